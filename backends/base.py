@@ -1,0 +1,162 @@
+"""What a backend is: a namespace of array functions, a way to and from the host, and kernels."""
+
+from collections.abc import Callable, Mapping
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+Array = Any  # an array of whichever library: the standard names no common type
+Namespace = Any  # a module-like object with the functions of the array API
+
+
+class BackendError(RuntimeError):
+    """A backend is unknown, cannot be used here, or two of them were mixed."""
+
+
+class Kernel(NamedTuple):
+    """A fast way to compute one op: what its forward saves is private to the pair."""
+
+    forward: Callable[..., Any]
+    gradient: Callable[..., Any] | None
+
+
+class KernelTable(dict[str, Kernel]):
+    """Kernels by the name of their op, declared as the ops themselves are.
+
+    >>> KERNELS = KernelTable()
+    >>> @KERNELS.forward
+    ... def gelu(xp, x): ...
+    >>> @KERNELS.gradient(gelu)
+    ... def gelu_gradient(xp, g, *saved): ...
+    """
+
+    def forward(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Declare the kernel for the op of the function's name."""
+        self[function.__name__] = Kernel(function, None)
+        return function
+
+    def gradient(
+        self, forward: Callable[..., Any]
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Declare the gradient that takes what `forward` saves."""
+
+        def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+            self[forward.__name__] = Kernel(forward, function)
+            return function
+
+        return declare
+
+
+class Backend:
+    """One array library: the standard's functions, those that it lacks, and fast kernels.
+
+    Attributes:
+        name: as in ``TT_BACKEND``.
+        array_type: the class of this backend's arrays, by which an op finds its backend.
+        xp: the array API namespace with `EXTRAS` added; the `xp` that every op receives.
+        kernels: op name -> `Kernel`, used in place of the op's readable reference.
+
+    A subclass sets these and implements the extras as static methods. Creation functions of
+    `xp` make arrays on the backend's device.
+    """
+
+    name: ClassVar[str]
+    array_type: type
+    xp: Namespace
+    kernels: Mapping[str, Kernel] = {}
+
+    # Not in the standard, and needed by a deep-learning library.
+    EXTRAS: ClassVar[tuple[str, ...]] = (
+        "index",
+        "index_add",
+        "index_set",
+        "pad",
+        "put_along_axis",
+        "random_bits",
+        "scatter_add",
+        "take_rows",
+        "owner",
+    )
+
+    def namespace(self, standard: ModuleType, **overrides: Any) -> Namespace:
+        """The functions of `standard`, then this backend's extras, then `overrides`."""
+        functions = {n: f for n, f in vars(standard).items() if not n.startswith("__")}
+        extras = {name: getattr(self, name) for name in self.EXTRAS}
+        return SimpleNamespace(**{**functions, **extras, **overrides})
+
+    def asarray(self, data: Any, dtype: Any = None) -> Array:
+        """`data` (array, nested list or number) as a new array on this backend's device.
+
+        Python floats become float32 and Python integers int64; a NumPy array keeps its dtype.
+        """
+        raise NotImplementedError
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """`array` in host memory; shares memory where the backend is on the host."""
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Wait until the device has finished all that was asked of it."""
+
+    def memory(self) -> dict[str, int]:
+        """Bytes in use on the device, as far as the backend knows them."""
+        return {}
+
+    # The extras. `xp` does not precede their arguments: each backend has its own.
+
+    @staticmethod
+    def index(x: Array, key: Any) -> Array:
+        """x[key] for every NumPy key: slices, integer arrays, masks, ellipsis, newaxis."""
+        raise NotImplementedError
+
+    @staticmethod
+    def index_add(x: Array, key: Any, values: Array) -> Array:
+        """x[key] += values in place; an element named twice receives both. Returns x."""
+        raise NotImplementedError
+
+    @staticmethod
+    def index_set(x: Array, key: Any, values: Any) -> Array:
+        """x[key] = values in place. Returns x."""
+        raise NotImplementedError
+
+    @staticmethod
+    def take_rows(x: Array, indices: Array) -> Array:
+        """x[indices]: rows of x (N, ...) by integer indices of any shape."""
+        raise NotImplementedError
+
+    @staticmethod
+    def scatter_add(rows: int, indices: Array, values: Array) -> Array:
+        """(rows, C) zeros to which values (n, C) are added at indices (n,); repeats add up."""
+        raise NotImplementedError
+
+    @staticmethod
+    def put_along_axis(x: Array, indices: Array, values: Any, axis: int) -> Array:
+        """A copy of x with `values` at `indices` along `axis`."""
+        raise NotImplementedError
+
+    @staticmethod
+    def pad(x: Array, widths: Any, value: float = 0.0) -> Array:
+        """x with (before, after) constant elements added on each axis."""
+        raise NotImplementedError
+
+    @staticmethod
+    def random_bits(seed: int, shape: tuple[int, ...]) -> Array:
+        """uint32 random bits, a pure function of seed and position: `hashing.random_bits`."""
+        raise NotImplementedError
+
+    @staticmethod
+    def owner(x: Array) -> object:
+        """The object that owns x's memory: the same for an array and for its views."""
+        raise NotImplementedError
+
+
+def host_array(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
+    """`data` as a new NumPy array: float32 from Python floats, else the dtype that it has."""
+    typed = isinstance(data, np.ndarray | np.generic) or hasattr(data, "__dlpack__")
+    array = np.array(data)
+    if array.dtype == object or array.dtype.kind not in "biufc":
+        raise TypeError(f"expected numbers in regular nested lists, got {data!r:.60}")
+    if dtype is None and not typed and array.dtype == np.float64:
+        dtype = np.float32
+    return array if dtype is None else array.astype(dtype, copy=False)

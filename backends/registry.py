@@ -1,0 +1,103 @@
+"""Which backends there are, which one is the default, and to which one an array belongs."""
+
+import functools
+import importlib
+import os
+from collections.abc import Callable
+from importlib import metadata
+
+from .base import Array, Backend, BackendError
+
+# Name -> where its class stands. A backend's library is imported when it is first asked for.
+_BUILT_IN = {
+    "numpy": "numpy_backend:NumpyBackend",
+    "cupy": "cupy_backend:CupyBackend",
+    "strict": "strict_backend:StrictBackend",
+}
+_registered: dict[str, Callable[[], Backend]] = {}
+_loaded: dict[str, Backend] = {}
+_by_type: dict[type, Backend] = {}
+
+
+def register(name: str, factory: Callable[[], Backend]) -> None:
+    """Add a backend; `factory` is called once, when `name` is first used.
+
+    A package can do the same without being imported, by an entry point in the group
+    ``tinytorch.backends``: ``mine = "my_package.backend:MyBackend"``.
+
+    Raises:
+        BackendError: the name is taken.
+    """
+    if name in names():
+        raise BackendError(f"there is a backend {name!r} already")
+    _registered[name] = factory
+
+
+def _entry_points() -> dict[str, metadata.EntryPoint]:
+    return {point.name: point for point in metadata.entry_points(group="tinytorch.backends")}
+
+
+def names() -> list[str]:
+    """All backends by name: the built-in ones, the registered ones, those of other packages."""
+    return list(dict.fromkeys([*_BUILT_IN, *_registered, *_entry_points()]))
+
+
+def _factory(name: str) -> Callable[[], Backend]:
+    if name in _BUILT_IN:
+        module, attribute = _BUILT_IN[name].split(":")
+        factory: Callable[[], Backend] = getattr(
+            importlib.import_module(f".{module}", __package__), attribute
+        )
+        return factory
+    if name in _registered:
+        return _registered[name]
+    points = _entry_points()
+    if name in points:
+        found: Callable[[], Backend] = points[name].load()
+        return found
+    raise BackendError(f"unknown backend {name!r}; there are {', '.join(names())}")
+
+
+def get(name: str | Backend | None = None) -> Backend:
+    """The backend of that name, loaded at its first use; None means the default.
+
+    Raises:
+        BackendError: unknown, or not usable on this machine, with the cause and the fix.
+    """
+    if isinstance(name, Backend):
+        return name
+    if name is None:
+        return default()
+    if name not in _loaded:
+        backend = _factory(name)()
+        _loaded[name] = backend
+        _by_type[backend.array_type] = backend
+    return _loaded[name]
+
+
+@functools.cache
+def default() -> Backend:
+    """The backend that the environment variable TT_BACKEND names, read once; else numpy."""
+    return get(os.environ.get("TT_BACKEND") or "numpy")
+
+
+def of(array: Array) -> Backend:
+    """The backend to which `array` belongs.
+
+    Raises:
+        BackendError: no loaded backend has arrays of this type.
+    """
+    try:
+        return _by_type[type(array)]
+    except KeyError:
+        loaded = ", ".join(_loaded)
+        raise BackendError(f"{type(array).__name__} is no array of a backend ({loaded})") from None
+
+
+def status(name: str) -> str | None:
+    """None if the backend is usable here, else the sentence that says why it is not."""
+    try:
+        get(name)
+    except BackendError as error:
+        return str(error)
+    return None

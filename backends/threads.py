@@ -1,0 +1,56 @@
+"""Work on large host arrays in blocks that stay in the cache, on all cores.
+
+NumPy works through a whole array at each call, so a chain of calls on a large array fetches it
+from memory again and again. In blocks of some hundred kilobytes a chain stays in the cache; and
+as NumPy lets go of the interpreter while it computes, threads can take blocks side by side.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+BLOCK_BYTES = 2**18  # half of a small second-level cache, so that a few arrays fit
+WORTH_BYTES = 2**18  # below that a thread costs more than it saves
+
+
+@functools.cache
+def num_threads() -> int:
+    """How many threads to use: OMP_NUM_THREADS, else the processors that this process may use."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(num_threads() - 1, thread_name_prefix="tinytorch")
+
+
+def for_blocks(work: Callable[[int, int], None], rows: int, row_bytes: int) -> None:
+    """Call ``work(start, stop)`` until all rows are covered, each once.
+
+    Args:
+        work: computes rows start to stop; parts must not depend on each other.
+        rows: how many there are.
+        row_bytes: size of a row of one of the arrays.
+    """
+    block = max(1, BLOCK_BYTES // max(1, row_bytes))
+    threads = min(num_threads(), rows)
+    if threads == 1 or rows * row_bytes < WORTH_BYTES:
+        _run(work, 0, rows, block)
+        return
+    bounds = [rows * i // threads for i in range(threads + 1)]
+    parts = list(zip(bounds, bounds[1:], strict=False))
+    others = [_pool().submit(_run, work, *part, block) for part in parts[1:]]
+    _run(work, *parts[0], block)
+    for other in others:
+        other.result()
+
+
+def _run(work: Callable[[int, int], None], start: int, stop: int, block: int) -> None:
+    for first in range(start, stop, block):
+        work(first, min(first + block, stop))

@@ -1,0 +1,57 @@
+"""TinyTorch on swappable backends: a small deep-learning framework to build, read and run.
+
+>>> from tinytorch import GPT, AdamW, CrossEntropyLoss, Trainer
+"""
+
+from . import backends
+from .activations import GELU, ReLU, Sigmoid, Softmax, SquaredReLU, Tanh, gelu, relu, softmax
+from .attention import (
+    KVCache,
+    MultiHeadAttention,
+    create_causal_mask,
+    scaled_dot_product_attention,
+)
+from .autograd import enable_grad, is_grad_enabled, no_grad
+from .dataloader import DataLoader, Dataset, TensorDataset, TokenDataset
+from .embeddings import (
+    Embedding,
+    EmbeddingLayer,
+    PositionalEncoding,
+    RotaryEmbedding,
+    SinusoidalEncoding,
+    create_sinusoidal_embeddings,
+)
+from .layers import Dropout, LayerNorm, Linear
+from .losses import (
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    MSELoss,
+    cross_entropy,
+    log_softmax,
+)
+from .module import Module, ModuleList, Parameter, Sequential
+from .optimizers import SGD, Adam, AdamW, Muon, Optimizer
+from .random import manual_seed
+from .tensor import (
+    Tensor,
+    concat,
+    from_dlpack,
+    matmul,
+    maximum,
+    minimum,
+    ones,
+    stack,
+    where,
+    zeros,
+)
+from .tokenization import (
+    BPETokenizer,
+    CharTokenizer,
+    Tokenizer,
+    create_tokenizer,
+    tokenize_dataset,
+)
+from .training import CosineSchedule, LinearSchedule, Schedule, Trainer, clip_grad_norm
+from .transformers import GPT, MLP, GPTConfig, TransformerBlock
+
+__version__ = "0.1.0"

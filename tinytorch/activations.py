@@ -1,0 +1,150 @@
+"""Lesson 02: activation functions, each an op with its gradient, and a module around it."""
+
+import math
+from typing import Any
+
+from .autograd import op
+from .backends.base import Array, Namespace
+from .module import Module
+from .tensor import Tensor
+
+
+@op
+def relu(xp: Namespace, x: Array) -> Any:
+    """max(x, 0); its gradient at 0 is 0."""
+    positive = x > 0
+    return xp.where(positive, x, xp.zeros_like(x)), (positive,)
+
+
+@relu.gradient
+def relu_gradient(xp: Namespace, g: Array, positive: Array) -> Any:
+    return g * xp.astype(positive, g.dtype)
+
+
+@op
+def squared_relu(xp: Namespace, x: Array) -> Any:
+    """max(x, 0) squared.
+
+    Source: D. So et al., "Primer" (2021).
+    """
+    rectified = xp.where(x > 0, x, xp.zeros_like(x))
+    return rectified * rectified, (rectified,)
+
+
+@squared_relu.gradient
+def squared_relu_gradient(xp: Namespace, g: Array, rectified: Array) -> Any:
+    return 2 * rectified * g
+
+
+@op
+def sigmoid(xp: Namespace, x: Array) -> Any:
+    """1 / (1 + exp(-x)), without overflow."""
+    small = xp.exp(-xp.abs(x))  # at most 1
+    y = xp.where(x >= 0, xp.ones_like(x), small) / (1 + small)
+    return y, (y,)
+
+
+@sigmoid.gradient
+def sigmoid_gradient(xp: Namespace, g: Array, y: Array) -> Any:
+    return g * y * (1 - y)
+
+
+@op
+def tanh(xp: Namespace, x: Array) -> Any:
+    """The hyperbolic tangent."""
+    y = xp.tanh(x)
+    return y, (y,)
+
+
+@tanh.gradient
+def tanh_gradient(xp: Namespace, g: Array, y: Array) -> Any:
+    return g * (1 - y * y)
+
+
+@op
+def gelu(xp: Namespace, x: Array) -> Any:
+    """x * Phi(x) with the normal distribution Phi, in its tanh approximation, as GPT-2 has it.
+
+    Source: D. Hendrycks and K. Gimpel, "Gaussian Error Linear Units" (2016).
+    """
+    t = xp.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
+    return 0.5 * x * (1 + t), (x, t)
+
+
+@gelu.gradient
+def gelu_gradient(xp: Namespace, g: Array, x: Array, t: Array) -> Any:
+    slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+    return g * 0.5 * (1 + t + x * (1 - t * t) * slope)
+
+
+@op
+def softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Any:
+    """exp(x) / sum(exp(x)) over `axis`, without overflow; a row of only -inf becomes zeros."""
+    y = softmax_array(xp, x, axis)
+    return y, (y, axis)
+
+
+@softmax.gradient
+def softmax_gradient(xp: Namespace, g: Array, y: Array, axis: int) -> Any:
+    return y * (g - xp.sum(g * y, axis=axis, keepdims=True))
+
+
+def softmax_array(xp: Namespace, x: Array, axis: int = -1) -> Array:
+    """The softmax of an array, for ops that have one within."""
+    largest = xp.max(x, axis=axis, keepdims=True)
+    # A row that is masked everywhere has the maximum -inf, and -inf - -inf is not a number.
+    shift = xp.where(largest == -math.inf, xp.zeros_like(largest), largest)
+    weights = xp.exp(x - shift)
+    total = xp.sum(weights, axis=axis, keepdims=True)
+    return weights / xp.where(total == 0, xp.ones_like(total), total)
+
+
+class ReLU(Module):
+    """max(x, 0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = relu(x)
+        return result
+
+
+class SquaredReLU(Module):
+    """max(x, 0) squared."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = squared_relu(x)
+        return result
+
+
+class Sigmoid(Module):
+    """1 / (1 + exp(-x))."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = sigmoid(x)
+        return result
+
+
+class Tanh(Module):
+    """The hyperbolic tangent."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = tanh(x)
+        return result
+
+
+class GELU(Module):
+    """x * Phi(x), tanh approximation: PyTorch's ``GELU(approximate="tanh")``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = gelu(x)
+        return result
+
+
+class Softmax(Module):
+    """exp(x) / sum(exp(x)) over `axis`."""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = softmax(x, axis=self.axis)
+        return result

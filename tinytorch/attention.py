@@ -1,0 +1,185 @@
+"""Lesson 12: attention, where each token asks the tokens before it what they know."""
+
+import math
+from typing import Any
+
+from .activations import softmax_array
+from .autograd import make_result, op
+from .backends import Backend
+from .backends.base import Array, Namespace
+from .embeddings import RotaryEmbedding
+from .layers import Dropout, Linear
+from .module import Module
+from .tensor import Tensor
+
+
+def create_causal_mask(
+    seq_len: int, past: int = 0, backend: str | Backend | None = None
+) -> Tensor:
+    """Which keys each query may see: itself and what came before. (T, past + T), boolean.
+
+    Args:
+        seq_len: T, the number of queries.
+        past: how many keys come before the first query.
+
+    >>> create_causal_mask(3)
+    Tensor([[ True, False, False],
+            [ True,  True, False],
+            [ True,  True,  True]], dtype=bool)
+    """
+    home = Tensor(0, backend=backend).backend
+    queries = home.xp.arange(past, past + seq_len)
+    keys = home.xp.arange(past + seq_len)
+    allowed = home.xp.expand_dims(queries, axis=1) >= home.xp.expand_dims(keys, axis=0)
+    mask: Tensor = make_result(Tensor, allowed, home)
+    return mask
+
+
+@op
+def attention_weights(
+    xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
+) -> Any:
+    """softmax(q @ k.T * scale) over the keys, for q (..., T, hs) and k (..., S, hs): (..., T, S).
+
+    A boolean mask says which keys may be seen; one of floats is added to the scores.
+    """
+    scores = q @ xp.matrix_transpose(k) * scale  # (..., T, S)
+    if mask is not None and mask.dtype == xp.bool:
+        scores = xp.where(mask, scores, xp.full_like(scores, -math.inf))
+    elif mask is not None:
+        scores = scores + mask
+    weights = softmax_array(xp, scores)
+    return weights, (q, k, weights, scale)
+
+
+@attention_weights.gradient
+def attention_weights_gradient(
+    xp: Namespace, g: Array, q: Array, k: Array, weights: Array, scale: float
+) -> Any:
+    d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))  # of the masked scores
+    return (
+        lambda: (d @ k) * scale,
+        lambda: (xp.matrix_transpose(d) @ q) * scale,
+        lambda: d,
+    )
+
+
+def scaled_dot_product_attention(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None, dropout: Dropout | None = None
+) -> tuple[Tensor, Tensor]:
+    """softmax(Q K^T / sqrt(hs)) V, and the weights of that average.
+
+    Args:
+        Q: queries (..., T, hs).
+        K: keys (..., S, hs).
+        V: values (..., S, hv).
+        mask: broadcasts to (..., T, S); boolean, True where a query may see a key, or floats
+            to add to the scores. A query that may see nothing gets zeros.
+        dropout: applied to the weights.
+
+    Returns:
+        output (..., T, hv) and weights (..., T, S), whose rows sum to 1.
+
+    Source: A. Vaswani et al., "Attention Is All You Need" (2017), equation 1.
+
+    >>> output, weights = scaled_dot_product_attention(Q, K, V, create_causal_mask(T))
+    """
+    if Q.shape[-1] != K.shape[-1] or K.shape[-2] != V.shape[-2]:
+        raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} do not fit together")
+    weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
+    return (weights if dropout is None else dropout(weights)) @ V, weights
+
+
+class KVCache:
+    """The keys and values of all tokens so far, so that each is computed once.
+
+    Args:
+        max_seq_len: how many tokens it can hold.
+    """
+
+    def __init__(self, max_seq_len: int) -> None:
+        self.max_seq_len = max_seq_len
+        self.length = 0
+        self._keys: Tensor | None = None
+        self._values: Tensor | None = None
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add keys and values (B, nh, T, hs); return all of them, (B, nh, S, hs)."""
+        start, end = self.length, self.length + keys.shape[2]
+        if end > self.max_seq_len:
+            raise ValueError(f"the cache holds {self.max_seq_len} tokens, not {end}")
+        if self._keys is None or self._values is None:
+            shape = (*keys.shape[:2], self.max_seq_len, keys.shape[3])
+            self._keys = _empty(shape, keys)
+            self._values = _empty(shape, values)
+        self._keys[:, :, start:end] = keys
+        self._values[:, :, start:end] = values
+        self.length = end
+        return self._keys[:, :, :end], self._values[:, :, :end]
+
+
+def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    array = like.backend.xp.zeros(shape, dtype=like.dtype)
+    result: Tensor = make_result(Tensor, array, like.backend)
+    return result
+
+
+class MultiHeadAttention(Module):
+    """Several attentions side by side, each on its own part of the vectors.
+
+    Args:
+        embed_dim: C, size of the token vectors.
+        num_heads: nh, which divides C; each head has hs = C / nh.
+        dropout: probability for attention weights and for the output.
+        bias: whether the projections have one.
+        rotary: turns queries and keys by their positions.
+
+    Source: A. Vaswani et al., "Attention Is All You Need" (2017), section 3.2.2.
+
+    >>> MultiHeadAttention(128, 4)(x, create_causal_mask(x.shape[1]))      # x (B, T, 128)
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = True,
+        rotary: RotaryEmbedding | None = None,
+        *,
+        backend: str | Backend | None = None,
+    ) -> None:
+        if num_heads < 1 or embed_dim % num_heads:
+            raise ValueError(f"{num_heads} heads do not divide embed_dim {embed_dim}")
+        self.embed_dim, self.num_heads = embed_dim, num_heads
+        self.qkv = Linear(embed_dim, 3 * embed_dim, bias, backend=backend)
+        self.proj = Linear(embed_dim, embed_dim, bias, backend=backend)
+        self.weights_dropout, self.output_dropout = Dropout(dropout), Dropout(dropout)
+        self.rotary = rotary
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
+    ) -> Tensor:
+        """x (B, T, C) -> (B, T, C); with a cache, x follows the tokens that are in it."""
+        output, _ = self.attend(x, mask, cache)
+        return output
+
+    def attend(
+        self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `forward`, with the attention weights (B, nh, T, S) beside the output."""
+        B, T, C = x.shape
+        past = cache.length if cache else 0
+        q, k, v = (self._heads(part) for part in self.qkv(x).split(C, axis=-1))  # (B, nh, T, hs)
+        if self.rotary is not None:
+            q, k = self.rotary(q, past), self.rotary(k, past)
+        if cache is not None:
+            k, v = cache.append(k, v)  # (B, nh, S, hs)
+        y, weights = scaled_dot_product_attention(q, k, v, mask, self.weights_dropout)
+        y = y.transpose(1, 2).reshape(B, T, C)  # (B, nh, T, hs) -> (B, T, nh, hs) -> (B, T, C)
+        return self.output_dropout(self.proj(y)), weights
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, nh, hs) -> (B, nh, T, hs)."""
+        B, T, C = x.shape
+        return x.reshape(B, T, self.num_heads, C // self.num_heads).transpose(1, 2)

@@ -1,0 +1,209 @@
+"""Lesson 11: from token ids to vectors, and three ways to tell the model where a token stands."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import random
+from .autograd import op
+from .backends import Backend
+from .backends.base import Array, Namespace
+from .module import Module, Parameter
+from .tensor import Tensor
+
+
+@op
+def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
+    """weight[ids]: rows of weight (V, C) for integer ids of any shape (...) -> (..., C)."""
+    return xp.take_rows(weight, ids), (ids, weight.shape)
+
+
+@embedding.gradient
+def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, int]) -> Any:
+    flat = xp.reshape(g, (-1, shape[1]))  # (N, C)
+    return xp.scatter_add(shape[0], xp.reshape(ids, (-1,)), flat), None
+
+
+class Embedding(Module):
+    """A table with one learned vector for each token.
+
+    Args:
+        vocab_size: V, number of tokens.
+        embed_dim: C, size of a vector.
+
+    Attributes:
+        weight: (V, C), starts normal with standard deviation 1, as in PyTorch.
+    """
+
+    def __init__(
+        self, vocab_size: int, embed_dim: int, *, backend: str | Backend | None = None
+    ) -> None:
+        self.vocab_size, self.embed_dim = vocab_size, embed_dim
+        self.weight = Parameter(random.normal((vocab_size, embed_dim)), backend=backend)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Integer ids (...) -> (..., C); an id outside of [0, V) is an IndexError on the host."""
+        if ids.is_floating_point():
+            raise TypeError(f"token ids are integers, not {ids.dtype}")
+        result: Tensor = embedding(self.weight, ids)
+        return result
+
+    def extra_repr(self) -> str:
+        return f"{self.vocab_size}, {self.embed_dim}"
+
+
+def create_sinusoidal_embeddings(
+    max_seq_len: int, embed_dim: int, backend: str | Backend | None = None
+) -> Tensor:
+    """Fixed position vectors (T, C): sines in the even columns, cosines in the odd ones.
+
+    Source: A. Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
+
+    >>> create_sinusoidal_embeddings(64, 32).shape
+    (64, 32)
+    """
+    if embed_dim % 2:
+        raise ValueError(f"sines and cosines come in pairs: embed_dim {embed_dim} is odd")
+    angles = _angles(max_seq_len, embed_dim, 10000.0)  # (T, C/2)
+    table = np.empty((max_seq_len, embed_dim), dtype=np.float32)
+    table[:, 0::2], table[:, 1::2] = np.sin(angles), np.cos(angles)
+    return Tensor(table, backend=backend)
+
+
+def _angles(positions: int, size: int, base: float) -> Any:
+    """position * base ** (-2i / size): slow for the last pair i, fast for the first. (T, size/2)"""
+    frequencies = base ** (-np.arange(0, size, 2) / size)
+    return np.arange(positions)[:, None] * frequencies
+
+
+class PositionalEncoding(Module):
+    """A learned vector for each position, added to the token vectors.
+
+    Attributes:
+        weight: (max_seq_len, C), starts normal with standard deviation 0.02.
+    """
+
+    def __init__(
+        self, max_seq_len: int, embed_dim: int, *, backend: str | Backend | None = None
+    ) -> None:
+        self.max_seq_len = max_seq_len
+        self.weight = Parameter(random.normal((max_seq_len, embed_dim), 0.02), backend=backend)
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """x (B, T, C) -> (B, T, C); its first token stands at position `start`."""
+        _check_length(start + x.shape[-2], self.max_seq_len)
+        return x + self.weight[start : start + x.shape[-2]]
+
+
+class SinusoidalEncoding(Module):
+    """`create_sinusoidal_embeddings` added to the token vectors; nothing is learned."""
+
+    table: Tensor
+
+    def __init__(
+        self, max_seq_len: int, embed_dim: int, *, backend: str | Backend | None = None
+    ) -> None:
+        self.max_seq_len = max_seq_len
+        table = create_sinusoidal_embeddings(max_seq_len, embed_dim, backend)
+        self.register_buffer("table", table, persistent=False)
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """x (B, T, C) -> (B, T, C); its first token stands at position `start`."""
+        _check_length(start + x.shape[-2], self.max_seq_len)
+        return x + self.table[start : start + x.shape[-2]]
+
+
+@op
+def rotary(xp: Namespace, x: Array, cos: Array, sin: Array) -> Any:
+    """Turn each pair (x[i], x[i + hs/2]) of x (..., T, hs) by its angle; cos and sin (T, hs/2)."""
+    return _rotate(xp, x, cos, sin), (cos, sin)
+
+
+@rotary.gradient
+def rotary_gradient(xp: Namespace, g: Array, cos: Array, sin: Array) -> Any:
+    return _rotate(xp, g, cos, -sin), None, None  # a rotation's transpose turns back
+
+
+def _rotate(xp: Namespace, x: Array, cos: Array, sin: Array) -> Array:
+    half = x.shape[-1] // 2
+    first, second = x[..., :half], x[..., half:]
+    return xp.concat([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+class RotaryEmbedding(Module):
+    """Positions as rotations of queries and keys: their product depends on the distance only.
+
+    Source: J. Su et al., "RoFormer" (2021), section 3.2; pairs as in GPT-NeoX.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(
+        self,
+        head_dim: int,
+        max_seq_len: int,
+        base: float = 10000.0,
+        *,
+        backend: str | Backend | None = None,
+    ) -> None:
+        if head_dim % 2:
+            raise ValueError(f"rotary positions turn pairs: head size {head_dim} is odd")
+        self.max_seq_len = max_seq_len
+        angles = _angles(max_seq_len, head_dim, base)  # (T, hs/2)
+        for name, table in (("cos", np.cos(angles)), ("sin", np.sin(angles))):
+            tensor = Tensor(table.astype(np.float32), backend=backend)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """x (B, nh, T, hs) -> (B, nh, T, hs); its first token stands at position `start`."""
+        end = start + x.shape[-2]
+        _check_length(end, self.max_seq_len)
+        result: Tensor = rotary(x, self.cos[start:end], self.sin[start:end])
+        return result
+
+
+def _check_length(length: int, limit: int) -> None:
+    if length > limit:
+        raise ValueError(f"{length} positions asked of an encoding with max_seq_len={limit}")
+
+
+ENCODINGS = {"learned": PositionalEncoding, "sinusoidal": SinusoidalEncoding}
+
+
+class EmbeddingLayer(Module):
+    """Token vectors plus position vectors.
+
+    Args:
+        vocab_size: V.
+        embed_dim: C.
+        max_seq_len: the longest sequence.
+        pos_encoding: "learned", "sinusoidal", or None where positions come in elsewhere.
+        scale_embeddings: multiply the token vectors by sqrt(C), as in "Attention Is All You Need".
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_dim: int,
+        max_seq_len: int = 512,
+        pos_encoding: str | None = "learned",
+        scale_embeddings: bool = False,
+        *,
+        backend: str | Backend | None = None,
+    ) -> None:
+        if pos_encoding is not None and pos_encoding not in ENCODINGS:
+            raise ValueError(f"pos_encoding is one of {[*ENCODINGS, None]}, not {pos_encoding!r}")
+        self.scale = math.sqrt(embed_dim) if scale_embeddings else 1.0
+        self.tokens = Embedding(vocab_size, embed_dim, backend=backend)
+        self.positions = None
+        if pos_encoding is not None:
+            self.positions = ENCODINGS[pos_encoding](max_seq_len, embed_dim, backend=backend)
+
+    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
+        """Integer ids (B, T) -> (B, T, C); the first token stands at position `start`."""
+        x: Tensor = self.tokens(ids)
+        if self.scale != 1.0:
+            x = x * self.scale
+        return x if self.positions is None else self.positions(x, start)

@@ -1,0 +1,174 @@
+"""Lesson 03: Linear, Dropout and LayerNorm, the layers that every model is made of."""
+
+import math
+from typing import Any
+
+from . import random
+from .autograd import op
+from .backends import Backend
+from .backends.base import Array, Namespace
+from .module import Module, ModuleList, Parameter, Sequential
+from .tensor import Tensor
+
+__all__ = ["Dropout", "LayerNorm", "Linear", "Module", "ModuleList", "Parameter", "Sequential"]
+
+
+@op
+def linear(xp: Namespace, x: Array, weight: Array, bias: Array | None = None) -> Any:
+    """x @ weight.T + bias, for x (..., in), weight (out, in) and bias (out,)."""
+    rows = xp.reshape(x, (-1, x.shape[-1]))  # (N, in)
+    y = rows @ xp.matrix_transpose(weight)  # (N, out)
+    if bias is not None:
+        y = y + bias
+    return xp.reshape(y, (*x.shape[:-1], weight.shape[0])), (rows, weight, x.shape)
+
+
+@linear.gradient
+def linear_gradient(
+    xp: Namespace, g: Array, rows: Array, weight: Array, shape: tuple[int, ...]
+) -> Any:
+    g = xp.reshape(g, (-1, g.shape[-1]))  # (N, out)
+    return (
+        lambda: xp.reshape(g @ weight, shape),
+        lambda: xp.matrix_transpose(g) @ rows,
+        lambda: xp.sum(g, axis=0),
+    )
+
+
+class Linear(Module):
+    """y = x @ W.T + b, on the last axis.
+
+    Args:
+        in_features: size of x's last axis.
+        out_features: size of y's last axis.
+        bias: whether there is a b.
+
+    Attributes:
+        weight: (out_features, in_features); starts uniform in ±1/sqrt(in_features), as in PyTorch.
+        bias: (out_features,), or None.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        backend: str | Backend | None = None,
+    ) -> None:
+        self.in_features, self.out_features = in_features, out_features
+        bound = 1 / math.sqrt(in_features) if in_features else 0.0
+        shape = (out_features, in_features)
+        self.weight = Parameter(random.uniform(shape, -bound, bound), backend=backend)
+        self.bias = None
+        if bias:
+            self.bias = Parameter(random.uniform(shape[:1], -bound, bound), backend=backend)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) -> (..., out_features)."""
+        if x.shape[-1:] != (self.in_features,):
+            raise ValueError(
+                f"Linear({self.in_features}, {self.out_features}) needs a last axis of"
+                f" {self.in_features}, got shape {x.shape}"
+            )
+        y: Tensor = linear(x, self.weight, self.bias)
+        return y
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+
+
+@op
+def dropout(xp: Namespace, x: Array, *, p: float, seed: int) -> Any:
+    """x with each element zeroed with probability p, the others scaled by 1 / (1 - p)."""
+    bits = xp.random_bits(seed, x.shape)
+    keep = xp.astype(bits >= int(p * 2**32), x.dtype) * (1 / (1 - p))
+    return x * keep, (keep,)
+
+
+@dropout.gradient
+def dropout_gradient(xp: Namespace, g: Array, keep: Array) -> Any:
+    return g * keep
+
+
+class Dropout(Module):
+    """In training, zero elements with probability p and scale the others by 1 / (1 - p).
+
+    The mask is a hash of a seed from the host's generator and the position, so it is the same on
+    every backend.
+
+    Source: N. Srivastava et al., "Dropout" (2014).
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"a dropout probability lies in [0, 1], not {p}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        if self.p == 1:
+            return x * 0
+        result: Tensor = dropout(x, p=self.p, seed=random.draw_seed())
+        return result
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+@op
+def layer_norm(
+    xp: Namespace, x: Array, weight: Array, bias: Array | None = None, *, eps: float = 1e-5
+) -> Any:
+    """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis, C.
+
+    Source: J. Ba et al., "Layer Normalization" (2016), equation 4.
+    """
+    centred = x - xp.mean(x, axis=-1, keepdims=True)
+    variance = xp.mean(centred * centred, axis=-1, keepdims=True)
+    scale = 1 / xp.sqrt(variance + eps)  # (..., 1)
+    normal = centred * scale
+    y = normal * weight
+    return (y if bias is None else y + bias), (normal, scale, weight)
+
+
+@layer_norm.gradient
+def layer_norm_gradient(xp: Namespace, g: Array, normal: Array, scale: Array, weight: Array) -> Any:
+    d = g * weight  # gradient of the normalised values
+    mean_d = xp.mean(d, axis=-1, keepdims=True)
+    mean_dn = xp.mean(d * normal, axis=-1, keepdims=True)
+    # g and g * normal are summed to the shapes of bias and weight by autograd.
+    return (d - mean_d - normal * mean_dn) * scale, lambda: g * normal, g
+
+
+class LayerNorm(Module):
+    """Normalise the last axis to mean 0 and variance 1, then scale and shift.
+
+    Args:
+        normalized_shape: size C of the last axis.
+        eps: added to the variance.
+        bias: whether there is a shift.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int,
+        eps: float = 1e-5,
+        bias: bool = True,
+        *,
+        backend: str | Backend | None = None,
+    ) -> None:
+        self.size, self.eps = normalized_shape, eps
+        self.weight = Parameter([1.0] * normalized_shape, backend=backend)
+        self.bias = Parameter([0.0] * normalized_shape, backend=backend) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        if x.shape[-1:] != (self.size,):
+            raise ValueError(f"LayerNorm({self.size}) cannot normalise shape {x.shape}")
+        result: Tensor = layer_norm(x, self.weight, self.bias, eps=self.eps)
+        return result
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, eps={self.eps}, bias={self.bias is not None}"

@@ -1,0 +1,775 @@
+"""Lesson 01: the Tensor, an array that remembers how it was computed.
+
+Its operators call the ops of `elementwise`, `reductions` and `shaping`, where the gradients
+stand. Names and argument order are PyTorch's, `axis` and `keepdims` the array API's.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from . import autograd, elementwise, reductions, shaping
+from .autograd import Op, Variable, make_result, no_grad
+from .backends import Backend, get
+from .backends.base import Array
+from .reductions import Axis
+
+Scalar = int | float | bool
+
+
+class Tensor(Variable):
+    """An array of numbers on some backend, with a gradient.
+
+    Args:
+        data: nested lists, a number, a NumPy array or another tensor; always copied, so that
+            nobody else can write to the tensor's memory.
+        requires_grad: record what is computed from it, so that `backward` fills `grad`.
+        dtype: a dtype of the backend or its name; without it Python floats become float32,
+            Python integers int64, and arrays keep theirs.
+        backend: "numpy", "cupy", ...; without it that of `data`, or what TT_BACKEND names.
+
+    Raises:
+        TypeError: the data are no numbers, or a gradient is asked for integers.
+
+    >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    Tensor([2., 4., 6.])
+    """
+
+    __slots__ = ()
+    __array_priority__ = 1000
+    __array_ufunc__ = None  # NumPy leaves `array + tensor` to the tensor
+
+    def __init__(
+        self,
+        data: Any,
+        requires_grad: bool = False,
+        *,
+        dtype: Any = None,
+        backend: str | Backend | None = None,
+    ) -> None:
+        if isinstance(data, Variable):
+            backend = data._backend if backend is None else get(backend)
+            data = data._array if backend is data._backend else _host(data)
+        home = get(backend)
+        self._array = home.asarray(data, dtype=resolve_dtype(dtype, home))
+        self._backend = home
+        self._grad = None
+        self._node = None
+        self._index = 0
+        self._version = autograd.Version()
+        self._requires_grad = False
+        self.requires_grad = requires_grad
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._array.shape)
+
+    @property
+    def ndim(self) -> int:
+        return len(self._array.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self._array.shape)
+
+    @property
+    def dtype(self) -> Any:
+        return self._array.dtype
+
+    @property
+    def backend(self) -> Backend:
+        return self._backend
+
+    @property
+    def T(self) -> "Tensor":  # noqa: N802
+        """The transpose of a matrix; of more axes, with their order reversed."""
+        return self.permute(*reversed(range(self.ndim)))
+
+    @property
+    def mT(self) -> "Tensor":  # noqa: N802
+        """The last two axes exchanged."""
+        return self.transpose(-2, -1)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op computed it."""
+        return self._node is None
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and not self.is_floating_point():
+            raise TypeError(f"only floating tensors have gradients, not {self.dtype}")
+        if not self.is_leaf and not value:
+            raise RuntimeError("a computed tensor cannot stop requiring a gradient; use detach()")
+        self._requires_grad = bool(value)
+
+    @property
+    def grad(self) -> "Tensor | None":
+        """The gradient that `backward` has summed here, None before."""
+        return self._grad  # type: ignore[return-value]
+
+    @grad.setter
+    def grad(self, value: "Tensor | None") -> None:
+        if value is not None:
+            _check_fits(self, value, "a gradient")
+        self._grad = value
+
+    @property
+    def data(self) -> Array:
+        """The backend's array behind it, on NumPy as a read-only view.
+
+        Writing behind autograd's back would make wrong gradients. Write with
+        ``tensor[...] = values`` under `no_grad`, or set ``tensor.data = array``.
+        """
+        if isinstance(self._array, np.ndarray):
+            view = self._array.view()
+            view.flags.writeable = False
+            return view
+        return self._array
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        with no_grad():
+            self[...] = value
+
+    def is_floating_point(self) -> bool:
+        return bool(self._backend.xp.isdtype(self.dtype, "real floating"))
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a tensor without axes has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> "Iterator[Tensor]":
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        values = np.array2string(_host(self), separator=", ", prefix="Tensor(", threshold=1000)
+        notes = []
+        if self.dtype != self._backend.xp.float32 and self.dtype != self._backend.xp.int64:
+            notes.append(f"dtype={str(self.dtype).rsplit('.', 1)[-1]}")
+        if self.size == 0 or self.size > 1000:
+            notes.append(f"shape={self.shape}")
+        if self._backend.name != "numpy":
+            notes.append(f"backend={self._backend.name!r}")
+        if self._node is not None:
+            notes.append(f"op={self._node.name}")
+        elif self.requires_grad:
+            notes.append("requires_grad=True")
+        return f"{type(self).__name__}({', '.join([values, *notes])})"
+
+    # To and from the host
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """A NumPy array: a read-only view on the host's memory, or a copy from a device.
+
+        Call ``.numpy().copy()`` for one to write to.
+        """
+        host = _host(self)
+        if self._backend.name == "numpy":
+            host = host.view()
+            host.flags.writeable = False
+        return host
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        host = self.numpy()
+        if copy or (dtype is not None and host.dtype != dtype):
+            if copy is False:
+                raise ValueError(f"no view of a {host.dtype} tensor as {dtype}")
+            return host.astype(host.dtype if dtype is None else dtype, copy=True)
+        return host
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        """Share the memory with another library; writing to it there is not noticed here."""
+        return self._array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__()
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item() needs one element, this tensor has shape {self.shape}")
+        return _host(self).item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return _host(self).tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"the truth of a tensor of shape {self.shape} is ambiguous: use any() or all()"
+            )
+        return bool(self.item())
+
+    def __index__(self) -> int:
+        if self.is_floating_point():
+            raise TypeError("only an integer tensor can be an index")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec else str(self), spec)
+
+    def to(self, target: Any = None, *, dtype: Any = None, backend: Any = None) -> "Tensor":
+        """This tensor with another dtype or on another backend.
+
+        Between dtypes the gradient flows; a tensor on another backend is a new leaf.
+
+        >>> x.to("float64"); x.to("cupy"); x.to(dtype="float32", backend="numpy")
+        """
+        dtype, backend = destination(target, dtype, backend)
+        home = self._backend if backend is None else get(backend)
+        result = self
+        if home is not self._backend:
+            result = Tensor(_host(self), self._requires_grad, backend=home)
+        dtype = resolve_dtype(dtype, home)
+        if dtype is not None and dtype != result.dtype:
+            result = elementwise.cast(result, dtype=dtype)
+        return result
+
+    # Autograd
+
+    def backward(self, gradient: "Tensor | None" = None, retain_graph: bool = False) -> None:
+        """Add the gradients of this tensor to `grad` of every leaf that requires one.
+
+        Args:
+            gradient: of the loss with respect to this tensor, of its shape; 1 for a scalar.
+            retain_graph: keep the graph, to call backward again.
+
+        Raises:
+            RuntimeError: nothing was recorded, the graph was freed, an array that a gradient
+                needs was written to, or `gradient` is missing for a tensor that is no scalar.
+        """
+        if not self._requires_grad:
+            raise RuntimeError("backward needs a tensor computed from one with requires_grad=True")
+        if gradient is None:
+            if self.size != 1:
+                raise RuntimeError(
+                    f"backward of a tensor of shape {self.shape} needs its gradient; only a"
+                    " scalar has a default, 1"
+                )
+            array = self._backend.xp.ones_like(self._array)
+        else:
+            _check_fits(self, gradient, "the gradient")
+            array = gradient._array
+        autograd.backward(self, array, retain_graph)
+
+    def detach(self) -> "Tensor":
+        """The same memory, cut off from the graph."""
+        result: Tensor = make_result(Tensor, self._array, self._backend)
+        result._version = self._version
+        return result
+
+    def clone(self) -> "Tensor":
+        """A copy through which the gradient flows."""
+        result: Tensor = self * 1
+        return result
+
+    def requires_grad_(self, value: bool = True) -> Self:
+        """Set `requires_grad` in place and return the tensor."""
+        self.requires_grad = value
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self._grad = None
+
+    # Writing in place
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if autograd.is_grad_enabled():
+            if self._requires_grad:
+                raise RuntimeError(
+                    "in-place writes are not recorded: write under no_grad(), or compute a new"
+                    " tensor with where()"
+                )
+            if isinstance(value, Tensor) and value._requires_grad:
+                raise RuntimeError(
+                    "an in-place write would lose the gradient of the value: detach() it, or"
+                    " use where(), concat() or stack()"
+                )
+        if not isinstance(value, int | float):
+            value = _same_home(self, value)._array
+            if value.dtype != self.dtype:
+                value = self._backend.xp.astype(value, self.dtype)
+        self._backend.xp.index_set(self._array, self._key(key), value)
+        self._version.count += 1
+
+    def copy_(self, source: Any) -> Self:
+        """Write `source` over this tensor's elements; the shapes must broadcast."""
+        self[...] = source
+        return self
+
+    def fill_(self, value: Scalar) -> Self:
+        """Write one number to every element."""
+        self[...] = value
+        return self
+
+    def zero_(self) -> Self:
+        """Write 0 to every element."""
+        return self.fill_(0)
+
+    def _key(self, key: Any) -> Any:
+        """An index with the backend's own arrays in it, copied, so that none can change later."""
+        if isinstance(key, tuple):
+            return tuple(self._key(k) for k in key)
+        if isinstance(key, Tensor):
+            _same_home(self, key)
+            if key.is_floating_point():
+                raise IndexError("an index must be of integers or booleans, not floats")
+            return self._backend.xp.asarray(key._array, copy=True)
+        if isinstance(key, list | np.ndarray):
+            return self._backend.asarray(np.asarray(key, dtype=None if len(key) else np.int64))
+        return key
+
+    def __getitem__(self, key: Any) -> "Tensor":
+        result: Tensor = shaping.getitem(self, key=self._key(key))
+        return result
+
+    # Arithmetic
+
+    def __add__(self, other: Any) -> "Tensor":
+        return _binary(elementwise.add, self, other)
+
+    def __radd__(self, other: Any) -> "Tensor":
+        return _binary(elementwise.add, other, self)
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return _binary(elementwise.subtract, self, other)
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return _binary(elementwise.subtract, other, self)
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return _binary(elementwise.multiply, self, other)
+
+    def __rmul__(self, other: Any) -> "Tensor":
+        return _binary(elementwise.multiply, other, self)
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return _binary(elementwise.divide, self, other, floating=True)
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return _binary(elementwise.divide, other, self, floating=True)
+
+    def __pow__(self, other: Any) -> "Tensor":
+        return _binary(elementwise.power, self, other)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return _binary(elementwise.power, other, self)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return matmul(_same_home(self, other), self)
+
+    def __neg__(self) -> "Tensor":
+        result: Tensor = elementwise.negative(self)
+        return result
+
+    def __abs__(self) -> "Tensor":
+        return self.abs()
+
+    def matmul(self, other: Any) -> "Tensor":
+        return matmul(self, other)
+
+    def exp(self) -> "Tensor":
+        return _floating_unary(elementwise.exp, self)
+
+    def log(self) -> "Tensor":
+        return _floating_unary(elementwise.log, self)
+
+    def sqrt(self) -> "Tensor":
+        return _floating_unary(elementwise.sqrt, self)
+
+    def sin(self) -> "Tensor":
+        return _floating_unary(elementwise.sin, self)
+
+    def cos(self) -> "Tensor":
+        return _floating_unary(elementwise.cos, self)
+
+    def abs(self) -> "Tensor":
+        result: Tensor = elementwise.abs(self)
+        return result
+
+    def clip(self, min: float | None = None, max: float | None = None) -> "Tensor":
+        """Each element kept within [min, max]."""
+        result: Tensor = elementwise.clip(self, min=min, max=max)
+        return result
+
+    def masked_fill(self, mask: "Tensor", value: float) -> "Tensor":
+        """`value` where `mask` holds, this tensor elsewhere."""
+        return where(mask, value, self)
+
+    # Comparison: boolean tensors without gradient
+
+    def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
+        return _compare("__eq__", self, other)
+
+    def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
+        return _compare("__ne__", self, other)
+
+    def __lt__(self, other: Any) -> "Tensor":
+        return _compare("__lt__", self, other)
+
+    def __le__(self, other: Any) -> "Tensor":
+        return _compare("__le__", self, other)
+
+    def __gt__(self, other: Any) -> "Tensor":
+        return _compare("__gt__", self, other)
+
+    def __ge__(self, other: Any) -> "Tensor":
+        return _compare("__ge__", self, other)
+
+    __hash__ = object.__hash__  # by identity, since == compares elements
+
+    def __invert__(self) -> "Tensor":
+        return _plain(self, ~self._array)
+
+    def __and__(self, other: Any) -> "Tensor":
+        return _compare("__and__", self, other)
+
+    def __or__(self, other: Any) -> "Tensor":
+        return _compare("__or__", self, other)
+
+    # Reductions
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        result: Tensor = reductions.sum(self, axis=axis, keepdims=keepdims)
+        return result
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        return _floating_unary(reductions.mean, self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> "Tensor":
+        return _floating_unary(
+            reductions.var, self, axis=axis, correction=correction, keepdims=keepdims
+        )
+
+    def std(self, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> "Tensor":
+        return self.var(axis, correction, keepdims).sqrt()
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        result: Tensor = reductions.max(self, axis=axis, keepdims=keepdims)
+        return result
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        result: Tensor = reductions.min(self, axis=axis, keepdims=keepdims)
+        return result
+
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        return _floating_unary(reductions.logsumexp, self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
+        """The index of the largest element, the first of equal ones."""
+        return _plain(self, self._backend.xp.argmax(self._array, axis=axis, keepdims=keepdims))
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
+        """The index of the smallest element, the first of equal ones."""
+        return _plain(self, self._backend.xp.argmin(self._array, axis=axis, keepdims=keepdims))
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        return _plain(self, self._backend.xp.any(self._array, axis=axis, keepdims=keepdims))
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
+        return _plain(self, self._backend.xp.all(self._array, axis=axis, keepdims=keepdims))
+
+    # Shape
+
+    def reshape(self, *shape: Any) -> "Tensor":
+        """The same elements in another shape; one size may be -1.
+
+        >>> x.reshape(2, -1); x.reshape((2, 3))
+        """
+        result: Tensor = shaping.reshape(self, shape=_sequence(shape))
+        return result
+
+    view = reshape
+
+    def flatten(self, start: int = 0, end: int = -1) -> "Tensor":
+        """Axes `start` to `end`, both included, as one."""
+        start, end = start % (self.ndim or 1), end % (self.ndim or 1)
+        size = math.prod(self.shape[start : end + 1])
+        return self.reshape(*self.shape[:start], size, *self.shape[end + 1 :])
+
+    def permute(self, *axes: Any) -> "Tensor":
+        """The axes in another order."""
+        result: Tensor = shaping.permute(self, axes=_sequence(axes))
+        return result
+
+    def transpose(self, first: int = 0, second: int = 1) -> "Tensor":
+        """Two axes exchanged."""
+        axes = list(range(self.ndim))
+        try:
+            axes[first], axes[second] = axes[second], axes[first]
+        except IndexError:
+            raise IndexError(
+                f"axes {first} and {second} cannot be exchanged in shape {self.shape}"
+            ) from None
+        return self.permute(*axes)
+
+    def squeeze(self, axis: int | None = None) -> "Tensor":
+        """Without `axis`, or without all axes of size 1; another size is left as it is."""
+        chosen = range(self.ndim) if axis is None else [axis % (self.ndim or 1)]
+        return self.reshape(*(n for a, n in enumerate(self.shape) if n != 1 or a not in chosen))
+
+    def unsqueeze(self, axis: int) -> "Tensor":
+        """With a new axis of size 1 at `axis`."""
+        if not -self.ndim - 1 <= axis <= self.ndim:
+            raise IndexError(f"no place {axis} for an axis in shape {self.shape}")
+        at = axis % (self.ndim + 1)
+        return self.reshape(*self.shape[:at], 1, *self.shape[at:])
+
+    def expand(self, *shape: Any) -> "Tensor":
+        """Repeated to `shape` without a copy; -1 keeps an axis."""
+        sizes = _sequence(shape)
+        extra = len(sizes) - self.ndim
+        target = tuple(self.shape[a - extra] if n == -1 else n for a, n in enumerate(sizes))
+        result: Tensor = shaping.broadcast_to(self, shape=target)
+        return result
+
+    def split(self, sizes: int | Sequence[int], axis: int = 0) -> "tuple[Tensor, ...]":
+        """Pieces along `axis`: of one size (the last may be smaller), or of the sizes given."""
+        length = self.shape[axis]
+        if isinstance(sizes, int):
+            sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
+        pieces = shaping.split(self, sizes=tuple(sizes), axis=axis)
+        return pieces if isinstance(pieces, tuple) else (pieces,)
+
+
+Tensor._result_class = Tensor
+
+
+def resolve_dtype(dtype: Any, backend: Backend) -> Any:
+    """`dtype` as the backend has it; a name, a NumPy dtype or another backend's will do."""
+    if dtype is None:
+        return None
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
+    found = getattr(backend.xp, name.rsplit(".", 1)[-1], None)
+    if found is None or not _is_dtype(name.rsplit(".", 1)[-1]):
+        raise TypeError(f"unknown dtype {dtype!r}")
+    return found
+
+
+def destination(target: Any, dtype: Any, backend: Any) -> tuple[Any, Any]:
+    """The dtype and the backend that ``to(target, dtype=..., backend=...)`` names."""
+    if target is None:
+        return dtype, backend
+    if isinstance(target, Backend) or (isinstance(target, str) and not _is_dtype(target)):
+        return dtype, target
+    return target, backend
+
+
+def _is_dtype(name: str) -> bool:
+    try:
+        np.dtype(name)
+    except TypeError:
+        return False
+    return True
+
+
+def _host(variable: Variable) -> np.ndarray[Any, Any]:
+    return variable._backend.to_numpy(variable._array)
+
+
+def _plain(like: Tensor, array: Array) -> Tensor:
+    """A tensor around a result that no gradient goes through."""
+    if type(array) is not like._backend.array_type:
+        array = like._backend.xp.asarray(array)
+    result: Tensor = make_result(Tensor, array, like._backend)
+    return result
+
+
+def _sequence(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """The sizes of ``f(2, 3)`` or of ``f((2, 3))``."""
+    if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
+        sizes = tuple(sizes[0])
+    return tuple(int(n) for n in sizes)
+
+
+def _check_fits(tensor: Tensor, other: Any, what: str) -> None:
+    if not isinstance(other, Tensor):
+        raise TypeError(f"{what} must be a Tensor, not {type(other).__name__}")
+    if other.shape != tensor.shape:
+        raise ValueError(f"{what} of shape {other.shape} does not fit shape {tensor.shape}")
+    if other._backend is not tensor._backend:
+        raise ValueError(f"{what} is on {other.backend.name!r}, not {tensor.backend.name!r}")
+
+
+def _same_home(tensor: Tensor, value: Any) -> Tensor:
+    """`value` as a tensor on the backend of `tensor`; a NumPy array or list is copied there."""
+    if not isinstance(value, Tensor):
+        return Tensor(value, backend=tensor._backend)
+    if value._backend is not tensor._backend:
+        autograd._unwrap("the operation", (tensor, value))  # raises, naming both backends
+    return value
+
+
+def _binary(op: Op, x: Any, y: Any, floating: bool = False) -> Tensor:
+    x, y = _operands(x, y)
+    x, y = _promote(x, y, floating)
+    result: Tensor = op(x, y)
+    return result
+
+
+def _operands(x: Any, y: Any) -> tuple[Any, Any]:
+    """Both sides of an operator as tensors or Python scalars, at least one of them a tensor."""
+    one = x if isinstance(x, Tensor) else y
+    return _operand(one, x), _operand(one, y)
+
+
+def _operand(like: Tensor, value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.generic):  # a NumPy scalar counts as a Python number
+        return value.item()
+    if isinstance(value, int | float):
+        return value
+    return Tensor(value, backend=like._backend)
+
+
+def _promote(x: Any, y: Any, floating: bool) -> tuple[Any, Any]:
+    """The mixes of kinds that the standard leaves open, resolved as PyTorch does.
+
+    An integer tensor beside a floating one takes the dtype of the latter; beside a Python float,
+    or in a true division, float32. Everything else the standard defines.
+    """
+    x_float, y_float = _is_floating(x), _is_floating(y)
+    if x_float is y_float and not (floating and not x_float):
+        return x, y
+    dtype = next((v.dtype for v in (x, y) if isinstance(v, Tensor) and v.is_floating_point()), None)
+
+    def cast(value: Any) -> Any:
+        if isinstance(value, Tensor) and not value.is_floating_point():
+            return value.to(dtype=dtype or "float32")
+        return value
+
+    return cast(x), cast(y)
+
+
+def _is_floating(value: Any) -> bool:
+    return value.is_floating_point() if isinstance(value, Tensor) else isinstance(value, float)
+
+
+def _floating_unary(op: Op, x: Tensor, **settings: Any) -> Tensor:
+    """`op` of x; integers are turned into float32 first."""
+    result: Tensor = op(x if x.is_floating_point() else x.to("float32"), **settings)
+    return result
+
+
+def _compare(method: str, x: Tensor, other: Any) -> Tensor:
+    """An elementwise comparison or logical operator, outside of autograd."""
+    with no_grad():
+        x, other = _promote(x, _operand(x, other), floating=False)
+    if isinstance(other, Tensor):
+        other = _same_home(x, other)._array
+    return _plain(x, getattr(x._array, method)(other))
+
+
+# Functions of tensors
+
+
+def matmul(x: Tensor, y: Any) -> Tensor:
+    """The product of matrices (..., M, K) @ (..., K, N); a vector is one row or one column."""
+    y = _same_home(x, y)
+    if not x.shape or not y.shape:
+        raise ValueError("matmul needs at least one axis on both sides; use * for scalars")
+    inner = y.shape[0] if y.ndim == 1 else y.shape[-2]
+    if x.shape[-1] != inner:
+        raise ValueError(f"matmul cannot multiply {x.shape} by {y.shape}: {x.shape[-1]} != {inner}")
+    x, y = _promote(x, y, floating=False)
+    result: Tensor = shaping.matmul(x, y)
+    return result
+
+
+def where(condition: Tensor, x: Any, y: Any) -> Tensor:
+    """x where the boolean tensor `condition` holds, else y; all three broadcast."""
+    like = next((v for v in (x, y) if isinstance(v, Tensor)), None)
+    if like is None:
+        x = Tensor(x, backend=condition._backend)
+        like = x
+    x, y = (v if isinstance(v, Tensor) else Tensor(v, dtype=like.dtype, backend=like._backend)
+            for v in (x, y))
+    x, y = _promote(x, y, floating=False)
+    result: Tensor = elementwise.where(condition, x, y)
+    return result
+
+
+def maximum(x: Tensor, y: Any) -> Tensor:
+    """The larger of both, element by element."""
+    return _binary(elementwise.maximum, x, _broadcastable(x, y))
+
+
+def minimum(x: Tensor, y: Any) -> Tensor:
+    """The smaller of both, element by element."""
+    return _binary(elementwise.minimum, x, _broadcastable(x, y))
+
+
+def _broadcastable(x: Tensor, y: Any) -> Any:
+    """A scalar as a tensor of x's dtype, for functions that the standard gives arrays only."""
+    if isinstance(y, int | float):
+        return Tensor(y, dtype=x.dtype, backend=x._backend)
+    return y
+
+
+def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """The tensors one after the other along an axis that they have."""
+    result: Tensor = shaping.concat(*tensors, axis=axis)
+    return result
+
+
+def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """The tensors one after the other along a new axis."""
+    result: Tensor = shaping.stack(*tensors, axis=axis)
+    return result
+
+
+def zeros(*shape: Any, dtype: Any = "float32", backend: Any = None, **keywords: Any) -> Tensor:
+    """A tensor of zeros."""
+    return _filled("zeros", shape, dtype, backend, **keywords)
+
+
+def ones(*shape: Any, dtype: Any = "float32", backend: Any = None, **keywords: Any) -> Tensor:
+    """A tensor of ones."""
+    return _filled("ones", shape, dtype, backend, **keywords)
+
+
+def _filled(
+    name: str, shape: tuple[Any, ...], dtype: Any, backend: Any, requires_grad: bool = False
+) -> Tensor:
+    home = get(backend)
+    array = getattr(home.xp, name)(_sequence(shape), dtype=resolve_dtype(dtype, home))
+    result: Tensor = make_result(Tensor, array, home)
+    result.requires_grad = requires_grad
+    return result
+
+
+def from_dlpack(source: Any, backend: str | Backend | None = None) -> Tensor:
+    """A tensor that shares the memory of another library's array, through DLPack.
+
+    Args:
+        source: anything with ``__dlpack__``, on the device of `backend`.
+        backend: whose arrays the memory becomes; the default backend without it.
+    """
+    home = get(backend)
+    result: Tensor = make_result(Tensor, home.xp.from_dlpack(source), home)
+    return result

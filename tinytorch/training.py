@@ -1,0 +1,267 @@
+"""Lesson 08: schedules, clipping, and the Trainer."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import checkpoint, random
+from .autograd import no_grad
+from .module import Module
+from .optimizers import Optimizer
+from .tensor import Tensor
+
+
+class Schedule:
+    """A learning rate for each step: warm-up to `max_lr`, then down to `min_lr`.
+
+    Args:
+        max_lr: the highest rate; without it the result is a factor on each optimizer's own.
+        min_lr: the rate at the end, a fraction of 1 where `max_lr` is not given.
+        total_steps: when it is reached.
+        warmup_steps: steps of linear rise at the beginning.
+    """
+
+    def __init__(
+        self,
+        max_lr: float | None = None,
+        min_lr: float = 0.0,
+        total_steps: int = 100,
+        warmup_steps: int = 0,
+    ) -> None:
+        if total_steps < 1 or not 0 <= warmup_steps <= total_steps:
+            raise ValueError(f"{warmup_steps} warm-up steps do not fit in {total_steps} steps")
+        self.max_lr, self.min_lr = max_lr, min_lr
+        self.total_steps, self.warmup_steps = total_steps, warmup_steps
+
+    def decay(self, progress: float) -> float:
+        """How much of the way from `min_lr` to `max_lr` is left, at `progress` in [0, 1]."""
+        raise NotImplementedError
+
+    def get_lr(self, step: int) -> float:
+        """The rate for the step of that number, from 0."""
+        high = 1.0 if self.max_lr is None else self.max_lr
+        if step < self.warmup_steps:
+            return high * (step + 1) / (self.warmup_steps + 1)
+        length = max(1, self.total_steps - self.warmup_steps)
+        progress = min(1.0, (step - self.warmup_steps) / length)
+        return self.min_lr + (high - self.min_lr) * self.decay(progress)
+
+    def apply(self, optimizers: Sequence[Optimizer], step: int) -> None:
+        """Set the rates for that step."""
+        rate = self.get_lr(step)
+        for optimizer in optimizers:
+            if self.max_lr is None:
+                optimizer.scale_lr(rate)
+            else:
+                optimizer.lr = rate
+
+
+class CosineSchedule(Schedule):
+    """Down along half a cosine.
+
+    Source: I. Loshchilov and F. Hutter, "SGDR" (2016), equation 5.
+
+    >>> CosineSchedule(max_lr=1e-3, min_lr=1e-4, total_steps=2000, warmup_steps=100).get_lr(0)
+    """
+
+    def decay(self, progress: float) -> float:
+        return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class LinearSchedule(Schedule):
+    """Constant, then down in a straight line over the last `fraction` of the steps.
+
+    Source: A. Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
+    Durations" (2024).
+    """
+
+    def __init__(
+        self,
+        max_lr: float | None = None,
+        min_lr: float = 0.0,
+        total_steps: int = 100,
+        warmup_steps: int = 0,
+        fraction: float = 1.0,
+    ) -> None:
+        super().__init__(max_lr, min_lr, total_steps, warmup_steps)
+        if not 0 < fraction <= 1:
+            raise ValueError(f"fraction lies in (0, 1], not {fraction}")
+        self.fraction = fraction
+
+    def decay(self, progress: float) -> float:
+        return min(1.0, (1 - progress) / self.fraction)
+
+
+@no_grad()
+def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scale all gradients together so that their norm is at most `max_norm`.
+
+    Returns:
+        the norm before, as a tensor without axes: it is not read, so a device need not wait.
+
+    Source: R. Pascanu et al., "On the difficulty of training recurrent neural networks" (2012).
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        raise ValueError("no parameter has a gradient: call backward first")
+    xp = gradients[0].backend.xp
+    total = None
+    for gradient in gradients:
+        flat = xp.reshape(gradient._array, (-1,))
+        square = xp.vecdot(flat, flat)
+        total = square if total is None else total + square
+    norm = xp.sqrt(xp.asarray(total))
+    scale = max_norm / (norm + 1e-6)
+    scale = xp.where(scale < 1, scale, xp.ones_like(scale))
+    for gradient in gradients:
+        gradient._array *= xp.astype(scale, gradient.dtype, copy=False)
+        gradient._version.count += 1
+    return _tensor(norm, gradients[0])
+
+
+def _tensor(array: Any, like: Tensor) -> Tensor:
+    result = like.detach()
+    result._array = array
+    return result
+
+
+class Trainer:
+    """A model, its optimizers and a loss, and the steps that bring the loss down.
+
+    Args:
+        model: what is trained.
+        optimizer: one, or several that share the parameters between them.
+        loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
+        scheduler: sets the learning rate before each step.
+        grad_clip_norm: the largest norm of all gradients together.
+
+    >>> trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss())
+    >>> for x, y in loader:
+    ...     loss = trainer.train_step([(x, y)])
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer | Sequence[Optimizer],
+        loss_fn: Any,
+        scheduler: Schedule | None = None,
+        grad_clip_norm: float | None = None,
+    ) -> None:
+        self.model, self.loss_fn, self.scheduler = model, loss_fn, scheduler
+        self.optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+        self.grad_clip_norm = grad_clip_norm
+        self.step = 0
+
+    def train_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """One update from one batch, or from several whose gradients are summed.
+
+        Each batch counts by its number of targets, so that the result is that of one large
+        batch, whatever the sizes.
+
+        Returns:
+            the mean loss, without axes and without gradient; not read, so a device need not wait.
+        """
+        if not batches:
+            raise ValueError("a step needs at least one batch")
+        self.model.train()
+        if self.scheduler is not None:
+            self.scheduler.apply(self.optimizers, self.step)
+        total = sum(y.size for _, y in batches)
+        losses = [self._gradients(x, y, y.size / total) for x, y in batches]
+        if self.grad_clip_norm is not None:
+            clip_grad_norm(self.model.parameters(), self.grad_clip_norm)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad()
+        self.step += 1
+        return sum(losses[1:], losses[0])
+
+    def _gradients(self, x: Tensor, y: Tensor, share: float) -> Tensor:
+        """Add one batch's share of the gradients; return its share of the loss."""
+        loss = self.loss_fn(self.model(x), y)
+        if share != 1:
+            loss = loss * share
+        loss.backward()
+        detached: Tensor = loss.detach()
+        return detached
+
+    def train_epoch(self, loader: Iterable[Any], accumulation_steps: int = 1) -> float:
+        """All batches once; `accumulation_steps` of them make one update. Returns the mean loss."""
+        if accumulation_steps < 1:
+            raise ValueError(f"accumulation_steps is at least 1, not {accumulation_steps}")
+        losses: list[tuple[Tensor, int]] = []
+        waiting: list[Any] = []
+        for batch in loader:
+            waiting.append(batch)
+            if len(waiting) == accumulation_steps:
+                losses.append((self.train_step(waiting), _targets(waiting)))
+                waiting = []
+        if waiting:  # a last update from fewer batches, weighted by what they hold
+            losses.append((self.train_step(waiting), _targets(waiting)))
+        return _mean(losses)
+
+    @no_grad()
+    def evaluate(self, loader: Iterable[Any]) -> float:
+        """The mean loss over all batches, each target counting once; dropout does nothing."""
+        training = self.model.training
+        self.model.eval()
+        try:
+            return _mean([(self.loss_fn(self.model(x), y), y.size) for x, y in loader])
+        finally:
+            self.model.train(training)
+
+    def save_checkpoint(self, path: Any, **metadata: Any) -> None:
+        """Write model, optimizers, step and random state to one file, atomically."""
+        arrays = {f"model/{name}": a for name, a in self.model.state_dict().items()}
+        states = []
+        for index, optimizer in enumerate(self.optimizers):
+            state = optimizer.state_dict()
+            arrays |= {f"optimizer{index}/{n}": a for n, a in state.pop("arrays").items()}
+            states.append(state)
+        metadata |= {
+            "step": self.step,
+            "optimizers": states,
+            "random": checkpoint.rng_state(random.generator()),
+        }
+        checkpoint.save(path, arrays, metadata)
+
+    def load_checkpoint(self, path: Any) -> dict[str, Any]:
+        """Go on where `save_checkpoint` was called, bit for bit; returns the metadata.
+
+        Raises:
+            CheckpointError: the file cannot be read.
+            ValueError: it is of another model or of other optimizers; nothing was changed then.
+        """
+        arrays, metadata = checkpoint.load(path)
+        try:
+            states, step, rng = (metadata[k] for k in ("optimizers", "step", "random"))
+        except KeyError as missing:
+            raise checkpoint.CheckpointError(f"{path} has no {missing} to go on from") from None
+        if len(states) != len(self.optimizers):
+            raise ValueError(f"{path} has {len(states)} optimizers, not {len(self.optimizers)}")
+        self.model.load_state_dict(part(arrays, "model/"))
+        for index, optimizer in enumerate(self.optimizers):
+            own = part(arrays, f"optimizer{index}/")
+            optimizer.load_state_dict({**states[index], "arrays": own})
+        self.step = step
+        random.set_generator(checkpoint.restore_rng(rng))
+        return metadata
+
+
+def part(arrays: dict[str, Any], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays whose names begin with `prefix`, without it."""
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
+
+
+def _targets(batches: Sequence[Any]) -> int:
+    return sum(y.size for _, y in batches)
+
+
+def _mean(losses: Sequence[tuple[Tensor, int]]) -> float:
+    """The mean of losses, each weighted by its number of targets."""
+    if not losses:
+        raise ValueError("the loader has no batch")
+    return sum(loss.item() * n for loss, n in losses) / sum(n for _, n in losses)
