@@ -218,8 +218,8 @@ def where_gradient(xp: Namespace, g: Array, condition: Array) -> Any:
 
 @op
 def cast(xp: Namespace, x: Array, *, dtype: Any) -> Any:
-    """x with another dtype. Between floating types the gradient goes back in x's own."""
-    return xp.astype(x, dtype), ()
+    """x with another dtype, given itself or by name; the gradient goes back in x's own."""
+    return xp.astype(x, getattr(xp, dtype) if isinstance(dtype, str) else dtype), ()
 
 
 @cast.gradient

@@ -1,0 +1,413 @@
+"""One row for each op: the samples to draw and its PyTorch twin. `tests/ops` tests every row."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinytorch.backends.base import Array
+
+Rng = np.random.Generator
+Inputs = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Arguments of one call: `draw(rng)` gives float64 arrays, integers, masks or scalars."""
+
+    name: str
+    draw: Callable[[Rng], Inputs]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    samples: list[Sample]
+    # twin(torch, *tensors, **settings): a tensor or a tuple of them; None: tested elsewhere.
+    twin: Callable[..., Any] | None
+
+
+def normal(*shapes: tuple[int, ...]) -> Callable[[Rng], Inputs]:
+    return lambda rng: tuple(np.asarray(rng.standard_normal(shape)) for shape in shapes)
+
+
+def away_from_zero(*shapes: tuple[int, ...]) -> Callable[[Rng], Inputs]:
+    """For ops with a kink at zero, where finite differences would be wrong."""
+
+    def draw(rng: Rng) -> Inputs:
+        arrays = [rng.standard_normal(shape) for shape in shapes]
+        return tuple(np.asarray(np.sign(a) * (0.1 + np.abs(a))) for a in arrays)
+
+    return draw
+
+
+def positive(*shapes: tuple[int, ...]) -> Callable[[Rng], Inputs]:
+    return lambda rng: tuple(np.asarray(rng.uniform(0.5, 2.0, shape)) for shape in shapes)
+
+
+def transposed(draw: Callable[[Rng], Inputs]) -> Callable[[Rng], Inputs]:
+    """The same values with the strides of a transpose."""
+
+    def strided(rng: Rng) -> Inputs:
+        return tuple(
+            np.swapaxes(np.ascontiguousarray(np.swapaxes(a, 0, -1)), 0, -1)
+            if isinstance(a, np.ndarray) and a.ndim > 1
+            else a
+            for a in draw(rng)
+        )
+
+    return strided
+
+
+def with_values(draw: Callable[[Rng], Inputs], *more: Any) -> Callable[[Rng], Inputs]:
+    return lambda rng: (*draw(rng), *(m(rng) if callable(m) else m for m in more))
+
+
+def unary(twin: Callable[..., Any], draw: Any = normal) -> Row:
+    return Row(
+        [
+            Sample("plain", draw((3, 4))),
+            Sample("transposed", transposed(draw((3, 5)))),
+            Sample("empty", draw((0, 4))),
+            Sample("scalar", draw(())),
+            Sample("large", draw((700, 130))),
+        ],
+        twin,
+    )
+
+
+def binary(twin: Callable[..., Any], draw: Any = normal) -> Row:
+    return Row(
+        [
+            Sample("plain", draw((3, 4), (3, 4))),
+            Sample("broadcast", draw((3, 1, 4), (2, 1))),
+            Sample("empty", draw((0, 4), (1, 4))),
+            Sample("right number", with_values(draw((3, 4)), 1.5)),
+            Sample("left number", lambda rng: (1.5, *draw((3, 4))(rng))),
+        ],
+        twin,
+    )
+
+
+def reduction(twin: Callable[..., Any], draw: Any = normal, **settings: Any) -> Row:
+    return Row(
+        [
+            Sample("all", draw((3, 4)), {**settings}),
+            Sample("one axis", draw((3, 4, 2)), {**settings, "axis": 1}),
+            Sample("kept", draw((3, 4, 2)), {**settings, "axis": -1, "keepdims": True}),
+            Sample("two axes", transposed(draw((3, 4, 2))), {**settings, "axis": (0, 2)}),
+        ],
+        twin,
+    )
+
+
+def _axes(x: Any, axis: Any) -> tuple[int, ...]:
+    return tuple(range(x.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+
+
+def _ids(shape: tuple[int, ...], high: int) -> Callable[[Rng], Array]:
+    return lambda rng: rng.integers(0, high, shape)
+
+
+def _mask(*shape: int) -> Callable[[Rng], Array]:
+    """A random boolean mask in which each query sees at least its first key."""
+
+    def draw(rng: Rng) -> Array:
+        mask = rng.random(shape) < 0.6
+        mask[..., 0] = True
+        return mask
+
+    return draw
+
+
+def _some_ignored(rng: Rng) -> Array:
+    targets = rng.integers(0, 5, (4, 3))
+    targets[0, :2] = -100
+    return targets
+
+
+def _torch_attention_weights(torch: Any, q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
+    scores = q @ k.mT * scale
+    if mask is not None:
+        is_bool = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, -torch.inf) if is_bool else scores + mask
+    return torch.softmax(scores, dim=-1)
+
+
+def _torch_rotary(torch: Any, x: Any, cos: Any, sin: Any) -> Any:
+    pairs = torch.complex(*x.chunk(2, dim=-1)) * torch.complex(cos, sin).detach()
+    return torch.cat([pairs.real, pairs.imag], dim=-1)
+
+
+def _torch_dropout(torch: Any, x: Any, *, p: float, seed: int) -> Any:
+    # PyTorch's mask is another one: take ours, and let PyTorch do the rest.
+    from tinytorch import Tensor
+    from tinytorch.layers import dropout
+
+    kept = dropout(Tensor(np.ones(tuple(x.shape))), p=p, seed=seed).numpy() != 0
+    return x * torch.from_numpy(kept) / (1 - p)
+
+
+def _torch_where(torch: Any, condition: Any, x: Any, y: Any) -> Any:
+    return torch.where(condition, x, y)
+
+
+def _angles(rng: Rng) -> Inputs:
+    angle = rng.standard_normal((5, 3))
+    return rng.standard_normal((2, 2, 5, 6)), np.cos(angle), np.sin(angle)
+
+
+_ADAM = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "step": 3}
+_MOMENTS = with_values(normal((3, 4), (3, 4), (3, 4)), lambda rng: rng.uniform(0, 1, (3, 4)))
+
+ROWS: dict[str, Row] = {
+    # elementwise
+    "add": binary(lambda torch, x, y: x + y),
+    "subtract": binary(lambda torch, x, y: x - y),
+    "multiply": binary(lambda torch, x, y: x * y),
+    "divide": binary(lambda torch, x, y: x / y, positive),
+    "power": Row(
+        [
+            *binary(lambda torch, x, y: x**y, positive).samples,
+            Sample("square", with_values(normal((3, 4)), 2)),
+            Sample("cube", with_values(normal((3, 4)), 3)),
+            Sample("nothing", with_values(normal((3, 4)), 0)),
+        ],
+        lambda torch, x, y: x**y,
+    ),
+    "negative": unary(lambda torch, x: -x),
+    "exp": unary(lambda torch, x: x.exp()),
+    "log": unary(lambda torch, x: x.log(), positive),
+    "sqrt": unary(lambda torch, x: x.sqrt(), positive),
+    "abs": unary(lambda torch, x: x.abs(), away_from_zero),
+    "sin": unary(lambda torch, x: x.sin()),
+    "cos": unary(lambda torch, x: x.cos()),
+    "maximum": Row(
+        binary(lambda torch, x, y: x, normal).samples[:3],
+        lambda torch, x, y: torch.maximum(x, y),
+    ),
+    "minimum": Row(
+        binary(lambda torch, x, y: x, normal).samples[:3],
+        lambda torch, x, y: torch.minimum(x, y),
+    ),
+    "clip": Row(
+        [
+            Sample("both", normal((3, 4)), {"min": -0.5, "max": 0.5}),
+            Sample("low", transposed(normal((3, 4))), {"min": -0.5}),
+            Sample("high", normal((0, 4)), {"max": 0.5}),
+        ],
+        lambda torch, x, **s: x.clip(**s),
+    ),
+    "where": Row(
+        [
+            Sample("plain", lambda rng: (rng.random((3, 4)) < 0.5, *normal((3, 4), (3, 4))(rng))),
+            Sample("broadcast", lambda rng: (rng.random(4) < 0.5, *normal((3, 1), (1, 4))(rng))),
+        ],
+        _torch_where,
+    ),
+    "cast": Row([Sample("same", normal((3, 4)), {"dtype": "float64"})], None),
+    # reductions
+    "sum": reduction(lambda torch, x, axis=None, keepdims=False: x.sum(axis, keepdims)),
+    "mean": reduction(lambda torch, x, axis=None, keepdims=False: x.mean(axis, keepdims)),
+    "var": Row(
+        [
+            *reduction(None).samples,
+            Sample("population", normal((3, 4)), {"axis": 1, "correction": 0}),
+        ],
+        lambda torch, x, axis=None, correction=1, keepdims=False: x.var(
+            axis, correction=correction, keepdim=keepdims
+        ),
+    ),
+    "max": reduction(
+        lambda torch, x, axis=None, keepdims=False: x.amax(_axes(x, axis), keepdims)
+    ),
+    "min": reduction(
+        lambda torch, x, axis=None, keepdims=False: x.amin(_axes(x, axis), keepdims)
+    ),
+    "logsumexp": reduction(
+        lambda torch, x, axis=None, keepdims=False: x.logsumexp(_axes(x, axis), keepdims)
+    ),
+    # shape
+    "reshape": Row(
+        [
+            Sample("plain", normal((3, 4)), {"shape": (2, 6)}),
+            Sample("inferred", transposed(normal((3, 4))), {"shape": (-1, 2)}),
+            Sample("empty", normal((0, 4)), {"shape": (2, 0)}),
+        ],
+        lambda torch, x, shape: x.reshape(shape),
+    ),
+    "permute": Row(
+        [Sample("plain", normal((2, 3, 4)), {"axes": (2, 0, -2)})],
+        lambda torch, x, axes: x.permute(axes),
+    ),
+    "broadcast_to": Row(
+        [
+            Sample("grown", normal((3, 1)), {"shape": (2, 3, 4)}),
+            Sample("same", normal((3, 4)), {"shape": (3, 4)}),
+        ],
+        lambda torch, x, shape: x.broadcast_to(shape),
+    ),
+    "getitem": Row(
+        [
+            Sample("slices", normal((5, 6)), {"key": (slice(1, 4), slice(None, None, 2))}),
+            Sample("integer", normal((5, 6)), {"key": -1}),
+            Sample("ellipsis", normal((2, 3, 4)), {"key": (..., None, 0)}),
+        ],
+        lambda torch, x, key: x[key],
+    ),
+    "concat": Row(
+        [
+            Sample("rows", normal((2, 3), (1, 3), (4, 3)), {"axis": 0}),
+            Sample("columns", transposed(normal((3, 2), (3, 0), (3, 4))), {"axis": -1}),
+        ],
+        lambda torch, *xs, axis: torch.cat(xs, dim=axis),
+    ),
+    "split": Row(
+        [
+            Sample("columns", normal((3, 6)), {"sizes": (1, 2, 3), "axis": -1}),
+            Sample("rows", transposed(normal((4, 2))), {"sizes": (4, 0), "axis": 0}),
+        ],
+        lambda torch, x, sizes, axis: x.split(sizes, dim=axis),
+    ),
+    "stack": Row(
+        [
+            Sample("first", normal((2, 3), (2, 3)), {"axis": 0}),
+            Sample("last", normal((2, 3), (2, 3), (2, 3)), {"axis": -1}),
+        ],
+        lambda torch, *xs, axis: torch.stack(xs, dim=axis),
+    ),
+    "matmul": Row(
+        [
+            Sample("matrices", normal((3, 4), (4, 5))),
+            Sample("transposed", transposed(normal((3, 4), (4, 5)))),
+            Sample("stack by matrix", normal((2, 3, 4), (4, 5))),
+            Sample("stacks", normal((2, 3, 4), (2, 4, 5))),
+            Sample("broadcast stacks", normal((2, 1, 3, 4), (3, 4, 5))),
+            Sample("large stacks", normal((40, 70, 65), (40, 65, 33))),
+            Sample("vectors", normal((4,), (4,))),
+            Sample("vector left", normal((4,), (4, 5))),
+            Sample("vector left of stack", normal((4,), (2, 4, 5))),
+            Sample("vector right", normal((3, 4), (4,))),
+            Sample("vector right of stack", normal((2, 3, 4), (4,))),
+            Sample("empty", normal((0, 4), (4, 5))),
+        ],
+        lambda torch, x, y: x @ y,
+    ),
+    # activations
+    "relu": unary(lambda torch, x: x.relu(), away_from_zero),
+    "squared_relu": unary(lambda torch, x: x.relu() ** 2, away_from_zero),
+    "sigmoid": unary(lambda torch, x: x.sigmoid()),
+    "tanh": unary(lambda torch, x: x.tanh()),
+    "gelu": unary(lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh")),
+    "softmax": Row(
+        [
+            Sample("last", normal((3, 4))),
+            Sample("first", transposed(normal((3, 4))), {"axis": 0}),
+        ],
+        lambda torch, x, axis=-1: x.softmax(axis),
+    ),
+    # layers
+    "linear": Row(
+        [
+            Sample("bias", normal((2, 3, 4), (5, 4), (5,))),
+            Sample("no bias", normal((3, 4), (5, 4))),
+            Sample("None for bias", with_values(normal((3, 4), (5, 4)), None)),
+            Sample("vector", normal((4,), (5, 4), (5,))),
+            Sample("transposed", transposed(normal((2, 3, 4), (5, 4)))),
+            Sample("empty", normal((0, 4), (5, 4), (5,))),
+        ],
+        lambda torch, *xs: torch.nn.functional.linear(*xs),
+    ),
+    "dropout": Row(
+        [Sample("half", normal((30, 40)), {"p": 0.5, "seed": 2**40 + 3})], _torch_dropout
+    ),
+    "layer_norm": Row(
+        [
+            Sample("bias", normal((2, 3, 8), (8,), (8,))),
+            Sample("no bias", transposed(normal((3, 8), (8,)))),
+            Sample("vector", normal((8,), (8,), (8,))),
+            Sample("empty", normal((0, 8), (8,))),
+            Sample("large", normal((900, 130), (130,), (130,))),
+        ],
+        lambda torch, x, *wb: torch.nn.functional.layer_norm(x, x.shape[-1:], *wb),
+    ),
+    # losses
+    "log_softmax": Row(
+        [
+            Sample("last", normal((3, 4))),
+            Sample("first", transposed(normal((3, 4))), {"axis": 0}),
+        ],
+        lambda torch, x, axis=-1: x.log_softmax(axis),
+    ),
+    "cross_entropy": Row(
+        [
+            Sample("rows", with_values(normal((6, 5)), _ids((6,), 5))),
+            Sample("sequences", with_values(normal((2, 3, 5)), _ids((2, 3), 5))),
+            Sample("some ignored", with_values(normal((4, 3, 5)), _some_ignored)),
+            Sample("transposed", with_values(transposed(normal((6, 5))), _ids((6,), 5))),
+        ],
+        lambda torch, x, y: torch.nn.functional.cross_entropy(x.flatten(0, -2), y.flatten()),
+    ),
+    "binary_cross_entropy": Row(
+        [
+            Sample("probabilities", lambda rng: (rng.uniform(0.1, 0.9, (3, 4)),
+                                                 rng.integers(0, 2, (3, 4)).astype(bool) * 1.0)),
+        ],
+        lambda torch, p, t: torch.nn.functional.binary_cross_entropy(p, t.detach()),
+    ),
+    # embeddings, attention
+    "embedding": Row(
+        [
+            Sample("sequences", with_values(normal((5, 3)), _ids((2, 7), 5))),
+            Sample("many rows", with_values(normal((300, 3)), _ids((50,), 300))),
+            Sample("empty", with_values(normal((5, 3)), _ids((0,), 5))),
+        ],
+        lambda torch, w, ids: torch.nn.functional.embedding(ids, w),
+    ),
+    "rotary": Row([Sample("heads", _angles)], _torch_rotary),
+    "attention_weights": Row(
+        [
+            Sample("free", normal((2, 2, 5, 3), (2, 2, 5, 3)), {"scale": 0.5}),
+            Sample("None", with_values(normal((2, 2, 5, 3), (2, 2, 5, 3)), None), {"scale": 0.5}),
+            Sample("mask", with_values(normal((2, 2, 5, 3), (2, 2, 6, 3)), _mask(5, 6)),
+                   {"scale": 0.5}),
+            Sample("padding", with_values(normal((3, 2, 5, 3), (3, 2, 6, 3)), _mask(3, 1, 1, 6)),
+                   {"scale": 0.5}),
+            Sample("additive", normal((2, 2, 5, 3), (2, 2, 6, 3), (2, 5, 6)), {"scale": 1.0}),
+            Sample("strided", with_values(transposed(normal((2, 2, 5, 3), (2, 2, 6, 3))),
+                                          _mask(2, 2, 5, 6)), {"scale": 0.5}),
+            Sample("large", with_values(normal((9, 4, 65, 8), (9, 4, 65, 8)), _mask(65, 65)),
+                   {"scale": 0.3}),
+            Sample("matrices", normal((5, 3), (6, 3)), {"scale": 0.5}),
+            Sample("empty", normal((0, 2, 5, 3), (0, 2, 6, 3)), {"scale": 0.5}),
+        ],
+        _torch_attention_weights,
+    ),
+    # optimizers: compared with PyTorch's over many steps in tests/07_optimizers
+    "sgd_update": Row(
+        [
+            Sample("momentum", normal((3, 4), (3, 4), (3, 4)),
+                   {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True}),
+            Sample("plain", normal((3, 4), (3, 4)),
+                   {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False}),
+        ],
+        None,
+    ),
+    "adam_update": Row(
+        [
+            Sample("decoupled", _MOMENTS, {**_ADAM, "decoupled": True}),
+            Sample("coupled", _MOMENTS, {**_ADAM, "decoupled": False}),
+        ],
+        None,
+    ),
+    "muon_update": Row(
+        [
+            Sample("wide", normal((3, 5), (3, 5), (3, 5)),
+                   {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+            Sample("tall", normal((5, 3), (5, 3), (5, 3)),
+                   {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}),
+        ],
+        None,
+    ),
+}  # fmt: skip

@@ -1,0 +1,222 @@
+"""Every op, by its row in `op_table`: gradients, kernels, PyTorch parity, and the strict backend."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+from op_table import ROWS, Inputs, Sample
+
+import tinytorch  # noqa: F401  declares all ops
+from tinytorch import Tensor, backends
+from tinytorch.autograd import OPS, Op
+from tinytorch.backends.numpy_backend import NumpyBackend
+
+CASES = [
+    pytest.param(name, sample, id=f"{name}-{sample.name.replace(' ', '_')}")
+    for name, row in ROWS.items()
+    for sample in row.samples
+]
+DIFFERENTIABLE = [case for case in CASES if OPS[case.values[0]].reference.gradient]
+UPDATES = [case for case in CASES if not OPS[case.values[0]].reference.gradient]
+WITH_KERNEL = [case for case in CASES if case.values[0] in backends.get("numpy").kernels]
+WITH_TWIN = [case for case in CASES if ROWS[case.values[0]].twin]
+
+
+class Reference(NumpyBackend):
+    """NumPy without kernels: every op runs its readable reference."""
+
+    name = "reference"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels = {}
+
+
+REFERENCE = Reference()
+
+
+def draw(sample: Sample, dtype: str = "float64") -> Inputs:
+    """The sample's arguments with their floating arrays in `dtype` and their strides kept."""
+    return tuple(
+        a.astype(dtype, order="K") if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
+        for a in sample.draw(np.random.default_rng(7))
+    )
+
+
+def tensors(inputs: Inputs, backend: Any) -> list[Any]:
+    """Arrays as tensors on `backend`, floating ones with a gradient; other things as they are."""
+    made = []
+    for value in inputs:
+        if isinstance(value, np.ndarray):
+            strided = Tensor(value, value.dtype.kind == "f", backend=backend)
+            made.append(strided)
+        else:
+            made.append(value)
+    return made
+
+
+def outputs(result: Any) -> tuple[Any, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def weights(shapes: list[tuple[int, ...]], dtype: Any) -> list[np.ndarray]:
+    """Random numbers by which outputs are multiplied to make a scalar of them."""
+    rng = np.random.default_rng(11)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def run(op: Op, inputs: Inputs, settings: Any, backend: Any) -> tuple[list[Any], list[Any]]:
+    """The op's values, and the gradients of a random weighting of them, as NumPy arrays."""
+    given = tensors(inputs, backend)
+    results = outputs(op(*given, **settings))
+    values = [backends.get(backend).to_numpy(r.data) for r in results]
+    if op.reference.gradient is None:
+        return values, []
+    factors = weights([r.shape for r in results], values[0].dtype)
+    loss: Any = 0.0
+    for result, factor in zip(results, factors, strict=True):
+        loss = (result * Tensor(factor, backend=backend)).sum() + loss
+    loss.backward()
+    leaves = [t for t in given if isinstance(t, Tensor) and t.requires_grad]
+    return values, [
+        None if t.grad is None else backends.get(backend).to_numpy(t.grad.data) for t in leaves
+    ]
+
+
+def loss_at(op: Op, inputs: Inputs, settings: Any, backend: Any) -> float:
+    results = outputs(op(*tensors(inputs, backend), **settings))
+    factors = weights([r.shape for r in results], results[0].numpy().dtype)
+    return sum(float((r.numpy() * f).sum()) for r, f in zip(results, factors, strict=True))
+
+
+def check_gradient(op: Op, inputs: Inputs, settings: Any, backend: Any) -> None:
+    """Compare the gradient with finite differences along random directions, in float64."""
+    _, gradients = run(op, inputs, settings, backend)
+    floating = [i for i, a in enumerate(inputs) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    rng, step = np.random.default_rng(13), 1e-5
+    for place, gradient in zip(floating, gradients, strict=True):
+        if gradient is None:  # no gradient is claimed, so nothing is checked
+            continue
+        for _ in range(3):
+            direction = rng.standard_normal(inputs[place].shape)
+            direction /= np.linalg.norm(direction) or 1.0
+
+            def moved(by: float, place: int = place, along: Any = direction) -> float:
+                changed = list(inputs)
+                changed[place] = np.asarray(inputs[place] + by * along)
+                return loss_at(op, tuple(changed), settings, backend)
+
+            numeric = (moved(step) - moved(-step)) / (2 * step)
+            np.testing.assert_allclose(np.vdot(gradient, direction), numeric, rtol=1e-5, atol=1e-6)
+
+
+def test_every_op_has_a_row() -> None:
+    assert set(ROWS) == set(OPS)
+
+
+def test_kernels_are_of_ops_and_keep_their_signatures() -> None:
+    for name, kernel in backends.get("numpy").kernels.items():
+        assert inspect.signature(kernel.forward) == inspect.signature(OPS[name].forward), name
+        assert (kernel.gradient is None) == (OPS[name].reference.gradient is None), name
+
+
+@pytest.mark.parametrize(("name", "sample"), DIFFERENTIABLE)
+@pytest.mark.parametrize("backend", [REFERENCE, "numpy"], ids=["reference", "kernel"])
+def test_gradient_is_that_of_finite_differences(name: str, sample: Sample, backend: Any) -> None:
+    check_gradient(OPS[name], draw(sample), sample.settings, backend)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "sample"), WITH_KERNEL)
+def test_kernel_equals_reference(name: str, sample: Sample, dtype: str) -> None:
+    inputs = draw(sample, dtype)
+    before = [np.copy(a) if isinstance(a, np.ndarray) else a for a in inputs]
+    values, gradients = run(OPS[name], inputs, sample.settings, "numpy")
+    expected, expected_gradients = run(OPS[name], inputs, sample.settings, REFERENCE)
+    tolerance = {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-11}
+    for ours, theirs in zip(
+        [*values, *gradients], [*expected, *expected_gradients], strict=True
+    ):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            assert ours.dtype == theirs.dtype == np.dtype(dtype)
+            assert ours.shape == theirs.shape
+            np.testing.assert_allclose(ours, theirs, **tolerance)
+    for a, b in zip(inputs, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("name", "sample"), [c for c in WITH_KERNEL if c in DIFFERENTIABLE])
+def test_kernel_leaves_its_inputs_untouched(name: str, sample: Sample) -> None:
+    given = tensors(draw(sample), "numpy")
+    before = [t.numpy().copy() if isinstance(t, Tensor) else t for t in given]
+    results = outputs(OPS[name](*given, **sample.settings))
+    factor = Tensor(np.ones(results[0].shape))
+    results[0].backward(factor)
+    np.testing.assert_array_equal(factor.numpy(), 1)
+    for tensor, old in zip(given, before, strict=True):
+        if isinstance(tensor, Tensor):
+            np.testing.assert_array_equal(tensor.numpy(), old)
+
+
+@pytest.mark.parametrize(("name", "sample"), WITH_TWIN)
+def test_values_and_gradients_equal_pytorch(name: str, sample: Sample) -> None:
+    torch = require("torch")
+    inputs = draw(sample)
+    twins = [
+        torch.from_numpy(np.array(a, order="C")).requires_grad_(a.dtype.kind == "f")
+        if isinstance(a, np.ndarray)
+        else a
+        for a in inputs
+    ]
+    twin = ROWS[name].twin
+    assert twin is not None
+    theirs = outputs(twin(torch, *twins, **sample.settings))
+    factors = weights([tuple(t.shape) for t in theirs], np.float64)
+    loss = sum((t * torch.from_numpy(f)).sum() for t, f in zip(theirs, factors, strict=True))
+    leaves = [t for t in twins if isinstance(t, torch.Tensor) and t.requires_grad]
+    expected = torch.autograd.grad(loss, leaves, allow_unused=True)
+    values, gradients = run(OPS[name], inputs, sample.settings, "numpy")
+    for ours, other in zip(values, theirs, strict=True):
+        assert ours.shape == tuple(other.shape)
+        np.testing.assert_allclose(ours, other.detach().numpy(), rtol=1e-9, atol=1e-9)
+    for ours, other in zip(gradients, expected, strict=True):
+        if other is not None:
+            np.testing.assert_allclose(ours, other.numpy(), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize(("name", "sample"), CASES)
+def test_strict_device_computes_the_same(name: str, sample: Sample, strict: str) -> None:
+    inputs = draw(sample)
+    values, gradients = run(OPS[name], inputs, sample.settings, strict)
+    expected, expected_gradients = run(OPS[name], inputs, sample.settings, REFERENCE)
+    for ours, theirs in zip([*values, *gradients], [*expected, *expected_gradients], strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+def test_a_wrong_gradient_is_found() -> None:
+    def cube(xp: Any, x: Any) -> Any:
+        return x * x * x, (x,)
+
+    op = Op(cube)
+    try:
+        op.gradient(lambda xp, g, x: g * 3 * x * x)
+        sample = ROWS["sin"].samples[0]
+        check_gradient(op, draw(sample), {}, REFERENCE)
+        op.gradient(lambda xp, g, x: g * 3 * x)
+        with pytest.raises(AssertionError):
+            check_gradient(op, draw(sample), {}, REFERENCE)
+    finally:
+        del OPS["cube"]
+
+
+def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = backends.get("numpy").kernels
+    wrong = kernels["gelu"]._replace(gradient=lambda xp, g, rows, t: g * 0.999)
+    monkeypatch.setitem(kernels, "gelu", wrong)  # type: ignore[arg-type]
+    with pytest.raises(AssertionError):
+        test_kernel_equals_reference("gelu", ROWS["gelu"].samples[0], "float64")
