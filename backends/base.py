@@ -79,6 +79,12 @@ class Backend:
         "owner",
     )
 
+    def __reduce__(self) -> Any:
+        """Copies and pickles of a tensor or model name their backend; there is one of each."""
+        from .registry import get
+
+        return get, (self.name,)
+
     def namespace(self, standard: ModuleType, **overrides: Any) -> Namespace:
         """The functions of `standard`, then this backend's extras, then `overrides`."""
         functions = {n: f for n, f in vars(standard).items() if not n.startswith("__")}
@@ -154,7 +160,10 @@ class Backend:
 def host_array(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
     """`data` as a new NumPy array: float32 from Python floats, else the dtype that it has."""
     typed = isinstance(data, np.ndarray | np.generic) or hasattr(data, "__dlpack__")
-    array = np.array(data)
+    try:
+        array = np.array(data)
+    except ValueError as error:  # lists of different lengths
+        raise TypeError(f"expected numbers in regular nested lists, got {data!r:.60}") from error
     if array.dtype == object or array.dtype.kind not in "biufc":
         raise TypeError(f"expected numbers in regular nested lists, got {data!r:.60}")
     if dtype is None and not typed and array.dtype == np.float64:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .base import Array, Backend, host_array
 from .hashing import random_bits
+from .threads import divide_products
 
 
 def keep_freed_memory() -> None:
@@ -38,6 +39,7 @@ class NumpyBackend(Backend):
         from .numpy_kernels import KERNELS
 
         keep_freed_memory()
+        divide_products()
         self.kernels = KERNELS
         self.xp = self.namespace(
             array_api_compat.numpy, random_bits=partial(random_bits, array_api_compat.numpy)

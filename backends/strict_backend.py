@@ -67,4 +67,4 @@ class StrictBackend(Backend):
         return array if dtype is None else self._strict.astype(array, dtype)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
-        return np.asarray(self._open(array))
+        return np.array(self._open(array))  # a copy, as from any device

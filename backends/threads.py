@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 BLOCK_BYTES = 2**18  # half of a small second-level cache, so that a few arrays fit
-WORTH_BYTES = 2**18  # below that a thread costs more than it saves
+WORTH_BYTES = 2**19  # below that a thread costs more than it saves
 
 
 @functools.cache
@@ -30,6 +30,30 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(num_threads() - 1, thread_name_prefix="tinytorch")
 
 
+if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+@functools.cache
+def divide_products() -> bool:
+    """Have OpenBLAS use one thread, so that products can be divided among this file's threads.
+
+    OpenBLAS's own threads wait for each other in a loop. Where another process takes a core,
+    they wait for a thread that does not run: a training step then took a hundred times as long.
+    Threads that sleep while they wait share the cores with others as they should.
+
+    Returns:
+        whether that could be done; a NumPy with another BLAS keeps that one's threads.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    openblas = ThreadpoolController().select(internal_api="openblas")
+    if not openblas.info():
+        return False
+    openblas.limit(limits=1)
+    return True
+
+
 def for_blocks(work: Callable[[int, int], None], rows: int, row_bytes: int) -> None:
     """Call ``work(start, stop)`` until all rows are covered, each once.
 
@@ -39,14 +63,21 @@ def for_blocks(work: Callable[[int, int], None], rows: int, row_bytes: int) -> N
         row_bytes: size of a row of one of the arrays.
     """
     block = max(1, BLOCK_BYTES // max(1, row_bytes))
-    threads = min(num_threads(), rows)
-    if threads == 1 or rows * row_bytes < WORTH_BYTES:
+    if rows * row_bytes < WORTH_BYTES:
         _run(work, 0, rows, block)
+    else:
+        for_parts(lambda start, stop: _run(work, start, stop, block), rows)
+
+
+def for_parts(work: Callable[[int, int], None], rows: int) -> None:
+    """Call ``work(start, stop)`` once in each thread, for equal parts of the rows."""
+    threads = min(num_threads(), rows)
+    if threads <= 1:
+        work(0, rows)
         return
     bounds = [rows * i // threads for i in range(threads + 1)]
-    parts = list(zip(bounds, bounds[1:], strict=False))
-    others = [_pool().submit(_run, work, *part, block) for part in parts[1:]]
-    _run(work, *parts[0], block)
+    others = [_pool().submit(work, bounds[i], bounds[i + 1]) for i in range(1, threads)]
+    work(0, bounds[1])
     for other in others:
         other.result()
 

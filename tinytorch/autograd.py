@@ -21,11 +21,12 @@ Source: A. Griewank and A. Walther, "Evaluating Derivatives" (2008), chapter 3, 
 import heapq
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from typing import Any, ClassVar
 
-from .backends import Backend, BackendError, of
+from .backends import Backend, BackendError
 from .backends.base import Array, Kernel, Namespace
 
 
@@ -33,6 +34,9 @@ class _Mode(threading.local):
     """Whether this thread records: a thread that samples does not stop one that trains."""
 
     recording = True
+
+    def __init__(self) -> None:  # runs once in each thread
+        self.before: list[bool] = []
 
 
 _mode = _Mode()
@@ -50,12 +54,11 @@ class no_grad(ContextDecorator):  # noqa: N801  PyTorch's name
     _enabled: ClassVar[bool] = False
 
     def __enter__(self) -> None:
-        self._before = getattr(self, "_before", [])
-        self._before.append(_mode.recording)
+        _mode.before.append(_mode.recording)
         _mode.recording = self._enabled
 
     def __exit__(self, *exception: object) -> None:
-        _mode.recording = self._before.pop()
+        _mode.recording = _mode.before.pop()
 
 
 class enable_grad(no_grad):  # noqa: N801  PyTorch's name
@@ -373,16 +376,19 @@ def _input_gradients(
             f"the gradient of {node.name} returned {len(answers)} values for"
             f" {len(node.inputs)} inputs"
         )
-    found = []
-    taken = {id(xp.owner(a)) for a in (*outputs, *node.saved) if hasattr(a, "shape")}
-    for edge, answer in zip(node.inputs, answers, strict=False):
-        if edge is None or answer is None:
-            continue
-        array = _fit(xp, answer() if callable(answer) else answer, edge)
-        memory = id(xp.owner(array))
-        found.append((edge, array, memory not in taken))
-        taken.add(memory)
-    return found
+    found = [
+        (edge, _fit(xp, answer() if callable(answer) else answer, edge))
+        for edge, answer in zip(node.inputs, answers, strict=False)
+        if edge is not None and answer is not None
+    ]
+    held = (*outputs, *node.saved, *(array for _, array in found))
+    uses = Counter(id(xp.owner(a)) for a in held if hasattr(a, "shape"))
+
+    def fresh(array: Array) -> bool:  # a part of its memory is not: it may be a broadcast view
+        owner = xp.owner(array)
+        return uses[id(owner)] == 1 and bool(owner.size == array.size)
+
+    return [(edge, array, fresh(array)) for edge, array in found]
 
 
 def _fit(xp: Namespace, gradient: Array, edge: _Input) -> Array:
@@ -405,6 +411,7 @@ def _accumulate(leaf: Variable, gradient: Array, fresh: bool) -> None:
         leaf._grad._array += gradient
         leaf._grad._version.count += 1
         return
-    xp = leaf._backend.xp
-    array = gradient if fresh else xp.asarray(gradient, copy=True)
-    leaf._grad = make_result(leaf._result_class, array, leaf._backend)
+    backend = leaf._backend
+    if not fresh or type(gradient) is not backend.array_type:  # or a scalar that NumPy made
+        gradient = backend.xp.asarray(gradient, copy=True)
+    leaf._grad = make_result(leaf._result_class, gradient, backend)

@@ -29,7 +29,7 @@ def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tens
     new = list(stream(model, prompt, max_new_tokens, **settings))
     tokens = np.concatenate([prompt, *(t[:, None] for t in new)], axis=1)  # (B, T + n)
     one = np.ndim(ids if not isinstance(ids, Tensor) else ids.numpy()) == 1
-    return Tensor(tokens[0] if one else tokens, backend=_home(model))
+    return Tensor(tokens[0] if one else tokens, backend=model.backend)
 
 
 def stream(
@@ -114,7 +114,7 @@ def _last_logits(model: Any, ids: Ids, caches: Any) -> Ids:
     if training:
         model.eval()
     try:
-        logits = model(Tensor(ids, backend=_home(model)), caches)  # (B, T, V)
+        logits = model(Tensor(ids, backend=model.backend), caches)  # (B, T, V)
     finally:
         if training:
             model.train()
@@ -182,6 +182,3 @@ def _check(
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens is 0 or more, not {max_new_tokens}")
 
-
-def _home(model: Any) -> Any:
-    return model.embedding.tokens.weight.backend

@@ -108,6 +108,11 @@ class Module:
         """How many numbers the module learns."""
         return sum(parameter.size for parameter in self.parameters())
 
+    @property
+    def backend(self) -> Backend:
+        """Where the parameters are."""
+        return self.parameters()[0].backend
+
     # Modes
 
     def train(self, mode: bool = True) -> Self:
@@ -162,9 +167,13 @@ class Module:
             problems += [f"{name} is unexpected" for name in state if name not in own]
         if problems:
             raise ValueError(f"{type(self).__name__} cannot load this state: {'; '.join(problems)}")
-        for name, value in own.items():
-            if name in state:
-                value.data = Tensor(state[name], dtype=value.dtype, backend=value.backend)
+        ready = {
+            name: Tensor(state[name], dtype=value.dtype, backend=value.backend)
+            for name, value in own.items()
+            if name in state
+        }
+        for name, value in ready.items():
+            own[name].data = value
 
     def __repr__(self) -> str:
         children = [f"  ({n}): {v!r}".replace("\n", "\n  ") for n, v in self.named_children()]

@@ -6,13 +6,14 @@ stand. Names and argument order are PyTorch's, `axis` and `keepdims` the array A
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
 
 from . import autograd, elementwise, reductions, shaping
 from .autograd import Op, Variable, make_result, no_grad
-from .backends import Backend, get
+from .backends import Backend, BackendError, get, of
 from .backends.base import Array
 from .reductions import Axis
 
@@ -54,7 +55,7 @@ class Tensor(Variable):
         if isinstance(data, Variable):
             backend = data._backend if backend is None else get(backend)
             data = data._array if backend is data._backend else _host(data)
-        home = get(backend)
+        home = _home(data) if backend is None else get(backend)
         self._array = home.asarray(data, dtype=resolve_dtype(dtype, home))
         self._backend = home
         self._grad = None
@@ -336,9 +337,9 @@ class Tensor(Variable):
             if key.is_floating_point():
                 raise IndexError("an index must be of integers or booleans, not floats")
             return self._backend.xp.asarray(key._array, copy=True)
-        if isinstance(key, list | np.ndarray):
-            return self._backend.asarray(np.asarray(key, dtype=None if len(key) else np.int64))
-        return key
+        if isinstance(key, list):
+            key = np.asarray(key, dtype=None if key else np.int64)
+        return self._backend.asarray(key) if isinstance(key, np.ndarray) else key
 
     def __getitem__(self, key: Any) -> "Tensor":
         result: Tensor = shaping.getitem(self, key=self._key(key))
@@ -412,8 +413,9 @@ class Tensor(Variable):
         return result
 
     def clip(self, min: float | None = None, max: float | None = None) -> "Tensor":
-        """Each element kept within [min, max]."""
-        result: Tensor = elementwise.clip(self, min=min, max=max)
+        """Each element kept within [min, max]; integers between floats become float32."""
+        x = _promote(self, next((b for b in (min, max) if _is_floating(b)), 0), floating=False)[0]
+        result: Tensor = elementwise.clip(x, min=min, max=max)
         return result
 
     def masked_fill(self, mask: "Tensor", value: float) -> "Tensor":
@@ -450,6 +452,8 @@ class Tensor(Variable):
 
     def __or__(self, other: Any) -> "Tensor":
         return _compare("__or__", self, other)
+
+    __rand__, __ror__ = __and__, __or__
 
     # Reductions
 
@@ -495,6 +499,13 @@ class Tensor(Variable):
 
     # Shape
 
+    def _axis(self, axis: int) -> int:
+        """`axis` counted from the front; a tensor without axes counts as one number in a row."""
+        count = self.ndim or 1
+        if not -count <= axis < count:
+            raise IndexError(f"axis {axis} does not exist in a tensor of shape {self.shape}")
+        return axis % count
+
     def reshape(self, *shape: Any) -> "Tensor":
         """The same elements in another shape; one size may be -1.
 
@@ -507,7 +518,7 @@ class Tensor(Variable):
 
     def flatten(self, start: int = 0, end: int = -1) -> "Tensor":
         """Axes `start` to `end`, both included, as one."""
-        start, end = start % (self.ndim or 1), end % (self.ndim or 1)
+        start, end = self._axis(start), self._axis(end)
         size = math.prod(self.shape[start : end + 1])
         return self.reshape(*self.shape[:start], size, *self.shape[end + 1 :])
 
@@ -529,7 +540,7 @@ class Tensor(Variable):
 
     def squeeze(self, axis: int | None = None) -> "Tensor":
         """Without `axis`, or without all axes of size 1; another size is left as it is."""
-        chosen = range(self.ndim) if axis is None else [axis % (self.ndim or 1)]
+        chosen = range(self.ndim) if axis is None else [self._axis(axis)]
         return self.reshape(*(n for a, n in enumerate(self.shape) if n != 1 or a not in chosen))
 
     def unsqueeze(self, axis: int) -> "Tensor":
@@ -543,6 +554,8 @@ class Tensor(Variable):
         """Repeated to `shape` without a copy; -1 keeps an axis."""
         sizes = _sequence(shape)
         extra = len(sizes) - self.ndim
+        if extra < 0 or -1 in sizes[:extra]:
+            raise ValueError(f"a tensor of shape {self.shape} cannot be expanded to {sizes}")
         target = tuple(self.shape[a - extra] if n == -1 else n for a, n in enumerate(sizes))
         result: Tensor = shaping.broadcast_to(self, shape=target)
         return result
@@ -585,6 +598,14 @@ def _is_dtype(name: str) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _home(data: Any) -> Backend:
+    """The backend on whose device `data` lie; the default one for what lies on the host."""
+    if hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray | np.generic):
+        with suppress(BackendError):  # another library's array
+            return of(data)
+    return get(None)
 
 
 def _host(variable: Variable) -> np.ndarray[Any, Any]:
@@ -707,9 +728,7 @@ def where(condition: Tensor, x: Any, y: Any) -> Tensor:
     if like is None:
         x = Tensor(x, backend=condition._backend)
         like = x
-    x, y = (v if isinstance(v, Tensor) else Tensor(v, dtype=like.dtype, backend=like._backend)
-            for v in (x, y))
-    x, y = _promote(x, y, floating=False)
+    x, y = _promote(_broadcastable(like, x), _broadcastable(like, y), floating=False)
     result: Tensor = elementwise.where(condition, x, y)
     return result
 
@@ -726,9 +745,12 @@ def minimum(x: Tensor, y: Any) -> Tensor:
 
 def _broadcastable(x: Tensor, y: Any) -> Any:
     """A scalar as a tensor of x's dtype, for functions that the standard gives arrays only."""
-    if isinstance(y, int | float):
-        return Tensor(y, dtype=x.dtype, backend=x._backend)
-    return y
+    y = _operand(x, y)
+    if isinstance(y, Tensor):
+        return y
+    integer_beside_float = isinstance(y, float) and not x.is_floating_point()
+    dtype = "float32" if integer_beside_float else x.dtype
+    return Tensor(y, dtype=dtype, backend=x._backend)
 
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:

@@ -205,6 +205,15 @@ class GPT(Module):
         result: Tensor = self.head(self.ln_f(x))  # (B, T, V)
         return result
 
+    def attention_weights(self, ids: Tensor) -> list[Tensor]:
+        """Who looks at whom: for each block, the weights (B, nh, T, T) on ids (B, T)."""
+        mask = create_causal_mask(ids.shape[1], backend=ids.backend)
+        x, found = self.embedding(ids), []
+        for block in self.blocks:
+            found.append(block.attention.attend(block.ln1(x), mask)[1])
+            x = block(x, mask)
+        return found
+
     def new_caches(self) -> list[KVCache]:
         """Empty caches, one for each block."""
         return [KVCache(self.config.max_seq_len) for _ in range(self.config.num_layers)]

@@ -1,0 +1,271 @@
+"""Train TinyGPT on Shakespeare, or on any text: `python milestones/tinygpt.py`.
+
+The model, the training and the plots are `tinytorch`'s; this file is the command line.
+"""
+
+import argparse
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, Self
+
+from tinytorch.backends import BackendError, default
+from tinytorch.checkpoint import CheckpointError
+from tinytorch.datasets import DataError
+from tinytorch.generation import stream
+from tinytorch.tinygpt import PRESETS, Run, RunConfig, load_model
+from tinytorch.tinygpt.presets import fit_epochs, fit_steps
+from tinytorch.tinygpt.report import (
+    ProgressReport,
+    Report,
+    plot_attention,
+    plot_losses,
+    sample_text,
+)
+from tinytorch.tinygpt.run import RunError, prepare_folder
+
+LOG_EVERY = 10  # steps between two lines of metrics.jsonl
+LOOKS = 8  # how often a run stops to validate, to show a sample and to save
+LOOK_TOKENS = 20_000  # of the validation text, for the looks on the way
+MINUTE = 60.0
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"tinygpt: {message} (--help lists the flags)\n")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="tinygpt", description="Train TinyGPT on Shakespeare or any text.")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=_positive_int, help="train for that many steps")
+    length.add_argument("--minutes", type=_positive, help="train that long; the schedule fits it")
+    length.add_argument("--epochs", type=_positive, help="train that often through the text")
+    parser.add_argument("--preset", choices=list(PRESETS), help="the recipe [default]")
+    parser.add_argument("--data", metavar="FILE", help="a UTF-8 text instead of Shakespeare")
+    parser.add_argument("--tokenizer", choices=["char", "bpe"], help="[char]")
+    parser.add_argument("--vocab-size", type=_positive_int, help="tokens of a BPE [1024]")
+    parser.add_argument("--batch-size", type=_positive_int, help="blocks of text in a step")
+    parser.add_argument("--seed", type=int, help="of weights and batches [1337]")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="where results go [runs/tinygpt]"
+    )
+    parser.add_argument("--resume", metavar="DIR", type=Path, help="go on with an interrupted run")
+    parser.add_argument("--sample", metavar="DIR", type=Path, help="write text from a finished run")
+    parser.add_argument("--prompt", help="how the sample begins [a new line]")
+    parser.add_argument("--tokens", type=_positive_int, help="length of the sample [500]")
+    parser.add_argument("--temperature", type=float, help="0 picks the likeliest token [0.8]")
+    parser.add_argument("--top-k", type=_positive_int, help="choose among the k likeliest")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    arguments = parser.parse_args(argv)
+    _check_together(parser, arguments)
+    return arguments
+
+
+def _check_together(parser: Parser, arguments: argparse.Namespace) -> None:
+    """Refuse flags that would be ignored: a run that goes on has its settings already."""
+    given = {name for name, value in vars(arguments).items() if value not in (None, False)}
+    only_sample = {"prompt", "tokens", "temperature", "top_k"}
+    if "sample" in given:
+        stray = given - only_sample - {"sample", "quiet", "seed"}
+    elif "resume" in given:
+        stray = given - {"resume", "quiet"}
+    else:
+        stray = given & only_sample
+    if stray:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(stray))
+        mode = "--sample" if "sample" in given else "--resume" if "resume" in given else "training"
+        parser.error(f"{flags} cannot be used with {mode}")
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be more than 0, not {text}")
+    return value
+
+
+class Interrupt:
+    """Ctrl-C asks for a stop after the step that is running; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        signal.signal(signal.SIGINT, self._before)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit code: 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    arguments = parse(argv)
+    try:
+        if arguments.sample:
+            return sample(arguments)
+        return train(arguments)
+    except (BackendError, CheckpointError, DataError, RunError, OSError) as error:
+        print(f"tinygpt: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Start or go on with a run, to its end or to Ctrl-C."""
+    _check_extras()
+    run = Run.resume(arguments.resume) if arguments.resume else _new_run(arguments)
+    report = Report() if arguments.quiet else ProgressReport(run.progress)
+    with Interrupt() as interrupt, report:
+        _introduce(run, report)
+        _train(run, report, interrupt)
+        if not run.finished:
+            run.save()
+            report.say(f"Stopped after step {run.trainer.step}. Go on with:\n"
+                       f"  {_command('--resume', str(run.out))}")  # fmt: skip
+            return 130
+        _finish(run, report)
+    return 0
+
+
+def _check_extras() -> None:
+    missing = [name for name in ("rich", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise RunError(
+            f"training needs {' and '.join(missing)}: install this project with its extra, as in"
+            ' pip install -e ".[milestones]"'
+        )
+
+
+def _new_run(arguments: argparse.Namespace) -> Run:
+    preset = PRESETS[arguments.preset or "default"]
+    if arguments.batch_size:
+        preset = fit_steps(preset, batch_size=arguments.batch_size)
+    if arguments.steps:
+        preset = fit_steps(preset, steps=arguments.steps)
+    config = RunConfig(
+        preset=preset,
+        data=str(Path(arguments.data).resolve()) if arguments.data else None,
+        tokenizer=arguments.tokenizer or "char",
+        vocab_size=arguments.vocab_size or 1024,
+        seed=1337 if arguments.seed is None else arguments.seed,
+        minutes=arguments.minutes,
+        epochs=arguments.epochs,
+    )
+    default()  # a backend that cannot be used is told before anything is written
+    run = Run.start(config, arguments.out or Path("runs", "tinygpt"))
+    prepare_folder(run.out)
+    return run
+
+
+def _introduce(run: Run, report: Report) -> None:
+    model, preset = run.model, run.config.preset
+    report.say(
+        f"{run.corpus.name}: {len(run.corpus.text):,} characters, {run.corpus.source}\n"
+        f"{run.tokenizer.vocab_size} tokens in the vocabulary, for example"
+        f" {run.tokenizer.encode('the')} for 'the'\n"
+        f"GPT: {model.num_parameters():,} parameters, {preset.num_layers} blocks,"
+        f" {preset.num_heads} heads, width {preset.embed_dim}, context {preset.context};"
+        f" backend {default().name}"
+    )
+    if run.trainer.step:
+        report.say(f"Going on after step {run.trainer.step}.")
+
+
+def _train(run: Run, report: Report, interrupt: Interrupt) -> None:
+    """Steps, with a look at the model now and then."""
+    looks = int(run.progress * LOOKS)
+    while not run.finished and not interrupt.asked:
+        loss = run.step()
+        step = run.trainer.step
+        if step % LOG_EVERY == 0 or step == 1 or run.finished:
+            pace = run.tokens / run.seconds
+            value = loss.item()
+            run.log(loss=value, lr=run.trainer.optimizers[0].lr, tokens_per_second=round(pace, 1))
+            report.update(run.progress, value, pace)
+        if int(run.progress * LOOKS) > looks and not run.finished:
+            looks = int(run.progress * LOOKS)
+            _look(run, report)
+
+
+def _look(run: Run, report: Report) -> None:
+    """Validate on a part, show a sample, save."""
+    val_loss = run.validate(LOOK_TOKENS)
+    run.log(val_loss=val_loss)
+    text = sample_text(run.model, run.tokenizer, _opening(run), 120, temperature=0.8, seed=0)
+    report.say(f"\nstep {run.trainer.step:,}, validation loss {val_loss:.3f}:\n{text.strip()}\n")
+    run.save()
+
+
+def _opening(run: Run) -> str:
+    """A prompt that the tokenizer knows: a new line, or how the text begins."""
+    return "\n" if "\n" in run.corpus.text else run.corpus.text[0]
+
+
+def _finish(run: Run, report: Report) -> None:
+    run.save()
+    summary = run.summarise()
+    run.log(val_loss=summary["val_loss"])
+    plot_losses(run.metrics(), run.out / "loss.png")
+    plot_attention(run.model, run.tokenizer, run.val_text[:32], run.out / "attention.png")
+    for seed in (1, 2):
+        text = sample_text(run.model, run.tokenizer, _opening(run), 300, temperature=0.8, seed=seed)
+        report.say(f"--- sample {seed}\n{text.strip()}\n")
+    report.say(
+        f"{summary['steps']:,} steps in {summary['train_seconds'] / MINUTE:.1f} minutes,"
+        f" {summary['tokens_per_second']:,.0f} tokens/s; loss over the whole validation text"
+        f" {summary['val_loss']:.4f} nats a token ({summary['val_loss_per_char']:.4f} a character)\n"
+        f"Checkpoint, metrics, loss.png and attention.png are in {run.out}. Write text with:\n"
+        f"  {_command('--sample', str(run.out), '--prompt', 'ROMEO:', '--tokens', '500')}"
+    )
+
+
+def _command(*arguments: str) -> str:
+    """This program's command line with other arguments, ready for a shell."""
+    return shlex.join(["python", sys.argv[0], *arguments])
+
+
+def sample(arguments: argparse.Namespace) -> int:
+    """Write text from a checkpoint, token by token."""
+    model, tokenizer = load_model(arguments.sample)
+    prompt = "\n" if arguments.prompt is None else arguments.prompt
+    try:
+        ids = tokenizer.encode(prompt)
+        tokens = stream(
+            model,
+            ids,
+            arguments.tokens or 500,
+            temperature=0.8 if arguments.temperature is None else arguments.temperature,
+            top_k=arguments.top_k,
+            seed=arguments.seed,
+        )
+    except ValueError as error:
+        raise RunError(f"the prompt cannot be used: {error}") from None
+    print(prompt, end="", flush=True)
+    for text in tokenizer.decode_stream(int(token[0]) for token in tokens):
+        print(text, end="", flush=True)
+    print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Presets: a model, how it is trained, and the figures that belong together."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..losses import CrossEntropyLoss
+from ..optimizers import AdamW, Muon, Optimizer
+from ..training import CosineSchedule, LinearSchedule, Schedule, Trainer
+from ..transformers import GPT, GPTConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe. Sizes as in `GPT`; rates are those of the first step after warm-up."""
+
+    embed_dim: int
+    num_layers: int
+    num_heads: int
+    context: int  # tokens that the model sees
+    batch_size: int  # blocks of `context` tokens in a step
+    steps: int
+    lr: float
+    min_lr: float
+    betas: tuple[float, float]
+    weight_decay: float
+    warmup_steps: int
+    schedule: str  # "cosine" or "linear"
+    muon_lr: float | None = None  # for the matrices within the blocks; None: AdamW for all
+    grad_clip: float | None = 1.0
+    dropout: float = 0.0
+    bias: bool = False
+    tie_weights: bool = True
+    positions: str = "learned"
+    activation: str = "gelu"
+    init: str = "gpt2"
+    accumulation: int = 1  # batches whose gradients make one step
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preset":
+        """What `to_dict` wrote."""
+        return replace(cls(**values), betas=tuple(values["betas"]))
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.context * self.batch_size * self.accumulation
+
+
+PRESETS = {
+    # The best we know for a few minutes on two cores: Muon, rotary positions, zero-initialised
+    # output projections and a linear decay.
+    "default": Preset(
+        embed_dim=128, num_layers=4, num_heads=4, context=64, batch_size=12, steps=4000,
+        lr=3e-3, min_lr=0.0, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=20,
+        schedule="linear", muon_lr=0.015, tie_weights=False, positions="rotary", init="zero",
+    ),
+    # nanoGPT's published recipe for a laptop's CPU, for comparison.
+    "nanogpt-cpu": Preset(
+        embed_dim=128, num_layers=4, num_heads=4, context=64, batch_size=12, steps=2000,
+        lr=1e-3, min_lr=1e-4, betas=(0.9, 0.99), weight_decay=0.1, warmup_steps=100,
+        schedule="cosine",
+    ),
+}  # fmt: skip
+
+
+def fit_steps(preset: Preset, **changes: Any) -> Preset:
+    """The preset with some of its sizes changed, and a warm-up no longer than the run."""
+    changed = replace(preset, **changes)
+    return replace(changed, warmup_steps=min(preset.warmup_steps, changed.steps))
+
+
+def fit_epochs(preset: Preset, epochs: float, train_tokens: int) -> Preset:
+    """The preset with as many steps as `epochs` times through the training text take."""
+    return fit_steps(preset, steps=math.ceil(epochs * train_tokens / preset.tokens_per_step))
+
+
+def build_model(preset: Preset, vocab_size: int) -> GPT:
+    """The preset's model with new weights."""
+    config = GPTConfig(
+        vocab_size, preset.embed_dim, preset.num_layers, preset.num_heads, preset.context,
+        preset.dropout, preset.bias, preset.tie_weights, preset.positions, preset.activation,
+        preset.init,
+    )  # fmt: skip
+    return GPT.from_config(config)
+
+
+def build_trainer(preset: Preset, model: GPT) -> Trainer:
+    """The preset's optimizers and schedule for `model`."""
+    return Trainer(
+        model,
+        _optimizers(preset, model),
+        CrossEntropyLoss(),
+        _schedule(preset),
+        preset.grad_clip,
+    )
+
+
+def _optimizers(preset: Preset, model: GPT) -> list[Optimizer]:
+    """Muon for the matrices within the blocks if asked for, AdamW for everything else."""
+    parameters = dict(model.named_parameters())
+    matrices = {
+        n: p
+        for n, p in parameters.items()
+        if preset.muon_lr is not None and n.startswith("blocks.") and p.ndim == 2
+    }
+    # Norms and biases are not decayed, as in nanoGPT.
+    decayed = [p for n, p in parameters.items() if n not in matrices and p.ndim == 2]
+    plain = [p for p in parameters.values() if p.ndim != 2]
+    groups = [
+        {"params": decayed, "weight_decay": preset.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    optimizers: list[Optimizer] = [AdamW(groups, lr=preset.lr, betas=preset.betas)]
+    if preset.muon_lr is not None:
+        optimizers.append(Muon(matrices.values(), lr=preset.muon_lr, weight_decay=0.0))
+    return optimizers
+
+
+def _schedule(preset: Preset) -> Schedule:
+    """Factors on the optimizers' own rates, so that one schedule serves Muon and AdamW."""
+    low, warmup = preset.min_lr / preset.lr, preset.warmup_steps
+    if preset.schedule == "cosine":
+        return CosineSchedule(None, low, preset.steps, warmup)
+    return LinearSchedule(None, low, preset.steps, warmup, fraction=0.6)

@@ -1,0 +1,150 @@
+"""What a class sees of a run: a progress bar, samples that get better, and two pictures."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from ..autograd import no_grad
+from ..generation import stream
+from ..tensor import Tensor
+from ..tokenization import Tokenizer
+from ..transformers import GPT
+
+
+class Report:
+    """Says nothing: for `--quiet`, and the base of those that do."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+
+    def update(self, progress: float, loss: float, tokens_per_second: float) -> None:
+        """How far the run is."""
+
+
+class ProgressReport(Report):
+    """A bar with loss, pace and time left, and lines above it; plain lines without a terminal."""
+
+    def __init__(self, started_at: float = 0.0) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:3.0f}%  loss {task.fields[loss]:.3f}"),
+            TextColumn("{task.fields[pace]:,.0f} tokens/s"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self._console,
+        )
+        self._task = self._bar.add_task("", total=1.0, completed=started_at, loss=0.0, pace=0.0)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        self._bar.console.print(text, markup=False)
+
+    def update(self, progress: float, loss: float, tokens_per_second: float) -> None:
+        self._bar.update(self._task, completed=progress, loss=loss, pace=tokens_per_second)
+
+
+def sample_text(
+    model: GPT, tokenizer: Tokenizer, prompt: str, tokens: int, **settings: Any
+) -> str:
+    """The prompt and what the model makes of it."""
+    ids = tokenizer.encode(prompt)
+    new = [int(token[0]) for token in stream(model, ids, tokens, **settings)]
+    return tokenizer.decode([*ids, *new])
+
+
+def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
+    """Training and validation loss over the steps."""
+    figure, axes = _figure(7, 4)
+    train = [(m["step"], m["loss"]) for m in metrics if "loss" in m]
+    validation = [(m["step"], m["val_loss"]) for m in metrics if "val_loss" in m]
+    if train:
+        axes.plot(*zip(*train, strict=True), color="tab:blue", alpha=0.25, linewidth=0.8)
+        steps, losses = (np.array(column) for column in zip(*train, strict=True))
+        axes.plot(steps, _smooth(losses), color="tab:blue", label="training")
+    if validation:
+        axes.plot(*zip(*validation, strict=True), "o-", color="tab:orange", label="validation")
+        last = validation[-1]
+        axes.annotate(f"{last[1]:.3f}", last, textcoords="offset points", xytext=(-6, 10))
+    axes.set(xlabel="step", ylabel="loss (nats a token)", title="TinyGPT learns")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An exponential mean over about twenty values, without a bias at the start."""
+    smooth, total, weight = np.empty(len(values)), 0.0, 0.0
+    for i, value in enumerate(values):
+        total, weight = 0.95 * total + value, 0.95 * weight + 1
+        smooth[i] = total / weight
+    return smooth
+
+
+@no_grad()
+def plot_attention(model: GPT, tokenizer: Tokenizer, text: str, path: Path) -> None:
+    """Where each character of a line looks, for each head of the last block."""
+    ids = tokenizer.encode(text)[: model.config.max_seq_len]
+    labels = [_label(tokenizer.decode([i])) for i in ids]
+    weights = last_attention(model, ids)  # (nh, T, T)
+    columns = min(2, len(weights))
+    rows = -(-len(weights) // columns)
+    figure, grid = _figure(5 * columns, 4.8 * rows, rows, columns)
+    for head, axes in enumerate(np.atleast_1d(grid).flat):
+        if head >= len(weights):
+            axes.axis("off")
+            continue
+        axes.imshow(weights[head], cmap="viridis", vmin=0)
+        axes.set(title=f"head {head + 1}", xlabel="looks at", ylabel="character")
+        axes.set_xticks(range(len(ids)), labels, fontsize=7)
+        axes.set_yticks(range(len(ids)), labels, fontsize=7)
+    figure.suptitle("Attention in the last block")
+    _save(figure, path)
+
+
+@no_grad()
+def last_attention(model: GPT, ids: list[int]) -> np.ndarray[Any, Any]:
+    """The attention weights (nh, T, T) of the last block on ids (T,)."""
+    weights = model.attention_weights(Tensor([ids], backend=model.backend))
+    first: np.ndarray[Any, Any] = weights[-1].numpy()[0]
+    return first
+
+
+def _label(text: str) -> str:
+    return {" ": "␣", "\n": "↵"}.get(text, text).replace("$", r"\$")
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any:
+    """A figure that is drawn to a file: no screen is needed, and no global state is touched."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=120)
