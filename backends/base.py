@@ -1,6 +1,6 @@
 """What a backend is: a namespace of array functions, a way to and from the host, and kernels."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
@@ -79,12 +79,6 @@ class Backend:
         "owner",
     )
 
-    def __reduce__(self) -> Any:
-        """Copies and pickles of a tensor or model name their backend; there is one of each."""
-        from .registry import get
-
-        return get, (self.name,)
-
     def namespace(self, standard: ModuleType, **overrides: Any) -> Namespace:
         """The functions of `standard`, then this backend's extras, then `overrides`."""
         functions = {n: f for n, f in vars(standard).items() if not n.startswith("__")}
@@ -108,6 +102,11 @@ class Backend:
     def memory(self) -> dict[str, int]:
         """Bytes in use on the device, as far as the backend knows them."""
         return {}
+
+    def for_each(self, work: Callable[[Any], object], items: Iterable[Any]) -> None:
+        """Call ``work(item)`` for every item, in any order; on the host on all cores."""
+        for item in items:
+            work(item)
 
     # The extras. `xp` does not precede their arguments: each backend has its own.
 

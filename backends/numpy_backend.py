@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from .base import Array, Backend, host_array
 from .hashing import random_bits
-from .threads import divide_products
+from .threads import divide_products, for_each
 
 
 def keep_freed_memory() -> None:
@@ -50,6 +51,9 @@ class NumpyBackend(Backend):
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return np.asarray(array)
+
+    def for_each(self, work: Callable[[Any], object], items: Iterable[Any]) -> None:
+        for_each(work, items)
 
     @staticmethod
     def index(x: Array, key: Any) -> Array:

@@ -160,9 +160,7 @@ def layer_norm(
 
 
 @KERNELS.gradient(layer_norm)
-def layer_norm_gradient(
-    xp: Namespace, g: Array, normal: Array, scale: Array, weight: Array
-) -> Any:
+def layer_norm_gradient(xp: Namespace, g: Array, normal: Array, scale: Array, weight: Array) -> Any:
     gradient, dx = _rows(g), np.empty_like(normal)
     size = normal.shape[1]
     average = (weight / size)[:, None]
@@ -325,7 +323,7 @@ def _rotate(x: Array, cos: Array, sin: Array) -> Array:
 
 @KERNELS.forward
 def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
-    if ids.size and not (0 <= ids.min() and ids.max() < len(weight)):
+    if ids.size and not (ids.min() >= 0 and ids.max() < len(weight)):
         wrong = ids[(ids < 0) | (ids >= len(weight))].flat[0]
         raise IndexError(f"token id {wrong} is outside of the vocabulary [0, {len(weight)})")
     return np.take(weight, ids, axis=0), (ids, weight.shape)
@@ -337,14 +335,12 @@ def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, in
 
 
 @KERNELS.forward
-def cross_entropy(
-    xp: Namespace, logits: Array, targets: Array, *, ignore_index: int = -100
-) -> Any:
+def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index: int = -100) -> Any:
     p = np.array(logits, order="C").reshape(-1, logits.shape[-1])  # (N, V), a copy to work in
     classes = targets.reshape(-1)
     kept = np.flatnonzero(classes != ignore_index)
     chosen = classes[kept]
-    if chosen.size and not (0 <= chosen.min() and chosen.max() < p.shape[1]):
+    if chosen.size and not (chosen.min() >= 0 and chosen.max() < p.shape[1]):
         wrong = chosen[(chosen < 0) | (chosen >= p.shape[1])][0]
         raise IndexError(f"target {wrong} is outside of the {p.shape[1]} classes")
     p -= p.max(axis=1, keepdims=True)
@@ -411,3 +407,46 @@ def adam_update(
 
     for_blocks(work, p.size, p.itemsize)
     return (p, m, v), ()
+
+
+@KERNELS.forward
+def muon_update(
+    xp: Namespace,
+    p: Array,
+    g: Array,
+    m: Array,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> Any:
+    m *= momentum
+    m += (1 - momentum) * g
+    direction = (1 - momentum) * g + momentum * m if nesterov else m
+    tall = p.shape[0] > p.shape[1]
+    X = _orthogonalise(direction.T if tall else direction)
+    p *= 1 - lr * weight_decay
+    rate = lr * math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
+    X *= rate
+    p -= X.T if tall else X
+    return (p, m), ()
+
+
+def _orthogonalise(G: Array, steps: int = 5) -> Array:
+    """The Newton-Schulz iteration of `optimizers.orthogonalise`, for G (m, n) with m <= n.
+
+    Each step multiplies X from the left with a polynomial of A = X X^T, so the small matrices
+    (m, m) suffice: the polynomials are multiplied up, and X is met only first and last.
+    """
+    X = G / (np.sqrt(np.vdot(G, G)) + 1e-7)
+    A, total = X @ X.T, None
+    for step in range(steps):
+        P = A @ A
+        P *= 2.0315
+        P -= 4.7750 * A
+        P.flat[:: len(P) + 1] += 3.4445
+        total = P if total is None else P @ total
+        if step < steps - 1:
+            A = P @ A @ P
+    return total @ X

@@ -54,7 +54,8 @@ class StrictBackend(Backend):
             return tuple(self._open(v) for v in value)
         if isinstance(value, np.ndarray):
             raise BackendError("a NumPy array met an array of the strict backend's device")
-        return value._array if isinstance(value, self.array_type) else value
+        is_ours = isinstance(value, self.array_type)
+        return value._array if is_ours else value  # type: ignore[attr-defined]
 
     def _close(self, array: Any) -> Array:
         # array_api_strict has no public way to wrap memory without a copy.

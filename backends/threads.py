@@ -7,11 +7,27 @@ as NumPy lets go of the interpreter while it computes, threads can take blocks s
 
 import functools
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
 
 BLOCK_BYTES = 2**18  # half of a small second-level cache, so that a few arrays fit
 WORTH_BYTES = 2**19  # below that a thread costs more than it saves
+
+
+_NOTHING = object()
+
+
+class _Inside(threading.local):
+    """Whether this thread works for `for_each` now."""
+
+    thread = False
+
+
+_inside = _Inside()
 
 
 @functools.cache
@@ -71,7 +87,7 @@ def for_blocks(work: Callable[[int, int], None], rows: int, row_bytes: int) -> N
 
 def for_parts(work: Callable[[int, int], None], rows: int) -> None:
     """Call ``work(start, stop)`` once in each thread, for equal parts of the rows."""
-    threads = min(num_threads(), rows)
+    threads = 1 if _inside.thread else min(num_threads(), rows)
     if threads <= 1:
         work(0, rows)
         return
@@ -80,6 +96,28 @@ def for_parts(work: Callable[[int, int], None], rows: int) -> None:
     work(0, bounds[1])
     for other in others:
         other.result()
+
+
+def for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
+    """Call ``work(item)`` for every item; each thread takes the next one as it becomes free.
+
+    Within it nothing is divided further, so that threads do not wait for each other.
+    """
+    waiting, lock = iter(list(items)), threading.Lock()
+
+    def take_turns(start: int, stop: int) -> None:
+        before, _inside.thread = _inside.thread, True
+        try:
+            while True:
+                with lock:
+                    item = next(waiting, _NOTHING)
+                if item is _NOTHING:
+                    return
+                work(item)  # type: ignore[arg-type]
+        finally:
+            _inside.thread = before
+
+    for_parts(take_turns, num_threads())
 
 
 def _run(work: Callable[[int, int], None], start: int, stop: int, block: int) -> None:

@@ -4,6 +4,7 @@ The model, the training and the plots are `tinytorch`'s; this file is the comman
 """
 
 import argparse
+import math
 import shlex
 import signal
 import sys
@@ -14,11 +15,12 @@ from types import FrameType
 from typing import Any, NoReturn, Self
 
 from tinytorch.backends import BackendError, default
+
 from tinytorch.checkpoint import CheckpointError
 from tinytorch.datasets import DataError
 from tinytorch.generation import stream
 from tinytorch.tinygpt import PRESETS, Run, RunConfig, load_model
-from tinytorch.tinygpt.presets import fit_epochs, fit_steps
+from tinytorch.tinygpt.presets import fit_steps
 from tinytorch.tinygpt.report import (
     ProgressReport,
     Report,
@@ -53,14 +55,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--vocab-size", type=_positive_int, help="tokens of a BPE [1024]")
     parser.add_argument("--batch-size", type=_positive_int, help="blocks of text in a step")
     parser.add_argument("--seed", type=int, help="of weights and batches [1337]")
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="where results go [runs/tinygpt]"
-    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where results go [runs/tinygpt]")
     parser.add_argument("--resume", metavar="DIR", type=Path, help="go on with an interrupted run")
     parser.add_argument("--sample", metavar="DIR", type=Path, help="write text from a finished run")
     parser.add_argument("--prompt", help="how the sample begins [a new line]")
     parser.add_argument("--tokens", type=_positive_int, help="length of the sample [500]")
-    parser.add_argument("--temperature", type=float, help="0 picks the likeliest token [0.8]")
+    parser.add_argument("--temperature", type=_temperature, help="0 picks the likeliest [0.8]")
     parser.add_argument("--top-k", type=_positive_int, help="choose among the k likeliest")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     arguments = parser.parse_args(argv)
@@ -85,17 +85,23 @@ def _check_together(parser: Parser, arguments: argparse.Namespace) -> None:
 
 
 def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be more than 0, not {text}")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
     return value
+
+
+def _temperature(text: str) -> float:
+    return 0.0 if text == "0" else _positive(text)
 
 
 class Interrupt:
@@ -135,15 +141,19 @@ def train(arguments: argparse.Namespace) -> int:
     _check_extras()
     run = Run.resume(arguments.resume) if arguments.resume else _new_run(arguments)
     report = Report() if arguments.quiet else ProgressReport(run.progress)
+    if run.finished and (run.out / "summary.json").exists():
+        report.say(f"The run in {run.out} has reached its end already.")
+        return 0
     with Interrupt() as interrupt, report:
         _introduce(run, report)
         _train(run, report, interrupt)
         if not run.finished:
             run.save()
-            report.say(f"Stopped after step {run.trainer.step}. Go on with:\n"
-                       f"  {_command('--resume', str(run.out))}")  # fmt: skip
-            return 130
-        _finish(run, report)
+    if not run.finished:
+        resume = _command("--resume", str(run.out))
+        report.say(f"Stopped after step {run.trainer.step}. Go on with:\n  {resume}")
+        return 130
+    _finish(run, report)
     return 0
 
 
@@ -226,17 +236,24 @@ def _finish(run: Run, report: Report) -> None:
     summary = run.summarise()
     run.log(val_loss=summary["val_loss"])
     plot_losses(run.metrics(), run.out / "loss.png")
-    plot_attention(run.model, run.tokenizer, run.val_text[:32], run.out / "attention.png")
+    plot_attention(run.model, run.tokenizer, _line(run.val_text), run.out / "attention.png")
     for seed in (1, 2):
         text = sample_text(run.model, run.tokenizer, _opening(run), 300, temperature=0.8, seed=seed)
         report.say(f"--- sample {seed}\n{text.strip()}\n")
     report.say(
         f"{summary['steps']:,} steps in {summary['train_seconds'] / MINUTE:.1f} minutes,"
         f" {summary['tokens_per_second']:,.0f} tokens/s; loss over the whole validation text"
-        f" {summary['val_loss']:.4f} nats a token ({summary['val_loss_per_char']:.4f} a character)\n"
+        f" {summary['val_loss']:.4f} nats a token,"
+        f" {summary['val_loss_per_char']:.4f} a character\n"
         f"Checkpoint, metrics, loss.png and attention.png are in {run.out}. Write text with:\n"
         f"  {_command('--sample', str(run.out), '--prompt', 'ROMEO:', '--tokens', '500')}"
     )
+
+
+def _line(text: str) -> str:
+    """Some 32 characters from the beginning of a paragraph, if the text has paragraphs."""
+    start = text.find("\n\n") + 2
+    return text[start if 2 < start < len(text) - 32 else 0 :][:32]
 
 
 def _command(*arguments: str) -> str:
@@ -248,18 +265,20 @@ def sample(arguments: argparse.Namespace) -> int:
     """Write text from a checkpoint, token by token."""
     model, tokenizer = load_model(arguments.sample)
     prompt = "\n" if arguments.prompt is None else arguments.prompt
+    if not prompt:
+        raise RunError("the prompt is empty: give at least one character")
     try:
         ids = tokenizer.encode(prompt)
-        tokens = stream(
-            model,
-            ids,
-            arguments.tokens or 500,
-            temperature=0.8 if arguments.temperature is None else arguments.temperature,
-            top_k=arguments.top_k,
-            seed=arguments.seed,
-        )
     except ValueError as error:
-        raise RunError(f"the prompt cannot be used: {error}") from None
+        raise RunError(f"the model cannot read the prompt: {error}") from None
+    tokens = stream(
+        model,
+        ids,
+        arguments.tokens or 500,
+        temperature=0.8 if arguments.temperature is None else arguments.temperature,
+        top_k=arguments.top_k,
+        seed=arguments.seed,
+    )
     print(prompt, end="", flush=True)
     for text in tokenizer.decode_stream(int(token[0]) for token in tokens):
         print(text, end="", flush=True)

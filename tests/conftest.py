@@ -1,6 +1,5 @@
 """Fixtures for all tests."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -38,8 +37,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def seeded() -> Iterator[None]:
+def seeded() -> None:
     """Every test starts from the same random state, whatever ran before it."""
     tinytorch.manual_seed(1234)
-    np.random.seed(1234)  # noqa: NPY002  for what other libraries draw
-    yield
+    np.random.seed(1234)

@@ -2,6 +2,8 @@
 
 import importlib
 import os
+import subprocess
+import sys
 from importlib import metadata
 from types import ModuleType
 
@@ -32,3 +34,16 @@ def require_distribution(name: str) -> metadata.Distribution:
     except metadata.PackageNotFoundError:
         _missing(f"the distribution {name}")
         raise
+
+
+def run_python(code: str, **environment: str) -> str:
+    """What `code` prints in a new interpreter; a PYTHONPATH is searched before the present one."""
+    variables = {**os.environ, **environment}
+    known = os.environ.get("PYTHONPATH")
+    if known and "PYTHONPATH" in environment:
+        variables["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], known])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=variables, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

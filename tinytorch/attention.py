@@ -13,9 +13,7 @@ from .module import Module
 from .tensor import Tensor
 
 
-def create_causal_mask(
-    seq_len: int, past: int = 0, backend: str | Backend | None = None
-) -> Tensor:
+def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | None = None) -> Tensor:
     """Which keys each query may see: itself and what came before. (T, past + T), boolean.
 
     Args:

@@ -351,9 +351,7 @@ def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> Non
             node.release()
 
 
-def _input_gradients(
-    node: Node, outputs: list[Array | None]
-) -> "list[tuple[_Input, Array, bool]]":
+def _input_gradients(node: Node, outputs: list[Array | None]) -> "list[tuple[_Input, Array, bool]]":
     """The gradient for each input of `node` that needs one, and whether nobody else holds it."""
     if node.saved is None:
         raise RuntimeError(

@@ -19,7 +19,7 @@ FORMAT = "tinytorch"
 VERSION = "1"
 _RESERVED = ("format", "version")  # our own keys in the file's metadata
 
-_DTYPES = {np.dtype(code).name for code in "?bhiqBHIQefdF"}  # bool to complex64
+_DTYPES = {np.dtype(code).name for code in "?bhiqBHIQefd"}  # bool to float64
 
 # These by name, and nothing else: the name comes from a file.
 _BIT_GENERATORS = {
@@ -44,7 +44,7 @@ def save(
     """Write `arrays` (any shapes) and `metadata` (values that JSON can hold) to one file.
 
     Until the new file is complete and on disk, the old one stays as it was, even if the power
-    fails. Kept are shapes and dtypes (bool, integers, float16 to float64, complex64); JSON turns
+    fails. Kept are shapes and dtypes (bool, integers, float16 to float64); JSON turns
     tuples into lists and keys of inner dicts into strings. Raises CheckpointError if the file
     cannot be written (a full disk, no such folder), or if an array or a value has no form in it.
 
@@ -194,11 +194,13 @@ def _serialize(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]
 
 
 def _dense(name: str, array: Array) -> Array:
-    """In C order and native bytes, for safetensors copies the memory as it lies."""
-    array = np.asarray(array)
+    """In C order, for safetensors copies the memory as it lies (and sees to the byte order)."""
+    array = np.asarray(array, order="C")  # np.ascontiguousarray would give a scalar an axis
     if array.dtype.name not in _DTYPES:
-        raise CheckpointError(f"array {name!r} has the dtype {array.dtype}, unknown to safetensors")
-    return array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+        raise CheckpointError(
+            f"array {name!r} has the dtype {array.dtype}, which a checkpoint cannot hold"
+        )
+    return array
 
 
 def _own(array: Array) -> Array:

@@ -65,10 +65,8 @@ def negative_gradient(xp: Namespace, g: Array) -> Any:
 @op
 def power(xp: Namespace, x: Array, y: Array) -> Any:
     """x ** y."""
-    if isinstance(y, int | float) and y == 2:  # many times faster than the general power
-        result = x * x
-    else:
-        result = x**y
+    is_square = isinstance(y, int | float) and y == 2  # many times faster than the general power
+    result = x * x if is_square else x**y
     return result, (x, y, result)
 
 

@@ -135,7 +135,8 @@ def sample(
     Source: A. Holtzman et al., "The Curious Case of Neural Text Degeneration" (2019), for top_p.
     """
     if temperature == 0:
-        return np.argmax(logits, axis=-1)
+        likeliest: Ids = np.argmax(logits, axis=-1)
+        return likeliest
     scaled = logits.astype(np.float64) / temperature
     if top_k is not None and top_k < scaled.shape[-1]:
         kth = np.partition(scaled, -top_k, axis=-1)[:, -top_k, None]
@@ -146,7 +147,8 @@ def sample(
     total = np.cumsum(weights, axis=-1)  # (B, V)
     dice = rng.random((len(logits), 1)) * total[:, -1:]
     # The first token whose cumulated weight exceeds the dice; one of weight 0 never does.
-    return np.argmax(total > dice, axis=-1)
+    chosen: Ids = np.argmax(total > dice, axis=-1)
+    return chosen
 
 
 def _nucleus(weights: Ids, top_p: float) -> Ids:
@@ -170,9 +172,7 @@ def _prompt(ids: Any) -> Ids:
     return np.atleast_2d(array).astype(np.int64)
 
 
-def _check(
-    temperature: float, top_k: int | None, top_p: float | None, max_new_tokens: int
-) -> None:
+def _check(temperature: float, top_k: int | None, top_p: float | None, max_new_tokens: int) -> None:
     if not temperature >= 0:
         raise ValueError(f"temperature is 0 or more, not {temperature}")
     if top_k is not None and top_k < 1:
@@ -181,4 +181,3 @@ def _check(
         raise ValueError(f"top_p lies in (0, 1], not {top_p}")
     if max_new_tokens < 0:
         raise ValueError(f"max_new_tokens is 0 or more, not {max_new_tokens}")
-

@@ -23,9 +23,7 @@ def log_softmax_gradient(xp: Namespace, g: Array, y: Array, axis: int) -> Any:
 
 
 @op
-def cross_entropy(
-    xp: Namespace, logits: Array, targets: Array, *, ignore_index: int = -100
-) -> Any:
+def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index: int = -100) -> Any:
     """Mean of -log softmax(logits)[target], for logits (..., V) and integer targets (...).
 
     Targets equal to `ignore_index` count neither in the sum nor in the mean.

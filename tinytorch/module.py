@@ -213,7 +213,7 @@ class Sequential(ModuleList):
     """
 
     def __init__(self, *modules: Module) -> None:
-        super().__init__(modules[0] if len(modules) == 1 and _is_list(modules[0]) else modules)
+        super().__init__(modules)
 
     def forward(self, x: Any) -> Any:
         for module in self:
@@ -226,7 +226,3 @@ def _move(tensor: Tensor, dtype: Any, backend: Any) -> None:
     moved = tensor.detach().to(dtype=dtype, backend=backend)
     tensor._array, tensor._backend, tensor._grad = moved._array, moved._backend, None
     tensor._version.count += 1
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple)

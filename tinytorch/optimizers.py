@@ -80,12 +80,13 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         self.steps += 1
-        index = 0
-        for group in self.groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self.update(parameter, group, self.state.setdefault(index, {}))
-                index += 1
+        pairs = [(p, group) for group in self.groups for p in group["params"]]
+        work = [
+            (p, group, self.state.setdefault(index, {}))
+            for index, (p, group) in enumerate(pairs)
+            if p.grad is not None
+        ]
+        pairs[0][0].backend.for_each(lambda item: self.update(*item), work)
 
     def update(self, p: Parameter, group: dict[str, Any], state: dict[str, Tensor]) -> None:
         """Update one parameter and its state."""

@@ -41,9 +41,7 @@ def sum(xp: Namespace, x: Array, *, axis: Axis = None, keepdims: bool = False) -
 
 
 @sum.gradient
-def sum_gradient(
-    xp: Namespace, g: Array, kept: tuple[int, ...], shape: tuple[int, ...]
-) -> Any:
+def sum_gradient(xp: Namespace, g: Array, kept: tuple[int, ...], shape: tuple[int, ...]) -> Any:
     return xp.broadcast_to(xp.reshape(g, kept), shape)
 
 

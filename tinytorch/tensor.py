@@ -226,6 +226,14 @@ class Tensor(Variable):
             raise TypeError("only an integer tensor can be an index")
         return int(self.item())
 
+    def __reduce__(self) -> Any:
+        """Copies and pickles hold the values on the host; what was recorded they do not hold."""
+        if not self.is_leaf:
+            raise RuntimeError("a computed tensor cannot be copied or pickled: detach() it first")
+        return _restore, (
+            type(self), self.numpy(), self._requires_grad, self._grad, self._backend.name
+        )  # fmt: skip
+
     def __format__(self, spec: str) -> str:
         return format(self.item() if spec else str(self), spec)
 
@@ -598,6 +606,20 @@ def _is_dtype(name: str) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _restore(
+    cls: type[Tensor],
+    values: np.ndarray[Any, Any],
+    requires_grad: bool,
+    grad: Tensor | None,
+    backend: str,
+) -> Tensor:
+    """A tensor from what `Tensor.__reduce__` kept of it."""
+    home = get(backend)
+    result: Tensor = make_result(cls, home.asarray(values), home)
+    result._requires_grad, result._grad = requires_grad, grad
+    return result
 
 
 def _home(data: Any) -> Backend:

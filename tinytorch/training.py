@@ -264,4 +264,4 @@ def _mean(losses: Sequence[tuple[Tensor, int]]) -> float:
     """The mean of losses, each weighted by its number of targets."""
     if not losses:
         raise ValueError("the loader has no batch")
-    return sum(loss.item() * n for loss, n in losses) / sum(n for _, n in losses)
+    return float(sum(loss.item() * n for loss, n in losses) / sum(n for _, n in losses))

@@ -82,16 +82,15 @@ class TransformerBlock(Module):
             embed_dim, num_heads, dropout, bias, rotary, backend=backend
         )
         self.ln2 = LayerNorm(embed_dim, bias=bias, backend=backend)
-        self.mlp = MLP(
-            embed_dim, mlp_ratio * embed_dim, dropout, bias, activation, backend=backend
-        )
+        self.mlp = MLP(embed_dim, mlp_ratio * embed_dim, dropout, bias, activation, backend=backend)
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         x = x + self.attention(self.ln1(x), mask, cache)
-        return x + self.mlp(self.ln2(x))
+        result: Tensor = x + self.mlp(self.ln2(x))
+        return result
 
 
 @dataclass(frozen=True)
@@ -221,18 +220,6 @@ class GPT(Module):
     def generate(self, ids: Any, max_new_tokens: int, **settings: Any) -> Any:
         """The ids with up to `max_new_tokens` more: see `tinytorch.generation.generate`."""
         return generate(self, ids, max_new_tokens, **settings)
-
-    def num_flops_per_token(self) -> int:
-        """Multiplications and additions of forward and backward for one token, in products.
-
-        Source: A. Chowdhery et al., "PaLM" (2022), appendix B.
-        """
-        c = self.config
-        tables = self.embedding.tokens.weight.size
-        if self.embedding.positions is not None and c.positions == "learned":
-            tables += self.embedding.positions.weight.size
-        matrices = self.num_parameters() - tables + (c.vocab_size * c.embed_dim) * c.tie_weights
-        return 6 * matrices + 12 * c.num_layers * c.embed_dim * c.max_seq_len
 
 
 def init_gpt2(model: GPT) -> None:

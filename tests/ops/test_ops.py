@@ -1,4 +1,4 @@
-"""Every op, by its row in `op_table`: gradients, kernels, PyTorch parity, and the strict backend."""
+"""Every op, by its row in `op_table`: gradients, kernels, PyTorch parity, the strict backend."""
 
 import inspect
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from helpers import require
 from op_table import ROWS, Inputs, Sample
+from tinytorch.backends.numpy_backend import NumpyBackend
 
 import tinytorch  # noqa: F401  declares all ops
 from tinytorch import Tensor, backends
 from tinytorch.autograd import OPS, Op
-from tinytorch.backends.numpy_backend import NumpyBackend
 
 CASES = [
     pytest.param(name, sample, id=f"{name}-{sample.name.replace(' ', '_')}")
@@ -94,7 +94,9 @@ def loss_at(op: Op, inputs: Inputs, settings: Any, backend: Any) -> float:
 def check_gradient(op: Op, inputs: Inputs, settings: Any, backend: Any) -> None:
     """Compare the gradient with finite differences along random directions, in float64."""
     _, gradients = run(op, inputs, settings, backend)
-    floating = [i for i, a in enumerate(inputs) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
+    floating = [
+        i for i, a in enumerate(inputs) if isinstance(a, np.ndarray) and a.dtype.kind == "f"
+    ]
     rng, step = np.random.default_rng(13), 1e-5
     for place, gradient in zip(floating, gradients, strict=True):
         if gradient is None:  # no gradient is claimed, so nothing is checked
@@ -135,10 +137,10 @@ def test_kernel_equals_reference(name: str, sample: Sample, dtype: str) -> None:
     before = [np.copy(a) if isinstance(a, np.ndarray) else a for a in inputs]
     values, gradients = run(OPS[name], inputs, sample.settings, "numpy")
     expected, expected_gradients = run(OPS[name], inputs, sample.settings, REFERENCE)
-    tolerance = {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-11}
-    for ours, theirs in zip(
-        [*values, *gradients], [*expected, *expected_gradients], strict=True
-    ):
+    tolerance = (
+        {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-11}
+    )
+    for ours, theirs in zip([*values, *gradients], [*expected, *expected_gradients], strict=True):
         assert (ours is None) == (theirs is None)
         if ours is not None:
             assert ours.dtype == theirs.dtype == np.dtype(dtype)

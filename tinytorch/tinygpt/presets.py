@@ -68,9 +68,9 @@ PRESETS = {
 
 
 def fit_steps(preset: Preset, **changes: Any) -> Preset:
-    """The preset with some of its sizes changed, and a warm-up no longer than the run."""
+    """The preset with some of its sizes changed, and a warm-up of a tenth of it at the most."""
     changed = replace(preset, **changes)
-    return replace(changed, warmup_steps=min(preset.warmup_steps, changed.steps))
+    return replace(changed, warmup_steps=min(preset.warmup_steps, changed.steps // 10))
 
 
 def fit_epochs(preset: Preset, epochs: float, train_tokens: int) -> Preset:

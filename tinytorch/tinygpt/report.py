@@ -49,6 +49,7 @@ class ProgressReport(Report):
             TimeRemainingColumn(),
             TextColumn("left"),
             console=self._console,
+            disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=1.0, completed=started_at, loss=0.0, pace=0.0)
 
@@ -60,15 +61,13 @@ class ProgressReport(Report):
         self._bar.stop()
 
     def say(self, text: str) -> None:
-        self._bar.console.print(text, markup=False)
+        self._console.print(text, markup=False)
 
     def update(self, progress: float, loss: float, tokens_per_second: float) -> None:
         self._bar.update(self._task, completed=progress, loss=loss, pace=tokens_per_second)
 
 
-def sample_text(
-    model: GPT, tokenizer: Tokenizer, prompt: str, tokens: int, **settings: Any
-) -> str:
+def sample_text(model: GPT, tokenizer: Tokenizer, prompt: str, tokens: int, **settings: Any) -> str:
     """The prompt and what the model makes of it."""
     ids = tokenizer.encode(prompt)
     new = [int(token[0]) for token in stream(model, ids, tokens, **settings)]

@@ -13,12 +13,12 @@ import numpy as np
 
 from .. import checkpoint, random
 from ..backends import default
-from ..checkpoint import CheckpointError, write_atomically
+from ..checkpoint import write_atomically
 from ..dataloader import Batch, DataLoader, TokenDataset
 from ..datasets import Corpus, read_text, tiny_shakespeare
 from ..tensor import Tensor
 from ..tokenization import BPETokenizer, CharTokenizer, Tokenizer
-from ..training import Trainer, part
+from ..training import part
 from ..transformers import GPT, GPTConfig
 from .presets import Preset, build_model, build_trainer, fit_epochs
 
@@ -88,7 +88,9 @@ class Run:
         self.config = config
         self._check_length()
         self.blocks = TokenDataset(self.train_ids, config.preset.context)
-        self.trainer = build_trainer(config.preset, build_model(config.preset, tokenizer.vocab_size))
+        self.trainer = build_trainer(
+            config.preset, build_model(config.preset, tokenizer.vocab_size)
+        )
         self.seconds = 0.0
 
     @classmethod
@@ -176,7 +178,9 @@ class Run:
         preset = self.config.preset
         if self.config.minutes is not None and self.trainer.scheduler is not None:
             # The schedule sees the part of the time that has passed as a part of the steps.
-            self.trainer.scheduler.total_steps = self._steps_in_time()
+            total = self._steps_in_time()
+            self.trainer.scheduler.total_steps = total
+            self.trainer.scheduler.warmup_steps = min(preset.warmup_steps, total // 10)
         batches: list[Any] = [
             self.blocks.random_batch(preset.batch_size) for _ in range(preset.accumulation)
         ]
@@ -186,11 +190,10 @@ class Run:
 
     def _steps_in_time(self) -> int:
         """How many steps fit the time limit at the pace so far."""
-        done, warmup = self.trainer.step, self.config.preset.warmup_steps
+        done = self.trainer.step
         if not done:
-            return max(1, self.config.preset.steps, warmup)
-        total = done * 60 * (self.config.minutes or 0.0) / self.seconds
-        return max(done + 1, warmup, round(total))
+            return self.config.preset.steps
+        return max(done + 1, round(done * 60 * (self.config.minutes or 0.0) / self.seconds))
 
     # Validation
 

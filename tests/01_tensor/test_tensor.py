@@ -1,0 +1,229 @@
+"""Lesson 01: what a tensor is made from, and what it turns into."""
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+from tinytorch.backends import BackendError
+
+import tinytorch
+from tinytorch import Parameter, Tensor, backends, enable_grad, from_dlpack, maximum, where
+
+
+def dtype_name(t: Tensor) -> str:
+    return str(t.dtype).rsplit(".", 1)[-1]
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1.5, "float32"),
+        ([1, 2.5], "float32"),
+        ([], "float32"),
+        (3, "int64"),
+        ([[1, 2], [3, 4]], "int64"),
+        (True, "bool"),
+        ([True, False], "bool"),
+        (np.float64(1.5), "float64"),
+        (np.zeros(2), "float64"),
+        (np.zeros((2, 0), "float32"), "float32"),
+        (np.arange(3, dtype="int16"), "int16"),
+        (np.ones(2, "uint8"), "uint8"),
+    ],
+)
+def test_dtype_of_data(data: Any, dtype: str, backend: str) -> None:
+    t = Tensor(data, backend=backend)
+    assert dtype_name(t) == dtype
+    assert (t.shape, t.ndim, t.size) == (np.shape(data), np.ndim(data), np.size(data))
+    np.testing.assert_array_equal(t.numpy(), data)
+    assert t.backend.name == backend
+
+
+@pytest.mark.parametrize(
+    "data", [None, "text", ["a"], object(), [1, None], [[1, 2], [3]], {"a": 1}]
+)
+def test_what_is_no_regular_array_of_numbers_is_an_error(data: Any, backend: str) -> None:
+    with pytest.raises(TypeError, match="expected numbers in regular nested lists"):
+        Tensor(data, backend=backend)
+
+
+@pytest.mark.parametrize("dtype", ["float64", np.float64, np.dtype("float64"), np.zeros(1).dtype])
+def test_dtype_can_be_named_in_any_way(dtype: Any, backend: str) -> None:
+    assert dtype_name(Tensor([1], dtype=dtype, backend=backend)) == "float64"
+
+
+def test_an_unknown_dtype_is_an_error() -> None:
+    for wrong in ("float31", "zeros", object()):
+        with pytest.raises(TypeError, match="unknown dtype"):
+            Tensor([1.0], dtype=wrong)
+
+
+def test_construction_copies(backend: str) -> None:
+    source = np.zeros(3, "float32")
+    first = Tensor(source, backend=backend)
+    second, third = Tensor(first), Tensor(first.data)
+    source += 1
+    first[...] = 2
+    for t, value in ((first, 2), (second, 0), (third, 0)):
+        np.testing.assert_array_equal(t.numpy(), [value] * 3)
+        assert t.backend.name == backend
+
+
+def test_only_floats_have_gradients() -> None:
+    for data in ([1, 2], [True]):
+        with pytest.raises(TypeError, match="only floating tensors"):
+            Tensor(data, requires_grad=True)
+    with pytest.raises(RuntimeError, match="detach"):
+        (Tensor(1.0, True) * 2).requires_grad = False
+
+
+def test_copies_and_pickles_keep_values_gradients_and_backend(backend: str) -> None:
+    p = Parameter([1.0, 2.0], backend=backend)
+    (p * p).sum().backward()
+    with pytest.raises(RuntimeError, match="detach"):
+        copy.copy(p * p)
+    for other in (copy.deepcopy(p), pickle.loads(pickle.dumps(p))):
+        assert type(other) is Parameter
+        assert other.requires_grad
+        assert other.backend is p.backend
+        assert other.grad.tolist() == [2, 4]
+        other.data = 0.0
+        assert p.tolist() == [1, 2]
+
+
+def test_to_python(backend: str) -> None:
+    t = Tensor([[1.5, 2.0]], backend=backend)
+    assert t.tolist() == [[1.5, 2.0]]
+    assert len(t) == 1
+    assert [row.tolist() for row in t] == [[1.5, 2.0]]
+    one = Tensor([[2.5]], backend=backend)
+    assert (one.item(), float(one), int(one), bool(one), f"{one:.2f}") == (
+        2.5,
+        2.5,
+        2,
+        True,
+        "2.50",
+    )
+    assert [10, 20, 30][Tensor(1, backend=backend)] == 20
+    assert f"{t}" == str(t) == repr(t)
+
+
+def test_to_python_errors() -> None:
+    two = Tensor([1.0, 2.0])
+    for read, error in [
+        (two.item, ValueError),
+        (lambda: float(two), ValueError),
+        (lambda: bool(two), ValueError),
+        (lambda: len(Tensor(1.0)), TypeError),
+        (lambda: [0, 1][Tensor(1.0)], TypeError),
+    ]:
+        with pytest.raises(error):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Tensor([1.0, 2.5]), "Tensor([1. , 2.5])"),
+        (lambda: Tensor([1, 2]), "Tensor([1, 2])"),
+        (lambda: Tensor([1], dtype="int16"), "Tensor([1], dtype=int16)"),
+        (lambda: Tensor([True]), "Tensor([ True], dtype=bool)"),
+        (lambda: Tensor(np.zeros(1)), "Tensor([0.], dtype=float64)"),
+        (lambda: Tensor([], backend="strict"), "Tensor([], shape=(0,), backend='strict')"),
+        (lambda: Tensor([[1.0], [2.0]]), "Tensor([[1.],\n        [2.]])"),
+        (lambda: Tensor(1.0, True), "Tensor(1., requires_grad=True)"),
+        (lambda: Tensor(1.0, True).exp() * 0, "Tensor(0., op=multiply)"),
+        (lambda: Parameter([1.0]), "Parameter([1.], requires_grad=True)"),
+        (lambda: tinytorch.zeros(30, 40), "shape=(30, 40))"),
+    ],
+)
+def test_repr(make: Any, text: str) -> None:
+    assert repr(make()).endswith(text)
+    assert len(repr(make())) < 400
+
+
+def test_numpy_gets_a_read_only_view_or_a_copy() -> None:
+    t = Tensor([1.0, 2.0])
+    for view in (t.numpy(), t.data, np.asarray(t), np.asarray(t, copy=False)):
+        assert np.shares_memory(view, t._array)
+        with pytest.raises(ValueError, match="read-only"):
+            view[0] = 9
+    for own in (np.array(t), np.asarray(t, dtype="float64"), t.numpy().copy()):
+        own[0] = 9
+    assert t.tolist() == [1, 2]
+    assert np.asarray(t, dtype="int32").dtype == np.int32
+    with pytest.raises(ValueError, match="no view"):
+        np.asarray(t, dtype="float64", copy=False)
+    assert np.stack([t, t]).shape == (2, 2)
+
+
+def test_a_device_gives_copies(strict: str) -> None:
+    t = Tensor([1.0, 2.0], backend=strict)
+    t.numpy()[0] = 9
+    assert t.tolist() == [1, 2]
+
+
+def test_dlpack() -> None:
+    torch = require("torch")
+    t = Tensor([1.0, 2.0])
+    np.testing.assert_array_equal(np.from_dlpack(t), [1, 2])
+    theirs = torch.from_dlpack(t)
+    assert theirs.data_ptr() == t._array.ctypes.data
+    for source in (theirs, np.array([1.0, 2.0], "float32"), t):
+        shared = from_dlpack(source)
+        assert isinstance(shared, Tensor)
+        shared[0] = 5
+        assert float(source[0]) == 5
+        shared[0] = 1
+
+
+def test_to() -> None:
+    x = Tensor([1.5, 2.5], True)
+    assert x.to("float32") is x is x.to("numpy") is x.to()
+    y = x.to("float64")
+    (y * y).sum().backward()
+    assert (dtype_name(y), dtype_name(x.grad), x.grad.tolist()) == ("float64", "float32", [3, 5])
+    assert x.to(np.int32).tolist() == [1, 2]
+    both = x.to(dtype="float64", backend="strict")
+    assert (dtype_name(both), both.backend.name) == ("float64", "strict")
+    moved = x.to("strict")
+    assert moved.is_leaf
+    assert moved.requires_grad
+    assert moved.to("numpy").tolist() == [1.5, 2.5]
+    assert x.to(backends.get("strict")).backend.name == "strict"
+
+
+@pytest.mark.parametrize(
+    "mix",
+    [
+        lambda x, y: x + y,
+        lambda x, y: x @ y,
+        lambda x, y: x == y,
+        lambda x, y: x[y.to("int64")],
+        lambda x, y: x.copy_(y),
+        lambda x, y: where(x > 0, x, y),
+        lambda x, y: tinytorch.stack([x, y]),
+        lambda x, y: maximum(y, x),
+    ],
+)
+def test_mixing_backends_names_both_and_the_fix(mix: Any, strict: str) -> None:
+    with pytest.raises(BackendError, match=r"'(numpy|strict)' and another on '.*\.to\(\"") as error:
+        mix(Tensor([1.0]), Tensor([0.0], backend=strict))
+    assert "'numpy'" in str(error.value)
+    assert "'strict'" in str(error.value)
+
+
+def test_creation_and_filling(backend: str) -> None:
+    t = tinytorch.ones(2, 3, dtype="float64", backend=backend, requires_grad=True)
+    assert (t.shape, dtype_name(t), t.requires_grad) == ((2, 3), "float64", True)
+    with tinytorch.no_grad():
+        assert t.fill_(3).numpy().sum() == 18
+        assert t.zero_().numpy().sum() == 0
+        assert t.copy_([1.0, 2.0, 3.0]).numpy().sum() == 12
+        with enable_grad(), pytest.raises(RuntimeError, match="no_grad"):
+            t.fill_(1)
+    t.data = 7  # an assignment needs no no_grad()
+    assert t.numpy().min() == 7

@@ -1,0 +1,249 @@
+"""Lesson 06: the tape. Right gradients on any graph, and an error instead of a wrong one."""
+
+import gc
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+
+from tinytorch import Parameter, Tensor, concat, enable_grad, is_grad_enabled, no_grad
+from tinytorch.autograd import OPS, Op
+
+GRAPHS: dict[str, Callable[..., Any]] = {
+    "chain": lambda x, y, cat: ((x * 2).exp() * x.sin()).sum() + y.sum() * 0,
+    "branch": lambda x, y, cat: (x * y).sum() * (x / y).mean() + (x - y).exp().sum(),
+    "diamond": lambda x, y, cat: ((x * y) * (x * y + x) * (x + y)).sum(),
+    "same twice": lambda x, y, cat: (x * x + y @ y + x @ y).sum(),
+    "views": lambda x, y, cat: (x[1:] * x[:-1] + y.reshape(2, 2)[1, 1]).sum() * y[0],
+    "joined": lambda x, y, cat: cat([x * y, y, x]).exp()[2:9].sum(),
+    "leaf is a result": lambda x, y, cat: x.sum() + y.sum(),
+    "mean of means": lambda x, y, cat: x.mean() + (x + y).mean() + y.mean(),
+}
+
+
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
+@pytest.mark.parametrize("passes", [1, 2])
+def test_graphs_have_the_gradients_of_pytorch(graph: Any, passes: int, backend: str) -> None:
+    torch = require("torch")
+    a, b = np.linspace(0.2, 1.0, 4), np.linspace(1.5, 0.7, 4)
+    x, y = (Tensor(v, True, backend=backend) for v in (a, b))
+    p, q = (torch.tensor(v, requires_grad=True) for v in (a, b))
+    for _ in range(passes):  # the second pass adds to the gradients of the first
+        loss, twin = graph(x, y, concat), graph(p, q, torch.cat)
+        loss.backward()
+        twin.backward()
+    np.testing.assert_allclose(loss.numpy(), twin.detach().numpy(), rtol=1e-12)
+    np.testing.assert_allclose(x.grad.numpy(), p.grad.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(y.grad.numpy(), q.grad.numpy(), rtol=1e-12)
+
+
+def test_second_backward_needs_retain_graph() -> None:
+    x = Tensor([1.0, 2.0], True)
+    loss = (x * x).sum()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    assert x.grad.tolist() == [4, 8]
+    with pytest.raises(RuntimeError, match="retain_graph=True"):
+        loss.backward()
+
+
+def test_what_backward_starts_from() -> None:
+    x = Tensor([1.0, 2.0], True)
+    x.backward(Tensor([3.0, 4.0]))
+    (x * 2).backward(Tensor([1.0, 1.0]))
+    x[0].backward()
+    assert x.grad.tolist() == [6, 6]
+    with pytest.raises(RuntimeError, match=r"shape \(2,\) needs its gradient"):
+        (x * 2).backward()
+    for wrong, error in [(Tensor([1.0]), ValueError), (1.0, TypeError)]:
+        with pytest.raises(error, match="gradient"):
+            (x * 2).backward(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="strict"):
+        (x * 2).backward(Tensor([1.0, 1.0], backend="strict"))
+    with pytest.raises(RuntimeError, match="requires_grad=True"):
+        Tensor(1.0).backward()
+
+
+def test_modes_nest_and_end_with_an_exception() -> None:
+    seen = [is_grad_enabled()]
+    with no_grad():
+        seen.append(is_grad_enabled())
+        with enable_grad():
+            seen.append(is_grad_enabled())
+            with pytest.raises(KeyError), no_grad():
+                raise KeyError
+            seen.append(is_grad_enabled())
+        seen.append(is_grad_enabled())
+    assert [*seen, is_grad_enabled()] == [True, False, True, True, False, True]
+
+
+def test_modes_decorate() -> None:
+    @no_grad()
+    def depth(n: int) -> list[bool]:
+        return [is_grad_enabled(), *(depth(n - 1) if n else [])]
+
+    @enable_grad()
+    def recorded(x: Tensor) -> Tensor:
+        return x * 2
+
+    assert depth(3) == [False] * 4
+    x = Tensor(1.0, True)
+    with no_grad():
+        assert recorded(x).requires_grad
+        assert not (x * 2).requires_grad
+        assert (x * 2).is_leaf
+    assert is_grad_enabled()
+
+
+def test_modes_are_of_one_thread_even_through_a_shared_decorator() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    @no_grad()
+    def wait(first: bool) -> bool:
+        if first:
+            inside.set()
+            assert leave.wait(5)
+        return is_grad_enabled()
+
+    results: list[bool] = []
+
+    def other() -> None:
+        with enable_grad():
+            results.extend([wait(True), is_grad_enabled()])
+
+    thread = threading.Thread(target=other)
+    with no_grad():
+        thread.start()
+        assert inside.wait(5)
+        results.extend([wait(False), is_grad_enabled()])
+        leave.set()
+        thread.join(5)
+    assert results == [False, False, False, True]
+    assert is_grad_enabled()
+
+
+def test_detach_shares_memory() -> None:
+    x = Tensor([1.0, 2.0], True)
+    y = (x * 2).detach()
+    assert (y.requires_grad, y.is_leaf) == (False, True)
+    z = x.detach()
+    z[0] = 5
+    assert x.tolist() == [5, 2]
+
+
+# Memory
+
+
+def test_a_deep_chain_needs_no_recursion() -> None:
+    x = Tensor(1.0, True)
+    for use in (Tensor.backward, lambda y: None):  # the second chain is freed without backward
+        y = x
+        for _ in range(50_000):
+            y = y + 0.0
+        use(y)
+        del y
+    assert x.grad.item() == 1
+
+
+def test_a_graph_of_many_paths_visits_each_node_once() -> None:
+    y = x = Tensor(1.0, True)
+    for _ in range(40):
+        y = (y + y) * 0.5
+    started = time.perf_counter()
+    y.backward()
+    assert time.perf_counter() - started < 1
+    assert x.grad.item() == 1  # over 2**40 paths of weight 2**-40
+
+
+@pytest.fixture
+def without_gc() -> Iterator[None]:
+    """Only reference counts free memory, so that a cycle is a leak."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_gc")
+@pytest.mark.parametrize("run_backward", [True, False])
+def test_graphs_are_freed_at_once(run_backward: bool) -> None:
+    x = Parameter(np.ones((4, 4), "float32"))
+    y = (x @ x).exp()
+    loss = (y * x).sum() + y.mean()
+    refs = [weakref.ref(y), weakref.ref(y._array), weakref.ref(loss)]
+    del y
+    if run_backward:
+        assert refs[1]() is not None
+        loss.backward()
+        assert refs[1]() is None, "backward frees what was saved"
+    del loss
+    assert [ref() for ref in refs] == [None] * 3
+
+
+@pytest.mark.usefixtures("without_gc")
+def test_nothing_is_kept_under_no_grad() -> None:
+    x = Parameter(np.ones(4, "float32"))
+    with no_grad():
+        y = x.exp()
+        ref, z = weakref.ref(y._array), y * 2
+        del y
+    assert ref() is None
+    assert z.is_leaf
+
+
+# Ops that are declared by others
+
+
+@pytest.fixture
+def declare() -> Iterator[Callable[..., Op]]:
+    """Declares an op of two arrays, x + y, with some gradient; gone after the test."""
+
+    def plus(xp: Any, x: Any, y: Any) -> Any:
+        return x + y, ()
+
+    def make(gradient: Callable[..., Any]) -> Op:
+        op = Op(plus)
+        op.gradient(gradient)
+        return op
+
+    yield make
+    OPS.pop("plus", None)
+
+
+def test_a_gradient_of_too_few_values_is_an_error(declare: Any) -> None:
+    op = declare(lambda xp, g: g)
+    with pytest.raises(RuntimeError, match="gradient of plus returned 1 values for 2 inputs"):
+        op(Tensor(1.0, True), Tensor(1.0, True)).backward()
+    with pytest.raises(ValueError, match="an op 'plus' already"):
+        declare(lambda xp, g: g)
+
+
+def test_a_gradient_may_return_one_array_for_two_inputs(declare: Any) -> None:
+    def gradient(xp: Any, g: Any) -> Any:
+        shared = g * 1
+        return shared, shared
+
+    op, x, y = declare(gradient), Tensor([1.0, 2.0], True), Tensor([1.0, 2.0], True)
+    # x.grad is added to between the moment that op answers and the moment that y receives.
+    op(x, op(x, y * 3)).sum().backward()
+    assert (x.grad.tolist(), y.grad.tolist()) == ([2, 2], [3, 3])
+
+
+def test_an_op_needs_a_tensor(declare: Any) -> None:
+    with pytest.raises(TypeError, match="plus needs a Tensor"):
+        declare(None)(1.0, 2.0)
+    assert not OPS["plus"](Tensor(1.0, True), 2.0).requires_grad  # an op without a gradient
+
+
+def test_only_needed_gradients_are_computed(declare: Any) -> None:
+    def never() -> Any:
+        raise AssertionError("computed a gradient that nobody needs")
+
+    x = Tensor(1.0, True)
+    declare(lambda xp, g: (g, never))(x, Tensor(1.0)).backward()
+    assert x.grad.item() == 1

@@ -1,0 +1,164 @@
+"""Writing in place is noticed where a gradient would be wrong; gradients own their memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinytorch import Parameter, Tensor, concat, no_grad, stack
+
+# Each way to write, to each thing that a gradient needs
+
+WRITES: dict[str, Callable[[Tensor], Any]] = {
+    "setitem": lambda t: t.__setitem__(0, 9.0),
+    "slice": lambda t: t.__setitem__(slice(1, None), [9.0]),
+    "data": lambda t: setattr(t, "data", [9.0, 9.0]),
+    "copy_": lambda t: t.copy_(Tensor([9.0, 9.0], backend=t.backend)),
+    "fill_": lambda t: t.fill_(9),
+    "zero_": lambda t: t.zero_(),
+    "detach": lambda t: t.detach().zero_(),
+    "view": lambda t: t[:1].zero_(),
+    "view of view": lambda t: t.reshape(2, 1).T[0].detach().fill_(0),
+    "replace": lambda t: Parameter.replace(t, t._array * 1),  # type: ignore[arg-type]
+}
+# From leaves x, y: the result, and what its gradient needs.
+SAVED: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
+    "left factor": lambda x, y: (x * y, x),
+    "right factor": lambda x, y: (x / y, y),
+    "input": lambda x, y: (x.log(), x),
+    "input without gradient": lambda x, y: (lambda c: (x * c, c))(y.detach()),
+    "output": lambda x, y: (lambda z: (z * 1, z))(x.exp()),
+    "output of several": lambda x, y: (lambda z: (z + 1, z))((x + y).sqrt()),
+    "base of a view": lambda x, y: (x[:1] * y, x),
+    "base of a transpose": lambda x, y: (x.reshape(2, 1).T @ y, x),
+    "computed": lambda x, y: (lambda z: (z * y, z))(x + 1),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("saved", SAVED.values(), ids=SAVED)
+def test_writing_to_what_a_gradient_needs_is_noticed(saved: Any, write: Any, backend: str) -> None:
+    x, y = (Tensor(v, True, backend=backend) for v in ([1.0, 2.0], [3.0, 4.0]))
+    result, needed = saved(x, y)
+    with no_grad():
+        write(needed)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        result.sum().backward()
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_writing_to_what_no_gradient_needs_is_fine(write: Any, backend: str) -> None:
+    x, y = (Tensor(v, True, backend=backend) for v in ([1.0, 2.0], [3.0, 4.0]))
+    z = x + y
+    loss = (z - y).sum() + x[1:].sum() + x.mean()
+    product = x * y
+    product.sum().backward()
+    with no_grad():
+        for t in (x, y, z, product):
+            write(t)
+    loss.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [3 + 1 + 0.5, 4 + 1 + 1 + 0.5])
+    np.testing.assert_array_equal(y.grad.numpy(), [1, 2])
+
+
+def test_an_index_may_change_after_it_was_used(backend: str) -> None:
+    x = Tensor([1.0, 2.0, 3.0], True, backend=backend)
+    index = Tensor([0, 0], backend=backend)
+    loss = x[index].sum()
+    index.fill_(2)
+    loss.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [2, 0, 0])
+
+
+def test_an_update_between_forward_and_backward_is_noticed() -> None:
+    w, x = Parameter([[1.0, 2.0]]), Tensor([[1.0], [2.0]], True)
+    loss = (w @ x).sum()
+    with no_grad():
+        w -= 0.1  # a new tensor under the same name: harmless
+    loss.backward(retain_graph=True)
+    w = Parameter([[1.0, 2.0]])
+    loss = (w @ x).sum()
+    w.data = w - 0.1
+    with pytest.raises(RuntimeError, match="matmul"):
+        loss.backward()
+
+
+def test_writes_that_would_lose_a_gradient_are_errors() -> None:
+    x, y = Tensor([1.0, 2.0], True), Tensor([0.0, 0.0])
+    for write in (lambda: x.fill_(0), lambda: (x * 2).zero_()):
+        with pytest.raises(RuntimeError, match=r"no_grad\(\)"):
+            write()
+    with pytest.raises(RuntimeError, match="detach"):
+        y[0] = x[0]
+    with pytest.raises(RuntimeError, match="detach"):
+        y.copy_(x * 2)
+    y[0] = x.detach()[1]
+    assert (x.tolist(), y.tolist()) == ([1, 2], [2, 0])
+
+
+def test_arrays_behind_tensors_are_read_only() -> None:
+    x = Tensor([1.0, 2.0], True)
+    x.sum().backward()
+    for array in (x.data, x.numpy(), x.grad.data, (x * 2).data):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+
+
+# Who owns the gradients
+
+SHARING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "add": lambda x, y: x + y,
+    "subtract": lambda x, y: x - y,
+    "stack": lambda x, y: stack([x, y]),
+    "concat": lambda x, y: concat([x, y]),
+    "mean": lambda x, y: x.mean() + y.mean(),
+    "expand": lambda x, y: x.expand(3, 2) + y,
+    "reshape": lambda x, y: x.reshape(2, 1).T + y,
+    "split": lambda x, y: x.split(1)[0] + y,
+}
+
+
+@pytest.mark.parametrize("graph", SHARING.values(), ids=SHARING)
+def test_gradients_share_no_memory_and_can_be_written(graph: Any, backend: str) -> None:
+    x, y = (Tensor([1.0, 2.0], True, backend=backend) for _ in range(2))
+    z = graph(x, y)
+    start = Tensor(np.ones(z.shape, "float32"), backend=backend)
+    z.backward(start)
+    before = y.grad.numpy().copy()
+    x.grad.fill_(100)
+    np.testing.assert_array_equal(y.grad.numpy(), before)
+    np.testing.assert_array_equal(start.numpy(), np.ones(z.shape))
+    graph(x, y).backward(start)  # adds in place
+    np.testing.assert_array_equal(y.grad.numpy(), 2 * before)
+    np.testing.assert_array_equal(start.numpy(), np.ones(z.shape))
+
+
+def test_gradients_of_scalars_can_be_written_and_added_to(backend: str) -> None:
+    x = Tensor(3.0, True, backend=backend)
+    (x * x).backward()
+    view = x.grad.detach()
+    (x * x).backward()
+    np.testing.assert_array_equal(view.numpy(), 12)
+    x.grad.zero_()
+    np.testing.assert_array_equal(x.grad.numpy(), 0)
+    x.backward(start := Tensor(2.0, backend=backend))
+    np.testing.assert_array_equal((x.grad.numpy(), start.numpy()), (2, 2))
+
+
+def test_gradients_can_be_set_and_forgotten() -> None:
+    x = Tensor([1.0, 2.0], True)
+    x.grad = Tensor([1.0, 1.0])
+    x.sum().backward()
+    assert x.grad.tolist() == [2, 2]
+    x.zero_grad()
+    assert x.grad is None
+    with pytest.raises(ValueError, match="shape"):
+        x.grad = Tensor([1.0])
+
+
+@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32")])
+def test_each_gradient_has_the_dtype_of_its_tensor(dtypes: Any, backend: str) -> None:
+    x, y = (Tensor([1.0, 2.0], True, dtype=d, backend=backend) for d in dtypes)
+    (x * y + y.to("float32") - x.to("float64")).mean().backward()
+    assert (x.grad.dtype, y.grad.dtype) == (x.dtype, y.dtype)

@@ -1,0 +1,167 @@
+"""The ground floor: what each backend can do, the same on all of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from tinytorch.backends import BackendError
+from tinytorch.backends.base import host_array
+
+from tinytorch import backends
+
+
+def test_host_array() -> None:
+    for data, dtype in [(1.5, "float32"), ([1], "int64"), (np.float64(1), "float64"), ([], "f4")]:
+        assert host_array(data).dtype == dtype
+    source = np.zeros(2)
+    assert not np.shares_memory(host_array(source), source)
+    assert host_array([1.7], "int16").dtype == "int16"
+    for wrong in ("a", None, [1, "a"], [[1], [1, 2]], np.array(["a"]), [2**70], [object()]):
+        with pytest.raises(TypeError, match="expected numbers in regular nested lists, got"):
+            host_array(wrong)
+
+
+def test_arrays_go_round(backend: str) -> None:
+    home = backends.get(backend)
+    for dtype in ("bool", "uint8", "int64", "float32", "float64"):
+        array = home.asarray(np.array([[0, 1], [1, 0]]), getattr(home.xp, dtype))
+        assert type(array) is home.array_type
+        assert home.to_numpy(array).dtype == dtype
+        copied = home.asarray(array)
+        home.xp.index_set(copied, (0, 0), True)
+        assert home.to_numpy(array)[0, 0] == 0
+    home.synchronize()
+    assert isinstance(home.memory(), dict)
+
+
+# Extras: for each, the call and what plain NumPy says
+
+A = np.arange(24.0).reshape(4, 6)
+IDS = np.array([3, 0, 3, 3, 1])
+
+
+def put(a: np.ndarray, key: Any, values: Any, add: bool = False) -> np.ndarray:
+    out = a.copy()
+    np.add.at(out, key, values) if add else out.__setitem__(key, values)
+    return out
+
+
+def padded(a: np.ndarray, value: float) -> np.ndarray:
+    out = np.full((a.shape[0] + 1, a.shape[1] + 5), value)
+    out[1:, 2:-3] = a
+    return out
+
+
+def along(a: np.ndarray, ids: np.ndarray, axis: int) -> np.ndarray:
+    out = a.copy()
+    np.put_along_axis(out, ids, -1.0, axis)
+    return out
+
+
+EXTRAS: dict[str, tuple[Callable[..., Any], np.ndarray]] = {
+    "index": (lambda xp, a, ids: xp.index(a, (ids, slice(1, None))), A[IDS, 1:]),
+    "index mask": (lambda xp, a, ids: xp.index(a, a > 7), A[A > 7]),
+    "index one": (lambda xp, a, ids: xp.index(a, (1, -1)), A[1, -1]),
+    "index_add slice": (
+        lambda xp, a, ids: xp.index_add(a, (..., slice(2)), a[:, :2]),
+        put(A, (..., slice(2)), A[:, :2], add=True),
+    ),
+    "index_add repeats": (
+        lambda xp, a, ids: xp.index_add(a, ids, xp.ones((5, 6), dtype=a.dtype)),
+        put(A, IDS, 1.0, add=True),
+    ),
+    "index_set number": (lambda xp, a, ids: xp.index_set(a, a > 7, 5.0), put(A, A > 7, 5.0)),
+    "index_set array": (
+        lambda xp, a, ids: xp.index_set(a, (slice(None), 0), a[:, 1]),
+        put(A, (slice(None), 0), A[:, 1]),
+    ),
+    "take_rows": (lambda xp, a, ids: xp.take_rows(a, xp.reshape(ids, (5, 1))), A[IDS[:, None]]),
+    "scatter_add": (
+        lambda xp, a, ids: xp.scatter_add(7, ids, xp.ones((5, 2), dtype=a.dtype)),
+        put(np.zeros((7, 2)), IDS, 1.0, add=True),
+    ),
+    "scatter_add many": (
+        lambda xp, a, ids: xp.scatter_add(300, ids * 90, xp.ones((5, 2), dtype=a.dtype)),
+        put(np.zeros((300, 2)), IDS * 90, 1.0, add=True),
+    ),
+    "scatter_add nothing": (
+        lambda xp, a, ids: xp.scatter_add(300, ids[:0], a[:0, :]),
+        np.zeros((300, 6)),
+    ),
+    "put_along_axis": (
+        lambda xp, a, ids: xp.put_along_axis(a, xp.reshape(ids[:4], (4, 1)), -1.0, 1),
+        along(A, IDS[:4, None], 1),
+    ),
+    "pad": (lambda xp, a, ids: xp.pad(a, ((1, 0), (2, 3))), padded(A, 0)),
+    "pad with": (lambda xp, a, ids: xp.pad(a, ((1, 0), (2, 3)), 7.0), padded(A, 7)),
+}
+
+
+@pytest.mark.parametrize(("call", "expected"), EXTRAS.values(), ids=EXTRAS)
+def test_extras(call: Any, expected: np.ndarray, backend: str) -> None:
+    home = backends.get(backend)
+    result = home.to_numpy(call(home.xp, home.asarray(A), home.asarray(IDS)))
+    assert result.dtype == A.dtype
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_extras_write_in_place_only_where_they_say_so(backend: str) -> None:
+    home = backends.get(backend)
+    a, ids = home.asarray(A), home.asarray(IDS[:4, None])
+    home.xp.put_along_axis(a, ids, 1.0, 1)
+    home.xp.pad(a, ((1, 1), (1, 1)))
+    np.testing.assert_array_equal(home.to_numpy(a), A)
+    assert home.xp.index_set(a, 0, 1.0) is a
+    assert home.xp.index_add(a, 0, a[1, :]) is a
+    np.testing.assert_array_equal(home.to_numpy(a)[0], 1 + A[1])
+
+
+def test_owner_is_that_of_all_views(backend: str) -> None:
+    home = backends.get(backend)
+    xp, a = home.xp, home.asarray(A)
+    for view in (
+        a,
+        a[1:, :],
+        xp.reshape(a, (6, 4)),
+        xp.index(a, 0),
+        xp.matrix_transpose(a[1:, :])[2:, :],
+    ):
+        assert xp.owner(view) is xp.owner(a)
+    assert xp.owner(a + 0) is not xp.owner(a)
+
+
+def test_random_bits_are_equal_on_all_backends() -> None:
+    numpy, strict = backends.get("numpy"), backends.get("strict")
+    for seed, shape in [(0, (5,)), (2**63 - 1, (3, 4)), (-1, ()), (2**40, (0, 2))]:
+        bits = numpy.xp.random_bits(seed, shape)
+        assert (bits.dtype, bits.shape) == (np.uint32, shape)
+        np.testing.assert_array_equal(bits, strict.to_numpy(strict.xp.random_bits(seed, shape)))
+
+
+def test_random_bits_are_balanced_and_differ_between_seeds() -> None:
+    bits = backends.get("numpy").xp.random_bits
+    seeds = [0, 1, 2, 2**32, 2**33, 2**40 + 1]
+    columns = [np.unpackbits(bits(s, (4096,)).view(np.uint8)).reshape(4096, 32) for s in seeds]
+    six_sigma = 6 * 0.5 / np.sqrt(4096)
+    for i, one in enumerate(columns):
+        assert np.abs(one.mean(axis=0) - 0.5).max() < six_sigma  # each bit is half of the time 1
+        assert (
+            np.abs((one[1:] ^ one[:-1]).mean(axis=0) - 0.5).max() < six_sigma
+        )  # nor do neighbours
+        for other in columns[:i]:
+            assert np.abs((one ^ other).mean(axis=0) - 0.5).max() < six_sigma  # nor do seeds agree
+    assert len(np.unique(bits(3, (4096,)))) == 4096  # a bijection of the counter
+
+
+def test_random_bits_end_where_the_counter_does(backend: str) -> None:
+    with pytest.raises(ValueError, match=r"at most 2\*\*32"):  # and not MemoryError
+        backends.get(backend).xp.random_bits(0, (2**20, 2**20))
+
+
+def test_strict_notices_arrays_of_the_host(strict: str) -> None:
+    home = backends.get(strict)
+    with pytest.raises(BackendError, match="NumPy array met"):
+        home.xp.index(home.asarray(A), IDS)
+    with pytest.raises((TypeError, ValueError)):
+        home.asarray(A) + A

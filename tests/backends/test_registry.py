@@ -1,0 +1,135 @@
+"""Which backends there are, which one is the default, and what is said where one cannot run."""
+
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import run_python
+from tinytorch.backends import BackendError, numpy_backend, registry
+
+from tinytorch import backends
+
+
+@pytest.fixture
+def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers and loads is forgotten after it."""
+    for name in ("_registered", "_loaded", "_by_type"):
+        monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+
+
+class Mine(numpy_backend.NumpyBackend):
+    """A backend of somebody else."""
+
+    name = "mine"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.array_type = list  # not NumPy's, whose arrays stay with NumPy
+
+
+def test_names() -> None:
+    assert backends.names()[:3] == ["numpy", "cupy", "strict"]
+    with pytest.raises(BackendError, match="unknown backend 'nunpy'; there are numpy, cupy, str"):
+        backends.get("nunpy")
+
+
+def test_each_backend_is_loaded_once() -> None:
+    home = backends.get("numpy")
+    assert backends.get("numpy") is home is backends.get(home)
+    assert backends.of(np.zeros(1)) is home
+    assert backends.status("numpy") is None
+    with pytest.raises(BackendError, match="str is no array of a backend"):
+        backends.of("text")
+
+
+@pytest.mark.usefixtures("empty_registry")
+def test_register() -> None:
+    made: list[Mine] = []
+
+    def factory() -> Mine:
+        made.append(Mine())
+        return made[-1]
+
+    backends.register("mine", factory)
+    assert not made, "loaded at the first use, not before"
+    assert "mine" in backends.names()
+    assert backends.get("mine") is backends.get("mine") is made[0]
+    for taken in ("mine", "numpy"):
+        with pytest.raises(BackendError, match="already"):
+            backends.register(taken, Mine)
+
+
+@pytest.mark.usefixtures("empty_registry")
+def test_entry_points_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = metadata.EntryPoint("other", f"{__name__}:Mine", "tinytorch.backends")
+    monkeypatch.setattr(metadata.EntryPoint, "load", lambda self: Mine)
+    monkeypatch.setattr(registry.metadata, "entry_points", lambda group: [point])
+    assert "other" in backends.names()
+    assert type(backends.get("other")) is Mine
+
+
+def test_an_installed_package_brings_a_backend(tmp_path: Path) -> None:
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[tinytorch.backends]\ntheirs = theirs:Theirs\n")
+    (tmp_path / "theirs.py").write_text(
+        "from tinytorch.backends.numpy_backend import NumpyBackend\n"
+        "class Theirs(NumpyBackend):\n    name = 'theirs'\n"
+    )
+    code = "import tinytorch; t = tinytorch.Tensor([1.0]); print((t + t).backend.name, t.tolist())"
+    assert run_python(code, PYTHONPATH=str(tmp_path), TT_BACKEND="theirs") == "theirs [1.0]"
+
+
+DEFAULT = """
+from tinytorch import Tensor, backends
+try:
+    print(Tensor([1.0]).backend.name)
+except backends.BackendError as error:
+    print("error:", error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [
+        ("", "numpy"),
+        ("numpy", "numpy"),
+        ("strict", "strict"),
+        ("tpu", "error: unknown backend 'tpu'; there are numpy, cupy, strict"),
+    ],
+)
+def test_tt_backend(value: str, answer: str) -> None:
+    assert run_python(DEFAULT, TT_BACKEND=value).startswith(answer)
+
+
+CUPYS = {
+    "not installed": ("raise ImportError('No module named cupy')", ["cannot be imported", "pip"]),
+    "no GPU": ("is_available = lambda: False", ["finds none here", "nvidia-smi"]),
+    "broken": (
+        "def is_available(): raise OSError('libcudart.so.12 is missing')",
+        ["cannot use the GPU", "OSError: libcudart.so.12 is missing", "nvidia-smi", "pip"],
+    ),
+    "no kernels": (
+        "is_available, float32 = (lambda: True), 'f4'\n"
+        "def ones(*a, **k): raise RuntimeError('no nvrtc')",
+        ["cannot use the GPU", "RuntimeError: no nvrtc"],
+    ),
+    "wrong products": (
+        "import numpy\nis_available, float32 = (lambda: True), 'f4'\n"
+        "ones = lambda *a, **k: numpy.full((2, 2), 3.0)",
+        ["computed 2x2 products wrongly"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("module", "parts"), CUPYS.values(), ids=CUPYS)
+def test_cupy_that_cannot_run_names_cause_and_fix(
+    module: str, parts: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "cupy.py").write_text(module)
+    answer = run_python(DEFAULT, PYTHONPATH=str(tmp_path), TT_BACKEND="cupy")
+    assert answer.startswith("error: ")
+    for part in [*parts, "cupy", "" if "2x2" in parts[0] else "TT_BACKEND=numpy"]:
+        assert part in answer

@@ -1,0 +1,126 @@
+"""Work divided among threads, and the memory that NumPy works in."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import run_python
+from tinytorch.backends import numpy_backend, threads
+
+
+@pytest.fixture
+def use_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Sets how many threads `for_blocks` has, whatever the machine."""
+    pools: list[ThreadPoolExecutor] = []
+
+    def use(count: int) -> None:
+        pools.append(ThreadPoolExecutor(max(1, count - 1)))
+        monkeypatch.setattr(threads, "num_threads", lambda: count)
+        monkeypatch.setattr(threads, "_pool", lambda pool=pools[-1]: pool)
+
+    yield use
+    for pool in pools:
+        pool.shutdown()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+@pytest.mark.parametrize("row_bytes", [0, 1, 4096, threads.BLOCK_BYTES, 10 * threads.BLOCK_BYTES])
+def test_blocks_cover_each_row_once(count: int, row_bytes: int, use_threads: Any) -> None:
+    use_threads(count)
+    for rows in (0, 1, 2, 3, 7, 64, 65, 1000):
+        visits, blocks = np.zeros(rows, int), []
+
+        def work(i: int, j: int, visits: Any = visits, blocks: Any = blocks) -> None:
+            visits[i:j] += 1
+            blocks.append(j - i)
+
+        threads.for_blocks(work, rows, row_bytes)
+        assert (visits == 1).all()
+        assert all(0 < n <= max(1, threads.BLOCK_BYTES // max(1, row_bytes)) for n in blocks)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_each_item_is_worked_on_once_and_nothing_is_divided_within(
+    count: int, use_threads: Any
+) -> None:
+    use_threads(count)
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        here = threading.get_ident()
+
+        def stay(start: int, stop: int) -> None:
+            assert threading.get_ident() == here
+            assert (start, stop) == (0, 100)
+
+        threads.for_parts(stay, 100)
+        threads.for_each(lambda inner: threads.for_parts(stay, 100), range(2))
+        threads.for_parts(stay, 100)
+        done.append(item)
+
+    threads.for_each(work, iter(range(50)))
+    assert sorted(done) == list(range(50))
+    parts: list[tuple[int, int]] = []
+    threads.for_parts(lambda *part: parts.append(part), 100)
+    assert len(parts) == count, "after it work is divided again"
+
+
+@pytest.mark.parametrize("failing", [0, 999])
+def test_an_exception_in_any_thread_is_raised(failing: int, use_threads: Any) -> None:
+    def work(i: int, j: int) -> None:
+        if i <= failing < j:
+            raise KeyError(failing)
+
+    use_threads(2)
+    with pytest.raises(KeyError, match=str(failing)):
+        threads.for_blocks(work, 1000, 4096)
+
+
+@pytest.mark.parametrize(("value", "count"), [("3", "3"), ("4,2", "4"), ("0", None), ("x", None)])
+def test_omp_num_threads(value: str, count: str | None) -> None:
+    code = "from tinytorch.backends.threads import num_threads; print(num_threads())"
+    known = run_python(code, OMP_NUM_THREADS="")
+    assert int(known) >= 1
+    assert run_python(code, OMP_NUM_THREADS=value) == (count or known)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    code = """
+import os, signal
+from tinytorch.backends.threads import for_blocks
+for_blocks(lambda i, j: None, 1000, 4096)
+if os.fork() == 0:
+    signal.alarm(20)
+    for_blocks(lambda i, j: None, 1000, 4096)
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    assert run_python(code, OMP_NUM_THREADS="2", PYTHONWARNINGS="ignore") == "7"
+
+
+def test_keep_freed_memory_asks_glibc_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Library:
+        def __init__(self, name: Any) -> None:
+            pass
+
+        def mallopt(self, what: int, value: int) -> None:
+            asked.append((what, value))
+
+    for platform, library, calls in [
+        ("linux", Library, [(-3, 2**30), (-1, 2**30)]),
+        ("linux", lambda name: object(), []),  # a C library without mallopt
+        ("win32", Library, []),
+        ("darwin", Library, []),
+    ]:
+        asked.clear()
+        monkeypatch.setattr(numpy_backend.sys, "platform", platform)
+        monkeypatch.setattr(numpy_backend.ctypes, "CDLL", library)
+        numpy_backend.keep_freed_memory()
+        assert asked == calls

@@ -1,0 +1,368 @@
+"""The TinyGPT program from the outside: what it writes, how it goes on, and how it fails."""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinytorch import checkpoint
+from tinytorch.tinygpt import Run
+from tinytorch.tinygpt.run import CHECKPOINT
+
+PROGRAM = Path(__file__).parents[2] / "milestones" / "tinygpt.py"
+SUMMARY = {
+    "backend", "dataset", "dataset_sha256", "parameters", "steps", "tokens", "train_seconds",
+    "tokens_per_second", "val_loss", "val_loss_per_char", "seed",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tinygpt() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tinygpt_program", PROGRAM)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """A small text with a pattern to learn."""
+    rng = np.random.default_rng(5)
+    words = ["the", "king", "and", "queen", "speak", "of", "love", "death", "night", "day"]
+    lines = [" ".join(rng.choice(words, 6)) + ".\n\n" for _ in range(120)]
+    path = tmp_path / "a text.txt"
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def run(tinygpt: ModuleType, *arguments: Any) -> int:
+    """The program's exit code, in this process."""
+    try:
+        return int(tinygpt.main([str(a) for a in arguments]))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def program(*arguments: Any, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own."""
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def summary(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    return content
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C while that training step runs."""
+    plain = Run.step
+
+    def pressed(self: Run) -> Any:
+        if self.trainer.step == step:
+            signal.raise_signal(signal.SIGINT)
+        return plain(self)
+
+    monkeypatch.setattr(Run, "step", pressed)
+
+
+def test_a_short_run_writes_all_that_the_contract_names(
+    tinygpt: ModuleType, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "deep" / "run"
+    assert run(tinygpt, "--data", text, "--steps", 16, "--out", out) == 0
+    printed = capsys.readouterr().out
+    result = summary(out)
+    assert set(result) == SUMMARY
+    assert (result["steps"], result["tokens"], result["backend"]) == (16, 16 * 768, "numpy")
+    assert result["val_loss"] == result["val_loss_per_char"] < 3.1
+    assert result["parameters"] > 700_000
+    lines = metrics(out)
+    assert [m["step"] for m in lines if "loss" in m] == [1, 10, 16]
+    assert [m for m in lines if "val_loss" in m][-1]["val_loss"] == result["val_loss"]
+    for picture in ("loss.png", "attention.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    assert "sample 2" in printed
+    command = re.findall(r"--sample .*", printed)[-1]
+    assert run(tinygpt, *shlex.split(command.replace("ROMEO:", "king"))) == 0
+    assert capsys.readouterr().out.startswith("king")
+
+
+def test_validation_loss_is_that_of_every_token_of_the_validation_text(
+    tinygpt: ModuleType, text: Path, tmp_path: Path
+) -> None:
+    run(tinygpt, "--data", text, "--steps", 3, "--out", tmp_path / "r", "--quiet")
+    done = Run.resume(tmp_path / "r")
+    ids, context = done.val_ids, done.config.preset.context
+    total = 0.0
+    for start in range(0, len(ids) - 1, context):
+        block = ids[start : start + context + 1]
+        logits = done.model.eval()(_tensor(block[None, :-1])).numpy().astype(np.float64)[0]
+        log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        total -= log_p[np.arange(len(block) - 1), block[1:]].sum()
+    assert summary(tmp_path / "r")["val_loss"] == pytest.approx(total / (len(ids) - 1), abs=1e-4)
+
+
+def _tensor(ids: Any) -> Any:
+    from tinytorch import Tensor
+
+    return Tensor(ids)
+
+
+def test_interrupted_and_resumed_is_bit_for_bit_the_run_that_was_not(
+    tinygpt: ModuleType, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    flags = ("--data", text, "--steps", 13, "--quiet")
+    assert run(tinygpt, *flags, "--out", whole) == 0
+    with monkeypatch.context() as patch:
+        interrupt_at(5, patch)
+        assert run(tinygpt, *flags[:-1], "--out", broken) == 130
+    said = capsys.readouterr().out
+    assert "Stopped after step 6" in said
+    assert f"--resume {broken}" in said
+    assert not (broken / "summary.json").exists()
+    with monkeypatch.context() as patch:
+        interrupt_at(9, patch)
+        assert run(tinygpt, "--resume", broken) == 130
+    assert run(tinygpt, "--resume", broken, "--quiet") == 0
+    ours, theirs = (checkpoint.load(folder / CHECKPOINT)[0] for folder in (whole, broken))
+    assert set(ours) == set(theirs)
+    for name, array in ours.items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+    assert summary(whole)["val_loss"] == summary(broken)["val_loss"]
+    assert _losses(whole) == _losses(broken)
+
+
+def _losses(out: Path) -> list[tuple[int, float]]:
+    return [(m["step"], m["loss"]) for m in metrics(out) if "loss" in m]
+
+
+def test_a_finished_run_is_left_as_it_is(
+    tinygpt: ModuleType, text: Path, tmp_path: Path, capsys: Any
+) -> None:
+    run(tinygpt, "--data", text, "--steps", 2, "--out", tmp_path / "r", "--quiet")
+    before = (tmp_path / "r" / "summary.json").read_bytes()
+    assert run(tinygpt, "--resume", tmp_path / "r") == 0
+    assert "its end already" in capsys.readouterr().out
+    assert (tmp_path / "r" / "summary.json").read_bytes() == before
+
+
+def test_ctrl_c_and_kill_from_outside(text: Path, tmp_path: Path) -> None:
+    """A real process: interrupted, gone on with by the command it printed, killed, gone on."""
+    out = tmp_path / "run"
+    command = [sys.executable, str(PROGRAM), "--data", str(text), "--steps", "1000000"]
+    process = subprocess.Popen(
+        [*command, "--out", str(out)], stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    _wait_for(lambda: (out / "metrics.jsonl").exists(), process)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    resume = shlex.split(printed.strip().splitlines()[-1])
+    assert resume[-2:] == ["--resume", str(out)]
+    saved = checkpoint.load(out / CHECKPOINT)[1]["step"]
+    process = subprocess.Popen([sys.executable, *resume[1:]], stdout=subprocess.DEVNULL)
+    _wait_for(lambda: metrics(out)[-1]["step"] > saved, process)
+    process.kill()
+    process.wait(60)
+    assert Run.resume(out).trainer.step == saved
+    assert metrics(out)[-1]["step"] <= saved
+
+
+def _wait_for(condition: Any, process: subprocess.Popen[Any]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, "the program ended by itself"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_time_limit_fits_the_schedule_to_it(
+    tinygpt: ModuleType, text: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r"
+    assert (
+        run(tinygpt, "--data", text, "--minutes", 0.03, "--batch-size", 1, "--out", out, "--quiet")
+        == 0
+    )
+    rates = [m["lr"] for m in metrics(out) if "lr" in m]
+    assert 1.8 <= summary(out)["train_seconds"] < 6
+    assert rates[-1] < 0.2 * max(rates)
+
+
+def test_epochs_count_times_through_the_training_text(
+    tinygpt: ModuleType, text: Path, tmp_path: Path
+) -> None:
+    flags = ("--data", text, "--epochs", 0.7, "--batch-size", 4, "--quiet")
+    run(tinygpt, *flags, "--out", tmp_path / "r")
+    train_tokens = int(0.9 * len(text.read_text(encoding="utf-8")))
+    assert summary(tmp_path / "r")["steps"] == -(-0.7 * train_tokens // (4 * 64))
+
+
+def test_byte_pairs(tinygpt: ModuleType, text: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "r"
+    flags = ("--tokenizer", "bpe", "--vocab-size", 300, "--preset", "nanogpt-cpu")
+    assert run(tinygpt, "--data", text, "--steps", 4, *flags, "--out", out, "--quiet") == 0
+    result = summary(out)
+    assert result["val_loss_per_char"] < result["val_loss"]
+    assert capsys.readouterr().out == ""
+    words = "--prompt", "the quéen €", "--tokens", 9, "--seed", 3
+    samples = []
+    for _ in range(2):
+        assert run(tinygpt, "--sample", out, *words, "--temperature", 1, "--top-k", 5) == 0
+        samples.append(capsys.readouterr().out)
+    assert samples[0] == samples[1]
+    assert samples[0].startswith("the quéen €")
+
+
+def test_an_earlier_run_is_moved_aside(tinygpt: ModuleType, text: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    for seed in (1, 2, 3):
+        flags = ("--data", text, "--steps", 1, "--seed", seed, "--quiet")
+        assert run(tinygpt, *flags, "--out", out) == 0
+    seeds = [summary(folder)["seed"] for folder in (out / "earlier-1", out / "earlier-2", out)]
+    assert seeds == [1, 2, 3]
+    assert (out / "earlier-1" / CHECKPOINT).exists()
+
+
+def test_default_folder_is_under_the_working_directory(
+    tinygpt: ModuleType, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(tinygpt, "--data", text.name, "--steps", 1, "--quiet") == 0
+    assert summary(tmp_path / "runs" / "tinygpt")["steps"] == 1
+    monkeypatch.chdir("/")
+    assert Run.resume(tmp_path / "runs" / "tinygpt").finished
+
+
+def test_strict_backend_trains(text: Path, tmp_path: Path) -> None:
+    text.write_text(text.read_text(encoding="utf-8")[:1500], encoding="utf-8")
+    flags = ("--data", text, "--steps", 2, "--batch-size", 2, "--quiet")
+    for backend in ("numpy", "strict"):
+        done = program(*flags, "--out", tmp_path / backend, TT_BACKEND=backend)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert summary(tmp_path / backend)["backend"] == backend
+    losses = [summary(tmp_path / name)["val_loss"] for name in ("numpy", "strict")]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+BAD_FLAGS = {
+    "unknown flag": ["--foo"],
+    "no steps": ["--steps", "0"],
+    "no number": ["--steps", "x"],
+    "endless": ["--minutes", "inf"],
+    "two lengths": ["--steps", "3", "--minutes", "2"],
+    "unknown preset": ["--preset", "huge"],
+    "prompt without sample": ["--prompt", "x"],
+    "steps for a run that has some": ["--resume", "{good}", "--steps", "4"],
+    "cold": ["--sample", "{good}", "--temperature", "-1"],
+    "short text": ["--data", "{short}"],
+    "empty text": ["--data", "{empty}"],
+    "not UTF-8": ["--data", "{latin}"],
+    "no file": ["--data", "{missing}"],
+    "a folder": ["--data", "{good}"],
+    "unwritable": ["--data", "{text}", "--steps", "1", "--out", "{short}/run"],
+    "cut short": ["--resume", "{cut}"],
+    "cut short sample": ["--sample", "{cut}"],
+    "no checkpoint": ["--resume", "{missing}"],
+    "another program's": ["--sample", "{other}"],
+    "another program's run": ["--resume", "{other}"],
+    "another model": ["--sample", "{wrong}"],
+    "unknown characters": ["--sample", "{good}", "--prompt", "Ωmega"],
+    "empty prompt": ["--sample", "{good}", "--prompt", ""],
+    "text has changed": ["--resume", "{changed}"],
+}
+
+
+@pytest.fixture(scope="module")
+def places(tinygpt: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A good run, and everything that can be wrong with a file."""
+    base = tmp_path_factory.mktemp("places")
+    found = {
+        name: base / name
+        for name in ("text", "short", "empty", "latin", "missing", "good", "changed")
+    }
+    found["text"].write_text("to be or not to be, that is the question\n" * 40, encoding="utf-8")
+    found["short"].write_text("too short", encoding="utf-8")
+    found["empty"].write_bytes(b"")
+    found["latin"].write_bytes("Öde Plätze".encode("latin-1") * 500)
+    run(tinygpt, "--data", found["text"], "--steps", 1, "--out", found["good"], "--quiet")
+    arrays, metadata = checkpoint.load(found["good"] / CHECKPOINT)
+    config = {**metadata["config"], "data": str(base / "changing")}
+    (base / "changing").write_text("something else, long enough\n" * 60, encoding="utf-8")
+    versions = {
+        "cut": (arrays, metadata),
+        "other": ({"weights": np.zeros(3)}, {"made by": "somebody"}),
+        "wrong": ({**arrays, "model/head.weight": np.zeros((2, 2))}, metadata),
+        "changed": (arrays, {**metadata, "config": config}),
+    }
+    for name, (a, m) in versions.items():
+        found[name] = base / name
+        found[name].mkdir(exist_ok=True)
+        checkpoint.save(found[name] / CHECKPOINT, a, m)
+    whole = (found["cut"] / CHECKPOINT).read_bytes()
+    (found["cut"] / CHECKPOINT).write_bytes(whole[: len(whole) // 2])
+    return found
+
+
+@pytest.mark.parametrize("case", BAD_FLAGS)
+def test_what_is_wrong_ends_in_one_sentence_and_loses_nothing(
+    tinygpt: ModuleType, places: dict[str, Path], case: str, capsys: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    base = places["good"].parent
+    before = {p: p.read_bytes() for p in base.rglob("*") if p.is_file()}
+    arguments = [a.format(**{k: str(v) for k, v in places.items()}) for a in BAD_FLAGS[case]]
+    assert run(tinygpt, *arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("tinygpt: ")
+    assert said.err.count("\n") == 1
+    assert "Traceback" not in said.err
+    assert {p: p.read_bytes() for p in base.rglob("*") if p.is_file()} == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("backend", ["cupy", "abacus"])
+def test_a_backend_that_cannot_be_used(backend: str, text: Path, tmp_path: Path) -> None:
+    done = program("--data", text, "--steps", 1, "--out", tmp_path / "r", TT_BACKEND=backend)
+    if backend == "cupy" and done.returncode == 0:
+        pytest.skip("CuPy has a GPU here, so there is no error to see")
+    assert done.returncode == 2
+    assert done.stderr.startswith("tinygpt: ")
+    assert done.stderr.count("\n") == 1
+    assert backend in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_missing_extras_are_told_before_training(
+    tinygpt: ModuleType, monkeypatch: pytest.MonkeyPatch, text: Path, capsys: Any
+) -> None:
+    monkeypatch.setattr(tinygpt, "find_spec", lambda name: None)
+    assert run(tinygpt, "--data", text, "--steps", 1) == 2
+    assert 'pip install -e ".[milestones]"' in capsys.readouterr().err

@@ -1,0 +1,152 @@
+"""Imports point one way, stay lazy, and are fast."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+from helpers import run_python
+
+import tinytorch
+from tinytorch import backends
+
+TINYTORCH = Path(tinytorch.__file__).parent
+BACKENDS = Path(backends.__file__).parent
+ROOT = TINYTORCH.parent
+
+# From the ground up: a module imports only modules of earlier lines, or later ones of its line's
+# own. What is not named is a lesson or stands on lessons: the graph without cycles bounds it.
+LAYERS = [
+    {"backends"},
+    {"autograd", "random"},
+    {"elementwise", "reductions", "shaping"},
+    {"tensor"},
+    {"module"},
+]
+GROUND = {name for layer in LAYERS for name in layer}
+LAZY = ["cupy", "cupyx", "safetensors", "regex", "matplotlib", "rich", "torch"]
+LAZY += ["hypothesis", "array_api_strict", "array_api_compat", "threadpoolctl"]
+
+
+def files() -> Iterator[tuple[str, Path]]:
+    """Every module of the project by its dotted name."""
+    for path in sorted(BACKENDS.rglob("*.py")):
+        yield dotted("tinytorch.backends", path.relative_to(BACKENDS)), path
+    for path in sorted(TINYTORCH.rglob("*.py")):
+        if BACKENDS not in path.parents:
+            yield dotted("tinytorch", path.relative_to(TINYTORCH)), path
+    for path in sorted((ROOT / "milestones").rglob("*.py")):
+        yield dotted("milestones", path.relative_to(ROOT / "milestones")), path
+
+
+def dotted(package: str, path: Path) -> str:
+    return ".".join([package, *path.with_suffix("").parts]).removesuffix(".__init__")
+
+
+MODULES = dict(files())
+
+
+def imported(module: str) -> list[tuple[str, bool]]:
+    """What a module imports anywhere in it: absolute names, and whether they were written so."""
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, True) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = package.split(".")
+            base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
+            origin = ".".join(part for part in (base, node.module) if part)
+            for alias in node.names:
+                name = f"{origin}.{alias.name}"
+                found.append((name if name in MODULES else origin, not node.level))
+    return found
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Module -> the project's modules that it imports."""
+    return {m: {name for name, _ in imported(m) if name in MODULES} - {m} for m in MODULES}
+
+
+def place(module: str) -> int | None:
+    """The layer of a module of the ground floors; None for those above."""
+    name = module.removeprefix("tinytorch.").split(".")[0]
+    return next((i for i, layer in enumerate(LAYERS) if name in layer), None)
+
+
+def test_the_walk_finds_the_modules() -> None:
+    assert {f"tinytorch.{n}" for n in GROUND} | {"tinytorch", "tinytorch.backends.base"} <= set(
+        MODULES
+    )
+    assert graph()["tinytorch.tensor"] >= {"tinytorch.autograd", "tinytorch.backends"}
+
+
+def test_there_are_no_cycles() -> None:
+    TopologicalSorter(graph()).prepare()  # raises CycleError, which names the cycle
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    mine = place(module)
+    for other in graph()[module]:
+        if module == "tinytorch" or other == "tinytorch":
+            assert module == "tinytorch" or module.startswith("milestones"), (
+                f"{module} imports the whole of tinytorch, which imports it"
+            )
+        elif mine is not None:
+            theirs = place(other)
+            same_package = mine == theirs == 0
+            assert theirs is not None, f"{module} imports {other}, a lesson above it"
+            assert same_package or theirs < mine, f"{module} imports {other} from beside or above"
+        if not module.startswith("milestones"):
+            assert not other.startswith("milestones")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_imports_a_second_copy_of_backends(module: str) -> None:
+    for name, absolute in imported(module):
+        assert not (absolute and name.split(".")[0] == "backends")
+        if module.startswith("tinytorch.backends") and name.startswith("tinytorch"):
+            assert not absolute, "within backends/ imports are relative"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_cupy_files_know_cupy(module: str) -> None:
+    if not MODULES[module].name.startswith("cupy_"):
+        roots = {name.split(".")[0] for name, _ in imported(module)}
+        assert not roots & {"cupy", "cupyx", "cupy_backends"}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if not m.startswith("milestones")])
+def test_every_module_imports_by_itself(module: str) -> None:
+    if not MODULES[module].name.startswith(("cupy_", "__main__")):
+        importlib.import_module(module)
+
+
+def test_import_is_lazy() -> None:
+    code = f"import sys, tinytorch; print([m for m in {LAZY} if m in sys.modules])"
+    assert run_python(code) == "[]"
+
+
+def test_everything_public_is_there() -> None:
+    names = [a.asname or a.name for node in ast.parse(MODULES["tinytorch"].read_text()).body
+             if isinstance(node, ast.ImportFrom) for a in node.names]  # fmt: skip
+    assert all(hasattr(tinytorch, name) for name in names)
+    assert len(names) == len(set(names))
+
+
+def test_import_is_fast() -> None:
+    code = """
+import time
+start = time.perf_counter(); import numpy
+middle = time.perf_counter(); import tinytorch
+print(time.perf_counter() - middle)
+"""
+    # The best of a few: other work on the machine only ever adds to it.
+    best = min(float(run_python(code)) for _ in range(5))
+    assert best < 0.15, f"import tinytorch takes {best:.2f} s more than NumPy's own import"
