@@ -4,6 +4,7 @@ Each computes what the op of its name computes, with fewer passes, in place and 
 readable reference stands in the lesson files, and a test compares the two.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -22,6 +23,15 @@ _GELU_A, _GELU_C = 0.044715, math.sqrt(2 / math.pi)
 def _rows(x: Array) -> Array:
     """x (..., C) as contiguous rows (N, C)."""
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1] if x.ndim else 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _constant(size: int, value: float, dtype: Any) -> Array:
+    """A column (size, 1) of one value: a product with it sums or averages the rows of a matrix,
+    many times faster than NumPy reduces a short last axis."""
+    column = np.full((size, 1), value, dtype)
+    column.flags.writeable = False
+    return column
 
 
 def _sum_rows(x: Array) -> Array:
@@ -139,8 +149,7 @@ def layer_norm(
     normal, y = np.empty_like(rows), np.empty_like(rows)
     scale = np.empty((len(rows), 1), rows.dtype)
     size = rows.shape[1]
-    average = np.full((size, 1), 1 / size, rows.dtype)  # a product with it is many times faster
-    # than NumPy's mean over a short last axis
+    average = _constant(size, 1 / size, rows.dtype)
 
     def work(i: int, j: int) -> None:
         nb, yb, sb = normal[i:j], y[i:j], scale[i:j]
@@ -195,10 +204,8 @@ def attention_weights(
         mask = np.zeros((1, 1), dtype)
     elif hides:
         mask = np.where(mask, dtype.type(0), dtype.type(-np.inf))
-    stack = lead or (1,)
-    w = weights.reshape(*stack, *weights.shape[-2:])
-    q_stack, k_stack = (np.broadcast_to(a, (*stack, *a.shape[-2:])) for a in (q, keys))
-    m_stack = mask if mask.ndim <= 2 else np.broadcast_to(mask, (*stack, *mask.shape[-2:]))
+    w, q_stack, k_stack = (_stacked(a, lead) for a in (weights, q, keys))
+    m_stack = mask if mask.ndim <= 2 else _stacked(mask, lead)
 
     def work(i: int, j: int) -> None:
         np.matmul(q_stack[i:j] * scale, k_stack[i:j], out=w[i:j])
@@ -206,6 +213,14 @@ def attention_weights(
 
     for_blocks(work, len(w), w[:1].nbytes)
     return weights, (q, k, weights, scale)
+
+
+def _stacked(x: Array, lead: tuple[int, ...]) -> Array:
+    """x (..., M, N) with the leading axes `lead`, at least one, so that blocks can be cut off."""
+    shape = (*(lead or (1,)), *x.shape[-2:])
+    if x.shape == shape:
+        return x
+    return x[None] if not lead else np.broadcast_to(x, shape)
 
 
 def _softmax_in_place(x: Array, mask: Array, hides: bool) -> None:
@@ -226,8 +241,9 @@ def _softmax_in_place(x: Array, mask: Array, hides: bool) -> None:
         np.copyto(largest, 0, where=largest == -np.inf)
         x -= largest
     np.exp(x, out=x)
-    total = x @ np.ones((x.shape[-1], 1), x.dtype)
-    np.copyto(total, 1, where=total == 0)
+    total = x @ _constant(x.shape[-1], 1.0, x.dtype)
+    if not total.all():
+        np.copyto(total, 1, where=total == 0)
     np.divide(1, total, out=total)
     x *= total
 
@@ -358,7 +374,7 @@ def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index:
 def cross_entropy_gradient(
     xp: Namespace, g: Array, p: Array, kept: Array, chosen: Array, shape: tuple[int, ...]
 ) -> Any:
-    scale = g / p.dtype.type(len(kept))
+    scale = g / p.dtype.type(max(1, len(kept)))
     d = p * scale
     d[kept, chosen] -= scale
     if len(kept) < len(d):
@@ -383,6 +399,7 @@ def adam_update(
     decoupled: bool,
     step: int,
 ) -> Any:
+    p, m, v = (np.asarray(a, order="C") for a in (p, m, v))  # else reshape would copy
     flat = [a.reshape(-1) for a in (p, g, m, v)]
     rate, root = lr / (1 - betas[0] ** step), math.sqrt(1 - betas[1] ** step)
 

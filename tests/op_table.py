@@ -276,6 +276,14 @@ ROWS: dict[str, Row] = {
         ],
         lambda torch, *xs, axis: torch.stack(xs, dim=axis),
     ),
+    "unstack": Row(
+        [
+            Sample("three", normal((3, 2, 4))),
+            Sample("one", normal((1, 2))),
+            Sample("transposed", transposed(normal((2, 3, 4)))),
+        ],
+        lambda torch, x: torch.unbind(x),
+    ),
     "matmul": Row(
         [
             Sample("matrices", normal((3, 4), (4, 5))),

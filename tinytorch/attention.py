@@ -4,13 +4,13 @@ import math
 from typing import Any
 
 from .activations import softmax_array
-from .autograd import make_result, op
+from .autograd import make_result, no_grad, op
 from .backends import Backend
 from .backends.base import Array, Namespace
 from .embeddings import RotaryEmbedding
 from .layers import Dropout, Linear
 from .module import Module
-from .tensor import Tensor
+from .tensor import Tensor, zeros
 
 
 def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | None = None) -> Tensor:
@@ -101,25 +101,23 @@ class KVCache:
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
 
+    @no_grad()
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add keys and values (B, nh, T, hs); return all of them, (B, nh, S, hs)."""
         start, end = self.length, self.length + keys.shape[2]
         if end > self.max_seq_len:
             raise ValueError(f"the cache holds {self.max_seq_len} tokens, not {end}")
         if self._keys is None or self._values is None:
-            shape = (*keys.shape[:2], self.max_seq_len, keys.shape[3])
-            self._keys = _empty(shape, keys)
-            self._values = _empty(shape, values)
+            self._keys, self._values = self._room_for(keys), self._room_for(values)
         self._keys[:, :, start:end] = keys
         self._values[:, :, start:end] = values
         self.length = end
         return self._keys[:, :, :end], self._values[:, :, :end]
 
-
-def _empty(shape: tuple[int, ...], like: Tensor) -> Tensor:
-    array = like.backend.xp.zeros(shape, dtype=like.dtype)
-    result: Tensor = make_result(Tensor, array, like.backend)
-    return result
+    def _room_for(self, like: Tensor) -> Tensor:
+        """(B, nh, max_seq_len, hs) zeros for what is like (B, nh, T, hs)."""
+        B, nh, _, hs = like.shape
+        return zeros(B, nh, self.max_seq_len, hs, dtype=like.dtype, backend=like.backend)
 
 
 class MultiHeadAttention(Module):
@@ -168,7 +166,8 @@ class MultiHeadAttention(Module):
         """As `forward`, with the attention weights (B, nh, T, S) beside the output."""
         B, T, C = x.shape
         past = cache.length if cache else 0
-        q, k, v = (self._heads(part) for part in self.qkv(x).split(C, axis=-1))  # (B, nh, T, hs)
+        heads = self.qkv(x).reshape(B, T, 3, self.num_heads, C // self.num_heads)
+        q, k, v = heads.permute(2, 0, 3, 1, 4).unstack()  # each (B, nh, T, hs)
         if self.rotary is not None:
             q, k = self.rotary(q, past), self.rotary(k, past)
         if cache is not None:
@@ -176,8 +175,3 @@ class MultiHeadAttention(Module):
         y, weights = scaled_dot_product_attention(q, k, v, mask, self.weights_dropout)
         y = y.transpose(1, 2).reshape(B, T, C)  # (B, nh, T, hs) -> (B, T, nh, hs) -> (B, T, C)
         return self.output_dropout(self.proj(y)), weights
-
-    def _heads(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, T, nh, hs) -> (B, nh, T, hs)."""
-        B, T, C = x.shape
-        return x.reshape(B, T, self.num_heads, C // self.num_heads).transpose(1, 2)

@@ -209,9 +209,9 @@ class Op:
         several = type(result) is tuple
         cls = variables[0]._result_class
         results = [_wrap(cls, r, backend) for r in (result if several else (result,))]
-        owners = _share_versions(variables, results, backend)
+        _share_versions(variables, results, backend)
         if _mode.recording and kernel.gradient and any(v._requires_grad for v in variables):
-            _record(self.name, kernel.gradient, backend.xp, inputs, results, saved, owners)
+            _record(self.name, kernel.gradient, backend.xp, inputs, results, saved)
         return tuple(results) if several else results[0]
 
 
@@ -251,17 +251,16 @@ def _wrap(cls: type[Variable], array: Array, backend: Backend) -> Any:
     return make_result(cls, array, backend)
 
 
-def _share_versions(
-    variables: list[Variable], results: list[Variable], backend: Backend
-) -> list[int]:
-    """Let a result that is a view count writes together with its base; return memory owners."""
+def _share_versions(variables: list[Variable], results: list[Variable], backend: Backend) -> None:
+    """Let a result that is a view count writes together with the tensor that it shows."""
     owner = backend.xp.owner
-    owners = [id(owner(v._array)) for v in variables]
     for result in results:
-        mine = id(owner(result._array))
-        if mine in owners:
-            result._version = variables[owners.index(mine)]._version
-    return owners
+        memory = owner(result._array)
+        if memory is result._array:  # it owns its memory, as most results do
+            continue
+        for variable in variables:
+            if owner(variable._array) is memory:
+                result._version = variable._version
 
 
 def _record(
@@ -271,22 +270,18 @@ def _record(
     inputs: Sequence[Any],
     results: list[Variable],
     saved: tuple[Any, ...],
-    owners: list[int],
 ) -> None:
     """Put one call on the tape."""
     edges = [_Input(v) if isinstance(v, Variable) and v._requires_grad else None for v in inputs]
     node = Node(name, gradient, xp, edges, saved)
     node.outputs = len(results)
     kept = {id(xp.owner(s)) for s in saved if hasattr(s, "shape")}
-    variables = [v for v in inputs if isinstance(v, Variable)]
-    for variable, owner in zip(variables, owners, strict=True):
-        if owner in kept:
-            node.guards.append((variable._version, variable._version.count))
     for index, result in enumerate(results):
         result._node, result._index = node, index
         result._requires_grad = True
-        if id(xp.owner(result._array)) in kept:
-            node.guards.append((result._version, result._version.count))
+    for variable in (*inputs, *results):
+        if isinstance(variable, Variable) and id(xp.owner(variable._array)) in kept:
+            node.guards.append((variable._version, variable._version.count))
 
 
 class _Gradients:

@@ -160,7 +160,10 @@ class RotaryEmbedding(Module):
         """x (B, nh, T, hs) -> (B, nh, T, hs); its first token stands at position `start`."""
         end = start + x.shape[-2]
         _check_length(end, self.max_seq_len)
-        result: Tensor = rotary(x, self.cos[start:end], self.sin[start:end])
+        cos, sin = self.cos, self.sin
+        if (start, end) != (0, self.max_seq_len):
+            cos, sin = cos[start:end], sin[start:end]
+        result: Tensor = rotary(x, cos, sin)
         return result
 
 

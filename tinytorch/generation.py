@@ -88,36 +88,36 @@ def _stream(
     caches = model.new_caches() if use_cache else None
     unread = window
     done = np.zeros(len(window), dtype=bool)
-    for _ in range(max_new_tokens):
-        logits = _last_logits(model, unread, caches)  # (B, V)
-        token = sample(logits, *choice, rng=rng)  # (B,)
-        if stop_token is not None:
-            token = np.where(done, stop_token, token)
-            done |= token == stop_token
-        yield token
-        if done.all():
-            return
-        unread = token[:, None]
-        if window.shape[1] == limit:
-            window = window[:, limit - limit // 2 :]
-            caches = model.new_caches() if use_cache else None
-            unread = np.concatenate([window, unread], axis=1)
-        window = np.concatenate([window, token[:, None]], axis=1)
-        if not use_cache:
-            unread = window
+    training = model.training
+    try:
+        for _ in range(max_new_tokens):
+            logits = _last_logits(model, unread, caches)  # (B, V)
+            token = sample(logits, *choice, rng=rng)  # (B,)
+            if stop_token is not None:
+                token = np.where(done, stop_token, token)
+                done |= token == stop_token
+            yield token
+            if done.all():
+                return
+            unread = token[:, None]
+            if window.shape[1] == limit:
+                window = window[:, limit - limit // 2 :]
+                caches = model.new_caches() if use_cache else None
+                unread = np.concatenate([window, unread], axis=1)
+            window = np.concatenate([window, token[:, None]], axis=1)
+            if not use_cache:
+                unread = window
+    finally:  # at the end, or when the reader has had enough
+        if model.training != training:
+            model.train(training)
 
 
 @no_grad()
 def _last_logits(model: Any, ids: Ids, caches: Any) -> Ids:
     """The logits (B, V) after the last of ids (B, T), on the host."""
-    training = model.training
-    if training:
+    if model.training:  # at first, and where somebody trains between two tokens
         model.eval()
-    try:
-        logits = model(Tensor(ids, backend=model.backend), caches)  # (B, T, V)
-    finally:
-        if training:
-            model.train()
+    logits = model(Tensor(ids, backend=model.backend), caches)  # (B, T, V)
     last: Ids = logits[:, -1, :].numpy()
     return last
 

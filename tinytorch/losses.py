@@ -45,7 +45,9 @@ def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index:
 def cross_entropy_gradient(
     xp: Namespace, g: Array, log_p: Array, hit: Array, counted: Array, shape: tuple[int, ...]
 ) -> Any:
-    d = (xp.exp(log_p) - hit) * (counted * (g / xp.sum(counted)))
+    count = xp.sum(counted)
+    count = xp.maximum(count, xp.ones_like(count))  # no target at all: zeros, as in PyTorch
+    d = (xp.exp(log_p) - hit) * (counted * (g / count))
     return xp.reshape(d, shape), None
 
 

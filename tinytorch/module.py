@@ -111,7 +111,7 @@ class Module:
     @property
     def backend(self) -> Backend:
         """Where the parameters are."""
-        return self.parameters()[0].backend
+        return next(self.named_parameters())[1].backend
 
     # Modes
 

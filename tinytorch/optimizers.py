@@ -24,8 +24,10 @@ class Optimizer:
             which may set its own of the optimizer's settings.
         defaults: the settings of groups that do not have their own.
 
-    A subclass defines `update`.
+    A subclass defines `update`, and names in `remembers` what its state of a parameter holds.
     """
+
+    remembers: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
         given = list(params)
@@ -106,21 +108,34 @@ class Optimizer:
         """Go on from a `state_dict`.
 
         Raises:
-            ValueError: it belongs to other parameters.
+            ValueError: it belongs to other parameters or another optimizer; nothing was changed.
         """
-        parameters = self.parameters()
-        loaded: dict[int, dict[str, Tensor]] = {}
-        for key, array in state["arrays"].items():
-            index, name = int(key.split(".")[0]), key.split(".", 1)[1]
-            if index >= len(parameters) or parameters[index].shape != np.shape(array):
-                raise ValueError(f"the optimizer state {key} {np.shape(array)} fits no parameter")
-            home = parameters[index].backend
-            loaded.setdefault(index, {})[name] = Tensor(array, backend=home)
-        if len(state["lr"]) != len(self.groups):
-            raise ValueError(f"the optimizer state has {len(state['lr'])} groups, not this many")
-        self.state, self.steps = loaded, state["steps"]
+        self.state, self.steps = self.read_state(state), state["steps"]
         for group, rate in zip(self.groups, state["lr"], strict=True):
             group["lr"] = rate
+
+    def read_state(self, state: Mapping[str, Any]) -> dict[int, dict[str, Tensor]]:
+        """What a `state_dict` remembers of each parameter; raises ValueError if it is another's."""
+        if len(state["lr"]) != len(self.groups):
+            raise ValueError(
+                f"the optimizer state has {len(state['lr'])} groups, not {len(self.groups)}"
+            )
+        parameters = self.parameters()
+        read: dict[int, dict[str, Tensor]] = {}
+        for key, array in state["arrays"].items():
+            place, _, name = key.partition(".")
+            index = int(place)
+            if index >= len(parameters) or parameters[index].shape != np.shape(array):
+                raise ValueError(f"the optimizer state {key} {np.shape(array)} fits no parameter")
+            p = parameters[index]
+            read.setdefault(index, {})[name] = Tensor(array, dtype=p.dtype, backend=p.backend)
+        for names in map(set, read.values()):
+            if names != set(self.remembers):
+                raise ValueError(
+                    f"{type(self).__name__} remembers {[*self.remembers]} of a parameter, this"
+                    f" state {sorted(names)}: it is another optimizer's"
+                )
+        return read
 
 
 def _check_setting(settings: dict[str, Any]) -> None:
@@ -154,7 +169,7 @@ def sgd_update(
     g = g + weight_decay * p if weight_decay else g
     if not momentum:
         return (p - lr * g,), ()
-    v = g if v is None else momentum * v + g
+    v = xp.asarray(g, copy=True) if v is None else momentum * v + g
     return (p - lr * (g + momentum * v if nesterov else v), v), ()
 
 
@@ -165,6 +180,8 @@ class SGD(Optimizer):
 
     >>> SGD(model.parameters(), lr=0.1, momentum=0.9)
     """
+
+    remembers = ("v",)
 
     def __init__(
         self,
@@ -223,6 +240,7 @@ class Adam(Optimizer):
     >>> Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.999))
     """
 
+    remembers = ("m", "v")
     decoupled = False
 
     def __init__(
@@ -308,6 +326,8 @@ class Muon(Optimizer):
 
     >>> Muon([p for p in model.blocks.parameters() if p.ndim == 2], lr=0.02)
     """
+
+    remembers = ("m",)
 
     def __init__(
         self,

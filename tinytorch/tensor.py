@@ -568,6 +568,11 @@ class Tensor(Variable):
         result: Tensor = shaping.broadcast_to(self, shape=target)
         return result
 
+    def unstack(self) -> "tuple[Tensor, ...]":
+        """The pieces along the first axis: PyTorch's unbind."""
+        pieces: tuple[Tensor, ...] = shaping.unstack(self)
+        return pieces
+
     def split(self, sizes: int | Sequence[int], axis: int = 0) -> "tuple[Tensor, ...]":
         """Pieces along `axis`: of one size (the last may be smaller), or of the sizes given."""
         length = self.shape[axis]
@@ -668,8 +673,12 @@ def _same_home(tensor: Tensor, value: Any) -> Tensor:
 
 
 def _binary(op: Op, x: Any, y: Any, floating: bool = False) -> Tensor:
-    x, y = _operands(x, y)
-    x, y = _promote(x, y, floating)
+    if (
+        not (isinstance(x, Tensor) and isinstance(y, Tensor) and x._array.dtype == y._array.dtype)
+        or floating
+    ):
+        x, y = _operands(x, y)
+        x, y = _promote(x, y, floating)
     result: Tensor = op(x, y)
     return result
 

@@ -242,12 +242,18 @@ class Trainer:
             raise checkpoint.CheckpointError(f"{path} has no {missing} to go on from") from None
         if len(states) != len(self.optimizers):
             raise ValueError(f"{path} has {len(states)} optimizers, not {len(self.optimizers)}")
+        states = [
+            {**state, "arrays": part(arrays, f"optimizer{index}/")}
+            for index, state in enumerate(states)
+        ]
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.read_state(state)  # raises what it has to before anything is written
+        generator = checkpoint.restore_rng(rng)
         self.model.load_state_dict(part(arrays, "model/"))
-        for index, optimizer in enumerate(self.optimizers):
-            own = part(arrays, f"optimizer{index}/")
-            optimizer.load_state_dict({**states[index], "arrays": own})
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
         self.step = step
-        random.set_generator(checkpoint.restore_rng(rng))
+        random.set_generator(generator)
         return metadata
 
 
