@@ -232,8 +232,8 @@ def _softmax_in_place(x: Array, mask: Array, hides: bool) -> None:
     """
     if x.size == 0:
         return
-    high = x.max()
-    if hides and high - x.min() < 60:
+    high = x.max() if hides and x.size > 4096 else np.inf
+    if high - x.min() < 60:
         x += mask - high
     else:
         x += mask
@@ -241,7 +241,8 @@ def _softmax_in_place(x: Array, mask: Array, hides: bool) -> None:
         np.copyto(largest, 0, where=largest == -np.inf)
         x -= largest
     np.exp(x, out=x)
-    total = x @ _constant(x.shape[-1], 1.0, x.dtype)
+    few = x.size <= 4096
+    total = x.sum(axis=-1, keepdims=True) if few else x @ _constant(x.shape[-1], 1.0, x.dtype)
     if not total.all():
         np.copyto(total, 1, where=total == 0)
     np.divide(1, total, out=total)

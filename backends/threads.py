@@ -78,6 +78,9 @@ def for_blocks(work: Callable[[int, int], None], rows: int, row_bytes: int) -> N
         rows: how many there are.
         row_bytes: size of a row of one of the arrays.
     """
+    if rows * row_bytes <= BLOCK_BYTES:
+        work(0, rows)
+        return
     block = max(1, BLOCK_BYTES // max(1, row_bytes))
     if rows * row_bytes < WORTH_BYTES:
         _run(work, 0, rows, block)

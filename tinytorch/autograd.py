@@ -230,19 +230,21 @@ def _unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable]
     for value in inputs:
         if isinstance(value, Variable):
             variables.append(value)
-            value = value._array
-        arrays.append(value)
+            arrays.append(value._array)
+            if value._backend is not variables[0]._backend:
+                raise _mixed(name, variables[0]._backend, value._backend)
+        else:
+            arrays.append(value)
     if not variables:
         raise TypeError(f"{name} needs a Tensor among its arguments")
-    backend = variables[0]._backend
-    for variable in variables:
-        if variable._backend is not backend:
-            mine, other = backend.name, variable._backend.name
-            raise BackendError(
-                f"{name}: one tensor is on {mine!r} and another on {other!r};"
-                f' move one of them, as in x.to("{mine}")'
-            )
-    return arrays, variables, backend
+    return arrays, variables, variables[0]._backend
+
+
+def _mixed(name: str, mine: Backend, other: Backend) -> BackendError:
+    return BackendError(
+        f"{name}: one tensor is on {mine.name!r} and another on {other.name!r};"
+        f' move one of them, as in x.to("{mine.name}")'
+    )
 
 
 def _wrap(cls: type[Variable], array: Array, backend: Backend) -> Any:
@@ -256,8 +258,8 @@ def _share_versions(variables: list[Variable], results: list[Variable], backend:
     owner = backend.xp.owner
     for result in results:
         memory = owner(result._array)
-        if memory is result._array:  # it owns its memory, as most results do
-            continue
+        if memory is result._array and all(v._array is not memory for v in variables):
+            continue  # it owns its memory, as most results do, and is not an input itself
         for variable in variables:
             if owner(variable._array) is memory:
                 result._version = variable._version

@@ -151,6 +151,7 @@ class RotaryEmbedding(Module):
         if head_dim % 2:
             raise ValueError(f"rotary positions turn pairs: head size {head_dim} is odd")
         self.max_seq_len = max_seq_len
+        self._kept: tuple[int, int, int, Tensor, Tensor] | None = None
         angles = _angles(max_seq_len, head_dim, base)  # (T, hs/2)
         for name, table in (("cos", np.cos(angles)), ("sin", np.sin(angles))):
             tensor = Tensor(table.astype(np.float32), backend=backend)
@@ -158,13 +159,16 @@ class RotaryEmbedding(Module):
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """x (B, nh, T, hs) -> (B, nh, T, hs); its first token stands at position `start`."""
-        end = start + x.shape[-2]
-        _check_length(end, self.max_seq_len)
-        cos, sin = self.cos, self.sin
-        if (start, end) != (0, self.max_seq_len):
-            cos, sin = cos[start:end], sin[start:end]
+        cos, sin = self._tables(start, start + x.shape[-2])
         result: Tensor = rotary(x, cos, sin)
         return result
+
+    def _tables(self, start: int, end: int) -> tuple[Tensor, Tensor]:
+        """The rows of both tables; kept, since all heads and blocks of a step ask for the same."""
+        if self._kept is None or self._kept[:3] != (start, end, id(self.cos._array)):
+            _check_length(end, self.max_seq_len)
+            self._kept = (start, end, id(self.cos._array), self.cos[start:end], self.sin[start:end])
+        return self._kept[3:]
 
 
 def _check_length(length: int, limit: int) -> None:

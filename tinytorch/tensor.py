@@ -338,8 +338,10 @@ class Tensor(Variable):
 
     def _key(self, key: Any) -> Any:
         """An index with the backend's own arrays in it, copied, so that none can change later."""
+        if isinstance(key, slice | int):
+            return key
         if isinstance(key, tuple):
-            return tuple(self._key(k) for k in key)
+            return tuple([self._key(k) for k in key])
         if isinstance(key, Tensor):
             _same_home(self, key)
             if key.is_floating_point():
@@ -673,10 +675,13 @@ def _same_home(tensor: Tensor, value: Any) -> Tensor:
 
 
 def _binary(op: Op, x: Any, y: Any, floating: bool = False) -> Tensor:
-    if (
-        not (isinstance(x, Tensor) and isinstance(y, Tensor) and x._array.dtype == y._array.dtype)
-        or floating
-    ):
+    alike = (
+        isinstance(x, Tensor)
+        and isinstance(y, Tensor)
+        and x._backend is y._backend
+        and x._array.dtype == y._array.dtype
+    )
+    if floating or not alike:
         x, y = _operands(x, y)
         x, y = _promote(x, y, floating)
     result: Tensor = op(x, y)

@@ -117,10 +117,13 @@ def test_loading_names_every_problem_and_writes_nothing() -> None:
         np.testing.assert_array_equal(value, before[name])
 
 
-def test_loading_after_forward_is_noticed_by_backward() -> None:
+@pytest.mark.parametrize(
+    "change", [lambda m: m.load_state_dict(m.state_dict()), lambda m: m.to("float64")]
+)
+def test_a_change_after_forward_is_noticed_by_backward(change: Any) -> None:
     layer = Linear(2, 2)
     loss = layer(Tensor([1.0, 2.0], True)).sum()
-    layer.load_state_dict(layer.state_dict())
+    change(layer)
     with pytest.raises(RuntimeError, match="changed in place"):
         loss.backward()
 

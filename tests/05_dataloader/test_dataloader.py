@@ -113,6 +113,7 @@ def test_each_example_comes_once(
     loader = DataLoader(numbers(count), batch_size, shuffle, drop_last)
     batches = seen(loader)
     assert len(batches) == len(loader)
+    assert all(batches), "no batch is empty"
     flat = [i for batch in batches for i in batch]
     kept = count - count % batch_size if drop_last else count
     assert len(flat) == len(set(flat)) == kept

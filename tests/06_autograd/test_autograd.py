@@ -18,6 +18,9 @@ GRAPHS: dict[str, Callable[..., Any]] = {
     "chain": lambda x, y, cat: ((x * 2).exp() * x.sin()).sum() + y.sum() * 0,
     "branch": lambda x, y, cat: (x * y).sum() * (x / y).mean() + (x - y).exp().sum(),
     "diamond": lambda x, y, cat: ((x * y) * (x * y + x) * (x + y)).sum(),
+    "one gradient for two": lambda x, y, cat: (lambda a, b: ((a * 3 + (a + b)) * y).sum())(
+        x * 2, y * 2
+    ),
     "same twice": lambda x, y, cat: (x * x + y @ y + x @ y).sum(),
     "views": lambda x, y, cat: (x[1:] * x[:-1] + y.reshape(2, 2)[1, 1]).sum() * y[0],
     "joined": lambda x, y, cat: cat([x * y, y, x]).exp()[2:9].sum(),
@@ -101,30 +104,30 @@ def test_modes_decorate() -> None:
 
 
 def test_modes_are_of_one_thread_even_through_a_shared_decorator() -> None:
-    inside, leave = threading.Event(), threading.Event()
-
     @no_grad()
-    def wait(first: bool) -> bool:
-        if first:
-            inside.set()
-            assert leave.wait(5)
+    def step(entered: threading.Event, leave: threading.Event) -> bool:
+        entered.set()
+        assert leave.wait(5)
         return is_grad_enabled()
 
-    results: list[bool] = []
+    inside, left, seen = threading.Event(), threading.Event(), []
 
     def other() -> None:
-        with enable_grad():
-            results.extend([wait(True), is_grad_enabled()])
+        seen.append(is_grad_enabled())
+        seen.append(step(inside, both_inside))  # in first and out first
+        seen.append(is_grad_enabled())
+        left.set()
 
+    both_inside = threading.Event()
     thread = threading.Thread(target=other)
     with no_grad():
         thread.start()
         assert inside.wait(5)
-        results.extend([wait(False), is_grad_enabled()])
-        leave.set()
+        within = step(both_inside, left)
+        after = is_grad_enabled()
         thread.join(5)
-    assert results == [False, False, False, True]
-    assert is_grad_enabled()
+    assert seen == [True, False, True]
+    assert (within, after, is_grad_enabled()) == (False, False, True)
 
 
 def test_detach_shares_memory() -> None:

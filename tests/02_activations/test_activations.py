@@ -1,0 +1,72 @@
+"""Lesson 02: the activations are PyTorch's, and they stand extreme values."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+
+from tinytorch import GELU, Module, ReLU, Sigmoid, Softmax, SquaredReLU, Tanh, Tensor
+
+MODULES = {
+    "relu": (ReLU(), lambda torch: torch.nn.ReLU()),
+    "squared_relu": (SquaredReLU(), lambda torch: lambda x: torch.relu(x).square()),
+    "sigmoid": (Sigmoid(), lambda torch: torch.nn.Sigmoid()),
+    "tanh": (Tanh(), lambda torch: torch.nn.Tanh()),
+    "gelu": (GELU(), lambda torch: torch.nn.GELU(approximate="tanh")),
+    "softmax": (Softmax(), lambda torch: torch.nn.Softmax(dim=-1)),
+    "softmax_first": (Softmax(axis=0), lambda torch: torch.nn.Softmax(dim=0)),
+}
+EACH = pytest.mark.parametrize(("module", "twin"), MODULES.values(), ids=MODULES)
+
+
+@EACH
+def test_module_is_pytorchs_in_float32(module: Module, twin: Any) -> None:
+    torch = require("torch")
+    values = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32) * 3
+    ours, theirs = Tensor(values, True), torch.tensor(values, requires_grad=True)
+    y, expected = module(ours), twin(torch)(theirs)
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-5, atol=1e-6)
+    (y * y).sum().backward()
+    (expected * expected).sum().backward()
+    assert ours.grad is not None
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@EACH
+def test_huge_values_give_no_warning_and_finite_gradients(
+    module: Module, twin: Any, backend: str
+) -> None:
+    x = Tensor([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [88.0, -104.0, 1e4]], True, backend=backend)
+    y = module(x)
+    y.sum().backward()
+    assert x.grad is not None
+    assert np.isfinite(y.numpy()).all()
+    assert np.isfinite(x.grad.numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("module", "at_minus_infinity", "at_infinity"),
+    [(ReLU(), 0, np.inf), (SquaredReLU(), 0, np.inf), (Sigmoid(), 0, 1), (Tanh(), -1, 1)],
+    ids=["relu", "squared_relu", "sigmoid", "tanh"],
+)
+def test_limits(module: Module, at_minus_infinity: float, at_infinity: float, backend: str) -> None:
+    y = module(Tensor([-np.inf, np.inf], backend=backend))
+    assert y.tolist() == [at_minus_infinity, at_infinity]
+
+
+def test_softmax_of_masked_values_is_zero(backend: str) -> None:
+    x = Tensor([[0.0, -np.inf, 0.0], [-np.inf] * 3], True, backend=backend)
+    y = Softmax()(x)
+    assert y.tolist() == [[0.5, 0, 0.5], [0, 0, 0]]
+    (y * Tensor([1.0, 2.0, 3.0], backend=backend)).sum().backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad.numpy(), [[-0.5, 0, 0.5], [0, 0, 0]], atol=1e-7)
+
+
+def test_no_activation_changes_its_input_or_its_class() -> None:
+    x = Tensor([-1.0, 0.0, 1.0])
+    for module, _ in MODULES.values():
+        assert type(module(x)) is Tensor
+        assert module.parameters() == []
+    assert x.tolist() == [-1, 0, 1]

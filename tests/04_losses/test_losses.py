@@ -1,0 +1,143 @@
+"""Lesson 04: the losses and their gradients are PyTorch's."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+
+from tinytorch import BinaryCrossEntropyLoss, CrossEntropyLoss, Module, MSELoss, Tensor
+
+RNG = np.random.default_rng(0)
+
+
+def compare(loss: Module, twin: Any, prediction: np.ndarray, target: np.ndarray) -> None:
+    """Value and gradient of both, in the dtype of `prediction`."""
+    torch = require("torch")
+    x, their_x = Tensor(prediction, True), torch.tensor(prediction, requires_grad=True)
+    value, expected = loss(x, Tensor(target)), twin(torch, their_x, torch.tensor(target))
+    value.backward()
+    expected.backward()
+    assert value.shape == ()
+    assert x.grad is not None
+    tolerance: Any = {"rtol": 2e-6, "atol": 1e-6}
+    if prediction.dtype == np.float64:
+        tolerance = {"rtol": 1e-12, "atol": 1e-12}
+    np.testing.assert_allclose(value.item(), expected.item(), **tolerance)
+    np.testing.assert_allclose(x.grad.numpy(), their_x.grad.numpy(), **tolerance)
+
+
+def cross_entropy_twin(torch: Any, x: Any, y: Any, ignore_index: int = -100) -> Any:
+    x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1)
+    return torch.nn.functional.cross_entropy(x, y, ignore_index=ignore_index)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (2, 3, 4), (1,)])
+@pytest.mark.parametrize("ignore_index", [-100, 0])
+def test_cross_entropy(shape: tuple[int, ...], ignore_index: int, dtype: str) -> None:
+    logits = (RNG.standard_normal((*shape, 5)) * 4).astype(dtype)
+    target = RNG.integers(1, 5, shape)
+    target.flat[1::3] = ignore_index
+
+    def twin(torch: Any, x: Any, y: Any) -> Any:
+        return cross_entropy_twin(torch, x, y, ignore_index)
+
+    compare(CrossEntropyLoss(ignore_index), twin, logits, target)
+
+
+def test_cross_entropy_of_huge_logits() -> None:
+    logits = np.array([[1e4, 0.0, -1e4], [-1e4, 1e4, 0.0]], np.float32)
+    compare(CrossEntropyLoss(), cross_entropy_twin, logits, np.array([0, 2]))
+
+
+def test_cross_entropy_of_equal_logits_is_log_v(backend: str) -> None:
+    loss = CrossEntropyLoss()(
+        Tensor(np.zeros((2, 3, 65)), backend=backend),
+        Tensor([[1, 2, 3], [0, 64, 7]], backend=backend),
+    )
+    np.testing.assert_allclose(loss.numpy(), math.log(65), rtol=1e-12)
+
+
+def test_cross_entropy_takes_int32_targets(backend: str) -> None:
+    logits, target = RNG.standard_normal((4, 3)), np.array([0, 1, -100, 2])
+    losses = [
+        CrossEntropyLoss()(
+            Tensor(logits, backend=backend), Tensor(target.astype(t), backend=backend)
+        )
+        for t in (np.int32, np.int64)
+    ]
+    assert losses[0].tolist() == losses[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("logits", "target"),
+    [
+        (np.zeros((4, 3)), np.zeros(4)),
+        (np.zeros((4, 3)), np.zeros((4, 3), int)),
+        (np.zeros((4, 3)), np.zeros(3, int)),
+        (np.zeros((2, 4, 3)), np.zeros(8, int)),
+    ],
+    ids=["floats", "one-hot", "another length", "flattened"],
+)
+def test_cross_entropy_refuses(logits: np.ndarray, target: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"cross entropy needs logits \(\.\.\., V\)"):
+        CrossEntropyLoss()(Tensor(logits), Tensor(target))
+
+
+@pytest.mark.parametrize("wrong", [3, -1])
+def test_cross_entropy_of_a_class_that_does_not_exist(wrong: int) -> None:
+    with pytest.raises(IndexError, match=f"target {wrong} is outside of the 3 classes"):
+        CrossEntropyLoss()(Tensor(np.zeros((2, 3))), Tensor([0, wrong]))
+
+
+def test_cross_entropy_without_any_target_is_pytorchs() -> None:
+    logits = np.zeros((2, 3))
+    compare(CrossEntropyLoss(), cross_entropy_twin, logits, np.array([-100, -100]))
+    assert math.isnan(CrossEntropyLoss()(Tensor(logits), Tensor([-100, -100])).item())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(6,), (2, 3), ()])
+def test_mse(shape: tuple[int, ...], dtype: str) -> None:
+    prediction, target = (np.asarray(RNG.standard_normal(shape), dtype) for _ in range(2))
+    compare(MSELoss(), lambda torch, x, y: torch.nn.functional.mse_loss(x, y), prediction, target)
+
+
+def binary_twin(torch: Any, x: Any, y: Any) -> Any:
+    return torch.nn.functional.binary_cross_entropy(x, y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_binary_cross_entropy(dtype: str) -> None:
+    prediction = RNG.uniform(0.01, 0.99, (4, 5)).astype(dtype)
+    for target in (RNG.integers(0, 2, (4, 5)), RNG.uniform(0, 1, (4, 5))):
+        compare(BinaryCrossEntropyLoss(), binary_twin, prediction, target.astype(dtype))
+
+
+def test_binary_cross_entropy_of_certain_predictions() -> None:
+    """log 0 counts as -100, and the gradient stays finite."""
+    certain = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
+    compare(BinaryCrossEntropyLoss(), binary_twin, certain, np.array([0, 1, 0, 1], np.float32))
+
+
+@pytest.mark.parametrize("loss", [MSELoss(), BinaryCrossEntropyLoss()], ids=lambda m: repr(m))
+def test_shapes_that_would_broadcast_are_refused(loss: Module) -> None:
+    with pytest.raises(ValueError, match=r"of one shape, got \(4, 1\) and \(4,\)"):
+        loss(Tensor(np.full((4, 1), 0.5)), Tensor(np.full(4, 0.5)))
+
+
+@pytest.mark.parametrize("loss", [MSELoss(), BinaryCrossEntropyLoss(), CrossEntropyLoss()])
+def test_strict_equals_numpy(loss: Module, strict: str) -> None:
+    prediction = RNG.uniform(0.1, 0.9, (4, 3))
+    target = np.array([0, 1, 2, -100]) if isinstance(loss, CrossEntropyLoss) else prediction**2
+    results = []
+    for backend in ("numpy", strict):
+        x = Tensor(prediction, True, backend=backend)
+        value = loss(x, Tensor(target, backend=backend))
+        value.backward()
+        assert x.grad is not None
+        results.append((value.numpy(), x.grad.numpy()))
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(theirs, ours, rtol=1e-12, atol=1e-14)

@@ -1,0 +1,258 @@
+"""Lesson 07: every optimizer goes PyTorch's way, step for step."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+
+from tinytorch import SGD, Adam, AdamW, Muon, Optimizer, Parameter, Tensor
+from tinytorch.optimizers import orthogonalise
+
+SHAPES = [(4, 3), (3, 7), (5,), ()]
+STEPS = 12
+
+
+def start(shapes: list[Any] = SHAPES) -> list[np.ndarray]:
+    rng = np.random.default_rng(1)
+    return [np.asarray(rng.standard_normal(shape), np.float32) for shape in shapes]
+
+
+def gradients(step: int, shapes: list[Any] = SHAPES) -> list[np.ndarray]:
+    rng = np.random.default_rng(100 + step)
+    return [np.asarray(rng.standard_normal(shape), np.float32) for shape in shapes]
+
+
+def train(
+    optimizer: Optimizer, first: int = 0, last: int = STEPS, shapes: list[Any] = SHAPES
+) -> list[np.ndarray]:
+    """Steps with the prescribed gradients; the parameters after them."""
+    parameters = optimizer.parameters()
+    for step in range(first, last):
+        for p, g in zip(parameters, gradients(step, shapes), strict=True):
+            p.grad = Tensor(g.astype(p.numpy().dtype), backend=p.backend)
+        optimizer.step()
+    return [p.numpy().copy() for p in parameters]
+
+
+def parameters(shapes: list[Any] = SHAPES, **settings: Any) -> list[Parameter]:
+    return [Parameter(a, **settings) for a in start(shapes)]
+
+
+def train_torch(make: Any, shapes: list[Any] = SHAPES) -> list[np.ndarray]:
+    """As `train`, with the optimizer of PyTorch that `make(torch, parameters)` gives."""
+    torch = require("torch")
+    twins = [torch.nn.Parameter(torch.from_numpy(a)) for a in start(shapes)]
+    optimizer = make(torch, twins)
+    for step in range(STEPS):
+        for p, g in zip(twins, gradients(step, shapes), strict=True):
+            p.grad = torch.from_numpy(g)
+        optimizer.step()
+    return [p.detach().numpy() for p in twins]
+
+
+def assert_close(ours: list[np.ndarray], theirs: list[np.ndarray], **tolerance: float) -> None:
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, **{"rtol": 2e-5, "atol": 2e-6, **tolerance})
+
+
+CASES = [
+    (SGD, {"lr": 0.1}),
+    (SGD, {"lr": 0.1, "weight_decay": 0.1}),
+    (SGD, {"lr": 0.1, "momentum": 0.9}),
+    (SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    (Adam, {}),
+    (Adam, {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-3}),
+    (Adam, {"lr": 0.05, "weight_decay": 0.1}),
+    (AdamW, {}),
+    (AdamW, {"lr": 0.05, "betas": (0.9, 0.95), "weight_decay": 0.3}),
+    (AdamW, {"lr": 0.05, "weight_decay": 0.0}),
+]
+NAMES = [f"{make.__name__}-{'-'.join(settings) or 'defaults'}" for make, settings in CASES]
+
+
+@pytest.mark.parametrize(("make", "settings"), CASES, ids=NAMES)
+def test_steps_are_pytorchs(make: Any, settings: dict[str, Any]) -> None:
+    ours = train(make(parameters(), **settings))
+    theirs = train_torch(lambda torch, p: getattr(torch.optim, make.__name__)(p, **settings))
+    assert_close(ours, theirs)
+
+
+def test_groups_have_their_own_settings_and_rates() -> None:
+    def groups(p: Any) -> Any:
+        return [{"params": p[:2], "weight_decay": 0.3}, {"params": p[2:], "lr": 0.01}]
+
+    ours = AdamW(groups(parameters()), lr=0.05, weight_decay=0.0)
+    assert [g["lr"] for g in ours.groups] == [0.05, 0.01]
+    theirs = train_torch(lambda torch, p: torch.optim.AdamW(groups(p), lr=0.05, weight_decay=0.0))
+    assert_close(train(ours), theirs)
+    ours.scale_lr(0.5)
+    assert [g["lr"] for g in ours.groups] == [0.025, 0.005]
+    ours.lr = 0.2
+    assert [g["lr"] for g in ours.groups] == [0.2, 0.2]
+
+
+@pytest.mark.parametrize("make", [SGD, Adam, AdamW, Muon])
+def test_a_parameter_in_another_memory_order_learns_as_well(make: Any) -> None:
+    matrix, g = start([(4, 3)])[0], gradients(0, [(4, 3)])[0]
+    results = []
+    for order in "CF":
+        p = Parameter(np.asarray(matrix, order=order))
+        p.grad = Tensor(np.asarray(g, order=order))
+        make([p], lr=0.1).step()
+        results.append(p.numpy())
+    assert (results[0] != matrix).all()
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-5, atol=1e-6)
+
+
+# Muon
+
+MATRICES = [(4, 4), (3, 8), (9, 2), (1, 5)]
+
+
+def newton_schulz(G: np.ndarray) -> np.ndarray:
+    """As in the paper, on the side on which X X^T is small."""
+    X = (G.T if G.shape[0] > G.shape[1] else G) / (np.linalg.norm(G) + 1e-7)
+    for _ in range(5):
+        A = X @ X.T
+        X = 3.4445 * X + (-4.7750 * A + 2.0315 * A @ A) @ X
+    return X.T if G.shape[0] > G.shape[1] else X
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_muon_is_the_papers(nesterov: bool) -> None:
+    lr, decay, momentum = 0.05, 0.2, 0.9
+    expected = [a.astype(np.float64) for a in start(MATRICES)]
+    memory = [np.zeros_like(a) for a in expected]
+    for step in range(STEPS):
+        for i, g in enumerate(gradients(step, MATRICES)):
+            memory[i] += (1 - momentum) * (g - memory[i])
+            direction = g + momentum * (memory[i] - g) if nesterov else memory[i]
+            rate = lr * max(1, g.shape[0] / g.shape[1]) ** 0.5
+            expected[i] *= 1 - lr * decay
+            expected[i] -= rate * newton_schulz(direction)
+    for dtype, atol in (("float64", 1e-10), ("float32", 2e-4)):
+        muon = Muon(parameters(MATRICES, dtype=dtype), lr, decay, momentum, nesterov)
+        assert_close(train(muon, shapes=MATRICES), expected, rtol=atol, atol=atol)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_muon_is_pytorchs_but_for_its_bfloat16(nesterov: bool) -> None:
+    settings: Any = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.95, "nesterov": nesterov}
+    ours = train(Muon(parameters(MATRICES), **settings), shapes=MATRICES)
+    theirs = train_torch(lambda torch, p: torch.optim.Muon(p, **settings), MATRICES)
+    moved = [np.linalg.norm(a - b) for a, b in zip(ours, start(MATRICES), strict=True)]
+    apart = [np.linalg.norm(a - b) for a, b in zip(ours, theirs, strict=True)]
+    assert (np.array(apart) < 0.03 * np.array(moved)).all(), (apart, moved)
+
+
+@pytest.mark.parametrize("shape", [(30, 10), (10, 30), (20, 20), (3, 20, 10)])
+def test_orthogonalise_brings_singular_values_near_one(shape: tuple[int, ...]) -> None:
+    values = np.linalg.svd(
+        orthogonalise(np, np.random.default_rng(0).standard_normal(shape)), compute_uv=False
+    )
+    assert values.min() > 0.3
+    assert values.max() < 1.25
+
+
+def test_muon_refuses_what_is_no_matrix() -> None:
+    with pytest.raises(ValueError, match=r"shape \(3,\) goes to AdamW"):
+        Muon([Parameter(np.zeros((2, 2))), Parameter(np.zeros(3))])
+
+
+# What they refuse, leave alone and keep
+
+P = Parameter([1.0])
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: SGD([P], lr=-1), ValueError, "lr is 0 or more"),
+        (lambda: SGD([P], lr=float("nan")), ValueError, "lr is 0 or more"),
+        (lambda: SGD([P], momentum=-0.1), ValueError, "momentum is 0 or more"),
+        (lambda: SGD([P], nesterov=True), ValueError, "nesterov needs a momentum"),
+        (lambda: Adam([P], betas=(0.9, 1.0)), ValueError, "betas lie in"),
+        (lambda: Adam([P], eps=-1e-8), ValueError, "eps is 0 or more"),
+        (lambda: AdamW([P], weight_decay=-0.1), ValueError, "weight_decay is 0 or more"),
+        (lambda: AdamW([{"params": [P], "lr": -1}]), ValueError, "lr is 0 or more"),
+        (lambda: AdamW([{"params": [P], "rate": 1}]), ValueError, "no setting .'rate'"),
+        (lambda: AdamW([]), ValueError, "no parameters"),
+        (lambda: AdamW([P, P]), ValueError, "twice"),
+        (lambda: AdamW([{"params": [P]}, {"params": [P]}]), ValueError, "twice"),
+        (lambda: AdamW([np.zeros(3)]), TypeError, "must be a Tensor, not ndarray"),
+    ],
+)
+def test_bad_settings_are_refused(make: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+ALL = [
+    lambda p: SGD(p, lr=0.1, momentum=0.9),
+    lambda p: SGD(p, lr=0.1),
+    lambda p: Adam(p, lr=0.1),
+    lambda p: AdamW(p, lr=0.1),
+    lambda p: Muon(p, lr=0.1),
+]
+EACH = pytest.mark.parametrize("make", ALL, ids=["momentum", "SGD", "Adam", "AdamW", "Muon"])
+
+
+@EACH
+def test_a_parameter_without_gradient_stays_as_it_is(make: Any) -> None:
+    learned, frozen = parameters([(2, 2), (3, 3)])
+    optimizer, before = make([frozen, learned]), frozen.numpy().copy()
+    learned.grad = Tensor(np.ones((2, 2), np.float32))
+    optimizer.step()
+    np.testing.assert_array_equal(frozen.numpy(), before)
+    assert (learned.numpy() != start([(2, 2)])[0]).all()
+    assert 0 not in {int(name.split(".")[0]) for name in optimizer.state_dict()["arrays"]}
+
+
+@EACH
+def test_a_saved_state_goes_on_exactly(make: Any) -> None:
+    one = make(parameters(MATRICES))
+    half = train(one, 0, 5, MATRICES)
+    one.lr = 0.03
+    saved = one.state_dict()
+    expected = train(one, 5, 10, MATRICES)
+    other = make([Parameter(a) for a in half])
+    other.load_state_dict(saved)
+    for a, b in zip(train(other, 5, 10, MATRICES), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def state_of(make: Any, shapes: Any, groups: int = 1) -> dict[str, Any]:
+    p = parameters(shapes)
+    optimizer = make(p if groups == 1 else [{"params": [q]} for q in p])
+    train(optimizer, 0, 1, shapes)
+    state: dict[str, Any] = optimizer.state_dict()
+    return state
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (state_of(AdamW, [(2, 3), (5,)]), "fits no parameter"),
+        (state_of(AdamW, [(3, 2), (4,), (1,)]), "fits no parameter"),
+        (state_of(AdamW, [(3, 2), (4,)], groups=2), "2 groups, not 1"),
+        (state_of(ALL[0], [(3, 2), (4,)]), "another optimizer's"),
+        (state_of(Muon, [(3, 2)]), "another optimizer's"),
+    ],
+    ids=["shape", "more", "groups", "SGD", "Muon"],
+)
+def test_the_state_of_another_optimizer_is_refused(state: Any, message: str) -> None:
+    optimizer = AdamW(parameters([(3, 2), (4,)]))
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(state)
+    assert optimizer.state_dict() == before
+
+
+@EACH
+def test_strict_equals_numpy(make: Any, strict: str) -> None:
+    on_device = make(parameters(MATRICES, dtype="float64", backend=strict))
+    on_host = make(parameters(MATRICES, dtype="float64"))
+    assert_close(
+        train(on_device, shapes=MATRICES), train(on_host, shapes=MATRICES), rtol=1e-9, atol=1e-11
+    )

@@ -1,0 +1,309 @@
+"""Lesson 08: schedules, clipping, and a Trainer that accumulates, evaluates and resumes exactly."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+
+from tinytorch import (
+    GPT,
+    SGD,
+    AdamW,
+    CosineSchedule,
+    CrossEntropyLoss,
+    DataLoader,
+    Dropout,
+    Linear,
+    LinearSchedule,
+    Module,
+    MSELoss,
+    Muon,
+    Parameter,
+    Schedule,
+    Sequential,
+    Tanh,
+    Tensor,
+    TensorDataset,
+    TokenDataset,
+    Trainer,
+    checkpoint,
+    clip_grad_norm,
+    manual_seed,
+)
+from tinytorch import random as tt_random
+
+# Schedules
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (CosineSchedule(1.0, 0.1, 10), {0: 1.0, 5: 0.55, 10: 0.1, 99: 0.1}),
+        (CosineSchedule(1.0, 0.1, 14, 4), {0: 0.2, 1: 0.4, 3: 0.8, 4: 1.0, 9: 0.55, 14: 0.1}),
+        (CosineSchedule(total_steps=10, min_lr=0.5), {0: 1.0, 5: 0.75, 10: 0.5}),
+        (LinearSchedule(2.0, 0.0, 10), {0: 2.0, 5: 1.0, 9: 0.2, 10: 0.0, 11: 0.0}),
+        (LinearSchedule(2.0, 1.0, 10, fraction=0.5), {0: 2.0, 5: 2.0, 6: 1.8, 10: 1.0}),
+        (LinearSchedule(1.0, 0.0, 12, 2, 0.5), {0: 1 / 3, 1: 2 / 3, 2: 1.0, 7: 1.0, 8: 0.8}),
+        (LinearSchedule(1.0, 0.0, 4, 4), {0: 0.2, 3: 0.8, 4: 1.0, 5: 0.0}),
+    ],
+)
+def test_rates(schedule: Schedule, rates: dict[int, float]) -> None:
+    assert [schedule.get_lr(s) for s in rates] == pytest.approx([*rates.values()], abs=1e-12)
+
+
+def test_cosine_is_pytorchs() -> None:
+    torch = require("torch")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    twin = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20, eta_min=0.03)
+    expected = []
+    for _ in range(20):
+        expected.append(twin.get_last_lr()[0])
+        optimizer.step()
+        twin.step()
+    ours = CosineSchedule(0.3, 0.03, 20)
+    assert [ours.get_lr(s) for s in range(20)] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_schedule_sets_one_rate_or_scales_each() -> None:
+    def optimizers() -> Any:
+        a, b, c = (Parameter([1.0]) for _ in range(3))
+        return [SGD([a], lr=0.5), AdamW([{"params": [b], "lr": 0.1}, {"params": [c]}], lr=0.2)]
+
+    rates: dict[Any, Any] = {}
+    for max_lr in (1.0, None):
+        both = optimizers()
+        LinearSchedule(max_lr, total_steps=10).apply(both, 5)
+        rates[max_lr] = [g["lr"] for o in both for g in o.groups]
+    assert rates == {1.0: [0.5, 0.5, 0.5], None: [0.25, 0.05, 0.1]}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CosineSchedule(total_steps=0), "do not fit in 0 steps"),
+        (lambda: CosineSchedule(total_steps=5, warmup_steps=6), "6 warm-up steps do not fit"),
+        (lambda: CosineSchedule(total_steps=5, warmup_steps=-1), "-1 warm-up steps do not fit"),
+        (lambda: LinearSchedule(fraction=0.0), "fraction lies in"),
+        (lambda: LinearSchedule(fraction=1.1), "fraction lies in"),
+    ],
+)
+def test_bad_schedules_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# Clipping
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 100.0])
+def test_clipping_is_pytorchs(max_norm: float, backend: str) -> None:
+    torch = require("torch")
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s) for s in ((3, 4), (5,), (1,))]
+    ours = [Parameter(a, backend=backend) for a in [*arrays, np.zeros(2)]]
+    theirs = [torch.nn.Parameter(torch.from_numpy(a)) for a in arrays]
+    for p, q, a in zip(ours[:-1], theirs, arrays, strict=True):  # the last has no gradient
+        p.grad, q.grad = Tensor(2 * a, backend=backend), torch.from_numpy(2 * a)
+    norm = clip_grad_norm(ours, max_norm)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, max_norm)
+    np.testing.assert_allclose(norm.numpy(), expected.item(), rtol=1e-12)
+    assert norm.shape == ()
+    for p, q in zip(ours[:-1], theirs, strict=True):
+        assert p.grad is not None
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-12)
+
+
+def test_clipping_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="call backward first"):
+        clip_grad_norm([Parameter([1.0])], 1.0)
+
+
+# The Trainer
+
+
+def regression(dropout: float = 0.0, width: int = 6) -> Module:
+    return Sequential(Linear(3, width), Tanh(), Dropout(dropout), Linear(width, 2))
+
+
+def examples(count: int) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((count, 3)).astype(np.float32)
+    return Tensor(x), Tensor(np.stack([x[:, 0] * x[:, 1], np.sin(x[:, 2])], axis=1))
+
+
+def trainer(seed: int = 5, width: int = 6, dropout: float = 0.0, **settings: Any) -> Trainer:
+    """A model with Muon for the matrices and AdamW for the biases, on a schedule."""
+    manual_seed(seed)
+    model = regression(dropout, width)
+    matrices = [p for p in model.parameters() if p.ndim == 2]
+    rest = [p for p in model.parameters() if p.ndim != 2]
+    optimizers = [Muon(matrices, lr=0.02), AdamW(rest, lr=0.01)]
+    schedule = LinearSchedule(total_steps=20, warmup_steps=2)
+    return Trainer(model, optimizers, MSELoss(), schedule, 1.0, **settings)
+
+
+def values(model: Module) -> list[np.ndarray]:
+    return list(model.state_dict().values())
+
+
+def assert_equal(a: list[np.ndarray], b: list[np.ndarray], rtol: float = 0) -> None:
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("sizes", [[12], [4, 4, 4], [7, 1, 4], [1, 11]])
+def test_micro_batches_are_one_large_batch(sizes: list[int]) -> None:
+    x, y = examples(12)
+    cuts = np.cumsum([0, *sizes])
+    parts = [(x[i:j], y[i:j]) for i, j in pairwise(cuts)]
+    whole, divided = trainer(), trainer()
+    for _ in range(3):
+        expected = whole.train_step([(x, y)])
+        loss = divided.train_step(parts)
+        assert loss.shape == ()
+        assert not loss.requires_grad
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert_equal(values(divided.model), values(whole.model), rtol=1e-4)
+    assert all(p.grad is None for p in divided.model.parameters())
+
+
+def test_the_schedule_begins_with_the_first_step() -> None:
+    run, (x, y) = trainer(), examples(4)
+    rates = []
+    for _ in range(4):
+        run.train_step([(x, y)])
+        rates.append(run.optimizers[1].lr)
+    assert rates == pytest.approx([0.01 / 3, 0.02 / 3, 0.01, 0.01 * 17 / 18])
+
+
+def test_an_epoch_ends_with_a_smaller_update_and_returns_the_mean_loss() -> None:
+    x, y = examples(11)
+    loader = DataLoader(TensorDataset(x, y), batch_size=2)  # 5 batches of 2, and one of 1
+    run, by_hand = trainer(), trainer()
+    mean = run.train_epoch(loader, accumulation_steps=4)
+    assert run.step == 2
+    first = by_hand.train_step([(x[:8], y[:8])]).item()
+    second = by_hand.train_step([(x[8:], y[8:])]).item()
+    assert mean == pytest.approx((8 * first + 3 * second) / 11, rel=1e-5)
+    assert_equal(values(run.model), values(by_hand.model), rtol=1e-4)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_counts_each_target_once_and_restores_the_mode(training: bool) -> None:
+    run, (x, y) = trainer(dropout=0.5), examples(11)
+    run.model.train(training)
+    before = values(run.model)
+    mean = run.evaluate(DataLoader(TensorDataset(x, y), batch_size=4))
+    assert all(m.training == training for m in run.model.modules())
+    whole = MSELoss()(run.model.eval()(x), y)
+    assert mean == pytest.approx(whole.item(), rel=1e-6)
+    assert_equal(values(run.model), before)
+
+
+def test_evaluation_restores_the_mode_after_an_error() -> None:
+    run = trainer()
+    with pytest.raises(ValueError, match="MSELoss"):
+        run.evaluate([(Tensor(np.zeros((2, 3))), Tensor(np.zeros((2, 3))))])
+    assert run.model.training
+
+
+def test_what_cannot_be_is_refused() -> None:
+    run = trainer()
+    with pytest.raises(ValueError, match="at least one batch"):
+        run.train_step([])
+    with pytest.raises(ValueError, match="accumulation_steps is at least 1"):
+        run.train_epoch([], accumulation_steps=0)
+    for use in (run.evaluate, run.train_epoch):
+        with pytest.raises(ValueError, match="no batch"):
+            use([])
+
+
+# Checkpoints
+
+
+def gpt_trainer(seed: int) -> Trainer:
+    manual_seed(seed)
+    model = GPT(11, 8, 1, 2, 6, dropout=0.2, positions="rotary", init="zero")
+    inner = [p for p in model.blocks.parameters() if p.ndim == 2]
+    rest = [p for p in model.parameters() if not any(p is q for q in inner)]
+    schedule = CosineSchedule(total_steps=12, warmup_steps=2)
+    return Trainer(model, [Muon(inner, 0.02), AdamW(rest, 0.01)], CrossEntropyLoss(), schedule, 1.0)
+
+
+def gpt_losses(run: Trainer, steps: int) -> list[float]:
+    """Random batches from the global generator, two for each step."""
+    data = TokenDataset(np.random.default_rng(0).integers(0, 11, 200), block_size=6)
+    return [
+        run.train_step([data.random_batch(4), data.random_batch(3)]).item() for _ in range(steps)
+    ]
+
+
+def test_a_checkpoint_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    straight = gpt_trainer(seed=1)
+    gpt_losses(straight, 4)
+    straight.save_checkpoint(path, note="half way", numbers=[1, 2])
+    expected = gpt_losses(straight, 4)
+
+    resumed = gpt_trainer(seed=2)
+    metadata = resumed.load_checkpoint(path)
+    assert (metadata["note"], metadata["numbers"]) == ("half way", [1, 2])
+    assert resumed.step == 4
+    assert gpt_losses(resumed, 4) == expected
+    assert_equal(values(resumed.model), values(straight.model))
+
+
+def everything(run: Trainer) -> Any:
+    states = [o.state_dict() for o in run.optimizers]
+    return (
+        [a.tolist() for a in values(run.model)],
+        [{**s, "arrays": {n: a.tolist() for n, a in s["arrays"].items()}} for s in states],
+        run.step,
+        tt_random.generator().bit_generator.state,
+    )
+
+
+def with_optimizers(change: Any) -> Trainer:
+    run = trainer()
+    run.optimizers = change(*run.optimizers)
+    return run
+
+
+OTHERS = {
+    "another width": lambda: trainer(width=5),
+    "one optimizer": lambda: with_optimizers(lambda muon, adamw: [muon]),
+    "exchanged": lambda: with_optimizers(lambda muon, adamw: [adamw, muon]),
+    "other groups": lambda: with_optimizers(
+        lambda muon, adamw: [muon, AdamW([{"params": [p]} for p in adamw.parameters()])]
+    ),
+    "another kind": lambda: with_optimizers(
+        lambda muon, adamw: [muon, SGD(adamw.parameters(), momentum=0.9)]
+    ),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
+def test_the_checkpoint_of_another_run_changes_nothing(other: Any, tmp_path: Path) -> None:
+    path, batch = tmp_path / "checkpoint.safetensors", examples(4)
+    run = other()
+    run.train_step([batch])
+    run.save_checkpoint(path)
+    run = trainer(seed=6)
+    for _ in range(2):
+        run.train_step([batch])
+    before = everything(run)
+    with pytest.raises(ValueError, match=r"cannot load|optimizer"):
+        run.load_checkpoint(path)
+    assert everything(run) == before
+
+
+def test_a_file_without_training_state_is_refused(tmp_path: Path) -> None:
+    run, path = trainer(), tmp_path / "weights.safetensors"
+    checkpoint.save(path, run.model.state_dict(), {"step": 3})
+    with pytest.raises(checkpoint.CheckpointError, match="to go on from"):
+        run.load_checkpoint(path)
+    with pytest.raises(checkpoint.CheckpointError):
+        run.load_checkpoint(tmp_path / "nothing")

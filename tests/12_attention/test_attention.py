@@ -1,0 +1,208 @@
+"""Lesson 12: attention sees what its mask lets it see, and is PyTorch's."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+
+from tinytorch import (
+    Dropout,
+    KVCache,
+    MultiHeadAttention,
+    RotaryEmbedding,
+    Tensor,
+    create_causal_mask,
+    no_grad,
+    scaled_dot_product_attention,
+)
+
+SHAPE = (2, 3, 5, 4)  # (B, nh, T, hs)
+
+
+def draw(*shapes: tuple[int, ...], dtype: Any = np.float64) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+CAUSAL = np.tril(np.ones((5, 5), bool))
+PADDING = (np.arange(5) < np.array([[5], [2]]))[:, None, None, :]  # (B, 1, 1, S)
+ADDITIVE = draw((3, 5, 5))[0] - np.where(CAUSAL, 0, np.inf)  # another one for each head
+MASKS = {
+    "none": None,
+    "causal": CAUSAL,
+    "padding": PADDING,
+    "both": CAUSAL & PADDING,
+    "additive": ADDITIVE,
+}
+
+
+def test_causal_mask(backend: str) -> None:
+    assert (
+        create_causal_mask(3, backend=backend).tolist() == np.tril(np.ones((3, 3), bool)).tolist()
+    )
+    past = create_causal_mask(2, past=2, backend=backend)
+    assert past.tolist() == [[True, True, True, False], [True, True, True, True]]
+    assert create_causal_mask(0, backend=backend).shape == (0, 0)
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_attention_and_its_gradients_are_pytorchs(mask: np.ndarray | None, backend: str) -> None:
+    torch = require("torch")
+    arrays, factor = draw(SHAPE, SHAPE, (2, 3, 5, 6)), draw((2, 3, 5, 6))[0]
+    ours = [Tensor(a, True, backend=backend) for a in arrays]
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    given = None if mask is None else Tensor(mask, backend=backend)
+    y, weights = scaled_dot_product_attention(*ours, mask=given)
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        *theirs, attn_mask=None if mask is None else torch.tensor(mask)
+    )
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(weights.numpy().sum(axis=-1), 1, rtol=1e-12)
+    if mask is not None:
+        hidden = ~mask if mask.dtype == bool else np.isinf(mask)
+        assert (weights.numpy()[np.broadcast_to(hidden, weights.shape)] == 0).all()
+    (y * Tensor(factor, backend=backend)).sum().backward()
+    (expected * torch.tensor(factor)).sum().backward()
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.grad is not None
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-9, atol=1e-10)
+
+
+def test_a_query_that_may_see_nothing_gets_zeros(backend: str) -> None:
+    q, k, v = (Tensor(a, True, backend=backend) for a in draw(SHAPE, SHAPE, SHAPE))
+    mask = CAUSAL.copy()
+    mask[2] = False
+    y, weights = scaled_dot_product_attention(q, k, v, Tensor(mask, backend=backend))
+    assert (weights.numpy()[:, :, 2] == 0).all()
+    assert (y.numpy()[:, :, 2] == 0).all()
+    y.sum().backward()
+    for x in (q, k, v):
+        assert x.grad is not None
+        assert np.isfinite(x.grad.numpy()).all()
+    assert q.grad is not None
+    assert (q.grad.numpy()[:, :, 2] == 0).all()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0, 1e4])
+def test_scores_of_any_size_keep_rows_that_sum_to_one(scale: float) -> None:
+    """Also where the row of a query that may see little lies far below the largest score."""
+    q, k, v = (a * scale**0.5 for a in draw(SHAPE, SHAPE, SHAPE, dtype=np.float32))
+    q[:, :, 0] *= 3
+    _, weights = scaled_dot_product_attention(Tensor(q), Tensor(k), Tensor(v), Tensor(CAUSAL))
+    scores = np.where(CAUSAL, q.astype(float) @ k.swapaxes(-1, -2).astype(float) / 2, -np.inf)
+    exact = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    exact /= exact.sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(weights.numpy().sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(weights.numpy(), exact, rtol=1e-4 * max(1, scale), atol=1e-5)
+
+
+def test_dropout_acts_on_the_weights() -> None:
+    q, k, v = (Tensor(a) for a in draw(SHAPE, SHAPE, SHAPE))
+    dropped, weights = scaled_dot_product_attention(q, k, v, dropout=Dropout(1.0))
+    assert (dropped.numpy() == 0).all()
+    np.testing.assert_allclose(weights.numpy().sum(axis=-1), 1)
+    kept = Dropout(1.0).eval()
+    assert scaled_dot_product_attention(q, k, v, dropout=kept)[0].numpy().any()
+
+
+@pytest.mark.parametrize(
+    "shapes", [((5, 4), (5, 3), (5, 4)), ((5, 4), (5, 4), (6, 4))], ids=["size", "length"]
+)
+def test_shapes_that_do_not_fit_are_refused(shapes: Any) -> None:
+    with pytest.raises(ValueError, match="do not fit together"):
+        scaled_dot_product_attention(*(Tensor(a) for a in draw(*shapes)))
+
+
+# Several heads
+
+OPTIONS = [
+    pytest.param(bias, rotary, causal, id="-".join(n for n, on in zip(
+        ("bias", "rotary", "causal"), (bias, rotary, causal), strict=True) if on) or "bare")
+    for bias in (True, False) for rotary in (True, False) for causal in (True, False)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("bias", "rotary", "causal"), OPTIONS)
+def test_heads_are_pytorchs(bias: bool, rotary: bool, causal: bool) -> None:
+    torch, twins = require("torch"), require("torch_twins")
+    turn = RotaryEmbedding(4, 9) if rotary else None
+    ours = MultiHeadAttention(12, 3, bias=bias, rotary=turn).to("float64")
+    twin_turn = twins.Rotary(4, 9) if rotary else None
+    twin = twins.MultiHeadAttention(12, 3, bias=bias, rotary=twin_turn, causal=causal)
+    twins.copy_weights(ours, twin)
+    array, factor = draw((2, 7, 12), (2, 7, 12))
+    x, their_x = Tensor(array, True), torch.tensor(array, requires_grad=True)
+    y, expected = ours(x, create_causal_mask(7) if causal else None), twin(their_x)
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-9, atol=1e-9)
+    (y * Tensor(factor)).sum().backward()
+    (expected * torch.tensor(factor)).sum().backward()
+    theirs = {**twins.gradients(twin), "x": their_x.grad.numpy()}
+    for name, p in [*ours.named_parameters(), ("x", x)]:
+        assert p.grad is not None, name
+        np.testing.assert_allclose(p.grad.numpy(), theirs[name], rtol=1e-8, atol=1e-8)
+
+
+def test_no_token_sees_the_future(backend: str) -> None:
+    attention = MultiHeadAttention(12, 3, backend=backend)
+    x = draw((1, 6, 12), dtype=np.float32)[0]
+    mask = create_causal_mask(6, backend=backend)
+    before = attention(Tensor(x, backend=backend), mask).numpy()
+    for place in range(6):
+        changed = x.copy()
+        changed[:, place] += 1
+        after = attention(Tensor(changed, backend=backend), mask).numpy()
+        np.testing.assert_allclose(after[:, :place], before[:, :place], rtol=1e-5, atol=1e-6)
+        assert (np.abs(after[:, place:] - before[:, place:]).max(axis=-1) > 1e-4).all()
+
+
+def test_padding_is_not_seen(backend: str) -> None:
+    attention = MultiHeadAttention(12, 3, backend=backend)
+    x = draw((2, 5, 12), dtype=np.float32)[0]
+    whole = attention(Tensor(x, backend=backend), Tensor(PADDING, backend=backend)).numpy()
+    short = attention(Tensor(x[1:, :2], backend=backend)).numpy()
+    np.testing.assert_allclose(whole[1:, :2], short, rtol=1e-5, atol=1e-6)
+
+
+def test_attend_gives_the_weights_as_well() -> None:
+    attention, x = MultiHeadAttention(12, 3), Tensor(draw((2, 5, 12), dtype=np.float32)[0])
+    y, weights = attention.attend(x, create_causal_mask(5))
+    assert weights.shape == (2, 3, 5, 5)
+    assert y.tolist() == attention(x, create_causal_mask(5)).tolist()
+
+
+@pytest.mark.parametrize("heads", [5, 0, -3])
+def test_heads_divide_the_width(heads: int) -> None:
+    with pytest.raises(ValueError, match=f"{heads} heads do not divide embed_dim 12"):
+        MultiHeadAttention(12, heads)
+
+
+# The cache
+
+
+@pytest.mark.parametrize("rotary", [True, False])
+@pytest.mark.parametrize("parts", [[1] * 8, [3, 1, 4], [8], [5, 3]])
+def test_a_cache_changes_nothing(parts: list[int], rotary: bool, backend: str) -> None:
+    turn = RotaryEmbedding(4, 8, backend=backend) if rotary else None
+    attention = MultiHeadAttention(12, 3, rotary=turn, backend=backend)
+    x = Tensor(draw((2, 8, 12), dtype=np.float32)[0], backend=backend)
+    whole = attention(x, create_causal_mask(8, backend=backend)).numpy()
+    cache, found = KVCache(8), []
+    with no_grad():
+        for size in parts:
+            past = cache.length
+            mask = create_causal_mask(size, past, backend)
+            found.append(attention(x[:, past : past + size], mask, cache).numpy())
+    assert cache.length == 8
+    np.testing.assert_allclose(np.concatenate(found, axis=1), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_a_full_cache_takes_no_more() -> None:
+    cache, part = KVCache(4), Tensor(np.zeros((1, 2, 3, 5), np.float32))
+    keys, values = cache.append(part, part + 1)
+    assert (keys.shape, values.shape, cache.length) == ((1, 2, 3, 5), (1, 2, 3, 5), 3)
+    assert math.isclose(values.numpy().mean(), 1)
+    with pytest.raises(ValueError, match="the cache holds 4 tokens, not 6"):
+        cache.append(part, part)
+    assert cache.length == 3
