@@ -17,12 +17,14 @@ WORTH_MULTIPLICATIONS = 2**21  # below that a product is done before a second th
 
 KERNELS = KernelTable()
 
+_FEW = 4096  # elements; with so few the plainest calls are the fastest
 _GELU_A, _GELU_C = 0.044715, math.sqrt(2 / math.pi)
 
 
 def _rows(x: Array) -> Array:
     """x (..., C) as contiguous rows (N, C)."""
-    return np.ascontiguousarray(x).reshape(-1, x.shape[-1] if x.ndim else 1)
+    rows = x.reshape(-1, x.shape[-1]) if x.ndim else x.reshape(1, 1)
+    return rows if rows.flags.c_contiguous else np.ascontiguousarray(rows)
 
 
 @functools.lru_cache(maxsize=64)
@@ -155,10 +157,9 @@ def layer_norm(
         nb, yb, sb = normal[i:j], y[i:j], scale[i:j]
         np.subtract(rows[i:j], rows[i:j] @ average, out=nb)
         np.vecdot(nb, nb, out=sb[:, 0])
-        sb /= size
-        sb += eps
+        sb += size * eps
         np.sqrt(sb, out=sb)
-        np.divide(1, sb, out=sb)
+        np.divide(math.sqrt(size), sb, out=sb)
         nb *= sb
         np.multiply(nb, weight, out=yb)
         if bias is not None:
@@ -195,21 +196,20 @@ def layer_norm_gradient(xp: Namespace, g: Array, normal: Array, scale: Array, we
 def attention_weights(
     xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
 ) -> Any:
-    keys = np.swapaxes(k, -1, -2)  # (..., hs, S)
-    lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2], () if mask is None else mask.shape[:-2])
-    dtype = np.result_type(q, k)
-    weights = np.empty((*lead, q.shape[-2], k.shape[-2]), dtype)
+    keys = k.swapaxes(-1, -2)  # (..., hs, S)
+    lead = q.shape[:-2]
+    if k.shape[:-2] != lead or (mask is not None and mask.ndim > 2):
+        lead = np.broadcast_shapes(lead, k.shape[:-2], () if mask is None else mask.shape[:-2])
+    weights = np.empty((*lead, q.shape[-2], k.shape[-2]), np.result_type(q, k))
     hides = mask is None or mask.dtype == np.bool_
-    if mask is None:
-        mask = np.zeros((1, 1), dtype)
-    elif hides:
-        mask = np.where(mask, dtype.type(0), dtype.type(-np.inf))
+    if mask is not None and hides:
+        mask = np.where(mask, weights.dtype.type(0), weights.dtype.type(-np.inf))
     w, q_stack, k_stack = (_stacked(a, lead) for a in (weights, q, keys))
-    m_stack = mask if mask.ndim <= 2 else _stacked(mask, lead)
+    m_stack = None if mask is None or mask.ndim <= 2 else _stacked(mask, lead)
 
     def work(i: int, j: int) -> None:
         np.matmul(q_stack[i:j] * scale, k_stack[i:j], out=w[i:j])
-        _softmax_in_place(w[i:j], m_stack if mask.ndim <= 2 else m_stack[i:j], hides)
+        _softmax_in_place(w[i:j], mask if m_stack is None else m_stack[i:j], hides)
 
     for_blocks(work, len(w), w[:1].nbytes)
     return weights, (q, k, weights, scale)
@@ -223,7 +223,7 @@ def _stacked(x: Array, lead: tuple[int, ...]) -> Array:
     return x[None] if not lead else np.broadcast_to(x, shape)
 
 
-def _softmax_in_place(x: Array, mask: Array, hides: bool) -> None:
+def _softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
     """The softmax of x + mask over the last axis, in x; rows of only -inf become zeros.
 
     Where the mask only hides (0 and -inf) and the scores lie so near to each other that no
@@ -232,18 +232,19 @@ def _softmax_in_place(x: Array, mask: Array, hides: bool) -> None:
     """
     if x.size == 0:
         return
-    high = x.max() if hides and x.size > 4096 else np.inf
-    if high - x.min() < 60:
-        x += mask - high
+    large = x.size > _FEW
+    if large and hides and (high := x.max()) - x.min() < 60:
+        x += -high if mask is None else mask - high
     else:
-        x += mask
+        if mask is not None:
+            x += mask
         largest = x.max(axis=-1, keepdims=True)
-        np.copyto(largest, 0, where=largest == -np.inf)
+        if mask is not None:
+            np.copyto(largest, 0, where=largest == -np.inf)
         x -= largest
     np.exp(x, out=x)
-    few = x.size <= 4096
-    total = x.sum(axis=-1, keepdims=True) if few else x @ _constant(x.shape[-1], 1.0, x.dtype)
-    if not total.all():
+    total = x @ _constant(x.shape[-1], 1.0, x.dtype) if large else x.sum(axis=-1, keepdims=True)
+    if mask is not None:
         np.copyto(total, 1, where=total == 0)
     np.divide(1, total, out=total)
     x *= total
@@ -274,7 +275,7 @@ def attention_weights_gradient(
 
 def _products(x: Array, y: Array) -> Array:
     """x @ y for stacks of matrices, the stack divided among the threads."""
-    if x.ndim < 3 or x.shape[:-2] != y.shape[:-2]:
+    if x.ndim < 3 or x.shape[:-2] != y.shape[:-2] or x.size <= _FEW:
         return np.matmul(x, y)
     out = np.empty((*x.shape[:-1], y.shape[-1]), np.result_type(x, y))
 
@@ -331,10 +332,11 @@ def _rotate(x: Array, cos: Array, sin: Array) -> Array:
     half = x.shape[-1] // 2
     y = np.empty(x.shape, x.dtype)
     first, second = x[..., :half], x[..., half:]
-    np.multiply(first, cos, out=y[..., :half])
-    y[..., :half] -= second * sin
-    np.multiply(second, cos, out=y[..., half:])
-    y[..., half:] += first * sin
+    low, high = y[..., :half], y[..., half:]
+    np.multiply(first, cos, out=low)
+    low -= second * sin
+    np.multiply(second, cos, out=high)
+    high += first * sin
     return y
 
 

@@ -4,13 +4,13 @@ import math
 from typing import Any
 
 from .activations import softmax_array
-from .autograd import make_result, no_grad, op
+from .autograd import make_result, op
 from .backends import Backend
 from .backends.base import Array, Namespace
 from .embeddings import RotaryEmbedding
 from .layers import Dropout, Linear
 from .module import Module
-from .tensor import Tensor, zeros
+from .tensor import Tensor
 
 
 def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | None = None) -> Tensor:
@@ -98,10 +98,9 @@ class KVCache:
     def __init__(self, max_seq_len: int) -> None:
         self.max_seq_len = max_seq_len
         self.length = 0
-        self._keys: Tensor | None = None
-        self._values: Tensor | None = None
+        self._keys: Array | None = None
+        self._values: Array | None = None
 
-    @no_grad()
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Add keys and values (B, nh, T, hs); return all of them, (B, nh, S, hs)."""
         start, end = self.length, self.length + keys.shape[2]
@@ -109,15 +108,25 @@ class KVCache:
             raise ValueError(f"the cache holds {self.max_seq_len} tokens, not {end}")
         if self._keys is None or self._values is None:
             self._keys, self._values = self._room_for(keys), self._room_for(values)
-        self._keys[:, :, start:end] = keys
-        self._values[:, :, start:end] = values
         self.length = end
-        return self._keys[:, :, :end], self._values[:, :, :end]
+        return (
+            _write(self._keys, slice(start, end), keys),
+            _write(self._values, slice(start, end), values),
+        )
 
-    def _room_for(self, like: Tensor) -> Tensor:
-        """(B, nh, max_seq_len, hs) zeros for what is like (B, nh, T, hs)."""
+    def _room_for(self, like: Tensor) -> Array:
+        """An array (B, nh, max_seq_len, hs) for what is like (B, nh, T, hs)."""
         B, nh, _, hs = like.shape
-        return zeros(B, nh, self.max_seq_len, hs, dtype=like.dtype, backend=like.backend)
+        return like.backend.xp.zeros((B, nh, self.max_seq_len, hs), dtype=like.dtype)
+
+
+def _write(room: Array, where: slice, new: Tensor) -> Tensor:
+    """Put `new` into the cache's array; return a view of all that is there up to it."""
+    xp = new.backend.xp
+    xp.index_set(room, (slice(None), slice(None), where), new.data)
+    filled = xp.index(room, (slice(None), slice(None), slice(where.stop)))
+    view: Tensor = make_result(Tensor, filled, new.backend)
+    return view
 
 
 class MultiHeadAttention(Module):

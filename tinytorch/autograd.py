@@ -207,9 +207,7 @@ class Op:
         kernel = backend.kernels.get(self.name) or self.reference
         result, saved = kernel.forward(backend.xp, *arrays, **settings)
         several = type(result) is tuple
-        cls = variables[0]._result_class
-        results = [_wrap(cls, r, backend) for r in (result if several else (result,))]
-        _share_versions(variables, results, backend)
+        results = [_wrap(r, variables, backend) for r in (result if several else (result,))]
         if _mode.recording and kernel.gradient and any(v._requires_grad for v in variables):
             _record(self.name, kernel.gradient, backend.xp, inputs, results, saved)
         return tuple(results) if several else results[0]
@@ -247,22 +245,18 @@ def _mixed(name: str, mine: Backend, other: Backend) -> BackendError:
     )
 
 
-def _wrap(cls: type[Variable], array: Array, backend: Backend) -> Any:
+def _wrap(array: Array, variables: list[Variable], backend: Backend) -> Any:
+    """A tensor around one result of an op on `variables`."""
     if type(array) is not backend.array_type:  # NumPy turns arrays without axes into scalars
         array = backend.xp.asarray(array)
-    return make_result(cls, array, backend)
-
-
-def _share_versions(variables: list[Variable], results: list[Variable], backend: Backend) -> None:
-    """Let a result that is a view count writes together with the tensor that it shows."""
-    owner = backend.xp.owner
-    for result in results:
-        memory = owner(result._array)
-        if memory is result._array and all(v._array is not memory for v in variables):
-            continue  # it owns its memory, as most results do, and is not an input itself
-        for variable in variables:
-            if owner(variable._array) is memory:
-                result._version = variable._version
+    result = make_result(variables[0]._result_class, array, backend)
+    # A view counts the writes to its memory together with the tensor that it shows.
+    memory = backend.xp.owner(array)
+    for variable in variables:
+        other = variable._array
+        if other is memory or (memory is not array and backend.xp.owner(other) is memory):
+            result._version = variable._version
+    return result
 
 
 def _record(

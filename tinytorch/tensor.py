@@ -653,7 +653,7 @@ def _sequence(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     """The sizes of ``f(2, 3)`` or of ``f((2, 3))``."""
     if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
         sizes = tuple(sizes[0])
-    return tuple(int(n) for n in sizes)
+    return tuple(map(int, sizes))
 
 
 def _check_fits(tensor: Tensor, other: Any, what: str) -> None:

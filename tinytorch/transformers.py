@@ -161,7 +161,8 @@ class GPT(Module):
         _choose("positions", {**ENCODINGS, "rotary": RotaryEmbedding}, positions)
         rotary = None
         if positions == "rotary":
-            rotary = RotaryEmbedding(embed_dim // num_heads, max_seq_len, backend=backend)
+            head_dim = embed_dim // max(1, num_heads)  # attention refuses a number below 1
+            rotary = RotaryEmbedding(head_dim, max_seq_len, backend=backend)
         self.embedding = EmbeddingLayer(
             vocab_size, embed_dim, max_seq_len, None if rotary else positions, backend=backend
         )

@@ -84,7 +84,9 @@ def test_logits_loss_and_every_gradient_are_pytorchs(
 @EACH
 def test_ten_steps_of_adamw_are_pytorchs(options: dict[str, Any]) -> None:
     torch, twins = require("torch"), require("torch_twins")
-    model, settings = noisy(**options), {"lr": 3e-3, "betas": (0.9, 0.95), "weight_decay": 0.1}
+    # A key's bias has no gradient but rounding, which a small eps would blow up to whole steps.
+    settings = {"lr": 3e-3, "betas": (0.9, 0.95), "eps": 1e-5, "weight_decay": 0.1}
+    model = noisy(**options)
     twin = twins.gpt(model)
     optimizer = torch.optim.AdamW(twin.parameters(), **settings)
     trainer = Trainer(model, AdamW(model.parameters(), **settings), CrossEntropyLoss())
@@ -99,9 +101,8 @@ def test_ten_steps_of_adamw_are_pytorchs(options: dict[str, Any]) -> None:
         expected.append(loss.item())
     assert losses == pytest.approx(expected, rel=1e-5)
     for name, p in twin.named_parameters():
-        # Adam blows a gradient near 0 up to a whole step: one part in a hundred of all steps.
         ours = model.state_dict()[name]
-        np.testing.assert_allclose(ours, p.detach().numpy(), atol=3e-4, err_msg=name)
+        np.testing.assert_allclose(ours, p.detach().numpy(), atol=3e-5, err_msg=name)
 
 
 @EACH

@@ -1,0 +1,59 @@
+"""Ten training losses, pinned: whoever changes the mathematics of a step hears of it here.
+
+The numbers are those of the PyTorch twin in float64, from the same weights on the same batches.
+To make them anew, where weights are meant to begin differently: print `torch_losses(small_gpt())`.
+"""
+
+import numpy as np
+import pytest
+from helpers import require
+
+from tinytorch import GPT, AdamW, CrossEntropyLoss, Tensor, Trainer, manual_seed
+
+LOSSES = [
+    3.4784843330, 3.2144168595, 3.0493838589, 2.8347128879, 2.8232542814,
+    2.9395590509, 2.8439227056, 2.5373449042, 2.4544850618, 2.3286757642,
+]  # fmt: skip
+SETTINGS = {"lr": 1e-2, "betas": (0.9, 0.95), "eps": 1e-6, "weight_decay": 0.1}
+
+
+def small_gpt() -> GPT:
+    manual_seed(1337)
+    return GPT(vocab_size=32, embed_dim=48, num_layers=3, num_heads=4, max_seq_len=16)
+
+
+def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences (8, 16) with a rule to learn: each token is made of the one before it."""
+    text = [step]
+    while len(text) < 8 * 16 + 1:
+        text.append((5 * text[-1] + 7 + (len(text) % 13 == 0)) % 32)
+    tokens = np.array(text)
+    return tokens[:-1].reshape(8, 16), tokens[1:].reshape(8, 16)
+
+
+def torch_losses(model: GPT) -> list[float]:
+    torch, twins = require("torch"), require("torch_twins")
+    twin = twins.gpt(model.to("float64"))
+    optimizer = torch.optim.AdamW(twin.parameters(), **SETTINGS)
+    losses = []
+    for step in range(10):
+        loss = twin.loss(*(torch.tensor(a) for a in batch(step)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-8)])
+def test_losses_are_those_pinned(dtype: str, tolerance: float) -> None:
+    model = small_gpt().to(dtype)
+    trainer = Trainer(model, AdamW(model.parameters(), **SETTINGS), CrossEntropyLoss())
+    losses = [
+        trainer.train_step([tuple(Tensor(a) for a in batch(step))]).item() for step in range(10)
+    ]
+    assert losses == pytest.approx(LOSSES, rel=tolerance)
+
+
+def test_pinned_losses_are_pytorchs() -> None:
+    assert torch_losses(small_gpt()) == pytest.approx(LOSSES, rel=1e-8)
