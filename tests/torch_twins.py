@@ -6,6 +6,8 @@ For parity tests and benchmarks. Import it inside of a test, so that only this t
     twin = twins.gpt(model)                 # the same weights, in the same dtype
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,17 @@ from tinytorch import GPT, GPTConfig, Module
 
 torch = require("torch")
 nn, F = torch.nn, torch.nn.functional
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: for tiny models more only wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def sinusoids(positions: int, size: int) -> Any:

@@ -106,8 +106,12 @@ class KVCache:
         start, end = self.length, self.length + keys.shape[2]
         if end > self.max_seq_len:
             raise ValueError(f"the cache holds {self.max_seq_len} tokens, not {end}")
+        if keys.requires_grad:
+            raise RuntimeError("no gradient goes through a cache: generate under no_grad()")
         if self._keys is None or self._values is None:
             self._keys, self._values = self._room_for(keys), self._room_for(values)
+        if self._keys.shape[:2] != keys.shape[:2]:
+            raise ValueError(f"the cache is for {self._keys.shape[0]} texts, not {keys.shape[0]}")
         self.length = end
         return (
             _write(self._keys, slice(start, end), keys),

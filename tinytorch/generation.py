@@ -95,7 +95,7 @@ def _stream(
             token = sample(logits, *choice, rng=rng)  # (B,)
             if stop_token is not None:
                 token = np.where(done, stop_token, token)
-                done |= token == stop_token
+                done = token == stop_token
             yield token
             if done.all():
                 return

@@ -159,7 +159,7 @@ class Trainer:
         """One update from one batch, or from several whose gradients are summed.
 
         Each batch counts by its number of targets, so that the result is that of one large
-        batch, whatever the sizes.
+        batch, whatever the sizes; targets that the loss ignores count too.
 
         Returns:
             the mean loss, without axes and without gradient; not read, so a device need not wait.

@@ -237,11 +237,15 @@ def init_gpt2(model: GPT) -> None:
 def init_zero(model: GPT) -> None:
     """Output projections and head at zero, the other matrices uniform with variance 1 / fan-in.
 
+    A head that is tied to the embedding cannot be zero: the table is then normal with 0.02.
+
     Source: G. Yang et al., "Tensor Programs V" (2022), appendix D.2, on zero initialisation.
     """
     for name, parameter in model.named_parameters():
         if name.endswith(("bias", "proj.weight", "head.weight")):
             parameter.data = 0.0
+        elif name.endswith("tokens.weight") and model.config.tie_weights:
+            _set(parameter, random.normal(parameter.shape, 0.02))
         elif name.endswith(("qkv.weight", "fc.weight")):
             bound = math.sqrt(3 / parameter.shape[1])
             _set(parameter, random.uniform(parameter.shape, -bound, bound))

@@ -126,7 +126,8 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("bias", "rotary", "causal"), OPTIONS)
 def test_heads_are_pytorchs(bias: bool, rotary: bool, causal: bool) -> None:
-    torch, twins = require("torch"), require("torch_twins")
+    twins = require("torch_twins")
+    torch = twins.torch
     turn = RotaryEmbedding(4, 9) if rotary else None
     ours = MultiHeadAttention(12, 3, bias=bias, rotary=turn).to("float64")
     twin_turn = twins.Rotary(4, 9) if rotary else None
@@ -206,3 +207,13 @@ def test_a_full_cache_takes_no_more() -> None:
     with pytest.raises(ValueError, match="the cache holds 4 tokens, not 6"):
         cache.append(part, part)
     assert cache.length == 3
+
+
+def test_a_cache_refuses_gradients_and_other_batches() -> None:
+    cache, two = KVCache(4), Tensor(np.zeros((2, 2, 1, 3), np.float32))
+    with pytest.raises(RuntimeError, match="no_grad"):
+        cache.append(Tensor(np.zeros((2, 2, 1, 3)), requires_grad=True), two)
+    cache.append(two, two)
+    with pytest.raises(ValueError, match="2 texts, not 1"):
+        cache.append(two[:1], two[:1])
+    assert cache.length == 1

@@ -32,16 +32,17 @@ def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def torch_losses(model: GPT) -> list[float]:
-    torch, twins = require("torch"), require("torch_twins")
+    twins = require("torch_twins")
     twin = twins.gpt(model.to("float64"))
-    optimizer = torch.optim.AdamW(twin.parameters(), **SETTINGS)
+    optimizer = twins.torch.optim.AdamW(twin.parameters(), **SETTINGS)
     losses = []
-    for step in range(10):
-        loss = twin.loss(*(torch.tensor(a) for a in batch(step)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    with twins.one_thread():
+        for step in range(10):
+            loss = twin.loss(*(twins.torch.tensor(a) for a in batch(step)))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
     return losses
 
 

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tinytorch.backends.threads import num_threads
 
 import tinytorch
 from tinytorch import TokenDataset
-from tinytorch.backends.threads import num_threads
 from tinytorch.generation import stream
 from tinytorch.tinygpt import PRESETS, Preset
 from tinytorch.tinygpt.presets import build_model, build_trainer
@@ -37,13 +38,12 @@ MODELS = {
 }
 
 
-def load_twins() -> Any:
-    """The PyTorch twins that the parity tests use."""
-    path = Path(__file__).parents[1] / "torch_twins.py"
-    spec = importlib.util.spec_from_file_location("torch_twins", path)
+def load(name: str) -> Any:
+    """A module of the folder tests/, which is on pytest's path but not on a program's."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -66,9 +66,7 @@ def training_steps(preset: Preset, twins: Any) -> tuple[Callable[[], Any], Calla
     model = build_model(preset, VOCABULARY)
     trainer = build_trainer(preset, model)
     twin = twins.gpt(model).train()
-    optimizer = torch.optim.AdamW(
-        twin.parameters(), lr=preset.lr, betas=preset.betas, fused=True
-    )
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=preset.lr, betas=preset.betas, fused=True)
     text = np.random.default_rng(0).integers(0, VOCABULARY, 100_000)
     blocks = TokenDataset(text, preset.context)
     rng, twin_rng = np.random.default_rng(1), np.random.default_rng(1)
@@ -129,7 +127,8 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(num_threads())
-    twins = load_twins()
+    load("helpers")
+    twins = load("torch_twins")
     result: dict[str, Any] = {
         "date": date.today().isoformat(),
         "threads": num_threads(),
