@@ -79,7 +79,8 @@ def for_blocks(work: Callable[[int, int], None], rows: int, row_bytes: int) -> N
         row_bytes: size of a row of one of the arrays.
     """
     if rows * row_bytes <= BLOCK_BYTES:
-        work(0, rows)
+        if rows:
+            work(0, rows)
         return
     block = max(1, BLOCK_BYTES // max(1, row_bytes))
     if rows * row_bytes < WORTH_BYTES:
