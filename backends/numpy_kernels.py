@@ -13,7 +13,7 @@ import numpy as np
 from .base import Array, KernelTable, Namespace
 from .threads import divide_products, for_blocks, for_parts
 
-WORTH_MULTIPLICATIONS = 2**21  # below that a product is done before a second thread wakes
+WORTH_MULTIPLICATIONS = 2**23  # below that a product is done before a second thread wakes
 
 KERNELS = KernelTable()
 
@@ -56,6 +56,9 @@ def _product(x: Array, y: Array) -> Array:
 
 @KERNELS.forward
 def gelu(xp: Namespace, x: Array) -> Any:
+    if x.size <= _FEW:
+        t = np.tanh(x * (_GELU_A * _GELU_C * x * x + _GELU_C))
+        return 0.5 * x * (1 + t), (_rows(x), _rows(t))
     rows = _rows(x)
     y, t = np.empty_like(rows), np.empty_like(rows)
 
@@ -148,10 +151,16 @@ def layer_norm(
     xp: Namespace, x: Array, weight: Array, bias: Array | None = None, *, eps: float = 1e-5
 ) -> Any:
     rows = _rows(x)  # (N, C)
-    normal, y = np.empty_like(rows), np.empty_like(rows)
-    scale = np.empty((len(rows), 1), rows.dtype)
     size = rows.shape[1]
     average = _constant(size, 1 / size, rows.dtype)
+    if x.size <= _FEW:
+        centred = rows - rows @ average
+        scale = 1 / np.sqrt(np.vecdot(centred, centred)[:, None] / size + eps)
+        normal = centred * scale
+        y = normal * weight if bias is None else normal * weight + bias
+        return y.reshape(x.shape), (normal, scale, weight)
+    normal, y = np.empty_like(rows), np.empty_like(rows)
+    scale = np.empty((len(rows), 1), rows.dtype)
 
     def work(i: int, j: int) -> None:
         nb, yb, sb = normal[i:j], y[i:j], scale[i:j]
@@ -238,16 +247,15 @@ def _softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
     else:
         if mask is not None:
             x += mask
-        largest = x.max(axis=-1, keepdims=True)
+        largest = np.maximum.reduce(x, axis=-1, keepdims=True)
         if mask is not None:
             np.copyto(largest, 0, where=largest == -np.inf)
         x -= largest
     np.exp(x, out=x)
-    total = x @ _constant(x.shape[-1], 1.0, x.dtype) if large else x.sum(axis=-1, keepdims=True)
+    total = x @ _constant(x.shape[-1], 1.0, x.dtype)
     if mask is not None:
         np.copyto(total, 1, where=total == 0)
-    np.divide(1, total, out=total)
-    x *= total
+    x *= np.divide(1, total, out=total)
 
 
 @KERNELS.gradient(attention_weights)
@@ -330,13 +338,17 @@ def rotary_gradient(xp: Namespace, g: Array, cos: Array, sin: Array) -> Any:
 
 def _rotate(x: Array, cos: Array, sin: Array) -> Array:
     half = x.shape[-1] // 2
-    y = np.empty(x.shape, x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    low, high = y[..., :half], y[..., half:]
-    np.multiply(first, cos, out=low)
-    low -= second * sin
-    np.multiply(second, cos, out=high)
-    high += first * sin
+    if x.size <= _FEW:
+        first, second = x[..., :half], x[..., half:]
+        return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    # x * (cos, cos) + (second, first) * (-sin, sin): where the arrays are contiguous, NumPy works
+    # through rows of T * hs instead of hs / 2 numbers.
+    y, swapped = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
+    y[...] = x
+    swapped[..., :half], swapped[..., half:] = x[..., half:], x[..., :half]
+    y *= np.concatenate([cos, cos], axis=-1)
+    swapped *= np.concatenate([-sin, sin], axis=-1)
+    y += swapped
     return y
 
 

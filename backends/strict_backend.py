@@ -55,7 +55,7 @@ class StrictBackend(Backend):
         if isinstance(value, np.ndarray):
             raise BackendError("a NumPy array met an array of the strict backend's device")
         is_ours = isinstance(value, self.array_type)
-        return value._array if is_ours else value  # type: ignore[attr-defined]
+        return value._array if is_ours else value
 
     def _close(self, array: Any) -> Array:
         # array_api_strict has no public way to wrap memory without a copy.

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .autograd import no_grad
+from .backends import Backend
 from .tensor import Tensor
 
 Ids = np.ndarray[Any, Any]
@@ -88,10 +89,10 @@ def _stream(
     caches = model.new_caches() if use_cache else None
     unread = window
     done = np.zeros(len(window), dtype=bool)
-    training = model.training
+    training, backend = model.training, model.backend
     try:
         for _ in range(max_new_tokens):
-            logits = _last_logits(model, unread, caches)  # (B, V)
+            logits = _last_logits(model, backend, unread, caches)  # (B, V)
             token = sample(logits, *choice, rng=rng)  # (B,)
             if stop_token is not None:
                 token = np.where(done, stop_token, token)
@@ -113,11 +114,11 @@ def _stream(
 
 
 @no_grad()
-def _last_logits(model: Any, ids: Ids, caches: Any) -> Ids:
+def _last_logits(model: Any, backend: Backend, ids: Ids, caches: Any) -> Ids:
     """The logits (B, V) after the last of ids (B, T), on the host."""
     if model.training:  # at first, and where somebody trains between two tokens
         model.eval()
-    logits = model(Tensor(ids, backend=model.backend), caches)  # (B, T, V)
+    logits = model(Tensor(ids, backend=backend), caches)  # (B, T, V)
     last: Ids = logits[:, -1, :].numpy()
     return last
 

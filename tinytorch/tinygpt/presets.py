@@ -54,7 +54,7 @@ PRESETS = {
     # The best we know for a few minutes on two cores: Muon, rotary positions, zero-initialised
     # output projections and a linear decay.
     "default": Preset(
-        embed_dim=128, num_layers=4, num_heads=4, context=64, batch_size=12, steps=4000,
+        embed_dim=128, num_layers=4, num_heads=4, context=64, batch_size=12, steps=2600,
         lr=3e-3, min_lr=0.0, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=20,
         schedule="linear", muon_lr=0.015, tie_weights=False, positions="rotary", init="zero",
     ),

@@ -51,7 +51,8 @@ class ProgressReport(Report):
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=1.0, completed=started_at, loss=0.0, pace=0.0)
+        self._task = self._bar.add_task("", total=1.0, loss=0.0, pace=0.0)
+        self._bar.update(self._task, completed=started_at)
 
     def __enter__(self) -> Self:
         self._bar.start()
