@@ -32,7 +32,7 @@ from tinytorch.tinygpt.run import RunError, prepare_folder
 
 LOG_EVERY = 10  # steps between two lines of metrics.jsonl
 LOOKS = 8  # how often a run stops to validate, to show a sample and to save
-LOOK_TOKENS = 20_000  # of the validation text, for the looks on the way
+LOOK_EVERY = 4  # one in so many blocks of the validation text, for the looks on the way
 MINUTE = 60.0
 
 
@@ -219,7 +219,7 @@ def _train(run: Run, report: Report, interrupt: Interrupt) -> None:
 
 def _look(run: Run, report: Report) -> None:
     """Validate on a part, show a sample, save."""
-    val_loss = run.validate(LOOK_TOKENS)
+    val_loss = run.validate(every=LOOK_EVERY)
     run.log(val_loss=val_loss)
     text = sample_text(run.model, run.tokenizer, _opening(run), 120, temperature=0.8, seed=0)
     report.say(f"\nstep {run.trainer.step:,}, validation loss {val_loss:.3f}:\n{text.strip()}\n")

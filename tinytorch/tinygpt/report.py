@@ -95,10 +95,10 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
 
 
 def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """An exponential mean over about twenty values, without a bias at the start."""
+    """An exponential mean over about ten values, without a bias at the start."""
     smooth, total, weight = np.empty(len(values)), 0.0, 0.0
     for i, value in enumerate(values):
-        total, weight = 0.95 * total + value, 0.95 * weight + 1
+        total, weight = 0.9 * total + value, 0.9 * weight + 1
         smooth[i] = total / weight
     return smooth
 

@@ -197,14 +197,14 @@ class Run:
 
     # Validation
 
-    def validate(self, max_tokens: int | None = None) -> float:
+    def validate(self, every: int = 1) -> float:
         """The mean loss over the validation text, in nats a token: each predicted once.
 
         Args:
-            max_tokens: look at the first of them only, for a quick estimate.
+            every: look at one in so many of its blocks, for a quick estimate.
         """
-        ids = self.val_ids if max_tokens is None else self.val_ids[: max_tokens + 1]
-        return self.trainer.evaluate(validation_batches(ids, self.config.preset.context))
+        batches = validation_batches(self.val_ids, self.config.preset.context, every)
+        return self.trainer.evaluate(batches)
 
     def val_loss_per_char(self, val_loss: float) -> float:
         """A loss in nats a token as nats a character, which no tokenizer can flatter."""
@@ -270,12 +270,15 @@ def _make_tokenizer(config: RunConfig, corpus: Corpus) -> Tokenizer:
     return tokenizer
 
 
-def validation_batches(ids: np.ndarray[Any, Any], context: int) -> Iterator[Batch]:
-    """Blocks side by side, so that every token but the first is predicted exactly once."""
-    blocks = TokenDataset(ids, context, stride=context)
+def validation_batches(ids: np.ndarray[Any, Any], context: int, every: int = 1) -> Iterator[Batch]:
+    """Blocks side by side, so that every token but the first is predicted exactly once.
+
+    With `every`, one in so many blocks, from the beginning of the text to its end.
+    """
+    blocks = TokenDataset(ids, context, stride=context * every)
     yield from DataLoader(blocks, VALIDATION_BATCH)
     done = len(blocks) * context
-    if done < len(ids) - 1:  # a last block that is shorter
+    if every == 1 and done < len(ids) - 1:  # a last block that is shorter
         yield TokenDataset(ids[done:], len(ids) - 1 - done)[0]
 
 
