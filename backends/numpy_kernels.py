@@ -202,6 +202,22 @@ def layer_norm_gradient(xp: Namespace, g: Array, normal: Array, scale: Array, we
 
 
 @KERNELS.forward
+def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
+    B, T, _ = qkv.shape
+    heads = qkv.reshape(B, T, 3, num_heads, -1).transpose(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
+    return (heads[0], heads[1], heads[2]), (qkv.shape,)
+
+
+@KERNELS.gradient(split_heads)
+def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) -> Any:
+    B, nh, T, hs = next(g for g in gs if g is not None).shape
+    row = np.empty((B, T, 3, nh, hs), next(g for g in gs if g is not None).dtype)
+    for i, g in enumerate(gs):
+        row[:, :, i] = 0 if g is None else g.transpose(0, 2, 1, 3)
+    return row.reshape(shape)
+
+
+@KERNELS.forward
 def attention_weights(
     xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
 ) -> Any:

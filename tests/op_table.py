@@ -134,6 +134,12 @@ def _torch_attention_weights(torch: Any, q: Any, k: Any, mask: Any = None, *, sc
     return torch.softmax(scores, dim=-1)
 
 
+def _torch_split_heads(torch: Any, qkv: Any, *, num_heads: int) -> Any:
+    B, T, C3 = qkv.shape
+    shape = (B, T, num_heads, C3 // 3 // num_heads)
+    return tuple(part.reshape(shape).transpose(1, 2) for part in qkv.split(C3 // 3, dim=2))
+
+
 def _torch_rotary(torch: Any, x: Any, cos: Any, sin: Any) -> Any:
     pairs = torch.complex(*x.chunk(2, dim=-1)) * torch.complex(cos, sin).detach()
     return torch.cat([pairs.real, pairs.imag], dim=-1)
@@ -276,14 +282,6 @@ ROWS: dict[str, Row] = {
         ],
         lambda torch, *xs, axis: torch.stack(xs, dim=axis),
     ),
-    "unstack": Row(
-        [
-            Sample("three", normal((3, 2, 4))),
-            Sample("one", normal((1, 2))),
-            Sample("transposed", transposed(normal((2, 3, 4)))),
-        ],
-        lambda torch, x: torch.unbind(x),
-    ),
     "matmul": Row(
         [
             Sample("matrices", normal((3, 4), (4, 5))),
@@ -373,6 +371,13 @@ ROWS: dict[str, Row] = {
         lambda torch, w, ids: torch.nn.functional.embedding(ids, w),
     ),
     "rotary": Row([Sample("heads", _angles)], _torch_rotary),
+    "split_heads": Row(
+        [
+            Sample("two heads", normal((2, 3, 12)), {"num_heads": 2}),
+            Sample("transposed", transposed(normal((2, 3, 12))), {"num_heads": 1}),
+        ],
+        _torch_split_heads,
+    ),
     "attention_weights": Row(
         [
             Sample("free", normal((2, 2, 5, 3), (2, 2, 5, 3)), {"scale": 0.5}),

@@ -34,6 +34,22 @@ def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | Non
 
 
 @op
+def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
+    """Queries, keys and values (B, nh, T, hs) of each head, from all in a row (B, T, 3 C)."""
+    B, T, _ = qkv.shape
+    heads = xp.reshape(qkv, (B, T, 3, num_heads, -1))  # (B, T, 3, nh, hs)
+    heads = xp.permute_dims(heads, (2, 0, 3, 1, 4))  # (3, B, nh, T, hs)
+    return (heads[0, ...], heads[1, ...], heads[2, ...]), (qkv.shape,)
+
+
+@split_heads.gradient
+def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) -> Any:
+    some = next(g for g in gs if g is not None)
+    heads = xp.stack([xp.zeros_like(some) if g is None else g for g in gs])  # (3, B, nh, T, hs)
+    return xp.reshape(xp.permute_dims(heads, (1, 3, 0, 2, 4)), shape)
+
+
+@op
 def attention_weights(
     xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
 ) -> Any:
@@ -179,8 +195,7 @@ class MultiHeadAttention(Module):
         """As `forward`, with the attention weights (B, nh, T, S) beside the output."""
         B, T, C = x.shape
         past = cache.length if cache else 0
-        heads = self.qkv(x).reshape(B, T, 3, self.num_heads, C // self.num_heads)
-        q, k, v = heads.permute(2, 0, 3, 1, 4).unstack()  # each (B, nh, T, hs)
+        q, k, v = split_heads(self.qkv(x), num_heads=self.num_heads)  # each (B, nh, T, hs)
         if self.rotary is not None:
             q, k = self.rotary(q, past), self.rotary(k, past)
         if cache is not None:

@@ -117,19 +117,6 @@ def stack_gradient(xp: Namespace, g: Array, count: int, axis: int) -> Any:
 
 
 @op
-def unstack(xp: Namespace, x: Array) -> Any:
-    """The pieces x[0], x[1], ... along the first axis."""
-    return tuple(x[i, ...] for i in range(x.shape[0])), ()
-
-
-@unstack.gradient
-def unstack_gradient(xp: Namespace, gs: Any) -> Any:
-    gs = gs if isinstance(gs, tuple) else (gs,)
-    some = next(g for g in gs if g is not None)
-    return xp.stack([xp.zeros_like(some) if g is None else g for g in gs])
-
-
-@op
 def matmul(xp: Namespace, x: Array, y: Array) -> Any:
     """The product of matrices (..., M, K) @ (..., K, N); a vector counts as one row or column."""
     if y.ndim == 2 and x.ndim > 2:  # one large product instead of many small ones

@@ -570,11 +570,6 @@ class Tensor(Variable):
         result: Tensor = shaping.broadcast_to(self, shape=target)
         return result
 
-    def unstack(self) -> "tuple[Tensor, ...]":
-        """The pieces along the first axis: PyTorch's unbind."""
-        pieces: tuple[Tensor, ...] = shaping.unstack(self)
-        return pieces
-
     def split(self, sizes: int | Sequence[int], axis: int = 0) -> "tuple[Tensor, ...]":
         """Pieces along `axis`: of one size (the last may be smaller), or of the sizes given."""
         length = self.shape[axis]
