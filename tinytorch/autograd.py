@@ -178,21 +178,27 @@ class Op:
     keyword arguments are settings that the gradient does not concern.
 
     Attributes:
-        name: under which a backend may offer a kernel.
+        name: for messages.
+        key: under which a backend may offer a kernel: the name for an op of this package,
+            module and name for one that is defined elsewhere, which so runs as it is written.
         forward: the readable reference, ``forward(xp, *arrays, **settings) -> (result, saved)``.
         reference: forward and gradient as a pair.
     """
 
     def __init__(self, forward: Callable[..., Any]) -> None:
         self.name: str = forward.__name__
+        home = forward.__module__
+        own = home.partition(".")[0] == __name__.partition(".")[0]
+        self.key = self.name if own else f"{home}.{self.name}"
         self.forward = forward
         self.__doc__ = forward.__doc__
         self.__name__ = self.name
         self.__wrapped__ = forward
         self.reference = Kernel(forward, None)
-        if self.name in OPS:
-            raise ValueError(f"there is an op {self.name!r} already")
-        OPS[self.name] = self
+        if own:
+            if self.name in OPS:
+                raise ValueError(f"there is an op {self.name!r} already")
+            OPS[self.name] = self
 
     def gradient(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Declare the gradient; to be used as a decorator right under the op."""
@@ -204,7 +210,7 @@ class Op:
 
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         arrays, variables, backend = _unwrap(self.name, inputs)
-        kernel = backend.kernels.get(self.name) or self.reference
+        kernel = backend.kernels.get(self.key) or self.reference
         result, saved = kernel.forward(backend.xp, *arrays, **settings)
         several = type(result) is tuple
         results = [_wrap(r, variables, backend) for r in (result if several else (result,))]
@@ -213,7 +219,7 @@ class Op:
         return tuple(results) if several else results[0]
 
 
-OPS: dict[str, Op] = {}
+OPS: dict[str, Op] = {}  # those of this package
 
 
 def op(forward: Callable[..., Any]) -> Op:

@@ -202,31 +202,42 @@ def test_nothing_is_kept_under_no_grad() -> None:
 # Ops that are declared by others
 
 
-@pytest.fixture
-def declare() -> Iterator[Callable[..., Op]]:
-    """Declares an op of two arrays, x + y, with some gradient; gone after the test."""
+def declare(gradient: Any) -> Op:
+    """An op of two arrays, x + y, with some gradient."""
 
     def plus(xp: Any, x: Any, y: Any) -> Any:
         return x + y, ()
 
-    def make(gradient: Callable[..., Any]) -> Op:
-        op = Op(plus)
-        op.gradient(gradient)
-        return op
-
-    yield make
-    OPS.pop("plus", None)
+    op = Op(plus)
+    op.gradient(gradient)
+    return op
 
 
-def test_a_gradient_of_too_few_values_is_an_error(declare: Any) -> None:
+def test_a_gradient_of_too_few_values_is_an_error() -> None:
     op = declare(lambda xp, g: g)
     with pytest.raises(RuntimeError, match="gradient of plus returned 1 values for 2 inputs"):
         op(Tensor(1.0, True), Tensor(1.0, True)).backward()
-    with pytest.raises(ValueError, match="an op 'plus' already"):
-        declare(lambda xp, g: g)
 
 
-def test_a_gradient_may_return_one_array_for_two_inputs(declare: Any) -> None:
+def test_a_name_serves_one_op_of_the_package() -> None:
+    def gelu(xp: Any, x: Any) -> Any:
+        return x, ()
+
+    gelu.__module__ = "tinytorch.mine"
+    with pytest.raises(ValueError, match="an op 'gelu' already"):
+        Op(gelu)
+
+
+def test_an_op_defined_elsewhere_runs_as_written() -> None:
+    def gelu(xp: Any, x: Any) -> Any:  # the name of a kernel
+        return x + 1, ()
+
+    for _ in range(2):  # as when a cell of a notebook runs again
+        assert Op(gelu)(Tensor([1.0])).tolist() == [2.0]
+    assert OPS["gelu"](Tensor([1.0])).item() == pytest.approx(0.8412, abs=1e-4)
+
+
+def test_a_gradient_may_return_one_array_for_two_inputs() -> None:
     def gradient(xp: Any, g: Any) -> Any:
         shared = g * 1
         return shared, shared
@@ -237,13 +248,13 @@ def test_a_gradient_may_return_one_array_for_two_inputs(declare: Any) -> None:
     assert (x.grad.tolist(), y.grad.tolist()) == ([2, 2], [3, 3])
 
 
-def test_an_op_needs_a_tensor(declare: Any) -> None:
+def test_an_op_needs_a_tensor() -> None:
     with pytest.raises(TypeError, match="plus needs a Tensor"):
         declare(None)(1.0, 2.0)
-    assert not OPS["plus"](Tensor(1.0, True), 2.0).requires_grad  # an op without a gradient
+    assert not declare(None)(Tensor(1.0, True), 2.0).requires_grad  # an op without a gradient
 
 
-def test_only_needed_gradients_are_computed(declare: Any) -> None:
+def test_only_needed_gradients_are_computed() -> None:
     def never() -> Any:
         raise AssertionError("computed a gradient that nobody needs")
 

@@ -205,15 +205,12 @@ def test_a_wrong_gradient_is_found() -> None:
         return x * x * x, (x,)
 
     op = Op(cube)
-    try:
-        op.gradient(lambda xp, g, x: g * 3 * x * x)
-        sample = ROWS["sin"].samples[0]
+    op.gradient(lambda xp, g, x: g * 3 * x * x)
+    sample = ROWS["sin"].samples[0]
+    check_gradient(op, draw(sample), {}, REFERENCE)
+    op.gradient(lambda xp, g, x: g * 3 * x)
+    with pytest.raises(AssertionError):
         check_gradient(op, draw(sample), {}, REFERENCE)
-        op.gradient(lambda xp, g, x: g * 3 * x)
-        with pytest.raises(AssertionError):
-            check_gradient(op, draw(sample), {}, REFERENCE)
-    finally:
-        del OPS["cube"]
 
 
 def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""The course: lessons woven into notebooks, checked, exported; and `tito`, its command line."""
