@@ -57,8 +57,15 @@ def _product(x: Array, y: Array) -> Array:
 @KERNELS.forward
 def gelu(xp: Namespace, x: Array) -> Any:
     if x.size <= _FEW:
-        t = np.tanh(x * (_GELU_A * _GELU_C * x * x + _GELU_C))
-        return 0.5 * x * (1 + t), (_rows(x), _rows(t))
+        t = np.multiply(x, x, out=np.empty_like(x))
+        t *= _GELU_A * _GELU_C
+        t += _GELU_C
+        t *= x
+        np.tanh(t, out=t)
+        y = np.add(t, 1, out=np.empty_like(x))
+        y *= x
+        y *= 0.5
+        return y, (_rows(x), _rows(t))
     rows = _rows(x)
     y, t = np.empty_like(rows), np.empty_like(rows)
 
@@ -153,6 +160,8 @@ def layer_norm(
     rows = _rows(x)  # (N, C)
     size = rows.shape[1]
     average = _constant(size, 1 / size, rows.dtype)
+    if len(rows) == 1:
+        return _layer_norm_row(x, weight, bias, eps)
     if x.size <= _FEW:
         centred = rows - rows @ average
         scale = 1 / np.sqrt(np.vecdot(centred, centred)[:, None] / size + eps)
@@ -176,6 +185,20 @@ def layer_norm(
 
     for_blocks(work, len(rows), rows.itemsize * size)
     return y.reshape(x.shape), (normal, scale, weight)
+
+
+def _layer_norm_row(x: Array, weight: Array, bias: Array | None, eps: float) -> Any:
+    """`layer_norm` of one row (..., 1, C), as a token at a time needs it: a vector and two
+    numbers, since NumPy's broadcasting of a (1, 1) array takes longer than the work."""
+    row = x.reshape(-1)  # (C,)
+    size, number = len(row), row.dtype.type
+    normal = row - row.dot(_constant(size, 1 / size, row.dtype)[:, 0])
+    scale = number(1 / math.sqrt(normal.dot(normal) / size + eps))
+    normal *= scale
+    y = normal * weight
+    if bias is not None:
+        y += bias
+    return y.reshape(x.shape), (normal.reshape(1, size), scale.reshape(1, 1), weight)
 
 
 @KERNELS.gradient(layer_norm)
@@ -223,6 +246,13 @@ def attention_weights(
 ) -> Any:
     keys = k.swapaxes(-1, -2)  # (..., hs, S)
     lead = q.shape[:-2]
+    if mask is None and q.shape[-2] == 1 and k.size:  # one query: nothing to hide or to divide
+        weights = np.matmul(q, keys)  # (..., 1, S)
+        weights *= scale
+        weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)
+        np.exp(weights, out=weights)
+        weights /= weights @ _constant(k.shape[-2], 1.0, weights.dtype)
+        return weights, (q, k, weights, scale)
     if k.shape[:-2] != lead or (mask is not None and mask.ndim > 2):
         lead = np.broadcast_shapes(lead, k.shape[:-2], () if mask is None else mask.shape[:-2])
     weights = np.empty((*lead, q.shape[-2], k.shape[-2]), np.result_type(q, k))

@@ -391,6 +391,8 @@ ROWS: dict[str, Row] = {
                                           _mask(2, 2, 5, 6)), {"scale": 0.5}),
             Sample("large", with_values(normal((9, 4, 65, 8), (9, 4, 65, 8)), _mask(65, 65)),
                    {"scale": 0.3}),
+            Sample("one query", normal((2, 2, 1, 3), (2, 2, 6, 3)), {"scale": 0.5}),
+            Sample("shared keys", normal((2, 2, 1, 3), (1, 2, 6, 3)), {"scale": 0.5}),
             Sample("matrices", normal((5, 3), (6, 3)), {"scale": 0.5}),
             Sample("empty", normal((0, 2, 5, 3), (0, 2, 6, 3)), {"scale": 0.5}),
         ],

@@ -212,11 +212,14 @@ class Op:
         arrays, variables, backend = _unwrap(self.name, inputs)
         kernel = backend.kernels.get(self.key) or self.reference
         result, saved = kernel.forward(backend.xp, *arrays, **settings)
-        several = type(result) is tuple
-        results = [_wrap(r, variables, backend) for r in (result if several else (result,))]
+        if type(result) is tuple:
+            answer = results = tuple([_wrap(r, variables, backend) for r in result])
+        else:
+            answer = _wrap(result, variables, backend)
+            results = (answer,)
         if _mode.recording and kernel.gradient and any(v._requires_grad for v in variables):
             _record(self.name, kernel.gradient, backend.xp, inputs, results, saved)
-        return tuple(results) if several else results[0]
+        return answer
 
 
 OPS: dict[str, Op] = {}  # those of this package
@@ -270,7 +273,7 @@ def _record(
     gradient: Callable[..., Any],
     xp: Namespace,
     inputs: Sequence[Any],
-    results: list[Variable],
+    results: Sequence[Variable],
     saved: tuple[Any, ...],
 ) -> None:
     """Put one call on the tape."""
