@@ -385,8 +385,13 @@ def rotary_gradient(xp: Namespace, g: Array, cos: Array, sin: Array) -> Any:
 def _rotate(x: Array, cos: Array, sin: Array) -> Array:
     half = x.shape[-1] // 2
     if x.size <= _FEW:
-        first, second = x[..., :half], x[..., half:]
-        return np.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+        pairs = x.reshape(*x.shape[:-1], 2, half)
+        signed = np.empty((len(sin), 2, half), sin.dtype)
+        np.negative(sin, out=signed[:, 0])
+        signed[:, 1] = sin
+        y = pairs * cos[:, None]
+        y += pairs[..., ::-1, :] * signed
+        return y.reshape(x.shape)
     # x * (cos, cos) + (second, first) * (-sin, sin): where the arrays are contiguous, NumPy works
     # through rows of T * hs instead of hs / 2 numbers.
     y, swapped = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)

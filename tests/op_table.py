@@ -378,6 +378,15 @@ ROWS: dict[str, Row] = {
         ],
         _torch_split_heads,
     ),
+    "merge_heads": Row(
+        [
+            Sample("heads", normal((2, 3, 5, 4))),
+            Sample("one token", normal((2, 3, 1, 4))),
+            Sample("strided", transposed(normal((2, 3, 5, 4)))),
+            Sample("empty", normal((0, 3, 5, 4))),
+        ],
+        lambda torch, y: y.transpose(1, 2).flatten(2),
+    ),
     "attention_weights": Row(
         [
             Sample("free", normal((2, 2, 5, 3), (2, 2, 5, 3)), {"scale": 0.5}),

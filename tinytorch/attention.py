@@ -50,6 +50,19 @@ def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) ->
 
 
 @op
+def merge_heads(xp: Namespace, y: Array) -> Any:
+    """What the heads found (B, nh, T, hs), side by side for each token: (B, T, C)."""
+    B, nh, T, hs = y.shape
+    return xp.reshape(xp.permute_dims(y, (0, 2, 1, 3)), (B, T, nh * hs)), (y.shape,)
+
+
+@merge_heads.gradient
+def merge_heads_gradient(xp: Namespace, g: Array, shape: tuple[int, int, int, int]) -> Any:
+    B, nh, T, hs = shape
+    return xp.permute_dims(xp.reshape(g, (B, T, nh, hs)), (0, 2, 1, 3))  # (B, nh, T, hs)
+
+
+@op
 def attention_weights(
     xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
 ) -> Any:
@@ -193,7 +206,6 @@ class MultiHeadAttention(Module):
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> tuple[Tensor, Tensor]:
         """As `forward`, with the attention weights (B, nh, T, S) beside the output."""
-        B, T, C = x.shape
         past = cache.length if cache else 0
         q, k, v = split_heads(self.qkv(x), num_heads=self.num_heads)  # each (B, nh, T, hs)
         if self.rotary is not None:
@@ -201,5 +213,4 @@ class MultiHeadAttention(Module):
         if cache is not None:
             k, v = cache.append(k, v)  # (B, nh, S, hs)
         y, weights = scaled_dot_product_attention(q, k, v, mask, self.weights_dropout)
-        y = y.transpose(1, 2).reshape(B, T, C)  # (B, nh, T, hs) -> (B, T, nh, hs) -> (B, T, C)
-        return self.output_dropout(self.proj(y)), weights
+        return self.output_dropout(self.proj(merge_heads(y))), weights
