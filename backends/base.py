@@ -56,6 +56,7 @@ class Backend:
         array_type: the class of this backend's arrays, by which an op finds its backend.
         xp: the array API namespace with `EXTRAS` added; the `xp` that every op receives.
         kernels: op name -> `Kernel`, used in place of the op's readable reference.
+        decoder: from a `decoding.GPTWeights` makes a `decoding.Step`; None where there is none.
 
     A subclass sets these and implements the extras as static methods. Creation functions of
     `xp` make arrays on the backend's device.
@@ -65,6 +66,7 @@ class Backend:
     array_type: type
     xp: Namespace
     kernels: Mapping[str, Kernel] = {}
+    decoder: Callable[[Any], Any] | None = None
 
     # Not in the standard, and needed by a deep-learning library.
     EXTRAS: ClassVar[tuple[str, ...]] = (

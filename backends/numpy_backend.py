@@ -37,11 +37,13 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
 
     def __init__(self) -> None:
+        from .numpy_decoder import NumpyStep
         from .numpy_kernels import KERNELS
 
         keep_freed_memory()
         divide_products()
         self.kernels = KERNELS
+        self.decoder = NumpyStep
         standard = array_api_compat.numpy
         self.xp = self.namespace(
             standard,

@@ -18,7 +18,7 @@ WORTH_MULTIPLICATIONS = 2**23  # below that a product is done before a second th
 KERNELS = KernelTable()
 
 _FEW = 4096  # elements; with so few the plainest calls are the fastest
-_GELU_A, _GELU_C = 0.044715, math.sqrt(2 / math.pi)
+GELU_A, GELU_C = 0.044715, math.sqrt(2 / math.pi)
 
 
 def _rows(x: Array) -> Array:
@@ -28,7 +28,7 @@ def _rows(x: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=64)
-def _constant(size: int, value: float, dtype: Any) -> Array:
+def constant_column(size: int, value: float, dtype: Any) -> Array:
     """A column (size, 1) of one value: a product with it sums or averages the rows of a matrix,
     many times faster than NumPy reduces a short last axis."""
     column = np.full((size, 1), value, dtype)
@@ -58,8 +58,8 @@ def _product(x: Array, y: Array) -> Array:
 def gelu(xp: Namespace, x: Array) -> Any:
     if x.size <= _FEW:
         t = np.multiply(x, x, out=np.empty_like(x))
-        t *= _GELU_A * _GELU_C
-        t += _GELU_C
+        t *= GELU_A * GELU_C
+        t += GELU_C
         t *= x
         np.tanh(t, out=t)
         y = np.add(t, 1, out=np.empty_like(x))
@@ -72,8 +72,8 @@ def gelu(xp: Namespace, x: Array) -> Any:
     def work(i: int, j: int) -> None:
         xb, yb, tb = rows[i:j], y[i:j], t[i:j]
         np.multiply(xb, xb, out=tb)
-        tb *= _GELU_A * _GELU_C
-        tb += _GELU_C
+        tb *= GELU_A * GELU_C
+        tb += GELU_C
         tb *= xb
         np.tanh(tb, out=tb)
         np.add(tb, 1, out=yb)
@@ -92,8 +92,8 @@ def gelu_gradient(xp: Namespace, g: Array, rows: Array, t: Array) -> Any:
     def work(i: int, j: int) -> None:
         xb, tb, db = rows[i:j], t[i:j], dx[i:j]
         slope = xb * xb
-        slope *= 3 * _GELU_A * _GELU_C
-        slope += _GELU_C
+        slope *= 3 * GELU_A * GELU_C
+        slope += GELU_C
         slope *= xb
         np.multiply(tb, tb, out=db)
         np.subtract(1, db, out=db)
@@ -159,7 +159,7 @@ def layer_norm(
 ) -> Any:
     rows = _rows(x)  # (N, C)
     size = rows.shape[1]
-    average = _constant(size, 1 / size, rows.dtype)
+    average = constant_column(size, 1 / size, rows.dtype)
     if len(rows) == 1:
         return _layer_norm_row(x, weight, bias, eps)
     if x.size <= _FEW:
@@ -192,7 +192,7 @@ def _layer_norm_row(x: Array, weight: Array, bias: Array | None, eps: float) -> 
     numbers, since NumPy's broadcasting of a (1, 1) array takes longer than the work."""
     row = x.reshape(-1)  # (C,)
     size, number = len(row), row.dtype.type
-    normal = row - row.dot(_constant(size, 1 / size, row.dtype)[:, 0])
+    normal = row - row.dot(constant_column(size, 1 / size, row.dtype)[:, 0])
     scale = number(1 / math.sqrt(normal.dot(normal) / size + eps))
     normal *= scale
     y = normal * weight
@@ -251,7 +251,7 @@ def attention_weights(
         weights *= scale
         weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)
         np.exp(weights, out=weights)
-        weights /= weights @ _constant(k.shape[-2], 1.0, weights.dtype)
+        weights /= weights @ constant_column(k.shape[-2], 1.0, weights.dtype)
         return weights, (q, k, weights, scale)
     if k.shape[:-2] != lead or (mask is not None and mask.ndim > 2):
         lead = np.broadcast_shapes(lead, k.shape[:-2], () if mask is None else mask.shape[:-2])
@@ -298,7 +298,7 @@ def _softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
             np.copyto(largest, 0, where=largest == -np.inf)
         x -= largest
     np.exp(x, out=x)
-    total = x @ _constant(x.shape[-1], 1.0, x.dtype)
+    total = x @ constant_column(x.shape[-1], 1.0, x.dtype)
     if mask is not None:
         np.copyto(total, 1, where=total == 0)
     x *= np.divide(1, total, out=total)

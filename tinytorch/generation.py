@@ -7,6 +7,7 @@ import numpy as np
 
 from .autograd import no_grad
 from .backends import Backend
+from .decoding import with_fast_steps
 from .tensor import Tensor
 
 Ids = np.ndarray[Any, Any]
@@ -70,7 +71,7 @@ def stream(
     window = _prompt(ids)
     _check(temperature, top_k, top_p, max_new_tokens)
     return _stream(
-        model, window, max_new_tokens, (temperature, top_k, top_p), stop_token,
+        with_fast_steps(model), window, max_new_tokens, (temperature, top_k, top_p), stop_token,
         np.random.default_rng(seed), use_cache,
     )  # fmt: skip
 

@@ -1,0 +1,153 @@
+"""A GPT whose steps for one new token are computed by the backend, if it computes the same."""
+
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from .activations import GELU, SquaredReLU
+from .attention import KVCache, MultiHeadAttention
+from .autograd import is_grad_enabled, make_result
+from .backends import Backend
+from .backends.decoding import BlockWeights, GPTWeights, LinearWeights, NormWeights, Step
+from .embeddings import (
+    Embedding,
+    EmbeddingLayer,
+    PositionalEncoding,
+    RotaryEmbedding,
+    SinusoidalEncoding,
+)
+from .layers import Dropout, LayerNorm, Linear
+from .module import Module, ModuleList
+from .tensor import Tensor
+
+ACTIVATIONS = {GELU: "gelu", SquaredReLU: "squared_relu"}
+TABLES = {PositionalEncoding: "weight", SinusoidalEncoding: "table"}
+
+
+def with_fast_steps(model: Any) -> Any:
+    """The model itself, or one that takes its place while text is generated, and is faster.
+
+    Where the backend has a step for a whole GPT, and the model is an unchanged `GPT`, that step
+    is tried on the first token that follows others. If its logits are those of the model's own
+    step it computes the tokens from there on, else the model goes on by itself: what is
+    generated is what the model's own code says, even where a student has rewritten that code.
+
+    >>> model = with_fast_steps(model)
+    >>> logits = model(ids, caches)
+    """
+    from .transformers import GPT  # which imports generation, which imports this
+
+    return _FastGPT(model) if type(model) is GPT and model.backend.decoder is not None else model
+
+
+class _FastGPT:
+    """A GPT in generation: all but its call is that of the model."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._step: _FastStep | None = None
+        self._untried = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def __call__(self, ids: Tensor, caches: list[KVCache] | None = None) -> Tensor:
+        """As the model's: ids (B, T) -> logits (B, T, V)."""
+        if not caches or ids.shape[1:] != (1,) or not caches[0].length or is_grad_enabled():
+            return self._model(ids, caches)  # type: ignore[no-any-return]
+        if self._step is not None and self._step.is_current():
+            return self._step(ids, caches)
+        if self._step is not None:
+            self._step, self._untried = None, True
+        logits: Tensor = self._model(ids, caches)
+        if self._untried:
+            self._step, self._untried = self._try(ids, caches, logits.numpy()), False
+        return logits
+
+    def _try(self, ids: Tensor, caches: list[KVCache], own: Any) -> "_FastStep | None":
+        """The backend's step, if it computes the same logits for the token just read."""
+        weights = gpt_weights(self._model)
+        if weights is None or any(type(cache) is not KVCache for cache in caches):
+            return None
+        step = _FastStep(self._model, weights)
+        for cache in caches:
+            cache.length -= 1
+        near = 1e-4 * float(np.abs(own).max())
+        same = np.allclose(step(ids, caches).numpy(), own, rtol=1e-4, atol=near, equal_nan=True)
+        return step if same else None
+
+
+class _FastStep:
+    """A backend's step with the arrays of a model."""
+
+    def __init__(self, model: Any, weights: GPTWeights) -> None:
+        self.backend: Backend = model.backend
+        assert self.backend.decoder is not None
+        self.step: Step = self.backend.decoder(weights)
+        self.tensors = [tensor for _, tensor in model._named_tensors()]
+        self.arrays = [tensor._array for tensor in self.tensors]
+
+    def is_current(self) -> bool:
+        """Whether the model still holds these arrays; writes into them are seen."""
+        return all(map(is_, [tensor._array for tensor in self.tensors], self.arrays))
+
+    def __call__(self, ids: Tensor, caches: list[KVCache]) -> Tensor:
+        """ids (B, 1) -> logits (B, 1, V)."""
+        position = caches[0].length
+        kept = [(cache._keys, cache._values) for cache in caches]
+        logits = self.step(ids._array[:, 0], kept, position)  # (B, V)
+        for cache in caches:
+            cache.length = position + 1
+        result: Tensor = make_result(Tensor, logits[:, None], self.backend)
+        return result
+
+
+def gpt_weights(model: Any) -> GPTWeights | None:
+    """The arrays of a GPT; None if a part of it is not of the package's own, or would drop."""
+    if not all(map(_is_plain, model.modules())):
+        return None
+    first, embedding = model.blocks[0], model.embedding
+    rotary, positions = first.attention.rotary, embedding.positions
+    return GPTWeights(
+        tokens=embedding.tokens.weight._array,
+        scale=embedding.scale,
+        positions=positions and getattr(positions, TABLES[type(positions)])._array,
+        rotary=rotary and (rotary.cos._array, rotary.sin._array),
+        blocks=[_block(block) for block in model.blocks],
+        norm=_norm(model.ln_f),
+        head=_linear(model.head),
+        num_heads=first.attention.num_heads,
+        activation=ACTIVATIONS[type(first.mlp.activation)],
+    )
+
+
+def _is_plain(module: Module) -> bool:
+    """Whether the module computes what its class says, and its class is one of a GPT's."""
+    from .transformers import GPT, MLP, TransformerBlock
+
+    known = {
+        *ACTIVATIONS, *TABLES, Dropout, Embedding, EmbeddingLayer, GPT, LayerNorm, Linear, MLP,
+        ModuleList, MultiHeadAttention, RotaryEmbedding, TransformerBlock,
+    }  # fmt: skip
+    drops = isinstance(module, Dropout) and module.training and module.p > 0
+    return type(module) in known and "forward" not in vars(module) and not drops
+
+
+def _block(block: Any) -> BlockWeights:
+    return BlockWeights(
+        _norm(block.ln1), _linear(block.attention.qkv), _linear(block.attention.proj),
+        _norm(block.ln2), _linear(block.mlp.fc), _linear(block.mlp.proj),
+    )  # fmt: skip
+
+
+def _norm(norm: LayerNorm) -> NormWeights:
+    return NormWeights(norm.weight._array, _bias(norm), norm.eps)
+
+
+def _linear(linear: Linear) -> LinearWeights:
+    return LinearWeights(linear.weight._array, _bias(linear))
+
+
+def _bias(layer: Linear | LayerNorm) -> Any:
+    return None if layer.bias is None else layer.bias._array
