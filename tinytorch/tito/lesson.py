@@ -260,7 +260,9 @@ def _join(parts: Iterator[list[str]] | list[list[str]]) -> str:
     """Definitions with two empty lines around functions and classes, constants side by side."""
     text = ""
     for lines in parts:
-        small = text and not text.rstrip("\n").splitlines()[-1].startswith((" ", "@", "def", "class"))
+        small = text and not text.rstrip("\n").splitlines()[-1].startswith(
+            (" ", "@", "def", "class")
+        )
         plain = not lines[0].startswith(("@", "def ", "class "))
         text += "" if not text else "\n" if small and plain else "\n\n\n"
         text += "\n".join(lines)

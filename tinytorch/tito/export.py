@@ -1,0 +1,236 @@
+"""From a notebook into the package: a student's definitions, each over the package's own."""
+
+import ast
+import builtins
+import os
+import shutil
+import symtable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .inline import read
+from .lesson import Definition, Exercise, Lesson, definitions, functions
+
+WORKSPACE = "workspace"
+
+
+class ExportError(Exception):
+    """A notebook cannot be exported, or an export cannot be taken back; nothing was changed."""
+
+
+def export(lesson: Lesson, notebook: Path) -> list[str]:
+    """Write the definitions of a notebook's exercises into the package.
+
+    A function or class that the student has added to an exercise's cell goes in before the
+    exercise's own. Anything else in the cell, such as a print, stays in the notebook. The files
+    as they were before a lesson's first export are kept, and `reset` brings them back.
+
+    Args:
+        lesson: whose exercises they are.
+        notebook: the student's.
+
+    Returns:
+        what was written, as "tinytorch/attention.py: create_causal_mask", the unchanged ones not.
+
+    Raises:
+        ExportError: a cell is missing, does not parse, is still blank, or changes a signature;
+            or uses a name that the package's module does not know.
+    """
+    sources = {m.metadata["tinytorch"]["exercise"]: m.source for m in _exercise_cells(notebook)}
+    texts: dict[Path, str] = {}
+    written = []
+    for exercise in lesson.exercises:
+        if exercise.number not in sources:
+            raise ExportError(f"exercise {exercise.number}: the notebook has no cell for it")
+        path = lesson.module_path(exercise.module)
+        before = texts.get(path) or _read(path)
+        texts[path] = _put(exercise, before, sources[exercise.number], _kept(lesson, path))
+        place = path.relative_to(lesson.root).as_posix()
+        written += [f"{place}: {name}" for name in _changed(exercise, before, texts[path])]
+    for path, text in texts.items():
+        _check_names(path, text)
+    for path, text in texts.items():
+        if text != _read(path):
+            _keep(lesson, path)
+            _write(path, text)
+    return written
+
+
+def reset(lesson: Lesson) -> list[str]:
+    """Bring back the files as they were before the lesson's first export; returns their names.
+
+    Raises:
+        ExportError: another lesson was exported into the same file later; reset that one first.
+    """
+    backups = sorted(_backups(lesson).rglob("*.py"))
+    for backup in backups:
+        place = backup.relative_to(_backups(lesson))
+        for other in _backups(lesson).parent.glob(f"*/{place.as_posix()}"):
+            if other.stat().st_mtime_ns > backup.stat().st_mtime_ns:
+                later = other.relative_to(_backups(lesson).parent).parts[0]
+                raise ExportError(f"{place.as_posix()} also has {later}: reset that one first")
+    names = []
+    for backup in backups:
+        place = backup.relative_to(_backups(lesson))
+        temporary = (lesson.root / place).with_suffix(".py.new")
+        shutil.copyfile(backup, temporary)
+        os.replace(temporary, lesson.root / place)
+        names.append(place.as_posix())
+    if backups:
+        shutil.rmtree(_backups(lesson))
+    return names
+
+
+def is_exported(lesson: Lesson) -> bool:
+    """Whether the package holds a student's work of this lesson."""
+    return _backups(lesson).is_dir()
+
+
+def _exercise_cells(notebook: Path) -> list[Any]:
+    try:
+        cells = read(notebook).cells
+    except (OSError, ValueError) as error:
+        raise ExportError(str(error)) from None
+    return [c for c in cells if c.metadata.get("tinytorch", {}).get("kind") == "exercise"]
+
+
+def _put(exercise: Exercise, module: str, cell: str, original: str) -> str:
+    """The module's text with the cell's definitions in it."""
+    where = f"exercise {exercise.number}"
+    try:
+        mine = definitions(cell)
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise ExportError(
+            f"{where} does not parse: {error.msg}, line {error.lineno}: {line}"
+        ) from None
+    theirs = definitions(module)
+    for name in exercise.names:
+        if name not in mine:
+            raise ExportError(f"{where}: {name} is not defined")
+        _check_same_signature(where, mine[name], theirs[name])
+    _check_not_blank(where, mine)
+    added = [
+        name
+        for name, definition in mine.items()
+        if name not in exercise.names
+        and isinstance(definition.node, ast.FunctionDef | ast.ClassDef)
+    ]
+    known = definitions(original)
+    for name in added:
+        if name in known:
+            raise ExportError(f"{where}: {name} is a name of {exercise.module}; take another one")
+    lines, own = module.splitlines(), cell.splitlines()
+    first = min(theirs[name].start for name in exercise.names)
+    for name in sorted(
+        [*exercise.names, *(set(added) & set(theirs))], key=lambda n: -theirs[n].start
+    ):
+        lines[theirs[name].start : theirs[name].stop] = _lines(own, mine[name])
+    for name in reversed(added):
+        if name not in theirs:
+            lines[first:first] = [*_lines(own, mine[name]), "", ""]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(lines: list[str], definition: Definition) -> list[str]:
+    return lines[definition.start : definition.stop]
+
+
+def _changed(exercise: Exercise, before: str, after: str) -> Iterator[str]:
+    old, new = before.splitlines(), after.splitlines()
+    was, now = definitions(before), definitions(after)
+    for name, definition in now.items():
+        if name not in was or _lines(new, definition) != _lines(old, was[name]):
+            yield name
+
+
+def _check_same_signature(where: str, mine: Definition, theirs: Definition) -> None:
+    """What others call must stay: names, parameters, defaults, decorators, bases and methods."""
+    if type(mine.node) is not type(theirs.node):
+        raise ExportError(f"{where}: {mine.name} is another kind of thing than in the package")
+    for kind in ("decorator_list", "bases"):
+        own, wanted = (_unparsed(getattr(d.node, kind, [])) for d in (mine, theirs))
+        if own != wanted:
+            what = "decorators" if kind == "decorator_list" else "base classes"
+            raise ExportError(f"{where}: the {what} of {mine.name} are {own}, not {wanted}")
+    have, want = dict(functions(mine)), dict(functions(theirs))
+    for name, function in want.items():
+        if name not in have:
+            raise ExportError(f"{where}: {name} is not defined")
+        own, wanted = _signature(have[name]), _signature(function)
+        if own != wanted:
+            raise ExportError(f"{where}: {name}{own} does not have the signature {name}{wanted}")
+
+
+def _unparsed(nodes: list[ast.expr]) -> str:
+    return ", ".join(ast.unparse(node) for node in nodes) or "none"
+
+
+def _signature(function: ast.FunctionDef) -> str:
+    """Parameters and defaults, without types: these a student may leave out."""
+    arguments = ast.parse(ast.unparse(function)).body[0].args  # type: ignore[attr-defined]
+    for argument in ast.walk(arguments):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    return f"({ast.unparse(arguments)})"
+
+
+def _check_not_blank(where: str, mine: dict[str, Definition]) -> None:
+    for definition in mine.values():
+        for node in ast.walk(definition.node):
+            if isinstance(node, ast.Raise) and ast.unparse(node).startswith(
+                "raise NotImplementedError('exercise "
+            ):
+                raise ExportError(f"{where}: {definition.name} is still blank")
+
+
+def _check_names(path: Path, text: str) -> None:
+    """Every global name that the module's code uses must be one that it has."""
+    table = symtable.symtable(text, path.name, "exec")
+    known = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
+    known |= {child.get_name() for child in table.get_children()}
+    known |= set(dir(builtins)) | {"__file__", "__name__", "__doc__"}
+    for function, name in _globals(table):
+        if name not in known:
+            raise ExportError(
+                f"{function} uses {name}, which {path.name} does not know: define it as a function"
+                " in the same cell, or import it within the function"
+            )
+
+
+def _globals(table: symtable.SymbolTable) -> Iterator[tuple[str, str]]:
+    for child in table.get_children():
+        for symbol in child.get_symbols():
+            if symbol.is_global() and symbol.is_referenced():
+                yield child.get_name(), symbol.get_name()
+        yield from _globals(child)
+
+
+def _backups(lesson: Lesson) -> Path:
+    return lesson.root / WORKSPACE / ".backup" / lesson.folder
+
+
+def _kept(lesson: Lesson, path: Path) -> str:
+    """The file's text as it was before the lesson's first export."""
+    backup = _backups(lesson) / path.relative_to(lesson.root)
+    return _read(backup if backup.exists() else path)
+
+
+def _keep(lesson: Lesson, path: Path) -> None:
+    backup = _backups(lesson) / path.relative_to(lesson.root)
+    if not backup.exists():
+        backup.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, backup)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _write(path: Path, text: str) -> None:
+    """All of it or nothing; with the line ends that the file has."""
+    windows = b"\r\n" in path.read_bytes()
+    temporary = path.with_suffix(".py.new")
+    temporary.write_bytes((text.replace("\n", "\r\n") if windows else text).encode())
+    os.replace(temporary, path)

@@ -1,0 +1,103 @@
+"""Notebooks from a lesson's source: with blank bodies for students, or with solutions."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ._needs import nbformat
+from .lesson import Cell, Lesson
+
+COLAB = "https://colab.research.google.com/github"
+
+
+def student(lesson: Lesson) -> Any:
+    """The notebook that a student fills in."""
+    return _weave(lesson, lesson.blank)
+
+
+def solution(lesson: Lesson) -> Any:
+    """The notebook with the package's own code."""
+    return _weave(lesson, lesson.solution)
+
+
+def write(notebook: Any, path: Path) -> None:
+    """Write a notebook in UTF-8, the same bytes on every system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = nbformat().writes(notebook, version=4)
+    path.write_bytes((text.rstrip("\n") + "\n").encode())
+
+
+def notebook_path(lesson: Lesson) -> Path:
+    """Where the student notebook is committed: beside its source."""
+    return lesson.source.parent / f"{lesson.name}.ipynb"
+
+
+def repository(root: Path) -> str | None:
+    """The public address of the project, "https://github.com/owner/name", if pyproject names one."""
+    with (root / "pyproject.toml").open("rb") as file:
+        urls = tomllib.load(file)["project"].get("urls", {})
+    address = urls.get("Repository")
+    return None if address is None else str(address).rstrip("/").removesuffix(".git")
+
+
+def _weave(lesson: Lesson, code: Any) -> Any:
+    cells = _badge(lesson)
+    for cell in lesson.cells:
+        cells.append(_notebook_cell(lesson, cell, code))
+    for index, cell in enumerate(cells):
+        cell["id"] = f"{lesson.name}-{index}"
+        if "nbgrader" in cell.metadata and not cell.metadata.nbgrader.grade_id:
+            cell.metadata.nbgrader.grade_id = f"setup-{index}"
+    notebook = nbformat().v4.new_notebook(cells=cells)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "tinytorch": {"lesson": lesson.number},
+    }
+    return notebook
+
+
+def _notebook_cell(lesson: Lesson, cell: Cell, code: Any) -> Any:
+    v4 = nbformat().v4
+    if cell.kind == "markdown":
+        return v4.new_markdown_cell(cell.source)
+    mark: dict[str, Any] = {"kind": cell.kind}
+    dashed = cell.exercise.replace(".", "-")
+    if cell.kind == "exercise":
+        exercise = lesson.exercise(cell)
+        mark |= {"exercise": cell.exercise, "module": exercise.module, "names": exercise.names}
+        metadata = {"nbgrader": _nbgrader(dashed, solution=True), "tinytorch": mark}
+        return v4.new_code_cell(code(cell), metadata=metadata)
+    if cell.kind == "test":
+        mark["exercise"] = cell.exercise
+        nbgrader = _nbgrader(f"test-{dashed}", grade=True, locked=True) | {"points": cell.points}
+        return v4.new_code_cell(cell.source, metadata={"nbgrader": nbgrader, "tinytorch": mark})
+    metadata = {"tinytorch": mark}
+    if cell.kind == "setup":
+        metadata["nbgrader"] = _nbgrader("", locked=True)
+    return v4.new_code_cell(cell.source, metadata=metadata)
+
+
+def _nbgrader(grade_id: str, **flags: bool) -> dict[str, Any]:
+    """The metadata by which nbgrader knows a cell; its schema's version 3."""
+    off = {"grade": False, "locked": False, "solution": False, "task": False}
+    return {**off, **flags, "grade_id": grade_id, "schema_version": 3}
+
+
+def _badge(lesson: Lesson) -> list[Any]:
+    """The way to Google Colab, and what installs the package there; nothing without an address."""
+    address = repository(lesson.root)
+    if address is None:
+        return []
+    v4, place = nbformat().v4, notebook_path(lesson).relative_to(lesson.root).as_posix()
+    target = f"{COLAB}/{address.removeprefix('https://github.com/')}/blob/main/{place}"
+    badge = "https://colab.research.google.com/assets/colab-badge.svg"
+    install = (
+        "import sys\n\n"
+        'if "google.colab" in sys.modules:  # anywhere else it is installed already\n'
+        f'    %pip install --quiet "tinytorch-backends[milestones] @ git+{address}"'
+    )
+    return [
+        v4.new_markdown_cell(f"[![Open in Colab]({badge})]({target})"),
+        v4.new_code_cell(install, metadata={"tinytorch": {"kind": "colab"}}),
+    ]
