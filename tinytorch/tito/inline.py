@@ -59,11 +59,10 @@ def run(lesson: Lesson, notebook: Path, timeout: int = TIMEOUT) -> list[Outcome]
 
 def _cells(lesson: Lesson, student: Any) -> list[tuple[str, str, Any]]:
     """What to run: setup, then the student's cells with each test after its exercise."""
-    new, cells = nbformat().v4.new_code_cell, []
+    new = nbformat().v4.new_code_cell
+    cells: list[tuple[str, str, Any]] = []
     tests = {cell.exercise: cell.source for cell in lesson.cells if cell.kind == "test"}
-    for cell in lesson.cells:
-        if cell.kind == "setup":
-            cells.append(("setup", "", new(cell.source)))
+    cells += [("setup", "", new(cell.source)) for cell in lesson.cells if cell.kind == "setup"]
     for cell in student.cells:
         mark = cell.metadata.get("tinytorch", {})
         kind, exercise = mark.get("kind"), mark.get("exercise", "")

@@ -33,7 +33,7 @@ def notebook_path(lesson: Lesson) -> Path:
 
 
 def repository(root: Path) -> str | None:
-    """The public address of the project, "https://github.com/owner/name", if pyproject names one."""
+    """The public address, "https://github.com/owner/name", if pyproject names one."""
     with (root / "pyproject.toml").open("rb") as file:
         urls = tomllib.load(file)["project"].get("urls", {})
     address = urls.get("Repository")

@@ -1,0 +1,120 @@
+"""The inline tests are worth having: they find what students typically get wrong, and say so."""
+
+import contextlib
+import io
+from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mistake import Mistake
+
+from tinytorch.tito.checks import ExerciseError
+from tinytorch.tito.lesson import Lesson, lessons, load
+
+ROOT = Path(__file__).parents[2]
+NUMBERS = lessons(ROOT)
+
+
+def mistakes(number: int) -> list[Mistake]:
+    """Those that stand beside the lesson's other tests."""
+    path = ROOT / "tests" / lesson(number).folder / "mistakes.py"
+    spec = spec_from_file_location(f"mistakes_{number}", path)
+    assert spec is not None and spec.loader is not None, f"{path} is missing"
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return list(module.MISTAKES)
+
+
+@cache
+def lesson(number: int) -> Lesson:
+    return load(number, ROOT)
+
+
+@cache
+def programs(number: int) -> list[tuple[str, str, str]]:
+    """Kind, exercise and source of all cells that the inline tests need."""
+    own = lesson(number)
+    return [
+        (c.kind, c.exercise, own.solution(c) if c.kind == "exercise" else c.source)
+        for c in own.cells
+        if c.kind in ("setup", "exercise", "test")
+    ]
+
+
+def run(number: int, until: str, mistake: Mistake | None = None) -> None:
+    """Run setup, exercises and the test of the exercise `until`, as a notebook would."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for kind, exercise, source in programs(number):
+        if mistake is not None and kind == "exercise" and exercise == mistake.exercise:
+            source = mistake.in_source(source)
+        if kind != "test" or exercise == until:
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(source, f"{kind} {exercise}", "exec"), names)
+        if kind == "test" and exercise == until:
+            return
+    raise AssertionError(f"there is no test {until}")
+
+
+def caught(number: int, mistake: Mistake) -> str:
+    """Empty if the exercise's own test finds the mistake, else what happened instead."""
+    try:
+        run(number, mistake.exercise, mistake)
+    except ExerciseError as error:
+        right = str(error).startswith(f"Exercise {mistake.exercise}")
+        return "" if right else f"{mistake.name}: {error}"
+    except ValueError as error:
+        return f"{mistake.name}: {error}"
+    except Exception as error:
+        return f"{mistake.name}: outside of the test, {type(error).__name__}: {error}"
+    return f"{mistake.name} (exercise {mistake.exercise}) is not found"
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_right_code_passes(number: int) -> None:
+    tests = [exercise for kind, exercise, _ in programs(number) if kind == "test"]
+    assert tests == [exercise for kind, exercise, _ in programs(number) if kind == "exercise"]
+    for exercise in tests:
+        run(number, exercise)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_typical_mistakes_are_found(number: int) -> None:
+    """At least 18 a lesson, and at least 95% of them."""
+    known = mistakes(number)
+    assert len(known) >= 18
+    assert len({m.name for m in known}) == len(known)
+    assert {m.exercise for m in known} == {e.number for e in lesson(number).exercises}
+    missed = [problem for m in known if (problem := caught(number, m))]
+    assert len(missed) <= 0.05 * len(known), "\n".join(missed)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_what_exercises_use_is_there(number: int) -> None:
+    """A definition finds all its names in the setup and the exercises before it."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for kind, exercise, source in programs(number):
+        if kind == "setup":
+            exec(source, names)
+        elif kind == "exercise":
+            code = compile(source, exercise, "exec")
+            exec(code, names)
+            missing = {n for n in _globals(code) if n not in names and n not in _builtins()}
+            assert not missing, f"lesson {number}, exercise {exercise}: {missing} in a setup cell"
+
+
+def _globals(code: Any) -> set[str]:
+    import dis
+
+    used = {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+    for constant in code.co_consts:
+        if hasattr(constant, "co_code"):
+            used |= _globals(constant)
+    return used
+
+
+def _builtins() -> set[str]:
+    import builtins
+
+    return set(dir(builtins))
