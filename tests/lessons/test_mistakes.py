@@ -21,7 +21,8 @@ def mistakes(number: int) -> list[Mistake]:
     """Those that stand beside the lesson's other tests."""
     path = ROOT / "tests" / lesson(number).folder / "mistakes.py"
     spec = spec_from_file_location(f"mistakes_{number}", path)
-    assert spec is not None and spec.loader is not None, f"{path} is missing"
+    assert spec is not None
+    assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return list(module.MISTAKES)

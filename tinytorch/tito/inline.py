@@ -79,6 +79,7 @@ def _execute(program: Any, timeout: int, folder: Path) -> str:
     client = nbclient().NotebookClient(
         program, timeout=timeout, interrupt_on_timeout=True, allow_errors=True,
         resources={"metadata": {"path": str(folder)}},
+        extra_arguments=["--log-level=ERROR"],
     )  # fmt: skip
     try:
         client.execute()
