@@ -1,0 +1,97 @@
+"""A lesson for a class: a folder that nbgrader or GitHub Classroom can hand out and grade."""
+
+import shutil
+from pathlib import Path
+
+from . import weave
+from .lesson import Lesson, LessonError, load
+
+README = """# Lesson {number}: {name}
+
+Fill in the exercises of `{name}.ipynb`, from top to bottom. After each one its tests run in the
+notebook. To see what counts so far:
+
+    python -m pip install -r requirements.txt
+    tito grade .
+
+`tito grade` runs the inline tests on the code of the notebook, and then
+`test_{name}_integration.py` on a copy of the package that holds that code. It needs no GPU and,
+once installed, no network.
+
+For instructors: cells carry nbgrader's metadata (put the notebook into `source/{folder}/`); for
+GitHub Classroom make this folder the template repository, its workflow grades each push.
+`{name}_dev.py` holds the tests, not the solutions.
+"""
+
+WORKFLOW = """name: grade
+on: [push]
+jobs:
+  grade:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - uses: actions/setup-python@v5
+        with:
+          python-version: "3.12"
+      - run: python -m pip install -r requirements.txt
+      - run: tito grade .
+"""
+
+
+def release(lesson: Lesson, folder: Path) -> list[str]:
+    """Write what a student of one lesson gets into `folder`/NN_name; returns the file names.
+
+    Raises:
+        LessonError: the folder is there already.
+    """
+    target = folder / lesson.folder
+    if target.exists():
+        raise LessonError(f"{target} is there already, and is kept: choose another folder")
+    tests = lesson.root / "tests"
+    target.mkdir(parents=True)
+    weave.write(weave.student(lesson), target / f"{lesson.name}.ipynb")
+    shutil.copyfile(lesson.source, target / lesson.source.name)
+    integration = f"test_{lesson.name}_integration.py"
+    shutil.copyfile(tests / lesson.folder / integration, target / integration)
+    shutil.copyfile(tests / "conftest.py", target / "conftest.py")
+    about = {"number": lesson.number, "name": lesson.name, "folder": lesson.folder}
+    _write(target / "README.md", README.format(**about))
+    _write(target / "requirements.txt", _requirements(lesson.root))
+    _write(target / ".github" / "workflows" / "classroom.yml", WORKFLOW)
+    return sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file())
+
+
+def released(folder: Path) -> tuple[Lesson, Path]:
+    """The lesson and the notebook of a released folder.
+
+    Raises:
+        LessonError: it is none.
+    """
+    sources = sorted(folder.resolve().glob("*_dev.py"))
+    if len(sources) != 1:
+        raise LessonError(f"{folder} is not a released lesson: it has no one NAME_dev.py")
+    name = sources[0].name.removesuffix("_dev.py")
+    return Lesson(sources[0], folder), folder / f"{name}.ipynb"
+
+
+def solutions(number: int, root: Path, folder: Path) -> Path:
+    """Write the solution notebook into `folder`, over an older one."""
+    lesson = load(number, root)
+    path = folder / f"{lesson.name}_solution.ipynb"
+    weave.write(weave.solution(lesson), path)
+    return path
+
+
+def _requirements(root: Path) -> str:
+    address = weave.repository(root)
+    if address is None:
+        return (
+            "# The project has no public address yet: install it from a checkout,\n"
+            '# pip install "PATH/TO/CHECKOUT[test]", instead of this file.\n'
+        )
+    return f"tinytorch-backends[test] @ git+{address}\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())

@@ -1,0 +1,80 @@
+"""A student's folder: notebooks that were started, and how far they are."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import export, weave
+from .inline import read
+from .lesson import Lesson, lessons, load
+
+
+def notebook(lesson: Lesson) -> Path:
+    """Where the student's notebook of a lesson is."""
+    return lesson.root / export.WORKSPACE / lesson.folder / f"{lesson.name}.ipynb"
+
+
+def start(lesson: Lesson) -> bool:
+    """Put the blank notebook into the workspace; False if there is one, which is kept."""
+    path = notebook(lesson)
+    if path.exists():
+        return False
+    weave.write(weave.student(lesson), path)
+    return True
+
+
+def open_jupyter(path: Path) -> bool:
+    """Open a notebook in Jupyter, until that ends; False if Jupyter is not installed."""
+    command = [sys.executable, "-m", "jupyter", "lab", str(path)]
+    if shutil.which("jupyter-lab") is None and not _has_jupyterlab():
+        return False
+    subprocess.run(command, check=False)
+    return True
+
+
+def _has_jupyterlab() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("jupyterlab") is not None
+
+
+def lesson_here(root: Path, folder: Path) -> int | None:
+    """The lesson in whose folder, of the workspace or of notebooks/, we are."""
+    for path in (folder, *folder.parents):
+        if path.parent in (root / export.WORKSPACE, root / "notebooks"):
+            number = path.name.split("_")[0]
+            return int(number) if number.isdigit() else None
+    return None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a lesson is: `filled` exercises of all have no blank left."""
+
+    lesson: Lesson
+    started: bool
+    filled: int
+    exercises: int
+    exported: bool
+
+
+def progress(root: Path) -> list[Progress]:
+    """All lessons, in order."""
+    return [_progress(load(number, root)) for number in lessons(root)]
+
+
+def _progress(lesson: Lesson) -> Progress:
+    path, numbers = notebook(lesson), {e.number for e in lesson.exercises}
+    filled: set[str] = set()
+    if path.exists():
+        for cell in read(path).cells:
+            mark = cell.metadata.get("tinytorch", {})
+            if (
+                mark.get("kind") == "exercise"
+                and 'NotImplementedError("exercise' not in cell.source
+            ):
+                filled.add(mark.get("exercise"))
+    exported = export.is_exported(lesson)
+    return Progress(lesson, path.exists(), len(filled & numbers), len(numbers), exported)
