@@ -1,20 +1,26 @@
-"""Lesson 10: from text to token ids and back, character by character or by byte-pair encoding."""
+"""Lesson 10: from text to token ids and back, character by character or by byte-pair encoding.
+
+Merges are learned and applied by readable functions; backends/text.py does the same faster.
+"""
 
 import codecs
-import heapq
 import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import pairwise
 from operator import index
 from pathlib import Path
 from typing import Any, ClassVar, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .backends.text import CharTable, accelerated
+from .bpe_files import Vocabulary, read_gpt2, read_vocabulary, write_vocabulary
 
 Pair = tuple[int, int]
 Ids = Iterable[SupportsIndex]  # ints, or an integer array of shape (T,)
@@ -61,7 +67,8 @@ class Tokenizer(ABC):
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Self:
         """The tokenizer that `to_dict` described, in its own class; ValueError if it is none."""
-        kinds = {subclass.kind: subclass for subclass in Tokenizer.__subclasses__()}
+        # The class that was first of its kind: a notebook may have defined another one since.
+        kinds = {known.kind: known for known in reversed(Tokenizer.__subclasses__())}
         try:
             found = cls if cls.kind == state["type"] else kinds[state["type"]]
             if not issubclass(found, cls):
@@ -109,10 +116,6 @@ def _checked(ids: Ids, vocab_size: int) -> list[int]:
 # One token per character -----------------------------------------------------------------------
 
 
-def _code_points(text: str) -> NDArray[np.uint32]:
-    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
-
-
 class CharTokenizer(Tokenizer):
     """One id per character.
 
@@ -142,7 +145,10 @@ class CharTokenizer(Tokenizer):
 
     def build_vocab(self, corpus: str | Iterable[str]) -> None:
         """Take the characters of a text, or of many, sorted by code point."""
-        self._set_vocab(sorted(set().union(*_texts(corpus))))
+        characters: set[str] = set()
+        for text in _texts(corpus):
+            characters |= set(text)
+        self._set_vocab(sorted(characters))
 
     def _set_vocab(self, vocab: Iterable[str]) -> None:
         characters = [character for character in vocab if character != self.unknown]
@@ -153,34 +159,29 @@ class CharTokenizer(Tokenizer):
         self.vocab = characters if self.unknown is None else [self.unknown, *characters]
         self.id_to_char = dict(enumerate(self.vocab))
         self.char_to_id = {character: i for i, character in enumerate(self.vocab)}
-        self._table = self._lookup_table()
-
-    def _lookup_table(self) -> NDArray[np.int64]:
-        """Ids by code point; the last entry stands for all code points beyond."""
-        known = [character for character in self.vocab if len(character) == 1]
-        points = _code_points("".join(known))
-        missing = -1 if self.unknown is None else 0
-        table = np.full(int(points.max(initial=0)) + 2, missing, dtype=np.int64)
-        table[points] = [self.char_to_id[character] for character in known]
-        return table
+        self._table = CharTable(self.char_to_id, missing=-1 if self.unknown is None else 0)
 
     @property
     def vocab_size(self) -> int:
         return len(self.vocab)
 
     def encode(self, text: str) -> list[int]:
-        ids: list[int] = self.encode_array(text).tolist()
-        return ids
+        """The id of each character; `_stranger` knows what one takes that has none."""
+        known = self.char_to_id
+        return [known[c] if c in known else self._stranger(c, text) for c in text]
 
     def encode_array(self, text: str) -> NDArray[np.int64]:
-        # One look-up for the whole text: a loop over characters takes twenty times as long.
-        points = np.minimum(_code_points(text), len(self._table) - 1)
-        ids = self._table[points]
-        if ids.size and ids.min() < 0:
-            self._refuse(text)
+        """As `encode`, in one look-up for the whole text."""
+        ids = self._table.ids(text)
+        if ids.min(initial=0) < 0:
+            self._stranger(text[int(ids.argmin())], text)
         return ids
 
-    def _refuse(self, text: str) -> None:
+    def _stranger(self, character: str, text: str) -> int:
+        """The id of a character that is not in the vocabulary; or ValueError."""
+        character.encode("utf-8")  # half of a surrogate pair: ValueError
+        if self.unknown is not None:
+            return 0
         strangers = sorted(set(text) - set(self.vocab))
         names = ", ".join(map(repr, strangers[:5])) + (", ..." if len(strangers) > 5 else "")
         raise ValueError(
@@ -189,7 +190,8 @@ class CharTokenizer(Tokenizer):
         )
 
     def decode(self, ids: Ids) -> str:
-        return "".join([self.vocab[i] for i in _checked(ids, self.vocab_size)])
+        """The characters of ids, joined."""
+        return "".join([self.id_to_char[i] for i in _checked(ids, self.vocab_size)])
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind, "vocab": list(self.vocab), "unknown": self.unknown}
@@ -199,120 +201,155 @@ class CharTokenizer(Tokenizer):
         return cls(state["vocab"], state["unknown"])
 
 
-# Byte-pair encoding ----------------------------------------------------------------------------
-
-_NONE = -1  # no token: between words, and where a merge took a token away
+# Byte-pair encoding, in functions ---------------------------------------------------------------
 
 
-class _Chain:
-    """Token ids as a doubly linked list: a merge costs the same however long the text.
+def text_to_bytes(text: str) -> list[int]:
+    """The bytes of a text in UTF-8, each in [0, 256): one to four for a character.
 
-    The ids must end in _NONE; the ends are tied together, so that every place has neighbours.
+    >>> text_to_bytes("né")
+    [110, 195, 169]
     """
-
-    def __init__(self, ids: list[int]) -> None:
-        self.ids = ids
-        self.after = [*range(1, len(ids)), 0]
-        self.before = list(range(-1, len(ids) - 1))
-
-    def pair(self, place: int) -> Pair:
-        return self.ids[place], self.ids[self.after[place]]
-
-    def merge(self, place: int, merged: int) -> None:
-        """One token instead of the two that start at this place."""
-        gone = self.after[place]
-        self.ids[place], self.ids[gone] = merged, _NONE
-        self.after[place] = self.after[gone]
-        self.before[self.after[gone]] = place
+    return list(text.encode("utf-8"))
 
 
-class _PairCounts:
-    """How often each pair of neighbours occurs, kept up to date from merge to merge.
+def bytes_to_text(tokens: Iterable[bytes]) -> str:
+    """The text whose bytes the tokens are; a character's bytes may stand in several tokens.
 
-    Each distinct word is there once and counts as often as it occurs, so a merge costs as much
-    as the places that it changes. `places` may hold places where the pair is no longer, and the
-    heap counts that have since fallen: both are found out when they are used.
+    Bytes that are no UTF-8, as in half a character, become U+FFFD.
+
+    >>> bytes_to_text([b"n", bytes([195]), bytes([169])])
+    'né'
     """
-
-    def __init__(self, words: Mapping[str, int]) -> None:
-        ids: list[int] = []
-        self.weights: list[int] = []
-        for word, count in words.items():
-            letters = word.encode("utf-8")
-            ids += [*letters, _NONE]
-            self.weights += [count] * (len(letters) + 1)
-        self.chain = _Chain(ids)
-        self.counts: Counter[Pair] = Counter()
-        self.places: defaultdict[Pair, list[int]] = defaultdict(list)
-        for place in range(len(ids)):
-            self._add(place)
-        self.heap = [(-count, pair) for pair, count in self.counts.items()]
-        heapq.heapify(self.heap)
-
-    def _add(self, place: int) -> Pair:
-        pair = self.chain.pair(place)
-        if _NONE not in pair:
-            self.counts[pair] += self.weights[place]
-            self.places[pair].append(place)
-        return pair
-
-    def _remove(self, place: int) -> None:
-        pair = self.chain.pair(place)
-        if _NONE not in pair:
-            self.counts[pair] -= self.weights[place]
-
-    def pop_most_common(self) -> Pair | None:
-        """The pair to merge next: of those that occur most often, the one with smallest ids."""
-        while self.heap:
-            count, pair = heapq.heappop(self.heap)
-            now = self.counts[pair]
-            if now == -count:
-                return pair
-            if now:
-                heapq.heappush(self.heap, (-now, pair))
-        return None
-
-    def merge(self, pair: Pair, merged: int) -> None:
-        """Replace the pair everywhere, left to right."""
-        chain, fresh = self.chain, set()
-        for place in self.places.pop(pair):
-            if chain.pair(place) != pair:
-                continue  # in "aaa" the first "aa" took the middle from the second
-            before = chain.before[place]
-            self._remove(before)
-            self._remove(chain.after[place])
-            chain.merge(place, merged)
-            fresh |= {self._add(before), self._add(place)}
-        del self.counts[pair]
-        for new in fresh:
-            if self.counts[new]:  # only pairs with the merged token are new; others only fall
-                heapq.heappush(self.heap, (-self.counts[new], new))
+    return b"".join(tokens).decode("utf-8", errors="replace")
 
 
 @cache
 def _word_pattern() -> Any:
-    """GPT-2's words: contractions, letters, digits or signs after at most one space, spaces.
-
-    Merges never cross a word, so "dog", "dog." and "dog!" do not each become a token.
-    """
+    """GPT-2's words: contractions, letters, digits or signs after at most one space, spaces."""
     import regex  # here, not above: it alone takes longer to import than this whole file
 
     return regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 
 
-# GPT-2 writes tokens as visible text: a byte that is no visible character takes the next one from
-# U+0100 on, so that the space is Ġ and the line feed Ċ.
-_VISIBLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-_NAME_OF_BYTE = {b: 256 + n for n, b in enumerate(b for b in range(256) if b not in _VISIBLE)}
-_BYTE_OF_NAME = {name: byte for byte, name in _NAME_OF_BYTE.items()}
+def split_words(text: str) -> list[str]:
+    """Cut a text into words, a space before a word being part of it; nothing is lost.
+
+    Merges never cross a word, so "dog", "dog." and "dog!" do not each become a token.
+
+    >>> split_words("The dog's bone.")
+    ['The', ' dog', "'s", ' bone', '.']
+    """
+    words: list[str] = _word_pattern().findall(text)
+    return words
 
 
-def _to_name(token: bytes) -> str:
-    return token.decode("latin-1").translate(_NAME_OF_BYTE)
+def count_pairs(words: Iterable[tuple[list[int], int]]) -> Counter[Pair]:
+    """How often each pair of neighbours occurs.
+
+    Args:
+        words: the ids of each distinct word, and how often it occurs.
+
+    >>> count_pairs([([7, 8, 7], 10), ([7, 8], 1)])
+    Counter({(7, 8): 11, (8, 7): 10})
+    """
+    counts: Counter[Pair] = Counter()
+    for ids, times in words:
+        for pair in pairwise(ids):
+            counts[pair] += times
+    return counts
 
 
-def _from_name(name: str) -> bytes:
-    return name.translate(_BYTE_OF_NAME).encode("latin-1")
+def most_frequent(counts: Mapping[Pair, int]) -> Pair:
+    """The pair with the highest count; among equals the one with the smallest ids.
+
+    >>> most_frequent({(7, 9): 3, (7, 8): 3, (1, 2): 1})
+    (7, 8)
+    """
+    return min(counts, key=lambda pair: (-counts[pair], pair))
+
+
+def merge_pair(ids: list[int], pair: Pair, merged: int) -> list[int]:
+    """The ids with `merged` in place of each occurrence of the pair, from left to right.
+
+    Occurrences may overlap: of three equal ids the first two become one, and the third stays.
+    `ids` itself stays as it is.
+
+    >>> merge_pair([7, 7, 7, 8], (7, 7), 256)
+    [256, 7, 8]
+    """
+    result = []
+    place = 0
+    while place < len(ids):
+        if (ids[place], ids[place + 1 : place + 2]) == (pair[0], [pair[1]]):
+            result.append(merged)
+            place += 2
+        else:
+            result.append(ids[place])
+            place += 1
+    return result
+
+
+@accelerated
+def learn_merges(words: Mapping[str, int], count: int) -> list[Pair]:
+    """The pairs to merge, in order: each step merges the most frequent one everywhere.
+
+    The tokens are the bytes, 0 to 255; the first merge makes token 256, the next one 257, and so
+    on. There are fewer than `count` merges when no pair is left.
+
+    Args:
+        words: how often each word occurs.
+        count: how many merges to learn.
+
+    >>> learn_merges({"low": 5, "lower": 2}, 2)  # l o, then lo w
+    [(108, 111), (256, 119)]
+    """
+    tokens = [(text_to_bytes(word), times) for word, times in words.items()]
+    merges: list[Pair] = []
+    while len(merges) < count:
+        counts = count_pairs(tokens)
+        if not counts:
+            break
+        pair, merged = most_frequent(counts), 256 + len(merges)
+        tokens = [(merge_pair(ids, pair, merged), times) for ids, times in tokens]
+        merges.append(pair)
+    return merges
+
+
+@accelerated
+def apply_merges(ids: list[int], rules: Mapping[Pair, tuple[int, int]]) -> list[int]:
+    """The ids of one word after all merges, in the order in which they were learned.
+
+    Args:
+        ids: the word's bytes.
+        rules: for each pair its rank (0 was learned first), and the token that it becomes.
+
+    >>> apply_merges([108, 111, 119], {(108, 111): (0, 256), (256, 119): (1, 257)})
+    [257]
+    """
+    while True:
+        pairs = [pair for pair in pairwise(ids) if pair in rules]
+        if not pairs:
+            return ids
+        first = min(pairs, key=lambda pair: rules[pair])
+        ids = merge_pair(ids, first, rules[first][1])
+
+
+# Byte-pair encoding, as a tokenizer ---------------------------------------------------------------
+
+
+def split_special(text: str, special_tokens: Iterable[str]) -> list[str]:
+    """Cut a text at special tokens: plain text at the even places, special tokens at the odd ones.
+
+    Where one special token begins another, the longer one counts.
+
+    >>> split_special("one<end>two", ["<end>"])
+    ['one', '<end>', 'two']
+    """
+    longest_first = sorted(special_tokens, key=len, reverse=True)
+    if not longest_first:
+        return [text]
+    return re.split("(" + "|".join(re.escape(token) for token in longest_first) + ")", text)
 
 
 class BPETokenizer(Tokenizer):
@@ -348,10 +385,7 @@ class BPETokenizer(Tokenizer):
         texts = list(special_tokens)
         if isinstance(special_tokens, str) or "" in texts or len(set(texts)) < len(texts):
             raise ValueError("special_tokens is a list of different texts, none of them empty")
-        self.special_tokens = dict.fromkeys(texts, _NONE)
-        self._special_pattern = re.compile(
-            "(" + "|".join(re.escape(text) for text in sorted(texts, key=len, reverse=True)) + ")"
-        )
+        self.special_tokens = dict.fromkeys(texts, 0)
         self._target = self._checked_target(vocab_size)
         self._set_merges([])
 
@@ -376,36 +410,27 @@ class BPETokenizer(Tokenizer):
             self._target = self._checked_target(vocab_size)
         words: Counter[str] = Counter()
         for text in _texts(corpus):
-            for part in self._split_special(text)[::2]:
-                words.update(_word_pattern().findall(part))
-        counts = _PairCounts(words)
-        merges: list[Pair] = []
-        while 256 + len(merges) + len(self.special_tokens) < self._target:
-            pair = counts.pop_most_common()
-            if pair is None:
-                break
-            counts.merge(pair, 256 + len(merges))
-            merges.append(pair)
-        self._set_merges(merges)
+            for part in split_special(text, self.special_tokens)[::2]:
+                words.update(split_words(part))
+        self._set_merges(learn_merges(words, self._target - 256 - len(self.special_tokens)))
 
     def _set_merges(self, merges: list[Pair]) -> None:
+        """Number the tokens: bytes, merges, special tokens."""
         tokens = [bytes([byte]) for byte in range(256)]
         for left, right in merges:
             tokens.append(tokens[left] + tokens[right])
         special = {text: len(tokens) + n for n, text in enumerate(self.special_tokens)}
-        self._set_vocab({token: i for i, token in enumerate(tokens)}, merges, special)
+        self._set_vocab(Vocabulary({t: i for i, t in enumerate(tokens)}, merges, special))
 
-    def _set_vocab(
-        self, tokens: Mapping[bytes, int], merges: list[Pair], special: dict[str, int]
-    ) -> None:
+    def _set_vocab(self, vocabulary: Vocabulary) -> None:
+        tokens, self.merges, self.special_tokens = vocabulary
         by_id = {i: token for token, i in tokens.items()}
-        by_id |= {i: text.encode("utf-8") for text, i in special.items()}
+        by_id |= {i: text.encode("utf-8") for text, i in self.special_tokens.items()}
         self.vocab = [by_id[i] for i in range(len(by_id))]
-        self.merges, self.special_tokens = merges, special
         self._byte_ids = [tokens[bytes([byte])] for byte in range(256)]
         self._rules = {
             (left, right): (rank, tokens[self.vocab[left] + self.vocab[right]])
-            for rank, (left, right) in enumerate(merges)
+            for rank, (left, right) in enumerate(self.merges)
         }
         self._cache: dict[str, list[int]] = {}
 
@@ -416,57 +441,29 @@ class BPETokenizer(Tokenizer):
         "<|endoftext|>" at a prompt should not be able to end it.
         """
         ids: list[int] = []
-        for n, part in enumerate(self._split_special(text) if allow_special else [text]):
+        for n, part in enumerate(split_special(text, self.special_tokens if allow_special else [])):
             if n % 2:
                 ids.append(self.special_tokens[part])
-                continue
-            for word in _word_pattern().findall(part):
-                ids += self._cache.get(word) or self._encode_word(word)
+            else:
+                for word in split_words(part):
+                    ids += self._cache.get(word) or self._encode_word(word)
         return ids
 
     def encode_array(self, text: str, allow_special: bool = False) -> NDArray[np.int64]:
         return np.array(self.encode(text, allow_special), dtype=np.int64)
 
-    def _split_special(self, text: str) -> list[str]:
-        """Plain text at the even places, special tokens at the odd ones."""
-        return self._special_pattern.split(text) if self.special_tokens else [text]
-
     def _encode_word(self, word: str) -> list[int]:
-        ids = self._apply_merges([self._byte_ids[byte] for byte in word.encode("utf-8")])
+        """The ids of a word, remembered for its next occurrence."""
+        ids = apply_merges([self._byte_ids[byte] for byte in text_to_bytes(word)], self._rules)
         if len(word) <= self._CACHED_LENGTH:
             if len(self._cache) >= self._CACHED_WORDS:
                 self._cache.clear()
             self._cache[word] = ids
         return ids
 
-    def _apply_merges(self, ids: list[int]) -> list[int]:
-        """Merge as in training: the earliest learned pair first, left to right.
-
-        A heap of (rank, place) finds it in O(log T). A pair that a neighbour's merge has broken
-        up stays in the heap, and is recognised when its turn comes.
-        """
-        chain, rules = _Chain([*ids, _NONE]), self._rules
-        heap: list[tuple[int, int]] = []
-
-        def offer(place: int) -> None:
-            if rule := rules.get(chain.pair(place)):
-                heapq.heappush(heap, (rule[0], place))
-
-        for place in range(len(ids)):
-            offer(place)
-        while heap:
-            rank, place = heapq.heappop(heap)
-            rule = rules.get(chain.pair(place))
-            if rule and rule[0] == rank:
-                chain.merge(place, rule[1])
-                offer(chain.before[place])
-                offer(place)
-        return [i for i in chain.ids if i != _NONE]
-
     def decode(self, ids: Ids) -> str:
         """The text of ids; bytes that are no UTF-8, as in half a character, become U+FFFD."""
-        tokens = [self.vocab[i] for i in _checked(ids, self.vocab_size)]
-        return b"".join(tokens).decode("utf-8", errors="replace")
+        return bytes_to_text(self.vocab[i] for i in _checked(ids, self.vocab_size))
 
     def decode_stream(self, ids: Ids) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -475,27 +472,17 @@ class BPETokenizer(Tokenizer):
         yield decoder.decode(b"", final=True)
 
     def to_dict(self) -> dict[str, Any]:
-        names = [_to_name(token) for token in self.vocab]
-        special = set(self.special_tokens.values())
+        """All of the tokenizer, fit for JSON, with GPT-2's names for tokens."""
         return {
             "type": self.kind,
-            "vocab": {name: i for i, name in enumerate(names) if i not in special},
-            "merges": [f"{names[left]} {names[right]}" for left, right in self.merges],
-            "special_tokens": dict(self.special_tokens),
+            **write_vocabulary(self.vocab, self.merges, self.special_tokens),
         }
 
     @classmethod
     def _from_state(cls, state: Mapping[str, Any]) -> Self:
-        special = dict(state["special_tokens"])
-        tokens = {_from_name(name): i for name, i in state["vocab"].items()}
-        if any(bytes([byte]) not in tokens for byte in range(256)):
-            raise ValueError("the vocabulary lacks some of the 256 bytes")
-        if sorted([*tokens.values(), *special.values()]) != [*range(len(tokens) + len(special))]:
-            raise ValueError("the ids of a vocabulary are 0, 1, 2 and so on, each of them once")
-        pairs = (line.split(" ") for line in state["merges"])
-        merges = [(tokens[_from_name(left)], tokens[_from_name(right)]) for left, right in pairs]
-        tokenizer = cls(len(tokens) + len(special), special)
-        tokenizer._set_vocab(tokens, merges, special)
+        vocabulary = read_vocabulary(state)
+        tokenizer = cls(len(vocabulary.tokens) + len(vocabulary.special), vocabulary.special)
+        tokenizer._set_vocab(vocabulary)
         return tokenizer
 
     @classmethod
@@ -508,15 +495,7 @@ class BPETokenizer(Tokenizer):
         merge, such as "<|endoftext|>", is a special token. ValueError if the files do not fit.
         """
         try:
-            vocab = json.loads(Path(vocab_file).read_bytes())
-            lines = Path(merges_file).read_text(encoding="utf-8").split("\n")
-            merges = [line for line in lines[lines[0].startswith("#version") :] if line]
-            made = {line.replace(" ", "") for line in merges}
-            special = {name: i for name, i in vocab.items() if len(name) > 1 and name not in made}
-            ordinary = {name: i for name, i in vocab.items() if name not in special}
-            return cls.from_dict(
-                {"type": "bpe", "vocab": ordinary, "merges": merges, "special_tokens": special}
-            )
+            return cls.from_dict({"type": "bpe", **read_gpt2(vocab_file, merges_file)})
         except (ValueError, AttributeError) as error:
             files = f"{os.fspath(vocab_file)} and {os.fspath(merges_file)}"
             raise ValueError(f"cannot make a tokenizer of {files}: {error}") from error

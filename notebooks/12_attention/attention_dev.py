@@ -272,7 +272,7 @@ with Exercise("12.4", "scaled_dot_product_attention") as check:
     check.close(weights.sum(axis=-1), np.ones((2, 3)), "the sums of the weights that come back",
                 cause="return the weights as they were before dropout")  # fmt: skip
     check.raises(ValueError, lambda: scaled_dot_product_attention(Q, K[:, :, :3], V),
-                 "keys of another size than the queries")  # fmt: skip
+                 "keys of another size than the queries", says="(2, 3, 3)")  # fmt: skip
     check.raises(ValueError, lambda: scaled_dot_product_attention(Q, K, V[:, :2]),
                  "fewer values than keys")  # fmt: skip
 

@@ -42,6 +42,8 @@ MISTAKES = [
             "    return weights @ V, weights"),
     Mistake("dropout is forgotten", "12.4",
             "(weights if dropout is None else dropout(weights)) @ V", "weights @ V"),
+    Mistake("shapes are not compared", "12.4",
+            "Q.shape[-1] != K.shape[-1] or K.shape[-2] != V.shape[-2]", "False"),
     Mistake("heads reshaped without the permutation", "12.5",
             "heads = xp.reshape(qkv, (B, T, 3, num_heads, -1))  # (B, T, 3, nh, hs)\n"
             "    heads = xp.permute_dims(heads, (2, 0, 3, 1, 4))  # (3, B, nh, T, hs)",

@@ -84,14 +84,22 @@ class Exercise:
         self.passed += 1
 
     def raises(
-        self, error: type[Exception], call: Callable[[], Any], what: str, cause: str = ""
+        self,
+        error: type[Exception],
+        call: Callable[[], Any],
+        what: str,
+        cause: str = "",
+        says: str = "",
     ) -> None:
-        """`call()` must raise `error`; `what` says what is wrong with the call."""
+        """`call()` must raise `error`, with `says` in its message; `what` is wrong with the call."""
         try:
             got = call()
         except NotImplementedError:
             raise
-        except error:
+        except error as right:
+            if says not in str(right):
+                expected = f"a {error.__name__} that says {says!r}"
+                self.fail(what, expected, f"{type(right).__name__}: {right}", cause)
             self.passed += 1
         except Exception as other:
             self.fail(what, f"a {error.__name__}", f"{type(other).__name__}: {other}", cause)

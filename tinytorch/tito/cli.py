@@ -95,8 +95,8 @@ def start(
             _say('JupyterLab is not installed: pip install -e ".[lessons]", or open it elsewhere')
 
 
-@app.command()
-def test(number: OptionalNumber = None) -> None:
+@app.command("test")
+def run_tests(number: OptionalNumber = None) -> None:
     """Test a lesson: the inline tests on your notebook, then tests/NN_name on your code."""
     from . import workspace
     from .lesson import find_root, load
