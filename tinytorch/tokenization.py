@@ -4,113 +4,24 @@ Merges are learned and applied by readable functions; backends/text.py does the 
 """
 
 import codecs
-import json
 import os
 import re
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import pairwise
-from operator import index
-from pathlib import Path
-from typing import Any, ClassVar, Self, SupportsIndex
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backends.text import CharTable, accelerated
 from .bpe_files import Vocabulary, read_gpt2, read_vocabulary, write_vocabulary
+from .tokenizer_base import Ids as Ids
+from .tokenizer_base import Tokenizer as Tokenizer
+from .tokenizer_base import checked_ids, texts_of
 
 Pair = tuple[int, int]
-Ids = Iterable[SupportsIndex]  # ints, or an integer array of shape (T,)
-
-
-class Tokenizer(ABC):
-    """Text to ids and back; every id is in [0, vocab_size).
-
-    A subclass names itself in `kind`, which is how a saved file finds its class again.
-    """
-
-    kind: ClassVar[str] = ""
-
-    @property
-    @abstractmethod
-    def vocab_size(self) -> int:
-        """V, the number of ids."""
-
-    @abstractmethod
-    def encode(self, text: str) -> list[int]:
-        """The ids of a text."""
-
-    @abstractmethod
-    def decode(self, ids: Ids) -> str:
-        """The text of ids: ints or an integer array (T,). An id outside of [0, V): ValueError."""
-
-    def decode_stream(self, ids: Ids) -> Iterator[str]:
-        """The text of each id as it comes; one that ends within a character gives "" at first."""
-        return (self.decode([i]) for i in ids)
-
-    def encode_array(self, text: str) -> NDArray[np.int64]:
-        """The ids of a text as an array (T,): the way to encode a whole data set."""
-        return np.array(self.encode(text), dtype=np.int64)
-
-    @abstractmethod
-    def to_dict(self) -> dict[str, Any]:
-        """All of the tokenizer, fit for JSON; "type" holds its kind."""
-
-    @classmethod
-    @abstractmethod
-    def _from_state(cls, state: Mapping[str, Any]) -> Self:
-        """What `to_dict` wrote, read back."""
-
-    @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> Self:
-        """The tokenizer that `to_dict` described, in its own class; ValueError if it is none."""
-        # The class that was first of its kind: a notebook may have defined another one since.
-        kinds = {known.kind: known for known in reversed(Tokenizer.__subclasses__())}
-        try:
-            found = cls if cls.kind == state["type"] else kinds[state["type"]]
-            if not issubclass(found, cls):
-                raise ValueError(f"it is a {found.__name__}, not a {cls.__name__}")
-            return found._from_state(state)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"this describes no tokenizer ({error!r})") from error
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write JSON in UTF-8. A reader sees the old file or the new one, never half of one."""
-        path = Path(path)
-        text = json.dumps(self.to_dict(), ensure_ascii=False)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote; ValueError if the file holds something else."""
-        try:
-            return cls.from_dict(json.loads(Path(path).read_bytes()))
-        except ValueError as error:
-            raise ValueError(f"cannot load a tokenizer from {os.fspath(path)}: {error}") from error
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(vocab_size={self.vocab_size})"
-
-
-def _texts(corpus: str | Iterable[str]) -> Iterable[str]:
-    return [corpus] if isinstance(corpus, str) else corpus
-
-
-def _checked(ids: Ids, vocab_size: int) -> list[int]:
-    """Ids as plain ints; a negative one must not quietly count from the end of a list."""
-    numbers = [index(i) for i in ids]
-    bad = next((i for i in numbers if not 0 <= i < vocab_size), None)
-    if bad is not None:
-        raise ValueError(f"token id {bad} is not in the vocabulary of {vocab_size} tokens")
-    return numbers
 
 
 # One token per character -----------------------------------------------------------------------
@@ -146,7 +57,7 @@ class CharTokenizer(Tokenizer):
     def build_vocab(self, corpus: str | Iterable[str]) -> None:
         """Take the characters of a text, or of many, sorted by code point."""
         characters: set[str] = set()
-        for text in _texts(corpus):
+        for text in texts_of(corpus):
             characters |= set(text)
         self._set_vocab(sorted(characters))
 
@@ -191,7 +102,7 @@ class CharTokenizer(Tokenizer):
 
     def decode(self, ids: Ids) -> str:
         """The characters of ids, joined."""
-        return "".join([self.id_to_char[i] for i in _checked(ids, self.vocab_size)])
+        return "".join([self.id_to_char[i] for i in checked_ids(ids, self.vocab_size)])
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind, "vocab": list(self.vocab), "unknown": self.unknown}
@@ -335,9 +246,6 @@ def apply_merges(ids: list[int], rules: Mapping[Pair, tuple[int, int]]) -> list[
         ids = merge_pair(ids, first, rules[first][1])
 
 
-# Byte-pair encoding, as a tokenizer ---------------------------------------------------------------
-
-
 def split_special(text: str, special_tokens: Iterable[str]) -> list[str]:
     """Cut a text at special tokens: plain text at the even places, special tokens at the odd ones.
 
@@ -350,6 +258,9 @@ def split_special(text: str, special_tokens: Iterable[str]) -> list[str]:
     if not longest_first:
         return [text]
     return re.split("(" + "|".join(re.escape(token) for token in longest_first) + ")", text)
+
+
+# Byte-pair encoding, as a tokenizer ---------------------------------------------------------------
 
 
 class BPETokenizer(Tokenizer):
@@ -409,7 +320,7 @@ class BPETokenizer(Tokenizer):
         if vocab_size is not None:
             self._target = self._checked_target(vocab_size)
         words: Counter[str] = Counter()
-        for text in _texts(corpus):
+        for text in texts_of(corpus):
             for part in split_special(text, self.special_tokens)[::2]:
                 words.update(split_words(part))
         self._set_merges(learn_merges(words, self._target - 256 - len(self.special_tokens)))
@@ -463,12 +374,12 @@ class BPETokenizer(Tokenizer):
 
     def decode(self, ids: Ids) -> str:
         """The text of ids; bytes that are no UTF-8, as in half a character, become U+FFFD."""
-        return bytes_to_text(self.vocab[i] for i in _checked(ids, self.vocab_size))
+        return bytes_to_text(self.vocab[i] for i in checked_ids(ids, self.vocab_size))
 
     def decode_stream(self, ids: Ids) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         for i in ids:
-            yield decoder.decode(self.vocab[_checked([i], self.vocab_size)[0]])
+            yield decoder.decode(self.vocab[checked_ids([i], self.vocab_size)[0]])
         yield decoder.decode(b"", final=True)
 
     def to_dict(self) -> dict[str, Any]:
@@ -520,4 +431,4 @@ def tokenize_dataset(
     texts: str | Iterable[str], tokenizer: Tokenizer, max_length: int | None = None
 ) -> list[list[int]]:
     """The ids of each text, cut off after max_length tokens."""
-    return [tokenizer.encode(text)[:max_length] for text in _texts(texts)]
+    return [tokenizer.encode(text)[:max_length] for text in texts_of(texts)]
