@@ -31,7 +31,7 @@ def check_round_trip(lesson: Lesson) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="tito") as folder:
         scratch = Path(folder)
-        copy_package(scratch)
+        copy_package(lesson.root, scratch)
         notebook = scratch / "solution.ipynb"
         weave.write(weave.solution(lesson), notebook)
         changed = export(Lesson(lesson.source, scratch), notebook)

@@ -91,7 +91,7 @@ class Exercise:
         cause: str = "",
         says: str = "",
     ) -> None:
-        """`call()` must raise `error`, with `says` in its message; `what` is wrong with the call."""
+        """`call()`, in which `what` is wrong, must raise `error`, with `says` in its message."""
         try:
             got = call()
         except NotImplementedError:

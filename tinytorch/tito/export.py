@@ -149,18 +149,22 @@ def _check_same_signature(where: str, mine: Definition, theirs: Definition) -> N
     """What others call must stay: names, parameters, defaults, decorators, bases and methods."""
     if type(mine.node) is not type(theirs.node):
         raise ExportError(f"{where}: {mine.name} is another kind of thing than in the package")
-    for kind in ("decorator_list", "bases"):
-        own, wanted = (_unparsed(getattr(d.node, kind, [])) for d in (mine, theirs))
-        if own != wanted:
-            what = "decorators" if kind == "decorator_list" else "base classes"
-            raise ExportError(f"{where}: the {what} of {mine.name} are {own}, not {wanted}")
+    _check_same(where, mine.name, mine.node, theirs.node)
     have, want = dict(functions(mine)), dict(functions(theirs))
     for name, function in want.items():
         if name not in have:
             raise ExportError(f"{where}: {name} is not defined")
+        _check_same(where, name, have[name], function)
         own, wanted = _signature(have[name]), _signature(function)
         if own != wanted:
             raise ExportError(f"{where}: {name}{own} does not have the signature {name}{wanted}")
+
+
+def _check_same(where: str, name: str, mine: ast.stmt, theirs: ast.stmt) -> None:
+    for kind, what in (("decorator_list", "decorators"), ("bases", "base classes")):
+        own, wanted = (_unparsed(getattr(node, kind, [])) for node in (mine, theirs))
+        if own != wanted:
+            raise ExportError(f"{where}: the {what} of {name} are {own}, not {wanted}")
 
 
 def _unparsed(nodes: list[ast.expr]) -> str:

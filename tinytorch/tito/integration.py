@@ -28,7 +28,7 @@ def run(lesson: Lesson, notebook: Path, tests: Path) -> Report:
     """
     with tempfile.TemporaryDirectory(prefix="tito") as folder:
         scratch = Path(folder)
-        copy_package(scratch)
+        copy_package(lesson.root, scratch)
         try:
             export(Lesson(lesson.source, scratch), notebook)
         except ExportError as error:
@@ -36,12 +36,13 @@ def run(lesson: Lesson, notebook: Path, tests: Path) -> Report:
         return _pytest(tests, scratch)
 
 
-def copy_package(folder: Path) -> None:
-    """The installed package, in `folder`."""
+def copy_package(root: Path, folder: Path) -> None:
+    """The package of a checkout, or where there is none the installed one, in `folder`."""
     ignore = shutil.ignore_patterns("__pycache__")
-    package = Path(__file__).resolve().parents[1]
+    package, beside = root / PACKAGE, root / "backends"
+    if not package.is_dir():
+        package, beside = Path(__file__).resolve().parents[1], Path(backends.__file__).parent
     shutil.copytree(package, folder / PACKAGE, ignore=ignore)
-    beside = Path(backends.__file__).resolve().parent  # a checkout has it beside the package
     shutil.copytree(beside, folder / PACKAGE / "backends", ignore=ignore, dirs_exist_ok=True)
 
 

@@ -1,0 +1,118 @@
+"""Every lesson's notebooks: woven as committed, run from top to bottom, and exported unchanged."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import pytest
+
+from tinytorch.tito import build, weave
+from tinytorch.tito.lesson import Lesson, definitions, lessons, load
+
+ROOT = Path(__file__).parents[2]
+LESSONS = [load(number, ROOT) for number in lessons(ROOT)]
+EACH = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
+
+
+@EACH
+def test_the_committed_notebook_is_a_fresh_weave(lesson: Lesson, tmp_path: Path) -> None:
+    """If not: `tito nbdev build --no-wheel`."""
+    fresh = tmp_path / "fresh.ipynb"
+    weave.write(weave.student(lesson), fresh)
+    assert weave.notebook_path(lesson).read_bytes() == fresh.read_bytes()
+
+
+@EACH
+def test_weave_with_solutions_and_export_change_nothing(lesson: Lesson) -> None:
+    build.check_round_trip(lesson)
+
+
+@EACH
+def test_student_notebooks_hold_no_solution(lesson: Lesson) -> None:
+    """No line of a body that a student writes stands in the student's notebook."""
+    text = "\n".join(
+        c.source
+        for c in weave.student(lesson).cells
+        if c.metadata.get("nbgrader", {}).get("solution")
+    )
+    for cell in lesson.cells:
+        if cell.kind != "exercise":
+            continue
+        blank = set(lesson.blank(cell).splitlines())
+        hidden = [line for line in lesson.solution(cell).splitlines() if line not in blank]
+        assert hidden, f"exercise {cell.exercise} asks for nothing"
+        for line in hidden:
+            if len(line.strip()) > 25:
+                assert line.strip() not in text
+
+
+@EACH
+def test_cells_are_as_nbgrader_wants_them(lesson: Lesson) -> None:
+    notebook = weave.student(lesson)
+    marks = [c.metadata.nbgrader for c in notebook.cells if "nbgrader" in c.metadata]
+    assert len({m.grade_id for m in marks}) == len(marks)
+    assert len({c.id for c in notebook.cells}) == len(notebook.cells)
+    for mark in marks:
+        assert mark.schema_version == 3
+        assert {type(mark[k]) for k in ("grade", "solution", "locked", "task")} == {bool}
+        assert ("points" in mark) == mark.grade
+    assert sum(m.get("points", 0) for m in marks) >= len(lesson.exercises)
+
+
+@EACH
+def test_the_solution_notebook_runs_from_top_to_bottom(lesson: Lesson) -> None:
+    notebook = weave.solution(lesson)
+    execute(notebook)
+    figures = sum("image/png" in o.get("data", {}) for c in code(notebook) for o in c.outputs)
+    assert figures >= 2
+    warnings = [o.text for c in code(notebook) for o in c.outputs if o.get("name") == "stderr"]
+    assert warnings == []
+
+
+@EACH
+def test_a_blank_notebook_fails_its_first_test_with_a_helpful_message(lesson: Lesson) -> None:
+    notebook = weave.student(lesson)
+    with pytest.raises(nbclient.exceptions.CellExecutionError) as caught:
+        execute(notebook)
+    assert caught.value.ename == "ExerciseError"
+    first = lesson.exercises[0].number
+    assert caught.value.evalue.startswith(f"Exercise {first}")
+    assert "still blank" in caught.value.evalue
+
+
+def test_a_badge_leads_to_colab_if_the_project_has_an_address(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "x"\n[project.urls]\nRepository = "https://github.com/someone/torch.git"\n'
+    )
+    source = tmp_path / "notebooks" / "12_attention" / "attention_dev.py"
+    source.parent.mkdir(parents=True)
+    source.write_text("# %% [markdown]\n# # Attention\n")
+    badge, install, title = weave.student(Lesson(source, tmp_path)).cells
+    place = "someone/torch/blob/main/notebooks/12_attention/attention.ipynb"
+    assert f"(https://colab.research.google.com/github/{place})" in badge.source
+    assert "git+https://github.com/someone/torch" in install.source
+    assert title.source == "# Attention"
+
+
+def test_notebooks_are_plain_json_in_utf_8(tmp_path: Path) -> None:
+    notebook = weave.student(LESSONS[0])
+    notebook.cells[0].source += " äöü"
+    weave.write(notebook, tmp_path / "x.ipynb")
+    data = (tmp_path / "x.ipynb").read_bytes()
+    assert b"\r" not in data
+    assert data.endswith(b"}\n")
+    assert json.loads(data.decode("utf-8"))["nbformat"] == 4
+
+
+def code(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def execute(notebook: Any) -> None:
+    nbclient.NotebookClient(notebook, timeout=120, extra_arguments=["--log-level=ERROR"]).execute()
+
+
+def test_definitions_are_found_with_their_decorators() -> None:
+    found = definitions("@a\n@b(\n    1)\ndef f():\n    pass\nX: int = 3\n")
+    assert [(d.name, d.start, d.stop) for d in found.values()] == [("f", 0, 5), ("X", 5, 6)]

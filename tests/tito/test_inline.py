@@ -1,0 +1,143 @@
+"""The inline tests on a student's notebook: nothing passes that did not run."""
+
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from example_lesson import PACKAGE, make
+
+from tinytorch.tito import inline, weave
+from tinytorch.tito.lesson import Lesson
+
+SOURCE = """# %% setup=true
+from tinytorch.tito.checks import Exercise
+
+# %% exercise="77.1" points=2
+from tinytorch.things import double
+
+# double:
+#   Twice.
+
+# %% test="77.1" points=2
+with Exercise("77.1", "double") as check:
+    check.equal(double(2), 4, "twice 2", cause="twice means two times")
+
+# %%
+raise SystemError("a figure of the lesson, which no test needs")
+
+# %% exercise="77.2" points=1
+from tinytorch.things import LIMIT
+
+# %% test="77.2" points=1
+with Exercise("77.2", "LIMIT") as check:
+    check.equal(LIMIT, 3, "the limit")
+"""
+
+
+@pytest.fixture
+def lesson(tmp_path: Path) -> Lesson:
+    return make(tmp_path, SOURCE, PACKAGE.replace("@decorated\n", ""))
+
+
+def run(lesson: Lesson, change: Any = None, blank: bool = False) -> list[tuple[str, str]]:
+    """Status and message of each exercise, for a changed notebook."""
+    notebook = weave.student(lesson) if blank else weave.solution(lesson)
+    if change:
+        change(notebook)
+    path = lesson.root / "mine.ipynb"
+    weave.write(notebook, path)
+    return [(o.status, o.message) for o in inline.run(lesson, path, timeout=5)]
+
+
+def cell(notebook: Any, kind: str, exercise: str) -> Any:
+    return next(
+        c
+        for c in notebook.cells
+        if (c.metadata.tinytorch.kind, c.metadata.tinytorch.get("exercise")) == (kind, exercise)
+    )
+
+
+def test_the_solution_passes(lesson: Lesson) -> None:
+    assert run(lesson) == [("passed", ""), ("passed", "")]
+
+
+def test_a_blank_exercise_says_so(lesson: Lesson) -> None:
+    (first, second) = run(lesson, blank=True)
+    assert first == ("failed", "Exercise 77.1, double: still blank (exercise 77.1: double)")
+    assert second == ("passed", "")  # a constant is given
+
+
+def test_a_mistake_is_explained(lesson: Lesson) -> None:
+    def change(notebook: Any) -> None:
+        mine = cell(notebook, "exercise", "77.1")
+        mine.source = mine.source.replace("2 * x", "3 * x")
+
+    (status, message), _ = run(lesson, change)
+    assert status == "failed"
+    for part in ("Exercise 77.1, double: twice 2", "expected: 4", "got: 6", "two times"):
+        assert part in message
+
+
+def test_tests_that_a_student_has_changed_or_deleted_run_all_the_same(lesson: Lesson) -> None:
+    def change(notebook: Any) -> None:
+        cell(notebook, "exercise", "77.1").source = "def double(x):\n    return 0"
+        cell(notebook, "test", "77.1").source = "pass"
+        notebook.cells.remove(cell(notebook, "test", "77.2"))
+
+    (first, _), second = run(lesson, change)
+    assert first == "failed"
+    assert second == ("passed", "")
+
+
+def test_a_cell_that_does_not_run_is_named(lesson: Lesson) -> None:
+    def change(notebook: Any) -> None:
+        cell(notebook, "exercise", "77.1").source = "def double(x:\n    return 0"
+
+    (status, message), second = run(lesson, change)
+    assert status == "failed"
+    assert message.startswith("Exercise 77.1: its cell does not run: SyntaxError")
+    assert second == ("passed", "")
+
+
+def test_a_missing_exercise_has_not_run(lesson: Lesson) -> None:
+    def change(notebook: Any) -> None:
+        notebook.cells.remove(cell(notebook, "exercise", "77.2"))
+
+    first, second = run(lesson, change)
+    assert first == ("passed", "")
+    assert second == ("not run", "the notebook has no cell for exercise 77.2")
+
+
+def test_a_students_own_cells_run_too(lesson: Lesson) -> None:
+    def change(notebook: Any) -> None:
+        cell(notebook, "exercise", "77.1").source = "def double(x):\n    return factor * x"
+        notebook.cells.insert(0, nbformat.v4.new_code_cell("factor = 2"))
+
+    assert run(lesson, change)[0] == ("passed", "")
+
+
+def test_an_endless_loop_ends(lesson: Lesson) -> None:
+    def change(notebook: Any) -> None:
+        cell(notebook, "exercise", "77.1").source = "def double(x):\n    while True: pass"
+
+    (status, message), second = run(lesson, change)
+    assert status == "failed"
+    assert "endless loop" in message
+    assert second == ("passed", "")
+
+
+def test_nothing_passes_after_python_has_ended(lesson: Lesson) -> None:
+    def change(notebook: Any) -> None:
+        cell(notebook, "exercise", "77.1").source = "import os\nos._exit(3)"
+
+    outcomes = run(lesson, change)
+    assert [status for status, _ in outcomes] == ["not run", "not run"]
+    assert "Python ended" in outcomes[1][1]
+
+
+def test_what_is_no_notebook(lesson: Lesson) -> None:
+    path = lesson.root / "bad.ipynb"
+    path.write_text("not json")
+    with pytest.raises(ValueError, match=r"bad\.ipynb is not a notebook"):
+        inline.run(lesson, path)

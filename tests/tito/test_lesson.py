@@ -1,0 +1,78 @@
+"""Lessons: what a source's cells say, what is blank, what is given."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from example_lesson import PACKAGE, SOURCE, make
+
+from tinytorch.tito.lesson import LessonError, definitions, find_root, lessons, load
+
+
+def test_cells(tmp_path: Path) -> None:
+    lesson = make(tmp_path)
+    assert (lesson.number, lesson.name, lesson.folder) == (77, "things", "77_things")
+    assert [(c.kind, c.exercise, c.points) for c in lesson.cells] == [
+        ("markdown", "", 0),
+        ("setup", "", 0),
+        ("exercise", "77.1", 2),
+        ("test", "77.1", 3),
+        ("code", "", 0),
+    ]
+    (exercise,) = lesson.exercises
+    assert exercise.module == "tinytorch.things"
+    assert exercise.hints["double"] == ["What is two times x?", "It is more."]
+
+
+def test_the_solution_is_the_packages_text(tmp_path: Path) -> None:
+    lesson = make(tmp_path)
+    solution = lesson.solution(lesson.cells[2])
+    for name, definition in definitions(PACKAGE).items():
+        lines = PACKAGE.splitlines()[definition.start : definition.stop]
+        assert "\n".join(lines) in solution, name
+    assert list(definitions(solution)) == ["LIMIT", "NAMES", "double", "Counter"]
+
+
+def test_the_blank_has_signatures_docstrings_and_hints_but_no_solution(tmp_path: Path) -> None:
+    lesson = make(tmp_path)
+    blank = lesson.blank(lesson.cells[2])
+    ast.parse(blank)
+    for kept in (
+        "LIMIT = 3", "def double(x):", '"""Twice x."""', "# What is two times x?", "@decorated",
+        "self.n = 0", "def step(self, by: int = 1) -> int:", ">>> Counter().step()", "@property",
+        'raise NotImplementedError("exercise 77.1: Counter.step")',
+    ):  # fmt: skip
+        assert kept in blank
+    for gone in ("2 * x", "return y", "a remark", "self.n += by", "no docstring", "return self.n"):
+        assert gone not in blank
+    assert blank.count("# YOUR CODE HERE") == 3
+
+
+def test_unknown_lessons(tmp_path: Path) -> None:
+    make(tmp_path)
+    assert lessons(tmp_path) == [77]
+    with pytest.raises(LessonError, match="there is no lesson 5; there are 77"):
+        load(5, tmp_path)
+
+
+def test_the_root_is_found_from_within_and_from_outside(tmp_path: Path) -> None:
+    make(tmp_path / "here")
+    assert find_root(tmp_path / "here" / "notebooks" / "77_things") == (tmp_path / "here").resolve()
+    assert (find_root(tmp_path) / "notebooks").is_dir()  # where the package is installed from
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("from tinytorch.things import Counter, LIMIT, NAMES, double", "import math", "one import"),
+        ("from tinytorch.things", "from numpy.things", "one import"),
+        ("# Counter.step:", "# Other.step:", "hints for Other.step"),
+        ("# Counter.step:", "# Counter.leap:", "has no Counter.leap"),
+        ("NAMES, double", "NAMES, double, gone", "has no gone"),
+    ],
+)
+def test_a_source_that_is_wrong_says_where(tmp_path: Path, old: str, new: str, says: str) -> None:
+    lesson = make(tmp_path, SOURCE.replace(old, new))
+    with pytest.raises(LessonError, match=says) as caught:
+        lesson.blank(lesson.cells[2])
+    assert "77.1" in str(caught.value)

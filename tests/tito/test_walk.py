@@ -1,0 +1,159 @@
+"""The way of a student and of an instructor through the course, by the commands they type."""
+
+import filecmp
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from tinytorch.tito import weave
+from tinytorch.tito.lesson import load
+
+ROOT = Path(__file__).parents[2]
+
+
+def tito(*words: str, cwd: Path | None = None, code: int = 0) -> str:
+    """What a command prints; its exit code must be `code`, and it must not show a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", "from tinytorch.tito.cli import main; main()", *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONUTF8": "0", "COLUMNS": "100", "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert "Traceback" not in output
+    return output
+
+
+def fill_in(root: Path, change: Any = lambda source: source) -> Path:
+    """Write the package's own code into the student's exercises, as it is or changed."""
+    path = root / "workspace" / "12_attention" / "attention.ipynb"
+    mine = nbformat.read(path, as_version=4)
+    solved = {c.id: c.source for c in weave.solution(load(12, root)).cells}
+    for cell in mine.cells:
+        if cell.metadata.get("tinytorch", {}).get("kind") == "exercise":
+            cell.source = change(solved[cell.id])
+    nbformat.write(mine, path)
+    return path
+
+
+def same_package(root: Path) -> bool:
+    """Whether the checkout's package is, to the byte, that of the project."""
+    compared = filecmp.dircmp(root / "tinytorch", ROOT / "tinytorch", ignore=["__pycache__"])
+    return not (compared.diff_files or compared.left_only or compared.right_only)
+
+
+def test_a_student_walks_through_lesson_12(checkout: Path) -> None:
+    assert "lesson 12 is ready" in tito("start", "12", "--no-open")
+    assert "0 of 7" in tito("status")
+    blank = tito("test", "12", code=1)
+    assert "Exercise 12.1, create_causal_mask: still blank" in blank
+    assert "passed" not in blank
+
+    notebook = fill_in(checkout)
+    before = notebook.read_bytes()
+    assert "is kept" in tito("start", "12", "--no-open")
+    assert notebook.read_bytes() == before
+    assert "7 of 7" in tito("status")
+    passed = tito("test", "12")
+    assert "failed" not in passed
+    assert "nothing to write" in tito("export", "12")
+    assert same_package(checkout)
+
+    fill_in(checkout, lambda source: source.replace(">=", ">"))
+    failed = tito("test", cwd=notebook.parent, code=1)
+    assert "Exercise 12.1, create_causal_mask: the mask of 3 tokens" in failed
+    assert "expected: [[True, False, False]" in failed
+    assert "likely cause" in failed
+    assert "FAILED" in failed  # the lesson's tests too, on the package with this code in it
+    assert same_package(checkout)
+    exported = tito("export", cwd=notebook.parent)
+    assert "tinytorch/attention.py: create_causal_mask" in exported
+    assert "(queries, axis=1) > home" in (checkout / "tinytorch" / "attention.py").read_text()
+    assert "restored tinytorch/attention.py" in tito("reset", "12")
+    assert same_package(checkout)
+    assert "nothing to take back" in tito("reset", "12")
+
+
+def test_an_instructor_releases_and_grades_lesson_12(checkout: Path) -> None:
+    to = checkout / "for the class"
+    assert "attention.ipynb" in tito("release", "12", "--to", str(to))
+    folder = to / "12_attention"
+    names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert {
+        "attention.ipynb", "README.md", "requirements.txt", "conftest.py", "attention_dev.py",
+        "test_attention_integration.py", ".github/workflows/classroom.yml",
+    } == names  # fmt: skip
+    assert "still blank" in tito("grade", ".", cwd=folder, code=1)
+    tito("release", "12", "--to", str(to), code=1)  # it is there already
+    made = tito("solutions", "12", "--to", str(to))
+    assert "attention_solution.ipynb" in made
+    (to / "attention_solution.ipynb").replace(folder / "attention.ipynb")
+    graded = tito("grade", ".", cwd=folder)
+    assert "4 of 4" in graded
+    assert "failed" not in graded
+
+
+def test_nbdev_build(checkout: Path) -> None:
+    notebook = checkout / "notebooks" / "12_attention" / "attention.ipynb"
+    committed = notebook.read_bytes()
+    notebook.write_text("{}")
+    built = tito("nbdev", "build", "--no-wheel")
+    assert "wove notebooks/12_attention/attention.ipynb" in built
+    assert "export and package agree" in built
+    assert notebook.read_bytes() == committed
+
+
+def test_doctor() -> None:
+    says = tito("doctor")
+    for part in (
+        "Python",
+        "numpy",
+        "backend cupy",
+        "Tiny Shakespeare",
+        "all that the course needs",
+    ):
+        assert part in says
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["start", "99", "--no-open"], "there is no lesson 99; there are"),
+        (["test", "12"], "tito start 12"),
+        (["test"], "which lesson?"),
+        (["export"], "which lesson?"),
+        (["export", "12"], "No such file"),
+        (["milestone", "run", "nothing"], "there is no milestone nothing"),
+        (["grade", "."], "is not a released lesson"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
+)
+def test_mistakes_end_in_a_sentence(checkout: Path, words: list[str], says: str) -> None:
+    assert says in " ".join(tito(*words, code=1).split())
+
+
+def test_milestones(checkout: Path) -> None:
+    listed = tito("milestone", "list")
+    assert "tinygpt" in listed
+    assert "attention" in listed
+    script = checkout / "milestones" / "tinygpt.py"
+    script.parent.mkdir()
+    script.write_text("import sys\nprint('ran with', sys.argv[1:], flush=True)\nsys.exit(3)\n")
+    assert "ran with ['--steps', '5']" in tito(
+        "milestone", "run", "tinygpt", "--steps", "5", code=3
+    )
+
+
+def test_help_names_every_command() -> None:
+    says = tito("--help")
+    for command in ("doctor", "start", "test", "export", "reset", "nbdev", "status", "milestone"):
+        assert command in says
