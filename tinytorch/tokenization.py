@@ -192,7 +192,7 @@ def merge_pair(ids: list[int], pair: Pair, merged: int) -> list[int]:
     result = []
     place = 0
     while place < len(ids):
-        if (ids[place], ids[place + 1 : place + 2]) == (pair[0], [pair[1]]):
+        if tuple(ids[place : place + 2]) == pair:
             result.append(merged)
             place += 2
         else:
