@@ -24,10 +24,11 @@ def blank() -> None:
 def test_what_is_right_passes_and_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     with Exercise("12.1", "mask") as check:
         check.equal((1, [Tensor([2.0])]), [1, [[2.0]]], "lists and tensors")
+        check.equal(lambda: [1], [1], "what a function returns")
         check.close(Tensor([1.0, 2.0]), np.array([1.0, 2.000001]), "values")
         check.true(True, "the truth")
         check.raises(ValueError, lambda: int("x"), "no number", says="invalid literal")
-    assert capsys.readouterr().out == "Exercise 12.1, mask: 4 checks passed\n"
+    assert capsys.readouterr().out == "Exercise 12.1, mask: 5 checks passed\n"
 
 
 def test_a_failure_names_exercise_values_and_cause() -> None:
@@ -41,6 +42,9 @@ def test_a_failure_names_exercise_values_and_cause() -> None:
 @pytest.mark.parametrize(
     ("check", "expected"),
     [
+        (lambda c: c.equal(lambda: [][0], 1, "x"), "expected: 1\n  got: IndexError: list index"),
+        (lambda c: c.equal(lambda: 2, 1, "x"), "expected: 1\n  got: 2"),
+        (lambda c: c.equal(blank, 1, "x"), "still blank"),
         (lambda c: c.close(Tensor([1.0]), [2.0], "x"), "expected: [2.]\n  got: [1.]"),
         (lambda c: c.close(Tensor([1.0]), [[1.0]], "x"), "the shape of x\n  expected: (1, 1)"),
         (lambda c: c.close("text", [1.0], "x"), "got: 'text'"),

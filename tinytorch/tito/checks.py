@@ -8,7 +8,7 @@ Exercise 12.1, create_causal_mask: 1 check passed
 
 import traceback
 from collections.abc import Callable
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -59,7 +59,18 @@ class Exercise:
             raise ExerciseError(f"{self.title}: {_where(error)}") from error
 
     def equal(self, got: Any, expected: Any, what: str, cause: str = "") -> None:
-        """`got` must be `expected`: numbers, text, lists, shapes; arrays and tensors by value."""
+        """`got` must be `expected`: numbers, text, lists, shapes; arrays and tensors by value.
+
+        Where a mistake would raise an error, `got` may be a function without arguments: then the
+        error is reported as what came instead.
+        """
+        if isinstance(got, FunctionType):
+            try:
+                got = got()
+            except NotImplementedError:
+                raise
+            except Exception as error:
+                self.fail(what, _show(expected), f"{type(error).__name__}: {error}", cause)
         if _plain(got) != _plain(expected):
             self.fail(what, _show(expected), _show(got), cause)
         self.passed += 1
