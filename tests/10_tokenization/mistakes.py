@@ -24,10 +24,9 @@ FROM_THE_RIGHT = MERGE_LOOP.replace(
     "result = []", "result, ids, pair = [], ids[::-1], pair[::-1]"
 ).replace("return result", "return result[::-1]")
 
-EVERY_PLACE = """    result = []
-    for left, right in pairwise([*ids, -1]):
-        result.append(merged if (left, right) == pair else left)
-    return result"""
+OVERLAPPING = """    starts = {n for n, found in enumerate(pairwise(ids)) if found == pair}
+    gone = {n + 1 for n in starts} - starts
+    return [merged if n in starts else i for n, i in enumerate(ids) if n not in gone]"""
 
 MISTAKES = [
     # 10.1
@@ -111,7 +110,7 @@ MISTAKES = [
         "max(counts, key=counts.get)",
     ),
     # 10.4
-    Mistake("both of two overlapping pairs are merged", "10.4", MERGE_LOOP, EVERY_PLACE),
+    Mistake("both of two overlapping pairs are merged", "10.4", MERGE_LOOP, OVERLAPPING),
     Mistake("the pair's second token stays", "10.4", "place += 2", "place += 1"),
     Mistake(
         "the last token is lost", "10.4", "while place < len(ids):", "while place < len(ids) - 1:"
