@@ -167,6 +167,7 @@ def test_any_text_at_all_can_be_trained_on(backend: str) -> None:
     data = TokenDataset(ids, block_size=1, backend=backend)
     pieces = [int(data[i][0].numpy()[0]) for i in range(len(data))] + [int(ids[-1])]
     assert "\ufffd" in tokenizer.decode(pieces[:3])  # half of an ï
-    assert "".join(tokenizer.decode_stream(pieces)) == text
+    for end in range(len(pieces) + 1):  # a model may stop at any place
+        assert "".join(tokenizer.decode_stream(pieces[:end])) == tokenizer.decode(pieces[:end])
     _, loss = table_of(ids, V, backend)
     assert loss < conditional_entropy(ids.tolist()) + 0.05
