@@ -196,9 +196,9 @@ for character in "aé中\N{WATERMELON}":
 # | 2 | `lo w`, 3 times | `low` = 257 | `low · low · low e r` |
 # | 3 | `e r`, once | `er` = 258 | `low · low · low er` |
 #
-# Here the dots are spaces between words, and pairs are counted **within words** only. Otherwise
-# `dog.` and `dog!` and `the dog` would each take a token of their own. `split_words` cuts a text
-# like GPT-2. The space belongs to the word that follows, so joining the words gives the text back:
+# The dots stand between words, and pairs are counted **within words** only. Otherwise `dog.` and
+# `dog!` and `the dog` would each take a token of their own. `split_words` cuts a text like GPT-2. The
+# space belongs to the word that follows, so joining the words gives the text back:
 
 # %%
 print(split_words("The dog's bone, 12 bones!"))
@@ -444,7 +444,7 @@ with Exercise("10.7", "split_special") as check:
 # are given. Ids 0 to 255 are the bytes, then come the merges, then the special tokens.
 #
 # Words come again and again. So `_encode_word` keeps the ids of each word that it has met: the
-# 200,000 words of Tiny Shakespeare are only 15,000 different ones.
+# 300,000 words of Tiny Shakespeare are only 15,000 different ones.
 
 # %% exercise="10.8" points=4
 from tinytorch.tokenization import BPETokenizer
@@ -578,8 +578,8 @@ plt.show()
 # table (lesson 11): `V * C` numbers of 4 bytes. And the last layer computes a score for every token
 # of the vocabulary, at every place.
 #
-# Learning 4,000 merges from a larger text with the readable code would take minutes, so the package
-# has a faster one; more about that below. A trained tokenizer holds all smaller ones: the first `n`
+# Learning 4,000 merges from a larger text with the readable code would take more than a minute. So the
+# package has a faster one; more about that below. A trained tokenizer holds all smaller ones: the first `n`
 # merges are what a tokenizer with `n` merges would have learned.
 
 # %%
@@ -660,8 +660,8 @@ print(f"fast, all of Shakespeare, V = 1024: {time.perf_counter() - start:.2f} s"
 # | written in | Python | Rust | Rust |
 #
 # The algorithm is the same in all three. `BPETokenizer.from_gpt2` reads the two files that came with
-# GPT-2, and then gives GPT-2's ids. SentencePiece (Llama 2, T5) does without `split_words`: there
-# the space is a character like others.
+# GPT-2, and then gives GPT-2's ids. SentencePiece (Llama 2) begins with characters, and uses bytes
+# only for those it does not know.
 #
 # ## Questions
 #
