@@ -6,13 +6,11 @@ The model, the training and the plots are `tinytorch`'s; this file is the comman
 import argparse
 import math
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, Self
+from typing import NoReturn
 
 from tinytorch.backends import BackendError, default
 
@@ -20,10 +18,13 @@ from tinytorch.checkpoint import CheckpointError
 from tinytorch.datasets import DataError
 from tinytorch.generation import stream
 from tinytorch.tinygpt import PRESETS, Run, RunConfig, load_model
+from tinytorch.tinygpt.interrupt import Interrupt
 from tinytorch.tinygpt.presets import fit_steps
 from tinytorch.tinygpt.report import (
     ProgressReport,
     Report,
+    first_line,
+    opening,
     plot_attention,
     plot_losses,
     sample_text,
@@ -102,24 +103,6 @@ def _positive(text: str) -> float:
 
 def _temperature(text: str) -> float:
     return 0.0 if text == "0" else _positive(text)
-
-
-class Interrupt:
-    """Ctrl-C asks for a stop after the step that is running; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, self._before)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -221,14 +204,11 @@ def _look(run: Run, report: Report) -> None:
     """Validate on a part, show a sample, save."""
     val_loss = run.validate(every=LOOK_EVERY)
     run.log(val_loss=val_loss)
-    text = sample_text(run.model, run.tokenizer, _opening(run), 120, temperature=0.8, seed=0)
+    text = sample_text(
+        run.model, run.tokenizer, opening(run.corpus.text), 120, temperature=0.8, seed=0
+    )
     report.say(f"\nstep {run.trainer.step:,}, validation loss {val_loss:.3f}:\n{text.strip()}\n")
     run.save()
-
-
-def _opening(run: Run) -> str:
-    """A prompt that the tokenizer knows: a new line, or how the text begins."""
-    return "\n" if "\n" in run.corpus.text else run.corpus.text[0]
 
 
 def _finish(run: Run, report: Report) -> None:
@@ -236,9 +216,11 @@ def _finish(run: Run, report: Report) -> None:
     summary = run.summarise()
     run.log(val_loss=summary["val_loss"])
     plot_losses(run.metrics(), run.out / "loss.png")
-    plot_attention(run.model, run.tokenizer, _line(run.val_text), run.out / "attention.png")
+    plot_attention(run.model, run.tokenizer, first_line(run.val_text), run.out / "attention.png")
     for seed in (1, 2):
-        text = sample_text(run.model, run.tokenizer, _opening(run), 300, temperature=0.8, seed=seed)
+        text = sample_text(
+            run.model, run.tokenizer, opening(run.corpus.text), 300, temperature=0.8, seed=seed
+        )
         report.say(f"--- sample {seed}\n{text.strip()}\n")
     report.say(
         f"{summary['steps']:,} steps in {summary['train_seconds'] / MINUTE:.1f} minutes,"
@@ -248,12 +230,6 @@ def _finish(run: Run, report: Report) -> None:
         f"Checkpoint, metrics, loss.png and attention.png are in {run.out}. Write text with:\n"
         f"  {_command('--sample', str(run.out), '--prompt', 'ROMEO:', '--tokens', '500')}"
     )
-
-
-def _line(text: str) -> str:
-    """Some 32 characters from the beginning of a paragraph, if the text has paragraphs."""
-    start = text.find("\n\n") + 2
-    return text[start if 2 < start < len(text) - 32 else 0 :][:32]
 
 
 def _command(*arguments: str) -> str:

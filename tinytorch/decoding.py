@@ -5,24 +5,25 @@ from typing import Any
 
 import numpy as np
 
-from .activations import GELU, SquaredReLU
-from .attention import KVCache, MultiHeadAttention
+from .attention import KVCache
 from .autograd import is_grad_enabled, make_result
 from .backends import Backend
 from .backends.decoding import BlockWeights, GPTWeights, LinearWeights, NormWeights, Step
-from .embeddings import (
-    Embedding,
-    EmbeddingLayer,
-    PositionalEncoding,
-    RotaryEmbedding,
-    SinusoidalEncoding,
-)
-from .layers import Dropout, LayerNorm, Linear
-from .module import Module, ModuleList
+from .layers import LayerNorm, Linear
+from .module import Module
 from .tensor import Tensor
 
-ACTIVATIONS = {GELU: "gelu", SquaredReLU: "squared_relu"}
-TABLES = {PositionalEncoding: "weight", SinusoidalEncoding: "table"}
+ACTIVATIONS = {"GELU": "gelu", "SquaredReLU": "squared_relu"}
+TABLES = {"PositionalEncoding": "weight", "SinusoidalEncoding": "table"}
+# The classes by name, since transformers imports generation, which imports this.
+PARTS = {
+    "activations": {*ACTIVATIONS},
+    "attention": {"MultiHeadAttention"},
+    "embeddings": {*TABLES, "Embedding", "EmbeddingLayer", "RotaryEmbedding"},
+    "layers": {"Dropout", "LayerNorm", "Linear"},
+    "module": {"ModuleList"},
+    "transformers": {"GPT", "MLP", "TransformerBlock"},
+}
 
 
 def with_fast_steps(model: Any) -> Any:
@@ -36,9 +37,8 @@ def with_fast_steps(model: Any) -> Any:
     >>> model = with_fast_steps(model)
     >>> logits = model(ids, caches)
     """
-    from .transformers import GPT  # which imports generation, which imports this
-
-    return _FastGPT(model) if type(model) is GPT and model.backend.decoder is not None else model
+    usable = _is_part(model, "GPT") and model.backend.decoder is not None
+    return _FastGPT(model) if usable else model
 
 
 class _FastGPT:
@@ -112,26 +112,28 @@ def gpt_weights(model: Any) -> GPTWeights | None:
     return GPTWeights(
         tokens=embedding.tokens.weight._array,
         scale=embedding.scale,
-        positions=positions and getattr(positions, TABLES[type(positions)])._array,
+        positions=positions and getattr(positions, TABLES[type(positions).__name__])._array,
         rotary=rotary and (rotary.cos._array, rotary.sin._array),
         blocks=[_block(block) for block in model.blocks],
         norm=_norm(model.ln_f),
         head=_linear(model.head),
         num_heads=first.attention.num_heads,
-        activation=ACTIVATIONS[type(first.mlp.activation)],
+        activation=ACTIVATIONS[type(first.mlp.activation).__name__],
     )
 
 
 def _is_plain(module: Module) -> bool:
-    """Whether the module computes what its class says, and its class is one of a GPT's."""
-    from .transformers import GPT, MLP, TransformerBlock
+    """Whether the module is a part of a GPT, of the package's own class, and drops nothing."""
+    name = type(module).__name__
+    drops = name == "Dropout" and module.training and getattr(module, "p", 0) > 0
+    return _is_part(module, name) and "forward" not in vars(module) and not drops
 
-    known = {
-        *ACTIVATIONS, *TABLES, Dropout, Embedding, EmbeddingLayer, GPT, LayerNorm, Linear, MLP,
-        ModuleList, MultiHeadAttention, RotaryEmbedding, TransformerBlock,
-    }  # fmt: skip
-    drops = isinstance(module, Dropout) and module.training and module.p > 0
-    return type(module) in known and "forward" not in vars(module) and not drops
+
+def _is_part(module: Any, name: str) -> bool:
+    """Whether the object is of the package's own class `name`: one in a notebook is another."""
+    package, _, home = type(module).__module__.rpartition(".")
+    known = package == __package__ and name in PARTS.get(home, ())
+    return known and type(module).__qualname__ == name
 
 
 def _block(block: Any) -> BlockWeights:

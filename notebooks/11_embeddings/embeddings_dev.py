@@ -153,7 +153,9 @@ with Exercise("11.3", "create_sinusoidal_embeddings") as check:
     check.close(table[3, :2], [math.sin(3), math.cos(3)], "the first pair of position 3")
     check.close(table[3, 6:], [math.sin(3e-3), math.cos(3e-3)], "the last pair of position 3",
                 cause="the frequencies fall to 10000 ** (-(C - 2) / C), here 0.001")  # fmt: skip
-    check.raises(ValueError, lambda: create_sinusoidal_embeddings(5, 7), "an odd embed_dim", says="7")
+    check.raises(
+        ValueError, lambda: create_sinusoidal_embeddings(5, 7), "an odd embed_dim", says="7"
+    )
 
 # %% [markdown]
 # Look at it. Each row is a position. Fast waves on the left, slow ones on the right.
@@ -206,7 +208,9 @@ with Exercise("11.4", "PositionalEncoding and SinusoidalEncoding") as check:
                     cause="add rows 0, 1, 2 to the three tokens of each text")  # fmt: skip
         check.close(layer(x, 5), 1 + np.broadcast_to(rows.numpy()[5:8], (2, 3, 4)),
                     f"{name}(x, start=5)", cause="the rows from start to start + T")  # fmt: skip
-        check.raises(ValueError, lambda layer=layer: layer(x, 8), "positions 8, 9, 10 of 10", says="11")
+        check.raises(
+            ValueError, lambda layer=layer: layer(x, 8), "positions 8, 9, 10 of 10", says="11"
+        )
         layer(x, 7)  # 7, 8, 9: these are there
 
 # %% [markdown]

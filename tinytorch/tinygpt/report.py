@@ -75,6 +75,17 @@ def sample_text(model: GPT, tokenizer: Tokenizer, prompt: str, tokens: int, **se
     return tokenizer.decode([*ids, *new])
 
 
+def opening(text: str) -> str:
+    """A prompt that a tokenizer of this text knows: a new line, or how the text begins."""
+    return "\n" if "\n" in text else text[0]
+
+
+def first_line(text: str) -> str:
+    """Some 32 characters from the beginning of a paragraph, if the text has paragraphs."""
+    start = text.find("\n\n") + 2
+    return text[start if 2 < start < len(text) - 32 else 0 :][:32]
+
+
 def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     """Training and validation loss over the steps."""
     figure, axes = _figure(7, 4)

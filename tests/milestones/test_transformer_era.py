@@ -1,0 +1,125 @@
+"""The class demo from the outside: it tells, in order, what really happens, and leaves pictures."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tinytorch.tito.demo import demo
+from tinytorch.tito.lesson import LessonError
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "milestones" / "05_transformer_era_2017" / "tinygpt_shakespeare.py"
+LINES = [f"KING:\nThe {a} of {b} is here.\n\n" for a in ("crown", "sword") for b in ("man", "war")]
+PARTS = ["1. The text", "2. Tokenize", "3. Embed", "4. Attend", "5. Train", "6. Sample"]
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "plays.txt"
+    path.write_text("".join(LINES) * 30, encoding="utf-8")
+    return path
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, str(SCRIPT), "--batch-size", "8", *words]
+
+
+def run(*words: str, code: int = 0) -> str:
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    done = subprocess.run(
+        command(*words), env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_it_tells_what_happens_and_leaves_pictures(text: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    said = run("--data", str(text), "--epochs", "2", "--out", str(out))
+    places = [said.index(part) for part in PARTS]
+    assert places == sorted(places)
+    for part in ("Before training", "After epoch 1", "After epoch 2", "At first, the", "Now, the"):
+        assert said.count(part) == 1
+    summary = json.loads((out / "summary.json").read_text())
+    tokens = 0.9 * len(text.read_text())
+    assert summary["steps"] == -(-2 * tokens // (8 * 64))
+    assert f"{summary['val_loss']:.4f}" in said
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    losses = [m["val_loss"] for m in metrics if "val_loss" in m]
+    assert losses[0] > 2.5 > 1.6 > losses[-1]
+    for loss in losses:
+        assert f"loss {loss:.3f}" in said
+    for name in ("loss.png", "attention.png"):
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_other_weights_from_another_seed(text: Path, tmp_path: Path) -> None:
+    said = [
+        run("--data", str(text), "--epochs", "0.2", "--seed", seed, "--out", str(tmp_path / "out"))
+        for seed in ("1", "1", "2")
+    ]
+    begins = [next(x for x in s.splitlines() if "begins with" in x) for s in said]
+    assert begins[0] == begins[1] != begins[2]
+    assert (tmp_path / "out" / "earlier-2" / "summary.json").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
+def test_ctrl_c_keeps_what_was_learned(text: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        command("--data", str(text), "--epochs", "5000", "--out", str(out)),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (out / "metrics.jsonl").exists() or len((out / "metrics.jsonl").read_text()) < 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopped after step" in said
+    assert "Traceback" not in said
+    assert (out / "checkpoint.safetensors").exists()
+    assert (out / "attention.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--epochs", "0"], "--epochs is a positive number"),
+        (["--epochs", "nan"], "--epochs is a positive number"),
+        (["--batch-size", "0"], "--batch-size is at least 1"),
+        (["--data", "nowhere.txt"], "there is no file"),
+    ],
+)
+def test_what_cannot_be(words: list[str], says: str, tmp_path: Path) -> None:
+    said = run(*words, "--out", str(tmp_path / "out"), code=2)
+    assert says in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_tito_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hands its flags on, returns the exit code, and opens the pictures if all went well."""
+    script = tmp_path / "milestones" / "05_transformer_era_2017" / "tinygpt_shakespeare.py"
+    script.parent.mkdir(parents=True)
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    for fast, code in ((True, 0), (False, 0), (True, 3)):
+        script.write_text(
+            f"import sys\nsys.exit({code} if ('--fast' in sys.argv) == {fast} else 9)"
+        )
+        opened.clear()
+        assert demo(tmp_path, fast, True) == code
+        names = [address.rsplit("/", 1)[1] for address in opened]
+        assert names == (["loss.png", "attention.png"] if code == 0 else [])
+    assert demo(tmp_path, True, False) == 3
+    monkeypatch.setattr("tinytorch.tito.demo.find_spec", lambda name: None)
+    with pytest.raises(LessonError, match="rich and matplotlib"):
+        demo(tmp_path, True, True)
