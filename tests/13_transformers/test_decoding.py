@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinytorch import GPT, Tensor, attention, backends, manual_seed, no_grad
-from tinytorch.attention import MultiHeadAttention
+from tinytorch.attention import KVCache, MultiHeadAttention
 from tinytorch.decoding import gpt_weights, with_fast_steps
 from tinytorch.generation import generate, stream
 from tinytorch.transformers import TransformerBlock
@@ -111,6 +111,20 @@ def changed_attend(self: Any, x: Tensor, mask: Any = None, cache: Any = None) ->
     return self.proj(attention.merge_heads(y)), weights
 
 
+def renamed_forward(self: Any, x: Tensor, mask: Any = None, cache: Any = None) -> Any:
+    """A student's block whose first norm has another name."""
+    x = x + self.attention(self.norm1(x), mask, cache)
+    return x + self.mlp(self.ln2(x))
+
+
+def listed_append(self: Any, keys: Tensor, values: Tensor) -> Any:
+    """A student's cache that joins arrays, in an attribute of its own."""
+    parts = getattr(self, "kept", [])
+    self.kept = [*parts, (keys.numpy(), values.numpy())]
+    self.length += keys.shape[2]
+    return tuple(Tensor(np.concatenate(column, axis=2)) for column in zip(*self.kept, strict=True))
+
+
 class MyAttention(MultiHeadAttention):
     attend = changed_attend
 
@@ -131,9 +145,16 @@ def changes(what: str, model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
         block.forward = lambda x, mask, cache: TransformerBlock.forward(block, x, mask, cache) * 0.5
     elif what == "class":
         model.__class__ = MyGPT
+    elif what == "names":
+        for block in model.blocks:
+            block.norm1 = block.ln1
+            del block.ln1
+        monkeypatch.setattr(TransformerBlock, "forward", renamed_forward)
+    elif what == "cache":
+        monkeypatch.setattr(KVCache, "append", listed_append)
 
 
-@pytest.mark.parametrize("what", ["code", "part", "forward", "class"])
+@pytest.mark.parametrize("what", ["code", "part", "forward", "class", "names", "cache"])
 def test_a_changed_model_speaks_for_itself(
     what: str, monkeypatch: pytest.MonkeyPatch, own_steps: list[int]
 ) -> None:
@@ -144,11 +165,24 @@ def test_a_changed_model_speaks_for_itself(
     assert tokens == generate(model, [1, 2, 3], 8, seed=1, use_cache=False).tolist()
 
 
+def test_a_step_that_disagrees_leaves_the_caches_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ids = gpt(), text(1)
+    monkeypatch.setattr(MultiHeadAttention, "attend", changed_attend)
+    fast, caches, own_caches = with_fast_steps(model), model.new_caches(), model.new_caches()
+    with no_grad():
+        for piece in (ids[:, :3], ids[:, 3:4]):
+            fast(Tensor(piece), caches), model(Tensor(piece), own_caches)
+    for cache, own in zip(caches, own_caches, strict=True):
+        np.testing.assert_array_equal(cache._keys, own._keys)
+        assert cache.length == own.length == 4
+
+
 def test_a_part_that_drops_is_left_to_the_model() -> None:
     model = gpt(dropout=0.5)
-    assert gpt_weights(model) is not None
+    assert gpt_weights(model).num_heads == 2
     model.blocks[1].train()
-    assert gpt_weights(model) is None
+    with pytest.raises(ValueError, match=r"blocks\.1"):
+        gpt_weights(model)
 
 
 @pytest.mark.parametrize("how", ["in place", "replaced"])
