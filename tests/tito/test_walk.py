@@ -1,5 +1,6 @@
 """The way of a student and of an instructor through the course, by the commands they type."""
 
+import contextlib
 import filecmp
 import os
 import subprocess
@@ -9,28 +10,23 @@ from typing import Any
 
 import nbformat
 import pytest
+from typer.testing import CliRunner
 
-from tinytorch.tito import weave
+from tinytorch.tito import doctor, weave
+from tinytorch.tito.cli import app
 from tinytorch.tito.lesson import load
 
 ROOT = Path(__file__).parents[2]
 
 
 def tito(*words: str, cwd: Path | None = None, code: int = 0) -> str:
-    """What a command prints; its exit code must be `code`, and it must not show a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", "from tinytorch.tito.cli import main; main()", *words],
-        cwd=cwd,
-        env={**os.environ, "PYTHONUTF8": "0", "COLUMNS": "100", "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output
-    assert "Traceback" not in output
-    return output
+    """What a command prints; its exit code must be `code`, and no error may come out of it."""
+    environment = {"COLUMNS": "100", "MPLBACKEND": "Agg"}
+    with contextlib.chdir(cwd or Path.cwd()):
+        done = CliRunner().invoke(app, words, env=environment)
+    assert done.exit_code == code, done.output
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    return done.output
 
 
 def fill_in(root: Path, change: Any = lambda source: source) -> Path:
@@ -141,7 +137,63 @@ def test_mistakes_end_in_a_sentence(checkout: Path, words: list[str], says: str)
     assert says in " ".join(tito(*words, code=1).split())
 
 
-def test_milestones(checkout: Path) -> None:
+def test_opening_jupyter(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr("tinytorch.tito.workspace.has_jupyterlab", lambda: True)
+    monkeypatch.setattr("subprocess.run", lambda command, check: commands.append(command))
+    tito("start", "12")
+    (command,) = commands
+    assert command[1:4] == ["-m", "jupyter", "lab"]
+    assert Path(command[4]).is_file()
+    monkeypatch.setattr("tinytorch.tito.workspace.has_jupyterlab", lambda: False)
+    assert "JupyterLab is not installed" in tito("start", "12")
+    assert len(commands) == 1
+
+
+def test_a_missing_package_says_what_to_install(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "jupytext", None)
+    assert "jupytext is missing: pip install" in tito("start", "12", "--no-open", code=1)
+
+
+def test_doctor_where_something_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise doctor.PackageNotFoundError(name)
+
+    def nowhere() -> Path:
+        raise doctor.LessonError("no checkout of TinyTorch here")
+
+    monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setattr(doctor, "find_root", nowhere)
+    monkeypatch.setattr(doctor, "data_home", lambda: Path("nowhere"))
+    says = " ".join(tito("doctor", code=1).split())
+    for part in ('missing: pip install -e ".[lessons]"', "no checkout", "will be downloaded"):
+        assert part in says
+
+
+def test_the_wheel_is_built_or_says_why_not(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / "dist").mkdir()
+
+    def pip(command: list[str], **options: Any) -> Any:
+        assert command[1:4] == ["-m", "pip", "wheel"]
+        if fails:
+            return subprocess.CompletedProcess(command, 1, "", "no setuptools")
+        (checkout / "dist" / "tinytorch.whl").touch()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr("tinytorch.tito.build.subprocess.run", pip)
+    fails = False
+    assert "built dist/tinytorch.whl" in tito("nbdev", "build")
+    fails = True
+    assert "the wheel could not be built: no setuptools" in " ".join(
+        tito("nbdev", "build", code=1).split()
+    )
+
+
+def test_milestones(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
     listed = tito("milestone", "list")
     assert "tinygpt" in listed
     assert "attention" in listed
@@ -151,6 +203,20 @@ def test_milestones(checkout: Path) -> None:
     assert "ran with ['--steps', '5']" in tito(
         "milestone", "run", "tinygpt", "--steps", "5", code=3
     )
+
+
+def test_the_installed_command_on_a_console_without_unicode() -> None:
+    """In a process of its own: an old Windows console knows fewer letters."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from tinytorch.tito.cli import main; main()", "status"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        cwd=ROOT,
+        capture_output=True,
+        encoding="ascii",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "12 attention" in done.stdout
 
 
 def test_help_names_every_command() -> None:

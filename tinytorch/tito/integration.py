@@ -49,9 +49,11 @@ def copy_package(root: Path, folder: Path) -> None:
 def _pytest(tests: Path, scratch: Path) -> Report:
     # -P: the current folder, with its own copy of the package, is not searched.
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "PYTHONPATH": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTEST_ADDOPTS", None)  # meant for another run than this one
     done = subprocess.run(
         [*command, str(tests)],
-        env={**os.environ, "PYTHONPATH": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"},
+        env=environment,
         cwd=tests if tests.is_dir() else tests.parent,
         capture_output=True,
         text=True,

@@ -1,9 +1,9 @@
 """A student's folder: notebooks that were started, and how far they are."""
 
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from . import export, weave
@@ -27,16 +27,14 @@ def start(lesson: Lesson) -> bool:
 
 def open_jupyter(path: Path) -> bool:
     """Open a notebook in Jupyter, until that ends; False if Jupyter is not installed."""
-    command = [sys.executable, "-m", "jupyter", "lab", str(path)]
-    if shutil.which("jupyter-lab") is None and not _has_jupyterlab():
+    if not has_jupyterlab():
         return False
-    subprocess.run(command, check=False)
+    subprocess.run([sys.executable, "-m", "jupyter", "lab", str(path)], check=False)
     return True
 
 
-def _has_jupyterlab() -> bool:
-    from importlib.util import find_spec
-
+def has_jupyterlab() -> bool:
+    """Whether JupyterLab is installed."""
     return find_spec("jupyterlab") is not None
 
 
