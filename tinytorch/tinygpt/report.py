@@ -98,7 +98,9 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     if validation:
         axes.plot(*zip(*validation, strict=True), "o-", color="tab:orange", label="validation")
         last = validation[-1]
-        axes.annotate(f"{last[1]:.3f}", last, textcoords="offset points", xytext=(-6, 10))
+        axes.annotate(
+            f"{last[1]:.3f}", last, textcoords="offset points", xytext=(0, 10), ha="right"
+        )
     axes.set(xlabel="step", ylabel="loss (nats a token)", title="TinyGPT learns")
     axes.legend()
     axes.grid(alpha=0.3)
