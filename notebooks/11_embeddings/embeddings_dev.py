@@ -374,20 +374,8 @@ plt.show()
 # does not depend on V. The one-hot product does V times the work. Measure it:
 
 # %%
-import time
-
 from tinytorch.autograd import no_grad
-
-
-def seconds(work: Any, rounds: int = 5) -> float:
-    """The quickest of some rounds: what disturbs only makes it slower."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
+from tinytorch.tito.measure import seconds
 
 print("     V   table     lookup    one-hot product")
 with no_grad():

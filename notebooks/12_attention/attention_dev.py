@@ -521,18 +521,7 @@ plt.show()
 # that part. That is why long contexts are dear. Measure it:
 
 # %%
-import time
-
-
-def seconds(work: Any, rounds: int = 5) -> float:
-    """The quickest of some rounds: what disturbs only makes it slower."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
+from tinytorch.tito.measure import seconds
 
 layer = MultiHeadAttention(64, 4)
 print("   T   weights      time")

@@ -530,18 +530,7 @@ plt.show()
 # train. Count and measure:
 
 # %%
-import time
-
-
-def seconds(work: Any, rounds: int = 3) -> float:
-    """The quickest of some rounds: what disturbs only makes it slower."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
+from tinytorch.tito.measure import seconds
 
 print("  C  L   T  parameters  12 L C^2  forward    per token and parameter")
 for C, L, T in ((64, 2, 64), (64, 4, 64), (128, 4, 64), (128, 4, 128), (128, 4, 256)):
