@@ -1,18 +1,21 @@
-"""The CuPy backend: arrays on a CUDA GPU. No other file may import CuPy.
+"""The CuPy backend: arrays on a CUDA GPU. Only the files named cupy_* may import CuPy.
 
-Not yet run on a GPU: the probe and its errors are tested, the rest is not.
+Work is queued on the device and the host goes on: nothing in a training step waits for a result.
+Batches are copied through pinned memory, so the next one is on its way while this one trains;
+only `to_numpy` and `synchronize` wait.
 """
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .base import Array, Backend, BackendError, host_array
-from .hashing import random_bits
 from .numpy_backend import is_basic
 
-_INSTALL = "pip install cupy-cuda12x (or cupy-cuda13x, as the driver needs)"
+_INSTALL = (
+    'pip install "tinytorch-backends[cuda12]", or [cuda13] for a driver of CUDA 13 (nvidia-smi'
+    " says which)"
+)
 
 
 def _probe() -> Any:
@@ -21,7 +24,7 @@ def _probe() -> Any:
         import cupy
     except ImportError as error:
         raise BackendError(
-            f"the cupy backend needs CuPy, which cannot be imported ({error}); {_INSTALL},"
+            f"the cupy backend needs CuPy, which cannot be imported ({error}): {_INSTALL};"
             " or set TT_BACKEND=numpy"
         ) from None
     try:
@@ -37,14 +40,19 @@ def _probe() -> Any:
         raise
     except Exception as error:  # whatever CUDA, NVRTC or cuBLAS says, one sentence names it
         raise BackendError(
-            f"CuPy is installed but cannot use the GPU ({type(error).__name__}: {error});"
-            f" check nvidia-smi and the CUDA libraries, {_INSTALL}, or set TT_BACKEND=numpy"
+            f"CuPy is installed but cannot use the GPU ({type(error).__name__}: {error}): check"
+            f" that nvidia-smi runs, that only one CuPy is installed (pip list), and that it fits"
+            f" the driver: {_INSTALL}; or set TT_BACKEND=numpy"
         ) from error
     return cupy
 
 
 class CupyBackend(Backend):
-    """CuPy on the current CUDA device."""
+    """CuPy on the current CUDA device, with the kernels of `cuda/`.
+
+    Attributes:
+        matmul: how float32 matrices are multiplied, as ``TT_MATMUL`` says.
+    """
 
     name = "cupy"
 
@@ -52,8 +60,24 @@ class CupyBackend(Backend):
         self._cupy = _probe()
         import array_api_compat.cupy as standard
 
+        from . import cupy_errors, cupy_kernels, cupy_products, cupy_updates
+
+        self._errors, self._updates = cupy_errors, cupy_updates
+        self.kernels = cupy_kernels.KERNELS
+        self.matmul = cupy_products.matmul_mode()
         self.array_type = self._cupy.ndarray
-        self.xp = self.namespace(standard, random_bits=partial(random_bits, standard))
+        self.xp = self.namespace(
+            standard,
+            random_bits=cupy_kernels.random_bits,
+            scatter_add=cupy_kernels.scatter_add,
+            # The methods: the functions of array_api_compat take longer than the work.
+            reshape=lambda x, shape: x.reshape(shape),
+            permute_dims=lambda x, axes: x.transpose(axes),
+        )
+
+    def __str__(self) -> str:
+        properties = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)
+        return f"cupy on {properties['name'].decode()}, products in {self.matmul}"
 
     def asarray(self, data: Any, dtype: Any = None) -> Array:
         if isinstance(data, self._cupy.ndarray):
@@ -62,14 +86,25 @@ class CupyBackend(Backend):
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         host: np.ndarray[Any, Any] = self._cupy.asnumpy(array)
+        self._errors.raise_if_wrong()
         return host
 
     def synchronize(self) -> None:
         self._cupy.cuda.get_current_stream().synchronize()
+        self._errors.raise_if_wrong()
 
     def memory(self) -> dict[str, int]:
         pool = self._cupy.get_default_memory_pool()
         return {"used": pool.used_bytes(), "reserved": pool.total_bytes()}
+
+    def for_each(self, work: Any, items: Any) -> None:
+        with self._updates.together():
+            super().for_each(work, items)
+
+    def sample(self, logits: Array, temperature: float, dice: Any) -> np.ndarray[Any, Any]:
+        from .cupy_kernels import sample
+
+        return self.to_numpy(sample(logits, temperature, self._cupy.asarray(dice)))
 
     @staticmethod
     def index(x: Array, key: Any) -> Array:
@@ -95,14 +130,6 @@ class CupyBackend(Backend):
         return x.take(indices, axis=0)
 
     @staticmethod
-    def scatter_add(rows: int, indices: Array, values: Array) -> Array:
-        import cupy
-
-        out = cupy.zeros((rows, values.shape[1]), values.dtype)
-        cupy.add.at(out, indices, values)
-        return out
-
-    @staticmethod
     def put_along_axis(x: Array, indices: Array, values: Any, axis: int) -> Array:
         import cupy
 
@@ -118,4 +145,6 @@ class CupyBackend(Backend):
 
     @staticmethod
     def owner(x: Array) -> object:
-        return x if x.base is None else x.base
+        while x.base is not None:
+            x = x.base
+        return x

@@ -1,0 +1,45 @@
+// Muon between its matrix products, for a stack of matrices of one shape.
+
+// New momentum of one matrix, in place, and where to go, into its place in the stack.
+extern "C" __global__ void muon_direction(const T* g, T* m, T* direction, Index count, T old_part,
+                                          T new_part, Index nesterov) {
+    FOR_EACH(i, count) {
+        T fresh = new_part * g[i];
+        m[i] = old_part * m[i] + fresh;
+        direction[i] = nesterov ? fresh + old_part * m[i] : m[i];
+    }
+}
+
+// A grid of (parts, stack): the sum of squares of a part of each matrix.
+extern "C" __global__ void matrix_squares(const T* x, T* partial, Index size) {
+    __shared__ T room[32];
+    const T* matrix = x + blockIdx.y * size;
+    T total = 0;
+    Index start = (blockIdx.x * (Index)blockDim.y + threadIdx.y) * 32 + threadIdx.x;
+    for (Index i = start; i < size; i += (Index)gridDim.x * blockDim.y * 32)
+        total += matrix[i] * matrix[i];
+    total = block_sum(total, room);
+    if (threadIdx.x == 0 && threadIdx.y == 0)
+        partial[blockIdx.y * (Index)gridDim.x + blockIdx.x] = total;
+}
+
+// The same grid: each matrix divided by its norm.
+extern "C" __global__ void divide_by_norm(T* x, const T* partial, Index size) {
+    T total = 0;
+    for (Index part = 0; part < gridDim.x; part++)
+        total += partial[blockIdx.y * (Index)gridDim.x + part];
+    T scale = (T)1 / (sqrt(total) + (T)1e-7);
+    T* matrix = x + blockIdx.y * size;
+    Index start = (blockIdx.x * (Index)blockDim.y + threadIdx.y) * 32 + threadIdx.x;
+    for (Index i = start; i < size; i += (Index)gridDim.x * blockDim.y * 32) matrix[i] *= scale;
+}
+
+// square = c square + b a + a I, for stacks of matrices (n, n) of which `square` holds a a.
+extern "C" __global__ void muon_polynomial(const T* a, T* square, Index count, Index n,
+                                           T constant, T linear, T quadratic) {
+    FOR_EACH(i, count) {
+        Index at = i % (n * n);
+        T diagonal = at / n == at % n ? constant : (T)0;
+        square[i] = quadratic * square[i] + linear * a[i] + diagonal;
+    }
+}

@@ -1,0 +1,49 @@
+// Updates of many arrays in one launch: `chunks` (n, 5) names, for each block, four arrays by the
+// address of their first element in the chunk, and how many elements the chunk has.
+
+// The weights of the old moment and of the new gradient come apart: 1 - beta would lose digits.
+extern "C" __global__ void adam_update(const Index* chunks, T decay, T coupled, T old1, T new1,
+                                       T old2, T new2, T eps, T rate, T root) {
+    const Index* chunk = chunks + blockIdx.x * (Index)5;
+    T* p = (T*)chunk[0];
+    const T* gradient = (const T*)chunk[1];
+    T *m = (T*)chunk[2], *v = (T*)chunk[3];
+    for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x) {
+        T g = gradient[i] + coupled * p[i];
+        m[i] = old1 * m[i] + new1 * g;
+        v[i] = old2 * v[i] + new2 * g * g;
+        p[i] = decay * p[i] - rate * m[i] / (sqrt(v[i]) / root + eps);
+    }
+}
+
+// The sum of squares of each chunk; blocks of (32, warps), of which only the gradient is read.
+extern "C" __global__ void square_sums(const Index* chunks, T* partial) {
+    __shared__ T room[32];
+    const Index* chunk = chunks + blockIdx.x * (Index)5;
+    const T* g = (const T*)chunk[1];
+    T total = 0;
+    for (Index i = threadIdx.y * 32 + threadIdx.x; i < chunk[4]; i += 32 * blockDim.y)
+        total += g[i] * g[i];
+    total = block_sum(total, room);
+    if (threadIdx.x == 0 && threadIdx.y == 0) partial[blockIdx.x] = total;
+}
+
+// One block: result = (norm, factor that brings it down to max_norm, at most 1).
+extern "C" __global__ void clip_factor(const T* partial, T* result, Index count, T max_norm) {
+    __shared__ T room[32];
+    T total = 0;
+    for (Index i = threadIdx.y * 32 + threadIdx.x; i < count; i += 32 * blockDim.y)
+        total += partial[i];
+    total = block_sum(total, room);
+    if (threadIdx.x == 0 && threadIdx.y == 0) {
+        T norm = sqrt(total), factor = max_norm / (norm + (T)1e-6);
+        result[0] = norm;
+        result[1] = factor < 1 ? factor : (T)1;
+    }
+}
+
+extern "C" __global__ void scale_chunks(const Index* chunks, const T* result) {
+    const Index* chunk = chunks + blockIdx.x * (Index)5;
+    T *g = (T*)chunk[1], factor = result[1];
+    for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x) g[i] *= factor;
+}

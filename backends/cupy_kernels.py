@@ -1,0 +1,363 @@
+"""The ops of a training step on CUDA: each a kernel of `cuda/` or a product of cuBLAS.
+
+They keep the signatures of the ops whose names they bear. Nothing here waits for the device: ids
+that are out of range are noted on it (`cupy_errors`), and scalars stay there.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import cupy
+
+from . import cupy_updates
+from .base import Array, Kernel, KernelTable, Namespace
+from .cupy_errors import wrong_ids
+from .cupy_launch import for_each, for_rows, launch
+from .cupy_products import product
+
+KERNELS = KernelTable(cupy_updates.KERNELS)
+
+SCAN_LIMIT = 2**33  # ids that embedding_gradient may look at; a larger table adds atomically
+
+
+def _whole(x: Array) -> Array:
+    return cupy.ascontiguousarray(x)
+
+
+def _rows(x: Array) -> Array:
+    """x (..., C) as contiguous rows (N, C)."""
+    size = x.shape[-1] if x.ndim else 1
+    return _whole(x).reshape(math.prod(x.shape[:-1]), size)
+
+
+def _ids(x: Array) -> Array:
+    """Integers as the kernels read them."""
+    return _whole(x.astype(cupy.int64, copy=False)).reshape(-1)
+
+
+def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The forward and the gradient of an op of one array, which saves that array."""
+
+    def forward(xp: Namespace, x: Array) -> Any:
+        x = _whole(x)
+        y = cupy.empty_like(x)
+        for_each(name, x, x, y, x.size)
+        return y, (x,)
+
+    def gradient(xp: Namespace, g: Array, x: Array) -> Any:
+        dx = cupy.empty_like(x)
+        for_each(f"{name}_gradient", x, _whole(g), x, dx, x.size)
+        return dx
+
+    return forward, gradient
+
+
+for _name in ("gelu", "squared_relu"):
+    KERNELS[_name] = Kernel(*_elementwise(_name))
+
+
+# Linear layers
+
+
+@KERNELS.forward
+def linear(xp: Namespace, x: Array, weight: Array, bias: Array | None = None) -> Any:
+    rows = x.reshape(-1, x.shape[-1]) if x.size else _rows(x)  # (N, in)
+    y = product(rows, weight.T)  # (N, out)
+    if bias is not None:
+        for_each("add_bias", y, y, _whole(bias), y.size, y.shape[1])
+    return y.reshape(*x.shape[:-1], weight.shape[0]), (rows, weight, x.shape)
+
+
+@KERNELS.gradient(linear)
+def linear_gradient(
+    xp: Namespace, g: Array, rows: Array, weight: Array, shape: tuple[int, ...]
+) -> Any:
+    g = _rows(g)  # (N, out)
+    return (
+        lambda: product(g, weight).reshape(shape),
+        lambda: product(g.T, rows),
+        lambda: column_sums("column_sums", g, g),
+    )
+
+
+def column_sums(kernel: str, like: Array, *arguments: Any) -> Array:
+    """What `kernel` of columns.cu makes of arrays (rows, size), summed over the rows: (size,)."""
+    rows, size = like.shape
+    parts = max(1, min(64, rows // 64))
+    y = cupy.empty(size, like.dtype)
+    partial = y if parts == 1 else cupy.empty((parts, size), like.dtype)
+    if size:
+        grid = (-(-size // 32), parts)
+        launch(kernel, like.dtype, grid, (32, 8), *arguments, partial, rows, size)
+    if parts > 1:
+        for_each("sum_parts", y, partial, y, parts, size)
+    return y
+
+
+@KERNELS.forward
+def matmul(xp: Namespace, x: Array, y: Array) -> Any:
+    if x.ndim == 1 or y.ndim == 1:
+        return cupy.matmul(x, y), (x, y)
+    if y.ndim == 2 and x.ndim > 2:
+        rows = _rows(x)
+        return product(rows, y).reshape(*x.shape[:-1], y.shape[-1]), (x, y)
+    return product(x, y), (x, y)
+
+
+@KERNELS.gradient(matmul)
+def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
+    if x.ndim == 1 and y.ndim == 1:
+        return lambda: g * y, lambda: g * x
+    if x.ndim == 1:  # (K,) @ (..., K, N) -> (..., N)
+        return lambda: cupy.matmul(y, g[..., None])[..., 0], lambda: x[:, None] * g[..., None, :]
+    if y.ndim == 1:  # (..., M, K) @ (K,) -> (..., M)
+        return lambda: g[..., None] * y, lambda: cupy.matmul(x.swapaxes(-1, -2), g[..., None])[..., 0]
+    if y.ndim == 2 and x.ndim > 2:
+        rows = _rows(g)
+        return lambda: product(rows, y.T).reshape(x.shape), lambda: product(_rows(x).T, rows)
+    return lambda: product(g, y.swapaxes(-1, -2)), lambda: product(x.swapaxes(-1, -2), g)
+
+
+# Normalisation and dropout
+
+
+@KERNELS.forward
+def layer_norm(
+    xp: Namespace, x: Array, weight: Array, bias: Array | None = None, *, eps: float = 1e-5
+) -> Any:
+    rows, weight = _rows(x), _whole(weight)
+    bias = None if bias is None else _whole(bias)
+    N, C = rows.shape
+    y = cupy.empty_like(rows)
+    mean, scale = cupy.empty(N, rows.dtype), cupy.empty(N, rows.dtype)
+    for_rows("layer_norm", rows, N, rows, weight, bias, y, mean, scale, N, C, eps)
+    return y.reshape(x.shape), (rows, weight, mean, scale)
+
+
+@KERNELS.gradient(layer_norm)
+def layer_norm_gradient(
+    xp: Namespace, g: Array, rows: Array, weight: Array, mean: Array, scale: Array
+) -> Any:
+    shape, g = g.shape, _rows(g)
+    N, C = rows.shape
+
+    def of_x() -> Array:
+        dx = cupy.empty_like(rows)
+        for_rows("layer_norm_gradient", rows, N, g, rows, weight, mean, scale, dx, N, C)
+        return dx.reshape(shape)
+
+    return (
+        of_x,
+        lambda: column_sums("layer_norm_weight_gradient", g, g, rows, mean, scale),
+        lambda: column_sums("column_sums", g, g),
+    )
+
+
+@KERNELS.forward
+def dropout(xp: Namespace, x: Array, *, p: float, seed: int) -> Any:
+    return hide(x, p, seed), (p, seed)
+
+
+@KERNELS.gradient(dropout)
+def dropout_gradient(xp: Namespace, g: Array, p: float, seed: int) -> Any:
+    return hide(g, p, seed)
+
+
+def hide(x: Array, p: float, seed: int) -> Array:
+    """x with the elements that the seed hides set to zero, the others times 1 / (1 - p)."""
+    x = _whole(x)
+    y = cupy.empty_like(x)
+    low, high = seed_words(seed, x.size)
+    for_each("dropout", x, x, y, x.size, low, high, int(p * 2**32), 1 / (1 - p))
+    return y
+
+
+def seed_words(seed: int, count: int) -> tuple[int, int]:
+    """The low and the high 32 bits of a seed; see `hashing.random_bits`."""
+    if count > 2**32:
+        raise ValueError(f"random_bits makes at most 2**32 numbers a call, not {count}")
+    return seed % 2**32, (seed >> 32) % 2**32
+
+
+# Attention
+
+
+@KERNELS.forward
+def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
+    B, T, width = qkv.shape
+    hs = width // (3 * num_heads)
+    heads = cupy.empty((3, B, num_heads, T, hs), qkv.dtype)
+    for_rows("split_heads", qkv, 3 * B * num_heads * T, _whole(qkv), heads, B, T, num_heads, hs)
+    return (heads[0], heads[1], heads[2]), (qkv.shape,)
+
+
+@KERNELS.gradient(split_heads)
+def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) -> Any:
+    some = next(g for g in gs if g is not None)
+    B, nh, T, hs = some.shape
+    parts = [None if g is None else _whole(g) for g in gs]
+    qkv = cupy.empty(shape, some.dtype)
+    for_rows("split_heads_gradient", some, B * T * 3 * nh, *parts, qkv, B, T, nh, hs)
+    return qkv
+
+
+@KERNELS.forward
+def merge_heads(xp: Namespace, y: Array) -> Any:
+    B, nh, T, hs = y.shape
+    return _swap_middle(y, B, nh, T, hs).reshape(B, T, nh * hs), (y.shape,)
+
+
+@KERNELS.gradient(merge_heads)
+def merge_heads_gradient(xp: Namespace, g: Array, shape: tuple[int, int, int, int]) -> Any:
+    B, nh, T, hs = shape
+    return _swap_middle(g, B, T, nh, hs)  # (B, nh, T, hs)
+
+
+def _swap_middle(x: Array, A: int, N: int, M: int, size: int) -> Array:
+    """x (A, N, M, size) -> (A, M, N, size)."""
+    y = cupy.empty((A, M, N, size), x.dtype)
+    for_rows("swap_middle", x, A * N * M, _whole(x), y, A, N, M, size)
+    return y
+
+
+@KERNELS.forward
+def attention_weights(
+    xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
+) -> Any:
+    scores = product(q, k.swapaxes(-1, -2), scale)  # (..., T, S)
+    weights = softmax_in_place(scores, mask)
+    return weights, (q, k, weights, scale)
+
+
+@KERNELS.gradient(attention_weights)
+def attention_weights_gradient(
+    xp: Namespace, g: Array, q: Array, k: Array, weights: Array, scale: float
+) -> Any:
+    d, size = cupy.empty_like(weights), weights.shape[-1]
+    rows = d.size // max(1, size)
+    for_rows("softmax_gradient", d, rows, _whole(g), weights, d, rows, size)
+    return (
+        lambda: product(d, k, scale),
+        lambda: product(d.swapaxes(-1, -2), q, scale),
+        lambda: d,
+    )
+
+
+def softmax_in_place(scores: Array, mask: Array | None) -> Array:
+    """The softmax of the last axis under a mask, boolean or to be added; new if the mask has more
+    axes than the scores."""
+    if mask is None:
+        rows = scores.size // max(1, scores.shape[-1])
+        for_rows("softmax", scores, rows, scores, scores, rows, scores.shape[-1])
+        return scores
+    if mask.ndim > 2 or mask.shape != scores.shape[-2:]:  # else its rows repeat
+        shape = cupy.broadcast_shapes(mask.shape, scores.shape)
+        mask, scores = cupy.broadcast_to(mask, shape), _whole(cupy.broadcast_to(scores, shape))
+    size = scores.shape[-1]
+    rows, mask_rows = (a.size // max(1, size) for a in (scores, mask))
+    hides = mask.dtype == cupy.bool_
+    mask = _whole(mask if hides else mask.astype(scores.dtype, copy=False))
+    name = "softmax_hiding" if hides else "softmax_adding"
+    for_rows(name, scores, rows, scores, scores, rows, size, mask, mask_rows)
+    return scores
+
+
+@KERNELS.forward
+def rotary(xp: Namespace, x: Array, cos: Array, sin: Array) -> Any:
+    return _rotate(x, cos, sin, 1), (cos, sin)
+
+
+@KERNELS.gradient(rotary)
+def rotary_gradient(xp: Namespace, g: Array, cos: Array, sin: Array) -> Any:
+    return _rotate(g, cos, sin, -1), None, None
+
+
+def _rotate(x: Array, cos: Array, sin: Array, direction: int) -> Array:
+    x, half = _whole(x), x.shape[-1] // 2
+    cos, sin = (_whole(a.astype(x.dtype, copy=False)) for a in (cos, sin))
+    y, rows = cupy.empty_like(x), x.size // max(1, x.shape[-1])
+    for_rows("rotary", x, rows, x, cos, sin, y, rows, x.shape[-2], half, direction)
+    return y
+
+
+# Tokens in, loss out
+
+
+@KERNELS.forward
+def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
+    flat, weight = _ids(ids), _whole(weight)
+    (V, C), N = weight.shape, ids.size
+    y = cupy.empty((*ids.shape, C), weight.dtype)
+    for_rows("embedding", weight, N, weight, flat, y, N, V, C, wrong_ids())
+    return y, (flat, weight.shape)
+
+
+@KERNELS.gradient(embedding)
+def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, int]) -> Any:
+    return scatter_add(shape[0], ids, g.reshape(-1, shape[1])), None
+
+
+def scatter_add(rows: int, ids: Array, values: Array) -> Array:
+    """(rows, C) zeros to which values (N, C) are added at ids (N,); repeats add up."""
+    (N, C), values, ids = values.shape, _whole(values), _ids(ids)
+    if rows * N * -(-C // 32) > SCAN_LIMIT:
+        dw = cupy.zeros((rows, C), values.dtype)
+        for_rows("embedding_gradient_atomic", values, N, values, ids, dw, N, rows, C)
+        return dw
+    dw = cupy.empty((rows, C), values.dtype)
+    if dw.size:
+        grid = (rows, -(-C // 32))
+        launch("embedding_gradient", values.dtype, grid, (32, 8), values, ids, dw, N, C)
+    return dw
+
+
+@KERNELS.forward
+def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index: int = -100) -> Any:
+    rows, classes = _rows(logits), _ids(targets)  # (N, V) and (N,)
+    N, V = rows.shape
+    log_total, losses = cupy.empty(N, rows.dtype), cupy.empty(N, rows.dtype)
+    result = cupy.empty(2, rows.dtype)  # mean loss, number of targets
+    settings = (N, V, ignore_index)
+    for_rows(
+        "cross_entropy_rows", rows, N, rows, classes, log_total, losses, *settings, wrong_ids()
+    )
+    launch("cross_entropy_mean", rows.dtype, (1,), (32, 32), losses, classes, result, N, ignore_index)
+    return result[0], (rows, classes, log_total, result, ignore_index, logits.shape)
+
+
+@KERNELS.gradient(cross_entropy)
+def cross_entropy_gradient(
+    xp: Namespace,
+    g: Array,
+    rows: Array,
+    classes: Array,
+    log_total: Array,
+    result: Array,
+    ignore_index: int,
+    shape: tuple[int, ...],
+) -> Any:
+    (N, V), d = rows.shape, cupy.empty_like(rows)
+    for_rows(
+        "cross_entropy_gradient", rows, N, _whole(g), rows, classes, log_total, result, d, N, V,
+        ignore_index,
+    )  # fmt: skip
+    return d.reshape(shape), None
+
+
+def random_bits(seed: int, shape: tuple[int, ...]) -> Array:
+    """uint32 random bits, a pure function of seed and position: `hashing.random_bits`."""
+    count = math.prod(shape)
+    low, high = seed_words(seed, count)
+    bits = cupy.empty(shape, cupy.uint32)
+    if count:
+        for_each("random_bits", cupy.empty(0, cupy.float32), bits, count, low, high, count=count)
+    return bits
+
+
+def sample(logits: Array, temperature: float, dice: Array) -> Array:
+    """A token for each row of logits (B, V), by dice (B,) in [0, 1): integers (B,)."""
+    rows = _whole(logits)
+    tokens = cupy.empty(len(rows), cupy.int64)
+    for_rows("sample_rows", rows, len(rows), rows, dice, tokens, *rows.shape, temperature)
+    return tokens

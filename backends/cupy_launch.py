@@ -1,0 +1,51 @@
+"""Launches of the kernels in `cuda/`: compiled once for each dtype, arguments checked."""
+
+import functools
+from typing import Any
+
+import cupy
+
+from .base import Array
+from .cuda_source import check_arguments, source
+
+THREADS = 256  # in a block
+WARPS = THREADS // 32
+MAX_BLOCKS = 2**20  # more rows or elements are taken in strides of the whole grid
+
+launches = 0  # how many there were, for whoever counts them
+
+
+@functools.cache
+def _module(real: str) -> Any:
+    """All kernels for one dtype; CuPy keeps the compiled code on disk."""
+    return cupy.RawModule(code=source(real), options=("--std=c++17",))
+
+
+@functools.cache
+def _function(name: str, real: str) -> Any:
+    return _module(real).get_function(name)
+
+
+def launch(
+    name: str, real: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any
+) -> None:
+    """Run kernel `name` for dtype `real`; the host does not wait for it."""
+    global launches
+    launches += 1
+    checked = check_arguments(name, str(real), arguments)
+    _function(name, str(real))(grid, block, tuple(checked))
+
+
+def for_each(name: str, like: Array, *arguments: Any, count: int | None = None) -> None:
+    """A kernel with a thread for each of `count` elements, by default those of `like`."""
+    count = like.size if count is None else count
+    if count:
+        blocks = min(MAX_BLOCKS, -(-count // THREADS))
+        launch(name, like.dtype, (blocks,), (THREADS,), *arguments)
+
+
+def for_rows(name: str, like: Array, rows: int, *arguments: Any) -> None:
+    """A kernel with a warp for each of `rows` rows, in the dtype of `like`."""
+    if rows:
+        blocks = min(MAX_BLOCKS, -(-rows // WARPS))
+        launch(name, like.dtype, (blocks,), (32, WARPS), *arguments)

@@ -1,0 +1,193 @@
+"""Optimizer steps on CUDA: all parameters of a step in a few launches.
+
+A launch costs the host as long as a small update costs the device. So updates that are asked for
+within `together()` wait, and are then done side by side: Adam's in one launch over chunks of all
+arrays, Muon's in stacks of matrices of one shape.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import cupy
+import numpy as np
+
+from .base import Array, KernelTable, Namespace
+from .cupy_launch import WARPS, for_each, launch
+from .cupy_products import product
+
+KERNELS = KernelTable()
+
+CHUNK = 2**14  # elements that one block updates
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of optimizers.orthogonalise
+
+Update = Callable[..., None]
+# (update, its settings) -> the arrays of each parameter; None outside of `together`.
+_waiting: dict[tuple[Update, tuple[Any, ...]], list[tuple[Array, ...]]] | None = None
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Within it updates wait; at its end they are done."""
+    global _waiting
+    _waiting = {}
+    try:
+        yield
+        for (update, settings), arrays in _waiting.items():
+            update(arrays, *settings)
+    finally:
+        _waiting = None
+
+
+def _ask(update: Update, arrays: tuple[Array, ...], *settings: Any) -> None:
+    """Do an update, at once or together with those like it."""
+    if _waiting is None:
+        update([arrays], *settings)
+    else:
+        _waiting.setdefault((update, settings), []).append(arrays)
+
+
+def _whole(x: Array) -> Array:
+    return cupy.ascontiguousarray(x)
+
+
+@KERNELS.forward
+def adam_update(
+    xp: Namespace,
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    step: int,
+) -> Any:
+    p, g, m, v = map(_whole, (p, g, m, v))
+    decay = 1 - lr * weight_decay if decoupled else 1.0
+    coupled = 0.0 if decoupled else weight_decay
+    rate, root = lr / (1 - betas[0] ** step), math.sqrt(1 - betas[1] ** step)
+    weights = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
+    _ask(_adam, (p, g, m, v), p.dtype, decay, coupled, *weights, eps, rate, root)
+    return (p, m, v), ()
+
+
+def _adam(groups: list[tuple[Array, ...]], dtype: Any, *settings: float) -> None:
+    chunks = chunk_table(groups)
+    if len(chunks):
+        launch("adam_update", dtype, (len(chunks),), (512,), chunks, *settings)
+
+
+def chunk_table(groups: list[tuple[Array, ...]]) -> Array:
+    """Where blocks work: (n, 5), four addresses and a count, for arrays of equal size in a group.
+
+    Arrays that a group lacks have the address 0.
+    """
+    sizes = tuple(group[0].size for group in groups)
+    owner, start, count = _chunks(sizes)
+    addresses = np.zeros((len(groups), 4), np.int64)
+    for row, group in zip(addresses, groups, strict=True):
+        row[: len(group)] = [array.data.ptr for array in group]
+    table = np.empty((len(owner), 5), np.int64)
+    table[:, :4] = addresses[owner] + start[:, None] * groups[0][0].itemsize
+    table[:, 4] = count
+    return cupy.asarray(table)
+
+
+@functools.lru_cache(maxsize=64)
+def _chunks(sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """For each chunk: whose it is, where it starts, and how many elements it has."""
+    parts = [(i, start) for i, size in enumerate(sizes) for start in range(0, size, CHUNK)]
+    owner, start = np.array(parts, np.int64).reshape(-1, 2).T
+    return owner, start, np.minimum(CHUNK, np.array(sizes, np.int64)[owner] - start)
+
+
+@KERNELS.forward
+def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
+    whole = [_whole(g) for g in gradients]
+    dtype = whole[0].dtype
+    if any(g.dtype != dtype for g in whole):
+        raise TypeError("gradients of several dtypes cannot be clipped together")
+    chunks = chunk_table([(g, g) for g in whole])
+    partial, result = cupy.empty(len(chunks), dtype), cupy.empty(2, dtype)
+    if len(chunks):
+        launch("square_sums", dtype, (len(chunks),), (32, 16), chunks, partial)
+    launch("clip_factor", dtype, (1,), (32, 32), partial, result, len(chunks), max_norm)
+    if len(chunks):
+        launch("scale_chunks", dtype, (len(chunks),), (512,), chunks, result)
+    return (result[0], *whole), ()
+
+
+@KERNELS.forward
+def muon_update(
+    xp: Namespace,
+    p: Array,
+    g: Array,
+    m: Array,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> Any:
+    p, g, m = map(_whole, (p, g, m))
+    rate = lr * math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
+    keep = 1 - lr * weight_decay
+    _ask(_muon, (p, g, m), p.dtype, p.shape, momentum, nesterov, rate, keep)
+    return (p, m), ()
+
+
+def _muon(
+    groups: list[tuple[Array, ...]],
+    dtype: Any,
+    shape: tuple[int, int],
+    momentum: float,
+    nesterov: bool,
+    rate: float,
+    keep: float,
+) -> None:
+    """Matrices of one shape: products of the small square matrices are done for the whole stack."""
+    stack = cupy.empty((len(groups), *shape), dtype)  # (K, M, N)
+    if not stack.size:
+        return
+    weights = (momentum, 1 - momentum)
+    for (_, g, m), direction in zip(groups, stack, strict=True):
+        for_each("muon_direction", g, g, m, direction, g.size, *weights, nesterov)
+    _normalise(stack)
+    tall = shape[0] > shape[1]
+    factor = _polynomials(stack, tall)  # (K, n, n), n the smaller side
+    for (p, _, _), matrix, square in zip(groups, stack, factor, strict=True):
+        first, second = (matrix, square) if tall else (square, matrix)
+        product(first, second, -rate, out=p, keep=keep)
+
+
+def _normalise(stack: Array) -> None:
+    """Each matrix of the stack divided by its norm, in place."""
+    count, size = len(stack), stack[0].size
+    parts = max(1, min(64, size // 4096))
+    partial = cupy.empty((count, parts), stack.dtype)
+    for name in ("matrix_squares", "divide_by_norm"):
+        launch(name, stack.dtype, (parts, count), (32, WARPS), stack, partial, size)
+
+
+def _polynomials(stack: Array, tall: bool, steps: int = 5) -> Array:
+    """The product of the Newton-Schulz polynomials, by which each matrix becomes orthogonal.
+
+    As in numpy_kernels: every step multiplies X with a polynomial of A = X X^T, so the small
+    matrices suffice. For tall X it is X^T X, from the right; all of them are symmetric.
+    """
+    flipped = stack.swapaxes(1, 2)
+    A = product(flipped, stack) if tall else product(stack, flipped)
+    total = None
+    for step in range(steps):
+        P = product(A, A)
+        for_each("muon_polynomial", P, A, P, P.size, P.shape[-1], *NEWTON_SCHULZ)
+        total = P if total is None else product(P, total)
+        if step < steps - 1:
+            A = product(product(P, A), P)
+    return total

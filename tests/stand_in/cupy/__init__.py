@@ -1,0 +1,330 @@
+"""A stand-in for CuPy on machines without a GPU: its names and its strictness, NumPy's results.
+
+An array is not NumPy's: it cannot be mixed with one, and NumPy cannot read it. Every read of a
+value by the host is counted, and refused within `no_host_reads()`, as on a GPU it would wait.
+Fresh memory holds no numbers. RawModule compiles CUDA sources for the CPU and runs them.
+
+It stands in the way of the real CuPy only where tests/ puts it on the path.
+"""
+
+import contextlib
+import weakref
+
+import numpy
+from numpy import (  # noqa: F401  what CuPy has from NumPy itself
+    bool_, complex64, complex128, dtype, e, finfo, float16, float32, float64, iinfo, inf, int8,
+    int16, int32, int64, integer, intp, issubdtype, isdtype, nan, newaxis, pi, uint8, uint16, uint32,
+    uint64,
+)  # fmt: skip
+
+__version__ = "stand-in"
+host_reads = 0  # how often the host has waited for a value
+_forbidden = False
+_allocated = {}  # address -> the array that owns the memory
+
+
+@contextlib.contextmanager
+def no_host_reads():
+    """Within it the host may not wait for the device."""
+    global _forbidden
+    _forbidden = True
+    try:
+        yield
+    finally:
+        _forbidden = False
+
+
+def _host_read(what):
+    global host_reads
+    host_reads += 1
+    if _forbidden:
+        raise AssertionError(f"{what} waits for the device")
+
+
+def is_available():
+    return True
+
+
+class Address:
+    """MemoryPointer: where an array's elements begin."""
+
+    def __init__(self, ptr):
+        self.ptr = ptr
+
+
+class ndarray:  # noqa: N801
+    __slots__ = ("__weakref__", "_host", "base")
+    __array_priority__ = 100
+    __array_ufunc__ = None
+
+    def __init__(self, host, base=None):
+        self._host, self.base = host, base
+        if base is None:
+            address = self.data.ptr
+            _allocated[address] = weakref.ref(self, lambda _, at=address: _allocated.pop(at, None))
+
+    def __array__(self, *arguments, **keywords):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Use .get()")
+
+    shape = property(lambda self: self._host.shape)
+    dtype = property(lambda self: self._host.dtype)
+    ndim = property(lambda self: self._host.ndim)
+    size = property(lambda self: self._host.size)
+    strides = property(lambda self: self._host.strides)
+    nbytes = property(lambda self: self._host.nbytes)
+    itemsize = property(lambda self: self._host.itemsize)
+    flags = property(lambda self: self._host.flags)
+    data = property(lambda self: Address(self._host.__array_interface__["data"][0]))
+    T = property(lambda self: self.transpose())
+    device = property(lambda self: cuda.Device(0))
+
+    def __len__(self):
+        return len(self._host)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key):
+        key = _open(key)
+        if ... not in (parts := key if isinstance(key, tuple) else (key,)) if _plain(key) else False:
+            key = (*parts, ...)  # an array without axes, never a scalar
+        return _close(self._host[key], self)
+
+    def __setitem__(self, key, value):
+        self._host[_open(key)] = _open(value)
+
+    def __repr__(self):
+        return f"stand-in {self._host!r}"
+
+    def bytes(self):
+        """What the memory holds, for tests."""
+        return self._host.tobytes()
+
+    def get(self):
+        _host_read("get")
+        return self._host.copy()
+
+    def set(self, host):
+        self._host[...] = host
+
+    def item(self):
+        _host_read("item")
+        return self._host.item()
+
+    def tolist(self):
+        _host_read("tolist")
+        return self._host.tolist()
+
+    __hash__ = None
+
+
+def _plain(key):
+    """Whether a key has nothing that compares by elements."""
+    return not any(isinstance(k, numpy.ndarray) for k in (key if isinstance(key, tuple) else (key,)))
+
+
+def _open(value):
+    """NumPy's arrays behind ours; a bare one of NumPy's is as unwelcome as on a GPU."""
+    if isinstance(value, ndarray):
+        return value._host
+    if isinstance(value, numpy.ndarray):
+        raise TypeError(f"Unsupported type {type(value)}")
+    if isinstance(value, tuple | list):
+        return type(value)(_open(v) for v in value)
+    return value
+
+
+def _close(value, *sources):
+    """Results as our arrays; views know whose memory they show."""
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        return type(value)(_close(v, *sources) for v in value)
+    if not isinstance(value, numpy.ndarray | numpy.generic):
+        return value
+    host = numpy.asarray(value)
+    for source in sources:
+        if host is source._host:
+            return source
+        if numpy.may_share_memory(host, source._host) and host.size:
+            return ndarray(host, source if source.base is None else source.base)
+    return ndarray(host.copy() if host.base is not None else host)
+
+
+def _sources(arguments):
+    for value in arguments:
+        if isinstance(value, ndarray):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _sources(value)
+
+
+def _lifted(function):
+    """NumPy's function on our arrays."""
+
+    def call(*arguments, **keywords):
+        sources = [*_sources(arguments), *_sources(keywords.values())]
+        opened = {name: _open(value) for name, value in keywords.items()}
+        with numpy.errstate(all="ignore"):  # a GPU does not warn
+            return _close(function(*map(_open, arguments), **opened), *sources)
+
+    call.__name__ = function.__name__
+    return call
+
+
+METHODS = """all any argmax argmin astype copy max mean min ravel reshape squeeze sum swapaxes take
+    transpose view fill""".split()
+OPERATORS = """add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod pow rpow matmul
+    rmatmul neg pos abs invert and rand or ror xor rxor lshift rlshift rshift rrshift
+    eq ne lt le gt ge""".split()
+IN_PLACE = "iadd isub imul itruediv ipow iand ior".split()
+READS = "float int bool complex index".split()
+
+
+def _method(name):
+    function = getattr(numpy.ndarray, name)
+
+    def method(self, *arguments, **keywords):
+        given = [*_sources(arguments), *_sources(keywords.values())]
+        opened = {key: _open(value) for key, value in keywords.items()}
+        with numpy.errstate(all="ignore"):
+            result = function(self._host, *map(_open, arguments), **opened)
+        return result if result is NotImplemented else _close(result, self, *given)
+
+    method.__name__ = name
+    return method
+
+
+def _in_place(name):
+    function = getattr(numpy.ndarray, name)
+
+    def method(self, other):
+        with numpy.errstate(all="ignore"):
+            function(self._host, _open(other))
+        return self
+
+    return method
+
+
+def _read(name):
+    function = getattr(numpy.ndarray, name)
+
+    def read(self):
+        _host_read(name)
+        return function(self._host)
+
+    return read
+
+
+for _name in METHODS:
+    setattr(ndarray, _name, _method(_name))
+for _name in OPERATORS:
+    setattr(ndarray, f"__{_name}__", _method(f"__{_name}__"))
+for _name in IN_PLACE:
+    setattr(ndarray, f"__{_name}__", _in_place(f"__{_name}__"))
+for _name in READS:
+    setattr(ndarray, f"__{_name}__", _read(f"__{_name}__"))
+
+FUNCTIONS = """
+    abs absolute add all any arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax
+    argmin argsort argwhere bitwise_and bitwise_or bitwise_xor broadcast_arrays broadcast_to ceil
+    clip concatenate copysign cos cosh count_nonzero cumprod cumsum diff divide equal exp
+    expand_dims expm1 eye flip floor floor_divide full full_like greater greater_equal hypot invert
+    isfinite isin isinf isnan left_shift less less_equal linspace log log10 log1p log2 logaddexp
+    logical_and logical_not logical_or logical_xor matmul maximum max mean meshgrid minimum min
+    moveaxis multiply negative nextafter nonzero not_equal ones ones_like pad permute_dims positive
+    power prod reciprocal remainder repeat reshape result_type right_shift roll round searchsorted
+    sign signbit sin sinh sort sqrt square squeeze stack std subtract sum swapaxes take
+    take_along_axis tan tanh tensordot tile trace transpose tril triu true_divide trunc unique var
+    where zeros zeros_like can_cast outer vdot dot matrix_transpose concat
+""".split()
+
+for _name in FUNCTIONS:
+    globals()[_name] = _lifted(getattr(numpy, _name))
+
+
+def _fresh(host):
+    """Memory in which nothing was written yet: no numbers, or absurd ones."""
+    if host.dtype.kind == "f":
+        host.fill(numpy.nan)
+    elif host.dtype.kind in "iu":
+        host.fill(numpy.iinfo(host.dtype).max // 3)
+    return ndarray(host)
+
+
+def empty(shape, dtype=float, order="C"):
+    return _fresh(numpy.empty(shape, dtype, order))
+
+
+def empty_like(x, dtype=None):
+    return _fresh(numpy.empty_like(_open(x), dtype=dtype))
+
+
+def array(obj, dtype=None, copy=True, order="K", *, blocking=False):
+    host = obj._host if isinstance(obj, ndarray) else obj
+    if copy is False:
+        return asarray(obj, dtype)
+    return ndarray(numpy.array(host, dtype=dtype, copy=True, order=order))
+
+
+def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
+    if isinstance(a, ndarray) and not copy and dtype in (None, a.dtype):
+        return a
+    return array(a, dtype)
+
+
+def ascontiguousarray(a, dtype=None):
+    if a.flags.c_contiguous and dtype in (None, a.dtype):
+        return a
+    return ndarray(numpy.array(a._host, dtype=dtype, order="C"))
+
+
+def asnumpy(a, *, blocking=True):
+    return a.get()
+
+
+def astype(x, dtype, copy=True):
+    return x.astype(dtype, copy=copy)
+
+
+def put_along_axis(x, indices, values, axis):
+    numpy.put_along_axis(_open(x), _open(indices), _open(values), axis)
+
+
+def shares_memory(x, y):
+    return numpy.shares_memory(_open(x), _open(y))
+
+
+def from_dlpack(source):
+    raise NotImplementedError("the stand-in shares no memory")
+
+
+class _Add:
+    """cupy.add, which also adds at indices that repeat."""
+
+    def __call__(self, x, y):
+        return _lifted(numpy.add)(x, y)
+
+    @staticmethod
+    def at(x, key, values):
+        numpy.add.at(_open(x), _open(key), _open(values))
+
+
+add = _Add()
+
+
+def get_default_memory_pool():
+    return cuda.MemoryPool()
+
+
+def check_allocated(address, size):
+    """Raise unless the memory is part of a live array."""
+    for start, reference in list(_allocated.items()):
+        owner = reference()
+        if owner is not None and start <= address and address + size <= start + owner.nbytes:
+            return
+    raise AssertionError(f"{size} bytes at {address:#x} are in no array")
+
+
+from . import cuda, fft, linalg  # noqa: E402
+from .kernels import RawModule  # noqa: E402
+
+__all__ = [n for n in globals() if not n.startswith("_") and n not in ("numpy", "contextlib", "weakref")]

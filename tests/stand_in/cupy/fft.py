@@ -1,0 +1,1 @@
+"""No transform is used here."""

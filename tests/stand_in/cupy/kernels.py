@@ -1,0 +1,130 @@
+"""RawModule: CUDA sources compiled by g++ with the shim, and kernels that run on the CPU."""
+
+import ctypes
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+SHIM = Path(__file__).parents[1] / "shim.hpp"
+DECLARATION = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
+CTYPES = {"float": np.float32, "double": np.float64, "long long": np.int64,
+          "unsigned int": np.uint32, "unsigned char": np.bool_}  # fmt: skip
+FLAGS = ["-std=c++20", "-O2", "-fno-strict-aliasing", "-Wall", "-Werror", "-Wno-sign-compare",
+         "-Wno-misleading-indentation"]  # fmt: skip
+
+records: list | None = None  # launches, for whoever wants to run them again elsewhere
+
+
+def declarations(code):
+    """Kernel name -> [(name, is_pointer, dtype)], with typedefs resolved."""
+    aliases = {alias: kind for kind, alias in re.findall(r"typedef ([\w ]+) (\w+);", code)}
+    found = {}
+    for name, inner in DECLARATION.findall(code):
+        parameters = []
+        for text in inner.split(","):
+            *kind, label = text.replace("const ", "").replace("*", " * ").split()
+            pointer = "*" in kind
+            word = " ".join(k for k in kind if k != "*")
+            parameters.append((label, pointer, np.dtype(CTYPES[aliases.get(word, word)])))
+        found[name] = parameters
+    return found
+
+
+def entry_points(code):
+    """For each kernel a C function that takes grid, block, first block and an array of pointers."""
+    lines = []
+    for name, inner in DECLARATION.findall(code):
+        kinds = [re.match(r"(.*?)(\w+)$", p.strip()).group(1) for p in inner.split(",")]
+        values = ", ".join(f"*({kind}*)arguments[{i}]" for i, kind in enumerate(kinds))
+        lines.append(
+            f'extern "C" int run_{name}(const unsigned* grid, const unsigned* block,'
+            f" unsigned long first, void** arguments) {{\n"
+            f"    return shim::launch(grid, block, first, [&] {{ {name}({values}); }});\n}}"
+        )
+    return "\n".join(lines)
+
+
+def translation_unit(code):
+    return f'#include "{SHIM}"\n{code}\n#line 1 "entry points"\n{entry_points(code)}\n'
+
+
+def compile_library(code):
+    text = translation_unit(code)
+    key = hashlib.sha256((text + SHIM.read_text() + str(FLAGS)).encode()).hexdigest()[:16]
+    library = Path(tempfile.gettempdir()) / f"cuda-on-cpu-{os.getuid()}-{key}.so"
+    if not library.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            source, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
+            source.write_text(text)
+            done = subprocess.run(
+                ["g++", *FLAGS, "-shared", "-fPIC", "-o", built, source],
+                capture_output=True, text=True,
+            )  # fmt: skip
+            if done.returncode:
+                raise RuntimeError(f"g++ rejects the kernels:\n{done.stderr}")
+            # Another process may have been faster; what it wrote is the same.
+            part = library.with_suffix(f".{os.getpid()}")
+            part.write_bytes(built.read_bytes())
+            part.replace(library)
+    return ctypes.CDLL(str(library))
+
+
+class RawModule:
+    def __init__(self, code, options=(), backend="nvrtc"):
+        if backend != "nvrtc" or not all(o.startswith("--") for o in options):
+            raise ValueError(f"options {options} for {backend}")
+        self.code = code
+        self._library = compile_library(code)
+        self._declarations = declarations(code)
+
+    def get_function(self, name):
+        if name not in self._declarations:
+            raise RuntimeError(f"CUDA_ERROR_NOT_FOUND: named symbol not found: {name}")
+        return Kernel(name, self._declarations[name], getattr(self._library, f"run_{name}"), self)
+
+
+class Kernel:
+    def __init__(self, name, parameters, run, module):
+        self.name, self.parameters, self._run, self.module = name, parameters, run, module
+        self.first_block = 0
+
+    def __call__(self, grid, block, args, *, shared_mem=0):
+        grid, block = ((*sizes, 1, 1)[:3] for sizes in (grid, block))
+        self._check(grid, block, args)
+        if records is not None:
+            before = [a.bytes() if p[1] and hasattr(a, "bytes") else None
+                      for p, a in zip(self.parameters, args, strict=True)]  # fmt: skip
+        values = [self._value(p, a) for p, a in zip(self.parameters, args, strict=True)]
+        addresses = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
+        first = ctypes.c_ulong(self.first_block)
+        if self._run((ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block), first, addresses):
+            raise RuntimeError(f"{self.name}: a barrier that not all threads of the block reach")
+        if records is not None:
+            records.append((self, grid, block, args, before))
+
+    def _check(self, grid, block, args):
+        threads = block[0] * block[1] * block[2]
+        if not (0 < threads <= 1024 and 0 < block[2] <= 64):
+            raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {self.name}, block {block}")
+        if not (0 < grid[0] < 2**31 and 0 < grid[1] < 2**16 and 0 < grid[2] < 2**16):
+            raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {self.name}, grid {grid}")
+        if len(args) != len(self.parameters):
+            raise RuntimeError(f"{self.name} takes {len(self.parameters)} arguments, not {len(args)}")
+
+    def _value(self, parameter, value):
+        """Eight bytes or fewer that hold the argument, as the launch copies them."""
+        label, pointer, dtype = parameter
+        if pointer and hasattr(value, "data") and hasattr(value.data, "ptr"):
+            if value.dtype != dtype:
+                raise TypeError(f"{self.name}: {label} is {value.dtype}, not {dtype}")
+            return np.array(value.data.ptr, np.uint64)
+        if pointer and type(value) is np.uint64 and value == 0:
+            return np.array(0, np.uint64)
+        if not pointer and isinstance(value, np.generic) and value.dtype == dtype:
+            return np.array(value)
+        raise TypeError(f"{self.name}: {label} is {type(value).__name__}, not {dtype}")

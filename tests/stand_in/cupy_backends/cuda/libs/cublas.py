@@ -1,0 +1,64 @@
+"""The products of cuBLAS as NumPy computes them, from addresses and leading dimensions."""
+
+import ctypes
+
+import cupy
+import numpy as np
+
+HANDLE = 4711
+DTYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64)}
+# Compute type -> the dtype of its factors and sums, and the bits of mantissa that factors keep.
+COMPUTE = {68: (np.float32, 23), 75: (np.float32, 7), 77: (np.float32, 10), 70: (np.float64, 52)}
+
+
+def rounded(x, bits):
+    """x with that many bits of mantissa, to nearest."""
+    if x.dtype != np.float32 or bits == 23:
+        return x
+    drop = 23 - bits
+    whole = np.ascontiguousarray(x).view(np.uint32)
+    return ((whole + np.uint32(1 << (drop - 1))) & np.uint32(~((1 << drop) - 1) & 0xFFFFFFFF)).view(np.float32)
+
+
+def matrices(address, dtype, rows, columns, leading, stride, count):
+    """Column-major matrices (count, rows, columns) in memory that is somebody's."""
+    assert leading >= max(1, rows), f"leading dimension {leading} below {rows} rows"
+    size = dtype.itemsize
+    last = (count - 1) * stride + (columns - 1) * leading + rows
+    cupy.check_allocated(address, last * size)
+    flat = np.ctypeslib.as_array((ctypes.c_char * (last * size)).from_address(address)).view(dtype)
+    return np.lib.stride_tricks.as_strided(
+        flat, (count, rows, columns), (stride * size, size, leading * size)
+    )
+
+
+def gemmStridedBatchedEx(  # noqa: N802
+    handle, transa, transb, m, n, k, alpha, A, Atype, lda, strideA, B, Btype, ldb, strideB,
+    beta, C, Ctype, ldc, strideC, batchCount, computeType, algo,
+):  # fmt: skip
+    assert handle == HANDLE
+    assert algo == -1
+    assert Atype == Btype == Ctype
+    assert all(type(v) is int for v in (m, n, k, lda, ldb, ldc, strideA, strideB, strideC))
+    dtype = DTYPES[Ctype]
+    kind, bits = COMPUTE[computeType]
+    assert dtype == kind
+    a = matrices(A, dtype, *((m, k) if transa == 0 else (k, m)), lda, strideA, batchCount)
+    b = matrices(B, dtype, *((k, n) if transb == 0 else (n, k)), ldb, strideB, batchCount)
+    c = matrices(C, dtype, m, n, ldc, strideC, batchCount)
+    real = ctypes.c_float if dtype == np.float32 else ctypes.c_double
+    scale, keep = (dtype.type(real.from_address(at).value) for at in (alpha, beta))
+    a = a if transa == 0 else a.swapaxes(1, 2)
+    b = b if transb == 0 else b.swapaxes(1, 2)
+    y = scale * np.matmul(rounded(a, bits), rounded(b, bits))
+    c[...] = y if keep == 0 else y + keep * c
+
+
+def gemmEx(  # noqa: N802
+    handle, transa, transb, m, n, k, alpha, A, Atype, lda, B, Btype, ldb, beta, C, Ctype, ldc,
+    computeType, algo,
+):  # fmt: skip
+    gemmStridedBatchedEx(
+        handle, transa, transb, m, n, k, alpha, A, Atype, lda, 0, B, Btype, ldb, 0,
+        beta, C, Ctype, ldc, 0, 1, computeType, algo,
+    )  # fmt: skip

@@ -1,0 +1,235 @@
+// CUDA's words in C++, so that kernels run on the CPU: a test executes what a GPU would.
+//
+// The threads of a block are fibers that take turns at barriers and shuffles, or, with
+// -DSHIM_THREADS, threads of the operating system, which a sanitizer can watch. Blocks run one
+// after the other. A barrier that not all threads reach is an error instead of a hang.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <condition_variable>
+#include <csetjmp>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <ucontext.h>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __shared__ static
+
+using std::exp, std::log, std::sqrt, std::tanh;
+
+struct dim3 {
+    unsigned x = 1, y = 1, z = 1;
+    unsigned count() const { return x * y * z; }
+};
+
+struct uint3 {
+    unsigned x, y, z;
+};
+
+inline dim3 gridDim, blockDim;
+inline uint3 blockIdx;
+
+#ifdef SHIM_THREADS
+inline thread_local uint3 threadIdx;
+inline thread_local unsigned self;
+#else
+inline uint3 threadIdx;
+inline unsigned self;
+#endif
+
+namespace shim {
+
+inline void place(unsigned number) {
+    self = number;
+    threadIdx = {number % blockDim.x, number / blockDim.x % blockDim.y,
+                 number / (blockDim.x * blockDim.y)};
+}
+
+#ifdef SHIM_THREADS
+
+struct Barrier {
+    std::mutex mutex;
+    std::condition_variable turn;
+    unsigned members = 0, arrived = 0;
+    unsigned long round = 0;
+
+    void wait() {
+        std::unique_lock lock(mutex);
+        unsigned long now = round;
+        if (++arrived == members) {
+            arrived = 0, round++;
+            turn.notify_all();
+        } else {
+            turn.wait(lock, [&] { return round != now; });
+        }
+    }
+};
+
+#else
+
+struct Fiber {
+    ucontext_t start;
+    jmp_buf place;
+    std::unique_ptr<char[]> stack{new char[STACK]};
+    bool begun = false, done = false;
+    static constexpr size_t STACK = 64 << 10;
+};
+
+inline std::vector<std::unique_ptr<Fiber>> fibers;
+inline jmp_buf scheduler;
+inline const std::function<void()>* body;
+inline bool progress;
+
+inline void pause_here() {
+    if (!_setjmp(fibers[self]->place)) _longjmp(scheduler, 1);
+}
+
+struct Barrier {
+    unsigned members = 0, arrived = 0;
+    unsigned long round = 0;
+
+    void wait() {
+        unsigned long now = round;
+        if (++arrived == members) {
+            arrived = 0, round++;
+            progress = true;
+        } else {
+            while (round == now) pause_here();
+        }
+    }
+};
+
+inline void enter() {
+    (*body)();
+    fibers[self]->done = true;
+    progress = true;
+    _longjmp(scheduler, 1);
+}
+
+inline void resume(unsigned number) {
+    Fiber& fiber = *fibers[number];
+    place(number);
+    if (_setjmp(scheduler)) return;
+    if (fiber.begun) _longjmp(fiber.place, 1);
+    fiber.begun = true;
+    getcontext(&fiber.start);
+    fiber.start.uc_stack.ss_sp = fiber.stack.get();
+    fiber.start.uc_stack.ss_size = Fiber::STACK;
+    fiber.start.uc_link = nullptr;
+    makecontext(&fiber.start, enter, 0);
+    setcontext(&fiber.start);
+}
+
+#endif
+
+struct Warp {
+    Barrier barrier;
+    double slots[32];  // as wide as the widest type that is exchanged
+};
+
+inline Barrier block;
+inline std::vector<std::unique_ptr<Warp>> warps;
+
+inline Warp& warp() { return *warps[self / 32]; }
+
+// Every lane's value, once all have come; `use` reads them before any lane goes on.
+template <typename V, typename Use>
+auto exchange(V value, Use use) {
+    Warp& mine = warp();
+    std::memcpy(&mine.slots[self % 32], &value, sizeof value);
+    mine.barrier.wait();
+    auto answer = use([&](unsigned lane) {
+        V other;
+        std::memcpy(&other, &mine.slots[lane % 32], sizeof other);
+        return other;
+    });
+    mine.barrier.wait();
+    return answer;
+}
+
+// Run one block; false if its threads wait for each other for ever.
+inline bool run_block(const std::function<void()>& kernel) {
+    unsigned count = blockDim.count();
+    block.members = count;
+    block.arrived = 0;
+    while (warps.size() < (count + 31) / 32) warps.push_back(std::make_unique<Warp>());
+    for (auto& each : warps) each->barrier.members = 32, each->barrier.arrived = 0;
+#ifdef SHIM_THREADS
+    std::vector<std::thread> threads;
+    for (unsigned i = 0; i < count; i++) threads.emplace_back([&, i] { place(i), kernel(); });
+    for (auto& thread : threads) thread.join();
+    return true;
+#else
+    body = &kernel;
+    while (fibers.size() < count) fibers.push_back(std::make_unique<Fiber>());
+    for (unsigned i = 0; i < count; i++) fibers[i]->begun = fibers[i]->done = false;
+    for (bool alive = true; alive;) {
+        alive = progress = false;
+        for (unsigned i = 0; i < count; i++) {
+            if (fibers[i]->done) continue;
+            resume(i);
+            alive |= !fibers[i]->done;
+        }
+        if (alive && !progress) return false;
+    }
+    return true;
+#endif
+}
+
+// Run the blocks from number `first` on; 0, or 1 for a barrier that not all threads reach.
+inline int launch(const unsigned* grid, const unsigned* threads, unsigned long first,
+                  const std::function<void()>& kernel) {
+    gridDim = {grid[0], grid[1], grid[2]};
+    blockDim = {threads[0], threads[1], threads[2]};
+    unsigned long blocks = (unsigned long)grid[0] * grid[1] * grid[2];
+    for (unsigned long b = first; b < blocks; b++) {
+        blockIdx = {unsigned(b % grid[0]), unsigned(b / grid[0] % grid[1]),
+                    unsigned(b / grid[0] / grid[1])};
+        if (!run_block(kernel)) return 1;
+    }
+    return 0;
+}
+
+}  // namespace shim
+
+inline void __syncthreads() { shim::block.wait(); }
+
+template <typename V>
+V __shfl_xor_sync(unsigned, V value, int step) {
+    return shim::exchange(value, [&](auto of) { return of(self ^ step); });
+}
+
+template <typename V>
+V __shfl_up_sync(unsigned, V value, int step) {
+    unsigned lane = self % 32;
+    return shim::exchange(value, [&](auto of) { return lane < unsigned(step) ? value : of(lane - step); });
+}
+
+template <typename V>
+V __shfl_sync(unsigned, V value, int lane) {
+    return shim::exchange(value, [&](auto of) { return of(lane); });
+}
+
+inline unsigned __ballot_sync(unsigned, bool vote) {
+    return shim::exchange(vote, [&](auto of) {
+        unsigned votes = 0;
+        for (unsigned lane = 0; lane < 32; lane++) votes |= unsigned(of(lane)) << lane;
+        return votes;
+    });
+}
+
+inline int __ffs(unsigned bits) { return __builtin_ffs(int(bits)); }
+
+inline double __longlong_as_double(long long bits) { return std::bit_cast<double>(bits); }
+
+template <typename V>
+V atomicAdd(V* at, V value) {
+    return std::atomic_ref<V>(*at).fetch_add(value);
+}
