@@ -40,7 +40,7 @@ def _probe() -> Any:
         raise
     except Exception as error:  # whatever CUDA, NVRTC or cuBLAS says, one sentence names it
         raise BackendError(
-            f"CuPy is installed but cannot use the GPU ({type(error).__name__}: {error}): check"
+            f"the cupy backend: CuPy is installed but cannot use the GPU ({type(error).__name__}: {error}): check"
             f" that nvidia-smi runs, that only one CuPy is installed (pip list), and that it fits"
             f" the driver: {_INSTALL}; or set TT_BACKEND=numpy"
         ) from error

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cupy
+import numpy as np
 
 from . import cupy_updates
 from .base import Array, Kernel, KernelTable, Namespace
@@ -252,7 +253,7 @@ def softmax_in_place(scores: Array, mask: Array | None) -> Array:
         for_rows("softmax", scores, rows, scores, scores, rows, scores.shape[-1])
         return scores
     if mask.ndim > 2 or mask.shape != scores.shape[-2:]:  # else its rows repeat
-        shape = cupy.broadcast_shapes(mask.shape, scores.shape)
+        shape = np.broadcast_shapes(mask.shape, scores.shape)
         mask, scores = cupy.broadcast_to(mask, shape), _whole(cupy.broadcast_to(scores, shape))
     size = scores.shape[-1]
     rows, mask_rows = (a.size // max(1, size) for a in (scores, mask))

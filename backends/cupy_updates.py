@@ -86,15 +86,13 @@ def _adam(groups: list[tuple[Array, ...]], dtype: Any, *settings: float) -> None
 def chunk_table(groups: list[tuple[Array, ...]]) -> Array:
     """Where blocks work: (n, 5), four addresses and a count, for arrays of equal size in a group.
 
-    Arrays that a group lacks have the address 0.
+    Groups of fewer than four arrays leave the other addresses at 0.
     """
-    sizes = tuple(group[0].size for group in groups)
-    owner, start, count = _chunks(sizes)
-    addresses = np.zeros((len(groups), 4), np.int64)
-    for row, group in zip(addresses, groups, strict=True):
-        row[: len(group)] = [array.data.ptr for array in group]
-    table = np.empty((len(owner), 5), np.int64)
-    table[:, :4] = addresses[owner] + start[:, None] * groups[0][0].itemsize
+    arrays = len(groups[0])
+    owner, start, count = _chunks(tuple(group[0].size for group in groups))
+    addresses = np.array([[array.data.ptr for array in group] for group in groups], np.int64)
+    table = np.zeros((len(owner), 5), np.int64)
+    table[:, :arrays] = addresses[owner] + start[:, None] * groups[0][0].itemsize
     table[:, 4] = count
     return cupy.asarray(table)
 

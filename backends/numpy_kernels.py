@@ -493,6 +493,16 @@ def adam_update(
 
 
 @KERNELS.forward
+def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
+    norm = np.sqrt(sum(np.vdot(g, g) for g in gradients))
+    scale = max_norm / (norm + 1e-6)
+    if scale < 1:
+        for g in gradients:
+            g *= g.dtype.type(scale)
+    return (norm, *gradients), ()
+
+
+@KERNELS.forward
 def muon_update(
     xp: Namespace,
     p: Array,

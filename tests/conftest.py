@@ -1,5 +1,13 @@
-"""Fixtures for all tests."""
+"""Fixtures for all tests, and the option --backend.
 
+Without the option the cupy backend runs on a stand-in for CuPy, whose kernels a C++ compiler makes
+for the CPU: see `stand_in`. With ``--backend cupy`` it runs on the real one, and of all tests only
+those run that compute on a backend: what a GPU can show, and nothing else.
+"""
+
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +16,53 @@ import pytest
 import tinytorch
 from tinytorch import backends
 
+STAND_IN = Path(__file__).with_name("stand_in")
 # What reads a value on the host. array-api-strict lets these pass on a device; a GPU would wait.
 HOST_READS = ("__float__", "__int__", "__bool__", "__complex__", "__index__", "__dlpack__")
+ON_A_BACKEND = {"backend", "cupy", "cupy_fp32"}  # fixtures of the tests that --backend leaves
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend", choices=["cupy", "numpy", "strict"],
+        help="run the tests that compute on a backend, on this one only, the real one",
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--backend") is None:
+        sys.path.insert(0, str(STAND_IN))  # before any CuPy that is installed
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    name = config.getoption("--backend")
+    return None if name is None else f"backend: {backends.status(name) or backends.get(name)}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
+    name = config.getoption("--backend")
+    if name is None:
+        return
+    wanted = [item for item in items if ON_A_BACKEND & set(item.fixturenames)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    problem = backends.status(name)
+    if problem is not None:
+        for item in wanted:
+            item.add_marker(pytest.mark.skip(reason=problem))
+    items[:] = wanted
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The fixture `backend`: the one that was asked for, or each that runs without a GPU."""
+    if "backend" in metafunc.fixturenames and not _has_own_backends(metafunc):
+        name = metafunc.config.getoption("--backend")
+        names = ["numpy", "strict", "cupy"] if name is None else [name]
+        metafunc.parametrize("backend", names, indirect=True)
+
+
+def _has_own_backends(metafunc: pytest.Metafunc) -> bool:
+    marks = metafunc.definition.iter_markers("parametrize")
+    return any("backend" in str(mark.args[0]) for mark in marks)
 
 
 @pytest.fixture
@@ -28,11 +81,34 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> str:
     return "strict"
 
 
-@pytest.fixture(params=["numpy", "strict"])
+@pytest.fixture
+def cupy(request: pytest.FixtureRequest) -> str:
+    """The cupy backend's name: on a GPU with --backend cupy, else on the stand-in."""
+    asked = request.config.getoption("--backend")
+    if asked not in (None, "cupy"):
+        pytest.skip(f"a test of the cupy backend, and --backend {asked} was asked for")
+    if asked is None and shutil.which("g++") is None:
+        pytest.skip("the stand-in for CuPy needs g++ to run kernels on the CPU")
+    return "cupy"
+
+
+@pytest.fixture
+def cupy_fp32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The cupy backend with products in full float32, for comparisons with NumPy."""
+    backends.get(cupy)
+    from tinytorch.backends import cupy_products
+
+    monkeypatch.setattr(cupy_products, "matmul_mode", lambda: "fp32")
+    return cupy
+
+
+@pytest.fixture
 def backend(request: pytest.FixtureRequest) -> str:
-    """Each backend that runs without a GPU; on strict no host reads."""
+    """Each backend that runs here; on strict no host reads, on cupy no rounded products."""
     if request.param == "strict":
         request.getfixturevalue("strict")
+    if request.param == "cupy":
+        request.getfixturevalue("cupy_fp32")
     return str(request.param)
 
 

@@ -1,9 +1,11 @@
 """What more than one test file needs."""
 
+import contextlib
 import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from types import ModuleType
 
@@ -47,3 +49,12 @@ def run_python(code: str, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def no_host_reads() -> Iterator[None]:
+    """Within it nothing may wait for the device of the cupy backend; only the stand-in can tell."""
+    import cupy
+
+    with getattr(cupy, "no_host_reads", contextlib.nullcontext)():
+        yield

@@ -407,6 +407,17 @@ ROWS: dict[str, Row] = {
         ],
         _torch_attention_weights,
     ),
+    # training: clip_grad_norm is compared with PyTorch's in tests/08_training
+    "clip_gradients": Row(
+        [
+            Sample("shorter", normal((3, 4), (5,), ()), {"max_norm": 0.5}),
+            Sample("as they are", normal((3, 4), (5,), ()), {"max_norm": 100.0}),
+            Sample("some empty", normal((0, 4), (5,)), {"max_norm": 0.5}),
+            Sample("transposed", transposed(normal((3, 4), (4, 2))), {"max_norm": 0.5}),
+            Sample("large", normal((300, 130), (130,)), {"max_norm": 1.0}),
+        ],
+        None,
+    ),
     # optimizers: compared with PyTorch's over many steps in tests/07_optimizers
     "sgd_update": Row(
         [

@@ -24,11 +24,6 @@ class Parameter(Tensor):
     ) -> None:
         super().__init__(data, requires_grad, dtype=dtype, backend=backend)
 
-    def replace(self, array: Any) -> None:
-        """Let the parameter hold another array, counted as a write in place."""
-        self._array = array
-        self._version.count += 1
-
 
 class Module:
     """The base of layers and models.

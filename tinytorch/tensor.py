@@ -322,6 +322,11 @@ class Tensor(Variable):
         self._backend.xp.index_set(self._array, self._key(key), value)
         self._version.count += 1
 
+    def replace(self, array: Array) -> None:
+        """Hold another array of the same shape, counted as a write in place."""
+        self._array = array
+        self._version.count += 1
+
     def copy_(self, source: Any) -> Self:
         """Write `source` over this tensor's elements; the shapes must broadcast."""
         self[...] = source

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from . import checkpoint, random
-from .autograd import no_grad
+from .autograd import no_grad, op
+from .backends.base import Array, Namespace
 from .module import Module
 from .optimizers import Optimizer
 from .tensor import Tensor
@@ -94,6 +95,17 @@ class LinearSchedule(Schedule):
         return min(1.0, (1 - progress) / self.fraction)
 
 
+@op
+def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
+    """The norm of all gradients together, and each of them scaled so that it is at most that."""
+    flat = [xp.reshape(g, (-1,)) for g in gradients]
+    squares = [xp.vecdot(f, f) for f in flat]
+    norm = xp.sqrt(sum(squares[1:], squares[0]))
+    scale = max_norm / (norm + 1e-6)
+    scale = xp.where(scale < 1, scale, xp.ones_like(scale))
+    return (norm, *(g * xp.astype(scale, g.dtype, copy=False) for g in gradients)), ()
+
+
 @no_grad()
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients together so that their norm is at most `max_norm`.
@@ -106,25 +118,11 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         raise ValueError("no parameter has a gradient: call backward first")
-    xp = gradients[0].backend.xp
-    total = None
-    for gradient in gradients:
-        flat = xp.reshape(gradient._array, (-1,))
-        square = xp.vecdot(flat, flat)
-        total = square if total is None else total + square
-    norm = xp.sqrt(xp.asarray(total))
-    scale = max_norm / (norm + 1e-6)
-    scale = xp.where(scale < 1, scale, xp.ones_like(scale))
-    for gradient in gradients:
-        gradient._array *= xp.astype(scale, gradient.dtype, copy=False)
-        gradient._version.count += 1
-    return _tensor(norm, gradients[0])
-
-
-def _tensor(array: Any, like: Tensor) -> Tensor:
-    result = like.detach()
-    result._array = array
-    return result
+    norm: Tensor
+    norm, *clipped = clip_gradients(*gradients, max_norm=max_norm)
+    for gradient, new in zip(gradients, clipped, strict=True):
+        gradient.replace(new._array)
+    return norm
 
 
 class Trainer:

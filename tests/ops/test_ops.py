@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import require
-from op_table import ROWS, Inputs, Sample
-from tinytorch.backends.numpy_backend import NumpyBackend
+from helpers import no_host_reads, require
+from op_checks import REFERENCE, check_gradient, draw, outputs, run, tensors, weights
+from op_table import ROWS, Sample
 
 import tinytorch  # noqa: F401  declares all ops
 from tinytorch import Tensor, backends
@@ -22,96 +22,6 @@ DIFFERENTIABLE = [case for case in CASES if OPS[case.values[0]].reference.gradie
 UPDATES = [case for case in CASES if not OPS[case.values[0]].reference.gradient]
 WITH_KERNEL = [case for case in CASES if case.values[0] in backends.get("numpy").kernels]
 WITH_TWIN = [case for case in CASES if ROWS[case.values[0]].twin]
-
-
-class Reference(NumpyBackend):
-    """NumPy without kernels: every op runs its readable reference."""
-
-    name = "reference"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kernels = {}
-
-
-REFERENCE = Reference()
-
-
-def draw(sample: Sample, dtype: str = "float64") -> Inputs:
-    """The sample's arguments with their floating arrays in `dtype` and their strides kept."""
-    return tuple(
-        a.astype(dtype, order="K") if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
-        for a in sample.draw(np.random.default_rng(7))
-    )
-
-
-def tensors(inputs: Inputs, backend: Any) -> list[Any]:
-    """Arrays as tensors on `backend`, floating ones with a gradient; other things as they are."""
-    made = []
-    for value in inputs:
-        if isinstance(value, np.ndarray):
-            strided = Tensor(value, value.dtype.kind == "f", backend=backend)
-            made.append(strided)
-        else:
-            made.append(value)
-    return made
-
-
-def outputs(result: Any) -> tuple[Any, ...]:
-    return result if isinstance(result, tuple) else (result,)
-
-
-def weights(shapes: list[tuple[int, ...]], dtype: Any) -> list[np.ndarray]:
-    """Random numbers by which outputs are multiplied to make a scalar of them."""
-    rng = np.random.default_rng(11)
-    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-
-
-def run(op: Op, inputs: Inputs, settings: Any, backend: Any) -> tuple[list[Any], list[Any]]:
-    """The op's values, and the gradients of a random weighting of them, as NumPy arrays."""
-    given = tensors(inputs, backend)
-    results = outputs(op(*given, **settings))
-    values = [backends.get(backend).to_numpy(r.data) for r in results]
-    if op.reference.gradient is None:
-        return values, []
-    factors = weights([r.shape for r in results], values[0].dtype)
-    loss: Any = 0.0
-    for result, factor in zip(results, factors, strict=True):
-        loss = (result * Tensor(factor, backend=backend)).sum() + loss
-    loss.backward()
-    leaves = [t for t in given if isinstance(t, Tensor) and t.requires_grad]
-    return values, [
-        None if t.grad is None else backends.get(backend).to_numpy(t.grad.data) for t in leaves
-    ]
-
-
-def loss_at(op: Op, inputs: Inputs, settings: Any, backend: Any) -> float:
-    results = outputs(op(*tensors(inputs, backend), **settings))
-    factors = weights([r.shape for r in results], results[0].numpy().dtype)
-    return sum(float((r.numpy() * f).sum()) for r, f in zip(results, factors, strict=True))
-
-
-def check_gradient(op: Op, inputs: Inputs, settings: Any, backend: Any) -> None:
-    """Compare the gradient with finite differences along random directions, in float64."""
-    _, gradients = run(op, inputs, settings, backend)
-    floating = [
-        i for i, a in enumerate(inputs) if isinstance(a, np.ndarray) and a.dtype.kind == "f"
-    ]
-    rng, step = np.random.default_rng(13), 1e-5
-    for place, gradient in zip(floating, gradients, strict=True):
-        if gradient is None:  # no gradient is claimed, so nothing is checked
-            continue
-        for _ in range(3):
-            direction = rng.standard_normal(inputs[place].shape)
-            direction /= np.linalg.norm(direction) or 1.0
-
-            def moved(by: float, place: int = place, along: Any = direction) -> float:
-                changed = list(inputs)
-                changed[place] = np.asarray(inputs[place] + by * along)
-                return loss_at(op, tuple(changed), settings, backend)
-
-            numeric = (moved(step) - moved(-step)) / (2 * step)
-            np.testing.assert_allclose(np.vdot(gradient, direction), numeric, rtol=1e-5, atol=1e-6)
 
 
 def test_every_op_has_a_row() -> None:
@@ -198,6 +108,46 @@ def test_strict_device_computes_the_same(name: str, sample: Sample, strict: str)
         assert (ours is None) == (theirs is None)
         if ours is not None:
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "sample"), CASES)
+def test_cupy_computes_the_same(name: str, sample: Sample, dtype: str, cupy_fp32: str) -> None:
+    inputs = draw(sample, dtype)
+    values, gradients = run(OPS[name], inputs, sample.settings, cupy_fp32)
+    expected, expected_gradients = run(OPS[name], inputs, sample.settings, REFERENCE)
+    tolerance = (
+        {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-11}
+    )
+    for ours, theirs in zip([*values, *gradients], [*expected, *expected_gradients], strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            assert ours.dtype == theirs.dtype
+            assert ours.shape == theirs.shape
+            np.testing.assert_allclose(ours, theirs, **tolerance)
+
+
+@pytest.mark.parametrize(("name", "sample"), [c for c in DIFFERENTIABLE if c.values[1].name != "empty"])
+def test_cupy_waits_for_nothing_and_leaves_inputs_untouched(
+    name: str, sample: Sample, cupy_fp32: str
+) -> None:
+    given = tensors(draw(sample), cupy_fp32)
+    before = [t.numpy().copy() if isinstance(t, Tensor) else t for t in given]
+    with no_host_reads():
+        results = outputs(OPS[name](*given, **sample.settings))
+        factor = Tensor(np.ones(results[0].shape), backend=cupy_fp32)
+        results[0].backward(factor)
+    np.testing.assert_array_equal(factor.numpy(), 1)
+    for tensor, old in zip(given, before, strict=True):
+        if isinstance(tensor, Tensor):
+            np.testing.assert_array_equal(tensor.numpy(), old)
+
+
+def test_cupy_kernels_are_of_ops_and_keep_their_signatures(cupy: str) -> None:
+    for name, kernel in backends.get(cupy).kernels.items():
+        if name not in ("gelu", "squared_relu"):  # made by one function
+            assert inspect.signature(kernel.forward) == inspect.signature(OPS[name].forward), name
+        assert (kernel.gradient is None) == (OPS[name].reference.gradient is None), name
 
 
 def test_a_wrong_gradient_is_found() -> None:

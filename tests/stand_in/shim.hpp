@@ -106,11 +106,14 @@ struct Barrier {
     }
 };
 
+// A fiber lives on after its work and takes up that of the next block.
 inline void enter() {
-    (*body)();
-    fibers[self]->done = true;
-    progress = true;
-    _longjmp(scheduler, 1);
+    for (;;) {
+        (*body)();
+        fibers[self]->done = true;
+        progress = true;
+        pause_here();
+    }
 }
 
 inline void resume(unsigned number) {
@@ -169,7 +172,7 @@ inline bool run_block(const std::function<void()>& kernel) {
 #else
     body = &kernel;
     while (fibers.size() < count) fibers.push_back(std::make_unique<Fiber>());
-    for (unsigned i = 0; i < count; i++) fibers[i]->begun = fibers[i]->done = false;
+    for (unsigned i = 0; i < count; i++) fibers[i]->done = false;
     for (bool alive = true; alive;) {
         alive = progress = false;
         for (unsigned i = 0; i < count; i++) {
@@ -177,7 +180,10 @@ inline bool run_block(const std::function<void()>& kernel) {
             resume(i);
             alive |= !fibers[i]->done;
         }
-        if (alive && !progress) return false;
+        if (alive && !progress) {
+            fibers.clear();  // with all that they were in the middle of
+            return false;
+        }
     }
     return true;
 #endif

@@ -7,14 +7,15 @@ Fresh memory holds no numbers. RawModule compiles CUDA sources for the CPU and r
 It stands in the way of the real CuPy only where tests/ puts it on the path.
 """
 
+import builtins
 import contextlib
 import weakref
 
 import numpy
 from numpy import (  # noqa: F401  what CuPy has from NumPy itself
-    bool_, complex64, complex128, dtype, e, finfo, float16, float32, float64, iinfo, inf, int8,
-    int16, int32, int64, integer, intp, issubdtype, isdtype, nan, newaxis, pi, uint8, uint16, uint32,
-    uint64,
+    bool_, complex64, complex128, complexfloating, dtype, e, finfo, floating, float16, float32, float64, iinfo, inf, int8,
+    int16, int32, int64, integer, intp, issubdtype, isdtype, nan, newaxis, pi, signedinteger, uint8, uint16, uint32,
+    uint64, unsignedinteger,
 )  # fmt: skip
 
 __version__ = "stand-in"
@@ -66,6 +67,12 @@ class ndarray:  # noqa: N801
     def __array__(self, *arguments, **keywords):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Use .get()")
 
+    def __dlpack__(self, **keywords):
+        return self._host.__dlpack__()
+
+    def __dlpack_device__(self):
+        return self._host.__dlpack_device__()
+
     shape = property(lambda self: self._host.shape)
     dtype = property(lambda self: self._host.dtype)
     ndim = property(lambda self: self._host.ndim)
@@ -86,8 +93,9 @@ class ndarray:  # noqa: N801
 
     def __getitem__(self, key):
         key = _open(key)
-        if ... not in (parts := key if isinstance(key, tuple) else (key,)) if _plain(key) else False:
-            key = (*parts, ...)  # an array without axes, never a scalar
+        parts = key if isinstance(key, tuple) else (key,)
+        if builtins.all(part is None or isinstance(part, int | slice) for part in parts):
+            key = (*parts, ...)  # a view without axes, where NumPy makes a scalar
         return _close(self._host[key], self)
 
     def __setitem__(self, key, value):
@@ -116,11 +124,6 @@ class ndarray:  # noqa: N801
         return self._host.tolist()
 
     __hash__ = None
-
-
-def _plain(key):
-    """Whether a key has nothing that compares by elements."""
-    return not any(isinstance(k, numpy.ndarray) for k in (key if isinstance(key, tuple) else (key,)))
 
 
 def _open(value):
@@ -294,7 +297,7 @@ def shares_memory(x, y):
 
 
 def from_dlpack(source):
-    raise NotImplementedError("the stand-in shares no memory")
+    return ndarray(numpy.from_dlpack(source))
 
 
 class _Add:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,6 +54,19 @@ def translation_unit(code):
     return f'#include "{SHIM}"\n{code}\n#line 1 "entry points"\n{entry_points(code)}\n'
 
 
+def compile_replay(code, program, *flags):
+    """A program that runs recorded launches again, built with more flags, such as a sanitizer's."""
+    names = ", ".join(f'{{"{name}", run_{name}}}' for name, _ in DECLARATION.findall(code))
+    text = (
+        f"#define SHIM_THREADS\n#include <algorithm>\n{translation_unit(code)}"
+        f'#line 1 "replay.cpp"\n{SHIM.with_name("replay.cpp").read_text()}'
+        f"const std::map<std::string, Run> kernels = {{{names}}};\n"
+    )
+    source = Path(program).with_suffix(".cpp")
+    source.write_text(text)
+    subprocess.run(["g++", *FLAGS, "-g", *flags, "-o", program, source], check=True)
+
+
 def compile_library(code):
     text = translation_unit(code)
     key = hashlib.sha256((text + SHIM.read_text() + str(FLAGS)).encode()).hexdigest()[:16]
@@ -74,11 +88,45 @@ def compile_library(code):
     return ctypes.CDLL(str(library))
 
 
+class Record(NamedTuple):
+    """One launch: what it was given, and the memory before and after it."""
+
+    kernel: "Kernel"
+    grid: tuple
+    block: tuple
+    args: tuple
+    before: dict
+    after: dict
+
+    def encoded(self):
+        """As replay.cpp reads it."""
+        numbers = [*self.grid, *self.block, len(self.before)]
+        parts = [_text(self.kernel.name), np.array(numbers, np.uint64).tobytes()]
+        for address, content in self.before.items():
+            parts += [np.array([address], np.uint64).tobytes(), _text(content), self.after[address]]
+        parts.append(np.array([len(self.args)], np.uint64).tobytes())
+        places = list(self.before)
+        for (label, pointer, _), value in zip(self.kernel.parameters, self.args, strict=True):
+            if hasattr(value, "bytes"):
+                kind, number = (3 if label == "chunks" else 1), places.index(value.data.ptr)
+                parts.append(np.array([kind, number], np.uint64).tobytes())
+            else:
+                kind = 2 if pointer else 0
+                parts.append(np.array([kind], np.uint64).tobytes() + value.tobytes().ljust(8, b"\0"))
+        return b"".join(parts)
+
+
+def _text(content):
+    content = content if isinstance(content, bytes) else content.encode()
+    return np.array([len(content)], np.uint64).tobytes() + content
+
+
 class RawModule:
     def __init__(self, code, options=(), backend="nvrtc"):
         if backend != "nvrtc" or not all(o.startswith("--") for o in options):
             raise ValueError(f"options {options} for {backend}")
         self.code = code
+        self.item_size = 8 if "typedef double T;" in code else 4
         self._library = compile_library(code)
         self._declarations = declarations(code)
 
@@ -96,16 +144,25 @@ class Kernel:
     def __call__(self, grid, block, args, *, shared_mem=0):
         grid, block = ((*sizes, 1, 1)[:3] for sizes in (grid, block))
         self._check(grid, block, args)
-        if records is not None:
-            before = [a.bytes() if p[1] and hasattr(a, "bytes") else None
-                      for p, a in zip(self.parameters, args, strict=True)]  # fmt: skip
+        before = None if records is None else self._contents(args)
         values = [self._value(p, a) for p, a in zip(self.parameters, args, strict=True)]
         addresses = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
         first = ctypes.c_ulong(self.first_block)
         if self._run((ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block), first, addresses):
             raise RuntimeError(f"{self.name}: a barrier that not all threads of the block reach")
         if records is not None:
-            records.append((self, grid, block, args, before))
+            records.append(Record(self, grid, block, args, before, self._contents(args)))
+
+    def _contents(self, args):
+        """Address -> bytes of all memory that the arguments name, in tables too."""
+        found = {a.data.ptr: a.bytes() for a in args if hasattr(a, "bytes")}
+        for (label, _, _), a in zip(self.parameters, args, strict=True):
+            if label == "chunks":
+                for *addresses, count in a.get().tolist():
+                    for address in filter(None, addresses):
+                        size = count * self.module.item_size
+                        found[address] = ctypes.string_at(address, size)
+        return found
 
     def _check(self, grid, block, args):
         threads = block[0] * block[1] * block[2]

@@ -1,0 +1,100 @@
+"""The CUDA sources: NVRTC compiles them for every GPU that is meant, and launches are checked."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+from tinytorch.backends import BackendError, cuda_source
+
+from tinytorch import backends
+
+ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]  # Turing, Ampere, Hopper
+
+
+def compile_cuda(code: str, architecture: str) -> tuple[bytes, str]:
+    """The machine code of CUDA source `code`, and what NVRTC says of it."""
+    nvrtc = require("cuda.bindings.nvrtc")
+
+    def call(function: Any, *arguments: Any) -> Any:
+        error, *values = function(*arguments)
+        assert error == nvrtc.nvrtcResult.NVRTC_SUCCESS, error
+        return values[0] if values else None
+
+    program = call(nvrtc.nvrtcCreateProgram, code.encode(), b"kernels.cu", 0, [], [])
+    options = [b"--std=c++17", f"--gpu-architecture={architecture}".encode()]
+    (error,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+    log = b" " * call(nvrtc.nvrtcGetProgramLogSize, program)
+    call(nvrtc.nvrtcGetProgramLog, program, log)
+    binary = b""
+    if error == nvrtc.nvrtcResult.NVRTC_SUCCESS:
+        binary = b" " * call(nvrtc.nvrtcGetCUBINSize, program)
+        call(nvrtc.nvrtcGetCUBIN, program, binary)
+    return binary, log.decode().strip("\0 \n")
+
+
+@pytest.mark.parametrize("real", cuda_source.REALS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_kernel_compiles(architecture: str, real: str) -> None:
+    binary, log = compile_cuda(cuda_source.source(real), architecture)
+    assert binary, log
+    assert not log, "a warning"
+    for name in cuda_source.signatures():
+        assert name.encode() + b"\0" in binary, f"{name} is not in the machine code"
+
+
+def test_an_error_is_told_with_its_file_and_line() -> None:
+    code = cuda_source.source("float32").replace("row * size;", "row * length;", 1)
+    binary, log = compile_cuda(code, "sm_90")
+    assert not binary
+    assert re.search(r'\w+\.cu\(\d+\): error: identifier "length" is undefined', log)
+
+
+def test_every_kernel_is_launched_somewhere() -> None:
+    folder = Path(cuda_source.__file__).parent
+    text = "".join(p.read_text(encoding="utf-8") for p in folder.glob("cupy_*.py"))
+    made = {"gelu_gradient", "squared_relu_gradient"}  # f"{name}_gradient"
+    for name in set(cuda_source.signatures()) - made:
+        assert f'"{name}"' in text, name
+
+
+def arguments(**changes: Any) -> tuple[Any, ...]:
+    x = np.ones((3, 4), np.float32)
+    return tuple({"x": x, "y": x, "count": 12, **changes}.values())
+
+
+def test_arguments_become_what_the_kernel_takes() -> None:
+    x, y, count = cuda_source.check_arguments("gelu", "float32", arguments())
+    assert x is y
+    assert type(count) is np.int64
+    weight, *_, eps = cuda_source.check_arguments(
+        "layer_norm", "float64", (*[np.ones(2)] * 2, None, *[np.ones(2)] * 3, 1, 2, 1e-5)
+    )
+    assert type(eps) is np.float64
+    assert weight.dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (arguments()[:2], r"takes \(x, y, count\), not 2 arguments"),
+        (arguments(more=1), "not 4 arguments"),
+        (arguments(y=np.ones(12)), "contiguous array of float32 for y, not ndarray of float64"),
+        (arguments(x=np.ones((4, 3), np.float32).T), "contiguous array of float32 for x"),
+        (arguments(x=3.0), "for x, not float of None"),
+    ],
+)
+def test_wrong_arguments_are_refused(given: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(BackendError, match=message):
+        cuda_source.check_arguments("gelu", "float32", given)
+
+
+def test_a_launch_checks_its_arguments(cupy: str) -> None:
+    home = backends.get(cupy)
+    from tinytorch.backends.cupy_launch import launch
+
+    x = home.asarray([1.0, 2.0])
+    with pytest.raises(BackendError, match="not 2 arguments"):
+        launch("gelu", x.dtype, (1,), (32,), x, x)
