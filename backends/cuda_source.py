@@ -45,6 +45,11 @@ def signatures() -> dict[str, list[Parameter]]:
     return {name: [_parameter(text) for text in inner.split(",")] for name, inner in found}
 
 
+def names(text: str) -> list[str]:
+    """The kernels that are declared in a source text."""
+    return [name for name, _ in _DECLARATION.findall(text)]
+
+
 def _parameter(text: str) -> Parameter:
     words = text.replace("const", "").replace("*", " * ").split()
     is_array = "*" in words
