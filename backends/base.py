@@ -81,6 +81,10 @@ class Backend:
         "owner",
     )
 
+    def __str__(self) -> str:
+        """The name, and what a user should know of the device."""
+        return self.name
+
     def namespace(self, standard: ModuleType, **overrides: Any) -> Namespace:
         """The functions of `standard`, then this backend's extras, then `overrides`."""
         functions = {n: f for n, f in vars(standard).items() if not n.startswith("__")}

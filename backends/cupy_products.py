@@ -46,7 +46,12 @@ def matmul_mode() -> str:
 
 
 def product(
-    x: Array, y: Array, scale: float = 1.0, out: Array | None = None, keep: float = 0.0
+    x: Array,
+    y: Array,
+    scale: float = 1.0,
+    out: Array | None = None,
+    keep: float = 0.0,
+    exact: bool = False,
 ) -> Array:
     """scale * x @ y + keep * out, for matrices or stacks of them; transposed views cost nothing.
 
@@ -56,6 +61,7 @@ def product(
         scale: of the product.
         out: contiguous (..., M, N) to write to; new without it.
         keep: how much of what `out` holds is added.
+        exact: do not round, whatever ``TT_MATMUL`` says.
     """
     lead = x.shape[:-2]
     if lead != y.shape[:-2]:
@@ -65,7 +71,7 @@ def product(
         return _by_cupy(x, y, scale, out, keep)
     if out is None:
         out = cupy.empty((*lead, M, N), x.dtype)
-    _multiply(_operand(x, lead), _operand(y, lead), out, scale, keep)
+    _multiply(_operand(x, lead), _operand(y, lead), out, scale, keep, exact)
     return out
 
 
@@ -140,7 +146,9 @@ def _number(value: float, dtype: str) -> tuple[int, Any]:
     return array.ctypes.data, array
 
 
-def _multiply(x: _Operand, y: _Operand, out: Array, scale: float, keep: float) -> None:
+def _multiply(
+    x: _Operand, y: _Operand, out: Array, scale: float, keep: float, exact: bool
+) -> None:
     """cuBLAS counts columns first, so to it our row-major x @ y is y.T @ x.T in its own order."""
     global calls
     calls += 1
@@ -148,7 +156,8 @@ def _multiply(x: _Operand, y: _Operand, out: Array, scale: float, keep: float) -
     M, N = out.shape[-2:]
     K = x.array.shape[-1]
     data = DATA_TYPES[name]
-    compute = COMPUTE_FLOAT64 if name == "float64" else COMPUTE_TYPES[matmul_mode()]
+    mode = "fp32" if exact else matmul_mode()
+    compute = COMPUTE_FLOAT64 if name == "float64" else COMPUTE_TYPES[mode]
     alpha, beta = _number(scale, name)[0], _number(keep, name)[0]
     handle = device.get_cublas_handle()
     stack = math.prod(out.shape[:-2])

@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import cupy
@@ -177,15 +178,18 @@ def _polynomials(stack: Array, tall: bool, steps: int = 5) -> Array:
     """The product of the Newton-Schulz polynomials, by which each matrix becomes orthogonal.
 
     As in numpy_kernels: every step multiplies X with a polynomial of A = X X^T, so the small
-    matrices suffice. For tall X it is X^T X, from the right; all of them are symmetric.
+    matrices suffice. For tall X it is X^T X, from the right; all of them are symmetric. They are
+    multiplied exactly: rounded factors, squared again and again, run away (training with tf32
+    stood still).
     """
+    exact = partial(product, exact=True)
     flipped = stack.swapaxes(1, 2)
-    A = product(flipped, stack) if tall else product(stack, flipped)
+    A = exact(flipped, stack) if tall else exact(stack, flipped)
     total = None
     for step in range(steps):
-        P = product(A, A)
+        P = exact(A, A)
         for_each("muon_polynomial", P, A, P, P.size, P.shape[-1], *NEWTON_SCHULZ)
-        total = P if total is None else product(P, total)
+        total = P if total is None else exact(P, total)
         if step < steps - 1:
-            A = product(product(P, A), P)
+            A = exact(exact(P, A), P)
     return total

@@ -115,8 +115,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BackendError, CheckpointError, DataError, RunError, OSError) as error:
         print(f"tinygpt: {error}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"tinygpt: {_out_of_memory(arguments, error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _out_of_memory(arguments: argparse.Namespace, error: MemoryError) -> str:
+    """What to do about it: a run that goes on has its batch size already."""
+    cause = str(error).strip().split("\n")[0] or "no more can be had"
+    if arguments.sample:
+        return f"out of memory ({cause}): sample on another backend, as with TT_BACKEND=numpy"
+    if arguments.resume:
+        return f"out of memory ({cause}): go on where there is more, or begin with less --batch-size"
+    size = arguments.batch_size or PRESETS[arguments.preset or "default"].batch_size
+    return f"out of memory ({cause}): try a --batch-size below {size}"
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -178,7 +192,7 @@ def _introduce(run: Run, report: Report) -> None:
         f" {run.tokenizer.encode('the')} for 'the'\n"
         f"GPT: {model.num_parameters():,} parameters, {preset.num_layers} blocks,"
         f" {preset.num_heads} heads, width {preset.embed_dim}, context {preset.context};"
-        f" backend {default().name}"
+        f" backend {default()}"
     )
     if run.trainer.step:
         report.say(f"Going on after step {run.trainer.step}.")
@@ -191,8 +205,8 @@ def _train(run: Run, report: Report, interrupt: Interrupt) -> None:
         loss = run.step()
         step = run.trainer.step
         if step % LOG_EVERY == 0 or step == 1 or run.finished:
+            value = run.read(loss)
             pace = run.tokens / run.seconds
-            value = loss.item()
             run.log(loss=value, lr=run.trainer.optimizers[0].lr, tokens_per_second=round(pace, 1))
             report.update(run.progress, value, pace)
         if int(run.progress * LOOKS) > looks and not run.finished:

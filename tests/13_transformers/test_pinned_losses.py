@@ -47,11 +47,12 @@ def torch_losses(model: GPT) -> list[float]:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-8)])
-def test_losses_are_those_pinned(dtype: str, tolerance: float) -> None:
-    model = small_gpt().to(dtype)
+def test_losses_are_those_pinned(dtype: str, tolerance: float, backend: str) -> None:
+    model = small_gpt().to(dtype).to(backend)
     trainer = Trainer(model, AdamW(model.parameters(), **SETTINGS), CrossEntropyLoss())
     losses = [
-        trainer.train_step([tuple(Tensor(a) for a in batch(step))]).item() for step in range(10)
+        trainer.train_step([tuple(Tensor(a, backend=backend) for a in batch(step))]).item()
+        for step in range(10)
     ]
     assert losses == pytest.approx(LOSSES, rel=tolerance)
 

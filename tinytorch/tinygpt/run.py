@@ -173,7 +173,10 @@ class Run:
         return self.trainer.step * self.config.preset.tokens_per_step
 
     def step(self) -> Tensor:
-        """One training step on random blocks; the loss is not read, so a device need not wait."""
+        """One training step on random blocks; the loss is not read, so a device need not wait.
+
+        The time that a device still works on it is counted by `read`.
+        """
         begin = time.perf_counter()
         preset = self.config.preset
         if self.config.minutes is not None and self.trainer.scheduler is not None:
@@ -187,6 +190,13 @@ class Run:
         loss = self.trainer.train_step(batches)
         self.seconds += time.perf_counter() - begin
         return loss
+
+    def read(self, loss: Tensor) -> float:
+        """The loss of a step as a number, once the device has done all steps so far."""
+        begin = time.perf_counter()
+        value: float = loss.item()
+        self.seconds += time.perf_counter() - begin
+        return value
 
     def _steps_in_time(self) -> int:
         """How many steps fit the time limit at the pace so far."""

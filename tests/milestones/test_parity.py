@@ -1,0 +1,150 @@
+"""The same run on every backend: weights, batches, dropout masks, losses, checkpoints.
+
+With ``--backend cupy`` it is the milestone's own model on a GPU; else a smaller one, on the
+stand-in for CuPy and on array-api-strict.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import no_host_reads
+from tinytorch.backends import registry
+
+from tinytorch import backends
+from tinytorch.tinygpt import PRESETS, Preset, Run, RunConfig
+
+STEPS = 100
+# float32 sums in another order give losses that differ in the seventh digit at first; training
+# doubles that every few steps. NumPy's kernels and references are this far apart after 100 steps.
+TOLERANCE = 2e-3
+SMALL = {"embed_dim": 32, "num_layers": 2, "num_heads": 2, "context": 16, "batch_size": 4}
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Sets the default backend, as TT_BACKEND does for a program."""
+
+    def choose(name: str) -> None:
+        monkeypatch.setenv("TT_BACKEND", name)
+        registry.default.cache_clear()
+
+    yield choose
+    registry.default.cache_clear()
+
+
+@pytest.fixture
+def preset(request: pytest.FixtureRequest) -> Preset:
+    changes: dict[str, Any] = {"steps": STEPS, "dropout": 0.1}
+    if not request.config.getoption("--backend"):
+        changes |= SMALL
+    return replace(PRESETS["default"], **changes)
+
+
+@pytest.fixture
+def start(use: Callable[[str], None], preset: Preset, tmp_path: Path) -> Callable[[str], Run]:
+    """Begins the same run on a backend."""
+    rng = np.random.default_rng(3)
+    words = ["the", "king", "and", "queen", "speak", "of", "love", "death", "night", "day"]
+    text = "".join(" ".join(rng.choice(words, 6)) + ".\n" for _ in range(400))
+    (tmp_path / "text").write_text(text, encoding="utf-8")
+
+    def begin(name: str) -> Run:
+        use(name)
+        out = tmp_path / name
+        out.mkdir(exist_ok=True)
+        return Run.start(RunConfig(preset, data=str(tmp_path / "text")), out)
+
+    return begin
+
+
+def losses(run: Run, steps: int) -> list[float]:
+    return [run.read(run.step()) for _ in range(steps)]
+
+
+def weights(run: Run) -> dict[str, np.ndarray]:
+    return {name: np.array(a) for name, a in run.model.state_dict().items()}
+
+
+def test_weights_and_batches_are_equal(start: Callable[[str], Run], backend: str) -> None:
+    here, there = start("numpy"), start(backend)
+    batches = [run.blocks.random_batch(4, np.random.default_rng(1)) for run in (here, there)]
+    for a, b in zip(*batches, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+    for (name, a), b in zip(weights(here).items(), weights(there).values(), strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def test_loss_curves_agree(start: Callable[[str], Run], backend: str) -> None:
+    expected = losses(start("numpy"), STEPS)
+    found = losses(start(backend), STEPS)
+    np.testing.assert_allclose(found[:3], expected[:3], rtol=2e-6)
+    np.testing.assert_allclose(found, expected, rtol=TOLERANCE)
+    assert expected[-1] < 0.8 * expected[0], "it learns, so there is something to agree on"
+
+
+def test_a_checkpoint_goes_on_elsewhere(
+    start: Callable[[str], Run], use: Callable[[str], None], backend: str
+) -> None:
+    for first, second in (("numpy", backend), (backend, "numpy")):
+        run = start(first)
+        losses(run, 5)
+        run.save()
+        expected = losses(run, 5)
+        use(second)
+        resumed = Run.resume(run.out)
+        assert resumed.model.backend.name == second
+        np.testing.assert_allclose(losses(resumed, 5), expected, rtol=1e-4)
+
+
+def test_validation_and_samples_are_the_same(start: Callable[[str], Run], backend: str) -> None:
+    found = []
+    for name in ("numpy", backend):
+        run = start(name)
+        losses(run, 3)
+        text = run.model.generate(run.tokenizer.encode("the king"), 12, seed=1).tolist()
+        found.append((run.validate(), text))
+    assert found[1][0] == pytest.approx(found[0][0], rel=1e-5)
+    assert found[1][1] == found[0][1]
+
+
+def test_a_training_step_waits_for_nothing(start: Callable[[str], Run], cupy: str) -> None:
+    run = start(cupy)
+    losses(run, 1)
+    with no_host_reads():
+        for _ in range(3):
+            loss = run.step()
+    assert np.isfinite(run.read(loss))
+
+
+def test_rounded_products_still_learn(
+    start: Callable[[str], Run], cupy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = losses(start("numpy"), STEPS)
+    from tinytorch.backends import cupy_products
+
+    for mode in ("tf32", "bf16"):
+        monkeypatch.setattr(cupy_products, "matmul_mode", lambda mode=mode: mode)
+        found = losses(start(cupy), STEPS)
+        assert found != expected
+        assert np.mean(found[-10:]) == pytest.approx(np.mean(expected[-10:]), rel=0.05)
+
+
+def test_wrong_token_ids_are_told_at_the_next_read(cupy: str) -> None:
+    from tinytorch import CrossEntropyLoss, Embedding, Tensor
+
+    table = Embedding(5, 3, backend=cupy)
+    vectors = table(Tensor([1, 5], backend=cupy))
+    with pytest.raises(IndexError, match=r"token id 5 is outside of the vocabulary \[0, 5\)"):
+        vectors.numpy()
+    assert np.isfinite(table(Tensor([1, 4], backend=cupy)).numpy()).all()
+    logits = Tensor(np.zeros((2, 3), np.float32), backend=cupy)
+    loss = CrossEntropyLoss()(logits, Tensor([-1, 2], backend=cupy))
+    with pytest.raises(IndexError, match="target -1 is outside of the 3 classes"):
+        loss.item()
+    backends.get(cupy).synchronize()  # told once
+    assert re.match("cupy on .*, products in", str(backends.get(cupy)))
