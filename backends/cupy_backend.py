@@ -64,6 +64,7 @@ class CupyBackend(Backend):
 
         self._errors, self._updates = cupy_errors, cupy_updates
         self.kernels = cupy_kernels.KERNELS
+        self._draw, self.sample = cupy_kernels.sample, self._sample
         self.matmul = cupy_products.matmul_mode()
         self.array_type = self._cupy.ndarray
         self.xp = self.namespace(
@@ -101,10 +102,8 @@ class CupyBackend(Backend):
         with self._updates.together():
             super().for_each(work, items)
 
-    def sample(self, logits: Array, temperature: float, dice: Any) -> np.ndarray[Any, Any]:
-        from .cupy_kernels import sample
-
-        return self.to_numpy(sample(logits, temperature, self._cupy.asarray(dice)))
+    def _sample(self, logits: Array, temperature: float, dice: Any) -> np.ndarray[Any, Any]:
+        return self.to_numpy(self._draw(logits, temperature, self._cupy.asarray(dice)))
 
     @staticmethod
     def index(x: Array, key: Any) -> Array:

@@ -94,7 +94,7 @@ def _stream(
     try:
         for _ in range(max_new_tokens):
             logits = _last_logits(model, backend, unread, caches)  # (B, V)
-            token = sample(logits, *choice, rng=rng)  # (B,)
+            token = choose_token(logits, *choice, rng=rng)  # (B,)
             if stop_token is not None:
                 token = np.where(done, stop_token, token)
                 done = token == stop_token
@@ -115,13 +115,27 @@ def _stream(
 
 
 @no_grad()
-def _last_logits(model: Any, backend: Backend, ids: Ids, caches: Any) -> Ids:
-    """The logits (B, V) after the last of ids (B, T), on the host."""
+def _last_logits(model: Any, backend: Backend, ids: Ids, caches: Any) -> Tensor:
+    """The logits (B, V) after the last of ids (B, T)."""
     if model.training:  # at first, and where somebody trains between two tokens
         model.eval()
-    logits = model(Tensor(ids, backend=backend), caches)  # (B, T, V)
-    last: Ids = logits[:, -1, :].numpy()
+    last: Tensor = model(Tensor(ids, backend=backend), caches)[:, -1, :]  # of (B, T, V)
     return last
+
+
+def choose_token(
+    logits: Tensor,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    *,
+    rng: np.random.Generator,
+) -> Ids:
+    """`sample`, on the device where its backend can: then only the tokens come to the host."""
+    on_device = logits.backend.sample
+    if on_device is None or temperature == 0 or top_k is not None or top_p is not None:
+        return sample(logits.numpy(), temperature, top_k, top_p, rng=rng)
+    return on_device(logits.data, temperature, rng.random(len(logits)))
 
 
 def sample(

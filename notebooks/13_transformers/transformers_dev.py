@@ -402,12 +402,13 @@ plt.show()
 # It is a *generator*: with `yield` it hands out each token as it comes, so that one can read along.
 
 # %% exercise="13.7" points=4
-from tinytorch.generation import _last_logits, _stream, generate, stream
+from tinytorch.generation import _last_logits, _stream, choose_token, generate, stream
 
 # _stream:
 #   window holds the text that the model still sees (B, T), at most limit tokens; unread is what has
 #   not passed the model yet: first all of it, then the last token.
-#   In each round: _last_logits, sample(logits, *choice, rng=rng), and yield the token.
+#   In each round: _last_logits, choose_token(logits, *choice, rng=rng), and yield the token.
+#   choose_token calls your sample; on a GPU the device does its work.
 #   With a stop_token, rows that met it go on repeating it; end when all rows have.
 #   If the window is full: keep its newer limit // 2, new caches, and all is unread again.
 #   Without a cache everything is always unread.
@@ -446,10 +447,10 @@ with Exercise("13.7", "_stream") as check:
     check.equal(lengths, [3, 1, 1, 1, 1, 1, 5, 1, 1, 1], "how many tokens each step reads",
                 cause="with caches each token passes the model once")  # fmt: skip
     one, other = (generate(model, [[1], [2]], 12, seed=3).tolist() for _ in range(2))
-    check.equal(one, other, "the same seed twice", cause="sample gets rng")
+    check.equal(one, other, "the same seed twice", cause="choose_token gets rng")
     check.true(one != generate(model, [[1], [2]], 12, seed=4).tolist(), "other seeds, other texts")
     hot = generate(model, [[1], [2]], 12, seed=3, temperature=5.0).tolist()
-    check.true(hot != one, "the temperature matters", cause="sample gets *choice")
+    check.true(hot != one, "the temperature matters", cause="choose_token gets *choice")
     stop = text[4]
     ended = [int(t[0]) for t in stream(model, [1, 2, 3], 20, seed=9, stop_token=stop)]
     check.equal(ended, text[3 : 3 + ended.index(stop) + 1] if stop in ended else [stop],

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import GPT, Tensor, is_grad_enabled, manual_seed
+from tinytorch import GPT, Tensor, backends, is_grad_enabled, manual_seed
 from tinytorch.generation import generate, sample, stream
 
 V = 13
@@ -98,12 +98,25 @@ def test_only_the_end_of_a_long_prompt_counts() -> None:
     assert whole == long[:-8] + end
 
 
-def test_tokens_on_strict(strict: str) -> None:
-    on_host, on_device = gpt(), gpt(backend=strict)
-    expected = generate(on_host, PROMPTS, 12, seed=2)
-    found = generate(on_device, Tensor(PROMPTS, backend=strict), 12, seed=2)
-    assert found.backend.name == "strict"
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0.5}, {"temperature": 0}, {"top_k": 3}])
+def test_tokens_are_the_same_on_every_backend(settings: dict[str, Any], backend: str) -> None:
+    on_host, on_device = gpt(), gpt(backend=backend)
+    expected = generate(on_host, PROMPTS, 12, seed=2, **settings)
+    found = generate(on_device, Tensor(PROMPTS, backend=backend), 12, seed=2, **settings)
+    assert found.backend.name == backend
     np.testing.assert_array_equal(found.numpy(), expected.numpy())
+
+
+@pytest.mark.parametrize("size", [1, 5, 32, 65, 1000])
+def test_the_device_chooses_as_the_host_does(size: int, cupy: str) -> None:
+    home, rng = backends.get(cupy), np.random.default_rng(size)
+    logits = (3 * rng.standard_normal((200, size))).astype(np.float32)
+    logits[:, : size // 2] = -np.inf if size > 5 else 0.0  # what cannot be is never chosen
+    assert home.sample is not None
+    for temperature in (0.3, 1.0, 4.0):
+        found = home.sample(home.asarray(logits), temperature, np.random.default_rng(1).random(200))
+        expected = sample(logits, temperature, rng=np.random.default_rng(1))
+        np.testing.assert_array_equal(found, expected)
 
 
 # Settings

@@ -134,7 +134,8 @@ inline void resume(unsigned number) {
 
 struct Warp {
     Barrier barrier;
-    double slots[32];  // as wide as the widest type that is exchanged
+    double slots[2][32];  // as wide as the widest type that is exchanged
+    unsigned char round[32];
 };
 
 inline Barrier block;
@@ -142,19 +143,19 @@ inline std::vector<std::unique_ptr<Warp>> warps;
 
 inline Warp& warp() { return *warps[self / 32]; }
 
-// Every lane's value, once all have come; `use` reads them before any lane goes on.
+// Every lane's value, once all have come. Two sets of slots take turns: no lane can be at the next
+// but one exchange while another still reads.
 template <typename V, typename Use>
 auto exchange(V value, Use use) {
     Warp& mine = warp();
-    std::memcpy(&mine.slots[self % 32], &value, sizeof value);
+    double* slots = mine.slots[mine.round[self % 32] ^= 1];
+    std::memcpy(&slots[self % 32], &value, sizeof value);
     mine.barrier.wait();
-    auto answer = use([&](unsigned lane) {
+    return use([&](unsigned lane) {
         V other;
-        std::memcpy(&other, &mine.slots[lane % 32], sizeof other);
+        std::memcpy(&other, &slots[lane % 32], sizeof other);
         return other;
     });
-    mine.barrier.wait();
-    return answer;
 }
 
 // Run one block; false if its threads wait for each other for ever.
@@ -163,7 +164,10 @@ inline bool run_block(const std::function<void()>& kernel) {
     block.members = count;
     block.arrived = 0;
     while (warps.size() < (count + 31) / 32) warps.push_back(std::make_unique<Warp>());
-    for (auto& each : warps) each->barrier.members = 32, each->barrier.arrived = 0;
+    for (auto& each : warps) {
+        each->barrier.members = 32, each->barrier.arrived = 0;
+        std::memset(each->round, 0, sizeof each->round);
+    }
 #ifdef SHIM_THREADS
     std::vector<std::thread> threads;
     for (unsigned i = 0; i < count; i++) threads.emplace_back([&, i] { place(i), kernel(); });
