@@ -71,6 +71,12 @@ PRESETS = {
         lr=1e-3, min_lr=1e-4, betas=(0.9, 0.99), weight_decay=0.1, warmup_steps=100,
         schedule="cosine",
     ),
+    # nanoGPT's published recipe for a GPU, its "baby GPT": 10.7 million parameters, loss 1.4697.
+    "nanogpt-gpu": Preset(
+        embed_dim=384, num_layers=6, num_heads=6, context=256, batch_size=64, steps=5000,
+        lr=1e-3, min_lr=1e-4, betas=(0.9, 0.99), weight_decay=0.1, warmup_steps=100,
+        schedule="cosine", dropout=0.2,
+    ),
 }  # fmt: skip
 
 

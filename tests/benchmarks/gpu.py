@@ -1,0 +1,343 @@
+"""Training, generation and kernels on a CUDA GPU, beside PyTorch eager and torch.compile.
+
+    python tests/benchmarks/gpu.py [--rounds 10] [--json FILE]
+
+The model is nanoGPT's baby GPT (`--preset nanogpt-gpu`: 6 layers, 6 heads, width 384, context 256,
+batch 64), fed with the same batches on all sides. They take turns of a few steps, so that a device
+that changes its clock changes it for all. Each precision is compared with PyTorch's own: fp32 and
+tf32 by its switch, bf16 by its autocast, which also keeps activations in bf16 (we do not). Where
+no GPU can be used it says so in one sentence. Needs PyTorch for the comparison only.
+"""
+
+import argparse
+import importlib.util
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tinytorch
+from tinytorch import TokenDataset, backends
+from tinytorch.generation import stream
+from tinytorch.tinygpt import PRESETS, Preset
+from tinytorch.tinygpt.presets import build_model, build_trainer
+
+TURN = 5  # steps before the next side has its turn
+VOCABULARY = 65
+MODES = ("tf32", "fp32", "bf16")
+Step = Callable[[], object]
+
+
+def sibling(name: str) -> Any:
+    """A module of the folder tests/, which is on pytest's path but not on a program's."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def set_mode(mode: str) -> None:
+    """How float32 is multiplied from now on, here and in PyTorch."""
+    from tinytorch.backends import cupy_products
+
+    cupy_products.matmul_mode = lambda: mode  # type: ignore[assignment]
+    if torch := cuda_torch():
+        torch.backends.cuda.matmul.allow_tf32 = mode != "fp32"
+        torch.backends.cudnn.allow_tf32 = mode != "fp32"
+
+
+def cuda_torch() -> Any:
+    """PyTorch, if it is installed and sees a GPU; else None."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch
+
+    return torch if torch.cuda.is_available() else None
+
+
+# Training steps
+
+
+def our_step(preset: Preset, text: np.ndarray[Any, Any]) -> tuple[Step, Any]:
+    """A training step of ours, and the model."""
+    tinytorch.manual_seed(1337)
+    model = build_model(preset, VOCABULARY).to("cupy")
+    trainer = build_trainer(preset, model)
+    blocks, rng = TokenDataset(text, preset.context, backend="cupy"), np.random.default_rng(1)
+    return lambda: trainer.train_step([blocks.random_batch(preset.batch_size, rng)]), model
+
+
+def torch_step(
+    preset: Preset, text: np.ndarray[Any, Any], model: Any, mode: str, compiled: bool
+) -> Step:
+    """The same step as PyTorch's users write it, on the GPU."""
+    torch, twins = cuda_torch(), sibling("torch_twins")
+    twin = twins.gpt(model.to("numpy")).cuda().train()
+    loss_of = torch.compile(twin.loss) if compiled else twin.loss
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=preset.lr, betas=preset.betas, fused=True)
+    blocks, rng = TokenDataset(text, preset.context, backend="numpy"), np.random.default_rng(1)
+    cast = torch.autocast("cuda", torch.bfloat16) if mode == "bf16" else nullcontext()
+
+    def step() -> Any:
+        x, y = (torch.from_numpy(t.numpy().copy()).pin_memory().cuda(non_blocking=True)
+                for t in blocks.random_batch(preset.batch_size, rng))  # fmt: skip
+        with cast:
+            loss = loss_of(x, y)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(twin.parameters(), preset.grad_clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return step
+
+
+def wait() -> None:
+    backends.get("cupy").synchronize()
+    if torch := cuda_torch():
+        torch.cuda.synchronize()
+
+
+def timed(step: Step, times: int) -> float:
+    """Seconds a call, the device's work included."""
+    wait()
+    start = time.perf_counter()
+    for _ in range(times):
+        step()
+    wait()
+    return (time.perf_counter() - start) / times
+
+
+def compare_steps(preset: Preset, mode: str, rounds: int) -> dict[str, Any]:
+    """Median milliseconds of each side, taken in turn, and what else a step costs."""
+    set_mode(mode)
+    text = np.random.default_rng(0).integers(0, VOCABULARY, 1_000_000)
+    ours, model = our_step(preset, text)
+    sides = {"tinytorch": ours}
+    if cuda_torch():
+        sides["torch eager"] = torch_step(preset, text, model, mode, compiled=False)
+        sides["torch.compile"] = torch_step(preset, text, model, mode, compiled=True)
+    for step in sides.values():
+        timed(step, 3)
+    memory = backends.get("cupy").memory()
+    seconds = {name: [] for name in sides}  # type: dict[str, list[float]]
+    for _ in range(rounds):
+        for name, step in sides.items():
+            seconds[name].append(timed(step, TURN))
+    median = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
+    return {
+        "ms": median,
+        "ratio to torch eager": median["tinytorch"] / median.get("torch eager", float("nan")),
+        "tokens a second": preset.tokens_per_step / median["tinytorch"] * 1e3,
+        "launches a step": {name: launches(step) for name, step in sides.items()},
+        "memory reserved, MiB": memory["reserved"] / 2**20,
+        "torch peak memory, MiB": torch_memory(sides.get("torch eager")),
+    }
+
+
+def launches(step: Step) -> int | None:
+    """Kernels that one step runs, whoever launches them, as PyTorch's profiler counts them."""
+    torch = cuda_torch()
+    if torch is None:
+        return None
+    from torch.profiler import ProfilerActivity, profile
+
+    wait()
+    with profile(activities=[ProfilerActivity.CUDA]) as record:
+        step()
+        wait()
+    return sum("Memcpy" not in e.name and "Memset" not in e.name for e in record.events())
+
+
+def torch_memory(step: Step | None) -> float | None:
+    torch = cuda_torch()
+    if torch is None or step is None:
+        return None
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    peak: float = torch.cuda.max_memory_allocated() / 2**20
+    return peak
+
+
+# Generation
+
+
+def generation(preset: Preset, batch: int, tokens: int, rounds: int = 3) -> float:
+    """Tokens a second with the cache, the median of several texts."""
+    model = build_model(preset, VOCABULARY).to("cupy").eval()
+    prompt = np.zeros((batch, 1), dtype=np.int64)
+
+    def write() -> None:
+        for _ in stream(model, prompt, tokens, temperature=0.8, seed=0):
+            pass
+
+    write()
+    return batch * tokens / statistics.median(timed(write, 1) for _ in range(rounds))
+
+
+# Kernels
+
+
+def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
+    """Kernel -> a call at the model's shapes, and the bytes that it must read and write."""
+    import cupy
+
+    from tinytorch.backends import cupy_kernels as kernels
+
+    B, T, C, nh = preset.batch_size, preset.context, preset.embed_dim, preset.num_heads
+
+    def array(*shape: int) -> Any:
+        return cupy.asarray(np.random.default_rng(0).standard_normal(shape, np.float32))
+
+    x, weight, wide = array(B, T, C), array(C), array(B, T, 4 * C)
+    scores, logits = array(B, nh, T, T), array(B, T, VOCABULARY)
+    qkv, mask = array(B, T, 3 * C), cupy.asarray(np.tril(np.ones((T, T), bool)))
+    ids = cupy.asarray(np.random.default_rng(0).integers(0, VOCABULARY, (B, T)))
+    table = kernels.KERNELS
+    _, saved_gelu = table["gelu"].forward(None, wide)
+    _, saved_norm = table["layer_norm"].forward(None, x, weight, None)
+    loss, saved_loss = table["cross_entropy"].forward(None, logits, ids)
+    adam = {"lr": 1e-3, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
+
+    def gradient(name: str, g: Any, saved: Any) -> Step:
+        def call() -> None:
+            answers = table[name].gradient(None, g, *saved)
+            for answer in answers if isinstance(answers, tuple) else (answers,):
+                answer() if callable(answer) else None
+
+        return call
+
+    return {
+        "gelu": (lambda: table["gelu"].forward(None, wide), 2 * wide.nbytes),
+        "gelu_gradient": (gradient("gelu", wide, saved_gelu), 3 * wide.nbytes),
+        "layer_norm": (lambda: table["layer_norm"].forward(None, x, weight, None), 2 * x.nbytes),
+        "layer_norm_gradient": (gradient("layer_norm", x, saved_norm), 6 * x.nbytes),
+        "softmax_hiding": (lambda: kernels.softmax_in_place(scores, mask), 2 * scores.nbytes),
+        "split_heads": (
+            lambda: table["split_heads"].forward(None, qkv, num_heads=nh), 2 * qkv.nbytes),
+        "dropout": (lambda: kernels.hide(x, 0.2, 1), 2 * x.nbytes),
+        "cross_entropy": (
+            lambda: table["cross_entropy"].forward(None, logits, ids), logits.nbytes),
+        "cross_entropy_gradient": (
+            gradient("cross_entropy", cupy.ones_like(loss), saved_loss), 2 * logits.nbytes),
+        "embedding_gradient": (
+            lambda: kernels.scatter_add(VOCABULARY, ids.reshape(-1), x.reshape(-1, C)), x.nbytes),
+        "adam_update": (
+            lambda: table["adam_update"].forward(None, wide, wide, wide, wide, step=1, **adam),
+            7 * wide.nbytes),
+    }  # fmt: skip
+
+
+def bandwidths(preset: Preset, rounds: int) -> dict[str, float]:
+    """Each kernel's bytes a second over those of a plain copy in turn with it, the median."""
+    import cupy
+
+    source = cupy.zeros(preset.batch_size * preset.context * 4 * preset.embed_dim, cupy.float32)
+    target = cupy.empty_like(source)
+
+    def copy() -> None:
+        target[...] = source
+
+    found = {}
+    for name, (call, size) in kernel_cases(preset).items():
+        timed(call, 3)
+        ratios = []
+        for _ in range(rounds):
+            copied = 2 * source.nbytes / timed(copy, 20)
+            ratios.append(size / timed(call, 20) / copied)
+        found[name] = statistics.median(ratios)
+    timed(copy, 3)
+    found["copy, GB/s"] = 2 * source.nbytes / timed(copy, 50) / 1e9
+    return found
+
+
+# The report
+
+
+def device() -> dict[str, Any]:
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    versions = {"python": platform.python_version(), "numpy": np.__version__,
+                "cupy": cupy.__version__}  # fmt: skip
+    if torch := cuda_torch():
+        versions["torch"] = torch.__version__
+    return {
+        "date": date.today().isoformat(),
+        "device": runtime.getDeviceProperties(0)["name"].decode(),
+        "driver": getattr(runtime, "driverGetVersion", lambda: None)(),
+        "cuda": getattr(runtime, "runtimeGetVersion", lambda: None)(),
+        "versions": versions,
+    }
+
+
+def measure(preset: Preset, rounds: int, tokens: int) -> dict[str, Any]:
+    """All figures."""
+    result = device()
+    result["training step"] = {mode: compare_steps(preset, mode, rounds) for mode in MODES}
+    set_mode("tf32")
+    result["generation, tokens a second"] = {
+        f"batch {batch}": generation(preset, batch, tokens) for batch in (1, 32)
+    }
+    result["kernel bandwidth over copy"] = bandwidths(preset, rounds)
+    return result
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    lines = [
+        f"{result['device']}, {result['date']}, driver for CUDA {result['driver']}, "
+        + ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
+        "",
+        "| training step | TinyTorch | torch eager | torch.compile | ours / eager | tokens/s |"
+        " launches (ours, eager, compile) | memory, MiB (ours reserved, torch peak) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for mode, row in result["training step"].items():
+        ms = [f"{row['ms'][n]:.2f} ms" if n in row["ms"] else "-"
+              for n in ("tinytorch", "torch eager", "torch.compile")]  # fmt: skip
+        peak = row["torch peak memory, MiB"]
+        lines.append(
+            f"| {mode} | {' | '.join(ms)} | {row['ratio to torch eager']:.2f}"
+            f" | {row['tokens a second']:,.0f}"
+            f" | {', '.join(str(n) for n in row['launches a step'].values())}"
+            f" | {row['memory reserved, MiB']:.0f}, {'-' if peak is None else round(peak)} |"
+        )
+    lines += ["", "| generation | tokens/s |", "|---|---|"]
+    lines += [f"| {k} | {v:,.0f} |" for k, v in result["generation, tokens a second"].items()]
+    lines += ["", "| kernel | bandwidth over that of a copy |", "|---|---|"]
+    lines += [f"| {k} | {v:.2f} |" for k, v in result["kernel bandwidth over copy"].items()]
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each side")
+    parser.add_argument("--tokens", type=int, default=500, help="length of a generated text")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    arguments = parser.parse_args(argv)
+    problem = backends.status("cupy")
+    if problem is not None:
+        print(f"skipped: {problem}")
+        return 0
+    result = measure(PRESETS["nanogpt-gpu"], arguments.rounds, arguments.tokens)
+    print(table(result))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
