@@ -12,10 +12,7 @@ import numpy as np
 from .base import Array, Backend, BackendError, host_array
 from .numpy_backend import is_basic
 
-_INSTALL = (
-    'pip install "tinytorch-backends[cuda12]", or [cuda13] for a driver of CUDA 13 (nvidia-smi'
-    " says which)"
-)
+_INSTALL = 'pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk] where nvidia-smi says CUDA 13'
 
 
 def _probe() -> Any:

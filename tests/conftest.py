@@ -93,6 +93,16 @@ def cupy(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def stand_in(cupy: str, request: pytest.FixtureRequest) -> Any:
+    """The module that stands in for CuPy; its tests say nothing about a real GPU."""
+    if request.config.getoption("--backend"):
+        pytest.skip("a test of kernels on the CPU, through the stand-in for CuPy")
+    import cupy as module
+
+    return module
+
+
+@pytest.fixture
 def cupy_fp32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The cupy backend with products in full float32, for comparisons with NumPy."""
     backends.get(cupy)

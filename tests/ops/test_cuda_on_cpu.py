@@ -19,16 +19,6 @@ SANITIZERS = {"races": "-fsanitize=thread", "memory": "-fsanitize=address,undefi
 
 
 @pytest.fixture
-def stand_in(cupy: str, request: pytest.FixtureRequest) -> Any:
-    """The modules of the stand-in; these tests say nothing about a real GPU."""
-    if request.config.getoption("--backend"):
-        pytest.skip("these tests run kernels on the CPU, through the stand-in for CuPy")
-    import cupy as module
-
-    return module
-
-
-@pytest.fixture
 def recorded(stand_in: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Launches of every kernel: of all samples of all ops those with the most, but few, blocks."""
     home = backends.get("cupy")

@@ -52,7 +52,7 @@ def _backends() -> Iterator[Finding]:
     for name in backends.names():
         problem = backends.status(name)
         if problem is None:
-            yield Finding(f"backend {name}", True, "usable")
+            yield Finding(f"backend {name}", True, f"usable: {backends.get(name)}")
         else:
             yield Finding(f"backend {name}", False if name == "numpy" else None, problem)
 

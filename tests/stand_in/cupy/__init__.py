@@ -179,7 +179,7 @@ OPERATORS = """add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mo
     rmatmul neg pos abs invert and rand or ror xor rxor lshift rlshift rshift rrshift
     eq ne lt le gt ge""".split()
 IN_PLACE = "iadd isub imul itruediv ipow iand ior".split()
-READS = "float int bool complex index".split()
+READS = "float int bool complex".split()
 
 
 def _method(name):

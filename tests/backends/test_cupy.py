@@ -1,0 +1,196 @@
+"""The cupy backend: its stand-in, what is said without a GPU, and what it tells of itself."""
+
+import importlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import no_host_reads, run_python
+
+from tinytorch import backends
+
+ROOT = Path(__file__).parents[2]
+PLACES = ["cupy", "cupy.cuda", "cupy.cuda.device", "cupy.cuda.runtime", "cupy.linalg"]
+ITS_OWN = {"FUNCTIONS", "IN_PLACE", "METHODS", "OPERATORS", "READS", "Address", "builtins",
+           "check_allocated", "host_reads", "kernels", "no_host_reads"}  # fmt: skip
+# Says which names of each place the real CuPy lacks; the stand-in is not on this one's path.
+LACKS = """
+import importlib, json, sys
+places = json.load(sys.stdin)
+for place, names in places.items():
+    module, _, attribute = place.partition(":")
+    home = importlib.import_module(module)
+    home = getattr(home, attribute) if attribute else home
+    for name in names:
+        if not hasattr(home, name):
+            print(place, name)
+"""
+
+
+def defined(place: Any) -> list[str]:
+    """What a module or class of the stand-in offers."""
+    return [
+        name for name, value in vars(place).items()
+        if not (name.startswith("_") and not name.startswith("__"))
+        and name not in ITS_OWN
+        and (inspect.isclass(place) or not name.startswith("__"))
+        and not isinstance(value, ModuleType)
+    ]  # fmt: skip
+
+
+def test_the_stand_in_offers_nothing_that_cupy_lacks(stand_in: Any) -> None:
+    offered = {name: defined(importlib.import_module(name)) for name in PLACES}
+    offered["cupy:ndarray"] = [
+        n for n in defined(stand_in.ndarray) if n not in ("__slots__", "__weakref__", "bytes")
+    ]
+    assert len(offered["cupy"]) > 150
+    done = subprocess.run(
+        [sys.executable, "-c", LACKS], input=json.dumps(offered), capture_output=True, text=True
+    )
+    if "No module named 'cupy'" in done.stderr:
+        pytest.skip("the real CuPy is not installed beside its stand-in")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_the_stand_in_is_as_strict_as_cupy(stand_in: Any) -> None:
+    x = stand_in.asarray(np.ones(3, np.float32))
+    for wrong in (lambda: x + np.ones(3), lambda: np.asarray(x), lambda: stand_in.exp(np.ones(3))):
+        with pytest.raises(TypeError):
+            wrong()
+    assert isinstance(x.sum(), stand_in.ndarray)
+    assert np.isnan(stand_in.empty(3).get()).all()
+    with no_host_reads():
+        y = x * 2
+        for read in (y.get, y.item, lambda: float(y[0]), lambda: bool(y[0] > 1)):
+            with pytest.raises(AssertionError, match="waits for the device"):
+                read()
+
+
+def test_launches_with_wrong_arguments_fail_in_the_stand_in(stand_in: Any) -> None:
+    code = 'extern "C" __global__ void f(const float* x, long long n) {}'
+    kernel = stand_in.RawModule(code).get_function("f")
+    x = stand_in.zeros(3, stand_in.float32)
+    kernel((1,), (32,), (x, np.int64(3)))
+    for arguments in [
+        (x,), (x, np.int64(3), x), (x, 3), (x, np.int32(3)), (x.astype("f8"), np.int64(3)),
+        (x.get(), np.int64(3)),
+    ]:  # fmt: skip
+        with pytest.raises((TypeError, RuntimeError)):
+            kernel((1,), (32,), arguments)
+    for grid, block in [((0,), (32,)), ((1, 2**16), (32,)), ((1,), (2048,)), ((1,), (0,))]:
+        with pytest.raises(RuntimeError, match="INVALID_VALUE"):
+            kernel(grid, block, (x, np.int64(3)))
+    with pytest.raises(RuntimeError, match="not found"):
+        stand_in.RawModule(code).get_function("g")
+    with pytest.raises(RuntimeError, match="not declared"):
+        stand_in.RawModule('extern "C" __global__ void f(float* x) { y[0] = 1; }')
+
+
+def test_backends_are_listed_with_what_is_missing(tmp_path: Path) -> None:
+    code = "import runpy; runpy.run_module('tinytorch.backends', run_name='__main__')"
+    lines = run_python(code, TT_BACKEND="").splitlines()
+    assert [line.split()[0] for line in lines[:1]] == ["*"]
+    assert "numpy   usable: numpy" in lines[0]
+    (tmp_path / "cupy.py").write_text("raise ImportError('No module named cupy')")
+    lines = run_python(code, TT_BACKEND="cupy", PYTHONPATH=str(tmp_path)).splitlines()
+    assert lines[1].startswith("* cupy    not usable: the cupy backend needs CuPy")
+    assert 'pip install "cupy-cuda12x[ctk]"' in lines[1]
+
+
+def test_products_are_rounded_as_tt_matmul_says(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = backends.get(cupy)
+    from tinytorch.backends import cupy_products
+
+    x = home.asarray(np.full((1, 1), 1 + 2.0**-9 + 2.0**-16, np.float32))
+    for mode, value in {"fp32": 1 + 2**-9 + 2**-16, "tf32": 1 + 2**-9, "bf16": 1.0}.items():
+        monkeypatch.setattr(cupy_products, "matmul_mode", lambda mode=mode: mode)
+        one = home.asarray(np.ones((1, 1), np.float32))
+        if type(home).__module__ and "stand-in" in str(home):  # a GPU may do 1 x 1 otherwise
+            assert float(home.to_numpy(cupy_products.product(x, one))[0, 0]) == value
+        exact = home.to_numpy(cupy_products.product(x, one, exact=True))
+        assert float(exact[0, 0]) == np.float32(1 + 2**-9 + 2**-16)
+
+
+@pytest.mark.parametrize(
+    ("value", "answer"),
+    [("", "tf32"), ("tf32", "tf32"), ("bf16", "bf16"), ("fp32", "fp32"),
+     ("fp8", "error: TT_MATMUL is one of fp32, tf32, bf16, not 'fp8'")],
+)  # fmt: skip
+def test_tt_matmul(value: str, answer: str, stand_in: Any) -> None:
+    code = """
+from tinytorch import backends
+try:
+    print(backends.get("cupy").matmul)
+except backends.BackendError as error:
+    print("error:", error)
+"""
+    path = str(Path(stand_in.__file__).parents[1])
+    assert run_python(code, TT_MATMUL=value, PYTHONPATH=path) == answer
+
+
+SHAPES = [
+    ((3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((2, 3, 4, 5), (2, 3, 5, 6)), ((1, 1), (1, 1)),
+    ((1, 4), (4, 1)), ((3, 1), (1, 5)), ((2, 1, 3, 4), (1, 3, 4, 5)), ((3, 4), (7, 4, 2)),
+    ((0, 4), (4, 5)), ((3, 0), (0, 5)), ((0, 3, 4), (0, 4, 5)), ((2, 1, 3), (2, 3, 1)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("left", "right"), SHAPES)
+def test_products_of_all_layouts(
+    left: tuple[int, ...], right: tuple[int, ...], dtype: str, cupy_fp32: str
+) -> None:
+    """Plain, transposed, strided and reversed operands, with and without an array to add to."""
+    home, rng = backends.get(cupy_fp32), np.random.default_rng(5)
+    from tinytorch.backends.cupy_products import product
+
+    def layouts(shape: tuple[int, ...]) -> list[tuple[Any, np.ndarray]]:
+        plain = rng.standard_normal(shape).astype(dtype)
+        flipped = home.asarray(np.ascontiguousarray(plain.swapaxes(-1, -2))).swapaxes(-1, -2)
+        wide = home.asarray(np.repeat(plain, 2, axis=-1))[..., ::2]
+        part = home.asarray(np.concatenate([plain, plain], axis=-1))[..., : shape[-1]]
+        front = home.asarray(np.ascontiguousarray(np.moveaxis(plain, -2, 0)))
+        return [(a, plain) for a in (home.asarray(plain), flipped, wide, part)] + [
+            (home.xp.permute_dims(front, (*range(1, plain.ndim - 1), 0, plain.ndim - 1)), plain)
+        ]
+
+    for x, x_host in layouts(left):
+        for y, y_host in layouts(right):
+            expected = np.matmul(x_host, y_host)
+            tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-10}
+            np.testing.assert_allclose(home.to_numpy(product(x, y)), expected, **tolerance)
+            out = home.asarray(np.ones(expected.shape, dtype))
+            product(x, y, -2.0, out=out, keep=3.0)
+            np.testing.assert_allclose(home.to_numpy(out), 3 - 2 * expected, **tolerance)
+
+
+def test_a_large_table_adds_where_the_ids_say(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, rng = backends.get(cupy), np.random.default_rng(2)
+    from tinytorch.backends import cupy_kernels
+
+    ids, values = rng.integers(0, 50, 300), rng.standard_normal((300, 37))
+    expected = backends.get("numpy").xp.scatter_add(50, ids, values)
+    for limit in (cupy_kernels.SCAN_LIMIT, 0):  # by looking through all ids, and atomically
+        monkeypatch.setattr(cupy_kernels, "SCAN_LIMIT", limit)
+        found = home.xp.scatter_add(50, home.asarray(ids), home.asarray(values))
+        np.testing.assert_allclose(home.to_numpy(found), expected, rtol=1e-10)
+
+
+def test_without_a_gpu_the_option_skips_with_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "cupy.py").write_text("is_available = lambda: False")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests/13_transformers/test_pinned_losses.py",
+         "--backend", "cupy", "-q", "-rs", "-p", "no:cacheprovider", "--no-cov"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTEST_ADDOPTS": ""},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "2 skipped, 1 deselected" in done.stdout
+    assert "needs a CUDA GPU, and CuPy finds none here" in done.stdout
