@@ -113,7 +113,9 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
     if x.ndim == 1:  # (K,) @ (..., K, N) -> (..., N)
         return lambda: cupy.matmul(y, g[..., None])[..., 0], lambda: x[:, None] * g[..., None, :]
     if y.ndim == 1:  # (..., M, K) @ (K,) -> (..., M)
-        return lambda: g[..., None] * y, lambda: cupy.matmul(x.swapaxes(-1, -2), g[..., None])[..., 0]
+        return lambda: g[..., None] * y, lambda: cupy.matmul(x.swapaxes(-1, -2), g[..., None])[
+            ..., 0
+        ]
     if y.ndim == 2 and x.ndim > 2:
         rows = _rows(g)
         return lambda: product(rows, y.T).reshape(x.shape), lambda: product(_rows(x).T, rows)
@@ -323,7 +325,9 @@ def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index:
     for_rows(
         "cross_entropy_rows", rows, N, rows, classes, log_total, losses, *settings, wrong_ids()
     )
-    launch("cross_entropy_mean", rows.dtype, (1,), (32, 32), losses, classes, result, N, ignore_index)
+    launch(
+        "cross_entropy_mean", rows.dtype, (1,), (32, 32), losses, classes, result, N, ignore_index
+    )
     return result[0], (rows, classes, log_total, result, ignore_index, logits.shape)
 
 

@@ -146,9 +146,7 @@ def _number(value: float, dtype: str) -> tuple[int, Any]:
     return array.ctypes.data, array
 
 
-def _multiply(
-    x: _Operand, y: _Operand, out: Array, scale: float, keep: float, exact: bool
-) -> None:
+def _multiply(x: _Operand, y: _Operand, out: Array, scale: float, keep: float, exact: bool) -> None:
     """cuBLAS counts columns first, so to it our row-major x @ y is y.T @ x.T in its own order."""
     global calls
     calls += 1

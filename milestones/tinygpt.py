@@ -128,7 +128,9 @@ def _out_of_memory(arguments: argparse.Namespace, error: MemoryError) -> str:
     if arguments.sample:
         return f"out of memory ({cause}): sample on another backend, as with TT_BACKEND=numpy"
     if arguments.resume:
-        return f"out of memory ({cause}): go on where there is more, or begin with less --batch-size"
+        return (
+            f"out of memory ({cause}): go on where there is more, or begin with less --batch-size"
+        )
     size = arguments.batch_size or PRESETS[arguments.preset or "default"].batch_size
     return f"out of memory ({cause}): try a --batch-size below {size}"
 

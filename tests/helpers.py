@@ -2,11 +2,13 @@
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -36,6 +38,16 @@ def require_distribution(name: str) -> metadata.Distribution:
     except metadata.PackageNotFoundError:
         _missing(f"the distribution {name}")
         raise
+
+
+def load_module(path: Path) -> ModuleType:
+    """The module in a file that is on no path, under the file's name."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def run_python(code: str, **environment: str) -> str:

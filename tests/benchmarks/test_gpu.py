@@ -24,7 +24,9 @@ def test_without_a_gpu_it_says_so_in_one_sentence(tmp_path: Path) -> None:
     assert done.stdout.startswith("skipped: the cupy backend needs a CUDA GPU")
 
 
-def test_it_measures_and_reports(stand_in: Any, monkeypatch: Any, capsys: Any, tmp_path: Path) -> None:
+def test_it_measures_and_reports(
+    stand_in: Any, monkeypatch: Any, capsys: Any, tmp_path: Path
+) -> None:
     gpu = load_module(PROGRAM)
     monkeypatch.setattr("tinytorch.backends.cupy_products.matmul_mode", lambda: "tf32")
     small = replace(

@@ -13,7 +13,7 @@ from tinytorch.tinygpt.presets import build_model, build_trainer
 VOCABULARY = 65
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ["default", "demo", "nanogpt-cpu"])
 def test_training_step(name: str, benchmark: Any) -> None:
     preset = PRESETS[name]
     trainer = build_trainer(preset, build_model(preset, VOCABULARY))

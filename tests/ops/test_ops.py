@@ -127,7 +127,9 @@ def test_cupy_computes_the_same(name: str, sample: Sample, dtype: str, cupy_fp32
             np.testing.assert_allclose(ours, theirs, **tolerance)
 
 
-@pytest.mark.parametrize(("name", "sample"), [c for c in DIFFERENTIABLE if c.values[1].name != "empty"])
+@pytest.mark.parametrize(
+    ("name", "sample"), [c for c in DIFFERENTIABLE if c.values[1].name != "empty"]
+)
 def test_cupy_waits_for_nothing_and_leaves_inputs_untouched(
     name: str, sample: Sample, cupy_fp32: str
 ) -> None:

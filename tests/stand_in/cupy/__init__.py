@@ -330,4 +330,6 @@ def check_allocated(address, size):
 from . import cuda, fft, linalg  # noqa: E402
 from .kernels import RawModule  # noqa: E402
 
-__all__ = [n for n in globals() if not n.startswith("_") and n not in ("numpy", "contextlib", "weakref")]
+__all__ = [
+    n for n in globals() if not n.startswith("_") and n not in ("numpy", "contextlib", "weakref")
+]

@@ -112,7 +112,9 @@ class Record(NamedTuple):
                 parts.append(np.array([kind, number], np.uint64).tobytes())
             else:
                 kind = 2 if pointer else 0
-                parts.append(np.array([kind], np.uint64).tobytes() + value.tobytes().ljust(8, b"\0"))
+                parts.append(
+                    np.array([kind], np.uint64).tobytes() + value.tobytes().ljust(8, b"\0")
+                )
         return b"".join(parts)
 
 
@@ -171,7 +173,9 @@ class Kernel:
         if not (0 < grid[0] < 2**31 and 0 < grid[1] < 2**16 and 0 < grid[2] < 2**16):
             raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {self.name}, grid {grid}")
         if len(args) != len(self.parameters):
-            raise RuntimeError(f"{self.name} takes {len(self.parameters)} arguments, not {len(args)}")
+            raise RuntimeError(
+                f"{self.name} takes {len(self.parameters)} arguments, not {len(args)}"
+            )
 
     def _value(self, parameter, value):
         """Eight bytes or fewer that hold the argument, as the launch copies them."""

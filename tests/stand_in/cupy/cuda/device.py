@@ -14,8 +14,6 @@ class Device:
     __hash__ = None
 
 
-
-
 def get_cublas_handle():
     return 4711
 

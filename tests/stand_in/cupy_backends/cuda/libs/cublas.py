@@ -17,7 +17,9 @@ def rounded(x, bits):
         return x
     drop = 23 - bits
     whole = np.ascontiguousarray(x).view(np.uint32)
-    return ((whole + np.uint32(1 << (drop - 1))) & np.uint32(~((1 << drop) - 1) & 0xFFFFFFFF)).view(np.float32)
+    return ((whole + np.uint32(1 << (drop - 1))) & np.uint32(~((1 << drop) - 1) & 0xFFFFFFFF)).view(
+        np.float32
+    )
 
 
 def matrices(address, dtype, rows, columns, leading, stride, count):
