@@ -1,4 +1,4 @@
-"""Which backends can be used here, and if not, why and what to do: ``python -m tinytorch.backends``."""
+"""Which backends can be used here, and if not, why: ``python -m tinytorch.backends``."""
 
 import os
 

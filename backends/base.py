@@ -57,8 +57,8 @@ class Backend:
         xp: the array API namespace with `EXTRAS` added; the `xp` that every op receives.
         kernels: op name -> `Kernel`, used in place of the op's readable reference.
         decoder: from a `decoding.GPTWeights` makes a `decoding.Step`; None where there is none.
-        sample: from logits (B, V), a temperature and dice (B,) in [0, 1) makes token ids (B,) on the
-            host, as `generation.sample` does; None where it is done on the host.
+        sample: from logits (B, V), a temperature and dice (B,) in [0, 1) makes token ids (B,), as
+            `generation.sample` does, and brings them to the host; None where the host does it all.
 
     A subclass sets these and implements the extras as static methods. Creation functions of
     `xp` make arrays on the backend's device.

@@ -37,9 +37,9 @@ def _probe() -> Any:
         raise
     except Exception as error:  # whatever CUDA, NVRTC or cuBLAS says, one sentence names it
         raise BackendError(
-            f"the cupy backend: CuPy is installed but cannot use the GPU ({type(error).__name__}: {error}): check"
-            f" that nvidia-smi runs, that only one CuPy is installed (pip list), and that it fits"
-            f" the driver: {_INSTALL}; or set TT_BACKEND=numpy"
+            f"the cupy backend: CuPy is installed but cannot use the GPU ({type(error).__name__}:"
+            f" {error}): check that nvidia-smi runs, that pip list has only one CuPy, and that it"
+            f" fits the driver ({_INSTALL}); or set TT_BACKEND=numpy"
         ) from error
     return cupy
 

@@ -126,7 +126,8 @@ def _stack_stride(x: Array, lead: tuple[int, ...]) -> int | None:
         return 0  # one matrix for all
     if x.shape[:-2] != lead:
         return None
-    stride, expected = None, 0
+    stride: int | None = None
+    expected = 0
     for axis in range(len(lead) - 1, -1, -1):
         if lead[axis] == 1:
             continue
@@ -136,7 +137,7 @@ def _stack_stride(x: Array, lead: tuple[int, ...]) -> int | None:
             return None
         expected *= lead[axis]
     assert stride is not None
-    return stride // x.itemsize
+    return int(stride) // int(x.itemsize)
 
 
 @functools.lru_cache(maxsize=256)

@@ -193,7 +193,6 @@ def generation(preset: Preset, batch: int, tokens: int, rounds: int = 3) -> floa
 def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
     """Kernel -> a call at the model's shapes, and the bytes that it must read and write."""
     import cupy
-
     from tinytorch.backends import cupy_kernels as kernels
 
     B, T, C, nh = preset.batch_size, preset.context, preset.embed_dim, preset.num_heads

@@ -12,10 +12,37 @@ import contextlib
 import weakref
 
 import numpy
-from numpy import (  # noqa: F401  what CuPy has from NumPy itself
-    bool_, complex64, complex128, complexfloating, dtype, e, finfo, floating, float16, float32, float64, iinfo, inf, int8,
-    int16, int32, int64, integer, intp, issubdtype, isdtype, nan, newaxis, pi, signedinteger, uint8, uint16, uint32,
-    uint64, unsignedinteger,
+from numpy import (
+    bool_,
+    complex64,
+    complex128,
+    complexfloating,
+    dtype,
+    e,
+    finfo,
+    float16,
+    float32,
+    float64,
+    floating,
+    iinfo,
+    inf,
+    int8,
+    int16,
+    int32,
+    int64,
+    integer,
+    intp,
+    isdtype,
+    issubdtype,
+    nan,
+    newaxis,
+    pi,
+    signedinteger,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+    unsignedinteger,
 )  # fmt: skip
 
 __version__ = "stand-in"
@@ -53,7 +80,7 @@ class Address:
         self.ptr = ptr
 
 
-class ndarray:  # noqa: N801
+class ndarray:
     __slots__ = ("__weakref__", "_host", "base")
     __array_priority__ = 100
     __array_ufunc__ = None

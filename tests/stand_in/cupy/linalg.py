@@ -1,5 +1,6 @@
-import cupy
 import numpy
+
+import cupy
 
 for _name in ("cholesky", "det", "eigh", "inv", "lstsq", "matrix_power", "norm", "pinv", "qr",
               "solve", "svd"):  # fmt: skip

@@ -2,8 +2,8 @@
 
 import cupy
 
-from . import device, runtime  # noqa: F401
-from .device import Device  # noqa: F401
+from . import device, runtime
+from .device import Device
 
 
 class Stream:

@@ -1,6 +1,6 @@
-def getDevice():  # noqa: N802
+def getDevice():
     return 0
 
 
-def getDeviceProperties(number):  # noqa: N802
+def getDeviceProperties(number):
     return {"name": b"stand-in"}

@@ -34,7 +34,7 @@ def matrices(address, dtype, rows, columns, leading, stride, count):
     )
 
 
-def gemmStridedBatchedEx(  # noqa: N802
+def gemmStridedBatchedEx(
     handle, transa, transb, m, n, k, alpha, A, Atype, lda, strideA, B, Btype, ldb, strideB,
     beta, C, Ctype, ldc, strideC, batchCount, computeType, algo,
 ):  # fmt: skip
@@ -56,7 +56,7 @@ def gemmStridedBatchedEx(  # noqa: N802
     c[...] = y if keep == 0 else y + keep * c
 
 
-def gemmEx(  # noqa: N802
+def gemmEx(
     handle, transa, transb, m, n, k, alpha, A, Atype, lda, B, Btype, ldb, beta, C, Ctype, ldc,
     computeType, algo,
 ):  # fmt: skip
