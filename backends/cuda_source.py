@@ -32,7 +32,12 @@ def source(real: str) -> str:
 
     Args:
         real: "float32" or "float64".
+
+    Raises:
+        BackendError: it is another.
     """
+    if real not in REALS:
+        raise BackendError(f"CUDA kernels compute in {' and '.join(REALS)}, not in {real}")
     files = [FOLDER / "prelude.cuh", *sorted(FOLDER.glob("*.cu"))]
     parts = [f'#line 1 "{file.name}"\n{file.read_text(encoding="utf-8")}' for file in files]
     return "\n".join([f"typedef {REALS[real]} T;", *parts])

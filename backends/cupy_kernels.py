@@ -14,7 +14,7 @@ import numpy as np
 from . import cupy_updates
 from .base import Array, Kernel, KernelTable, Namespace
 from .cupy_errors import wrong_ids
-from .cupy_launch import for_each, for_rows, launch
+from .cupy_launch import for_each, for_rows, launch, whole
 from .cupy_products import product
 
 KERNELS = KernelTable(cupy_updates.KERNELS)
@@ -22,33 +22,29 @@ KERNELS = KernelTable(cupy_updates.KERNELS)
 SCAN_LIMIT = 2**33  # ids that embedding_gradient may look at; a larger table adds atomically
 
 
-def _whole(x: Array) -> Array:
-    return cupy.ascontiguousarray(x)
-
-
 def _rows(x: Array) -> Array:
     """x (..., C) as contiguous rows (N, C)."""
     size = x.shape[-1] if x.ndim else 1
-    return _whole(x).reshape(math.prod(x.shape[:-1]), size)
+    return whole(x).reshape(math.prod(x.shape[:-1]), size)
 
 
 def _ids(x: Array) -> Array:
     """Integers as the kernels read them."""
-    return _whole(x.astype(cupy.int64, copy=False)).reshape(-1)
+    return whole(x.astype(cupy.int64, copy=False)).reshape(-1)
 
 
 def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The forward and the gradient of an op of one array, which saves that array."""
 
     def forward(xp: Namespace, x: Array) -> Any:
-        x = _whole(x)
+        x = whole(x)
         y = cupy.empty_like(x)
         for_each(name, x, x, y, x.size)
         return y, (x,)
 
     def gradient(xp: Namespace, g: Array, x: Array) -> Any:
         dx = cupy.empty_like(x)
-        for_each(f"{name}_gradient", x, _whole(g), x, dx, x.size)
+        for_each(f"{name}_gradient", x, whole(g), x, dx, x.size)
         return dx
 
     return forward, gradient
@@ -66,7 +62,7 @@ def linear(xp: Namespace, x: Array, weight: Array, bias: Array | None = None) ->
     rows = x.reshape(-1, x.shape[-1]) if x.size else _rows(x)  # (N, in)
     y = product(rows, weight.T)  # (N, out)
     if bias is not None:
-        for_each("add_bias", y, y, _whole(bias), y.size, y.shape[1])
+        for_each("add_bias", y, y, whole(bias), y.size, y.shape[1])
     return y.reshape(*x.shape[:-1], weight.shape[0]), (rows, weight, x.shape)
 
 
@@ -129,8 +125,8 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
 def layer_norm(
     xp: Namespace, x: Array, weight: Array, bias: Array | None = None, *, eps: float = 1e-5
 ) -> Any:
-    rows, weight = _rows(x), _whole(weight)
-    bias = None if bias is None else _whole(bias)
+    rows, weight = _rows(x), whole(weight)
+    bias = None if bias is None else whole(bias)
     N, C = rows.shape
     y = cupy.empty_like(rows)
     mean, scale = cupy.empty(N, rows.dtype), cupy.empty(N, rows.dtype)
@@ -169,7 +165,7 @@ def dropout_gradient(xp: Namespace, g: Array, p: float, seed: int) -> Any:
 
 def hide(x: Array, p: float, seed: int) -> Array:
     """x with the elements that the seed hides set to zero, the others times 1 / (1 - p)."""
-    x = _whole(x)
+    x = whole(x)
     y = cupy.empty_like(x)
     low, high = seed_words(seed, x.size)
     for_each("dropout", x, x, y, x.size, low, high, int(p * 2**32), 1 / (1 - p))
@@ -191,7 +187,7 @@ def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
     B, T, width = qkv.shape
     hs = width // (3 * num_heads)
     heads = cupy.empty((3, B, num_heads, T, hs), qkv.dtype)
-    for_rows("split_heads", qkv, 3 * B * num_heads * T, _whole(qkv), heads, B, T, num_heads, hs)
+    for_rows("split_heads", qkv, 3 * B * num_heads * T, whole(qkv), heads, B, T, num_heads, hs)
     return (heads[0], heads[1], heads[2]), (qkv.shape,)
 
 
@@ -199,7 +195,7 @@ def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
 def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) -> Any:
     some = next(g for g in gs if g is not None)
     B, nh, T, hs = some.shape
-    parts = [None if g is None else _whole(g) for g in gs]
+    parts = [None if g is None else whole(g) for g in gs]
     qkv = cupy.empty(shape, some.dtype)
     for_rows("split_heads_gradient", some, B * T * 3 * nh, *parts, qkv, B, T, nh, hs)
     return qkv
@@ -220,7 +216,7 @@ def merge_heads_gradient(xp: Namespace, g: Array, shape: tuple[int, int, int, in
 def _swap_middle(x: Array, A: int, N: int, M: int, size: int) -> Array:
     """x (A, N, M, size) -> (A, M, N, size)."""
     y = cupy.empty((A, M, N, size), x.dtype)
-    for_rows("swap_middle", x, A * N * M, _whole(x), y, A, N, M, size)
+    for_rows("swap_middle", x, A * N * M, whole(x), y, A, N, M, size)
     return y
 
 
@@ -239,7 +235,7 @@ def attention_weights_gradient(
 ) -> Any:
     d, size = cupy.empty_like(weights), weights.shape[-1]
     rows = d.size // max(1, size)
-    for_rows("softmax_gradient", d, rows, _whole(g), weights, d, rows, size)
+    for_rows("softmax_gradient", d, rows, whole(g), weights, d, rows, size)
     return (
         lambda: product(d, k, scale),
         lambda: product(d.swapaxes(-1, -2), q, scale),
@@ -256,11 +252,11 @@ def softmax_in_place(scores: Array, mask: Array | None) -> Array:
         return scores
     if mask.ndim > 2 or mask.shape != scores.shape[-2:]:  # else its rows repeat
         shape = np.broadcast_shapes(mask.shape, scores.shape)
-        mask, scores = cupy.broadcast_to(mask, shape), _whole(cupy.broadcast_to(scores, shape))
+        mask, scores = cupy.broadcast_to(mask, shape), whole(cupy.broadcast_to(scores, shape))
     size = scores.shape[-1]
     rows, mask_rows = (a.size // max(1, size) for a in (scores, mask))
     hides = mask.dtype == cupy.bool_
-    mask = _whole(mask if hides else mask.astype(scores.dtype, copy=False))
+    mask = whole(mask if hides else mask.astype(scores.dtype, copy=False))
     name = "softmax_hiding" if hides else "softmax_adding"
     for_rows(name, scores, rows, scores, scores, rows, size, mask, mask_rows)
     return scores
@@ -277,8 +273,8 @@ def rotary_gradient(xp: Namespace, g: Array, cos: Array, sin: Array) -> Any:
 
 
 def _rotate(x: Array, cos: Array, sin: Array, direction: int) -> Array:
-    x, half = _whole(x), x.shape[-1] // 2
-    cos, sin = (_whole(a.astype(x.dtype, copy=False)) for a in (cos, sin))
+    x, half = whole(x), x.shape[-1] // 2
+    cos, sin = (whole(a.astype(x.dtype, copy=False)) for a in (cos, sin))
     y, rows = cupy.empty_like(x), x.size // max(1, x.shape[-1])
     for_rows("rotary", x, rows, x, cos, sin, y, rows, x.shape[-2], half, direction)
     return y
@@ -289,7 +285,7 @@ def _rotate(x: Array, cos: Array, sin: Array, direction: int) -> Array:
 
 @KERNELS.forward
 def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
-    flat, weight = _ids(ids), _whole(weight)
+    flat, weight = _ids(ids), whole(weight)
     (V, C), N = weight.shape, ids.size
     y = cupy.empty((*ids.shape, C), weight.dtype)
     for_rows("embedding", weight, N, weight, flat, y, N, V, C, wrong_ids())
@@ -303,7 +299,7 @@ def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, in
 
 def scatter_add(rows: int, ids: Array, values: Array) -> Array:
     """(rows, C) zeros to which values (N, C) are added at ids (N,); repeats add up."""
-    (N, C), values, ids = values.shape, _whole(values), _ids(ids)
+    (N, C), values, ids = values.shape, whole(values), _ids(ids)
     if rows * N * -(-C // 32) > SCAN_LIMIT:
         dw = cupy.zeros((rows, C), values.dtype)
         for_rows("embedding_gradient_atomic", values, N, values, ids, dw, N, rows, C)
@@ -344,7 +340,7 @@ def cross_entropy_gradient(
 ) -> Any:
     (N, V), d = rows.shape, cupy.empty_like(rows)
     for_rows(
-        "cross_entropy_gradient", rows, N, _whole(g), rows, classes, log_total, result, d, N, V,
+        "cross_entropy_gradient", rows, N, whole(g), rows, classes, log_total, result, d, N, V,
         ignore_index,
     )  # fmt: skip
     return d.reshape(shape), None
@@ -362,7 +358,7 @@ def random_bits(seed: int, shape: tuple[int, ...]) -> Array:
 
 def sample(logits: Array, temperature: float, dice: Array) -> Array:
     """A token for each row of logits (B, V), by dice (B,) in [0, 1): integers (B,)."""
-    rows = _whole(logits)
+    rows = whole(logits)
     tokens = cupy.empty(len(rows), cupy.int64)
     for_rows("sample_rows", rows, len(rows), rows, dice, tokens, *rows.shape, temperature)
     return tokens

@@ -16,7 +16,7 @@ import cupy
 import numpy as np
 
 from .base import Array, KernelTable, Namespace
-from .cupy_launch import WARPS, for_each, launch
+from .cupy_launch import WARPS, for_each, launch, whole
 from .cupy_products import product
 
 KERNELS = KernelTable()
@@ -50,10 +50,6 @@ def _ask(update: Update, arrays: tuple[Array, ...], *settings: Any) -> None:
         _waiting.setdefault((update, settings), []).append(arrays)
 
 
-def _whole(x: Array) -> Array:
-    return cupy.ascontiguousarray(x)
-
-
 @KERNELS.forward
 def adam_update(
     xp: Namespace,
@@ -69,7 +65,7 @@ def adam_update(
     decoupled: bool,
     step: int,
 ) -> Any:
-    p, g, m, v = map(_whole, (p, g, m, v))
+    p, g, m, v = map(whole, (p, g, m, v))
     decay = 1 - lr * weight_decay if decoupled else 1.0
     coupled = 0.0 if decoupled else weight_decay
     rate, root = lr / (1 - betas[0] ** step), math.sqrt(1 - betas[1] ** step)
@@ -108,18 +104,18 @@ def _chunks(sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
 
 @KERNELS.forward
 def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
-    whole = [_whole(g) for g in gradients]
-    dtype = whole[0].dtype
-    if any(g.dtype != dtype for g in whole):
+    flat = [whole(g) for g in gradients]
+    dtype = flat[0].dtype
+    if any(g.dtype != dtype for g in flat):
         raise TypeError("gradients of several dtypes cannot be clipped together")
-    chunks = chunk_table([(g, g) for g in whole])
+    chunks = chunk_table([(g, g) for g in flat])
     partial, result = cupy.empty(len(chunks), dtype), cupy.empty(2, dtype)
     if len(chunks):
         launch("square_sums", dtype, (len(chunks),), (32, 16), chunks, partial)
     launch("clip_factor", dtype, (1,), (32, 32), partial, result, len(chunks), max_norm)
     if len(chunks):
         launch("scale_chunks", dtype, (len(chunks),), (512,), chunks, result)
-    return (result[0], *whole), ()
+    return (result[0], *flat), ()
 
 
 @KERNELS.forward
@@ -134,7 +130,7 @@ def muon_update(
     nesterov: bool,
     weight_decay: float,
 ) -> Any:
-    p, g, m = map(_whole, (p, g, m))
+    p, g, m = map(whole, (p, g, m))
     rate = lr * math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
     keep = 1 - lr * weight_decay
     _ask(_muon, (p, g, m), p.dtype, p.shape, momentum, nesterov, rate, keep)

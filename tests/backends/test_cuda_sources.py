@@ -9,7 +9,7 @@ import pytest
 from helpers import require
 from tinytorch.backends import BackendError, cuda_source
 
-from tinytorch import backends
+from tinytorch import GELU, Tensor, backends
 
 ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]  # Turing, Ampere, Hopper
 
@@ -94,6 +94,12 @@ def test_arguments_become_what_the_kernel_takes() -> None:
 def test_wrong_arguments_are_refused(given: tuple[Any, ...], message: str) -> None:
     with pytest.raises(BackendError, match=message):
         cuda_source.check_arguments("gelu", "float32", given)
+
+
+def test_other_dtypes_are_refused(cupy: str) -> None:
+    half = Tensor([1.0, -2.0], dtype="float16", backend=cupy)
+    with pytest.raises(BackendError, match=r"in float32 and float64, not in float16"):
+        GELU()(half)
 
 
 def test_a_launch_checks_its_arguments(cupy: str) -> None:

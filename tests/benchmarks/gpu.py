@@ -33,6 +33,7 @@ from tinytorch.tinygpt.presets import build_model, build_trainer
 TURN = 5  # steps before the next side has its turn
 VOCABULARY = 65
 MODES = ("tf32", "fp32", "bf16")
+TORCH_DEVICE = "cuda"  # a test of this file sets it to "cpu"
 Step = Callable[[], object]
 
 
@@ -64,7 +65,7 @@ def cuda_torch() -> Any:
         return None
     import torch
 
-    return torch if torch.cuda.is_available() else None
+    return torch if TORCH_DEVICE == "cpu" or torch.cuda.is_available() else None
 
 
 # Training steps
@@ -84,15 +85,18 @@ def torch_step(
 ) -> Step:
     """The same step as PyTorch's users write it, on the GPU."""
     torch, twins = cuda_torch(), sibling("torch_twins")
-    twin = twins.gpt(model.to("numpy")).cuda().train()
+    twin = twins.gpt(model).to(TORCH_DEVICE).train()
     loss_of = torch.compile(twin.loss) if compiled else twin.loss
     optimizer = torch.optim.AdamW(twin.parameters(), lr=preset.lr, betas=preset.betas, fused=True)
     blocks, rng = TokenDataset(text, preset.context, backend="numpy"), np.random.default_rng(1)
-    cast = torch.autocast("cuda", torch.bfloat16) if mode == "bf16" else nullcontext()
+    cast = torch.autocast(TORCH_DEVICE, torch.bfloat16) if mode == "bf16" else nullcontext()
+
+    def on_device(t: Any) -> Any:
+        host = torch.from_numpy(t.numpy().copy())
+        return host if TORCH_DEVICE == "cpu" else host.pin_memory().cuda(non_blocking=True)
 
     def step() -> Any:
-        x, y = (torch.from_numpy(t.numpy().copy()).pin_memory().cuda(non_blocking=True)
-                for t in blocks.random_batch(preset.batch_size, rng))  # fmt: skip
+        x, y = map(on_device, blocks.random_batch(preset.batch_size, rng))
         with cast:
             loss = loss_of(x, y)
         loss.backward()
@@ -106,7 +110,7 @@ def torch_step(
 
 def wait() -> None:
     backends.get("cupy").synchronize()
-    if torch := cuda_torch():
+    if TORCH_DEVICE == "cuda" and (torch := cuda_torch()):
         torch.cuda.synchronize()
 
 
@@ -150,20 +154,22 @@ def compare_steps(preset: Preset, mode: str, rounds: int) -> dict[str, Any]:
 def launches(step: Step) -> int | None:
     """Kernels that one step runs, whoever launches them, as PyTorch's profiler counts them."""
     torch = cuda_torch()
-    if torch is None:
+    if torch is None or TORCH_DEVICE == "cpu":
         return None
+    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     wait()
     with profile(activities=[ProfilerActivity.CUDA]) as record:
         step()
         wait()
-    return sum("Memcpy" not in e.name and "Memset" not in e.name for e in record.events())
+    events = [e for e in record.events() if e.device_type == DeviceType.CUDA]
+    return sum(not e.name.startswith(("Memcpy", "Memset")) for e in events)
 
 
 def torch_memory(step: Step | None) -> float | None:
     torch = cuda_torch()
-    if torch is None or step is None:
+    if torch is None or step is None or TORCH_DEVICE == "cpu":
         return None
     torch.cuda.reset_peak_memory_stats()
     step()
@@ -208,6 +214,7 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
     _, saved_gelu = table["gelu"].forward(None, wide)
     _, saved_norm = table["layer_norm"].forward(None, x, weight, None)
     loss, saved_loss = table["cross_entropy"].forward(None, logits, ids)
+    moments = [array(B, T, 4 * C) for _ in range(3)]
     adam = {"lr": 1e-3, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
 
     def gradient(name: str, g: Any, saved: Any) -> Step:
@@ -234,7 +241,7 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
         "embedding_gradient": (
             lambda: kernels.scatter_add(VOCABULARY, ids.reshape(-1), x.reshape(-1, C)), x.nbytes),
         "adam_update": (
-            lambda: table["adam_update"].forward(None, wide, wide, wide, wide, step=1, **adam),
+            lambda: table["adam_update"].forward(None, wide, *moments, step=1, **adam),
             7 * wide.nbytes),
     }  # fmt: skip
 

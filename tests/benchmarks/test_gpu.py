@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from helpers import load_module
+from helpers import load_module, require
 
 PROGRAM = Path(__file__).with_name("gpu.py")
 
@@ -33,11 +33,15 @@ def test_it_measures_and_reports(
         gpu.PRESETS["nanogpt-gpu"], embed_dim=16, num_layers=1, num_heads=2, context=8, batch_size=2
     )
     monkeypatch.setattr(gpu, "PRESETS", {"nanogpt-gpu": small})
-    monkeypatch.setattr(gpu, "cuda_torch", lambda: None)
+    torch = require("torch")  # on the CPU and not compiled: as much as runs without a GPU
+    monkeypatch.setattr(gpu, "TORCH_DEVICE", "cpu")
+    monkeypatch.setattr(torch, "compile", lambda function: function)
     assert gpu.main(["--rounds", "1", "--tokens", "3", "--json", str(tmp_path / "r.json")]) == 0
     table = capsys.readouterr().out
     for row in ("| tf32 |", "| fp32 |", "| bf16 |", "| batch 32 |", "| adam_update |"):
         assert row in table
     result = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert result["device"] == "stand-in"
+    for row in result["training step"].values():
+        assert set(row["ms"]) == {"tinytorch", "torch eager", "torch.compile"}
     assert all(value > 0 for value in result["kernel bandwidth over copy"].values())
