@@ -350,6 +350,8 @@ ROWS: dict[str, Row] = {
             Sample("rows", with_values(normal((6, 5)), _ids((6,), 5))),
             Sample("sequences", with_values(normal((2, 3, 5)), _ids((2, 3), 5))),
             Sample("some ignored", with_values(normal((4, 3, 5)), _some_ignored)),
+            Sample("many rows", with_values(normal((1100, 3)), _ids((1100,), 3))),
+            Sample("many classes", with_values(normal((3, 100)), _ids((3,), 100))),
             Sample("transposed", with_values(transposed(normal((6, 5))), _ids((6,), 5))),
         ],
         lambda torch, x, y: torch.nn.functional.cross_entropy(x.flatten(0, -2), y.flatten()),

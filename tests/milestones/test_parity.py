@@ -4,6 +4,7 @@ With ``--backend cupy`` it is the milestone's own model on a GPU; else a smaller
 stand-in for CuPy and on array-api-strict.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import no_host_reads
+from helpers import load_module, no_host_reads
 from tinytorch.backends import registry
 
-from tinytorch import backends
+from tinytorch import Tensor, backends, manual_seed
 from tinytorch.tinygpt import PRESETS, Preset, Run, RunConfig
+from tinytorch.tinygpt.presets import build_model, build_trainer
 
+PROGRAM = Path(__file__).parents[2] / "milestones" / "tinygpt.py"
 STEPS = 100
 # float32 sums in another order give losses that differ in the seventh digit at first; training
 # doubles that every few steps. NumPy's kernels and references are this far apart after 100 steps.
@@ -119,6 +122,58 @@ def test_a_training_step_waits_for_nothing(start: Callable[[str], Run], cupy: st
         for _ in range(3):
             loss = run.step()
     assert np.isfinite(run.read(loss))
+
+
+def test_a_step_of_the_baby_gpt_takes_few_launches(cupy: str) -> None:
+    """A launch costs the host some ten microseconds, so their number is a budget.
+
+    Counted without CuPy's own: about thirty, for sums of two paths, masks and transfers.
+    """
+    from tinytorch.backends import cupy_launch, cupy_products
+
+    tiny = replace(PRESETS["nanogpt-gpu"], embed_dim=48, context=256, batch_size=1)
+    manual_seed(1)
+    trainer = build_trainer(tiny, build_model(tiny, 65).to(cupy))
+    ids = np.arange(257) % 65
+    batch = [tuple(Tensor(a[None], backend=cupy) for a in (ids[:-1], ids[1:]))]
+    trainer.train_step(batch)
+    before = cupy_launch.launches + cupy_products.calls
+    trainer.train_step(batch)
+    assert cupy_launch.launches + cupy_products.calls - before <= 265
+
+
+def test_the_program_runs(
+    use: Callable[[str], None], backend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tinygpt = load_module(PROGRAM)
+    use(backend)
+    text = tmp_path / "text"
+    text.write_text("to be or not to be, that is the question\n" * 40, encoding="utf-8")
+    flags = ["--data", str(text), "--steps", "2", "--batch-size", "2", "--out", str(tmp_path / "r")]
+    assert tinygpt.main(flags) == 0
+    assert f"backend {backends.get(backend)}" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "r" / "summary.json").read_text(encoding="utf-8"))
+    assert summary["backend"] == backend
+    assert (tmp_path / "r" / "attention.png").exists()
+
+
+def test_out_of_memory_names_the_batch_size(
+    use: Callable[[str], None], cupy: str, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    tinygpt = load_module(PROGRAM)
+    use(cupy)
+
+    def full(*arguments: Any) -> None:
+        raise MemoryError("Out of memory allocating 1,024 bytes (allocated so far: 7 bytes).")
+
+    text = tmp_path / "text"
+    text.write_text("to be or not to be, that is the question\n" * 40, encoding="utf-8")
+    kernels = backends.get(cupy).kernels
+    monkeypatch.setitem(kernels, "linear", kernels["linear"]._replace(forward=full))  # type: ignore[arg-type,index]
+    assert tinygpt.main(["--data", str(text), "--steps", "2", "--out", str(tmp_path / "r")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("tinygpt: out of memory (Out of memory allocating 1,024 bytes")
+    assert said.endswith("try a --batch-size below 12\n")
 
 
 def test_rounded_products_still_learn(
