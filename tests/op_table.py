@@ -441,6 +441,8 @@ ROWS: dict[str, Row] = {
         [
             Sample("wide", normal((3, 5), (3, 5), (3, 5)),
                    {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+            Sample("large", normal((100, 130), (100, 130), (100, 130)),
+                   {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
             Sample("tall", normal((5, 3), (5, 3), (5, 3)),
                    {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 0.0}),
         ],

@@ -27,6 +27,6 @@ extern "C" __global__ void sample_rows(const T* logits, const double* dice, Inde
             if (above) chosen = start + __ffs(above) - 1;
             before += __shfl_sync(ALL_LANES, sum, 31);
         }
-        if (threadIdx.x == 0) tokens[row] = chosen < 0 ? size - 1 : chosen;
+        if (threadIdx.x == 0) tokens[row] = chosen < 0 ? 0 : chosen;  // as NumPy's argmax
     }
 }

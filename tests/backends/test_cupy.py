@@ -161,6 +161,14 @@ def test_products_of_all_layouts(
             (home.xp.permute_dims(front, (*range(1, plain.ndim - 1), 0, plain.ndim - 1)), plain)
         ]
 
+    if 0 not in left:  # a row and a column that repeat, in no memory of their own
+        row, column = np.ones((*left[:-2], 1, left[-1]), dtype), np.ones((*left[:-1], 1), dtype)
+        for part in (row, column):
+            repeated = home.xp.broadcast_to(home.asarray(2 * part), left)
+            y_host = np.asarray(rng.standard_normal(right), dtype)
+            expected = np.matmul(np.broadcast_to(2 * part, left), y_host)
+            found = home.to_numpy(product(repeated, home.asarray(y_host)))
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     for x, x_host in layouts(left):
         for y, y_host in layouts(right):
             expected = np.matmul(x_host, y_host)
@@ -169,6 +177,13 @@ def test_products_of_all_layouts(
             out = home.asarray(np.ones(expected.shape, dtype))
             product(x, y, -2.0, out=out, keep=3.0)
             np.testing.assert_allclose(home.to_numpy(out), 3 - 2 * expected, **tolerance)
+
+
+def test_no_number_among_the_logits_is_chosen_as_on_the_host(cupy: str) -> None:
+    home = backends.get(cupy)
+    assert home.sample is not None
+    logits = home.asarray(np.full((2, 40), np.nan, np.float32))
+    assert home.sample(logits, 1.0, np.array([0.1, 0.9])).tolist() == [0, 0]
 
 
 def test_a_large_table_adds_where_the_ids_say(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
