@@ -117,6 +117,13 @@ class Backend:
         for item in items:
             work(item)
 
+    def compute_all(self, values: list[Any]) -> list[Array]:
+        """Each array as it is, and what each function without arguments returns.
+
+        The functions do not depend on each other, so a backend may run them side by side.
+        """
+        return [value() if callable(value) else value for value in values]
+
     # The extras. `xp` does not precede their arguments: each backend has its own.
 
     @staticmethod

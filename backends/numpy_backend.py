@@ -11,7 +11,7 @@ import numpy as np
 
 from .base import Array, Backend, host_array
 from .hashing import random_bits
-from .threads import divide_products, for_each
+from .threads import Beside, divide_products, for_each
 
 
 def keep_freed_memory() -> None:
@@ -62,6 +62,17 @@ class NumpyBackend(Backend):
 
     def for_each(self, work: Callable[[Any], object], items: Iterable[Any]) -> None:
         for_each(work, items)
+
+    def compute_all(self, values: list[Any]) -> list[Array]:
+        if sum(isinstance(value, Beside) for value in values) < 2:
+            return super().compute_all(values)
+        found = list(values)
+
+        def work(place: int) -> None:
+            found[place] = values[place]() if callable(values[place]) else values[place]
+
+        for_each(work, range(len(values)))
+        return found
 
     @staticmethod
     def index(x: Array, key: Any) -> Array:

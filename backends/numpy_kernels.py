@@ -6,12 +6,13 @@ readable reference stands in the lesson files, and a test compares the two.
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .base import Array, KernelTable, Namespace
-from .threads import divide_products, for_blocks, for_parts
+from .threads import Beside, divide_products, for_blocks, for_parts
 
 WORTH_MULTIPLICATIONS = 2**23  # below that a product is done before a second thread wakes
 
@@ -39,6 +40,15 @@ def constant_column(size: int, value: float, dtype: Any) -> Array:
 def _sum_rows(x: Array) -> Array:
     """The sum of x (N, C) over N, as a product: BLAS adds rows faster than a reduction does."""
     return np.ones(x.shape[0], x.dtype) @ x
+
+
+def _worth_a_thread(multiplications: int) -> Callable[[Any], Any]:
+    """`Beside` for products that take longer than a thread takes to wake, else nothing."""
+    return Beside if multiplications >= WORTH_MULTIPLICATIONS else _as_it_is
+
+
+def _as_it_is(function: Any) -> Any:
+    return function
 
 
 def _product(x: Array, y: Array) -> Array:
@@ -146,9 +156,10 @@ def linear_gradient(
     xp: Namespace, g: Array, rows: Array, weight: Array, shape: tuple[int, ...]
 ) -> Any:
     g = g.reshape(-1, g.shape[-1])  # (N, out)
+    long = _worth_a_thread(g.size * weight.shape[1])
     return (
-        lambda: _product(g, weight).reshape(shape),
-        lambda: _product(g.T, rows),
+        long(lambda: _product(g, weight).reshape(shape)),
+        long(lambda: _product(g.T, rows)),
         lambda: _sum_rows(g),
     )
 
@@ -324,7 +335,8 @@ def attention_weights_gradient(
         product *= scale
         return product
 
-    return lambda: times(d, k), lambda: times(np.swapaxes(d, -1, -2), q), lambda: d
+    long = _worth_a_thread(d.size * q.shape[-1])
+    return long(lambda: times(d, k)), long(lambda: times(np.swapaxes(d, -1, -2), q)), lambda: d
 
 
 def _products(x: Array, y: Array) -> Array:
@@ -358,8 +370,10 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
             lambda: _product(rows, y.T).reshape(x.shape),
             lambda: _product(x.reshape(-1, x.shape[-1]).T, rows),
         )
-    return lambda: _products(g, np.swapaxes(y, -1, -2)), lambda: _products(
-        np.swapaxes(x, -1, -2), g
+    long = _worth_a_thread(g.size * x.shape[-1])
+    return (
+        long(lambda: _products(g, np.swapaxes(y, -1, -2))),
+        long(lambda: _products(np.swapaxes(x, -1, -2), g)),
     )
 
 

@@ -123,6 +123,7 @@ class Node:
     """One recorded call of an op. It holds its inputs' nodes, never its own outputs."""
 
     __slots__ = (
+        "backend",
         "gradient",
         "guards",
         "inputs",
@@ -130,7 +131,6 @@ class Node:
         "number",
         "outputs",
         "saved",
-        "xp",
     )
     _numbers = itertools.count()
 
@@ -138,7 +138,7 @@ class Node:
         self,
         name: str,
         gradient: Callable[..., Any],
-        xp: Namespace,
+        backend: Backend,
         inputs: list["_Input | None"],
         saved: tuple[Any, ...],
     ) -> None:
@@ -146,7 +146,7 @@ class Node:
         self.number = next(self._numbers)
         self.name = name
         self.gradient = gradient
-        self.xp = xp
+        self.backend = backend
         self.inputs = inputs
         self.saved: tuple[Any, ...] | None = saved
         self.outputs = 1
@@ -218,7 +218,7 @@ class Op:
             answer = _wrap(result, variables, backend)
             results = (answer,)
         if _mode.recording and kernel.gradient and any(v._requires_grad for v in variables):
-            _record(self.name, kernel.gradient, backend.xp, inputs, results, saved)
+            _record(self.name, kernel.gradient, backend, inputs, results, saved)
         return answer
 
 
@@ -271,14 +271,14 @@ def _wrap(array: Array, variables: list[Variable], backend: Backend) -> Any:
 def _record(
     name: str,
     gradient: Callable[..., Any],
-    xp: Namespace,
+    backend: Backend,
     inputs: Sequence[Any],
     results: Sequence[Variable],
     saved: tuple[Any, ...],
 ) -> None:
     """Put one call on the tape."""
     edges = [_Input(v) if isinstance(v, Variable) and v._requires_grad else None for v in inputs]
-    node = Node(name, gradient, xp, edges, saved)
+    node, xp = Node(name, gradient, backend, edges, saved), backend.xp
     node.outputs = len(results)
     kept = {id(xp.owner(s)) for s in saved if hasattr(s, "shape")}
     for index, result in enumerate(results):
@@ -364,7 +364,7 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> "list[tuple[_In
                 f"a tensor that the gradient of {node.name} needs was changed in place;"
                 " write to a copy, or after backward"
             )
-    xp = node.xp
+    xp = node.backend.xp
     g = outputs[0] if node.outputs == 1 else tuple(outputs)
     answers = node.gradient(xp, g, *node.saved)
     if type(answers) is not tuple:
@@ -374,11 +374,13 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> "list[tuple[_In
             f"the gradient of {node.name} returned {len(answers)} values for"
             f" {len(node.inputs)} inputs"
         )
-    found = [
-        (edge, _fit(xp, answer() if callable(answer) else answer, edge))
+    needed = [
+        (edge, answer)
         for edge, answer in zip(node.inputs, answers, strict=False)
         if edge is not None and answer is not None
     ]
+    arrays = node.backend.compute_all([answer for _, answer in needed])
+    found = [(edge, _fit(xp, a, edge)) for (edge, _), a in zip(needed, arrays, strict=True)]
     held = (*outputs, *node.saved, *(array for _, array in found))
     uses = Counter(id(xp.owner(a)) for a in held if hasattr(a, "shape"))
 

@@ -2,8 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,19 @@ import pytest
 from helpers import run_python
 from tinytorch.backends import numpy_backend, threads
 
+from tinytorch import backends
+
 
 @pytest.fixture
-def use_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+def use_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how many threads `for_blocks` has, whatever the machine."""
-    pools: list[ThreadPoolExecutor] = []
 
     def use(count: int) -> None:
-        pools.append(ThreadPoolExecutor(max(1, count - 1)))
+        helpers = threads._Helpers(count - 1)
         monkeypatch.setattr(threads, "num_threads", lambda: count)
-        monkeypatch.setattr(threads, "_pool", lambda pool=pools[-1]: pool)
+        monkeypatch.setattr(threads, "_helpers", lambda: helpers)
 
-    yield use
-    for pool in pools:
-        pool.shutdown()
+    return use
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
@@ -67,6 +66,34 @@ def test_each_item_is_worked_on_once_and_nothing_is_divided_within(
     parts: list[tuple[int, int]] = []
     threads.for_parts(lambda *part: parts.append(part), 100)
     assert len(parts) == count, "after it work is divided again"
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_long_work_is_done_side_by_side_and_in_order(count: int, use_threads: Any) -> None:
+    use_threads(count)
+    home = backends.get("numpy")
+    where: dict[str, int] = {}
+
+    def work(name: str) -> Callable[[], np.ndarray]:
+        def compute() -> np.ndarray:
+            where[name] = threading.get_ident()
+            time.sleep(0.05)
+            return np.array(name)
+
+        return compute
+
+    given = [np.array("a"), threads.Beside(work("b")), work("c"), threads.Beside(work("d"))]
+    assert [str(found) for found in home.compute_all(given)] == ["a", "b", "c", "d"]
+    assert (len(set(where.values())) > 1) == (count > 1)
+    where.clear()
+    home.compute_all([work("e"), threads.Beside(work("f"))])  # one by itself is not worth it
+    assert set(where.values()) == {threading.get_ident()}
+
+    def fail() -> np.ndarray:
+        raise KeyError("here")
+
+    with pytest.raises(KeyError, match="here"):
+        home.compute_all([threads.Beside(work("g")), threads.Beside(fail)])
 
 
 @pytest.mark.parametrize("failing", [0, 999])
