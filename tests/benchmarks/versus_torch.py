@@ -1,10 +1,12 @@
-"""Training steps and generation beside PyTorch eager, in turn in one process.
+"""Training steps, ops, generation and memory beside PyTorch eager, in turn in one process.
 
     python tests/benchmarks/versus_torch.py [--rounds 20] [--json FILE]
 
 Both sides have the same model, weights, batches and threads; PyTorch has its fused AdamW. They
-take turns of a few steps, so that a machine that changes its pace changes it for both. Needs
-PyTorch beside the extra `test`.
+take turns of a few steps, so that a machine that changes its pace changes it for both. The floor
+is the time of a step's matrix products alone, by the same routine as in the step. Memory is the
+rise of a process's resident memory, each side in a process of its own. Needs PyTorch beside the
+extra `test`.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +37,7 @@ TURN = 5  # steps before the other side has its turn
 VOCABULARY = 65
 MODELS = {
     "nanogpt-cpu": PRESETS["nanogpt-cpu"],
+    "baby GPT, batch 4": replace(PRESETS["nanogpt-gpu"], batch_size=4, dropout=0.0),
     "default model, AdamW": replace(PRESETS["default"], muon_lr=None),
 }
 
@@ -90,18 +94,141 @@ def training_steps(preset: Preset, twins: Any) -> tuple[Callable[[], Any], Calla
     return ours, theirs
 
 
+def floor_step(preset: Preset) -> Callable[[], Any]:
+    """All matrix products of a training step and nothing else, on arrays of their shapes."""
+    from tinytorch.backends.numpy_kernels import _product, _products
+
+    C, T, nh = preset.embed_dim, preset.context, preset.num_heads
+    N, rng = preset.batch_size * T, np.random.default_rng(0)
+    shapes = [(C, 3 * C), (C, C), (C, 4 * C), (4 * C, C)] * preset.num_layers + [(C, VOCABULARY)]
+
+    def array(*shape: int) -> Any:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    linear = [(array(N, i), array(o, i), array(N, o)) for i, o in shapes]
+    heads = (preset.batch_size, nh, T, C // nh)
+    q, w = array(*heads), array(*heads[:3], T)
+
+    def step() -> None:
+        for x, weight, g in linear:
+            _product(x, weight.T), _product(g, weight), _product(g.T, x)
+        for _ in range(preset.num_layers):
+            for left, right in ((q, q.swapaxes(2, 3)), (w, q), (q, q.swapaxes(2, 3)),
+                                (w.swapaxes(2, 3), q), (w, q), (w.swapaxes(2, 3), q)):  # fmt: skip
+                _products(left, right)
+
+    return step
+
+
 def compare(preset: Preset, twins: Any, rounds: int) -> dict[str, float]:
-    """Median milliseconds of both sides, and the median of the ratios round by round."""
-    ours, theirs = training_steps(preset, twins)
-    for _ in range(3):
-        ours(), theirs()
-    pairs = [(timed(ours), timed(theirs)) for _ in range(rounds)]
+    """Median milliseconds of both sides and of the floor, and the median ratio of the rounds."""
+    sides = (*training_steps(preset, twins), floor_step(preset))
+    for step in sides:
+        timed(step, 3)
+    turns = [[statistics.median(timed(step)) for step in sides] for _ in range(rounds)]
+    mine, other, floor = (1e3 * statistics.median(column) for column in zip(*turns, strict=True))
     return {
-        "tinytorch_ms": 1e3 * statistics.median(t for mine, _ in pairs for t in mine),
-        "pytorch_ms": 1e3 * statistics.median(t for _, other in pairs for t in other),
-        "ratio": statistics.median(
-            statistics.median(mine) / statistics.median(other) for mine, other in pairs
-        ),
+        "tinytorch_ms": mine,
+        "pytorch_ms": other,
+        "ratio": statistics.median(a / b for a, b, _ in turns),
+        "products_ms": floor,
+        "outside_over_products": statistics.median((a - c) / c for a, _, c in turns),
+    }
+
+
+# Ops
+
+
+def op_pairs(preset: Preset, torch: Any) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
+    """Op -> forward and backward at the preset's shapes, ours and PyTorch's."""
+    from tinytorch import Tensor
+    from tinytorch.activations import gelu
+    from tinytorch.attention import create_causal_mask, scaled_dot_product_attention
+    from tinytorch.embeddings import embedding
+    from tinytorch.layers import layer_norm, linear
+    from tinytorch.losses import cross_entropy
+
+    F = torch.nn.functional
+    B, T, C, nh = preset.batch_size, preset.context, preset.embed_dim, preset.num_heads
+    rng = np.random.default_rng(0)
+
+    def pair(ours: Any, theirs: Any, *shapes: tuple[int, ...], ids: Any = None) -> Any:
+        arrays = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]
+        mine = [Tensor(a, requires_grad=True) for a in arrays]
+        others = [torch.from_numpy(a).requires_grad_() for a in arrays]
+        end = [] if ids is None else [ids]
+        g = Tensor(np.ones(ours(*mine, *map(Tensor, end)).shape, np.float32))
+        tg = torch.from_numpy(g.numpy().copy())
+
+        def run() -> None:
+            ours(*mine, *map(Tensor, end)).backward(g)
+            for tensor in mine:
+                tensor.zero_grad()
+
+        def run_theirs() -> None:
+            y = theirs(*others, *map(torch.from_numpy, end))
+            torch.autograd.grad(y, others, tg)
+
+        return run, run_theirs
+
+    mask, ids = create_causal_mask(T), rng.integers(0, VOCABULARY, (B, T))
+    heads = (B, nh, T, C // nh)
+    return {
+        "linear": pair(linear, F.linear, (B, T, C), (4 * C, C)),
+        "gelu": pair(gelu, lambda x: F.gelu(x, approximate="tanh"), (B, T, 4 * C)),
+        "layer_norm": pair(layer_norm, lambda x, w: F.layer_norm(x, (C,), w), (B, T, C), (C,)),
+        "attention": pair(
+            lambda q, k, v: scaled_dot_product_attention(q, k, v, mask)[0],
+            lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+            heads, heads, heads),
+        "cross_entropy": pair(
+            cross_entropy, lambda x, y: F.cross_entropy(x.flatten(0, 1), y.flatten()),
+            (B, T, VOCABULARY), ids=ids),
+        "embedding": pair(
+            embedding, lambda w, i: F.embedding(i, w), (VOCABULARY, C), ids=ids),
+    }  # fmt: skip
+
+
+def compare_ops(preset: Preset, torch: Any, rounds: int) -> dict[str, dict[str, float]]:
+    """Median microseconds of both sides, forward and backward together."""
+    found = {}
+    for name, sides in op_pairs(preset, torch).items():
+        for step in sides:
+            timed(step, 3)
+        turns = [[statistics.median(timed(step)) for step in sides] for _ in range(rounds)]
+        mine, other = (1e6 * statistics.median(column) for column in zip(*turns, strict=True))
+        ratio = statistics.median(a / b for a, b in turns)
+        found[name] = {"tinytorch_us": mine, "pytorch_us": other, "ratio": ratio}
+    return found
+
+
+# Memory
+
+
+def memory_of(side: str, model: str) -> float:
+    """MiB by which a process's resident memory rises over several training steps."""
+    ours, theirs = training_steps(MODELS[model], load("torch_twins"))
+    step = ours if side == "tinytorch" else theirs
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    before = _resident("VmRSS")
+    for _ in range(5):
+        step()
+    return _resident("VmHWM") - before
+
+
+def _resident(what: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
+
+
+def compare_memory(model: str) -> dict[str, float] | None:
+    """Peak of both sides in MiB; None where the system does not tell it as Linux does."""
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    command = [sys.executable, __file__, "--memory-model", model, "--memory-of"]
+    return {
+        f"{side}_mib": float(subprocess.check_output([*command, side], text=True))
+        for side in ("tinytorch", "pytorch")
     }
 
 
@@ -122,6 +249,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20, help="turns of each side")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--memory-of", choices=["tinytorch", "pytorch"], help=argparse.SUPPRESS)
+    parser.add_argument("--memory-model", choices=list(MODELS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
 
     import torch
@@ -129,6 +258,16 @@ def main() -> None:
     torch.set_num_threads(num_threads())
     load("helpers")
     twins = load("torch_twins")
+    if arguments.memory_of:
+        print(memory_of(arguments.memory_of, arguments.memory_model))
+        return
+    result = measure(torch, twins, arguments.rounds)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def measure(torch: Any, twins: Any, rounds: int) -> dict[str, Any]:
+    """All figures, printed as they come."""
     result: dict[str, Any] = {
         "date": date.today().isoformat(),
         "threads": num_threads(),
@@ -136,18 +275,35 @@ def main() -> None:
         "versions": {"python": platform.python_version(), "numpy": np.__version__,
                      "torch": torch.__version__},
     }  # fmt: skip
-    print(f"{'training step':26s} {'TinyTorch':>10s} {'PyTorch':>10s} {'ratio':>7s}")
+    print("| training step | TinyTorch | PyTorch | ratio | products alone | the rest over them |")
+    print("|---|---|---|---|---|---|")
     for name, preset in MODELS.items():
-        row = result[name] = compare(preset, twins, arguments.rounds)
+        row = result[name] = compare(preset, twins, rounds)
         print(
-            f"{name:26s} {row['tinytorch_ms']:7.1f} ms {row['pytorch_ms']:7.1f} ms"
-            f" {row['ratio']:7.2f}"
+            f"| {name} | {row['tinytorch_ms']:.1f} ms | {row['pytorch_ms']:.1f} ms"
+            f" | {row['ratio']:.2f} | {row['products_ms']:.1f} ms"
+            f" | {row['outside_over_products']:.2f} |",
+            flush=True,
         )
+    print("\n| peak memory of training | TinyTorch | PyTorch |\n|---|---|---|")
+    for name in MODELS:
+        if memory := compare_memory(name):
+            result[name] |= memory
+            print(
+                f"| {name} | {memory['tinytorch_mib']:.0f} MiB | {memory['pytorch_mib']:.0f} MiB |"
+            )
+    print("\n| op, forward and backward | TinyTorch | PyTorch | ratio |\n|---|---|---|---|")
+    result["ops"] = compare_ops(MODELS["nanogpt-cpu"], torch, rounds)
+    for name, row in result["ops"].items():
+        print(
+            f"| {name} | {row['tinytorch_us']:.0f} us | {row['pytorch_us']:.0f} us"
+            f" | {row['ratio']:.2f} |"
+        )
+    print("\n| generation | tokens/s |\n|---|---|")
     for batch in (1, 32):
         pace = result[f"generation, batch {batch}"] = generation(batch)
-        print(f"generation, batch {batch:<8d} {pace:7,.0f} tokens/s")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(f"| batch {batch} | {pace:,.0f} |")
+    return result
 
 
 if __name__ == "__main__":
