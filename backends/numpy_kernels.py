@@ -72,10 +72,9 @@ def gelu(xp: Namespace, x: Array) -> Any:
         t += GELU_C
         t *= x
         np.tanh(t, out=t)
-        y = np.add(t, 1, out=np.empty_like(x))
-        y *= x
-        y *= 0.5
-        return y, (_rows(x), _rows(t))
+        t += 1
+        t *= 0.5
+        return x * t, (_rows(x), _rows(t))
     rows = _rows(x)
     y, t = np.empty_like(rows), np.empty_like(rows)
 
@@ -86,32 +85,31 @@ def gelu(xp: Namespace, x: Array) -> Any:
         tb += GELU_C
         tb *= xb
         np.tanh(tb, out=tb)
-        np.add(tb, 1, out=yb)
-        yb *= xb
-        yb *= 0.5
+        tb += 1
+        tb *= 0.5
+        np.multiply(xb, tb, out=yb)
 
     for_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return y.reshape(x.shape), (rows, t)
 
 
 @KERNELS.gradient(gelu)
-def gelu_gradient(xp: Namespace, g: Array, rows: Array, t: Array) -> Any:
+def gelu_gradient(xp: Namespace, g: Array, rows: Array, share: Array) -> Any:
+    """Of y = x s with the share s = (1 + tanh u) / 2: s + 2 x u' s (1 - s)."""
     gradient = _rows(g)
     dx = np.empty_like(rows)
 
     def work(i: int, j: int) -> None:
-        xb, tb, db = rows[i:j], t[i:j], dx[i:j]
+        xb, sb, db = rows[i:j], share[i:j], dx[i:j]
         slope = xb * xb
-        slope *= 3 * GELU_A * GELU_C
-        slope += GELU_C
+        slope *= 6 * GELU_A * GELU_C
+        slope += 2 * GELU_C
         slope *= xb
-        np.multiply(tb, tb, out=db)
-        np.subtract(1, db, out=db)
+        np.subtract(1, sb, out=db)
+        db *= sb
         db *= slope
-        db += tb
-        db += 1
+        db += sb
         db *= gradient[i:j]
-        db *= 0.5
 
     for_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return dx.reshape(g.shape)
@@ -481,7 +479,9 @@ def adam_update(
 ) -> Any:
     p, m, v = (np.asarray(a, order="C") for a in (p, m, v))  # else reshape would copy
     flat = [a.reshape(-1) for a in (p, g, m, v)]
-    rate, root = lr / (1 - betas[0] ** step), math.sqrt(1 - betas[1] ** step)
+    # sqrt(v) / root + eps = (sqrt(v) + eps root) / root: one pass less
+    root = math.sqrt(1 - betas[1] ** step)
+    rate, floor = root * lr / (1 - betas[0] ** step), eps * root
 
     def work(i: int, j: int) -> None:
         pb, gb, mb, vb = (a[i:j] for a in flat)
@@ -496,8 +496,7 @@ def adam_update(
         vb *= betas[1]
         vb += square
         np.sqrt(vb, out=square)
-        square /= root
-        square += eps
+        square += floor
         np.divide(mb, square, out=square)
         square *= rate
         pb -= square

@@ -167,7 +167,7 @@ def test_a_wrong_gradient_is_found() -> None:
 
 def test_a_wrong_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels = backends.get("numpy").kernels
-    wrong = kernels["gelu"]._replace(gradient=lambda xp, g, rows, t: g * 0.999)
+    wrong = kernels["gelu"]._replace(gradient=lambda xp, g, rows, share: g * 0.999)
     monkeypatch.setitem(kernels, "gelu", wrong)  # type: ignore[arg-type]
     with pytest.raises(AssertionError):
         test_kernel_equals_reference("gelu", ROWS["gelu"].samples[0], "float64")
