@@ -173,7 +173,7 @@ def test_out_of_memory_names_the_batch_size(
     assert tinygpt.main(["--data", str(text), "--steps", "2", "--out", str(tmp_path / "r")]) == 2
     said = capsys.readouterr().err
     assert said.startswith("tinygpt: out of memory (Out of memory allocating 1,024 bytes")
-    assert said.endswith("try a --batch-size below 12\n")
+    assert said.endswith("try a --batch-size below 16\n")
 
 
 def test_rounded_products_still_learn(
