@@ -220,7 +220,7 @@ def test_epochs_count_times_through_the_training_text(
     flags = ("--data", text, "--epochs", 0.7, "--batch-size", 4, "--quiet")
     run(tinygpt, *flags, "--out", tmp_path / "r")
     train_tokens = int(0.9 * len(text.read_text(encoding="utf-8")))
-    assert summary(tmp_path / "r")["steps"] == -(-0.7 * train_tokens // (4 * 64))
+    assert summary(tmp_path / "r")["steps"] == -(-0.7 * train_tokens // (4 * 128))
 
 
 def test_byte_pairs(tinygpt: ModuleType, text: Path, tmp_path: Path, capsys: Any) -> None:
