@@ -1,6 +1,7 @@
 """What a backend is: a namespace of array functions, a way to and from the host, and kernels."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
 
@@ -56,6 +57,7 @@ class Backend:
         array_type: the class of this backend's arrays, by which an op finds its backend.
         xp: the array API namespace with `EXTRAS` added; the `xp` that every op receives.
         kernels: op name -> `Kernel`, used in place of the op's readable reference.
+        processes: among how many processes a training step is best divided, by `parallel`.
         decoder: from a `decoding.GPTWeights` makes a `decoding.Step`; None where there is none.
         sample: from logits (B, V), a temperature and dice (B,) in [0, 1) makes token ids (B,), as
             `generation.sample` does, and brings them to the host; None where the host does it all.
@@ -68,6 +70,7 @@ class Backend:
     array_type: type
     xp: Namespace
     kernels: Mapping[str, Kernel] = {}
+    processes: int = 1
     decoder: Callable[[Any], Any] | None = None
     sample: Callable[[Array, float, np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
 
@@ -116,6 +119,16 @@ class Backend:
         """Call ``work(item)`` for every item, in any order; on the host on all cores."""
         for item in items:
             work(item)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """A context in which this thread asks no others for help: it has a processor, and no
+        more, as one of several processes that compute side by side."""
+        return nullcontext()
+
+    def begin_rows(self, first: int) -> None:
+        """From here on the first row of a batch is row `first` of a larger one: random bits are
+        those of its rows, so that masks do not depend on how a batch is divided."""
+        raise NotImplementedError
 
     def compute_all(self, values: list[Any]) -> list[Array]:
         """Each array as it is, and what each function without arguments returns.

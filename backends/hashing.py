@@ -20,19 +20,23 @@ def _mix(x: Array) -> Array:
     return x ^ (x >> 16)
 
 
-def random_bits(xp: Namespace, seed: int, shape: tuple[int, ...], **where: Any) -> Array:
+def random_bits(
+    xp: Namespace, seed: int, shape: tuple[int, ...], first_row: int = 0, **where: Any
+) -> Array:
     """uint32 array of `shape`: element i is a hash of (seed, i), so no state is kept.
 
     Args:
         seed: any integer; its low 64 bits count.
+        first_row: of a larger array, whose rows from there on these are.
         where: further arguments for the creation of the array, such as `device`.
 
     Raises:
         ValueError: more than 2**32 elements, where the counter would repeat.
     """
     count = math.prod(shape)
-    if count > _LIMIT:
-        raise ValueError(f"random_bits makes at most 2**32 numbers a call, not {count}")
-    counter = xp.arange(count, dtype=xp.uint32, **where)
+    start = first_row * math.prod(shape[1:])
+    if start + count > _LIMIT:
+        raise ValueError(f"random_bits makes at most 2**32 numbers a call, not {start + count}")
+    counter = xp.arange(start, start + count, dtype=xp.uint32, **where)
     low, high = seed % _LIMIT, (seed >> 32) % _LIMIT
     return xp.reshape(_mix(_mix(counter ^ low) ^ high), shape)

@@ -3,6 +3,7 @@
 import ctypes
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from .base import Array, Backend, host_array
 from .hashing import random_bits
-from .threads import Beside, divide_products, for_each
+from .threads import Beside, alone, divide_products, for_each, num_threads
 
 
 def keep_freed_memory() -> None:
@@ -44,6 +45,8 @@ class NumpyBackend(Backend):
         divide_products()
         self.kernels = KERNELS
         self.decoder = NumpyStep
+        if sys.platform.startswith("linux"):  # elsewhere there is no fork, or not a safe one
+            self.processes = num_threads()
         standard = array_api_compat.numpy
         self.xp = self.namespace(
             standard,
@@ -62,6 +65,12 @@ class NumpyBackend(Backend):
 
     def for_each(self, work: Callable[[Any], object], items: Iterable[Any]) -> None:
         for_each(work, items)
+
+    def alone(self) -> AbstractContextManager[None]:
+        return alone()
+
+    def begin_rows(self, first: int) -> None:
+        self.xp.random_bits = partial(random_bits, array_api_compat.numpy, first_row=first)
 
     def compute_all(self, values: list[Any]) -> list[Array]:
         if sum(isinstance(value, Beside) for value in values) < 2:

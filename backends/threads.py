@@ -8,7 +8,8 @@ as NumPy lets go of the interpreter while it computes, threads can take blocks s
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ _NOTHING = object()
 
 
 class _Inside(threading.local):
-    """Whether this thread works for `for_each` now."""
+    """Whether this thread divides nothing among others now."""
 
     thread = False
 
@@ -131,6 +132,16 @@ def for_parts(work: Callable[[int, int], None], rows: int) -> None:
         raise error
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """A context in which this thread divides nothing among others."""
+    before, _inside.thread = _inside.thread, True
+    try:
+        yield
+    finally:
+        _inside.thread = before
+
+
 def for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
     """Call ``work(item)`` for every item; each thread takes the next one as it becomes free.
 
@@ -139,16 +150,13 @@ def for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
     waiting, lock = iter(list(items)), threading.Lock()
 
     def take_turns(start: int, stop: int) -> None:
-        before, _inside.thread = _inside.thread, True
-        try:
+        with alone():
             while True:
                 with lock:
                     item = next(waiting, _NOTHING)
                 if item is _NOTHING:
                     return
                 work(item)  # type: ignore[arg-type]
-        finally:
-            _inside.thread = before
 
     for_parts(take_turns, num_threads())
 

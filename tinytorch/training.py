@@ -1,7 +1,8 @@
 """Lesson 08: schedules, clipping, and the Trainer."""
 
+import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from . import checkpoint, random
 from .autograd import no_grad, op
 from .backends.base import Array, Namespace
-from .module import Module
+from .module import Module, Parameter
 from .optimizers import Optimizer
+from .parallel import Replicas, gradients
 from .tensor import Tensor
 
 
@@ -134,6 +136,7 @@ class Trainer:
         loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
         scheduler: sets the learning rate before each step.
         grad_clip_norm: the largest norm of all gradients together.
+        processes: among how many the rows of each batch are divided, see `parallel.Replicas`.
 
     >>> trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss())
     >>> for x, y in loader:
@@ -147,11 +150,16 @@ class Trainer:
         loss_fn: Any,
         scheduler: Schedule | None = None,
         grad_clip_norm: float | None = None,
+        processes: int = 1,
     ) -> None:
+        if processes < 1:
+            raise ValueError(f"processes is at least 1, not {processes}")
         self.model, self.loss_fn, self.scheduler = model, loss_fn, scheduler
         self.optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
         self.grad_clip_norm = grad_clip_norm
+        self.processes = processes
         self.step = 0
+        self._replicas: Replicas | None = None
 
     def train_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """One update from one batch, or from several whose gradients are summed.
@@ -168,23 +176,28 @@ class Trainer:
         if self.scheduler is not None:
             self.scheduler.apply(self.optimizers, self.step)
         total = sum(y.size for _, y in batches)
-        losses = [self._gradients(x, y, y.size / total) for x, y in batches]
+        parameters = self.model.parameters()
+        compute = self._gradients(parameters)
+        losses = [compute(x, y, y.size / total) for x, y in batches]
         if self.grad_clip_norm is not None:
-            clip_grad_norm(self.model.parameters(), self.grad_clip_norm)
+            clip_grad_norm(parameters, self.grad_clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
-        self.model.zero_grad()
+        for parameter in parameters:
+            parameter.zero_grad()
         self.step += 1
         return sum(losses[1:], losses[0])
 
-    def _gradients(self, x: Tensor, y: Tensor, share: float) -> Tensor:
-        """Add one batch's share of the gradients; return its share of the loss."""
-        loss = self.loss_fn(self.model(x), y)
-        if share != 1:
-            loss = loss * share
-        loss.backward()
-        detached: Tensor = loss.detach()
-        return detached
+    def _gradients(self, parameters: list[Parameter]) -> Callable[..., Tensor]:
+        """What adds a batch's share of the gradients, here or in several processes."""
+        if self.processes == 1:
+            return functools.partial(gradients, self.model, self.loss_fn)
+        if self._replicas is not None and not self._replicas.fit(self.loss_fn, parameters):
+            self._replicas.close()
+            self._replicas = None
+        if self._replicas is None:
+            self._replicas = Replicas(self.model, self.loss_fn, self.processes)
+        return self._replicas.gradients
 
     def train_epoch(self, loader: Iterable[Any], accumulation_steps: int = 1) -> float:
         """All batches once; `accumulation_steps` of them make one update. Returns the mean loss."""

@@ -101,14 +101,19 @@ def build_model(preset: Preset, vocab_size: int) -> GPT:
     return GPT.from_config(config)
 
 
-def build_trainer(preset: Preset, model: GPT) -> Trainer:
-    """The preset's optimizers and schedule for `model`."""
+def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> Trainer:
+    """The preset's optimizers and schedule for `model`.
+
+    Args:
+        processes: that share the rows of a batch; None for as many as serve the backend best.
+    """
     return Trainer(
         model,
         _optimizers(preset, model),
         CrossEntropyLoss(),
         _schedule(preset),
         preset.grad_clip,
+        model.backend.processes if processes is None else processes,
     )
 
 
