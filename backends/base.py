@@ -116,7 +116,7 @@ class Backend:
         return {}
 
     def for_each(self, work: Callable[[Any], object], items: Iterable[Any]) -> None:
-        """Call ``work(item)`` for every item, in any order; on the host on all cores."""
+        """Call ``work(item)`` for every item; updates asked for may be done at the end."""
         for item in items:
             work(item)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from .base import Array, Backend, BackendError, host_array
 from .numpy_backend import is_basic
+from .together import together
 
 _INSTALL = 'pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk] where nvidia-smi says CUDA 13'
 
@@ -57,9 +58,9 @@ class CupyBackend(Backend):
         self._cupy = _probe()
         import array_api_compat.cupy as standard
 
-        from . import cupy_errors, cupy_kernels, cupy_products, cupy_updates
+        from . import cupy_errors, cupy_kernels, cupy_products
 
-        self._errors, self._updates = cupy_errors, cupy_updates
+        self._errors = cupy_errors
         self.kernels = cupy_kernels.KERNELS
         self._draw, self.sample = cupy_kernels.sample, self._sample
         self.matmul = cupy_products.matmul_mode()
@@ -96,7 +97,7 @@ class CupyBackend(Backend):
         return {"used": pool.used_bytes(), "reserved": pool.total_bytes()}
 
     def for_each(self, work: Any, items: Any) -> None:
-        with self._updates.together():
+        with together():
             super().for_each(work, items)
 
     def _sample(self, logits: Array, temperature: float, dice: Any) -> np.ndarray[Any, Any]:

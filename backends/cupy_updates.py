@@ -7,8 +7,6 @@ arrays, Muon's in stacks of matrices of one shape.
 
 import functools
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -18,36 +16,12 @@ import numpy as np
 from .base import Array, KernelTable, Namespace
 from .cupy_launch import WARPS, for_each, launch, whole
 from .cupy_products import product
+from .together import ask
 
 KERNELS = KernelTable()
 
 CHUNK = 2**14  # elements that one block updates
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of optimizers.orthogonalise
-
-Update = Callable[..., None]
-# (update, its settings) -> the arrays of each parameter; None outside of `together`.
-_waiting: dict[tuple[Update, tuple[Any, ...]], list[tuple[Array, ...]]] | None = None
-
-
-@contextmanager
-def together() -> Iterator[None]:
-    """Within it updates wait; at its end they are done."""
-    global _waiting
-    _waiting = {}
-    try:
-        yield
-        for (update, settings), arrays in _waiting.items():
-            update(arrays, *settings)
-    finally:
-        _waiting = None
-
-
-def _ask(update: Update, arrays: tuple[Array, ...], *settings: Any) -> None:
-    """Do an update, at once or together with those like it."""
-    if _waiting is None:
-        update([arrays], *settings)
-    else:
-        _waiting.setdefault((update, settings), []).append(arrays)
 
 
 @KERNELS.forward
@@ -70,7 +44,7 @@ def adam_update(
     coupled = 0.0 if decoupled else weight_decay
     rate, root = lr / (1 - betas[0] ** step), math.sqrt(1 - betas[1] ** step)
     weights = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
-    _ask(_adam, (p, g, m, v), p.dtype, decay, coupled, *weights, eps, rate, root)
+    ask(_adam, (p, g, m, v), p.dtype, decay, coupled, *weights, eps, rate, root)
     return (p, m, v), ()
 
 
@@ -133,7 +107,7 @@ def muon_update(
     p, g, m = map(whole, (p, g, m))
     rate = lr * math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
     keep = 1 - lr * weight_decay
-    _ask(_muon, (p, g, m), p.dtype, p.shape, momentum, nesterov, rate, keep)
+    ask(_muon, (p, g, m), p.dtype, p.shape, momentum, nesterov, rate, keep)
     return (p, m), ()
 
 

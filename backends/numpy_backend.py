@@ -13,6 +13,7 @@ import numpy as np
 from .base import Array, Backend, host_array
 from .hashing import random_bits
 from .threads import Beside, alone, divide_products, for_each, num_threads
+from .together import together
 
 
 def keep_freed_memory() -> None:
@@ -38,12 +39,12 @@ class NumpyBackend(Backend):
     array_type = np.ndarray
 
     def __init__(self) -> None:
+        from . import numpy_kernels, numpy_updates
         from .numpy_decoder import NumpyStep
-        from .numpy_kernels import KERNELS
 
         keep_freed_memory()
         divide_products()
-        self.kernels = KERNELS
+        self.kernels = {**numpy_kernels.KERNELS, **numpy_updates.KERNELS}
         self.decoder = NumpyStep
         if sys.platform.startswith("linux"):  # elsewhere there is no fork, or not a safe one
             self.processes = num_threads()
@@ -64,7 +65,8 @@ class NumpyBackend(Backend):
         return np.asarray(array)
 
     def for_each(self, work: Callable[[Any], object], items: Iterable[Any]) -> None:
-        for_each(work, items)
+        with together():
+            super().for_each(work, items)
 
     def alone(self) -> AbstractContextManager[None]:
         return alone()
