@@ -32,6 +32,9 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, one_gibibyte)
 
 
+MOST_PROCESSES = 8  # beyond that they would spend their time on adding up gradients
+
+
 class NumpyBackend(Backend):
     """NumPy, and the kernels of `numpy_kernels`."""
 
@@ -47,7 +50,7 @@ class NumpyBackend(Backend):
         self.kernels = {**numpy_kernels.KERNELS, **numpy_updates.KERNELS}
         self.decoder = NumpyStep
         if sys.platform.startswith("linux"):  # elsewhere there is no fork, or not a safe one
-            self.processes = num_threads()
+            self.processes = min(num_threads(), MOST_PROCESSES)
         standard = array_api_compat.numpy
         self.xp = self.namespace(
             standard,

@@ -66,49 +66,49 @@ def _product(x: Array, y: Array) -> Array:
 
 @KERNELS.forward
 def gelu(xp: Namespace, x: Array) -> Any:
-    if x.size <= _FEW:
-        t = np.multiply(x, x, out=np.empty_like(x))
-        t *= GELU_A * GELU_C
-        t += GELU_C
-        t *= x
-        np.tanh(t, out=t)
-        t += 1
-        t *= 0.5
-        return x * t, (_rows(x), _rows(t))
     rows = _rows(x)
-    y, t = np.empty_like(rows), np.empty_like(rows)
+    y = np.empty_like(rows)
+    if x.size <= _FEW:
+        _gelu_block(rows, y)
+    else:
+        for_blocks(lambda i, j: _gelu_block(rows[i:j], y[i:j]), len(rows), rows[:1].nbytes)
+    result = y.reshape(x.shape)
+    return result, (rows, result)
 
-    def work(i: int, j: int) -> None:
-        xb, yb, tb = rows[i:j], y[i:j], t[i:j]
-        np.multiply(xb, xb, out=tb)
-        tb *= GELU_A * GELU_C
-        tb += GELU_C
-        tb *= xb
-        np.tanh(tb, out=tb)
-        tb += 1
-        tb *= 0.5
-        np.multiply(xb, tb, out=yb)
 
-    for_blocks(work, len(rows), rows.itemsize * rows.shape[1])
-    return y.reshape(x.shape), (rows, t)
+def _gelu_block(x: Array, y: Array) -> None:
+    """y = x s with the share s = (1 + tanh u) / 2 and u = c (x + a x^3)."""
+    np.multiply(x, x, out=y)
+    y *= GELU_A * GELU_C
+    y += GELU_C
+    y *= x
+    np.tanh(y, out=y)
+    y += 1
+    y *= 0.5
+    y *= x
 
 
 @KERNELS.gradient(gelu)
-def gelu_gradient(xp: Namespace, g: Array, rows: Array, share: Array) -> Any:
-    """Of y = x s with the share s = (1 + tanh u) / 2: s + 2 x u' s (1 - s)."""
-    gradient = _rows(g)
+def gelu_gradient(xp: Namespace, g: Array, rows: Array, y: Array) -> Any:
+    """s + 2 x u' s (1 - s) with the share s = y / x: saved by itself it would take as much memory
+    as the activations, where y is saved by the next layer anyway."""
+    gradient, y = _rows(g), _rows(y)
     dx = np.empty_like(rows)
 
     def work(i: int, j: int) -> None:
-        xb, sb, db = rows[i:j], share[i:j], dx[i:j]
+        xb, db = rows[i:j], dx[i:j]
+        with np.errstate(invalid="ignore"):
+            share = y[i:j] / xb
+        if math.isnan(share.min()):  # 0 / 0
+            np.copyto(share, 0.5, where=xb == 0)
         slope = xb * xb
         slope *= 6 * GELU_A * GELU_C
         slope += 2 * GELU_C
         slope *= xb
-        np.subtract(1, sb, out=db)
-        db *= sb
+        np.subtract(1, share, out=db)
+        db *= share
         db *= slope
-        db += sb
+        db += share
         db *= gradient[i:j]
 
     for_blocks(work, len(rows), rows.itemsize * rows.shape[1])

@@ -169,7 +169,7 @@ def orthogonalise(wide: list[Array], side: int, dtype: Any, steps: int = 5) -> l
     for X, square in zip(wide, A, strict=True):
         np.matmul(X, X.T, out=square)
     diagonal = np.arange(side)
-    total = None
+    total: Array = None
     for step in range(steps):
         P = A @ A
         P *= 2.0315

@@ -55,6 +55,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokenizer", choices=["char", "bpe"], help="[char]")
     parser.add_argument("--vocab-size", type=_positive_int, help="tokens of a BPE [1024]")
     parser.add_argument("--batch-size", type=_positive_int, help="blocks of text in a step")
+    parser.add_argument("--processes", type=_positive_int, help="that share a batch [all cores]")
     parser.add_argument("--seed", type=int, help="of weights and batches [1337]")
     parser.add_argument("--out", metavar="DIR", type=Path, help="where results go [runs/tinygpt]")
     parser.add_argument("--resume", metavar="DIR", type=Path, help="go on with an interrupted run")
@@ -76,7 +77,7 @@ def _check_together(parser: Parser, arguments: argparse.Namespace) -> None:
     if "sample" in given:
         stray = given - only_sample - {"sample", "quiet", "seed"}
     elif "resume" in given:
-        stray = given - {"resume", "quiet"}
+        stray = given - {"resume", "quiet", "processes"}
     else:
         stray = given & only_sample
     if stray:
@@ -138,7 +139,10 @@ def _out_of_memory(arguments: argparse.Namespace, error: MemoryError) -> str:
 def train(arguments: argparse.Namespace) -> int:
     """Start or go on with a run, to its end or to Ctrl-C."""
     _check_extras()
-    run = Run.resume(arguments.resume) if arguments.resume else _new_run(arguments)
+    if arguments.resume:
+        run = Run.resume(arguments.resume, arguments.processes)
+    else:
+        run = _new_run(arguments)
     report = Report() if arguments.quiet else ProgressReport(run.progress)
     if run.finished and (run.out / "summary.json").exists():
         report.say(f"The run in {run.out} has reached its end already.")
@@ -181,7 +185,7 @@ def _new_run(arguments: argparse.Namespace) -> Run:
         epochs=arguments.epochs,
     )
     default()  # a backend that cannot be used is told before anything is written
-    run = Run.start(config, arguments.out or Path("runs", "tinygpt"))
+    run = Run.start(config, arguments.out or Path("runs", "tinygpt"), arguments.processes)
     prepare_folder(run.out)
     return run
 
@@ -194,10 +198,15 @@ def _introduce(run: Run, report: Report) -> None:
         f" {run.tokenizer.encode('the')} for 'the'\n"
         f"GPT: {model.num_parameters():,} parameters, {preset.num_layers} blocks,"
         f" {preset.num_heads} heads, width {preset.embed_dim}, context {preset.context};"
-        f" backend {default()}"
+        f" backend {default()}{_processes(run)}"
     )
     if run.trainer.step:
         report.say(f"Going on after step {run.trainer.step}.")
+
+
+def _processes(run: Run) -> str:
+    count = run.trainer.processes
+    return f", {count} processes" if count > 1 else ""
 
 
 def _train(run: Run, report: Report, interrupt: Interrupt) -> None:

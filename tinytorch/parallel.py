@@ -4,6 +4,7 @@ Threads of one interpreter meet at every op, and take turns at Python in between
 twice a step: where they get their rows of the batch, and where their gradients are added up.
 """
 
+import itertools
 import mmap
 import multiprocessing
 import os
@@ -14,7 +15,6 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -25,7 +25,10 @@ from .backends.base import Array
 from .module import Module, Parameter
 from .tensor import Tensor
 
-ALIGNMENT = 64  # bytes; a cache line
+CACHE_LINE = 64  # bytes
+WINDOW = 2**22  # bytes; gradients of a million numbers are seen at once
+
+Window = list[tuple[int, Array]]  # which parameters' gradients, and where they stand
 
 
 def gradients(model: Module, loss_fn: Callable[..., Tensor], x: Tensor, y: Tensor,
@@ -88,7 +91,7 @@ class Replicas:
             )
         self.weights = shared_arrays(arrays)
         self._share_weights()
-        self.sums = [shared_arrays(arrays) for _ in range(count - 1)]
+        self.windows = [windows(arrays) for _ in range(count - 1)]
         self.pipes: list[Connection] = []
         self.processes = [self._fork(number) for number in range(count - 1)]
         self._finalizer = weakref.finalize(self, _end, os.getpid(), self.processes, self.pipes)
@@ -98,7 +101,7 @@ class Replicas:
         ours, theirs = context.Pipe()
         self.pipes.append(ours)
         process = context.Process(
-            target=self._serve, args=(theirs, self.sums[number]), name=f"replica {number + 1}",
+            target=self._serve, args=(theirs, self.windows[number]), name=f"replica {number + 1}",
             daemon=True,
         )  # fmt: skip
         with warnings.catch_warnings():
@@ -109,7 +112,7 @@ class Replicas:
         theirs.close()
         return process
 
-    def _serve(self, pipe: Connection, sums: Sequence[Array]) -> None:
+    def _serve(self, pipe: Connection, windows: list[Window]) -> None:
         """What a copy does, until this process ends or closes the pipe."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -124,23 +127,33 @@ class Replicas:
                     return
                 try:
                     backend.begin_rows(task.first)
-                    pipe.send(self._answer(task, sums))
+                    answer = self._answer(task)
                 except Exception as error:
                     error.add_note(f"In a replica:\n{traceback.format_exc()}")
                     pipe.send(_portable(error))
+                    continue
+                for number, window in enumerate(windows):
+                    if number:
+                        pipe.recv()  # what was in the window before has been added up
+                    self._show(window)
+                    pipe.send(None if number else answer)
 
-    def _answer(self, task: Share, sums: Sequence[Array]) -> Answer:
+    def _answer(self, task: Share) -> Answer:
         random.generator().bit_generator.state = task.rng
+        self.model.zero_grad()  # the copy was made with those that there were
         home = self.model.backend
         x, y = (Tensor(a, backend=home) for a in (task.x, task.y))
         loss = gradients(self.model, self.loss_fn, x, y, task.share)
-        found = []
-        for index, (parameter, total) in enumerate(zip(self.parameters, sums, strict=True)):
-            if parameter.grad is not None:
-                total[...] = parameter.grad._array
-                parameter.zero_grad()
-                found.append(index)
+        found = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         return Answer(loss.item(), found)
+
+    def _show(self, window: Window) -> None:
+        """Move gradients to where the first process can see them."""
+        for index, view in window:
+            parameter = self.parameters[index]
+            if parameter.grad is not None:
+                view[...] = parameter.grad._array
+                parameter.zero_grad()
 
     def gradients(self, x: Tensor, y: Tensor, share: float = 1.0) -> Tensor:
         """As `parallel.gradients`, the rows of the batch divided among the processes.
@@ -154,7 +167,7 @@ class Replicas:
         if count == 1:
             return gradients(self.model, self.loss_fn, x, y, share)
         bounds = [rows * i // count for i in range(count + 1)]
-        parts = [slice(*pair) for pair in pairwise(bounds)]
+        parts = [slice(*pair) for pair in itertools.pairwise(bounds)]
         weights = [share * (part.stop - part.start) / rows for part in parts]
         self._share_weights()
         state = dict(random.generator().bit_generator.state)
@@ -183,13 +196,22 @@ class Replicas:
         answer: Answer | Exception = self._ask(number, Connection.recv)
         if isinstance(answer, Exception):
             raise answer
-        for index in answer.found:
-            parameter, more = self.parameters[index], self.sums[number][index]
-            if parameter.grad is None:
-                parameter.grad = Tensor(more, backend=parameter.backend)
-            else:
-                parameter.grad._array += more
+        found = set(answer.found)
+        for turn, window in enumerate(self.windows[number]):
+            if turn:
+                self._ask(number, partial(_send, None))
+                self._ask(number, Connection.recv)
+            for index, more in window:
+                if index in found:
+                    self._add_to(self.parameters[index], more)
         return answer.loss
+
+    @staticmethod
+    def _add_to(parameter: Parameter, more: Array) -> None:
+        if parameter.grad is None:
+            parameter.grad = Tensor(more, backend=parameter.backend)
+        else:
+            parameter.grad._array += more
 
     def _ask(self, number: int, what: Callable[[Connection], Any]) -> Any:
         """What a replica's pipe answers, or how the replica ended."""
@@ -218,7 +240,7 @@ def _kind(p: Parameter) -> tuple[Any, ...]:
     return id(p), p._array.shape, p._array.dtype, p.requires_grad
 
 
-def _send(task: Share, pipe: Connection) -> None:
+def _send(task: Share | None, pipe: Connection) -> None:
     pipe.send(task)
 
 
@@ -234,12 +256,43 @@ def _end(owner: int, processes: Sequence[Any], pipes: Sequence[Connection]) -> N
 
 def shared_arrays(arrays: Sequence[Array]) -> list[Array]:
     """Arrays of the same shapes and dtypes, not filled, in memory that forked processes share."""
-    sizes = [-(-a.nbytes // ALIGNMENT) * ALIGNMENT for a in arrays]
-    memory = mmap.mmap(-1, max(1, sum(sizes)))
-    starts = np.cumsum([0, *sizes])
+    memory = mmap.mmap(-1, max(1, sum(map(_room, arrays))))
+    return _views(memory, arrays)
+
+
+def windows(arrays: Sequence[Array]) -> list[Window]:
+    """Views like the arrays on one piece of shared memory, of `WINDOW` bytes or as many as the
+    largest array needs: those of one window can be seen at a time, those of the next after it.
+
+    As much shared memory as all gradients together would make a step need more than without
+    processes.
+    """
+    groups: list[list[int]] = [[]]
+    room = max([WINDOW, *map(_room, arrays)])
+    left = room
+    for index, array in enumerate(arrays):
+        if _room(array) > left:
+            groups.append([])
+            left = room
+        groups[-1].append(index)
+        left -= _room(array)
+    memory = mmap.mmap(-1, room)
+    return [
+        list(zip(group, _views(memory, [arrays[i] for i in group]), strict=True))
+        for group in groups
+    ]
+
+
+def _room(array: Array) -> int:
+    """Bytes of the array, up to a whole cache line."""
+    return -(-int(array.nbytes) // CACHE_LINE) * CACHE_LINE
+
+
+def _views(memory: mmap.mmap, arrays: Sequence[Array]) -> list[Array]:
+    starts = [0, *itertools.accumulate(map(_room, arrays))]
     return [
         np.frombuffer(memory, a.dtype, a.size, start).reshape(a.shape)
-        for a, start in zip(arrays, starts[:-1].tolist(), strict=True)
+        for a, start in zip(arrays, starts, strict=False)
     ]
 
 

@@ -70,3 +70,12 @@ def test_no_activation_changes_its_input_or_its_class() -> None:
         assert type(module(x)) is Tensor
         assert module.parameters() == []
     assert x.tolist() == [-1, 0, 1]
+
+
+@pytest.mark.parametrize("size", [8, 5000])
+def test_gelu_has_a_gradient_at_zero(size: int) -> None:
+    x = Tensor(np.array([0.0, -0.0, 1.0, -1.0] * (size // 4), np.float32), requires_grad=True)
+    GELU()(x).sum().backward()
+    assert x.grad is not None
+    expected = [0.5, 0.5, 1.0829641, -0.0829641]
+    np.testing.assert_allclose(x.grad.numpy()[:4], expected, atol=1e-6)

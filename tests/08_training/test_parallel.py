@@ -22,6 +22,7 @@ from tinytorch import (
     Tensor,
     Trainer,
     manual_seed,
+    parallel,
 )
 from tinytorch.parallel import Replicas, gradients
 from tinytorch.random import generator
@@ -62,6 +63,21 @@ def test_gradients_are_those_of_one_process(rows: int, count: int, drop: float) 
     assert not loss.requires_grad
     for mine, one in zip(found(model), expected, strict=True):
         np.testing.assert_allclose(mine, one, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("room", [1, 256])  # bytes; the weights take 192, 64, 128 and 64
+def test_gradients_that_do_not_fit_at_once(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "WINDOW", room)
+    model, x, y = model_and_batch()
+    gradients(model, CrossEntropyLoss(), x, y, 1.0)
+    expected = found(model)
+    replicas = Replicas(model, CrossEntropyLoss(), 3)
+    assert len(replicas.windows[0]) > 1
+    for _ in range(3):
+        model.zero_grad()
+        replicas.gradients(x, y)
+        for mine, one in zip(found(model), expected, strict=True):
+            np.testing.assert_allclose(mine, one, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("optimizer", [AdamW, SGD])  # in place, and with new arrays
@@ -211,6 +227,7 @@ def test_closed_by_hand_and_when_forgotten() -> None:
 PROGRAM = """
 import os, signal, sys, numpy as np
 from tinytorch import Linear, MSELoss, Tensor
+from tinytorch import parallel
 from tinytorch.parallel import Replicas
 replicas = Replicas(Linear(1, 1), MSELoss(), 3)
 replicas.gradients(Tensor(np.ones((3, 1), np.float32)), Tensor(np.ones((3, 1), np.float32)))

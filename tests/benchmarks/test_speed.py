@@ -1,19 +1,78 @@
 """Cases for pytest-benchmark, to compare saved runs: `pytest tests/benchmarks --benchmark-only`."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tinytorch import BPETokenizer, TokenDataset
+from tinytorch import BPETokenizer, Tensor, TokenDataset
+from tinytorch.activations import gelu, softmax
+from tinytorch.attention import create_causal_mask, scaled_dot_product_attention
+from tinytorch.embeddings import RotaryEmbedding, embedding
 from tinytorch.generation import stream
+from tinytorch.layers import layer_norm, linear
+from tinytorch.losses import cross_entropy
 from tinytorch.tinygpt import PRESETS
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
 VOCABULARY = 65
 
 
-@pytest.mark.parametrize("name", ["default", "demo", "nanogpt-cpu"])
+B, T, C, HEADS = 12, 64, 128, 4  # nanoGPT's recipe for a CPU
+OPS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
+    "linear": (linear, [(B, T, C), (4 * C, C)]),
+    "gelu": (gelu, [(B, T, 4 * C)]),
+    "layer_norm": (layer_norm, [(B, T, C), (C,)]),
+    "attention": (
+        lambda q, k, v: scaled_dot_product_attention(q, k, v, create_causal_mask(T))[0],
+        [(B, HEADS, T, C // HEADS)] * 3,
+    ),
+    "rotary": (
+        RotaryEmbedding(C // HEADS, T),
+        [(B, HEADS, T, C // HEADS)],
+    ),
+    "softmax": (softmax, [(B, HEADS, T, T)]),
+    "cross_entropy": (
+        lambda x: cross_entropy(x, Tensor(np.arange(B * T).reshape(B, T) % VOCABULARY)),
+        [(B, T, VOCABULARY)],
+    ),
+    "embedding": (
+        lambda w: embedding(w, Tensor(np.arange(B * T).reshape(B, T) % VOCABULARY)),
+        [(VOCABULARY, C)],
+    ),
+}
+
+
+def inputs(name: str) -> tuple[Callable[..., Tensor], list[Tensor]]:
+    function, shapes = OPS[name]
+    rng = np.random.default_rng(0)
+    return function, [
+        Tensor(rng.standard_normal(shape).astype(np.float32), requires_grad=True)
+        for shape in shapes
+    ]
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_op_forward(name: str, benchmark: Any) -> None:
+    function, tensors = inputs(name)
+    benchmark.pedantic(function, tensors, rounds=20, iterations=5, warmup_rounds=2)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_op_backward(name: str, benchmark: Any) -> None:
+    function, tensors = inputs(name)
+
+    def record() -> tuple[tuple[Tensor, Tensor], dict[str, Any]]:
+        for tensor in tensors:
+            tensor.zero_grad()
+        y = function(*tensors)
+        return (y, Tensor(np.ones(y.shape, np.float32))), {}
+
+    benchmark.pedantic(Tensor.backward, setup=record, rounds=50, warmup_rounds=2)
+
+
+@pytest.mark.parametrize("name", ["default", "best", "demo", "nanogpt-cpu"])
 def test_training_step(name: str, benchmark: Any) -> None:
     preset = PRESETS[name]
     trainer = build_trainer(preset, build_model(preset, VOCABULARY))

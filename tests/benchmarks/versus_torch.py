@@ -4,9 +4,9 @@
 
 Both sides have the same model, weights, batches and threads; PyTorch has its fused AdamW. They
 take turns of a few steps, so that a machine that changes its pace changes it for both. The floor
-is the time of a step's matrix products alone, by the same routine as in the step. Memory is the
-rise of a process's resident memory, each side in a process of its own. Needs PyTorch beside the
-extra `test`.
+is the time of a step's matrix products alone, divided among threads. Memory is what a training
+program needs more than before its first step, each side in a program of its own, the processes that
+share a step counted together. Needs PyTorch beside the extra `test`.
 """
 
 import argparse
@@ -205,31 +205,44 @@ def compare_ops(preset: Preset, torch: Any, rounds: int) -> dict[str, dict[str, 
 # Memory
 
 
-def memory_of(side: str, model: str) -> float:
-    """MiB by which a process's resident memory rises over several training steps."""
-    ours, theirs = training_steps(MODELS[model], load("torch_twins"))
-    step = ours if side == "tinytorch" else theirs
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before = _resident("VmRSS")
-    for _ in range(5):
+def train_for_memory(side: str, model: str) -> None:
+    """Train some steps, between two lines of output, for another process to look on."""
+    sides = training_steps(MODELS[model], load("torch_twins"))
+    step = sides[0 if side == "tinytorch" else 1]
+    print("begin", flush=True)
+    for _ in range(10):
         step()
-    return _resident("VmHWM") - before
 
 
-def _resident(what: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
+def _resident(pid: int) -> float:
+    """MiB in the memory of a process and its children, what they share counted once."""
+    process = Path("/proc", str(pid))
+    try:
+        children = (process / "task" / str(pid) / "children").read_text().split()
+        lines = (process / "smaps_rollup").read_text().splitlines()
+    except OSError:  # it has just ended
+        return 0.0
+    own = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+    return own + sum(_resident(int(child)) for child in children)
 
 
 def compare_memory(model: str) -> dict[str, float] | None:
     """Peak of both sides in MiB; None where the system does not tell it as Linux does."""
-    if not Path("/proc/self/clear_refs").exists():
+    if not Path("/proc/self/smaps_rollup").exists():
         return None
-    command = [sys.executable, __file__, "--memory-model", model, "--memory-of"]
-    return {
-        f"{side}_mib": float(subprocess.check_output([*command, side], text=True))
-        for side in ("tinytorch", "pytorch")
-    }
+    return {f"{side}_mib": _peak_of(side, model) for side in ("tinytorch", "pytorch")}
+
+
+def _peak_of(side: str, model: str) -> float:
+    """By how much the memory of a training program rises, looked at again and again."""
+    command = [sys.executable, __file__, "--memory-model", model, "--memory-of", side]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        before = peak = _resident(program.pid)
+        while program.poll() is None:
+            peak = max(peak, _resident(program.pid))
+    return peak - before
 
 
 def generation(batch: int, rounds: int = 5, tokens: int = 500) -> float:
@@ -259,7 +272,7 @@ def main() -> None:
     load("helpers")
     twins = load("torch_twins")
     if arguments.memory_of:
-        print(memory_of(arguments.memory_of, arguments.memory_model))
+        train_for_memory(arguments.memory_of, arguments.memory_model)
         return
     result = measure(torch, twins, arguments.rounds)
     if arguments.json:

@@ -77,7 +77,14 @@ class Run:
     >>> run.save(); run.summarise()
     """
 
-    def __init__(self, config: RunConfig, corpus: Corpus, tokenizer: Tokenizer, out: Path) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        out: Path,
+        processes: int | None = None,
+    ) -> None:
         self.corpus, self.tokenizer, self.out = corpus, tokenizer, out
         train_text, self.val_text = corpus.split()
         self.train_ids = tokenizer.encode_array(train_text)
@@ -88,14 +95,17 @@ class Run:
         self.config = config
         self._check_length()
         self.blocks = TokenDataset(self.train_ids, config.preset.context)
-        self.trainer = build_trainer(
-            config.preset, build_model(config.preset, tokenizer.vocab_size)
-        )
+        model = build_model(config.preset, tokenizer.vocab_size)
+        self.trainer = build_trainer(config.preset, model, processes)
         self.seconds = 0.0
 
     @classmethod
-    def start(cls, config: RunConfig, out: Path) -> Self:
+    def start(cls, config: RunConfig, out: Path, processes: int | None = None) -> Self:
         """A new run: read the text, make the tokenizer, draw the weights.
+
+        Args:
+            processes: that share each batch; None for as many as serve the backend best. The
+                result does not depend on it but by rounding.
 
         Raises:
             DataError: the text cannot be read.
@@ -104,10 +114,10 @@ class Run:
         corpus = read_text(config.data) if config.data else tiny_shakespeare()
         tokenizer = _make_tokenizer(config, corpus)
         random.manual_seed(config.seed)
-        return cls(config, corpus, tokenizer, out)
+        return cls(config, corpus, tokenizer, out, processes)
 
     @classmethod
-    def resume(cls, out: Path) -> Self:
+    def resume(cls, out: Path, processes: int | None = None) -> Self:
         """The run in folder `out`, where its last checkpoint left it.
 
         Raises:
@@ -124,7 +134,7 @@ class Run:
         corpus = read_text(config.data) if config.data else tiny_shakespeare()
         if corpus.sha256 != sha256:
             raise RunError(f"the text ({corpus.source}) is not the one that the run began with")
-        run = cls(config, corpus, tokenizer, out)
+        run = cls(config, corpus, tokenizer, out, processes)
         run.trainer.load_checkpoint(out / CHECKPOINT)
         run.seconds = seconds
         run._drop_metrics_after(run.trainer.step)
