@@ -131,6 +131,8 @@ def test_a_parameter_that_only_a_copy_uses() -> None:
     model = TwoHeads()
     x, y = Tensor([[1.0, 2.0], [200.0, 1.0]]), Tensor([[0.0], [0.0]])
     replicas = Replicas(model, MSELoss(), 2)
+    replicas.gradients(x[::-1], y)  # leaves a gradient of the first head in shared memory
+    model.zero_grad()
     replicas.gradients(x, y)
     replicas.close()
     of_both = [found(model.first), found(model.second)]
