@@ -19,6 +19,7 @@ WORTH_MULTIPLICATIONS = 2**23  # below that a product is done before a second th
 KERNELS = KernelTable()
 
 _FEW = 4096  # elements; with so few the plainest calls are the fastest
+SMALLEST_WEIGHT = 1e-6  # of a norm, by which its result can be divided
 GELU_A, GELU_C = 0.044715, math.sqrt(2 / math.pi)
 
 
@@ -176,8 +177,11 @@ def layer_norm(
         scale = 1 / np.sqrt(np.vecdot(centred, centred)[:, None] / size + eps)
         normal = centred * scale
         y = normal * weight if bias is None else normal * weight + bias
-        return y.reshape(x.shape), (normal, scale, weight)
-    normal, y = np.empty_like(rows), np.empty_like(rows)
+        return y.reshape(x.shape), (normal, scale, weight, None)
+    y = np.empty_like(rows)
+    # Without a bias normal is y / weight, and y is saved by the next layer anyway.
+    inverse = 1 / weight if bias is None and np.abs(weight).min() > SMALLEST_WEIGHT else None
+    normal = np.empty_like(rows) if inverse is None else y
     scale = np.empty((len(rows), 1), rows.dtype)
 
     def work(i: int, j: int) -> None:
@@ -193,7 +197,7 @@ def layer_norm(
             yb += bias
 
     for_blocks(work, len(rows), rows.itemsize * size)
-    return y.reshape(x.shape), (normal, scale, weight)
+    return y.reshape(x.shape), (normal, scale, weight, inverse)
 
 
 def _layer_norm_row(x: Array, weight: Array, bias: Array | None, eps: float) -> Any:
@@ -207,17 +211,21 @@ def _layer_norm_row(x: Array, weight: Array, bias: Array | None, eps: float) -> 
     y = normal * weight
     if bias is not None:
         y += bias
-    return y.reshape(x.shape), (normal.reshape(1, size), scale.reshape(1, 1), weight)
+    return y.reshape(x.shape), (normal.reshape(1, size), scale.reshape(1, 1), weight, None)
 
 
 @KERNELS.gradient(layer_norm)
-def layer_norm_gradient(xp: Namespace, g: Array, normal: Array, scale: Array, weight: Array) -> Any:
+def layer_norm_gradient(
+    xp: Namespace, g: Array, normal: Array, scale: Array, weight: Array, inverse: Array | None
+) -> Any:
     gradient, dx = _rows(g), np.empty_like(normal)
     size = normal.shape[1]
     average = (weight / size)[:, None]
 
     def work(i: int, j: int) -> None:
         nb, db = normal[i:j], dx[i:j]
+        if inverse is not None:
+            nb = nb * inverse
         np.multiply(gradient[i:j], weight, out=db)
         along = np.vecdot(db, nb)[:, None]
         along /= size
@@ -226,11 +234,12 @@ def layer_norm_gradient(xp: Namespace, g: Array, normal: Array, scale: Array, we
         db *= scale[i:j]
 
     for_blocks(work, len(dx), dx.itemsize * size)
-    return (
-        dx.reshape(g.shape),
-        lambda: _sum_rows(gradient * normal),
-        lambda: _sum_rows(gradient),
-    )
+
+    def weight_gradient() -> Array:
+        total = _sum_rows(gradient * normal)
+        return total if inverse is None else total * inverse
+
+    return dx.reshape(g.shape), weight_gradient, lambda: _sum_rows(gradient)
 
 
 @KERNELS.forward
