@@ -326,24 +326,26 @@ def _softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
 def attention_weights_gradient(
     xp: Namespace, g: Array, q: Array, k: Array, weights: Array, scale: float
 ) -> Any:
-    d = np.empty_like(weights)
-    whole, gradient, w = (a.reshape(-1, *d.shape[-2:]) for a in (d, g, weights))
+    def of_scores(g: Array, weights: Array) -> Array:
+        d = g - np.vecdot(g, weights)[..., None]
+        d *= weights
+        return d
 
-    def work(i: int, j: int) -> None:
-        db = whole[i:j]
-        along = np.vecdot(gradient[i:j], w[i:j])[..., None]
-        np.subtract(gradient[i:j], along, out=db)
-        db *= w[i:j]
+    if q.shape[:-2] != k.shape[:-2]:  # shared keys: the sum over those who share is autograd's
+        d = of_scores(g, weights)
+        return d @ k * scale, np.swapaxes(d, -1, -2) @ q * scale, d
+    w, gradient, queries, keys = (a.reshape(-1, *a.shape[-2:]) for a in (weights, g, q, k))
+    dq, dk = np.empty(queries.shape, q.dtype), np.empty(keys.shape, k.dtype)
 
-    for_blocks(work, len(whole), whole[:1].nbytes)
+    def work(i: int, j: int) -> None:  # the scores' own gradient stays in the cache
+        d = of_scores(gradient[i:j], w[i:j])
+        np.matmul(d, keys[i:j], out=dq[i:j])
+        np.matmul(np.swapaxes(d, -1, -2), queries[i:j], out=dk[i:j])
+        dq[i:j] *= scale
+        dk[i:j] *= scale
 
-    def times(x: Array, y: Array) -> Array:
-        product = _products(x, y)
-        product *= scale
-        return product
-
-    long = _worth_a_thread(d.size * q.shape[-1])
-    return long(lambda: times(d, k)), long(lambda: times(np.swapaxes(d, -1, -2), q)), lambda: d
+    for_blocks(work, len(w), w[:1].nbytes)
+    return dq.reshape(q.shape), dk.reshape(k.shape), lambda: of_scores(g, weights)
 
 
 def _products(x: Array, y: Array) -> Array:

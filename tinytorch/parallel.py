@@ -133,8 +133,8 @@ class Replicas:
                     pipe.send(_portable(error))
                     continue
                 for number, window in enumerate(windows):
-                    if number:
-                        pipe.recv()  # what was in the window before has been added up
+                    if number >= 2:
+                        pipe.recv()  # what was in this memory before has been added up
                     self._show(window)
                     pipe.send(None if number else answer)
 
@@ -197,13 +197,15 @@ class Replicas:
         if isinstance(answer, Exception):
             raise answer
         found = set(answer.found)
-        for turn, window in enumerate(self.windows[number]):
+        windows = self.windows[number]
+        for turn, window in enumerate(windows):
             if turn:
-                self._ask(number, partial(_send, None))
                 self._ask(number, Connection.recv)
             for index, more in window:
                 if index in found:
                     self._add_to(self.parameters[index], more)
+            if turn + 2 < len(windows):
+                self._ask(number, partial(_send, None))
         return answer.loss
 
     @staticmethod
@@ -261,8 +263,8 @@ def shared_arrays(arrays: Sequence[Array]) -> list[Array]:
 
 
 def windows(arrays: Sequence[Array]) -> list[Window]:
-    """Views like the arrays on one piece of shared memory, of `WINDOW` bytes or as many as the
-    largest array needs: those of one window can be seen at a time, those of the next after it.
+    """Views like the arrays on two pieces of shared memory, each of `WINDOW` bytes or as many as
+    the largest array needs: while one window is read, the next is written to the other piece.
 
     As much shared memory as all gradients together would make a step need more than without
     processes.
@@ -276,10 +278,10 @@ def windows(arrays: Sequence[Array]) -> list[Window]:
             left = room
         groups[-1].append(index)
         left -= _room(array)
-    memory = mmap.mmap(-1, room)
+    pieces = [mmap.mmap(-1, room) for _ in groups[:2]]
     return [
-        list(zip(group, _views(memory, [arrays[i] for i in group]), strict=True))
-        for group in groups
+        list(zip(group, _views(pieces[n % 2], [arrays[i] for i in group]), strict=True))
+        for n, group in enumerate(groups)
     ]
 
 
