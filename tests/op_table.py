@@ -126,6 +126,11 @@ def _some_ignored(rng: Rng) -> Array:
     return targets
 
 
+def _causal(queries: int, keys: int | None = None, offset: int = 0) -> Callable[[Rng], Array]:
+    """A mask in which query i sees the first i + 1 + offset keys."""
+    return lambda rng: np.tri(queries, keys, offset, dtype=bool)
+
+
 def _torch_attention_weights(torch: Any, q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
     scores = q @ k.mT * scale
     if mask is not None:
@@ -403,6 +408,11 @@ ROWS: dict[str, Row] = {
             Sample("strided", with_values(transposed(normal((2, 2, 5, 3), (2, 2, 6, 3))),
                                           _mask(2, 2, 5, 6)), {"scale": 0.5}),
             Sample("large", with_values(normal((9, 4, 65, 8), (9, 4, 65, 8)), _mask(65, 65)),
+                   {"scale": 0.3}),
+            Sample("causal", with_values(normal((3, 2, 150, 4), (3, 2, 150, 4)), _causal(150)),
+                   {"scale": 0.3}),
+            Sample("causal, earlier keys",
+                   with_values(normal((2, 130, 4), (2, 140, 4)), _causal(130, 140, 10)),
                    {"scale": 0.3}),
             Sample("one query", normal((2, 2, 1, 3), (2, 2, 6, 3)), {"scale": 0.5}),
             Sample("shared keys", normal((2, 2, 1, 3), (1, 2, 6, 3)), {"scale": 0.5}),
