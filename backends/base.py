@@ -130,6 +130,11 @@ class Backend:
         those of its rows, so that masks do not depend on how a batch is divided."""
         raise NotImplementedError
 
+    def live(self, read: Callable[[], Any]) -> Any:
+        """The number that ``read()`` returns. A step that a backend has recorded asks again at
+        each repetition: for what changes from step to step, such as a seed or a rate."""
+        return read()
+
     def compute_all(self, values: list[Any]) -> list[Array]:
         """Each array as it is, and what each function without arguments returns.
 

@@ -167,16 +167,17 @@ def hide(x: Array, p: float, seed: int) -> Array:
     """x with the elements that the seed hides set to zero, the others times 1 / (1 - p)."""
     x = whole(x)
     y = cupy.empty_like(x)
-    low, high = seed_words(seed, x.size)
-    for_each("dropout", x, x, y, x.size, low, high, int(p * 2**32), 1 / (1 - p))
+    seed_words = words(seed, x.size)
+    for_each("dropout", x, x, y, x.size, *seed_words, int(p * 2**32), 1 / (1 - p))
     return y
 
 
-def seed_words(seed: int, count: int) -> tuple[int, int]:
-    """The low and the high 32 bits of a seed; see `hashing.random_bits`."""
+def words(seed: int, count: int) -> tuple[int, int, Array | None]:
+    """The low and the high 32 bits of a seed, see `hashing.random_bits`; and for a live one, see
+    `Backend.live`, the array on the device that holds both."""
     if count > 2**32:
         raise ValueError(f"random_bits makes at most 2**32 numbers a call, not {count}")
-    return seed % 2**32, (seed >> 32) % 2**32
+    return seed % 2**32, (seed >> 32) % 2**32, getattr(seed, "words", None)
 
 
 # Attention
@@ -349,7 +350,7 @@ def cross_entropy_gradient(
 def random_bits(seed: int, shape: tuple[int, ...]) -> Array:
     """uint32 random bits, a pure function of seed and position: `hashing.random_bits`."""
     count = math.prod(shape)
-    low, high = seed_words(seed, count)
+    low, high, _ = words(seed, count)
     bits = cupy.empty(shape, cupy.uint32)
     if count:
         for_each("random_bits", cupy.empty(0, cupy.float32), bits, count, low, high, count=count)

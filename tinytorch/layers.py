@@ -110,7 +110,7 @@ class Dropout(Module):
             return x
         if self.p == 1:
             return x * 0
-        result: Tensor = dropout(x, p=self.p, seed=random.draw_seed())
+        result: Tensor = dropout(x, p=self.p, seed=x.backend.live(random.draw_seed))
         return result
 
     def extra_repr(self) -> str:

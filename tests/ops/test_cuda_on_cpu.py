@@ -90,7 +90,7 @@ def huge(module: Any, count: int) -> Any:
 # Kernel -> its arguments for x and y of n elements.
 LARGE = {
     "gelu": lambda x, y, n: (x, y, n),
-    "dropout": lambda x, y, n: (x, y, n, 1, 2, 2**31, 2.0),
+    "dropout": lambda x, y, n: (x, y, n, 1, 2, None, 2**31, 2.0),
     "softmax": lambda x, y, n: (x, y, n // 16, 16),
     "swap_middle": lambda x, y, n: (x, y, n // 64, 2, 2, 16),
     "split_heads": lambda x, y, n: (x, y, n // (3 * 4 * 8 * 16), 4, 8, 16),
