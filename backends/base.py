@@ -131,9 +131,19 @@ class Backend:
         raise NotImplementedError
 
     def live(self, read: Callable[[], Any]) -> Any:
-        """The number that ``read()`` returns. A step that a backend has recorded asks again at
-        each repetition: for what changes from step to step, such as a seed or a rate."""
+        """The number that ``read()`` returns, for what changes from step to step, such as a seed
+        or a rate. Where work is recorded, see `repeated`, it is asked again at each repetition,
+        and what this returns is an array without axes that holds the answer."""
         return read()
+
+    def repeated(self, work: Callable[..., Array]) -> Callable[..., Array]:
+        """`work`, which takes arrays and returns one, for many calls ``repeated(key, *arrays)``.
+
+        As long as the key and the shapes stay the same, a backend may repeat what it recorded of
+        an earlier call: everything that `work` reads on the host must stay the same too, but for
+        the numbers that it asks for by `live`.
+        """
+        return lambda key, *arrays: work(*arrays)
 
     def compute_all(self, values: list[Any]) -> list[Array]:
         """Each array as it is, and what each function without arguments returns.

@@ -63,8 +63,9 @@ def _parameter(text: str) -> Parameter:
     return Parameter(name, is_array, None if kind == "T" else table[kind])
 
 
-def check_arguments(name: str, real: str, arguments: tuple[Any, ...]) -> list[Any]:
-    """`arguments` as the kernel takes them: arrays of its dtypes, and numbers of its sizes.
+def check_arguments(name: str, real: Any, arguments: tuple[Any, ...]) -> list[Any]:
+    """`arguments` as the kernel takes them for dtype `real`: arrays of its dtypes, and numbers of
+    its sizes.
 
     Raises:
         BackendError: one is missing, too many, of another dtype, or not contiguous. CUDA would
@@ -91,6 +92,6 @@ def check_arguments(name: str, real: str, arguments: tuple[Any, ...]) -> list[An
 
 
 @functools.cache
-def _plan(name: str, real: str) -> list[tuple[bool, np.dtype[Any], str]]:
+def _plan(name: str, real: Any) -> list[tuple[bool, np.dtype[Any], str]]:
     """What `check_arguments` asks of each argument."""
     return [(p.is_array, np.dtype(p.dtype or real), p.name) for p in signatures()[name]]

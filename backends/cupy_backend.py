@@ -58,9 +58,9 @@ class CupyBackend(Backend):
         self._cupy = _probe()
         import array_api_compat.cupy as standard
 
-        from . import cupy_errors, cupy_kernels, cupy_products
+        from . import cupy_errors, cupy_kernels, cupy_products, cupy_recording
 
-        self._errors = cupy_errors
+        self._errors, self._recording = cupy_errors, cupy_recording
         self.kernels = cupy_kernels.KERNELS
         self._draw, self.sample = cupy_kernels.sample, self._sample
         self.matmul = cupy_products.matmul_mode()
@@ -81,6 +81,8 @@ class CupyBackend(Backend):
     def asarray(self, data: Any, dtype: Any = None) -> Array:
         if isinstance(data, self._cupy.ndarray):
             return self._cupy.array(data, dtype=dtype)
+        if self._recording.is_recording():
+            raise BackendError("a step that is recorded cannot copy anything from the host")
         return self._cupy.asarray(host_array(data, dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
@@ -99,6 +101,12 @@ class CupyBackend(Backend):
     def for_each(self, work: Any, items: Any) -> None:
         with together():
             super().for_each(work, items)
+
+    def live(self, read: Any) -> Any:
+        return self._recording.live(read)
+
+    def repeated(self, work: Any) -> Any:
+        return self._recording.Repeated(work)
 
     def _sample(self, logits: Array, temperature: float, dice: Any) -> np.ndarray[Any, Any]:
         return self.to_numpy(self._draw(logits, temperature, self._cupy.asarray(dice)))

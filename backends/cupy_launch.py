@@ -7,6 +7,7 @@ import cupy
 
 from .base import Array
 from .cuda_source import check_arguments, source
+from .cupy_recording import keep
 
 THREADS = 256  # in a block
 WARPS = THREADS // 32
@@ -27,8 +28,8 @@ def _module(real: str) -> Any:
 
 
 @functools.cache
-def _function(name: str, real: str) -> Any:
-    return _module(real).get_function(name)
+def _function(name: str, real: Any) -> Any:
+    return _module(str(real)).get_function(name)
 
 
 def launch(
@@ -37,8 +38,9 @@ def launch(
     """Run kernel `name` for dtype `real`; the host does not wait for it."""
     global launches
     launches += 1
-    checked = check_arguments(name, str(real), arguments)
-    _function(name, str(real))(grid, block, tuple(checked))
+    keep(arguments)
+    checked = check_arguments(name, real, arguments)
+    _function(name, real)(grid, block, tuple(checked))
 
 
 def for_each(name: str, like: Array, *arguments: Any, count: int | None = None) -> None:

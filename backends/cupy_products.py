@@ -20,12 +20,14 @@ import numpy as np
 from cupy.cuda import device
 from cupy_backends.cuda.libs import cublas
 
+from . import cupy_cublas
 from .base import Array, BackendError
+from .cupy_recording import is_recording, keep
 
 # From cuBLAS's headers: cublasComputeType_t, cudaDataType_t, cublasOperation_t, cublasGemmAlgo_t.
 COMPUTE_TYPES = {"fp32": 68, "tf32": 77, "bf16": 75}
 COMPUTE_FLOAT64 = 70
-DATA_TYPES = {"float32": 0, "float64": 1}
+DATA_TYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1}
 PLAIN, TRANSPOSED = 0, 1
 ANY_ALGORITHM = -1
 
@@ -50,38 +52,38 @@ def product(
     y: Array,
     scale: float = 1.0,
     out: Array | None = None,
-    keep: float = 0.0,
+    old: float = 0.0,
     exact: bool = False,
 ) -> Array:
-    """scale * x @ y + keep * out, for matrices or stacks of them; transposed views cost nothing.
+    """scale * x @ y + old * out, for matrices or stacks of them; transposed views cost nothing.
 
     Args:
         x: (..., M, K).
         y: (..., K, N); the leading axes of both broadcast.
         scale: of the product.
         out: contiguous (..., M, N) to write to; new without it.
-        keep: how much of what `out` holds is added.
+        old: how much of what `out` holds is added.
         exact: do not round, whatever ``TT_MATMUL`` says.
     """
     lead = x.shape[:-2]
     if lead != y.shape[:-2]:
         lead = np.broadcast_shapes(lead, y.shape[:-2])
     M, K, N = x.shape[-2], x.shape[-1], y.shape[-1]
-    if x.dtype != y.dtype or x.dtype.name not in DATA_TYPES or 0 in (M, K, N, *lead):
-        return _by_cupy(x, y, scale, out, keep)
+    if x.dtype != y.dtype or x.dtype not in DATA_TYPES or 0 in (M, K, N, *lead):
+        return _by_cupy(x, y, scale, out, old)
     if out is None:
         out = cupy.empty((*lead, M, N), x.dtype)
-    _multiply(_operand(x, lead), _operand(y, lead), out, scale, keep, exact)
+    _multiply(_operand(x, lead), _operand(y, lead), out, scale, old, exact)
     return out
 
 
-def _by_cupy(x: Array, y: Array, scale: float, out: Array | None, keep: float) -> Array:
+def _by_cupy(x: Array, y: Array, scale: float, out: Array | None, old: float) -> Array:
     """The product for the dtypes and the empty shapes that cuBLAS does not take."""
     y = cupy.matmul(x, y)
     y = y if scale == 1 else y * scale
     if out is None:
         return y
-    out[...] = y + (out * keep if keep else 0)
+    out[...] = y + (out * old if old else 0)
     return out
 
 
@@ -141,32 +143,34 @@ def _stack_stride(x: Array, lead: tuple[int, ...]) -> int | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _number(value: float, dtype: str) -> tuple[int, Any]:
+def _number(value: float, dtype: Any) -> tuple[int, Any]:
     """The host address of a factor, and the array that keeps it there."""
     array = np.array([value], dtype)
     return array.ctypes.data, array
 
 
-def _multiply(x: _Operand, y: _Operand, out: Array, scale: float, keep: float, exact: bool) -> None:
+def _multiply(x: _Operand, y: _Operand, out: Array, scale: float, old: float, exact: bool) -> None:
     """cuBLAS counts columns first, so to it our row-major x @ y is y.T @ x.T in its own order."""
     global calls
     calls += 1
-    name = out.dtype.name
+    dtype = out.dtype
     M, N = out.shape[-2:]
     K = x.array.shape[-1]
-    data = DATA_TYPES[name]
+    data = DATA_TYPES[dtype]
     mode = "fp32" if exact else matmul_mode()
-    compute = COMPUTE_FLOAT64 if name == "float64" else COMPUTE_TYPES[mode]
-    alpha, beta = _number(scale, name)[0], _number(keep, name)[0]
+    compute = COMPUTE_FLOAT64 if dtype == np.float64 else COMPUTE_TYPES[mode]
+    alpha, beta = _number(scale, dtype)[0], _number(old, dtype)[0]
     handle = device.get_cublas_handle()
+    keep((x.array, y.array, out))
+    library = cupy_cublas if is_recording() else cublas
     stack = math.prod(out.shape[:-2])
     if stack == 1:
-        cublas.gemmEx(
+        library.gemmEx(
             handle, y.flag, x.flag, N, M, K, alpha, y.array.data.ptr, data, y.row,
             x.array.data.ptr, data, x.row, beta, out.data.ptr, data, N, compute, ANY_ALGORITHM,
         )  # fmt: skip
     else:
-        cublas.gemmStridedBatchedEx(
+        library.gemmStridedBatchedEx(
             handle, y.flag, x.flag, N, M, K, alpha, y.array.data.ptr, data, y.row, y.stack,
             x.array.data.ptr, data, x.row, x.stack, beta, out.data.ptr, data, N, M * N, stack,
             compute, ANY_ALGORITHM,

@@ -16,6 +16,7 @@ import numpy as np
 from .base import Array, KernelTable, Namespace
 from .cupy_launch import WARPS, for_each, launch, whole
 from .cupy_products import product
+from .cupy_recording import from_host, keep
 from .together import ask
 
 KERNELS = KernelTable()
@@ -40,18 +41,28 @@ def adam_update(
     step: int,
 ) -> Any:
     p, g, m, v = map(whole, (p, g, m, v))
-    decay = 1 - lr * weight_decay if decoupled else 1.0
-    coupled = 0.0 if decoupled else weight_decay
-    rate, root = lr / (1 - betas[0] ** step), math.sqrt(1 - betas[1] ** step)
-    weights = (betas[0], 1 - betas[0], betas[1], 1 - betas[1])
-    ask(_adam, (p, g, m, v), p.dtype, decay, coupled, *weights, eps, rate, root)
+    ask(_adam, (p, g, m, v), p.dtype, lr, step, *betas, eps, weight_decay, decoupled)
     return (p, m, v), ()
 
 
-def _adam(groups: list[tuple[Array, ...]], dtype: Any, *settings: float) -> None:
+def _adam(groups: list[tuple[Array, ...]], dtype: Any, lr: Any, step: Any, *settings: Any) -> None:
+    numbers = (*by_value_or_live(lr, dtype), *by_value_or_live(step, cupy.int64))
+    for_chunks("adam_update", groups, dtype, *numbers, *settings)
+
+
+def by_value_or_live(number: Any, dtype: Any) -> tuple[Any, Array | None]:
+    """A number for a kernel, and None; for a live one, see `Backend.live`, the array that holds
+    it in the second place."""
+    if isinstance(number, cupy.ndarray):
+        return 0, number.astype(dtype, copy=False)
+    return number, None
+
+
+def for_chunks(name: str, groups: list[tuple[Array, ...]], dtype: Any, *arguments: Any) -> None:
+    """A kernel with a block for each chunk of the arrays of each group."""
     chunks = chunk_table(groups)
     if len(chunks):
-        launch("adam_update", dtype, (len(chunks),), (512,), chunks, *settings)
+        launch(name, dtype, (len(chunks),), (512,), chunks, *arguments)
 
 
 def chunk_table(groups: list[tuple[Array, ...]]) -> Array:
@@ -59,13 +70,15 @@ def chunk_table(groups: list[tuple[Array, ...]]) -> Array:
 
     Groups of fewer than four arrays leave the other addresses at 0.
     """
+    for group in groups:
+        keep(group)
     arrays = len(groups[0])
     owner, start, count = _chunks(tuple(group[0].size for group in groups))
     addresses = np.array([[array.data.ptr for array in group] for group in groups], np.int64)
     table = np.zeros((len(owner), 5), np.int64)
     table[:, :arrays] = addresses[owner] + start[:, None] * groups[0][0].itemsize
     table[:, 4] = count
-    return cupy.asarray(table)
+    return from_host(table)
 
 
 @functools.lru_cache(maxsize=64)
@@ -105,9 +118,7 @@ def muon_update(
     weight_decay: float,
 ) -> Any:
     p, g, m = map(whole, (p, g, m))
-    rate = lr * math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
-    keep = 1 - lr * weight_decay
-    ask(_muon, (p, g, m), p.dtype, p.shape, momentum, nesterov, rate, keep)
+    ask(_muon, (p, g, m), p.dtype, p.shape, momentum, nesterov, lr, weight_decay)
     return (p, m), ()
 
 
@@ -117,22 +128,23 @@ def _muon(
     shape: tuple[int, int],
     momentum: float,
     nesterov: bool,
-    rate: float,
-    keep: float,
+    lr: Any,
+    weight_decay: float,
 ) -> None:
-    """Matrices of one shape: products of the small square matrices are done for the whole stack."""
-    stack = cupy.empty((len(groups), *shape), dtype)  # (K, M, N)
+    """Matrices of one shape: products are done for the whole stack of them, (K, M, N)."""
+    stack = cupy.empty((len(groups), *shape), dtype)
     if not stack.size:
         return
-    weights = (momentum, 1 - momentum)
-    for (_, g, m), direction in zip(groups, stack, strict=True):
-        for_each("muon_direction", g, g, m, direction, g.size, *weights, nesterov)
+    directions = [(g, m, place) for (_, g, m), place in zip(groups, stack, strict=True)]
+    for_chunks("muon_direction", directions, dtype, momentum, 1 - momentum, nesterov)
     _normalise(stack)
     tall = shape[0] > shape[1]
     factor = _polynomials(stack, tall)  # (K, n, n), n the smaller side
-    for (p, _, _), matrix, square in zip(groups, stack, factor, strict=True):
-        first, second = (matrix, square) if tall else (square, matrix)
-        product(first, second, -rate, out=p, keep=keep)
+    stack = product(stack, factor) if tall else product(factor, stack)
+    steps = [(p, direction) for (p, _, _), direction in zip(groups, stack, strict=True)]
+    rate = by_value_or_live(lr, dtype)
+    widen = math.sqrt(max(1.0, shape[0] / shape[1]))
+    for_chunks("muon_step", steps, dtype, *rate, widen, weight_decay)
 
 
 def _normalise(stack: Array) -> None:

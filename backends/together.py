@@ -7,8 +7,9 @@ from typing import Any
 from .base import Array
 
 Update = Callable[..., None]
-# (update, its settings) -> the arrays of each parameter; None outside of `together`.
-_waiting: dict[tuple[Update, tuple[Any, ...]], list[tuple[Array, ...]]] | None = None
+# What is to be done: an update, its settings, and the arrays of each parameter.
+Job = tuple[Update, tuple[Any, ...], list[tuple[Array, ...]]]
+_waiting: dict[Any, Job] | None = None  # by update and settings; None outside of `together`
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def together() -> Iterator[None]:
     _waiting = {}
     try:
         yield
-        for (update, settings), arrays in _waiting.items():
+        for update, settings, arrays in _waiting.values():
             update(arrays, *settings)
     finally:
         _waiting = None
@@ -29,4 +30,6 @@ def ask(update: Update, arrays: tuple[Array, ...], *settings: Any) -> None:
     if _waiting is None:
         update([arrays], *settings)
     else:
-        _waiting.setdefault((update, settings), []).append(arrays)
+        # Settings that are arrays, as live numbers are, are equal if they are the same.
+        key = (update, *(s if s.__hash__ else id(s) for s in settings))
+        _waiting.setdefault(key, (update, settings, []))[2].append(arrays)

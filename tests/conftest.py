@@ -83,13 +83,21 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def cupy(request: pytest.FixtureRequest) -> str:
+def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The cupy backend's name: on a GPU with --backend cupy, else on the stand-in."""
     asked = request.config.getoption("--backend")
     if asked not in (None, "cupy"):
         pytest.skip(f"a test of the cupy backend, and --backend {asked} was asked for")
     if asked is None and shutil.which("g++") is None:
         pytest.skip("the stand-in for CuPy needs g++ to run kernels on the CPU")
+    if asked is None:  # nor must a real cuBLAS be called
+        backends.get("cupy")
+        from cupy_backends.cuda.libs.cublas import Library
+        from tinytorch.backends import cupy_cublas
+
+        library = Library()
+        cupy_cublas._function.cache_clear()
+        monkeypatch.setattr(cupy_cublas, "_library", lambda: library)
     return "cupy"
 
 

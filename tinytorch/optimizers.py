@@ -5,7 +5,8 @@ to the parameter and the state in place.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ class Optimizer:
         self._check_parameters()
         self.state: dict[int, dict[str, Tensor]] = {}
         self.steps = 0
+        self._step: Any = 0  # the step that `update` is about
 
     def _check_parameters(self) -> None:
         if not self.parameters():
@@ -81,18 +83,41 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        self.steps += 1
-        pairs = [(p, group) for group in self.groups for p in group["params"]]
+        backend = self.parameters()[0].backend
+        self._step = backend.live(self._count)
+        rates = [backend.live(partial(dict.__getitem__, group, "lr")) for group in self.groups]
+        pairs = [
+            (p, {**group, "lr": rate})
+            for group, rate in zip(self.groups, rates, strict=True)
+            for p in group["params"]
+        ]
         work = [
             (p, group, self.state.setdefault(index, {}))
             for index, (p, group) in enumerate(pairs)
             if p.grad is not None
         ]
-        pairs[0][0].backend.for_each(lambda item: self.update(*item), work)
+        backend.for_each(lambda item: self.update(*item), work)
+
+    def _count(self) -> int:
+        """One more step."""
+        self.steps += 1
+        return self.steps
 
     def update(self, p: Parameter, group: dict[str, Any], state: dict[str, Tensor]) -> None:
         """Update one parameter and its state."""
         raise NotImplementedError
+
+    def fixed(self) -> Hashable:
+        """What a recording of its step relies on: where parameters and state are, and settings."""
+        arrays = [p._array for p in self.parameters()]
+        arrays += [t._array for state in self.state.values() for t in state.values()]
+        settings = (
+            (name, value)
+            for group in self.groups
+            for name, value in group.items()
+            if name not in ("params", "lr")
+        )
+        return (*map(id, arrays), *settings)
 
     def state_dict(self) -> dict[str, Any]:
         """Steps, learning rates, and the state of each parameter as NumPy arrays."""
@@ -256,7 +281,7 @@ class Adam(Optimizer):
     def update(self, p: Parameter, group: dict[str, Any], state: dict[str, Tensor]) -> None:
         m, v = _remembered(state, "m", p), _remembered(state, "v", p)
         new, state["m"], state["v"] = adam_update(
-            p, p.grad, m, v, decoupled=self.decoupled, step=self.steps, **_settings(group)
+            p, p.grad, m, v, decoupled=self.decoupled, step=self._step, **_settings(group)
         )
         p.replace(new._array)
 

@@ -2,14 +2,14 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import checkpoint, random
-from .autograd import no_grad, op
-from .backends.base import Array, Namespace
+from .autograd import make_result, no_grad, op
+from .backends.base import Array, Backend, Namespace
 from .module import Module, Parameter
 from .optimizers import Optimizer
 from .parallel import Replicas, gradients
@@ -137,6 +137,11 @@ class Trainer:
         scheduler: sets the learning rate before each step.
         grad_clip_norm: the largest norm of all gradients together.
         processes: among how many the rows of each batch are divided, see `parallel.Replicas`.
+        record: on a GPU, record the work of a step once and repeat it from then on, as a CUDA
+            graph: the host then starts one piece of work a step instead of hundreds. Weights,
+            learning rates, and which parameters are trained may change at any time; what else
+            changes in the model, such as a dropout's probability, is not seen. The model and the
+            loss read nothing on the host.
 
     >>> trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss())
     >>> for x, y in loader:
@@ -151,14 +156,16 @@ class Trainer:
         scheduler: Schedule | None = None,
         grad_clip_norm: float | None = None,
         processes: int = 1,
+        record: bool = False,
     ) -> None:
         if processes < 1:
             raise ValueError(f"processes is at least 1, not {processes}")
         self.model, self.loss_fn, self.scheduler = model, loss_fn, scheduler
         self.optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
         self.grad_clip_norm = grad_clip_norm
-        self.processes = processes
+        self.processes, self.record = processes, record
         self.step = 0
+        self._repeated: tuple[Backend, Callable[..., Array]] | None = None
         self._replicas: Replicas | None = None
 
     def train_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
@@ -175,6 +182,12 @@ class Trainer:
         self.model.train()
         if self.scheduler is not None:
             self.scheduler.apply(self.optimizers, self.step)
+        loss = self._repeat(batches) if self.record else self._update(batches)
+        self.step += 1
+        return loss
+
+    def _update(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """The work of a step: gradients, clipping, and what the optimizers make of them."""
         total = sum(y.size for _, y in batches)
         parameters = self.model.parameters()
         compute = self._gradients(parameters)
@@ -185,8 +198,31 @@ class Trainer:
             optimizer.step()
         for parameter in parameters:
             parameter.zero_grad()
-        self.step += 1
         return sum(losses[1:], losses[0])
+
+    def _repeat(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """`_update`, from a recording where the backend can."""
+        tensors = [tensor for batch in batches for tensor in batch]
+        backend = tensors[0].backend
+        if any(tensor.backend is not backend for tensor in tensors):
+            return self._update(batches)  # which says what is wrong
+        if self._repeated is None or self._repeated[0] is not backend:
+            self._repeated = backend, backend.repeated(self._update_arrays)
+        loss = self._repeated[1](self._fixed(), *(t._array for t in tensors))
+        result: Tensor = make_result(Tensor, loss, backend)
+        return result
+
+    def _update_arrays(self, *arrays: Array) -> Array:
+        """`_update` of arrays x, y, x, y, ...; the loss as an array."""
+        assert self._repeated is not None
+        tensors = [make_result(Tensor, array, self._repeated[0]) for array in arrays]
+        return self._update(list(zip(tensors[::2], tensors[1::2], strict=True)))._array
+
+    def _fixed(self) -> Hashable:
+        """What a recording of a step relies on."""
+        trained = (parameter.requires_grad for parameter in self.model.parameters())
+        optimizers = (optimizer.fixed() for optimizer in self.optimizers)
+        return (self.grad_clip_norm, *trained, *optimizers)
 
     def _gradients(self, parameters: list[Parameter]) -> Callable[..., Tensor]:
         """What adds a batch's share of the gradients, here or in several processes."""

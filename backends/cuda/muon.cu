@@ -1,13 +1,28 @@
 // Muon between its matrix products, for a stack of matrices of one shape.
 
-// New momentum of one matrix, in place, and where to go, into its place in the stack.
-extern "C" __global__ void muon_direction(const T* g, T* m, T* direction, Index count, T old_part,
-                                          T new_part, Index nesterov) {
-    FOR_EACH(i, count) {
+// Chunks of gradient, momentum and direction, as in optimizers.cu: new momentum, in place, and
+// where to go.
+extern "C" __global__ void muon_direction(const Index* chunks, T old_part, T new_part,
+                                          Index nesterov) {
+    const Index* chunk = chunks + blockIdx.x * (Index)5;
+    const T* g = (const T*)chunk[0];
+    T *m = (T*)chunk[1], *direction = (T*)chunk[2];
+    for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x) {
         T fresh = new_part * g[i];
         m[i] = old_part * m[i] + fresh;
         direction[i] = nesterov ? fresh + old_part * m[i] : m[i];
     }
+}
+
+// Chunks of parameter and orthogonal direction: the parameter decays and takes its step.
+extern "C" __global__ void muon_step(const Index* chunks, T lr, const T* live_lr, T factor,
+                                     T weight_decay) {
+    const Index* chunk = chunks + blockIdx.x * (Index)5;
+    T* p = (T*)chunk[0];
+    const T* direction = (const T*)chunk[1];
+    T now = LIVE(lr), keep = 1 - now * weight_decay, rate = now * factor;
+    for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x)
+        p[i] = keep * p[i] - rate * direction[i];
 }
 
 // A grid of (parts, stack): the sum of squares of a part of each matrix.

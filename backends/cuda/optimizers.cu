@@ -1,9 +1,19 @@
 // Updates of many arrays in one launch: `chunks` (n, 5) names, for each block, four arrays by the
 // address of their first element in the chunk, and how many elements the chunk has.
 
-// The weights of the old moment and of the new gradient come apart: 1 - beta would lose digits.
-extern "C" __global__ void adam_update(const Index* chunks, T decay, T coupled, T old1, T new1,
-                                       T old2, T new2, T eps, T rate, T root) {
+extern "C" __global__ void adam_update(const Index* chunks, T lr, const T* live_lr, Index step,
+                                       const Index* live_step, double beta1, double beta2, T eps,
+                                       double weight_decay, Index decoupled) {
+    __shared__ T decay, coupled, rate, root;
+    if (threadIdx.x == 0) {  // in double: 1 - beta would lose digits
+        double now = LIVE(lr), count = LIVE(step);
+        decay = decoupled ? 1 - now * weight_decay : 1;
+        coupled = decoupled ? 0 : weight_decay;
+        rate = now / (1 - pow(beta1, count));
+        root = sqrt(1 - pow(beta2, count));
+    }
+    __syncthreads();
+    T old1 = beta1, new1 = 1 - beta1, old2 = beta2, new2 = 1 - beta2;
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     T* p = (T*)chunk[0];
     const T* gradient = (const T*)chunk[1];

@@ -9,6 +9,10 @@ const Bits ALL_LANES = 0xffffffffu;
 #define NEGATIVE_INFINITY ((T)__longlong_as_double(0xfff0000000000000LL))
 #define NOT_A_NUMBER ((T)__longlong_as_double(0x7ff8000000000000LL))
 
+// A number that changes from step to step: given by value, or, where a step is recorded, on the
+// device (live).
+#define LIVE(number) (live_##number ? *live_##number : number)
+
 // Threads in a row, one element each, in strides of the whole grid.
 #define FOR_EACH(i, count)                                                    \
     for (Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x; i < (count); \

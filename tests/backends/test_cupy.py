@@ -175,7 +175,7 @@ def test_products_of_all_layouts(
             tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-10}
             np.testing.assert_allclose(home.to_numpy(product(x, y)), expected, **tolerance)
             out = home.asarray(np.ones(expected.shape, dtype))
-            product(x, y, -2.0, out=out, keep=3.0)
+            product(x, y, -2.0, out=out, old=3.0)
             np.testing.assert_allclose(home.to_numpy(out), 3 - 2 * expected, **tolerance)
 
 

@@ -22,7 +22,7 @@
 #define __device__
 #define __shared__ static
 
-using std::exp, std::log, std::sqrt, std::tanh;
+using std::exp, std::log, std::pow, std::sqrt, std::tanh;
 
 struct dim3 {
     unsigned x = 1, y = 1, z = 1;

@@ -121,6 +121,7 @@ def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> T
         _schedule(preset),
         preset.grad_clip,
         model.backend.processes if processes is None else processes,
+        record=True,
     )
 
 

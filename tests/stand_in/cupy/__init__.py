@@ -2,7 +2,8 @@
 
 An array is not NumPy's: it cannot be mixed with one, and NumPy cannot read it. Every read of a
 value by the host is counted, and refused within `no_host_reads()`, as on a GPU it would wait.
-Fresh memory holds no numbers. RawModule compiles CUDA sources for the CPU and runs them.
+Fresh memory holds no numbers. RawModule compiles CUDA sources for the CPU and runs them. While a
+stream is captured nothing is written to memory, but to what is new; a graph does it all.
 
 It stands in the way of the real CuPy only where tests/ puts it on the path.
 """
@@ -46,6 +47,8 @@ from numpy import (
 )  # fmt: skip
 
 __version__ = "stand-in"
+captured = None  # while a stream is captured: functions that do what its graph will do
+allocator = None  # MemoryPool.malloc of whoever asked for another pool
 host_reads = 0  # how often the host has waited for a value
 _forbidden = False
 _allocated = {}  # address -> the array that owns the memory
@@ -67,6 +70,24 @@ def _host_read(what):
     host_reads += 1
     if _forbidden:
         raise AssertionError(f"{what} waits for the device")
+    if captured is not None:
+        raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
+
+
+def do(work):
+    """Now, or when the graph that is captured is launched."""
+    if captured is None:
+        work()
+    else:
+        captured.append(work)
+
+
+def _remade(result, function):
+    """`result`, new and in memory of its own, which a graph will make anew by `function`."""
+    if captured is not None:
+        host = result._host
+        captured.append(lambda: host.__setitem__(..., function()))
+    return result
 
 
 def is_available():
@@ -74,10 +95,10 @@ def is_available():
 
 
 class Address:
-    """MemoryPointer: where an array's elements begin."""
+    """MemoryPointer: where an array's elements begin; `mem` is the memory as it was allocated."""
 
-    def __init__(self, ptr):
-        self.ptr = ptr
+    def __init__(self, ptr, mem=None):
+        self.ptr, self.mem = ptr, mem
 
 
 class ndarray:
@@ -86,9 +107,11 @@ class ndarray:
     __array_ufunc__ = None
 
     def __init__(self, host, base=None):
+        if base is None and allocator is not None:
+            host = allocator.array(host)
         self._host, self.base = host, base
         if base is None:
-            address = self.data.ptr
+            address = _address(host)
             _allocated[address] = weakref.ref(self, lambda _, at=address: _allocated.pop(at, None))
 
     def __array__(self, *arguments, **keywords):
@@ -108,9 +131,13 @@ class ndarray:
     nbytes = property(lambda self: self._host.nbytes)
     itemsize = property(lambda self: self._host.itemsize)
     flags = property(lambda self: self._host.flags)
-    data = property(lambda self: Address(self._host.__array_interface__["data"][0]))
     T = property(lambda self: self.transpose())
     device = property(lambda self: cuda.Device(0))
+
+    @property
+    def data(self):
+        owner = self if self.base is None else self.base
+        return Address(_address(self._host), Address(_address(owner._host)))
 
     def __len__(self):
         return len(self._host)
@@ -126,7 +153,8 @@ class ndarray:
         return _close(self._host[key], self)
 
     def __setitem__(self, key, value):
-        self._host[_open(key)] = _open(value)
+        key, value = _open(key), _open(value)
+        do(lambda: self._host.__setitem__(key, value))
 
     def __repr__(self):
         return f"stand-in {self._host!r}"
@@ -139,9 +167,6 @@ class ndarray:
         _host_read("get")
         return self._host.copy()
 
-    def set(self, host):
-        self._host[...] = host
-
     def item(self):
         _host_read("item")
         return self._host.item()
@@ -151,6 +176,10 @@ class ndarray:
         return self._host.tolist()
 
     __hash__ = None
+
+
+def _address(host):
+    return host.__array_interface__["data"][0]
 
 
 def _open(value):
@@ -187,14 +216,34 @@ def _sources(arguments):
             yield from _sources(value)
 
 
+def _result(function, sources):
+    """What `function` of NumPy's arrays returns, as ours."""
+
+    def quietly():
+        with numpy.errstate(all="ignore"):  # a GPU does not warn
+            return function()
+
+    result = _close(quietly(), *sources)
+    if isinstance(result, tuple | list) and captured is not None:
+        raise NotImplementedError("several results while a stream is captured")
+    is_new = isinstance(result, ndarray) and result.base is None
+    if is_new and all_distinct(result, sources):
+        _remade(result, quietly)
+    return result
+
+
+def all_distinct(result, sources):
+    return not builtins.any(result is source for source in sources)
+
+
 def _lifted(function):
     """NumPy's function on our arrays."""
 
     def call(*arguments, **keywords):
         sources = [*_sources(arguments), *_sources(keywords.values())]
+        opened_arguments = [_open(value) for value in arguments]
         opened = {name: _open(value) for name, value in keywords.items()}
-        with numpy.errstate(all="ignore"):  # a GPU does not warn
-            return _close(function(*map(_open, arguments), **opened), *sources)
+        return _result(lambda: function(*opened_arguments, **opened), sources)
 
     call.__name__ = function.__name__
     return call
@@ -215,9 +264,10 @@ def _method(name):
     def method(self, *arguments, **keywords):
         given = [*_sources(arguments), *_sources(keywords.values())]
         opened = {key: _open(value) for key, value in keywords.items()}
-        with numpy.errstate(all="ignore"):
-            result = function(self._host, *map(_open, arguments), **opened)
-        return result if result is NotImplemented else _close(result, self, *given)
+        values = [_open(value) for value in arguments]
+        if name == "fill":
+            return do(lambda: self._host.fill(*values))
+        return _result(lambda: function(self._host, *values, **opened), [self, *given])
 
     method.__name__ = name
     return method
@@ -227,8 +277,13 @@ def _in_place(name):
     function = getattr(numpy.ndarray, name)
 
     def method(self, other):
-        with numpy.errstate(all="ignore"):
-            function(self._host, _open(other))
+        value = _open(other)
+
+        def work():
+            with numpy.errstate(all="ignore"):
+                function(self._host, value)
+
+        do(work)
         return self
 
     return method
@@ -292,7 +347,13 @@ def array(obj, dtype=None, copy=True, order="K", *, blocking=False):
     host = obj._host if isinstance(obj, ndarray) else obj
     if copy is False:
         return asarray(obj, dtype)
-    return ndarray(numpy.array(host, dtype=dtype, copy=True, order=order))
+    if captured is not None and not isinstance(obj, ndarray):
+        raise RuntimeError("a copy from the host while a stream is captured")
+
+    def copied():
+        return numpy.array(host, dtype=dtype, copy=True, order=order)
+
+    return _remade(ndarray(copied()), copied)
 
 
 def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
@@ -304,7 +365,7 @@ def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
 def ascontiguousarray(a, dtype=None):
     if a.flags.c_contiguous and dtype in (None, a.dtype):
         return a
-    return ndarray(numpy.array(a._host, dtype=dtype, order="C"))
+    return array(a, dtype, order="C")
 
 
 def asnumpy(a, *, blocking=True):
@@ -316,7 +377,8 @@ def astype(x, dtype, copy=True):
 
 
 def put_along_axis(x, indices, values, axis):
-    numpy.put_along_axis(_open(x), _open(indices), _open(values), axis)
+    x, indices, values = _open(x), _open(indices), _open(values)
+    do(lambda: numpy.put_along_axis(x, indices, values, axis))
 
 
 def shares_memory(x, y):
@@ -335,18 +397,21 @@ class _Add:
 
     @staticmethod
     def at(x, key, values):
-        numpy.add.at(_open(x), _open(key), _open(values))
+        x, key, values = _open(x), _open(key), _open(values)
+        do(lambda: numpy.add.at(x, key, values))
 
 
 add = _Add()
 
 
 def get_default_memory_pool():
-    return cuda.MemoryPool()
+    return cuda.DEFAULT_POOL
 
 
 def check_allocated(address, size):
-    """Raise unless the memory is part of a live array."""
+    """Raise unless the memory is part of a live array, or of a pool."""
+    if cuda.in_a_pool(address, size):
+        return
     for start, reference in list(_allocated.items()):
         owner = reference()
         if owner is not None and start <= address and address + size <= start + owner.nbytes:

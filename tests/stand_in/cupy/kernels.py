@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import cupy
 import numpy as np
 
 SHIM = Path(__file__).parents[1] / "shim.hpp"
@@ -146,14 +147,25 @@ class Kernel:
     def __call__(self, grid, block, args, *, shared_mem=0):
         grid, block = ((*sizes, 1, 1)[:3] for sizes in (grid, block))
         self._check(grid, block, args)
-        before = None if records is None else self._contents(args)
         values = [self._value(p, a) for p, a in zip(self.parameters, args, strict=True)]
+        if cupy.captured is not None:  # by address: what lies there must still be there then
+            sizes = [a.nbytes if hasattr(a, "nbytes") and p[1] else 0
+                     for p, a in zip(self.parameters, args, strict=True)]  # fmt: skip
+            cupy.captured.append(lambda: self._launch(grid, block, values, sizes))
+            return
+        before = None if records is None else self._contents(args)
+        self._launch(grid, block, values)
+        if records is not None:
+            records.append(Record(self, grid, block, args, before, self._contents(args)))
+
+    def _launch(self, grid, block, values, sizes=()):
+        for value, size in zip(values, sizes, strict=False):
+            if size and int(value):
+                cupy.check_allocated(int(value), size)
         addresses = (ctypes.c_void_p * len(values))(*(v.ctypes.data for v in values))
         first = ctypes.c_ulong(self.first_block)
         if self._run((ctypes.c_uint * 3)(*grid), (ctypes.c_uint * 3)(*block), first, addresses):
             raise RuntimeError(f"{self.name}: a barrier that not all threads of the block reach")
-        if records is not None:
-            records.append(Record(self, grid, block, args, before, self._contents(args)))
 
     def _contents(self, args):
         """Address -> bytes of all memory that the arguments name, in tables too."""

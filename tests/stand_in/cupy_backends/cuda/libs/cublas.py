@@ -34,26 +34,10 @@ def matrices(address, dtype, rows, columns, leading, stride, count):
     )
 
 
-def gemmStridedBatchedEx(
-    handle, transa, transb, m, n, k, alpha, A, Atype, lda, strideA, B, Btype, ldb, strideB,
-    beta, C, Ctype, ldc, strideC, batchCount, computeType, algo,
-):  # fmt: skip
-    assert handle == HANDLE
-    assert algo == -1
-    assert Atype == Btype == Ctype
-    assert all(type(v) is int for v in (m, n, k, lda, ldb, ldc, strideA, strideB, strideC))
-    dtype = DTYPES[Ctype]
-    kind, bits = COMPUTE[computeType]
-    assert dtype == kind
-    a = matrices(A, dtype, *((m, k) if transa == 0 else (k, m)), lda, strideA, batchCount)
-    b = matrices(B, dtype, *((k, n) if transb == 0 else (n, k)), ldb, strideB, batchCount)
-    c = matrices(C, dtype, m, n, ldc, strideC, batchCount)
-    real = ctypes.c_float if dtype == np.float32 else ctypes.c_double
-    scale, keep = (dtype.type(real.from_address(at).value) for at in (alpha, beta))
-    a = a if transa == 0 else a.swapaxes(1, 2)
-    b = b if transb == 0 else b.swapaxes(1, 2)
-    y = scale * np.matmul(rounded(a, bits), rounded(b, bits))
-    c[...] = y if keep == 0 else y + keep * c
+def gemmStridedBatchedEx(*arguments):
+    if cupy.captured is not None:
+        raise NotImplementedError("calling cuBLAS API during stream capture is unsupported")
+    _products(*arguments)
 
 
 def gemmEx(
@@ -64,3 +48,68 @@ def gemmEx(
         handle, transa, transb, m, n, k, alpha, A, Atype, lda, 0, B, Btype, ldb, 0,
         beta, C, Ctype, ldc, 0, 1, computeType, algo,
     )  # fmt: skip
+
+
+def _products(
+    handle, transa, transb, m, n, k, alpha, A, Atype, lda, strideA, B, Btype, ldb, strideB,
+    beta, C, Ctype, ldc, strideC, batchCount, computeType, algo,
+):  # fmt: skip
+    assert handle == HANDLE
+    assert algo == -1
+    assert Atype == Btype == Ctype
+    assert all(type(v) is int for v in (m, n, k, lda, ldb, ldc, strideA, strideB, strideC))
+    dtype = DTYPES[Ctype]
+    kind, bits = COMPUTE[computeType]
+    assert dtype == kind
+    real = ctypes.c_float if dtype == np.float32 else ctypes.c_double
+    scale, keep = (dtype.type(real.from_address(at).value) for at in (alpha, beta))
+
+    def work():
+        a = matrices(A, dtype, *((m, k) if transa == 0 else (k, m)), lda, strideA, batchCount)
+        b = matrices(B, dtype, *((k, n) if transb == 0 else (n, k)), ldb, strideB, batchCount)
+        c = matrices(C, dtype, m, n, ldc, strideC, batchCount)
+        a = a if transa == 0 else a.swapaxes(1, 2)
+        b = b if transb == 0 else b.swapaxes(1, 2)
+        y = scale * np.matmul(rounded(a, bits), rounded(b, bits))
+        c[...] = y if keep == 0 else y + keep * c
+
+    cupy.do(work)
+
+
+class Library:
+    """cuBLAS as ctypes finds it: functions that know their argument types once they are told."""
+
+    def __init__(self):
+        self.stream = self.room = 0
+        for name in ("SetStream_v2", "SetWorkspace_v2", "GemmEx", "GemmStridedBatchedEx"):
+            setattr(self, f"cublas{name}", Function(getattr(self, name)))
+
+    def SetStream_v2(self, handle, stream):  # noqa: N802
+        self.stream, self.room = stream, 0
+
+    def SetWorkspace_v2(self, handle, address, size):  # noqa: N802
+        cupy.check_allocated(address, size)
+        self.room = size
+
+    def GemmEx(self, *arguments):  # noqa: N802
+        (*head, A, Atype, lda, B, Btype, ldb, beta, C, Ctype, ldc, compute, algo) = arguments
+        self.GemmStridedBatchedEx(
+            *head, A, Atype, lda, 0, B, Btype, ldb, 0, beta, C, Ctype, ldc, 0, 1, compute, algo
+        )
+
+    def GemmStridedBatchedEx(self, *arguments):  # noqa: N802
+        stream = cupy.cuda.get_current_stream()
+        assert self.stream == stream.ptr
+        assert stream.is_capturing()
+        assert self.room, "no workspace: cuBLAS would allocate while a stream is captured"
+        _products(*arguments)
+
+
+class Function:
+    def __init__(self, work):
+        self._work, self.argtypes, self.restype = work, None, None
+
+    def __call__(self, *arguments):
+        given = [kind(value).value for kind, value in zip(self.argtypes, arguments, strict=True)]
+        self._work(*(0 if value is None else value for value in given))
+        return 0
