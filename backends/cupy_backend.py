@@ -96,7 +96,10 @@ class CupyBackend(Backend):
 
     def memory(self) -> dict[str, int]:
         pool = self._cupy.get_default_memory_pool()
-        return {"used": pool.used_bytes(), "reserved": pool.total_bytes()}
+        recorded = self._recording.reserved()
+        return {
+            "used": pool.used_bytes() + recorded, "reserved": pool.total_bytes() + recorded
+        }  # fmt: skip
 
     def for_each(self, work: Any, items: Any) -> None:
         with together():

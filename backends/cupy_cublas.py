@@ -1,4 +1,4 @@
-"""Products of cuBLAS while a stream is recorded: CuPy's own calls refuse that, the library does not.
+"""Products of cuBLAS while a stream is recorded: CuPy refuses them, the library does not.
 
 The functions take what those of `cupy_backends.cuda.libs.cublas` take. The library is the one
 that CuPy has loaded, and so is the handle.
@@ -55,7 +55,7 @@ def _call(name: str, *arguments: Any) -> None:
 
 
 def use(stream: Any, room: Array) -> None:
-    """From here on products go to `stream` and have `room`; CuPy's next own call takes that back."""
+    """From here on products go to `stream` and have `room`; CuPy's next own one takes that back."""
     handle = device.get_cublas_handle()
     _call("cublasSetStream_v2", handle, stream.ptr)
     _call("cublasSetWorkspace_v2", handle, room.data.ptr, room.nbytes)

@@ -11,6 +11,7 @@ kernels and the addresses that they were given are written down. So
 """
 
 import contextlib
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ Work = Callable[..., Array]
 LIMIT = 4096  # live numbers in a recording
 
 _now: "Recording | None" = None  # the one that is being made
+_pools: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 def is_recording() -> bool:
@@ -41,15 +43,22 @@ def from_host(host: np.ndarray[Any, Any]) -> Array:
     """`host` on the device; a recording gets it when it is complete, once and for all."""
     if _now is None:
         return cupy.asarray(host)
-    array = cupy.empty(host.shape, host.dtype)
+    # Not in the recording's pool: what was freed there is written to at each repetition.
+    with cupy.cuda.using_allocator(_now.outside):
+        array = cupy.empty(host.shape, host.dtype)
     _now.constants.append((array, host))
     return array
 
 
 def keep(arrays: Any) -> None:
-    """Hold what a recording reads or writes, and did not make, as long as there is the recording."""
+    """Hold what a recording reads or writes, and did not make, as long as the recording lives."""
     if _now is not None:
         _now.keep(arrays)
+
+
+def reserved() -> int:
+    """Bytes that recordings have for what they compute."""
+    return sum(pool.total_bytes() for pool in _pools)
 
 
 class Numbers:
@@ -100,7 +109,8 @@ class Recording:
         self.constants: list[tuple[Array, np.ndarray[Any, Any]]] = []
         self._kept: list[Array] = []
         self._own: set[int] = set()  # addresses that the pool has given out
-        self._pool = cupy.cuda.MemoryPool()
+        self._pool, self.outside = cupy.cuda.MemoryPool(), cupy.cuda.get_allocator()
+        _pools.add(self._pool)
         self._inputs = [array.copy() for array in arrays]
         cupy.get_default_memory_pool().free_all_blocks()  # the pool needs as much once more
         self._graph: Any = None
@@ -123,6 +133,8 @@ class Recording:
             try:
                 cupy_cublas.use(stream, room)
                 yield stream
+            except MemoryError:
+                raise
             except Exception as error:
                 raise BackendError(
                     f"this step cannot be recorded ({type(error).__name__}: {error}): within it"

@@ -21,7 +21,7 @@ from .together import ask
 
 KERNELS = KernelTable()
 
-CHUNK = 2**14  # elements that one block updates
+CHUNK = 2**12  # elements that one block updates
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of optimizers.orthogonalise
 
 

@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-import cupy
 import numpy as np
+
+import cupy
 
 SHIM = Path(__file__).parents[1] / "shim.hpp"
 DECLARATION = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')

@@ -3,8 +3,9 @@
 import contextlib
 import weakref
 
-import cupy
 import numpy
+
+import cupy
 
 from . import device, runtime
 from .device import Device
@@ -45,10 +46,16 @@ class Stream:
 
 
 class Graph:
+    """What was captured. A pool that served it gives freed memory out again within it, so nothing
+    that was in the pool before a launch may be needed: it is written over."""
+
     def __init__(self, work):
         self._work = work
+        self._pool = getattr(cupy.allocator, "pool", None)
 
     def launch(self, stream=None):
+        if self._pool is not None:
+            self._pool.spoil()
         for work in self._work:
             work()
 
@@ -79,6 +86,10 @@ class MemoryPool:
         return any(at <= address and address + size <= at + memory.nbytes
                    for at, memory in self._arrays.items())  # fmt: skip
 
+    def spoil(self):
+        for memory in self._arrays.values():
+            memory.fill(0xFF)
+
     def free_all_blocks(self):
         pass
 
@@ -100,22 +111,27 @@ def in_a_pool(address, size):
 class _Allocation:
     """An allocator as whoever sets it sees it: asked for every array's memory."""
 
-    def __init__(self, malloc):
-        self._malloc = malloc
+    def __init__(self, malloc, pool=None):
+        self.malloc, self.pool = malloc, pool
 
     def array(self, host):
         """`host` in memory that was asked for."""
-        address = self._malloc(host.nbytes).ptr
-        memory = next(p._arrays[address] for p in _pools if address in p._arrays)
-        flat = memory[: host.nbytes].view(host.dtype)
+        address = self.malloc(host.nbytes).ptr
+        self.pool = next(pool for pool in _pools if address in pool._arrays)
+        flat = self.pool._arrays[address][: host.nbytes].view(host.dtype)
         copy = numpy.lib.stride_tricks.as_strided(flat, host.shape, host.strides)
         copy[...] = host
         return copy
 
 
+def get_allocator():
+    """What gives arrays their memory; None stands for the default pool."""
+    return None if cupy.allocator is None else cupy.allocator.malloc
+
+
 @contextlib.contextmanager
 def using_allocator(malloc):
-    before, cupy.allocator = cupy.allocator, _Allocation(malloc)
+    before, cupy.allocator = cupy.allocator, None if malloc is None else _Allocation(malloc)
     try:
         yield
     finally:

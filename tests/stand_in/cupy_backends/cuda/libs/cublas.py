@@ -84,20 +84,20 @@ class Library:
         for name in ("SetStream_v2", "SetWorkspace_v2", "GemmEx", "GemmStridedBatchedEx"):
             setattr(self, f"cublas{name}", Function(getattr(self, name)))
 
-    def SetStream_v2(self, handle, stream):  # noqa: N802
+    def SetStream_v2(self, handle, stream):
         self.stream, self.room = stream, 0
 
-    def SetWorkspace_v2(self, handle, address, size):  # noqa: N802
+    def SetWorkspace_v2(self, handle, address, size):
         cupy.check_allocated(address, size)
         self.room = size
 
-    def GemmEx(self, *arguments):  # noqa: N802
+    def GemmEx(self, *arguments):
         (*head, A, Atype, lda, B, Btype, ldb, beta, C, Ctype, ldc, compute, algo) = arguments
         self.GemmStridedBatchedEx(
             *head, A, Atype, lda, 0, B, Btype, ldb, 0, beta, C, Ctype, ldc, 0, 1, compute, algo
         )
 
-    def GemmStridedBatchedEx(self, *arguments):  # noqa: N802
+    def GemmStridedBatchedEx(self, *arguments):
         stream = cupy.cuda.get_current_stream()
         assert self.stream == stream.ptr
         assert stream.is_capturing()
