@@ -22,7 +22,7 @@ KERNELS = KernelTable(cupy_updates.KERNELS)
 
 SCAN_LIMIT = 2**33  # ids that embedding_gradient may look at; a larger table adds atomically
 
-MAX_PARTS = 256  # of the rows that column_sums adds up apart: as many as keep a GPU busy
+MAX_PARTS = 128  # of the rows that column_sums adds up apart: as many as keep a GPU busy
 
 
 def _rows(x: Array) -> Array:

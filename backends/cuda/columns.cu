@@ -4,6 +4,8 @@
 // many as 32 packs have, and leaves its sums in partial (parts, size). `column_sums` adds these up
 // in turn. The order of summation depends on the shape only, so the same input gives the same bits.
 
+const int ROWS_AT_ONCE = 4;  // that a thread asks for before it waits for the first
+
 struct Plain {
     const T* g;
     template <int N>
@@ -28,11 +30,19 @@ __device__ void sum_columns(Value value, T* partial, Index rows, Index size) {
     for (Index start = blockIdx.x * width; start < size; start += gridDim.x * width) {
         Index column = start + threadIdx.x * N;
         Pack<N> total = {};
-        if (column < size)
-            for (Index row = blockIdx.y * (Index)blockDim.y + threadIdx.y; row < rows; row += step) {
-                Pack<N> more = value.template at<N>(row, row * size + column);
-                for (int e = 0; e < N; e++) total.at[e] += more.at[e];
+        Index first = blockIdx.y * (Index)blockDim.y + threadIdx.y;
+        for (Index row = column < size ? first : rows; row < rows; row += ROWS_AT_ONCE * step) {
+            Pack<N> more[ROWS_AT_ONCE];
+#pragma unroll
+            for (int k = 0; k < ROWS_AT_ONCE; k++) {  // no branch: loads would wait at it
+                Index at = row + k * step < rows ? row + k * step : row;
+                more[k] = value.template at<N>(at, at * size + column);
             }
+#pragma unroll
+            for (int k = 0; k < ROWS_AT_ONCE; k++)
+                for (int e = 0; e < N; e++)
+                    total.at[e] += row + k * step < rows ? more[k].at[e] : (T)0;
+        }
         for (int e = 0; e < N; e++) {
             room[threadIdx.y][threadIdx.x] = total.at[e];
             __syncthreads();
@@ -41,7 +51,8 @@ __device__ void sum_columns(Value value, T* partial, Index rows, Index size) {
                     total.at[e] += room[lane][threadIdx.x];
             __syncthreads();  // the room may be used again
         }
-        if (threadIdx.y == 0 && column < size) store<N>(partial + blockIdx.y * size + column, total);
+        if (threadIdx.y == 0 && column < size)
+            store<N>(partial + blockIdx.y * size + column, total);
     }
 }
 

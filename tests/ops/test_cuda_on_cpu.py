@@ -121,6 +121,7 @@ def huge(module: Any, count: int) -> Any:
 LARGE = {
     "gelu": lambda x, y, n: (x, y, n),
     "dropout": lambda x, y, n: (x, y, n, 1, 2, None, 2**31, 2.0),
+    "add": lambda x, y, n: (x, x, y, n),
     "softmax": lambda x, y, n: (x, y, n // 16, 16),
     "swap_middle": lambda x, y, n: (x, y, n // 64, 2, 2, 16),
     "split_heads": lambda x, y, n: (x, y, n // (3 * 4 * 8 * 16), 4, 8, 16),
@@ -136,6 +137,10 @@ def check_dropout(x: np.ndarray, y: np.ndarray) -> None:
     assert set(np.unique(y / x)) == {0, 2}
 
 
+def check_add(x: np.ndarray, y: np.ndarray) -> None:
+    np.testing.assert_array_equal(y, x + x)
+
+
 def check_softmax(x: np.ndarray, y: np.ndarray) -> None:
     expected = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(y, expected, rtol=1e-5)
@@ -148,6 +153,7 @@ def check_last_row(x: np.ndarray, y: np.ndarray) -> None:
 CHECKS = {
     "gelu": check_gelu,
     "dropout": check_dropout,
+    "add": check_add,
     "softmax": check_softmax,
     "swap_middle": check_last_row,
     "split_heads": check_last_row,
@@ -160,7 +166,7 @@ def test_more_than_two_to_the_31_elements(name: str, stand_in: Any) -> None:
     from tinytorch.backends import cupy_launch
 
     kernel = stand_in.RawModule(cuda_source.source("float32")).get_function(name)
-    rows = name not in ("gelu", "dropout")
+    rows = name not in ("gelu", "dropout", "add")
     block = (32, cupy_launch.WARPS) if rows else (cupy_launch.THREADS,)
     size = HUGE if rows else HUGE_IN_PACKS
     x, y = huge(stand_in, size), huge(stand_in, size)
