@@ -13,13 +13,16 @@ import numpy as np
 
 from . import cupy_updates
 from .base import Array, Kernel, KernelTable, Namespace
+from .cuda_source import REALS
 from .cupy_errors import wrong_ids
-from .cupy_launch import for_each, for_rows, launch, whole
+from .cupy_launch import for_each, for_packs, for_rows, launch, whole
 from .cupy_products import product
 
 KERNELS = KernelTable(cupy_updates.KERNELS)
 
 SCAN_LIMIT = 2**33  # ids that embedding_gradient may look at; a larger table adds atomically
+
+MAX_PARTS = 128  # of the rows that column_sums adds up apart: as many as keep a GPU busy
 
 
 def _rows(x: Array) -> Array:
@@ -39,12 +42,12 @@ def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def forward(xp: Namespace, x: Array) -> Any:
         x = whole(x)
         y = cupy.empty_like(x)
-        for_each(name, x, x, y, x.size)
+        for_packs(name, x, x, y, x.size)
         return y, (x,)
 
     def gradient(xp: Namespace, g: Array, x: Array) -> Any:
         dx = cupy.empty_like(x)
-        for_each(f"{name}_gradient", x, whole(g), x, dx, x.size)
+        for_packs(f"{name}_gradient", x, whole(g), x, dx, x.size)
         return dx
 
     return forward, gradient
@@ -52,6 +55,30 @@ def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 for _name in ("gelu", "squared_relu"):
     KERNELS[_name] = Kernel(*_elementwise(_name))
+
+
+@KERNELS.forward
+def add(xp: Namespace, x: Array, y: Array) -> Any:
+    return plus(x, y), ()
+
+
+@KERNELS.gradient(add)
+def add_gradient(xp: Namespace, g: Array) -> Any:
+    return g, g
+
+
+def plus(x: Array, y: Array) -> Array:
+    """x + y, faster than CuPy's where nothing has to be broadcast, cast or gathered."""
+    if not (_plain(x) and _plain(y) and x.shape == y.shape and x.dtype == y.dtype):
+        return x + y
+    both = cupy.empty_like(x)
+    for_packs("add", x, x, y, both, x.size)
+    return both
+
+
+def _plain(x: Any) -> bool:
+    """Whether x is an array, not a number, that kernels can read as it is."""
+    return isinstance(x, cupy.ndarray) and x.flags.c_contiguous and x.dtype.name in REALS
 
 
 # Linear layers
@@ -62,7 +89,7 @@ def linear(xp: Namespace, x: Array, weight: Array, bias: Array | None = None) ->
     rows = x.reshape(-1, x.shape[-1]) if x.size else _rows(x)  # (N, in)
     y = product(rows, weight.T)  # (N, out)
     if bias is not None:
-        for_each("add_bias", y, y, whole(bias), y.size, y.shape[1])
+        for_rows("add_bias", y, len(y), y, whole(bias), *y.shape)
     return y.reshape(*x.shape[:-1], weight.shape[0]), (rows, weight, x.shape)
 
 
@@ -81,14 +108,14 @@ def linear_gradient(
 def column_sums(kernel: str, like: Array, *arguments: Any) -> Array:
     """What `kernel` of columns.cu makes of arrays (rows, size), summed over the rows: (size,)."""
     rows, size = like.shape
-    parts = max(1, min(64, rows // 64))
+    parts = max(1, min(MAX_PARTS, rows // 32))
+    columns = -(-size // (32 * (16 // like.itemsize)))  # of a warp with 16 bytes a lane
     y = cupy.empty(size, like.dtype)
     partial = y if parts == 1 else cupy.empty((parts, size), like.dtype)
     if size:
-        grid = (-(-size // 32), parts)
-        launch(kernel, like.dtype, grid, (32, 8), *arguments, partial, rows, size)
-    if parts > 1:
-        for_each("sum_parts", y, partial, y, parts, size)
+        launch(kernel, like.dtype, (columns, parts), (32, 8), *arguments, partial, rows, size)
+    if size and parts > 1:
+        launch("column_sums", like.dtype, (columns,), (32, 32), partial, y, parts, size)
     return y
 
 
@@ -168,7 +195,7 @@ def hide(x: Array, p: float, seed: int) -> Array:
     x = whole(x)
     y = cupy.empty_like(x)
     seed_words = words(seed, x.size)
-    for_each("dropout", x, x, y, x.size, *seed_words, int(p * 2**32), 1 / (1 - p))
+    for_packs("dropout", x, x, y, x.size, *seed_words, int(p * 2**32), 1 / (1 - p))
     return y
 
 

@@ -11,6 +11,7 @@ from .cupy_recording import keep
 
 THREADS = 256  # in a block
 WARPS = THREADS // 32
+AT_ONCE = 2  # packs of 16 bytes for a thread, as in prelude.cuh
 MAX_BLOCKS = 2**20  # more rows or elements are taken in strides of the whole grid
 
 launches = 0  # how many there were, for whoever counts them
@@ -48,6 +49,14 @@ def for_each(name: str, like: Array, *arguments: Any, count: int | None = None) 
     count = like.size if count is None else count
     if count:
         blocks = min(MAX_BLOCKS, -(-count // THREADS))
+        launch(name, like.dtype, (blocks,), (THREADS,), *arguments)
+
+
+def for_packs(name: str, like: Array, *arguments: Any) -> None:
+    """A kernel that uses `map_elements` of prelude.cuh, on the elements of `like`."""
+    if like.size:
+        elements = AT_ONCE * THREADS * (16 // like.itemsize)  # in a block
+        blocks = min(MAX_BLOCKS, -(-like.size // elements))
         launch(name, like.dtype, (blocks,), (THREADS,), *arguments)
 
 

@@ -11,11 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 
 def _missing(what: str) -> None:
     """Skip with a reason on a developer's machine; fail in CI, where nothing may go untested."""
+    import pytest  # here, so that benchmarks need no pytest
+
     message = f"{what} is not installed"
     if os.environ.get("CI"):
         pytest.fail(f"{message}, and CI must run every test", pytrace=False)

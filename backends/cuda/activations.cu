@@ -3,32 +3,32 @@
 
 const double GELU_A = 0.044715, GELU_C = 0.7978845608028654;  // C = sqrt(2 / pi)
 
+// The fast division errs by two units in the last place and makes 0 of 1 / x for x > 2^126; the
+// exact one would take longer than the memory.
+__device__ float reciprocal(float x) { return __fdividef(1.0f, x); }
+__device__ double reciprocal(double x) { return 1.0 / x; }
+
+// (1 + tanh(C (v + A v^3))) / 2, which is a sigmoid and as such has no difference of near numbers.
+__device__ T gelu_share(T v) {
+    return reciprocal((T)1 + exp((T)(-2 * GELU_C) * (v + (T)GELU_A * v * v * v)));
+}
+
 extern "C" __global__ void gelu(const T* x, T* y, Index count) {
-    FOR_EACH(i, count) {
-        T v = x[i];
-        y[i] = (T)0.5 * v * ((T)1 + tanh((T)GELU_C * (v + (T)GELU_A * v * v * v)));
-    }
+    map_elements(count, x, x, y, [](Index, T v, T) { return v * gelu_share(v); });
 }
 
 extern "C" __global__ void gelu_gradient(const T* g, const T* x, T* dx, Index count) {
-    FOR_EACH(i, count) {
-        T v = x[i];
-        T t = tanh((T)GELU_C * (v + (T)GELU_A * v * v * v));
-        T slope = (T)GELU_C * ((T)1 + (T)(3 * GELU_A) * v * v);
-        dx[i] = g[i] * (T)0.5 * ((T)1 + t + v * ((T)1 - t * t) * slope);
-    }
+    map_elements(count, g, x, dx, [](Index, T g, T v) {
+        T share = gelu_share(v);
+        T slope = (T)(2 * GELU_C) * ((T)1 + (T)(3 * GELU_A) * v * v);
+        return g * (share + v * share * ((T)1 - share) * slope);
+    });
 }
 
 extern "C" __global__ void squared_relu(const T* x, T* y, Index count) {
-    FOR_EACH(i, count) {
-        T v = x[i];
-        y[i] = v < 0 ? (T)0 : v * v;
-    }
+    map_elements(count, x, x, y, [](Index, T v, T) { return v < 0 ? (T)0 : v * v; });
 }
 
 extern "C" __global__ void squared_relu_gradient(const T* g, const T* x, T* dx, Index count) {
-    FOR_EACH(i, count) {
-        T v = x[i];
-        dx[i] = v < 0 ? (T)0 : (T)2 * v * g[i];
-    }
+    map_elements(count, g, x, dx, [](Index, T g, T v) { return v < 0 ? (T)0 : (T)2 * v * g; });
 }

@@ -13,6 +13,27 @@ const Bits ALL_LANES = 0xffffffffu;
 // device (live).
 #define LIVE(number) (live_##number ? *live_##number : number)
 
+// N numbers side by side, which a thread moves in one access. Of a memory-bound kernel's time most
+// is waiting, so each access should move as much as it can: sixteen bytes.
+template <int N>
+struct alignas(N * sizeof(T)) Pack {
+    T at[N];
+};
+
+const int FULL = 16 / sizeof(T);  // numbers in a pack of sixteen bytes
+
+template <int N>
+__device__ Pack<N> load(const T* x) { return *(const Pack<N>*)x; }
+
+template <int N>
+__device__ void store(T* x, Pack<N> pack) { *(Pack<N>*)x = pack; }
+
+// Whether full packs can be read from the beginning of all arrays: a view may begin anywhere.
+template <typename... Arrays>
+__device__ bool aligned(const Arrays*... x) {
+    return ((unsigned long long)x | ...) % 16 == 0;
+}
+
 // Threads in a row, one element each, in strides of the whole grid.
 #define FOR_EACH(i, count)                                                    \
     for (Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x; i < (count); \
@@ -47,4 +68,38 @@ __device__ T block_sum(T x, T* room) {
     T total = threadIdx.y == 0 && threadIdx.x < blockDim.y ? room[threadIdx.x] : (T)0;
     __syncthreads();  // the room may be used again
     return threadIdx.y == 0 ? warp_sum(total) : (T)0;
+}
+
+const int AT_ONCE = 2;  // packs that a thread asks for before it waits for the first
+
+// y[i] = f(i, a[i], b[i]) for start <= i < count, in packs of N of which the last is whole. Blocks
+// take AT_ONCE packs for each thread, in strides of the whole grid.
+template <int N, typename Function>
+__device__ void map_packs(Index start, Index count, const T* a, const T* b, T* y, Function f) {
+    Index width = (Index)blockDim.x * N;
+    Index first = start + blockIdx.x * width * AT_ONCE + threadIdx.x * N;
+    for (Index i = first; i < count; i += gridDim.x * width * AT_ONCE) {
+        Pack<N> p[AT_ONCE], q[AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) {
+            Index at = i + k * width;
+            if (at < count) p[k] = load<N>(a + at), q[k] = load<N>(b + at);
+        }
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) {
+            Index at = i + k * width;
+            if (at >= count) continue;
+            for (int e = 0; e < N; e++) p[k].at[e] = f(at + e, p[k].at[e], q[k].at[e]);
+            store<N>(y + at, p[k]);
+        }
+    }
+}
+
+// y[i] = f(i, a[i], b[i]) for all i < count; y may be a or b. A kernel of one array names it twice:
+// what f does not use is not read.
+template <typename Function>
+__device__ void map_elements(Index count, const T* a, const T* b, T* y, Function f) {
+    Index in_packs = aligned(a, b, y) ? count - count % FULL : 0;
+    map_packs<FULL>(0, in_packs, a, b, y, f);
+    map_packs<1>(in_packs, count, a, b, y, f);
 }

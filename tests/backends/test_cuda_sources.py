@@ -14,7 +14,7 @@ from tinytorch import GELU, Tensor, backends
 ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]  # Turing, Ampere, Hopper
 
 
-def compile_cuda(code: str, architecture: str) -> tuple[bytes, str]:
+def compile_cuda(code: str, architecture: str, *more: bytes) -> tuple[bytes, str]:
     """The machine code of CUDA source `code`, and what NVRTC says of it."""
     nvrtc = require("cuda.bindings.nvrtc")
 
@@ -24,7 +24,7 @@ def compile_cuda(code: str, architecture: str) -> tuple[bytes, str]:
         return values[0] if values else None
 
     program = call(nvrtc.nvrtcCreateProgram, code.encode(), b"kernels.cu", 0, [], [])
-    options = [b"--std=c++17", f"--gpu-architecture={architecture}".encode()]
+    options = [b"--std=c++17", f"--gpu-architecture={architecture}".encode(), *more]
     (error,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
     log = room(call(nvrtc.nvrtcGetProgramLogSize, program))
     call(nvrtc.nvrtcGetProgramLog, program, log)
@@ -48,6 +48,15 @@ def test_every_kernel_compiles(architecture: str, real: str) -> None:
     assert not log, "a warning"
     for name in cuda_source.signatures():
         assert name.encode() + b"\0" in binary, f"{name} is not in the machine code"
+
+
+@pytest.mark.parametrize("real", cuda_source.REALS)
+def test_no_kernel_keeps_its_numbers_in_memory(real: str) -> None:
+    """Arrays within a kernel stay in registers, else each would cost what it is to save."""
+    _, log = compile_cuda(cuda_source.source(real), "sm_90", b"--ptxas-options=-v")
+    frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", log)
+    assert len(frames) >= len(cuda_source.signatures())
+    assert set(frames) == {("0", "0")}
 
 
 def test_an_error_is_told_with_its_file_and_line() -> None:

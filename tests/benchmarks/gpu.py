@@ -1,22 +1,28 @@
 """Training, generation and kernels on a CUDA GPU, beside PyTorch eager and torch.compile.
 
-    python tests/benchmarks/gpu.py [--rounds 10] [--json FILE]
+    python tests/benchmarks/gpu.py [--rounds 10] [--json FILE] [--modes tf32 fp32 bf16]
+        [--no-compile] [--train PRESET]
 
 The model is nanoGPT's baby GPT (`--preset nanogpt-gpu`: 6 layers, 6 heads, width 384, context 256,
-batch 64), fed with the same batches on all sides. They take turns of a few steps, so that a device
-that changes its clock changes it for all. Each precision is compared with PyTorch's own: fp32 and
-tf32 by its switch, bf16 by its autocast, which also keeps activations in bf16 (we do not). Where
+batch 64), fed with the same batches on all sides; the presets `default` and `best` follow, beside
+eager only, with PyTorch's own Muon where it has one. The sides take turns of a few steps, so that
+a device that changes its clock changes it for all. Each precision is compared with PyTorch's own:
+fp32 and tf32 by its switch, bf16 by its autocast, which also keeps activations in bf16 (we do not).
+Kernels are timed by the device's clock, beside a copy of 100 MB; arrays that fit into its cache may
+be faster than that. Each row is printed as it comes, and JSON is written after each section. Where
 no GPU can be used it says so in one sentence. Needs PyTorch for the comparison only.
 """
 
 import argparse
+import gc
+import importlib
 import importlib.util
 import json
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
@@ -32,21 +38,19 @@ from tinytorch.tinygpt.presets import build_model, build_trainer
 
 TURN = 5  # steps before the next side has its turn
 VOCABULARY = 65
+MOST_HELD = 1600  # copies that calls wait behind: some 80 ms
 MODES = ("tf32", "fp32", "bf16")
 TORCH_DEVICE = "cuda"  # a test of this file sets it to "cpu"
 Step = Callable[[], object]
 
 
 def sibling(name: str) -> Any:
-    """A module of the folder tests/, which is on pytest's path but not on a program's."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """A module of tests/ or of this folder: they are on pytest's path but not on a program's."""
+    here = Path(__file__).parent
+    for folder in (str(here.parent), str(here)):
+        if folder not in sys.path:
+            sys.path.append(folder)  # not in front: nothing of it may hide an installed module
+    return importlib.import_module(name)
 
 
 def set_mode(mode: str) -> None:
@@ -87,7 +91,7 @@ def torch_step(
     torch, twins = cuda_torch(), sibling("torch_twins")
     twin = twins.gpt(model).to(TORCH_DEVICE).train()
     loss_of = torch.compile(twin.loss) if compiled else twin.loss
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=preset.lr, betas=preset.betas, fused=True)
+    optimizers = torch_optimizers(preset, twin)
     blocks, rng = TokenDataset(text, preset.context, backend="numpy"), np.random.default_rng(1)
     cast = torch.autocast(TORCH_DEVICE, torch.bfloat16) if mode == "bf16" else nullcontext()
 
@@ -101,11 +105,30 @@ def torch_step(
             loss = loss_of(x, y)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(twin.parameters(), preset.grad_clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         return loss.detach()
 
     return step
+
+
+def torch_optimizers(preset: Preset, twin: Any) -> list[Any]:
+    """What `build_trainer` gives to ours: Muon for the blocks' matrices if the preset and PyTorch
+    have it, and AdamW, which decays only the other matrices."""
+    optim, parameters = cuda_torch().optim, dict(twin.named_parameters())
+    decay, optimizers = preset.weight_decay, []
+    matrices = {n: p for n, p in parameters.items() if n.startswith("blocks.") and p.ndim == 2}
+    if preset.muon_lr is None or not hasattr(optim, "Muon"):
+        matrices = {}
+    else:
+        optimizers = [optim.Muon(matrices.values(), lr=preset.muon_lr, weight_decay=decay)]
+    rest = [p for n, p in parameters.items() if n not in matrices]
+    groups = [
+        {"params": [p for p in rest if p.ndim == 2], "weight_decay": decay},
+        {"params": [p for p in rest if p.ndim != 2], "weight_decay": 0.0},
+    ]
+    return [optim.AdamW(groups, lr=preset.lr, betas=preset.betas, fused=True), *optimizers]
 
 
 def wait() -> None:
@@ -124,14 +147,19 @@ def timed(step: Step, times: int) -> float:
     return (time.perf_counter() - start) / times
 
 
-def compare_steps(preset: Preset, mode: str, rounds: int) -> dict[str, Any]:
+def compare_steps(preset: Preset, mode: str, rounds: int, compiled: bool) -> dict[str, Any]:
     """Median milliseconds of each side, taken in turn, and what else a step costs."""
+    import cupy
+
+    gc.collect()
+    cupy.get_default_memory_pool().free_all_blocks()  # what the model before this one held
     set_mode(mode)
     text = np.random.default_rng(0).integers(0, VOCABULARY, 1_000_000)
     ours, model = our_step(preset, text)
     sides = {"tinytorch": ours}
     if cuda_torch():
         sides["torch eager"] = torch_step(preset, text, model, mode, compiled=False)
+    if cuda_torch() and compiled:
         sides["torch.compile"] = torch_step(preset, text, model, mode, compiled=True)
     for step in sides.values():
         timed(step, 3)
@@ -160,7 +188,8 @@ def launches(step: Step) -> int | None:
     from torch.profiler import ProfilerActivity, profile
 
     wait()
-    with profile(activities=[ProfilerActivity.CUDA]) as record:
+    # acc_events: without it, events of a second cycle would be lost, of which PyTorch warns.
+    with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as record:
         step()
         wait()
     events = [e for e in record.events() if e.device_type == DeviceType.CUDA]
@@ -206,7 +235,7 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
     def array(*shape: int) -> Any:
         return cupy.asarray(np.random.default_rng(0).standard_normal(shape, np.float32))
 
-    x, weight, wide = array(B, T, C), array(C), array(B, T, 4 * C)
+    x, x2, weight, wide = array(B, T, C), array(B, T, C), array(C), array(B, T, 4 * C)
     scores, logits = array(B, nh, T, T), array(B, T, VOCABULARY)
     qkv, mask = array(B, T, 3 * C), cupy.asarray(np.tril(np.ones((T, T), bool)))
     ids = cupy.asarray(np.random.default_rng(0).integers(0, VOCABULARY, (B, T)))
@@ -234,6 +263,8 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
         "split_heads": (
             lambda: table["split_heads"].forward(None, qkv, num_heads=nh), 2 * qkv.nbytes),
         "dropout": (lambda: kernels.hide(x, 0.2, 1), 2 * x.nbytes),
+        "dropout of weights": (lambda: kernels.hide(scores, 0.2, 1), 2 * scores.nbytes),
+        "add": (lambda: kernels.plus(x, x2), 3 * x.nbytes),
         "cross_entropy": (
             lambda: table["cross_entropy"].forward(None, logits, ids), logits.nbytes),
         "cross_entropy_gradient": (
@@ -246,7 +277,31 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
     }  # fmt: skip
 
 
-def bandwidths(preset: Preset, rounds: int) -> dict[str, float]:
+def device_seconds(call: Step, times: int, hold: Step) -> float:
+    """Seconds that the device needs for a call, whatever the host needs to ask for it.
+
+    The calls are queued behind so many of `hold` that the host is done before the first begins.
+    """
+    import cupy
+
+    held = 100
+    while True:
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        wait()
+        for _ in range(held):
+            hold()
+        begin.record()
+        for _ in range(times):
+            call()
+        end.record()
+        was_late = begin.done  # so the device may have waited for the host
+        end.synchronize()
+        if not was_late or held >= MOST_HELD:
+            return float(cupy.cuda.get_elapsed_time(begin, end)) / 1e3 / times
+        held *= 2
+
+
+def bandwidths(preset: Preset, rounds: int) -> Iterator[tuple[str, float]]:
     """Each kernel's bytes a second over those of a plain copy in turn with it, the median."""
     import cupy
 
@@ -256,17 +311,15 @@ def bandwidths(preset: Preset, rounds: int) -> dict[str, float]:
     def copy() -> None:
         target[...] = source
 
-    found = {}
+    timed(copy, 3)
+    yield "copy, GB/s", 2 * source.nbytes / device_seconds(copy, 50, copy) / 1e9
     for name, (call, size) in kernel_cases(preset).items():
         timed(call, 3)
         ratios = []
         for _ in range(rounds):
-            copied = 2 * source.nbytes / timed(copy, 20)
-            ratios.append(size / timed(call, 20) / copied)
-        found[name] = statistics.median(ratios)
-    timed(copy, 3)
-    found["copy, GB/s"] = 2 * source.nbytes / timed(copy, 50) / 1e9
-    return found
+            copied = 2 * source.nbytes / device_seconds(copy, 20, copy)
+            ratios.append(size / device_seconds(call, 20, copy) / copied)
+        yield name, statistics.median(ratios)
 
 
 # The report
@@ -289,59 +342,101 @@ def device() -> dict[str, Any]:
     }
 
 
-def measure(preset: Preset, rounds: int, tokens: int) -> dict[str, Any]:
-    """All figures."""
-    result = device()
-    result["training step"] = {mode: compare_steps(preset, mode, rounds) for mode in MODES}
-    set_mode("tf32")
-    result["generation, tokens a second"] = {
-        f"batch {batch}": generation(preset, batch, tokens) for batch in (1, 32)
-    }
-    result["kernel bandwidth over copy"] = bandwidths(preset, rounds)
-    return result
+Row = tuple[str, Any, list[str]]  # a figure's name, itself, and the cells of its row
 
 
-def table(result: dict[str, Any]) -> str:
-    """The figures as Markdown."""
-    lines = [
-        f"{result['device']}, {result['date']}, driver for CUDA {result['driver']}, "
-        + ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
-        "",
-        "| training step | TinyTorch | torch eager | torch.compile | ours / eager | tokens/s |"
-        " launches (ours, eager, compile) | memory, MiB (ours reserved, torch peak) |",
-        "|---|---|---|---|---|---|---|---|",
+def training_steps(rounds: int, modes: list[str], compiled: bool) -> Iterator[Row]:
+    for mode in modes:
+        row = compare_steps(PRESETS["nanogpt-gpu"], mode, rounds, compiled)
+        yield mode, row, step_cells(row)
+    if "tf32" in modes:
+        for name in ("default", "best"):
+            row = compare_steps(PRESETS[name], "tf32", rounds, compiled=False)
+            yield f"{name}, tf32", row, step_cells(row)
+
+
+def step_cells(row: dict[str, Any]) -> list[str]:
+    ms = [f"{row['ms'][n]:.2f} ms" if n in row["ms"] else "-"
+          for n in ("tinytorch", "torch eager", "torch.compile")]  # fmt: skip
+    peak = row["torch peak memory, MiB"]
+    return [
+        *ms,
+        f"{row['ratio to torch eager']:.2f}",
+        f"{row['tokens a second']:,.0f}",
+        ", ".join(str(n) for n in row["launches a step"].values()),
+        f"{row['memory reserved, MiB']:.0f}, {'-' if peak is None else round(peak)}",
     ]
-    for mode, row in result["training step"].items():
-        ms = [f"{row['ms'][n]:.2f} ms" if n in row["ms"] else "-"
-              for n in ("tinytorch", "torch eager", "torch.compile")]  # fmt: skip
-        peak = row["torch peak memory, MiB"]
-        lines.append(
-            f"| {mode} | {' | '.join(ms)} | {row['ratio to torch eager']:.2f}"
-            f" | {row['tokens a second']:,.0f}"
-            f" | {', '.join(str(n) for n in row['launches a step'].values())}"
-            f" | {row['memory reserved, MiB']:.0f}, {'-' if peak is None else round(peak)} |"
-        )
-    lines += ["", "| generation | tokens/s |", "|---|---|"]
-    lines += [f"| {k} | {v:,.0f} |" for k, v in result["generation, tokens a second"].items()]
-    lines += ["", "| kernel | bandwidth over that of a copy |", "|---|---|"]
-    lines += [f"| {k} | {v:.2f} |" for k, v in result["kernel bandwidth over copy"].items()]
-    return "\n".join(lines)
+
+
+def generations(tokens: int) -> Iterator[Row]:
+    for batch in (1, 32):
+        rate = generation(PRESETS["nanogpt-gpu"], batch, tokens)
+        yield f"batch {batch}", rate, [f"{rate:,.0f}"]
+
+
+def kernel_rows(rounds: int) -> Iterator[Row]:
+    for name, value in bandwidths(PRESETS["nanogpt-gpu"], rounds):
+        yield name, value, [f"{value:,.2f}"]
+
+
+def training(name: str) -> Iterator[Row]:
+    row = sibling("sweep").train(PRESETS[name], 1337, "cupy")
+    yield name, row, [f"{row['steps']:,}", f"{row['seconds']:.1f}", f"{row['val_loss']:.4f}"]
+
+
+# Section -> the heads of its table.
+HEADS = {
+    "training step": [
+        "TinyTorch", "torch eager", "torch.compile", "ours / eager", "tokens/s",
+        "launches (ours, eager, compile)", "memory, MiB (ours reserved, torch peak)",
+    ],
+    "generation, tokens a second": ["tokens/s"],
+    "kernel bandwidth over copy": ["bandwidth over that of a copy"],
+    "training to a loss": ["steps", "seconds", "validation loss"],
+}  # fmt: skip
+
+
+def sections(arguments: argparse.Namespace) -> Iterator[tuple[str, Iterator[Row]]]:
+    """What was asked for: each section's name and its rows, which are measured as they are read."""
+    rounds = arguments.rounds
+    yield "training step", training_steps(rounds, arguments.modes, not arguments.no_compile)
+    set_mode("tf32")
+    yield "generation, tokens a second", generations(arguments.tokens)
+    yield "kernel bandwidth over copy", kernel_rows(rounds)
+    if arguments.train:
+        yield "training to a loss", training(arguments.train)
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Measure; print each row as Markdown at once, and write the JSON after each section."""
+    result = device()
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    print(f"{result['device']}, {result['date']}, driver for CUDA {result['driver']}, {versions}")
+    for section, rows in sections(arguments):
+        heads = [section, *HEADS[section]]
+        print(f"\n| {' | '.join(heads)} |\n{'|---' * len(heads)}|", flush=True)
+        result[section] = {}
+        for name, figure, cells in rows:
+            result[section][name] = figure
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10, help="turns of each side")
     parser.add_argument("--tokens", type=int, default=500, help="length of a generated text")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="of products")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--train", choices=PRESETS, help="train this preset on Shakespeare too")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     arguments = parser.parse_args(argv)
     problem = backends.status("cupy")
     if problem is not None:
         print(f"skipped: {problem}")
         return 0
-    result = measure(PRESETS["nanogpt-gpu"], arguments.rounds, arguments.tokens)
-    print(table(result))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    report(arguments)
     return 0
 
 

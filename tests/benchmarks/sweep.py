@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import tinytorch
-from tinytorch import CharTokenizer, TokenDataset
+from tinytorch import CharTokenizer, TokenDataset, backends
 from tinytorch.datasets import tiny_shakespeare
 from tinytorch.tinygpt import PRESETS, Preset
 from tinytorch.tinygpt.presets import build_model, build_trainer, fit_steps
@@ -36,25 +36,32 @@ def _value(text: str) -> Any:
         return text
 
 
-def train(preset: Preset, seed: int) -> dict[str, Any]:
-    """Train a new model on Shakespeare's first nine tenths; what it came to."""
+def train(preset: Preset, seed: int, backend: str | None = None) -> dict[str, Any]:
+    """Train a new model on Shakespeare's first nine tenths; what it came to.
+
+    Args:
+        backend: where; None for the default.
+    """
+    home = backends.default() if backend is None else backends.get(backend)
     corpus = tiny_shakespeare()
     tokenizer = CharTokenizer(sorted(set(corpus.text)))
     train_ids, val_ids = map(tokenizer.encode_array, corpus.split())
     tinytorch.manual_seed(seed)
-    trainer = build_trainer(preset, build_model(preset, tokenizer.vocab_size))
-    blocks = TokenDataset(train_ids, preset.context)
+    trainer = build_trainer(preset, build_model(preset, tokenizer.vocab_size).to(home))
+    blocks = TokenDataset(train_ids, preset.context, backend=home)
     start = time.perf_counter()
     for _ in range(preset.steps):
         trainer.train_step([blocks.random_batch(preset.batch_size)])
+    home.synchronize()
     seconds = time.perf_counter() - start
+    validation = validation_batches(val_ids, preset.context)
     model: Any = trainer.model
     return {
         "parameters": model.num_parameters(),
         "tokens a step": preset.tokens_per_step,
         "steps": preset.steps,
         "seconds": round(seconds, 1),
-        "val_loss": trainer.evaluate(validation_batches(val_ids, preset.context)),
+        "val_loss": trainer.evaluate((x.to(home), y.to(home)) for x, y in validation),
     }
 
 

@@ -4,11 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from helpers import load_module, require
+
+from tinytorch.datasets import Corpus
 
 PROGRAM = Path(__file__).with_name("gpu.py")
 
@@ -24,24 +28,132 @@ def test_without_a_gpu_it_says_so_in_one_sentence(tmp_path: Path) -> None:
     assert done.stdout.startswith("skipped: the cupy backend needs a CUDA GPU")
 
 
-def test_it_measures_and_reports(
-    stand_in: Any, monkeypatch: Any, capsys: Any, tmp_path: Path
-) -> None:
-    gpu = load_module(PROGRAM)
-    monkeypatch.setattr("tinytorch.backends.cupy_products.matmul_mode", lambda: "tf32")
-    small = replace(
-        gpu.PRESETS["nanogpt-gpu"], embed_dim=16, num_layers=1, num_heads=2, context=8, batch_size=2
+def test_it_finds_what_it_needs_without_pytest(tmp_path: Path) -> None:
+    """The twins and the sweep, where only the program's own folder is on the path."""
+    require("torch")
+    (tmp_path / "pytest.py").write_text("raise ImportError('a GPU may have none')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); import gpu\n"
+        "print(gpu.sibling('torch_twins').gpt.__name__, gpu.sibling('sweep').train.__name__)"
     )
-    monkeypatch.setattr(gpu, "PRESETS", {"nanogpt-gpu": small})
-    torch = require("torch")  # on the CPU and not compiled: as much as runs without a GPU
-    monkeypatch.setattr(gpu, "TORCH_DEVICE", "cpu")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("gpt train\n", "")
+
+
+@pytest.fixture
+def gpu(stand_in: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The program with presets that are small, and PyTorch on the CPU and not compiled: as much as
+    runs without a GPU."""
+    program = load_module(PROGRAM)
+    monkeypatch.setattr("tinytorch.backends.cupy_products.matmul_mode", lambda: "tf32")
+    sizes = {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "context": 8, "batch_size": 2}
+    small = {n: replace(program.PRESETS[n], **sizes) for n in ("nanogpt-gpu", "default", "best")}
+    monkeypatch.setattr(program, "PRESETS", small)
+    torch = require("torch")
+    monkeypatch.setattr(program, "TORCH_DEVICE", "cpu")
     monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr(program, "MOST_HELD", 100)
+    return program
+
+
+def test_it_measures_and_reports(gpu: Any, capsys: Any, tmp_path: Path) -> None:
     assert gpu.main(["--rounds", "1", "--tokens", "3", "--json", str(tmp_path / "r.json")]) == 0
     table = capsys.readouterr().out
-    for row in ("| tf32 |", "| fp32 |", "| bf16 |", "| batch 32 |", "| adam_update |"):
-        assert row in table
+    for row in ("tf32", "fp32", "bf16", "default, tf32", "best, tf32", "batch 32", "adam_update"):
+        assert f"\n| {row} |" in table
+    assert "training to a loss" not in table
     result = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert result["device"] == "stand-in"
-    for row in result["training step"].values():
-        assert set(row["ms"]) == {"tinytorch", "torch eager", "torch.compile"}
+    for name, row in result["training step"].items():
+        sides = {"tinytorch", "torch eager", "torch.compile"}
+        assert set(row["ms"]) == sides - ({"torch.compile"} if "," in name else set())
     assert all(value > 0 for value in result["kernel bandwidth over copy"].values())
+
+
+def test_it_trains_to_a_loss(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+) -> None:
+    sweep, used = gpu.sibling("sweep"), []
+    text = "To be, or not to be, that is the question. " * 9
+    monkeypatch.setattr(sweep, "tiny_shakespeare", lambda: Corpus("text", text, "", ""))
+    build = sweep.build_model
+    monkeypatch.setattr(sweep, "build_model", lambda *given: used.append(build(*given)) or used[0])
+    monkeypatch.setitem(gpu.PRESETS, "best", replace(gpu.PRESETS["best"], steps=2, warmup_steps=1))
+    for section in ("training_steps", "generations", "kernel_rows"):
+        monkeypatch.setattr(gpu, section, lambda *given: iter(()))
+    assert gpu.main(["--train", "best", "--json", str(tmp_path / "r.json")]) == 0
+    assert used[0].backend.name == "cupy"
+    row = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["training to a loss"][
+        "best"
+    ]
+    assert row["steps"] == 2
+    assert 2 < row["val_loss"] < 5
+    assert f"| best | 2 | {row['seconds']:.1f} | {row['val_loss']:.4f} |" in capsys.readouterr().out
+
+
+def test_only_what_was_asked_for_is_compared(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def compare(preset: Any, mode: str, rounds: int, compiled: bool) -> Any:
+        asked.append((mode, rounds, compiled))
+        return {}
+
+    monkeypatch.setattr(gpu, "compare_steps", compare)
+    monkeypatch.setattr(gpu, "step_cells", lambda row: [])
+    for section in ("generations", "kernel_rows"):
+        monkeypatch.setattr(gpu, section, lambda *given: iter(()))
+    gpu.main(["--modes", "fp32", "bf16", "--no-compile", "--rounds", "3"])
+    assert asked == [("fp32", 3, False), ("bf16", 3, False)]
+
+
+def test_rows_are_there_before_the_rest_is_measured(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+) -> None:
+    """A run that is cut off has shown what it knew, and written the sections that were done."""
+
+    def cut_off(*given: Any) -> Any:
+        yield "first", 2.5, ["2.50"]
+        assert capsys.readouterr().out.endswith("\n| first | 2.50 |\n")
+        raise KeyboardInterrupt
+
+    rows = [("tf32", {"ms": 1.0}, ["1.00 ms"])]
+    monkeypatch.setattr(gpu, "training_steps", lambda *given: iter(rows))
+    monkeypatch.setattr(gpu, "generations", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        gpu.main(["--json", str(tmp_path / "r.json")])
+    result = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert result["training step"] == {"tf32": {"ms": 1.0}}
+
+
+def test_a_host_that_is_late_waits_for_more_copies(
+    gpu: Any, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = iter([True, True, False])
+    monkeypatch.setattr(stand_in.cuda.Event, "done", property(lambda event: next(done)))
+    monkeypatch.setattr(gpu, "MOST_HELD", 10**6)
+    holds: list[None] = []
+    seconds = gpu.device_seconds(lambda: time.sleep(1e-3), 5, lambda: holds.append(None))
+    assert len(holds) == 100 + 200 + 400
+    assert 1e-3 <= seconds < 1e-1
+
+
+def test_pytorch_decays_and_turns_the_same_parameters(gpu: Any) -> None:
+    twins = gpu.sibling("torch_twins")
+    for name, preset in gpu.PRESETS.items():
+        model = gpu.build_model(preset, 65)
+        ours = gpu.build_trainer(preset, model, 1).optimizers
+        theirs = gpu.torch_optimizers(preset, twins.gpt(model))
+        assert len(ours) == len(theirs), name
+        for mine, other in zip(ours, theirs, strict=True):
+            assert type(mine).__name__ == type(other).__name__
+            for group, twin in zip(mine.groups, other.param_groups, strict=True):
+                assert group["lr"] == twin["lr"]
+                assert group["weight_decay"] == twin["weight_decay"]
+                shapes = [tuple(p.shape) for p in twin["params"]]
+                assert sorted(p.shape for p in group["params"]) == sorted(shapes)

@@ -235,6 +235,8 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
     });
 }
 
+inline float __fdividef(float x, float y) { return x / y; }
+
 inline int __ffs(unsigned bits) { return __builtin_ffs(int(bits)); }
 
 inline double __longlong_as_double(long long bits) { return std::bit_cast<double>(bits); }

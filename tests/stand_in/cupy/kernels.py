@@ -18,7 +18,7 @@ DECLARATION = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 CTYPES = {"float": np.float32, "double": np.float64, "long long": np.int64,
           "unsigned int": np.uint32, "unsigned char": np.bool_}  # fmt: skip
 FLAGS = ["-std=c++20", "-O2", "-fno-strict-aliasing", "-Wall", "-Werror", "-Wno-sign-compare",
-         "-Wno-misleading-indentation"]  # fmt: skip
+         "-Wno-misleading-indentation", "-Wno-unknown-pragmas"]  # fmt: skip
 
 records: list | None = None  # launches, for whoever wants to run them again elsewhere
 

@@ -1,6 +1,7 @@
 """Devices, streams, graphs and memory of the stand-in: one device, whose work is done at once."""
 
 import contextlib
+import time
 import weakref
 
 import numpy
@@ -67,6 +68,20 @@ def get_current_stream():
     return _current[-1]
 
 
+class Event:
+    done = True
+
+    def record(self, stream=None):
+        self._seconds = time.perf_counter()
+
+    def synchronize(self):
+        cupy._host_read("synchronize")
+
+
+def get_elapsed_time(start_event, end_event):
+    return 1e3 * (end_event._seconds - start_event._seconds)
+
+
 class MemoryPool:
     """Memory of its own, which it never gives to anybody else; the default pool has NumPy's."""
 
@@ -90,7 +105,7 @@ class MemoryPool:
         for memory in self._arrays.values():
             memory.fill(0xFF)
 
-    def free_all_blocks(self):
+    def free_all_blocks(self, stream=None):
         pass
 
     def used_bytes(self):

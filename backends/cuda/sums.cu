@@ -1,0 +1,5 @@
+// Sums of two arrays of one shape: residual connections, and gradients that meet.
+
+extern "C" __global__ void add(const T* x, const T* y, T* sum, Index count) {
+    map_elements(count, x, y, sum, [](Index, T a, T b) { return a + b; });
+}

@@ -1,0 +1,141 @@
+"""Kernels that move sixteen bytes at once, on views that begin anywhere and end anywhere."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from op_checks import REFERENCE, tensors
+from tinytorch.backends.base import Array
+
+import tinytorch  # noqa: F401  declares all ops
+from tinytorch import Tensor, backends
+from tinytorch.autograd import OPS
+
+DTYPES = ["float32", "float64"]
+COUNTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 61, 2047, 2048, 2055, 4097]
+# Op -> how many arrays it takes, and its settings.
+ELEMENTWISE: dict[str, tuple[int, dict[str, Any]]] = {
+    "gelu": (1, {}),
+    "squared_relu": (1, {}),
+    "dropout": (1, {"p": 0.3, "seed": 2**33 + 5}),
+    "add": (2, {}),
+}
+EXTREMES = [0.0, -0.0, 1e-30, -1e-30, 1e-5, 0.3, -0.3, 3.0, -3.0, 5.0, -5.0, 9.0, -9.0, 20.0,
+            -20.0, 100.0, -100.0, 1e30, -1e30, np.inf, -np.inf, np.nan]  # fmt: skip
+
+
+def numbers(shape: Any, dtype: str, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def shifted(array: np.ndarray, by: int, backend: Any) -> Array:
+    """The array in the middle of a longer one, `by` elements from its beginning."""
+    longer = np.concatenate([np.full(by, 99.0), array.reshape(-1), np.full(9, 99.0)])
+    home = backends.get(backend)
+    return home.asarray(longer.astype(array.dtype))[by : by + array.size].reshape(array.shape)
+
+
+def check(name: str, arrays: list[Array], plain: list[np.ndarray], settings: Any) -> None:
+    """The kernel's result and gradients for `arrays` are those of the reference for `plain`."""
+    dtype = str(plain[0].dtype)
+    home, op = backends.get("cupy"), OPS[name]
+    for array in arrays:
+        assert array.flags.c_contiguous
+    kernel, reference = home.kernels[name], op.reference
+    y, saved = kernel.forward(home.xp, *arrays, **settings)
+    expected, kept = reference.forward(REFERENCE.xp, *plain, **settings)
+    g = numbers(expected.shape, dtype, 5)
+    given = shifted(g, arrays[0].size % 3, home)
+    assert kernel.gradient is not None
+    assert reference.gradient is not None
+    answers = kernel.gradient(home.xp, given, *saved)
+    wanted = reference.gradient(REFERENCE.xp, g, *kept)
+    answers, wanted = ([a] if not isinstance(a, tuple) else list(a) for a in (answers, wanted))
+    tolerance = {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-9}
+    for ours, theirs in zip([y, *answers], [expected, *wanted], strict=True):
+        ours, theirs = (a() if callable(a) else a for a in (ours, theirs))
+        assert ours.dtype == theirs.dtype
+        if ours.shape != theirs.shape:  # what autograd would sum
+            theirs = theirs.reshape(-1, *ours.shape).sum(axis=0)
+        np.testing.assert_allclose(home.to_numpy(ours), theirs, **tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise_from_any_element_on(name: str, count: int, dtype: str, cupy: str) -> None:
+    number, settings = ELEMENTWISE[name]
+    plain = [numbers(count, dtype, i) for i in range(number)]
+    for by in range(5):
+        check(name, [shifted(a, by * (i + 1), cupy) for i, a in enumerate(plain)], plain, settings)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 8, 33, 64, 128, 130, 384, 512, 516, 1032])
+def test_rows_from_any_element_on(size: int, dtype: str, cupy_fp32: str) -> None:
+    plain = [numbers((5, size), dtype), numbers(size, dtype, 1), numbers(size, dtype, 2)]
+    weight = [plain[0], numbers((size, size), dtype, 3)[:7], numbers(7, dtype, 4)[:size]]
+    for by in ([0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [4, 4, 8], [2, 2, 2]):
+        for some in (plain, plain[:2]):
+            given = [shifted(a, b, cupy_fp32) for a, b in zip(some, by, strict=False)]
+            check("layer_norm", given, some, {})
+        given = [shifted(a, b, cupy_fp32) for a, b in zip(weight, by, strict=False)]
+        check("linear", given, weight, {})
+
+
+@pytest.mark.parametrize("rows", [0, 1, 31, 64, 100, 2048, 9000])
+@pytest.mark.parametrize("size", [1, 4, 65, 132])
+def test_column_sums(size: int, rows: int, cupy: str) -> None:
+    home, x = backends.get(cupy), numbers((rows, size), "float64")
+    from tinytorch.backends.cupy_kernels import column_sums
+
+    for by in (0, 1):
+        given = shifted(x, by, cupy)
+        np.testing.assert_allclose(
+            home.to_numpy(column_sums("column_sums", given, given)), x.sum(0), atol=1e-10
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["gelu", "squared_relu", "dropout"])
+def test_extreme_numbers(name: str, dtype: str, cupy: str) -> None:
+    x = np.array(EXTREMES, dtype)
+    if name == "squared_relu":  # NaN stays NaN, as in PyTorch; the reference makes 0 of it
+        x = x[:-1]
+    with np.errstate(all="ignore"):
+        check(name, [backends.get(cupy).asarray(x)], [x], ELEMENTWISE[name][1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gelu_is_exact_to_a_few_units_in_the_last_place(dtype: str, cupy: str) -> None:
+    """Also where 1 + tanh would be the difference of near numbers."""
+    home, x = backends.get(cupy), np.linspace(-4, 4, 4001).astype(dtype)
+    y = home.to_numpy(home.kernels["gelu"].forward(home.xp, home.asarray(x))[0])
+    wide = x.astype(np.longdouble)
+    inner = np.sqrt(np.longdouble(2) / np.pi) * (wide + np.longdouble(0.044715) * wide**3)
+    expected = wide / (1 + np.exp(-2 * inner))
+    eps = np.finfo(dtype).eps
+    error = np.abs(y - expected) / np.maximum(np.abs(expected), eps)
+    assert error.max() < 3e-6 if dtype == "float32" else error.max() < 1e-14
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (numbers((3, 4), "float32"), numbers((4,), "float32")),  # broadcast
+        (numbers((4, 3), "float32").T, numbers((3, 4), "float32")),  # strided
+        (numbers((3, 4), "float32"), numbers((3, 4), "float64")),  # to be cast
+        (np.arange(4), np.arange(4)),  # integers
+        (numbers((3, 4), "float16"), numbers((3, 4), "float16")),
+        (numbers((), "float32"), 2.0),
+        (2.0, numbers((2,), "float64")),
+        (numbers((), "float32"), numbers((), "float32")),
+        (numbers((0, 3), "float32"), numbers((0, 3), "float32")),
+    ],
+)
+def test_sums_of_everything_that_can_be_added(left: Any, right: Any, cupy: str) -> None:
+    ours = OPS["add"](*tensors((left, right), cupy))
+    assert isinstance(ours, Tensor)
+    expected = left + right
+    assert ours.numpy().dtype == np.asarray(expected).dtype
+    np.testing.assert_array_equal(ours.numpy(), expected)
