@@ -27,26 +27,32 @@ class Parameter(NamedTuple):
 
 
 @functools.cache
-def source(real: str) -> str:
+def source(real: str, head: int | None = None) -> str:
     """All kernels for one dtype, as one translation unit; compilers name the files' own lines.
 
     Args:
         real: "float32" or "float64".
+        head: with it those of attention.cu, and no others, for heads of so many numbers.
 
     Raises:
-        BackendError: it is another.
+        BackendError: the dtype is another.
     """
     if real not in REALS:
         raise BackendError(f"CUDA kernels compute in {' and '.join(REALS)}, not in {real}")
-    files = [FOLDER / "prelude.cuh", *sorted(FOLDER.glob("*.cu"))]
-    parts = [f'#line 1 "{file.name}"\n{file.read_text(encoding="utf-8")}' for file in files]
-    return "\n".join([f"typedef {REALS[real]} T;", *parts])
+    by_head = FOLDER / "attention.cu"
+    files = [by_head] if head else sorted({*FOLDER.glob("*.cu")} - {by_head})
+    begin = [f"typedef {REALS[real]} T;", *([f"const int HEAD = {head};"] if head else [])]
+    parts = [
+        f'#line 1 "{file.name}"\n{file.read_text(encoding="utf-8")}'
+        for file in (FOLDER / "prelude.cuh", *files)
+    ]
+    return "\n".join([*begin, *parts])
 
 
 @functools.cache
 def signatures() -> dict[str, list[Parameter]]:
     """Kernel name -> its parameters, read from the sources."""
-    found = _DECLARATION.findall(source("float32"))
+    found = _DECLARATION.findall(source("float32") + source("float32", head=64))
     return {name: [_parameter(text) for text in inner.split(",")] for name, inner in found}
 
 
@@ -67,6 +73,8 @@ def check_arguments(name: str, real: Any, arguments: tuple[Any, ...]) -> list[An
     """`arguments` as the kernel takes them for dtype `real`: arrays of its dtypes, and numbers of
     its sizes.
 
+    An array that is called a view by the kernel may have any strides, which it is told.
+
     Raises:
         BackendError: one is missing, too many, of another dtype, or not contiguous. CUDA would
             not notice: it would read other memory.
@@ -81,7 +89,9 @@ def check_arguments(name: str, real: Any, arguments: tuple[Any, ...]) -> list[An
             checked.append(dtype.type(value))
         elif value is None:
             checked.append(_NULL)
-        elif getattr(value, "dtype", None) == dtype and value.flags.c_contiguous:
+        elif getattr(value, "dtype", None) == dtype and (
+            value.flags.c_contiguous or parameter.endswith("_view")
+        ):
             checked.append(value)
         else:
             raise BackendError(

@@ -11,14 +11,15 @@ from typing import Any
 import cupy
 import numpy as np
 
-from . import cupy_updates
+from . import cupy_attention, cupy_updates
 from .base import Array, Kernel, KernelTable, Namespace
 from .cuda_source import REALS
 from .cupy_errors import wrong_ids
-from .cupy_launch import for_each, for_packs, for_rows, launch, whole
+from .cupy_launch import MOST_BLOCKS, WARPS, for_each, for_packs, for_rows, launch, whole
 from .cupy_products import product
+from .cupy_random import seed_words
 
-KERNELS = KernelTable(cupy_updates.KERNELS)
+KERNELS = KernelTable({**cupy_updates.KERNELS, **cupy_attention.KERNELS})
 
 SCAN_LIMIT = 2**33  # ids that embedding_gradient may look at; a larger table adds atomically
 
@@ -194,19 +195,8 @@ def hide(x: Array, p: float, seed: int) -> Array:
     """x with the elements that the seed hides set to zero, the others times 1 / (1 - p)."""
     x = whole(x)
     y = cupy.empty_like(x)
-    seed_words = words(seed, x.size)
-    for_packs("dropout", x, x, y, x.size, *seed_words, int(p * 2**32), 1 / (1 - p))
+    for_packs("dropout", x, x, y, x.size, *seed_words(seed, x.size), int(p * 2**32), 1 / (1 - p))
     return y
-
-
-def words(seed: Any, count: int) -> tuple[int, int, Array | None]:
-    """The low and the high 32 bits of a seed, see `hashing.random_bits`; for a live one, see
-    `Backend.live`, in their place the array on the device that holds both."""
-    if count > 2**32:
-        raise ValueError(f"random_bits makes at most 2**32 numbers a call, not {count}")
-    if isinstance(seed, cupy.ndarray):
-        return 0, 0, seed.reshape(1).view(cupy.uint32)
-    return seed % 2**32, (seed >> 32) % 2**32, None
 
 
 # Attention
@@ -214,33 +204,58 @@ def words(seed: Any, count: int) -> tuple[int, int, Array | None]:
 
 @KERNELS.forward
 def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
-    B, T, width = qkv.shape
-    hs = width // (3 * num_heads)
-    heads = cupy.empty((3, B, num_heads, T, hs), qkv.dtype)
-    for_rows("split_heads", qkv, 3 * B * num_heads * T, whole(qkv), heads, B, T, num_heads, hs)
-    return (heads[0], heads[1], heads[2]), (qkv.shape,)
+    B, T, _ = qkv.shape
+    heads = qkv.reshape(B, T, 3, num_heads, -1)  # views of it: (B, nh, T, hs)
+    return tuple(heads[:, :, part].transpose(0, 2, 1, 3) for part in range(3)), (qkv.shape,)
 
 
 @KERNELS.gradient(split_heads)
 def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) -> Any:
     some = next(g for g in gs if g is not None)
     B, nh, T, hs = some.shape
-    parts = [None if g is None else whole(g) for g in gs]
+    if _side_by_side(gs, (B, T, 3, nh, hs)):
+        return some.base.reshape(shape)
     qkv = cupy.empty(shape, some.dtype)
-    for_rows("split_heads_gradient", some, B * T * 3 * nh, *parts, qkv, B, T, nh, hs)
+    given = [part for g in gs for part in _with_strides(g)]
+    if qkv.size:
+        grid = (-(-T // WARPS), 3 * nh, min(B, MOST_BLOCKS))
+        launch("split_heads_gradient", some.dtype, grid, (32, WARPS), *given, qkv, B, T, nh, hs)
     return qkv
+
+
+def _side_by_side(gs: Any, shape: tuple[int, ...]) -> bool:
+    """Whether the gradients are the parts of one array (B, T, 3, nh, hs)."""
+    whole = None if gs[0] is None else gs[0].base
+    if whole is None or whole.shape != shape or not whole.flags.c_contiguous:
+        return False
+    parts = (whole[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
+    return all(
+        g is not None and g.data.ptr == part.data.ptr and g.strides == part.strides
+        for g, part in zip(gs, parts, strict=True)
+    )
+
+
+def _with_strides(x: Array | None) -> tuple[Any, ...]:
+    """x (B, nh, T, hs), its last axis contiguous, and the strides of the others in elements."""
+    if x is None:
+        return None, 0, 0, 0
+    x = x if x.strides[3] == x.itemsize else whole(x)
+    return x, *(stride // x.itemsize for stride in x.strides[:3])
 
 
 @KERNELS.forward
 def merge_heads(xp: Namespace, y: Array) -> Any:
     B, nh, T, hs = y.shape
-    return _swap_middle(y, B, nh, T, hs).reshape(B, T, nh * hs), (y.shape,)
+    merged = y.transpose(0, 2, 1, 3)
+    if not merged.flags.c_contiguous:
+        merged = _swap_middle(y, B, nh, T, hs)
+    return merged.reshape(B, T, nh * hs), (y.shape,)
 
 
 @KERNELS.gradient(merge_heads)
 def merge_heads_gradient(xp: Namespace, g: Array, shape: tuple[int, int, int, int]) -> Any:
     B, nh, T, hs = shape
-    return _swap_middle(g, B, T, nh, hs)  # (B, nh, T, hs)
+    return g.reshape(B, T, nh, hs).transpose(0, 2, 1, 3)  # a view: (B, nh, T, hs)
 
 
 def _swap_middle(x: Array, A: int, N: int, M: int, size: int) -> Array:
@@ -303,10 +318,18 @@ def rotary_gradient(xp: Namespace, g: Array, cos: Array, sin: Array) -> Any:
 
 
 def _rotate(x: Array, cos: Array, sin: Array, direction: int) -> Array:
-    x, half = whole(x), x.shape[-1] // 2
+    """x (..., T, hs), turned; where it has four axes it is read in place."""
     cos, sin = (whole(a.astype(x.dtype, copy=False)) for a in (cos, sin))
-    y, rows = cupy.empty_like(x), x.size // max(1, x.shape[-1])
-    for_rows("rotary", x, rows, x, cos, sin, y, rows, x.shape[-2], half, direction)
+    y, half = cupy.empty(x.shape, x.dtype), x.shape[-1] // 2
+    if not y.size:
+        return y
+    if x.ndim != 4:
+        x = whole(x).reshape(-1, 1, *x.shape[-2:])
+    B, nh, T, _ = x.shape
+    grid = (-(-T // WARPS), nh, min(B, MOST_BLOCKS))
+    launch(
+        "rotary", x.dtype, grid, (32, WARPS), *_with_strides(x), cos, sin, y, B, T, half, direction
+    )
     return y
 
 
@@ -379,7 +402,7 @@ def cross_entropy_gradient(
 def random_bits(seed: int, shape: tuple[int, ...]) -> Array:
     """uint32 random bits, a pure function of seed and position: `hashing.random_bits`."""
     count = math.prod(shape)
-    low, high, _ = words(seed, count)
+    low, high, _ = seed_words(seed, count)
     bits = cupy.empty(shape, cupy.uint32)
     if count:
         for_each("random_bits", cupy.empty(0, cupy.float32), bits, count, low, high, count=count)

@@ -12,6 +12,7 @@ from .cupy_recording import keep
 THREADS = 256  # in a block
 WARPS = THREADS // 32
 AT_ONCE = 2  # packs of 16 bytes for a thread, as in prelude.cuh
+MOST_BLOCKS = 2**16 - 1  # along the second and the third axis of a grid
 MAX_BLOCKS = 2**20  # more rows or elements are taken in strides of the whole grid
 
 launches = 0  # how many there were, for whoever counts them
@@ -23,25 +24,30 @@ def whole(x: Array) -> Array:
 
 
 @functools.cache
-def _module(real: str) -> Any:
-    """All kernels for one dtype; CuPy keeps the compiled code on disk."""
-    return cupy.RawModule(code=source(real), options=("--std=c++17",))
+def _module(real: str, head: int | None) -> Any:
+    """All kernels for one dtype, or those of attention; CuPy keeps the compiled code on disk."""
+    return cupy.RawModule(code=source(real, head), options=("--std=c++17",))
 
 
 @functools.cache
-def _function(name: str, real: Any) -> Any:
-    return _module(str(real)).get_function(name)
+def _function(name: str, real: Any, head: int | None) -> Any:
+    return _module(str(real), head).get_function(name)
 
 
 def launch(
-    name: str, real: Any, grid: tuple[int, ...], block: tuple[int, ...], *arguments: Any
+    name: str,
+    real: Any,
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    *arguments: Any,
+    head: int | None = None,
 ) -> None:
-    """Run kernel `name` for dtype `real`; the host does not wait for it."""
+    """Run kernel `name` for dtype `real`, see `cuda_source.source`; the host does not wait."""
     global launches
     launches += 1
     keep(arguments)
     checked = check_arguments(name, real, arguments)
-    _function(name, real)(grid, block, tuple(checked))
+    _function(name, real, head)(grid, block, tuple(checked))
 
 
 def for_each(name: str, like: Array, *arguments: Any, count: int | None = None) -> None:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from .activations import softmax_array
-from .autograd import make_result, op
+from .autograd import composite, make_result, op
 from .backends import Backend, default, get
 from .backends.base import Array, Namespace
 from .embeddings import RotaryEmbedding
@@ -117,6 +117,17 @@ def scaled_dot_product_attention(
     return (weights if dropout is None else dropout(weights)) @ V, weights
 
 
+@composite
+def attention(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None, dropout: Dropout | None = None
+) -> Tensor:
+    """The output alone of `scaled_dot_product_attention`, with the same arguments.
+
+    A backend may compute it without ever making the table of weights (T, S).
+    """
+    return scaled_dot_product_attention(Q, K, V, mask, dropout)[0]
+
+
 class KVCache:
     """The keys and values of all tokens so far, so that each is computed once.
 
@@ -199,18 +210,25 @@ class MultiHeadAttention(Module):
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
         """x (B, T, C) -> (B, T, C); with a cache, x follows the tokens that are in it."""
-        output, _ = self.attend(x, mask, cache)
+        output: Tensor = self.attend(x, mask, cache, need_weights=False)[0]
         return output
 
     def attend(
-        self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """As `forward`, with the attention weights (B, nh, T, S) beside the output."""
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        cache: KVCache | None = None,
+        need_weights: bool = True,
+    ) -> tuple[Tensor, Any]:
+        """As `forward`, with the attention weights (B, nh, T, S) beside the output, or None."""
         past = cache.length if cache else 0
         q, k, v = split_heads(self.qkv(x), num_heads=self.num_heads)  # each (B, nh, T, hs)
         if self.rotary is not None:
             q, k = self.rotary(q, past), self.rotary(k, past)
         if cache is not None:
             k, v = cache.append(k, v)  # (B, nh, S, hs)
-        y, weights = scaled_dot_product_attention(q, k, v, mask, self.weights_dropout)
+        if need_weights:
+            y, weights = scaled_dot_product_attention(q, k, v, mask, self.weights_dropout)
+        else:
+            y, weights = attention(q, k, v, mask, self.weights_dropout), None
         return self.output_dropout(self.proj(merge_heads(y))), weights

@@ -212,16 +212,46 @@ class Op:
         arrays, variables, backend = _unwrap(self.name, inputs)
         kernel = backend.kernels.get(self.key) or self.reference
         result, saved = kernel.forward(backend.xp, *arrays, **settings)
-        if type(result) is tuple:
-            answer = results = tuple([_wrap(r, variables, backend) for r in result])
-        else:
-            answer = _wrap(result, variables, backend)
-            results = (answer,)
-        if _mode.recording and kernel.gradient and any(v._requires_grad for v in variables):
-            _record(self.name, kernel.gradient, backend, inputs, results, saved)
-        return answer
+        return _answer(self.name, kernel, inputs, variables, result, saved)
 
 
+class Composite:
+    """A function of tensors, made of ops, that a backend may also compute at once.
+
+    Made by the decorator `composite`. A backend's kernel of its name takes over, with forward and
+    gradient, where it can; its forward returns NotImplemented where it cannot, and then, as on
+    all other backends, the function runs as it is written, op by op.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.name: str = function.__name__
+        self.function = function
+        self.__doc__ = function.__doc__
+        self.__name__ = self.name
+        self.__wrapped__ = function
+        self._own = function.__module__.partition(".")[0] == __name__.partition(".")[0]
+        if self._own:
+            COMPOSITES[self.name] = self
+
+    def __repr__(self) -> str:
+        return f"<composite {self.name}>"
+
+    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+        arrays, variables, backend = _unwrap(self.name, inputs)
+        kernel = backend.kernels.get(self.name) if self._own else None
+        if kernel is not None:
+            made = kernel.forward(backend.xp, *arrays, **settings)
+            if made is not NotImplemented:
+                return _answer(self.name, kernel, inputs, variables, *made)
+        return self.function(*inputs, **settings)
+
+
+def composite(function: Callable[..., Any]) -> Composite:
+    """Declare a composite: a decorator for a function of tensors."""
+    return Composite(function)
+
+
+COMPOSITES: dict[str, Composite] = {}  # those of this package
 OPS: dict[str, Op] = {}  # those of this package
 
 
@@ -245,6 +275,26 @@ def _unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable]
     if not variables:
         raise TypeError(f"{name} needs a Tensor among its arguments")
     return arrays, variables, variables[0]._backend
+
+
+def _answer(
+    name: str,
+    kernel: Kernel,
+    inputs: Sequence[Any],
+    variables: list[Variable],
+    result: Any,
+    saved: tuple[Any, ...],
+) -> Any:
+    """What a kernel computed, as a tensor or a tuple of them, and put on the tape."""
+    backend = variables[0]._backend
+    if type(result) is tuple:
+        answer = results = tuple([_wrap(r, variables, backend) for r in result])
+    else:
+        answer = _wrap(result, variables, backend)
+        results = (answer,)
+    if _mode.recording and kernel.gradient and any(v._requires_grad for v in variables):
+        _record(name, kernel.gradient, backend, inputs, results, saved)
+    return answer
 
 
 def _mixed(name: str, mine: Backend, other: Backend) -> BackendError:

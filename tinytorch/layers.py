@@ -1,6 +1,7 @@
 """Lesson 03: Linear, Dropout and LayerNorm, the layers that every model is made of."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from . import random
@@ -105,12 +106,20 @@ class Dropout(Module):
             raise ValueError(f"a dropout probability lies in [0, 1], not {p}")
         self.p = p
 
+    def draw(self, live: Callable[[Callable[[], int]], Any]) -> tuple[float, Any]:
+        """The probability now, 0 where nothing is dropped, and the seed of one more mask.
+
+        Args:
+            live: of the backend, `Backend.live`.
+        """
+        p = self.p if self.training else 0.0
+        return p, live(random.draw_seed) if 0 < p < 1 else 0
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
+        p, seed = self.draw(x.backend.live)
+        if p == 0:
             return x
-        if self.p == 1:
-            return x * 0
-        result: Tensor = dropout(x, p=self.p, seed=x.backend.live(random.draw_seed))
+        result: Tensor = x * 0 if p == 1 else dropout(x, p=p, seed=seed)
         return result
 
     def extra_repr(self) -> str:

@@ -70,6 +70,15 @@ __device__ T block_sum(T x, T* room) {
     return threadIdx.y == 0 ? warp_sum(total) : (T)0;
 }
 
+// Random bits from a counter, `hashing.random_bits`: element i is a hash of the seed and i.
+__device__ Bits mix(Bits x) {
+    x = (x ^ x >> 16) * 0x7feb352du;
+    x = (x ^ x >> 15) * 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+__device__ Bits bits_at(Index i, Bits low, Bits high) { return mix(mix((Bits)i ^ low) ^ high); }
+
 const int AT_ONCE = 2;  // packs that a thread asks for before it waits for the first
 
 // y[i] = f(i, a[i], b[i]) for start <= i < count, in packs of N of which the last is whole. Blocks

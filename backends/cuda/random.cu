@@ -1,12 +1,4 @@
-// Random bits from a counter, `hashing.random_bits`: element i is a hash of the seed and i.
-
-__device__ Bits mix(Bits x) {
-    x = (x ^ x >> 16) * 0x7feb352du;
-    x = (x ^ x >> 15) * 0x846ca68bu;
-    return x ^ x >> 16;
-}
-
-__device__ Bits bits_at(Index i, Bits low, Bits high) { return mix(mix((Bits)i ^ low) ^ high); }
+// Random bits, and what they hide.
 
 extern "C" __global__ void random_bits(Bits* y, Index count, Bits low, Bits high) {
     FOR_EACH(i, count) y[i] = bits_at(i, low, high);

@@ -124,7 +124,6 @@ LARGE = {
     "add": lambda x, y, n: (x, x, y, n),
     "softmax": lambda x, y, n: (x, y, n // 16, 16),
     "swap_middle": lambda x, y, n: (x, y, n // 64, 2, 2, 16),
-    "split_heads": lambda x, y, n: (x, y, n // (3 * 4 * 8 * 16), 4, 8, 16),
 }
 
 
@@ -156,7 +155,6 @@ CHECKS = {
     "add": check_add,
     "softmax": check_softmax,
     "swap_middle": check_last_row,
-    "split_heads": check_last_row,
 }
 
 

@@ -211,6 +211,16 @@ inline int launch(const unsigned* grid, const unsigned* threads, unsigned long f
 
 inline void __syncthreads() { shim::block.wait(); }
 
+inline int __syncthreads_or(int vote) {
+    static std::atomic<int> votes;
+    shim::block.wait();  // all have read the last result
+    if (self == 0) votes = 0;
+    shim::block.wait();
+    if (vote) votes = 1;
+    shim::block.wait();
+    return votes;
+}
+
 template <typename V>
 V __shfl_xor_sync(unsigned, V value, int step) {
     return shim::exchange(value, [&](auto of) { return of(self ^ step); });
@@ -238,6 +248,10 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
 inline float __fdividef(float x, float y) { return x / y; }
 
 inline int __ffs(unsigned bits) { return __builtin_ffs(int(bits)); }
+
+inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
+
+inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
 
 inline double __longlong_as_double(long long bits) { return std::bit_cast<double>(bits); }
 

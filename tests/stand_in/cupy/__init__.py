@@ -10,6 +10,7 @@ It stands in the way of the real CuPy only where tests/ puts it on the path.
 
 import builtins
 import contextlib
+import ctypes
 import weakref
 
 import numpy
@@ -160,8 +161,11 @@ class ndarray:
         return f"stand-in {self._host!r}"
 
     def bytes(self):
-        """What the memory holds, for tests."""
-        return self._host.tobytes()
+        """What the memory holds, from the first element of a view to its last, for tests."""
+        if self._host.flags.c_contiguous:
+            return self._host.tobytes()
+        steps = ((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
+        return ctypes.string_at(_address(self._host), builtins.sum(steps) + self.itemsize)
 
     def get(self):
         _host_read("get")

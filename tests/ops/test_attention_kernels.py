@@ -1,0 +1,212 @@
+"""The composite `attention` on cupy, whose products round, against the ops that it is made of."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from op_checks import REFERENCE
+
+import tinytorch
+from tinytorch import Dropout, MultiHeadAttention, Tensor, backends, create_causal_mask
+from tinytorch.attention import attention, scaled_dot_product_attention, split_heads
+from tinytorch.autograd import COMPOSITES
+
+TOLERANCE = 4e-3  # of the largest value, or of 1: factors are rounded to 10 bits of mantissa
+
+# B, nh, T, S, hs
+SHAPES = [
+    (1, 1, 1, 1, 16), (2, 3, 17, 17, 16), (1, 2, 100, 100, 32), (2, 1, 64, 64, 64),
+    (1, 1, 33, 70, 48), (1, 1, 5, 130, 128), (1, 2, 1, 40, 64), (1, 1, 129, 65, 16),
+]  # fmt: skip
+
+
+@pytest.fixture
+def tf32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The cupy backend with rounded products, which the kernels need."""
+    backends.get(cupy)
+    from tinytorch.backends import cupy_attention, cupy_products
+
+    for module in (cupy_products, cupy_attention):
+        monkeypatch.setattr(module, "matmul_mode", lambda: "tf32")
+    return cupy
+
+
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the kernels of attention.cu as they are launched."""
+    from tinytorch.backends import cupy_attention
+
+    names: list[str] = []
+    before = cupy_attention.launch
+
+    def launch(name: str, *arguments: Any, **settings: Any) -> None:
+        names.append(name)
+        before(name, *arguments, **settings)
+
+    monkeypatch.setattr(cupy_attention, "launch", launch)
+    return names
+
+
+def causal(T: int, S: int) -> np.ndarray:
+    return np.arange(S) <= np.arange(S - T, S)[:, None]
+
+
+def scattered(T: int, S: int) -> np.ndarray:
+    """Whole tiles and whole rows that are hidden, and single weights."""
+    mask = np.random.default_rng(3).random((T, S)) < 0.4
+    mask[T // 3 : T // 2] = False
+    mask[:, S // 2 :] &= T < 64
+    return mask
+
+
+MASKS: dict[str, Callable[[int, int], Any]] = {
+    "none": lambda T, S: None, "causal": causal, "scattered": scattered,
+}  # fmt: skip
+
+
+def run(
+    arrays: list[np.ndarray], mask: Any, p: float, backend: Any, function: Any = attention
+) -> list[np.ndarray]:
+    """The output and the gradients of Q, K and V, of a loss that weighs all numbers unequally."""
+    tinytorch.manual_seed(11)
+    dtype = "float32" if backend == "cupy" else "float64"
+    tensors = [Tensor(a, dtype=dtype, requires_grad=True, backend=backend) for a in arrays]
+    hidden = None if mask is None else Tensor(mask, backend=backend)
+    y = function(*tensors, hidden, Dropout(p))
+    factor = np.random.default_rng(7).standard_normal(y.shape)
+    (y * Tensor(factor, dtype=dtype, backend=backend)).sum().backward()
+    return [y.numpy(), *(t.grad.numpy() for t in tensors)]
+
+
+def draw(B: int, nh: int, T: int, S: int, hs: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [rng.standard_normal((B, nh, n, hs)) for n in (T, S, S)]
+
+
+def close(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.isfinite(ours).all()
+        error = np.abs(ours - theirs).max() / max(1.0, np.abs(theirs).max())
+        assert error < TOLERANCE, error
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_kernels_compute_what_the_ops_do(
+    shape: tuple[int, ...], p: float, mask: str, tf32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = draw(*shape)
+    seen = MASKS[mask](*shape[2:4])
+    names = launched(monkeypatch)
+    found = run(arrays, seen, p, tf32)
+    assert names == ["attention", "attention_along", "attention_gradient_of_queries",
+                     "attention_gradient_of_keys"]  # fmt: skip
+    close(found, run(arrays, seen, p, REFERENCE))
+
+
+def test_the_same_input_gives_the_same_bits(tf32: str) -> None:
+    arrays = draw(1, 2, 70, 70, 32)
+    first, second = (run(arrays, causal(70, 70), 0.3, tf32) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_large_scores_do_not_overflow(tf32: str) -> None:
+    arrays = draw(1, 1, 20, 20, 16)
+    arrays[0] *= 100
+    found, expected = (run(arrays, causal(20, 20), 0.0, b) for b in (tf32, REFERENCE))
+    assert np.isfinite(found[0]).all()
+    assert np.abs(found[0] - expected[0]).mean() < 0.05
+
+
+REFUSED: dict[str, tuple[list[np.ndarray], Any, float]] = {
+    "another head size": (draw(1, 1, 6, 6, 8), None, 0.0),
+    "too large a head": (draw(1, 1, 3, 3, 144), None, 0.0),
+    "three axes": ([a[0] for a in draw(1, 2, 6, 6, 16)], None, 0.0),
+    "heads that repeat": ([draw(1, 2, 4, 4, 16)[0], *draw(1, 1, 4, 4, 16)[1:]], None, 0.0),
+    "a mask of floats": (draw(1, 1, 6, 6, 16), np.zeros((6, 6), np.float32), 0.0),
+    "a mask for each head": (draw(1, 2, 6, 6, 16), np.ones((2, 6, 6), bool), 0.0),
+    "all dropped": (draw(1, 1, 6, 6, 16), None, 1.0),
+    "nothing": (draw(0, 1, 6, 6, 16), None, 0.0),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_kernels_do_not_take_goes_op_by_op(
+    case: str, tf32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays, mask, p = REFUSED[case]
+    names = launched(monkeypatch)
+    found = run(arrays, mask, p, tf32)
+    assert not names
+    if arrays[0].size and p < 1:
+        close(found, run(arrays, mask, p, REFERENCE))
+
+
+def test_products_that_may_not_be_rounded_go_op_by_op(
+    cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinytorch.backends import cupy_attention
+
+    monkeypatch.setattr(cupy_attention, "matmul_mode", lambda: "fp32")
+    names = launched(monkeypatch)
+    arrays = draw(1, 2, 6, 6, 16)
+    found, expected = (run(arrays, None, 0.3, b) for b in (cupy_fp32, REFERENCE))
+    assert not names
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_heads_are_read_and_written_where_they_stand(
+    tf32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the projections nothing is copied: of kernels only those of attention run."""
+    names = launched(monkeypatch)
+    from tinytorch.backends import cupy_kernels
+
+    tinytorch.manual_seed(2)
+    layer = MultiHeadAttention(64, 2, bias=False)
+    x = np.random.default_rng(1).standard_normal((2, 20, 64)).astype(np.float32)
+    results = []
+    for backend in ("numpy", tf32):
+        here = layer.to(backend)
+        here.zero_grad()
+        given = Tensor(x, requires_grad=True, backend=backend)
+        with monkeypatch.context() as patch:
+            for name in ("_swap_middle", "launch"):
+                patch.setattr(cupy_kernels, name, None)  # nobody may call them
+            y = here(given, create_causal_mask(20, backend=backend))
+            (y * y).sum().backward()
+        results.append([y.numpy(), given.grad.numpy(), here.qkv.weight.grad.numpy()])
+    close(*results[::-1])
+    assert len(names) == 4
+
+
+def test_views_that_begin_anywhere(tf32: str) -> None:
+    rng = np.random.default_rng(1)
+    flat = rng.standard_normal(3 * 40 * 2 * 16 + 1).astype(np.float32)
+    results = []
+    for backend in ("numpy", tf32):
+        home = Tensor(flat, requires_grad=True, backend=backend)
+        q, k, v = split_heads(home[1:].reshape(2, 20, 3 * 32), num_heads=2)
+        y = attention(q, k, v)
+        (y * y).sum().backward()
+        results.append([y.numpy(), home.grad.numpy()])
+    close(*results[::-1])
+
+
+def test_elsewhere_it_is_the_function_as_it_is_written(backend: str) -> None:
+    arrays = draw(2, 2, 5, 5, 4)
+
+    def composed(Q: Tensor, K: Tensor, V: Tensor, mask: Any, dropout: Any) -> Tensor:
+        return scaled_dot_product_attention(Q, K, V, mask, dropout)[0]
+
+    found, expected = (run(arrays, causal(5, 5), 0.4, backend, f) for f in (attention, composed))
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_composites_are_known_by_name() -> None:
+    assert {"attention": attention} == COMPOSITES
+    assert repr(attention) == "<composite attention>"
