@@ -158,7 +158,8 @@ def layer_norm(
     N, C = rows.shape
     y = cupy.empty_like(rows)
     mean, scale = cupy.empty(N, rows.dtype), cupy.empty(N, rows.dtype)
-    for_rows("layer_norm", rows, N, rows, weight, bias, y, mean, scale, N, C, eps)
+    kernel = "layer_norm_wide" if _is_wide(rows) else "layer_norm"
+    for_rows(kernel, rows, N, rows, weight, bias, y, mean, scale, N, C, eps)
     return y.reshape(x.shape), (rows, weight, mean, scale)
 
 
@@ -171,7 +172,8 @@ def layer_norm_gradient(
 
     def of_x() -> Array:
         dx = cupy.empty_like(rows)
-        for_rows("layer_norm_gradient", rows, N, g, rows, weight, mean, scale, dx, N, C)
+        kernel = "layer_norm_gradient_wide" if _is_wide(rows) else "layer_norm_gradient"
+        for_rows(kernel, rows, N, g, rows, weight, mean, scale, dx, N, C)
         return dx.reshape(shape)
 
     return (
@@ -179,6 +181,11 @@ def layer_norm_gradient(
         lambda: column_sums("layer_norm_weight_gradient", g, g, rows, mean, scale),
         lambda: column_sums("column_sums", g, g),
     )
+
+
+def _is_wide(rows: Array) -> bool:
+    """Whether a row has more than four but at most eight packs of 16 bytes for each lane."""
+    return bool(4 * 16 * 32 < rows.shape[1] * rows.itemsize <= 8 * 16 * 32)
 
 
 @KERNELS.forward

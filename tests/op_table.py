@@ -340,6 +340,7 @@ ROWS: dict[str, Row] = {
             Sample("empty", normal((0, 8), (8,))),
             Sample("large", normal((900, 130), (130,), (130,))),
             Sample("large without bias", normal((900, 130), (130,))),
+            Sample("wide", normal((20, 516), (516,), (516,))),
             Sample("a weight is 0", with_values(normal((2000, 3)), np.float64([0, 1e-9, 1]))),
         ],
         lambda torch, x, *wb: torch.nn.functional.layer_norm(x, x.shape[-1:], *wb),

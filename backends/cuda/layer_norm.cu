@@ -1,16 +1,16 @@
 // LayerNorm of each row of x (rows, size). What is saved is the mean and the scale of each row;
 // the normalised values are computed from them again.
 //
-// A row that is short enough, and of whole packs, stays in the registers of its warp; any other is
-// read anew for each sum.
-
-const int PACKS = 4;  // that a lane holds, 512 floats in all; room for more would cost warps
+// A row of whole packs, at most PACKS for a lane, stays in the registers of its warp; any other is
+// read anew for each sum. The kernels with room for 8 packs have names of their own, as all warps
+// of a kernel pay for the registers of its widest row.
 
 // The packs of a row that one lane holds: number k begins at element j.
 #define FOR_EACH_HELD(k, j, size)                     \
     _Pragma("unroll") for (int k = 0; k < PACKS; k++) \
         if (Index j = (k * 32 + (int)threadIdx.x) * FULL; j < (size))
 
+template <int PACKS>
 __device__ void norm_held(const T* x, const T* weight, const T* bias, T* y, T* mean, T* scale,
                           Index rows, Index size, T eps) {
     FOR_EACH_ROW(row, rows) {
@@ -51,14 +51,26 @@ __device__ void norm_any(const T* x, const T* weight, const T* bias, T* y, T* me
     }
 }
 
-extern "C" __global__ void layer_norm(const T* x, const T* weight, const T* bias, T* y, T* mean,
-                                      T* scale, Index rows, Index size, T eps) {
+template <int PACKS>
+__device__ void norm(const T* x, const T* weight, const T* bias, T* y, T* mean, T* scale,
+                     Index rows, Index size, T eps) {
     if (size <= PACKS * 32 * FULL && size % FULL == 0 && aligned(x, weight, bias, y))
-        norm_held(x, weight, bias, y, mean, scale, rows, size, eps);
+        norm_held<PACKS>(x, weight, bias, y, mean, scale, rows, size, eps);
     else
         norm_any(x, weight, bias, y, mean, scale, rows, size, eps);
 }
 
+extern "C" __global__ void layer_norm(const T* x, const T* weight, const T* bias, T* y, T* mean,
+                                      T* scale, Index rows, Index size, T eps) {
+    norm<4>(x, weight, bias, y, mean, scale, rows, size, eps);
+}
+
+extern "C" __global__ void layer_norm_wide(const T* x, const T* weight, const T* bias, T* y,
+                                           T* mean, T* scale, Index rows, Index size, T eps) {
+    norm<8>(x, weight, bias, y, mean, scale, rows, size, eps);
+}
+
+template <int PACKS>
 __device__ void norm_gradient_held(const T* g, const T* x, const T* weight, const T* mean,
                                    const T* scale, T* dx, Index rows, Index size) {
     FOR_EACH_ROW(row, rows) {
@@ -103,11 +115,23 @@ __device__ void norm_gradient_any(const T* g, const T* x, const T* weight, const
     }
 }
 
+template <int PACKS>
+__device__ void norm_gradient(const T* g, const T* x, const T* weight, const T* mean,
+                              const T* scale, T* dx, Index rows, Index size) {
+    if (size <= PACKS * 32 * FULL && size % FULL == 0 && aligned(g, x, weight, dx))
+        norm_gradient_held<PACKS>(g, x, weight, mean, scale, dx, rows, size);
+    else
+        norm_gradient_any(g, x, weight, mean, scale, dx, rows, size);
+}
+
 extern "C" __global__ void layer_norm_gradient(const T* g, const T* x, const T* weight,
                                                const T* mean, const T* scale, T* dx, Index rows,
                                                Index size) {
-    if (size <= PACKS * 32 * FULL && size % FULL == 0 && aligned(g, x, weight, dx))
-        norm_gradient_held(g, x, weight, mean, scale, dx, rows, size);
-    else
-        norm_gradient_any(g, x, weight, mean, scale, dx, rows, size);
+    norm_gradient<4>(g, x, weight, mean, scale, dx, rows, size);
+}
+
+extern "C" __global__ void layer_norm_gradient_wide(const T* g, const T* x, const T* weight,
+                                                    const T* mean, const T* scale, T* dx,
+                                                    Index rows, Index size) {
+    norm_gradient<8>(g, x, weight, mean, scale, dx, rows, size);
 }

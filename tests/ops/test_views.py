@@ -71,7 +71,7 @@ def test_elementwise_from_any_element_on(name: str, count: int, dtype: str, cupy
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 8, 33, 64, 128, 130, 384, 512, 516, 1032])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 8, 33, 64, 128, 130, 384, 512, 516, 1024, 1032])
 def test_rows_from_any_element_on(size: int, dtype: str, cupy_fp32: str) -> None:
     plain = [numbers((5, size), dtype), numbers(size, dtype, 1), numbers(size, dtype, 2)]
     weight = [plain[0], numbers((size, size), dtype, 3)[:7], numbers(7, dtype, 4)[:size]]
