@@ -20,6 +20,7 @@ KERNELS = KernelTable()
 
 LARGEST_HEAD = 128
 QUERIES, ROWS_AT_ONCE = 64, 4  # of a block: attention.cu's ROWS and WARPS
+SIDE = 32  # as there
 BLOCK = (32, 4)
 
 
@@ -43,10 +44,9 @@ def attention(
     scale = 1 / math.sqrt(hs)
     dropped = (*words, int(p * 2**32), 1 / (1 - p))
     views = tuple(map(_readable, (Q, K, V)))
-    mask = None if mask is None else whole(mask)
     y = cupy.empty((B, T, nh, hs), Q.dtype)
     log_sums = cupy.empty((B, nh, T), Q.dtype)
-    settings = (T, S, scale, mask, *dropped)
+    settings = (T, S, scale, *_squares(mask, hs), *dropped)
     given = [part for view in views for part in (view, *_strides(view))]
     _launch("attention", T, Q, *given, y, log_sums, *settings)
     return y.transpose(0, 2, 1, 3), (*views, y, log_sums, settings)
@@ -98,9 +98,22 @@ def _can(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
         and mask_fits
         and hs % 16 == 0
         and hs <= LARGEST_HEAD
+        and Q.shape[2] <= SIDE * MOST_BLOCKS
         and all(x.dtype == np.float32 for x in (Q, K, V))
         and matmul_mode() != "fp32"
     )
+
+
+def _squares(mask: Array | None, head: int) -> tuple[Array | None, Array | None]:
+    """A mask (T, S), and for each square of it whether some or all of it is seen."""
+    if mask is None:
+        return None, None
+    mask = whole(mask)
+    rows, columns = (-(-n // SIDE) for n in mask.shape)
+    squares = cupy.empty((rows, columns), cupy.uint32)
+    grid = (columns, rows)
+    launch("attention_squares", np.dtype("f4"), grid, BLOCK, mask, squares, *mask.shape, head=head)
+    return mask, squares
 
 
 def _readable(x: Array) -> Array:

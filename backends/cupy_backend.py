@@ -69,6 +69,7 @@ class CupyBackend(Backend):
             standard,
             random_bits=cupy_kernels.random_bits,
             scatter_add=cupy_kernels.scatter_add,
+            add=cupy_kernels.plus,
             # The methods: the functions of array_api_compat take longer than the work.
             reshape=lambda x, shape: x.reshape(shape),
             permute_dims=lambda x, axes: x.transpose(axes),

@@ -26,7 +26,7 @@ Work = Callable[..., Array]
 LIMIT = 4096  # live numbers in a recording
 
 _now: "Recording | None" = None  # the one that is being made
-_pools: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_made: "weakref.WeakSet[Recording]" = weakref.WeakSet()  # all that there are
 
 
 def is_recording() -> bool:
@@ -58,7 +58,7 @@ def keep(arrays: Any) -> None:
 
 def reserved() -> int:
     """Bytes that recordings have for what they compute."""
-    return sum(pool.total_bytes() for pool in _pools)
+    return sum(recording.reserved() for recording in _made)
 
 
 class Numbers:
@@ -110,7 +110,7 @@ class Recording:
         self._kept: list[Array] = []
         self._own: set[int] = set()  # addresses that the pool has given out
         self._pool, self.outside = cupy.cuda.MemoryPool(), cupy.cuda.get_allocator()
-        _pools.add(self._pool)
+        _made.add(self)
         self._inputs = [array.copy() for array in arrays]
         cupy.get_default_memory_pool().free_all_blocks()  # the pool needs as much once more
         self._graph: Any = None
@@ -150,6 +150,10 @@ class Recording:
         pointer = self._pool.malloc(size)
         self._own.add(pointer.mem.ptr)
         return pointer
+
+    def reserved(self) -> int:
+        """Bytes of its pool."""
+        return int(self._pool.total_bytes())
 
     def keep(self, arrays: Any) -> None:
         """Hold those of them whose memory is not the recording's own."""

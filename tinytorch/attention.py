@@ -5,7 +5,7 @@ from typing import Any
 
 from .activations import softmax_array
 from .autograd import composite, make_result, op
-from .backends import Backend, default, get
+from .backends import Backend, get
 from .backends.base import Array, Namespace
 from .embeddings import RotaryEmbedding
 from .layers import Dropout, Linear
@@ -25,7 +25,7 @@ def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | Non
             [ True,  True, False],
             [ True,  True,  True]], dtype=bool)
     """
-    home = default() if backend is None else get(backend)
+    home = get(backend)
     queries = home.xp.arange(past, past + seq_len)
     keys = home.xp.arange(past + seq_len)
     allowed = home.xp.expand_dims(queries, axis=1) >= home.xp.expand_dims(keys, axis=0)

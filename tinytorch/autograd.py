@@ -357,7 +357,7 @@ class _Gradients:
         elif key in self._own:
             self._sums[key] += gradient
         else:
-            self._sums[key] = self._sums[key] + gradient
+            self._sums[key] = node.backend.xp.add(self._sums[key], gradient)
             self._own.add(key)
 
     def take(self, node: Node) -> list[Array | None]:

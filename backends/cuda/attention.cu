@@ -44,12 +44,14 @@ __device__ Bits factor(float x) {
 // t = lane % 4 a lane has a[g][t], a[g + 8][t], a[g][t + 4], a[g + 8][t + 4]; b[t][g], b[t + 4][g];
 // c[g][2t], c[g][2t + 1], c[g + 8][2t], c[g + 8][2t + 1].
 __device__ void multiply_add(float* c, const Bits* a, const Bits* b) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+    // GPUs without such cores do not round products, so they never run this.
+#elif defined(__CUDA_ARCH__)
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else  // the same for GPUs without such cores, and for the CPU
+#else  // the same for the CPU, in tests
     int row = threadIdx.x / 4 * 4, column = threadIdx.x % 4 * 8;
     for (int k = 0; k < 8; k++) {
         float upper = __uint_as_float(__shfl_sync(ALL_LANES, a[k / 4 * 2], row + k % 4));
@@ -146,9 +148,13 @@ __device__ float row_max(float x) {
     return fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 2));
 }
 
+const int SIDE = 32;               // of the squares that a mask is looked at in
+const Bits SOME_SEEN = 1, SOME_HIDDEN = 2;  // what a square may hold
+
 // Which weights a head has, and which of them dropout hides.
 struct Mask {
-    const Bool* seen;  // (queries, keys), true where a query sees a key; null: it sees all
+    const Bool* seen;     // (queries, keys), true where a query sees a key; null: it sees all
+    const Bits* squares;  // what `attention_squares` makes of it
     int queries, keys;
     Bits low, high, threshold;
     float scale;  // of the weights that are kept
@@ -156,6 +162,20 @@ struct Mask {
 
     __device__ bool sees(int t, int s) const {
         return t < queries && s < keys && (!seen || seen[(Index)t * keys + s]);
+    }
+
+    // What stands in the tile of R queries and C keys from (t, s) on, both multiples of SIDE.
+    template <int R, int C>
+    __device__ Bits content(int t, int s) const {
+        Bits content = t + R <= queries && s + C <= keys ? 0 : SOME_HIDDEN;
+        if (!seen) return content | SOME_SEEN;
+#pragma unroll
+        for (int r = t / SIDE; r < (t + R) / SIDE; r++)
+#pragma unroll
+            for (int c = s / SIDE; c < (s + C) / SIDE; c++)
+                if (r * SIDE < queries && c * SIDE < keys)
+                    content |= squares[r * ((keys + SIDE - 1) / SIDE) + c];
+        return content;
     }
 
     // For each of a lane's elements of a product (16, N), bit 4n + i for c[n][i], whether a query
@@ -180,12 +200,27 @@ struct Mask {
     }
 };
 
-__device__ Mask mask_of(const Bool* seen, Index queries, Index keys, Bits low, Bits high,
-                        const Bits* live, Bits threshold, float scale) {
+__device__ Mask mask_of(const Bool* seen, const Bits* squares, Index queries, Index keys, Bits low,
+                        Bits high, const Bits* live, Bits threshold, float scale) {
     if (live) low = live[0], high = live[1];  // the seed of this repetition of a recorded step
     Bits head = blockIdx.z * gridDim.y + blockIdx.y;
     Bits first = head * (Bits)queries * (Bits)keys;
-    return {seen, (int)queries, (int)keys, low, high, threshold, scale, first};
+    return {seen, squares, (int)queries, (int)keys, low, high, threshold, scale, first};
+}
+
+// squares (ceil(T / SIDE), ceil(S / SIDE)): what stands in each square of a mask. A block of
+// (32, 4) for each.
+extern "C" __global__ void attention_squares(const Bool* seen, Bits* squares, Index queries,
+                                             Index keys) {
+    Index s = blockIdx.x * (Index)SIDE + threadIdx.x;
+    bool sees = false, hides = false;
+    for (int r = threadIdx.y; r < SIDE; r += WARPS) {
+        Index t = blockIdx.y * (Index)SIDE + r;
+        bool here = t < queries && s < keys && seen[t * keys + s];
+        sees |= here, hides |= !here;
+    }
+    Bits content = (__syncthreads_or(sees) ? SOME_SEEN : 0) | (__syncthreads_or(hides) ? SOME_HIDDEN : 0);
+    if (threadIdx.x == 0 && threadIdx.y == 0) squares[blockIdx.y * (Index)gridDim.x + blockIdx.x] = content;
 }
 
 // A grid of (tiles of queries, heads, batch). y (B, T, nh, HEAD); log_sums (B, nh, T) are of the
@@ -194,20 +229,23 @@ extern "C" __global__ void attention(
     const T* q_view, Index q_batch, Index q_head, Index q_token, const T* k_view,
     Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
     Index v_token, T* y, T* log_sums, Index queries, Index keys, T scale,
-    const Bool* seen, Bits low, Bits high, const Bits* live, Bits threshold, T kept) {
+    const Bool* seen, const Bits* squares, Bits low, Bits high, const Bits* live, Bits threshold,
+    T kept) {
     __shared__ Bits k_tile[WIDE][PITCH], v_tile[WIDE][PITCH];
     Rows q = rows_of(q_view, q_batch, q_head, q_token, queries);
     Rows k = rows_of(k_view, k_batch, k_head, k_token, keys);
     Rows v = rows_of(v_view, v_batch, v_head, v_token, keys);
-    Mask mask = mask_of(seen, queries, keys, low, high, live, threshold, kept);
+    Mask mask = mask_of(seen, squares, queries, keys, low, high, live, threshold, kept);
     int tile = gridDim.x - 1 - blockIdx.x;  // under a causal mask those that see most come first
     int start = tile * ROWS + threadIdx.y * 16, row = start + threadIdx.x / 4;
     Bits left[STEPS][4];
     load_left(q, start, left);
     float found[STEPS][4] = {}, top[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY}, total[2] = {};
     for (int key = 0; key < keys; key += WIDE) {
-        Bits visible = mask.visible<WIDE, false>(row, key);
-        if (!__syncthreads_or(visible)) continue;  // from here on the tiles may be written to
+        Bits content = mask.content<ROWS, WIDE>(tile * ROWS, key), visible = ~0u;
+        if (!(content & SOME_SEEN)) continue;
+        __syncthreads();  // from here on the tiles may be written to
+        if (content & SOME_HIDDEN) visible = mask.visible<WIDE, false>(row, key);
         load_tile<WIDE>(k, key, k_tile);
         load_tile<WIDE>(v, key, v_tile);
         __syncthreads();
@@ -277,14 +315,14 @@ extern "C" __global__ void attention_gradient_of_queries(
     Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
     Index v_token, const T* g_view, Index g_batch, Index g_head, Index g_token,
     const T* log_sums, const T* along, T* d, Index d_token, Index d_at, Index queries,
-    Index keys, T scale, const Bool* seen, Bits low, Bits high, const Bits* live,
-    Bits threshold, T kept) {
+    Index keys, T scale, const Bool* seen, const Bits* squares, Bits low, Bits high,
+    const Bits* live, Bits threshold, T kept) {
     __shared__ Bits k_tile[NARROW][PITCH], v_tile[NARROW][PITCH];
     Rows q = rows_of(q_view, q_batch, q_head, q_token, queries);
     Rows k = rows_of(k_view, k_batch, k_head, k_token, keys);
     Rows v = rows_of(v_view, v_batch, v_head, v_token, keys);
     Rows g = rows_of(g_view, g_batch, g_head, g_token, queries);
-    Mask mask = mask_of(seen, queries, keys, low, high, live, threshold, kept);
+    Mask mask = mask_of(seen, squares, queries, keys, low, high, live, threshold, kept);
     int tile = gridDim.x - 1 - blockIdx.x;
     int start = tile * ROWS + threadIdx.y * 16, row = start + threadIdx.x / 4;
     Index head = (blockIdx.z * (Index)gridDim.y + blockIdx.y) * queries;
@@ -299,8 +337,10 @@ extern "C" __global__ void attention_gradient_of_queries(
     }
     float found[STEPS][4] = {};
     for (int key = 0; key < keys; key += NARROW) {
-        Bits visible = mask.visible<NARROW, false>(row, key);
-        if (!__syncthreads_or(visible)) continue;  // from here on the tiles may be written to
+        Bits content = mask.content<ROWS, NARROW>(tile * ROWS, key), visible = ~0u;
+        if (!(content & SOME_SEEN)) continue;
+        __syncthreads();  // from here on the tiles may be written to
+        if (content & SOME_HIDDEN) visible = mask.visible<NARROW, false>(row, key);
         load_tile<NARROW>(k, key, k_tile);
         load_tile<NARROW>(v, key, v_tile);
         __syncthreads();
@@ -329,15 +369,15 @@ extern "C" __global__ void attention_gradient_of_keys(
     Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
     Index v_token, const T* g_view, Index g_batch, Index g_head, Index g_token,
     const T* log_sums, const T* along, T* d, Index d_token, Index k_at, Index v_at,
-    Index queries, Index keys, T scale, const Bool* seen, Bits low, Bits high, const Bits* live,
-    Bits threshold, T kept) {
+    Index queries, Index keys, T scale, const Bool* seen, const Bits* squares, Bits low, Bits high,
+    const Bits* live, Bits threshold, T kept) {
     __shared__ Bits q_tile[NARROW][PITCH], g_tile[NARROW][PITCH];
     __shared__ float sums[NARROW], inner[NARROW];
     Rows q = rows_of(q_view, q_batch, q_head, q_token, queries);
     Rows k = rows_of(k_view, k_batch, k_head, k_token, keys);
     Rows v = rows_of(v_view, v_batch, v_head, v_token, keys);
     Rows g = rows_of(g_view, g_batch, g_head, g_token, queries);
-    Mask mask = mask_of(seen, queries, keys, low, high, live, threshold, kept);
+    Mask mask = mask_of(seen, squares, queries, keys, low, high, live, threshold, kept);
     int start = blockIdx.x * ROWS + threadIdx.y * 16, row = start + threadIdx.x / 4;
     Index head = (blockIdx.z * (Index)gridDim.y + blockIdx.y) * queries;
     Bits left[STEPS][4], value[STEPS][4];
@@ -345,8 +385,10 @@ extern "C" __global__ void attention_gradient_of_keys(
     load_left(v, start, value);
     float found_k[STEPS][4] = {}, found_v[STEPS][4] = {};
     for (int query = 0; query < queries; query += NARROW) {
-        Bits visible = mask.visible<NARROW, true>(row, query);
-        if (!__syncthreads_or(visible)) continue;  // from here on the tiles may be written to
+        Bits content = mask.content<NARROW, ROWS>(query, blockIdx.x * ROWS), visible = ~0u;
+        if (!(content & SOME_SEEN)) continue;
+        __syncthreads();  // from here on the tiles may be written to
+        if (content & SOME_HIDDEN) visible = mask.visible<NARROW, true>(row, query);
         load_tile<NARROW>(q, query, q_tile);
         load_tile<NARROW>(g, query, g_tile);
         if (threadIdx.y == 0) {

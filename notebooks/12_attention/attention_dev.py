@@ -37,8 +37,8 @@ from typing import Any
 import numpy as np
 
 from tinytorch.activations import softmax_array
-from tinytorch.autograd import make_result, no_grad, op
-from tinytorch.backends import Backend
+from tinytorch.autograd import composite, make_result, no_grad, op
+from tinytorch.backends import Backend, get
 from tinytorch.backends.base import Array, Namespace
 from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.layers import Dropout, Linear
@@ -84,7 +84,8 @@ from tinytorch.attention import create_causal_mask
 # create_causal_mask:
 #   The queries stand at positions past, past + 1, ...: there are seq_len of them.
 #   The keys stand at positions 0, 1, 2, ... up to the last query.
-#   home.xp has arange and expand_dims: make a column of the one, a row of the other.
+#   get(backend) is the backend that is meant; its xp has arange and expand_dims: make a column of
+#   the one, a row of the other.
 #   Compare them: broadcasting makes the table. A token sees itself.
 
 # %% test="12.1" points=2
@@ -245,7 +246,7 @@ figure.tight_layout()
 plt.show()
 
 # %% exercise="12.4" points=2
-from tinytorch.attention import scaled_dot_product_attention
+from tinytorch.attention import attention, scaled_dot_product_attention
 
 # scaled_dot_product_attention:
 #   Q and K must agree in their last axis, K and V in the number of tokens: else a ValueError with
@@ -253,6 +254,8 @@ from tinytorch.attention import scaled_dot_product_attention
 #   attention_weights does most of it; which scale?
 #   Dropout, if there is one, drops weights: before they meet the values.
 #   Return the output and the weights (those without dropout).
+# The function `attention` under it is given: the output alone, for whoever needs no weights. On a
+# GPU one kernel takes its place, in which the table of weights never stands in memory.
 
 # %% test="12.4" points=2
 with Exercise("12.4", "scaled_dot_product_attention") as check:
@@ -394,11 +397,11 @@ from tinytorch.attention import MultiHeadAttention
 #   self.embed_dim, self.num_heads; self.qkv, a Linear from C to 3 C; self.proj, one from C to C
 #   (bias and backend as given); self.weights_dropout and self.output_dropout; self.rotary.
 # MultiHeadAttention.forward:
-#   What attend returns, without the weights.
+#   What attend returns, without the weights, which it need not make.
 # MultiHeadAttention.attend:
 #   Ask the cache for its length before you append to it: that is where x begins.
 #   Then: qkv, split, rotary for q and k (with where they begin), cache, attention, merge, proj,
-#   dropout.
+#   dropout. Without need_weights call `attention`, and return None for the weights.
 
 # %% test="12.7" points=4
 with Exercise("12.7", "MultiHeadAttention") as check, no_grad():

@@ -100,6 +100,9 @@ MISTAKES = [
             "(q, k, v, None, self.weights_dropout)"),
     Mistake("dropout of the output is forgotten", "12.7",
             "self.output_dropout(self.proj(merge_heads(y)))", "self.proj(merge_heads(y))"),
-    Mistake("forward returns the weights too", "12.7", "        return output\n",
-            "        return output, _\n"),
+    Mistake("forward returns the weights too", "12.7", "need_weights=False)[0]",
+            "need_weights=False)"),
+    Mistake("forward attends without its mask", "12.7",
+            "attention(q, k, v, mask, self.weights_dropout), None",
+            "attention(q, k, v, None, self.weights_dropout), None"),
 ]  # fmt: skip

@@ -102,7 +102,9 @@ def test_generation_asks_the_model_for_what_is_read_anew_and_for_one_token(
     assert own_steps == [3, 1, 7, 7]  # 12 are full: the newer 6 and the new one are read anew
 
 
-def changed_attend(self: Any, x: Tensor, mask: Any = None, cache: Any = None) -> Any:
+def changed_attend(
+    self: Any, x: Tensor, mask: Any = None, cache: Any = None, need_weights: bool = True
+) -> Any:
     """A student's attention that forgets the rotary positions."""
     q, k, v = attention.split_heads(self.qkv(x), num_heads=self.num_heads)
     if cache is not None:

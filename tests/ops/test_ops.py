@@ -11,7 +11,7 @@ from op_table import ROWS, Sample
 
 import tinytorch  # noqa: F401  declares all ops
 from tinytorch import Tensor, backends
-from tinytorch.autograd import OPS, Op
+from tinytorch.autograd import COMPOSITES, OPS, Op
 
 CASES = [
     pytest.param(name, sample, id=f"{name}-{sample.name.replace(' ', '_')}")
@@ -147,6 +147,10 @@ def test_cupy_waits_for_nothing_and_leaves_inputs_untouched(
 
 def test_cupy_kernels_are_of_ops_and_keep_their_signatures(cupy: str) -> None:
     for name, kernel in backends.get(cupy).kernels.items():
+        if name in COMPOSITES:  # their functions take tensors
+            takes = [*inspect.signature(COMPOSITES[name].function).parameters]
+            assert [*inspect.signature(kernel.forward).parameters] == ["xp", *takes]
+            continue
         if name not in ("gelu", "squared_relu"):  # made by one function
             assert inspect.signature(kernel.forward) == inspect.signature(OPS[name].forward), name
         assert (kernel.gradient is None) == (OPS[name].reference.gradient is None), name
