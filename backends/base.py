@@ -139,9 +139,9 @@ class Backend:
     def repeated(self, work: Callable[..., Array]) -> Callable[..., Array]:
         """`work`, which takes arrays and returns one, for many calls ``repeated(key, *arrays)``.
 
-        As long as the key and the shapes stay the same, a backend may repeat what it recorded of
-        an earlier call: everything that `work` reads on the host must stay the same too, but for
-        the numbers that it asks for by `live`.
+        As long as what ``key()`` returns and the shapes stay the same, a backend may repeat what
+        it recorded of an earlier call: everything that `work` reads on the host must stay the
+        same too, but for the numbers that it asks for by `live`.
         """
         return lambda key, *arrays: work(*arrays)
 

@@ -176,11 +176,11 @@ class Recording:
 
 
 class Repeated:
-    """`work`, recorded when it is called for the second time under one key with equal shapes.
+    """`work`, recorded when it is called for the second time with equal keys and equal shapes.
 
     Args:
         work: takes arrays and returns one. What else it reads on the host must stay as it was as
-            long as the key does, but for numbers that it asks for by `live`.
+            long as the keys are equal, but for numbers that it asks for by `live`.
     """
 
     def __init__(self, work: Work) -> None:
@@ -188,9 +188,10 @@ class Repeated:
         self._key: Hashable = None
         self._recordings: dict[Hashable, Recording | None] = {}
 
-    def __call__(self, key: Hashable, *arrays: Array) -> Array:
-        if key != self._key:
-            self._key, self._recordings = key, {}
+    def __call__(self, key: Callable[[], Hashable], *arrays: Array) -> Array:
+        now = key()
+        if now != self._key:
+            self._key, self._recordings = now, {}
         shapes = tuple((array.shape, array.dtype) for array in arrays)
         if shapes not in self._recordings:  # the first time compiles kernels and makes what stays
             self._recordings[shapes] = None

@@ -139,9 +139,10 @@ class Trainer:
         processes: among how many the rows of each batch are divided, see `parallel.Replicas`.
         record: on a GPU, record the work of a step once and repeat it from then on, as a CUDA
             graph: the host then starts one piece of work a step instead of hundreds. Weights,
-            learning rates, and which parameters are trained may change at any time; what else
-            changes in the model, such as a dropout's probability, is not seen. The model and the
-            loss read nothing on the host.
+            rates, settings of optimizers, and the modules with the numbers and words that they
+            hold may change at any time: then a step is recorded anew. A change that is hidden
+            elsewhere, say in a list or in the loss, is not seen. The model and the loss read
+            nothing on the host.
 
     >>> trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss())
     >>> for x, y in loader:
@@ -208,7 +209,7 @@ class Trainer:
             return self._update(batches)  # which says what is wrong
         if self._repeated is None or self._repeated[0] is not backend:
             self._repeated = backend, backend.repeated(self._update_arrays)
-        loss = self._repeated[1](self._fixed(), *(t._array for t in tensors))
+        loss = self._repeated[1](self._fixed, *(t._array for t in tensors))
         result: Tensor = make_result(Tensor, loss, backend)
         return result
 
@@ -219,10 +220,14 @@ class Trainer:
         return self._update(list(zip(tensors[::2], tensors[1::2], strict=True)))._array
 
     def _fixed(self) -> Hashable:
-        """What a recording of a step relies on."""
+        """What a recording of a step relies on; anything that is not in it may not change."""
         trained = (parameter.requires_grad for parameter in self.model.parameters())
         optimizers = (optimizer.fixed() for optimizer in self.optimizers)
-        return (self.grad_clip_norm, *trained, *optimizers)
+        modules = (
+            (id(module), *(v for v in vars(module).values() if isinstance(v, int | float | str)))
+            for _, module in self.model.named_modules()
+        )
+        return (self.grad_clip_norm, id(self.loss_fn), *trained, *optimizers, *modules)
 
     def _gradients(self, parameters: list[Parameter]) -> Callable[..., Tensor]:
         """What adds a batch's share of the gradients, here or in several processes."""

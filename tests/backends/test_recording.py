@@ -24,6 +24,7 @@ from tinytorch import (
     Trainer,
     backends,
 )
+from tinytorch.activations import SquaredReLU
 from tinytorch.tinygpt import PRESETS
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
@@ -128,11 +129,39 @@ def other_rate(trainer: Trainer) -> None:
     trainer.optimizers[0].lr = 0.3
 
 
+def drop(trainer: Trainer) -> None:
+    model: Any = trainer.model
+    model.blocks[1].mlp.dropout.p = 0.9
+
+
+def other_module(trainer: Trainer) -> None:
+    model: Any = trainer.model
+    model.blocks[0].mlp.activation = SquaredReLU()
+
+
+def other_loss(trainer: Trainer) -> None:
+    trainer.loss_fn = CrossEntropyLoss(ignore_index=3)
+
+
 def write(trainer: Trainer) -> None:
     trainer.model.parameters()[2].data = 0.01
 
 
-@pytest.mark.parametrize("change", [freeze, decay, clip, reset, other_state, other_rate, write])
+CHANGES = [
+    freeze,
+    decay,
+    clip,
+    reset,
+    other_state,
+    other_rate,
+    drop,
+    other_module,
+    other_loss,
+    write,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_what_changes_between_steps_is_seen(cupy: str, change: Callable[[Trainer], None]) -> None:
     plain, recorded = make_trainer(cupy, False), make_trainer(cupy, True)
     for trainer in (plain, recorded):

@@ -237,7 +237,7 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
 
     x, x2, weight, wide = array(B, T, C), array(B, T, C), array(C), array(B, T, 4 * C)
     scores, logits = array(B, nh, T, T), array(B, T, VOCABULARY)
-    qkv, mask = array(B, T, 3 * C), cupy.asarray(np.tril(np.ones((T, T), bool)))
+    mask = cupy.asarray(np.tril(np.ones((T, T), bool)))
     ids = cupy.asarray(np.random.default_rng(0).integers(0, VOCABULARY, (B, T)))
     table = kernels.KERNELS
     _, saved_gelu = table["gelu"].forward(None, wide)
@@ -260,8 +260,6 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
         "layer_norm": (lambda: table["layer_norm"].forward(None, x, weight, None), 2 * x.nbytes),
         "layer_norm_gradient": (gradient("layer_norm", x, saved_norm), 6 * x.nbytes),
         "softmax_hiding": (lambda: kernels.softmax_in_place(scores, mask), 2 * scores.nbytes),
-        "split_heads": (
-            lambda: table["split_heads"].forward(None, qkv, num_heads=nh), 2 * qkv.nbytes),
         "dropout": (lambda: kernels.hide(x, 0.2, 1), 2 * x.nbytes),
         "dropout of weights": (lambda: kernels.hide(scores, 0.2, 1), 2 * scores.nbytes),
         "add": (lambda: kernels.plus(x, x2), 3 * x.nbytes),
