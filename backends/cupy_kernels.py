@@ -77,9 +77,12 @@ def plus(x: Array, y: Array) -> Array:
     return both
 
 
+_DTYPES = {np.dtype(real) for real in REALS}
+
+
 def _plain(x: Any) -> bool:
     """Whether x is an array, not a number, that kernels can read as it is."""
-    return isinstance(x, cupy.ndarray) and x.flags.c_contiguous and x.dtype.name in REALS
+    return isinstance(x, cupy.ndarray) and x.flags.c_contiguous and x.dtype in _DTYPES
 
 
 # Linear layers

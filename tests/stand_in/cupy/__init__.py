@@ -231,13 +231,9 @@ def _result(function, sources):
     if isinstance(result, tuple | list) and captured is not None:
         raise NotImplementedError("several results while a stream is captured")
     is_new = isinstance(result, ndarray) and result.base is None
-    if is_new and all_distinct(result, sources):
+    if is_new and not builtins.any(result is source for source in sources):
         _remade(result, quietly)
     return result
-
-
-def all_distinct(result, sources):
-    return not builtins.any(result is source for source in sources)
 
 
 def _lifted(function):

@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-import weakref
 
 import numpy
 
@@ -52,11 +51,11 @@ class Graph:
 
     def __init__(self, work):
         self._work = work
-        self._pool = getattr(cupy.allocator, "pool", None)
+        self._memories = cupy.allocator.memories if cupy.allocator else {}
 
     def launch(self, stream=None):
-        if self._pool is not None:
-            self._pool.spoil()
+        for memory in self._memories.values():
+            memory.fill(0xFF)
         for work in self._work:
             work()
 
@@ -85,9 +84,15 @@ def get_elapsed_time(start_event, end_event):
 class MemoryPool:
     """Memory of its own, which it never gives to anybody else; the default pool has NumPy's."""
 
+    __slots__ = ("_arrays",)  # nobody can refer to a pool weakly
+
     def __init__(self):
         self._arrays = {}  # address -> memory
-        _pools.add(self)
+        _memories[id(self)] = self._arrays
+
+    def __del__(self):
+        if _memories is not None:  # as it is when the interpreter ends
+            del _memories[id(self)]
 
     def malloc(self, size):
         memory = numpy.empty(max(1, size), numpy.uint8)
@@ -95,15 +100,8 @@ class MemoryPool:
         self._arrays[address] = memory
         return cupy.Address(address, cupy.Address(address))
 
-    def holds(self, address, size):
-        if address in self._arrays:
-            return size <= self._arrays[address].nbytes
-        return any(at <= address and address + size <= at + memory.nbytes
-                   for at, memory in self._arrays.items())  # fmt: skip
-
-    def spoil(self):
-        for memory in self._arrays.values():
-            memory.fill(0xFF)
+    def total_bytes(self):
+        return sum(memory.nbytes for memory in self._arrays.values())
 
     def free_all_blocks(self, stream=None):
         pass
@@ -112,28 +110,34 @@ class MemoryPool:
         arrays = (reference() for reference in list(cupy._allocated.values()))
         return sum(a.nbytes for a in arrays if a is not None)
 
-    total_bytes = used_bytes
 
-
-_pools = weakref.WeakSet()
+_memories = {}  # of each pool that there is
 DEFAULT_POOL = MemoryPool()
 
 
 def in_a_pool(address, size):
-    return any(pool.holds(address, size) for pool in _pools)
+    """Whether the memory is part of what a pool has given out."""
+    for memories in _memories.values():
+        if address in memories:
+            return size <= memories[address].nbytes
+    return any(
+        at <= address and address + size <= at + memory.nbytes
+        for memories in _memories.values()
+        for at, memory in memories.items()
+    )
 
 
 class _Allocation:
     """An allocator as whoever sets it sees it: asked for every array's memory."""
 
-    def __init__(self, malloc, pool=None):
-        self.malloc, self.pool = malloc, pool
+    def __init__(self, malloc):
+        self.malloc, self.memories = malloc, {}
 
     def array(self, host):
         """`host` in memory that was asked for."""
         address = self.malloc(host.nbytes).ptr
-        self.pool = next(pool for pool in _pools if address in pool._arrays)
-        flat = self.pool._arrays[address][: host.nbytes].view(host.dtype)
+        self.memories = next(m for m in _memories.values() if address in m)
+        flat = self.memories[address][: host.nbytes].view(host.dtype)
         copy = numpy.lib.stride_tricks.as_strided(flat, host.shape, host.strides)
         copy[...] = host
         return copy
