@@ -18,8 +18,11 @@ from tinytorch import backends
 
 ROOT = Path(__file__).parents[2]
 PLACES = ["cupy", "cupy.cuda", "cupy.cuda.device", "cupy.cuda.runtime", "cupy.linalg"]
-ITS_OWN = {"DEFAULT_POOL", "allocator", "captured", "do", "in_a_pool", "FUNCTIONS", "IN_PLACE", "METHODS", "OPERATORS", "READS", "Address", "builtins",
-           "check_allocated", "host_reads", "kernels", "no_host_reads"}  # fmt: skip
+ITS_OWN = {
+    "Address", "DEFAULT_POOL", "FUNCTIONS", "IN_PLACE", "METHODS", "OPERATORS", "READS",
+    "allocator", "builtins", "captured", "check_allocated", "do", "host_reads", "in_a_pool",
+    "kernels", "no_host_reads",
+}  # fmt: skip
 # Says which names of each place the real CuPy lacks; the stand-in is not on this one's path.
 LACKS = """
 import importlib, json, sys

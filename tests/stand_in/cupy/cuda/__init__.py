@@ -117,12 +117,13 @@ DEFAULT_POOL = MemoryPool()
 
 def in_a_pool(address, size):
     """Whether the memory is part of what a pool has given out."""
-    for memories in _memories.values():
+    pools = list(_memories.values())  # one may go while they are looked at
+    for memories in pools:
         if address in memories:
             return size <= memories[address].nbytes
     return any(
         at <= address and address + size <= at + memory.nbytes
-        for memories in _memories.values()
+        for memories in pools
         for at, memory in memories.items()
     )
 
@@ -136,7 +137,7 @@ class _Allocation:
     def array(self, host):
         """`host` in memory that was asked for."""
         address = self.malloc(host.nbytes).ptr
-        self.memories = next(m for m in _memories.values() if address in m)
+        self.memories = next(m for m in list(_memories.values()) if address in m)
         flat = self.memories[address][: host.nbytes].view(host.dtype)
         copy = numpy.lib.stride_tricks.as_strided(flat, host.shape, host.strides)
         copy[...] = host
