@@ -10,9 +10,9 @@ from typing import Any
 import cupy
 import numpy as np
 
+from . import cupy_products
 from .base import Array, KernelTable, Namespace
 from .cupy_launch import MOST_BLOCKS, launch, whole
-from .cupy_products import matmul_mode
 from .cupy_random import seed_words
 from .cupy_recording import live
 
@@ -100,7 +100,7 @@ def _can(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
         and hs <= LARGEST_HEAD
         and Q.shape[2] <= SIDE * MOST_BLOCKS
         and all(x.dtype == np.float32 for x in (Q, K, V))
-        and matmul_mode() != "fp32"
+        and cupy_products.matmul_mode() != "fp32"
     )
 
 

@@ -51,15 +51,8 @@ __device__ void multiply_add(float* c, const Bits* a, const Bits* b) {
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else  // the same for the CPU, in tests
-    int row = threadIdx.x / 4 * 4, column = threadIdx.x % 4 * 8;
-    for (int k = 0; k < 8; k++) {
-        float upper = __uint_as_float(__shfl_sync(ALL_LANES, a[k / 4 * 2], row + k % 4));
-        float lower = __uint_as_float(__shfl_sync(ALL_LANES, a[k / 4 * 2 + 1], row + k % 4));
-        float left = __uint_as_float(__shfl_sync(ALL_LANES, b[k / 4], column + k % 4));
-        float right = __uint_as_float(__shfl_sync(ALL_LANES, b[k / 4], column + 4 + k % 4));
-        c[0] += upper * left, c[1] += upper * right, c[2] += lower * left, c[3] += lower * right;
-    }
+#else  // for the CPU, in tests
+    multiply_add_tf32(c, a, b);
 #endif
 }
 
@@ -78,7 +71,8 @@ __device__ void load_tile(Rows x, Index start, Bits (*tile)[PITCH]) {
 // Sixteen rows from `start` on, as the left factor of a product; zeros beyond the last.
 __device__ void load_left(Rows x, Index start, Bits (*a)[4]) {
     Index row = start + threadIdx.x / 4;
-    const float *upper = x.first + row * x.step + threadIdx.x % 4, *lower = upper + 8 * x.step;
+    const float* upper = x.first + row * x.step + threadIdx.x % 4;
+    const float* lower = upper + 8 * x.step;
     bool has_upper = row < x.count, has_lower = row + 8 < x.count;
 #pragma unroll
     for (int k = 0; k < STEPS; k++) {
@@ -148,7 +142,7 @@ __device__ float row_max(float x) {
     return fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 2));
 }
 
-const int SIDE = 32;               // of the squares that a mask is looked at in
+const int SIDE = 32;                        // of the squares that a mask is looked at in
 const Bits SOME_SEEN = 1, SOME_HIDDEN = 2;  // what a square may hold
 
 // Which weights a head has, and which of them dropout hides.
@@ -219,8 +213,10 @@ extern "C" __global__ void attention_squares(const Bool* seen, Bits* squares, In
         bool here = t < queries && s < keys && seen[t * keys + s];
         sees |= here, hides |= !here;
     }
-    Bits content = (__syncthreads_or(sees) ? SOME_SEEN : 0) | (__syncthreads_or(hides) ? SOME_HIDDEN : 0);
-    if (threadIdx.x == 0 && threadIdx.y == 0) squares[blockIdx.y * (Index)gridDim.x + blockIdx.x] = content;
+    Bits content = __syncthreads_or(sees) ? SOME_SEEN : 0;
+    if (__syncthreads_or(hides)) content |= SOME_HIDDEN;
+    if (threadIdx.x == 0 && threadIdx.y == 0)
+        squares[blockIdx.y * (Index)gridDim.x + blockIdx.x] = content;
 }
 
 // A grid of (tiles of queries, heads, batch). y (B, T, nh, HEAD); log_sums (B, nh, T) are of the

@@ -25,10 +25,9 @@ SHAPES = [
 def tf32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The cupy backend with rounded products, which the kernels need."""
     backends.get(cupy)
-    from tinytorch.backends import cupy_attention, cupy_products
+    from tinytorch.backends import cupy_products
 
-    for module in (cupy_products, cupy_attention):
-        monkeypatch.setattr(module, "matmul_mode", lambda: "tf32")
+    monkeypatch.setattr(cupy_products, "matmul_mode", lambda: "tf32")
     return cupy
 
 
@@ -153,9 +152,6 @@ def test_what_kernels_do_not_take_goes_op_by_op(
 def test_products_that_may_not_be_rounded_go_op_by_op(
     cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tinytorch.backends import cupy_attention
-
-    monkeypatch.setattr(cupy_attention, "matmul_mode", lambda: "fp32")
     names = launched(monkeypatch)
     arrays = draw(1, 2, 6, 6, 16)
     found, expected = (run(arrays, None, 0.3, b) for b in (cupy_fp32, REFERENCE))

@@ -134,7 +134,7 @@ inline void resume(unsigned number) {
 
 struct Warp {
     Barrier barrier;
-    double slots[2][32];  // as wide as the widest type that is exchanged
+    double slots[2][32][3];  // as wide as the widest type that is exchanged
     unsigned char round[32];
 };
 
@@ -148,7 +148,7 @@ inline Warp& warp() { return *warps[self / 32]; }
 template <typename V, typename Use>
 auto exchange(V value, Use use) {
     Warp& mine = warp();
-    double* slots = mine.slots[mine.round[self % 32] ^= 1];
+    auto slots = mine.slots[mine.round[self % 32] ^= 1];
     std::memcpy(&slots[self % 32], &value, sizeof value);
     mine.barrier.wait();
     return use([&](unsigned lane) {
@@ -235,6 +235,28 @@ V __shfl_up_sync(unsigned, V value, int step) {
 template <typename V>
 V __shfl_sync(unsigned, V value, int lane) {
     return shim::exchange(value, [&](auto of) { return of(lane); });
+}
+
+// What mma.sync.m16n8k8 does for factors in TF32: see attention.cu for which lane holds what.
+inline void multiply_add_tf32(float* c, const unsigned* a, const unsigned* b) {
+    struct Factors {
+        float a[4], b[2];
+    } mine;
+    std::memcpy(mine.a, a, sizeof mine.a);
+    std::memcpy(mine.b, b, sizeof mine.b);
+    unsigned g = self % 32 / 4, t = self % 4;
+    shim::exchange(mine, [&](auto of) {
+        for (unsigned k = 0; k < 4; k++) {
+            Factors row = of(4 * g + k), left = of(8 * t + k), right = of(8 * t + 4 + k);
+            for (int half = 0; half < 2; half++) {  // columns k and k + 4 of the left factor
+                c[0] += row.a[2 * half] * left.b[half];
+                c[1] += row.a[2 * half] * right.b[half];
+                c[2] += row.a[2 * half + 1] * left.b[half];
+                c[3] += row.a[2 * half + 1] * right.b[half];
+            }
+        }
+        return 0;
+    });
 }
 
 inline unsigned __ballot_sync(unsigned, bool vote) {
