@@ -33,14 +33,15 @@ def attention(
     mask: Array | None = None,
     dropout: Any = None,
 ) -> Any:
-    if not _can(Q, K, V, mask):
+    draw = getattr(dropout, "draw", None)  # a layer of somebody's own may have none
+    if not _can(Q, K, V, mask) or (dropout is not None and draw is None):
         return NotImplemented
-    p, seed = (0.0, 0) if dropout is None else dropout.draw(live)
+    p, seed = draw(live) if draw else (0.0, 0)
     if p == 1:  # no seed was drawn
         return NotImplemented
     B, nh, T, hs = Q.shape
     S = K.shape[2]
-    words = seed_words(seed, B * nh * T * S)
+    words = seed_words(seed, B * nh * T * S if p else 0)
     scale = 1 / math.sqrt(hs)
     dropped = (*words, int(p * 2**32), 1 / (1 - p))
     views = tuple(map(_readable, (Q, K, V)))

@@ -160,6 +160,31 @@ def test_products_that_may_not_be_rounded_go_op_by_op(
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_a_dropout_of_ones_own_is_called(tf32: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = launched(monkeypatch)
+    Q, K, V = (Tensor(a.astype("f4"), backend=tf32) for a in draw(1, 1, 4, 4, 16))
+    nothing: Any = lambda weights: weights * 0  # noqa: E731
+    assert not attention(Q, K, V, None, nothing).numpy().any()
+    assert not names
+
+
+def test_without_dropout_there_may_be_more_weights_than_random_bits(
+    tf32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinytorch.backends import cupy_attention
+
+    counts: list[int] = []
+    before = cupy_attention.seed_words
+    monkeypatch.setattr(
+        cupy_attention,
+        "seed_words",
+        lambda seed, count: counts.append(count) or before(seed, count),
+    )
+    for p in (0.0, 0.5):
+        run(draw(1, 2, 4, 4, 16), None, p, tf32)
+    assert counts == [0, 32]
+
+
 def test_heads_are_read_and_written_where_they_stand(
     tf32: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
