@@ -110,6 +110,43 @@ def test_kernels_compute_what_the_ops_do(
     close(found, run(arrays, seen, p, REFERENCE))
 
 
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_numpy_makes_the_weights_twice(
+    shape: tuple[int, ...], mask: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinytorch.backends import numpy_kernels
+
+    monkeypatch.setattr(numpy_kernels, "LARGE_TABLE", 0)
+    arrays, seen = draw(*shape), MASKS[mask](*shape[2:4])
+    for ours, theirs in zip(*(run(arrays, seen, 0, b) for b in ("numpy", REFERENCE)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+def test_numpy_keeps_no_large_table(heads: int) -> None:
+    """A gradient holds less than a table of weights, and changes nothing that it was given."""
+    Q, K, V = (Tensor(a, requires_grad=True) for a in draw(1, heads, 256, 256, 4))
+    before = [t.numpy().copy() for t in (Q, K, V)]
+    y = attention(Q, K, V, create_causal_mask(256), Dropout(0.0))
+    node: Any = y._node
+    assert node.name == "attention"
+    held = [x for saved in node.saved[0] if (x := saved) is not None and hasattr(x, "nbytes")]
+    assert all(x.shape != (1, heads, 256, 256) for x in held)
+    y.sum().backward()
+    for tensor, old in zip((Q, K, V), before, strict=True):
+        np.testing.assert_array_equal(tensor.numpy(), old)
+
+
+@pytest.mark.parametrize("size", [8, 255])
+def test_numpy_keeps_small_tables_and_those_that_drop(size: int) -> None:
+    Q, K, V = (Tensor(a, requires_grad=True) for a in draw(1, 1, size, size, 4))
+    assert attention(Q, K, V)._node.name == "matmul"
+    large = [Tensor(a, requires_grad=True) for a in draw(1, 1, 256, 256, 4)]
+    assert attention(*large, None, Dropout(0.5))._node.name == "matmul"
+    assert attention(*large, None, Dropout(0.5).eval())._node.name == "attention"
+
+
 def test_the_same_input_gives_the_same_bits(tf32: str) -> None:
     arrays = draw(1, 2, 70, 70, 32)
     first, second = (run(arrays, causal(70, 70), 0.3, tf32) for _ in range(2))
