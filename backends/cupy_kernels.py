@@ -235,10 +235,10 @@ def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) ->
 
 def _side_by_side(gs: Any, shape: tuple[int, ...]) -> bool:
     """Whether the gradients are the parts of one array (B, T, 3, nh, hs)."""
-    whole = None if gs[0] is None else gs[0].base
-    if whole is None or whole.shape != shape or not whole.flags.c_contiguous:
+    owner = None if gs[0] is None else gs[0].base
+    if owner is None or owner.shape != shape or not owner.flags.c_contiguous:
         return False
-    parts = (whole[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
+    parts = (owner[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
     return all(
         g is not None and g.data.ptr == part.data.ptr and g.strides == part.strides
         for g, part in zip(gs, parts, strict=True)
@@ -412,10 +412,10 @@ def cross_entropy_gradient(
 def random_bits(seed: int, shape: tuple[int, ...]) -> Array:
     """uint32 random bits, a pure function of seed and position: `hashing.random_bits`."""
     count = math.prod(shape)
-    low, high, _ = seed_words(seed, count)
+    words = seed_words(seed, count)
     bits = cupy.empty(shape, cupy.uint32)
     if count:
-        for_each("random_bits", cupy.empty(0, cupy.float32), bits, count, low, high, count=count)
+        for_each("random_bits", cupy.empty(0, cupy.float32), bits, count, *words, count=count)
     return bits
 
 

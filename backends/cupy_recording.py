@@ -185,10 +185,10 @@ class Repeated:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._key: Hashable = None
+        self._key: Any = None
         self._recordings: dict[Hashable, Recording | None] = {}
 
-    def __call__(self, key: Callable[[], Hashable], *arrays: Array) -> Array:
+    def __call__(self, key: Callable[[], Any], *arrays: Array) -> Array:
         now = key()
         if now != self._key:
             self._key, self._recordings = now, {}

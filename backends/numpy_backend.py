@@ -36,18 +36,19 @@ MOST_PROCESSES = 8  # beyond that they would spend their time on adding up gradi
 
 
 class NumpyBackend(Backend):
-    """NumPy, and the kernels of `numpy_kernels`."""
+    """NumPy, and the kernels of the files numpy_*."""
 
     name = "numpy"
     array_type = np.ndarray
 
     def __init__(self) -> None:
-        from . import numpy_kernels, numpy_updates
+        from . import numpy_attention, numpy_kernels, numpy_updates
         from .numpy_decoder import NumpyStep
 
         keep_freed_memory()
         divide_products()
-        self.kernels = {**numpy_kernels.KERNELS, **numpy_updates.KERNELS}
+        parts = numpy_kernels, numpy_attention, numpy_updates
+        self.kernels = {name: kernel for part in parts for name, kernel in part.KERNELS.items()}
         self.decoder = NumpyStep
         if sys.platform.startswith("linux"):  # elsewhere there is no fork, or not a safe one
             self.processes = min(num_threads(), MOST_PROCESSES)

@@ -7,7 +7,7 @@ readable reference stands in the lesson files, and a test compares the two.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +19,6 @@ WORTH_MULTIPLICATIONS = 2**23  # below that a product is done before a second th
 KERNELS = KernelTable()
 
 _FEW = 4096  # elements; with so few the plainest calls are the fastest
-LARGE_TABLE = 2**16  # weights of a head: fewer are kept for the gradient
 SMALLEST_WEIGHT = 1e-6  # of a norm, by which its result can be divided
 GELU_A, GELU_C = 0.044715, math.sqrt(2 / math.pi)
 
@@ -276,7 +275,7 @@ def attention_weights(
         lead = np.broadcast_shapes(lead, k.shape[:-2], () if mask is None else mask.shape[:-2])
     weights = np.empty((*lead, q.shape[-2], k.shape[-2]), np.result_type(q, k))
     hides = mask is None or mask.dtype == np.bool_
-    blocks = _visible(mask, *weights.shape[-2:])
+    blocks = visible(mask, *weights.shape[-2:])
     if mask is not None and hides:
         mask = np.where(mask, weights.dtype.type(0), weights.dtype.type(-np.inf))
     w, q_stack, k_stack = (_stacked(a, lead) for a in (weights, q, keys))
@@ -284,7 +283,7 @@ def attention_weights(
 
     def work(i: int, j: int) -> None:
         np.matmul(q_stack[i:j] * scale, k_stack[i:j], out=w[i:j])
-        _softmax_in_place(w[i:j], mask if m_stack is None else m_stack[i:j], hides)
+        softmax_in_place(w[i:j], mask if m_stack is None else m_stack[i:j], hides)
 
     for_blocks(work, len(w), w[:1].nbytes)
     return weights, (q, k, weights, scale, blocks)
@@ -298,7 +297,7 @@ def _stacked(x: Array, lead: tuple[int, ...]) -> Array:
     return x[None] if not lead else np.broadcast_to(x, shape)
 
 
-def _softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
+def softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
     """The softmax of x + mask over the last axis, in x; rows of only -inf become zeros.
 
     Where the mask only hides (0 and -inf) and the scores lie so near to each other that no
@@ -324,7 +323,7 @@ def _softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
     x *= np.divide(1, total, out=total)
 
 
-def _visible(mask: Array | None, queries: int, keys: int) -> list[tuple[slice, int]]:
+def visible(mask: Array | None, queries: int, keys: int) -> list[tuple[slice, int]]:
     """Blocks of queries, and how many of the first keys any of them may see.
 
     A causal mask hides most keys from the first queries. Of fewer than 64 queries the calls take
@@ -375,83 +374,6 @@ def attention_weights_gradient(
 
     for_blocks(work, len(w), w[:1].nbytes)
     return dq.reshape(q.shape), dk.reshape(k.shape), lambda: of_scores(g, weights)
-
-
-@KERNELS.forward
-def attention(
-    xp: Namespace,
-    Q: Array,
-    K: Array,
-    V: Array,
-    mask: Array | None = None,
-    dropout: Any = None,
-) -> Any:
-    """Large tables of weights are not kept: those of a head are made in the cache, and made again
-    for the gradient, which takes no longer than to write all of them to memory and to read them."""
-    drops = dropout is not None and getattr(dropout, "training", True) and getattr(dropout, "p", 1)
-    plain = mask is None or (mask.ndim == 2 and mask.dtype == np.bool_)
-    fits = Q.ndim == 4 and Q.shape[:2] == K.shape[:2] == V.shape[:2]
-    if drops or not plain or not fits or Q.shape[2] * K.shape[2] < LARGE_TABLE:
-        return NotImplemented
-    hidden = None
-    if mask is not None:
-        hidden = np.where(mask, Q.dtype.type(0), Q.dtype.type(-np.inf))
-    heads = _Heads(Q, K, V, hidden, 1 / math.sqrt(Q.shape[3]))
-    B, nh, T, _ = Q.shape
-    y = np.empty((B, T, nh, V.shape[3]), V.dtype).transpose(0, 2, 1, 3)
-
-    def work(b: int, h: int) -> None:
-        np.matmul(heads.weights(b, h), V[b, h], out=y[b, h])
-
-    heads.each(work)
-    return y, (heads, _visible(mask, T, K.shape[2]))
-
-
-@KERNELS.gradient(attention)
-def attention_gradient(xp: Namespace, g: Array, heads: "_Heads", blocks: Any) -> Any:
-    dq, dk, dv = np.empty_like(heads.q), np.zeros_like(heads.k), np.empty_like(heads.v)
-
-    def work(b: int, h: int) -> None:
-        weights, k, v = heads.weights(b, h), heads.k[b, h], heads.v[b, h]
-        np.matmul(weights.T, g[b, h], out=dv[b, h])
-        for rows, seen in blocks:
-            w = weights[rows, :seen]
-            d = g[b, h, rows] @ v[:seen].T  # of the weights, then of the scores
-            d -= np.vecdot(d, w)[:, None]
-            d *= w
-            d *= heads.scale
-            np.matmul(d, k[:seen], out=dq[b, h, rows])
-            dk[b, h, :seen] += d.T @ heads.q[b, h, rows]
-
-    heads.each(work)
-    return dq, dk, dv, None, None
-
-
-class _Heads(NamedTuple):
-    """Queries (B, nh, T, hs), keys (B, nh, S, hs), values (B, nh, S, hv), and a mask (T, S) of 0
-    and -inf."""
-
-    q: Array
-    k: Array
-    v: Array
-    hidden: Array | None
-    scale: float
-
-    def weights(self, b: int, h: int) -> Array:
-        """Those of one head, (T, S)."""
-        w = (self.q[b, h] * self.scale) @ self.k[b, h].T
-        _softmax_in_place(w, self.hidden, hides=True)
-        return w
-
-    def each(self, work: Callable[[int, int], None]) -> None:
-        """Call ``work(b, h)`` for all heads of all texts, several at a time."""
-        B, nh, T, _ = self.q.shape
-
-        def some(start: int, stop: int) -> None:
-            for number in range(start, stop):
-                work(*divmod(number, nh))
-
-        for_blocks(some, B * nh, T * self.k.shape[2] * self.q.itemsize)
 
 
 def _products(x: Array, y: Array) -> Array:

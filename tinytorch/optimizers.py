@@ -85,12 +85,11 @@ class Optimizer:
         """Update every parameter that has a gradient."""
         backend = self.parameters()[0].backend
         self._step = backend.live(self._count)
-        rates = [backend.live(partial(dict.__getitem__, group, "lr")) for group in self.groups]
-        pairs = [
-            (p, {**group, "lr": rate})
-            for group, rate in zip(self.groups, rates, strict=True)
-            for p in group["params"]
+        groups = [
+            {**group, "lr": backend.live(partial(dict.__getitem__, group, "lr"))}
+            for group in self.groups
         ]
+        pairs = [(p, group) for group in groups for p in group["params"]]
         work = [
             (p, group, self.state.setdefault(index, {}))
             for index, (p, group) in enumerate(pairs)

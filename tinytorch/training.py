@@ -224,10 +224,10 @@ class Trainer:
         trained = (parameter.requires_grad for parameter in self.model.parameters())
         optimizers = (optimizer.fixed() for optimizer in self.optimizers)
         modules = (
-            (id(module), *(v for v in vars(module).values() if isinstance(v, int | float | str)))
+            (module, *(v for v in vars(module).values() if isinstance(v, int | float | str)))
             for _, module in self.model.named_modules()
         )
-        return (self.grad_clip_norm, id(self.loss_fn), *trained, *optimizers, *modules)
+        return (self.grad_clip_norm, self.loss_fn, *trained, *optimizers, *modules)
 
     def _gradients(self, parameters: list[Parameter]) -> Callable[..., Tensor]:
         """What adds a batch's share of the gradients, here or in several processes."""

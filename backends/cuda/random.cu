@@ -1,6 +1,8 @@
 // Random bits, and what they hide.
 
-extern "C" __global__ void random_bits(Bits* y, Index count, Bits low, Bits high) {
+extern "C" __global__ void random_bits(Bits* y, Index count, Bits low, Bits high,
+                                       const Bits* live) {
+    if (live) low = live[0], high = live[1];  // the seed of this repetition of a recorded step
     FOR_EACH(i, count) y[i] = bits_at(i, low, high);
 }
 

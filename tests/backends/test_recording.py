@@ -25,6 +25,7 @@ from tinytorch import (
     backends,
 )
 from tinytorch.activations import SquaredReLU
+from tinytorch.autograd import op
 from tinytorch.tinygpt import PRESETS
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
@@ -195,6 +196,33 @@ def small(backend: str, *middle: Module) -> tuple[Trainer, tuple[Tensor, Tensor]
     trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), record=True)
     ids = np.arange(4)
     return trainer, (Tensor(ids, backend=backend), Tensor(ids + 1, backend=backend))
+
+
+@op
+def noisy(xp: Any, x: Any, *, seed: Any) -> Any:
+    """x and a number in [0, 1) for each of its elements, from bits that the op asks for itself."""
+    return x + xp.astype(xp.random_bits(seed, x.shape) >> 8, x.dtype) / 2**24, ()
+
+
+@noisy.gradient
+def noisy_gradient(xp: Any, g: Any) -> Any:
+    return g
+
+
+class Noise(Module):
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = noisy(x, seed=x.backend.live(tinytorch.random.draw_seed))
+        return result
+
+
+def test_bits_that_an_op_asks_for_change_from_step_to_step(cupy: str) -> None:
+    found = []
+    for record in (False, True):
+        tinytorch.manual_seed(4)
+        trainer, batch = small(cupy, Noise())
+        trainer.record = record
+        found.append([trainer.train_step([batch]).item() for _ in range(6)])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
 
 
 class Peeks(Module):

@@ -1,5 +1,6 @@
 """The composite `attention` on cupy, whose products round, against the ops that it is made of."""
 
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -115,26 +116,37 @@ def test_kernels_compute_what_the_ops_do(
 def test_numpy_makes_the_weights_twice(
     shape: tuple[int, ...], mask: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tinytorch.backends import numpy_kernels
+    from tinytorch.backends import numpy_attention
 
-    monkeypatch.setattr(numpy_kernels, "LARGE_TABLE", 0)
+    monkeypatch.setattr(numpy_attention, "LARGE_TABLE", 0)
     arrays, seen = draw(*shape), MASKS[mask](*shape[2:4])
     for ours, theirs in zip(*(run(arrays, seen, 0, b) for b in ("numpy", REFERENCE)), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10)
 
 
-@pytest.mark.parametrize("heads", [1, 3])
-def test_numpy_keeps_no_large_table(heads: int) -> None:
-    """A gradient holds less than a table of weights, and changes nothing that it was given."""
-    Q, K, V = (Tensor(a, requires_grad=True) for a in draw(1, heads, 256, 256, 4))
-    before = [t.numpy().copy() for t in (Q, K, V)]
-    y = attention(Q, K, V, create_causal_mask(256), Dropout(0.0))
-    node: Any = y._node
-    assert node.name == "attention"
-    held = [x for saved in node.saved[0] if (x := saved) is not None and hasattr(x, "nbytes")]
-    assert all(x.shape != (1, heads, 256, 256) for x in held)
-    y.sum().backward()
-    for tensor, old in zip((Q, K, V), before, strict=True):
+def held_for_the_gradient(size: int, p: float) -> float:
+    """The memory that eight heads of so many queries and keys leave, in tables of weights."""
+    tensors = [Tensor(a, requires_grad=True) for a in draw(1, 8, size, size, 4)]
+    mask = create_causal_mask(size)
+    tracemalloc.start()
+    y = attention(*tensors, mask, Dropout(p))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert y.shape == (1, 8, size, 4)
+    return held / (8 * size * size * 8)
+
+
+def test_numpy_keeps_no_large_table() -> None:
+    assert held_for_the_gradient(256, 0.0) < 0.3  # the mask as numbers, an eighth, and the output
+    assert held_for_the_gradient(128, 0.0) > 1
+    assert held_for_the_gradient(256, 0.5) > 1
+
+
+def test_numpy_leaves_what_it_is_given() -> None:
+    tensors = [Tensor(a, requires_grad=True) for a in draw(1, 3, 256, 256, 4)]
+    before = [t.numpy().copy() for t in tensors]
+    attention(*tensors, create_causal_mask(256)).sum().backward()
+    for tensor, old in zip(tensors, before, strict=True):
         np.testing.assert_array_equal(tensor.numpy(), old)
 
 
