@@ -270,12 +270,11 @@ def attention_weights(
         weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)
         np.exp(weights, out=weights)
         weights /= weights @ constant_column(k.shape[-2], 1.0, weights.dtype)
-        return weights, (q, k, weights, scale, [(slice(0, 1), k.shape[-2])])
+        return weights, (q, k, weights, scale)
     if k.shape[:-2] != lead or (mask is not None and mask.ndim > 2):
         lead = np.broadcast_shapes(lead, k.shape[:-2], () if mask is None else mask.shape[:-2])
     weights = np.empty((*lead, q.shape[-2], k.shape[-2]), np.result_type(q, k))
     hides = mask is None or mask.dtype == np.bool_
-    blocks = visible(mask, *weights.shape[-2:])
     if mask is not None and hides:
         mask = np.where(mask, weights.dtype.type(0), weights.dtype.type(-np.inf))
     w, q_stack, k_stack = (_stacked(a, lead) for a in (weights, q, keys))
@@ -283,10 +282,10 @@ def attention_weights(
 
     def work(i: int, j: int) -> None:
         np.matmul(q_stack[i:j] * scale, k_stack[i:j], out=w[i:j])
-        softmax_in_place(w[i:j], mask if m_stack is None else m_stack[i:j], hides)
+        _softmax_in_place(w[i:j], mask if m_stack is None else m_stack[i:j], hides)
 
     for_blocks(work, len(w), w[:1].nbytes)
-    return weights, (q, k, weights, scale, blocks)
+    return weights, (q, k, weights, scale)
 
 
 def _stacked(x: Array, lead: tuple[int, ...]) -> Array:
@@ -297,7 +296,7 @@ def _stacked(x: Array, lead: tuple[int, ...]) -> Array:
     return x[None] if not lead else np.broadcast_to(x, shape)
 
 
-def softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
+def _softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
     """The softmax of x + mask over the last axis, in x; rows of only -inf become zeros.
 
     Where the mask only hides (0 and -inf) and the scores lie so near to each other that no
@@ -323,31 +322,9 @@ def softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
     x *= np.divide(1, total, out=total)
 
 
-def visible(mask: Array | None, queries: int, keys: int) -> list[tuple[slice, int]]:
-    """Blocks of queries, and how many of the first keys any of them may see.
-
-    A causal mask hides most keys from the first queries. Of fewer than 64 queries the calls take
-    as long as what is spared.
-    """
-    size = max(64, -(-queries // 4))
-    if mask is None or mask.dtype != np.bool_ or mask.shape != (queries, keys) or size >= queries:
-        return [(slice(0, queries), keys)]
-    blocks = []
-    for start in range(0, queries, size):
-        seen = np.flatnonzero(mask[start : start + size].any(axis=0))
-        blocks.append((slice(start, start + size), int(seen[-1]) + 1 if seen.size else 0))
-    return blocks
-
-
 @KERNELS.gradient(attention_weights)
 def attention_weights_gradient(
-    xp: Namespace,
-    g: Array,
-    q: Array,
-    k: Array,
-    weights: Array,
-    scale: float,
-    blocks: list[tuple[slice, int]],
+    xp: Namespace, g: Array, q: Array, k: Array, weights: Array, scale: float
 ) -> Any:
     def of_scores(g: Array, weights: Array) -> Array:
         d = g - np.vecdot(g, weights)[..., None]
@@ -361,16 +338,10 @@ def attention_weights_gradient(
     dq, dk = np.empty(queries.shape, q.dtype), np.empty(keys.shape, k.dtype)
 
     def work(i: int, j: int) -> None:  # the scores' own gradient stays in the cache
-        for rows, seen in blocks:
-            d = of_scores(gradient[i:j, rows, :seen], w[i:j, rows, :seen])
-            d *= scale
-            np.matmul(d, keys[i:j, :seen], out=dq[i:j, rows])
-            turned = np.swapaxes(d, -1, -2)
-            if rows.start == 0:
-                np.matmul(turned, queries[i:j, rows], out=dk[i:j, :seen])
-                dk[i:j, seen:] = 0
-            else:
-                dk[i:j, :seen] += turned @ queries[i:j, rows]
+        d = of_scores(gradient[i:j], w[i:j])
+        d *= scale
+        np.matmul(d, keys[i:j], out=dq[i:j])
+        np.matmul(np.swapaxes(d, -1, -2), queries[i:j], out=dk[i:j])
 
     for_blocks(work, len(w), w[:1].nbytes)
     return dq.reshape(q.shape), dk.reshape(k.shape), lambda: of_scores(g, weights)

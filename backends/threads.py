@@ -88,19 +88,18 @@ def divide_products() -> bool:
     return True
 
 
-def for_blocks(work: Callable[[int, int], None], rows: int, row_bytes: int) -> None:
+def for_blocks(
+    work: Callable[[int, int], None], rows: int, row_bytes: int, block_bytes: int = BLOCK_BYTES
+) -> None:
     """Call ``work(start, stop)`` until all rows are covered, each once.
 
     Args:
         work: computes rows start to stop; parts must not depend on each other.
         rows: how many there are.
         row_bytes: size of a row of one of the arrays.
+        block_bytes: size of the rows that are given to `work` at once.
     """
-    if rows * row_bytes <= BLOCK_BYTES:
-        if rows:
-            work(0, rows)
-        return
-    block = max(1, BLOCK_BYTES // max(1, row_bytes))
+    block = max(1, block_bytes // max(1, row_bytes))
     if rows * row_bytes < WORTH_BYTES:
         _run(work, 0, rows, block)
     else:

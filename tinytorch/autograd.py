@@ -21,7 +21,6 @@ Source: A. Griewank and A. Walther, "Evaluating Derivatives" (2008), chapter 3, 
 import heapq
 import itertools
 import threading
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from typing import Any, ClassVar
@@ -402,7 +401,8 @@ def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> Non
 
 
 def _input_gradients(node: Node, outputs: list[Array | None]) -> "list[tuple[_Input, Array, bool]]":
-    """The gradient for each input of `node` that needs one, and whether nobody else holds it."""
+    """The gradient for each input of `node` that needs one, and whether a leaf may keep it, since
+    nobody else holds it."""
     if node.saved is None:
         raise RuntimeError(
             f"backward came to {node.name} a second time, after its saved values were freed;"
@@ -431,14 +431,15 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> "list[tuple[_In
     ]
     arrays = node.backend.compute_all([answer for _, answer in needed])
     found = [(edge, _fit(xp, a, edge)) for (edge, _), a in zip(needed, arrays, strict=True)]
-    held = (*outputs, *node.saved, *(array for _, array in found))
-    uses = Counter(id(xp.owner(a)) for a in held if hasattr(a, "shape"))
+    held = [a for a in (*outputs, *node.saved, *(a for _, a in found)) if hasattr(a, "shape")]
 
-    def fresh(array: Array) -> bool:  # a part of its memory is not: it may be a broadcast view
-        owner = xp.owner(array)
-        return uses[id(owner)] == 1 and bool(owner.size == array.size)
+    def fresh(edge: _Input, array: Array) -> bool:  # only a leaf keeps what it is given
+        if isinstance(edge.target, Node):
+            return False
+        owner = xp.owner(array)  # a part of its memory is not enough: it may be a broadcast view
+        return bool(owner.size == array.size) and sum(xp.owner(a) is owner for a in held) == 1
 
-    return [(edge, array, fresh(array)) for edge, array in found]
+    return [(edge, array, fresh(edge, array)) for edge, array in found]
 
 
 def _fit(xp: Namespace, gradient: Array, edge: _Input) -> Array:

@@ -140,7 +140,8 @@ class Replicas:
 
     def _answer(self, task: Share) -> Answer:
         random.generator().bit_generator.state = task.rng
-        self.model.zero_grad()  # the copy was made with those that there were
+        for parameter in self.parameters:
+            parameter.zero_grad()  # the copy was made with those that there were
         home = self.model.backend
         x, y = (Tensor(a, backend=home) for a in (task.x, task.y))
         loss = gradients(self.model, self.loss_fn, x, y, task.share)

@@ -8,7 +8,7 @@ import pytest
 
 from tinytorch import BPETokenizer, Tensor, TokenDataset
 from tinytorch.activations import gelu, softmax
-from tinytorch.attention import create_causal_mask, scaled_dot_product_attention
+from tinytorch.attention import attention, create_causal_mask, scaled_dot_product_attention
 from tinytorch.embeddings import RotaryEmbedding, embedding
 from tinytorch.generation import stream
 from tinytorch.layers import layer_norm, linear
@@ -25,6 +25,10 @@ OPS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     "gelu": (gelu, [(B, T, 4 * C)]),
     "layer_norm": (layer_norm, [(B, T, C), (C,)]),
     "attention": (
+        lambda q, k, v: attention(q, k, v, create_causal_mask(T)),
+        [(B, HEADS, T, C // HEADS)] * 3,
+    ),
+    "attention and weights": (
         lambda q, k, v: scaled_dot_product_attention(q, k, v, create_causal_mask(T))[0],
         [(B, HEADS, T, C // HEADS)] * 3,
     ),
