@@ -21,7 +21,7 @@ from .threads import for_blocks
 
 KERNELS = KernelTable()
 
-LARGE_TABLE = 2**16  # weights of a head; larger ones are made again for the gradient, not kept
+LARGE_TABLE = 2**17  # weights of a head; larger ones are made again for the gradient, not kept
 SMALL_WORK = 2**12  # weights in all; with so few the plainest calls are the fastest
 SMALLEST_BLOCK = 32  # queries; with fewer the calls take longer than what they spare
 AT_ONCE = 2**21  # bytes of weights, a few blocks of which are in the cache one after the other

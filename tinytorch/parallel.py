@@ -84,14 +84,14 @@ class Replicas:
         self.model, self.loss_fn = model, loss_fn
         self.parameters = model.parameters()
         self._kinds = [_kind(p) for p in self.parameters]
-        arrays = [p._array for p in self.parameters]
-        if not hasattr(os, "fork") or not all(isinstance(a, np.ndarray) for a in arrays):
+        shareable = all(isinstance(p._array, np.ndarray) for p in self.parameters)
+        if not hasattr(os, "fork") or not shareable:
             raise ValueError(
                 f"on this system processes cannot share arrays of the backend {model.backend}"
             )
-        self.weights = shared_arrays(arrays)
+        self.weights = shared_arrays([p._array for p in self.parameters])
         self._share_weights()
-        self.windows = [windows(arrays) for _ in range(count - 1)]
+        self.windows = [windows(self.weights) for _ in range(count - 1)]
         self.pipes: list[Connection] = []
         self.processes = [self._fork(number) for number in range(count - 1)]
         self._finalizer = weakref.finalize(self, _end, os.getpid(), self.processes, self.pipes)

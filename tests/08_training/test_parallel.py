@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,25 @@ def test_a_parameter_that_only_a_copy_uses() -> None:
         gradients(model, MSELoss(), x[rows], y[rows], 0.5)
         for one, other in zip(mine, found(head), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+class CountsOldWeights(Module):
+    """Tells how many of the arrays that were its weights still exist in the process."""
+
+    def __init__(self) -> None:
+        self.linear = Linear(1, 1)
+        self.old = [weakref.ref(p._array) for p in self.parameters()]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) * 0 + sum(array() is not None for array in self.old)
+
+
+def test_no_process_keeps_the_weights_that_were_not_shared() -> None:
+    model = CountsOldWeights()
+    replicas = Replicas(model, lambda prediction, target: prediction.mean(), 2)
+    here_and_there = replicas.gradients(Tensor([[1.0], [1.0]]), Tensor([[0.0], [0.0]]))
+    replicas.close()
+    assert here_and_there.item() == 0
 
 
 class Refuses(Module):

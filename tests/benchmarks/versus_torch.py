@@ -5,8 +5,9 @@
 Both sides have the same model, weights, batches and threads; PyTorch has its fused AdamW. They
 take turns of a few steps, so that a machine that changes its pace changes it for both. The floor
 is the time of a step's matrix products alone, divided among threads. Memory is what a training
-program needs more than before its first step, each side in a program of its own, the processes that
-share a step counted together, the median of five programs. Needs PyTorch beside the extra `test`.
+program needs more than before its first step, each side in a program of its own (ours without
+PyTorch), the processes that share a step counted together, the median of five programs. Needs
+PyTorch beside the extra `test`.
 
 Much depends on the instructions that the two libraries of matrix products take to suit the
 processor: those of NumPy's are printed first, and OPENBLAS_CORETYPE=Haswell holds them to AVX2.
@@ -31,7 +32,7 @@ import numpy as np
 from tinytorch.backends.threads import num_threads
 
 import tinytorch
-from tinytorch import TokenDataset
+from tinytorch import GPT, TokenDataset
 from tinytorch.generation import stream
 from tinytorch.tinygpt import PRESETS, Preset
 from tinytorch.tinygpt.presets import build_model, build_trainer
@@ -66,28 +67,38 @@ def timed(step: Callable[[], object], times: int = TURN) -> list[float]:
     return seconds
 
 
-def training_steps(preset: Preset, twins: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """One step of ours and one of PyTorch's, each with its own stream of the same batches."""
-    import torch
+Step = Callable[[], float]  # trains, and returns the loss
 
+
+def blocks_of_text(preset: Preset) -> TokenDataset:
+    return TokenDataset(np.random.default_rng(0).integers(0, VOCABULARY, 100_000), preset.context)
+
+
+def our_step(preset: Preset) -> tuple[GPT, Step]:
     tinytorch.manual_seed(1337)
     model = build_model(preset, VOCABULARY)
     trainer = build_trainer(preset, model)
-    twin = twins.gpt(model).train()
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=preset.lr, betas=preset.betas, fused=True)
-    text = np.random.default_rng(0).integers(0, VOCABULARY, 100_000)
-    blocks = TokenDataset(text, preset.context)
-    rng, twin_rng = np.random.default_rng(1), np.random.default_rng(1)
+    blocks, rng = blocks_of_text(preset), np.random.default_rng(1)
 
-    def ours() -> float:
-        x, y = blocks.random_batch(preset.batch_size, rng)
-        loss: float = trainer.train_step([(x, y)]).item()
+    def step() -> float:
+        loss: float = trainer.train_step([blocks.random_batch(preset.batch_size, rng)]).item()
         return loss
 
-    def theirs() -> float:
-        x, y = (torch.from_numpy(t.numpy().copy()) for t in
-                blocks.random_batch(preset.batch_size, twin_rng))  # fmt: skip
-        loss = twin.loss(x, y)
+    return model, step
+
+
+def their_step(preset: Preset, model: GPT) -> Step:
+    """PyTorch's step from the same weights and batches."""
+    import torch
+
+    load("helpers")
+    twin = load("torch_twins").gpt(model).train()
+    optimizer = torch.optim.AdamW(twin.parameters(), lr=preset.lr, betas=preset.betas, fused=True)
+    blocks, rng = blocks_of_text(preset), np.random.default_rng(1)
+
+    def step() -> float:
+        batch = blocks.random_batch(preset.batch_size, rng)
+        loss = twin.loss(*(torch.from_numpy(t.numpy().copy()) for t in batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(twin.parameters(), preset.grad_clip)
         optimizer.step()
@@ -95,7 +106,13 @@ def training_steps(preset: Preset, twins: Any) -> tuple[Callable[[], Any], Calla
         value: float = loss.item()
         return value
 
-    return ours, theirs
+    return step
+
+
+def training_steps(preset: Preset) -> tuple[Step, Step]:
+    """One step of ours and one of PyTorch's."""
+    model, ours = our_step(preset)
+    return ours, their_step(preset, model)
 
 
 def floor_step(preset: Preset) -> Callable[[], Any]:
@@ -124,9 +141,9 @@ def floor_step(preset: Preset) -> Callable[[], Any]:
     return step
 
 
-def compare(preset: Preset, twins: Any, rounds: int) -> dict[str, float]:
+def compare(preset: Preset, rounds: int) -> dict[str, float]:
     """Median milliseconds of both sides and of the floor, and the median ratio of the rounds."""
-    sides = (*training_steps(preset, twins), floor_step(preset))
+    sides = (*training_steps(preset), floor_step(preset))
     for step in sides:
         timed(step, 3)
     turns = [[statistics.median(timed(step)) for step in sides] for _ in range(rounds)]
@@ -140,9 +157,9 @@ def compare(preset: Preset, twins: Any, rounds: int) -> dict[str, float]:
     }
 
 
-def compare_disturbed(preset: Preset, twins: Any, rounds: int) -> dict[str, float]:
+def compare_disturbed(preset: Preset, rounds: int) -> dict[str, float]:
     """Median milliseconds of both sides while another process keeps one processor busy."""
-    sides = training_steps(preset, twins)
+    sides = training_steps(preset)
     for step in sides:
         timed(step, 3)
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
@@ -225,8 +242,9 @@ def compare_ops(preset: Preset, torch: Any, rounds: int) -> dict[str, dict[str, 
 
 def train_for_memory(side: str, model: str) -> None:
     """Train some steps, between two lines of output, for another process to look on."""
-    sides = training_steps(MODELS[model], load("torch_twins"))
-    step = sides[0 if side == "tinytorch" else 1]
+    own, step = our_step(MODELS[model])
+    if side == "pytorch":
+        step = their_step(MODELS[model], own)
     print("begin", flush=True)
     for _ in range(10):
         step()
@@ -287,15 +305,13 @@ def main() -> None:
     parser.add_argument("--memory-model", choices=list(MODELS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
 
-    import torch
-
-    torch.set_num_threads(num_threads())
-    load("helpers")
-    twins = load("torch_twins")
     if arguments.memory_of:
         train_for_memory(arguments.memory_of, arguments.memory_model)
         return
-    result = measure(torch, twins, arguments.rounds)
+    import torch
+
+    torch.set_num_threads(num_threads())
+    result = measure(torch, arguments.rounds)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
@@ -309,7 +325,7 @@ def _numpy_products() -> str:
     return ", ".join(found) or "not OpenBLAS"
 
 
-def measure(torch: Any, twins: Any, rounds: int) -> dict[str, Any]:
+def measure(torch: Any, rounds: int) -> dict[str, Any]:
     """All figures, printed as they come."""
     result: dict[str, Any] = {
         "date": date.today().isoformat(),
@@ -324,7 +340,7 @@ def measure(torch: Any, twins: Any, rounds: int) -> dict[str, Any]:
     print("| training step | TinyTorch | PyTorch | ratio | products alone | the rest over them |")
     print("|---|---|---|---|---|---|")
     for name, preset in MODELS.items():
-        row = result[name] = compare(preset, twins, rounds)
+        row = result[name] = compare(preset, rounds)
         print(
             f"| {name} | {row['tinytorch_ms']:.1f} ms | {row['pytorch_ms']:.1f} ms"
             f" | {row['ratio']:.2f} | {row['products_ms']:.1f} ms"
@@ -333,7 +349,7 @@ def measure(torch: Any, twins: Any, rounds: int) -> dict[str, Any]:
         )
     print("\n| beside a busy process | TinyTorch | PyTorch |\n|---|---|---|")
     for name in ("nanogpt-cpu", "default model, AdamW"):
-        row = compare_disturbed(MODELS[name], twins, rounds)
+        row = compare_disturbed(MODELS[name], rounds)
         result[name] |= row
         print(f"| {name} | {' | '.join(f'{ms:.1f} ms' for ms in row.values())} |", flush=True)
     print("\n| peak memory of training | TinyTorch | PyTorch |\n|---|---|---|")
