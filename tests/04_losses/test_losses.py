@@ -52,6 +52,18 @@ def test_cross_entropy_of_huge_logits() -> None:
     compare(CrossEntropyLoss(), cross_entropy_twin, logits, np.array([0, 2]))
 
 
+@pytest.mark.parametrize("apart", [1.0, 50.0, 1e4])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_cross_entropy_of_many_rows(apart: float, hidden: bool) -> None:
+    """So many that rows which lie near to each other may be shifted by one number; and no class
+    need be possible but that of the target."""
+    logits = RNG.standard_normal((100, 64)) + apart * RNG.standard_normal((100, 1))
+    target = RNG.integers(0, 32, 100)
+    if hidden:
+        logits[:, 32:] = -np.inf
+    compare(CrossEntropyLoss(), cross_entropy_twin, logits, target)
+
+
 def test_cross_entropy_of_equal_logits_is_log_v(backend: str) -> None:
     loss = CrossEntropyLoss()(
         Tensor(np.zeros((2, 3, 65)), backend=backend),

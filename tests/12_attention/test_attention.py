@@ -85,10 +85,12 @@ def test_a_query_that_may_see_nothing_gets_zeros(backend: str) -> None:
     assert (q.grad.numpy()[:, :, 2] == 0).all()
 
 
+@pytest.mark.parametrize("texts", [SHAPE[0], 100])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0, 1e4])
-def test_scores_of_any_size_keep_rows_that_sum_to_one(scale: float) -> None:
+def test_scores_of_any_size_keep_rows_that_sum_to_one(scale: float, texts: int) -> None:
     """Also where the row of a query that may see little lies far below the largest score."""
-    q, k, v = (a * scale**0.5 for a in draw(SHAPE, SHAPE, SHAPE, dtype=np.float32))
+    shape = (texts, *SHAPE[1:])
+    q, k, v = (a * scale**0.5 for a in draw(shape, shape, shape, dtype=np.float32))
     q[:, :, 0] *= 3
     _, weights = scaled_dot_product_attention(Tensor(q), Tensor(k), Tensor(v), Tensor(CAUSAL))
     scores = np.where(CAUSAL, q.astype(float) @ k.swapaxes(-1, -2).astype(float) / 2, -np.inf)
