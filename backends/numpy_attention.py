@@ -46,7 +46,7 @@ def attention(
     blocks, scale = _blocks(mask, T, S, Q.dtype), 1 / math.sqrt(hs)
     kept = None
     if T * S < LARGE_TABLE:
-        kept = [np.empty((B, nh, b.seen, b.count), Q.dtype) for b in blocks]
+        kept = [np.empty((B, nh, b.seen, b.length), Q.dtype) for b in blocks]
     y = np.empty((B, T, nh, hv), Q.dtype).transpose(0, 2, 1, 3)  # (B, nh, T, hv), to be merged
 
     def work(part: Part) -> None:
@@ -96,10 +96,10 @@ class Block(NamedTuple):
     """Neighbouring queries; all of them see the keys before `free`, none those from `seen` on."""
 
     rows: slice
-    count: int
+    length: int
     free: int
     seen: int
-    hidden: Array  # what hides keys in between: 0 or -inf, (seen - free, count)
+    hidden: Array  # what hides keys in between: 0 or -inf, (seen - free, length)
 
 
 def _blocks(mask: Array | None, T: int, S: int, dtype: Any) -> tuple[Block, ...]:
@@ -124,7 +124,7 @@ def _blocks_of(bits: bytes, T: int, S: int, dtype: Any) -> tuple[Block, ...]:
 
 def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Array:
     """The softmax over the keys (..., S, hs) for a block of the queries (..., T, hs), turned:
-    (..., seen, count); zeros for a query that sees nothing.
+    (..., seen, length); zeros for a query that sees nothing.
 
     What is subtracted from the scores before exp does not change it: nothing where all scores are
     small, else the largest of all where no exponential can vanish (NumPy finds that ten times as
@@ -143,7 +143,7 @@ def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Arra
     elif max(high, -low) > LARGEST_SCORE:
         w -= high
     np.exp(w, out=w)
-    total = np.ones((1, block.seen), w.dtype) @ w  # (..., 1, count)
+    total = np.ones((1, block.seen), w.dtype) @ w  # (..., 1, length)
     if total.min() == 0:
         total[total == 0] = 1
     w *= np.divide(1, total, out=total)
@@ -180,7 +180,7 @@ def _fit(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
 def _for_parts(work: Callable[[Part], None], Q: Array, blocks: Sequence[Block]) -> None:
     """Call ``work(part)`` for all texts and heads, those of which there are more being divided."""
     texts, heads, _, _ = Q.shape
-    head_bytes = sum(b.seen * b.count for b in blocks) * Q.itemsize
+    head_bytes = sum(b.seen * b.length for b in blocks) * Q.itemsize
 
     def some(start: int, stop: int) -> None:
         part, whole = slice(start, stop), slice(None)

@@ -53,8 +53,7 @@ def _factory(name: str) -> Callable[[], Backend]:
         return _registered[name]
     points = _entry_points()
     if name in points:
-        found: Callable[[], Backend] = points[name].load()
-        return found
+        return points[name].load()
     raise BackendError(f"unknown backend {name!r}; there are {', '.join(names())}")
 
 

@@ -21,8 +21,9 @@ ROOT = TINYTORCH.parent
 # own. What is not named is a lesson or stands on lessons: the graph without cycles bounds it.
 LAYERS = [
     {"backends"},
-    {"autograd", "random"},
+    {"autograd", "dtypes", "random"},
     {"elementwise", "reductions", "shaping"},
+    {"operators"},
     {"tensor"},
     {"module"},
 ]

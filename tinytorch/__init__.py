@@ -30,20 +30,10 @@ from .losses import (
     log_softmax,
 )
 from .module import Module, ModuleList, Parameter, Sequential
+from .operators import matmul, maximum, minimum, where
 from .optimizers import SGD, Adam, AdamW, Muon, Optimizer
 from .random import manual_seed
-from .tensor import (
-    Tensor,
-    concat,
-    from_dlpack,
-    matmul,
-    maximum,
-    minimum,
-    ones,
-    stack,
-    where,
-    zeros,
-)
+from .tensor import Tensor, concat, from_dlpack, ones, stack, zeros
 from .tokenization import (
     BPETokenizer,
     CharTokenizer,

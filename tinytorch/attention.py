@@ -29,8 +29,7 @@ def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | Non
     queries = home.xp.arange(past, past + seq_len)
     keys = home.xp.arange(past + seq_len)
     allowed = home.xp.expand_dims(queries, axis=1) >= home.xp.expand_dims(keys, axis=0)
-    mask: Tensor = make_result(Tensor, allowed, home)
-    return mask
+    return make_result(Tensor, allowed, home)
 
 
 @op
@@ -169,8 +168,7 @@ def _write(room: Array, where: slice, new: Tensor) -> Tensor:
     xp = new.backend.xp
     xp.index_set(room, (slice(None), slice(None), where), new.data)
     filled = xp.index(room, (slice(None), slice(None), slice(where.stop)))
-    view: Tensor = make_result(Tensor, filled, new.backend)
-    return view
+    return make_result(Tensor, filled, new.backend)
 
 
 class MultiHeadAttention(Module):
@@ -210,8 +208,7 @@ class MultiHeadAttention(Module):
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
         """x (B, T, C) -> (B, T, C); with a cache, x follows the tokens that are in it."""
-        output: Tensor = self.attend(x, mask, cache, need_weights=False)[0]
-        return output
+        return self.attend(x, mask, cache, need_weights=False)[0]
 
     def attend(
         self,

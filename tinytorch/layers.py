@@ -72,8 +72,7 @@ class Linear(Module):
                 f"Linear({self.in_features}, {self.out_features}) needs a last axis of"
                 f" {self.in_features}, got shape {x.shape}"
             )
-        y: Tensor = linear(x, self.weight, self.bias)
-        return y
+        return linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
@@ -119,8 +118,7 @@ class Dropout(Module):
         p, seed = self.draw(x.backend.live)
         if p == 0:
             return x
-        result: Tensor = x * 0 if p == 1 else dropout(x, p=p, seed=seed)
-        return result
+        return x * 0 if p == 1 else dropout(x, p=p, seed=seed)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
@@ -176,8 +174,7 @@ class LayerNorm(Module):
         """(..., C) -> (..., C)."""
         if x.shape[-1:] != (self.size,):
             raise ValueError(f"LayerNorm({self.size}) cannot normalise shape {x.shape}")
-        result: Tensor = layer_norm(x, self.weight, self.bias, eps=self.eps)
-        return result
+        return layer_norm(x, self.weight, self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.size}, eps={self.eps}, bias={self.bias is not None}"

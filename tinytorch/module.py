@@ -6,7 +6,8 @@ from typing import Any, Self
 import numpy as np
 
 from .backends import Backend
-from .tensor import Tensor, destination
+from .dtypes import destination
+from .tensor import Tensor
 
 
 class Parameter(Tensor):

@@ -63,8 +63,7 @@ class Optimizer:
     @property
     def lr(self) -> float:
         """The learning rate of the first group; set, that of all groups."""
-        rate: float = self.groups[0]["lr"]
-        return rate
+        return self.groups[0]["lr"]
 
     @lr.setter
     def lr(self, value: float) -> None:

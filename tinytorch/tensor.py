@@ -12,9 +12,21 @@ from typing import Any, Self
 import numpy as np
 
 from . import autograd, elementwise, reductions, shaping
-from .autograd import Op, Variable, make_result, no_grad
+from .autograd import Variable, make_result, no_grad
 from .backends import Backend, BackendError, get, of
 from .backends.base import Array
+from .dtypes import destination, resolve_dtype
+from .operators import (
+    binary,
+    compare,
+    floating_unary,
+    is_floating,
+    matmul,
+    plain,
+    promote,
+    same_home,
+    where,
+)
 from .reductions import Axis
 
 Scalar = int | float | bool
@@ -145,7 +157,7 @@ class Tensor(Variable):
             self[...] = value
 
     def is_floating_point(self) -> bool:
-        return bool(self._backend.xp.isdtype(self.dtype, "real floating"))
+        return is_floating(self)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -289,8 +301,7 @@ class Tensor(Variable):
 
     def clone(self) -> "Tensor":
         """A copy through which the gradient flows."""
-        result: Tensor = self * 1
-        return result
+        return self * 1
 
     def requires_grad_(self, value: bool = True) -> Self:
         """Set `requires_grad` in place and return the tensor."""
@@ -316,7 +327,7 @@ class Tensor(Variable):
                     " use where(), concat() or stack()"
                 )
         if not isinstance(value, int | float):
-            value = _same_home(self, value)._array
+            value = same_home(self, value)._array
             if value.dtype != self.dtype:
                 value = self._backend.xp.astype(value, self.dtype)
         self._backend.xp.index_set(self._array, self._key(key), value)
@@ -348,7 +359,7 @@ class Tensor(Variable):
         if isinstance(key, tuple):
             return tuple([self._key(k) for k in key])
         if isinstance(key, Tensor):
-            _same_home(self, key)
+            same_home(self, key)
             if key.is_floating_point():
                 raise IndexError("an index must be of integers or booleans, not floats")
             return self._backend.xp.asarray(key._array, copy=True)
@@ -357,50 +368,48 @@ class Tensor(Variable):
         return self._backend.asarray(key) if isinstance(key, np.ndarray) else key
 
     def __getitem__(self, key: Any) -> "Tensor":
-        result: Tensor = shaping.getitem(self, key=self._key(key))
-        return result
+        return shaping.getitem(self, key=self._key(key))
 
     # Arithmetic
 
     def __add__(self, other: Any) -> "Tensor":
-        return _binary(elementwise.add, self, other)
+        return binary(elementwise.add, self, other)
 
     def __radd__(self, other: Any) -> "Tensor":
-        return _binary(elementwise.add, other, self)
+        return binary(elementwise.add, other, self)
 
     def __sub__(self, other: Any) -> "Tensor":
-        return _binary(elementwise.subtract, self, other)
+        return binary(elementwise.subtract, self, other)
 
     def __rsub__(self, other: Any) -> "Tensor":
-        return _binary(elementwise.subtract, other, self)
+        return binary(elementwise.subtract, other, self)
 
     def __mul__(self, other: Any) -> "Tensor":
-        return _binary(elementwise.multiply, self, other)
+        return binary(elementwise.multiply, self, other)
 
     def __rmul__(self, other: Any) -> "Tensor":
-        return _binary(elementwise.multiply, other, self)
+        return binary(elementwise.multiply, other, self)
 
     def __truediv__(self, other: Any) -> "Tensor":
-        return _binary(elementwise.divide, self, other, floating=True)
+        return binary(elementwise.divide, self, other, floating=True)
 
     def __rtruediv__(self, other: Any) -> "Tensor":
-        return _binary(elementwise.divide, other, self, floating=True)
+        return binary(elementwise.divide, other, self, floating=True)
 
     def __pow__(self, other: Any) -> "Tensor":
-        return _binary(elementwise.power, self, other)
+        return binary(elementwise.power, self, other)
 
     def __rpow__(self, other: Any) -> "Tensor":
-        return _binary(elementwise.power, other, self)
+        return binary(elementwise.power, other, self)
 
     def __matmul__(self, other: Any) -> "Tensor":
         return matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        return matmul(_same_home(self, other), self)
+        return matmul(same_home(self, other), self)
 
     def __neg__(self) -> "Tensor":
-        result: Tensor = elementwise.negative(self)
-        return result
+        return elementwise.negative(self)
 
     def __abs__(self) -> "Tensor":
         return self.abs()
@@ -409,29 +418,27 @@ class Tensor(Variable):
         return matmul(self, other)
 
     def exp(self) -> "Tensor":
-        return _floating_unary(elementwise.exp, self)
+        return floating_unary(elementwise.exp, self)
 
     def log(self) -> "Tensor":
-        return _floating_unary(elementwise.log, self)
+        return floating_unary(elementwise.log, self)
 
     def sqrt(self) -> "Tensor":
-        return _floating_unary(elementwise.sqrt, self)
+        return floating_unary(elementwise.sqrt, self)
 
     def sin(self) -> "Tensor":
-        return _floating_unary(elementwise.sin, self)
+        return floating_unary(elementwise.sin, self)
 
     def cos(self) -> "Tensor":
-        return _floating_unary(elementwise.cos, self)
+        return floating_unary(elementwise.cos, self)
 
     def abs(self) -> "Tensor":
-        result: Tensor = elementwise.abs(self)
-        return result
+        return elementwise.abs(self)
 
     def clip(self, min: float | None = None, max: float | None = None) -> "Tensor":
         """Each element kept within [min, max]; integers between floats become float32."""
-        x = _promote(self, next((b for b in (min, max) if _is_floating(b)), 0), floating=False)[0]
-        result: Tensor = elementwise.clip(x, min=min, max=max)
-        return result
+        x = promote(self, next((b for b in (min, max) if is_floating(b)), 0))[0]
+        return elementwise.clip(x, min=min, max=max)
 
     def masked_fill(self, mask: "Tensor", value: float) -> "Tensor":
         """`value` where `mask` holds, this tensor elsewhere."""
@@ -440,47 +447,46 @@ class Tensor(Variable):
     # Comparison: boolean tensors without gradient
 
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return _compare("__eq__", self, other)
+        return compare("__eq__", self, other)
 
     def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return _compare("__ne__", self, other)
+        return compare("__ne__", self, other)
 
     def __lt__(self, other: Any) -> "Tensor":
-        return _compare("__lt__", self, other)
+        return compare("__lt__", self, other)
 
     def __le__(self, other: Any) -> "Tensor":
-        return _compare("__le__", self, other)
+        return compare("__le__", self, other)
 
     def __gt__(self, other: Any) -> "Tensor":
-        return _compare("__gt__", self, other)
+        return compare("__gt__", self, other)
 
     def __ge__(self, other: Any) -> "Tensor":
-        return _compare("__ge__", self, other)
+        return compare("__ge__", self, other)
 
     __hash__ = object.__hash__  # by identity, since == compares elements
 
     def __invert__(self) -> "Tensor":
-        return _plain(self, ~self._array)
+        return plain(self, ~self._array)
 
     def __and__(self, other: Any) -> "Tensor":
-        return _compare("__and__", self, other)
+        return compare("__and__", self, other)
 
     def __or__(self, other: Any) -> "Tensor":
-        return _compare("__or__", self, other)
+        return compare("__or__", self, other)
 
     __rand__, __ror__ = __and__, __or__
 
     # Reductions
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        result: Tensor = reductions.sum(self, axis=axis, keepdims=keepdims)
-        return result
+        return reductions.sum(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return _floating_unary(reductions.mean, self, axis=axis, keepdims=keepdims)
+        return floating_unary(reductions.mean, self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> "Tensor":
-        return _floating_unary(
+        return floating_unary(
             reductions.var, self, axis=axis, correction=correction, keepdims=keepdims
         )
 
@@ -488,29 +494,27 @@ class Tensor(Variable):
         return self.var(axis, correction, keepdims).sqrt()
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        result: Tensor = reductions.max(self, axis=axis, keepdims=keepdims)
-        return result
+        return reductions.max(self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        result: Tensor = reductions.min(self, axis=axis, keepdims=keepdims)
-        return result
+        return reductions.min(self, axis=axis, keepdims=keepdims)
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return _floating_unary(reductions.logsumexp, self, axis=axis, keepdims=keepdims)
+        return floating_unary(reductions.logsumexp, self, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """The index of the largest element, the first of equal ones."""
-        return _plain(self, self._backend.xp.argmax(self._array, axis=axis, keepdims=keepdims))
+        return plain(self, self._backend.xp.argmax(self._array, axis=axis, keepdims=keepdims))
 
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """The index of the smallest element, the first of equal ones."""
-        return _plain(self, self._backend.xp.argmin(self._array, axis=axis, keepdims=keepdims))
+        return plain(self, self._backend.xp.argmin(self._array, axis=axis, keepdims=keepdims))
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return _plain(self, self._backend.xp.any(self._array, axis=axis, keepdims=keepdims))
+        return plain(self, self._backend.xp.any(self._array, axis=axis, keepdims=keepdims))
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return _plain(self, self._backend.xp.all(self._array, axis=axis, keepdims=keepdims))
+        return plain(self, self._backend.xp.all(self._array, axis=axis, keepdims=keepdims))
 
     # Shape
 
@@ -526,8 +530,7 @@ class Tensor(Variable):
 
         >>> x.reshape(2, -1); x.reshape((2, 3))
         """
-        result: Tensor = shaping.reshape(self, shape=_sequence(shape))
-        return result
+        return shaping.reshape(self, shape=_sequence(shape))
 
     view = reshape
 
@@ -539,8 +542,7 @@ class Tensor(Variable):
 
     def permute(self, *axes: Any) -> "Tensor":
         """The axes in another order."""
-        result: Tensor = shaping.permute(self, axes=_sequence(axes))
-        return result
+        return shaping.permute(self, axes=_sequence(axes))
 
     def transpose(self, first: int = 0, second: int = 1) -> "Tensor":
         """Two axes exchanged."""
@@ -572,8 +574,7 @@ class Tensor(Variable):
         if extra < 0 or -1 in sizes[:extra]:
             raise ValueError(f"a tensor of shape {self.shape} cannot be expanded to {sizes}")
         target = tuple(self.shape[a - extra] if n == -1 else n for a, n in enumerate(sizes))
-        result: Tensor = shaping.broadcast_to(self, shape=target)
-        return result
+        return shaping.broadcast_to(self, shape=target)
 
     def split(self, sizes: int | Sequence[int], axis: int = 0) -> "tuple[Tensor, ...]":
         """Pieces along `axis`: of one size (the last may be smaller), or of the sizes given."""
@@ -585,34 +586,6 @@ class Tensor(Variable):
 
 
 Tensor._result_class = Tensor
-
-
-def resolve_dtype(dtype: Any, backend: Backend) -> Any:
-    """`dtype` as the backend has it; a name, a NumPy dtype or another backend's will do."""
-    if dtype is None:
-        return None
-    name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
-    found = getattr(backend.xp, name.rsplit(".", 1)[-1], None)
-    if found is None or not _is_dtype(name.rsplit(".", 1)[-1]):
-        raise TypeError(f"unknown dtype {dtype!r}")
-    return found
-
-
-def destination(target: Any, dtype: Any, backend: Any) -> tuple[Any, Any]:
-    """The dtype and the backend that ``to(target, dtype=..., backend=...)`` names."""
-    if target is None:
-        return dtype, backend
-    if isinstance(target, Backend) or (isinstance(target, str) and not _is_dtype(target)):
-        return dtype, target
-    return target, backend
-
-
-def _is_dtype(name: str) -> bool:
-    try:
-        np.dtype(name)
-    except TypeError:
-        return False
-    return True
 
 
 def _restore(
@@ -641,14 +614,6 @@ def _host(variable: Variable) -> np.ndarray[Any, Any]:
     return variable._backend.to_numpy(variable._array)
 
 
-def _plain(like: Tensor, array: Array) -> Tensor:
-    """A tensor around a result that no gradient goes through."""
-    if type(array) is not like._backend.array_type:
-        array = like._backend.xp.asarray(array)
-    result: Tensor = make_result(Tensor, array, like._backend)
-    return result
-
-
 def _sequence(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     """The sizes of ``f(2, 3)`` or of ``f((2, 3))``."""
     if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
@@ -665,140 +630,17 @@ def _check_fits(tensor: Tensor, other: Any, what: str) -> None:
         raise ValueError(f"{what} is on {other.backend.name!r}, not {tensor.backend.name!r}")
 
 
-def _same_home(tensor: Tensor, value: Any) -> Tensor:
-    """`value` as a tensor on the backend of `tensor`; a NumPy array or list is copied there."""
-    if not isinstance(value, Tensor):
-        return Tensor(value, backend=tensor._backend)
-    if value._backend is not tensor._backend:
-        autograd._unwrap("the operation", (tensor, value))  # raises, naming both backends
-    return value
-
-
-def _binary(op: Op, x: Any, y: Any, floating: bool = False) -> Tensor:
-    alike = (
-        isinstance(x, Tensor)
-        and isinstance(y, Tensor)
-        and x._backend is y._backend
-        and x._array.dtype == y._array.dtype
-    )
-    if floating or not alike:
-        x, y = _operands(x, y)
-        x, y = _promote(x, y, floating)
-    result: Tensor = op(x, y)
-    return result
-
-
-def _operands(x: Any, y: Any) -> tuple[Any, Any]:
-    """Both sides of an operator as tensors or Python scalars, at least one of them a tensor."""
-    one = x if isinstance(x, Tensor) else y
-    return _operand(one, x), _operand(one, y)
-
-
-def _operand(like: Tensor, value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value
-    if isinstance(value, np.generic):  # a NumPy scalar counts as a Python number
-        return value.item()
-    if isinstance(value, int | float):
-        return value
-    return Tensor(value, backend=like._backend)
-
-
-def _promote(x: Any, y: Any, floating: bool) -> tuple[Any, Any]:
-    """The mixes of kinds that the standard leaves open, resolved as PyTorch does.
-
-    An integer tensor beside a floating one takes the dtype of the latter; beside a Python float,
-    or in a true division, float32. Everything else the standard defines.
-    """
-    x_float, y_float = _is_floating(x), _is_floating(y)
-    if x_float is y_float and not (floating and not x_float):
-        return x, y
-    dtype = next((v.dtype for v in (x, y) if isinstance(v, Tensor) and v.is_floating_point()), None)
-
-    def cast(value: Any) -> Any:
-        if isinstance(value, Tensor) and not value.is_floating_point():
-            return value.to(dtype=dtype or "float32")
-        return value
-
-    return cast(x), cast(y)
-
-
-def _is_floating(value: Any) -> bool:
-    return value.is_floating_point() if isinstance(value, Tensor) else isinstance(value, float)
-
-
-def _floating_unary(op: Op, x: Tensor, **settings: Any) -> Tensor:
-    """`op` of x; integers are turned into float32 first."""
-    result: Tensor = op(x if x.is_floating_point() else x.to("float32"), **settings)
-    return result
-
-
-def _compare(method: str, x: Tensor, other: Any) -> Tensor:
-    """An elementwise comparison or logical operator, outside of autograd."""
-    with no_grad():
-        x, other = _promote(x, _operand(x, other), floating=False)
-    if isinstance(other, Tensor):
-        other = _same_home(x, other)._array
-    return _plain(x, getattr(x._array, method)(other))
-
-
 # Functions of tensors
-
-
-def matmul(x: Tensor, y: Any) -> Tensor:
-    """The product of matrices (..., M, K) @ (..., K, N); a vector is one row or one column."""
-    y = _same_home(x, y)
-    if not x.shape or not y.shape:
-        raise ValueError("matmul needs at least one axis on both sides; use * for scalars")
-    inner = y.shape[0] if y.ndim == 1 else y.shape[-2]
-    if x.shape[-1] != inner:
-        raise ValueError(f"matmul cannot multiply {x.shape} by {y.shape}: {x.shape[-1]} != {inner}")
-    x, y = _promote(x, y, floating=False)
-    result: Tensor = shaping.matmul(x, y)
-    return result
-
-
-def where(condition: Tensor, x: Any, y: Any) -> Tensor:
-    """x where the boolean tensor `condition` holds, else y; all three broadcast."""
-    like = next((v for v in (x, y) if isinstance(v, Tensor)), None)
-    if like is None:
-        x = Tensor(x, backend=condition._backend)
-        like = x
-    x, y = _promote(_broadcastable(like, x), _broadcastable(like, y), floating=False)
-    result: Tensor = elementwise.where(condition, x, y)
-    return result
-
-
-def maximum(x: Tensor, y: Any) -> Tensor:
-    """The larger of both, element by element."""
-    return _binary(elementwise.maximum, x, _broadcastable(x, y))
-
-
-def minimum(x: Tensor, y: Any) -> Tensor:
-    """The smaller of both, element by element."""
-    return _binary(elementwise.minimum, x, _broadcastable(x, y))
-
-
-def _broadcastable(x: Tensor, y: Any) -> Any:
-    """A scalar as a tensor of x's dtype, for functions that the standard gives arrays only."""
-    y = _operand(x, y)
-    if isinstance(y, Tensor):
-        return y
-    integer_beside_float = isinstance(y, float) and not x.is_floating_point()
-    dtype = "float32" if integer_beside_float else x.dtype
-    return Tensor(y, dtype=dtype, backend=x._backend)
 
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors one after the other along an axis that they have."""
-    result: Tensor = shaping.concat(*tensors, axis=axis)
-    return result
+    return shaping.concat(*tensors, axis=axis)
 
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors one after the other along a new axis."""
-    result: Tensor = shaping.stack(*tensors, axis=axis)
-    return result
+    return shaping.stack(*tensors, axis=axis)
 
 
 def zeros(*shape: Any, dtype: Any = "float32", backend: Any = None, **keywords: Any) -> Tensor:
@@ -829,5 +671,4 @@ def from_dlpack(source: Any, backend: str | Backend | None = None) -> Tensor:
         backend: whose arrays the memory becomes; the default backend without it.
     """
     home = get(backend)
-    result: Tensor = make_result(Tensor, home.xp.from_dlpack(source), home)
-    return result
+    return make_result(Tensor, home.xp.from_dlpack(source), home)

@@ -151,8 +151,7 @@ def split_words(text: str) -> list[str]:
     >>> split_words("The dog's bone.")
     ['The', ' dog', "'s", ' bone', '.']
     """
-    words: list[str] = _word_pattern().findall(text)
-    return words
+    return _word_pattern().findall(text)
 
 
 def count_pairs(words: Iterable[tuple[list[int], int]]) -> Counter[Pair]:

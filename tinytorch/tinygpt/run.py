@@ -154,8 +154,7 @@ class Run:
     @property
     def model(self) -> GPT:
         model: Any = self.trainer.model
-        gpt: GPT = model
-        return gpt
+        return model
 
     @property
     def steps(self) -> int:
