@@ -401,8 +401,7 @@ def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> Non
 
 
 def _input_gradients(node: Node, outputs: list[Array | None]) -> "list[tuple[_Input, Array, bool]]":
-    """The gradient for each input of `node` that needs one, and whether a leaf may keep it, since
-    nobody else holds it."""
+    """The gradient for each input of `node` that needs one, and whether a leaf may keep it."""
     if node.saved is None:
         raise RuntimeError(
             f"backward came to {node.name} a second time, after its saved values were freed;"
@@ -433,8 +432,8 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> "list[tuple[_In
     found = [(edge, _fit(xp, a, edge)) for (edge, _), a in zip(needed, arrays, strict=True)]
     held = [a for a in (*outputs, *node.saved, *(a for _, a in found)) if hasattr(a, "shape")]
 
-    def fresh(edge: _Input, array: Array) -> bool:  # only a leaf keeps what it is given
-        if isinstance(edge.target, Node):
+    def fresh(edge: _Input, array: Array) -> bool:  # nobody else holds it
+        if isinstance(edge.target, Node):  # which keeps nothing
             return False
         owner = xp.owner(array)  # a part of its memory is not enough: it may be a broadcast view
         return bool(owner.size == array.size) and sum(xp.owner(a) is owner for a in held) == 1
