@@ -167,7 +167,7 @@ def _fit(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
         return False
     *lead, T, hs = Q.shape
     S = K.shape[2]
-    return (
+    result: bool = (
         (mask is None or (mask.shape == (T, S) and mask.dtype == np.bool_))
         and K.shape == (*lead, S, hs)
         and V.shape[:3] == (*lead, S)
@@ -175,6 +175,7 @@ def _fit(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
         and Q.itemsize >= 4
         and lead[0] * lead[1] * T * S > SMALL_WORK
     )
+    return result
 
 
 def _for_parts(work: Callable[[Part], None], Q: Array, blocks: Sequence[Block]) -> None:

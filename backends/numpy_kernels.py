@@ -296,10 +296,12 @@ def _stacked(x: Array, lead: tuple[int, ...]) -> Array:
     return x[None] if not lead else np.broadcast_to(x, shape)
 
 
-def _lie_near(scores: Array) -> bool:
-    """Whether no exponential vanishes if the largest score of all is subtracted from all: then it
-    does as well as that of each row, and NumPy finds it ten times as fast."""
-    return bool(scores.size > _FEW and scores.max() - scores.min() < 60)
+def _largest_of_near(scores: Array) -> Any:
+    """The largest score, if no exponential vanishes when it is subtracted from all: then it does as
+    well as that of each row, and NumPy finds it ten times as fast. Else None."""
+    if scores.size > _FEW and (high := scores.max()) - scores.min() < 60:
+        return high
+    return None
 
 
 def _softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
@@ -307,8 +309,7 @@ def _softmax_in_place(x: Array, mask: Array | None, hides: bool) -> None:
     says that the mask is of 0 and -inf."""
     if x.size == 0:
         return
-    if hides and _lie_near(x):
-        high = x.max()
+    if hides and (high := _largest_of_near(x)) is not None:
         x += -high if mask is None else mask - high
     else:
         if mask is not None:
@@ -449,7 +450,8 @@ def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index:
     if chosen.size and not (chosen.min() >= 0 and chosen.max() < p.shape[1]):
         wrong = chosen[(chosen < 0) | (chosen >= p.shape[1])][0]
         raise IndexError(f"target {wrong} is outside of the {p.shape[1]} classes")
-    p -= p.max() if _lie_near(p) else p.max(axis=1, keepdims=True)
+    high = _largest_of_near(p)
+    p -= p.max(axis=1, keepdims=True) if high is None else high
     picked = p[kept, chosen]
     np.exp(p, out=p)
     total = p @ constant_column(p.shape[1], 1.0, p.dtype)

@@ -53,7 +53,8 @@ def _factory(name: str) -> Callable[[], Backend]:
         return _registered[name]
     points = _entry_points()
     if name in points:
-        return points[name].load()
+        found: Callable[[], Backend] = points[name].load()
+        return found
     raise BackendError(f"unknown backend {name!r}; there are {', '.join(names())}")
 
 

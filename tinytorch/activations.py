@@ -103,35 +103,40 @@ class ReLU(Module):
     """max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return relu(x)
+        result: Tensor = relu(x)
+        return result
 
 
 class SquaredReLU(Module):
     """max(x, 0) squared."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return squared_relu(x)
+        result: Tensor = squared_relu(x)
+        return result
 
 
 class Sigmoid(Module):
     """1 / (1 + exp(-x))."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return sigmoid(x)
+        result: Tensor = sigmoid(x)
+        return result
 
 
 class Tanh(Module):
     """The hyperbolic tangent."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return tanh(x)
+        result: Tensor = tanh(x)
+        return result
 
 
 class GELU(Module):
     """x * Phi(x), tanh approximation: PyTorch's ``GELU(approximate="tanh")``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return gelu(x)
+        result: Tensor = gelu(x)
+        return result
 
 
 class Softmax(Module):
@@ -141,4 +146,5 @@ class Softmax(Module):
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:
-        return softmax(x, axis=self.axis)
+        result: Tensor = softmax(x, axis=self.axis)
+        return result

@@ -29,7 +29,8 @@ def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | Non
     queries = home.xp.arange(past, past + seq_len)
     keys = home.xp.arange(past + seq_len)
     allowed = home.xp.expand_dims(queries, axis=1) >= home.xp.expand_dims(keys, axis=0)
-    return make_result(Tensor, allowed, home)
+    mask: Tensor = make_result(Tensor, allowed, home)
+    return mask
 
 
 @op
@@ -168,7 +169,8 @@ def _write(room: Array, where: slice, new: Tensor) -> Tensor:
     xp = new.backend.xp
     xp.index_set(room, (slice(None), slice(None), where), new.data)
     filled = xp.index(room, (slice(None), slice(None), slice(where.stop)))
-    return make_result(Tensor, filled, new.backend)
+    view: Tensor = make_result(Tensor, filled, new.backend)
+    return view
 
 
 class MultiHeadAttention(Module):
@@ -208,7 +210,8 @@ class MultiHeadAttention(Module):
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
         """x (B, T, C) -> (B, T, C); with a cache, x follows the tokens that are in it."""
-        return self.attend(x, mask, cache, need_weights=False)[0]
+        output: Tensor = self.attend(x, mask, cache, need_weights=False)[0]
+        return output
 
     def attend(
         self,

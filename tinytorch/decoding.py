@@ -55,7 +55,7 @@ class _FastGPT:
     def __call__(self, ids: Tensor, caches: list[KVCache] | None = None) -> Tensor:
         """As the model's: ids (B, T) -> logits (B, T, V)."""
         if not caches or ids.shape[1:] != (1,) or not caches[0].length or is_grad_enabled():
-            return self._model(ids, caches)
+            return self._model(ids, caches)  # type: ignore[no-any-return]
         if self._step is not None and self._step.is_current():
             return self._step(ids, caches)
         if self._step is not None:
@@ -99,7 +99,8 @@ class _FastStep:
         logits = self.step(ids._array[:, 0], kept, position)  # (B, V)
         for cache in caches:
             cache.length = position + 1
-        return make_result(Tensor, logits[:, None], self.backend)
+        result: Tensor = make_result(Tensor, logits[:, None], self.backend)
+        return result
 
 
 def gpt_weights(model: Any) -> GPTWeights:

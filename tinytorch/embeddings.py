@@ -46,7 +46,8 @@ class Embedding(Module):
         """Integer ids (...) -> (..., C); an id outside of [0, V) is an IndexError on the host."""
         if ids.is_floating_point():
             raise TypeError(f"token ids are integers, not {ids.dtype}")
-        return embedding(self.weight, ids)
+        result: Tensor = embedding(self.weight, ids)
+        return result
 
     def extra_repr(self) -> str:
         return f"{self.vocab_size}, {self.embed_dim}"
@@ -159,7 +160,8 @@ class RotaryEmbedding(Module):
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """x (B, nh, T, hs) -> (B, nh, T, hs); its first token stands at position `start`."""
         cos, sin = self._tables(start, start + x.shape[-2])
-        return rotary(x, cos, sin)
+        result: Tensor = rotary(x, cos, sin)
+        return result
 
     def _tables(self, start: int, end: int) -> tuple[Tensor, Tensor]:
         """The rows of both tables; kept, since all heads and blocks of a step ask for the same."""

@@ -119,7 +119,8 @@ def _last_logits(model: Any, backend: Backend, ids: Ids, caches: Any) -> Tensor:
     """The logits (B, V) after the last of ids (B, T)."""
     if model.training:  # at first, and where somebody trains between two tokens
         model.eval()
-    return model(Tensor(ids, backend=backend), caches)[:, -1, :]  # of (B, T, V)
+    last: Tensor = model(Tensor(ids, backend=backend), caches)[:, -1, :]  # of (B, T, V)
+    return last
 
 
 def choose_token(
@@ -150,7 +151,8 @@ def sample(
     Source: A. Holtzman et al., "The Curious Case of Neural Text Degeneration" (2019), for top_p.
     """
     if temperature == 0:
-        return np.argmax(logits, axis=-1)
+        likeliest: Ids = np.argmax(logits, axis=-1)
+        return likeliest
     scaled = logits.astype(np.float64) / temperature
     if top_k is not None and top_k < scaled.shape[-1]:
         kth = np.partition(scaled, -top_k, axis=-1)[:, -top_k, None]
@@ -161,7 +163,8 @@ def sample(
     total = np.cumsum(weights, axis=-1)  # (B, V)
     dice = rng.random((len(logits), 1)) * total[:, -1:]
     # The first token whose cumulated weight exceeds the dice; one of weight 0 never does.
-    return np.argmax(total > dice, axis=-1)
+    chosen: Ids = np.argmax(total > dice, axis=-1)
+    return chosen
 
 
 def _nucleus(weights: Ids, top_p: float) -> Ids:

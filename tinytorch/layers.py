@@ -72,7 +72,8 @@ class Linear(Module):
                 f"Linear({self.in_features}, {self.out_features}) needs a last axis of"
                 f" {self.in_features}, got shape {x.shape}"
             )
-        return linear(x, self.weight, self.bias)
+        y: Tensor = linear(x, self.weight, self.bias)
+        return y
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
@@ -118,7 +119,8 @@ class Dropout(Module):
         p, seed = self.draw(x.backend.live)
         if p == 0:
             return x
-        return x * 0 if p == 1 else dropout(x, p=p, seed=seed)
+        result: Tensor = x * 0 if p == 1 else dropout(x, p=p, seed=seed)
+        return result
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
@@ -174,7 +176,8 @@ class LayerNorm(Module):
         """(..., C) -> (..., C)."""
         if x.shape[-1:] != (self.size,):
             raise ValueError(f"LayerNorm({self.size}) cannot normalise shape {x.shape}")
-        return layer_norm(x, self.weight, self.bias, eps=self.eps)
+        result: Tensor = layer_norm(x, self.weight, self.bias, eps=self.eps)
+        return result
 
     def extra_repr(self) -> str:
         return f"{self.size}, eps={self.eps}, bias={self.bias is not None}"

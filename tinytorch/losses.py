@@ -69,7 +69,8 @@ class CrossEntropyLoss(Module):
                 f"cross entropy needs logits (..., V) and integer targets (...), got"
                 f" {logits.shape} and {targets.shape} of {targets.dtype}"
             )
-        return cross_entropy(logits, targets, ignore_index=self.ignore_index)
+        loss: Tensor = cross_entropy(logits, targets, ignore_index=self.ignore_index)
+        return loss
 
 
 class MSELoss(Module):
@@ -108,7 +109,8 @@ class BinaryCrossEntropyLoss(Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         _check_shapes("BinaryCrossEntropyLoss", prediction, target)
-        return binary_cross_entropy(prediction, target)
+        loss: Tensor = binary_cross_entropy(prediction, target)
+        return loss
 
 
 def _check_shapes(name: str, prediction: Tensor, target: Tensor) -> None:

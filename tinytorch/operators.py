@@ -16,26 +16,25 @@ from .dtypes import resolve_dtype
 T = TypeVar("T", bound=Variable)
 
 
-def binary(op: Op, x: Any, y: Any, floating: bool = False) -> Any:
-    """`op` of two sides, at least one of them a tensor; `floating`: of floats only."""
+def binary(op: Op, x: T, y: Any, floating: bool = False, turned: bool = False) -> T:
+    """`op` of a tensor and another side, as floats if `floating`; `turned`: y is on the left."""
+    left: Any = x
     alike = (
-        isinstance(x, Variable)
-        and isinstance(y, Variable)
-        and x._backend is y._backend
-        and x._array.dtype == y._array.dtype
+        isinstance(y, Variable) and x._backend is y._backend and x._array.dtype == y._array.dtype
     )
     if floating or not alike:
-        like = x if isinstance(x, Variable) else y
-        x, y = promote(_operand(like, x), _operand(like, y), floating)
-    return op(x, y)
+        left, y = promote(x, _operand(x, y), floating)
+    result: T = op(y, left) if turned else op(left, y)
+    return result
 
 
-def floating_unary(op: Op, x: Variable, **settings: Any) -> Any:
+def floating_unary(op: Op, x: T, **settings: Any) -> T:
     """`op` of x; integers are turned into float32 first."""
-    return op(x if is_floating(x) else _cast(x, "float32"), **settings)
+    result: T = op(x if is_floating(x) else _cast(x, "float32"), **settings)
+    return result
 
 
-def compare(method: str, x: Any, other: Any) -> Any:
+def compare(method: str, x: T, other: Any) -> T:
     """An elementwise comparison or logical operator, outside of autograd."""
     with no_grad():
         x, other = promote(x, _operand(x, other))
@@ -53,7 +52,8 @@ def matmul(x: T, y: Any) -> T:
     inner = right[0] if len(right) == 1 else right[-2]
     if left[-1] != inner:
         raise ValueError(f"matmul cannot multiply {left} by {right}: {left[-1]} != {inner}")
-    return shaping.matmul(*promote(x, y))
+    result: T = shaping.matmul(*promote(x, y))
+    return result
 
 
 def where(condition: T, x: Any, y: Any) -> T:
@@ -62,7 +62,8 @@ def where(condition: T, x: Any, y: Any) -> T:
     if like is None:
         like = x = _tensor(condition, x)
     x, y = promote(_broadcastable(like, x), _broadcastable(like, y))
-    return elementwise.where(condition, x, y)
+    result: T = elementwise.where(condition, x, y)
+    return result
 
 
 def maximum(x: T, y: Any) -> T:
@@ -100,20 +101,21 @@ def is_floating(value: Any) -> bool:
     return isinstance(value, float)
 
 
-def same_home(tensor: Variable, value: Any) -> Any:
+def same_home(tensor: T, value: Any) -> T:
     """`value` as a tensor on the backend of `tensor`; a NumPy array or list is copied there."""
-    if not isinstance(value, Variable):
-        return _tensor(tensor, value)
-    if value._backend is not tensor._backend:
+    if isinstance(value, Variable) and value._backend is not tensor._backend:
         autograd._unwrap("the operation", (tensor, value))  # raises, naming both backends
-    return value
+    home: Any = value if isinstance(value, Variable) else _tensor(tensor, value)
+    result: T = home
+    return result
 
 
-def plain(like: Variable, array: Array) -> Any:
+def plain(like: T, array: Array) -> T:
     """A tensor around a result that no gradient goes through."""
     if type(array) is not like._backend.array_type:
         array = like._backend.xp.asarray(array)
-    return make_result(like._result_class, array, like._backend)
+    result: T = make_result(like._result_class, array, like._backend)
+    return result
 
 
 def _operand(like: Variable, value: Any) -> Any:

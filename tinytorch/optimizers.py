@@ -63,7 +63,8 @@ class Optimizer:
     @property
     def lr(self) -> float:
         """The learning rate of the first group; set, that of all groups."""
-        return self.groups[0]["lr"]
+        rate: float = self.groups[0]["lr"]
+        return rate
 
     @lr.setter
     def lr(self, value: float) -> None:

@@ -368,7 +368,8 @@ class Tensor(Variable):
         return self._backend.asarray(key) if isinstance(key, np.ndarray) else key
 
     def __getitem__(self, key: Any) -> "Tensor":
-        return shaping.getitem(self, key=self._key(key))
+        result: Tensor = shaping.getitem(self, key=self._key(key))
+        return result
 
     # Arithmetic
 
@@ -376,31 +377,31 @@ class Tensor(Variable):
         return binary(elementwise.add, self, other)
 
     def __radd__(self, other: Any) -> "Tensor":
-        return binary(elementwise.add, other, self)
+        return binary(elementwise.add, self, other, turned=True)
 
     def __sub__(self, other: Any) -> "Tensor":
         return binary(elementwise.subtract, self, other)
 
     def __rsub__(self, other: Any) -> "Tensor":
-        return binary(elementwise.subtract, other, self)
+        return binary(elementwise.subtract, self, other, turned=True)
 
     def __mul__(self, other: Any) -> "Tensor":
         return binary(elementwise.multiply, self, other)
 
     def __rmul__(self, other: Any) -> "Tensor":
-        return binary(elementwise.multiply, other, self)
+        return binary(elementwise.multiply, self, other, turned=True)
 
     def __truediv__(self, other: Any) -> "Tensor":
         return binary(elementwise.divide, self, other, floating=True)
 
     def __rtruediv__(self, other: Any) -> "Tensor":
-        return binary(elementwise.divide, other, self, floating=True)
+        return binary(elementwise.divide, self, other, floating=True, turned=True)
 
     def __pow__(self, other: Any) -> "Tensor":
         return binary(elementwise.power, self, other)
 
     def __rpow__(self, other: Any) -> "Tensor":
-        return binary(elementwise.power, other, self)
+        return binary(elementwise.power, self, other, turned=True)
 
     def __matmul__(self, other: Any) -> "Tensor":
         return matmul(self, other)
@@ -409,7 +410,8 @@ class Tensor(Variable):
         return matmul(same_home(self, other), self)
 
     def __neg__(self) -> "Tensor":
-        return elementwise.negative(self)
+        result: Tensor = elementwise.negative(self)
+        return result
 
     def __abs__(self) -> "Tensor":
         return self.abs()
@@ -433,12 +435,14 @@ class Tensor(Variable):
         return floating_unary(elementwise.cos, self)
 
     def abs(self) -> "Tensor":
-        return elementwise.abs(self)
+        result: Tensor = elementwise.abs(self)
+        return result
 
     def clip(self, min: float | None = None, max: float | None = None) -> "Tensor":
         """Each element kept within [min, max]; integers between floats become float32."""
         x = promote(self, next((b for b in (min, max) if is_floating(b)), 0))[0]
-        return elementwise.clip(x, min=min, max=max)
+        result: Tensor = elementwise.clip(x, min=min, max=max)
+        return result
 
     def masked_fill(self, mask: "Tensor", value: float) -> "Tensor":
         """`value` where `mask` holds, this tensor elsewhere."""
@@ -480,7 +484,8 @@ class Tensor(Variable):
     # Reductions
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return reductions.sum(self, axis=axis, keepdims=keepdims)
+        result: Tensor = reductions.sum(self, axis=axis, keepdims=keepdims)
+        return result
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         return floating_unary(reductions.mean, self, axis=axis, keepdims=keepdims)
@@ -494,10 +499,12 @@ class Tensor(Variable):
         return self.var(axis, correction, keepdims).sqrt()
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return reductions.max(self, axis=axis, keepdims=keepdims)
+        result: Tensor = reductions.max(self, axis=axis, keepdims=keepdims)
+        return result
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return reductions.min(self, axis=axis, keepdims=keepdims)
+        result: Tensor = reductions.min(self, axis=axis, keepdims=keepdims)
+        return result
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         return floating_unary(reductions.logsumexp, self, axis=axis, keepdims=keepdims)
@@ -530,7 +537,8 @@ class Tensor(Variable):
 
         >>> x.reshape(2, -1); x.reshape((2, 3))
         """
-        return shaping.reshape(self, shape=_sequence(shape))
+        result: Tensor = shaping.reshape(self, shape=_sequence(shape))
+        return result
 
     view = reshape
 
@@ -542,7 +550,8 @@ class Tensor(Variable):
 
     def permute(self, *axes: Any) -> "Tensor":
         """The axes in another order."""
-        return shaping.permute(self, axes=_sequence(axes))
+        result: Tensor = shaping.permute(self, axes=_sequence(axes))
+        return result
 
     def transpose(self, first: int = 0, second: int = 1) -> "Tensor":
         """Two axes exchanged."""
@@ -574,7 +583,8 @@ class Tensor(Variable):
         if extra < 0 or -1 in sizes[:extra]:
             raise ValueError(f"a tensor of shape {self.shape} cannot be expanded to {sizes}")
         target = tuple(self.shape[a - extra] if n == -1 else n for a, n in enumerate(sizes))
-        return shaping.broadcast_to(self, shape=target)
+        result: Tensor = shaping.broadcast_to(self, shape=target)
+        return result
 
     def split(self, sizes: int | Sequence[int], axis: int = 0) -> "tuple[Tensor, ...]":
         """Pieces along `axis`: of one size (the last may be smaller), or of the sizes given."""
@@ -635,12 +645,14 @@ def _check_fits(tensor: Tensor, other: Any, what: str) -> None:
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors one after the other along an axis that they have."""
-    return shaping.concat(*tensors, axis=axis)
+    result: Tensor = shaping.concat(*tensors, axis=axis)
+    return result
 
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors one after the other along a new axis."""
-    return shaping.stack(*tensors, axis=axis)
+    result: Tensor = shaping.stack(*tensors, axis=axis)
+    return result
 
 
 def zeros(*shape: Any, dtype: Any = "float32", backend: Any = None, **keywords: Any) -> Tensor:
@@ -671,4 +683,5 @@ def from_dlpack(source: Any, backend: str | Backend | None = None) -> Tensor:
         backend: whose arrays the memory becomes; the default backend without it.
     """
     home = get(backend)
-    return make_result(Tensor, home.xp.from_dlpack(source), home)
+    result: Tensor = make_result(Tensor, home.xp.from_dlpack(source), home)
+    return result

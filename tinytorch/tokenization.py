@@ -151,7 +151,8 @@ def split_words(text: str) -> list[str]:
     >>> split_words("The dog's bone.")
     ['The', ' dog', "'s", ' bone', '.']
     """
-    return _word_pattern().findall(text)
+    words: list[str] = _word_pattern().findall(text)
+    return words
 
 
 def count_pairs(words: Iterable[tuple[list[int], int]]) -> Counter[Pair]:

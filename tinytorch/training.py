@@ -210,7 +210,8 @@ class Trainer:
         if self._repeated is None or self._repeated[0] is not backend:
             self._repeated = backend, backend.repeated(self._update_arrays)
         loss = self._repeated[1](self._fixed, *(t._array for t in tensors))
-        return make_result(Tensor, loss, backend)
+        result: Tensor = make_result(Tensor, loss, backend)
+        return result
 
     def _update_arrays(self, *arrays: Array) -> Array:
         """`_update` of arrays x, y, x, y, ...; the loss as an array."""

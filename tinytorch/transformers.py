@@ -48,7 +48,8 @@ class MLP(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        return self.dropout(self.proj(self.activation(self.fc(x))))
+        y: Tensor = self.dropout(self.proj(self.activation(self.fc(x))))
+        return y
 
 
 class TransformerBlock(Module):
@@ -88,7 +89,8 @@ class TransformerBlock(Module):
     ) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         x = x + self.attention(self.ln1(x), mask, cache)
-        return x + self.mlp(self.ln2(x))
+        result: Tensor = x + self.mlp(self.ln2(x))
+        return result
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,8 @@ class GPT(Module):
         x = self.dropout(self.embedding(ids, past))  # (B, T, C)
         for index, block in enumerate(self.blocks):
             x = block(x, mask, caches[index] if caches else None)
-        return self.head(self.ln_f(x))  # (B, T, V)
+        result: Tensor = self.head(self.ln_f(x))  # (B, T, V)
+        return result
 
     def attention_weights(self, ids: Tensor) -> list[Tensor]:
         """Who looks at whom: for each block, the weights (B, nh, T, T) on ids (B, T)."""

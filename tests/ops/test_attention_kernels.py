@@ -163,9 +163,19 @@ def test_numpy_divides_texts_or_heads_among_threads(
     monkeypatch.setattr(threads, "WORTH_BYTES", 0)
     monkeypatch.setattr(numpy_attention, "AT_ONCE", 1)
     threads._helpers.cache_clear()
+    parts: set[tuple[int, ...]] = set()
+    before = numpy_attention._weights
+
+    def weights(q: Any, *rest: Any) -> Any:
+        parts.add(q.shape[:2])
+        return before(q, *rest)
+
+    monkeypatch.setattr(numpy_attention, "_weights", weights)
     arrays, seen = draw(*shape), causal(*shape[2:4])
     equal(*(run(arrays, seen, 0, b) for b in ("numpy", REFERENCE)))
     threads._helpers.cache_clear()
+    texts, heads = shape[:2]
+    assert parts == {(1, heads) if texts >= heads else (texts, 1)}
 
 
 def held_for_the_gradient(size: int, p: float) -> float:

@@ -154,7 +154,8 @@ class Run:
     @property
     def model(self) -> GPT:
         model: Any = self.trainer.model
-        return model
+        gpt: GPT = model
+        return gpt
 
     @property
     def steps(self) -> int:
