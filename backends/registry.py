@@ -10,9 +10,9 @@ from .base import Array, Backend, BackendError
 
 # Name -> where its class stands. A backend's library is imported when it is first asked for.
 _BUILT_IN = {
-    "numpy": "numpy_backend:NumpyBackend",
-    "cupy": "cupy_backend:CupyBackend",
-    "strict": "strict_backend:StrictBackend",
+    "numpy": "numpy.backend:NumpyBackend",
+    "cupy": "cupy.backend:CupyBackend",
+    "strict": "strict:StrictBackend",
 }
 _registered: dict[str, Callable[[], Backend]] = {}
 _loaded: dict[str, Backend] = {}

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from tinytorch.backends import BackendError, default
-
-from tinytorch.checkpoint import CheckpointError
-from tinytorch.datasets import DataError
-from tinytorch.generation import stream
+from tinytorch.data.datasets import DataError
+from tinytorch.generation.generate import stream
+from tinytorch.serialization.checkpoint import CheckpointError
 from tinytorch.tinygpt import PRESETS, Run, RunConfig, load_model
 from tinytorch.tinygpt.interrupt import Interrupt
 from tinytorch.tinygpt.presets import fit_steps

@@ -1,7 +1,7 @@
 """Fixtures for all tests, and the option --backend.
 
 Without the option the cupy backend runs on a stand-in for CuPy, whose kernels a C++ compiler makes
-for the CPU: see `stand_in`. With ``--backend cupy`` it runs on the real one, and of all tests only
+for the CPU: see `fake_cupy`. With ``--backend cupy`` it runs on the real one, and of all tests only
 those run that compute on a backend: what a GPU can show, and nothing else.
 """
 
@@ -16,7 +16,7 @@ import pytest
 import tinytorch
 from tinytorch import backends
 
-STAND_IN = Path(__file__).with_name("stand_in")
+FAKE_CUPY = Path(__file__).with_name("fake_cupy")
 # What reads a value on the host. array-api-strict lets these pass on a device; a GPU would wait.
 HOST_READS = ("__float__", "__int__", "__bool__", "__complex__", "__index__", "__dlpack__")
 ON_A_BACKEND = {"backend", "cupy", "cupy_fp32"}  # fixtures of the tests that --backend leaves
@@ -31,7 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--backend") is None:
-        sys.path.insert(0, str(STAND_IN))  # before any CuPy that is installed
+        sys.path.insert(0, str(FAKE_CUPY))  # before any CuPy that is installed
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -56,7 +56,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The fixture `backend`: the one that was asked for, or each that runs without a GPU."""
     if "backend" in metafunc.fixturenames and not _has_own_backends(metafunc):
         name = metafunc.config.getoption("--backend")
-        here = ["numpy", "strict", *(["cupy"] if STAND_IN.is_dir() else [])]  # not in a release
+        here = ["numpy", "strict", *(["cupy"] if FAKE_CUPY.is_dir() else [])]  # not in a release
         names = here if name is None else [name]
         metafunc.parametrize("backend", names, indirect=True)
 
@@ -93,7 +93,8 @@ def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if asked is None:  # nor must a real cuBLAS be called
         backends.get("cupy")
         from cupy_backends.cuda.libs.cublas import Library
-        from tinytorch.backends import cupy_cublas
+
+        from tinytorch.backends.cupy import cublas as cupy_cublas
 
         library = Library()
         cupy_cublas._function.cache_clear()
@@ -102,7 +103,7 @@ def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 @pytest.fixture
-def stand_in(cupy: str, request: pytest.FixtureRequest) -> Any:
+def fake_cupy(cupy: str, request: pytest.FixtureRequest) -> Any:
     """The module that stands in for CuPy; its tests say nothing about a real GPU."""
     if request.config.getoption("--backend"):
         pytest.skip("a test of kernels on the CPU, through the stand-in for CuPy")
@@ -115,7 +116,7 @@ def stand_in(cupy: str, request: pytest.FixtureRequest) -> Any:
 def cupy_fp32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The cupy backend with products in full float32, for comparisons with NumPy."""
     backends.get(cupy)
-    from tinytorch.backends import cupy_products
+    from tinytorch.backends.cupy import gemm as cupy_products
 
     monkeypatch.setattr(cupy_products, "matmul_mode", lambda: "fp32")
     return cupy

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 from op_table import Inputs, Sample
-from tinytorch.backends.numpy_backend import NumpyBackend
 
 from tinytorch import Tensor, backends
-from tinytorch.autograd import Op
+from tinytorch.backends.numpy.backend import NumpyBackend
+from tinytorch.ops.op import Op
 
 
 class Reference(NumpyBackend):

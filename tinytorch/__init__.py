@@ -3,6 +3,11 @@
 >>> from tinytorch import GPT, AdamW, CrossEntropyLoss, Trainer
 """
 
+from pathlib import Path
+
+if not (Path(__file__).parent / "backends").is_dir():  # a checkout without symbolic links
+    __path__.append(str(Path(__file__).parents[1]))
+
 from . import backends
 from .activations import GELU, ReLU, Sigmoid, Softmax, SquaredReLU, Tanh, gelu, relu, softmax
 from .attention import (
@@ -29,10 +34,11 @@ from .losses import (
     cross_entropy,
     log_softmax,
 )
-from .module import Module, ModuleList, Parameter, Sequential
-from .operators import matmul, maximum, minimum, where
+from .nn.module import Module, ModuleList, Parameter, Sequential
+from .ops import random
+from .ops.promotion import matmul, maximum, minimum, where
+from .ops.random import manual_seed
 from .optimizers import SGD, Adam, AdamW, Muon, Optimizer
-from .random import manual_seed
 from .tensor import Tensor, concat, from_dlpack, ones, stack, zeros
 from .tokenization import (
     BPETokenizer,
@@ -109,6 +115,7 @@ __all__ = [
     "minimum",
     "no_grad",
     "ones",
+    "random",
     "relu",
     "scaled_dot_product_attention",
     "softmax",

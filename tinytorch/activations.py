@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from .autograd import op
 from .backends.base import Array, Namespace
-from .module import Module
+from .nn.module import Module
+from .ops.op import op
 from .tensor import Tensor
 
 

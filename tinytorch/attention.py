@@ -4,12 +4,13 @@ import math
 from typing import Any
 
 from .activations import softmax_array
-from .autograd import composite, make_result, op
+from .autograd import make_result
 from .backends import Backend, get
 from .backends.base import Array, Namespace
 from .embeddings import RotaryEmbedding
 from .layers import Dropout, Linear
-from .module import Module
+from .nn.module import Module
+from .ops.op import composite, op
 from .tensor import Tensor
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from . import random
 from .backends import Backend
+from .ops import random
 from .tensor import Tensor, stack
 
 Batch = tuple[Tensor, ...]

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from . import random
-from .autograd import op
 from .backends import Backend
 from .backends.base import Array, Namespace
-from .module import Module, Parameter
+from .nn.module import Module, Parameter
+from .ops import random
+from .ops.op import op
 from .tensor import Tensor
 
 

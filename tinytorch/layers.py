@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from . import random
-from .autograd import op
 from .backends import Backend
 from .backends.base import Array, Namespace
-from .module import Module, ModuleList, Parameter, Sequential
+from .nn.module import Module, ModuleList, Parameter, Sequential
+from .ops import random
+from .ops.op import op
 from .tensor import Tensor
 
 __all__ = ["Dropout", "LayerNorm", "Linear", "Module", "ModuleList", "Parameter", "Sequential"]

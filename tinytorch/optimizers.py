@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .autograd import make_result, op
+from .autograd import make_result
 from .backends.base import Array, Namespace
-from .module import Parameter
+from .nn.module import Parameter
+from .ops.op import op
 from .tensor import Tensor
 
 

@@ -11,12 +11,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from . import autograd, elementwise, reductions, shaping
+from . import autograd
 from .autograd import Variable, make_result, no_grad
 from .backends import Backend, BackendError, get, of
 from .backends.base import Array
-from .dtypes import destination, resolve_dtype
-from .operators import (
+from .ops import elementwise, movement, reductions
+from .ops.dtypes import destination, resolve_dtype
+from .ops.promotion import (
     binary,
     compare,
     floating_unary,
@@ -27,7 +28,7 @@ from .operators import (
     same_home,
     where,
 )
-from .reductions import Axis
+from .ops.reductions import Axis
 
 Scalar = int | float | bool
 
@@ -368,7 +369,7 @@ class Tensor(Variable):
         return self._backend.asarray(key) if isinstance(key, np.ndarray) else key
 
     def __getitem__(self, key: Any) -> "Tensor":
-        result: Tensor = shaping.getitem(self, key=self._key(key))
+        result: Tensor = movement.getitem(self, key=self._key(key))
         return result
 
     # Arithmetic
@@ -537,7 +538,7 @@ class Tensor(Variable):
 
         >>> x.reshape(2, -1); x.reshape((2, 3))
         """
-        result: Tensor = shaping.reshape(self, shape=_sequence(shape))
+        result: Tensor = movement.reshape(self, shape=_sequence(shape))
         return result
 
     view = reshape
@@ -550,7 +551,7 @@ class Tensor(Variable):
 
     def permute(self, *axes: Any) -> "Tensor":
         """The axes in another order."""
-        result: Tensor = shaping.permute(self, axes=_sequence(axes))
+        result: Tensor = movement.permute(self, axes=_sequence(axes))
         return result
 
     def transpose(self, first: int = 0, second: int = 1) -> "Tensor":
@@ -583,7 +584,7 @@ class Tensor(Variable):
         if extra < 0 or -1 in sizes[:extra]:
             raise ValueError(f"a tensor of shape {self.shape} cannot be expanded to {sizes}")
         target = tuple(self.shape[a - extra] if n == -1 else n for a, n in enumerate(sizes))
-        result: Tensor = shaping.broadcast_to(self, shape=target)
+        result: Tensor = movement.broadcast_to(self, shape=target)
         return result
 
     def split(self, sizes: int | Sequence[int], axis: int = 0) -> "tuple[Tensor, ...]":
@@ -591,7 +592,7 @@ class Tensor(Variable):
         length = self.shape[axis]
         if isinstance(sizes, int):
             sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
-        pieces = shaping.split(self, sizes=tuple(sizes), axis=axis)
+        pieces = movement.split(self, sizes=tuple(sizes), axis=axis)
         return pieces if isinstance(pieces, tuple) else (pieces,)
 
 
@@ -645,13 +646,13 @@ def _check_fits(tensor: Tensor, other: Any, what: str) -> None:
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors one after the other along an axis that they have."""
-    result: Tensor = shaping.concat(*tensors, axis=axis)
+    result: Tensor = movement.concat(*tensors, axis=axis)
     return result
 
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors one after the other along a new axis."""
-    result: Tensor = shaping.stack(*tensors, axis=axis)
+    result: Tensor = movement.stack(*tensors, axis=axis)
     return result
 
 

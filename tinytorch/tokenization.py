@@ -15,11 +15,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends.text import CharTable, accelerated
-from .bpe_files import Vocabulary, read_gpt2, read_vocabulary, write_vocabulary
-from .tokenizer_base import Ids as Ids
-from .tokenizer_base import Tokenizer as Tokenizer
-from .tokenizer_base import checked_ids, texts_of
+from .text.fast_bpe import CharTable, accelerated
+from .text.gpt2_files import Vocabulary, read_gpt2, read_vocabulary, write_vocabulary
+from .text.tokenizer import Ids as Ids
+from .text.tokenizer import Tokenizer as Tokenizer
+from .text.tokenizer import checked_ids, texts_of
 
 Pair = tuple[int, int]
 

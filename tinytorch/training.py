@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from . import checkpoint, random
-from .autograd import make_result, no_grad, op
+from .autograd import make_result, no_grad
 from .backends.base import Array, Backend, Namespace
-from .module import Module, Parameter
+from .nn.module import Module, Parameter
+from .ops import random
+from .ops.op import op
 from .optimizers import Optimizer
-from .parallel import Replicas, gradients
+from .runtime.data_parallel import Replicas, gradients
+from .serialization import checkpoint
 from .tensor import Tensor
 
 

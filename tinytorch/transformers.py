@@ -4,14 +4,14 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from . import random
 from .activations import GELU, SquaredReLU
 from .attention import KVCache, MultiHeadAttention, create_causal_mask
 from .backends import Backend
 from .embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
-from .generation import generate
+from .generation.generate import generate
 from .layers import Dropout, LayerNorm, Linear
-from .module import Module, Parameter
+from .nn.module import Module, Parameter
+from .ops import random
 from .tensor import Tensor
 
 __all__ = ["GPT", "MLP", "GPTConfig", "LayerNorm", "TransformerBlock"]

@@ -14,11 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tinytorch.backends import BackendError, default
 
 from tinytorch.autograd import no_grad
-from tinytorch.datasets import DataError
-from tinytorch.generation import stream
+from tinytorch.backends import BackendError, default
+from tinytorch.data.datasets import DataError
+from tinytorch.generation.generate import stream
 from tinytorch.tensor import Tensor
 from tinytorch.tinygpt import PRESETS, Run, RunConfig
 from tinytorch.tinygpt.interrupt import Interrupt

@@ -41,11 +41,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch.backends.text import CharTable, accelerated
-from tinytorch.bpe_files import Vocabulary, read_gpt2, read_vocabulary, write_vocabulary
+from tinytorch.text.fast_bpe import CharTable, accelerated
+from tinytorch.text.gpt2_files import Vocabulary, read_gpt2, read_vocabulary, write_vocabulary
 from tinytorch.tito.checks import Exercise
 from tinytorch.tokenization import Ids, Pair, Tokenizer, split_words
-from tinytorch.tokenizer_base import checked_ids, texts_of
+from tinytorch.text.tokenizer import checked_ids, texts_of
 
 # %% [markdown]
 # ## The idea, by hand
@@ -123,7 +123,7 @@ with Exercise("10.1", "CharTokenizer") as check:
 # Now on real text. This loads Tiny Shakespeare: about a million characters from nine plays.
 
 # %%
-from tinytorch.datasets import tiny_shakespeare
+from tinytorch.data.datasets import tiny_shakespeare
 
 shakespeare = tiny_shakespeare().text
 characters = CharTokenizer()
@@ -624,7 +624,7 @@ plt.show()
 # %%
 import time
 
-from tinytorch.backends import text as fast
+from tinytorch.text import fast_bpe as fast
 
 readable = getattr(learn_merges, "__wrapped__", learn_merges)  # in a notebook: your own
 print("characters  merges  readable      fast")

@@ -36,11 +36,11 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch import random
-from tinytorch.autograd import op
+from tinytorch.ops import random
+from tinytorch.ops.op import op
 from tinytorch.backends import Backend
 from tinytorch.backends.base import Array, Namespace
-from tinytorch.module import Module, Parameter
+from tinytorch.nn.module import Module, Parameter
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
 

@@ -37,12 +37,13 @@ from typing import Any
 import numpy as np
 
 from tinytorch.activations import softmax_array
-from tinytorch.autograd import composite, make_result, no_grad, op
+from tinytorch.autograd import make_result, no_grad
+from tinytorch.ops.op import composite, op
 from tinytorch.backends import Backend, get
 from tinytorch.backends.base import Array, Namespace
 from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.layers import Dropout, Linear
-from tinytorch.module import Module
+from tinytorch.nn.module import Module
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
 
@@ -466,7 +467,7 @@ with Exercise("12.7", "MultiHeadAttention, its gradients") as check:
 from tinytorch.embeddings import EmbeddingLayer
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.optimizers import AdamW
-from tinytorch.random import manual_seed
+from tinytorch.ops.random import manual_seed
 
 
 class Copier(Module):

@@ -36,17 +36,18 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch import random
+from tinytorch.ops import random
 from tinytorch.activations import GELU, SquaredReLU
 from tinytorch.attention import KVCache, MultiHeadAttention, create_causal_mask
-from tinytorch.autograd import no_grad, op
+from tinytorch.autograd import no_grad
+from tinytorch.ops.op import op
 from tinytorch.backends import Backend
 from tinytorch.backends.base import Array, Namespace
-from tinytorch.decoding import with_fast_steps
+from tinytorch.generation.decode_step import with_fast_steps
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
-from tinytorch.generation import _check, _prompt, generate
+from tinytorch.generation.generate import _check, _prompt, generate
 from tinytorch.layers import Dropout, Linear
-from tinytorch.module import Module, Parameter
+from tinytorch.nn.module import Module, Parameter
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
 from tinytorch.transformers import INITIALISATIONS
@@ -339,7 +340,7 @@ with Exercise("13.5", "init_gpt2") as check:
 # To choose with given weights: put them side by side on a line, throw a dart, see where it stuck.
 
 # %% exercise="13.6" points=3
-from tinytorch.generation import _nucleus, sample
+from tinytorch.generation.generate import _nucleus, sample
 
 # sample:
 #   Temperature 0: np.argmax over the last axis. Else divide, in float64.
@@ -402,7 +403,7 @@ plt.show()
 # It is a *generator*: with `yield` it hands out each token as it comes, so that one can read along.
 
 # %% exercise="13.7" points=4
-from tinytorch.generation import _last_logits, _stream, choose_token, generate, stream
+from tinytorch.generation.generate import _last_logits, _stream, choose_token, generate, stream
 
 # _stream:
 #   window holds the text that the model still sees (B, T), at most limit tokens; unread is what has

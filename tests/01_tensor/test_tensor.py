@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import require
-from tinytorch.backends import BackendError
 
 import tinytorch
 from tinytorch import Parameter, Tensor, backends, enable_grad, from_dlpack, maximum, where
+from tinytorch.backends import BackendError
 
 
 def dtype_name(t: Tensor) -> str:

@@ -12,7 +12,7 @@ import pytest
 from helpers import require
 
 from tinytorch import Parameter, Tensor, concat, enable_grad, is_grad_enabled, no_grad
-from tinytorch.autograd import OPS, Op
+from tinytorch.ops.op import OPS, Op
 
 GRAPHS: dict[str, Callable[..., Any]] = {
     "chain": lambda x, y, cat: ((x * 2).exp() * x.sin()).sum() + y.sum() * 0,

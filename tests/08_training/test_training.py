@@ -29,11 +29,11 @@ from tinytorch import (
     TensorDataset,
     TokenDataset,
     Trainer,
-    checkpoint,
     clip_grad_norm,
     manual_seed,
 )
-from tinytorch import random as tt_random
+from tinytorch.ops import random as tt_random
+from tinytorch.serialization import checkpoint
 
 # Schedules
 

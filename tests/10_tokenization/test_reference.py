@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tinytorch.backends import text as fast
 
-from tinytorch import bpe_files, tokenization, tokenizer_base
+from tinytorch import tokenization
+from tinytorch.text import fast_bpe as fast
+from tinytorch.text import gpt2_files as bpe_files
+from tinytorch.text import tokenizer as tokenizer_base
 from tinytorch.tokenization import CharTokenizer, Tokenizer, split_words
 
 ACCELERATED = ["apply_merges", "learn_merges"]

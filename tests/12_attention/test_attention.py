@@ -128,7 +128,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("bias", "rotary", "causal"), OPTIONS)
 def test_heads_are_pytorchs(bias: bool, rotary: bool, causal: bool) -> None:
-    twins = require("torch_twins")
+    twins = require("torch_reference")
     torch = twins.torch
     turn = RotaryEmbedding(4, 9) if rotary else None
     ours = MultiHeadAttention(12, 3, bias=bias, rotary=turn).to("float64")

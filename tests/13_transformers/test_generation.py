@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tinytorch import GPT, Tensor, backends, is_grad_enabled, manual_seed
-from tinytorch.generation import generate, sample, stream
+from tinytorch.generation.generate import generate, sample, stream
 
 V = 13
 

@@ -32,7 +32,7 @@ def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def torch_losses(model: GPT) -> list[float]:
-    twins = require("torch_twins")
+    twins = require("torch_reference")
     twin = twins.gpt(model.to("float64"))
     optimizer = twins.torch.optim.AdamW(twin.parameters(), **SETTINGS)
     losses = []

@@ -42,7 +42,7 @@ IDS, TARGETS = RNG.integers(0, 17, (2, 3, 9))  # (B, T) each
 
 @pytest.fixture
 def twins() -> Iterator[Any]:
-    module = require("torch_twins")
+    module = require("torch_reference")
     with module.one_thread():
         yield module
 

@@ -7,7 +7,7 @@ import pytest
 
 from tinytorch.autograd import no_grad
 from tinytorch.dataloader import DataLoader, TokenDataset
-from tinytorch.generation import generate, stream
+from tinytorch.generation.generate import generate, stream
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.optimizers import AdamW
 from tinytorch.tensor import Tensor

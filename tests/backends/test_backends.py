@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tinytorch.backends import BackendError
-from tinytorch.backends.base import host_array
 
 from tinytorch import backends
+from tinytorch.backends import BackendError
+from tinytorch.backends.base import host_array
 
 
 def test_host_array() -> None:

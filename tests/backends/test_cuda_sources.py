@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import require
-from tinytorch.backends import BackendError, cuda_source
 
 from tinytorch import GELU, Tensor, backends
+from tinytorch.backends import BackendError
+from tinytorch.backends.cupy import cuda_source
 
 ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]  # Turing, Ampere, Hopper
 
@@ -127,7 +128,7 @@ def test_other_dtypes_are_refused(cupy: str) -> None:
 
 def test_a_launch_checks_its_arguments(cupy: str) -> None:
     home = backends.get(cupy)
-    from tinytorch.backends.cupy_launch import launch
+    from tinytorch.backends.cupy.launch import launch
 
     x = home.asarray([1.0, 2.0])
     with pytest.raises(BackendError, match="not 2 arguments"):

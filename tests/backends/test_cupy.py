@@ -48,10 +48,10 @@ def defined(place: Any) -> list[str]:
     ]  # fmt: skip
 
 
-def test_the_stand_in_offers_nothing_that_cupy_lacks(stand_in: Any) -> None:
+def test_the_fake_cupy_offers_nothing_that_cupy_lacks(fake_cupy: Any) -> None:
     offered = {name: defined(importlib.import_module(name)) for name in PLACES}
     offered["cupy:ndarray"] = [
-        n for n in defined(stand_in.ndarray) if n not in ("__slots__", "__weakref__", "bytes")
+        n for n in defined(fake_cupy.ndarray) if n not in ("__slots__", "__weakref__", "bytes")
     ]
     assert len(offered["cupy"]) > 150
     done = subprocess.run(
@@ -62,13 +62,13 @@ def test_the_stand_in_offers_nothing_that_cupy_lacks(stand_in: Any) -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_the_stand_in_is_as_strict_as_cupy(stand_in: Any) -> None:
-    x = stand_in.asarray(np.ones(3, np.float32))
-    for wrong in (lambda: x + np.ones(3), lambda: np.asarray(x), lambda: stand_in.exp(np.ones(3))):
+def test_the_fake_cupy_is_as_strict_as_cupy(fake_cupy: Any) -> None:
+    x = fake_cupy.asarray(np.ones(3, np.float32))
+    for wrong in (lambda: x + np.ones(3), lambda: np.asarray(x), lambda: fake_cupy.exp(np.ones(3))):
         with pytest.raises(TypeError):
             wrong()
-    assert isinstance(x.sum(), stand_in.ndarray)
-    assert np.isnan(stand_in.empty(3).get()).all()
+    assert isinstance(x.sum(), fake_cupy.ndarray)
+    assert np.isnan(fake_cupy.empty(3).get()).all()
     with no_host_reads():
         y = x * 2
         for read in (y.get, y.item, lambda: float(y[0]), lambda: bool(y[0] > 1)):
@@ -76,10 +76,10 @@ def test_the_stand_in_is_as_strict_as_cupy(stand_in: Any) -> None:
                 read()
 
 
-def test_launches_with_wrong_arguments_fail_in_the_stand_in(stand_in: Any) -> None:
+def test_launches_with_wrong_arguments_fail_in_the_fake_cupy(fake_cupy: Any) -> None:
     code = 'extern "C" __global__ void f(const float* x, long long n) {}'
-    kernel = stand_in.RawModule(code).get_function("f")
-    x = stand_in.zeros(3, stand_in.float32)
+    kernel = fake_cupy.RawModule(code).get_function("f")
+    x = fake_cupy.zeros(3, fake_cupy.float32)
     kernel((1,), (32,), (x, np.int64(3)))
     for arguments in [
         (x,), (x, np.int64(3), x), (x, 3), (x, np.int32(3)), (x.astype("f8"), np.int64(3)),
@@ -91,9 +91,9 @@ def test_launches_with_wrong_arguments_fail_in_the_stand_in(stand_in: Any) -> No
         with pytest.raises(RuntimeError, match="INVALID_VALUE"):
             kernel(grid, block, (x, np.int64(3)))
     with pytest.raises(RuntimeError, match="not found"):
-        stand_in.RawModule(code).get_function("g")
+        fake_cupy.RawModule(code).get_function("g")
     with pytest.raises(RuntimeError, match="not declared"):
-        stand_in.RawModule('extern "C" __global__ void f(float* x) { y[0] = 1; }')
+        fake_cupy.RawModule('extern "C" __global__ void f(float* x) { y[0] = 1; }')
 
 
 def test_backends_are_listed_with_what_is_missing(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_backends_are_listed_with_what_is_missing(tmp_path: Path) -> None:
 
 def test_products_are_rounded_as_tt_matmul_says(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     home = backends.get(cupy)
-    from tinytorch.backends import cupy_products
+    from tinytorch.backends.cupy import gemm as cupy_products
 
     x = home.asarray(np.full((1, 1), 1 + 2.0**-9 + 2.0**-16, np.float32))
     for mode, value in {"fp32": 1 + 2**-9 + 2**-16, "tf32": 1 + 2**-9, "bf16": 1.0}.items():
@@ -126,7 +126,7 @@ def test_products_are_rounded_as_tt_matmul_says(cupy: str, monkeypatch: pytest.M
     [("", "tf32"), ("tf32", "tf32"), ("bf16", "bf16"), ("fp32", "fp32"),
      ("fp8", "error: TT_MATMUL is one of fp32, tf32, bf16, not 'fp8'")],
 )  # fmt: skip
-def test_tt_matmul(value: str, answer: str, stand_in: Any) -> None:
+def test_tt_matmul(value: str, answer: str, fake_cupy: Any) -> None:
     code = """
 from tinytorch import backends
 try:
@@ -134,7 +134,7 @@ try:
 except backends.BackendError as error:
     print("error:", error)
 """
-    path = str(Path(stand_in.__file__).parents[1])
+    path = str(Path(fake_cupy.__file__).parents[1])
     assert run_python(code, TT_MATMUL=value, PYTHONPATH=path) == answer
 
 
@@ -152,7 +152,7 @@ def test_products_of_all_layouts(
 ) -> None:
     """Plain, transposed, strided and reversed operands, with and without an array to add to."""
     home, rng = backends.get(cupy_fp32), np.random.default_rng(5)
-    from tinytorch.backends.cupy_products import product
+    from tinytorch.backends.cupy.gemm import product
 
     def layouts(shape: tuple[int, ...]) -> list[tuple[Any, np.ndarray]]:
         plain = rng.standard_normal(shape).astype(dtype)
@@ -191,7 +191,7 @@ def test_no_number_among_the_logits_is_chosen_as_on_the_host(cupy: str) -> None:
 
 def test_a_large_table_adds_where_the_ids_say(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     home, rng = backends.get(cupy), np.random.default_rng(2)
-    from tinytorch.backends import cupy_kernels
+    from tinytorch.backends.cupy import kernels as cupy_kernels
 
     ids, values = rng.integers(0, 50, 300), rng.standard_normal((300, 37))
     expected = backends.get("numpy").xp.scatter_add(50, ids, values)

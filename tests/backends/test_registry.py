@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import run_python
-from tinytorch.backends import BackendError, numpy_backend, registry
 
 from tinytorch import backends
+from tinytorch.backends import BackendError, registry
+from tinytorch.backends.numpy import backend as numpy_backend
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_an_installed_package_brings_a_backend(tmp_path: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[tinytorch.backends]\ntheirs = theirs:Theirs\n")
     (tmp_path / "theirs.py").write_text(
-        "from tinytorch.backends.numpy_backend import NumpyBackend\n"
+        "from tinytorch.backends.numpy.backend import NumpyBackend\n"
         "class Theirs(NumpyBackend):\n    name = 'theirs'\n"
     )
     code = "import tinytorch; t = tinytorch.Tensor([1.0]); print((t + t).backend.name, t.tolist())"

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import run_python
-from tinytorch.backends import numpy_backend, threads
 
 from tinytorch import backends
+from tinytorch.backends.numpy import backend as numpy_backend
+from tinytorch.backends.numpy import threads
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_an_exception_in_any_thread_is_raised(failing: int, use_threads: Any) ->
 
 @pytest.mark.parametrize(("value", "count"), [("3", "3"), ("4,2", "4"), ("0", None), ("x", None)])
 def test_omp_num_threads(value: str, count: str | None) -> None:
-    code = "from tinytorch.backends.threads import num_threads; print(num_threads())"
+    code = "from tinytorch.backends.numpy.threads import num_threads; print(num_threads())"
     known = run_python(code, OMP_NUM_THREADS="")
     assert int(known) >= 1
     assert run_python(code, OMP_NUM_THREADS=value) == (count or known)
@@ -119,7 +120,7 @@ def test_omp_num_threads(value: str, count: str | None) -> None:
 def test_a_forked_process_has_threads_of_its_own() -> None:
     code = """
 import os, signal
-from tinytorch.backends.threads import for_blocks
+from tinytorch.backends.numpy.threads import for_blocks
 for_blocks(lambda i, j: None, 1000, 4096)
 if os.fork() == 0:
     signal.alarm(20)

@@ -32,7 +32,7 @@ import numpy as np
 
 import tinytorch
 from tinytorch import TokenDataset, backends
-from tinytorch.generation import stream
+from tinytorch.generation.generate import stream
 from tinytorch.tinygpt import PRESETS, Preset
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
@@ -55,7 +55,7 @@ def sibling(name: str) -> Any:
 
 def set_mode(mode: str) -> None:
     """How float32 is multiplied from now on, here and in PyTorch."""
-    from tinytorch.backends import cupy_products
+    from tinytorch.backends.cupy import gemm as cupy_products
 
     cupy_products.matmul_mode = lambda: mode  # type: ignore[assignment]
     if torch := cuda_torch():
@@ -88,7 +88,7 @@ def torch_step(
     preset: Preset, text: np.ndarray[Any, Any], model: Any, mode: str, compiled: bool
 ) -> Step:
     """The same step as PyTorch's users write it, on the GPU."""
-    torch, twins = cuda_torch(), sibling("torch_twins")
+    torch, twins = cuda_torch(), sibling("torch_reference")
     twin = twins.gpt(model).to(TORCH_DEVICE).train()
     loss_of = torch.compile(twin.loss) if compiled else twin.loss
     optimizers = torch_optimizers(preset, twin)
@@ -228,7 +228,8 @@ def generation(preset: Preset, batch: int, tokens: int, rounds: int = 3) -> floa
 def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
     """Kernel -> a call at the model's shapes, and the bytes that it must read and write."""
     import cupy
-    from tinytorch.backends import cupy_kernels as kernels
+
+    from tinytorch.backends.cupy import kernels as kernels
 
     B, T, C, nh = preset.batch_size, preset.context, preset.embed_dim, preset.num_heads
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import tinytorch
 from tinytorch import CharTokenizer, TokenDataset, backends
-from tinytorch.datasets import tiny_shakespeare
+from tinytorch.data.datasets import tiny_shakespeare
 from tinytorch.tinygpt import PRESETS, Preset
 from tinytorch.tinygpt.presets import build_model, build_trainer, fit_steps
 from tinytorch.tinygpt.run import validation_batches

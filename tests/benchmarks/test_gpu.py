@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from helpers import load_module, require
 
-from tinytorch.datasets import Corpus
+from tinytorch.data.datasets import Corpus
 
 PROGRAM = Path(__file__).with_name("gpu.py")
 
@@ -34,7 +34,7 @@ def test_it_finds_what_it_needs_without_pytest(tmp_path: Path) -> None:
     (tmp_path / "pytest.py").write_text("raise ImportError('a GPU may have none')")
     code = (
         f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); import gpu\n"
-        "print(gpu.sibling('torch_twins').gpt.__name__, gpu.sibling('sweep').train.__name__)"
+        "print(gpu.sibling('torch_reference').gpt.__name__, gpu.sibling('sweep').train.__name__)"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],
@@ -47,11 +47,11 @@ def test_it_finds_what_it_needs_without_pytest(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def gpu(stand_in: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def gpu(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The program with presets that are small, and PyTorch on the CPU and not compiled: as much as
     runs without a GPU."""
     program = load_module(PROGRAM)
-    monkeypatch.setattr("tinytorch.backends.cupy_products.matmul_mode", lambda: "tf32")
+    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "tf32")
     sizes = {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "context": 8, "batch_size": 2}
     small = {n: replace(program.PRESETS[n], **sizes) for n in ("nanogpt-gpu", "default", "best")}
     monkeypatch.setattr(program, "PRESETS", small)
@@ -132,10 +132,10 @@ def test_rows_are_there_before_the_rest_is_measured(
 
 
 def test_a_host_that_is_late_waits_for_more_copies(
-    gpu: Any, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+    gpu: Any, fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = iter([True, True, False])
-    monkeypatch.setattr(stand_in.cuda.Event, "done", property(lambda event: next(done)))
+    monkeypatch.setattr(fake_cupy.cuda.Event, "done", property(lambda event: next(done)))
     monkeypatch.setattr(gpu, "MOST_HELD", 10**6)
     holds: list[None] = []
     seconds = gpu.device_seconds(lambda: time.sleep(1e-3), 5, lambda: holds.append(None))
@@ -144,7 +144,7 @@ def test_a_host_that_is_late_waits_for_more_copies(
 
 
 def test_pytorch_decays_and_turns_the_same_parameters(gpu: Any) -> None:
-    twins = gpu.sibling("torch_twins")
+    twins = gpu.sibling("torch_reference")
     for name, preset in gpu.PRESETS.items():
         model = gpu.build_model(preset, 65)
         ours = gpu.build_trainer(preset, model, 1).optimizers

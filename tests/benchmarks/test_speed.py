@@ -10,7 +10,7 @@ from tinytorch import BPETokenizer, Tensor, TokenDataset
 from tinytorch.activations import gelu, softmax
 from tinytorch.attention import attention, create_causal_mask, scaled_dot_product_attention
 from tinytorch.embeddings import RotaryEmbedding, embedding
-from tinytorch.generation import stream
+from tinytorch.generation.generate import stream
 from tinytorch.layers import layer_norm, linear
 from tinytorch.losses import cross_entropy
 from tinytorch.tinygpt import PRESETS

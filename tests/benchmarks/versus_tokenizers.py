@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tinytorch import tokenization
-from tinytorch.datasets import tiny_shakespeare
+from tinytorch.data.datasets import tiny_shakespeare
 from tinytorch.tokenization import BPETokenizer, Tokenizer, split_words
 
 SIDES = ("tinytorch", "tokenizers", "plain Python")

@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tinytorch.backends.threads import num_threads
 
 import tinytorch
 from tinytorch import GPT, TokenDataset
-from tinytorch.generation import stream
+from tinytorch.backends.numpy.threads import num_threads
+from tinytorch.generation.generate import stream
 from tinytorch.tinygpt import PRESETS, Preset
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
@@ -92,7 +92,7 @@ def their_step(preset: Preset, model: GPT) -> Step:
     import torch
 
     load("helpers")
-    twin = load("torch_twins").gpt(model).train()
+    twin = load("torch_reference").gpt(model).train()
     optimizer = torch.optim.AdamW(twin.parameters(), lr=preset.lr, betas=preset.betas, fused=True)
     blocks, rng = blocks_of_text(preset), np.random.default_rng(1)
 
@@ -117,7 +117,7 @@ def training_steps(preset: Preset) -> tuple[Step, Step]:
 
 def floor_step(preset: Preset) -> Callable[[], Any]:
     """All matrix products of a training step and nothing else, on arrays of their shapes."""
-    from tinytorch.backends.numpy_kernels import _product, _products
+    from tinytorch.backends.numpy.kernels import _product, _products
 
     C, T, nh = preset.embed_dim, preset.context, preset.num_heads
     N, rng = preset.batch_size * T, np.random.default_rng(0)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import load_module, no_host_reads
-from tinytorch.backends import registry
 
 from tinytorch import Tensor, backends, manual_seed
+from tinytorch.backends import registry
 from tinytorch.tinygpt import PRESETS, Preset, Run, RunConfig
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
@@ -129,7 +129,8 @@ def test_a_step_of_the_baby_gpt_takes_few_launches(cupy: str) -> None:
 
     Counted without CuPy's own: some ten, for masks and transfers.
     """
-    from tinytorch.backends import cupy_launch, cupy_products
+    from tinytorch.backends.cupy import gemm as cupy_products
+    from tinytorch.backends.cupy import launch as cupy_launch
 
     tiny = replace(PRESETS["nanogpt-gpu"], embed_dim=96, context=256, batch_size=1)
     manual_seed(1)
@@ -180,7 +181,7 @@ def test_rounded_products_still_learn(
     start: Callable[[str], Run], cupy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = losses(start("numpy"), STEPS)
-    from tinytorch.backends import cupy_products
+    from tinytorch.backends.cupy import gemm as cupy_products
 
     for mode in ("tf32", "bf16"):
         monkeypatch.setattr(cupy_products, "matmul_mode", lambda mode=mode: mode)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import checkpoint
+from tinytorch.serialization import checkpoint
 from tinytorch.tinygpt import Run
 from tinytorch.tinygpt.run import CHECKPOINT
 

@@ -12,7 +12,7 @@ from op_checks import REFERENCE
 import tinytorch
 from tinytorch import Dropout, MultiHeadAttention, Tensor, backends, create_causal_mask
 from tinytorch.attention import attention, scaled_dot_product_attention, split_heads
-from tinytorch.autograd import COMPOSITES
+from tinytorch.ops.op import COMPOSITES
 
 TOLERANCE = 4e-3  # of the largest value, or of 1: factors are rounded to 10 bits of mantissa
 
@@ -27,7 +27,7 @@ SHAPES = [
 def tf32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """The cupy backend with rounded products, which the kernels need."""
     backends.get(cupy)
-    from tinytorch.backends import cupy_products
+    from tinytorch.backends.cupy import gemm as cupy_products
 
     monkeypatch.setattr(cupy_products, "matmul_mode", lambda: "tf32")
     return cupy
@@ -35,7 +35,7 @@ def tf32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the kernels of attention.cu as they are launched."""
-    from tinytorch.backends import cupy_attention
+    from tinytorch.backends.cupy import attention as cupy_attention
 
     names: list[str] = []
     before = cupy_attention.launch
@@ -116,7 +116,7 @@ def test_kernels_compute_what_the_ops_do(
 def numpy_attention(monkeypatch: pytest.MonkeyPatch) -> Any:
     """NumPy's kernel, which takes small work too."""
     backends.get("numpy")
-    from tinytorch.backends import numpy_attention
+    from tinytorch.backends.numpy import attention as numpy_attention
 
     monkeypatch.setattr(numpy_attention, "SMALL_WORK", 0)
     return numpy_attention
@@ -157,7 +157,7 @@ def test_numpy_shifts_scores_that_would_overflow_or_vanish(
 def test_numpy_divides_texts_or_heads_among_threads(
     shape: tuple[int, ...], numpy_attention: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tinytorch.backends import threads
+    from tinytorch.backends.numpy import threads
 
     monkeypatch.setattr(threads, "num_threads", lambda: 3)
     monkeypatch.setattr(threads, "WORTH_BYTES", 0)
@@ -309,7 +309,7 @@ def test_a_dropout_of_ones_own_is_called(tf32: str, monkeypatch: pytest.MonkeyPa
 def test_without_dropout_there_may_be_more_weights_than_random_bits(
     tf32: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tinytorch.backends import cupy_attention
+    from tinytorch.backends.cupy import attention as cupy_attention
 
     counts: list[int] = []
     before = cupy_attention.seed_words
@@ -328,7 +328,7 @@ def test_heads_are_read_and_written_where_they_stand(
 ) -> None:
     """Between the projections nothing is copied: of kernels only those of attention run."""
     names = launched(monkeypatch)
-    from tinytorch.backends import cupy_kernels
+    from tinytorch.backends.cupy import kernels as cupy_kernels
 
     tinytorch.manual_seed(2)
     layer = MultiHeadAttention(64, 2, bias=False)

@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 from op_checks import draw, run
 from op_table import ROWS
-from tinytorch.backends import cuda_source
 
 from tinytorch import Dropout, Tensor, backends, create_causal_mask
 from tinytorch.attention import attention
-from tinytorch.autograd import COMPOSITES, OPS
+from tinytorch.backends.cupy import cuda_source
+from tinytorch.ops.op import COMPOSITES, OPS
 
 MANY = 2  # launches of each kernel that are run again
 SANITIZERS = {"races": "-fsanitize=thread", "memory": "-fsanitize=address,undefined"}
 
 
 @pytest.fixture
-def recorded(stand_in: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Launches of every kernel: of all samples of all ops those with the most, but few, blocks."""
     home = backends.get("cupy")
     launches: list[Any] = []
-    monkeypatch.setattr(stand_in.kernels, "records", launches)
+    monkeypatch.setattr(fake_cupy.kernels, "records", launches)
     for name in set(home.kernels) - set(COMPOSITES):
         for sample in ROWS[name].samples:
             run(OPS[name], draw(sample, "float32"), sample.settings, "cupy")
@@ -32,7 +32,7 @@ def recorded(stand_in: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     kernels = home.xp
     home.xp.random_bits(3, (300,))
     home.sample(home.asarray(np.ones((9, 40), np.float32)), 1.0, np.linspace(0, 0.99, 9))
-    monkeypatch.setattr("tinytorch.backends.cupy_kernels.SCAN_LIMIT", 0)
+    monkeypatch.setattr("tinytorch.backends.cupy.kernels.SCAN_LIMIT", 0)
     kernels.scatter_add(5, home.asarray(np.arange(40) % 5), home.asarray(np.ones((40, 33), "f4")))
     in_views(home)
     few = [r for r in launches if np.prod(r.grid) * np.prod(r.block) <= 2048]
@@ -45,7 +45,7 @@ def recorded(stand_in: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def heads(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Launches of the kernels of attention, which need products that round."""
     with monkeypatch.context() as patch:
-        patch.setattr("tinytorch.backends.cupy_products.matmul_mode", lambda: "tf32")
+        patch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "tf32")
         rng = np.random.default_rng(1)
         for T, S, mask in ((70, 70, True), (5, 40, False)):
             given = (
@@ -96,7 +96,7 @@ def with_shared_memory() -> set[str]:
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_sanitizers_find_nothing(
-    sanitizer: str, recorded: list[Any], stand_in: Any, tmp_path: Path
+    sanitizer: str, recorded: list[Any], fake_cupy: Any, tmp_path: Path
 ) -> None:
     if sanitizer == "races":
         recorded = [r for r in recorded if r.kernel.name in with_shared_memory()]
@@ -104,18 +104,18 @@ def test_sanitizers_find_nothing(
     for code in {r.kernel.module.code for r in recorded}:
         parts = [r.encoded() for r in recorded if r.kernel.module.code == code]
         launches.write_bytes(np.uint64(len(parts)).tobytes() + b"".join(parts))
-        stand_in.kernels.compile_replay(code, program, SANITIZERS[sanitizer])
+        fake_cupy.kernels.compile_replay(code, program, SANITIZERS[sanitizer])
         done = subprocess.run([program, launches], capture_output=True, text=True, timeout=300)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_barrier_that_not_all_threads_reach_is_an_error(stand_in: Any) -> None:
+def test_a_barrier_that_not_all_threads_reach_is_an_error(fake_cupy: Any) -> None:
     code = """typedef float T;
 extern "C" __global__ void lonely(T* x) { if (threadIdx.x < 3) __syncthreads(); x[0] = 1; }
 """
-    kernel = stand_in.RawModule(code).get_function("lonely")
+    kernel = fake_cupy.RawModule(code).get_function("lonely")
     with pytest.raises(RuntimeError, match="lonely: a barrier that not all threads"):
-        kernel((1,), (32,), (stand_in.zeros(1, stand_in.float32),))
+        kernel((1,), (32,), (fake_cupy.zeros(1, fake_cupy.float32),))
 
 
 HUGE = 9 * 2**28  # elements: more than 2**31, and the last one in the last block of a full grid
@@ -174,19 +174,19 @@ CHECKS = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_more_than_two_to_the_31_elements(name: str, stand_in: Any) -> None:
+def test_more_than_two_to_the_31_elements(name: str, fake_cupy: Any) -> None:
     """The last block of a full grid works in strides through all of a large array, to its end."""
-    from tinytorch.backends import cupy_launch
+    from tinytorch.backends.cupy import launch as cupy_launch
 
-    kernel = stand_in.RawModule(cuda_source.source("float32")).get_function(name)
+    kernel = fake_cupy.RawModule(cuda_source.source("float32")).get_function(name)
     rows = name not in ("gelu", "dropout", "add")
     block = (32, cupy_launch.WARPS) if rows else (cupy_launch.THREADS,)
     size = HUGE if rows else HUGE_IN_PACKS
-    x, y = huge(stand_in, size), huge(stand_in, size)
+    x, y = huge(fake_cupy, size), huge(fake_cupy, size)
     unit = 16 if rows else 1
     # What the last block does in its last stride.
     tail = 8 * 16 if rows else cupy_launch.THREADS * cupy_launch.AT_ONCE * 4
-    x[size - tail :] = stand_in.asarray(np.linspace(-3, 3, tail, dtype=np.float32))
+    x[size - tail :] = fake_cupy.asarray(np.linspace(-3, 3, tail, dtype=np.float32))
     given = cuda_source.check_arguments(name, "float32", LARGE[name](x, y, size))
     kernel.first_block = cupy_launch.MAX_BLOCKS - 1
     kernel((cupy_launch.MAX_BLOCKS,), block, tuple(given))

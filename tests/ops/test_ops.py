@@ -11,7 +11,7 @@ from op_table import ROWS, Sample
 
 import tinytorch  # noqa: F401  declares all ops
 from tinytorch import Tensor, backends
-from tinytorch.autograd import COMPOSITES, OPS, Op
+from tinytorch.ops.op import COMPOSITES, OPS, Op
 
 CASES = [
     pytest.param(name, sample, id=f"{name}-{sample.name.replace(' ', '_')}")

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 from op_checks import REFERENCE, tensors
-from tinytorch.backends.base import Array
 
 import tinytorch  # noqa: F401  declares all ops
 from tinytorch import Tensor, backends
-from tinytorch.autograd import OPS
+from tinytorch.backends.base import Array
+from tinytorch.ops.op import OPS
 
 DTYPES = ["float32", "float64"]
 COUNTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 61, 2047, 2048, 2055, 4097]
@@ -87,7 +87,7 @@ def test_rows_from_any_element_on(size: int, dtype: str, cupy_fp32: str) -> None
 @pytest.mark.parametrize("size", [1, 4, 65, 132])
 def test_column_sums(size: int, rows: int, cupy: str) -> None:
     home, x = backends.get(cupy), numbers((rows, size), "float64")
-    from tinytorch.backends.cupy_kernels import column_sums
+    from tinytorch.backends.cupy.kernels import column_sums
 
     for by in (0, 1):
         given = shifted(x, by, cupy)

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..autograd import no_grad
-from ..generation import stream
+from ..generation.generate import stream
 from ..tensor import Tensor
 from ..tokenization import Tokenizer
 from ..transformers import GPT

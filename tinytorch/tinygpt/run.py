@@ -11,11 +11,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import checkpoint, random
 from ..backends import default
-from ..checkpoint import write_atomically
+from ..data.datasets import Corpus, read_text, tiny_shakespeare
 from ..dataloader import Batch, DataLoader, TokenDataset
-from ..datasets import Corpus, read_text, tiny_shakespeare
+from ..ops import random
+from ..serialization import checkpoint
+from ..serialization.checkpoint import write_atomically
 from ..tensor import Tensor
 from ..tokenization import BPETokenizer, CharTokenizer, Tokenizer
 from ..training import part

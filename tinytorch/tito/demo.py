@@ -6,7 +6,7 @@ import webbrowser
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..backends.threads import num_threads
+from ..backends.numpy.threads import num_threads
 from . import milestones
 from .lesson import LessonError
 

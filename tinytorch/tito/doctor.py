@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .. import backends
-from ..datasets import data_home
+from ..data.datasets import data_home
 from . import export
 from .lesson import LessonError, find_root
 

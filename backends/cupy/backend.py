@@ -1,0 +1,159 @@
+"""The CuPy backend: arrays on a CUDA GPU. Only the files named cupy_* may import CuPy.
+
+Work is queued on the device and the host goes on: nothing in a training step waits for a result.
+Batches are copied through pinned memory, so the next one is on its way while this one trains;
+only `to_numpy` and `synchronize` wait.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..base import Array, Backend, BackendError, host_array
+from ..numpy.backend import is_basic
+from ..together import together
+
+_INSTALL = 'pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk] where nvidia-smi says CUDA 13'
+
+
+def _probe() -> Any:
+    """CuPy, after a kernel and a product have run; an installed CuPy may lack a driver."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise BackendError(
+            f"the cupy backend needs CuPy, which cannot be imported ({error}): {_INSTALL};"
+            " or set TT_BACKEND=numpy"
+        ) from None
+    try:
+        if not cupy.is_available():
+            raise BackendError(
+                "the cupy backend needs a CUDA GPU, and CuPy finds none here: check nvidia-smi"
+                " and the driver, or set TT_BACKEND=numpy"
+            )
+        x = cupy.ones((2, 2), dtype=cupy.float32)
+        if float(((x + 1) @ x).sum()) != 16.0:
+            raise BackendError("the cupy backend computed 2x2 products wrongly on this GPU")
+    except BackendError:
+        raise
+    except Exception as error:  # whatever CUDA, NVRTC or cuBLAS says, one sentence names it
+        raise BackendError(
+            f"the cupy backend: CuPy is installed but cannot use the GPU ({type(error).__name__}:"
+            f" {error}): check that nvidia-smi runs, that pip list has only one CuPy, and that it"
+            f" fits the driver ({_INSTALL}); or set TT_BACKEND=numpy"
+        ) from error
+    return cupy
+
+
+class CupyBackend(Backend):
+    """CuPy on the current CUDA device, with the kernels of `cuda/`.
+
+    Attributes:
+        matmul: how float32 matrices are multiplied, as ``TT_MATMUL`` says.
+    """
+
+    name = "cupy"
+
+    def __init__(self) -> None:
+        self._cupy = _probe()
+        import array_api_compat.cupy as standard
+
+        from . import errors, gemm, graph, kernels
+
+        self._errors, self._recording = errors, graph
+        self.kernels = kernels.KERNELS
+        self._draw, self.sample = kernels.sample, self._sample
+        self.matmul = gemm.matmul_mode()
+        self.array_type = self._cupy.ndarray
+        self.xp = self.namespace(
+            standard,
+            random_bits=kernels.random_bits,
+            scatter_add=kernels.scatter_add,
+            add=kernels.plus,
+            # The methods: the functions of array_api_compat take longer than the work.
+            reshape=lambda x, shape: x.reshape(shape),
+            permute_dims=lambda x, axes: x.transpose(axes),
+        )
+
+    def __str__(self) -> str:
+        properties = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)
+        return f"cupy on {properties['name'].decode()}, products in {self.matmul}"
+
+    def asarray(self, data: Any, dtype: Any = None) -> Array:
+        if isinstance(data, self._cupy.ndarray):
+            return self._cupy.array(data, dtype=dtype)
+        if self._recording.is_recording():
+            raise BackendError("a step that is recorded cannot copy anything from the host")
+        return self._cupy.asarray(host_array(data, dtype))
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        host: np.ndarray[Any, Any] = self._cupy.asnumpy(array)
+        self._errors.raise_if_wrong()
+        return host
+
+    def synchronize(self) -> None:
+        self._cupy.cuda.get_current_stream().synchronize()
+        self._errors.raise_if_wrong()
+
+    def memory(self) -> dict[str, int]:
+        pool = self._cupy.get_default_memory_pool()
+        recorded = self._recording.reserved()
+        return {
+            "used": pool.used_bytes() + recorded, "reserved": pool.total_bytes() + recorded
+        }  # fmt: skip
+
+    def for_each(self, work: Any, items: Any) -> None:
+        with together():
+            super().for_each(work, items)
+
+    def live(self, read: Any) -> Any:
+        return self._recording.live(read)
+
+    def repeated(self, work: Any) -> Any:
+        return self._recording.Repeated(work)
+
+    def _sample(self, logits: Array, temperature: float, dice: Any) -> np.ndarray[Any, Any]:
+        return self.to_numpy(self._draw(logits, temperature, self._cupy.asarray(dice)))
+
+    @staticmethod
+    def index(x: Array, key: Any) -> Array:
+        return x[key]
+
+    @staticmethod
+    def index_add(x: Array, key: Any, values: Array) -> Array:
+        import cupy
+
+        if is_basic(key):
+            x[key] += values
+        else:
+            cupy.add.at(x, key, values)
+        return x
+
+    @staticmethod
+    def index_set(x: Array, key: Any, values: Any) -> Array:
+        x[key] = values
+        return x
+
+    @staticmethod
+    def take_rows(x: Array, indices: Array) -> Array:
+        return x.take(indices, axis=0)
+
+    @staticmethod
+    def put_along_axis(x: Array, indices: Array, values: Any, axis: int) -> Array:
+        import cupy
+
+        out = x.copy()
+        cupy.put_along_axis(out, indices, values, axis)
+        return out
+
+    @staticmethod
+    def pad(x: Array, widths: Any, value: float = 0.0) -> Array:
+        import cupy
+
+        return cupy.pad(x, widths, constant_values=value)
+
+    @staticmethod
+    def owner(x: Array) -> object:
+        while x.base is not None:
+            x = x.base
+        return x

@@ -1,0 +1,147 @@
+"""The NumPy backend: arrays in host memory."""
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+import array_api_compat.numpy
+import numpy as np
+
+from ..base import Array, Backend, host_array
+from ..random_bits import random_bits
+from ..together import together
+from .threads import Beside, alone, divide_products, for_each, num_threads
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep freed arrays instead of handing them back to the kernel.
+
+    A training step frees and allocates the same large temporaries again and again; mapping
+    them anew each time costs a page fault for every 4 KiB, a quarter of the whole step.
+    Without glibc nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mmap_threshold, trim_threshold, one_gibibyte = -3, -1, 2**30  # from glibc's malloc.h
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(mmap_threshold, one_gibibyte)
+        mallopt(trim_threshold, one_gibibyte)
+
+
+MOST_PROCESSES = 8  # beyond that they would spend their time on adding up gradients
+
+
+class NumpyBackend(Backend):
+    """NumPy, and the kernels of the files numpy_*."""
+
+    name = "numpy"
+    array_type = np.ndarray
+
+    def __init__(self) -> None:
+        from . import attention, kernels, optim
+        from .decode_step import NumpyStep
+
+        keep_freed_memory()
+        divide_products()
+        parts = kernels, attention, optim
+        self.kernels = {name: kernel for part in parts for name, kernel in part.KERNELS.items()}
+        self.decoder = NumpyStep
+        if sys.platform.startswith("linux"):  # elsewhere there is no fork, or not a safe one
+            self.processes = min(num_threads(), MOST_PROCESSES)
+        standard = array_api_compat.numpy
+        self.xp = self.namespace(
+            standard,
+            random_bits=partial(random_bits, standard),
+            # The methods: NumPy's functions of the same names look for overrides first, which
+            # takes longer than the work.
+            reshape=lambda x, shape: x.reshape(shape),
+            permute_dims=lambda x, axes: x.transpose(axes),
+        )
+
+    def asarray(self, data: Any, dtype: Any = None) -> Array:
+        return host_array(data, dtype)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        return np.asarray(array)
+
+    def for_each(self, work: Callable[[Any], object], items: Iterable[Any]) -> None:
+        with together():
+            super().for_each(work, items)
+
+    def alone(self) -> AbstractContextManager[None]:
+        return alone()
+
+    def begin_rows(self, first: int) -> None:
+        self.xp.random_bits = partial(random_bits, array_api_compat.numpy, first_row=first)
+
+    def compute_all(self, values: list[Any]) -> list[Array]:
+        if sum(isinstance(value, Beside) for value in values) < 2:
+            return super().compute_all(values)
+        found = list(values)
+
+        def work(place: int) -> None:
+            found[place] = values[place]() if callable(values[place]) else values[place]
+
+        for_each(work, range(len(values)))
+        return found
+
+    @staticmethod
+    def index(x: Array, key: Any) -> Array:
+        return x[key]
+
+    @staticmethod
+    def index_add(x: Array, key: Any, values: Array) -> Array:
+        if is_basic(key):
+            x[key] += values
+        else:
+            np.add.at(x, key, values)
+        return x
+
+    @staticmethod
+    def index_set(x: Array, key: Any, values: Any) -> Array:
+        x[key] = values
+        return x
+
+    @staticmethod
+    def take_rows(x: Array, indices: Array) -> Array:
+        return np.take(x, indices, axis=0)
+
+    @staticmethod
+    def scatter_add(rows: int, indices: Array, values: Array) -> Array:
+        # Few rows: a product with the one-hot matrix (rows, n) beats sorting by far.
+        if rows <= 256:
+            one_hot = np.equal(np.arange(rows)[:, None], indices).astype(values.dtype)
+            return one_hot @ values
+        out = np.zeros((rows, values.shape[1]), values.dtype)
+        if indices.size:
+            order = np.argsort(indices, kind="stable")
+            ids, starts = np.unique(indices[order], return_index=True)
+            out[ids] = np.add.reduceat(values[order], starts, axis=0)
+        return out
+
+    @staticmethod
+    def put_along_axis(x: Array, indices: Array, values: Any, axis: int) -> Array:
+        out = x.copy()
+        np.put_along_axis(out, indices, values, axis)
+        return out
+
+    @staticmethod
+    def pad(x: Array, widths: Any, value: float = 0.0) -> Array:
+        return np.pad(x, widths, constant_values=value)
+
+    @staticmethod
+    def owner(x: Array) -> object:
+        base = x.base
+        while isinstance(base, np.ndarray):
+            x, base = base, base.base
+        return x
+
+
+def is_basic(key: Any) -> bool:
+    """Whether `key` has only slices, integers, None and ellipsis, so that no element repeats."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(p is None or p is ... or isinstance(p, slice | int | np.integer) for p in parts)

@@ -1,0 +1,71 @@
+"""array-api-strict on a fake device: what runs here uses only the standard.
+
+Its arrays lie on "device1", so that NumPy cannot read them, and every creation that forgets its
+device, every function outside the standard and every mix of host and device is an error. It is
+slow and meant for tests: it proves on any machine what CuPy would show on a GPU.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend, BackendError, host_array
+from .numpy.backend import NumpyBackend
+from .random_bits import random_bits
+
+_CREATION = ("arange", "asarray", "empty", "eye", "full", "linspace", "ones", "zeros")
+
+
+class StrictBackend(Backend):
+    """array-api-strict; what the standard lacks is done by NumPy, as a device library would."""
+
+    name = "strict"
+
+    def __init__(self) -> None:
+        try:
+            import array_api_strict as strict
+        except ImportError:
+            raise BackendError(
+                "the strict backend needs array-api-strict: pip install array-api-strict"
+            ) from None
+        self.array_type = type(strict.zeros(1))
+        self.device = strict.Device("device1")
+        self._strict = strict
+        on_device = {n: partial(getattr(strict, n), device=self.device) for n in _CREATION}
+        extras = {name: self._extra(name) for name in self.EXTRAS}
+        extras["random_bits"] = partial(random_bits, strict, device=self.device)
+        self.xp = self.namespace(strict, **{**on_device, **extras})
+
+    def _extra(self, name: str) -> Any:
+        """NumPy's implementation of an extra, on the memory behind the device's arrays."""
+        function = getattr(NumpyBackend, name)
+
+        def extra(*arguments: Any, **keywords: Any) -> Any:
+            result = function(*(self._open(a) for a in arguments), **keywords)
+            if name in ("index_add", "index_set"):
+                return arguments[0]
+            return result if name == "owner" else self._close(result)
+
+        return extra
+
+    def _open(self, value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(self._open(v) for v in value)
+        if isinstance(value, np.ndarray):
+            raise BackendError("a NumPy array met an array of the strict backend's device")
+        is_ours = isinstance(value, self.array_type)
+        return value._array if is_ours else value
+
+    def _close(self, array: Any) -> Array:
+        # array_api_strict has no public way to wrap memory without a copy.
+        return self.array_type._new(np.asarray(array), device=self.device)  # type: ignore[attr-defined]
+
+    def asarray(self, data: Any, dtype: Any = None) -> Array:
+        if isinstance(data, self.array_type):
+            return self._strict.asarray(data, dtype=dtype, device=self.device, copy=True)
+        array = self._close(host_array(data))
+        return array if dtype is None else self._strict.astype(array, dtype)
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        return np.array(self._open(array))  # a copy, as from any device

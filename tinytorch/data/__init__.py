@@ -1,0 +1,1 @@
+"""Datasets: what is read from disk, downloaded or reconstructed."""

@@ -1,0 +1,1 @@
+"""Text generation: sampling, the decoding loop and the fused single-token step."""

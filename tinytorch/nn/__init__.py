@@ -1,0 +1,1 @@
+"""Parts of networks that no lesson owns: Module, Parameter and containers."""

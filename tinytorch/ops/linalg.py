@@ -1,0 +1,40 @@
+"""Matrix products."""
+
+from typing import Any
+
+from ..backends.base import Array, Namespace
+from .op import op
+
+
+@op
+def matmul(xp: Namespace, x: Array, y: Array) -> Any:
+    """The product of matrices (..., M, K) @ (..., K, N); a vector counts as one row or column."""
+    if y.ndim == 2 and x.ndim > 2:  # one large product instead of many small ones
+        flat = xp.reshape(x, (-1, x.shape[-1]))  # (... M, K)
+        return xp.reshape(flat @ y, (*x.shape[:-1], y.shape[-1])), (x, y)
+    return x @ y, (x, y)
+
+
+@matmul.gradient
+def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
+    if x.ndim == 1 and y.ndim == 1:
+        return lambda: g * y, lambda: g * x
+    rows = xp.expand_dims(x, axis=0) if x.ndim == 1 else x  # (..., M, K)
+    columns = xp.expand_dims(y, axis=1) if y.ndim == 1 else y  # (..., K, N)
+    if x.ndim == 1:
+        g = xp.expand_dims(g, axis=-2)  # (..., 1, N)
+    if y.ndim == 1:
+        g = xp.expand_dims(g, axis=-1)  # (..., M, 1)
+
+    def left() -> Array:
+        dx = g @ xp.matrix_transpose(columns)
+        return xp.reshape(dx, (*dx.shape[:-2], dx.shape[-1])) if x.ndim == 1 else dx
+
+    def right() -> Array:
+        if y.ndim == 2 and x.ndim > 2:
+            flat = xp.reshape(rows, (-1, rows.shape[-1]))  # (... M, K)
+            return xp.matrix_transpose(flat) @ xp.reshape(g, (-1, g.shape[-1]))
+        dy = xp.matrix_transpose(rows) @ g
+        return xp.reshape(dy, dy.shape[:-1]) if y.ndim == 1 else dy
+
+    return left, right

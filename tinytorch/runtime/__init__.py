@@ -1,0 +1,1 @@
+"""How a training step is run: in one process, in several, or as a captured CUDA graph."""
