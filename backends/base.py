@@ -82,9 +82,9 @@ class Backend:
         "pad",
         "put_along_axis",
         "random_bits",
-        "scatter_add",
+        "segment_sum",
         "take_rows",
-        "owner",
+        "storage",
     )
 
     def __str__(self) -> str:
@@ -120,12 +120,12 @@ class Backend:
         for item in items:
             work(item)
 
-    def alone(self) -> AbstractContextManager[None]:
+    def single_threaded(self) -> AbstractContextManager[None]:
         """A context in which this thread asks no others for help: it has a processor, and no
         more, as one of several processes that compute side by side."""
         return nullcontext()
 
-    def begin_rows(self, first: int) -> None:
+    def set_row_offset(self, first: int) -> None:
         """From here on the first row of a batch is row `first` of a larger one: random bits are
         those of its rows, so that masks do not depend on how a batch is divided."""
         raise NotImplementedError
@@ -145,7 +145,7 @@ class Backend:
         """
         return lambda key, *arrays: work(*arrays)
 
-    def compute_all(self, values: list[Any]) -> list[Array]:
+    def evaluate(self, values: list[Any]) -> list[Array]:
         """Each array as it is, and what each function without arguments returns.
 
         The functions do not depend on each other, so a backend may run them side by side.
@@ -175,8 +175,8 @@ class Backend:
         raise NotImplementedError
 
     @staticmethod
-    def scatter_add(rows: int, indices: Array, values: Array) -> Array:
-        """(rows, C) zeros to which values (n, C) are added at indices (n,); repeats add up."""
+    def segment_sum(values: Array, ids: Array, rows: int) -> Array:
+        """(rows, C): row i is the sum of the values (N, C) whose id, of ids (N,), is i."""
         raise NotImplementedError
 
     @staticmethod
@@ -195,7 +195,7 @@ class Backend:
         raise NotImplementedError
 
     @staticmethod
-    def owner(x: Array) -> object:
+    def storage(x: Array) -> object:
         """The object that owns x's memory: the same for an array and for its views."""
         raise NotImplementedError
 

@@ -45,7 +45,7 @@ class StrictBackend(Backend):
             result = function(*(self._open(a) for a in arguments), **keywords)
             if name in ("index_add", "index_set"):
                 return arguments[0]
-            return result if name == "owner" else self._close(result)
+            return result if name == "storage" else self._close(result)
 
         return extra
 

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from .activations import softmax_array
-from .autograd import make_result
+from .autograd import wrap_array
 from .backends import Backend, get
 from .backends.base import Array, Namespace
 from .embeddings import RotaryEmbedding
@@ -30,7 +30,7 @@ def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | Non
     queries = home.xp.arange(past, past + seq_len)
     keys = home.xp.arange(past + seq_len)
     allowed = home.xp.expand_dims(queries, axis=1) >= home.xp.expand_dims(keys, axis=0)
-    mask: Tensor = make_result(Tensor, allowed, home)
+    mask: Tensor = wrap_array(Tensor, allowed, home)
     return mask
 
 
@@ -170,7 +170,7 @@ def _write(room: Array, where: slice, new: Tensor) -> Tensor:
     xp = new.backend.xp
     xp.index_set(room, (slice(None), slice(None), where), new.data)
     filled = xp.index(room, (slice(None), slice(None), slice(where.stop)))
-    view: Tensor = make_result(Tensor, filled, new.backend)
+    view: Tensor = wrap_array(Tensor, filled, new.backend)
     return view
 
 

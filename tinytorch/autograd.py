@@ -105,7 +105,7 @@ class Variable:
     _version: Version
 
 
-def make_result(cls: type[Variable], array: Array, backend: Backend) -> Any:
+def wrap_array(cls: type[Variable], array: Array, backend: Backend) -> Any:
     """A new leaf of class `cls` around `array`, which is not copied."""
     result = cls.__new__(cls)
     result._array = array
@@ -182,12 +182,12 @@ def record(
     edges = [_Input(v) if isinstance(v, Variable) and v._requires_grad else None for v in inputs]
     node, xp = Node(name, gradient, backend, edges, saved), backend.xp
     node.outputs = len(results)
-    kept = {id(xp.owner(s)) for s in saved if hasattr(s, "shape")}
+    kept = {id(xp.storage(s)) for s in saved if hasattr(s, "shape")}
     for index, result in enumerate(results):
         result._node, result._index = node, index
         result._requires_grad = True
     for variable in (*inputs, *results):
-        if isinstance(variable, Variable) and id(xp.owner(variable._array)) in kept:
+        if isinstance(variable, Variable) and id(xp.storage(variable._array)) in kept:
             node.guards.append((variable._version, variable._version.count))
 
 
@@ -281,15 +281,15 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> "list[tuple[_In
         for edge, answer in zip(node.inputs, answers, strict=False)
         if edge is not None and answer is not None
     ]
-    arrays = node.backend.compute_all([answer for _, answer in needed])
+    arrays = node.backend.evaluate([answer for _, answer in needed])
     found = [(edge, _fit(xp, a, edge)) for (edge, _), a in zip(needed, arrays, strict=True)]
     held = [a for a in (*outputs, *node.saved, *(a for _, a in found)) if hasattr(a, "shape")]
 
     def fresh(edge: _Input, array: Array) -> bool:  # nobody else holds it
         if isinstance(edge.target, Node):  # which keeps nothing
             return False
-        owner = xp.owner(array)  # a part of its memory is not enough: it may be a broadcast view
-        return bool(owner.size == array.size) and sum(xp.owner(a) is owner for a in held) == 1
+        owner = xp.storage(array)  # a part of its memory is not enough: it may be a broadcast view
+        return bool(owner.size == array.size) and sum(xp.storage(a) is owner for a in held) == 1
 
     return [(edge, array, fresh(edge, array)) for edge, array in found]
 
@@ -317,4 +317,4 @@ def _accumulate(leaf: Variable, gradient: Array, fresh: bool) -> None:
     backend = leaf._backend
     if not fresh or type(gradient) is not backend.array_type:  # or a scalar that NumPy made
         gradient = backend.xp.asarray(gradient, copy=True)
-    leaf._grad = make_result(leaf._result_class, gradient, backend)
+    leaf._grad = wrap_array(leaf._result_class, gradient, backend)

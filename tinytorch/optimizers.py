@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .autograd import make_result
+from .autograd import wrap_array
 from .backends.base import Array, Namespace
 from .nn.module import Parameter
 from .ops.op import op
@@ -19,17 +19,17 @@ from .tensor import Tensor
 
 
 class Optimizer:
-    """Parameters, their settings and what the optimizer remembers of each.
+    """Parameters, their settings and what the optimizer state_names of each.
 
     Args:
         params: parameters, or groups of them, ``[{"params": [...], "lr": 0.1}, ...]``, each of
             which may set its own of the optimizer's settings.
         defaults: the settings of groups that do not have their own.
 
-    A subclass defines `update`, and names in `remembers` what its state of a parameter holds.
+    A subclass defines `update`, and names in `state_names` what its state of a parameter holds.
     """
 
-    remembers: tuple[str, ...] = ()
+    state_names: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
         given = list(params)
@@ -140,7 +140,7 @@ class Optimizer:
             group["lr"] = rate
 
     def read_state(self, state: Mapping[str, Any]) -> dict[int, dict[str, Tensor]]:
-        """What a `state_dict` remembers of each parameter; raises ValueError if it is another's."""
+        """What a `state_dict` holds of each parameter; raises ValueError if it is another's."""
         if len(state["lr"]) != len(self.groups):
             raise ValueError(
                 f"the optimizer state has {len(state['lr'])} groups, not {len(self.groups)}"
@@ -155,9 +155,9 @@ class Optimizer:
             p = parameters[index]
             read.setdefault(index, {})[name] = Tensor(array, dtype=p.dtype, backend=p.backend)
         for names in map(set, read.values()):
-            if names != set(self.remembers):
+            if names != set(self.state_names):
                 raise ValueError(
-                    f"{type(self).__name__} remembers {[*self.remembers]} of a parameter, this"
+                    f"{type(self).__name__} state_names {[*self.state_names]} of a parameter, this"
                     f" state {sorted(names)}: it is another optimizer's"
                 )
         return read
@@ -174,7 +174,7 @@ def _check_setting(settings: dict[str, Any]) -> None:
 def _remembered(state: dict[str, Tensor], name: str, p: Parameter) -> Tensor:
     """That part of the state, zeros of the parameter's shape at first."""
     if name not in state:
-        state[name] = make_result(Tensor, p.backend.xp.zeros_like(p._array), p.backend)
+        state[name] = wrap_array(Tensor, p.backend.xp.zeros_like(p._array), p.backend)
     return state[name]
 
 
@@ -206,7 +206,7 @@ class SGD(Optimizer):
     >>> SGD(model.parameters(), lr=0.1, momentum=0.9)
     """
 
-    remembers = ("v",)
+    state_names = ("v",)
 
     def __init__(
         self,
@@ -265,7 +265,7 @@ class Adam(Optimizer):
     >>> Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.999))
     """
 
-    remembers = ("m", "v")
+    state_names = ("m", "v")
     decoupled = False
 
     def __init__(
@@ -352,7 +352,7 @@ class Muon(Optimizer):
     >>> Muon([p for p in model.blocks.parameters() if p.ndim == 2], lr=0.02)
     """
 
-    remembers = ("m",)
+    state_names = ("m",)
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Lesson 01: the Tensor, an array that remembers how it was computed.
+"""Lesson 01: the Tensor, an array that state_names how it was computed.
 
 Its operators call the ops of `elementwise`, `reductions` and `shaping`, where the gradients
 stand. Names and argument order are PyTorch's, `axis` and `keepdims` the array API's.
@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import autograd
-from .autograd import Variable, make_result, no_grad
+from .autograd import Variable, no_grad, wrap_array
 from .backends import Backend, BackendError, get, of
 from .backends.base import Array
 from .ops import elementwise, movement, reductions
@@ -25,7 +25,7 @@ from .ops.promotion import (
     matmul,
     plain,
     promote,
-    same_home,
+    same_backend,
     where,
 )
 from .ops.reductions import Axis
@@ -296,7 +296,7 @@ class Tensor(Variable):
 
     def detach(self) -> "Tensor":
         """The same memory, cut off from the graph."""
-        result: Tensor = make_result(Tensor, self._array, self._backend)
+        result: Tensor = wrap_array(Tensor, self._array, self._backend)
         result._version = self._version
         return result
 
@@ -328,7 +328,7 @@ class Tensor(Variable):
                     " use where(), concat() or stack()"
                 )
         if not isinstance(value, int | float):
-            value = same_home(self, value)._array
+            value = same_backend(self, value)._array
             if value.dtype != self.dtype:
                 value = self._backend.xp.astype(value, self.dtype)
         self._backend.xp.index_set(self._array, self._key(key), value)
@@ -360,7 +360,7 @@ class Tensor(Variable):
         if isinstance(key, tuple):
             return tuple([self._key(k) for k in key])
         if isinstance(key, Tensor):
-            same_home(self, key)
+            same_backend(self, key)
             if key.is_floating_point():
                 raise IndexError("an index must be of integers or booleans, not floats")
             return self._backend.xp.asarray(key._array, copy=True)
@@ -378,37 +378,37 @@ class Tensor(Variable):
         return binary(elementwise.add, self, other)
 
     def __radd__(self, other: Any) -> "Tensor":
-        return binary(elementwise.add, self, other, turned=True)
+        return binary(elementwise.add, self, other, reflected=True)
 
     def __sub__(self, other: Any) -> "Tensor":
         return binary(elementwise.subtract, self, other)
 
     def __rsub__(self, other: Any) -> "Tensor":
-        return binary(elementwise.subtract, self, other, turned=True)
+        return binary(elementwise.subtract, self, other, reflected=True)
 
     def __mul__(self, other: Any) -> "Tensor":
         return binary(elementwise.multiply, self, other)
 
     def __rmul__(self, other: Any) -> "Tensor":
-        return binary(elementwise.multiply, self, other, turned=True)
+        return binary(elementwise.multiply, self, other, reflected=True)
 
     def __truediv__(self, other: Any) -> "Tensor":
-        return binary(elementwise.divide, self, other, floating=True)
+        return binary(elementwise.divide, self, other, to_float=True)
 
     def __rtruediv__(self, other: Any) -> "Tensor":
-        return binary(elementwise.divide, self, other, floating=True, turned=True)
+        return binary(elementwise.divide, self, other, to_float=True, reflected=True)
 
     def __pow__(self, other: Any) -> "Tensor":
         return binary(elementwise.power, self, other)
 
     def __rpow__(self, other: Any) -> "Tensor":
-        return binary(elementwise.power, self, other, turned=True)
+        return binary(elementwise.power, self, other, reflected=True)
 
     def __matmul__(self, other: Any) -> "Tensor":
         return matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        return matmul(same_home(self, other), self)
+        return matmul(same_backend(self, other), self)
 
     def __neg__(self) -> "Tensor":
         result: Tensor = elementwise.negative(self)
@@ -608,7 +608,7 @@ def _restore(
 ) -> Tensor:
     """A tensor from what `Tensor.__reduce__` kept of it."""
     home = get(backend)
-    result: Tensor = make_result(cls, home.asarray(values), home)
+    result: Tensor = wrap_array(cls, home.asarray(values), home)
     result._requires_grad, result._grad = requires_grad, grad
     return result
 
@@ -671,7 +671,7 @@ def _filled(
 ) -> Tensor:
     home = get(backend)
     array = getattr(home.xp, name)(_sequence(shape), dtype=resolve_dtype(dtype, home))
-    result: Tensor = make_result(Tensor, array, home)
+    result: Tensor = wrap_array(Tensor, array, home)
     result.requires_grad = requires_grad
     return result
 
@@ -684,5 +684,5 @@ def from_dlpack(source: Any, backend: str | Backend | None = None) -> Tensor:
         backend: whose arrays the memory becomes; the default backend without it.
     """
     home = get(backend)
-    result: Tensor = make_result(Tensor, home.xp.from_dlpack(source), home)
+    result: Tensor = wrap_array(Tensor, home.xp.from_dlpack(source), home)
     return result

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .autograd import make_result, no_grad
+from .autograd import no_grad, wrap_array
 from .backends.base import Array, Backend, Namespace
 from .nn.module import Module, Parameter
 from .ops import random
@@ -212,13 +212,13 @@ class Trainer:
         if self._repeated is None or self._repeated[0] is not backend:
             self._repeated = backend, backend.repeated(self._update_arrays)
         loss = self._repeated[1](self._fixed, *(t._array for t in tensors))
-        result: Tensor = make_result(Tensor, loss, backend)
+        result: Tensor = wrap_array(Tensor, loss, backend)
         return result
 
     def _update_arrays(self, *arrays: Array) -> Array:
         """`_update` of arrays x, y, x, y, ...; the loss as an array."""
         assert self._repeated is not None
-        tensors = [make_result(Tensor, array, self._repeated[0]) for array in arrays]
+        tensors = [wrap_array(Tensor, array, self._repeated[0]) for array in arrays]
         return self._update(list(zip(tensors[::2], tensors[1::2], strict=True)))._array
 
     def _fixed(self) -> Hashable:

@@ -13,7 +13,7 @@ import numpy as np
 from ..base import Array, KernelTable, Namespace
 from . import gemm
 from .graph import live
-from .launch import MOST_BLOCKS, launch, whole
+from .launch import MOST_BLOCKS, contiguous, launch
 from .seeds import seed_words
 
 KERNELS = KernelTable()
@@ -109,7 +109,7 @@ def _squares(mask: Array | None, head: int) -> tuple[Array | None, Array | None]
     """A mask (T, S), and for each square of it whether some or all of it is seen."""
     if mask is None:
         return None, None
-    mask = whole(mask)
+    mask = contiguous(mask)
     rows, columns = (-(-n // SIDE) for n in mask.shape)
     squares = cupy.empty((rows, columns), cupy.uint32)
     grid = (columns, rows)

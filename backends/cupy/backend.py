@@ -68,7 +68,7 @@ class CupyBackend(Backend):
         self.xp = self.namespace(
             standard,
             random_bits=kernels.random_bits,
-            scatter_add=kernels.scatter_add,
+            segment_sum=kernels.segment_sum,
             add=kernels.plus,
             # The methods: the functions of array_api_compat take longer than the work.
             reshape=lambda x, shape: x.reshape(shape),
@@ -82,18 +82,18 @@ class CupyBackend(Backend):
     def asarray(self, data: Any, dtype: Any = None) -> Array:
         if isinstance(data, self._cupy.ndarray):
             return self._cupy.array(data, dtype=dtype)
-        if self._recording.is_recording():
+        if self._recording.is_capturing():
             raise BackendError("a step that is recorded cannot copy anything from the host")
         return self._cupy.asarray(host_array(data, dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         host: np.ndarray[Any, Any] = self._cupy.asnumpy(array)
-        self._errors.raise_if_wrong()
+        self._errors.raise_pending_error()
         return host
 
     def synchronize(self) -> None:
         self._cupy.cuda.get_current_stream().synchronize()
-        self._errors.raise_if_wrong()
+        self._errors.raise_pending_error()
 
     def memory(self) -> dict[str, int]:
         pool = self._cupy.get_default_memory_pool()
@@ -153,7 +153,7 @@ class CupyBackend(Backend):
         return cupy.pad(x, widths, constant_values=value)
 
     @staticmethod
-    def owner(x: Array) -> object:
+    def storage(x: Array) -> object:
         while x.base is not None:
             x = x.base
         return x

@@ -18,7 +18,7 @@ _notes: dict[int, Any] = {}  # device -> three integers: the id, the limit, the 
 _watched: set[int] = set()  # devices on which a kernel may have noted something since last read
 
 
-def wrong_ids() -> Any:
+def error_flag() -> Any:
     """Where the current device's kernels note a wrong id."""
     number = cupy.cuda.runtime.getDevice()
     _watched.add(number)
@@ -27,7 +27,7 @@ def wrong_ids() -> Any:
     return _notes[number]
 
 
-def raise_if_wrong() -> None:
+def raise_pending_error() -> None:
     """Raise IndexError if a kernel met an id out of range; waits for the device."""
     number = cupy.cuda.runtime.getDevice()
     if number not in _watched:

@@ -22,7 +22,7 @@ from cupy_backends.cuda.libs import cublas
 
 from ..base import Array, BackendError
 from . import cublas as graph_cublas
-from .graph import is_recording, keep
+from .graph import is_capturing, keep
 
 # From cuBLAS's headers: cublasComputeType_t, cudaDataType_t, cublasOperation_t, cublasGemmAlgo_t.
 COMPUTE_TYPES = {"fp32": 68, "tf32": 77, "bf16": 75}
@@ -47,22 +47,22 @@ def matmul_mode() -> str:
     return mode if int(device.get_compute_capability()) >= 80 else "fp32"
 
 
-def product(
+def gemm(
     x: Array,
     y: Array,
-    scale: float = 1.0,
+    alpha: float = 1.0,
     out: Array | None = None,
-    old: float = 0.0,
+    beta: float = 0.0,
     exact: bool = False,
 ) -> Array:
-    """scale * x @ y + old * out, for matrices or stacks of them; transposed views cost nothing.
+    """alpha * x @ y + beta * out, for matrices or stacks of them; transposed views cost nothing.
 
     Args:
         x: (..., M, K).
         y: (..., K, N); the leading axes of both broadcast.
-        scale: of the product.
+        alpha: of the product.
         out: contiguous (..., M, N) to write to; new without it.
-        old: how much of what `out` holds is added.
+        beta: how much of what `out` holds is added.
         exact: do not round, whatever ``TT_MATMUL`` says.
     """
     lead = x.shape[:-2]
@@ -70,20 +70,20 @@ def product(
         lead = np.broadcast_shapes(lead, y.shape[:-2])
     M, K, N = x.shape[-2], x.shape[-1], y.shape[-1]
     if x.dtype != y.dtype or x.dtype not in DATA_TYPES or 0 in (M, K, N, *lead):
-        return _by_cupy(x, y, scale, out, old)
+        return _by_cupy(x, y, alpha, out, beta)
     if out is None:
         out = cupy.empty((*lead, M, N), x.dtype)
-    _multiply(_operand(x, lead), _operand(y, lead), out, scale, old, exact)
+    _multiply(_operand(x, lead), _operand(y, lead), out, alpha, beta, exact)
     return out
 
 
-def _by_cupy(x: Array, y: Array, scale: float, out: Array | None, old: float) -> Array:
+def _by_cupy(x: Array, y: Array, alpha: float, out: Array | None, beta: float) -> Array:
     """The product for the dtypes and the empty shapes that cuBLAS does not take."""
     y = cupy.matmul(x, y)
-    y = y if scale == 1 else y * scale
+    y = y if alpha == 1 else y * alpha
     if out is None:
         return y
-    out[...] = y + (out * old if old else 0)
+    out[...] = y + (out * beta if beta else 0)
     return out
 
 
@@ -102,8 +102,8 @@ def _operand(x: Array, lead: tuple[int, ...]) -> _Operand:
     found = _as_it_is(x, lead)
     if found is None:
         shape = (*lead, *x.shape[-2:])
-        whole = cupy.ascontiguousarray(x if x.shape == shape else cupy.broadcast_to(x, shape))
-        found = _as_it_is(whole, lead)
+        contiguous = cupy.ascontiguousarray(x if x.shape == shape else cupy.broadcast_to(x, shape))
+        found = _as_it_is(contiguous, lead)
         assert found is not None
     return found
 
@@ -149,7 +149,7 @@ def _number(value: float, dtype: Any) -> tuple[int, Any]:
     return array.ctypes.data, array
 
 
-def _multiply(x: _Operand, y: _Operand, out: Array, scale: float, old: float, exact: bool) -> None:
+def _multiply(x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, exact: bool) -> None:
     """cuBLAS counts columns first, so to it our row-major x @ y is y.T @ x.T in its own order."""
     global calls
     calls += 1
@@ -159,19 +159,19 @@ def _multiply(x: _Operand, y: _Operand, out: Array, scale: float, old: float, ex
     data = DATA_TYPES[dtype]
     mode = "fp32" if exact else matmul_mode()
     compute = COMPUTE_FLOAT64 if dtype == np.float64 else COMPUTE_TYPES[mode]
-    alpha, beta = _number(scale, dtype)[0], _number(old, dtype)[0]
+    alpha_at, beta_at = _number(alpha, dtype)[0], _number(beta, dtype)[0]
     handle = device.get_cublas_handle()
     keep((x.array, y.array, out))
-    library = graph_cublas if is_recording() else cublas
+    library = graph_cublas if is_capturing() else cublas
     stack = math.prod(out.shape[:-2])
     if stack == 1:
         library.gemmEx(
-            handle, y.flag, x.flag, N, M, K, alpha, y.array.data.ptr, data, y.row,
-            x.array.data.ptr, data, x.row, beta, out.data.ptr, data, N, compute, ANY_ALGORITHM,
+            handle, y.flag, x.flag, N, M, K, alpha_at, y.array.data.ptr, data, y.row,
+            x.array.data.ptr, data, x.row, beta_at, out.data.ptr, data, N, compute, ANY_ALGORITHM,
         )  # fmt: skip
     else:
         library.gemmStridedBatchedEx(
-            handle, y.flag, x.flag, N, M, K, alpha, y.array.data.ptr, data, y.row, y.stack,
-            x.array.data.ptr, data, x.row, x.stack, beta, out.data.ptr, data, N, M * N, stack,
+            handle, y.flag, x.flag, N, M, K, alpha_at, y.array.data.ptr, data, y.row, y.stack,
+            x.array.data.ptr, data, x.row, x.stack, beta_at, out.data.ptr, data, N, M * N, stack,
             compute, ANY_ALGORITHM,
         )  # fmt: skip

@@ -7,7 +7,7 @@ kernels and the addresses that they were given are written down. So
 - what goes in is copied to where the recorded kernels read it;
 - numbers that change from one repetition to the next stand on the device (`live`);
 - memory for what is computed comes from a pool of the recording's own, which nobody else uses;
-- memory from elsewhere is held (`keep`), and nothing is copied from the host (`from_host`).
+- memory from elsewhere is held (`keep`), and nothing is copied from the host (`to_device`).
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import numpy as np
 
 from ..base import Array, BackendError
 from . import cublas
-from .errors import wrong_ids
+from .errors import error_flag
 
 Work = Callable[..., Array]
 LIMIT = 4096  # live numbers in a recording
@@ -29,7 +29,7 @@ _now: "Recording | None" = None  # the one that is being made
 _made: "weakref.WeakSet[Recording]" = weakref.WeakSet()  # all that there are
 
 
-def is_recording() -> bool:
+def is_capturing() -> bool:
     """Whether work is written down now, instead of done."""
     return _now is not None
 
@@ -39,7 +39,7 @@ def live(read: Callable[[], Any]) -> Any:
     return read() if _now is None else _now.numbers.add(read)
 
 
-def from_host(host: np.ndarray[Any, Any]) -> Array:
+def to_device(host: np.ndarray[Any, Any]) -> Array:
     """`host` on the device; a recording gets it when it is complete, once and for all."""
     if _now is None:
         return cupy.asarray(host)
@@ -76,8 +76,8 @@ class Numbers:
             raise BackendError(f"a recorded step has at most {LIMIT} numbers that change")
         self._reads.append(read)
         value = self._write(place)
-        whole = self._device[place : place + 1]
-        return (whole.view(cupy.float32)[:1] if isinstance(value, float) else whole).reshape(())
+        word = self._device[place : place + 1]
+        return (word.view(cupy.float32)[:1] if isinstance(value, float) else word).reshape(())
 
     def _write(self, place: int) -> Any:
         value = self._reads[place]()
@@ -170,7 +170,7 @@ class Recording:
     def run(self) -> Array:
         """Do it; the host does not wait."""
         self.numbers.send()
-        wrong_ids()  # from here on kernels may note one
+        error_flag()  # from here on kernels may note one
         self._graph.launch()
         return self._result.copy()  # the next repetition writes over it
 

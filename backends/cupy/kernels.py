@@ -14,9 +14,17 @@ import numpy as np
 from ..base import Array, Kernel, KernelTable, Namespace
 from . import attention, optim
 from .cuda_source import REALS
-from .errors import wrong_ids
-from .gemm import product
-from .launch import MOST_BLOCKS, WARPS, for_each, for_packs, for_rows, launch, whole
+from .errors import error_flag
+from .gemm import gemm
+from .launch import (
+    MOST_BLOCKS,
+    WARPS,
+    contiguous,
+    launch,
+    launch_elementwise,
+    launch_rows,
+    launch_vectorized,
+)
 from .seeds import seed_words
 
 KERNELS = KernelTable({**optim.KERNELS, **attention.KERNELS})
@@ -29,26 +37,26 @@ MAX_PARTS = 128  # of the rows that column_sums adds up apart: as many as keep a
 def _rows(x: Array) -> Array:
     """x (..., C) as contiguous rows (N, C)."""
     size = x.shape[-1] if x.ndim else 1
-    return whole(x).reshape(math.prod(x.shape[:-1]), size)
+    return contiguous(x).reshape(math.prod(x.shape[:-1]), size)
 
 
 def _ids(x: Array) -> Array:
     """Integers as the kernels read them."""
-    return whole(x.astype(cupy.int64, copy=False)).reshape(-1)
+    return contiguous(x.astype(cupy.int64, copy=False)).reshape(-1)
 
 
 def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """The forward and the gradient of an op of one array, which saves that array."""
 
     def forward(xp: Namespace, x: Array) -> Any:
-        x = whole(x)
+        x = contiguous(x)
         y = cupy.empty_like(x)
-        for_packs(name, x, x, y, x.size)
+        launch_vectorized(name, x, x, y, x.size)
         return y, (x,)
 
     def gradient(xp: Namespace, g: Array, x: Array) -> Any:
         dx = cupy.empty_like(x)
-        for_packs(f"{name}_gradient", x, whole(g), x, dx, x.size)
+        launch_vectorized(f"{name}_gradient", x, contiguous(g), x, dx, x.size)
         return dx
 
     return forward, gradient
@@ -73,7 +81,7 @@ def plus(x: Array, y: Array) -> Array:
     if not (_plain(x) and _plain(y) and x.shape == y.shape and x.dtype == y.dtype):
         return x + y
     both = cupy.empty_like(x)
-    for_packs("add", x, x, y, both, x.size)
+    launch_vectorized("add", x, x, y, both, x.size)
     return both
 
 
@@ -91,9 +99,9 @@ def _plain(x: Any) -> bool:
 @KERNELS.forward
 def linear(xp: Namespace, x: Array, weight: Array, bias: Array | None = None) -> Any:
     rows = x.reshape(-1, x.shape[-1]) if x.size else _rows(x)  # (N, in)
-    y = product(rows, weight.T)  # (N, out)
+    y = gemm(rows, weight.T)  # (N, out)
     if bias is not None:
-        for_rows("add_bias", y, len(y), y, whole(bias), *y.shape)
+        launch_rows("add_bias", y, len(y), y, contiguous(bias), *y.shape)
     return y.reshape(*x.shape[:-1], weight.shape[0]), (rows, weight, x.shape)
 
 
@@ -103,8 +111,8 @@ def linear_gradient(
 ) -> Any:
     g = _rows(g)  # (N, out)
     return (
-        lambda: product(g, weight).reshape(shape),
-        lambda: product(g.T, rows),
+        lambda: gemm(g, weight).reshape(shape),
+        lambda: gemm(g.T, rows),
         lambda: column_sums("column_sums", g, g),
     )
 
@@ -129,8 +137,8 @@ def matmul(xp: Namespace, x: Array, y: Array) -> Any:
         return cupy.matmul(x, y), (x, y)
     if y.ndim == 2 and x.ndim > 2:
         rows = _rows(x)
-        return product(rows, y).reshape(*x.shape[:-1], y.shape[-1]), (x, y)
-    return product(x, y), (x, y)
+        return gemm(rows, y).reshape(*x.shape[:-1], y.shape[-1]), (x, y)
+    return gemm(x, y), (x, y)
 
 
 @KERNELS.gradient(matmul)
@@ -145,8 +153,8 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
         ]
     if y.ndim == 2 and x.ndim > 2:
         rows = _rows(g)
-        return lambda: product(rows, y.T).reshape(x.shape), lambda: product(_rows(x).T, rows)
-    return lambda: product(g, y.swapaxes(-1, -2)), lambda: product(x.swapaxes(-1, -2), g)
+        return lambda: gemm(rows, y.T).reshape(x.shape), lambda: gemm(_rows(x).T, rows)
+    return lambda: gemm(g, y.swapaxes(-1, -2)), lambda: gemm(x.swapaxes(-1, -2), g)
 
 
 # Normalisation and dropout
@@ -156,13 +164,13 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
 def layer_norm(
     xp: Namespace, x: Array, weight: Array, bias: Array | None = None, *, eps: float = 1e-5
 ) -> Any:
-    rows, weight = _rows(x), whole(weight)
-    bias = None if bias is None else whole(bias)
+    rows, weight = _rows(x), contiguous(weight)
+    bias = None if bias is None else contiguous(bias)
     N, C = rows.shape
     y = cupy.empty_like(rows)
     mean, scale = cupy.empty(N, rows.dtype), cupy.empty(N, rows.dtype)
     kernel = "layer_norm_wide" if _is_wide(rows) else "layer_norm"
-    for_rows(kernel, rows, N, rows, weight, bias, y, mean, scale, N, C, eps)
+    launch_rows(kernel, rows, N, rows, weight, bias, y, mean, scale, N, C, eps)
     return y.reshape(x.shape), (rows, weight, mean, scale)
 
 
@@ -176,7 +184,7 @@ def layer_norm_gradient(
     def of_x() -> Array:
         dx = cupy.empty_like(rows)
         kernel = "layer_norm_gradient_wide" if _is_wide(rows) else "layer_norm_gradient"
-        for_rows(kernel, rows, N, g, rows, weight, mean, scale, dx, N, C)
+        launch_rows(kernel, rows, N, g, rows, weight, mean, scale, dx, N, C)
         return dx.reshape(shape)
 
     return (
@@ -203,9 +211,11 @@ def dropout_gradient(xp: Namespace, g: Array, p: float, seed: int) -> Any:
 
 def hide(x: Array, p: float, seed: int) -> Array:
     """x with the elements that the seed hides set to zero, the others times 1 / (1 - p)."""
-    x = whole(x)
+    x = contiguous(x)
     y = cupy.empty_like(x)
-    for_packs("dropout", x, x, y, x.size, *seed_words(seed, x.size), int(p * 2**32), 1 / (1 - p))
+    launch_vectorized(
+        "dropout", x, x, y, x.size, *seed_words(seed, x.size), int(p * 2**32), 1 / (1 - p)
+    )
     return y
 
 
@@ -249,7 +259,7 @@ def _with_strides(x: Array | None) -> tuple[Any, ...]:
     """x (B, nh, T, hs), its last axis contiguous, and the strides of the others in elements."""
     if x is None:
         return None, 0, 0, 0
-    x = x if x.strides[3] == x.itemsize else whole(x)
+    x = x if x.strides[3] == x.itemsize else contiguous(x)
     return x, *(stride // x.itemsize for stride in x.strides[:3])
 
 
@@ -271,7 +281,7 @@ def merge_heads_gradient(xp: Namespace, g: Array, shape: tuple[int, int, int, in
 def _swap_middle(x: Array, A: int, N: int, M: int, size: int) -> Array:
     """x (A, N, M, size) -> (A, M, N, size)."""
     y = cupy.empty((A, M, N, size), x.dtype)
-    for_rows("swap_middle", x, A * N * M, whole(x), y, A, N, M, size)
+    launch_rows("swap_middle", x, A * N * M, contiguous(x), y, A, N, M, size)
     return y
 
 
@@ -279,7 +289,7 @@ def _swap_middle(x: Array, A: int, N: int, M: int, size: int) -> Array:
 def attention_weights(
     xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
 ) -> Any:
-    scores = product(q, k.swapaxes(-1, -2), scale)  # (..., T, S)
+    scores = gemm(q, k.swapaxes(-1, -2), scale)  # (..., T, S)
     weights = softmax_in_place(scores, mask)
     return weights, (q, k, weights, scale)
 
@@ -290,10 +300,10 @@ def attention_weights_gradient(
 ) -> Any:
     d, size = cupy.empty_like(weights), weights.shape[-1]
     rows = d.size // max(1, size)
-    for_rows("softmax_gradient", d, rows, whole(g), weights, d, rows, size)
+    launch_rows("softmax_gradient", d, rows, contiguous(g), weights, d, rows, size)
     return (
-        lambda: product(d, k, scale),
-        lambda: product(d.swapaxes(-1, -2), q, scale),
+        lambda: gemm(d, k, scale),
+        lambda: gemm(d.swapaxes(-1, -2), q, scale),
         lambda: d,
     )
 
@@ -303,17 +313,17 @@ def softmax_in_place(scores: Array, mask: Array | None) -> Array:
     axes than the scores."""
     if mask is None:
         rows = scores.size // max(1, scores.shape[-1])
-        for_rows("softmax", scores, rows, scores, scores, rows, scores.shape[-1])
+        launch_rows("softmax", scores, rows, scores, scores, rows, scores.shape[-1])
         return scores
     if mask.ndim > 2 or mask.shape != scores.shape[-2:]:  # else its rows repeat
         shape = np.broadcast_shapes(mask.shape, scores.shape)
-        mask, scores = cupy.broadcast_to(mask, shape), whole(cupy.broadcast_to(scores, shape))
+        mask, scores = cupy.broadcast_to(mask, shape), contiguous(cupy.broadcast_to(scores, shape))
     size = scores.shape[-1]
     rows, mask_rows = (a.size // max(1, size) for a in (scores, mask))
     hides = mask.dtype == cupy.bool_
-    mask = whole(mask if hides else mask.astype(scores.dtype, copy=False))
+    mask = contiguous(mask if hides else mask.astype(scores.dtype, copy=False))
     name = "softmax_hiding" if hides else "softmax_adding"
-    for_rows(name, scores, rows, scores, scores, rows, size, mask, mask_rows)
+    launch_rows(name, scores, rows, scores, scores, rows, size, mask, mask_rows)
     return scores
 
 
@@ -329,12 +339,12 @@ def rotary_gradient(xp: Namespace, g: Array, cos: Array, sin: Array) -> Any:
 
 def _rotate(x: Array, cos: Array, sin: Array, direction: int) -> Array:
     """x (..., T, hs), turned; where it has four axes it is read in place."""
-    cos, sin = (whole(a.astype(x.dtype, copy=False)) for a in (cos, sin))
+    cos, sin = (contiguous(a.astype(x.dtype, copy=False)) for a in (cos, sin))
     y, half = cupy.empty(x.shape, x.dtype), x.shape[-1] // 2
     if not y.size:
         return y
     if x.ndim != 4:
-        x = whole(x).reshape(-1, 1, *x.shape[-2:])
+        x = contiguous(x).reshape(-1, 1, *x.shape[-2:])
     B, nh, T, _ = x.shape
     grid = (-(-T // WARPS), nh, min(B, MOST_BLOCKS))
     launch(
@@ -348,24 +358,24 @@ def _rotate(x: Array, cos: Array, sin: Array, direction: int) -> Array:
 
 @KERNELS.forward
 def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
-    flat, weight = _ids(ids), whole(weight)
+    flat, weight = _ids(ids), contiguous(weight)
     (V, C), N = weight.shape, ids.size
     y = cupy.empty((*ids.shape, C), weight.dtype)
-    for_rows("embedding", weight, N, weight, flat, y, N, V, C, wrong_ids())
+    launch_rows("embedding", weight, N, weight, flat, y, N, V, C, error_flag())
     return y, (flat, weight.shape)
 
 
 @KERNELS.gradient(embedding)
 def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, int]) -> Any:
-    return scatter_add(shape[0], ids, g.reshape(-1, shape[1])), None
+    return segment_sum(g.reshape(-1, shape[1]), ids, shape[0]), None
 
 
-def scatter_add(rows: int, ids: Array, values: Array) -> Array:
+def segment_sum(values: Array, ids: Array, rows: int) -> Array:
     """(rows, C) zeros to which values (N, C) are added at ids (N,); repeats add up."""
-    (N, C), values, ids = values.shape, whole(values), _ids(ids)
+    (N, C), values, ids = values.shape, contiguous(values), _ids(ids)
     if rows * N * -(-C // 32) > SCAN_LIMIT:
         dw = cupy.zeros((rows, C), values.dtype)
-        for_rows("embedding_gradient_atomic", values, N, values, ids, dw, N, rows, C)
+        launch_rows("embedding_gradient_atomic", values, N, values, ids, dw, N, rows, C)
         return dw
     dw = cupy.empty((rows, C), values.dtype)
     if dw.size:
@@ -381,8 +391,8 @@ def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index:
     log_total, losses = cupy.empty(N, rows.dtype), cupy.empty(N, rows.dtype)
     result = cupy.empty(2, rows.dtype)  # mean loss, number of targets
     settings = (N, V, ignore_index)
-    for_rows(
-        "cross_entropy_rows", rows, N, rows, classes, log_total, losses, *settings, wrong_ids()
+    launch_rows(
+        "cross_entropy_rows", rows, N, rows, classes, log_total, losses, *settings, error_flag()
     )
     launch(
         "cross_entropy_mean", rows.dtype, (1,), (32, 32), losses, classes, result, N, ignore_index
@@ -402,8 +412,8 @@ def cross_entropy_gradient(
     shape: tuple[int, ...],
 ) -> Any:
     (N, V), d = rows.shape, cupy.empty_like(rows)
-    for_rows(
-        "cross_entropy_gradient", rows, N, whole(g), rows, classes, log_total, result, d, N, V,
+    launch_rows(
+        "cross_entropy_gradient", rows, N, contiguous(g), rows, classes, log_total, result, d, N, V,
         ignore_index,
     )  # fmt: skip
     return d.reshape(shape), None
@@ -415,13 +425,15 @@ def random_bits(seed: int, shape: tuple[int, ...]) -> Array:
     words = seed_words(seed, count)
     bits = cupy.empty(shape, cupy.uint32)
     if count:
-        for_each("random_bits", cupy.empty(0, cupy.float32), bits, count, *words, count=count)
+        launch_elementwise(
+            "random_bits", cupy.empty(0, cupy.float32), bits, count, *words, count=count
+        )
     return bits
 
 
 def sample(logits: Array, temperature: float, dice: Array) -> Array:
     """A token for each row of logits (B, V), by dice (B,) in [0, 1): integers (B,)."""
-    rows = whole(logits)
+    rows = contiguous(logits)
     tokens = cupy.empty(len(rows), cupy.int64)
-    for_rows("sample_rows", rows, len(rows), rows, dice, tokens, *rows.shape, temperature)
+    launch_rows("sample_rows", rows, len(rows), rows, dice, tokens, *rows.shape, temperature)
     return tokens

@@ -18,7 +18,7 @@ MAX_BLOCKS = 2**20  # more rows or elements are taken in strides of the whole gr
 launches = 0  # how many there were, for whoever counts them
 
 
-def whole(x: Array) -> Array:
+def contiguous(x: Array) -> Array:
     """x, copied if its elements do not lie one after the other: what a kernel takes."""
     return x if x.flags.c_contiguous else cupy.ascontiguousarray(x)
 
@@ -50,7 +50,7 @@ def launch(
     _function(name, real, head)(grid, block, tuple(checked))
 
 
-def for_each(name: str, like: Array, *arguments: Any, count: int | None = None) -> None:
+def launch_elementwise(name: str, like: Array, *arguments: Any, count: int | None = None) -> None:
     """A kernel with a thread for each of `count` elements, by default those of `like`."""
     count = like.size if count is None else count
     if count:
@@ -58,7 +58,7 @@ def for_each(name: str, like: Array, *arguments: Any, count: int | None = None) 
         launch(name, like.dtype, (blocks,), (THREADS,), *arguments)
 
 
-def for_packs(name: str, like: Array, *arguments: Any) -> None:
+def launch_vectorized(name: str, like: Array, *arguments: Any) -> None:
     """A kernel that uses `map_elements` of prelude.cuh, on the elements of `like`."""
     if like.size:
         elements = AT_ONCE * THREADS * (16 // like.itemsize)  # in a block
@@ -66,7 +66,7 @@ def for_packs(name: str, like: Array, *arguments: Any) -> None:
         launch(name, like.dtype, (blocks,), (THREADS,), *arguments)
 
 
-def for_rows(name: str, like: Array, rows: int, *arguments: Any) -> None:
+def launch_rows(name: str, like: Array, rows: int, *arguments: Any) -> None:
     """A kernel with a warp for each of `rows` rows, in the dtype of `like`."""
     if rows:
         blocks = min(MAX_BLOCKS, -(-rows // WARPS))

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..base import Array, KernelTable, Namespace
 from ..together import ask
-from .gemm import product
-from .graph import from_host, keep
-from .launch import WARPS, for_each, launch, whole
+from .gemm import gemm
+from .graph import keep, to_device
+from .launch import WARPS, contiguous, launch, launch_elementwise
 
 KERNELS = KernelTable()
 
@@ -40,17 +40,17 @@ def adam_update(
     decoupled: bool,
     step: int,
 ) -> Any:
-    p, g, m, v = map(whole, (p, g, m, v))
+    p, g, m, v = map(contiguous, (p, g, m, v))
     ask(_adam, (p, g, m, v), p.dtype, lr, step, *betas, eps, weight_decay, decoupled)
     return (p, m, v), ()
 
 
 def _adam(groups: list[tuple[Array, ...]], dtype: Any, lr: Any, step: Any, *settings: Any) -> None:
-    numbers = (*by_value_or_live(lr, dtype), *by_value_or_live(step, cupy.int64))
+    numbers = (*device_scalar(lr, dtype), *device_scalar(step, cupy.int64))
     for_chunks("adam_update", groups, dtype, *numbers, *settings)
 
 
-def by_value_or_live(number: Any, dtype: Any) -> tuple[Any, Array | None]:
+def device_scalar(number: Any, dtype: Any) -> tuple[Any, Array | None]:
     """A number for a kernel, and None; for a live one, see `Backend.live`, the array that holds
     it in the second place."""
     if isinstance(number, cupy.ndarray):
@@ -78,7 +78,7 @@ def chunk_table(groups: list[tuple[Array, ...]]) -> Array:
     table = np.zeros((len(owner), 5), np.int64)
     table[:, :arrays] = addresses[owner] + start[:, None] * groups[0][0].itemsize
     table[:, 4] = count
-    return from_host(table)
+    return to_device(table)
 
 
 @functools.lru_cache(maxsize=64)
@@ -91,7 +91,7 @@ def _chunks(sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
 
 @KERNELS.forward
 def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
-    flat = [whole(g) for g in gradients]
+    flat = [contiguous(g) for g in gradients]
     dtype = flat[0].dtype
     if any(g.dtype != dtype for g in flat):
         raise TypeError("gradients of several dtypes cannot be clipped together")
@@ -117,7 +117,7 @@ def muon_update(
     nesterov: bool,
     weight_decay: float,
 ) -> Any:
-    p, g, m = map(whole, (p, g, m))
+    p, g, m = map(contiguous, (p, g, m))
     ask(_muon, (p, g, m), p.dtype, p.shape, momentum, nesterov, lr, weight_decay)
     return (p, m), ()
 
@@ -140,9 +140,9 @@ def _muon(
     _normalise(stack)
     tall = shape[0] > shape[1]
     factor = _polynomials(stack, tall)  # (K, n, n), n the smaller side
-    stack = product(stack, factor) if tall else product(factor, stack)
+    stack = gemm(stack, factor) if tall else gemm(factor, stack)
     steps = [(p, direction) for (p, _, _), direction in zip(groups, stack, strict=True)]
-    rate = by_value_or_live(lr, dtype)
+    rate = device_scalar(lr, dtype)
     widen = math.sqrt(max(1.0, shape[0] / shape[1]))
     for_chunks("muon_step", steps, dtype, *rate, widen, weight_decay)
 
@@ -164,13 +164,13 @@ def _polynomials(stack: Array, tall: bool, steps: int = 5) -> Array:
     multiplied exactly: rounded factors, squared again and again, run away (training with tf32
     stood still).
     """
-    exact = partial(product, exact=True)
+    exact = partial(gemm, exact=True)
     flipped = stack.swapaxes(1, 2)
     A = exact(flipped, stack) if tall else exact(stack, flipped)
     total = None
     for step in range(steps):
         P = exact(A, A)
-        for_each("muon_polynomial", P, A, P, P.size, P.shape[-1], *NEWTON_SCHULZ)
+        launch_elementwise("muon_polynomial", P, A, P, P.size, P.shape[-1], *NEWTON_SCHULZ)
         total = P if total is None else exact(P, total)
         if step < steps - 1:
             A = exact(exact(P, A), P)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import Array, KernelTable, Namespace
-from .threads import for_blocks
+from .threads import parallel_blocks
 
 KERNELS = KernelTable()
 
@@ -187,4 +187,4 @@ def _for_parts(work: Callable[[Part], None], Q: Array, blocks: Sequence[Block]) 
         part, whole = slice(start, stop), slice(None)
         work((part, whole) if texts >= heads else (whole, part))
 
-    for_blocks(some, max(texts, heads), head_bytes * min(texts, heads), AT_ONCE)
+    parallel_blocks(some, max(texts, heads), head_bytes * min(texts, heads), AT_ONCE)

@@ -13,7 +13,7 @@ import numpy as np
 from ..base import Array, Backend, host_array
 from ..random_bits import random_bits
 from ..together import together
-from .threads import Beside, alone, divide_products, for_each, num_threads
+from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
 
 
 def keep_freed_memory() -> None:
@@ -46,7 +46,7 @@ class NumpyBackend(Backend):
         from .decode_step import NumpyStep
 
         keep_freed_memory()
-        divide_products()
+        limit_blas_threads()
         parts = kernels, attention, optim
         self.kernels = {name: kernel for part in parts for name, kernel in part.KERNELS.items()}
         self.decoder = NumpyStep
@@ -72,21 +72,21 @@ class NumpyBackend(Backend):
         with together():
             super().for_each(work, items)
 
-    def alone(self) -> AbstractContextManager[None]:
-        return alone()
+    def single_threaded(self) -> AbstractContextManager[None]:
+        return single_threaded()
 
-    def begin_rows(self, first: int) -> None:
+    def set_row_offset(self, first: int) -> None:
         self.xp.random_bits = partial(random_bits, array_api_compat.numpy, first_row=first)
 
-    def compute_all(self, values: list[Any]) -> list[Array]:
-        if sum(isinstance(value, Beside) for value in values) < 2:
-            return super().compute_all(values)
+    def evaluate(self, values: list[Any]) -> list[Array]:
+        if sum(isinstance(value, Concurrent) for value in values) < 2:
+            return super().evaluate(values)
         found = list(values)
 
         def work(place: int) -> None:
             found[place] = values[place]() if callable(values[place]) else values[place]
 
-        for_each(work, range(len(values)))
+        parallel_for_each(work, range(len(values)))
         return found
 
     @staticmethod
@@ -111,16 +111,16 @@ class NumpyBackend(Backend):
         return np.take(x, indices, axis=0)
 
     @staticmethod
-    def scatter_add(rows: int, indices: Array, values: Array) -> Array:
+    def segment_sum(values: Array, ids: Array, rows: int) -> Array:
         # Few rows: a product with the one-hot matrix (rows, n) beats sorting by far.
         if rows <= 256:
-            one_hot = np.equal(np.arange(rows)[:, None], indices).astype(values.dtype)
+            one_hot = np.equal(np.arange(rows)[:, None], ids).astype(values.dtype)
             return one_hot @ values
         out = np.zeros((rows, values.shape[1]), values.dtype)
-        if indices.size:
-            order = np.argsort(indices, kind="stable")
-            ids, starts = np.unique(indices[order], return_index=True)
-            out[ids] = np.add.reduceat(values[order], starts, axis=0)
+        if ids.size:
+            order = np.argsort(ids, kind="stable")
+            present, starts = np.unique(ids[order], return_index=True)
+            out[present] = np.add.reduceat(values[order], starts, axis=0)
         return out
 
     @staticmethod
@@ -134,7 +134,7 @@ class NumpyBackend(Backend):
         return np.pad(x, widths, constant_values=value)
 
     @staticmethod
-    def owner(x: Array) -> object:
+    def storage(x: Array) -> object:
         base = x.base
         while isinstance(base, np.ndarray):
             x, base = base, base.base

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..base import Array, KernelTable, Namespace
-from .threads import Beside, divide_products, for_blocks, for_parts
+from .threads import Concurrent, limit_blas_threads, parallel_blocks, parallel_ranges
 
 WORTH_MULTIPLICATIONS = 2**23  # below that a product is done before a second thread wakes
 
@@ -44,8 +44,8 @@ def _sum_rows(x: Array) -> Array:
 
 
 def _worth_a_thread(multiplications: int) -> Callable[[Any], Any]:
-    """`Beside` for products that take longer than a thread takes to wake, else nothing."""
-    return Beside if multiplications >= WORTH_MULTIPLICATIONS else _as_it_is
+    """`Concurrent` for products that take longer than a thread takes to wake, else nothing."""
+    return Concurrent if multiplications >= WORTH_MULTIPLICATIONS else _as_it_is
 
 
 def _as_it_is(function: Any) -> Any:
@@ -54,14 +54,14 @@ def _as_it_is(function: Any) -> Any:
 
 def _product(x: Array, y: Array) -> Array:
     """x (M, K) @ y (K, N), the rows of x divided among the threads."""
-    if x.shape[0] * x.shape[1] * y.shape[1] < WORTH_MULTIPLICATIONS or not divide_products():
+    if x.shape[0] * x.shape[1] * y.shape[1] < WORTH_MULTIPLICATIONS or not limit_blas_threads():
         return x @ y
     out = np.empty((x.shape[0], y.shape[1]), np.result_type(x, y))
 
     def work(i: int, j: int) -> None:
         np.matmul(x[i:j], y, out=out[i:j])
 
-    for_parts(work, x.shape[0])
+    parallel_ranges(work, x.shape[0])
     return out
 
 
@@ -72,7 +72,7 @@ def gelu(xp: Namespace, x: Array) -> Any:
     if x.size <= _FEW:
         _gelu_block(rows, y)
     else:
-        for_blocks(lambda i, j: _gelu_block(rows[i:j], y[i:j]), len(rows), rows[:1].nbytes)
+        parallel_blocks(lambda i, j: _gelu_block(rows[i:j], y[i:j]), len(rows), rows[:1].nbytes)
     result = y.reshape(x.shape)
     return result, (rows, result)
 
@@ -112,7 +112,7 @@ def gelu_gradient(xp: Namespace, g: Array, rows: Array, y: Array) -> Any:
         db += share
         db *= gradient[i:j]
 
-    for_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return dx.reshape(g.shape)
 
 
@@ -125,7 +125,7 @@ def squared_relu(xp: Namespace, x: Array) -> Any:
         np.maximum(rows[i:j], 0, out=rectified[i:j])
         np.multiply(rectified[i:j], rectified[i:j], out=y[i:j])
 
-    for_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return y.reshape(x.shape), (rectified,)
 
 
@@ -137,7 +137,7 @@ def squared_relu_gradient(xp: Namespace, g: Array, rectified: Array) -> Any:
         np.multiply(rectified[i:j], gradient[i:j], out=dx[i:j])
         dx[i:j] *= 2
 
-    for_blocks(work, len(dx), dx.itemsize * dx.shape[1])
+    parallel_blocks(work, len(dx), dx.itemsize * dx.shape[1])
     return dx.reshape(g.shape)
 
 
@@ -196,7 +196,7 @@ def layer_norm(
         if bias is not None:
             yb += bias
 
-    for_blocks(work, len(rows), rows.itemsize * size)
+    parallel_blocks(work, len(rows), rows.itemsize * size)
     return y.reshape(x.shape), (normal, scale, weight, inverse)
 
 
@@ -233,7 +233,7 @@ def layer_norm_gradient(
         db -= nb * along
         db *= scale[i:j]
 
-    for_blocks(work, len(dx), dx.itemsize * size)
+    parallel_blocks(work, len(dx), dx.itemsize * size)
 
     def weight_gradient() -> Array:
         total = _sum_rows(gradient * normal)
@@ -284,7 +284,7 @@ def attention_weights(
         np.matmul(q_stack[i:j] * scale, k_stack[i:j], out=w[i:j])
         _softmax_in_place(w[i:j], mask if m_stack is None else m_stack[i:j], hides)
 
-    for_blocks(work, len(w), w[:1].nbytes)
+    parallel_blocks(work, len(w), w[:1].nbytes)
     return weights, (q, k, weights, scale)
 
 
@@ -346,7 +346,7 @@ def attention_weights_gradient(
         np.matmul(d, keys[i:j], out=dq[i:j])
         np.matmul(np.swapaxes(d, -1, -2), queries[i:j], out=dk[i:j])
 
-    for_blocks(work, len(w), w[:1].nbytes)
+    parallel_blocks(work, len(w), w[:1].nbytes)
     return dq.reshape(q.shape), dk.reshape(k.shape), lambda: of_scores(g, weights)
 
 
@@ -359,7 +359,7 @@ def _products(x: Array, y: Array) -> Array:
     def work(i: int, j: int) -> None:
         np.matmul(x[i:j], y[i:j], out=out[i:j])
 
-    for_blocks(work, len(x), x[:1].nbytes)
+    parallel_blocks(work, len(x), x[:1].nbytes)
     return out
 
 
@@ -438,7 +438,7 @@ def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
 
 @KERNELS.gradient(embedding)
 def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, int]) -> Any:
-    return xp.scatter_add(shape[0], ids.reshape(-1), g.reshape(-1, shape[1])), None
+    return xp.segment_sum(g.reshape(-1, shape[1]), ids.reshape(-1), shape[0]), None
 
 
 @KERNELS.forward

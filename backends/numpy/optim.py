@@ -13,7 +13,7 @@ import numpy as np
 
 from ..base import Array, KernelTable, Namespace
 from ..together import ask
-from .threads import WORTH_BYTES, for_parts, num_threads
+from .threads import MIN_PARALLEL_BYTES, num_threads, parallel_ranges
 
 KERNELS = KernelTable()
 
@@ -50,7 +50,7 @@ def _adam(groups: list[tuple[Array, ...]], *settings: Any) -> None:
         for chunk in part:
             _adam_chunk(*chunk, *settings)
 
-    large = sum(p.nbytes for p, *_ in groups) >= WORTH_BYTES
+    large = sum(p.nbytes for p, *_ in groups) >= MIN_PARALLEL_BYTES
     _divide(work, _chunks(groups), num_threads() if large else 1)
 
 
@@ -64,7 +64,7 @@ def _divide(work: Callable[[Any], None], groups: list[tuple[Array, ...]], thread
         for part in parts[start:stop]:
             work(part)
 
-    for_parts(take, threads)
+    parallel_ranges(take, threads)
 
 
 def _adam_chunk(

@@ -16,7 +16,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 BLOCK_BYTES = 2**18  # half of a small second-level cache, so that a few arrays fit
-WORTH_BYTES = 2**19  # below that a thread costs more than it saves
+MIN_PARALLEL_BYTES = 2**19  # below that a thread costs more than it saves
 
 
 _NOTHING = object()
@@ -69,7 +69,7 @@ if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's t
 
 
 @functools.cache
-def divide_products() -> bool:
+def limit_blas_threads() -> bool:
     """Have OpenBLAS use one thread, so that products can be divided among this file's threads.
 
     OpenBLAS's own threads wait for each other in a loop. Where another process takes a core,
@@ -88,7 +88,7 @@ def divide_products() -> bool:
     return True
 
 
-def for_blocks(
+def parallel_blocks(
     work: Callable[[int, int], None], rows: int, row_bytes: int, block_bytes: int = BLOCK_BYTES
 ) -> None:
     """Call ``work(start, stop)`` until all rows are covered, each once.
@@ -100,13 +100,13 @@ def for_blocks(
         block_bytes: size of the rows that are given to `work` at once.
     """
     block = max(1, block_bytes // max(1, row_bytes))
-    if rows * row_bytes < WORTH_BYTES:
+    if rows * row_bytes < MIN_PARALLEL_BYTES:
         _run(work, 0, rows, block)
     else:
-        for_parts(lambda start, stop: _run(work, start, stop, block), rows)
+        parallel_ranges(lambda start, stop: _run(work, start, stop, block), rows)
 
 
-def for_parts(work: Callable[[int, int], None], rows: int) -> None:
+def parallel_ranges(work: Callable[[int, int], None], rows: int) -> None:
     """Call ``work(start, stop)`` once in each thread, for equal parts of the rows."""
     threads = 1 if _inside.thread else min(num_threads(), rows)
     if threads <= 1:
@@ -132,7 +132,7 @@ def for_parts(work: Callable[[int, int], None], rows: int) -> None:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
     """A context in which this thread divides nothing among others."""
     before, _inside.thread = _inside.thread, True
     try:
@@ -141,7 +141,7 @@ def alone() -> Iterator[None]:
         _inside.thread = before
 
 
-def for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
+def parallel_for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
     """Call ``work(item)`` for every item; each thread takes the next one as it becomes free.
 
     Within it nothing is divided further, so that threads do not wait for each other.
@@ -149,7 +149,7 @@ def for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
     waiting, lock = iter(list(items)), threading.Lock()
 
     def take_turns(start: int, stop: int) -> None:
-        with alone():
+        with single_threaded():
             while True:
                 with lock:
                     item = next(waiting, _NOTHING)
@@ -157,10 +157,10 @@ def for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
                     return
                 work(item)  # type: ignore[arg-type]
 
-    for_parts(take_turns, num_threads())
+    parallel_ranges(take_turns, num_threads())
 
 
-class Beside:
+class Concurrent:
     """A function so long that a thread of its own is worth its while, beside others like it.
 
     One product in each thread takes less than both products in two parts each: threads meet once,

@@ -79,7 +79,7 @@ from tinytorch.embeddings import embedding, embedding_gradient
 #   Return the rows, and what the gradient needs: the ids and the table's shape.
 # embedding_gradient:
 #   g is (..., C): make it (N, C), and the ids (N,).
-#   xp.scatter_add(rows, ids, values) adds values to a table of zeros, at the rows that ids name.
+#   xp.segment_sum(values, ids, rows) adds values to a table of zeros, at the rows that ids name.
 #   Ids have no gradient: None.
 
 # %% test="11.1" points=3
@@ -402,7 +402,7 @@ with no_grad():
 # | here | PyTorch |
 # |---|---|
 # | `Embedding(V, C)` | `torch.nn.Embedding(V, C)` |
-# | `xp.scatter_add` | `index_add_`, or `embedding_dense_backward` below it |
+# | `xp.segment_sum` | `index_add_`, or `embedding_dense_backward` below it |
 # | `PositionalEncoding` | an `nn.Embedding(max_seq_len, C)` on `torch.arange(T)` |
 # | `RotaryEmbedding` | in torchtune `RotaryPositionalEmbeddings` (with neighbours as pairs) |
 #

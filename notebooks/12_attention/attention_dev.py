@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.activations import softmax_array
-from tinytorch.autograd import make_result, no_grad
+from tinytorch.autograd import wrap_array, no_grad
 from tinytorch.ops.op import composite, op
 from tinytorch.backends import Backend, get
 from tinytorch.backends.base import Array, Namespace

@@ -6,11 +6,11 @@ TABLE = "self.weight[start : start + x.shape[-2]]"
 
 MISTAKES = [
     Mistake("repeated ids overwrite each other", "11.1",
-            "xp.scatter_add(shape[0], xp.reshape(ids, (-1,)), flat)",
+            "xp.segment_sum(flat, xp.reshape(ids, (-1,)), shape[0])",
             "xp.index_set(xp.zeros(shape, dtype=g.dtype), xp.reshape(ids, (-1,)), flat)"),
     Mistake("the gradient has the ids' shape", "11.1",
-            "xp.scatter_add(shape[0], xp.reshape(ids, (-1,)), flat)", "g"),
-    Mistake("as many rows as ids", "11.1", "scatter_add(shape[0],", "scatter_add(ids.shape[0],"),
+            "xp.segment_sum(flat, xp.reshape(ids, (-1,)), shape[0])", "g"),
+    Mistake("as many rows as ids", "11.1", "(-1,)), shape[0])", "(-1,)), ids.shape[0])"),
     Mistake("columns instead of rows", "11.1", "xp.take_rows(weight, ids)",
             "xp.take_rows(xp.matrix_transpose(weight), ids)"),
     Mistake("ids are flattened", "11.1", "xp.take_rows(weight, ids)",

@@ -58,7 +58,7 @@ def test_logits_with_and_without_cache(positions: str, monkeypatch: pytest.Monke
             into.append(values)
             return sample(values, *choice, rng=rng)
 
-        monkeypatch.setattr("tinytorch.generation.sample", spy)
+        monkeypatch.setattr("tinytorch.generation.generate.sample", spy)
         generate(gpt(8, positions), PROMPTS, 25, seed=1, use_cache=use_cache)
     assert len(seen[True]) == 25
     np.testing.assert_allclose(seen[True], seen[False], rtol=1e-3, atol=1e-4)

@@ -116,8 +116,8 @@ def test_products_are_rounded_as_tt_matmul_says(cupy: str, monkeypatch: pytest.M
         monkeypatch.setattr(cupy_products, "matmul_mode", lambda mode=mode: mode)
         one = home.asarray(np.ones((1, 1), np.float32))
         if type(home).__module__ and "stand-in" in str(home):  # a GPU may do 1 x 1 otherwise
-            assert float(home.to_numpy(cupy_products.product(x, one))[0, 0]) == value
-        exact = home.to_numpy(cupy_products.product(x, one, exact=True))
+            assert float(home.to_numpy(cupy_products.gemm(x, one))[0, 0]) == value
+        exact = home.to_numpy(cupy_products.gemm(x, one, exact=True))
         assert float(exact[0, 0]) == np.float32(1 + 2**-9 + 2**-16)
 
 
@@ -152,7 +152,7 @@ def test_products_of_all_layouts(
 ) -> None:
     """Plain, transposed, strided and reversed operands, with and without an array to add to."""
     home, rng = backends.get(cupy_fp32), np.random.default_rng(5)
-    from tinytorch.backends.cupy.gemm import product
+    from tinytorch.backends.cupy.gemm import gemm
 
     def layouts(shape: tuple[int, ...]) -> list[tuple[Any, np.ndarray]]:
         plain = rng.standard_normal(shape).astype(dtype)
@@ -170,15 +170,15 @@ def test_products_of_all_layouts(
             repeated = home.xp.broadcast_to(home.asarray(2 * part), left)
             y_host = np.asarray(rng.standard_normal(right), dtype)
             expected = np.matmul(np.broadcast_to(2 * part, left), y_host)
-            found = home.to_numpy(product(repeated, home.asarray(y_host)))
+            found = home.to_numpy(gemm(repeated, home.asarray(y_host)))
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     for x, x_host in layouts(left):
         for y, y_host in layouts(right):
             expected = np.matmul(x_host, y_host)
             tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-10}
-            np.testing.assert_allclose(home.to_numpy(product(x, y)), expected, **tolerance)
+            np.testing.assert_allclose(home.to_numpy(gemm(x, y)), expected, **tolerance)
             out = home.asarray(np.ones(expected.shape, dtype))
-            product(x, y, -2.0, out=out, old=3.0)
+            gemm(x, y, -2.0, out=out, beta=3.0)
             np.testing.assert_allclose(home.to_numpy(out), 3 - 2 * expected, **tolerance)
 
 
@@ -194,10 +194,10 @@ def test_a_large_table_adds_where_the_ids_say(cupy: str, monkeypatch: pytest.Mon
     from tinytorch.backends.cupy import kernels as cupy_kernels
 
     ids, values = rng.integers(0, 50, 300), rng.standard_normal((300, 37))
-    expected = backends.get("numpy").xp.scatter_add(50, ids, values)
+    expected = backends.get("numpy").xp.segment_sum(values, ids, 50)
     for limit in (cupy_kernels.SCAN_LIMIT, 0):  # by looking through all ids, and atomically
         monkeypatch.setattr(cupy_kernels, "SCAN_LIMIT", limit)
-        found = home.xp.scatter_add(50, home.asarray(ids), home.asarray(values))
+        found = home.xp.segment_sum(home.asarray(values), home.asarray(ids), 50)
         np.testing.assert_allclose(home.to_numpy(found), expected, rtol=1e-10)
 
 

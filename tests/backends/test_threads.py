@@ -17,7 +17,7 @@ from tinytorch.backends.numpy import threads
 
 @pytest.fixture
 def use_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets how many threads `for_blocks` has, whatever the machine."""
+    """Sets how many threads `parallel_blocks` has, whatever the machine."""
 
     def use(count: int) -> None:
         helpers = threads._Helpers(count - 1)
@@ -38,7 +38,7 @@ def test_blocks_cover_each_row_once(count: int, row_bytes: int, use_threads: Any
             visits[i:j] += 1
             blocks.append(j - i)
 
-        threads.for_blocks(work, rows, row_bytes)
+        threads.parallel_blocks(work, rows, row_bytes)
         assert (visits == 1).all()
         assert all(0 < n <= max(1, threads.BLOCK_BYTES // max(1, row_bytes)) for n in blocks)
 
@@ -57,15 +57,15 @@ def test_each_item_is_worked_on_once_and_nothing_is_divided_within(
             assert threading.get_ident() == here
             assert (start, stop) == (0, 100)
 
-        threads.for_parts(stay, 100)
-        threads.for_each(lambda inner: threads.for_parts(stay, 100), range(2))
-        threads.for_parts(stay, 100)
+        threads.parallel_ranges(stay, 100)
+        threads.parallel_for_each(lambda inner: threads.parallel_ranges(stay, 100), range(2))
+        threads.parallel_ranges(stay, 100)
         done.append(item)
 
-    threads.for_each(work, iter(range(50)))
+    threads.parallel_for_each(work, iter(range(50)))
     assert sorted(done) == list(range(50))
     parts: list[tuple[int, int]] = []
-    threads.for_parts(lambda *part: parts.append(part), 100)
+    threads.parallel_ranges(lambda *part: parts.append(part), 100)
     assert len(parts) == count, "after it work is divided again"
 
 
@@ -83,18 +83,18 @@ def test_long_work_is_done_side_by_side_and_in_order(count: int, use_threads: An
 
         return compute
 
-    given = [np.array("a"), threads.Beside(work("b")), work("c"), threads.Beside(work("d"))]
-    assert [str(found) for found in home.compute_all(given)] == ["a", "b", "c", "d"]
+    given = [np.array("a"), threads.Concurrent(work("b")), work("c"), threads.Concurrent(work("d"))]
+    assert [str(found) for found in home.evaluate(given)] == ["a", "b", "c", "d"]
     assert (len(set(where.values())) > 1) == (count > 1)
     where.clear()
-    home.compute_all([work("e"), threads.Beside(work("f"))])  # one by itself is not worth it
+    home.evaluate([work("e"), threads.Concurrent(work("f"))])  # one by itself is not worth it
     assert set(where.values()) == {threading.get_ident()}
 
     def fail() -> np.ndarray:
         raise KeyError("here")
 
     with pytest.raises(KeyError, match="here"):
-        home.compute_all([threads.Beside(work("g")), threads.Beside(fail)])
+        home.evaluate([threads.Concurrent(work("g")), threads.Concurrent(fail)])
 
 
 @pytest.mark.parametrize("failing", [0, 999])
@@ -105,7 +105,7 @@ def test_an_exception_in_any_thread_is_raised(failing: int, use_threads: Any) ->
 
     use_threads(2)
     with pytest.raises(KeyError, match=str(failing)):
-        threads.for_blocks(work, 1000, 4096)
+        threads.parallel_blocks(work, 1000, 4096)
 
 
 @pytest.mark.parametrize(("value", "count"), [("3", "3"), ("4,2", "4"), ("0", None), ("x", None)])
@@ -120,11 +120,11 @@ def test_omp_num_threads(value: str, count: str | None) -> None:
 def test_a_forked_process_has_threads_of_its_own() -> None:
     code = """
 import os, signal
-from tinytorch.backends.numpy.threads import for_blocks
-for_blocks(lambda i, j: None, 1000, 4096)
+from tinytorch.backends.numpy.threads import parallel_blocks
+parallel_blocks(lambda i, j: None, 1000, 4096)
 if os.fork() == 0:
     signal.alarm(20)
-    for_blocks(lambda i, j: None, 1000, 4096)
+    parallel_blocks(lambda i, j: None, 1000, 4096)
     os._exit(7)
 print(os.waitstatus_to_exitcode(os.wait()[1]))
 """

@@ -269,7 +269,7 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
         "cross_entropy_gradient": (
             gradient("cross_entropy", cupy.ones_like(loss), saved_loss), 2 * logits.nbytes),
         "embedding_gradient": (
-            lambda: kernels.scatter_add(VOCABULARY, ids.reshape(-1), x.reshape(-1, C)), x.nbytes),
+            lambda: kernels.segment_sum(x.reshape(-1, C), ids.reshape(-1), VOCABULARY), x.nbytes),
         "adam_update": (
             lambda: table["adam_update"].forward(None, wide, *moments, step=1, **adam),
             7 * wide.nbytes),

@@ -160,7 +160,7 @@ def test_numpy_divides_texts_or_heads_among_threads(
     from tinytorch.backends.numpy import threads
 
     monkeypatch.setattr(threads, "num_threads", lambda: 3)
-    monkeypatch.setattr(threads, "WORTH_BYTES", 0)
+    monkeypatch.setattr(threads, "MIN_PARALLEL_BYTES", 0)
     monkeypatch.setattr(numpy_attention, "AT_ONCE", 1)
     threads._helpers.cache_clear()
     parts: set[tuple[int, ...]] = set()

@@ -249,7 +249,7 @@ def test_closed_by_hand_and_when_forgotten() -> None:
 PROGRAM = """
 import os, signal, sys, numpy as np
 from tinytorch import Linear, MSELoss, Tensor
-from tinytorch import parallel
+from tinytorch.runtime import data_parallel as parallel
 from tinytorch.runtime.data_parallel import Replicas
 replicas = Replicas(Linear(1, 1), MSELoss(), 3)
 replicas.gradients(Tensor(np.ones((3, 1), np.float32)), Tensor(np.ones((3, 1), np.float32)))

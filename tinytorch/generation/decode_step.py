@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..attention import KVCache
-from ..autograd import is_grad_enabled, make_result
+from ..autograd import is_grad_enabled, wrap_array
 from ..backends import Backend
 from ..backends.decode_step import BlockWeights, GPTWeights, LinearWeights, NormWeights, Step
 from ..layers import LayerNorm, Linear
@@ -21,7 +21,7 @@ PARTS = {
     "attention": {"MultiHeadAttention"},
     "embeddings": {*TABLES, "Embedding", "EmbeddingLayer", "RotaryEmbedding"},
     "layers": {"Dropout", "LayerNorm", "Linear"},
-    "module": {"ModuleList"},
+    "nn.module": {"ModuleList"},
     "transformers": {"GPT", "MLP", "TransformerBlock"},
 }
 
@@ -99,7 +99,7 @@ class _FastStep:
         logits = self.step(ids._array[:, 0], kept, position)  # (B, V)
         for cache in caches:
             cache.length = position + 1
-        result: Tensor = make_result(Tensor, logits[:, None], self.backend)
+        result: Tensor = wrap_array(Tensor, logits[:, None], self.backend)
         return result
 
 
@@ -136,8 +136,8 @@ def _is_plain(module: Module) -> bool:
 
 def _is_part(module: Any, name: str) -> bool:
     """Whether the object is of the package's own class `name`: one in a notebook is another."""
-    package, _, home = type(module).__module__.rpartition(".")
-    known = package == __package__ and name in PARTS.get(home, ())
+    package, _, home = type(module).__module__.partition(".")
+    known = package == __name__.partition(".")[0] and name in PARTS.get(home, ())
     return known and type(module).__qualname__ == name
 
 

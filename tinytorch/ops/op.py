@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..autograd import Variable, is_grad_enabled, make_result, record
+from ..autograd import Variable, is_grad_enabled, record, wrap_array
 from ..backends import Backend, BackendError
 from ..backends.base import Array, Kernel
 
@@ -145,11 +145,11 @@ def _wrap(array: Array, variables: list[Variable], backend: Backend) -> Any:
     """A tensor around one result of an op on `variables`."""
     if type(array) is not backend.array_type:  # NumPy turns arrays without axes into scalars
         array = backend.xp.asarray(array)
-    result = make_result(variables[0]._result_class, array, backend)
+    result = wrap_array(variables[0]._result_class, array, backend)
     # A view counts the writes to its memory together with the tensor that it shows.
-    memory = backend.xp.owner(array)
+    memory = backend.xp.storage(array)
     for variable in variables:
         other = variable._array
-        if other is memory or (memory is not array and backend.xp.owner(other) is memory):
+        if other is memory or (memory is not array and backend.xp.storage(other) is memory):
             result._version = variable._version
     return result

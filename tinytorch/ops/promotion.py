@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..autograd import Variable, make_result, no_grad
+from ..autograd import Variable, no_grad, wrap_array
 from ..backends.base import Array
 from . import elementwise, linalg
 from .dtypes import resolve_dtype
@@ -17,15 +17,15 @@ from .op import Op, unwrap
 T = TypeVar("T", bound=Variable)
 
 
-def binary(op: Op, x: T, y: Any, floating: bool = False, turned: bool = False) -> T:
-    """`op` of a tensor and another side, as floats if `floating`; `turned`: y is on the left."""
+def binary(op: Op, x: T, y: Any, to_float: bool = False, reflected: bool = False) -> T:
+    """`op` of a tensor and another side, as floats if `to_float`; `reflected`: y is on the left."""
     left: Any = x
     alike = (
         isinstance(y, Variable) and x._backend is y._backend and x._array.dtype == y._array.dtype
     )
-    if floating or not alike:
-        left, y = promote(x, _operand(x, y), floating)
-    result: T = op(y, left) if turned else op(left, y)
+    if to_float or not alike:
+        left, y = promote(x, _operand(x, y), to_float)
+    result: T = op(y, left) if reflected else op(left, y)
     return result
 
 
@@ -40,13 +40,13 @@ def compare(method: str, x: T, other: Any) -> T:
     with no_grad():
         x, other = promote(x, _operand(x, other))
     if isinstance(other, Variable):
-        other = same_home(x, other)._array
+        other = same_backend(x, other)._array
     return plain(x, getattr(x._array, method)(other))
 
 
 def matmul(x: T, y: Any) -> T:
     """The product of matrices (..., M, K) @ (..., K, N); a vector is one row or one column."""
-    y = same_home(x, y)
+    y = same_backend(x, y)
     left, right = x._array.shape, y._array.shape
     if not left or not right:
         raise ValueError("matmul needs at least one axis on both sides; use * for scalars")
@@ -77,14 +77,14 @@ def minimum(x: T, y: Any) -> T:
     return binary(elementwise.minimum, x, _broadcastable(x, y))
 
 
-def promote(x: Any, y: Any, floating: bool = False) -> tuple[Any, Any]:
+def promote(x: Any, y: Any, to_float: bool = False) -> tuple[Any, Any]:
     """The mixes of kinds that the standard leaves open, resolved as PyTorch does.
 
     An integer tensor beside a floating one takes the dtype of the latter; beside a Python float,
     or in a true division, float32. Everything else the standard defines.
     """
     x_float, y_float = is_floating(x), is_floating(y)
-    if x_float is y_float and not (floating and not x_float):
+    if x_float is y_float and not (to_float and not x_float):
         return x, y
     floats = (v._array.dtype for v in (x, y) if isinstance(v, Variable) and is_floating(v))
     dtype = next(floats, "float32")
@@ -102,7 +102,7 @@ def is_floating(value: Any) -> bool:
     return isinstance(value, float)
 
 
-def same_home(tensor: T, value: Any) -> T:
+def same_backend(tensor: T, value: Any) -> T:
     """`value` as a tensor on the backend of `tensor`; a NumPy array or list is copied there."""
     if isinstance(value, Variable) and value._backend is not tensor._backend:
         unwrap("the operation", (tensor, value))  # raises, naming both backends
@@ -115,7 +115,7 @@ def plain(like: T, array: Array) -> T:
     """A tensor around a result that no gradient goes through."""
     if type(array) is not like._backend.array_type:
         array = like._backend.xp.asarray(array)
-    result: T = make_result(like._result_class, array, like._backend)
+    result: T = wrap_array(like._result_class, array, like._backend)
     return result
 
 

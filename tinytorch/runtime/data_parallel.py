@@ -119,14 +119,14 @@ class Replicas:
         for other in self.pipes:
             other.close()  # else a copy would keep its own pipe open
         backend = self.model.backend
-        with backend.alone():
+        with backend.single_threaded():
             while True:
                 try:
                     task: Share = pipe.recv()
                 except EOFError:
                     return
                 try:
-                    backend.begin_rows(task.first)
+                    backend.set_row_offset(task.first)
                     answer = self._answer(task)
                 except Exception as error:
                     error.add_note(f"In a replica:\n{traceback.format_exc()}")
@@ -176,7 +176,7 @@ class Replicas:
             for number, (part, weight) in enumerate(zip(parts[1:], weights[1:], strict=True)):
                 task = Share(x.numpy()[part], y.numpy()[part], part.start, weight, state)
                 self._ask(number, partial(_send, task))
-            with self.model.backend.alone():
+            with self.model.backend.single_threaded():
                 loss = gradients(self.model, self.loss_fn, x[parts[0]], y[parts[0]], weights[0])
             for number in range(count - 1):
                 loss = loss + self._add(number)
