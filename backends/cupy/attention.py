@@ -13,7 +13,8 @@ import numpy as np
 from ..base import Array, KernelTable, Namespace
 from . import gemm
 from .graph import live
-from .launch import MOST_BLOCKS, contiguous, launch
+from .launch import MOST_BLOCKS, launch
+from .layout import contiguous
 from .seeds import seed_words
 
 KERNELS = KernelTable()

@@ -58,18 +58,18 @@ class CupyBackend(Backend):
         self._cupy = _probe()
         import array_api_compat.cupy as standard
 
-        from . import errors, gemm, graph, kernels
+        from . import elementwise, embedding, errors, gemm, graph, kernels, random_bits, sampling
 
         self._errors, self._recording = errors, graph
         self.kernels = kernels.KERNELS
-        self._draw, self.sample = kernels.sample, self._sample
+        self._draw, self.sample = sampling.sample, self._sample
         self.matmul = gemm.matmul_mode()
         self.array_type = self._cupy.ndarray
         self.xp = self.namespace(
             standard,
-            random_bits=kernels.random_bits,
-            segment_sum=kernels.segment_sum,
-            add=kernels.plus,
+            random_bits=random_bits.random_bits,
+            segment_sum=embedding.segment_sum,
+            add=elementwise.plus,
             # The methods: the functions of array_api_compat take longer than the work.
             reshape=lambda x, shape: x.reshape(shape),
             permute_dims=lambda x, axes: x.transpose(axes),

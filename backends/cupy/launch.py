@@ -18,11 +18,6 @@ MAX_BLOCKS = 2**20  # more rows or elements are taken in strides of the whole gr
 launches = 0  # how many there were, for whoever counts them
 
 
-def contiguous(x: Array) -> Array:
-    """x, copied if its elements do not lie one after the other: what a kernel takes."""
-    return x if x.flags.c_contiguous else cupy.ascontiguousarray(x)
-
-
 @functools.cache
 def _module(real: str, head: int | None) -> Any:
     """All kernels for one dtype, or those of attention; CuPy keeps the compiled code on disk."""

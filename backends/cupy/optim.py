@@ -17,7 +17,8 @@ from ..base import Array, KernelTable, Namespace
 from ..together import ask
 from .gemm import gemm
 from .graph import keep, to_device
-from .launch import WARPS, contiguous, launch, launch_elementwise
+from .launch import WARPS, launch, launch_elementwise
+from .layout import contiguous
 
 KERNELS = KernelTable()
 

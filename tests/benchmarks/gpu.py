@@ -229,7 +229,8 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
     """Kernel -> a call at the model's shapes, and the bytes that it must read and write."""
     import cupy
 
-    from tinytorch.backends.cupy import kernels as kernels
+    from tinytorch.backends.cupy import attention_weights, dropout, elementwise, embedding
+    from tinytorch.backends.cupy.kernels import KERNELS
 
     B, T, C, nh = preset.batch_size, preset.context, preset.embed_dim, preset.num_heads
 
@@ -240,38 +241,38 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
     scores, logits = array(B, nh, T, T), array(B, T, VOCABULARY)
     mask = cupy.asarray(np.tril(np.ones((T, T), bool)))
     ids = cupy.asarray(np.random.default_rng(0).integers(0, VOCABULARY, (B, T)))
-    table = kernels.KERNELS
-    _, saved_gelu = table["gelu"].forward(None, wide)
-    _, saved_norm = table["layer_norm"].forward(None, x, weight, None)
-    loss, saved_loss = table["cross_entropy"].forward(None, logits, ids)
+    _, saved_gelu = KERNELS["gelu"].forward(None, wide)
+    _, saved_norm = KERNELS["layer_norm"].forward(None, x, weight, None)
+    loss, saved_loss = KERNELS["cross_entropy"].forward(None, logits, ids)
     moments = [array(B, T, 4 * C) for _ in range(3)]
     adam = {"lr": 1e-3, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
 
     def gradient(name: str, g: Any, saved: Any) -> Step:
         def call() -> None:
-            answers = table[name].gradient(None, g, *saved)
+            answers = KERNELS[name].gradient(None, g, *saved)
             for answer in answers if isinstance(answers, tuple) else (answers,):
                 answer() if callable(answer) else None
 
         return call
 
     return {
-        "gelu": (lambda: table["gelu"].forward(None, wide), 2 * wide.nbytes),
+        "gelu": (lambda: KERNELS["gelu"].forward(None, wide), 2 * wide.nbytes),
         "gelu_gradient": (gradient("gelu", wide, saved_gelu), 3 * wide.nbytes),
-        "layer_norm": (lambda: table["layer_norm"].forward(None, x, weight, None), 2 * x.nbytes),
+        "layer_norm": (lambda: KERNELS["layer_norm"].forward(None, x, weight, None), 2 * x.nbytes),
         "layer_norm_gradient": (gradient("layer_norm", x, saved_norm), 6 * x.nbytes),
-        "softmax_hiding": (lambda: kernels.softmax_in_place(scores, mask), 2 * scores.nbytes),
-        "dropout": (lambda: kernels.hide(x, 0.2, 1), 2 * x.nbytes),
-        "dropout of weights": (lambda: kernels.hide(scores, 0.2, 1), 2 * scores.nbytes),
-        "add": (lambda: kernels.plus(x, x2), 3 * x.nbytes),
+        "softmax_hiding": (
+            lambda: attention_weights.softmax_in_place(scores, mask), 2 * scores.nbytes),
+        "dropout": (lambda: dropout.hide(x, 0.2, 1), 2 * x.nbytes),
+        "dropout of weights": (lambda: dropout.hide(scores, 0.2, 1), 2 * scores.nbytes),
+        "add": (lambda: elementwise.plus(x, x2), 3 * x.nbytes),
         "cross_entropy": (
-            lambda: table["cross_entropy"].forward(None, logits, ids), logits.nbytes),
+            lambda: KERNELS["cross_entropy"].forward(None, logits, ids), logits.nbytes),
         "cross_entropy_gradient": (
             gradient("cross_entropy", cupy.ones_like(loss), saved_loss), 2 * logits.nbytes),
         "embedding_gradient": (
-            lambda: kernels.segment_sum(x.reshape(-1, C), ids.reshape(-1), VOCABULARY), x.nbytes),
+            lambda: embedding.segment_sum(x.reshape(-1, C), ids.reshape(-1), VOCABULARY), x.nbytes),
         "adam_update": (
-            lambda: table["adam_update"].forward(None, wide, *moments, step=1, **adam),
+            lambda: KERNELS["adam_update"].forward(None, wide, *moments, step=1, **adam),
             7 * wide.nbytes),
     }  # fmt: skip
 

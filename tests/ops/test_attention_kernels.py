@@ -328,7 +328,7 @@ def test_heads_are_read_and_written_where_they_stand(
 ) -> None:
     """Between the projections nothing is copied: of kernels only those of attention run."""
     names = launched(monkeypatch)
-    from tinytorch.backends.cupy import kernels as cupy_kernels
+    from tinytorch.backends.cupy import heads
 
     tinytorch.manual_seed(2)
     layer = MultiHeadAttention(64, 2, bias=False)
@@ -339,8 +339,8 @@ def test_heads_are_read_and_written_where_they_stand(
         here.zero_grad()
         given = Tensor(x, requires_grad=True, backend=backend)
         with monkeypatch.context() as patch:
-            for name in ("_swap_middle", "launch"):
-                patch.setattr(cupy_kernels, name, None)  # nobody may call them
+            for name in ("launch", "launch_rows"):
+                patch.setattr(heads, name, None)  # nobody may call them
             y = here(given, create_causal_mask(20, backend=backend))
             (y * y).sum().backward()
         results.append([y.numpy(), given.grad.numpy(), here.qkv.weight.grad.numpy()])

@@ -87,7 +87,7 @@ def test_rows_from_any_element_on(size: int, dtype: str, cupy_fp32: str) -> None
 @pytest.mark.parametrize("size", [1, 4, 65, 132])
 def test_column_sums(size: int, rows: int, cupy: str) -> None:
     home, x = backends.get(cupy), numbers((rows, size), "float64")
-    from tinytorch.backends.cupy.kernels import column_sums
+    from tinytorch.backends.cupy.reductions import column_sums
 
     for by in (0, 1):
         given = shifted(x, by, cupy)

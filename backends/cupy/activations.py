@@ -1,0 +1,33 @@
+"""GELU and squared ReLU on CUDA, see activations.cu."""
+
+from collections.abc import Callable
+from typing import Any
+
+import cupy
+
+from ..base import Array, Kernel, KernelTable, Namespace
+from .launch import launch_vectorized
+from .layout import contiguous
+
+KERNELS = KernelTable()
+
+
+def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The forward and the gradient of an op of one array, which saves that array."""
+
+    def forward(xp: Namespace, x: Array) -> Any:
+        x = contiguous(x)
+        y = cupy.empty_like(x)
+        launch_vectorized(name, x, x, y, x.size)
+        return y, (x,)
+
+    def gradient(xp: Namespace, g: Array, x: Array) -> Any:
+        dx = cupy.empty_like(x)
+        launch_vectorized(f"{name}_gradient", x, contiguous(g), x, dx, x.size)
+        return dx
+
+    return forward, gradient
+
+
+for _name in ("gelu", "squared_relu"):
+    KERNELS[_name] = Kernel(*_elementwise(_name))

@@ -1,0 +1,55 @@
+"""Masked softmax of attention scores on CUDA, see attention_weights.cu."""
+
+from typing import Any
+
+import cupy
+import numpy as np
+
+from ..base import Array, KernelTable, Namespace
+from .gemm import gemm
+from .launch import launch_rows
+from .layout import contiguous
+
+KERNELS = KernelTable()
+
+
+@KERNELS.forward
+def attention_weights(
+    xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
+) -> Any:
+    scores = gemm(q, k.swapaxes(-1, -2), scale)  # (..., T, S)
+    weights = softmax_in_place(scores, mask)
+    return weights, (q, k, weights, scale)
+
+
+@KERNELS.gradient(attention_weights)
+def attention_weights_gradient(
+    xp: Namespace, g: Array, q: Array, k: Array, weights: Array, scale: float
+) -> Any:
+    d, size = cupy.empty_like(weights), weights.shape[-1]
+    rows = d.size // max(1, size)
+    launch_rows("softmax_gradient", d, rows, contiguous(g), weights, d, rows, size)
+    return (
+        lambda: gemm(d, k, scale),
+        lambda: gemm(d.swapaxes(-1, -2), q, scale),
+        lambda: d,
+    )
+
+
+def softmax_in_place(scores: Array, mask: Array | None) -> Array:
+    """The softmax of the last axis under a mask, boolean or to be added; new if the mask has more
+    axes than the scores."""
+    if mask is None:
+        rows = scores.size // max(1, scores.shape[-1])
+        launch_rows("softmax", scores, rows, scores, scores, rows, scores.shape[-1])
+        return scores
+    if mask.ndim > 2 or mask.shape != scores.shape[-2:]:  # else its rows repeat
+        shape = np.broadcast_shapes(mask.shape, scores.shape)
+        mask, scores = cupy.broadcast_to(mask, shape), contiguous(cupy.broadcast_to(scores, shape))
+    size = scores.shape[-1]
+    rows, mask_rows = (a.size // max(1, size) for a in (scores, mask))
+    hides = mask.dtype == cupy.bool_
+    mask = contiguous(mask if hides else mask.astype(scores.dtype, copy=False))
+    name = "softmax_hiding" if hides else "softmax_adding"
+    launch_rows(name, scores, rows, scores, scores, rows, size, mask, mask_rows)
+    return scores

@@ -1,0 +1,42 @@
+"""Embedding lookup and segment sums on CUDA, see embedding.cu."""
+
+from typing import Any
+
+import cupy
+
+from ..base import Array, KernelTable, Namespace
+from .errors import error_flag
+from .launch import launch, launch_rows
+from .layout import as_ids, contiguous
+
+SCAN_LIMIT = 2**33  # ids that embedding_gradient may look at; a larger table adds atomically
+
+KERNELS = KernelTable()
+
+
+@KERNELS.forward
+def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
+    flat, weight = as_ids(ids), contiguous(weight)
+    (V, C), N = weight.shape, ids.size
+    y = cupy.empty((*ids.shape, C), weight.dtype)
+    launch_rows("embedding", weight, N, weight, flat, y, N, V, C, error_flag())
+    return y, (flat, weight.shape)
+
+
+@KERNELS.gradient(embedding)
+def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, int]) -> Any:
+    return segment_sum(g.reshape(-1, shape[1]), ids, shape[0]), None
+
+
+def segment_sum(values: Array, ids: Array, rows: int) -> Array:
+    """(rows, C) zeros to which values (N, C) are added at ids (N,); repeats add up."""
+    (N, C), values, ids = values.shape, contiguous(values), as_ids(ids)
+    if rows * N * -(-C // 32) > SCAN_LIMIT:
+        dw = cupy.zeros((rows, C), values.dtype)
+        launch_rows("embedding_gradient_atomic", values, N, values, ids, dw, N, rows, C)
+        return dw
+    dw = cupy.empty((rows, C), values.dtype)
+    if dw.size:
+        grid = (rows, -(-C // 32))
+        launch("embedding_gradient", values.dtype, grid, (32, 8), values, ids, dw, N, C)
+    return dw

@@ -1,0 +1,60 @@
+"""Linear layers and matrix products on CUDA, by cuBLAS; for the bias see linear.cu."""
+
+from typing import Any
+
+import cupy
+
+from ..base import Array, KernelTable, Namespace
+from .gemm import gemm
+from .launch import launch_rows
+from .layout import as_rows, contiguous
+from .reductions import column_sums
+
+KERNELS = KernelTable()
+
+
+@KERNELS.forward
+def linear(xp: Namespace, x: Array, weight: Array, bias: Array | None = None) -> Any:
+    rows = x.reshape(-1, x.shape[-1]) if x.size else as_rows(x)  # (N, in)
+    y = gemm(rows, weight.T)  # (N, out)
+    if bias is not None:
+        launch_rows("add_bias", y, len(y), y, contiguous(bias), *y.shape)
+    return y.reshape(*x.shape[:-1], weight.shape[0]), (rows, weight, x.shape)
+
+
+@KERNELS.gradient(linear)
+def linear_gradient(
+    xp: Namespace, g: Array, rows: Array, weight: Array, shape: tuple[int, ...]
+) -> Any:
+    g = as_rows(g)  # (N, out)
+    return (
+        lambda: gemm(g, weight).reshape(shape),
+        lambda: gemm(g.T, rows),
+        lambda: column_sums("column_sums", g, g),
+    )
+
+
+@KERNELS.forward
+def matmul(xp: Namespace, x: Array, y: Array) -> Any:
+    if x.ndim == 1 or y.ndim == 1:
+        return cupy.matmul(x, y), (x, y)
+    if y.ndim == 2 and x.ndim > 2:
+        rows = as_rows(x)
+        return gemm(rows, y).reshape(*x.shape[:-1], y.shape[-1]), (x, y)
+    return gemm(x, y), (x, y)
+
+
+@KERNELS.gradient(matmul)
+def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
+    if x.ndim == 1 and y.ndim == 1:
+        return lambda: g * y, lambda: g * x
+    if x.ndim == 1:  # (K,) @ (..., K, N) -> (..., N)
+        return lambda: cupy.matmul(y, g[..., None])[..., 0], lambda: x[:, None] * g[..., None, :]
+    if y.ndim == 1:  # (..., M, K) @ (K,) -> (..., M)
+        return lambda: g[..., None] * y, lambda: cupy.matmul(x.swapaxes(-1, -2), g[..., None])[
+            ..., 0
+        ]
+    if y.ndim == 2 and x.ndim > 2:
+        rows = as_rows(g)
+        return lambda: gemm(rows, y.T).reshape(x.shape), lambda: gemm(as_rows(x).T, rows)
+    return lambda: gemm(g, y.swapaxes(-1, -2)), lambda: gemm(x.swapaxes(-1, -2), g)

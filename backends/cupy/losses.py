@@ -1,0 +1,47 @@
+"""Cross-entropy on CUDA, see losses.cu."""
+
+from typing import Any
+
+import cupy
+
+from ..base import Array, KernelTable, Namespace
+from .errors import error_flag
+from .launch import launch, launch_rows
+from .layout import as_ids, as_rows, contiguous
+
+KERNELS = KernelTable()
+
+
+@KERNELS.forward
+def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index: int = -100) -> Any:
+    rows, classes = as_rows(logits), as_ids(targets)  # (N, V) and (N,)
+    N, V = rows.shape
+    log_total, losses = cupy.empty(N, rows.dtype), cupy.empty(N, rows.dtype)
+    result = cupy.empty(2, rows.dtype)  # mean loss, number of targets
+    settings = (N, V, ignore_index)
+    launch_rows(
+        "cross_entropy_rows", rows, N, rows, classes, log_total, losses, *settings, error_flag()
+    )
+    launch(
+        "cross_entropy_mean", rows.dtype, (1,), (32, 32), losses, classes, result, N, ignore_index
+    )
+    return result[0], (rows, classes, log_total, result, ignore_index, logits.shape)
+
+
+@KERNELS.gradient(cross_entropy)
+def cross_entropy_gradient(
+    xp: Namespace,
+    g: Array,
+    rows: Array,
+    classes: Array,
+    log_total: Array,
+    result: Array,
+    ignore_index: int,
+    shape: tuple[int, ...],
+) -> Any:
+    (N, V), d = rows.shape, cupy.empty_like(rows)
+    launch_rows(
+        "cross_entropy_gradient", rows, N, contiguous(g), rows, classes, log_total, result, d, N, V,
+        ignore_index,
+    )  # fmt: skip
+    return d.reshape(shape), None
