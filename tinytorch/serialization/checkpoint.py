@@ -5,13 +5,13 @@ No pickle: a file from a stranger can be read without running any code of theirs
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from .atomic import write_atomically
 
 Array = np.ndarray[Any, Any]
 
@@ -86,31 +86,6 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {_reason(error)}") from error
     return arrays, metadata
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Replace the file at `path` by `data` in one step; on any error the old file stays.
-
-    A reader, or a machine that loses power, sees the old bytes or the new, never a mixture.
-    Raises OSError, as writing a file does.
-
-    >>> write_atomically("notes.txt", b"all of it")
-    """
-    # A link is followed, so that what it points to is replaced and not the link.
-    target = Path(os.path.realpath(path))
-    # In the same folder, because a file can only be renamed within one file system.
-    temporary = target.with_name(f".tinytorch-{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())  # the bytes must be on disk before the name points to them
-        os.replace(temporary, target)
-    except BaseException:  # Ctrl-C too must leave nothing behind
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(target.parent)
 
 
 def rng_state(generator: np.random.Generator) -> dict[str, Any]:
@@ -205,16 +180,6 @@ def _dense(name: str, array: Array) -> Array:
 
 def _own(array: Array) -> Array:
     return array if array.flags.owndata and array.flags.writeable else array.copy()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Put the new name on disk too, where a folder can be opened (not on Windows)."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

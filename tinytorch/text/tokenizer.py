@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Self, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from ..serialization.atomic import write_atomically
+
 Ids = Iterable[SupportsIndex]  # ints, or an integer array of shape (T,)
 
 
@@ -66,15 +68,9 @@ class Tokenizer(ABC):
             raise ValueError(f"this describes no tokenizer ({error!r})") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write JSON in UTF-8. A reader sees the old file or the new one, never half of one."""
-        path = Path(path)
+        """Write the tokenizer as JSON in UTF-8, atomically."""
         text = json.dumps(self.to_dict(), ensure_ascii=False)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(path, text.encode("utf-8"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

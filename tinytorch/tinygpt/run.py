@@ -16,7 +16,7 @@ from ..data.datasets import Corpus, read_text, tiny_shakespeare
 from ..dataloader import Batch, DataLoader, TokenDataset
 from ..ops import random
 from ..serialization import checkpoint
-from ..serialization.checkpoint import write_atomically
+from ..serialization.atomic import write_atomically
 from ..tensor import Tensor
 from ..tokenization import BPETokenizer, CharTokenizer, Tokenizer
 from ..training import part

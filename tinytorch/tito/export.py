@@ -2,13 +2,13 @@
 
 import ast
 import builtins
-import os
 import shutil
 import symtable
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..serialization.atomic import write_atomically
 from .inline import read
 from .lesson import Definition, Exercise, Lesson, definitions, functions
 
@@ -73,9 +73,7 @@ def reset(lesson: Lesson) -> list[str]:
     names = []
     for backup in backups:
         place = backup.relative_to(_backups(lesson))
-        temporary = (lesson.root / place).with_suffix(".py.new")
-        shutil.copyfile(backup, temporary)
-        os.replace(temporary, lesson.root / place)
+        write_atomically(lesson.root / place, backup.read_bytes())
         names.append(place.as_posix())
     if backups:
         shutil.rmtree(_backups(lesson))
@@ -225,7 +223,7 @@ def _keep(lesson: Lesson, path: Path) -> None:
     backup = _backups(lesson) / path.relative_to(lesson.root)
     if not backup.exists():
         backup.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, backup)
+        write_atomically(backup, path.read_bytes())
 
 
 def _read(path: Path) -> str:
@@ -233,8 +231,6 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """All of it or nothing; with the line ends that the file has."""
+    """Replace the file's text, keeping its line endings."""
     windows = b"\r\n" in path.read_bytes()
-    temporary = path.with_suffix(".py.new")
-    temporary.write_bytes((text.replace("\n", "\r\n") if windows else text).encode())
-    os.replace(temporary, path)
+    write_atomically(path, (text.replace("\n", "\r\n") if windows else text).encode())

@@ -1,0 +1,58 @@
+"""Atomic file replacement: after a crash, a file holds its old bytes or its new ones."""
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Replace the contents of the file at `path` with `data` in one step.
+
+    The bytes go to a temporary file in the same folder, are flushed to disk, and then take the
+    name by a rename. A reader, or a machine that loses power, sees the old bytes or the new ones,
+    never a mixture. If anything fails, Ctrl-C included, the old file stays and the temporary one
+    is removed. An existing file keeps its permissions; a symbolic link keeps pointing to its
+    target, whose contents are replaced.
+
+    Raises:
+        OSError: as writing a file does (no such folder, a full disk).
+        ValueError: the path contains a NUL.
+
+    Example::
+
+        write_atomically("notes.txt", b"all of it")
+    """
+    target = Path(os.path.realpath(path))  # the rename would replace a link itself
+    # In the same folder, because a rename is atomic only within one file system.
+    temporary = target.with_name(f".tinytorch-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            _copy_mode(target, file.fileno())
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # the bytes must be on disk before the name points to them
+        os.replace(temporary, target)
+    except BaseException:  # KeyboardInterrupt too must leave nothing behind
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(target.parent)
+
+
+def _copy_mode(source: Path, descriptor: int) -> None:
+    """Give an open file the permissions of `source`, where there is such a file."""
+    if os.name == "posix":  # Windows only has a read-only flag, and refuses to replace such a file
+        with suppress(OSError):
+            os.fchmod(descriptor, stat.S_IMODE(os.stat(source).st_mode))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush the folder's new entry to disk, where a folder can be opened (not on Windows)."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
