@@ -1,4 +1,4 @@
-"""What students typically get wrong, as a change of the right code."""
+"""A typical mistake of a student, as a change of the correct code (mutation testing)."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ class Mistake:
 
     Attributes:
         name: what is wrong, in a few words.
-        exercise: its number, "12.1".
-        old: a piece of the right code, which occurs `count` times.
-        new: what the student writes instead, everywhere.
-        count: how often.
+        exercise: the exercise's number, "12.1".
+        old: a fragment of the correct code.
+        new: the replacement for every occurrence of `old`.
+        count: how often `old` occurs.
     """
 
     name: str
@@ -22,7 +22,11 @@ class Mistake:
     count: int = 1
 
     def in_source(self, source: str) -> str:
-        """The exercise's source with the mistake."""
+        """Return the exercise's source with the mistake.
+
+        Raises:
+            ValueError: `old` does not occur `count` times, so the mistake does not apply.
+        """
         found = source.count(self.old)
         if found != self.count:
             raise ValueError(f"{self.name}: {self.old!r} occurs {found} times, not {self.count}")

@@ -26,7 +26,7 @@ MISTAKES = [
     Mistake("the hidden layer is as wide as the others", "13.2", "hidden_dim or 4 * embed_dim",
             "hidden_dim or embed_dim"),
     Mistake("hidden_dim is ignored", "13.2", "hidden_dim or 4 * embed_dim", "4 * embed_dim"),
-    Mistake("always GELU", "13.2", 'choose_token("activation", ACTIVATIONS, activation)()', "GELU()"),
+    Mistake("always GELU", "13.2", '_choose("activation", ACTIVATIONS, activation)()', "GELU()"),
     Mistake("the activation comes last", "13.2", "self.proj(self.activation(self.fc(x)))",
             "self.activation(self.proj(self.fc(x)))"),
     Mistake("the MLP does not drop", "13.2", "self.dropout(self.proj(self.activation(self.fc(x))))",
