@@ -10,10 +10,34 @@ from typing import Any
 import array_api_compat.numpy
 import numpy as np
 
-from ..base import Array, Backend, host_array
+from ..base import Array, Backend, Kernel, host_array
 from ..random_bits import random_bits
 from ..together import together
+from . import (
+    activations,
+    attention,
+    attention_weights,
+    embeddings,
+    layer_norm,
+    linear,
+    losses,
+    matmul,
+    optim,
+)
+from .decode_step import NumpyStep
 from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
+
+KERNELS: dict[str, Kernel] = {
+    **activations.KERNELS,
+    **attention.KERNELS,
+    **attention_weights.KERNELS,
+    **embeddings.KERNELS,
+    **layer_norm.KERNELS,
+    **linear.KERNELS,
+    **losses.KERNELS,
+    **matmul.KERNELS,
+    **optim.KERNELS,
+}
 
 
 def keep_freed_memory() -> None:
@@ -36,19 +60,15 @@ MOST_PROCESSES = 8  # beyond that they would spend their time on adding up gradi
 
 
 class NumpyBackend(Backend):
-    """NumPy, and the kernels of the files numpy_*."""
+    """NumPy, with the kernels of this folder (`KERNELS`)."""
 
     name = "numpy"
     array_type = np.ndarray
 
     def __init__(self) -> None:
-        from . import attention, kernels, optim
-        from .decode_step import NumpyStep
-
         keep_freed_memory()
         limit_blas_threads()
-        parts = kernels, attention, optim
-        self.kernels = {name: kernel for part in parts for name, kernel in part.KERNELS.items()}
+        self.kernels = KERNELS
         self.decoder = NumpyStep
         if sys.platform.startswith("linux"):  # elsewhere there is no fork, or not a safe one
             self.processes = min(num_threads(), MOST_PROCESSES)

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..base import Array
 from ..decode_step import GPTWeights, LinearWeights, NormWeights
-from .kernels import GELU_A, GELU_C, constant_column
+from .activations import GELU_A, GELU_C
+from .rows import constant_column
 
 
 class NumpyStep:

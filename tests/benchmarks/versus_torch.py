@@ -117,7 +117,7 @@ def training_steps(preset: Preset) -> tuple[Step, Step]:
 
 def floor_step(preset: Preset) -> Callable[[], Any]:
     """All matrix products of a training step and nothing else, on arrays of their shapes."""
-    from tinytorch.backends.numpy.kernels import _product, _products
+    from tinytorch.backends.numpy.gemm import batched_gemm, gemm
 
     C, T, nh = preset.embed_dim, preset.context, preset.num_heads
     N, rng = preset.batch_size * T, np.random.default_rng(0)
@@ -132,11 +132,11 @@ def floor_step(preset: Preset) -> Callable[[], Any]:
 
     def step() -> None:
         for x, weight, g in linear:
-            _product(x, weight.T), _product(g, weight), _product(g.T, x)
+            gemm(x, weight.T), gemm(g, weight), gemm(g.T, x)
         for _ in range(preset.num_layers):
             for left, right in ((q, q.swapaxes(2, 3)), (w, q), (q, q.swapaxes(2, 3)),
                                 (w.swapaxes(2, 3), q), (w, q), (w.swapaxes(2, 3), q)):  # fmt: skip
-                _products(left, right)
+                batched_gemm(left, right)
 
     return step
 

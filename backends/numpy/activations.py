@@ -1,0 +1,95 @@
+"""NumPy kernels for the activations GELU and squared ReLU."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..base import Array, KernelTable, Namespace
+from .rows import SMALL_SIZE, as_rows
+from .threads import parallel_blocks
+
+KERNELS = KernelTable()
+
+GELU_A, GELU_C = 0.044715, math.sqrt(2 / math.pi)
+
+
+@KERNELS.forward
+def gelu(xp: Namespace, x: Array) -> Any:
+    """(..., C) -> (..., C), the tanh approximation. Saves the rows of x (N, C), and y."""
+    rows = as_rows(x)
+    y = np.empty_like(rows)
+    if x.size <= SMALL_SIZE:
+        _gelu_block(rows, y)
+    else:
+        parallel_blocks(lambda i, j: _gelu_block(rows[i:j], y[i:j]), len(rows), rows[:1].nbytes)
+    result = y.reshape(x.shape)
+    return result, (rows, result)
+
+
+def _gelu_block(x: Array, y: Array) -> None:
+    """Write y = x s with s = (1 + tanh u) / 2 and u = c (x + a x^3)."""
+    np.multiply(x, x, out=y)
+    y *= GELU_A * GELU_C
+    y += GELU_C
+    y *= x
+    np.tanh(y, out=y)
+    y += 1
+    y *= 0.5
+    y *= x
+
+
+@KERNELS.gradient(gelu)
+def gelu_gradient(xp: Namespace, g: Array, rows: Array, y: Array) -> Any:
+    """dy/dx = s + 2 x u' s (1 - s), with s recovered as y / x.
+
+    Saving s would take as much memory as the activations; y is saved by the next layer anyway.
+    """
+    gradient, y = as_rows(g), as_rows(y)
+    dx = np.empty_like(rows)
+
+    def work(i: int, j: int) -> None:
+        xb, db = rows[i:j], dx[i:j]
+        with np.errstate(invalid="ignore"):
+            s = y[i:j] / xb
+        if math.isnan(s.min()):  # 0 / 0
+            np.copyto(s, 0.5, where=xb == 0)
+        slope = xb * xb
+        slope *= 6 * GELU_A * GELU_C
+        slope += 2 * GELU_C
+        slope *= xb  # 2 x u'
+        np.subtract(1, s, out=db)
+        db *= s
+        db *= slope
+        db += s
+        db *= gradient[i:j]
+
+    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    return dx.reshape(g.shape)
+
+
+@KERNELS.forward
+def squared_relu(xp: Namespace, x: Array) -> Any:
+    """(..., C) -> (..., C). Saves max(x, 0) as rows (N, C)."""
+    rows = as_rows(x)
+    rectified, y = np.empty_like(rows), np.empty_like(rows)
+
+    def work(i: int, j: int) -> None:
+        np.maximum(rows[i:j], 0, out=rectified[i:j])
+        np.multiply(rectified[i:j], rectified[i:j], out=y[i:j])
+
+    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    return y.reshape(x.shape), (rectified,)
+
+
+@KERNELS.gradient(squared_relu)
+def squared_relu_gradient(xp: Namespace, g: Array, rectified: Array) -> Any:
+    """dy/dx = 2 max(x, 0)."""
+    gradient, dx = as_rows(g), np.empty_like(rectified)
+
+    def work(i: int, j: int) -> None:
+        np.multiply(rectified[i:j], gradient[i:j], out=dx[i:j])
+        dx[i:j] *= 2
+
+    parallel_blocks(work, len(dx), dx.itemsize * dx.shape[1])
+    return dx.reshape(g.shape)

@@ -1,0 +1,44 @@
+"""Matrix products divided among threads; OpenBLAS itself is limited to one (see `threads`)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..base import Array
+from .rows import SMALL_SIZE
+from .threads import Concurrent, limit_blas_threads, parallel_blocks, parallel_ranges
+
+MIN_PARALLEL_MULTIPLICATIONS = 2**23  # smaller products finish before a second thread has woken up
+
+
+def gemm(x: Array, y: Array) -> Array:
+    """Multiply x (M, K) by y (K, N), with the rows of x divided among the threads -> (M, N)."""
+    multiplications = x.shape[0] * x.shape[1] * y.shape[1]
+    if multiplications < MIN_PARALLEL_MULTIPLICATIONS or not limit_blas_threads():
+        return x @ y
+    out = np.empty((x.shape[0], y.shape[1]), np.result_type(x, y))
+
+    def work(i: int, j: int) -> None:
+        np.matmul(x[i:j], y, out=out[i:j])
+
+    parallel_ranges(work, x.shape[0])
+    return out
+
+
+def batched_gemm(x: Array, y: Array) -> Array:
+    """Multiply stacks x (S, ..., M, K) and y (S, ..., K, N), with S divided among the threads."""
+    if x.ndim < 3 or x.shape[:-2] != y.shape[:-2] or x.size <= SMALL_SIZE:
+        return np.matmul(x, y)
+    out = np.empty((*x.shape[:-1], y.shape[-1]), np.result_type(x, y))
+
+    def work(i: int, j: int) -> None:
+        np.matmul(x[i:j], y[i:j], out=out[i:j])
+
+    parallel_blocks(work, len(x), x[:1].nbytes)
+    return out
+
+
+def concurrent_if_large(multiplications: int, product: Callable[[], Array]) -> Any:
+    """Mark a product as `Concurrent` if it takes longer than a thread takes to wake up."""
+    return Concurrent(product) if multiplications >= MIN_PARALLEL_MULTIPLICATIONS else product

@@ -1,0 +1,102 @@
+"""NumPy kernel for layer normalisation, with three ways for one row, few rows and many."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..base import Array, KernelTable, Namespace
+from .rows import SMALL_SIZE, as_rows, column_sum, constant_column
+from .threads import parallel_blocks
+
+KERNELS = KernelTable()
+
+MIN_INVERTIBLE_WEIGHT = 1e-6  # by smaller weights the output is not divided
+
+
+@KERNELS.forward
+def layer_norm(
+    xp: Namespace, x: Array, weight: Array, bias: Array | None = None, *, eps: float = 1e-5
+) -> Any:
+    """x (..., C), weight (C,), bias (C,) -> (..., C).
+
+    Saves the normalised rows (N, C), 1 / standard deviation (N, 1), weight and, if the saved rows
+    are the output instead of the normalised ones, 1 / weight.
+    """
+    rows = as_rows(x)  # (N, C)
+    size = rows.shape[1]
+    average = constant_column(size, 1 / size, rows.dtype)
+    if len(rows) == 1:
+        return _layer_norm_row(x, weight, bias, eps)
+    if x.size <= SMALL_SIZE:
+        centred = rows - rows @ average
+        scale = 1 / np.sqrt(np.vecdot(centred, centred)[:, None] / size + eps)
+        normal = centred * scale
+        y = normal * weight if bias is None else normal * weight + bias
+        return y.reshape(x.shape), (normal, scale, weight, None)
+    y = np.empty_like(rows)
+    # Without a bias the normalised rows are y / weight, and the next layer saves y anyway.
+    invertible = bias is None and np.abs(weight).min() > MIN_INVERTIBLE_WEIGHT
+    inverse = 1 / weight if invertible else None
+    normal = np.empty_like(rows) if inverse is None else y
+    scale = np.empty((len(rows), 1), rows.dtype)
+
+    def work(i: int, j: int) -> None:
+        nb, yb, sb = normal[i:j], y[i:j], scale[i:j]
+        np.subtract(rows[i:j], rows[i:j] @ average, out=nb)
+        np.vecdot(nb, nb, out=sb[:, 0])
+        sb += size * eps
+        np.sqrt(sb, out=sb)
+        np.divide(math.sqrt(size), sb, out=sb)
+        nb *= sb
+        np.multiply(nb, weight, out=yb)
+        if bias is not None:
+            yb += bias
+
+    parallel_blocks(work, len(rows), rows.itemsize * size)
+    return y.reshape(x.shape), (normal, scale, weight, inverse)
+
+
+def _layer_norm_row(x: Array, weight: Array, bias: Array | None, eps: float) -> Any:
+    """`layer_norm` of one row (..., 1, C), as in generation token by token.
+
+    Computes with a vector and scalars: broadcasting a (1, 1) array costs NumPy more than the work.
+    """
+    row = x.reshape(-1)  # (C,)
+    size, scalar = len(row), row.dtype.type
+    normal = row - row.dot(constant_column(size, 1 / size, row.dtype)[:, 0])
+    scale = scalar(1 / math.sqrt(normal.dot(normal) / size + eps))
+    normal *= scale
+    y = normal * weight
+    if bias is not None:
+        y += bias
+    return y.reshape(x.shape), (normal.reshape(1, size), scale.reshape(1, 1), weight, None)
+
+
+@KERNELS.gradient(layer_norm)
+def layer_norm_gradient(
+    xp: Namespace, g: Array, normal: Array, scale: Array, weight: Array, inverse: Array | None
+) -> Any:
+    """dx = scale (d - mean(d) - n mean(d n)) with d = g weight and n the normalised row."""
+    gradient, dx = as_rows(g), np.empty_like(normal)  # (N, C)
+    size = normal.shape[1]
+    average = (weight / size)[:, None]
+
+    def work(i: int, j: int) -> None:
+        nb, db = normal[i:j], dx[i:j]
+        if inverse is not None:
+            nb = nb * inverse
+        np.multiply(gradient[i:j], weight, out=db)
+        projection = np.vecdot(db, nb)[:, None]
+        projection /= size
+        db -= gradient[i:j] @ average
+        db -= nb * projection
+        db *= scale[i:j]
+
+    parallel_blocks(work, len(dx), dx.itemsize * size)
+
+    def weight_gradient() -> Array:
+        total = column_sum(gradient * normal)
+        return total if inverse is None else total * inverse
+
+    return dx.reshape(g.shape), weight_gradient, lambda: column_sum(gradient)
