@@ -1,8 +1,9 @@
-"""Fixtures for all tests, and the option --backend.
+"""Fixtures for all tests, and the option --backend. CONTRIBUTING.md has a table of the fixtures.
 
-Without the option the cupy backend runs on a stand-in for CuPy, whose kernels a C++ compiler makes
-for the CPU: see `fake_cupy`. With ``--backend cupy`` it runs on the real one, and of all tests only
-those run that compute on a backend: what a GPU can show, and nothing else.
+Without the option the cupy backend runs on a fake CuPy, which compiles CUDA kernels with g++ and
+runs them on the CPU: see `fake_cupy`. With ``--backend NAME`` only the tests that compute on a
+backend run, on that one: ``--backend cupy`` on a real GPU, or the name of a backend that another
+package registers.
 """
 
 import shutil
@@ -17,21 +18,25 @@ import tinytorch
 from tinytorch import backends
 
 FAKE_CUPY = Path(__file__).with_name("fake_cupy")
-# What reads a value on the host. array-api-strict lets these pass on a device; a GPU would wait.
+# Methods that read a value on the host. array-api-strict allows them on a device; a GPU would wait.
 HOST_READS = ("__float__", "__int__", "__bool__", "__complex__", "__index__", "__dlpack__")
-ON_A_BACKEND = {"backend", "cupy", "cupy_fp32"}  # fixtures of the tests that --backend leaves
+BUILT_IN = ("numpy", "strict", "cupy")  # the backends of the fixture `backend`
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--backend", choices=["cupy", "numpy", "strict"],
-        help="run the tests that compute on a backend, on this one only, the real one",
-    )  # fmt: skip
+        "--backend",
+        metavar="NAME",
+        help="run only the tests that compute on a backend, on this one (cupy: on a real GPU)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--backend") is None:
+    name = config.getoption("--backend")
+    if name is None:
         sys.path.insert(0, str(FAKE_CUPY))  # before any CuPy that is installed
+    elif name not in backends.names():
+        raise pytest.UsageError(f"--backend {name}: known are {', '.join(backends.names())}")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -40,25 +45,32 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
+    """With --backend, keep the tests of that backend; skip them if it cannot be used here."""
     name = config.getoption("--backend")
     if name is None:
         return
-    wanted = [item for item in items if ON_A_BACKEND & set(item.fixturenames)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    kept = [item for item in items if _computes_on(item, name)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     problem = backends.status(name)
     if problem is not None:
-        for item in wanted:
+        for item in kept:
             item.add_marker(pytest.mark.skip(reason=problem))
-    items[:] = wanted
+    items[:] = kept
+
+
+def _computes_on(item: Any, name: str) -> bool:
+    callspec = getattr(item, "callspec", None)
+    if callspec is not None and callspec.params.get("backend") == name:
+        return True
+    return name == "cupy" and bool({"cupy", "cupy_fp32"} & set(item.fixturenames))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """The fixture `backend`: the one that was asked for, or each that runs without a GPU."""
+    """Parametrize the fixture `backend`: the --backend, or each one that runs without a GPU."""
     if "backend" in metafunc.fixturenames and not _has_own_backends(metafunc):
         name = metafunc.config.getoption("--backend")
-        here = ["numpy", "strict", *(["cupy"] if FAKE_CUPY.is_dir() else [])]  # not in a release
-        names = here if name is None else [name]
-        metafunc.parametrize("backend", names, indirect=True)
+        here = [n for n in BUILT_IN if n != "cupy" or FAKE_CUPY.is_dir()]  # not in a release
+        metafunc.parametrize("backend", here if name is None else [name], indirect=True)
 
 
 def _has_own_backends(metafunc: pytest.Metafunc) -> bool:
@@ -68,12 +80,12 @@ def _has_own_backends(metafunc: pytest.Metafunc) -> bool:
 
 @pytest.fixture
 def strict(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The strict backend's name, with every read of a device's value on the host forbidden."""
+    """Name of the strict backend; reading a value on the host raises an AssertionError."""
     array_type = backends.get("strict").array_type
 
     def forbidden(name: str) -> Any:
         def read(self: Any, *arguments: Any, **keywords: Any) -> Any:
-            raise AssertionError(f"{name} reads a device's array on the host")
+            raise AssertionError(f"{name} reads a device array on the host")
 
         return read
 
@@ -84,29 +96,29 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The cupy backend's name: on a GPU with --backend cupy, else on the stand-in."""
+    """Name of the cupy backend: a GPU with --backend cupy, otherwise the fake CuPy."""
     asked = request.config.getoption("--backend")
     if asked not in (None, "cupy"):
-        pytest.skip(f"a test of the cupy backend, and --backend {asked} was asked for")
+        pytest.skip(f"a test of the cupy backend, not of --backend {asked}")
     if asked is None and shutil.which("g++") is None:
-        pytest.skip("the stand-in for CuPy needs g++ to run kernels on the CPU")
-    if asked is None:  # nor must a real cuBLAS be called
+        pytest.skip("the fake CuPy needs g++ to run kernels on the CPU")
+    if asked is None:  # replace cuBLAS too
         backends.get("cupy")
         from cupy_backends.cuda.libs.cublas import Library
 
-        from tinytorch.backends.cupy import cublas as cupy_cublas
+        from tinytorch.backends.cupy import cublas
 
         library = Library()
-        cupy_cublas._function.cache_clear()
-        monkeypatch.setattr(cupy_cublas, "_library", lambda: library)
+        cublas._function.cache_clear()
+        monkeypatch.setattr(cublas, "_library", lambda: library)
     return "cupy"
 
 
 @pytest.fixture
 def fake_cupy(cupy: str, request: pytest.FixtureRequest) -> Any:
-    """The module that stands in for CuPy; its tests say nothing about a real GPU."""
+    """The fake CuPy module, for tests of what only it can observe, such as launches."""
     if request.config.getoption("--backend"):
-        pytest.skip("a test of kernels on the CPU, through the stand-in for CuPy")
+        pytest.skip("a test of CUDA kernels on the CPU, through the fake CuPy")
     import cupy as module
 
     return module
@@ -114,17 +126,17 @@ def fake_cupy(cupy: str, request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def cupy_fp32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The cupy backend with products in full float32, for comparisons with NumPy."""
+    """Name of the cupy backend with matrix products in full float32, to compare with NumPy."""
     backends.get(cupy)
-    from tinytorch.backends.cupy import gemm as cupy_products
+    from tinytorch.backends.cupy import gemm
 
-    monkeypatch.setattr(cupy_products, "matmul_mode", lambda: "fp32")
+    monkeypatch.setattr(gemm, "matmul_mode", lambda: "fp32")
     return cupy
 
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest) -> str:
-    """Each backend that runs here; on strict no host reads, on cupy no rounded products."""
+    """Name of each backend in turn: strict forbids host reads, cupy multiplies in full float32."""
     if request.param == "strict":
         request.getfixturevalue("strict")
     if request.param == "cupy":
@@ -134,6 +146,6 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Every test starts from the same random state, whatever ran before it."""
+    """Start every test from the same random state."""
     tinytorch.manual_seed(1234)
     np.random.seed(1234)
