@@ -1,4 +1,4 @@
-"""NumPy kernels for the activations GELU and squared ReLU."""
+"""GELU and squared ReLU in NumPy."""
 
 import math
 from typing import Any

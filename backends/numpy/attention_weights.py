@@ -1,4 +1,4 @@
-"""NumPy kernels for `split_heads` and `attention_weights`; `attention` is the fused composite."""
+"""Masked softmax of attention scores in NumPy; for the fused composite see attention.py."""
 
 from typing import Any
 
@@ -9,24 +9,6 @@ from .rows import common_maximum, constant_column
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
-
-
-@KERNELS.forward
-def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
-    """(B, T, 3 C) -> queries, keys and values, each a view (B, nh, T, hs)."""
-    B, T, _ = qkv.shape
-    heads = qkv.reshape(B, T, 3, num_heads, -1).transpose(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
-    return (heads[0], heads[1], heads[2]), (qkv.shape,)
-
-
-@KERNELS.gradient(split_heads)
-def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) -> Any:
-    """Three gradients (B, nh, T, hs), or None for zeros -> (B, T, 3 C)."""
-    B, nh, T, hs = next(g for g in gs if g is not None).shape
-    row = np.empty((B, T, 3, nh, hs), next(g for g in gs if g is not None).dtype)
-    for i, g in enumerate(gs):
-        row[:, :, i] = 0 if g is None else g.transpose(0, 2, 1, 3)
-    return row.reshape(shape)
 
 
 @KERNELS.forward

@@ -10,42 +10,22 @@ from typing import Any
 import array_api_compat.numpy
 import numpy as np
 
-from ..base import Array, Backend, Kernel, host_array
+from ..base import Array, Backend, host_array
 from ..random_bits import random_bits
 from ..together import together
-from . import (
-    activations,
-    attention,
-    attention_weights,
-    embeddings,
-    layer_norm,
-    linear,
-    losses,
-    matmul,
-    optim,
-)
 from .decode_step import NumpyStep
+from .kernels import KERNELS
 from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
 
-KERNELS: dict[str, Kernel] = {
-    **activations.KERNELS,
-    **attention.KERNELS,
-    **attention_weights.KERNELS,
-    **embeddings.KERNELS,
-    **layer_norm.KERNELS,
-    **linear.KERNELS,
-    **losses.KERNELS,
-    **matmul.KERNELS,
-    **optim.KERNELS,
-}
+MAX_PROCESSES = 8  # with more, summing their gradients would take most of the time
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to keep freed arrays instead of handing them back to the kernel.
+    """Make glibc's malloc keep freed memory instead of returning it to the operating system.
 
-    A training step frees and allocates the same large temporaries again and again; mapping
-    them anew each time costs a page fault for every 4 KiB, a quarter of the whole step.
-    Without glibc nothing happens.
+    A training step frees and allocates the same large temporaries again and again. Mapping them
+    again costs one page fault per 4 KiB, a quarter of the time of a step. Does nothing without
+    glibc.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -56,11 +36,8 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, one_gibibyte)
 
 
-MOST_PROCESSES = 8  # beyond that they would spend their time on adding up gradients
-
-
 class NumpyBackend(Backend):
-    """NumPy, with the kernels of this folder (`KERNELS`)."""
+    """NumPy, with the kernels of `kernels.py`."""
 
     name = "numpy"
     array_type = np.ndarray
@@ -70,14 +47,14 @@ class NumpyBackend(Backend):
         limit_blas_threads()
         self.kernels = KERNELS
         self.decoder = NumpyStep
-        if sys.platform.startswith("linux"):  # elsewhere there is no fork, or not a safe one
-            self.processes = min(num_threads(), MOST_PROCESSES)
+        if sys.platform.startswith("linux"):  # elsewhere fork is missing or unsafe
+            self.processes = min(num_threads(), MAX_PROCESSES)
         standard = array_api_compat.numpy
         self.xp = self.namespace(
             standard,
             random_bits=partial(random_bits, standard),
-            # The methods: NumPy's functions of the same names look for overrides first, which
-            # takes longer than the work.
+            # Methods, because NumPy's functions of the same names first look for overrides, which
+            # takes longer than the work itself.
             reshape=lambda x, shape: x.reshape(shape),
             permute_dims=lambda x, axes: x.transpose(axes),
         )
@@ -101,13 +78,13 @@ class NumpyBackend(Backend):
     def evaluate(self, values: list[Any]) -> list[Array]:
         if sum(isinstance(value, Concurrent) for value in values) < 2:
             return super().evaluate(values)
-        found = list(values)
+        results = list(values)
 
-        def work(place: int) -> None:
-            found[place] = values[place]() if callable(values[place]) else values[place]
+        def work(i: int) -> None:
+            results[i] = values[i]() if callable(values[i]) else values[i]
 
         parallel_for_each(work, range(len(values)))
-        return found
+        return results
 
     @staticmethod
     def index(x: Array, key: Any) -> Array:
@@ -132,7 +109,7 @@ class NumpyBackend(Backend):
 
     @staticmethod
     def segment_sum(values: Array, ids: Array, rows: int) -> Array:
-        # Few rows: a product with the one-hot matrix (rows, n) beats sorting by far.
+        # With few rows, a product with the one-hot matrix (rows, n) is far faster than sorting.
         if rows <= 256:
             one_hot = np.equal(np.arange(rows)[:, None], ids).astype(values.dtype)
             return one_hot @ values
@@ -162,6 +139,6 @@ class NumpyBackend(Backend):
 
 
 def is_basic(key: Any) -> bool:
-    """Whether `key` has only slices, integers, None and ellipsis, so that no element repeats."""
+    """True if `key` has only slices, integers, None and ellipsis: no element is indexed twice."""
     parts = key if isinstance(key, tuple) else (key,)
     return all(p is None or p is ... or isinstance(p, slice | int | np.integer) for p in parts)

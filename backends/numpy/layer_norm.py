@@ -1,4 +1,4 @@
-"""NumPy kernel for layer normalisation, with three ways for one row, few rows and many."""
+"""Layer normalisation in NumPy, with separate code for one row, few rows and many."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..base import Array, KernelTable, Namespace
-from .rows import SMALL_SIZE, as_rows, column_sum, constant_column
+from .rows import SMALL_SIZE, as_rows, column_sums, constant_column
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
@@ -96,7 +96,7 @@ def layer_norm_gradient(
     parallel_blocks(work, len(dx), dx.itemsize * size)
 
     def weight_gradient() -> Array:
-        total = column_sum(gradient * normal)
+        total = column_sums(gradient * normal)
         return total if inverse is None else total * inverse
 
-    return dx.reshape(g.shape), weight_gradient, lambda: column_sum(gradient)
+    return dx.reshape(g.shape), weight_gradient, lambda: column_sums(gradient)

@@ -1,10 +1,12 @@
-"""NumPy kernel for the linear layer, y = x W^T + b."""
+"""Linear layers and matrix products in NumPy."""
 
 from typing import Any
 
+import numpy as np
+
 from ..base import Array, KernelTable, Namespace
-from .gemm import concurrent_if_large, gemm
-from .rows import column_sum
+from .gemm import batched_gemm, concurrent_if_large, gemm
+from .rows import column_sums
 
 KERNELS = KernelTable()
 
@@ -29,5 +31,41 @@ def linear_gradient(
     return (
         concurrent_if_large(multiplications, lambda: gemm(g, weight).reshape(shape)),
         concurrent_if_large(multiplications, lambda: gemm(g.T, rows)),  # (out, in)
-        lambda: column_sum(g),
+        lambda: column_sums(g),
     )
+
+
+@KERNELS.forward
+def matmul(xp: Namespace, x: Array, y: Array) -> Any:
+    """x (..., M, K) @ y (..., K, N) -> (..., M, N); a one-dimensional side has no M or no N."""
+    if y.ndim == 2 and x.ndim > 2:
+        rows = x.reshape(-1, x.shape[-1])  # (..., M, K) -> (N, K)
+        return gemm(rows, y).reshape(*x.shape[:-1], y.shape[-1]), (x, y)
+    return batched_gemm(x, y), (x, y)
+
+
+@KERNELS.gradient(matmul)
+def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
+    """dx = g y^T, dy = x^T g; autograd sums over broadcast axes."""
+    if x.ndim == 1 or y.ndim == 1:
+        return _vector_gradient(g, x, y)
+    if y.ndim == 2 and x.ndim > 2:
+        rows = g.reshape(-1, g.shape[-1])  # (..., M, N) -> (rows, N)
+        return (
+            lambda: gemm(rows, y.T).reshape(x.shape),
+            lambda: gemm(x.reshape(-1, x.shape[-1]).T, rows),
+        )
+    multiplications = g.size * x.shape[-1]
+    return (
+        concurrent_if_large(multiplications, lambda: batched_gemm(g, np.swapaxes(y, -1, -2))),
+        concurrent_if_large(multiplications, lambda: batched_gemm(np.swapaxes(x, -1, -2), g)),
+    )
+
+
+def _vector_gradient(g: Array, x: Array, y: Array) -> Any:
+    """The gradient if x or y has one axis: insert the missing axis, multiply, remove it."""
+    if x.ndim == 1 and y.ndim == 1:
+        return g * y, g * x
+    if x.ndim == 1:  # (K,) @ (..., K, N) -> (..., N)
+        return (y @ g[..., None])[..., 0], x[:, None] * g[..., None, :]
+    return g[..., None] * y, (np.swapaxes(x, -1, -2) @ g[..., None])[..., 0]

@@ -1,4 +1,4 @@
-"""NumPy kernel for the cross-entropy loss."""
+"""Cross-entropy in NumPy."""
 
 from typing import Any
 

@@ -29,7 +29,7 @@ def constant_column(size: int, value: float, dtype: Any) -> Array:
     return column
 
 
-def column_sum(x: Array) -> Array:
+def column_sums(x: Array) -> Array:
     """Sum x (N, C) over N -> (C,), as a product: BLAS adds rows faster than a reduction."""
     return np.ones(x.shape[0], x.dtype) @ x
 

@@ -1,8 +1,8 @@
-"""Work on large host arrays in blocks that stay in the cache, on all cores.
+"""Thread-parallel loops over large host arrays, in cache-sized blocks.
 
-NumPy works through a whole array at each call, so a chain of calls on a large array fetches it
-from memory again and again. In blocks of some hundred kilobytes a chain stays in the cache; and
-as NumPy lets go of the interpreter while it computes, threads can take blocks side by side.
+Every NumPy call streams a large array through memory, so a chain of calls fetches it again and
+again. In blocks of some hundred kilobytes the chain stays in the cache. NumPy releases the GIL
+while it computes, so threads can process blocks in parallel.
 """
 
 import functools
@@ -15,69 +15,68 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-BLOCK_BYTES = 2**18  # half of a small second-level cache, so that a few arrays fit
-MIN_PARALLEL_BYTES = 2**19  # below that a thread costs more than it saves
+BLOCK_BYTES = 2**18  # half of a small L2 cache, so that a few arrays fit
+MIN_PARALLEL_BYTES = 2**19  # for smaller arrays a thread costs more than it saves
+
+_END = object()
 
 
-_NOTHING = object()
+class _ThreadState(threading.local):
+    """Per-thread flag: True while the thread must not parallelise further."""
+
+    nested = False
 
 
-class _Inside(threading.local):
-    """Whether this thread divides nothing among others now."""
-
-    thread = False
-
-
-_inside = _Inside()
+_state = _ThreadState()
 
 
 @functools.cache
 def num_threads() -> int:
-    """How many threads to use: OMP_NUM_THREADS, else the processors that this process may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
+    """Return the number of threads to use: OMP_NUM_THREADS, else the CPUs of this process."""
+    requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if requested.isdigit() and int(requested) > 0:
+        return int(requested)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-class _Helpers:
-    """Threads that wait for work, and what they answer: None, or the exception that ended it.
+class _Workers:
+    """Daemon threads that run functions from a queue.
 
-    A queue of its own for each side costs half of what an executor with its futures does, and a
-    training step hands work over a hundred times.
+    Two plain queues, for work and for outcomes, cost half of an executor with its futures, and a
+    training step hands over work more than a hundred times.
     """
 
     def __init__(self, count: int) -> None:
-        self.work: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self.queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
         for number in range(count):
             threading.Thread(target=self._run, name=f"tinytorch_{number}", daemon=True).start()
 
     def _run(self) -> None:
         while True:
-            self.work.get()()
+            self.queue.get()()
 
 
 @functools.cache
-def _helpers() -> _Helpers:
-    return _Helpers(num_threads() - 1)
+def _workers() -> _Workers:
+    return _Workers(num_threads() - 1)
 
 
-if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's threads
-    os.register_at_fork(after_in_child=_helpers.cache_clear)
+if hasattr(os, "register_at_fork"):  # a forked child inherits none of its parent's threads
+    os.register_at_fork(after_in_child=_workers.cache_clear)
 
 
 @functools.cache
 def limit_blas_threads() -> bool:
-    """Have OpenBLAS use one thread, so that products can be divided among this file's threads.
+    """Limit OpenBLAS to one thread, so that matrix products can be divided among these threads.
 
-    OpenBLAS's own threads wait for each other in a loop. Where another process takes a core,
-    they wait for a thread that does not run: a training step then took a hundred times as long.
-    Threads that sleep while they wait share the cores with others as they should.
+    OpenBLAS's own threads wait in a busy loop. If another process takes a core, they spin until a
+    descheduled thread runs again: a training step then took a hundred times as long. Threads that
+    sleep while they wait share the cores with other processes.
 
     Returns:
-        whether that could be done; a NumPy with another BLAS keeps that one's threads.
+        True if it succeeded; False for a NumPy with another BLAS, which keeps its own threads.
     """
     from threadpoolctl import ThreadpoolController
 
@@ -91,80 +90,89 @@ def limit_blas_threads() -> bool:
 def parallel_blocks(
     work: Callable[[int, int], None], rows: int, row_bytes: int, block_bytes: int = BLOCK_BYTES
 ) -> None:
-    """Call ``work(start, stop)`` until all rows are covered, each once.
+    """Call ``work(start, stop)`` for consecutive blocks that cover all rows, in several threads.
 
     Args:
-        work: computes rows start to stop; parts must not depend on each other.
-        rows: how many there are.
-        row_bytes: size of a row of one of the arrays.
-        block_bytes: size of the rows that are given to `work` at once.
+        work: computes rows start to stop; blocks must not depend on each other.
+        rows: the number of rows.
+        row_bytes: the size of one row of one array.
+        block_bytes: the size of the rows per call of `work`.
     """
     block = max(1, block_bytes // max(1, row_bytes))
     if rows * row_bytes < MIN_PARALLEL_BYTES:
-        _run(work, 0, rows, block)
+        _run_blocks(work, 0, rows, block)
     else:
-        parallel_ranges(lambda start, stop: _run(work, start, stop, block), rows)
+        parallel_ranges(lambda start, stop: _run_blocks(work, start, stop, block), rows)
+
+
+def _run_blocks(work: Callable[[int, int], None], start: int, stop: int, block: int) -> None:
+    for first in range(start, stop, block):
+        work(first, min(first + block, stop))
 
 
 def parallel_ranges(work: Callable[[int, int], None], rows: int) -> None:
-    """Call ``work(start, stop)`` once in each thread, for equal parts of the rows."""
-    threads = 1 if _inside.thread else min(num_threads(), rows)
+    """Call ``work(start, stop)`` once per thread, for equal ranges of the rows.
+
+    Raises:
+        BaseException: the first exception of a thread, after all threads have finished.
+    """
+    threads = 1 if _state.nested else min(num_threads(), rows)
     if threads <= 1:
         work(0, rows)
         return
     bounds = [rows * i // threads for i in range(threads + 1)]
-    answers: SimpleQueue[BaseException | None] = SimpleQueue()
+    outcomes: SimpleQueue[BaseException | None] = SimpleQueue()
 
-    def part(number: int) -> None:
+    def run_range(number: int) -> None:
         try:
             work(bounds[number], bounds[number + 1])
-        except BaseException as error:  # raised again where the work was asked for
-            answers.put(error)
+        except BaseException as error:  # re-raised in the calling thread
+            outcomes.put(error)
         else:
-            answers.put(None)
+            outcomes.put(None)
 
     for number in range(1, threads):
-        _helpers().work.put(functools.partial(part, number))
-    part(0)
-    errors = [answers.get() for _ in range(threads)]
+        _workers().queue.put(functools.partial(run_range, number))
+    run_range(0)
+    errors = [outcomes.get() for _ in range(threads)]
     for error in filter(None, errors):
         raise error
 
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """A context in which this thread divides nothing among others."""
-    before, _inside.thread = _inside.thread, True
+    """Return a context in which the current thread runs single-threaded."""
+    before, _state.nested = _state.nested, True
     try:
         yield
     finally:
-        _inside.thread = before
+        _state.nested = before
 
 
 def parallel_for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
-    """Call ``work(item)`` for every item; each thread takes the next one as it becomes free.
+    """Call ``work(item)`` for every item; each thread takes the next item when it is free.
 
-    Within it nothing is divided further, so that threads do not wait for each other.
+    Parallel loops inside `work` run single-threaded, so that threads do not wait for each other.
     """
-    waiting, lock = iter(list(items)), threading.Lock()
+    pending, lock = iter(list(items)), threading.Lock()
 
-    def take_turns(start: int, stop: int) -> None:
+    def run_items(start: int, stop: int) -> None:
         with single_threaded():
             while True:
                 with lock:
-                    item = next(waiting, _NOTHING)
-                if item is _NOTHING:
+                    item = next(pending, _END)
+                if item is _END:
                     return
                 work(item)  # type: ignore[arg-type]
 
-    parallel_ranges(take_turns, num_threads())
+    parallel_ranges(run_items, num_threads())
 
 
 class Concurrent:
-    """A function so long that a thread of its own is worth its while, beside others like it.
+    """Marks a thunk expensive enough for its own thread, in parallel with others like it.
 
-    One product in each thread takes less than both products in two parts each: threads meet once,
-    and larger products are more efficient.
+    One whole product per thread is faster than dividing each product among all threads: threads
+    synchronise once, and larger products are more efficient.
     """
 
     __slots__ = ("function",)
@@ -174,8 +182,3 @@ class Concurrent:
 
     def __call__(self) -> object:
         return self.function()
-
-
-def _run(work: Callable[[int, int], None], start: int, stop: int, block: int) -> None:
-    for first in range(start, stop, block):
-        work(first, min(first + block, stop))

@@ -20,9 +20,9 @@ def use_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how many threads `parallel_blocks` has, whatever the machine."""
 
     def use(count: int) -> None:
-        helpers = threads._Helpers(count - 1)
+        workers = threads._Workers(count - 1)
         monkeypatch.setattr(threads, "num_threads", lambda: count)
-        monkeypatch.setattr(threads, "_helpers", lambda: helpers)
+        monkeypatch.setattr(threads, "_workers", lambda: workers)
 
     return use
 

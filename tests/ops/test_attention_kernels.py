@@ -162,7 +162,7 @@ def test_numpy_divides_texts_or_heads_among_threads(
     monkeypatch.setattr(threads, "num_threads", lambda: 3)
     monkeypatch.setattr(threads, "MIN_PARALLEL_BYTES", 0)
     monkeypatch.setattr(numpy_attention, "AT_ONCE", 1)
-    threads._helpers.cache_clear()
+    threads._workers.cache_clear()
     parts: set[tuple[int, ...]] = set()
     before = numpy_attention._weights
 
@@ -173,7 +173,7 @@ def test_numpy_divides_texts_or_heads_among_threads(
     monkeypatch.setattr(numpy_attention, "_weights", weights)
     arrays, seen = draw(*shape), causal(*shape[2:4])
     equal(*(run(arrays, seen, 0, b) for b in ("numpy", REFERENCE)))
-    threads._helpers.cache_clear()
+    threads._workers.cache_clear()
     texts, heads = shape[:2]
     assert parts == {(1, heads) if texts >= heads else (texts, 1)}
 
