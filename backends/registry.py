@@ -13,10 +13,10 @@ _BUILT_IN = {
     "numpy": "numpy.backend:NumpyBackend",
     "cupy": "cupy.backend:CupyBackend",
     "strict": "strict:StrictBackend",
+    "reference": "reference:ReferenceBackend",
 }
 _registered: dict[str, Callable[[], Backend]] = {}
 _loaded: dict[str, Backend] = {}
-_by_type: dict[type, Backend] = {}
 
 
 def register(name: str, factory: Callable[[], Backend]) -> None:
@@ -69,9 +69,7 @@ def get(name: str | Backend | None = None) -> Backend:
     if name is None:
         return default()
     if name not in _loaded:
-        backend = _factory(name)()
-        _loaded[name] = backend
-        _by_type[backend.array_type] = backend
+        _loaded[name] = _factory(name)()
     return _loaded[name]
 
 
@@ -82,16 +80,19 @@ def default() -> Backend:
 
 
 def of(array: Array) -> Backend:
-    """The backend to which `array` belongs.
+    """The backend that arrays of this type belong to.
+
+    Where several have the same type, as numpy and reference do, it is the default backend if it
+    is one of them, else the one that was loaded first.
 
     Raises:
-        BackendError: no loaded backend has arrays of this type.
+        BackendError: neither the default backend nor a loaded one has arrays of this type.
     """
-    try:
-        return _by_type[type(array)]
-    except KeyError:
-        loaded = ", ".join(_loaded)
-        raise BackendError(f"{type(array).__name__} is no array of a backend ({loaded})") from None
+    for backend in (default(), *_loaded.values()):
+        if backend.array_type is type(array):
+            return backend
+    loaded = ", ".join(_loaded)
+    raise BackendError(f"{type(array).__name__} is not an array of a loaded backend ({loaded})")
 
 
 def status(name: str) -> str | None:

@@ -6,21 +6,9 @@ import numpy as np
 from op_table import Inputs, Sample
 
 from tinytorch import Tensor, backends
-from tinytorch.backends.numpy.backend import NumpyBackend
 from tinytorch.ops.op import Op
 
-
-class Reference(NumpyBackend):
-    """NumPy without kernels: every op runs its readable reference."""
-
-    name = "reference"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kernels = {}
-
-
-REFERENCE = Reference()
+REFERENCE = backends.get("reference")
 
 
 def draw(sample: Sample, dtype: str = "float64") -> Inputs:

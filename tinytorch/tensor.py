@@ -191,7 +191,7 @@ class Tensor(Variable):
         Call ``.numpy().copy()`` for one to write to.
         """
         host = _host(self)
-        if self._backend.name == "numpy":
+        if isinstance(self._array, np.ndarray):
             host = host.view()
             host.flags.writeable = False
         return host
