@@ -57,7 +57,7 @@ def run_python(code: str, **environment: str) -> str:
     if known and "PYTHONPATH" in environment:
         variables["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], known])
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=variables, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, env=variables, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

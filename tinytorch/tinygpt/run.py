@@ -4,7 +4,7 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from .presets import Preset, build_model, build_trainer, fit_epochs
 CHECKPOINT = "checkpoint.safetensors"
 RESULTS = (CHECKPOINT, "metrics.jsonl", "summary.json", "loss.png", "attention.png")
 VALIDATION_BATCH = 32  # blocks
+clock: Callable[[], float] = time.perf_counter  # seconds; tests replace it by one that they set
 
 
 class RunError(ValueError):
@@ -188,7 +189,7 @@ class Run:
 
         The time that a device still works on it is counted by `read`.
         """
-        begin = time.perf_counter()
+        begin = clock()
         preset = self.config.preset
         if self.config.minutes is not None and self.trainer.scheduler is not None:
             # The schedule sees the part of the time that has passed as a part of the steps.
@@ -199,14 +200,14 @@ class Run:
             self.blocks.random_batch(preset.batch_size) for _ in range(preset.accumulation)
         ]
         loss = self.trainer.train_step(batches)
-        self.seconds += time.perf_counter() - begin
+        self.seconds += clock() - begin
         return loss
 
     def read(self, loss: Tensor) -> float:
         """The loss of a step as a number, once the device has done all steps so far."""
-        begin = time.perf_counter()
+        begin = clock()
         value: float = loss.item()
-        self.seconds += time.perf_counter() - begin
+        self.seconds += clock() - begin
         return value
 
     def _steps_in_time(self) -> int:

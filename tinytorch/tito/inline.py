@@ -62,7 +62,8 @@ def _cells(lesson: Lesson, student: Any) -> list[tuple[str, str, Any]]:
     new = nbformat().v4.new_code_cell
     cells: list[tuple[str, str, Any]] = []
     tests = {cell.exercise: cell.source for cell in lesson.cells if cell.kind == "test"}
-    cells += [("setup", "", new(cell.source)) for cell in lesson.cells if cell.kind == "setup"]
+    setup = [cell.source for cell in lesson.cells if cell.kind == "setup"]
+    cells += [("setup", "", new(source, metadata={"setup": True})) for source in setup]
     for cell in student.cells:
         mark = cell.metadata.get("tinytorch", {})
         kind, exercise = mark.get("kind"), mark.get("exercise", "")
@@ -77,7 +78,9 @@ def _cells(lesson: Lesson, student: Any) -> list[tuple[str, str, Any]]:
 def _execute(program: Any, timeout: int, folder: Path) -> str:
     """Run all cells; says why if not all of them could run."""
     client = nbclient().NotebookClient(
-        program, timeout=timeout, interrupt_on_timeout=True, allow_errors=True,
+        program, interrupt_on_timeout=True, allow_errors=True,
+        # The lesson's setup imports packages, which on a busy machine takes long.
+        timeout_func=lambda cell: TIMEOUT if cell.metadata.get("setup") else timeout,
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--log-level=ERROR"],
     )  # fmt: skip
