@@ -3,12 +3,24 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
-Array = Any  # an array of whichever library: the standard names no common type
-Namespace = Any  # a module-like object with the functions of the array API
+from .arrays import Array, DType, Namespace, NativeArray, NumpyArray
+
+__all__ = [
+    "Array",
+    "Backend",
+    "BackendError",
+    "DType",
+    "Kernel",
+    "KernelTable",
+    "Namespace",
+    "NativeArray",
+    "NumpyArray",
+    "host_array",
+]
 
 
 class BackendError(RuntimeError):
@@ -95,7 +107,7 @@ class Backend:
         """The functions of `standard`, then this backend's extras, then `overrides`."""
         functions = {n: f for n, f in vars(standard).items() if not n.startswith("__")}
         extras = {name: getattr(self, name) for name in self.EXTRAS}
-        return SimpleNamespace(**{**functions, **extras, **overrides})
+        return cast(Namespace, SimpleNamespace(**{**functions, **extras, **overrides}))
 
     def asarray(self, data: Any, dtype: Any = None) -> Array:
         """`data` (array, nested list or number) as a new array on this backend's device.
@@ -104,7 +116,7 @@ class Backend:
         """
         raise NotImplementedError
 
-    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+    def to_numpy(self, array: NativeArray) -> np.ndarray[Any, Any]:
         """`array` in host memory; shares memory where the backend is on the host."""
         raise NotImplementedError
 
@@ -145,7 +157,7 @@ class Backend:
         """
         return lambda key, *arrays: work(*arrays)
 
-    def evaluate(self, values: list[Any]) -> list[Array]:
+    def evaluate(self, values: list[Any]) -> list[NativeArray]:
         """Each array as it is, and what each function without arguments returns.
 
         The functions do not depend on each other, so a backend may run them side by side.
@@ -155,47 +167,47 @@ class Backend:
     # The extras. `xp` does not precede their arguments: each backend has its own.
 
     @staticmethod
-    def index(x: Array, key: Any) -> Array:
+    def index(x: NativeArray, key: Any) -> NativeArray:
         """x[key] for every NumPy key: slices, integer arrays, masks, ellipsis, newaxis."""
         raise NotImplementedError
 
     @staticmethod
-    def index_add(x: Array, key: Any, values: Array) -> Array:
+    def index_add(x: NativeArray, key: Any, values: NativeArray) -> NativeArray:
         """x[key] += values in place; an element named twice receives both. Returns x."""
         raise NotImplementedError
 
     @staticmethod
-    def index_set(x: Array, key: Any, values: Any) -> Array:
+    def index_set(x: NativeArray, key: Any, values: Any) -> NativeArray:
         """x[key] = values in place. Returns x."""
         raise NotImplementedError
 
     @staticmethod
-    def take_rows(x: Array, indices: Array) -> Array:
+    def take_rows(x: NativeArray, indices: NativeArray) -> NativeArray:
         """x[indices]: rows of x (N, ...) by integer indices of any shape."""
         raise NotImplementedError
 
     @staticmethod
-    def segment_sum(values: Array, ids: Array, rows: int) -> Array:
+    def segment_sum(values: NativeArray, ids: NativeArray, rows: int) -> NativeArray:
         """(rows, C): row i is the sum of the values (N, C) whose id, of ids (N,), is i."""
         raise NotImplementedError
 
     @staticmethod
-    def put_along_axis(x: Array, indices: Array, values: Any, axis: int) -> Array:
+    def put_along_axis(x: NativeArray, indices: NativeArray, values: Any, axis: int) -> NativeArray:
         """A copy of x with `values` at `indices` along `axis`."""
         raise NotImplementedError
 
     @staticmethod
-    def pad(x: Array, widths: Any, value: float = 0.0) -> Array:
+    def pad(x: NativeArray, widths: Any, value: float = 0.0) -> NativeArray:
         """x with (before, after) constant elements added on each axis."""
         raise NotImplementedError
 
     @staticmethod
-    def random_bits(seed: int, shape: tuple[int, ...]) -> Array:
+    def random_bits(seed: int, shape: tuple[int, ...]) -> NativeArray:
         """uint32 random bits, a pure function of seed and position: `hashing.random_bits`."""
         raise NotImplementedError
 
     @staticmethod
-    def storage(x: Array) -> object:
+    def storage(x: NativeArray) -> object:
         """The object that owns x's memory: the same for an array and for its views."""
         raise NotImplementedError
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from .base import Array
+from .base import NativeArray as Array
 
 
 class NormWeights(NamedTuple):

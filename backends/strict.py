@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Backend, BackendError, host_array
+from .base import Backend, BackendError, NativeArray, host_array
 from .numpy.backend import NumpyBackend
 from .random_bits import random_bits
 
@@ -24,12 +24,13 @@ class StrictBackend(Backend):
 
     def __init__(self) -> None:
         try:
-            import array_api_strict as strict
+            import array_api_strict
         except ImportError:
             raise BackendError(
                 "the strict backend needs array-api-strict: pip install array-api-strict"
             ) from None
-        self.array_type = type(strict.zeros(1))
+        strict: Any = array_api_strict
+        self.array_type: Any = type(strict.zeros(1))
         self.device = strict.Device("device1")
         self._strict = strict
         on_device = {n: partial(getattr(strict, n), device=self.device) for n in _CREATION}
@@ -57,15 +58,15 @@ class StrictBackend(Backend):
         is_ours = isinstance(value, self.array_type)
         return value._array if is_ours else value
 
-    def _close(self, array: Any) -> Array:
+    def _close(self, array: Any) -> NativeArray:
         # array_api_strict has no public way to wrap memory without a copy.
-        return self.array_type._new(np.asarray(array), device=self.device)  # type: ignore[attr-defined]
+        return self.array_type._new(np.asarray(array), device=self.device)
 
-    def asarray(self, data: Any, dtype: Any = None) -> Array:
+    def asarray(self, data: Any, dtype: Any = None) -> NativeArray:
         if isinstance(data, self.array_type):
             return self._strict.asarray(data, dtype=dtype, device=self.device, copy=True)
         array = self._close(host_array(data))
         return array if dtype is None else self._strict.astype(array, dtype)
 
-    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+    def to_numpy(self, array: NativeArray) -> np.ndarray[Any, Any]:
         return np.array(self._open(array))  # a copy, as from any device

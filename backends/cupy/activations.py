@@ -5,7 +5,8 @@ from typing import Any
 
 import cupy
 
-from ..base import Array, Kernel, KernelTable, Namespace
+from ..base import Kernel, KernelTable, Namespace
+from ..base import NativeArray as Array
 from .launch import launch_vectorized
 from .layout import contiguous
 

@@ -10,7 +10,8 @@ from typing import Any
 import cupy
 import numpy as np
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NativeArray as Array
 from . import gemm
 from .graph import live
 from .launch import MOST_BLOCKS, launch

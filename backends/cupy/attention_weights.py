@@ -5,7 +5,8 @@ from typing import Any
 import cupy
 import numpy as np
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NativeArray as Array
 from .gemm import gemm
 from .launch import launch_rows
 from .layout import contiguous

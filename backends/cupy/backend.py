@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array, Backend, BackendError, host_array
+from ..base import Backend, BackendError, host_array
+from ..base import NativeArray as Array
 from ..numpy.backend import is_basic
 from ..together import together
 

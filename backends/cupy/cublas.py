@@ -12,7 +12,8 @@ from typing import Any
 import cupy
 from cupy.cuda import device
 
-from ..base import Array, BackendError
+from ..base import BackendError
+from ..base import NativeArray as Array
 
 WORKSPACE = 2**25  # bytes that cuBLAS recommends on Hopper; elsewhere it takes less
 

@@ -20,7 +20,8 @@ import numpy as np
 from cupy.cuda import device
 from cupy_backends.cuda.libs import cublas
 
-from ..base import Array, BackendError
+from ..base import BackendError
+from ..base import NativeArray as Array
 from . import cublas as graph_cublas
 from .graph import is_capturing, keep
 

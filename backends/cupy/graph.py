@@ -18,7 +18,8 @@ from typing import Any
 import cupy
 import numpy as np
 
-from ..base import Array, BackendError
+from ..base import BackendError
+from ..base import NativeArray as Array
 from . import cublas
 from .errors import error_flag
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import cupy
 
-from ..base import Array
+from ..base import NativeArray as Array
 from .cuda_source import check_arguments, source
 from .graph import keep
 

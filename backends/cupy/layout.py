@@ -5,7 +5,7 @@ from typing import Any
 
 import cupy
 
-from ..base import Array
+from ..base import NativeArray as Array
 
 
 def contiguous(x: Array) -> Array:

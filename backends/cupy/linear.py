@@ -4,7 +4,8 @@ from typing import Any
 
 import cupy
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NativeArray as Array
 from .gemm import gemm
 from .launch import launch_rows
 from .layout import as_rows, contiguous

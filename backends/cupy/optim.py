@@ -13,7 +13,8 @@ from typing import Any
 import cupy
 import numpy as np
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NativeArray as Array
 from ..together import ask
 from .gemm import gemm
 from .graph import keep, to_device

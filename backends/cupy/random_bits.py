@@ -4,7 +4,7 @@ import math
 
 import cupy
 
-from ..base import Array
+from ..base import NativeArray as Array
 from .launch import launch_elementwise
 from .seeds import seed_words
 

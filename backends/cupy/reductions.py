@@ -4,7 +4,7 @@ from typing import Any
 
 import cupy
 
-from ..base import Array
+from ..base import NativeArray as Array
 from .launch import launch
 
 MAX_PARTS = 128  # of the rows that column_sums adds up apart: as many as keep a GPU busy

@@ -4,7 +4,8 @@ from typing import Any
 
 import cupy
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NativeArray as Array
 from .launch import MOST_BLOCKS, WARPS, launch
 from .layout import contiguous, with_strides
 

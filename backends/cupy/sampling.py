@@ -2,7 +2,7 @@
 
 import cupy
 
-from ..base import Array
+from ..base import NativeArray as Array
 from .launch import launch_rows
 from .layout import contiguous
 

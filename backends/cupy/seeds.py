@@ -4,7 +4,7 @@ from typing import Any
 
 import cupy
 
-from ..base import Array
+from ..base import NativeArray as Array
 
 
 def seed_words(seed: Any, count: int) -> tuple[int, int, Array | None]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NumpyArray as Array
 from .rows import SMALL_SIZE, as_rows
 from .threads import parallel_blocks
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NumpyArray as Array
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
@@ -44,7 +45,7 @@ def attention(
     B, nh, T, hs = Q.shape
     S, hv = V.shape[2:]
     blocks, scale = _blocks(mask, T, S, Q.dtype), 1 / math.sqrt(hs)
-    kept = None
+    kept: list[Array] | None = None
     if T * S < LARGE_TABLE:
         kept = [np.empty((B, nh, b.seen, b.length), Q.dtype) for b in blocks]
     y = np.empty((B, T, nh, hv), Q.dtype).transpose(0, 2, 1, 3)  # (B, nh, T, hv), to be merged
@@ -52,7 +53,7 @@ def attention(
     def work(part: Part) -> None:
         q, k, v, out = Q[part] * scale, K[part], V[part], y[part]
         for number, block in enumerate(blocks):
-            w = _weights(q, k, block, kept and kept[number][part])
+            w = _weights(q, k, block, kept[number][part] if kept else None)
             np.matmul(_turned(w), v[:, :, : block.seen], out=out[:, :, block.rows])
 
     _for_parts(work, Q, blocks)
@@ -75,8 +76,8 @@ def attention_gradient(
 
     def work(part: Part) -> None:
         q, k, v, dq, dk, dv = (x[part] for x in (Q, K, V, dQ, dK, dV))
-        gradient, scaled = g[part], None if kept else q * scale
-        steep = gradient * scale
+        gradient, steep = g[part], g[part] * scale
+        scaled: Any = None if kept else q * scale
         along = np.vecdot(steep, y[part])[:, :, None]  # (B, nh, 1, T)
         for number, block in enumerate(blocks):
             rows, seen = block.rows, block.seen
@@ -130,7 +131,7 @@ def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Arra
     small, else the largest of all where no exponential can vanish (NumPy finds that ten times as
     fast), else the largest of each query.
     """
-    w = np.matmul(k[:, :, : block.seen], _turned(q[:, :, block.rows]), out=out)
+    w: Array = np.matmul(k[:, :, : block.seen], _turned(q[:, :, block.rows]), out=out)
     if not w.size:
         return w
     high, low = w.max(), w.min()

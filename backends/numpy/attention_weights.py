@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NumpyArray as Array
 from .rows import common_maximum, constant_column
 from .threads import parallel_blocks
 
@@ -83,7 +84,7 @@ def attention_weights_gradient(
     """dq = scale dS k, dk = scale dS^T q, dmask = dS, with dS = w (g - sum(g w)) (..., T, S)."""
 
     def score_gradient(g: Array, weights: Array) -> Array:
-        d = g - np.vecdot(g, weights)[..., None]
+        d: Array = g - np.vecdot(g, weights)[..., None]
         d *= weights
         return d
 

@@ -10,13 +10,15 @@ from typing import Any
 import array_api_compat.numpy
 import numpy as np
 
-from ..base import Array, Backend, host_array
+from ..base import Backend, NativeArray, host_array
+from ..base import NumpyArray as Array
 from ..random_bits import random_bits
 from ..together import together
 from .decode_step import NumpyStep
 from .kernels import KERNELS
 from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
 
+_STANDARD: Any = array_api_compat.numpy
 MAX_PROCESSES = 8  # with more, summing their gradients would take most of the time
 
 
@@ -49,10 +51,9 @@ class NumpyBackend(Backend):
         self.decoder = NumpyStep
         if sys.platform.startswith("linux"):  # elsewhere fork is missing or unsafe
             self.processes = min(num_threads(), MAX_PROCESSES)
-        standard = array_api_compat.numpy
         self.xp = self.namespace(
-            standard,
-            random_bits=partial(random_bits, standard),
+            _STANDARD,
+            random_bits=partial(random_bits, _STANDARD),
             # Methods, because NumPy's functions of the same names first look for overrides, which
             # takes longer than the work itself.
             reshape=lambda x, shape: x.reshape(shape),
@@ -73,9 +74,9 @@ class NumpyBackend(Backend):
         return single_threaded()
 
     def set_row_offset(self, first: int) -> None:
-        self.xp.random_bits = partial(random_bits, array_api_compat.numpy, first_row=first)
+        self.xp.random_bits = partial(random_bits, _STANDARD, first_row=first)
 
-    def evaluate(self, values: list[Any]) -> list[Array]:
+    def evaluate(self, values: list[Any]) -> list[NativeArray]:
         if sum(isinstance(value, Concurrent) for value in values) < 2:
             return super().evaluate(values)
         results = list(values)
@@ -87,7 +88,7 @@ class NumpyBackend(Backend):
         return results
 
     @staticmethod
-    def index(x: Array, key: Any) -> Array:
+    def index(x: Array, key: Any) -> NativeArray:
         return x[key]
 
     @staticmethod

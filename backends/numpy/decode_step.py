@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..base import Array
+from ..base import NumpyArray as Array
 from ..decode_step import GPTWeights, LinearWeights, NormWeights
 from .activations import GELU_A, GELU_C
 from .rows import constant_column
@@ -63,7 +63,7 @@ class NumpyStep:
         weights = np.matmul(keys[:, :, :seen], query).reshape(B, nh, 1, seen)
         weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)
         np.exp(weights, out=weights)
-        y = np.matmul(weights, values[:, :, :seen])  # (B, nh, 1, hs)
+        y: Array = np.matmul(weights, values[:, :, :seen])  # (B, nh, 1, hs)
         y /= np.add.reduce(weights, axis=-1, keepdims=True)
         return y.reshape(B, nh, hs).transpose(1, 2, 0)  # (nh, hs, B)
 
@@ -75,7 +75,7 @@ def _add(x: Array, row: Array) -> None:
 
 def _linear(x: Array, layer: LinearWeights) -> Array:
     """(in, B) -> (out, B)."""
-    y = layer.weight.dot(x)
+    y: Array = layer.weight.dot(x)
     if layer.bias is not None:
         _add(y, layer.bias)
     return y
@@ -84,7 +84,7 @@ def _linear(x: Array, layer: LinearWeights) -> Array:
 def _norm(x: Array, norm: NormWeights) -> Array:
     size = x.shape[0]
     average = constant_column(size, 1 / size, x.dtype)[:, 0]
-    y = x - average.dot(x)
+    y: Array = x - average.dot(x)
     if x.ndim == 1:
         y *= x.dtype.type(1 / math.sqrt(y.dot(y) / size + norm.eps))
         y *= norm.weight

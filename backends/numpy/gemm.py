@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array
+from ..base import NumpyArray as Array
 from .rows import SMALL_SIZE
 from .threads import Concurrent, limit_blas_threads, parallel_blocks, parallel_ranges
 
@@ -29,7 +29,7 @@ def gemm(x: Array, y: Array) -> Array:
 def batched_gemm(x: Array, y: Array) -> Array:
     """Multiply stacks x (S, ..., M, K) and y (S, ..., K, N), with S divided among the threads."""
     if x.ndim < 3 or x.shape[:-2] != y.shape[:-2] or x.size <= SMALL_SIZE:
-        return np.matmul(x, y)
+        return x @ y
     out = np.empty((*x.shape[:-1], y.shape[-1]), np.result_type(x, y))
 
     def work(i: int, j: int) -> None:

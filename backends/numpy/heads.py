@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NumpyArray as Array
 
 KERNELS = KernelTable()
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NumpyArray as Array
 from .gemm import batched_gemm, concurrent_if_large, gemm
 from .rows import column_sums
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Array, KernelTable, Namespace
+from ..base import KernelTable, Namespace
+from ..base import NumpyArray as Array
 from ..together import ask
 from .threads import MIN_PARALLEL_BYTES, num_threads, parallel_ranges
 
@@ -46,7 +47,7 @@ def adam_update(
 
 
 def _adam(groups: list[tuple[Array, ...]], *settings: Any) -> None:
-    def work(part: list[tuple[Array, ...]]) -> None:
+    def work(part: list[Any]) -> None:
         for chunk in part:
             _adam_chunk(*chunk, *settings)
 
@@ -169,7 +170,7 @@ def orthogonalise(wide: list[Array], side: int, dtype: Any, steps: int = 5) -> l
     for X, square in zip(wide, A, strict=True):
         np.matmul(X, X.T, out=square)
     diagonal = np.arange(side)
-    total: Array = None
+    total: Any = None
     for step in range(steps):
         P = A @ A
         P *= 2.0315

@@ -63,7 +63,7 @@ def negative_gradient(xp: Namespace, g: Array) -> Any:
 
 
 @op
-def power(xp: Namespace, x: Array, y: Array) -> Any:
+def power(xp: Namespace, x: Array | float, y: Array | float) -> Any:
     """x ** y."""
     is_square = isinstance(y, int | float) and y == 2  # many times faster than the general power
     result = x * x if is_square else x**y
@@ -71,7 +71,9 @@ def power(xp: Namespace, x: Array, y: Array) -> Any:
 
 
 @power.gradient
-def power_gradient(xp: Namespace, g: Array, x: Array, y: Array, result: Array) -> Any:
+def power_gradient(
+    xp: Namespace, g: Array, x: Array | float, y: Array | float, result: Array
+) -> Any:
     def base() -> Array:
         if isinstance(y, int | float):
             if y == 0:  # x**0 is 1 everywhere, also at x = 0, where the formula says 0 * inf

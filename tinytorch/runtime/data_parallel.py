@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends.base import Array
+from ..backends.base import NumpyArray as Array
 from ..nn.module import Module, Parameter
 from ..ops import random
 from ..tensor import Tensor
@@ -89,7 +89,7 @@ class Replicas:
             raise ValueError(
                 f"on this system processes cannot share arrays of the backend {model.backend}"
             )
-        self.weights = shared_arrays([p._array for p in self.parameters])
+        self.weights = shared_arrays([np.asarray(p._array) for p in self.parameters])
         self._share_weights()
         self.windows = [windows(self.weights) for _ in range(count - 1)]
         self.pipes: list[Connection] = []
