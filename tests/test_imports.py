@@ -1,4 +1,4 @@
-"""Imports point one way, stay lazy, and are fast."""
+"""Imports point one way, resolve by path alone, stay lazy, and are fast."""
 
 import ast
 import importlib
@@ -119,6 +119,17 @@ def test_only_the_cupy_folder_imports_cupy(module: str) -> None:
 def test_every_module_imports_by_itself(module: str) -> None:
     if not module.startswith("tinytorch.backends.cupy.") and not module.endswith("__main__"):
         importlib.import_module(module)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_import_is_a_path(module: str) -> None:
+    """An editor finds each imported module of the project in the checkout, without an install."""
+    if not (TINYTORCH / "backends").is_dir():
+        pytest.skip("this checkout has no symbolic link tinytorch/backends")
+    for name, _ in imported(module):
+        if name.split(".")[0] in ("tinytorch", "milestones"):
+            path = ROOT.joinpath(*name.split("."))
+            assert path.with_suffix(".py").is_file() or (path / "__init__.py").is_file(), name
 
 
 def test_import_is_lazy() -> None:
