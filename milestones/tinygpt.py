@@ -12,6 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+# The package of this checkout comes first, whether another one is installed or none.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from tinytorch.backends import BackendError, default
 from tinytorch.data.datasets import DataError
 from tinytorch.generation.generate import stream

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+# The package of this checkout comes first, whether another one is installed or none.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from tinytorch.autograd import no_grad
 from tinytorch.backends import BackendError, default
 from tinytorch.data.datasets import DataError
