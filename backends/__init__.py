@@ -1,10 +1,10 @@
-"""Array backends: the ground floor. Arrays and kernels live here, tensors and gradients do not.
+"""Array backends: arrays and kernels, without tensors and gradients.
 
 >>> from tinytorch import backends
 >>> backends.get("numpy").asarray([1.0, 2.0])
 array([1., 2.], dtype=float32)
->>> backends.default().name          # the environment variable TT_BACKEND, or numpy
-'numpy'
+
+``backends.default()`` is the one that the environment variable TT_BACKEND names, else NumPy.
 """
 
 from .base import Backend, BackendError, Kernel

@@ -1,4 +1,4 @@
-"""Which backends there are, which one is the default, and to which one an array belongs."""
+"""The registry of backends: look-up by name, the default, and the backend of an array."""
 
 import functools
 import importlib
@@ -8,7 +8,7 @@ from importlib import metadata
 
 from .base import Array, Backend, BackendError
 
-# Name -> where its class stands. A backend's library is imported when it is first asked for.
+# Name -> module:class, imported at the first use of the backend.
 _BUILT_IN = {
     "numpy": "numpy.backend:NumpyBackend",
     "cupy": "cupy.backend:CupyBackend",
@@ -20,16 +20,16 @@ _loaded: dict[str, Backend] = {}
 
 
 def register(name: str, factory: Callable[[], Backend]) -> None:
-    """Add a backend; `factory` is called once, when `name` is first used.
+    """Register a backend; `factory` is called once, at the first use of `name`.
 
-    A package can do the same without being imported, by an entry point in the group
+    A package registers a backend without being imported by an entry point in the group
     ``tinytorch.backends``: ``mine = "my_package.backend:MyBackend"``.
 
     Raises:
         BackendError: the name is taken.
     """
     if name in names():
-        raise BackendError(f"there is a backend {name!r} already")
+        raise BackendError(f"backend {name!r} is already registered")
     _registered[name] = factory
 
 
@@ -38,7 +38,7 @@ def _entry_points() -> dict[str, metadata.EntryPoint]:
 
 
 def names() -> list[str]:
-    """All backends by name: the built-in ones, the registered ones, those of other packages."""
+    """Return the names of all backends: built-in, registered, and from entry points."""
     return list(dict.fromkeys([*_BUILT_IN, *_registered, *_entry_points()]))
 
 
@@ -53,16 +53,16 @@ def _factory(name: str) -> Callable[[], Backend]:
         return _registered[name]
     points = _entry_points()
     if name in points:
-        found: Callable[[], Backend] = points[name].load()
-        return found
-    raise BackendError(f"unknown backend {name!r}; there are {', '.join(names())}")
+        loaded: Callable[[], Backend] = points[name].load()
+        return loaded
+    raise BackendError(f"unknown backend {name!r}; available: {', '.join(names())}")
 
 
 def get(name: str | Backend | None = None) -> Backend:
-    """The backend of that name, loaded at its first use; None means the default.
+    """Return the backend of this name, loading it at its first use; None means the default.
 
     Raises:
-        BackendError: unknown, or not usable on this machine, with the cause and the fix.
+        BackendError: the name is unknown, or the backend cannot be used on this machine.
     """
     if isinstance(name, Backend):
         return name
@@ -75,7 +75,7 @@ def get(name: str | Backend | None = None) -> Backend:
 
 @functools.cache
 def default() -> Backend:
-    """The backend that the environment variable TT_BACKEND names, read once; else numpy."""
+    """Return the backend named by the environment variable TT_BACKEND, read once; else numpy."""
     return get(os.environ.get("TT_BACKEND") or "numpy")
 
 
@@ -96,7 +96,7 @@ def of(array: Array) -> Backend:
 
 
 def status(name: str) -> str | None:
-    """None if the backend is usable here, else the sentence that says why it is not."""
+    """Return None if the backend can be used on this machine, else the reason why not."""
     try:
         get(name)
     except BackendError as error:

@@ -1,8 +1,8 @@
-"""array-api-strict on a fake device: what runs here uses only the standard.
+"""array-api-strict on a fake device: code that runs here uses only the array API standard.
 
-Its arrays lie on "device1", so that NumPy cannot read them, and every creation that forgets its
-device, every function outside the standard and every mix of host and device is an error. It is
-slow and meant for tests: it proves on any machine what CuPy would show on a GPU.
+Arrays are on "device1", which NumPy cannot read. A creation function without a device, a function
+outside the standard and any mix of host and device arrays raise an error. It is slow and meant
+for tests: it finds on any machine what CuPy would find on a GPU.
 """
 
 from functools import partial
@@ -18,7 +18,7 @@ _CREATION = ("arange", "asarray", "empty", "eye", "full", "linspace", "ones", "z
 
 
 class StrictBackend(Backend):
-    """array-api-strict; what the standard lacks is done by NumPy, as a device library would."""
+    """array-api-strict, with the extras that the standard lacks computed by NumPy."""
 
     name = "strict"
 
@@ -39,34 +39,37 @@ class StrictBackend(Backend):
         self.xp = self.namespace(strict, **{**on_device, **extras})
 
     def _extra(self, name: str) -> Any:
-        """NumPy's implementation of an extra, on the memory behind the device's arrays."""
+        """Wrap NumPy's implementation of an extra for arrays on the device."""
         function = getattr(NumpyBackend, name)
 
         def extra(*arguments: Any, **keywords: Any) -> Any:
-            result = function(*(self._open(a) for a in arguments), **keywords)
+            result = function(*(self._unwrap(a) for a in arguments), **keywords)
             if name in ("index_add", "index_set"):
                 return arguments[0]
-            return result if name == "storage" else self._close(result)
+            return result if name == "storage" else self._wrap(result)
 
         return extra
 
-    def _open(self, value: Any) -> Any:
+    def _unwrap(self, value: Any) -> Any:
         if isinstance(value, tuple):
-            return tuple(self._open(v) for v in value)
+            return tuple(self._unwrap(v) for v in value)
         if isinstance(value, np.ndarray):
-            raise BackendError("a NumPy array met an array of the strict backend's device")
+            raise BackendError(
+                "expected an array on the strict backend's device, got a NumPy array; "
+                "move it with backend.asarray"
+            )
         is_ours = isinstance(value, self.array_type)
         return value._array if is_ours else value
 
-    def _close(self, array: Any) -> NativeArray:
-        # array_api_strict has no public way to wrap memory without a copy.
+    def _wrap(self, array: Any) -> NativeArray:
+        # array_api_strict has no public function that wraps memory without a copy.
         return self.array_type._new(np.asarray(array), device=self.device)
 
     def asarray(self, data: Any, dtype: Any = None) -> NativeArray:
         if isinstance(data, self.array_type):
             return self._strict.asarray(data, dtype=dtype, device=self.device, copy=True)
-        array = self._close(host_array(data))
+        array = self._wrap(host_array(data))
         return array if dtype is None else self._strict.astype(array, dtype)
 
     def to_numpy(self, array: NativeArray) -> np.ndarray[Any, Any]:
-        return np.array(self._open(array))  # a copy, as from any device
+        return np.array(self._unwrap(array))  # a copy, as from any device

@@ -1,4 +1,4 @@
-"""The ground floor: what each backend can do, the same on all of them."""
+"""The functions of `Backend` give the same results on every backend."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,26 +22,26 @@ def test_host_array() -> None:
             host_array(wrong)
 
 
-def test_arrays_go_round(backend: str) -> None:
-    home = backends.get(backend)
+def test_arrays_survive_a_round_trip_and_asarray_copies(backend: str) -> None:
+    loaded = backends.get(backend)
     for dtype in ("bool", "uint8", "int64", "float32", "float64"):
-        array = home.asarray(np.array([[0, 1], [1, 0]]), getattr(home.xp, dtype))
-        assert type(array) is home.array_type
-        assert home.to_numpy(array).dtype == dtype
-        copied = home.asarray(array)
-        home.xp.index_set(copied, (0, 0), True)
-        assert home.to_numpy(array)[0, 0] == 0
-    home.synchronize()
-    assert isinstance(home.memory(), dict)
+        array = loaded.asarray(np.array([[0, 1], [1, 0]]), getattr(loaded.xp, dtype))
+        assert type(array) is loaded.array_type
+        assert loaded.to_numpy(array).dtype == dtype
+        copied = loaded.asarray(array)
+        loaded.xp.index_set(copied, (0, 0), True)
+        assert loaded.to_numpy(array)[0, 0] == 0
+    loaded.synchronize()
+    assert isinstance(loaded.memory(), dict)
 
 
-# Extras: for each, the call and what plain NumPy says
+# Extra -> a call on a backend, and the result that plain NumPy gives
 
 A = np.arange(24.0).reshape(4, 6)
 IDS = np.array([3, 0, 3, 3, 1])
 
 
-def put(a: np.ndarray, key: Any, values: Any, add: bool = False) -> np.ndarray:
+def scattered(a: np.ndarray, key: Any, values: Any, add: bool = False) -> np.ndarray:
     out = a.copy()
     np.add.at(out, key, values) if add else out.__setitem__(key, values)
     return out
@@ -53,7 +53,7 @@ def padded(a: np.ndarray, value: float) -> np.ndarray:
     return out
 
 
-def along(a: np.ndarray, ids: np.ndarray, axis: int) -> np.ndarray:
+def put_along(a: np.ndarray, ids: np.ndarray, axis: int) -> np.ndarray:
     out = a.copy()
     np.put_along_axis(out, ids, -1.0, axis)
     return out
@@ -62,64 +62,64 @@ def along(a: np.ndarray, ids: np.ndarray, axis: int) -> np.ndarray:
 EXTRAS: dict[str, tuple[Callable[..., Any], np.ndarray]] = {
     "index": (lambda xp, a, ids: xp.index(a, (ids, slice(1, None))), A[IDS, 1:]),
     "index mask": (lambda xp, a, ids: xp.index(a, a > 7), A[A > 7]),
-    "index one": (lambda xp, a, ids: xp.index(a, (1, -1)), A[1, -1]),
+    "index element": (lambda xp, a, ids: xp.index(a, (1, -1)), A[1, -1]),
     "index_add slice": (
         lambda xp, a, ids: xp.index_add(a, (..., slice(2)), a[:, :2]),
-        put(A, (..., slice(2)), A[:, :2], add=True),
+        scattered(A, (..., slice(2)), A[:, :2], add=True),
     ),
-    "index_add repeats": (
+    "index_add repeated": (
         lambda xp, a, ids: xp.index_add(a, ids, xp.ones((5, 6), dtype=a.dtype)),
-        put(A, IDS, 1.0, add=True),
+        scattered(A, IDS, 1.0, add=True),
     ),
-    "index_set number": (lambda xp, a, ids: xp.index_set(a, a > 7, 5.0), put(A, A > 7, 5.0)),
+    "index_set number": (lambda xp, a, ids: xp.index_set(a, a > 7, 5.0), scattered(A, A > 7, 5.0)),
     "index_set array": (
         lambda xp, a, ids: xp.index_set(a, (slice(None), 0), a[:, 1]),
-        put(A, (slice(None), 0), A[:, 1]),
+        scattered(A, (slice(None), 0), A[:, 1]),
     ),
     "take_rows": (lambda xp, a, ids: xp.take_rows(a, xp.reshape(ids, (5, 1))), A[IDS[:, None]]),
     "segment_sum": (
         lambda xp, a, ids: xp.segment_sum(xp.ones((5, 2), dtype=a.dtype), ids, 7),
-        put(np.zeros((7, 2)), IDS, 1.0, add=True),
+        scattered(np.zeros((7, 2)), IDS, 1.0, add=True),
     ),
-    "segment_sum many": (
+    "segment_sum many rows": (
         lambda xp, a, ids: xp.segment_sum(xp.ones((5, 2), dtype=a.dtype), ids * 90, 300),
-        put(np.zeros((300, 2)), IDS * 90, 1.0, add=True),
+        scattered(np.zeros((300, 2)), IDS * 90, 1.0, add=True),
     ),
-    "segment_sum nothing": (
+    "segment_sum empty": (
         lambda xp, a, ids: xp.segment_sum(a[:0, :], ids[:0], 300),
         np.zeros((300, 6)),
     ),
     "put_along_axis": (
         lambda xp, a, ids: xp.put_along_axis(a, xp.reshape(ids[:4], (4, 1)), -1.0, 1),
-        along(A, IDS[:4, None], 1),
+        put_along(A, IDS[:4, None], 1),
     ),
     "pad": (lambda xp, a, ids: xp.pad(a, ((1, 0), (2, 3))), padded(A, 0)),
-    "pad with": (lambda xp, a, ids: xp.pad(a, ((1, 0), (2, 3)), 7.0), padded(A, 7)),
+    "pad with value": (lambda xp, a, ids: xp.pad(a, ((1, 0), (2, 3)), 7.0), padded(A, 7)),
 }
 
 
 @pytest.mark.parametrize(("call", "expected"), EXTRAS.values(), ids=EXTRAS)
-def test_extras(call: Any, expected: np.ndarray, backend: str) -> None:
-    home = backends.get(backend)
-    result = home.to_numpy(call(home.xp, home.asarray(A), home.asarray(IDS)))
+def test_extras_equal_plain_numpy(call: Any, expected: np.ndarray, backend: str) -> None:
+    loaded = backends.get(backend)
+    result = loaded.to_numpy(call(loaded.xp, loaded.asarray(A), loaded.asarray(IDS)))
     assert result.dtype == A.dtype
     np.testing.assert_array_equal(result, expected)
 
 
-def test_extras_write_in_place_only_where_they_say_so(backend: str) -> None:
-    home = backends.get(backend)
-    a, ids = home.asarray(A), home.asarray(IDS[:4, None])
-    home.xp.put_along_axis(a, ids, 1.0, 1)
-    home.xp.pad(a, ((1, 1), (1, 1)))
-    np.testing.assert_array_equal(home.to_numpy(a), A)
-    assert home.xp.index_set(a, 0, 1.0) is a
-    assert home.xp.index_add(a, 0, a[1, :]) is a
-    np.testing.assert_array_equal(home.to_numpy(a)[0], 1 + A[1])
+def test_only_index_add_and_index_set_write_in_place(backend: str) -> None:
+    loaded = backends.get(backend)
+    a, ids = loaded.asarray(A), loaded.asarray(IDS[:4, None])
+    loaded.xp.put_along_axis(a, ids, 1.0, 1)
+    loaded.xp.pad(a, ((1, 1), (1, 1)))
+    np.testing.assert_array_equal(loaded.to_numpy(a), A)
+    assert loaded.xp.index_set(a, 0, 1.0) is a
+    assert loaded.xp.index_add(a, 0, a[1, :]) is a
+    np.testing.assert_array_equal(loaded.to_numpy(a)[0], 1 + A[1])
 
 
-def test_owner_is_that_of_all_views(backend: str) -> None:
-    home = backends.get(backend)
-    xp, a = home.xp, home.asarray(A)
+def test_all_views_share_one_storage(backend: str) -> None:
+    loaded = backends.get(backend)
+    xp, a = loaded.xp, loaded.asarray(A)
     assert xp.storage(xp.broadcast_to(a[1:, :], (2, 3, 6))) is xp.storage(a)
     for view in (
         a,
@@ -140,29 +140,29 @@ def test_random_bits_are_equal_on_all_backends() -> None:
         np.testing.assert_array_equal(bits, strict.to_numpy(strict.xp.random_bits(seed, shape)))
 
 
-def test_random_bits_are_balanced_and_differ_between_seeds() -> None:
+def test_random_bits_are_balanced_and_uncorrelated() -> None:
     bits = backends.get("numpy").xp.random_bits
     seeds = [0, 1, 2, 2**32, 2**33, 2**40 + 1]
     columns = [np.unpackbits(bits(s, (4096,)).view(np.uint8)).reshape(4096, 32) for s in seeds]
     six_sigma = 6 * 0.5 / np.sqrt(4096)
     for i, one in enumerate(columns):
-        assert np.abs(one.mean(axis=0) - 0.5).max() < six_sigma  # each bit is half of the time 1
+        assert np.abs(one.mean(axis=0) - 0.5).max() < six_sigma  # each bit is 1 half of the time
         assert (
             np.abs((one[1:] ^ one[:-1]).mean(axis=0) - 0.5).max() < six_sigma
-        )  # nor do neighbours
+        )  # neighbours are uncorrelated
         for other in columns[:i]:
-            assert np.abs((one ^ other).mean(axis=0) - 0.5).max() < six_sigma  # nor do seeds agree
+            assert np.abs((one ^ other).mean(axis=0) - 0.5).max() < six_sigma  # and so are seeds
     assert len(np.unique(bits(3, (4096,)))) == 4096  # a bijection of the counter
 
 
-def test_random_bits_end_where_the_counter_does(backend: str) -> None:
-    with pytest.raises(ValueError, match=r"at most 2\*\*32"):  # and not MemoryError
+def test_random_bits_refuse_more_elements_than_the_counter_has(backend: str) -> None:
+    with pytest.raises(ValueError, match=r"at most 2\*\*32"):  # not MemoryError
         backends.get(backend).xp.random_bits(0, (2**20, 2**20))
 
 
-def test_strict_notices_arrays_of_the_host(strict: str) -> None:
-    home = backends.get(strict)
-    with pytest.raises(BackendError, match="NumPy array met"):
-        home.xp.index(home.asarray(A), IDS)
+def test_strict_refuses_arrays_of_the_host(strict: str) -> None:
+    loaded = backends.get(strict)
+    with pytest.raises(BackendError, match="strict backend's device, got a NumPy array"):
+        loaded.xp.index(loaded.asarray(A), IDS)
     with pytest.raises((TypeError, ValueError)):
-        home.asarray(A) + A
+        loaded.asarray(A) + A

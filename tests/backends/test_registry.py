@@ -1,4 +1,4 @@
-"""Which backends there are, which one is the default, and what is said where one cannot run."""
+"""Registering, loading and selecting backends, and the errors of those that cannot run."""
 
 from importlib import metadata
 from pathlib import Path
@@ -14,38 +14,38 @@ from tinytorch.backends.numpy import backend as numpy_backend
 
 @pytest.fixture
 def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers and loads is forgotten after it."""
+    """Undo what a test registers and loads."""
     for name in ("_registered", "_loaded"):
         monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
 
 
 class Mine(numpy_backend.NumpyBackend):
-    """A backend of somebody else."""
+    """A third-party backend."""
 
     name = "mine"
 
     def __init__(self) -> None:
         super().__init__()
-        self.array_type = list  # not NumPy's, whose arrays stay with NumPy
+        self.array_type = list  # any type but np.ndarray, which belongs to numpy
 
 
-def test_names() -> None:
+def test_names_lists_the_built_in_backends() -> None:
     assert backends.names()[:3] == ["numpy", "cupy", "strict"]
-    with pytest.raises(BackendError, match="unknown backend 'nunpy'; there are numpy, cupy, str"):
+    with pytest.raises(BackendError, match="unknown backend 'nunpy'; available: numpy, cupy, str"):
         backends.get("nunpy")
 
 
 def test_each_backend_is_loaded_once() -> None:
-    home = backends.get("numpy")
-    assert backends.get("numpy") is home is backends.get(home)
-    assert backends.of(np.zeros(1)) is home
+    loaded = backends.get("numpy")
+    assert backends.get("numpy") is loaded is backends.get(loaded)
+    assert backends.of(np.zeros(1)) is loaded
     assert backends.status("numpy") is None
     with pytest.raises(BackendError, match="str is not an array of a loaded backend"):
         backends.of("text")
 
 
 @pytest.mark.usefixtures("empty_registry")
-def test_register() -> None:
+def test_a_registered_backend_is_created_once_at_its_first_use() -> None:
     made: list[Mine] = []
 
     def factory() -> Mine:
@@ -53,16 +53,16 @@ def test_register() -> None:
         return made[-1]
 
     backends.register("mine", factory)
-    assert not made, "loaded at the first use, not before"
+    assert not made, "created at the first use, not before"
     assert "mine" in backends.names()
     assert backends.get("mine") is backends.get("mine") is made[0]
     for taken in ("mine", "numpy"):
-        with pytest.raises(BackendError, match="already"):
+        with pytest.raises(BackendError, match="is already registered"):
             backends.register(taken, Mine)
 
 
 @pytest.mark.usefixtures("empty_registry")
-def test_entry_points_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entry_points_add_backends(monkeypatch: pytest.MonkeyPatch) -> None:
     point = metadata.EntryPoint("other", f"{__name__}:Mine", "tinytorch.backends")
     monkeypatch.setattr(metadata.EntryPoint, "load", lambda self: Mine)
     monkeypatch.setattr(registry.metadata, "entry_points", lambda group: [point])
@@ -70,7 +70,7 @@ def test_entry_points_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None
     assert type(backends.get("other")) is Mine
 
 
-def test_an_installed_package_brings_a_backend(tmp_path: Path) -> None:
+def test_an_installed_package_adds_a_backend(tmp_path: Path) -> None:
     info = tmp_path / "theirs-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
@@ -93,16 +93,16 @@ except backends.BackendError as error:
 
 
 @pytest.mark.parametrize(
-    ("value", "answer"),
+    ("value", "output"),
     [
         ("", "numpy"),
         ("numpy", "numpy"),
         ("strict", "strict"),
-        ("tpu", "error: unknown backend 'tpu'; there are numpy, cupy, strict"),
+        ("tpu", "error: unknown backend 'tpu'; available: numpy, cupy, strict"),
     ],
 )
-def test_tt_backend(value: str, answer: str) -> None:
-    assert run_python(DEFAULT, TT_BACKEND=value).startswith(answer)
+def test_tt_backend_selects_the_default(value: str, output: str) -> None:
+    assert run_python(DEFAULT, TT_BACKEND=value).startswith(output)
 
 
 CUPYS = {
@@ -126,11 +126,11 @@ CUPYS = {
 
 
 @pytest.mark.parametrize(("module", "parts"), CUPYS.values(), ids=CUPYS)
-def test_cupy_that_cannot_run_names_cause_and_fix(
+def test_an_unusable_cupy_reports_cause_and_fix(
     module: str, parts: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "cupy.py").write_text(module)
-    answer = run_python(DEFAULT, PYTHONPATH=str(tmp_path), TT_BACKEND="cupy")
-    assert answer.startswith("error: ")
+    output = run_python(DEFAULT, PYTHONPATH=str(tmp_path), TT_BACKEND="cupy")
+    assert output.startswith("error: ")
     for part in [*parts, "cupy", "" if "2x2" in parts[0] else "TT_BACKEND=numpy"]:
-        assert part in answer
+        assert part in output

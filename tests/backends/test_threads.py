@@ -1,4 +1,4 @@
-"""Work divided among threads, and the memory that NumPy works in."""
+"""Thread-parallel loops, and the malloc settings of the NumPy backend."""
 
 import os
 import threading
@@ -17,7 +17,7 @@ from tinytorch.backends.numpy import threads
 
 @pytest.fixture
 def use_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets how many threads `parallel_blocks` has, whatever the machine."""
+    """Return a function that sets the number of threads, whatever the machine."""
 
     def use(count: int) -> None:
         workers = threads._Workers(count - 1)
@@ -44,61 +44,68 @@ def test_blocks_cover_each_row_once(count: int, row_bytes: int, use_threads: Any
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8])
-def test_each_item_is_worked_on_once_and_nothing_is_divided_within(
+def test_parallel_for_each_visits_each_item_once_and_nested_loops_stay_in_its_thread(
     count: int, use_threads: Any
 ) -> None:
     use_threads(count)
     done: list[int] = []
 
     def work(item: int) -> None:
-        here = threading.get_ident()
+        thread = threading.get_ident()
 
-        def stay(start: int, stop: int) -> None:
-            assert threading.get_ident() == here
+        def same_thread(start: int, stop: int) -> None:
+            assert threading.get_ident() == thread
             assert (start, stop) == (0, 100)
 
-        threads.parallel_ranges(stay, 100)
-        threads.parallel_for_each(lambda inner: threads.parallel_ranges(stay, 100), range(2))
-        threads.parallel_ranges(stay, 100)
+        threads.parallel_ranges(same_thread, 100)
+        threads.parallel_for_each(lambda inner: threads.parallel_ranges(same_thread, 100), range(2))
+        threads.parallel_ranges(same_thread, 100)
         done.append(item)
 
     threads.parallel_for_each(work, iter(range(50)))
     assert sorted(done) == list(range(50))
-    parts: list[tuple[int, int]] = []
-    threads.parallel_ranges(lambda *part: parts.append(part), 100)
-    assert len(parts) == count, "after it work is divided again"
+    ranges: list[tuple[int, int]] = []
+    threads.parallel_ranges(lambda *bounds: ranges.append(bounds), 100)
+    assert len(ranges) == count, "later loops are parallel again"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_long_work_is_done_side_by_side_and_in_order(count: int, use_threads: Any) -> None:
+def test_concurrent_thunks_run_in_parallel_and_keep_their_order(
+    count: int, use_threads: Any
+) -> None:
     use_threads(count)
-    home = backends.get("numpy")
-    where: dict[str, int] = {}
+    evaluate = backends.get("numpy").evaluate
+    thread_of: dict[str, int] = {}
 
     def work(name: str) -> Callable[[], np.ndarray]:
         def compute() -> np.ndarray:
-            where[name] = threading.get_ident()
+            thread_of[name] = threading.get_ident()
             time.sleep(0.05)
             return np.array(name)
 
         return compute
 
-    given = [np.array("a"), threads.Concurrent(work("b")), work("c"), threads.Concurrent(work("d"))]
-    assert [str(found) for found in home.evaluate(given)] == ["a", "b", "c", "d"]
-    assert (len(set(where.values())) > 1) == (count > 1)
-    where.clear()
-    home.evaluate([work("e"), threads.Concurrent(work("f"))])  # one by itself is not worth it
-    assert set(where.values()) == {threading.get_ident()}
+    values = [
+        np.array("a"),
+        threads.Concurrent(work("b")),
+        work("c"),
+        threads.Concurrent(work("d")),
+    ]
+    assert [str(result) for result in evaluate(values)] == ["a", "b", "c", "d"]
+    assert (len(set(thread_of.values())) > 1) == (count > 1)
+    thread_of.clear()
+    evaluate([work("e"), threads.Concurrent(work("f"))])  # a single one needs no other thread
+    assert set(thread_of.values()) == {threading.get_ident()}
 
     def fail() -> np.ndarray:
         raise KeyError("here")
 
     with pytest.raises(KeyError, match="here"):
-        home.evaluate([threads.Concurrent(work("g")), threads.Concurrent(fail)])
+        evaluate([threads.Concurrent(work("g")), threads.Concurrent(fail)])
 
 
 @pytest.mark.parametrize("failing", [0, 999])
-def test_an_exception_in_any_thread_is_raised(failing: int, use_threads: Any) -> None:
+def test_an_exception_in_any_thread_reaches_the_caller(failing: int, use_threads: Any) -> None:
     def work(i: int, j: int) -> None:
         if i <= failing < j:
             raise KeyError(failing)
@@ -108,16 +115,18 @@ def test_an_exception_in_any_thread_is_raised(failing: int, use_threads: Any) ->
         threads.parallel_blocks(work, 1000, 4096)
 
 
-@pytest.mark.parametrize(("value", "count"), [("3", "3"), ("4,2", "4"), ("0", None), ("x", None)])
-def test_omp_num_threads(value: str, count: str | None) -> None:
+@pytest.mark.parametrize(
+    ("value", "expected"), [("3", "3"), ("4,2", "4"), ("0", None), ("x", None)]
+)
+def test_omp_num_threads_sets_the_number_of_threads(value: str, expected: str | None) -> None:
     code = "from tinytorch.backends.numpy.threads import num_threads; print(num_threads())"
-    known = run_python(code, OMP_NUM_THREADS="")
-    assert int(known) >= 1
-    assert run_python(code, OMP_NUM_THREADS=value) == (count or known)
+    default = run_python(code, OMP_NUM_THREADS="")
+    assert int(default) >= 1
+    assert run_python(code, OMP_NUM_THREADS=value) == (expected or default)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
-def test_a_forked_process_has_threads_of_its_own() -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
+def test_a_forked_process_starts_its_own_threads() -> None:
     code = """
 import os, signal
 from tinytorch.backends.numpy.threads import parallel_blocks
@@ -131,15 +140,15 @@ print(os.waitstatus_to_exitcode(os.wait()[1]))
     assert run_python(code, OMP_NUM_THREADS="2", PYTHONWARNINGS="ignore") == "7"
 
 
-def test_keep_freed_memory_asks_glibc_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[int, int]] = []
+def test_keep_freed_memory_calls_mallopt_only_on_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[tuple[int, int]] = []
 
     class Library:
         def __init__(self, name: Any) -> None:
             pass
 
         def mallopt(self, what: int, value: int) -> None:
-            asked.append((what, value))
+            received.append((what, value))
 
     for platform, library, calls in [
         ("linux", Library, [(-3, 2**30), (-1, 2**30)]),
@@ -147,8 +156,8 @@ def test_keep_freed_memory_asks_glibc_and_nothing_else(monkeypatch: pytest.Monke
         ("win32", Library, []),
         ("darwin", Library, []),
     ]:
-        asked.clear()
+        received.clear()
         monkeypatch.setattr(numpy_backend.sys, "platform", platform)
         monkeypatch.setattr(numpy_backend.ctypes, "CDLL", library)
         numpy_backend.keep_freed_memory()
-        assert asked == calls
+        assert received == calls
