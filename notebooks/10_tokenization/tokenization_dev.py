@@ -13,21 +13,22 @@
 # %% [markdown]
 # # Lesson 10: Tokenization
 #
-# A network computes with numbers, and a text is no number. Before a language model sees anything,
-# something must cut the text into pieces, **tokens**, and give each kind of piece a number, its
-# **id**. What the model writes comes back as ids, and must become text again.
+# A network computes with numbers, but a text is a string of characters. Before a language model
+# sees any text, a **tokenizer** splits it into pieces, called **tokens**, and maps each distinct
+# token to an integer, its **id**. The model outputs ids too, and the tokenizer decodes them back
+# into text.
 #
-# Where to cut? Each way has its price:
+# How should a text be split? Every choice is a trade-off:
 #
-# | tokens are | how many kinds (`V`) | length of a text (`T`) | what cannot be written |
+# | tokens are | vocabulary size (`V`) | sequence length (`T`) | what cannot be encoded |
 # |---|---|---|---|
-# | characters | as many as the text has; 65 in Shakespeare | long | characters that were not in the text |
-# | bytes | 256, always | longest | nothing |
-# | words | hundreds of thousands | short | every new word, every typing error |
-# | **byte pairs** (BPE) | as many as you like | short | nothing |
+# | characters | one per distinct character; 65 in Shakespeare | long | characters not seen in training |
+# | bytes | always 256 | longest | nothing |
+# | words | hundreds of thousands | short | new words and typos |
+# | **byte pairs** (BPE) | your choice | short | nothing |
 #
-# The last row is what GPT-2, GPT-4 and Llama 3 use. You will build the first row, then the second,
-# and from the second the last.
+# GPT-2, GPT-4 and Llama 3 use the last row. You will build the first row, then the second, and then
+# the last on top of the second.
 
 # %% setup=true
 import codecs
@@ -50,8 +51,8 @@ from tinytorch.text.tokenizer import checked_ids, texts_of
 # %% [markdown]
 # ## The idea, by hand
 #
-# `V` is the size of the vocabulary, `T` the number of tokens of a text. A text becomes a list of
-# `T` ids, each in [0, V).
+# `V` is the vocabulary size, `T` the number of tokens in a text. Encoding turns a text into a list
+# of `T` ids, each in [0, V).
 
 # %%
 text = "hello"
@@ -59,68 +60,70 @@ vocab = sorted(set(text))
 ids = [vocab.index(character) for character in text]
 print("vocabulary, V = 4:", vocab)
 print("ids,        T = 5:", ids)
-print("back again:      ", "".join(vocab[i] for i in ids))
+print("decoded:         ", "".join(vocab[i] for i in ids))
 
 # %% [markdown]
-# ## 10.1 One id for each character
+# ## 10.1 One id per character
 #
-# `CharTokenizer` does just that, with a dictionary for each direction. Some of the class is there
-# already: `_set_vocab` makes the dictionaries, and `_stranger` decides what happens to a character
-# that is not in the vocabulary.
+# `CharTokenizer` does exactly that, with one dictionary for each direction. Part of the class is
+# given: `_set_vocab` builds the dictionaries, and `_stranger` handles characters that are not in
+# the vocabulary.
 #
-# Write the three methods that are blank. Two things to watch:
+# Implement the three blank methods. Two things to watch out for:
 #
-# - Sort the characters. A set has another order in every run of Python. A model that was trained
-#   with one order reads nonsense with another.
-# - In Python `vocab[-1]` is the last entry. An id of -1 is a bug somewhere in the model, and better
-#   refused than decoded.
+# - Sort the characters. The order of a set changes from one Python run to the next, and a model
+#   trained with one order reads gibberish in another.
+# - In Python, `vocab[-1]` is the last entry. An id of -1 means that there is a bug somewhere in the
+#   model: raise an error instead of decoding it.
 
 # %% exercise="10.1" points=3
 from tinytorch.tokenization import CharTokenizer
 
 # CharTokenizer.build_vocab:
-#   texts_of(corpus) gives texts one by one, be the corpus one text or many.
-#   Collect the characters of all of them in a set. Sort it.
+#   texts_of(corpus) yields the texts one by one, whether corpus is a single text or many.
+#   Collect the characters of all texts in a set, and sort it.
 #   self._set_vocab does the rest.
 # CharTokenizer.encode:
-#   self.char_to_id has the id of each character that is known.
-#   For any other: self._stranger(character, text) returns its id, or raises the error.
+#   self.char_to_id maps each known character to its id.
+#   For any other character, self._stranger(character, text) returns an id or raises the error.
 # CharTokenizer.decode:
-#   checked_ids(ids, self.vocab_size) gives plain integers, or refuses.
-#   self.id_to_char has the characters.
+#   checked_ids(ids, self.vocab_size) returns plain integers, or raises an error.
+#   self.id_to_char maps ids back to characters.
 
 # %% test="10.1" points=3
 with Exercise("10.1", "CharTokenizer") as check:
     tokenizer = CharTokenizer()
-    check.equal(lambda: tokenizer.build_vocab("sphinx of quartz"), None, "what build_vocab returns",
-                cause="it only keeps the vocabulary; and a character is in it once, so use a set")  # fmt: skip
+    check.equal(lambda: tokenizer.build_vocab("sphinx of quartz"), None, "the return value of build_vocab",
+                cause="it stores the vocabulary and returns nothing; each character occurs once, so use a set")  # fmt: skip
     check.equal(tokenizer.vocab, list(" afhinopqrstuxz"), "the vocabulary of 'sphinx of quartz'",
-                cause="each character once, in sorted order: a set alone has no order")  # fmt: skip
+                cause="each character once, sorted: a set has no defined order")  # fmt: skip
     tokenizer.build_vocab(["ba", "cab"])
     check.equal(tokenizer.vocab, ["a", "b", "c"], "the vocabulary of the two texts 'ba' and 'cab'",
-                cause="the characters of all texts, each once")  # fmt: skip
+                cause="collect the characters of all texts, each once")  # fmt: skip
     tokenizer.build_vocab(["dad", "cab"])
     check.equal(tokenizer.vocab, ["a", "b", "c", "d"], "the vocabulary of 'dad' and 'cab'",
-                cause="the first text's characters count too: do not begin anew with each text")  # fmt: skip
+                cause="keep the first text's characters: do not start over with each text")  # fmt: skip
     tokenizer = CharTokenizer(["e", "h", "l", "o"])
-    check.equal(tokenizer.encode("hole"), [1, 3, 2, 0], "the ids of 'hole', of e h l o",
-                cause="ids begin at 0, in the order of the vocabulary")  # fmt: skip
-    check.equal(tokenizer.decode([1, 3, 2, 0]), "hole", "the text of 1, 3, 2, 0",
-                cause="one string, with nothing between the characters")  # fmt: skip
+    check.equal(tokenizer.encode("hole"), [1, 3, 2, 0], "the ids of 'hole' with vocabulary e h l o",
+                cause="ids start at 0, in the order of the vocabulary")  # fmt: skip
+    check.equal(tokenizer.decode([1, 3, 2, 0]), "hole", "the text of ids 1, 3, 2, 0",
+                cause="return one string, with nothing between the characters")  # fmt: skip
     check.equal(tokenizer.decode(np.array([3, 1])), "oh", "the text of an array of ids")
-    check.equal(tokenizer.encode(""), [], "the ids of no text")
-    check.raises(ValueError, lambda: tokenizer.encode("help"), "'p', which the vocabulary lacks",
-                 cause="ask self._stranger; leaving a character out loses text silently")  # fmt: skip
-    check.raises(ValueError, lambda: tokenizer.decode([-1]), "the id -1",
-                 cause="checked_ids refuses it")  # fmt: skip
-    check.raises(ValueError, lambda: tokenizer.decode([4]), "the id 4 where V is 4")
+    check.equal(tokenizer.encode(""), [], "the ids of an empty text")
+    check.raises(ValueError, lambda: tokenizer.encode("help"), "encoding 'p', which is not in the vocabulary",
+                 cause="call self._stranger; skipping a character loses text silently")  # fmt: skip
+    check.raises(ValueError, lambda: tokenizer.decode([-1]), "decoding id -1",
+                 cause="checked_ids raises the error")  # fmt: skip
+    check.raises(ValueError, lambda: tokenizer.decode([4]), "decoding id 4 when V is 4")
     tokenizer = CharTokenizer(["a", "b"], unknown="<unk>")
-    check.equal(tokenizer.encode("abc"), [1, 2, 0], "the ids of 'abc', of <unk> a b",
+    check.equal(tokenizer.encode("abc"), [1, 2, 0], "the ids of 'abc' with vocabulary <unk> a b",
                 cause="'c' is unknown: self._stranger returns its id, 0")  # fmt: skip
-    check.equal(tokenizer.decode([1, 0]), "a<unk>", "the text of 1, 0, of <unk> a b")
+    check.equal(
+        tokenizer.decode([1, 0]), "a<unk>", "the text of ids 1, 0 with vocabulary <unk> a b"
+    )
 
 # %% [markdown]
-# Now on real text. This loads Tiny Shakespeare: about a million characters from nine plays.
+# Now try it on real text. This loads Tiny Shakespeare: about a million characters from nine plays.
 
 # %%
 from tinytorch.data.datasets import tiny_shakespeare
@@ -138,9 +141,9 @@ except ValueError as error:
 # %% [markdown]
 # ## 10.2 Bytes
 #
-# There are 150,000 characters in Unicode, and each may turn up one day. But a file holds **bytes**,
-# and there are only 256 of those. **UTF-8** is the rule that writes a character as bytes: one byte
-# for each letter of English, up to four for others.
+# Unicode has about 150,000 characters, and any of them may turn up one day. But files consist of
+# **bytes**, and there are only 256 different bytes. **UTF-8** is the standard encoding of
+# characters as bytes: one byte for each English letter, up to four for other characters.
 #
 # | character | code point, `ord(c)` | bytes in UTF-8 |
 # |---|---|---|
@@ -148,46 +151,46 @@ except ValueError as error:
 # | `é` | 233 | 195 169 |
 # | `中` | 20013 | 228 184 173 |
 #
-# So with 256 tokens everything can be written. The price: a token may be *half a character*. Whoever
-# decodes must first join the bytes of all tokens, and then read them.
+# So 256 tokens are enough to encode any text. The price: a token may be only *part of a character*.
+# To decode, first join the bytes of all tokens, then decode them as UTF-8.
 
 # %% exercise="10.2" points=2
 from tinytorch.tokenization import bytes_to_text, text_to_bytes
 
 # text_to_bytes:
-#   A str has a method that gives its bytes in an encoding.
+#   str has a method that returns its bytes in a given encoding.
 #   list(...) of a bytes object is a list of integers.
 # bytes_to_text:
-#   First join all tokens (b"".join), then decode once: a character may be spread over tokens.
-#   The method's argument `errors` says what to do with bytes that are no UTF-8: replace them.
+#   Join all tokens first (b"".join), then decode once: a character may span several tokens.
+#   The method's argument `errors` controls what happens to invalid UTF-8: replace it.
 
 # %% test="10.2" points=2
 with Exercise("10.2", "text_to_bytes and bytes_to_text") as check:
     check.equal(text_to_bytes("hi"), [104, 105], "the bytes of 'hi'",
-                cause="a list of integers, not a bytes object; and UTF-8, not UTF-16")  # fmt: skip
+                cause="return a list of integers, not a bytes object; use UTF-8, not UTF-16")  # fmt: skip
     check.equal(text_to_bytes("é"), [195, 169], "the bytes of 'é'",
-                cause="ord() gives code points; UTF-8 takes two bytes for this character")  # fmt: skip
+                cause="ord() returns code points; UTF-8 uses two bytes for this character")  # fmt: skip
     check.equal(text_to_bytes("中"), [228, 184, 173], "the bytes of '中'")
-    check.equal(len(text_to_bytes("\N{WATERMELON}")), 4, "how many bytes a watermelon has")
-    check.equal(text_to_bytes(""), [], "the bytes of no text")
+    check.equal(len(text_to_bytes("\N{WATERMELON}")), 4, "the number of bytes of a watermelon")
+    check.equal(text_to_bytes(""), [], "the bytes of an empty text")
     check.equal(bytes_to_text([b"h", b"i"]), "hi", "the text of b'h', b'i'")
-    check.equal(bytes_to_text([b"n", b"\xc3", b"\xa9"]), "né", "'é' in two tokens",
-                cause="join the tokens first, then decode: half a character is no character")  # fmt: skip
+    check.equal(bytes_to_text([b"n", b"\xc3", b"\xa9"]), "né", "the text of an 'é' split into two tokens",
+                cause="join the tokens first, then decode: half a character is not valid UTF-8")  # fmt: skip
     check.equal(lambda: bytes_to_text([b"\xc3", b"a"]), "\ufffda", "the text of half of an 'é', then 'a'",
-                cause="errors='replace': a model may write anything, and that must not fail,"
-                " nor disappear")  # fmt: skip
-    check.equal(bytes_to_text(token for token in [b"o", b"k"]), "ok", "tokens from a generator")
+                cause="use errors='replace': a model may generate any bytes, and decoding must"
+                " neither fail nor drop them")  # fmt: skip
+    check.equal(bytes_to_text(token for token in [b"o", b"k"]), "ok", "the text of a generator")
 
 # %%
 for character in "aé中\N{WATERMELON}":
     print(ascii(character), "->", " ".join(f"{byte:3}" for byte in text_to_bytes(character)))
 
 # %% [markdown]
-# ## Merging what often stands together
+# ## Merging frequent pairs
 #
-# With bytes all text can be written, but it is long, and a model sees only a few hundred tokens at a
-# time. **Byte-pair encoding** shortens it. It looks for the pair of neighbours that occurs most
-# often, makes a new token of it, and does the same again. By hand, on `low low lower`:
+# Bytes can represent any text, but the sequences are long, and a model sees only a few hundred
+# tokens at a time. **Byte-pair encoding** (BPE) shortens them: find the most frequent pair of
+# adjacent tokens, replace it with a new token, and repeat. By hand, on `low low lower`:
 #
 # | step | most frequent pair | new token | the text |
 # |---|---|---|---|
@@ -196,9 +199,9 @@ for character in "aé中\N{WATERMELON}":
 # | 2 | `lo w`, 3 times | `low` = 257 | `low · low · low e r` |
 # | 3 | `e r`, once | `er` = 258 | `low · low · low er` |
 #
-# The dots stand between words, and pairs are counted **within words** only. Otherwise `dog.` and
-# `dog!` and `the dog` would each take a token of their own. `split_words` cuts a text like GPT-2. The
-# space belongs to the word that follows, so joining the words gives the text back:
+# The dots separate words: pairs are counted **within words** only. Otherwise `dog.`, `dog!` and
+# `the dog` would each become a token of their own. `split_words` splits a text as GPT-2 does. A
+# space belongs to the word that follows it, so joining the words restores the text:
 
 # %%
 print(split_words("The dog's bone, 12 bones!"))
@@ -206,124 +209,126 @@ print(split_words("The dog's bone, 12 bones!"))
 # %% [markdown]
 # ## 10.3 Count pairs
 #
-# A word that occurs 1,000 times need not be counted 1,000 times: keep it once, with a number. So
-# `words` is a list such as `[([108, 111, 119], 2), ...]`: the ids of a word, and how often it occurs.
+# A word that occurs 1,000 times does not have to be counted 1,000 times: store it once, with its
+# count. So `words` is a list such as `[([108, 111, 119], 2), ...]`: the ids of a word, and how
+# often the word occurs.
 #
-# When two pairs are equally frequent, any rule would do, but there must *be* a rule. Else the same
-# text gives different tokenizers on different days. Ours: the pair with the smaller ids. Tuples
-# compare from left to right, so `(7, 8) < (7, 9) < (8, 0)`.
+# When two pairs are equally frequent, any tie-breaking rule works, but there must *be* one.
+# Otherwise the same text could give different tokenizers on different days. Our rule: the pair with
+# the smaller ids wins. Python compares tuples from left to right, so `(7, 8) < (7, 9) < (8, 0)`.
 
 # %% exercise="10.3" points=3
 from tinytorch.tokenization import count_pairs, most_frequent
 
 # count_pairs:
-#   pairwise([1, 2, 3]) gives (1, 2) and (2, 3).
-#   A Counter begins every key at 0, so you can add to it at once. How much does a word count?
+#   pairwise([1, 2, 3]) yields (1, 2) and (2, 3).
+#   A Counter starts every key at 0, so you can add to it right away. How much does a word add?
 # most_frequent:
-#   min takes a key: a function of a pair. Give it one whose smallest value is the pair you want:
-#   a tuple of two things, of which the first is the count with a minus sign.
+#   min takes a key, a function of a pair. Write one that is smallest for the pair you want: it
+#   returns a tuple of two values, and the first is the negated count.
 
 # %% test="10.3" points=3
 with Exercise("10.3", "count_pairs and most_frequent") as check:
     check.equal(dict(count_pairs([([1, 2, 3], 1)])), {(1, 2): 1, (2, 3): 1}, "the pairs of 1 2 3",
-                cause="each token with the one right after it")  # fmt: skip
+                cause="pair each token with the next one")  # fmt: skip
     check.equal(dict(count_pairs([([2, 1, 2], 1)])), {(2, 1): 1, (1, 2): 1}, "the pairs of 2 1 2",
                 cause="(1, 2) and (2, 1) are different pairs: order matters")  # fmt: skip
-    check.equal(dict(count_pairs([([7, 8], 10)])), {(7, 8): 10}, "a word that occurs 10 times",
-                cause="a pair counts as often as its word occurs")  # fmt: skip
+    check.equal(dict(count_pairs([([7, 8], 10)])), {(7, 8): 10}, "the pairs of 7 8, which occurs 10 times",
+                cause="each pair counts as often as its word occurs")  # fmt: skip
     check.equal(dict(count_pairs([([7, 8, 7, 8], 5), ([7, 8], 1)])), {(7, 8): 11, (8, 7): 5},
-                "the pairs of 7 8 7 8, 5 times, and of 7 8, once",
-                cause="add up over places and words; nothing crosses from word to word")  # fmt: skip
+                "the pairs of 7 8 7 8 (5 times) and 7 8 (once)",
+                cause="add up over positions and words; no pair crosses a word boundary")  # fmt: skip
     check.equal(dict(count_pairs([([5, 5, 5], 1)])), {(5, 5): 2}, "the pairs of 5 5 5")
-    check.equal(dict(count_pairs([([4], 9), ([], 9)])), {}, "words of one token and of none")
+    check.equal(dict(count_pairs([([4], 9), ([], 9)])), {}, "the pairs of 4 and of an empty word")
     check.equal(most_frequent({(1, 2): 1, (3, 4): 5, (5, 6): 2}), (3, 4), "the most frequent pair",
-                cause="min with the count as it is finds the rarest pair")  # fmt: skip
+                cause="negate the count: otherwise min finds the rarest pair")  # fmt: skip
     check.equal(most_frequent({(7, 9): 3, (7, 8): 3, (8, 0): 3, (1, 2): 1}), (7, 8),
-                "the pair among three that occur 3 times each",
-                cause="among equals the one with the smallest ids")  # fmt: skip
+                "the choice among three pairs that occur 3 times each",
+                cause="break ties by the smallest ids")  # fmt: skip
 
 # %% [markdown]
 # ## 10.4 Merge a pair
 #
-# Go through the ids from left to right and copy them, with the new token wherever the pair stands.
+# Copy the ids from left to right, with the new token in place of every occurrence of the pair.
 #
-# Mind the **overlap**: in `7 7 7` the pair `7 7` stands at places 0 and 1, but both want the token in
-# the middle. The first one takes it: `7 7 7` becomes `256 7`. After a merge both of its tokens are
-# used up.
+# Beware of **overlaps**: in `7 7 7`, the pair `7 7` occurs at positions 0 and 1, but both
+# occurrences need the middle token. The first one gets it: `7 7 7` becomes `256 7`. A merge
+# consumes both of its tokens.
 
 # %% exercise="10.4" points=3
 from tinytorch.tokenization import merge_pair
 
 # merge_pair:
-#   A new list, and a place that moves along ids in a while loop.
-#   Does the pair stand at this place? Then the place moves on by more than one.
-#   A slice may reach past the end of a list without an error; an index may not.
-#   Do not change ids: somebody else may still need them.
+#   Build a new list, with a position that moves along ids in a while loop.
+#   Is the pair at this position? Then advance by more than one.
+#   A slice may extend past the end of a list without an error; an index may not.
+#   Do not modify ids: the caller may still need it.
 
 # %% test="10.4" points=3
 with Exercise("10.4", "merge_pair") as check:
     check.equal(lambda: merge_pair([3, 1, 2], (1, 2), 256), [3, 256], "1 2 merged in 3 1 2",
-                cause="one new token in place of both; and a list is never equal to a tuple")  # fmt: skip
+                cause="one new token replaces both; and a list is never equal to a tuple")  # fmt: skip
     check.equal(lambda: merge_pair([1, 2, 3], (1, 2), 256), [256, 3], "1 2 merged in 1 2 3",
-                cause="the last token has no neighbour, and stays: ids[place + 1] is an error there,"
+                cause="the last token has no right neighbour, and stays: ids[i + 1] is an error there,"
                 " a slice is not")  # fmt: skip
     check.equal(merge_pair([1, 2, 1], (1, 2), 256), [256, 1], "1 2 merged in 1 2 1",
-                cause="both tokens of the pair must be there")  # fmt: skip
+                cause="both tokens of the pair must match")  # fmt: skip
     check.equal(merge_pair([1, 2, 5, 1, 2], (1, 2), 300), [300, 5, 300], "1 2 merged in 1 2 5 1 2",
-                cause="everywhere, not only the first time")  # fmt: skip
+                cause="merge every occurrence, not only the first")  # fmt: skip
     check.equal(merge_pair([2, 1, 1, 3], (1, 2), 256), [2, 1, 1, 3], "1 2 merged in 2 1 1 3",
-                cause="the tokens of the pair must be there in this order")  # fmt: skip
+                cause="the tokens must occur in the order of the pair")  # fmt: skip
     check.equal(merge_pair([7, 7, 7], (7, 7), 256), [256, 7], "7 7 merged in 7 7 7",
-                cause="pairs overlap: after a merge go on behind both tokens, from left to right")  # fmt: skip
+                cause="pairs may overlap: go from left to right, and skip both tokens after a merge")  # fmt: skip
     check.equal(merge_pair([7, 7, 7, 7], (7, 7), 256), [256, 256], "7 7 merged in 7 7 7 7")
-    check.equal(merge_pair([], (1, 2), 256), [], "no ids at all")
+    check.equal(merge_pair([], (1, 2), 256), [], "merging in an empty list")
     ids = [1, 2, 3]
     merge_pair(ids, (1, 2), 256)
-    check.equal(ids, [1, 2, 3], "the ids that were given, afterwards",
-                cause="build a new list; do not change the one that was given")  # fmt: skip
+    check.equal(ids, [1, 2, 3], "the input ids after the call",
+                cause="build a new list; do not modify the input")  # fmt: skip
 
 # %% [markdown]
 # ## 10.5 Learn the merges
 #
-# Now the algorithm of the table above. What is learned is a list of pairs, and the order is part of
-# it: merge number 0 makes token 256, merge number 1 makes token 257. A pair may hold tokens that
-# earlier merges have made, so tokens grow.
+# Now the algorithm of the table above. It learns a list of pairs, and their order matters: merge 0
+# creates token 256, merge 1 creates token 257. A pair may contain tokens from earlier merges, so
+# tokens grow longer.
 #
-# The decorator `@accelerated` above the function is explained at the end of the lesson. Here, in the
-# notebook, your function runs as you write it.
+# The decorator `@accelerated` above the function is explained at the end of the lesson. In this
+# notebook, your function runs exactly as you write it.
 
 # %% exercise="10.5" points=4
 from tinytorch.tokenization import learn_merges
 
 # learn_merges:
-#   Begin with the bytes of each word, and how often the word occurs: what count_pairs takes.
-#   Then again and again: count, choose, merge in all words, remember the pair.
-#   The counts of a step hold only for that step: a merge changes them.
+#   Start with the bytes and the count of each word: the input of count_pairs.
+#   Then repeat: count pairs, choose one, merge it in all words, and record it.
+#   Counts are valid for one step only: a merge changes them.
 #   Stop when there are enough merges, or when no pair is left.
 
 # %% test="10.5" points=4
 with Exercise("10.5", "learn_merges") as check:
     check.equal(learn_merges({"low": 2, "lower": 1}, 1), [(108, 111)],
-                "the first merge of 'low', twice, and 'lower': l o, which is 108 111",
-                cause="as many merges as asked for, and each a pair of ids")  # fmt: skip
+                "the first merge of 'low' (twice) and 'lower': l o, which is 108 111",
+                cause="return as many merges as requested, each a pair of ids")  # fmt: skip
     check.equal(learn_merges({"low": 2, "lower": 1}, 4),
                 [(108, 111), (256, 119), (101, 114), (257, 258)],
-                "the merges of 'low', twice, and 'lower': l o, lo w, e r, low er",
-                cause="the first merge makes token 256, the next one 257; after each merge count"
-                " again, in the merged words, down to pairs that occur once")  # fmt: skip
+                "the merges of 'low' (twice) and 'lower': l o, lo w, e r, low er",
+                cause="the first merge creates token 256, the next one 257; after each merge, count"
+                " again in the merged words; pairs that occur once are merged too")  # fmt: skip
     check.equal(learn_merges({"ab": 1, "cd": 4, "ef": 2}, 2), [(99, 100), (101, 102)],
-                "two merges where 'ab' occurs once, 'cd' 4 times and 'ef' twice: c d, e f",
-                cause="a word counts as often as it occurs, after each merge too")  # fmt: skip
+                "two merges when 'ab' occurs once, 'cd' 4 times and 'ef' twice: c d, e f",
+                cause="a word counts as often as it occurs, also after a merge")  # fmt: skip
     check.equal(lambda: learn_merges({"aaaa": 1}, 9), [(97, 97), (256, 256)], "all merges of 'aaaa'",
-                cause="when all words are one token each, no pair is left: stop")  # fmt: skip
+                cause="when every word is a single token, no pair is left: stop")  # fmt: skip
     check.equal(learn_merges({"ab": 1}, 5), [(97, 98)], "all merges of 'ab', which occurs once",
-                cause="a pair that occurs once is a pair")  # fmt: skip
+                cause="a pair that occurs once counts too")  # fmt: skip
     check.equal(learn_merges({"é": 1}, 1), [(195, 169)], "the first merge of 'é'",
                 cause="start from the bytes of the word")  # fmt: skip
-    check.equal(learn_merges({"low": 1}, 0), [], "no merges where none are asked for")
+    check.equal(learn_merges({"low": 1}, 0), [], "the merges when none are requested")
 
 # %% [markdown]
-# What does it learn from Shakespeare? The first merges, and what they do to the length of the text:
+# What does it learn from Shakespeare? Here are the first and last merges, and how each merge
+# shortens the text:
 
 # %%
 import matplotlib.pyplot as plt
@@ -332,13 +337,13 @@ sample = shakespeare[:30_000]
 words = Counter(split_words(sample))
 merges = learn_merges(words, 200)
 
-tokens = [bytes([byte]) for byte in range(256)]  # what each id stands for
+tokens = [bytes([byte]) for byte in range(256)]  # the bytes of each id
 for left, right in merges:
     tokens.append(tokens[left] + tokens[right])
 print("first:", tokens[256:272])
 print("last: ", tokens[-12:])
 
-lengths = []  # tokens of the whole sample, after each merge
+lengths = []  # number of tokens in the sample after each merge
 encoded = [(text_to_bytes(word), times) for word, times in words.items()]
 for step, pair in enumerate([None, *merges]):
     if pair is not None:
@@ -359,159 +364,161 @@ plt.show()
 # %% [markdown]
 # ## 10.6 Apply the merges
 #
-# A new word is encoded by the same merges, **in the order in which they were learned**. Say, the
-# rules are
+# A new word is encoded with the same merges, **in the order in which they were learned**. Suppose
+# the rules are
 #
 # | rank | pair | token |
 # |---|---|---|
 # | 0 | `b c` | `bc` |
 # | 1 | `a b` | `ab` |
 #
-# Then `a b c` becomes `a bc`, and not `ab c`, although `a b` comes first in the word. Why does it
-# matter? In training `bc` was merged first as well. The model has seen these tokens, so it should
-# get them again.
+# Then `a b c` becomes `a bc`, not `ab c`, although `a b` comes first in the word. Why does this
+# matter? When the merges were learned, `bc` was merged first as well. The model was trained on
+# these tokens, so it should see the same ones again.
 #
-# So: of all pairs in the word that have a rule, take the one with the smallest rank, merge it, and
-# look again, until there is none. `rules[pair]` is `(rank, token)`.
+# So: among all pairs in the word that have a rule, merge the one with the lowest rank, and repeat
+# until no rule applies. `rules[pair]` is `(rank, token)`.
 
 # %% exercise="10.6" points=3
 from tinytorch.tokenization import apply_merges
 
 # apply_merges:
-#   Which of the word's pairs have a rule? If none has: done.
-#   Which of these has the smallest rank? rules[pair] begins with it.
-#   Merge that pair, with the token that its rule names, and begin again with the new ids.
+#   Which pairs of the word have a rule? If there are none, you are done.
+#   Which of them has the lowest rank? rules[pair] starts with the rank.
+#   Merge that pair into the token that its rule gives, and repeat with the new ids.
 
 # %% test="10.6" points=3
 with Exercise("10.6", "apply_merges") as check:
     a, b, c, d = b"abcd"
     rules = {(b, c): (0, 256), (a, b): (1, 257), (256, d): (2, 258), (a, 258): (3, 259)}
-    check.equal(apply_merges([c, d], rules), [c, d], "'cd', where no rule applies")
-    check.equal(apply_merges([a, b], rules), [257], "'ab' by the rule of rank 1",
-                cause="the rule's second number is the token")  # fmt: skip
+    check.equal(apply_merges([c, d], rules), [c, d], "'cd', to which no rule applies")
+    check.equal(apply_merges([a, b], rules), [257], "'ab' with the rule of rank 1",
+                cause="the second number of the rule is the token")  # fmt: skip
     check.equal(apply_merges([a, b, c], rules), [a, 256], "'abc', where b c has rank 0 and a b rank 1",
-                cause="the pair that was learned first goes first, wherever it stands")  # fmt: skip
+                cause="merge the pair that was learned first, wherever it is in the word")  # fmt: skip
     check.equal(apply_merges([a, b, c, d], rules), [259], "'abcd', in three merges",
-                cause="a merge makes new pairs: go on until no rule applies")  # fmt: skip
+                cause="a merge creates new pairs: repeat until no rule applies")  # fmt: skip
     check.equal(apply_merges([b, c, a, b, c, b], rules), [256, a, 256, b], "'bcabcb'",
-                cause="the pair is merged everywhere in the word")  # fmt: skip
-    check.equal(apply_merges([a, b], {(a, b): (0, 7), (a, a): (1, 3)}), [7], "'ab' by the rule (0, 7)",
+                cause="merge the pair everywhere in the word")  # fmt: skip
+    check.equal(apply_merges([a, b], {(a, b): (0, 7), (a, a): (1, 3)}), [7], "'ab' with the rule (0, 7)",
                 cause="take the token from the rule: in GPT-2's files it is not always 256 + rank")  # fmt: skip
-    check.equal(apply_merges([], rules), [], "no ids at all")
+    check.equal(apply_merges([], rules), [], "an empty word")
 
 # %% [markdown]
 # ## 10.7 Special tokens
 #
-# Some tokens are no text but signs for the model: `<|endoftext|>` stands between two documents and
-# says *forget what was before*. Such a token is never cut and never merged. So the text is cut at
-# special tokens first: plain text at places 0, 2, 4, ... and special tokens at places 1, 3, 5, ...
+# Some tokens are not text but signals to the model: `<|endoftext|>` separates two documents and
+# means *forget everything before this*. A special token is never split and never merged. So the
+# text is split at special tokens first: plain text at indices 0, 2, 4, ... and special tokens at
+# indices 1, 3, 5, ...
 #
-# One question of safety. If a user types `<|endoftext|>` into a chat, should the model see the sign,
-# or the 13 characters? The characters. So `encode` will take special tokens for plain text unless it
-# is told otherwise.
+# There is a question of safety. If a user types `<|endoftext|>` into a chat, should the model see
+# the special token or the 13 characters? The characters. So by default, `encode` treats special
+# tokens as plain text.
 
 # %% exercise="10.7" points=2
 from tinytorch.tokenization import split_special
 
 # split_special:
-#   re.split(pattern, text) cuts a text; with the whole pattern in ( ) it keeps what it cut at.
-#   The pattern: one special token or the other, "a|b|c". But | and others have a meaning in it:
-#   re.escape takes that away.
-#   "a|b" tries a first. So which of two tokens must come first if one begins with the other?
-#   No special tokens: the whole text is the only part.
+#   re.split(pattern, text) splits a text; with ( ) around the pattern it keeps the separators.
+#   The pattern matches any of the special tokens: "a|b|c". But characters such as | have a
+#   special meaning in a pattern: re.escape removes it.
+#   "a|b" tries a first. So if one token is the beginning of another, which must come first?
+#   Without special tokens, the whole text is the only part.
 
 # %% test="10.7" points=2
 with Exercise("10.7", "split_special") as check:
     check.equal(split_special("one<end>two", ["<end>"]), ["one", "<end>", "two"],
-                "'one<end>two', cut at '<end>'",
-                cause="re.split keeps what stands in a group: put ( ) around the pattern")  # fmt: skip
+                "'one<end>two', split at '<end>'",
+                cause="re.split keeps separators that are in a group: put ( ) around the pattern")  # fmt: skip
     check.equal(split_special("one<|end|>two", ["<|end|>"]), ["one", "<|end|>", "two"],
-                "'one<|end|>two', cut at '<|end|>'",
+                "'one<|end|>two', split at '<|end|>'",
                 cause="| means 'or' in a pattern: use re.escape")  # fmt: skip
     check.equal(split_special("1<s>>2<s>3", ["<s>", "<s>>"]), ["1", "<s>>", "2", "<s>", "3"],
-                "'1<s>>2<s>3', cut at '<s>' and '<s>>'",
-                cause="the longer of two tokens must come first in the pattern")  # fmt: skip
+                "'1<s>>2<s>3', split at '<s>' and '<s>>'",
+                cause="the longer token must come first in the pattern")  # fmt: skip
     check.equal(split_special("<end><end>", ["<end>"]), ["", "<end>", "", "<end>", ""],
                 "two special tokens and nothing else",
-                cause="keep the empty parts: special tokens stand at the odd places")  # fmt: skip
-    check.equal(split_special("one<end>", []), ["one<end>"], "a text without special tokens",
-                cause="an empty pattern cuts everywhere")  # fmt: skip
+                cause="keep the empty parts: special tokens are at the odd indices")  # fmt: skip
+    check.equal(split_special("one<end>", []), ["one<end>"], "a text split at no special tokens",
+                cause="an empty pattern splits everywhere")  # fmt: skip
 
 # %% [markdown]
 # ## 10.8 The tokenizer
 #
-# All parts are there. `BPETokenizer` puts them together; numbering the tokens, saving and loading
-# are given. Ids 0 to 255 are the bytes, then come the merges, then the special tokens.
+# All the parts are ready, and `BPETokenizer` puts them together. Numbering the tokens, saving and
+# loading are given. Ids 0 to 255 are the bytes, followed by the merges, then the special tokens.
 #
-# Words come again and again. So `_encode_word` keeps the ids of each word that it has met: the
-# 300,000 words of Tiny Shakespeare are only 15,000 different ones.
+# Words repeat often, so `_encode_word` caches the ids of each word: Tiny Shakespeare has 300,000
+# words, but only 15,000 distinct ones.
 
 # %% exercise="10.8" points=4
 from tinytorch.tokenization import BPETokenizer
 
 # BPETokenizer.train:
-#   If there is a vocab_size, self._checked_target(vocab_size) is the new self._target.
+#   If vocab_size is given, self._checked_target(vocab_size) is the new self._target.
 #   Count the words of all texts in a Counter: it has a method update.
-#   texts_of(corpus) gives texts, split_words the words of a text.
-#   Special tokens in a text are no words: of split_special(...) only the plain text counts.
-#   Learn as many merges as there is room for: V counts bytes and special tokens too.
+#   texts_of(corpus) yields texts, and split_words splits a text into words.
+#   Special tokens are not words: count only the plain text that split_special(...) returns.
+#   Learn as many merges as fit: V includes the bytes and the special tokens.
 #   self._set_merges(merges) numbers the tokens.
 # BPETokenizer.encode:
-#   Cut at the special tokens if they are allowed, else at none.
-#   A part at an odd place is one id. Of a part at an even place take the words.
-#   self._cache has the ids of words that were there before; self._encode_word makes others.
+#   Split at the special tokens if they are allowed, otherwise at none.
+#   A part at an odd index is a single id. Split a part at an even index into words.
+#   self._cache holds the ids of words seen before; self._encode_word computes the others.
 # BPETokenizer.decode:
-#   As for characters, but self.vocab holds bytes: which function makes text of these?
+#   As for characters, but self.vocab holds bytes: which function turns these into text?
 
 # %% test="10.8" points=4
 with Exercise("10.8", "BPETokenizer") as check:
     song = "low lower lowest"
     bpe = BPETokenizer(258)
     bpe.train(song)
-    check.equal(bpe.vocab[256:], [b"lo", b"low"], "the merges that V = 258 has room for",
+    check.equal(bpe.vocab[256:], [b"lo", b"low"], "the merged tokens for V = 258",
                 cause="258 tokens are 256 bytes and 2 merges")  # fmt: skip
     check.equal(lambda: bpe.encode("slow"), [115, 257], "the ids of 'slow'",
-                cause="plain text stands at the even places; its words' ids go into one flat list")  # fmt: skip
-    check.equal(bpe.decode([115, 257]), "slow", "the text of 115, 257")
+                cause="plain text is at the even indices; the ids of its words form one flat list")  # fmt: skip
+    check.equal(bpe.decode([115, 257]), "slow", "the text of ids 115, 257")
     bpe.train(["ab ab", "cd cd cd"], vocab_size=257)
-    check.equal(bpe.vocab[256:], [b"cd"], "what is learned from 2 times 'ab' and 3 times 'cd'",
+    check.equal(bpe.vocab[256:], [b"cd"], "the merged token for 'ab' (twice) and 'cd' (3 times)",
                 cause="the words of all texts count, each as often as it occurs")  # fmt: skip
     check.equal(bpe.vocab_size, 257, "V after train(..., vocab_size=257)",
                 cause="self._target = self._checked_target(vocab_size)")  # fmt: skip
     bpe = BPETokenizer(257)
     bpe.train("sa sa")
-    check.equal(bpe.encode("sa"), [256], "the ids of 'sa', after training on it")
+    check.equal(bpe.encode("sa"), [256], "the ids of 'sa' after training on it")
     check.equal(bpe.encode("'sa"), [39, 115, 97], "the ids of \"'sa\", the words 's and a",
-                cause="merges do not cross words: encode word by word")  # fmt: skip
+                cause="merges do not cross word boundaries: encode word by word")  # fmt: skip
     bpe = BPETokenizer(259, special_tokens=["<end>"])
     bpe.train("<end>ab<end>ab<end>abcd<end>")
-    check.equal(bpe.vocab[256:], [b"ab", b"cd", b"<end>"], "the tokens with '<end>', V = 259",
-                cause="special tokens count in V, and nothing is learned from their characters")  # fmt: skip
+    check.equal(bpe.vocab[256:], [b"ab", b"cd", b"<end>"], "the tokens with '<end>' for V = 259",
+                cause="V includes special tokens, and nothing is learned from their characters")  # fmt: skip
     check.equal(bpe.encode("ab<end>", allow_special=True), [256, 258],
-                "the ids of 'ab<end>' where special tokens are allowed",
-                cause="self.special_tokens has the id of a special token")  # fmt: skip
-    check.equal(bpe.encode("ab<end>"), [256, 60, 101, 110, 100, 62], "'ab<end>' as a user types it",
-                cause="special tokens are plain text unless allow_special")  # fmt: skip
-    check.equal(bpe.decode([256, 258]), "ab<end>", "the text of 256, 258")
+                "the ids of 'ab<end>' when special tokens are allowed",
+                cause="self.special_tokens maps each special token to its id")  # fmt: skip
+    check.equal(bpe.encode("ab<end>"), [256, 60, 101, 110, 100, 62], "the ids of 'ab<end>' as typed by a user",
+                cause="special tokens are plain text unless allow_special is true")  # fmt: skip
+    check.equal(bpe.decode([256, 258]), "ab<end>", "the text of ids 256, 258")
     everything = "naïve café, \u4e2d\u6587, \N{WATERMELON}!\n\n  12 o'clock\t"
-    check.equal(bpe.decode(bpe.encode(everything)), everything, "text in, ids, and text again",
-                cause="join the bytes of all tokens before they become text")  # fmt: skip
-    check.raises(ValueError, lambda: bpe.decode([-1]), "the id -1", cause="use checked_ids")
-    check.raises(ValueError, lambda: bpe.decode([259]), "the id 259 where V is 259")
+    check.equal(bpe.decode(bpe.encode(everything)), everything, "a text after encode and decode",
+                cause="join the bytes of all tokens before you decode them")  # fmt: skip
+    check.raises(ValueError, lambda: bpe.decode([-1]), "decoding id -1", cause="use checked_ids")
+    check.raises(ValueError, lambda: bpe.decode([259]), "decoding id 259 when V is 259")
 
 # %% [markdown]
-# ## Look at it
+# ## Look at the tokens
 #
-# The same sentence, cut in five ways. Each box is a token. The small vocabularies were learned from
-# 30,000 characters of Shakespeare, the large one from all of it. Common words are whole, rare ones
-# fall into pieces. What Shakespeare never wrote, `ï`, falls into bytes, but nothing is lost.
+# Here is the same sentence, tokenized in five ways. Each box is a token. The small vocabularies
+# were trained on 30,000 characters of Shakespeare, the large one on all of it. Common words are
+# single tokens, and rare words are split into pieces. `ï`, which Shakespeare never used, is split
+# into bytes, but nothing is lost.
 
 # %%
 import tinytorch.tokenization as package
 
 
 def visible(token):
-    """A token as text, or its bytes as hexadecimal numbers if it is no text."""
+    """A token as text, or as hexadecimal bytes if it is not valid UTF-8."""
     try:
         return token.decode().replace(" ", "\N{OPEN BOX}").replace("\n", "\\n")
     except UnicodeDecodeError:
@@ -519,7 +526,7 @@ def visible(token):
 
 
 def boxes(axes, y, tokens):
-    """Draw tokens as boxes from left to right, in colours by turns."""
+    """Draw tokens as boxes from left to right, in alternating colours."""
     x, middle = 0.0, {"ha": "center", "va": "center"}
     for number, token in enumerate(tokens):
         text = visible(token)
@@ -535,13 +542,13 @@ sentence = "My lord, the naïve king shall be banished."
 small, large, largest = BPETokenizer(300), BPETokenizer(600), package.BPETokenizer(2000)
 small.train(sample)
 large.train(sample)
-largest.train(shakespeare)  # all of it: the package's is faster
+largest.train(shakespeare)  # all of it, with the package's faster code
 rows = {
     "characters": [character.encode() for character in sentence],
     "bytes": [bytes([byte]) for byte in text_to_bytes(sentence)],
     "BPE, V = 300": [small.vocab[i] for i in small.encode(sentence)],
     "BPE, V = 600": [large.vocab[i] for i in large.encode(sentence)],
-    "BPE, V = 2000, from all of Shakespeare": [largest.vocab[i] for i in largest.encode(sentence)],
+    "BPE, V = 2000, all of Shakespeare": [largest.vocab[i] for i in largest.encode(sentence)],
 }
 figure, axes = plt.subplots(figsize=(10, 4.2))
 ends = []
@@ -554,7 +561,7 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# How long are the tokens? A few are long words: the names of those who speak. Most have two to four
+# How long are the tokens? A few are long words, the names of the speakers. Most have two to four
 # characters.
 
 # %%
@@ -565,7 +572,7 @@ figure, axes = plt.subplots(figsize=(6, 3))
 for bpe, colour in ((large, "C0"), (small, "C1")):
     sizes = Counter(len(token) for token in bpe.vocab[256:])
     axes.bar(sizes.keys(), sizes.values(), color=colour, label=f"V = {bpe.vocab_size}")
-axes.set(xlabel="bytes in a token", ylabel="tokens", title="Tokens that merges made, by length")
+axes.set(xlabel="bytes per token", ylabel="number of tokens", title="Length of merged tokens")
 axes.legend()
 figure.tight_layout()
 plt.show()
@@ -573,19 +580,19 @@ plt.show()
 # %% [markdown]
 # ## Systems: what a large vocabulary costs and saves
 #
-# A larger vocabulary makes texts shorter: attention over `T` tokens has `T * T` scores, and a model
-# with room for 256 tokens sees more text. But each token needs a vector of its own in the embedding
-# table (lesson 11): `V * C` numbers of 4 bytes. And the last layer computes a score for every token
-# of the vocabulary, at every place.
+# A larger vocabulary makes texts shorter: attention over `T` tokens computes `T * T` scores, and a
+# model with a context of 256 tokens sees more text. But each token needs its own vector in the
+# embedding table (lesson 11): `V * C` numbers of 4 bytes. And the last layer computes a score for
+# every token of the vocabulary, at every position.
 #
-# Learning 4,000 merges from a larger text with the readable code would take more than a minute. So the
-# package has a faster one; more about that below. A trained tokenizer holds all smaller ones: the first `n`
-# merges are what a tokenizer with `n` merges would have learned.
+# Learning 4,000 merges from a larger text with the readable code would take more than a minute, so
+# the package has faster code; more about that below. A trained tokenizer contains all smaller ones:
+# its first `n` merges are exactly what a tokenizer with `n` merges would have learned.
 
 # %%
 C = 384
 text = shakespeare[:300_000]
-print(f"    V  tokens of the text  characters per token  context of 256  embedding, C = {C}")
+print(f"    V  tokens in the text  characters per token  context of 256  embedding, C = {C}")
 costs = []
 for V in (256, 512, 1024, 2048, 4096):
     pieces = package.BPETokenizer(V)
@@ -600,33 +607,34 @@ sizes, lengths, memory = zip(*costs, strict=True)
 left.plot(sizes, lengths, "o-", color="C0")
 left.set(xlabel="vocabulary V", ylim=(0, None), xscale="log", xticks=sizes, xticklabels=sizes)
 left.minorticks_off()
-left.set_ylabel("tokens of the text", color="C0")
+left.set_ylabel("tokens in the text", color="C0")
 right = left.twinx()
 right.plot(sizes, memory, "s--", color="C1")
 right.set_ylabel("embedding table, MiB", color="C1")
 right.set_ylim(0, None)
-left.set_title("Twice the vocabulary: twice the table, but not half of the text")
+left.set_title("Doubling the vocabulary doubles the table, but does not halve the text")
 figure.tight_layout()
 plt.show()
 
 # %% [markdown]
 # ### Time
 #
-# Your `learn_merges` counts **all** pairs again for **each** merge: text times merges. But a merge
-# changes only the few places where its pair stands. `backends/text.py` uses that:
+# Your `learn_merges` counts **all** pairs again for **each** merge: the time grows with the length
+# of the text times the number of merges. But a merge changes only the few positions where its pair
+# occurs. `tinytorch/text/fast_bpe.py` takes advantage of that:
 #
-# - the tokens are a *linked list*, so a merge is done on the spot, without copying the rest;
-# - for each pair it knows the places, so a merge visits these and no others;
-# - the counts are corrected at these places, and a *heap* has the largest one on top.
+# - the tokens form a *linked list*, so a merge is done in place, without copying the rest;
+# - the positions of each pair are stored, so a merge visits only these;
+# - the counts are updated at these positions, and a *heap* keeps the largest count on top.
 #
-# Both give the same merges; tests compare them on random texts. How does the time grow?
+# Both learn the same merges; tests compare them on random texts. How does the time grow?
 
 # %%
 import time
 
 from tinytorch.text import fast_bpe as fast
 
-readable = getattr(learn_merges, "__wrapped__", learn_merges)  # in a notebook: your own
+readable = getattr(learn_merges, "__wrapped__", learn_merges)  # in a notebook: your own function
 print("characters  merges  readable      fast")
 for size, count in ((10_000, 100), (10_000, 200), (20_000, 200), (40_000, 200)):
     words = Counter(split_words(shakespeare[:size]))
@@ -642,39 +650,39 @@ package.BPETokenizer(1024).train(shakespeare)
 print(f"fast, all of Shakespeare, V = 1024: {time.perf_counter() - start:.2f} s")
 
 # %% [markdown]
-# That is what `@accelerated` is for. In the package your function is the **reference**: the one to
-# read, and the one that tests hold the fast one against. The work is done by the function of the
-# same name in `backends/text.py`. It is the same arrangement as for ops, whose kernels stand in
-# `backends/` too.
+# That is what `@accelerated` is for. In the package, your function is the **reference**: the code
+# that people read, and that tests compare the fast code with. The work is done by the function of
+# the same name in `tinytorch/text/fast_bpe.py`. Ops work the same way: their kernels are in
+# `backends/`.
 #
-# ## Where others have it
+# ## In other libraries
 #
-# PyTorch itself has no tokenizer; one takes a library beside it.
+# PyTorch itself has no tokenizer; people use a separate library.
 #
 # | | here | tiktoken (OpenAI) | tokenizers (Hugging Face) |
 # |---|---|---|---|
-# | make one | `BPETokenizer(V)` | `tiktoken.get_encoding("gpt2")` | `ByteLevelBPETokenizer()` |
+# | create | `BPETokenizer(V)` | `tiktoken.get_encoding("gpt2")` | `ByteLevelBPETokenizer()` |
 # | train | `train(text)` | not possible | `train_from_iterator(texts, V)` |
 # | encode | `encode(text)` | `encode(text)` | `encode(text).ids` |
 # | special tokens | `allow_special=True` | `allowed_special={...}` | `add_special_tokens(...)` |
 # | written in | Python | Rust | Rust |
 #
-# The algorithm is the same in all three. `BPETokenizer.from_gpt2` reads the two files that came with
-# GPT-2, and then gives GPT-2's ids. SentencePiece (Llama 2) begins with characters, and uses bytes
-# only for those it does not know.
+# The algorithm is the same in all three. `BPETokenizer.from_gpt2` reads the two files released with
+# GPT-2 and produces the same ids as GPT-2. SentencePiece (Llama 2) starts from characters, and uses
+# bytes only for unknown ones.
 #
-# ## Questions
+# ## Questions to think about
 #
-# 1. GPT-2's vocabulary has 50,257 tokens. How many of these are merges? What are the others?
-# 2. `encode("12345")` gives pieces that depend on which numbers were frequent. Why may that make
-#    arithmetic hard for a model?
-# 3. Chinese takes three bytes for a character. A tokenizer was trained on English only: what does a
-#    Chinese text cost, compared to an English one of the same number of characters?
-# 4. Two models have different tokenizers. Why can you not compare their loss per token? What could
-#    you compare?
-# 5. Is `encode(a) + encode(b)` the same as `encode(a + b)`? Find two texts where it is not.
+# 1. GPT-2's vocabulary has 50,257 tokens. How many of them are merges? What are the others?
+# 2. How `encode("12345")` splits the number depends on which numbers were frequent in training. Why
+#    might that make arithmetic hard for a model?
+# 3. A Chinese character takes three bytes. If a tokenizer was trained on English only, how much
+#    does a Chinese text cost, compared with an English one of the same number of characters?
+# 4. Two models use different tokenizers. Why can you not compare their losses per token? What could
+#    you compare instead?
+# 5. Is `encode(a) + encode(b)` the same as `encode(a + b)`? Find two texts for which it is not.
 #
 # ## What comes next
 #
-# Ids are names; a network cannot compute with names. Lesson 11 gives each id a vector, and each place
-# in the text as well.
+# Ids are only names, and a network cannot compute with names. Lesson 11 gives each id a vector, and
+# each position in the text as well.

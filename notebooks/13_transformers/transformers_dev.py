@@ -13,20 +13,21 @@
 # %% [markdown]
 # # Lesson 13: Transformers
 #
-# In lesson 12 tokens learned to ask each other. A **transformer** alternates two steps, again and
-# again:
+# In lesson 12, tokens learned to look at each other. A **transformer** alternates two steps, again
+# and again:
 #
-# 1. *attention*: collect what others know;
-# 2. *an MLP*: think about it, each token by itself.
+# 1. *attention*: collect information from other tokens;
+# 2. *an MLP*: process it, for each token separately.
 #
-# Around each step stand two small things that make a deep stack trainable: a **residual**
-# connection (`x + step(x)`, so that a step only adds something), and a **LayerNorm** in front of it
-# (so that each step sees numbers of the same size, however deep it is).
+# Two small additions to each step make a deep stack trainable: a **residual** connection
+# (`x + step(x)`, so that a step only adds something), and a **LayerNorm** in front of it (so that
+# each step sees numbers of the same scale, however deep it is).
 #
-# You will build: LayerNorm, the MLP, the block, GPT, its initialisation, the choice of a token, and
-# the loop that writes text. At the end of this notebook your GPT learns a small language.
+# You will build: LayerNorm, the MLP, the transformer block, GPT, its initialisation, sampling, and
+# the generation loop. At the end of this notebook, your GPT learns a small language.
 #
-# Letters for shapes: `B` texts, `T` tokens, `C` width, `V` vocabulary, `L` blocks, `nh` heads.
+# Letters for shapes: `B` batch size, `T` tokens per sequence, `C` embedding size, `V` vocabulary
+# size, `L` blocks, `nh` heads.
 
 # %% setup=true
 import math
@@ -57,15 +58,16 @@ Ids = np.ndarray[Any, Any]
 # %% [markdown]
 # ## 13.1 LayerNorm
 #
-# For each token by itself, over its `C` numbers:
+# For each token separately, over its `C` numbers:
 #
 # $$ n = \frac{x - \mathrm{mean}(x)}{\sqrt{\mathrm{var}(x) + \varepsilon}}, \qquad y = n \odot w + b $$
 #
-# So whatever came in, `n` has mean 0 and variance 1. The tiny $\varepsilon$ saves a token whose
-# numbers are all equal. Then the layer may scale and shift each of the `C` columns as it likes.
+# Whatever the input, $n$ has mean 0 and variance 1. The tiny $\varepsilon$ avoids a division by
+# zero when all numbers of a token are equal. The parameters $w$ and $b$ then scale and shift each
+# of the `C` columns.
 #
-# Backwards: let $d = g \odot w$. Moving one number of $x$ also moves the mean and the variance of
-# all, which takes two averages off:
+# Backward: let $d = g \odot w$. Changing one number of $x$ also changes the mean and the variance
+# of the whole token, so two averages are subtracted:
 #
 # $$ dx = (d - \mathrm{mean}(d) - n \cdot \mathrm{mean}(d \odot n)) / \sqrt{\mathrm{var} + \varepsilon} $$
 
@@ -74,46 +76,46 @@ from tinytorch.layers import LayerNorm, layer_norm, layer_norm_gradient
 
 # layer_norm:
 #   xp.mean over the last axis, with keepdims=True so that it broadcasts. The variance is the mean
-#   of the squares of what is centred: divided by C, not by C - 1.
-#   eps is added before the root. Return y, and the tuple that the gradient takes.
+#   of the squared centred values: divided by C, not by C - 1.
+#   Add eps before the square root. Return y, and the tuple that the gradient takes.
 # layer_norm_gradient:
-#   d first, then its mean and the mean of d * normal, over the last axis.
-#   Three entries: for x the formula, for weight g * normal (a function without arguments), for
-#   bias g. Autograd sums the last two to the shapes of weight and bias.
+#   First d, then its mean and the mean of d * normal, over the last axis.
+#   Return three entries: for x the formula, for weight g * normal (a function without arguments),
+#   for bias g. Autograd sums the last two to the shapes of weight and bias.
 
 # %% test="13.1" points=3
 with Exercise("13.1", "layer_norm") as check:
     x = Tensor([[1.0, 3.0], [10.0, 30.0], [5.0, 5.0]], dtype="float64")
     one, zero = Tensor([1.0, 1.0], dtype="float64"), Tensor([0.0, 0.0], dtype="float64")
     check.close(layer_norm(x, one, zero), [[-1, 1], [-1, 1], [0, 0]], "three tokens normalised",
-                cause="over the last axis; the variance is divided by C", tolerance=1e-4)  # fmt: skip
+                cause="normalise over the last axis; the variance divides by C", tolerance=1e-4)  # fmt: skip
     check.close(layer_norm(x, one, zero, eps=3.0)[0], [-0.5, 0.5], "the first token with eps = 3",
-                cause="divide by sqrt(variance + eps): here sqrt(1 + 3)")  # fmt: skip
+                cause="divide by sqrt(variance + eps), here sqrt(1 + 3)")  # fmt: skip
     scaled = layer_norm(
         x, Tensor([2.0, 4.0], dtype="float64"), Tensor([0.5, -0.5], dtype="float64")
     )
-    check.close(scaled[0], [-1.5, 3.5], "scaled by (2, 4) and shifted by (0.5, -0.5)", tolerance=1e-4,
-                cause="first scale, then shift")  # fmt: skip
-    check.close(layer_norm(x, one)[1], [-1, 1], "without a bias", tolerance=1e-4)
+    check.close(scaled[0], [-1.5, 3.5], "the first token scaled by (2, 4) and shifted by (0.5, -0.5)", tolerance=1e-4,
+                cause="scale first, then shift")  # fmt: skip
+    check.close(layer_norm(x, one)[1], [-1, 1], "the second token without a bias", tolerance=1e-4)
     rng = np.random.default_rng(0)
     y, w, b = (Tensor(rng.standard_normal(s), requires_grad=True) for s in ((2, 3, 4), 4, 4))
     check.gradient(lambda y, w, b: layer_norm(y, w, b, eps=1e-3), y, w, b, what="layer_norm",
-                   cause="both averages are taken off, and the root divides all of it")  # fmt: skip
+                   cause="subtract both averages, then divide everything by the square root")  # fmt: skip
 
 # %% [markdown]
 # ## 13.2 The MLP
 #
 # Two linear layers with an activation between them. The hidden layer is four times as wide: room to
-# try many combinations, of which the second layer keeps what is useful. Most of a transformer's
+# try many combinations, from which the second layer keeps the useful ones. Most of a transformer's
 # parameters are here.
 
 # %% exercise="13.2" points=2
 from tinytorch.transformers import ACTIVATIONS, MLP, _choose
 
 # MLP.__init__:
-#   hidden_dim is 4 * embed_dim if it is not given. self.fc goes from C to hidden, self.proj back
-#   (bias and backend as given). The activation: _choose finds a class in ACTIVATIONS by its name;
-#   make an object of it. self.dropout.
+#   hidden_dim defaults to 4 * embed_dim. self.fc maps C to hidden, self.proj maps back (bias and
+#   backend as given). The activation: _choose looks up a class in ACTIVATIONS by name; create an
+#   instance of it. self.dropout.
 # MLP.forward:
 #   fc, activation, proj, dropout.
 
@@ -128,13 +130,13 @@ with Exercise("13.2", "MLP") as check, no_grad():
     gelu = 0.5 * hidden * (1 + np.tanh(math.sqrt(2 / math.pi) * (hidden + 0.044715 * hidden**3)))
     wanted = gelu @ mlp.proj.weight.numpy().T + mlp.proj.bias.numpy()
     check.close(mlp(x), wanted, "the output", cause="fc, GELU, proj", tolerance=1e-4)
-    check.equal(MLP(4, 7).fc.weight.shape, (7, 4), "fc.weight with hidden_dim 7")
-    check.equal(len(list(MLP(4, bias=False).parameters())), 2, "parameters with bias=False")
+    check.equal(MLP(4, 7).fc.weight.shape, (7, 4), "the shape of fc.weight with hidden_dim=7")
+    check.equal(len(list(MLP(4, bias=False).parameters())), 2, "parameter count with bias=False")
     squared = MLP(4, activation="squared_relu")
     squared.load_state_dict(mlp.state_dict())
     wanted = np.maximum(hidden, 0) ** 2 @ mlp.proj.weight.numpy().T + mlp.proj.bias.numpy()
     check.close(squared(x), wanted, "the output with squared_relu", tolerance=1e-4)
-    check.close(MLP(4, dropout=1.0)(x), np.zeros((2, 3, 4)), "the output if all is dropped",
+    check.close(MLP(4, dropout=1.0)(x), np.zeros((2, 3, 4)), "the output when everything is dropped",
                 cause="dropout comes last")  # fmt: skip
     check.raises(
         ValueError, lambda: MLP(4, activation="rulu"), "an unknown activation", says="rulu"
@@ -148,9 +150,9 @@ with Exercise("13.2", "MLP") as check, no_grad():
 # x = x + mlp(norm2(x))
 # ```
 #
-# The norm stands **before** each step (pre-norm). The first transformer had it after the sum
-# (post-norm), and needed great care to train. Look at why: with pre-norm there is a way from the last
-# block to the first through sums only, so gradients arrive undiminished.
+# The norm comes **before** each step (pre-norm). The original transformer had it after the sum
+# (post-norm), and needed great care to train. The reason: with pre-norm, there is a path from the
+# last block to the first through sums only, so gradients arrive undiminished.
 
 # %% exercise="13.3" points=3
 from tinytorch.transformers import TransformerBlock
@@ -165,12 +167,12 @@ from tinytorch.transformers import TransformerBlock
 with Exercise("13.3", "TransformerBlock") as check, no_grad():
     random.manual_seed(0)
     block = TransformerBlock(8, 2)
-    for norm in (block.ln1, block.ln2):  # so that each norm is seen to be there
+    for norm in (block.ln1, block.ln2):  # so that a missing norm is noticed
         norm.weight.data = random.uniform((8,), 0.5, 2.0)
     check.equal(
         [name for name, _ in block.named_children()],
         ["ln1", "attention", "ln2", "mlp"],
-        "its parts",
+        "the names of its submodules",
     )
     check.equal(
         block.mlp.fc.weight.shape, (32, 8), "the shape of mlp.fc.weight", cause="mlp_ratio * C"
@@ -180,24 +182,26 @@ with Exercise("13.3", "TransformerBlock") as check, no_grad():
     middle = x.numpy() + block.attention(block.ln1(x), mask).numpy()
     wanted = middle + block.mlp(block.ln2(Tensor(middle))).numpy()
     check.close(block(x, mask), wanted, "the output", tolerance=1e-4,
-                cause="norm before each step, the sum after it; the second step starts from the first sum")  # fmt: skip
+                cause="the norm comes before each step, the sum after it; the second step starts from the first sum")  # fmt: skip
     cache = KVCache(8)
     parts = [block(x[:, :3], create_causal_mask(3), cache), block(x[:, 3:4], None, cache)]
     check.close(parts[1], block(x[:, :4], create_causal_mask(4))[:, 3:], "the fourth token with a cache",
-                cause="hand the cache to attention", tolerance=1e-4)  # fmt: skip
+                cause="pass the cache to attention", tolerance=1e-4)  # fmt: skip
     for p in (block.attention.proj, block.mlp.proj):
         p.weight.data, p.bias.data = 0.0, 0.0
-    check.close(block(x, mask), x, "a block whose steps add nothing", cause="x + ..., twice")
-    turning = TransformerBlock(8, 2, rotary=RotaryEmbedding(4, 8), dropout=0.25, bias=False)
-    check.true(turning.attention.rotary is not None, "attention has the rotary positions")
+    check.close(block(x, mask), x, "the output when steps add nothing", cause="x + ..., twice")
+    rotating = TransformerBlock(8, 2, rotary=RotaryEmbedding(4, 8), dropout=0.25, bias=False)
+    check.true(rotating.attention.rotary is not None, "attention has rotary positions")
     check.equal(
-        [turning.mlp.dropout.p, turning.attention.output_dropout.p], [0.25, 0.25], "the dropouts"
+        [rotating.mlp.dropout.p, rotating.attention.output_dropout.p],
+        [0.25, 0.25],
+        "the dropout probabilities",
     )
-    check.equal([turning.mlp.fc.bias, turning.ln1.bias, turning.attention.proj.bias], [None] * 3,
-                "biases with bias=False")  # fmt: skip
+    check.equal([rotating.mlp.fc.bias, rotating.ln1.bias, rotating.attention.proj.bias], [None] * 3,
+                "the biases with bias=False")  # fmt: skip
 
 # %% [markdown]
-# The promise about gradients, measured: 24 blocks, and how large the gradient is at each depth.
+# The claim about gradients, measured: how large is the gradient at each depth of 24 blocks?
 
 # %%
 import matplotlib.pyplot as plt
@@ -211,7 +215,7 @@ def step(block: TransformerBlock, x: Tensor, mask: Tensor, pre_norm: bool) -> Te
 
 
 def gradient_sizes(pre_norm: bool) -> list[float]:
-    """The gradient's mean size in front of each of 24 blocks, from the last to the first."""
+    """The mean absolute gradient at the input of each of 24 blocks, from first to last."""
     random.manual_seed(3)
     rng, mask = np.random.default_rng(0), create_causal_mask(16)
     blocks = [TransformerBlock(32, 2) for _ in range(24)]
@@ -222,7 +226,7 @@ def gradient_sizes(pre_norm: bool) -> list[float]:
     gradient = Tensor(rng.standard_normal((1, 16, 32)).astype(np.float32))
     sizes = []
     for block, x in zip(reversed(blocks), reversed(inputs[:-1]), strict=True):
-        x.requires_grad = True  # one block at a time, so that we see what passes between them
+        x.requires_grad = True  # one block at a time, to see the gradient between blocks
         step(block, x, mask, pre_norm).backward(gradient)
         gradient = x.grad
         sizes.append(float(np.abs(gradient.numpy()).mean()))
@@ -232,7 +236,7 @@ def gradient_sizes(pre_norm: bool) -> list[float]:
 figure, axis = plt.subplots(figsize=(6, 3.2))
 for name, pre_norm in (("pre-norm, as here", True), ("post-norm, as in 2017", False)):
     axis.semilogy(gradient_sizes(pre_norm), "o-", markersize=3, label=name)
-axis.set(title="mean gradient in front of each block", xlabel="block (the loss is on the right)")
+axis.set(title="mean |gradient| at each block's input", xlabel="block (the loss is on the right)")
 axis.legend()
 figure.tight_layout()
 plt.show()
@@ -240,22 +244,23 @@ plt.show()
 # %% [markdown]
 # ## 13.4 GPT
 #
-# All parts in a row:
+# All parts in sequence:
 #
 # `ids (B, T)` -> embedding `(B, T, C)` -> dropout -> L blocks -> LayerNorm -> head `(B, T, V)`
 #
-# The head gives a score for each token of the vocabulary, at each place: what comes **next** there.
-# With a cache for each block the ids continue a text: they stand at `past`, `past + 1`, ...
-# One new token alone needs no mask, as it may see everything.
+# At each position, the head outputs a score (a logit) for every token of the vocabulary: how likely
+# is it to come **next**? With a cache for each block, the ids continue a text: they are at
+# positions `past`, `past + 1`, ... A single new token needs no mask, since it may see everything.
 
 # %% exercise="13.4" points=4
 from tinytorch.transformers import GPT, GPTConfig
 
 # GPT.forward:
-#   Ids of one text (T,): reshape them to (1, T), call yourself, and return the first of the batch.
+#   Ids of a single sequence (T,): reshape them to (1, T), call forward again, and return the first
+#   row of the batch.
 #   past is the length of the first cache, if there are caches.
-#   A ValueError if past + T is more than config.max_seq_len, naming both.
-#   The mask only if T > 1; it knows past. The embedding must know past too.
+#   Raise a ValueError that contains both numbers if past + T is more than config.max_seq_len.
+#   Create the mask only if T > 1, with past. The embedding needs past too.
 #   Each block gets the mask and its own cache. Then ln_f, then head.
 # GPT.new_caches:
 #   One KVCache of max_seq_len for each block.
@@ -273,40 +278,41 @@ with Exercise("13.4", "GPT") as check, no_grad():
     check.equal(model(ids).shape, (2, 5, 11), "the shape of the logits", cause="(B, T, V)")
     check.close(model(ids), model.head(model.ln_f(x)), "the logits", tolerance=1e-4,
                 cause="embedding, blocks with the causal mask, ln_f, head")  # fmt: skip
-    check.equal(model(ids[0]).shape, (5, 11), "the shape for one text (T,)")
-    check.close(model(ids[0]), model(ids)[0], "the logits of one text", tolerance=1e-4)
+    check.equal(model(ids[0]).shape, (5, 11), "the shape for a single sequence (T,)")
+    check.close(model(ids[0]), model(ids)[0], "the logits for a single sequence", tolerance=1e-4)
     caches = model.new_caches()
     check.equal(
-        [c.max_seq_len for c in caches], [6, 6, 6], "the caches' sizes", cause="one a block"
+        [c.max_seq_len for c in caches], [6, 6, 6], "the sizes of the caches", cause="one per block"
     )
-    check.true(len({id(c) for c in caches}) == 3, "each block has a cache of its own",
-               cause="[KVCache(...)] * 3 is one cache three times")  # fmt: skip
+    check.true(len({id(c) for c in caches}) == 3, "each block has its own cache",
+               cause="[KVCache(...)] * 3 is the same cache three times")  # fmt: skip
     steps = [model(ids[:, :2], caches), model(ids[:, 2:4], caches), model(ids[:, 4:], caches)]
-    check.equal([c.length for c in caches], [5, 5, 5], "the caches' lengths after five tokens",
-                cause="each block takes its own cache")  # fmt: skip
+    check.equal([c.length for c in caches], [5, 5, 5], "the lengths of the caches after five tokens",
+                cause="pass each block its own cache")  # fmt: skip
     check.close(np.concatenate([s.numpy() for s in steps], axis=1), model(ids), tolerance=1e-4,
                 what="the logits in three pieces with caches",
-                cause="the embedding and the mask must know how many tokens came before")  # fmt: skip
-    check.raises(ValueError, lambda: model(Tensor([[0] * 7])), "7 tokens for 6 places", says="7")
+                cause="the embedding and the mask need the number of earlier tokens")  # fmt: skip
+    check.raises(ValueError, lambda: model(Tensor([[0] * 7])), "7 tokens for 6 positions", says="7")
     check.raises(
-        ValueError, lambda: model(ids[:, :2], caches), "5 + 2 tokens for 6 places", says="7"
+        ValueError, lambda: model(ids[:, :2], caches), "5 + 2 tokens for 6 positions", says="7"
     )
-    model(ids[:, :1], caches)  # the sixth still fits
+    model(ids[:, :1], caches)  # the sixth token still fits
 
 # %% [markdown]
-# ## 13.5 How weights begin
+# ## 13.5 Initialisation
 #
-# GPT-2's way: normal with deviation 0.02, biases zero. And where a block's step ends, `proj.weight`,
-# smaller: each block adds its output to the stream twice, so after L blocks 2 L terms have been
-# added. Divided by $\sqrt{2L}$ their sum is as large for a deep model as for a shallow one.
+# GPT-2 initialises weights from a normal distribution with standard deviation 0.02, and biases with
+# zero. The last layer of each step, `proj.weight`, starts smaller: each block adds to the residual
+# stream twice, so L blocks add 2 L terms. Divided by $\sqrt{2L}$, their sum is as large for a deep
+# model as for a shallow one.
 
 # %% exercise="13.5" points=2
 from tinytorch.transformers import INITIALISATIONS, _set, init_gpt2, init_zero
 
 # init_gpt2:
-#   Go through model.named_parameters(). What ends in "bias" is set to 0.0 (assign to .data).
-#   Matrices (ndim 2) get random.normal(shape, deviation) by _set: 0.02, or the smaller one
-#   for names that end in "proj.weight". The norms' weights stay 1: they have one axis.
+#   Loop over model.named_parameters(). If a name ends in "bias", assign 0.0 to .data.
+#   Matrices (ndim 2) get random.normal(shape, std) by _set: std is 0.02, or the smaller value for
+#   names that end in "proj.weight". The weights of the norms stay 1: they have one axis.
 
 # %% test="13.5" points=2
 with Exercise("13.5", "init_gpt2") as check:
@@ -318,68 +324,71 @@ with Exercise("13.5", "init_gpt2") as check:
     found = {name: p.numpy() for name, p in model.named_parameters()}
     for name in ("embedding.tokens.weight", "blocks.3.attention.qkv.weight", "blocks.0.mlp.fc.weight",
                  "head.weight"):  # fmt: skip
-        check.close(found[name].std(), 0.02, f"the deviation of {name}", tolerance=1e-3)
+        check.close(found[name].std(), 0.02, f"the standard deviation of {name}", tolerance=1e-3)
         check.close(found[name].mean(), 0.0, f"the mean of {name}", tolerance=1e-3)
     for name in ("blocks.0.attention.proj.weight", "blocks.7.mlp.proj.weight"):
-        check.close(found[name].std(), 0.005, f"the deviation of {name}", tolerance=3e-4,
-                    cause="0.02 / sqrt(2 L): with 8 blocks 0.02 / 4")  # fmt: skip
+        check.close(found[name].std(), 0.005, f"the standard deviation of {name}", tolerance=3e-4,
+                    cause="0.02 / sqrt(2 L): with 8 blocks, 0.02 / 4")  # fmt: skip
     check.equal(float(np.abs(found["blocks.2.mlp.fc.bias"]).max()), 0.0, "the largest bias")
-    check.equal(float(found["blocks.2.ln1.weight"].min()), 7.0, "a norm's weight, which is left alone",
-                cause="only matrices are drawn anew")  # fmt: skip
+    check.equal(float(found["blocks.2.ln1.weight"].min()), 7.0, "the weight of a norm, which stays unchanged",
+                cause="initialise only matrices and biases")  # fmt: skip
 
 # %% [markdown]
-# ## 13.6 Choosing a token
+# ## 13.6 Sampling
 #
-# The model gives a score for each token. Then somebody must choose:
+# The model outputs a score for each token. How do we choose one?
 #
-# - **temperature**: scores are divided by it before the softmax. Small: the likeliest wins nearly
-#   always. Large: everything becomes possible. 0 means: always the likeliest.
-# - **top-k**: only the k likeliest may be chosen.
-# - **top-p**: only the likeliest that together have the probability p (given: `_nucleus`).
+# - **temperature**: divide the scores by it before the softmax. Low: the likeliest token nearly
+#   always wins. High: everything becomes possible. 0 means: always take the likeliest.
+# - **top-k**: only the k likeliest tokens may be chosen.
+# - **top-p**: only the likeliest tokens that together have the probability p (given: `_nucleus`).
 #
-# To choose with given weights: put them side by side on a line, throw a dart, see where it stuck.
+# To sample in proportion to weights, lay them side by side on a line, throw a dart, and see where
+# it lands.
 
 # %% exercise="13.6" points=3
 from tinytorch.generation.generate import _nucleus, sample
 
 # sample:
-#   Temperature 0: np.argmax over the last axis. Else divide, in float64.
-#   top_k: np.partition puts the k-th largest at place -k; what is smaller becomes -inf.
-#   Weights: exp of the scores, after taking the row's maximum off, so that nothing overflows.
+#   Temperature 0: np.argmax over the last axis. Otherwise divide, in float64.
+#   top_k: np.partition puts the k-th largest at index -k; set smaller scores to -inf.
+#   Weights: exp of the scores, after subtracting the maximum of the row so that nothing overflows.
 #   top_p below 1: _nucleus(weights, top_p).
-#   np.cumsum is the line; the dart is rng.random((B, 1)) times its length; np.argmax of a row of
-#   True and False finds the first True.
+#   np.cumsum is the line; the dart is rng.random((B, 1)) times its length; np.argmax of a boolean
+#   row finds the first True.
 
 # %% test="13.6" points=3
 with Exercise("13.6", "sample") as check:
     logits = np.log(np.array([[0.1, 0.2, 0.3, 0.4]], np.float32))
 
-    def shares(**settings: Any) -> np.ndarray:
-        """How often each token is chosen in 4,000 draws."""
+    def fractions(**settings: Any) -> np.ndarray:
+        """The fraction of 4,000 draws in which each token is chosen."""
         many = np.repeat(logits, 4000, axis=0)
         chosen = sample(many, rng=np.random.default_rng(7), **settings)
         return np.bincount(chosen, minlength=4) / 4000
 
     check.equal(sample(logits, 0.0, rng=np.random.default_rng(0)).tolist(), [3], "temperature 0")
-    check.close(shares(), [0.1, 0.2, 0.3, 0.4], "the shares at temperature 1", tolerance=0.04,
-                cause="weights are exp(logits), and the dart is thrown at their whole sum")  # fmt: skip
+    check.close(fractions(), [0.1, 0.2, 0.3, 0.4], "the fractions at temperature 1", tolerance=0.04,
+                cause="weights are exp(logits), and the dart may land anywhere in their sum")  # fmt: skip
     squares = np.array([1, 4, 9, 16]) / 30
-    check.close(shares(temperature=0.5), squares, "the shares at temperature 0.5", tolerance=0.04,
-                cause="divide the logits by the temperature: a small one makes it surer")  # fmt: skip
-    check.close(shares(top_k=2), [0, 0, 3 / 7, 4 / 7], "the shares with top_k = 2", tolerance=0.04,
-                cause="exactly the k likeliest stay, with their own weights")  # fmt: skip
-    check.close(shares(top_k=9), [0.1, 0.2, 0.3, 0.4], "the shares with top_k = 9", tolerance=0.04,
-                cause="more than there are means all")  # fmt: skip
+    check.close(fractions(temperature=0.5), squares, "the fractions at temperature 0.5", tolerance=0.04,
+                cause="divide the logits by the temperature: a low one favours likely tokens")  # fmt: skip
+    check.close(fractions(top_k=2), [0, 0, 3 / 7, 4 / 7], "the fractions with top_k = 2", tolerance=0.04,
+                cause="exactly the k likeliest remain, with their own weights")  # fmt: skip
+    check.close(fractions(top_k=9), [0.1, 0.2, 0.3, 0.4], "the fractions with top_k = 9", tolerance=0.04,
+                cause="a k larger than V keeps all tokens")  # fmt: skip
     check.close(
-        shares(top_p=0.6), [0, 0, 3 / 7, 4 / 7], "the shares with top_p = 0.6", tolerance=0.04
+        fractions(top_p=0.6), [0, 0, 3 / 7, 4 / 7], "the fractions with top_p = 0.6", tolerance=0.04
     )
     rows = np.array([[0.0, 50.0], [50.0, 0.0]])
-    check.equal(sample(rows, rng=np.random.default_rng(0)).tolist(), [1, 0], "each row by itself")
+    check.equal(sample(rows, rng=np.random.default_rng(0)).tolist(), [1, 0], "one token per row")
     large = np.array([[1e4, 1e4 + 50]])
-    check.equal(sample(large, rng=np.random.default_rng(0)).tolist(), [1], "logits of 10,000",
-                cause="take the maximum off before exp")  # fmt: skip
+    check.equal(sample(large, rng=np.random.default_rng(0)).tolist(), [1], "the token for logits of 10,000",
+                cause="subtract the maximum before exp")  # fmt: skip
     again = [sample(np.zeros((1, 1000)), rng=np.random.default_rng(5))[0] for _ in range(2)]
-    check.equal(again[0], again[1], "the same seed twice", cause="chance comes from rng only")
+    check.equal(
+        again[0], again[1], "a draw with the same seed", cause="use only rng for randomness"
+    )
 
 # %% [markdown]
 # The same four tokens at three temperatures:
@@ -387,33 +396,34 @@ with Exercise("13.6", "sample") as check:
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.6), sharey=True)
 for axis, temperature in zip(axes, (0.3, 1.0, 3.0), strict=True):
-    axis.bar(range(4), shares(temperature=temperature))
+    axis.bar(range(4), fractions(temperature=temperature))
     axis.set(title=f"temperature {temperature}", xlabel="token")
-axes[0].set_ylabel("share of 4,000 draws")
+axes[0].set_ylabel("fraction of 4,000 draws")
 figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# ## 13.7 Writing text
+# ## 13.7 Generating text
 #
-# The loop: logits after the text so far, choose a token, append it, again. With caches only the new
-# token passes the model. When the context is full, the older half is dropped, and the rest is read
-# anew into new caches, so that text of any length comes out.
+# The loop: compute the logits for the text so far, sample a token, append it, and repeat. With
+# caches, only the new token passes through the model. When the context is full, the older half is
+# dropped and the rest is processed again with new caches, so that the text can have any length.
 #
-# It is a *generator*: with `yield` it hands out each token as it comes, so that one can read along.
+# The function is a *generator*: it yields each token as soon as it is sampled, so that one can read
+# along.
 
 # %% exercise="13.7" points=4
 from tinytorch.generation.generate import _last_logits, _stream, choose_token, generate, stream
 
 # _stream:
-#   window holds the text that the model still sees (B, T), at most limit tokens; unread is what has
-#   not passed the model yet: first all of it, then the last token.
+#   window holds the text that the model still sees (B, T), at most limit tokens; unread holds the
+#   tokens that the model has not processed yet: at first all, later only the last one.
 #   In each round: _last_logits, choose_token(logits, *choice, rng=rng), and yield the token.
-#   choose_token calls your sample; on a GPU the device does its work.
-#   With a stop_token, rows that met it go on repeating it; end when all rows have.
-#   If the window is full: keep its newer limit // 2, new caches, and all is unread again.
-#   Without a cache everything is always unread.
-#   try ... finally: give the model back in the mode in which it came.
+#   choose_token calls your sample; on a GPU it samples on the device.
+#   With a stop_token, rows that have produced it repeat it; return when all rows have.
+#   If the window is full: keep its newer limit // 2, create new caches, and all is unread again.
+#   Without a cache, everything is always unread.
+#   try ... finally: restore the mode that the model had at the start.
 
 # %% test="13.7" points=4
 with Exercise("13.7", "_stream") as check:
@@ -423,19 +433,19 @@ with Exercise("13.7", "_stream") as check:
         if p.ndim == 2:
             p.data = random.normal(p.shape, 0.5)
     text, start, rng = [1, 2, 3], 0, np.random.default_rng(9)
-    for _ in range(20):  # the same without caches, in the plainest way
+    for _ in range(20):  # the same without caches, as simply as possible
         if len(text) - start > 8:
             start += 4
         with no_grad():
             logits = model(Tensor([text[start:]])).numpy()[:, -1]
         text.append(int(sample(logits, rng=rng)[0]))
     check.equal(generate(model, [1, 2, 3], 5, seed=9).tolist(), text[:8], "the first tokens",
-                cause="each new token is appended to the window, and is unread")  # fmt: skip
+                cause="append each new token to the window; it is unread")  # fmt: skip
     check.equal(generate(model, [1, 2, 3], 20, seed=9).tolist(), text,
                 "20 tokens with a context of 8",
-                cause="a full window keeps its newer half; caches begin anew, and all of it is read again")  # fmt: skip
+                cause="a full window keeps its newer half; create new caches, and process all of it again")  # fmt: skip
     check.equal(generate(model, [1, 2, 3], 20, seed=9, use_cache=False).tolist(), text,
-                "20 tokens without a cache", cause="then the whole window is read each time")  # fmt: skip
+                "20 tokens without a cache", cause="process the whole window in each round")  # fmt: skip
     lengths, forward = [], model.forward
 
     def spy(ids: Tensor, caches: Any = None) -> Tensor:
@@ -445,13 +455,13 @@ with Exercise("13.7", "_stream") as check:
     model.forward = spy
     generate(model, [1, 2, 3], 10)
     model.forward = forward
-    check.equal(lengths, [3, 1, 1, 1, 1, 1, 5, 1, 1, 1], "how many tokens each step reads",
-                cause="with caches each token passes the model once")  # fmt: skip
+    check.equal(lengths, [3, 1, 1, 1, 1, 1, 5, 1, 1, 1], "the number of tokens processed in each step",
+                cause="with caches, each token passes through the model once")  # fmt: skip
     one, other = (generate(model, [[1], [2]], 12, seed=3).tolist() for _ in range(2))
-    check.equal(one, other, "the same seed twice", cause="choose_token gets rng")
-    check.true(one != generate(model, [[1], [2]], 12, seed=4).tolist(), "other seeds, other texts")
+    check.equal(one, other, "the same text for the same seed", cause="pass rng to choose_token")
+    check.true(one != generate(model, [[1], [2]], 12, seed=4).tolist(), "the seed matters")
     hot = generate(model, [[1], [2]], 12, seed=3, temperature=5.0).tolist()
-    check.true(hot != one, "the temperature matters", cause="choose_token gets *choice")
+    check.true(hot != one, "the temperature matters", cause="pass *choice to choose_token")
     stop = text[4]
     ended = [int(t[0]) for t in stream(model, [1, 2, 3], 20, seed=9, stop_token=stop)]
     check.equal(ended, text[3 : 3 + ended.index(stop) + 1] if stop in ended else [stop],
@@ -459,13 +469,13 @@ with Exercise("13.7", "_stream") as check:
     check.true(len(ended) < 20, "the stop token ends the text")
     model.train()
     generate(model, [1], 2)
-    check.true(model.training, "a model in training is in training again afterwards",
+    check.true(model.training, "a model in training mode is in training mode again afterwards",
                cause="finally: model.train(training)")  # fmt: skip
 
 # %% [markdown]
 # ## Train it
 #
-# A small language of our own: a few words, put together by rules. Can GPT find the rules?
+# A small made-up language: a few words, combined by rules. Can GPT learn the rules?
 
 # %%
 from tinytorch.dataloader import TokenDataset
@@ -479,7 +489,7 @@ NOUNS, VERBS = ["king", "queen", "fool", "ghost"], ["sees", "fears", "loves", "m
 
 
 def sentence() -> str:
-    """The one who is seen sees, fears or loves in turn: what comes next depends on what was."""
+    """Two clauses, the second with the roles exchanged: its nouns depend on the first clause."""
     a, b = rng.choice(NOUNS, 2, replace=False)
     v, w = rng.choice(VERBS, 2)
     return f"the {a} {v} the {b}, and the {b} {w} the {a}.\n"
@@ -505,8 +515,8 @@ for step in range(steps):
     losses.append(trainer.train_step([data.random_batch(16, rng)]).item())
     if step in (0, 30, 299):
         start = tokenizer.encode("the ")
-        said = tokenizer.decode(generate(model, start, 60, seed=1).numpy())
-        print(f"step {step:3}, loss {losses[-1]:.2f}: {said!r}")
+        text = tokenizer.decode(generate(model, start, 60, seed=1).numpy())
+        print(f"step {step:3}, loss {losses[-1]:.2f}: {text!r}")
 
 # %%
 with no_grad():
@@ -516,7 +526,7 @@ figure, axes = plt.subplots(1, 2, figsize=(11, 4))
 axes[0].plot(losses)
 axes[0].set(title="loss", xlabel="step")
 axes[1].imshow(seen[1].numpy()[0].max(axis=0), cmap="viridis")
-axes[1].set(title="block 2: strongest head, who looks at whom")
+axes[1].set(title="block 2: attention weights, maximum over heads")
 for axis in (axes[1].xaxis, axes[1].yaxis):
     axis.set_ticks(range(len(line)), list(line.replace(" ", "_")), fontsize=7)
 figure.tight_layout()
@@ -527,9 +537,9 @@ plt.show()
 #
 # ## What it costs
 #
-# A block has $4C^2$ parameters in attention (qkv 3, proj 1) and $8C^2$ in the MLP: $12 C^2$, times L.
-# Each token needs about twice as many operations as there are parameters, and three times that to
-# train. Count and measure:
+# A block has $4C^2$ parameters in attention (qkv 3, proj 1) and $8C^2$ in the MLP: $12 C^2$, times
+# L. The forward pass needs about two operations per token and parameter, and training three times
+# as many. Count and measure:
 
 # %%
 from tinytorch.tito.measure import seconds
@@ -554,11 +564,12 @@ for use_cache in (False, True):
 # %% [markdown]
 # ## Questions to think about
 #
-# 1. Leave the MLPs out: what can a stack of attentions still compute?
-# 2. Why is there a LayerNorm before the head, and none after the embedding?
-# 3. The loss of an untrained model is about $\ln V$. Why? What does a larger one tell you?
-# 4. With the head tied to the embedding a row of one table plays two parts. Which?
-# 5. TinyGPT has 0.8 million parameters, and the text a million letters. Will it learn by heart?
+# 1. Without the MLPs, what can a stack of attention layers still compute?
+# 2. Why is there a LayerNorm before the head, but none after the embedding?
+# 3. The loss of an untrained model is about $\ln V$. Why? What does a larger loss tell you?
+# 4. With the head tied to the embedding, each row of the table has two roles. Which?
+# 5. TinyGPT has 0.8 million parameters, and the text a million characters. Will it memorise the
+#    text?
 #
 # ## In PyTorch
 #
@@ -568,12 +579,15 @@ for use_cache in (False, True):
 # | `TransformerBlock` | `torch.nn.TransformerEncoderLayer(norm_first=True)` with a causal mask |
 # | `GPT`, `generate` | `GPT2LMHeadModel` and its `generate`, in Hugging Face's transformers |
 #
-# Sources: A. Vaswani et al., *Attention Is All You Need* (2017); A. Radford et al., *Language Models
-# are Unsupervised Multitask Learners* (2019).
+# Sources: A. Vaswani et al., *Attention Is All You Need* (2017); A. Radford et al., *Language
+# Models are Unsupervised Multitask Learners* (2019).
 #
 # ## TinyGPT
 #
-# You have all of it now. Export your four lessons, and let your code read Shakespeare:
+# You now have all the parts. Export your four lessons, and train your model on Shakespeare:
 #
-# - `tito milestone run 05`: the guided demo of five minutes
-# - `python milestones/tinygpt.py`: the whole program
+# - `tito milestone run 05`: the guided demo, five minutes
+# - `python milestones/tinygpt.py`: the full program
+#
+# By default, faster kernels replace many of the ops. With the environment variable
+# `TT_BACKEND=reference`, the ops run exactly as you wrote them, only more slowly.
