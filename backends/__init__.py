@@ -9,11 +9,13 @@ array([1., 2.], dtype=float32)
 
 from .base import Backend, BackendError, Kernel
 from .registry import default, get, names, of, register, status
+from .trace import Trace
 
 __all__ = [
     "Backend",
     "BackendError",
     "Kernel",
+    "Trace",
     "default",
     "get",
     "names",

@@ -224,7 +224,7 @@ def test_a_name_serves_one_op_of_the_package() -> None:
         return x, ()
 
     gelu.__module__ = "tinytorch.mine"
-    with pytest.raises(ValueError, match="an op 'gelu' already"):
+    with pytest.raises(ValueError, match="an op named 'gelu' exists already"):
         Op(gelu)
 
 

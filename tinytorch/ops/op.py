@@ -1,32 +1,32 @@
-"""How an op is declared and called: forward, gradient, and a backend's kernel in their place."""
+"""Differentiable ops: a forward, its gradient, and the backend kernel that may replace both."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..autograd import Variable, is_grad_enabled, record, wrap_array
-from ..backends import Backend, BackendError
+from ..backends import Backend, BackendError, trace
 from ..backends.base import Array, Kernel
 
 
 class Op:
     """A differentiable function of arrays, called with tensors.
 
-    Made by the decorator `op`. Positional arguments are tensors, arrays or Python scalars;
-    keyword arguments are settings that the gradient does not concern.
+    Created by the decorator `op`. Positional arguments are tensors, arrays or Python scalars;
+    keyword arguments are settings without a gradient.
 
     Attributes:
-        name: for messages.
-        key: under which a backend may offer a kernel: the name for an op of this package,
-            module and name for one that is defined elsewhere, which so runs as it is written.
+        name: used in messages.
+        key: looked up in a backend's kernels: the name for an op of this package, else module and
+            name, so that an op that is defined elsewhere runs as it is written.
         forward: the readable reference, ``forward(xp, *arrays, **settings) -> (result, saved)``.
         reference: forward and gradient as a pair.
     """
 
     def __init__(self, forward: Callable[..., Any]) -> None:
         self.name: str = forward.__name__
-        home = forward.__module__
-        own = home.partition(".")[0] == __name__.partition(".")[0]
-        self.key = self.name if own else f"{home}.{self.name}"
+        module = forward.__module__
+        own = _is_of_this_package(module)
+        self.key = self.name if own else f"{module}.{self.name}"
         self.forward = forward
         self.__doc__ = forward.__doc__
         self.__name__ = self.name
@@ -34,11 +34,11 @@ class Op:
         self.reference = Kernel(forward, None)
         if own:
             if self.name in OPS:
-                raise ValueError(f"there is an op {self.name!r} already")
+                raise ValueError(f"an op named {self.name!r} exists already")
             OPS[self.name] = self
 
     def gradient(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Declare the gradient; to be used as a decorator right under the op."""
+        """Declare the gradient; used as a decorator right below the op."""
         self.reference = Kernel(self.forward, function)
         return function
 
@@ -48,16 +48,19 @@ class Op:
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         arrays, variables, backend = unwrap(self.name, inputs)
         kernel = backend.kernels.get(self.key) or self.reference
+        if trace.active:
+            ran = "reference" if kernel is self.reference else "kernel"
+            kernel = trace.timed_kernel(kernel, self.key, backend.name, ran)
         result, saved = kernel.forward(backend.xp, *arrays, **settings)
-        return _answer(self.name, kernel, inputs, variables, result, saved)
+        return _wrap_outputs(self.name, kernel, inputs, variables, result, saved)
 
 
 class Composite:
-    """A function of tensors, made of ops, that a backend may also compute at once.
+    """A function of tensors, written with ops, that a backend may compute with one fused kernel.
 
-    Made by the decorator `composite`. A backend's kernel of its name takes over, with forward and
-    gradient, where it can; its forward returns NotImplemented where it cannot, and then, as on
-    all other backends, the function runs as it is written, op by op.
+    Created by the decorator `composite`. Where a backend has a kernel of that name, it replaces
+    forward and gradient. A kernel returns NotImplemented for arguments that it does not support;
+    then, as on backends without a kernel, the function runs op by op.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -66,7 +69,7 @@ class Composite:
         self.__doc__ = function.__doc__
         self.__name__ = self.name
         self.__wrapped__ = function
-        self._own = function.__module__.partition(".")[0] == __name__.partition(".")[0]
+        self._own = _is_of_this_package(function.__module__)
         if self._own:
             COMPOSITES[self.name] = self
 
@@ -76,11 +79,37 @@ class Composite:
     def __call__(self, *inputs: Any, **settings: Any) -> Any:
         arrays, variables, backend = unwrap(self.name, inputs)
         kernel = backend.kernels.get(self.name) if self._own else None
-        if kernel is not None:
-            made = kernel.forward(backend.xp, *arrays, **settings)
-            if made is not NotImplemented:
-                return _answer(self.name, kernel, inputs, variables, *made)
-        return self.function(*inputs, **settings)
+        if kernel is None:
+            if trace.active:
+                trace.count(self.name, backend.name, "reference")
+            return self.function(*inputs, **settings)
+        if trace.active:
+            kernel = trace.timed_kernel(kernel, self.name, backend.name, "kernel")
+        outputs = kernel.forward(backend.xp, *arrays, **settings)
+        if outputs is NotImplemented:
+            return self.function(*inputs, **settings)
+        return _wrap_outputs(self.name, kernel, inputs, variables, *outputs)
+
+
+OPS: dict[str, Op] = {}  # the ops of this package
+COMPOSITES: dict[str, Composite] = {}  # the composites of this package
+
+
+def op(forward: Callable[..., Any]) -> Op:
+    """Declare an op: a decorator for its forward.
+
+    >>> from tinytorch import Tensor
+    >>> from tinytorch.ops.op import op
+    >>> @op
+    ... def cube(xp, x):
+    ...     return x * x * x, (x,)
+    >>> @cube.gradient
+    ... def cube_gradient(xp, g, x):
+    ...     return g * 3 * x * x
+    >>> cube(Tensor([1.0, 2.0]))
+    Tensor([1., 8.])
+    """
+    return Op(forward)
 
 
 def composite(function: Callable[..., Any]) -> Composite:
@@ -88,17 +117,8 @@ def composite(function: Callable[..., Any]) -> Composite:
     return Composite(function)
 
 
-COMPOSITES: dict[str, Composite] = {}  # those of this package
-OPS: dict[str, Op] = {}  # those of this package
-
-
-def op(forward: Callable[..., Any]) -> Op:
-    """Declare an op: see the head of this file."""
-    return Op(forward)
-
-
 def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable], Backend]:
-    """The arrays behind `inputs`, the tensors among them, and the one backend of all."""
+    """The arrays of `inputs`, the tensors among them, and the backend that they share."""
     arrays: list[Any] = []
     variables: list[Variable] = []
     for value in inputs:
@@ -106,7 +126,7 @@ def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable],
             variables.append(value)
             arrays.append(value._array)
             if value._backend is not variables[0]._backend:
-                raise _mixed(name, variables[0]._backend, value._backend)
+                raise _mixed_backends(name, variables[0]._backend, value._backend)
         else:
             arrays.append(value)
     if not variables:
@@ -114,7 +134,18 @@ def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable],
     return arrays, variables, variables[0]._backend
 
 
-def _answer(
+def _is_of_this_package(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
+
+
+def _mixed_backends(name: str, first: Backend, other: Backend) -> BackendError:
+    return BackendError(
+        f"{name}: one tensor is on {first.name!r} and another on {other.name!r};"
+        f' move one of them, as in x.to("{first.name}")'
+    )
+
+
+def _wrap_outputs(
     name: str,
     kernel: Kernel,
     inputs: Sequence[Any],
@@ -122,31 +153,24 @@ def _answer(
     result: Any,
     saved: tuple[Any, ...],
 ) -> Any:
-    """What a kernel computed, as a tensor or a tuple of them, and put on the tape."""
+    """Wrap the array or arrays that a kernel returned in tensors, and record the call."""
     backend = variables[0]._backend
     if type(result) is tuple:
-        answer = results = tuple([_wrap(r, variables, backend) for r in result])
+        outputs = results = tuple([_wrap(r, variables, backend) for r in result])
     else:
-        answer = _wrap(result, variables, backend)
-        results = (answer,)
+        outputs = _wrap(result, variables, backend)
+        results = (outputs,)
     if is_grad_enabled() and kernel.gradient and any(v._requires_grad for v in variables):
         record(name, kernel.gradient, backend, inputs, results, saved)
-    return answer
-
-
-def _mixed(name: str, mine: Backend, other: Backend) -> BackendError:
-    return BackendError(
-        f"{name}: one tensor is on {mine.name!r} and another on {other.name!r};"
-        f' move one of them, as in x.to("{mine.name}")'
-    )
+    return outputs
 
 
 def _wrap(array: Array, variables: list[Variable], backend: Backend) -> Any:
-    """A tensor around one result of an op on `variables`."""
-    if type(array) is not backend.array_type:  # NumPy turns arrays without axes into scalars
+    """A tensor of one output of an op on `variables`."""
+    if type(array) is not backend.array_type:  # NumPy returns scalars instead of 0-d arrays
         array = backend.xp.asarray(array)
     result = wrap_array(variables[0]._result_class, array, backend)
-    # A view counts the writes to its memory together with the tensor that it shows.
+    # A view shares the version counter of the tensor whose memory it shows.
     memory = backend.xp.storage(array)
     for variable in variables:
         other = variable._array
