@@ -51,6 +51,6 @@ def softmax_in_place(scores: Array, mask: Array | None) -> Array:
     rows, mask_rows = (a.size // max(1, size) for a in (scores, mask))
     hides = mask.dtype == cupy.bool_
     mask = contiguous(mask if hides else mask.astype(scores.dtype, copy=False))
-    name = "softmax_hiding" if hides else "softmax_adding"
+    name = "softmax_bool_mask" if hides else "softmax_additive_mask"
     launch_rows(name, scores, rows, scores, scores, rows, size, mask, mask_rows)
     return scores

@@ -59,7 +59,7 @@ class CupyBackend(Backend):
         self._cupy = _probe()
         import array_api_compat.cupy as standard
 
-        from . import elementwise, embedding, errors, gemm, graph, kernels, random_bits, sampling
+        from . import elementwise, embeddings, errors, gemm, graph, kernels, random_bits, sampling
 
         self._errors, self._recording = errors, graph
         self.kernels = kernels.KERNELS
@@ -69,7 +69,7 @@ class CupyBackend(Backend):
         self.xp = self.namespace(
             standard,
             random_bits=random_bits.random_bits,
-            segment_sum=embedding.segment_sum,
+            segment_sum=embeddings.segment_sum,
             add=elementwise.plus,
             # The methods: the functions of array_api_compat take longer than the work.
             reshape=lambda x, shape: x.reshape(shape),

@@ -10,6 +10,7 @@ import numpy as np
 from ..base import BackendError
 
 FOLDER = Path(__file__).with_name("cuda")
+HEADERS = [FOLDER / "common.cuh", FOLDER / "reductions.cuh"]
 # The types that a kernel's T may have, by NumPy's names.
 REALS = {"float32": "float", "float64": "double"}
 _NULL = np.uint64(0)  # the null pointer
@@ -43,8 +44,7 @@ def source(real: str, head: int | None = None) -> str:
     files = [by_head] if head else sorted({*FOLDER.glob("*.cu")} - {by_head})
     begin = [f"typedef {REALS[real]} T;", *([f"const int HEAD = {head};"] if head else [])]
     parts = [
-        f'#line 1 "{file.name}"\n{file.read_text(encoding="utf-8")}'
-        for file in (FOLDER / "prelude.cuh", *files)
+        f'#line 1 "{file.name}"\n{file.read_text(encoding="utf-8")}' for file in (*HEADERS, *files)
     ]
     return "\n".join([*begin, *parts])
 

@@ -63,5 +63,5 @@ def merge_heads_gradient(xp: Namespace, g: Array, shape: tuple[int, int, int, in
 def _swap_middle(x: Array, A: int, N: int, M: int, size: int) -> Array:
     """x (A, N, M, size) -> (A, M, N, size)."""
     y = cupy.empty((A, M, N, size), x.dtype)
-    launch_rows("swap_middle", x, A * N * M, contiguous(x), y, A, N, M, size)
+    launch_rows("merge_heads", x, A * N * M, contiguous(x), y, A, N, M, size)
     return y

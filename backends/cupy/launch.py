@@ -11,7 +11,7 @@ from .graph import keep
 
 THREADS = 256  # in a block
 WARPS = THREADS // 32
-AT_ONCE = 2  # packs of 16 bytes for a thread, as in prelude.cuh
+AT_ONCE = 2  # packs of 16 bytes for a thread, as in common.cuh
 MOST_BLOCKS = 2**16 - 1  # along the second and the third axis of a grid
 MAX_BLOCKS = 2**20  # more rows or elements are taken in strides of the whole grid
 
@@ -54,7 +54,7 @@ def launch_elementwise(name: str, like: Array, *arguments: Any, count: int | Non
 
 
 def launch_vectorized(name: str, like: Array, *arguments: Any) -> None:
-    """A kernel that uses `map_elements` of prelude.cuh, on the elements of `like`."""
+    """A kernel that uses `map_elements` of common.cuh, on the elements of `like`."""
     if like.size:
         elements = AT_ONCE * THREADS * (16 // like.itemsize)  # in a block
         blocks = min(MAX_BLOCKS, -(-like.size // elements))

@@ -191,12 +191,12 @@ def test_no_number_among_the_logits_is_chosen_as_on_the_host(cupy: str) -> None:
 
 def test_a_large_table_adds_where_the_ids_say(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     home, rng = backends.get(cupy), np.random.default_rng(2)
-    from tinytorch.backends.cupy import embedding
+    from tinytorch.backends.cupy import embeddings
 
     ids, values = rng.integers(0, 50, 300), rng.standard_normal((300, 37))
     expected = backends.get("numpy").xp.segment_sum(values, ids, 50)
-    for limit in (embedding.SCAN_LIMIT, 0):  # by looking through all ids, and atomically
-        monkeypatch.setattr(embedding, "SCAN_LIMIT", limit)
+    for limit in (embeddings.SCAN_LIMIT, 0):  # by looking through all ids, and atomically
+        monkeypatch.setattr(embeddings, "SCAN_LIMIT", limit)
         found = home.xp.segment_sum(home.asarray(values), home.asarray(ids), 50)
         np.testing.assert_allclose(home.to_numpy(found), expected, rtol=1e-10)
 

@@ -229,7 +229,7 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
     """Kernel -> a call at the model's shapes, and the bytes that it must read and write."""
     import cupy
 
-    from tinytorch.backends.cupy import attention_weights, dropout, elementwise, embedding
+    from tinytorch.backends.cupy import attention_weights, dropout, elementwise, embeddings
     from tinytorch.backends.cupy.kernels import KERNELS
 
     B, T, C, nh = preset.batch_size, preset.context, preset.embed_dim, preset.num_heads
@@ -270,7 +270,8 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
         "cross_entropy_gradient": (
             gradient("cross_entropy", cupy.ones_like(loss), saved_loss), 2 * logits.nbytes),
         "embedding_gradient": (
-            lambda: embedding.segment_sum(x.reshape(-1, C), ids.reshape(-1), VOCABULARY), x.nbytes),
+            lambda: embeddings.segment_sum(x.reshape(-1, C), ids.reshape(-1), VOCABULARY),
+            x.nbytes),
         "adam_update": (
             lambda: KERNELS["adam_update"].forward(None, wide, *moments, step=1, **adam),
             7 * wide.nbytes),

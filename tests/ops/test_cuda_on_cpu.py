@@ -1,6 +1,7 @@
 """CUDA kernels under sanitizers, on the CPU: no race, no step beyond an array, no overflow."""
 
 import mmap
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     kernels = home.xp
     home.xp.random_bits(3, (300,))
     home.sample(home.asarray(np.ones((9, 40), np.float32)), 1.0, np.linspace(0, 0.99, 9))
-    monkeypatch.setattr("tinytorch.backends.cupy.embedding.SCAN_LIMIT", 0)
+    monkeypatch.setattr("tinytorch.backends.cupy.embeddings.SCAN_LIMIT", 0)
     kernels.segment_sum(home.asarray(np.ones((40, 33), "f4")), home.asarray(np.arange(40) % 5), 5)
     in_views(home)
     few = [r for r in launches if np.prod(r.grid) * np.prod(r.block) <= 2048]
@@ -89,9 +90,11 @@ def test_every_kernel_is_recorded(recorded: list[Any]) -> None:
 
 
 def with_shared_memory() -> set[str]:
-    """The kernels in files that use shared memory: only there can threads race."""
+    """The kernels in files that use shared memory, of their own or in `sum_rows` of
+    reductions.cuh: only there can threads race."""
     texts = [path.read_text(encoding="utf-8") for path in cuda_source.FOLDER.glob("*.cu")]
-    return {name for text in texts if "__shared__" in text for name in cuda_source.names(text)}
+    uses = re.compile("__shared__|sum_rows<")
+    return {name for text in texts if uses.search(text) for name in cuda_source.names(text)}
 
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
@@ -138,7 +141,7 @@ LARGE = {
     "dropout": lambda x, y, n: (x, y, n, 1, 2, None, 2**31, 2.0),
     "add": lambda x, y, n: (x, x, y, n),
     "softmax": lambda x, y, n: (x, y, n // 16, 16),
-    "swap_middle": lambda x, y, n: (x, y, n // 64, 2, 2, 16),
+    "merge_heads": lambda x, y, n: (x, y, n // 64, 2, 2, 16),
 }
 
 
@@ -169,7 +172,7 @@ CHECKS = {
     "dropout": check_dropout,
     "add": check_add,
     "softmax": check_softmax,
-    "swap_middle": check_last_row,
+    "merge_heads": check_last_row,
 }
 
 

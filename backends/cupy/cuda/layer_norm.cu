@@ -1,137 +1,162 @@
-// LayerNorm of each row of x (rows, size). What is saved is the mean and the scale of each row;
-// the normalised values are computed from them again.
+// LayerNorm of each row of x (rows, size): y = (x - mean) rstd weight + bias, where rstd is the
+// reciprocal of the standard deviation. mean and rstd (rows,) are saved; the gradients recompute
+// the normalised values x_hat = (x - mean) rstd from them.
 //
-// A row of whole packs, at most PACKS for a lane, stays in the registers of its warp; any other is
-// read anew for each sum. The kernels with room for 8 packs have names of their own, as all warps
-// of a kernel pay for the registers of its widest row.
+// A row of at most PACKS packs for each lane is loaded once and kept in registers; any other is
+// read again for each sum. The variants for 8 packs are kernels of their own (_wide), since a
+// kernel allocates the registers of its widest path for every warp.
 
-// The packs of a row that one lane holds: number k begins at element j.
-#define FOR_EACH_HELD(k, j, size)                     \
+// The packs of a row that a lane keeps in registers: number k starts at element j.
+#define FOR_EACH_PACK(k, j, size)                     \
     _Pragma("unroll") for (int k = 0; k < PACKS; k++) \
-        if (Index j = (k * 32 + (int)threadIdx.x) * FULL; j < (size))
+        if (Index j = (k * 32 + (int)threadIdx.x) * VEC; j < (size))
 
 template <int PACKS>
-__device__ void norm_held(const T* x, const T* weight, const T* bias, T* y, T* mean, T* scale,
-                          Index rows, Index size, T eps) {
+__device__ void norm_in_registers(const T* x, const T* weight, const T* bias, T* y, T* mean,
+                                  T* rstd, Index rows, Index size, T eps) {
     FOR_EACH_ROW(row, rows) {
-        Pack<FULL> in[PACKS];
+        Pack<VEC> in[PACKS];
         T total = 0, squares = 0;
-        FOR_EACH_HELD(k, j, size) in[k] = load<FULL>(x + row * size + j);
-        FOR_EACH_HELD(k, j, size)
+        FOR_EACH_PACK(k, j, size) in[k] = load<VEC>(x + row * size + j);
+        FOR_EACH_PACK(k, j, size)
             for (T value : in[k].at) total += value;
-        T average = warp_sum(total) / size;
-        FOR_EACH_HELD(k, j, size)
-            for (T value : in[k].at) squares += (value - average) * (value - average);
-        T inverse = (T)1 / sqrt(warp_sum(squares) / size + eps);
-        FOR_EACH_HELD(k, j, size) {
-            Pack<FULL> w = load<FULL>(weight + j), b = {};
-            if (bias) b = load<FULL>(bias + j);
-            for (int e = 0; e < FULL; e++)
-                w.at[e] = (in[k].at[e] - average) * inverse * w.at[e] + b.at[e];
-            store<FULL>(y + row * size + j, w);
+        T m = warp_sum(total) / size;
+        FOR_EACH_PACK(k, j, size)
+            for (T value : in[k].at) squares += (value - m) * (value - m);
+        T r = (T)1 / sqrt(warp_sum(squares) / size + eps);
+        FOR_EACH_PACK(k, j, size) {
+            Pack<VEC> w = load<VEC>(weight + j), b = {};
+            if (bias) b = load<VEC>(bias + j);
+            for (int e = 0; e < VEC; e++) w.at[e] = (in[k].at[e] - m) * r * w.at[e] + b.at[e];
+            store<VEC>(y + row * size + j, w);
         }
-        if (threadIdx.x == 0) mean[row] = average, scale[row] = inverse;
+        if (threadIdx.x == 0) mean[row] = m, rstd[row] = r;
     }
 }
 
-__device__ void norm_any(const T* x, const T* weight, const T* bias, T* y, T* mean, T* scale,
-                         Index rows, Index size, T eps) {
+__device__ void norm_from_memory(const T* x, const T* weight, const T* bias, T* y, T* mean,
+                                 T* rstd, Index rows, Index size, T eps) {
     FOR_EACH_ROW(row, rows) {
         const T* in = x + row * size;
         T total = 0, squares = 0;
         FOR_EACH_LANE(j, size) total += in[j];
-        T average = warp_sum(total) / size;
-        FOR_EACH_LANE(j, size) squares += (in[j] - average) * (in[j] - average);
-        T inverse = (T)1 / sqrt(warp_sum(squares) / size + eps);
+        T m = warp_sum(total) / size;
+        FOR_EACH_LANE(j, size) squares += (in[j] - m) * (in[j] - m);
+        T r = (T)1 / sqrt(warp_sum(squares) / size + eps);
         FOR_EACH_LANE(j, size) {
-            T value = (in[j] - average) * inverse * weight[j];
+            T value = (in[j] - m) * r * weight[j];
             y[row * size + j] = bias ? value + bias[j] : value;
         }
-        if (threadIdx.x == 0) mean[row] = average, scale[row] = inverse;
+        if (threadIdx.x == 0) mean[row] = m, rstd[row] = r;
     }
 }
 
 template <int PACKS>
-__device__ void norm(const T* x, const T* weight, const T* bias, T* y, T* mean, T* scale,
+__device__ void norm(const T* x, const T* weight, const T* bias, T* y, T* mean, T* rstd,
                      Index rows, Index size, T eps) {
-    if (size <= PACKS * 32 * FULL && size % FULL == 0 && aligned(x, weight, bias, y))
-        norm_held<PACKS>(x, weight, bias, y, mean, scale, rows, size, eps);
+    if (size <= PACKS * 32 * VEC && size % VEC == 0 && aligned(x, weight, bias, y))
+        norm_in_registers<PACKS>(x, weight, bias, y, mean, rstd, rows, size, eps);
     else
-        norm_any(x, weight, bias, y, mean, scale, rows, size, eps);
+        norm_from_memory(x, weight, bias, y, mean, rstd, rows, size, eps);
 }
 
 extern "C" __global__ void layer_norm(const T* x, const T* weight, const T* bias, T* y, T* mean,
-                                      T* scale, Index rows, Index size, T eps) {
-    norm<4>(x, weight, bias, y, mean, scale, rows, size, eps);
+                                      T* rstd, Index rows, Index size, T eps) {
+    norm<4>(x, weight, bias, y, mean, rstd, rows, size, eps);
 }
 
 extern "C" __global__ void layer_norm_wide(const T* x, const T* weight, const T* bias, T* y,
-                                           T* mean, T* scale, Index rows, Index size, T eps) {
-    norm<8>(x, weight, bias, y, mean, scale, rows, size, eps);
+                                           T* mean, T* rstd, Index rows, Index size, T eps) {
+    norm<8>(x, weight, bias, y, mean, rstd, rows, size, eps);
 }
 
+// dx = (d - mean(d) - x_hat mean(d x_hat)) rstd for each row, where d = g weight.
 template <int PACKS>
-__device__ void norm_gradient_held(const T* g, const T* x, const T* weight, const T* mean,
-                                   const T* scale, T* dx, Index rows, Index size) {
+__device__ void norm_gradient_in_registers(const T* g, const T* x, const T* weight, const T* mean,
+                                           const T* rstd, T* dx, Index rows, Index size) {
     FOR_EACH_ROW(row, rows) {
-        Pack<FULL> d[PACKS], normal[PACKS];  // d: g * weight
-        T average = mean[row], inverse = scale[row], sum_d = 0, sum_dn = 0;
-        FOR_EACH_HELD(k, j, size) {
-            d[k] = load<FULL>(g + row * size + j);
-            normal[k] = load<FULL>(x + row * size + j);
+        Pack<VEC> d[PACKS], x_hat[PACKS];
+        T m = mean[row], r = rstd[row], sum_d = 0, sum_dx = 0;
+        FOR_EACH_PACK(k, j, size) {
+            d[k] = load<VEC>(g + row * size + j);
+            x_hat[k] = load<VEC>(x + row * size + j);
         }
-        FOR_EACH_HELD(k, j, size) {
-            Pack<FULL> w = load<FULL>(weight + j);
-            for (int e = 0; e < FULL; e++) {
+        FOR_EACH_PACK(k, j, size) {
+            Pack<VEC> w = load<VEC>(weight + j);
+            for (int e = 0; e < VEC; e++) {
                 sum_d += d[k].at[e] *= w.at[e];
-                normal[k].at[e] = (normal[k].at[e] - average) * inverse;
-                sum_dn += d[k].at[e] * normal[k].at[e];
+                x_hat[k].at[e] = (x_hat[k].at[e] - m) * r;
+                sum_dx += d[k].at[e] * x_hat[k].at[e];
             }
         }
-        T mean_d = warp_sum(sum_d) / size, mean_dn = warp_sum(sum_dn) / size;
-        FOR_EACH_HELD(k, j, size) {
-            for (int e = 0; e < FULL; e++)
-                d[k].at[e] = (d[k].at[e] - mean_d - normal[k].at[e] * mean_dn) * inverse;
-            store<FULL>(dx + row * size + j, d[k]);
+        T mean_d = warp_sum(sum_d) / size, mean_dx = warp_sum(sum_dx) / size;
+        FOR_EACH_PACK(k, j, size) {
+            for (int e = 0; e < VEC; e++)
+                d[k].at[e] = (d[k].at[e] - mean_d - x_hat[k].at[e] * mean_dx) * r;
+            store<VEC>(dx + row * size + j, d[k]);
         }
     }
 }
 
-__device__ void norm_gradient_any(const T* g, const T* x, const T* weight, const T* mean,
-                                  const T* scale, T* dx, Index rows, Index size) {
+__device__ void norm_gradient_from_memory(const T* g, const T* x, const T* weight, const T* mean,
+                                          const T* rstd, T* dx, Index rows, Index size) {
     FOR_EACH_ROW(row, rows) {
         Index at = row * size;
-        T average = mean[row], inverse = scale[row], sum_d = 0, sum_dn = 0;
+        T m = mean[row], r = rstd[row], sum_d = 0, sum_dx = 0;
         FOR_EACH_LANE(j, size) {
             T d = g[at + j] * weight[j];
             sum_d += d;
-            sum_dn += d * (x[at + j] - average) * inverse;
+            sum_dx += d * (x[at + j] - m) * r;
         }
-        T mean_d = warp_sum(sum_d) / size, mean_dn = warp_sum(sum_dn) / size;
+        T mean_d = warp_sum(sum_d) / size, mean_dx = warp_sum(sum_dx) / size;
         FOR_EACH_LANE(j, size) {
-            T normal = (x[at + j] - average) * inverse;
-            dx[at + j] = (g[at + j] * weight[j] - mean_d - normal * mean_dn) * inverse;
+            T x_hat = (x[at + j] - m) * r;
+            dx[at + j] = (g[at + j] * weight[j] - mean_d - x_hat * mean_dx) * r;
         }
     }
 }
 
 template <int PACKS>
 __device__ void norm_gradient(const T* g, const T* x, const T* weight, const T* mean,
-                              const T* scale, T* dx, Index rows, Index size) {
-    if (size <= PACKS * 32 * FULL && size % FULL == 0 && aligned(g, x, weight, dx))
-        norm_gradient_held<PACKS>(g, x, weight, mean, scale, dx, rows, size);
+                              const T* rstd, T* dx, Index rows, Index size) {
+    if (size <= PACKS * 32 * VEC && size % VEC == 0 && aligned(g, x, weight, dx))
+        norm_gradient_in_registers<PACKS>(g, x, weight, mean, rstd, dx, rows, size);
     else
-        norm_gradient_any(g, x, weight, mean, scale, dx, rows, size);
+        norm_gradient_from_memory(g, x, weight, mean, rstd, dx, rows, size);
 }
 
 extern "C" __global__ void layer_norm_gradient(const T* g, const T* x, const T* weight,
-                                               const T* mean, const T* scale, T* dx, Index rows,
+                                               const T* mean, const T* rstd, T* dx, Index rows,
                                                Index size) {
-    norm_gradient<4>(g, x, weight, mean, scale, dx, rows, size);
+    norm_gradient<4>(g, x, weight, mean, rstd, dx, rows, size);
 }
 
 extern "C" __global__ void layer_norm_gradient_wide(const T* g, const T* x, const T* weight,
-                                                    const T* mean, const T* scale, T* dx,
+                                                    const T* mean, const T* rstd, T* dx,
                                                     Index rows, Index size) {
-    norm_gradient<8>(g, x, weight, mean, scale, dx, rows, size);
+    norm_gradient<8>(g, x, weight, mean, rstd, dx, rows, size);
+}
+
+// The gradient of the weight, the sum of g x_hat over the rows. The gradient of the bias is the sum
+// of g, by `column_sums`.
+struct WeightGradient {
+    const T *g, *x, *mean, *rstd;
+    template <int N>
+    __device__ Pack<N> at(Index row, Index i) const {
+        Pack<N> d = load<N>(g + i), v = load<N>(x + i);
+        T m = mean[row], r = rstd[row];
+        for (int e = 0; e < N; e++) d.at[e] *= (v.at[e] - m) * r;
+        return d;
+    }
+};
+
+// partial (parts, size), with the grid of `sum_rows`.
+extern "C" __global__ void layer_norm_weight_gradient(const T* g, const T* x, const T* mean,
+                                                      const T* rstd, T* partial, Index rows,
+                                                      Index size) {
+    WeightGradient value{g, x, mean, rstd};
+    if (size % VEC == 0 && aligned(g, x, partial))
+        sum_rows<VEC>(value, partial, rows, size);
+    else
+        sum_rows<1>(value, partial, rows, size);
 }

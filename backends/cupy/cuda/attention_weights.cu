@@ -1,18 +1,18 @@
-// The softmax of each row of x (rows, size), under a mask whose rows repeat: row r has the mask's
-// row r % mask_rows. A row that is hidden everywhere becomes zeros. y may be x.
+// Softmax over the rows of attention scores (rows, size), under a mask whose rows repeat: row r
+// uses mask row r % mask_rows. A fully masked row becomes zeros. y may be x.
 
-struct Free {
+struct NoMask {
     __device__ T operator()(T score, Index at) const { return score; }
 };
 
-struct Hiding {  // true where a key may be seen
+struct BoolMask {  // true where a key may be attended to
     const Bool* mask;
     __device__ T operator()(T score, Index at) const {
         return mask[at] ? score : NEGATIVE_INFINITY;
     }
 };
 
-struct Adding {
+struct AdditiveMask {
     const T* mask;
     __device__ T operator()(T score, Index at) const { return score + mask[at]; }
 };
@@ -39,26 +39,27 @@ __device__ void softmax_rows(const T* x, T* y, Index rows, Index size, Mask mask
 }
 
 extern "C" __global__ void softmax(const T* x, T* y, Index rows, Index size) {
-    softmax_rows(x, y, rows, size, Free(), 1);
+    softmax_rows(x, y, rows, size, NoMask(), 1);
 }
 
-extern "C" __global__ void softmax_hiding(const T* x, T* y, Index rows, Index size,
-                                          const Bool* mask, Index mask_rows) {
-    softmax_rows(x, y, rows, size, Hiding{mask}, mask_rows);
+extern "C" __global__ void softmax_bool_mask(const T* x, T* y, Index rows, Index size,
+                                             const Bool* mask, Index mask_rows) {
+    softmax_rows(x, y, rows, size, BoolMask{mask}, mask_rows);
 }
 
-extern "C" __global__ void softmax_adding(const T* x, T* y, Index rows, Index size,
-                                          const T* mask, Index mask_rows) {
-    softmax_rows(x, y, rows, size, Adding{mask}, mask_rows);
+extern "C" __global__ void softmax_additive_mask(const T* x, T* y, Index rows, Index size,
+                                                 const T* mask, Index mask_rows) {
+    softmax_rows(x, y, rows, size, AdditiveMask{mask}, mask_rows);
 }
 
+// dx = y (g - sum(g y)) for each row of the softmax y.
 extern "C" __global__ void softmax_gradient(const T* g, const T* y, T* dx, Index rows,
                                             Index size) {
     FOR_EACH_ROW(row, rows) {
         Index at = row * size;
-        T along = 0;
-        FOR_EACH_LANE(j, size) along += g[at + j] * y[at + j];
-        along = warp_sum(along);
-        FOR_EACH_LANE(j, size) dx[at + j] = y[at + j] * (g[at + j] - along);
+        T dot = 0;
+        FOR_EACH_LANE(j, size) dot += g[at + j] * y[at + j];
+        dot = warp_sum(dot);
+        FOR_EACH_LANE(j, size) dx[at + j] = y[at + j] * (g[at + j] - dot);
     }
 }

@@ -1,4 +1,4 @@
-// Sums of two arrays of one shape: residual connections, and gradients that meet.
+// Elementwise arithmetic on two arrays of one shape, such as residual connections.
 
 extern "C" __global__ void add(const T* x, const T* y, T* sum, Index count) {
     map_elements(count, x, y, sum, [](Index, T a, T b) { return a + b; });

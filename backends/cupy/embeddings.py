@@ -1,4 +1,4 @@
-"""Embedding lookup and segment sums on CUDA, see embedding.cu."""
+"""CUDA kernels for token embedding and rotary position embedding, see embeddings.cu."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import cupy
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
 from .errors import error_flag
-from .launch import launch, launch_rows
-from .layout import as_ids, contiguous
+from .launch import MOST_BLOCKS, WARPS, launch, launch_rows
+from .layout import as_ids, contiguous, with_strides
 
 SCAN_LIMIT = 2**33  # ids that embedding_gradient may look at; a larger table adds atomically
 
@@ -41,3 +41,29 @@ def segment_sum(values: Array, ids: Array, rows: int) -> Array:
         grid = (rows, -(-C // 32))
         launch("embedding_gradient", values.dtype, grid, (32, 8), values, ids, dw, N, C)
     return dw
+
+
+@KERNELS.forward
+def rotary(xp: Namespace, x: Array, cos: Array, sin: Array) -> Any:
+    return _rotate(x, cos, sin, 1), (cos, sin)
+
+
+@KERNELS.gradient(rotary)
+def rotary_gradient(xp: Namespace, g: Array, cos: Array, sin: Array) -> Any:
+    return _rotate(g, cos, sin, -1), None, None
+
+
+def _rotate(x: Array, cos: Array, sin: Array, direction: int) -> Array:
+    """x (..., T, hs), turned; where it has four axes it is read in place."""
+    cos, sin = (contiguous(a.astype(x.dtype, copy=False)) for a in (cos, sin))
+    y, half = cupy.empty(x.shape, x.dtype), x.shape[-1] // 2
+    if not y.size:
+        return y
+    if x.ndim != 4:
+        x = contiguous(x).reshape(-1, 1, *x.shape[-2:])
+    B, nh, T, _ = x.shape
+    grid = (-(-T // WARPS), nh, min(B, MOST_BLOCKS))
+    launch(
+        "rotary", x.dtype, grid, (32, WARPS), *with_strides(x), cos, sin, y, B, T, half, direction
+    )
+    return y
