@@ -44,12 +44,20 @@ def dotted(package: str, path: Path) -> str:
 MODULES = dict(files())
 
 
+def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module, without those that only a type checker reads."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from at_run_time(node)
+
+
 def imported(module: str) -> list[tuple[str, bool]]:
     """What a module imports anywhere in it: absolute names, and whether they were written so."""
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in at_run_time(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found += [(alias.name, True) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -103,40 +103,35 @@ class ReLU(Module):
     """max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = relu(x)
-        return result
+        return relu(x)
 
 
 class SquaredReLU(Module):
     """max(x, 0) squared."""
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = squared_relu(x)
-        return result
+        return squared_relu(x)
 
 
 class Sigmoid(Module):
     """1 / (1 + exp(-x))."""
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = sigmoid(x)
-        return result
+        return sigmoid(x)
 
 
 class Tanh(Module):
     """The hyperbolic tangent."""
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = tanh(x)
-        return result
+        return tanh(x)
 
 
 class GELU(Module):
     """x * Phi(x), tanh approximation: PyTorch's ``GELU(approximate="tanh")``."""
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = gelu(x)
-        return result
+        return gelu(x)
 
 
 class Softmax(Module):
@@ -146,5 +141,4 @@ class Softmax(Module):
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = softmax(x, axis=self.axis)
-        return result
+        return softmax(x, axis=self.axis)

@@ -23,10 +23,13 @@ import itertools
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .backends import Backend
 from .backends.base import Array, Namespace
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
 
 
 class _Mode(threading.local):
@@ -94,18 +97,21 @@ class Variable:
         "_version",
     )
     # The class of an op's results; a Parameter's results are plain tensors.
-    _result_class: ClassVar[type["Variable"]]
+    _result_class: ClassVar[type["Tensor"]]
 
     _array: Array
     _backend: Backend
-    _grad: "Variable | None"
+    _grad: "Tensor | None"
     _node: "Node | None"  # what computed it; None for a leaf
     _index: int  # which of the node's outputs it is
     _requires_grad: bool
     _version: Version
 
 
-def wrap_array(cls: type[Variable], array: Array, backend: Backend) -> Any:
+V = TypeVar("V", bound=Variable)
+
+
+def wrap_array(cls: type[V], array: Array, backend: Backend) -> V:
     """A new leaf of class `cls` around `array`, which is not copied."""
     result = cls.__new__(cls)
     result._array = array

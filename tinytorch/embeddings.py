@@ -46,8 +46,7 @@ class Embedding(Module):
         """Integer ids (...) -> (..., C); an id outside of [0, V) is an IndexError on the host."""
         if ids.is_floating_point():
             raise TypeError(f"token ids are integers, not {ids.dtype}")
-        result: Tensor = embedding(self.weight, ids)
-        return result
+        return embedding(self.weight, ids)
 
     def extra_repr(self) -> str:
         return f"{self.vocab_size}, {self.embed_dim}"
@@ -160,8 +159,7 @@ class RotaryEmbedding(Module):
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """x (B, nh, T, hs) -> (B, nh, T, hs); its first token stands at position `start`."""
         cos, sin = self._tables(start, start + x.shape[-2])
-        result: Tensor = rotary(x, cos, sin)
-        return result
+        return rotary(x, cos, sin)
 
     def _tables(self, start: int, end: int) -> tuple[Tensor, Tensor]:
         """The rows of both tables; kept, since all heads and blocks of a step ask for the same."""
@@ -210,7 +208,7 @@ class EmbeddingLayer(Module):
 
     def forward(self, ids: Tensor, start: int = 0) -> Tensor:
         """Integer ids (B, T) -> (B, T, C); the first token stands at position `start`."""
-        x: Tensor = self.tokens(ids)
+        x = self.tokens(ids)
         if self.scale != 1.0:
             x = x * self.scale
         return x if self.positions is None else self.positions(x, start)

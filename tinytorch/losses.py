@@ -69,8 +69,7 @@ class CrossEntropyLoss(Module):
                 f"cross entropy needs logits (..., V) and integer targets (...), got"
                 f" {logits.shape} and {targets.shape} of {targets.dtype}"
             )
-        loss: Tensor = cross_entropy(logits, targets, ignore_index=self.ignore_index)
-        return loss
+        return cross_entropy(logits, targets, ignore_index=self.ignore_index)
 
 
 class MSELoss(Module):
@@ -109,8 +108,7 @@ class BinaryCrossEntropyLoss(Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         _check_shapes("BinaryCrossEntropyLoss", prediction, target)
-        loss: Tensor = binary_cross_entropy(prediction, target)
-        return loss
+        return binary_cross_entropy(prediction, target)
 
 
 def _check_shapes(name: str, prediction: Tensor, target: Tensor) -> None:

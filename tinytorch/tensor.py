@@ -20,10 +20,10 @@ from .ops.dtypes import destination, resolve_dtype
 from .ops.promotion import (
     binary,
     compare,
+    constant,
     floating_unary,
     is_floating,
     matmul,
-    plain,
     promote,
     same_backend,
     where,
@@ -131,7 +131,7 @@ class Tensor(Variable):
     @property
     def grad(self) -> "Tensor | None":
         """The gradient that `backward` has summed here, None before."""
-        return self._grad  # type: ignore[return-value]
+        return self._grad
 
     @grad.setter
     def grad(self, value: "Tensor | None") -> None:
@@ -296,7 +296,7 @@ class Tensor(Variable):
 
     def detach(self) -> "Tensor":
         """The same memory, cut off from the graph."""
-        result: Tensor = wrap_array(Tensor, self._array, self._backend)
+        result = wrap_array(Tensor, self._array, self._backend)
         result._version = self._version
         return result
 
@@ -369,8 +369,7 @@ class Tensor(Variable):
         return self._backend.asarray(key) if isinstance(key, np.ndarray) else key
 
     def __getitem__(self, key: Any) -> "Tensor":
-        result: Tensor = movement.getitem(self, key=self._key(key))
-        return result
+        return movement.getitem(self, key=self._key(key))
 
     # Arithmetic
 
@@ -411,8 +410,7 @@ class Tensor(Variable):
         return matmul(same_backend(self, other), self)
 
     def __neg__(self) -> "Tensor":
-        result: Tensor = elementwise.negative(self)
-        return result
+        return elementwise.negative(self)
 
     def __abs__(self) -> "Tensor":
         return self.abs()
@@ -436,14 +434,12 @@ class Tensor(Variable):
         return floating_unary(elementwise.cos, self)
 
     def abs(self) -> "Tensor":
-        result: Tensor = elementwise.abs(self)
-        return result
+        return elementwise.abs(self)
 
     def clip(self, min: float | None = None, max: float | None = None) -> "Tensor":
         """Each element kept within [min, max]; integers between floats become float32."""
         x = promote(self, next((b for b in (min, max) if is_floating(b)), 0))[0]
-        result: Tensor = elementwise.clip(x, min=min, max=max)
-        return result
+        return elementwise.clip(x, min=min, max=max)
 
     def masked_fill(self, mask: "Tensor", value: float) -> "Tensor":
         """`value` where `mask` holds, this tensor elsewhere."""
@@ -472,7 +468,7 @@ class Tensor(Variable):
     __hash__ = object.__hash__  # by identity, since == compares elements
 
     def __invert__(self) -> "Tensor":
-        return plain(self, ~self._array)
+        return constant(self, ~self._array)
 
     def __and__(self, other: Any) -> "Tensor":
         return compare("__and__", self, other)
@@ -485,8 +481,7 @@ class Tensor(Variable):
     # Reductions
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        result: Tensor = reductions.sum(self, axis=axis, keepdims=keepdims)
-        return result
+        return reductions.sum(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         return floating_unary(reductions.mean, self, axis=axis, keepdims=keepdims)
@@ -500,29 +495,27 @@ class Tensor(Variable):
         return self.var(axis, correction, keepdims).sqrt()
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        result: Tensor = reductions.max(self, axis=axis, keepdims=keepdims)
-        return result
+        return reductions.max(self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        result: Tensor = reductions.min(self, axis=axis, keepdims=keepdims)
-        return result
+        return reductions.min(self, axis=axis, keepdims=keepdims)
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         return floating_unary(reductions.logsumexp, self, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """The index of the largest element, the first of equal ones."""
-        return plain(self, self._backend.xp.argmax(self._array, axis=axis, keepdims=keepdims))
+        return constant(self, self._backend.xp.argmax(self._array, axis=axis, keepdims=keepdims))
 
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """The index of the smallest element, the first of equal ones."""
-        return plain(self, self._backend.xp.argmin(self._array, axis=axis, keepdims=keepdims))
+        return constant(self, self._backend.xp.argmin(self._array, axis=axis, keepdims=keepdims))
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return plain(self, self._backend.xp.any(self._array, axis=axis, keepdims=keepdims))
+        return constant(self, self._backend.xp.any(self._array, axis=axis, keepdims=keepdims))
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return plain(self, self._backend.xp.all(self._array, axis=axis, keepdims=keepdims))
+        return constant(self, self._backend.xp.all(self._array, axis=axis, keepdims=keepdims))
 
     # Shape
 
@@ -538,8 +531,7 @@ class Tensor(Variable):
 
         >>> x.reshape(2, -1); x.reshape((2, 3))
         """
-        result: Tensor = movement.reshape(self, shape=_sequence(shape))
-        return result
+        return movement.reshape(self, shape=_sequence(shape))
 
     view = reshape
 
@@ -551,8 +543,7 @@ class Tensor(Variable):
 
     def permute(self, *axes: Any) -> "Tensor":
         """The axes in another order."""
-        result: Tensor = movement.permute(self, axes=_sequence(axes))
-        return result
+        return movement.permute(self, axes=_sequence(axes))
 
     def transpose(self, first: int = 0, second: int = 1) -> "Tensor":
         """Two axes exchanged."""
@@ -584,15 +575,14 @@ class Tensor(Variable):
         if extra < 0 or -1 in sizes[:extra]:
             raise ValueError(f"a tensor of shape {self.shape} cannot be expanded to {sizes}")
         target = tuple(self.shape[a - extra] if n == -1 else n for a, n in enumerate(sizes))
-        result: Tensor = movement.broadcast_to(self, shape=target)
-        return result
+        return movement.broadcast_to(self, shape=target)
 
     def split(self, sizes: int | Sequence[int], axis: int = 0) -> "tuple[Tensor, ...]":
         """Pieces along `axis`: of one size (the last may be smaller), or of the sizes given."""
         length = self.shape[axis]
         if isinstance(sizes, int):
             sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
-        pieces = movement.split(self, sizes=tuple(sizes), axis=axis)
+        pieces: Any = movement.split(self, sizes=tuple(sizes), axis=axis)
         return pieces if isinstance(pieces, tuple) else (pieces,)
 
 
@@ -608,7 +598,7 @@ def _restore(
 ) -> Tensor:
     """A tensor from what `Tensor.__reduce__` kept of it."""
     home = get(backend)
-    result: Tensor = wrap_array(cls, home.asarray(values), home)
+    result = wrap_array(cls, home.asarray(values), home)
     result._requires_grad, result._grad = requires_grad, grad
     return result
 
@@ -646,14 +636,12 @@ def _check_fits(tensor: Tensor, other: Any, what: str) -> None:
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors one after the other along an axis that they have."""
-    result: Tensor = movement.concat(*tensors, axis=axis)
-    return result
+    return movement.concat(*tensors, axis=axis)
 
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     """The tensors one after the other along a new axis."""
-    result: Tensor = movement.stack(*tensors, axis=axis)
-    return result
+    return movement.stack(*tensors, axis=axis)
 
 
 def zeros(*shape: Any, dtype: Any = "float32", backend: Any = None, **keywords: Any) -> Tensor:
@@ -671,7 +659,7 @@ def _filled(
 ) -> Tensor:
     home = get(backend)
     array = getattr(home.xp, name)(_sequence(shape), dtype=resolve_dtype(dtype, home))
-    result: Tensor = wrap_array(Tensor, array, home)
+    result = wrap_array(Tensor, array, home)
     result.requires_grad = requires_grad
     return result
 
@@ -684,5 +672,4 @@ def from_dlpack(source: Any, backend: str | Backend | None = None) -> Tensor:
         backend: whose arrays the memory becomes; the default backend without it.
     """
     home = get(backend)
-    result: Tensor = wrap_array(Tensor, home.xp.from_dlpack(source), home)
-    return result
+    return wrap_array(Tensor, home.xp.from_dlpack(source), home)

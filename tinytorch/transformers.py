@@ -48,8 +48,7 @@ class MLP(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        y: Tensor = self.dropout(self.proj(self.activation(self.fc(x))))
-        return y
+        return self.dropout(self.proj(self.activation(self.fc(x))))
 
 
 class TransformerBlock(Module):
@@ -89,8 +88,7 @@ class TransformerBlock(Module):
     ) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
         x = x + self.attention(self.ln1(x), mask, cache)
-        result: Tensor = x + self.mlp(self.ln2(x))
-        return result
+        return x + self.mlp(self.ln2(x))
 
 
 @dataclass(frozen=True)
@@ -192,7 +190,7 @@ class GPT(Module):
             caches: one for each block; the ids follow the tokens that are in them.
         """
         if ids.ndim == 1:
-            logits: Tensor = self.forward(ids.reshape(1, -1), caches)
+            logits = self.forward(ids.reshape(1, -1), caches)
             return logits[0]
         T = ids.shape[1]
         past = caches[0].length if caches else 0
@@ -202,8 +200,7 @@ class GPT(Module):
         x = self.dropout(self.embedding(ids, past))  # (B, T, C)
         for index, block in enumerate(self.blocks):
             x = block(x, mask, caches[index] if caches else None)
-        result: Tensor = self.head(self.ln_f(x))  # (B, T, V)
-        return result
+        return self.head(self.ln_f(x))  # (B, T, V)
 
     def attention_weights(self, ids: Tensor) -> list[Tensor]:
         """Who looks at whom: for each block, the weights (B, nh, T, T) on ids (B, T)."""

@@ -41,11 +41,11 @@ class Module:
 
     training: bool = True
 
-    def forward(self, *inputs: Any, **keywords: Any) -> Any:
+    def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """The module's computation."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
-    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+    def __call__(self, *inputs: Any, **keywords: Any) -> Tensor:
         return self.forward(*inputs, **keywords)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -211,7 +211,7 @@ class Sequential(ModuleList):
     def __init__(self, *modules: Module) -> None:
         super().__init__(modules)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         for module in self:
             x = module(x)
         return x

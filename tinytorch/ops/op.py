@@ -1,11 +1,14 @@
 """Differentiable ops: a forward, its gradient, and the backend kernel that may replace both."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..autograd import Variable, is_grad_enabled, record, wrap_array
 from ..backends import Backend, BackendError, trace
 from ..backends.base import Array, Kernel
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 
 class Op:
@@ -45,14 +48,16 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
-    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+    def __call__(self, *inputs: Any, **settings: Any) -> "Tensor":
         arrays, variables, backend = unwrap(self.name, inputs)
         kernel = backend.kernels.get(self.key) or self.reference
         if trace.active:
             ran = "reference" if kernel is self.reference else "kernel"
             kernel = trace.timed_kernel(kernel, self.key, backend.name, ran)
         result, saved = kernel.forward(backend.xp, *arrays, **settings)
-        return _wrap_outputs(self.name, kernel, inputs, variables, result, saved)
+        # Several outputs are a tuple of tensors, which unpacks as a tensor does.
+        output: Tensor = _wrap_outputs(self.name, kernel, inputs, variables, result, saved)
+        return output
 
 
 class Composite:
@@ -63,7 +68,7 @@ class Composite:
     then, as on backends without a kernel, the function runs op by op.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., "Tensor"]) -> None:
         self.name: str = function.__name__
         self.function = function
         self.__doc__ = function.__doc__
@@ -76,7 +81,7 @@ class Composite:
     def __repr__(self) -> str:
         return f"<composite {self.name}>"
 
-    def __call__(self, *inputs: Any, **settings: Any) -> Any:
+    def __call__(self, *inputs: Any, **settings: Any) -> "Tensor":
         arrays, variables, backend = unwrap(self.name, inputs)
         kernel = backend.kernels.get(self.name) if self._own else None
         if kernel is None:
@@ -88,7 +93,8 @@ class Composite:
         outputs = kernel.forward(backend.xp, *arrays, **settings)
         if outputs is NotImplemented:
             return self.function(*inputs, **settings)
-        return _wrap_outputs(self.name, kernel, inputs, variables, *outputs)
+        output: Tensor = _wrap_outputs(self.name, kernel, inputs, variables, *outputs)
+        return output
 
 
 OPS: dict[str, Op] = {}  # the ops of this package
@@ -112,7 +118,7 @@ def op(forward: Callable[..., Any]) -> Op:
     return Op(forward)
 
 
-def composite(function: Callable[..., Any]) -> Composite:
+def composite(function: Callable[..., "Tensor"]) -> Composite:
     """Declare a composite: a decorator for a function of tensors."""
     return Composite(function)
 

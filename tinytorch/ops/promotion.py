@@ -1,10 +1,11 @@
-"""Lesson 01: what an operator makes of its two sides, whatever each of them is.
+"""Lesson 01: type promotion for operators.
 
-An op wants tensors on one backend, of dtypes that the array API can mix. A side of `+`, `@` or
-`where` may also be a Python number, a NumPy array or a list, and integers meet floats.
+An op takes tensors on one backend whose dtypes the array API can mix. An operand of `+`, `@` or
+`where` may also be a Python number, a NumPy array or a list, and integers may meet floats: the
+functions of this file convert such operands before they call the op.
 """
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,74 +15,87 @@ from . import elementwise, linalg
 from .dtypes import resolve_dtype
 from .op import Op, unwrap
 
-T = TypeVar("T", bound=Variable)
+if TYPE_CHECKING:
+    from ..tensor import Tensor
 
 
-def binary(op: Op, x: T, y: Any, to_float: bool = False, reflected: bool = False) -> T:
-    """`op` of a tensor and another side, as floats if `to_float`; `reflected`: y is on the left."""
+def binary(
+    op: Op, x: "Tensor", y: Any, to_float: bool = False, reflected: bool = False
+) -> "Tensor":
+    """op(x, y), or op(y, x) if `reflected`; two integer operands become floats if `to_float`."""
     left: Any = x
     alike = (
         isinstance(y, Variable) and x._backend is y._backend and x._array.dtype == y._array.dtype
     )
     if to_float or not alike:
         left, y = promote(x, _operand(x, y), to_float)
-    result: T = op(y, left) if reflected else op(left, y)
-    return result
+    return op(y, left) if reflected else op(left, y)
 
 
-def floating_unary(op: Op, x: T, **settings: Any) -> T:
-    """`op` of x; integers are turned into float32 first."""
-    result: T = op(x if is_floating(x) else _cast(x, "float32"), **settings)
-    return result
+def floating_unary(op: Op, x: "Tensor", **settings: Any) -> "Tensor":
+    """op(x), with integers cast to float32 first."""
+    return op(x if is_floating(x) else _cast(x, "float32"), **settings)
 
 
-def compare(method: str, x: T, other: Any) -> T:
-    """An elementwise comparison or logical operator, outside of autograd."""
+def compare(method: str, x: "Tensor", other: Any) -> "Tensor":
+    """The array operator `method`, a comparison or a logical one, of x and `other`; no gradient."""
     with no_grad():
         x, other = promote(x, _operand(x, other))
     if isinstance(other, Variable):
         other = same_backend(x, other)._array
-    return plain(x, getattr(x._array, method)(other))
+    return constant(x, getattr(x._array, method)(other))
 
 
-def matmul(x: T, y: Any) -> T:
-    """The product of matrices (..., M, K) @ (..., K, N); a vector is one row or one column."""
+def matmul(x: "Tensor", y: Any) -> "Tensor":
+    """The matrix product (..., M, K) @ (..., K, N); a vector counts as one row or one column.
+
+    Raises:
+        ValueError: an operand has no axes, or the inner sizes differ.
+
+    >>> from tinytorch import Tensor, matmul
+    >>> matmul(Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([1.0, 1.0]))
+    Tensor([3., 7.])
+    """
     y = same_backend(x, y)
     left, right = x._array.shape, y._array.shape
     if not left or not right:
-        raise ValueError("matmul needs at least one axis on both sides; use * for scalars")
+        raise ValueError("matmul needs operands with at least one axis; use * for scalars")
     inner = right[0] if len(right) == 1 else right[-2]
     if left[-1] != inner:
         raise ValueError(f"matmul cannot multiply {left} by {right}: {left[-1]} != {inner}")
-    result: T = linalg.matmul(*promote(x, y))
-    return result
+    return linalg.matmul(*promote(x, y))
 
 
-def where(condition: T, x: Any, y: Any) -> T:
-    """x where the boolean tensor `condition` holds, else y; all three broadcast."""
+def where(condition: "Tensor", x: Any, y: Any) -> "Tensor":
+    """x where the boolean `condition` is true, else y, element by element; all three broadcast.
+
+    >>> from tinytorch import Tensor, where
+    >>> x = Tensor([-1.0, 2.0])
+    >>> where(x > 0, x, 0.0)
+    Tensor([0., 2.])
+    """
     like = next((v for v in (x, y) if isinstance(v, Variable)), None)
     if like is None:
-        like = x = _tensor(condition, x)
+        like = x = _tensor_like(condition, x)
     x, y = promote(_broadcastable(like, x), _broadcastable(like, y))
-    result: T = elementwise.where(condition, x, y)
-    return result
+    return elementwise.where(condition, x, y)
 
 
-def maximum(x: T, y: Any) -> T:
-    """The larger of both, element by element."""
+def maximum(x: "Tensor", y: Any) -> "Tensor":
+    """The larger of x and y, element by element."""
     return binary(elementwise.maximum, x, _broadcastable(x, y))
 
 
-def minimum(x: T, y: Any) -> T:
-    """The smaller of both, element by element."""
+def minimum(x: "Tensor", y: Any) -> "Tensor":
+    """The smaller of x and y, element by element."""
     return binary(elementwise.minimum, x, _broadcastable(x, y))
 
 
 def promote(x: Any, y: Any, to_float: bool = False) -> tuple[Any, Any]:
-    """The mixes of kinds that the standard leaves open, resolved as PyTorch does.
+    """Operands x and y with dtypes that the array API can mix, resolved as in PyTorch.
 
-    An integer tensor beside a floating one takes the dtype of the latter; beside a Python float,
-    or in a true division, float32. Everything else the standard defines.
+    The standard leaves integers with floats undefined. An integer tensor takes the dtype of a
+    floating tensor; with a Python float, or if `to_float` (true division), it becomes float32.
     """
     x_float, y_float = is_floating(x), is_floating(y)
     if x_float is y_float and not (to_float and not x_float):
@@ -96,50 +110,53 @@ def promote(x: Any, y: Any, to_float: bool = False) -> tuple[Any, Any]:
 
 
 def is_floating(value: Any) -> bool:
-    """Whether it is a Python float or a tensor of floats."""
+    """True for a Python float and for a tensor with a floating dtype."""
     if isinstance(value, Variable):
-        return bool(value._backend.xp.isdtype(value._array.dtype, "real floating"))
+        return value._backend.xp.isdtype(value._array.dtype, "real floating")
     return isinstance(value, float)
 
 
-def same_backend(tensor: T, value: Any) -> T:
-    """`value` as a tensor on the backend of `tensor`; a NumPy array or list is copied there."""
-    if isinstance(value, Variable) and value._backend is not tensor._backend:
-        unwrap("the operation", (tensor, value))  # raises, naming both backends
-    home: Any = value if isinstance(value, Variable) else _tensor(tensor, value)
-    result: T = home
-    return result
+def same_backend(tensor: "Tensor", value: Any) -> "Tensor":
+    """`value` as a tensor on the backend of `tensor`; a NumPy array or a list is copied there.
+
+    Raises:
+        BackendError: `value` is a tensor on another backend.
+    """
+    if not isinstance(value, Variable):
+        return _tensor_like(tensor, value)
+    if value._backend is not tensor._backend:
+        unwrap("the operation", (tensor, value))  # raises an error that names both backends
+    return value  # type: ignore[return-value]
 
 
-def plain(like: T, array: Array) -> T:
-    """A tensor around a result that no gradient goes through."""
-    if type(array) is not like._backend.array_type:
+def constant(like: "Tensor", array: Array) -> "Tensor":
+    """A tensor around a computed array of like's backend, outside of the graph."""
+    if type(array) is not like._backend.array_type:  # a scalar that NumPy returned
         array = like._backend.xp.asarray(array)
-    result: T = wrap_array(like._result_class, array, like._backend)
-    return result
+    return wrap_array(like._result_class, array, like._backend)
 
 
 def _operand(like: Variable, value: Any) -> Any:
-    """A side of an operator as a tensor or a Python number."""
-    if isinstance(value, np.generic):  # a NumPy scalar counts as a Python number
+    """`value` as a tensor or a Python number; a NumPy scalar counts as a Python number."""
+    if isinstance(value, np.generic):
         return value.item()
-    return value if isinstance(value, Variable | int | float) else _tensor(like, value)
+    return value if isinstance(value, Variable | int | float) else _tensor_like(like, value)
 
 
 def _broadcastable(x: Variable, y: Any) -> Any:
-    """A scalar as a tensor of x's dtype, for functions that the standard gives arrays only."""
+    """y as a tensor, a Python number with the dtype of x, for functions that take arrays only."""
     y = _operand(x, y)
     if isinstance(y, Variable):
         return y
-    integer_beside_float = isinstance(y, float) and not is_floating(x)
-    return _tensor(x, y, "float32" if integer_beside_float else x._array.dtype)
+    integer_with_float = isinstance(y, float) and not is_floating(x)
+    return _tensor_like(x, y, "float32" if integer_with_float else x._array.dtype)
 
 
-def _tensor(like: Variable, value: Any, dtype: Any = None) -> Any:
-    """A new tensor on the backend of another."""
-    return like._result_class(value, dtype=dtype, backend=like._backend)  # type: ignore[call-arg]
+def _tensor_like(like: Variable, value: Any, dtype: Any = None) -> "Tensor":
+    """A new tensor on the backend of `like`."""
+    return like._result_class(value, dtype=dtype, backend=like._backend)
 
 
-def _cast(x: Variable, dtype: Any) -> Any:
+def _cast(x: Any, dtype: Any) -> "Tensor":
     dtype = resolve_dtype(dtype, x._backend)
     return x if x._array.dtype == dtype else elementwise.cast(x, dtype=dtype)
