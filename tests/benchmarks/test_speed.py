@@ -1,4 +1,8 @@
-"""Cases for pytest-benchmark, to compare saved runs: `pytest tests/benchmarks --benchmark-only`."""
+"""pytest-benchmark cases for ops, training steps, generation and byte-pair encoding.
+
+Run with `pytest tests/benchmarks --benchmark-only`; `--benchmark-save` and `--benchmark-compare`
+compare runs.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,9 +21,9 @@ from tinytorch.tinygpt import PRESETS
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
 VOCABULARY = 65
+B, T, C, HEADS = 12, 64, 128, 4  # nanoGPT's CPU recipe
 
-
-B, T, C, HEADS = 12, 64, 128, 4  # nanoGPT's recipe for a CPU
+# Op -> function and shapes of its random inputs
 OPS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
     "linear": (linear, [(B, T, C), (4 * C, C)]),
     "gelu": (gelu, [(B, T, 4 * C)]),
@@ -28,7 +32,7 @@ OPS: dict[str, tuple[Callable[..., Tensor], list[tuple[int, ...]]]] = {
         lambda q, k, v: attention(q, k, v, create_causal_mask(T)),
         [(B, HEADS, T, C // HEADS)] * 3,
     ),
-    "attention and weights": (
+    "attention with weights": (
         lambda q, k, v: scaled_dot_product_attention(q, k, v, create_causal_mask(T))[0],
         [(B, HEADS, T, C // HEADS)] * 3,
     ),
@@ -67,13 +71,13 @@ def test_op_forward(name: str, benchmark: Any) -> None:
 def test_op_backward(name: str, benchmark: Any) -> None:
     function, tensors = inputs(name)
 
-    def record() -> tuple[tuple[Tensor, Tensor], dict[str, Any]]:
+    def forward() -> tuple[tuple[Tensor, Tensor], dict[str, Any]]:
         for tensor in tensors:
             tensor.zero_grad()
         y = function(*tensors)
         return (y, Tensor(np.ones(y.shape, np.float32))), {}
 
-    benchmark.pedantic(Tensor.backward, setup=record, rounds=50, warmup_rounds=2)
+    benchmark.pedantic(Tensor.backward, setup=forward, rounds=50, warmup_rounds=2)
 
 
 @pytest.mark.parametrize("name", ["default", "best", "demo", "nanogpt-cpu"])
@@ -87,13 +91,13 @@ def test_training_step(name: str, benchmark: Any) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 32])
-def test_a_hundred_tokens(batch: int, benchmark: Any) -> None:
+def test_generate_100_tokens(batch: int, benchmark: Any) -> None:
     model = build_model(PRESETS["default"], VOCABULARY).eval()
     prompt = np.zeros((batch, 1), dtype=np.int64)
     benchmark.pedantic(lambda: list(stream(model, prompt, 100, seed=0)), rounds=3, warmup_rounds=1)
 
 
-def test_encoding_byte_pairs(benchmark: Any) -> None:
+def test_encode_byte_pairs(benchmark: Any) -> None:
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdefghij"), n)) for n in rng.integers(2, 9, 2000)]
     text = " ".join(rng.choice(words, 20_000))

@@ -1,11 +1,12 @@
-"""Byte-pair encoding beside Hugging Face's `tokenizers` (Rust) and beside the lesson's own code.
+"""Benchmark byte-pair encoding against Hugging Face's `tokenizers` (Rust) and the lesson's code.
 
     python tests/benchmarks/versus_tokenizers.py [--rounds 7] [--vocab-size 1024] [--json FILE]
 
-All three train on Tiny Shakespeare and encode all of it, in turn in one process. Every encoding
-begins with an empty memory of words. The encoders have the same merges, and must write the same
-ids; the trainers' merges are compared, and where they part is told. The lesson's code is what a
-student writes: plain Python, without the fast versions of `backends/text.py`. Needs `tokenizers`.
+All three train on Tiny Shakespeare and encode all of it, in alternation in one process. Every
+encoding starts with an empty word cache. The encoders use the same merges and must return the same
+ids; for the trainers, the number of equal leading merges is reported. The lesson's code is the
+plain Python that a student writes, without the fast versions of `tinytorch/text/fast_bpe.py`. Needs
+`tokenizers`.
 """
 
 import argparse
@@ -26,26 +27,26 @@ SIDES = ("tinytorch", "tokenizers", "plain Python")
 
 
 def plain_training(text: str, merges: int) -> list[tuple[int, int]]:
-    """The lesson's `learn_merges`, which looks at every word again for every merge."""
+    """Learn merges with the lesson's `learn_merges`, which scans every word for every merge."""
     learn: Any = tokenization.learn_merges
-    found: list[tuple[int, int]] = learn.__wrapped__(Counter(split_words(text)), merges)
-    return found
+    learned: list[tuple[int, int]] = learn.__wrapped__(Counter(split_words(text)), merges)
+    return learned
 
 
 def plain_encoding(text: str, rules: dict[tuple[int, int], tuple[int, int]]) -> list[int]:
-    """The lesson's `apply_merges` for each word, each different word once."""
+    """Encode with the lesson's `apply_merges`, once for each distinct word."""
     apply: Any = tokenization.apply_merges
-    known: dict[str, list[int]] = {}
+    cache: dict[str, list[int]] = {}
     ids: list[int] = []
     for word in split_words(text):
-        if word not in known:
-            known[word] = apply.__wrapped__(tokenization.text_to_bytes(word), rules)
-        ids += known[word]
+        if word not in cache:
+            cache[word] = apply.__wrapped__(tokenization.text_to_bytes(word), rules)
+        ids += cache[word]
     return ids
 
 
-def twin(tokenizer: BPETokenizer) -> Callable[[], Any]:
-    """Makes Hugging Face's tokenizer with the same merges anew, its memory of words empty."""
+def hugging_face_copy(tokenizer: BPETokenizer) -> Callable[[], Any]:
+    """Return a function that creates a Hugging Face tokenizer with the same merges, empty cache."""
     import tokenizers
 
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +56,7 @@ def twin(tokenizer: BPETokenizer) -> Callable[[], Any]:
 
 
 def gpt2_files(tokenizer: BPETokenizer, folder: Path) -> tuple[Path, Path]:
-    """The merges as GPT-2's two files, by which the other library can read them."""
+    """Write the merges as GPT-2's two files, which the other library reads."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     letters = sorted(ByteLevel.alphabet())
@@ -80,7 +81,7 @@ def seconds(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def measure(text: str, vocab_size: int, rounds: int) -> dict[str, Any]:
-    """Median seconds of each side, training and encoding."""
+    """Return the median seconds of each side for training and encoding."""
     from tokenizers import ByteLevelBPETokenizer
 
     def train_ours() -> BPETokenizer:
@@ -95,21 +96,21 @@ def measure(text: str, vocab_size: int, rounds: int) -> dict[str, Any]:
 
     trainers = (train_ours, train_theirs, lambda: plain_training(text, vocab_size - 256))
     tokenizer = train_ours()
-    state, rust = tokenizer.to_dict(), twin(tokenizer)
+    state, rust = tokenizer.to_dict(), hugging_face_copy(tokenizer)
     rules = {pair: (rank, 256 + rank) for rank, pair in enumerate(tokenizer.merges)}
     times: dict[str, dict[str, list[float]]] = {
         work: {side: [] for side in SIDES} for work in ("training", "encoding")
     }
     for round_ in range(rounds):
-        made = []
+        trained = []
         for side, train in zip(SIDES, trainers, strict=True):
-            if side != SIDES[2] or round_ == 0:  # minutes of the same
+            if side != SIDES[2] or round_ == 0:  # plain Python takes minutes: once is enough
                 spent, result = seconds(train)
                 times["training"][side].append(spent)
-                made.append(result)
+                trained.append(result)
         if round_ == 0:
-            assert made[2] == made[0].merges, "the lesson's code learns other merges"
-            agreement = same_merges(made[0], made[1])
+            assert trained[2] == trained[0].merges, "the lesson's code learns different merges"
+            agreement = equal_merges(trained[0], trained[1])
         fresh, other = Tokenizer.from_dict(state), rust()
         encoders = (
             lambda fresh=fresh: fresh.encode(text),
@@ -121,7 +122,7 @@ def measure(text: str, vocab_size: int, rounds: int) -> dict[str, Any]:
             spent, result = seconds(encode)
             times["encoding"][side].append(spent)
             ids.append(result)
-        assert ids[0] == ids[1] == ids[2], "the same merges must write the same ids"
+        assert ids[0] == ids[1] == ids[2], "equal merges must give equal ids"
     medians = {
         work: {side: statistics.median(values) for side, values in sides.items()}
         for work, sides in times.items()
@@ -129,8 +130,8 @@ def measure(text: str, vocab_size: int, rounds: int) -> dict[str, Any]:
     return {"vocab_size": vocab_size, "tokens": len(ids[0]), "same merges": agreement, **medians}
 
 
-def same_merges(ours: BPETokenizer, theirs: Any) -> int:
-    """How many of the first merges are the same; ties may be decided otherwise."""
+def equal_merges(ours: BPETokenizer, theirs: Any) -> int:
+    """Count the equal leading merges; the trainers may break ties differently."""
     with tempfile.TemporaryDirectory() as folder:
         _, path = gpt2_files(ours, Path(folder))
         mine = path.read_text("utf-8").splitlines()[1:]
@@ -145,15 +146,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--vocab-size", type=int, default=1024)
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     result = measure(tiny_shakespeare().text, arguments.vocab_size, arguments.rounds)
     print(f"| {arguments.vocab_size} tokens | {' | '.join(SIDES)} |\n|---|---|---|---|")
     for work in ("training", "encoding"):
         print(f"| {work} | {' | '.join(f'{result[work][side]:.3f} s' for side in SIDES)} |")
     print(
-        f"\n{result['tokens']:,} ids, the same of all three; of {arguments.vocab_size - 256} merges"
-        f" the first {result['same merges']} are those of the other trainer"
+        f"\n{result['tokens']:,} ids, equal for all three; the first {result['same merges']} of"
+        f" {arguments.vocab_size - 256} merges equal those of the other trainer"
     )
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

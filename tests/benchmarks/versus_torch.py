@@ -1,16 +1,16 @@
-"""Training steps, ops, generation and memory beside PyTorch eager, in turn in one process.
+"""Benchmark training steps, ops, generation and memory against PyTorch eager.
 
     python tests/benchmarks/versus_torch.py [--rounds 20] [--json FILE]
 
-Both sides have the same model, weights, batches and threads; PyTorch has its fused AdamW. They
-take turns of a few steps, so that a machine that changes its pace changes it for both. The floor
-is the time of a step's matrix products alone, divided among threads. Memory is what a training
-program needs more than before its first step, each side in a program of its own (ours without
-PyTorch), the processes that share a step counted together, the median of five programs. Needs
-PyTorch beside the extra `test`.
+Both sides use the same model, weights, batches and number of threads; PyTorch uses its fused AdamW.
+They alternate every few steps in one process, so that changes in the machine's speed affect both.
+The floor is the time of a step's matrix products alone, divided among threads. Memory is the
+increase over the time before the first step, measured in a separate program for each side (ours
+without PyTorch), summed over the processes that share a step; the median of five programs. Needs
+PyTorch in addition to the extra `test`.
 
-Much depends on the instructions that the two libraries of matrix products take to suit the
-processor: those of NumPy's are printed first, and OPENBLAS_CORETYPE=Haswell holds them to AVX2.
+Results depend on the instruction sets that the two BLAS libraries select for the CPU. The one of
+NumPy is printed first; OPENBLAS_CORETYPE=Haswell limits it to AVX2.
 """
 
 import argparse
@@ -37,8 +37,8 @@ from tinytorch.generation.generate import stream
 from tinytorch.tinygpt import PRESETS, Preset
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
-TURN = 5  # steps before the other side has its turn
-OP_TURN = 30  # the threads of PyTorch go on waiting in a loop for some milliseconds after an op
+TURN = 5  # steps before the other side's turn
+OP_TURN = 30  # PyTorch's threads keep spinning for some milliseconds after an op
 VOCABULARY = 65
 MODELS = {
     "nanogpt-cpu": PRESETS["nanogpt-cpu"],
@@ -48,7 +48,7 @@ MODELS = {
 
 
 def load(name: str) -> Any:
-    """A module of the folder tests/, which is on pytest's path but not on a program's."""
+    """Import a module of tests/, which is on pytest's path but not on a program's."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -58,7 +58,7 @@ def load(name: str) -> Any:
 
 
 def timed(step: Callable[[], object], times: int = TURN) -> list[float]:
-    """Seconds of each of several calls."""
+    """Return the seconds of each of several calls."""
     seconds = []
     for _ in range(times):
         start = time.perf_counter()
@@ -67,7 +67,7 @@ def timed(step: Callable[[], object], times: int = TURN) -> list[float]:
     return seconds
 
 
-Step = Callable[[], float]  # trains, and returns the loss
+Step = Callable[[], float]  # runs one training step and returns the loss
 
 
 def blocks_of_text(preset: Preset) -> TokenDataset:
@@ -88,19 +88,21 @@ def our_step(preset: Preset) -> tuple[GPT, Step]:
 
 
 def their_step(preset: Preset, model: GPT) -> Step:
-    """PyTorch's step from the same weights and batches."""
+    """Return PyTorch's training step with the same weights and batches."""
     import torch
 
     load("helpers")
-    twin = load("torch_reference").gpt(model).train()
-    optimizer = torch.optim.AdamW(twin.parameters(), lr=preset.lr, betas=preset.betas, fused=True)
+    reference = load("torch_reference").gpt(model).train()
+    optimizer = torch.optim.AdamW(
+        reference.parameters(), lr=preset.lr, betas=preset.betas, fused=True
+    )
     blocks, rng = blocks_of_text(preset), np.random.default_rng(1)
 
     def step() -> float:
         batch = blocks.random_batch(preset.batch_size, rng)
-        loss = twin.loss(*(torch.from_numpy(t.numpy().copy()) for t in batch))
+        loss = reference.loss(*(torch.from_numpy(t.numpy().copy()) for t in batch))
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(twin.parameters(), preset.grad_clip)
+        torch.nn.utils.clip_grad_norm_(reference.parameters(), preset.grad_clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         value: float = loss.item()
@@ -110,13 +112,13 @@ def their_step(preset: Preset, model: GPT) -> Step:
 
 
 def training_steps(preset: Preset) -> tuple[Step, Step]:
-    """One step of ours and one of PyTorch's."""
+    """Return our training step and PyTorch's."""
     model, ours = our_step(preset)
     return ours, their_step(preset, model)
 
 
 def floor_step(preset: Preset) -> Callable[[], Any]:
-    """All matrix products of a training step and nothing else, on arrays of their shapes."""
+    """Return a function that computes only the matrix products of a training step."""
     from tinytorch.backends.numpy.gemm import batched_gemm, gemm
 
     C, T, nh = preset.embed_dim, preset.context, preset.num_heads
@@ -142,7 +144,7 @@ def floor_step(preset: Preset) -> Callable[[], Any]:
 
 
 def compare(preset: Preset, rounds: int) -> dict[str, float]:
-    """Median milliseconds of both sides and of the floor, and the median ratio of the rounds."""
+    """Return median milliseconds of both sides and the floor, and the median ratio per round."""
     sides = (*training_steps(preset), floor_step(preset))
     for step in sides:
         timed(step, 3)
@@ -158,7 +160,7 @@ def compare(preset: Preset, rounds: int) -> dict[str, float]:
 
 
 def compare_disturbed(preset: Preset, rounds: int) -> dict[str, float]:
-    """Median milliseconds of both sides while another process keeps one processor busy."""
+    """Return median milliseconds of both sides while another process keeps one core busy."""
     sides = training_steps(preset)
     for step in sides:
         timed(step, 3)
@@ -175,7 +177,7 @@ def compare_disturbed(preset: Preset, rounds: int) -> dict[str, float]:
 
 
 def op_pairs(preset: Preset, torch: Any) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
-    """Op -> forward and backward at the preset's shapes, ours and PyTorch's."""
+    """Return op -> forward and backward at the preset's shapes, for both sides."""
     from tinytorch import Tensor
     from tinytorch.activations import gelu
     from tinytorch.attention import attention, create_causal_mask
@@ -225,23 +227,23 @@ def op_pairs(preset: Preset, torch: Any) -> dict[str, tuple[Callable[[], Any], C
 
 
 def compare_ops(preset: Preset, torch: Any, rounds: int) -> dict[str, dict[str, float]]:
-    """Median microseconds of both sides, forward and backward together."""
-    found = {}
+    """Return median microseconds of both sides, forward and backward together."""
+    medians = {}
     for name, sides in op_pairs(preset, torch).items():
         for step in sides:
             timed(step, 3)
         turns = [[statistics.median(timed(step, OP_TURN)) for step in sides] for _ in range(rounds)]
         mine, other = (1e6 * statistics.median(column) for column in zip(*turns, strict=True))
         ratio = statistics.median(a / b for a, b in turns)
-        found[name] = {"tinytorch_us": mine, "pytorch_us": other, "ratio": ratio}
-    return found
+        medians[name] = {"tinytorch_us": mine, "pytorch_us": other, "ratio": ratio}
+    return medians
 
 
 # Memory
 
 
 def train_for_memory(side: str, model: str) -> None:
-    """Train some steps, between two lines of output, for another process to look on."""
+    """Print a line and train ten steps, while another process measures this one's memory."""
     own, step = our_step(MODELS[model])
     if side == "pytorch":
         step = their_step(MODELS[model], own)
@@ -251,19 +253,19 @@ def train_for_memory(side: str, model: str) -> None:
 
 
 def _resident(pid: int) -> float:
-    """MiB in the memory of a process and its children, what they share counted once."""
+    """Return the MiB of a process and its children, with shared pages counted once."""
     process = Path("/proc", str(pid))
     try:
         children = (process / "task" / str(pid) / "children").read_text().split()
         lines = (process / "smaps_rollup").read_text().splitlines()
-    except OSError:  # it has just ended
+    except OSError:  # the process has just ended
         return 0.0
     own = sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
     return own + sum(_resident(int(child)) for child in children)
 
 
 def compare_memory(model: str, rounds: int = 5) -> dict[str, float] | None:
-    """Median peaks of both sides in MiB; None where the system does not tell it as Linux does."""
+    """Return median peaks of both sides in MiB; None if the system has no smaps_rollup (Linux)."""
     if not Path("/proc/self/smaps_rollup").exists():
         return None
     sides = ("tinytorch", "pytorch")
@@ -273,7 +275,7 @@ def compare_memory(model: str, rounds: int = 5) -> dict[str, float] | None:
 
 
 def _peak_of(side: str, model: str) -> float:
-    """By how much the memory of a training program rises, looked at again and again."""
+    """Return the increase in MiB of a training program's memory, by polling."""
     command = [sys.executable, __file__, "--memory-model", model, "--memory-of", side]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
         assert program.stdout is not None
@@ -285,22 +287,22 @@ def _peak_of(side: str, model: str) -> float:
 
 
 def generation(batch: int, rounds: int = 5, tokens: int = 500) -> float:
-    """Tokens a second of the default model with the cache, the median of several texts."""
+    """Return the tokens per second of the default model with the cache, a median over texts."""
     model = build_model(PRESETS["default"], VOCABULARY).eval()
     prompt = np.zeros((batch, 1), dtype=np.int64)
 
-    def write() -> None:
+    def generate() -> None:
         for _ in stream(model, prompt, tokens, temperature=0.8, seed=0):
             pass
 
-    write()
-    return batch * tokens / statistics.median(timed(write, rounds))
+    generate()
+    return batch * tokens / statistics.median(timed(generate, rounds))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20, help="turns of each side")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--memory-of", choices=["tinytorch", "pytorch"], help=argparse.SUPPRESS)
     parser.add_argument("--memory-model", choices=list(MODELS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -316,28 +318,31 @@ def main() -> None:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def _numpy_products() -> str:
-    """The processor for which NumPy's library of products has chosen its kernels."""
+def _numpy_blas() -> str:
+    """Return the name of NumPy's BLAS and the CPU architecture of its kernels."""
     from threadpoolctl import threadpool_info
 
-    found = [f"{i['internal_api']} {i['version']}, {i['architecture']}" for i in threadpool_info()
-             if i["user_api"] == "blas" and "numpy" in i["filepath"]]  # fmt: skip
-    return ", ".join(found) or "not OpenBLAS"
+    libraries = [
+        f"{i['internal_api']} {i['version']}, {i['architecture']}"
+        for i in threadpool_info()
+        if i["user_api"] == "blas" and "numpy" in i["filepath"]
+    ]
+    return ", ".join(libraries) or "not OpenBLAS"
 
 
 def measure(torch: Any, rounds: int) -> dict[str, Any]:
-    """All figures, printed as they come."""
+    """Measure and print all figures, and return them."""
     result: dict[str, Any] = {
         "date": date.today().isoformat(),
         "threads": num_threads(),
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "versions": {"python": platform.python_version(), "numpy": np.__version__,
                      "torch": torch.__version__},
-        "numpy_products": _numpy_products(),
+        "numpy_products": _numpy_blas(),
         "torch_vectors": torch.backends.cpu.get_cpu_capability(),
     }  # fmt: skip
-    print(f"NumPy's products: {result['numpy_products']}; PyTorch: {result['torch_vectors']}\n")
-    print("| training step | TinyTorch | PyTorch | ratio | products alone | the rest over them |")
+    print(f"NumPy's BLAS: {result['numpy_products']}; PyTorch: {result['torch_vectors']}\n")
+    print("| training step | TinyTorch | PyTorch | ratio | products alone | rest / products |")
     print("|---|---|---|---|---|---|")
     for name, preset in MODELS.items():
         row = result[name] = compare(preset, rounds)
@@ -347,7 +352,7 @@ def measure(torch: Any, rounds: int) -> dict[str, Any]:
             f" | {row['outside_over_products']:.2f} |",
             flush=True,
         )
-    print("\n| beside a busy process | TinyTorch | PyTorch |\n|---|---|---|")
+    print("\n| with another busy process | TinyTorch | PyTorch |\n|---|---|---|")
     for name in ("nanogpt-cpu", "default model, AdamW"):
         row = compare_disturbed(MODELS[name], rounds)
         result[name] |= row
@@ -368,8 +373,8 @@ def measure(torch: Any, rounds: int) -> dict[str, Any]:
         )
     print("\n| generation | tokens/s |\n|---|---|")
     for batch in (1, 32):
-        pace = result[f"generation, batch {batch}"] = generation(batch)
-        print(f"| batch {batch} | {pace:,.0f} |")
+        rate = result[f"generation, batch {batch}"] = generation(batch)
+        print(f"| batch {batch} | {rate:,.0f} |")
     return result
 
 
