@@ -258,7 +258,7 @@ from tinytorch.attention import attention, scaled_dot_product_attention
 #   attention_weights does most of the work; which scale?
 #   Dropout, if given, is applied to the weights, before they are multiplied by the values.
 #   Return the output and the weights (those without dropout).
-# The function `attention` below it is given: it returns the output alone, for callers that do not
+# The function `attention` below is given: it returns the output alone, for callers that do not
 # need the weights. On a GPU, a kernel that never stores the table of weights replaces it.
 
 # %% test="12.4" points=2
@@ -360,9 +360,9 @@ from tinytorch.attention import KVCache, _write
 #   start is the current length, end is the length with the new tokens (axis 2 of keys).
 #   Raise a ValueError that contains both numbers if end is more than max_seq_len.
 #   Raise a RuntimeError if keys.requires_grad: no gradient flows through a cached array.
-#   The first time, allocate both arrays with _room_for. Later, the first two axes must match: raise
-#   a ValueError if they do not.
-#   Update the length; _write stores keys and values at slice(start, end) and returns all so far.
+#   The first time, allocate both arrays with _room_for. Later, the first two axes must match:
+#   raise a ValueError if they do not.
+#   Update the length; _write stores keys and values at slice(start, end) and returns all of them.
 
 # %% test="12.6" points=3
 with Exercise("12.6", "KVCache") as check:
