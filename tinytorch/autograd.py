@@ -1,6 +1,6 @@
-"""Lesson 06: automatic differentiation in reverse mode, on a tape that each result carries.
+"""Lesson 06: reverse-mode automatic differentiation on a graph that is built as ops are called.
 
-An op computes arrays from arrays and hands back what its gradient will need:
+An op computes arrays from arrays and returns its result with the values that its gradient needs:
 
     @op
     def multiply(xp, x, y):
@@ -10,10 +10,11 @@ An op computes arrays from arrays and hands back what its gradient will need:
     def multiply_gradient(xp, g, x, y):
         return g * y, g * x
 
-`xp` is the array namespace of the backend to which the arrays belong. The gradient receives the
-gradient `g` of the loss with respect to the result and returns one entry for each array that the
-op took: an array, None where there is no gradient, or a function without arguments that computes
-it only if somebody needs it. Shapes that were broadcast are summed back here, once for all ops.
+`xp` is the array namespace of the arrays' backend. The gradient function receives `g`, the
+gradient of the loss with respect to the result, and the saved values. It returns one entry for
+each positional argument of the op: an array, None where there is no gradient, or a function
+without arguments that computes the array and is called only if that argument requires a gradient.
+Dimensions that the op broadcast are summed here (`_unbroadcast`), once for all ops.
 
 Source: A. Griewank and A. Walther, "Evaluating Derivatives" (2008), chapter 3, reverse mode.
 """
@@ -32,50 +33,54 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-class _Mode(threading.local):
-    """Whether this thread records: a thread that samples does not stop one that trains."""
+class _GradMode(threading.local):
+    """Whether this thread builds the graph; threads do not affect each other."""
 
-    recording = True
+    grad_enabled = True
 
     def __init__(self) -> None:  # runs once in each thread
-        self.before: list[bool] = []
+        self.outer: list[bool] = []
 
 
-_mode = _Mode()
+_mode = _GradMode()
 
 
 class no_grad(ContextDecorator):  # noqa: N801  PyTorch's name
-    """Within it nothing is recorded, so results need no memory for a backward pass.
+    """Context manager that disables gradients: ops save nothing and results require no gradient.
 
+    It also works as a decorator. Do not hold it open across a `yield`.
+
+    >>> from tinytorch import Tensor, no_grad
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
     >>> with no_grad():
-    ...     y = model(x)
-
-    It also serves as a decorator. Do not hold it open across a `yield`.
+    ...     y = x * x
+    >>> y.requires_grad
+    False
     """
 
     _enabled: ClassVar[bool] = False
 
     def __enter__(self) -> None:
-        _mode.before.append(_mode.recording)
-        _mode.recording = self._enabled
+        _mode.outer.append(_mode.grad_enabled)
+        _mode.grad_enabled = self._enabled
 
     def __exit__(self, *exception: object) -> None:
-        _mode.recording = _mode.before.pop()
+        _mode.grad_enabled = _mode.outer.pop()
 
 
 class enable_grad(no_grad):  # noqa: N801  PyTorch's name
-    """Within it operations are recorded, even inside `no_grad`."""
+    """Context manager that enables gradients, also inside `no_grad`."""
 
     _enabled = True
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations are recorded now, in this thread."""
-    return _mode.recording
+    """Whether ops called in this thread now build the graph."""
+    return _mode.grad_enabled
 
 
 class Version:
-    """Counts the in-place writes to one piece of memory; a tensor shares it with its views."""
+    """Counts in-place writes to one piece of memory; a tensor and its views share one counter."""
 
     __slots__ = ("count",)
 
@@ -84,26 +89,26 @@ class Version:
 
 
 class Variable:
-    """An array with a place on the tape: what autograd needs of a tensor, and no more."""
+    """An array and its place in the graph: the part of a tensor that autograd uses."""
 
     __slots__ = (
         "__weakref__",
         "_array",
         "_backend",
         "_grad",
-        "_index",
         "_node",
+        "_output_nr",
         "_requires_grad",
         "_version",
     )
-    # The class of an op's results; a Parameter's results are plain tensors.
+    # The class of all op results; an op on a Parameter returns a plain tensor.
     _result_class: ClassVar[type["Tensor"]]
 
     _array: Array
     _backend: Backend
     _grad: "Tensor | None"
-    _node: "Node | None"  # what computed it; None for a leaf
-    _index: int  # which of the node's outputs it is
+    _node: "Node | None"  # that computed it; None for a leaf
+    _output_nr: int  # its index among the node's outputs
     _requires_grad: bool
     _version: Version
 
@@ -112,215 +117,234 @@ V = TypeVar("V", bound=Variable)
 
 
 def wrap_array(cls: type[V], array: Array, backend: Backend) -> V:
-    """A new leaf of class `cls` around `array`, which is not copied."""
+    """A new leaf of class `cls` that holds `array` itself, not a copy."""
     result = cls.__new__(cls)
     result._array = array
     result._backend = backend
     result._grad = None
     result._node = None
-    result._index = 0
+    result._output_nr = 0
     result._requires_grad = False
     result._version = Version()
     return result
 
 
 class Node:
-    """One recorded call of an op. It holds its inputs' nodes, never its own outputs."""
+    """One call of an op in the graph.
+
+    It references the nodes of its inputs but not its own outputs, so the graph has no reference
+    cycles and is freed with the last tensor that was computed with it.
+
+    Attributes:
+        sequence_nr: greater than those of all nodes that it depends on.
+        name: of the op, for error messages.
+        gradient: the gradient function.
+        backend: of all its arrays.
+        inputs: an edge for each argument of the op, None where no gradient is required.
+        saved: the values for the gradient function; None once they are freed.
+        num_outputs: how many results the op returned.
+        saved_versions: the version counters of saved arrays, with their counts at the time of the
+            call; backward raises an error if one has changed since.
+    """
 
     __slots__ = (
         "backend",
         "gradient",
-        "guards",
         "inputs",
         "name",
-        "number",
-        "outputs",
+        "num_outputs",
         "saved",
+        "saved_versions",
+        "sequence_nr",
     )
-    _numbers = itertools.count()
+    _sequence_nrs = itertools.count()
 
     def __init__(
         self,
         name: str,
         gradient: Callable[..., Any],
         backend: Backend,
-        inputs: list["_Input | None"],
+        inputs: list["Edge | None"],
         saved: tuple[Any, ...],
     ) -> None:
-        # A node's number is greater than those of all that it depends on.
-        self.number = next(self._numbers)
+        self.sequence_nr = next(self._sequence_nrs)
         self.name = name
         self.gradient = gradient
         self.backend = backend
         self.inputs = inputs
         self.saved: tuple[Any, ...] | None = saved
-        self.outputs = 1
-        self.guards: list[tuple[Version, int]] = []  # memory that must not change until backward
+        self.num_outputs = 1
+        self.saved_versions: list[tuple[Version, int]] = []
 
-    def release(self) -> None:
-        """Forget what was saved: its memory is free, and a second backward is an error."""
+    def free_saved(self) -> None:
+        """Free the saved values; a second backward through this node is an error from then on."""
         self.saved = None
         self.inputs = []
-        self.guards = []
+        self.saved_versions = []
 
 
-class _Input:
-    """Where a node sends one gradient: to another node's output, or to a leaf."""
+class Edge:
+    """The target of one gradient of a node: an output of another node, or a leaf."""
 
-    __slots__ = ("dtype", "index", "shape", "target")
+    __slots__ = ("dtype", "output_nr", "shape", "target")
 
     def __init__(self, variable: Variable) -> None:
         self.target: Node | Variable = variable if variable._node is None else variable._node
-        self.index = variable._index
+        self.output_nr = variable._output_nr
         self.shape = variable._array.shape
         self.dtype = variable._array.dtype
 
 
-def record(
+def add_node(
     name: str,
     gradient: Callable[..., Any],
     backend: Backend,
     inputs: Sequence[Any],
-    results: Sequence[Variable],
+    outputs: Sequence[Variable],
     saved: tuple[Any, ...],
 ) -> None:
-    """Put one call of an op on the tape."""
-    edges = [_Input(v) if isinstance(v, Variable) and v._requires_grad else None for v in inputs]
+    """Add one call of an op to the graph: its outputs then require a gradient."""
+    edges = [Edge(v) if isinstance(v, Variable) and v._requires_grad else None for v in inputs]
     node, xp = Node(name, gradient, backend, edges, saved), backend.xp
-    node.outputs = len(results)
-    kept = {id(xp.storage(s)) for s in saved if hasattr(s, "shape")}
-    for index, result in enumerate(results):
-        result._node, result._index = node, index
-        result._requires_grad = True
-    for variable in (*inputs, *results):
-        if isinstance(variable, Variable) and id(xp.storage(variable._array)) in kept:
-            node.guards.append((variable._version, variable._version.count))
+    node.num_outputs = len(outputs)
+    saved_memory = {id(xp.storage(s)) for s in saved if hasattr(s, "shape")}
+    for output_nr, output in enumerate(outputs):
+        output._node, output._output_nr = node, output_nr
+        output._requires_grad = True
+    for variable in (*inputs, *outputs):
+        if isinstance(variable, Variable) and id(xp.storage(variable._array)) in saved_memory:
+            node.saved_versions.append((variable._version, variable._version.count))
 
 
-class _Gradients:
-    """Gradients on their way down the tape, summed where several paths meet.
+class _PendingGradients:
+    """Gradients of outputs whose nodes have not run yet, summed where several paths meet.
 
-    Arrays that came from a gradient function may be shared, so the first one is only kept; the
-    sum of two is this object's own, and everything after that is added to it in place.
+    The first gradient of an output is stored by reference, since the function that returned it may
+    share it. The first addition allocates the sum; later ones add to it in place.
     """
 
     def __init__(self) -> None:
         self._sums: dict[tuple[int, int], Array] = {}
-        self._own: set[tuple[int, int]] = set()
+        self._allocated: set[tuple[int, int]] = set()
 
-    def add(self, node: Node, index: int, gradient: Array) -> None:
-        key = (node.number, index)
+    def add(self, node: Node, output_nr: int, gradient: Array) -> None:
+        key = (node.sequence_nr, output_nr)
         if key not in self._sums:
             self._sums[key] = gradient
-        elif key in self._own:
+        elif key in self._allocated:
             self._sums[key] += gradient
         else:
             self._sums[key] = node.backend.xp.add(self._sums[key], gradient)
-            self._own.add(key)
+            self._allocated.add(key)
 
-    def take(self, node: Node) -> list[Array | None]:
-        """The gradients of the node's outputs, None where nothing arrived; forgets them."""
-        return [self._sums.pop((node.number, index), None) for index in range(node.outputs)]
+    def pop(self, node: Node) -> list[Array | None]:
+        """Remove and return the gradient of each output of the node, None where there is none."""
+        return [self._sums.pop((node.sequence_nr, i), None) for i in range(node.num_outputs)]
 
 
 def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> None:
     """Add the gradients of `root` to `grad` of every leaf that requires one.
 
-    Nodes are visited from the youngest to the oldest, so that each has received all of its
-    gradient before it passes it on. No recursion: depth is limited by memory only.
+    Nodes run in decreasing order of `sequence_nr`, so each one has received all gradients of its
+    outputs before it runs. Without recursion, only memory limits the depth of a graph.
 
     Args:
-        root: where to start.
-        gradient: of the loss with respect to `root`, of its shape.
-        retain_graph: keep what was saved, so that backward can be called once more.
+        root: the variable to differentiate.
+        gradient: of the loss with respect to `root`, with its shape.
+        retain_graph: keep the saved values, so that backward can run again.
 
     Raises:
-        RuntimeError: the graph was freed by an earlier backward, or an array that a gradient
-            needs was written to.
+        RuntimeError: the graph was freed by an earlier backward, or a saved array was modified in
+            place.
     """
     if root._node is None:
-        _accumulate(root, gradient, fresh=False)
+        _accumulate(root, gradient, can_steal=False)
         return
-    gradients = _Gradients()
-    gradients.add(root._node, root._index, gradient)
-    waiting = [(-root._node.number, root._node)]
-    seen = {root._node.number}
-    while waiting:
-        node = heapq.heappop(waiting)[1]
-        for edge, array, fresh in _input_gradients(node, gradients.take(node)):
+    pending = _PendingGradients()
+    pending.add(root._node, root._output_nr, gradient)
+    queue = [(-root._node.sequence_nr, root._node)]
+    queued = {root._node.sequence_nr}
+    while queue:
+        node = heapq.heappop(queue)[1]
+        for edge, array, can_steal in _input_gradients(node, pending.pop(node)):
             if isinstance(edge.target, Variable):
-                _accumulate(edge.target, array, fresh)
+                _accumulate(edge.target, array, can_steal)
                 continue
-            gradients.add(edge.target, edge.index, array)
-            if edge.target.number not in seen:
-                seen.add(edge.target.number)
-                heapq.heappush(waiting, (-edge.target.number, edge.target))
+            pending.add(edge.target, edge.output_nr, array)
+            if edge.target.sequence_nr not in queued:
+                queued.add(edge.target.sequence_nr)
+                heapq.heappush(queue, (-edge.target.sequence_nr, edge.target))
         if not retain_graph:
-            node.release()
+            node.free_saved()
 
 
-def _input_gradients(node: Node, outputs: list[Array | None]) -> "list[tuple[_Input, Array, bool]]":
-    """The gradient for each input of `node` that needs one, and whether a leaf may keep it."""
+def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge, Array, bool]]:
+    """Run the gradient function of `node`, given the gradients of its outputs.
+
+    Returns:
+        For each input that requires a gradient: its edge, the gradient, and whether a leaf may
+        take ownership of that array because nothing else references its memory.
+    """
     if node.saved is None:
         raise RuntimeError(
-            f"backward came to {node.name} a second time, after its saved values were freed;"
-            " pass retain_graph=True to the first backward"
+            f"backward ran a second time through {node.name}, whose saved values were freed by the"
+            " first; pass retain_graph=True to the first backward"
         )
-    for version, count in node.guards:
+    for version, count in node.saved_versions:
         if version.count != count:
             raise RuntimeError(
-                f"a tensor that the gradient of {node.name} needs was changed in place;"
-                " write to a copy, or after backward"
+                f"a tensor that the gradient of {node.name} needs was modified in place; modify a"
+                " copy, or wait until after backward"
             )
     xp = node.backend.xp
-    g = outputs[0] if node.outputs == 1 else tuple(outputs)
-    answers = node.gradient(xp, g, *node.saved)
-    if type(answers) is not tuple:
-        answers = (answers,)
-    if len(answers) < len(node.inputs):  # an optional argument that was left out has none
+    g = outputs[0] if node.num_outputs == 1 else tuple(outputs)
+    results = node.gradient(xp, g, *node.saved)
+    if type(results) is not tuple:
+        results = (results,)
+    if len(results) < len(node.inputs):  # more: those of optional arguments left out
         raise RuntimeError(
-            f"the gradient of {node.name} returned {len(answers)} values for"
+            f"the gradient of {node.name} returned {len(results)} values for"
             f" {len(node.inputs)} inputs"
         )
     needed = [
-        (edge, answer)
-        for edge, answer in zip(node.inputs, answers, strict=False)
-        if edge is not None and answer is not None
+        (edge, result)
+        for edge, result in zip(node.inputs, results, strict=False)
+        if edge is not None and result is not None
     ]
-    arrays = node.backend.evaluate([answer for _, answer in needed])
-    found = [(edge, _fit(xp, a, edge)) for (edge, _), a in zip(needed, arrays, strict=True)]
-    held = [a for a in (*outputs, *node.saved, *(a for _, a in found)) if hasattr(a, "shape")]
+    arrays = node.backend.evaluate([result for _, result in needed])
+    pairs = [(edge, _unbroadcast(xp, a, edge)) for (edge, _), a in zip(needed, arrays, strict=True)]
+    alive = [a for a in (*outputs, *node.saved, *(a for _, a in pairs)) if hasattr(a, "shape")]
 
-    def fresh(edge: _Input, array: Array) -> bool:  # nobody else holds it
-        if isinstance(edge.target, Node):  # which keeps nothing
+    def can_steal(edge: Edge, array: Array) -> bool:
+        if isinstance(edge.target, Node):  # nodes keep no gradients
             return False
-        owner = xp.storage(array)  # a part of its memory is not enough: it may be a broadcast view
-        return bool(owner.size == array.size) and sum(xp.storage(a) is owner for a in held) == 1
+        memory = xp.storage(array)  # its size differs if the array is a slice or a broadcast view
+        return bool(memory.size == array.size) and sum(xp.storage(a) is memory for a in alive) == 1
 
-    return [(edge, array, fresh(edge, array)) for edge, array in found]
+    return [(edge, array, can_steal(edge, array)) for edge, array in pairs]
 
 
-def _fit(xp: Namespace, gradient: Array, edge: _Input) -> Array:
-    """`gradient` in the shape and dtype of the input: what was broadcast is summed."""
+def _unbroadcast(xp: Namespace, gradient: Array, edge: Edge) -> Array:
+    """`gradient` with the shape and dtype of the input, summed over broadcast dimensions."""
     if gradient.shape != edge.shape:
         extra = len(gradient.shape) - len(edge.shape)
-        grown = [
+        stretched = [
             axis + extra
             for axis, size in enumerate(edge.shape)
             if size == 1 and gradient.shape[axis + extra] != 1
         ]
-        gradient = xp.sum(gradient, axis=(*range(extra), *grown), keepdims=True)
+        gradient = xp.sum(gradient, axis=(*range(extra), *stretched), keepdims=True)
         gradient = xp.reshape(gradient, edge.shape)
     return gradient if gradient.dtype == edge.dtype else xp.astype(gradient, edge.dtype)
 
 
-def _accumulate(leaf: Variable, gradient: Array, fresh: bool) -> None:
+def _accumulate(leaf: Variable, gradient: Array, can_steal: bool) -> None:
     """Add to `leaf.grad`, which never shares its memory with another array."""
     if leaf._grad is not None:
         leaf._grad._array += gradient
         leaf._grad._version.count += 1
         return
     backend = leaf._backend
-    if not fresh or type(gradient) is not backend.array_type:  # or a scalar that NumPy made
+    if not can_steal or type(gradient) is not backend.array_type:  # or a scalar of NumPy
         gradient = backend.xp.asarray(gradient, copy=True)
     leaf._grad = wrap_array(leaf._result_class, gradient, backend)

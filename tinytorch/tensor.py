@@ -73,7 +73,7 @@ class Tensor(Variable):
         self._backend = home
         self._grad = None
         self._node = None
-        self._index = 0
+        self._output_nr = 0
         self._version = autograd.Version()
         self._requires_grad = False
         self.requires_grad = requires_grad
@@ -334,10 +334,12 @@ class Tensor(Variable):
         self._backend.xp.index_set(self._array, self._key(key), value)
         self._version.count += 1
 
-    def replace(self, array: Array) -> None:
-        """Hold another array of the same shape, counted as a write in place."""
+    def _set_array(self, array: Array) -> None:
+        """Hold `array`, of the same shape and backend, instead; counts as an in-place write."""
         self._array = array
         self._version.count += 1
+
+    replace = _set_array
 
     def copy_(self, source: Any) -> Self:
         """Write `source` over this tensor's elements; the shapes must broadcast."""

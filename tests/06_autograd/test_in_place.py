@@ -44,7 +44,7 @@ def test_writing_to_what_a_gradient_needs_is_noticed(saved: Any, write: Any, bac
     result, needed = saved(x, y)
     with no_grad():
         write(needed)
-    with pytest.raises(RuntimeError, match="changed in place"):
+    with pytest.raises(RuntimeError, match="modified in place"):
         result.sum().backward()
 
 

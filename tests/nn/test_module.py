@@ -124,7 +124,7 @@ def test_a_change_after_forward_is_noticed_by_backward(change: Any) -> None:
     layer = Linear(2, 2)
     loss = layer(Tensor([1.0, 2.0], True)).sum()
     change(layer)
-    with pytest.raises(RuntimeError, match="changed in place"):
+    with pytest.raises(RuntimeError, match="modified in place"):
         loss.backward()
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..autograd import Variable, is_grad_enabled, record, wrap_array
+from ..autograd import Variable, add_node, is_grad_enabled, wrap_array
 from ..backends import Backend, BackendError, trace
 from ..backends.base import Array, Kernel
 
@@ -159,7 +159,7 @@ def _wrap_outputs(
     result: Any,
     saved: tuple[Any, ...],
 ) -> Any:
-    """Wrap the array or arrays that a kernel returned in tensors, and record the call."""
+    """Wrap the array or arrays that a kernel returned in tensors, and add the call to the graph."""
     backend = variables[0]._backend
     if type(result) is tuple:
         outputs = results = tuple([_wrap(r, variables, backend) for r in result])
@@ -167,7 +167,7 @@ def _wrap_outputs(
         outputs = _wrap(result, variables, backend)
         results = (outputs,)
     if is_grad_enabled() and kernel.gradient and any(v._requires_grad for v in variables):
-        record(name, kernel.gradient, backend, inputs, results, saved)
+        add_node(name, kernel.gradient, backend, inputs, results, saved)
     return outputs
 
 
