@@ -1,6 +1,6 @@
-"""Lesson 10: from text to token ids and back, character by character or by byte-pair encoding.
+"""Lesson 10: character-level and byte-pair tokenizers.
 
-Merges are learned and applied by readable functions; backends/text.py does the same faster.
+The functions that learn and apply merges are written to be read; text/fast_bpe.py has fast ones.
 """
 
 import codecs
@@ -16,35 +16,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .text.fast_bpe import CharTable, accelerated
-from .text.gpt2_files import Vocabulary, read_gpt2, read_vocabulary, write_vocabulary
-from .text.tokenizer import Ids as Ids
+from .text.gpt2_files import Vocabulary, read_gpt2, vocabulary_from_dict, vocabulary_to_dict
+from .text.tokenizer import TokenIds as TokenIds
 from .text.tokenizer import Tokenizer as Tokenizer
 from .text.tokenizer import checked_ids, texts_of
 
 Pair = tuple[int, int]
 
 
-# One token per character -----------------------------------------------------------------------
+# Characters ------------------------------------------------------------------------------------
 
 
 class CharTokenizer(Tokenizer):
-    """One id per character.
+    """Character-level tokenizer: one id per character.
 
     Args:
-        vocab: the characters, in the order of their ids; or call `build_vocab`.
-        unknown: text that takes id 0 and stands for every character not in the vocabulary.
-            Without it such a character is a ValueError.
+        vocab: the characters in the order of their ids; alternatively, call `build_vocab`.
+        unknown: token with id 0 that represents all characters outside the vocabulary. Without
+            it, encoding such a character raises ValueError.
 
     Attributes:
         vocab: list of V strings.
-        char_to_id, id_to_char: the two directions, as dictionaries.
+        char_to_id, id_to_char: dictionaries for encoding and decoding.
 
-    Half of a surrogate pair is no character: encoding one is a ValueError too.
+    Encoding a lone surrogate raises ValueError, with or without `unknown`.
 
     Example:
         >>> tokenizer = CharTokenizer()
         >>> tokenizer.build_vocab("hello")
-        >>> tokenizer.encode("hole")  # of e h l o
+        >>> tokenizer.vocab
+        ['e', 'h', 'l', 'o']
+        >>> tokenizer.encode("hole")
         [1, 3, 2, 0]
     """
 
@@ -55,7 +57,7 @@ class CharTokenizer(Tokenizer):
         self._set_vocab([] if vocab is None else vocab)
 
     def build_vocab(self, corpus: str | Iterable[str]) -> None:
-        """Take the characters of a text, or of many, sorted by code point."""
+        """Set the vocabulary to the characters of one or more texts, sorted by code point."""
         characters: set[str] = set()
         for text in texts_of(corpus):
             characters |= set(text)
@@ -64,9 +66,9 @@ class CharTokenizer(Tokenizer):
     def _set_vocab(self, vocab: Iterable[str]) -> None:
         characters = [character for character in vocab if character != self.unknown]
         if any(len(character) != 1 for character in characters):
-            raise ValueError("each entry of a character vocabulary is a string of one character")
+            raise ValueError("each entry of a character vocabulary must be a single character")
         if len(set(characters)) < len(characters):
-            raise ValueError("a character occurs twice in the vocabulary")
+            raise ValueError("the vocabulary contains a character twice")
         self.vocab = characters if self.unknown is None else [self.unknown, *characters]
         self.id_to_char = dict(enumerate(self.vocab))
         self.char_to_id = {character: i for i, character in enumerate(self.vocab)}
@@ -77,31 +79,31 @@ class CharTokenizer(Tokenizer):
         return len(self.vocab)
 
     def encode(self, text: str) -> list[int]:
-        """The id of each character; `_stranger` knows what one takes that has none."""
+        """Return the id of each character; unknown characters are handled by `_unknown_id`."""
         known = self.char_to_id
-        return [known[c] if c in known else self._stranger(c, text) for c in text]
+        return [known[c] if c in known else self._unknown_id(c, text) for c in text]
 
     def encode_array(self, text: str) -> NDArray[np.int64]:
-        """As `encode`, in one look-up for the whole text."""
+        """Return the ids of a text as an array (T,), by one table look-up."""
         ids = self._table.ids(text)
         if ids.min(initial=0) < 0:
-            self._stranger(text[int(ids.argmin())], text)
+            self._unknown_id(text[int(ids.argmin())], text)
         return ids
 
-    def _stranger(self, character: str, text: str) -> int:
-        """The id of a character that is not in the vocabulary; or ValueError."""
-        character.encode("utf-8")  # half of a surrogate pair: ValueError
+    def _unknown_id(self, character: str, text: str) -> int:
+        """Return the id of a character outside the vocabulary, or raise ValueError."""
+        character.encode("utf-8")  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
         if self.unknown is not None:
             return 0
-        strangers = sorted(set(text) - set(self.vocab))
-        names = ", ".join(map(repr, strangers[:5])) + (", ..." if len(strangers) > 5 else "")
+        missing = sorted(set(text) - set(self.vocab))
+        names = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
         raise ValueError(
-            f"not in the vocabulary of {self.vocab_size} characters: {names}; build_vocab on text "
-            'that has them, or create the tokenizer with unknown="<unk>"'
+            f"not in the vocabulary of {self.vocab_size} characters: {names}; call build_vocab "
+            'with text that contains them, or create the tokenizer with unknown="<unk>"'
         )
 
-    def decode(self, ids: Ids) -> str:
-        """The characters of ids, joined."""
+    def decode(self, ids: TokenIds) -> str:
+        """Return the characters of ids, joined; an id outside [0, V) raises ValueError."""
         return "".join([self.id_to_char[i] for i in checked_ids(ids, self.vocab_size)])
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,11 +114,11 @@ class CharTokenizer(Tokenizer):
         return cls(state["vocab"], state["unknown"])
 
 
-# Byte-pair encoding, in functions ---------------------------------------------------------------
+# Byte-pair encoding: the algorithm ---------------------------------------------------------------
 
 
 def text_to_bytes(text: str) -> list[int]:
-    """The bytes of a text in UTF-8, each in [0, 256): one to four for a character.
+    """Encode a text as UTF-8: one to four bytes per character, each in [0, 256).
 
     >>> text_to_bytes("né")
     [110, 195, 169]
@@ -125,9 +127,9 @@ def text_to_bytes(text: str) -> list[int]:
 
 
 def bytes_to_text(tokens: Iterable[bytes]) -> str:
-    """The text whose bytes the tokens are; a character's bytes may stand in several tokens.
+    """Join the bytes of tokens and decode them; a character may span several tokens.
 
-    Bytes that are no UTF-8, as in half a character, become U+FFFD.
+    Invalid UTF-8, such as half a character, becomes U+FFFD.
 
     >>> bytes_to_text([b"n", bytes([195]), bytes([169])])
     'né'
@@ -137,16 +139,17 @@ def bytes_to_text(tokens: Iterable[bytes]) -> str:
 
 @cache
 def _word_pattern() -> Any:
-    """GPT-2's words: contractions, letters, digits or signs after at most one space, spaces."""
-    import regex  # here, not above: it alone takes longer to import than this whole file
+    """GPT-2's words: contractions; letters, digits or signs after an optional space; spaces."""
+    import regex  # on first use, because importing it takes longer than importing this module
 
     return regex.compile(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
 
 
 def split_words(text: str) -> list[str]:
-    """Cut a text into words, a space before a word being part of it; nothing is lost.
+    """Split a text into words as GPT-2 does; a space belongs to the word that follows it.
 
-    Merges never cross a word, so "dog", "dog." and "dog!" do not each become a token.
+    Joining the words restores the text. Merges never cross word boundaries, so "dog", "dog." and
+    "dog!" do not each become a token.
 
     >>> split_words("The dog's bone.")
     ['The', ' dog', "'s", ' bone', '.']
@@ -156,10 +159,10 @@ def split_words(text: str) -> list[str]:
 
 
 def count_pairs(words: Iterable[tuple[list[int], int]]) -> Counter[Pair]:
-    """How often each pair of neighbours occurs.
+    """Count the pairs of adjacent ids.
 
     Args:
-        words: the ids of each distinct word, and how often it occurs.
+        words: the ids and the count of each distinct word.
 
     >>> count_pairs([([7, 8, 7], 10), ([7, 8], 1)])
     Counter({(7, 8): 11, (8, 7): 10})
@@ -172,7 +175,7 @@ def count_pairs(words: Iterable[tuple[list[int], int]]) -> Counter[Pair]:
 
 
 def most_frequent(counts: Mapping[Pair, int]) -> Pair:
-    """The pair with the highest count; among equals the one with the smallest ids.
+    """Return the pair with the highest count; ties go to the smallest ids.
 
     >>> most_frequent({(7, 9): 3, (7, 8): 3, (1, 2): 1})
     (7, 8)
@@ -181,36 +184,38 @@ def most_frequent(counts: Mapping[Pair, int]) -> Pair:
 
 
 def merge_pair(ids: list[int], pair: Pair, merged: int) -> list[int]:
-    """The ids with `merged` in place of each occurrence of the pair, from left to right.
+    """Return a copy of `ids` with `merged` in place of each occurrence of the pair.
 
-    Occurrences may overlap: of three equal ids the first two become one, and the third stays.
-    `ids` itself stays as it is.
+    Occurrences may overlap and are replaced from left to right: of three equal ids, the first two
+    are merged.
 
     >>> merge_pair([7, 7, 7, 8], (7, 7), 256)
     [256, 7, 8]
     """
     result = []
-    place = 0
-    while place < len(ids):
-        if tuple(ids[place : place + 2]) == pair:
+    i = 0
+    while i < len(ids):
+        if tuple(ids[i : i + 2]) == pair:
             result.append(merged)
-            place += 2
+            i += 2
         else:
-            result.append(ids[place])
-            place += 1
+            result.append(ids[i])
+            i += 1
     return result
 
 
 @accelerated
 def learn_merges(words: Mapping[str, int], count: int) -> list[Pair]:
-    """The pairs to merge, in order: each step merges the most frequent one everywhere.
+    """Learn merges: repeatedly merge the most frequent pair in all words.
 
-    The tokens are the bytes, 0 to 255; the first merge makes token 256, the next one 257, and so
-    on. There are fewer than `count` merges when no pair is left.
+    Tokens 0 to 255 are the bytes; the first merge creates token 256, the second 257, and so on.
 
     Args:
-        words: how often each word occurs.
-        count: how many merges to learn.
+        words: the count of each word.
+        count: number of merges to learn.
+
+    Returns:
+        The merged pairs in order, fewer than `count` if no pair is left.
 
     >>> learn_merges({"low": 5, "lower": 2}, 2)  # l o, then lo w
     [(108, 111), (256, 119)]
@@ -229,11 +234,11 @@ def learn_merges(words: Mapping[str, int], count: int) -> list[Pair]:
 
 @accelerated
 def apply_merges(ids: list[int], rules: Mapping[Pair, tuple[int, int]]) -> list[int]:
-    """The ids of one word after all merges, in the order in which they were learned.
+    """Apply merges to one word, in the order in which they were learned.
 
     Args:
-        ids: the word's bytes.
-        rules: for each pair its rank (0 was learned first), and the token that it becomes.
+        ids: ids of the word's bytes.
+        rules: the rank (0 for the first merge learned) and the new token of each pair.
 
     >>> apply_merges([108, 111, 119], {(108, 111): (0, 256), (256, 119): (1, 257)})
     [257]
@@ -247,9 +252,9 @@ def apply_merges(ids: list[int], rules: Mapping[Pair, tuple[int, int]]) -> list[
 
 
 def split_special(text: str, special_tokens: Iterable[str]) -> list[str]:
-    """Cut a text at special tokens: plain text at the even places, special tokens at the odd ones.
+    """Split a text at special tokens: ordinary text at even indices, special tokens at odd ones.
 
-    Where one special token begins another, the longer one counts.
+    If one special token is a prefix of another, the longer one matches.
 
     >>> split_special("one<end>two", ["<end>"])
     ['one', '<end>', 'two']
@@ -260,22 +265,22 @@ def split_special(text: str, special_tokens: Iterable[str]) -> list[str]:
     return re.split("(" + "|".join(re.escape(token) for token in longest_first) + ")", text)
 
 
-# Byte-pair encoding, as a tokenizer ---------------------------------------------------------------
+# Byte-pair encoding: the tokenizer ----------------------------------------------------------------
 
 
 class BPETokenizer(Tokenizer):
-    """Byte-level byte-pair encoding: start from bytes, merge the most frequent neighbours.
+    """Byte-level byte-pair encoding (BPE): start from bytes, merge the most frequent pairs.
 
-    Ids 0 to 255 are the bytes, then one token per merge, then the special tokens. All text can
-    be encoded, and decodes to itself; half of a surrogate pair is no text, and a ValueError.
+    Ids 0 to 255 are the bytes, followed by one token per merge, followed by the special tokens.
+    Any text can be encoded and decodes to itself; a lone surrogate raises ValueError.
 
     Args:
-        vocab_size: how many tokens to train, bytes and special tokens included; ValueError if
-            these alone are more.
-        special_tokens: texts such as "<|endoftext|>" that are one token each, never merged.
+        vocab_size: number of tokens to train, including bytes and special tokens; ValueError if
+            it is smaller than their number.
+        special_tokens: texts such as "<|endoftext|>", each a single token that is never merged.
 
     Attributes:
-        vocab: list of V bytes objects, by id.
+        vocab: list of V bytes objects, indexed by id.
         merges: list of pairs of ids, in the order in which they were learned.
         special_tokens: dictionary from text to id.
 
@@ -295,7 +300,7 @@ class BPETokenizer(Tokenizer):
     def __init__(self, vocab_size: int = 1000, special_tokens: Iterable[str] = ()) -> None:
         texts = list(special_tokens)
         if isinstance(special_tokens, str) or "" in texts or len(set(texts)) < len(texts):
-            raise ValueError("special_tokens is a list of different texts, none of them empty")
+            raise ValueError("special_tokens must be a list of distinct, non-empty strings")
         self.special_tokens = dict.fromkeys(texts, 0)
         self._target = self._checked_target(vocab_size)
         self._set_merges([])
@@ -303,7 +308,9 @@ class BPETokenizer(Tokenizer):
     def _checked_target(self, vocab_size: int) -> int:
         smallest = 256 + len(self.special_tokens)
         if vocab_size < smallest:
-            raise ValueError(f"vocab_size is {vocab_size}; bytes and special tokens: {smallest}")
+            raise ValueError(
+                f"vocab_size is {vocab_size}, but bytes and special tokens take {smallest}"
+            )
         return vocab_size
 
     @property
@@ -311,11 +318,11 @@ class BPETokenizer(Tokenizer):
         return len(self.vocab)
 
     def train(self, corpus: str | Iterable[str], vocab_size: int | None = None) -> None:
-        """Learn merges from a text, or from many, in place of those learned before.
+        """Learn merges from one or more texts, replacing those learned before.
 
-        At each step the pair of tokens that occurs most often becomes a token; among equals the
-        one with the smallest ids. Stops early, with a smaller vocab_size, when no pair is left.
-        Special tokens in the text cut it, and nothing is learned from them.
+        Each step merges the most frequent pair of tokens; ties go to the smallest ids. Training
+        stops early, with a smaller vocab_size, when no pair is left. Special tokens split the
+        text, and nothing is learned from them.
         """
         if vocab_size is not None:
             self._target = self._checked_target(vocab_size)
@@ -326,7 +333,7 @@ class BPETokenizer(Tokenizer):
         self._set_merges(learn_merges(words, self._target - 256 - len(self.special_tokens)))
 
     def _set_merges(self, merges: list[Pair]) -> None:
-        """Number the tokens: bytes, merges, special tokens."""
+        """Assign ids in this order: bytes, merges, special tokens."""
         tokens = [bytes([byte]) for byte in range(256)]
         for left, right in merges:
             tokens.append(tokens[left] + tokens[right])
@@ -346,10 +353,12 @@ class BPETokenizer(Tokenizer):
         self._cache: dict[str, list[int]] = {}
 
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
-        """The ids of a text.
+        """Return the ids of a text.
 
-        Special tokens in it are plain text unless `allow_special`: whoever types
-        "<|endoftext|>" at a prompt should not be able to end it.
+        Args:
+            text: any text without lone surrogates.
+            allow_special: encode special tokens in the text as such. By default they are ordinary
+                text, so that a user who types "<|endoftext|>" cannot end a prompt.
         """
         ids: list[int] = []
         for n, part in enumerate(split_special(text, self.special_tokens if allow_special else [])):
@@ -364,7 +373,7 @@ class BPETokenizer(Tokenizer):
         return np.array(self.encode(text, allow_special), dtype=np.int64)
 
     def _encode_word(self, word: str) -> list[int]:
-        """The ids of a word, remembered for its next occurrence."""
+        """Return the ids of a word, and cache them."""
         ids = apply_merges([self._byte_ids[byte] for byte in text_to_bytes(word)], self._rules)
         if len(word) <= self._CACHED_LENGTH:
             if len(self._cache) >= self._CACHED_WORDS:
@@ -372,26 +381,26 @@ class BPETokenizer(Tokenizer):
             self._cache[word] = ids
         return ids
 
-    def decode(self, ids: Ids) -> str:
-        """The text of ids; bytes that are no UTF-8, as in half a character, become U+FFFD."""
+    def decode(self, ids: TokenIds) -> str:
+        """Return the text of ids; invalid UTF-8, such as half a character, becomes U+FFFD."""
         return bytes_to_text(self.vocab[i] for i in checked_ids(ids, self.vocab_size))
 
-    def decode_stream(self, ids: Ids) -> Iterator[str]:
+    def decode_stream(self, ids: TokenIds) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         for i in ids:
             yield decoder.decode(self.vocab[checked_ids([i], self.vocab_size)[0]])
         yield decoder.decode(b"", final=True)
 
     def to_dict(self) -> dict[str, Any]:
-        """All of the tokenizer, fit for JSON, with GPT-2's names for tokens."""
+        """Return the tokenizer as values that JSON can represent, with GPT-2's token names."""
         return {
             "type": self.kind,
-            **write_vocabulary(self.vocab, self.merges, self.special_tokens),
+            **vocabulary_to_dict(self.vocab, self.merges, self.special_tokens),
         }
 
     @classmethod
     def _from_state(cls, state: Mapping[str, Any]) -> Self:
-        vocabulary = read_vocabulary(state)
+        vocabulary = vocabulary_from_dict(state)
         tokenizer = cls(len(vocabulary.tokens) + len(vocabulary.special), vocabulary.special)
         tokenizer._set_vocab(vocabulary)
         return tokenizer
@@ -400,35 +409,54 @@ class BPETokenizer(Tokenizer):
     def from_gpt2(
         cls, vocab_file: str | os.PathLike[str], merges_file: str | os.PathLike[str]
     ) -> Self:
-        """Read GPT-2's two files, encoder.json (or vocab.json) and vocab.bpe (or merges.txt).
+        """Create GPT-2's tokenizer from its two files.
 
-        Encodes exactly as GPT-2 does. What is in the vocabulary but neither a byte nor made by a
-        merge, such as "<|endoftext|>", is a special token. ValueError if the files do not fit.
+        A token that is neither a byte nor the result of a merge, such as "<|endoftext|>", is
+        special.
+
+        Args:
+            vocab_file: encoder.json, or vocab.json.
+            merges_file: vocab.bpe, or merges.txt.
+
+        Raises:
+            ValueError: the files are not in GPT-2's format, or do not belong together.
         """
         try:
             return cls.from_dict({"type": "bpe", **read_gpt2(vocab_file, merges_file)})
         except (ValueError, AttributeError) as error:
             files = f"{os.fspath(vocab_file)} and {os.fspath(merges_file)}"
-            raise ValueError(f"cannot make a tokenizer of {files}: {error}") from error
+            raise ValueError(f"cannot create a tokenizer from {files}: {error}") from error
 
 
 def create_tokenizer(
     strategy: str = "char", vocab_size: int = 1000, corpus: str | Iterable[str] | None = None
 ) -> Tokenizer:
-    """A tokenizer by name, "char" or "bpe", trained on a text or on many if there is a corpus."""
+    """Create a tokenizer by name, and train it on `corpus`, one or more texts.
+
+    Args:
+        strategy: "char" or "bpe".
+        vocab_size: number of tokens of a "bpe" tokenizer.
+        corpus: without it, the tokenizer is untrained.
+
+    Raises:
+        ValueError: an unknown name.
+
+    >>> create_tokenizer("char", corpus="hello").vocab
+    ['e', 'h', 'l', 'o']
+    """
     if strategy == "char":
-        characters = CharTokenizer()
-        characters.build_vocab(corpus or "")
-        return characters
+        char = CharTokenizer()
+        char.build_vocab(corpus or "")
+        return char
     if strategy == "bpe":
-        pieces = BPETokenizer(vocab_size)
-        pieces.train(corpus or "")
-        return pieces
-    raise ValueError(f'no tokenizer is called {strategy!r}; there are "char" and "bpe"')
+        bpe = BPETokenizer(vocab_size)
+        bpe.train(corpus or "")
+        return bpe
+    raise ValueError(f'unknown tokenizer {strategy!r}; choose "char" or "bpe"')
 
 
 def tokenize_dataset(
     texts: str | Iterable[str], tokenizer: Tokenizer, max_length: int | None = None
 ) -> list[list[int]]:
-    """The ids of each text, cut off after max_length tokens."""
+    """Encode each text, and truncate its ids to `max_length` tokens."""
     return [tokenizer.encode(text)[:max_length] for text in texts_of(texts)]

@@ -43,9 +43,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.text.fast_bpe import CharTable, accelerated
-from tinytorch.text.gpt2_files import Vocabulary, read_gpt2, read_vocabulary, write_vocabulary
+from tinytorch.text.gpt2_files import (
+    Vocabulary,
+    read_gpt2,
+    vocabulary_from_dict,
+    vocabulary_to_dict,
+)
 from tinytorch.tito.checks import Exercise
-from tinytorch.tokenization import Ids, Pair, Tokenizer, split_words
+from tinytorch.tokenization import Pair, TokenIds, Tokenizer, split_words
 from tinytorch.text.tokenizer import checked_ids, texts_of
 
 # %% [markdown]
@@ -66,7 +71,7 @@ print("decoded:         ", "".join(vocab[i] for i in ids))
 # ## 10.1 One id per character
 #
 # `CharTokenizer` does exactly that, with one dictionary for each direction. Part of the class is
-# given: `_set_vocab` builds the dictionaries, and `_stranger` handles characters that are not in
+# given: `_set_vocab` builds the dictionaries, and `_unknown_id` handles characters that are not in
 # the vocabulary.
 #
 # Implement the three blank methods. Two things to watch out for:
@@ -85,7 +90,7 @@ from tinytorch.tokenization import CharTokenizer
 #   self._set_vocab does the rest.
 # CharTokenizer.encode:
 #   self.char_to_id maps each known character to its id.
-#   For any other character, self._stranger(character, text) returns an id or raises the error.
+#   For any other character, self._unknown_id(character, text) returns an id or raises the error.
 # CharTokenizer.decode:
 #   checked_ids(ids, self.vocab_size) returns plain integers, or raises an error.
 #   self.id_to_char maps ids back to characters.
@@ -111,13 +116,13 @@ with Exercise("10.1", "CharTokenizer") as check:
     check.equal(tokenizer.decode(np.array([3, 1])), "oh", "the text of an array of ids")
     check.equal(tokenizer.encode(""), [], "the ids of an empty text")
     check.raises(ValueError, lambda: tokenizer.encode("help"), "encoding 'p', which is not in the vocabulary",
-                 cause="call self._stranger; skipping a character loses text silently")  # fmt: skip
+                 cause="call self._unknown_id; skipping a character loses text silently")  # fmt: skip
     check.raises(ValueError, lambda: tokenizer.decode([-1]), "decoding id -1",
                  cause="checked_ids raises the error")  # fmt: skip
     check.raises(ValueError, lambda: tokenizer.decode([4]), "decoding id 4 when V is 4")
     tokenizer = CharTokenizer(["a", "b"], unknown="<unk>")
     check.equal(tokenizer.encode("abc"), [1, 2, 0], "the ids of 'abc' with vocabulary <unk> a b",
-                cause="'c' is unknown: self._stranger returns its id, 0")  # fmt: skip
+                cause="'c' is unknown: self._unknown_id returns its id, 0")  # fmt: skip
     check.equal(
         tokenizer.decode([1, 0]), "a<unk>", "the text of ids 1, 0 with vocabulary <unk> a b"
     )

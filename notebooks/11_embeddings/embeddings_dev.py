@@ -120,7 +120,7 @@ with Exercise("11.2", "Embedding") as check:
     check.true(0.8 < float(np.std(layer.weight.numpy())) < 1.2, "the standard deviation of the table is near 1",
                cause="use random.normal with its default standard deviation")  # fmt: skip
     check.close(layer(Tensor([[3, 4]]))[0, 1], layer.weight[4], "the vector of token 4")
-    check.raises(TypeError, lambda: layer(Tensor([1.0])), "ids that are floats", says="integers")
+    check.raises(TypeError, lambda: layer(Tensor([1.0])), "ids that are floats", message="integers")
 
 # %% [markdown]
 # ## 11.3 Sinusoidal positions
@@ -158,7 +158,7 @@ with Exercise("11.3", "create_sinusoidal_embeddings") as check:
     check.close(table[3, 6:], [math.sin(3e-3), math.cos(3e-3)], "the last pair of position 3",
                 cause="the last frequency is 10000 ** (-(C - 2) / C), here 0.001")  # fmt: skip
     check.raises(
-        ValueError, lambda: create_sinusoidal_embeddings(5, 7), "an odd embed_dim", says="7"
+        ValueError, lambda: create_sinusoidal_embeddings(5, 7), "an odd embed_dim", message="7"
     )
 
 # %% [markdown]
@@ -213,7 +213,10 @@ with Exercise("11.4", "PositionalEncoding and SinusoidalEncoding") as check:
         check.close(layer(x, 5), 1 + np.broadcast_to(rows.numpy()[5:8], (2, 3, 4)),
                     f"{name}(x, start=5)", cause="add the rows from start to start + T")  # fmt: skip
         check.raises(
-            ValueError, lambda layer=layer: layer(x, 8), "3 tokens from position 8 of 10", says="11"
+            ValueError,
+            lambda layer=layer: layer(x, 8),
+            "3 tokens from position 8 of 10",
+            message="11",
         )
         layer(x, 7)  # positions 7, 8, 9 exist
 

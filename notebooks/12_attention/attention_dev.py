@@ -279,7 +279,7 @@ with Exercise("12.4", "scaled_dot_product_attention") as check:
     check.close(weights.sum(axis=-1), np.ones((2, 3)), "the sums of the returned weights",
                 cause="return the weights without dropout")  # fmt: skip
     check.raises(ValueError, lambda: scaled_dot_product_attention(Q, K[:, :, :3], V),
-                 "keys that differ in size from the queries", says="(2, 3, 3)")  # fmt: skip
+                 "keys that differ in size from the queries", message="(2, 3, 3)")  # fmt: skip
     check.raises(ValueError, lambda: scaled_dot_product_attention(Q, K, V[:, :2]),
                  "fewer values than keys")  # fmt: skip
 

@@ -139,7 +139,7 @@ with Exercise("13.2", "MLP") as check, no_grad():
     check.close(MLP(4, dropout=1.0)(x), np.zeros((2, 3, 4)), "the output when everything is dropped",
                 cause="dropout comes last")  # fmt: skip
     check.raises(
-        ValueError, lambda: MLP(4, activation="rulu"), "an unknown activation", says="rulu"
+        ValueError, lambda: MLP(4, activation="rulu"), "an unknown activation", message="rulu"
     )
 
 # %% [markdown]
@@ -292,9 +292,11 @@ with Exercise("13.4", "GPT") as check, no_grad():
     check.close(np.concatenate([s.numpy() for s in steps], axis=1), model(ids), tolerance=1e-4,
                 what="the logits in three pieces with caches",
                 cause="the embedding and the mask need the number of earlier tokens")  # fmt: skip
-    check.raises(ValueError, lambda: model(Tensor([[0] * 7])), "7 tokens for 6 positions", says="7")
     check.raises(
-        ValueError, lambda: model(ids[:, :2], caches), "5 + 2 tokens for 6 positions", says="7"
+        ValueError, lambda: model(Tensor([[0] * 7])), "7 tokens for 6 positions", message="7"
+    )
+    check.raises(
+        ValueError, lambda: model(ids[:, :2], caches), "5 + 2 tokens for 6 positions", message="7"
     )
     model(ids[:, :1], caches)  # the sixth token still fits
 

@@ -1,4 +1,4 @@
-"""The readable functions of lesson 10 and the fast ones that do their work: the same results."""
+"""The readable functions of lesson 10 and their fast replacements return the same results."""
 
 import doctest
 import inspect
@@ -33,7 +33,7 @@ def readable(name: str) -> Callable[..., Any]:
 @example({"aaaaaaa": 1, "aaa": 4}, 8)
 @example({"zy": 1, "cb": 1, "xa": 1}, 2)
 @example(Counter(split_words("she sells sea shells by the sea shore; " * 3)), 40)
-def test_both_learn_the_same_merges(words: dict[str, int], count: int) -> None:
+def test_fast_and_readable_learn_the_same_merges(words: dict[str, int], count: int) -> None:
     before = dict(words)
     expected = readable("learn_merges")(words, count)
     assert fast.learn_merges(words, count) == expected
@@ -44,7 +44,7 @@ def test_both_learn_the_same_merges(words: dict[str, int], count: int) -> None:
 @settings(deadline=None)
 @given(word_counts, few_letters)
 @example({"aaaaaaa": 1, "aaa": 4}, "aaaaaaaaaaaaa")
-def test_both_apply_merges_alike(words: dict[str, int], text: str) -> None:
+def test_fast_and_readable_apply_merges_equally(words: dict[str, int], text: str) -> None:
     merges = fast.learn_merges(words, 30)
     rules = {pair: (rank, 256 + rank) for rank, pair in enumerate(merges)}
     for ids in map(tokenization.text_to_bytes, [text, *words]):
@@ -57,10 +57,10 @@ def test_both_apply_merges_alike(words: dict[str, int], text: str) -> None:
 
 @settings(deadline=None)
 @given(st.lists(small, max_size=30), st.lists(st.tuples(small, small), max_size=12), st.integers())
-def test_both_apply_rules_of_any_order_alike(
+def test_fast_and_readable_apply_rules_of_any_order_equally(
     ids: list[int], pairs: list[tuple[int, int]], seed: int
 ) -> None:
-    """A rule may come before the one that makes its tokens, as in a file that someone edited."""
+    """A rule may precede the one that creates its tokens, as in a file edited by hand."""
     made = {pair: 6 + n for n, pair in enumerate(pairs)}
     made |= {(token, 0): token + 20 for token in made.values()}
     order = sorted(made)
@@ -69,14 +69,14 @@ def test_both_apply_rules_of_any_order_alike(
     assert fast.apply_merges(ids, rules) == readable("apply_merges")(ids, rules)
 
 
-def test_all_of_a_rank_are_merged_before_what_they_make() -> None:
+def test_all_pairs_of_a_rank_are_merged_before_the_pairs_they_create() -> None:
     rules = {(9, 0): (0, 10), (0, 0): (1, 9)}
     assert fast.apply_merges([0, 0, 0], rules) == [10]
     assert fast.apply_merges([0, 0, 0, 0], rules) == [9, 9]
 
 
 @pytest.mark.parametrize("name", ACCELERATED)
-def test_both_have_the_same_parameters(name: str) -> None:
+def test_fast_and_readable_have_the_same_parameters(name: str) -> None:
     def parameters(function: Callable[..., Any]) -> list[tuple[str, Any]]:
         return [(p.name, p.default) for p in inspect.signature(function).parameters.values()]
 
@@ -88,7 +88,7 @@ def test_every_accelerated_function_is_compared_here() -> None:
     assert sorted({*wrapped} - {"_word_pattern"}) == ACCELERATED
 
 
-def test_a_function_of_a_notebook_runs_as_it_is_written() -> None:
+def test_a_function_defined_in_a_notebook_is_not_replaced() -> None:
     names: dict[str, Any] = {"__name__": "__main__", "accelerated": fast.accelerated}
     exec("@accelerated\ndef learn_merges(words, count):\n    return 'mine'", names)
     assert names["learn_merges"]({"ab": 1}, 1) == "mine"
@@ -103,7 +103,7 @@ def test_a_function_of_a_notebook_runs_as_it_is_written() -> None:
 @example("ab", "a\ud83d", None)
 @example("ab", "a\ud83d", "<unk>")
 @example("ab", "a😀", "<unk>")
-def test_characters_one_by_one_and_all_at_once(known: str, text: str, unknown: str | None) -> None:
+def test_char_encode_and_encode_array_agree(known: str, text: str, unknown: str | None) -> None:
     tokenizer = CharTokenizer(sorted(set(known)), unknown)
     try:
         expected = tokenizer.encode(text)
@@ -114,7 +114,7 @@ def test_characters_one_by_one_and_all_at_once(known: str, text: str, unknown: s
         assert tokenizer.encode_array(text).tolist() == expected
 
 
-def test_a_saved_tokenizer_is_of_the_package_even_if_a_notebook_has_its_own() -> None:
+def test_a_saved_tokenizer_loads_as_the_class_of_the_package_not_of_a_notebook() -> None:
     class CharTokenizer(tokenization.CharTokenizer.__base__):  # type: ignore[misc,name-defined]
         kind = "char"
 

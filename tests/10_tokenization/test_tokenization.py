@@ -1,4 +1,4 @@
-"""Lesson 10: the tokenizers, beside a trainer and an encoder that are too simple to be wrong."""
+"""Lesson 10: the tokenizers, compared with a naive trainer and encoder."""
 
 import copy
 import json
@@ -33,12 +33,12 @@ PACKAGE = str(Path(tokenization.__file__).parent)
 END = "<|endoftext|>"
 SONG = "she sells sea shells by the sea shore; the shells she sells are sea shells, I'm sure. " * 3
 MIXED = SONG + "naïve café, 中文, 日本語テキスト 123 we'll  x\n\n\t y 👩‍👩‍👧 🇫🇷 aaaaaaa"
-any_text = st.text()  # without lone surrogates
+any_text = st.text()  # Hypothesis generates no lone surrogates here
 few_letters = st.text(alphabet="ab c'é", max_size=60)
 
 
 def shakespearean(characters: int) -> str:
-    """Text with as many different words as a book has."""
+    """Random text with as large a vocabulary as a book."""
     rng = random.Random(0)
     syllables = ["tha", "ne", "ro", "mi", "er", "ing", "lo", "st", "u", "wh", "o", "ke", "'d", "y"]
     words = ["".join(rng.choices(syllables, k=rng.randint(1, 4))) for _ in range(20_000)]
@@ -93,14 +93,14 @@ def naive_encode(text: str, merges: list[tuple[int, int]]) -> list[int]:
 @example(MIXED, MIXED + SONG, 100)
 @example("aaaaaaa baaab abab" + "ab" * 50, "baaaaaa ababa", 30)
 @example(" \n \n\n      \t\t  ", "   \n\n\n   ", 30)
-def test_bpe_equals_the_reference(corpus: str, text: str, steps: int) -> None:
+def test_bpe_equals_a_naive_implementation(corpus: str, text: str, steps: int) -> None:
     tokenizer = BPETokenizer(256 + steps)
     tokenizer.train(corpus)
     assert tokenizer.merges == naive_train(corpus, steps)
     assert tokenizer.encode(text) == naive_encode(text, tokenizer.merges)
 
 
-def test_overlapping_merges_go_left_to_right() -> None:
+def test_overlapping_pairs_are_merged_from_left_to_right() -> None:
     tokenizer = BPETokenizer(257)
     tokenizer.train("aaa")
     assert tokenizer.merges == [(97, 97)]
@@ -108,7 +108,7 @@ def test_overlapping_merges_go_left_to_right() -> None:
     assert tokenizer.encode("aaaaa") == [256, 256, 97]
 
 
-def test_words_are_those_of_gpt2() -> None:
+def test_text_is_split_into_the_words_of_gpt2() -> None:
     words = tokenization._word_pattern().findall("I've 12½ dogs!?  They'll\n\n bark... é'S\t")
     assert words == [
         *["I", "'ve", " 12½", " dogs", "!?", " ", " They", "'ll", "\n\n", " bark", "...", " é"],
@@ -116,7 +116,7 @@ def test_words_are_those_of_gpt2() -> None:
     ]
 
 
-def test_a_pair_that_a_merge_broke_up_has_lost_its_turn() -> None:
+def test_a_pair_broken_up_by_a_merge_is_not_merged() -> None:
     state, made = BPETokenizer().to_dict(), ["b c", "a b", "x a", "a bc"]
     state["vocab"] |= {merge.replace(" ", ""): 256 + n for n, merge in enumerate(made)}
     tokenizer = Tokenizer.from_dict(state | {"merges": made})
@@ -131,7 +131,7 @@ def test_ties_go_to_the_smallest_ids() -> None:
 
 @settings(deadline=None)
 @given(any_text)
-def test_bpe_round_trips(bpe: BPETokenizer, text: str) -> None:
+def test_bpe_decodes_what_it_encodes(bpe: BPETokenizer, text: str) -> None:
     for tokenizer in (bpe, BPETokenizer()):
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == text
@@ -142,7 +142,7 @@ def test_bpe_round_trips(bpe: BPETokenizer, text: str) -> None:
 
 @settings(deadline=None)
 @given(any_text)
-def test_char_round_trips(text: str) -> None:
+def test_char_decodes_what_it_encodes(text: str) -> None:
     tokenizer = CharTokenizer()
     tokenizer.build_vocab(text)
     assert tokenizer.decode(tokenizer.encode(text)) == text
@@ -151,7 +151,7 @@ def test_char_round_trips(text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["char", "bpe"])
-def test_the_forms_of_ids(kind: str) -> None:
+def test_decode_accepts_any_integer_sequence_and_checks_the_range(kind: str) -> None:
     tokenizer = create_tokenizer(kind, 300, SONG)
     ids = tokenizer.encode_array(SONG)
     assert ids.dtype == np.int64
@@ -173,7 +173,7 @@ def test_the_forms_of_ids(kind: str) -> None:
         tokenizer.encode("\ud83d")
 
 
-def test_char_vocabulary() -> None:
+def test_char_vocabulary_is_sorted_and_validated() -> None:
     tokenizer = CharTokenizer()
     tokenizer.build_vocab(["ba", "cab"])
     assert tokenizer.vocab == ["a", "b", "c"]
@@ -186,26 +186,28 @@ def test_char_vocabulary() -> None:
             CharTokenizer(bad)
 
 
-def test_char_refuses_unknown_characters_by_name() -> None:
-    with pytest.raises(ValueError, match=r"characters: '\\n', 'é', '😀'; build_vocab") as caught:
+def test_char_error_lists_the_unknown_characters() -> None:
+    with pytest.raises(
+        ValueError, match=r"characters: '\\n', 'é', '😀'; call build_vocab"
+    ) as caught:
         CharTokenizer("abc").encode("a😀bé\n")
     assert "<unk>" in str(caught.value)
     with pytest.raises(ValueError, match=r"'d', 'e', 'f', 'g', 'h', \.\.\."):
         CharTokenizer("abc").encode("abcdefghijklm")
 
 
-def test_char_unknown_token() -> None:
+def test_char_encodes_unknown_characters_as_the_unknown_token() -> None:
     tokenizer = CharTokenizer(unknown="<unk>")
     tokenizer.build_vocab("hello")
     assert tokenizer.vocab == ["<unk>", "e", "h", "l", "o"]
     assert tokenizer.encode("h\x00i😀!") == [2, 0, 0, 0, 0]
     assert tokenizer.decode([2, 0, 1]) == "h<unk>e"
-    question = CharTokenizer(unknown="?")  # the unknown may be a character of the text
+    question = CharTokenizer(unknown="?")  # the unknown token may occur in the text
     question.build_vocab("who?")
     assert question.encode("w?!") == [question.char_to_id["w"], 0, 0]
 
 
-def test_special_tokens() -> None:
+def test_special_tokens_are_never_merged_and_encoded_on_request() -> None:
     tokenizer = BPETokenizer(270, special_tokens=["<s>", "<s>>"])
     tokenizer.train(["<s>ab", "ab<s>>ab"] * 20)
     assert tokenizer.special_tokens == {"<s>": 257, "<s>>": 258}
@@ -219,14 +221,14 @@ def test_special_tokens() -> None:
             BPETokenizer(300, special_tokens=bad)
 
 
-def test_vocab_sizes() -> None:
+def test_vocab_size_counts_bytes_merges_and_special_tokens() -> None:
     tokenizer = BPETokenizer(300)
     assert tokenizer.vocab_size == 256
     assert tokenizer.encode("hello") == list(b"hello")
     tokenizer.train("hello")
     assert tokenizer.encode("hello") == [259]
     assert tokenizer.vocab_size == len(tokenizer.vocab) == 260  # four merges make one word
-    tokenizer.train(SONG, vocab_size=280)  # trained anew
+    tokenizer.train(SONG, vocab_size=280)  # replaces the merges
     assert tokenizer.vocab_size == 280
     assert tokenizer.merges == naive_train(SONG, 24)
     ending = BPETokenizer(280, special_tokens=[END])
@@ -234,13 +236,13 @@ def test_vocab_sizes() -> None:
     assert ending.vocab_size == 280
     tokenizer.train("")
     assert tokenizer.vocab_size == 256
-    with pytest.raises(ValueError, match=r"100; bytes and special tokens: 256"):
+    with pytest.raises(ValueError, match=r"100, but bytes and special tokens take 256"):
         tokenizer.train("a", vocab_size=100)
     with pytest.raises(ValueError, match="257"):
         BPETokenizer(256, special_tokens=[END])
 
 
-def test_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_word_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BPETokenizer, "_CACHED_WORDS", 10)
     tokenizer = BPETokenizer()
     text = " ".join(map(str, range(1000))) + "x" * 1000
@@ -250,7 +252,7 @@ def test_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(len(word) <= 64 for word in tokenizer._cache)
 
 
-def test_save_and_load(tmp_path: Path, bpe: BPETokenizer) -> None:
+def test_load_restores_what_save_wrote(tmp_path: Path, bpe: BPETokenizer) -> None:
     path = tmp_path / "tokenizer.json"
     chars = CharTokenizer(unknown="<unk>")
     chars.build_vocab('a\n\r\u2028é😀"\\')
@@ -296,7 +298,7 @@ def damaged(**changes: object) -> str:
         *[damaged(merges=["a b c"]), damaged(merges=["中 a"]), damaged(merges=5)],
     ],
 )
-def test_bad_files(tmp_path: Path, content: str) -> None:
+def test_loading_a_damaged_file_is_an_error(tmp_path: Path, content: str) -> None:
     path = tmp_path / "bad.json"
     path.write_text(content, encoding="latin-1" if content == "\xff" else "utf-8")
     with pytest.raises(ValueError, match=r"cannot load a tokenizer from .*bad\.json: "):
@@ -307,7 +309,7 @@ def test_bad_files(tmp_path: Path, content: str) -> None:
         Tokenizer.from_dict(json.loads(damaged(vocab={"a": 0})))
 
 
-def test_a_class_of_ones_own_is_loaded_by_its_kind() -> None:
+def test_a_subclass_is_loaded_as_itself() -> None:
     class Words(CharTokenizer):
         pass
 
@@ -323,12 +325,14 @@ def write_gpt2(folder: Path, merges: list[str], vocab: dict[str, int]) -> tuple[
 
 
 def gpt2_bytes() -> dict[str, int]:
-    """GPT-2's order: visible bytes first, then the others as U+0100 and on."""
-    visible = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    return {chr(c): i for i, c in enumerate(visible + [256 + n for n in range(256 - len(visible))])}
+    """GPT-2's order: printable bytes first, then the others, named from U+0100 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    return {
+        chr(c): i for i, c in enumerate(printable + [256 + n for n in range(256 - len(printable))])
+    }
 
 
-def test_gpt2_files(tmp_path: Path) -> None:
+def test_reads_the_files_of_gpt2(tmp_path: Path) -> None:
     merges = ["Ġ t", "h e", "Ġt he", "# #", "Ã ©"]
     names = [*gpt2_bytes(), *(merge.replace(" ", "") for merge in merges), END]
     files = write_gpt2(tmp_path, merges, {name: i for i, name in enumerate(names)})
@@ -353,7 +357,7 @@ def test_gpt2_files(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[BPETokenizer, object]:
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[BPETokenizer, object]:
     tokenizers = require("tokenizers")
     theirs = tokenizers.ByteLevelBPETokenizer()
     theirs.train_from_iterator([MIXED, shakespearean(50_000)], 800, show_progress=False)
@@ -364,13 +368,13 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[BPETokenizer, objec
 
 @settings(deadline=None)
 @given(any_text | few_letters | st.text(alphabet=MIXED))
-def test_tokenizers_twin(twins: tuple[BPETokenizer, object], text: str) -> None:
-    ours, theirs = twins
+def test_bpe_equals_the_tokenizers_library(pair: tuple[BPETokenizer, object], text: str) -> None:
+    ours, theirs = pair
     for sample in (text, MIXED):
         assert ours.encode(sample) == theirs.encode(sample).ids
 
 
-def test_create_and_tokenize() -> None:
+def test_create_tokenizer_and_tokenize_dataset() -> None:
     assert isinstance(create_tokenizer(), CharTokenizer)
     assert create_tokenizer("bpe", 300).vocab_size == 256
     chars = create_tokenizer("char", corpus=["ab", "cd"])
@@ -381,7 +385,7 @@ def test_create_and_tokenize() -> None:
 
 
 def lines(call: Callable[[], object]) -> int:
-    """How many lines of the package a call runs: its cost, in a measure that no clock disturbs."""
+    """Number of lines of the package that a call runs: its cost, independent of the machine."""
     count, before = 0, sys.gettrace()
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
@@ -397,26 +401,26 @@ def lines(call: Callable[[], object]) -> int:
     return count
 
 
-def test_encoding_characters_runs_no_loop_over_them() -> None:
+def test_char_encode_array_does_not_loop_over_characters() -> None:
     text = shakespearean(20_000)
     chars = create_tokenizer("char", corpus=text)
     assert lines(lambda: chars.encode_array(text)) < 20
 
 
-def test_training_costs_hardly_more_for_more_merges() -> None:
+def test_the_cost_of_training_hardly_grows_with_the_number_of_merges() -> None:
     text = shakespearean(20_000)
     few, many = (lines(lambda n=n: BPETokenizer(256 + n).train(text)) for n in (300, 900))
     assert many < 1.2 * few
 
 
-def test_words_are_encoded_once() -> None:
+def test_repeated_words_are_encoded_from_the_cache() -> None:
     text = shakespearean(20_000)
     pieces, words = create_tokenizer("bpe", 512, text), len(split_words(text))
     first, again = (lines(lambda: pieces.encode_array(text)) for _ in range(2))
     assert again < 3 * words < first
 
 
-def test_a_long_word_costs_time_in_proportion_to_its_length() -> None:
+def test_the_cost_of_a_long_word_is_linear_in_its_length() -> None:
     def costs(length: int) -> tuple[int, int]:
         tokenizer, word = BPETokenizer(280), "a" * length
         train, encode = lines(lambda: tokenizer.train(word)), lines(lambda: tokenizer.encode(word))

@@ -1,7 +1,7 @@
-"""Lesson 10 with all lessons before it: text through tokenizers and loaders into a model.
+"""Lesson 10 with all earlier lessons: text through tokenizers and data loaders into a model.
 
-There are no embeddings yet. A token is a row of zeros with a one at its id, and a `Linear` layer
-without bias that gets such a row is a table: scores of what comes next, for each token.
+There are no embeddings yet, so tokens are one-hot vectors. A `Linear` layer without bias applied
+to them is a bigram model: a table with the scores of all next tokens for each token.
 """
 
 import math
@@ -46,14 +46,14 @@ def trained(kind: str, text: str = SONNET) -> Tokenizer:
     return pieces
 
 
-def rows(ids: np.ndarray, vocab_size: int, backend: str) -> Tensor:
-    """(..., V) zeros with a one at each id, for ids of shape (...)."""
+def one_hot(ids: np.ndarray, vocab_size: int, backend: str) -> Tensor:
+    """One-hot vectors (..., V) of ids (...)."""
     return Tensor(np.eye(vocab_size, dtype=np.float32)[ids], backend=backend)
 
 
-def table_of(ids: np.ndarray, vocab_size: int, backend: str) -> tuple[Trainer, float]:
-    """A table of what comes next, trained on these ids (N,), and its loss in nats a token."""
-    x, y = rows(ids[:-1], vocab_size, backend), Tensor(ids[1:], backend=backend)
+def bigram_model(ids: np.ndarray, vocab_size: int, backend: str) -> tuple[Trainer, float]:
+    """A bigram model trained on ids (N,), and its loss in nats per token."""
+    x, y = one_hot(ids[:-1], vocab_size, backend), Tensor(ids[1:], backend=backend)
     model = Linear(vocab_size, vocab_size, bias=False, backend=backend)
     trainer = Trainer(model, AdamW(model.parameters(), lr=0.3), CrossEntropyLoss())
     for _ in range(60):
@@ -62,13 +62,13 @@ def table_of(ids: np.ndarray, vocab_size: int, backend: str) -> tuple[Trainer, f
 
 
 def conditional_entropy(ids: list[int]) -> float:
-    """The smallest loss a table can have: that of the true frequencies, in nats a token."""
+    """The lowest loss of a bigram model, that of the true frequencies, in nats per token."""
     before, pairs = Counter(ids[:-1]), Counter(pairwise(ids))
     return -sum(n * math.log(n / before[a]) for (a, _), n in pairs.items()) / (len(ids) - 1)
 
 
 @pytest.mark.parametrize("kind", ["char", "bpe"])
-def test_text_goes_through_a_loader_and_comes_back(backend: str, kind: str) -> None:
+def test_batches_of_a_loader_decode_to_the_text(backend: str, kind: str) -> None:
     tokenizer = trained(kind)
     T = 8
     data = TokenDataset(tokenizer.encode_array(SONNET), block_size=T, stride=T, backend=backend)
@@ -84,39 +84,39 @@ def test_text_goes_through_a_loader_and_comes_back(backend: str, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["char", "bpe"])
-def test_a_table_learns_what_follows_what(backend: str, kind: str) -> None:
-    """Its loss ends at the entropy of the text, and what it writes is made of pairs of the text."""
+def test_a_bigram_model_reaches_the_conditional_entropy(backend: str, kind: str) -> None:
+    """Its loss converges to the entropy, and it generates only pairs that occur in the text."""
     tokenizer = trained(kind)
     ids, V = tokenizer.encode_array(SONNET), tokenizer.vocab_size
-    trainer, loss = table_of(ids, V, backend)
+    trainer, loss = bigram_model(ids, V, backend)
     lowest = conditional_entropy(ids.tolist())
     assert lowest < loss < lowest + 0.05
     written = [int(ids[0])]
     with no_grad():
         for _ in range(10):
-            scores = trainer.model(rows(np.array(written[-1]), V, backend)).numpy()
+            scores = trainer.model(one_hot(np.array(written[-1]), V, backend)).numpy()
             written.append(int(scores.argmax()))
     assert set(pairwise(written)) <= set(pairwise(ids.tolist()))
     assert tokenizer.decode(written).startswith(tokenizer.decode(written[:1]))
     assert "".join(tokenizer.decode_stream(written)) == tokenizer.decode(written)
 
 
-def test_larger_tokens_make_text_easier_to_predict(backend: str) -> None:
-    """Losses per token cannot be compared; per character they can, and merges help a table."""
+def test_byte_pairs_lower_the_loss_per_character(backend: str) -> None:
+    """Losses per character are comparable between tokenizers, losses per token are not."""
     per_character = {}
     for kind in ("char", "bpe"):
         tokenizer = trained(kind)
         ids = tokenizer.encode_array(SONNET)
-        _, loss = table_of(ids, tokenizer.vocab_size, backend)
+        _, loss = bigram_model(ids, tokenizer.vocab_size, backend)
         per_character[kind] = loss * (len(ids) - 1) / len(SONNET)
     assert per_character["bpe"] < 0.9 * per_character["char"]
 
 
-def test_two_tokens_before_are_enough_to_overfit(backend: str) -> None:
-    """One batch, to a loss near zero, with gradients that reach every parameter."""
+def test_two_tokens_of_context_suffice_to_overfit(backend: str) -> None:
+    """One batch reaches a loss near zero, and every parameter gets a gradient."""
     tokenizer = trained("bpe")
     ids, V = tokenizer.encode_array(SONNET)[:18], tokenizer.vocab_size
-    pairs = rows(np.stack([ids[:-2], ids[1:-1]], axis=1), V, backend)  # (B, 2, V)
+    pairs = one_hot(np.stack([ids[:-2], ids[1:-1]], axis=1), V, backend)  # (B, 2, V)
     x, y = pairs.reshape(len(ids) - 2, 2 * V), Tensor(ids[2:], backend=backend)
     model = Sequential(Linear(2 * V, 32, backend=backend), ReLU(), Linear(32, V, backend=backend))
     loss = CrossEntropyLoss()
@@ -133,8 +133,8 @@ def test_two_tokens_before_are_enough_to_overfit(backend: str) -> None:
     assert tokenizer.decode(best) == tokenizer.decode(ids[2:])
 
 
-def test_documents_with_a_sign_between_them(backend: str, tmp_path: Path) -> None:
-    """After the sign comes the first word of a document, in a model as in the saved tokenizer."""
+def test_a_model_learns_what_follows_a_special_token(backend: str, tmp_path: Path) -> None:
+    """After the separator comes a document's first word; the saved tokenizer encodes it too."""
     tokenizer = trained("bpe")
     assert isinstance(tokenizer, BPETokenizer)
     documents = ["Shall I fade?", "Shall winds fade?", "Shall I shake the summer?"]
@@ -144,22 +144,22 @@ def test_documents_with_a_sign_between_them(backend: str, tmp_path: Path) -> Non
     ids = loaded.encode_array(text, allow_special=True)
     assert ids.tolist() == tokenizer.encode(text, allow_special=True)
     assert loaded.decode(ids) == text
-    sign = loaded.special_tokens[END]
-    assert ids.tolist().count(sign) == 10
-    assert sign not in loaded.encode(text)
+    separator = loaded.special_tokens[END]
+    assert ids.tolist().count(separator) == 10
+    assert separator not in loaded.encode(text)
     V = loaded.vocab_size
-    x, y = rows(ids[:-1], V, backend), Tensor(ids[1:], backend=backend)
+    x, y = one_hot(ids[:-1], V, backend), Tensor(ids[1:], backend=backend)
     model = Linear(V, V, bias=False, backend=backend)
     trainer = Trainer(model, AdamW(model.parameters(), lr=0.3), CrossEntropyLoss())
     for _ in range(10):
         trainer.train_epoch(DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True))
     with no_grad():
-        after_sign = int(model(rows(np.array(sign), V, backend)).numpy().argmax())
-    assert "Shall".startswith(loaded.decode([after_sign]))
+        after_separator = int(model(one_hot(np.array(separator), V, backend)).numpy().argmax())
+    assert "Shall".startswith(loaded.decode([after_separator]))
 
 
-def test_any_text_at_all_can_be_trained_on(backend: str) -> None:
-    """Bytes of what the tokenizer never saw are ids like others, also where blocks cut them."""
+def test_a_model_trains_on_characters_the_tokenizer_never_saw(backend: str) -> None:
+    """Their bytes are ordinary tokens, also where a block splits a character."""
     tokenizer = trained("bpe")
     text = "naïve café, 中文 and \N{WATERMELON}!"
     ids, V = tokenizer.encode_array(text), tokenizer.vocab_size
@@ -167,7 +167,7 @@ def test_any_text_at_all_can_be_trained_on(backend: str) -> None:
     data = TokenDataset(ids, block_size=1, backend=backend)
     pieces = [int(data[i][0].numpy()[0]) for i in range(len(data))] + [int(ids[-1])]
     assert "\ufffd" in tokenizer.decode(pieces[:3])  # half of an ï
-    for end in range(len(pieces) + 1):  # a model may stop at any place
+    for end in range(len(pieces) + 1):  # a model may stop anywhere
         assert "".join(tokenizer.decode_stream(pieces[:end])) == tokenizer.decode(pieces[:end])
-    _, loss = table_of(ids, V, backend)
+    _, loss = bigram_model(ids, V, backend)
     assert loss < conditional_entropy(ids.tolist()) + 0.05

@@ -27,7 +27,7 @@ def test_what_is_right_passes_and_is_counted(capsys: pytest.CaptureFixture[str])
         check.equal(lambda: [1], [1], "what a function returns")
         check.close(Tensor([1.0, 2.0]), np.array([1.0, 2.000001]), "values")
         check.true(True, "the truth")
-        check.raises(ValueError, lambda: int("x"), "no number", says="invalid literal")
+        check.raises(ValueError, lambda: int("x"), "no number", message="invalid literal")
     assert capsys.readouterr().out == "Exercise 12.1, mask: 5 checks passed\n"
 
 
@@ -53,7 +53,7 @@ def test_a_failure_names_exercise_values_and_cause() -> None:
         (lambda c: c.raises(ValueError, lambda: 3, "x"), "expected: a ValueError\n  got: no error"),
         (lambda c: c.raises(ValueError, lambda: [][0], "x"), "got: IndexError"),
         (lambda c: c.raises(ValueError, blank, "x"), "still blank"),
-        (lambda c: c.raises(ValueError, lambda: int("x"), "x", says="odd"), "says 'odd'"),
+        (lambda c: c.raises(ValueError, lambda: int("x"), "x", message="odd"), "says 'odd'"),
         (lambda c: blank(), "still blank (exercise 12.1: mask)"),
         (lambda c: [][0], "IndexError: list index out of range\n  at: "),
         (lambda c: None, "nothing was checked"),

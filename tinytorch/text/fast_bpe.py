@@ -1,8 +1,8 @@
-"""Text to token ids, fast: what does the work of the readable functions of lesson 10.
+"""Fast byte-pair encoding, and character look-up by table.
 
-`learn_merges` and `apply_merges` give the same results as those of tinytorch/tokenization.py, in
-time that hardly grows with the number of merges. They replace them by name, as kernels replace
-ops: see `accelerated`.
+`learn_merges` and `apply_merges` return the same results as the readable functions of lesson 10,
+in time that hardly grows with the number of merges. `accelerated` substitutes them by name, as a
+backend's kernel replaces an op's reference.
 """
 
 import heapq
@@ -17,24 +17,24 @@ from numpy.typing import NDArray
 P = ParamSpec("P")
 R = TypeVar("R")
 Pair = tuple[int, int]
-Rules = Mapping[Pair, tuple[int, int]]  # pair -> its rank, and the token that it becomes
+Rules = Mapping[Pair, tuple[int, int]]  # pair -> (rank, id of the merged token)
 
-_NONE = -1  # no token: between words, and where a merge took a token away
+_NO_TOKEN = -1  # separates words, and marks positions whose token was merged into the one before
 
 
 def accelerated(reference: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: the package's own function does its work by the one of its name in this file.
+    """Decorator: run the function of the same name in this file instead of the reference.
 
-    The reference stays for people to read and for tests to compare with, as `__wrapped__`. A
-    function that is defined anywhere else, as in a student's notebook, runs as it is written.
+    The reference stays available as `__wrapped__`, to read and to test against. Only functions of
+    the package are replaced; one defined elsewhere, as in a student's notebook, runs as written.
     """
     if reference.__module__.partition(".")[0] != __name__.partition(".")[0]:
         return reference
     fast: Callable[P, R] = globals()[reference.__name__]
 
     @wraps(reference)
-    def call(*arguments: P.args, **settings: P.kwargs) -> R:
-        return fast(*arguments, **settings)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return fast(*args, **kwargs)
 
     return call
 
@@ -47,56 +47,62 @@ def _code_points(text: str) -> NDArray[np.uint32]:
 
 
 class CharTable:
-    """The ids of a whole text in one look-up: a loop over characters takes ten times as long.
+    """Look-up table from code points to ids, ten times as fast as a loop over the characters.
 
     Args:
-        char_to_id: of entries that are no single character, no use is made.
-        missing: the id of all other characters.
+        char_to_id: ids by character; entries that are not one character long are ignored.
+        missing: id of all other characters.
     """
 
     def __init__(self, char_to_id: Mapping[str, int], missing: int) -> None:
         known = [character for character in char_to_id if len(character) == 1]
         points = _code_points("".join(known))
-        self._last = int(points.max(initial=0)) + 1  # stands for all code points beyond
+        self._last = int(points.max(initial=0)) + 1  # represents all larger code points
         self._ids = np.full(self._last + 1, missing, dtype=np.int64)
         self._ids[points] = [char_to_id[character] for character in known]
 
     def ids(self, text: str) -> NDArray[np.int64]:
-        """The ids (T,) of a text; half of a surrogate pair is a ValueError."""
+        """Return the ids of a text, shape (T,).
+
+        Raises:
+            ValueError: the text contains a lone surrogate.
+        """
         return self._ids[np.minimum(_code_points(text), self._last)]
 
 
 # Merges ----------------------------------------------------------------------------------------
 
 
-class _Chain:
-    """Token ids as a doubly linked list: a merge costs the same however long the text.
+class _LinkedTokens:
+    """Token ids as a doubly linked list, so that a merge takes constant time.
 
-    The ids must end in _NONE; the ends are tied together, so that every place has neighbours.
+    Args:
+        ids: token ids that end in _NO_TOKEN. The list is circular, so every position has two
+            neighbours.
     """
 
     def __init__(self, ids: list[int]) -> None:
         self.ids = ids
-        self.after = [*range(1, len(ids)), 0]
-        self.before = list(range(-1, len(ids) - 1))
+        self.next = [*range(1, len(ids)), 0]
+        self.prev = list(range(-1, len(ids) - 1))
 
-    def pair(self, place: int) -> Pair:
-        return self.ids[place], self.ids[self.after[place]]
+    def pair(self, position: int) -> Pair:
+        return self.ids[position], self.ids[self.next[position]]
 
-    def merge(self, place: int, merged: int) -> None:
-        """One token instead of the two that start at this place."""
-        gone = self.after[place]
-        self.ids[place], self.ids[gone] = merged, _NONE
-        self.after[place] = self.after[gone]
-        self.before[self.after[gone]] = place
+    def merge(self, position: int, merged: int) -> None:
+        """Replace the pair that starts at `position` with one token."""
+        removed = self.next[position]
+        self.ids[position], self.ids[removed] = merged, _NO_TOKEN
+        self.next[position] = self.next[removed]
+        self.prev[self.next[removed]] = position
 
 
 class _PairCounts:
-    """How often each pair of neighbours occurs, kept up to date from merge to merge.
+    """Counts of adjacent pairs, updated after each merge instead of recomputed.
 
-    Each distinct word is there once and counts as often as it occurs, so a merge costs as much
-    as the places that it changes. `places` may hold places where the pair is no longer, and the
-    heap counts that have since fallen: both are found out when they are used.
+    Each distinct word is stored once and weighted by its count, so a merge costs time in
+    proportion to the positions that it changes. Entries of `positions` and `heap` may be outdated;
+    they are checked when they are used.
     """
 
     def __init__(self, words: Mapping[str, int]) -> None:
@@ -104,58 +110,58 @@ class _PairCounts:
         self.weights: list[int] = []
         for word, count in words.items():
             letters = word.encode("utf-8")
-            ids += [*letters, _NONE]
+            ids += [*letters, _NO_TOKEN]
             self.weights += [count] * (len(letters) + 1)
-        self.chain = _Chain(ids)
+        self.tokens = _LinkedTokens(ids)
         self.counts: Counter[Pair] = Counter()
-        self.places: defaultdict[Pair, list[int]] = defaultdict(list)
-        for place in range(len(ids)):
-            self._add(place)
+        self.positions: defaultdict[Pair, list[int]] = defaultdict(list)
+        for position in range(len(ids)):
+            self._add(position)
         self.heap = [(-count, pair) for pair, count in self.counts.items()]
         heapq.heapify(self.heap)
 
-    def _add(self, place: int) -> Pair:
-        pair = self.chain.pair(place)
-        if _NONE not in pair:
-            self.counts[pair] += self.weights[place]
-            self.places[pair].append(place)
+    def _add(self, position: int) -> Pair:
+        pair = self.tokens.pair(position)
+        if _NO_TOKEN not in pair:
+            self.counts[pair] += self.weights[position]
+            self.positions[pair].append(position)
         return pair
 
-    def _remove(self, place: int) -> None:
-        pair = self.chain.pair(place)
-        if _NONE not in pair:
-            self.counts[pair] -= self.weights[place]
+    def _remove(self, position: int) -> None:
+        pair = self.tokens.pair(position)
+        if _NO_TOKEN not in pair:
+            self.counts[pair] -= self.weights[position]
 
     def pop_most_common(self) -> Pair | None:
-        """The pair to merge next: of those that occur most often, the one with smallest ids."""
+        """Return the pair with the highest count and, among equals, the smallest ids."""
         while self.heap:
             count, pair = heapq.heappop(self.heap)
-            now = self.counts[pair]
-            if now == -count:
+            current = self.counts[pair]
+            if current == -count:
                 return pair
-            if now:
-                heapq.heappush(self.heap, (-now, pair))
+            if current:
+                heapq.heappush(self.heap, (-current, pair))
         return None
 
     def merge(self, pair: Pair, merged: int) -> None:
-        """Replace the pair everywhere, left to right."""
-        chain, fresh = self.chain, set()
-        for place in self.places.pop(pair):
-            if chain.pair(place) != pair:
-                continue  # in "aaa" the first "aa" took the middle from the second
-            before = chain.before[place]
+        """Replace every occurrence of the pair, from left to right."""
+        tokens, created = self.tokens, set()
+        for position in self.positions.pop(pair):
+            if tokens.pair(position) != pair:
+                continue  # overlap: in "aaa" the first "aa" has consumed the middle "a"
+            before = tokens.prev[position]
             self._remove(before)
-            self._remove(chain.after[place])
-            chain.merge(place, merged)
-            fresh |= {self._add(before), self._add(place)}
+            self._remove(tokens.next[position])
+            tokens.merge(position, merged)
+            created |= {self._add(before), self._add(position)}
         del self.counts[pair]
-        for new in fresh:
-            if self.counts[new]:  # only pairs with the merged token are new; others only fall
+        for new in created:
+            if self.counts[new]:  # only pairs that contain the merged token have grown
                 heapq.heappush(self.heap, (-self.counts[new], new))
 
 
 def learn_merges(words: Mapping[str, int], count: int) -> list[Pair]:
-    """See tinytorch/tokenization.py: here pairs are counted once, then counts are corrected."""
+    """Fast `tinytorch.tokenization.learn_merges`: count pairs once, then update the counts."""
     pairs = _PairCounts(words)
     merges: list[Pair] = []
     while len(merges) < count:
@@ -168,24 +174,24 @@ def learn_merges(words: Mapping[str, int], count: int) -> list[Pair]:
 
 
 def apply_merges(ids: list[int], rules: Rules) -> list[int]:
-    """See tinytorch/tokenization.py: here a heap of (rank, place) finds the next pair.
+    """Fast `tinytorch.tokenization.apply_merges`: a heap of (rank, position) finds the next pair.
 
-    A pair that a neighbour's merge has broken up stays in the heap, and is recognised when its
-    turn comes. New pairs wait until all of this rank are merged, as in the reference.
+    A pair that an adjacent merge has broken up stays in the heap and is skipped when it is popped.
+    Pairs created by a merge wait until all merges of the same rank are done, as in the reference.
     """
-    chain = _Chain([*ids, _NONE])
+    tokens = _LinkedTokens([*ids, _NO_TOKEN])
     heap: list[tuple[int, int]] = []
-    fresh = list(range(len(ids)))
+    changed = list(range(len(ids)))
     while True:
-        for place in fresh:
-            if rule := rules.get(chain.pair(place)):
-                heapq.heappush(heap, (rule[0], place))
+        for position in changed:
+            if rule := rules.get(tokens.pair(position)):
+                heapq.heappush(heap, (rule[0], position))
         if not heap:
-            return [i for i in chain.ids if i != _NONE]
-        fresh, first = [], heap[0][0]
-        while heap and heap[0][0] == first:
-            place = heapq.heappop(heap)[1]
-            rule = rules.get(chain.pair(place))
-            if rule and rule[0] == first:
-                chain.merge(place, rule[1])
-                fresh += [chain.before[place], place]
+            return [i for i in tokens.ids if i != _NO_TOKEN]
+        changed, rank = [], heap[0][0]
+        while heap and heap[0][0] == rank:
+            position = heapq.heappop(heap)[1]
+            rule = rules.get(tokens.pair(position))
+            if rule and rule[0] == rank:
+                tokens.merge(position, rule[1])
+                changed += [tokens.prev[position], position]

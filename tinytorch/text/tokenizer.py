@@ -1,4 +1,4 @@
-"""What all tokenizers have in common: ids for text, text for ids, and a file to keep them in."""
+"""The interface of all tokenizers: encode, decode, save and load."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from ..serialization.atomic import write_atomically
 
-Ids = Iterable[SupportsIndex]  # ints, or an integer array of shape (T,)
+TokenIds = Iterable[SupportsIndex]  # ints, or an integer array of shape (T,)
 
 
 class Tokenizer(ABC):
-    """Text to ids and back; every id is in [0, vocab_size).
+    """Base class of tokenizers, which map text to ids in [0, vocab_size) and back.
 
-    A subclass names itself in `kind`, which is how a saved file finds its class again.
+    A subclass sets `kind`, the name under which its saved files are recognised.
     """
 
     kind: ClassVar[str] = ""
@@ -31,33 +31,48 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """The ids of a text."""
+        """Return the ids of a text."""
 
     @abstractmethod
-    def decode(self, ids: Ids) -> str:
-        """The text of ids: ints or an integer array (T,). An id outside of [0, V): ValueError."""
+    def decode(self, ids: TokenIds) -> str:
+        """Return the text of ids.
 
-    def decode_stream(self, ids: Ids) -> Iterator[str]:
-        """The text of each id as it comes; one that ends within a character gives "" at first."""
+        Args:
+            ids: ints, or an integer array of shape (T,).
+
+        Raises:
+            ValueError: an id is outside [0, V).
+        """
+
+    def decode_stream(self, ids: TokenIds) -> Iterator[str]:
+        """Yield the text of each id as it arrives.
+
+        The text of a token that ends within a character is delayed until the character is
+        complete: "" is yielded for it.
+        """
         return (self.decode([i]) for i in ids)
 
     def encode_array(self, text: str) -> NDArray[np.int64]:
-        """The ids of a text as an array (T,): the way to encode a whole data set."""
+        """Return the ids of a text as an array of shape (T,); use it for whole data sets."""
         return np.array(self.encode(text), dtype=np.int64)
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """All of the tokenizer, fit for JSON; "type" holds its kind."""
+        """Return the tokenizer as values that JSON can represent; "type" is its `kind`."""
 
     @classmethod
     @abstractmethod
     def _from_state(cls, state: Mapping[str, Any]) -> Self:
-        """What `to_dict` wrote, read back."""
+        """Return the tokenizer that `to_dict` has described."""
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Self:
-        """The tokenizer that `to_dict` described, in its own class; ValueError if it is none."""
-        # The class that was first of its kind: a notebook may have defined another one since.
+        """Return the tokenizer that `to_dict` has described, in the class of its kind.
+
+        Raises:
+            ValueError: `state` describes no tokenizer, or not one of this class.
+        """
+        # The first class of a kind is the package's: a notebook may have defined another since.
         kinds = {known.kind: known for known in reversed(Tokenizer.__subclasses__())}
         try:
             found = cls if cls.kind == state["type"] else kinds[state["type"]]
@@ -65,16 +80,20 @@ class Tokenizer(ABC):
                 raise ValueError(f"it is a {found.__name__}, not a {cls.__name__}")
             return found._from_state(state)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"this describes no tokenizer ({error!r})") from error
+            raise ValueError(f"not the description of a tokenizer ({error!r})") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tokenizer as JSON in UTF-8, atomically."""
+        """Write the tokenizer to a JSON file, atomically."""
         text = json.dumps(self.to_dict(), ensure_ascii=False)
         write_atomically(path, text.encode("utf-8"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read what `save` wrote; ValueError if the file holds something else."""
+        """Read a tokenizer from a file written by `save`.
+
+        Raises:
+            ValueError: the file contains something else.
+        """
         try:
             return cls.from_dict(json.loads(Path(path).read_bytes()))
         except ValueError as error:
@@ -85,11 +104,16 @@ class Tokenizer(ABC):
 
 
 def texts_of(corpus: str | Iterable[str]) -> Iterable[str]:
+    """Return the texts of a corpus, which is one text or several."""
     return [corpus] if isinstance(corpus, str) else corpus
 
 
-def checked_ids(ids: Ids, vocab_size: int) -> list[int]:
-    """Ids as plain ints; a negative one must not quietly count from the end of a list."""
+def checked_ids(ids: TokenIds, vocab_size: int) -> list[int]:
+    """Return ids as plain ints; a negative one must not index from the end of a list.
+
+    Raises:
+        ValueError: an id is outside [0, vocab_size).
+    """
     numbers = [index(i) for i in ids]
     bad = next((i for i in numbers if not 0 <= i < vocab_size), None)
     if bad is not None:

@@ -100,16 +100,16 @@ class Exercise:
         call: Callable[[], Any],
         what: str,
         cause: str = "",
-        says: str = "",
+        message: str = "",
     ) -> None:
-        """`call()`, in which `what` is wrong, must raise `error`, with `says` in its message."""
+        """`call()`, in which `what` is wrong, must raise `error`, with `message` in its text."""
         try:
             got = call()
         except NotImplementedError:
             raise
         except error as right:
-            if says not in str(right):
-                expected = f"a {error.__name__} that says {says!r}"
+            if message not in str(right):
+                expected = f"a {error.__name__} that says {message!r}"
                 self.fail(what, expected, f"{type(right).__name__}: {right}", cause)
             self.passed += 1
         except Exception as other:
