@@ -1,12 +1,12 @@
 """The composite `attention` in NumPy, a block of queries at a time.
 
-The weights of a block are made in the cache and multiplied there, before those of the next. Keys
-that a mask hides from all queries of a block are left out: a causal mask hides nearly half of
-them. A table of weights has a row for each key, (S, T), since OpenBLAS multiplies k q^T faster than
-q k^T where there are more keys than queries.
+The weights of a block are computed and multiplied in the cache, before those of the next block.
+Keys that the mask hides from all queries of a block are skipped, nearly half of them for a causal
+mask. Weights are stored transposed, (S, T), because OpenBLAS computes k q^T faster than q k^T if
+there are more keys than queries.
 
-Source: T. Dao et al., "FlashAttention" (2022), on the order of the work, and on the sums that the
-gradient needs of its rows, which are those of the output times its gradient.
+Source: T. Dao et al., "FlashAttention" (2022): the order of computation, and the row sums of the
+gradient as those of the output times its gradient.
 """
 
 import functools
@@ -22,13 +22,13 @@ from .threads import parallel_blocks
 
 KERNELS = KernelTable()
 
-LARGE_TABLE = 2**17  # weights of a head; larger ones are made again for the gradient, not kept
-SMALL_WORK = 2**12  # weights in all; with so few the plainest calls are the fastest
-SMALLEST_BLOCK = 32  # queries; with fewer the calls take longer than what they spare
-AT_ONCE = 2**21  # bytes of weights, a few blocks of which are in the cache one after the other
-LARGEST_SCORE = 20.0  # up to which, and down to minus which, exp needs no shift
+MAX_SAVED_WEIGHTS = 2**17  # per head; from here on the gradient recomputes the weights
+MIN_WEIGHTS = 2**12  # B nh T S; up to here the op-by-op version is faster
+MIN_BLOCK_QUERIES = 32  # smaller blocks cost more in calls than they skip in masked keys
+CHUNK_BYTES = 2**21  # weights per call of a worker, which computes them block by block
+MAX_UNSHIFTED_SCORE = 20.0  # exp needs no shift for scores of at most this magnitude
 
-Part = tuple[slice, slice]  # of the texts and of the heads
+Part = tuple[slice, slice]  # of the batch and of the heads
 
 
 @KERNELS.forward
@@ -45,19 +45,20 @@ def attention(
     B, nh, T, hs = Q.shape
     S, hv = V.shape[2:]
     blocks, scale = _blocks(mask, T, S, Q.dtype), 1 / math.sqrt(hs)
-    kept: list[Array] | None = None
-    if T * S < LARGE_TABLE:
-        kept = [np.empty((B, nh, b.seen, b.length), Q.dtype) for b in blocks]
-    y = np.empty((B, T, nh, hv), Q.dtype).transpose(0, 2, 1, 3)  # (B, nh, T, hv), to be merged
+    saved: list[Array] | None = None
+    if T * S < MAX_SAVED_WEIGHTS:
+        saved = [np.empty((B, nh, b.key_end, b.length), Q.dtype) for b in blocks]
+    # (B, nh, T, hv), in memory (B, T, nh, hv), so that merging the heads needs no copy
+    y = np.empty((B, T, nh, hv), Q.dtype).transpose(0, 2, 1, 3)
 
     def work(part: Part) -> None:
         q, k, v, out = Q[part] * scale, K[part], V[part], y[part]
-        for number, block in enumerate(blocks):
-            w = _weights(q, k, block, kept[number][part] if kept else None)
-            np.matmul(_turned(w), v[:, :, : block.seen], out=out[:, :, block.rows])
+        for i, block in enumerate(blocks):
+            w = _weights(q, k, block, saved[i][part] if saved else None)
+            np.matmul(_transposed(w), v[:, :, : block.key_end], out=out[:, :, block.rows])
 
     _for_parts(work, Q, blocks)
-    return y, (Q, K, V, y, scale, blocks, kept)
+    return y, (Q, K, V, y, scale, blocks, saved)
 
 
 @KERNELS.gradient(attention)
@@ -70,88 +71,102 @@ def attention_gradient(
     y: Array,
     scale: float,
     blocks: Sequence["Block"],
-    kept: list[Array] | None,
+    saved: list[Array] | None,
 ) -> Any:
     dQ, dK, dV = np.empty(Q.shape, Q.dtype), np.zeros(K.shape, K.dtype), np.zeros(V.shape, V.dtype)
 
     def work(part: Part) -> None:
         q, k, v, dq, dk, dv = (x[part] for x in (Q, K, V, dQ, dK, dV))
-        gradient, steep = g[part], g[part] * scale
-        scaled: Any = None if kept else q * scale
-        along = np.vecdot(steep, y[part])[:, :, None]  # (B, nh, 1, T)
-        for number, block in enumerate(blocks):
-            rows, seen = block.rows, block.seen
-            w = kept[number][part] if kept else _weights(scaled, k, block)  # (B, nh, seen, n)
-            d = v[:, :, :seen] @ _turned(steep[:, :, rows])  # of the scores, (B, nh, seen, n)
-            d -= along[..., rows]
-            d *= w
-            np.matmul(_turned(d), k[:, :, :seen], out=dq[:, :, rows])
-            dk[:, :, :seen] += d @ q[:, :, rows]
-            dv[:, :, :seen] += w @ gradient[:, :, rows]
+        dO, scaled_dO = g[part], g[part] * scale
+        scaled_q: Any = None if saved else q * scale
+        delta = np.vecdot(scaled_dO, y[part])[:, :, None]  # row sums, (b, nh, 1, T)
+        for i, block in enumerate(blocks):
+            rows, end = block.rows, block.key_end
+            w = saved[i][part] if saved else _weights(scaled_q, k, block)  # (b, nh, end, n)
+            dS = v[:, :, :end] @ _transposed(scaled_dO[:, :, rows])  # (b, nh, end, n)
+            dS -= delta[..., rows]
+            dS *= w  # scale times the gradient of the scores
+            np.matmul(_transposed(dS), k[:, :, :end], out=dq[:, :, rows])
+            dk[:, :, :end] += dS @ q[:, :, rows]
+            dv[:, :, :end] += w @ dO[:, :, rows]
 
     _for_parts(work, Q, blocks)
     return dQ, dK, dV, None, None
 
 
 class Block(NamedTuple):
-    """Neighbouring queries; all of them see the keys before `free`, none those from `seen` on."""
+    """Consecutive queries, and the range of keys that the mask hides from some of them.
+
+    Attributes:
+        rows: the queries.
+        length: their number n.
+        unmasked_end: keys before it are visible to all queries of the block.
+        key_end: keys from it on are hidden from all queries of the block.
+        bias: 0 or -inf, added to the scores of keys in between, (key_end - unmasked_end, n).
+    """
 
     rows: slice
     length: int
-    free: int
-    seen: int
-    hidden: Array  # what hides keys in between: 0 or -inf, (seen - free, length)
+    unmasked_end: int
+    key_end: int
+    bias: Array
 
 
 def _blocks(mask: Array | None, T: int, S: int, dtype: Any) -> tuple[Block, ...]:
-    """The blocks of T queries and S keys under a mask (T, S)."""
-    sees = np.broadcast_to(True if mask is None else mask, (T, S))
-    return _blocks_of(np.packbits(sees).tobytes(), T, S, dtype)
+    """Divide T queries into blocks, given S keys and a mask (T, S) that is True if visible."""
+    visible = np.broadcast_to(True if mask is None else mask, (T, S))
+    return _cached_blocks(np.packbits(visible).tobytes(), T, S, dtype)
 
 
-@functools.lru_cache(maxsize=16)  # every layer of every step asks for the same
-def _blocks_of(bits: bytes, T: int, S: int, dtype: Any) -> tuple[Block, ...]:
-    sees = np.unpackbits(np.frombuffer(bits, np.uint8), count=T * S).reshape(T, S).astype(bool)
-    size, blocks = max(SMALLEST_BLOCK, T // 4), []
+@functools.lru_cache(maxsize=16)  # every layer of every step has the same mask
+def _cached_blocks(bits: bytes, T: int, S: int, dtype: Any) -> tuple[Block, ...]:
+    visible = np.unpackbits(np.frombuffer(bits, np.uint8), count=T * S).reshape(T, S).astype(bool)
+    size, blocks = max(MIN_BLOCK_QUERIES, T // 4), []
     for start in range(0, T, size):
-        part = sees[start : start + size]
-        some, not_all = np.flatnonzero(part.any(axis=0)), np.flatnonzero(~part.all(axis=0))
-        seen = int(some[-1]) + 1 if some.size else 0
-        free = min(seen, int(not_all[0])) if not_all.size else seen
-        hidden = np.where(part[:, free:seen].T, dtype.type(0), dtype.type(-np.inf))
-        blocks.append(Block(slice(start, start + len(part)), len(part), free, seen, hidden))
+        part = visible[start : start + size]  # (n, S)
+        by_some, not_by_all = np.flatnonzero(part.any(axis=0)), np.flatnonzero(~part.all(axis=0))
+        key_end = int(by_some[-1]) + 1 if by_some.size else 0
+        unmasked_end = min(key_end, int(not_by_all[0])) if not_by_all.size else key_end
+        bias = np.where(part[:, unmasked_end:key_end].T, dtype.type(0), dtype.type(-np.inf))
+        rows = slice(start, start + len(part))
+        blocks.append(Block(rows, len(part), unmasked_end, key_end, bias))
     return tuple(blocks)
 
 
 def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Array:
-    """The softmax over the keys (..., S, hs) for a block of the queries (..., T, hs), turned:
-    (..., seen, length); zeros for a query that sees nothing.
+    """Return the transposed attention weights of a block of queries, (b, nh, key_end, n).
 
-    What is subtracted from the scores before exp does not change it: nothing where all scores are
-    small, else the largest of all where no exponential can vanish (NumPy finds that ten times as
-    fast), else the largest of each query.
+    The softmax over the keys; zeros for a query to which no key is visible. A shift of the scores
+    before exp does not change the softmax, so it is chosen for speed: none if all scores are
+    small, else the maximum of all if no exponential can underflow (NumPy finds it ten times as
+    fast), else the maximum of each query.
+
+    Args:
+        q: (b, nh, T, hs), scaled.
+        k: (b, nh, S, hs).
+        out: memory for the result.
     """
-    w: Array = np.matmul(k[:, :, : block.seen], _turned(q[:, :, block.rows]), out=out)
+    w: Array = np.matmul(k[:, :, : block.key_end], _transposed(q[:, :, block.rows]), out=out)
     if not w.size:
         return w
     high, low = w.max(), w.min()
-    if block.hidden.size:
-        w[:, :, block.free :] += block.hidden
-    if high - low > 3 * LARGEST_SCORE:
+    if block.bias.size:
+        w[:, :, block.unmasked_end :] += block.bias
+    if high - low > 3 * MAX_UNSHIFTED_SCORE:
         largest = np.maximum.reduce(w, axis=-2, keepdims=True)
         np.copyto(largest, 0, where=largest == -np.inf)
         w -= largest
-    elif max(high, -low) > LARGEST_SCORE:
+    elif max(high, -low) > MAX_UNSHIFTED_SCORE:
         w -= high
     np.exp(w, out=w)
-    total = np.ones((1, block.seen), w.dtype) @ w  # (..., 1, length)
+    total = np.ones((1, block.key_end), w.dtype) @ w  # (b, nh, 1, n)
     if total.min() == 0:
         total[total == 0] = 1
     w *= np.divide(1, total, out=total)
     return w
 
 
-def _turned(x: Array) -> Array:
+def _transposed(x: Array) -> Array:
     return x.swapaxes(-1, -2)
 
 
@@ -174,18 +189,18 @@ def _fit(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
         and V.shape[:3] == (*lead, S)
         and Q.dtype == K.dtype == V.dtype
         and Q.itemsize >= 4
-        and lead[0] * lead[1] * T * S > SMALL_WORK
+        and lead[0] * lead[1] * T * S > MIN_WEIGHTS
     )
     return result
 
 
 def _for_parts(work: Callable[[Part], None], Q: Array, blocks: Sequence[Block]) -> None:
-    """Call ``work(part)`` for all texts and heads, those of which there are more being divided."""
-    texts, heads, _, _ = Q.shape
-    head_bytes = sum(b.seen * b.length for b in blocks) * Q.itemsize
+    """Call ``work(part)`` in parallel over the batch or the heads, whichever is larger."""
+    batch, heads, _, _ = Q.shape
+    head_bytes = sum(b.key_end * b.length for b in blocks) * Q.itemsize
 
-    def some(start: int, stop: int) -> None:
-        part, whole = slice(start, stop), slice(None)
-        work((part, whole) if texts >= heads else (whole, part))
+    def work_on_range(start: int, stop: int) -> None:
+        part, all_ = slice(start, stop), slice(None)
+        work((part, all_) if batch >= heads else (all_, part))
 
-    parallel_blocks(some, max(texts, heads), head_bytes * min(texts, heads), AT_ONCE)
+    parallel_blocks(work_on_range, max(batch, heads), head_bytes * min(batch, heads), CHUNK_BYTES)

@@ -118,7 +118,7 @@ def numpy_attention(monkeypatch: pytest.MonkeyPatch) -> Any:
     backends.get("numpy")
     from tinytorch.backends.numpy import attention as numpy_attention
 
-    monkeypatch.setattr(numpy_attention, "SMALL_WORK", 0)
+    monkeypatch.setattr(numpy_attention, "MIN_WEIGHTS", 0)
     return numpy_attention
 
 
@@ -134,7 +134,7 @@ def test_numpy_computes_what_the_ops_do(
     kept: bool, shape: tuple[int, ...], mask: str, numpy_attention: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(numpy_attention, "LARGE_TABLE", 2**30 if kept else 0)
+    monkeypatch.setattr(numpy_attention, "MAX_SAVED_WEIGHTS", 2**30 if kept else 0)
     arrays, seen = draw(*shape), MASKS[mask](*shape[2:4])
     equal(*(run(arrays, seen, 0, b) for b in ("numpy", REFERENCE)))
 
@@ -161,7 +161,7 @@ def test_numpy_divides_texts_or_heads_among_threads(
 
     monkeypatch.setattr(threads, "num_threads", lambda: 3)
     monkeypatch.setattr(threads, "MIN_PARALLEL_BYTES", 0)
-    monkeypatch.setattr(numpy_attention, "AT_ONCE", 1)
+    monkeypatch.setattr(numpy_attention, "CHUNK_BYTES", 1)
     threads._workers.cache_clear()
     parts: set[tuple[int, ...]] = set()
     before = numpy_attention._weights
