@@ -1,5 +1,4 @@
-"""The composite `attention` against the ops that it is made of: on cupy, whose products round, and
-on NumPy."""
+"""The fused attention kernels of cupy and NumPy against attention computed op by op."""
 
 import tracemalloc
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from tinytorch import Dropout, MultiHeadAttention, Tensor, backends, create_caus
 from tinytorch.attention import attention, scaled_dot_product_attention, split_heads
 from tinytorch.ops.op import COMPOSITES
 
-TOLERANCE = 4e-3  # of the largest value, or of 1: factors are rounded to 10 bits of mantissa
+TOLERANCE = 4e-3  # relative to max(1, largest value): TF32 rounds operands to 10 mantissa bits
 
 # B, nh, T, S, hs
 SHAPES = [
@@ -25,16 +24,16 @@ SHAPES = [
 
 @pytest.fixture
 def tf32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The cupy backend with rounded products, which the kernels need."""
+    """The cupy backend in TF32 mode, which its attention kernels need."""
     backends.get(cupy)
-    from tinytorch.backends.cupy import gemm as cupy_products
+    from tinytorch.backends.cupy import gemm
 
-    monkeypatch.setattr(cupy_products, "matmul_mode", lambda: "tf32")
+    monkeypatch.setattr(gemm, "matmul_mode", lambda: "tf32")
     return cupy
 
 
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the kernels of attention.cu as they are launched."""
+    """Return a list that collects the names of attention.cu's kernels as they are launched."""
     from tinytorch.backends.cupy import attention as cupy_attention
 
     names: list[str] = []
@@ -53,7 +52,7 @@ def causal(T: int, S: int) -> np.ndarray:
 
 
 def scattered(T: int, S: int) -> np.ndarray:
-    """Whole tiles and whole rows that are hidden, and single weights."""
+    """A mask that hides whole tiles, whole rows and single weights."""
     mask = np.random.default_rng(3).random((T, S)) < 0.4
     mask[T // 3 : T // 2] = False
     mask[:, S // 2 :] &= T < 64
@@ -68,12 +67,12 @@ MASKS: dict[str, Callable[[int, int], Any]] = {
 def run(
     arrays: list[np.ndarray], mask: Any, p: float, backend: Any, function: Any = attention
 ) -> list[np.ndarray]:
-    """The output and the gradients of Q, K and V, of a loss that weighs all numbers unequally."""
+    """Return the output and the gradients of Q, K and V for a randomly weighted sum as loss."""
     tinytorch.manual_seed(11)
     dtype = "float32" if backend == "cupy" else "float64"
     tensors = [Tensor(a, dtype=dtype, requires_grad=True, backend=backend) for a in arrays]
-    hidden = None if mask is None else Tensor(mask, backend=backend)
-    y = function(*tensors, hidden, Dropout(p))
+    mask_tensor = None if mask is None else Tensor(mask, backend=backend)
+    y = function(*tensors, mask_tensor, Dropout(p))
     factor = np.random.default_rng(7).standard_normal(y.shape)
     (y * Tensor(factor, dtype=dtype, backend=backend)).sum().backward()
     return [y.numpy(), *(t.grad.numpy() for t in tensors)]
@@ -84,8 +83,8 @@ def draw(B: int, nh: int, T: int, S: int, hs: int) -> list[np.ndarray]:
     return [rng.standard_normal((B, nh, n, hs)) for n in (T, S, S)]
 
 
-def close(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for ours, theirs in zip(found, expected, strict=True):
+def assert_close(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for ours, theirs in zip(actual, expected, strict=True):
         assert np.isfinite(ours).all()
         error = np.abs(ours - theirs).max() / max(1.0, np.abs(theirs).max())
         assert error < TOLERANCE, error
@@ -94,14 +93,14 @@ def close(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_kernels_compute_what_the_ops_do(
+def test_cupy_kernels_equal_attention_op_by_op(
     shape: tuple[int, ...], p: float, mask: str, tf32: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrays = draw(*shape)
-    seen = MASKS[mask](*shape[2:4])
+    mask_array = MASKS[mask](*shape[2:4])
     names = launched(monkeypatch)
-    found = run(arrays, seen, p, tf32)
-    if seen is not None:
+    found = run(arrays, mask_array, p, tf32)
+    if mask_array is not None:
         assert names.pop(0) == "attention_squares"
     assert names == [
         "attention",
@@ -109,12 +108,12 @@ def test_kernels_compute_what_the_ops_do(
         "attention_gradient_of_queries",
         "attention_gradient_of_keys",
     ]
-    close(found, run(arrays, seen, p, REFERENCE))
+    assert_close(found, run(arrays, mask_array, p, REFERENCE))
 
 
 @pytest.fixture
 def numpy_attention(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """NumPy's kernel, which takes small work too."""
+    """The module of NumPy's kernel, made to accept small inputs too."""
     backends.get("numpy")
     from tinytorch.backends.numpy import attention as numpy_attention
 
@@ -122,39 +121,39 @@ def numpy_attention(monkeypatch: pytest.MonkeyPatch) -> Any:
     return numpy_attention
 
 
-def equal(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
-    for ours, theirs in zip(found, expected, strict=True):
+def assert_equal(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for ours, theirs in zip(actual, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10)
 
 
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("shape", [*SHAPES, (2, 3, 200, 200, 8)], ids=str)
-@pytest.mark.parametrize("kept", [True, False], ids=["kept", "made again"])
-def test_numpy_computes_what_the_ops_do(
-    kept: bool, shape: tuple[int, ...], mask: str, numpy_attention: Any,
+@pytest.mark.parametrize("saved", [True, False], ids=["saved", "recomputed"])
+def test_numpy_kernel_equals_attention_op_by_op(
+    saved: bool, shape: tuple[int, ...], mask: str, numpy_attention: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(numpy_attention, "MAX_SAVED_WEIGHTS", 2**30 if kept else 0)
-    arrays, seen = draw(*shape), MASKS[mask](*shape[2:4])
-    equal(*(run(arrays, seen, 0, b) for b in ("numpy", REFERENCE)))
+    monkeypatch.setattr(numpy_attention, "MAX_SAVED_WEIGHTS", 2**30 if saved else 0)
+    arrays, mask_array = draw(*shape), MASKS[mask](*shape[2:4])
+    assert_equal(*(run(arrays, mask_array, 0, b) for b in ("numpy", REFERENCE)))
 
 
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("size", [1, 6, 400])
 @pytest.mark.parametrize("shift", [-800, 0, 800])
-def test_numpy_shifts_scores_that_would_overflow_or_vanish(
+def test_numpy_shifts_scores_that_would_overflow_or_underflow(
     shift: float, size: float, mask: str, numpy_attention: Any
 ) -> None:
-    """Small ones are left, larger ones get less by one number, and then each query by its own."""
+    """No shift for small scores, a global shift for larger ones, else a per-query shift."""
     arrays = draw(2, 2, 70, 70, 8)
     arrays[0] *= size
     arrays[0][..., 0], arrays[1][..., 0] = shift * np.sqrt(8), 1
-    seen = MASKS[mask](70, 70)
-    equal(*(run(arrays, seen, 0, b) for b in ("numpy", REFERENCE)))
+    mask_array = MASKS[mask](70, 70)
+    assert_equal(*(run(arrays, mask_array, 0, b) for b in ("numpy", REFERENCE)))
 
 
 @pytest.mark.parametrize("shape", [(5, 2, 64, 64, 8), (1, 3, 64, 64, 8), (1, 1, 64, 64, 8)])
-def test_numpy_divides_texts_or_heads_among_threads(
+def test_numpy_divides_batch_or_heads_among_threads(
     shape: tuple[int, ...], numpy_attention: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tinytorch.backends.numpy import threads
@@ -171,33 +170,33 @@ def test_numpy_divides_texts_or_heads_among_threads(
         return before(q, *rest)
 
     monkeypatch.setattr(numpy_attention, "_weights", weights)
-    arrays, seen = draw(*shape), causal(*shape[2:4])
-    equal(*(run(arrays, seen, 0, b) for b in ("numpy", REFERENCE)))
+    arrays, mask_array = draw(*shape), causal(*shape[2:4])
+    assert_equal(*(run(arrays, mask_array, 0, b) for b in ("numpy", REFERENCE)))
     threads._workers.cache_clear()
-    texts, heads = shape[:2]
-    assert parts == {(1, heads) if texts >= heads else (texts, 1)}
+    batch, heads = shape[:2]
+    assert parts == {(1, heads) if batch >= heads else (batch, 1)}
 
 
-def held_for_the_gradient(size: int, p: float) -> float:
-    """The memory that eight heads of so many queries and keys leave, in tables of weights."""
+def saved_for_the_gradient(size: int, p: float) -> float:
+    """Return the memory that eight heads hold after the forward, in units of all their weights."""
     tensors = [Tensor(a, requires_grad=True) for a in draw(1, 8, size, size, 4)]
     mask = create_causal_mask(size)
-    attention(*tensors, mask)  # what is remembered of a mask
+    attention(*tensors, mask)  # fill the cache of masks
     tracemalloc.start()
     y = attention(*tensors, mask, Dropout(p))
-    held, _ = tracemalloc.get_traced_memory()
+    bytes_held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert y.shape == (1, 8, size, 4)
-    return held / (8 * size * size * 8)
+    return bytes_held / (8 * size * size * 8)
 
 
-def test_numpy_keeps_no_large_table() -> None:
-    assert held_for_the_gradient(400, 0.0) < 0.1
-    assert 0.6 < held_for_the_gradient(256, 0.0) < 0.75  # what a causal mask leaves of it
-    assert held_for_the_gradient(400, 0.5) > 1
+def test_numpy_does_not_save_large_weight_tables() -> None:
+    assert saved_for_the_gradient(400, 0.0) < 0.1
+    assert 0.6 < saved_for_the_gradient(256, 0.0) < 0.75  # the part that a causal mask leaves
+    assert saved_for_the_gradient(400, 0.5) > 1
 
 
-def test_numpy_leaves_what_it_is_given() -> None:
+def test_numpy_does_not_change_its_inputs() -> None:
     tensors = [Tensor(a, requires_grad=True) for a in draw(1, 3, 256, 256, 4)]
     before = [t.numpy().copy() for t in tensors]
     attention(*tensors, create_causal_mask(256)).sum().backward()
@@ -205,7 +204,7 @@ def test_numpy_leaves_what_it_is_given() -> None:
         np.testing.assert_array_equal(tensor.numpy(), old)
 
 
-def test_numpy_notices_a_write_before_the_gradient() -> None:
+def test_numpy_refuses_a_gradient_after_an_in_place_write() -> None:
     tensors = [Tensor(a) for a in draw(1, 2, 64, 64, 4)]
     weight = Tensor(1.0, requires_grad=True, dtype="float64")
     for index in range(3):
@@ -216,7 +215,7 @@ def test_numpy_notices_a_write_before_the_gradient() -> None:
             loss.backward()
 
 
-def test_a_mask_that_changes_is_looked_at_again() -> None:
+def test_a_changed_mask_is_not_served_from_the_cache() -> None:
     tensors = [Tensor(a) for a in draw(1, 2, 64, 64, 4)]
     mask = create_causal_mask(64)
     first = attention(*tensors, mask)
@@ -225,14 +224,14 @@ def test_a_mask_that_changes_is_looked_at_again() -> None:
     assert np.abs(first.numpy() - attention(*tensors).numpy()).max() > 0.1
 
 
-def test_shapes_that_do_not_fit_are_named() -> None:
+def test_incompatible_shapes_raise() -> None:
     Q, K, V = (Tensor(a) for a in draw(1, 2, 64, 64, 4))
     for wrong in ((Q, K[..., :3], V), (Q, K, V[:, :, :60])):
         with pytest.raises(ValueError, match="do not fit together"):
             attention(*wrong)
 
 
-def test_numpy_takes_what_is_worth_the_while_and_drops_nothing() -> None:
+def test_numpy_kernel_runs_only_for_supported_inputs() -> None:
     def node(size: int, *more: Any) -> str:
         tensors = [Tensor(a, requires_grad=True) for a in draw(1, 1, size, size, 4)]
         name: str = attention(*tensors, *more)._node.name
@@ -248,7 +247,7 @@ def test_numpy_takes_what_is_worth_the_while_and_drops_nothing() -> None:
     assert node(80, Tensor(np.ones((1, 80), dtype=bool))) == "matmul"
 
 
-def test_the_same_input_gives_the_same_bits(tf32: str) -> None:
+def test_equal_inputs_give_equal_bits(tf32: str) -> None:
     arrays = draw(1, 2, 70, 70, 32)
     first, second = (run(arrays, causal(70, 70), 0.3, tf32) for _ in range(2))
     for a, b in zip(first, second, strict=True):
@@ -263,33 +262,31 @@ def test_large_scores_do_not_overflow(tf32: str) -> None:
     assert np.abs(found[0] - expected[0]).mean() < 0.05
 
 
-REFUSED: dict[str, tuple[list[np.ndarray], Any, float]] = {
-    "another head size": (draw(1, 1, 6, 6, 8), None, 0.0),
-    "too large a head": (draw(1, 1, 3, 3, 144), None, 0.0),
+UNSUPPORTED: dict[str, tuple[list[np.ndarray], Any, float]] = {
+    "unsupported head size": (draw(1, 1, 6, 6, 8), None, 0.0),
+    "head size too large": (draw(1, 1, 3, 3, 144), None, 0.0),
     "three axes": ([a[0] for a in draw(1, 2, 6, 6, 16)], None, 0.0),
-    "heads that repeat": ([draw(1, 2, 4, 4, 16)[0], *draw(1, 1, 4, 4, 16)[1:]], None, 0.0),
-    "a mask of floats": (draw(1, 1, 6, 6, 16), np.zeros((6, 6), np.float32), 0.0),
-    "a mask for each head": (draw(1, 2, 6, 6, 16), np.ones((2, 6, 6), bool), 0.0),
-    "all dropped": (draw(1, 1, 6, 6, 16), None, 1.0),
-    "nothing": (draw(0, 1, 6, 6, 16), None, 0.0),
+    "broadcast heads": ([draw(1, 2, 4, 4, 16)[0], *draw(1, 1, 4, 4, 16)[1:]], None, 0.0),
+    "floating mask": (draw(1, 1, 6, 6, 16), np.zeros((6, 6), np.float32), 0.0),
+    "mask per head": (draw(1, 2, 6, 6, 16), np.ones((2, 6, 6), bool), 0.0),
+    "everything dropped": (draw(1, 1, 6, 6, 16), None, 1.0),
+    "empty batch": (draw(0, 1, 6, 6, 16), None, 0.0),
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_kernels_do_not_take_goes_op_by_op(
+@pytest.mark.parametrize("case", UNSUPPORTED)
+def test_unsupported_inputs_run_op_by_op(
     case: str, tf32: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrays, mask, p = REFUSED[case]
+    arrays, mask, p = UNSUPPORTED[case]
     names = launched(monkeypatch)
     found = run(arrays, mask, p, tf32)
     assert not names
     if arrays[0].size and p < 1:
-        close(found, run(arrays, mask, p, REFERENCE))
+        assert_close(found, run(arrays, mask, p, REFERENCE))
 
 
-def test_products_that_may_not_be_rounded_go_op_by_op(
-    cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_float32_runs_op_by_op(cupy_fp32: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names = launched(monkeypatch)
     arrays = draw(1, 2, 6, 6, 16)
     found, expected = (run(arrays, None, 0.3, b) for b in (cupy_fp32, REFERENCE))
@@ -298,15 +295,15 @@ def test_products_that_may_not_be_rounded_go_op_by_op(
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_a_dropout_of_ones_own_is_called(tf32: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_dropout_is_called(tf32: str, monkeypatch: pytest.MonkeyPatch) -> None:
     names = launched(monkeypatch)
     Q, K, V = (Tensor(a.astype("f4"), backend=tf32) for a in draw(1, 1, 4, 4, 16))
-    nothing: Any = lambda weights: weights * 0  # noqa: E731
-    assert not attention(Q, K, V, None, nothing).numpy().any()
+    zero: Any = lambda weights: weights * 0  # noqa: E731
+    assert not attention(Q, K, V, None, zero).numpy().any()
     assert not names
 
 
-def test_without_dropout_there_may_be_more_weights_than_random_bits(
+def test_the_limit_of_random_bits_applies_only_with_dropout(
     tf32: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tinytorch.backends.cupy import attention as cupy_attention
@@ -323,10 +320,10 @@ def test_without_dropout_there_may_be_more_weights_than_random_bits(
     assert counts == [0, 32]
 
 
-def test_heads_are_read_and_written_where_they_stand(
+def test_heads_are_read_and_written_without_a_copy(
     tf32: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the projections nothing is copied: of kernels only those of attention run."""
+    """Between the projections only the attention kernels run."""
     names = launched(monkeypatch)
     from tinytorch.backends.cupy import heads
 
@@ -340,15 +337,15 @@ def test_heads_are_read_and_written_where_they_stand(
         given = Tensor(x, requires_grad=True, backend=backend)
         with monkeypatch.context() as patch:
             for name in ("launch", "launch_rows"):
-                patch.setattr(heads, name, None)  # nobody may call them
+                patch.setattr(heads, name, None)  # a call would fail
             y = here(given, create_causal_mask(20, backend=backend))
             (y * y).sum().backward()
         results.append([y.numpy(), given.grad.numpy(), here.qkv.weight.grad.numpy()])
-    close(*results[::-1])
+    assert_close(*results[::-1])
     assert len(names) == 5
 
 
-def test_views_that_begin_anywhere(tf32: str) -> None:
+def test_views_with_any_offset(tf32: str) -> None:
     rng = np.random.default_rng(1)
     flat = rng.standard_normal(3 * 40 * 2 * 16 + 1).astype(np.float32)
     results = []
@@ -358,10 +355,10 @@ def test_views_that_begin_anywhere(tf32: str) -> None:
         y = attention(q, k, v)
         (y * y).sum().backward()
         results.append([y.numpy(), home.grad.numpy()])
-    close(*results[::-1])
+    assert_close(*results[::-1])
 
 
-def test_elsewhere_it_is_the_function_as_it_is_written(backend: str) -> None:
+def test_other_backends_run_the_composite_as_written(backend: str) -> None:
     arrays = draw(2, 2, 5, 5, 4)
 
     def composed(Q: Tensor, K: Tensor, V: Tensor, mask: Any, dropout: Any) -> Tensor:
