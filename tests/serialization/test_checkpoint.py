@@ -1,4 +1,4 @@
-"""Checkpoints: what goes in comes out, and a failed write harms nothing."""
+"""Checkpoints: save and load are inverses, and a failed save leaves the old file."""
 
 import json
 import os
@@ -15,11 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
 
 from tinytorch.serialization import checkpoint
 from tinytorch.serialization.checkpoint import CheckpointError, load, restore_rng, rng_state, save
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]  # a busy machine is slow
 DTYPES = [np.dtype(code) for code in "?bhiqBHIQefd"]
 
@@ -58,7 +59,9 @@ class TestRoundTrip:
         arrays=st.dictionaries(NAMES, ARRAYS, max_size=4),
         metadata=st.dictionaries(KEYS, JSON, max_size=3),
     )
-    def test_anything(self, path: Path, arrays: dict[str, Array], metadata: dict[str, Any]) -> None:
+    def test_any_arrays_and_metadata(
+        self, path: Path, arrays: dict[str, Array], metadata: dict[str, Any]
+    ) -> None:
         save(path, arrays, metadata)
         got, got_metadata = load(path)
         assert got_metadata == metadata
@@ -67,7 +70,7 @@ class TestRoundTrip:
             assert_same(got[name], array)
 
     @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-    def test_dtypes(self, path: Path, dtype: np.dtype[Any]) -> None:
+    def test_every_dtype(self, path: Path, dtype: np.dtype[Any]) -> None:
         array = np.arange(6).reshape(2, 3).astype(dtype)
         save(path, {"a": array}, {})
         assert_same(load(path)[0]["a"], array)
@@ -91,7 +94,7 @@ class TestRoundTrip:
         ],
         ids=lambda array: f"{array.dtype}-{array.shape}-{array.strides}",
     )
-    def test_awkward_arrays(self, path: Path, array: Array) -> None:
+    def test_strides_byte_orders_and_empty_shapes(self, path: Path, array: Array) -> None:
         before = array.copy()
         save(path, {"a": array, "b": array}, {})
         got, _ = load(path)
@@ -107,11 +110,11 @@ class TestRoundTrip:
         assert first["a"].tolist() == [2, 2, 2]
         assert first["b"].tolist() == [1, 1, 1]
 
-    def test_nothing_at_all(self, path: Path) -> None:
+    def test_no_arrays_and_no_metadata(self, path: Path) -> None:
         save(path, {}, {})
         assert load(path) == ({}, {})
 
-    def test_odd_names(self, path: Path) -> None:
+    def test_unusual_names(self, path: Path) -> None:
         names = ["", "a.b.0.weight", "größe", "名", '"\n\\', "\0", "🎭"]
         save(path, {name: np.full(2, i) for i, name in enumerate(names)}, {n: n for n in names})
         arrays, metadata = load(path)
@@ -120,7 +123,7 @@ class TestRoundTrip:
         }
         assert metadata == {name: name for name in names}
 
-    def test_numbers_json_does_not_promise(self, path: Path) -> None:
+    def test_large_and_non_finite_numbers(self, path: Path) -> None:
         save(path, {}, {"big": 2**200, "nan": float("nan"), "inf": float("inf")})
         _, metadata = load(path)
         assert metadata["big"] == 2**200
@@ -131,7 +134,7 @@ class TestRoundTrip:
         save(str(path), {"a": np.ones(1)}, {})
         assert_same(load(str(path))[0]["a"], np.ones(1))
 
-    def test_any_reader_of_safetensors_can_read_it(self, path: Path) -> None:
+    def test_the_file_is_plain_safetensors(self, path: Path) -> None:
         from safetensors import safe_open
 
         save(path, {"a": np.ones((2, 3), np.float32)}, {"step": 7, "name": "x"})
@@ -147,17 +150,17 @@ class TestRoundTrip:
 
 class TestSaveRefuses:
     @pytest.mark.parametrize("dtype", ["O", "U3", "F", "D", "M8[s]", "i4,f4"])
-    def test_arrays_without_a_form(self, path: Path, dtype: str) -> None:
-        with pytest.raises(CheckpointError, match="array 'bad' has the dtype"):
+    def test_dtypes_that_cannot_be_represented(self, path: Path, dtype: str) -> None:
+        with pytest.raises(CheckpointError, match="array 'bad' has dtype"):
             save(path, {"good": np.ones(2), "bad": np.zeros(2, dtype)}, {})
         assert not path.exists()
 
-    def test_the_name_that_the_format_keeps(self, path: Path) -> None:
+    def test_the_reserved_array_name(self, path: Path) -> None:
         with pytest.raises(CheckpointError, match="__metadata__"):
             save(path, {"__metadata__": np.ones(2)}, {})
 
     @pytest.mark.parametrize("name", ["\ud800", 3])
-    def test_names_that_are_no_text(self, path: Path, name: Any) -> None:
+    def test_names_that_are_not_valid_text(self, path: Path, name: Any) -> None:
         with pytest.raises(CheckpointError):
             save(path, {name: np.ones(2)}, {})
         with pytest.raises(CheckpointError):
@@ -165,40 +168,40 @@ class TestSaveRefuses:
         assert not path.exists()
 
     @pytest.mark.parametrize("key", ["format", "version"])
-    def test_keys_of_our_own(self, path: Path, key: str) -> None:
+    def test_reserved_metadata_keys(self, path: Path, key: str) -> None:
         with pytest.raises(CheckpointError, match=f"cannot have the key '{key}'"):
             save(path, {}, {key: 1})
 
     @pytest.mark.parametrize("value", [np.float32(1), {1, 2}, b"x", object()])
     def test_values_that_are_not_json(self, path: Path, value: Any) -> None:
-        with pytest.raises(CheckpointError, match="JSON cannot hold metadata 'loss'"):
+        with pytest.raises(CheckpointError, match="JSON cannot represent metadata 'loss'"):
             save(path, {}, {"loss": value})
 
-    def test_value_that_holds_itself(self, path: Path) -> None:
+    def test_a_recursive_value(self, path: Path) -> None:
         value: list[Any] = []
         value.append(value)
-        with pytest.raises(CheckpointError, match="JSON cannot hold"):
+        with pytest.raises(CheckpointError, match="JSON cannot represent"):
             save(path, {}, {"loop": value})
 
 
 class TestLoadRefuses:
-    def test_missing(self, path: Path) -> None:
+    def test_a_missing_file(self, path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"there is no checkpoint .*model\.safetensors"):
             load(path)
 
-    def test_folder(self, tmp_path: Path) -> None:
+    def test_a_folder(self, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="is a folder"):
             load(tmp_path)
 
-    def test_every_cut(self, path: Path) -> None:
+    def test_a_file_truncated_anywhere(self, path: Path) -> None:
         save(path, {"a": np.arange(5, dtype=np.int16)}, {"step": 1})
         whole = path.read_bytes()
         for length in range(len(whole)):
             path.write_bytes(whole[:length])
-            with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged, cut short"):
+            with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged, truncated"):
                 load(path)
 
-    def test_longer_than_it_says(self, path: Path) -> None:
+    def test_a_file_with_extra_bytes(self, path: Path) -> None:
         save(path, {"a": np.arange(5)}, {})
         path.write_bytes(path.read_bytes() + b"x")
         with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
@@ -206,21 +209,19 @@ class TestLoadRefuses:
 
     @settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
     @given(data=st.binary(max_size=200))
-    def test_any_other_bytes(self, path: Path, data: bytes) -> None:
+    def test_arbitrary_bytes(self, path: Path, data: bytes) -> None:
         path.write_bytes(data)
         with pytest.raises(CheckpointError, match=r"model\.safetensors"):
             load(path)
 
     @settings(max_examples=80, deadline=None, suppress_health_check=CHECKS)
     @given(where=st.integers(0, 10**6), byte=st.integers(0, 255))
-    def test_a_wrong_byte_is_never_another_kind_of_error(
-        self, path: Path, where: int, byte: int
-    ) -> None:
+    def test_a_changed_byte_raises_no_other_error(self, path: Path, where: int, byte: int) -> None:
         save(path, {"a": np.arange(3)}, {"step": 1, "names": ["a"]})
         data = bytearray(path.read_bytes())
         data[where % len(data)] = byte
         path.write_bytes(data)
-        with suppress(CheckpointError):  # some bytes may be any, such as those of the array
+        with suppress(CheckpointError):  # a byte of the array may have any value
             load(path)
 
     @pytest.mark.parametrize(
@@ -234,14 +235,16 @@ class TestLoadRefuses:
             ({"format": "tinytorch", "version": "1", "step": "[" * 10**5}, "cannot be read"),
         ],
     )
-    def test_foreign_files(self, path: Path, metadata: dict[str, str] | None, message: str) -> None:
+    def test_files_of_other_programs_and_versions(
+        self, path: Path, metadata: dict[str, str] | None, message: str
+    ) -> None:
         from safetensors.numpy import save_file
 
         save_file({"a": np.ones(2)}, path, metadata)
         with pytest.raises(CheckpointError, match=f"model.safetensors .*{message}"):
             load(path)
 
-    def test_dtype_that_numpy_lacks(self, path: Path) -> None:
+    def test_a_dtype_that_numpy_lacks(self, path: Path) -> None:
         header = json.dumps(
             {
                 "__metadata__": {"format": "tinytorch", "version": "1"},
@@ -254,7 +257,7 @@ class TestLoadRefuses:
 
 
 class TestAtomicity:
-    """Whatever fails, the old checkpoint is as it was and nothing else is left."""
+    """After any failure the old checkpoint is unchanged and no temporary file is left."""
 
     @pytest.fixture
     def old(self, path: Path) -> bytes:
@@ -268,7 +271,7 @@ class TestAtomicity:
         assert list(path.parent.iterdir()) == [path]
 
     @pytest.mark.parametrize("step", ["fsync", "replace"])
-    def test_disk_full(
+    def test_a_full_disk(
         self, path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch, step: str
     ) -> None:
         def full(*args: Any) -> None:
@@ -277,7 +280,7 @@ class TestAtomicity:
         monkeypatch.setattr(os, step, full)
         self.fails(path, old, r"model\.safetensors was not written: No space left on device$")
 
-    def test_write_that_stops_in_the_middle(self, path: Path, old: bytes) -> None:
+    def test_a_write_that_fails_midway(self, path: Path, old: bytes) -> None:
         resource = pytest.importorskip("resource", reason="this system has no file-size limit")
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
@@ -286,7 +289,7 @@ class TestAtomicity:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    def test_interrupt(self, path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_interrupt(self, path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt(descriptor: int) -> None:
             raise KeyboardInterrupt
 
@@ -296,7 +299,7 @@ class TestAtomicity:
         assert path.read_bytes() == old
         assert list(path.parent.iterdir()) == [path]
 
-    def test_bytes_are_on_disk_before_they_get_the_name(
+    def test_the_data_is_synced_before_the_rename(
         self, path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         calls: list[str] = []
@@ -311,7 +314,7 @@ class TestAtomicity:
         save(path, {"a": np.ones(3)}, {})
         assert calls[:2] == ["fsync", "replace"]
 
-    def test_folder_that_cannot_be_synced_is_no_error(
+    def test_a_folder_that_cannot_be_synced_is_no_error(
         self, path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = os.open
@@ -325,33 +328,33 @@ class TestAtomicity:
         save(path, {"a": np.ones(3)}, {})
         assert_same(load(path)[0]["a"], np.ones(3))
 
-    def test_no_such_folder(self, tmp_path: Path) -> None:
+    def test_a_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"gone.*was not written: No such file"):
             save(tmp_path / "gone" / "a.safetensors", {}, {})
 
-    def test_folder_is_a_file(self, path: Path, old: bytes) -> None:
+    def test_a_file_in_place_of_the_folder(self, path: Path, old: bytes) -> None:
         with pytest.raises(CheckpointError, match="was not written"):
             save(path / "a.safetensors", {}, {})
         assert path.read_bytes() == old
 
-    def test_target_is_a_folder(self, tmp_path: Path) -> None:
+    def test_a_folder_in_place_of_the_file(self, tmp_path: Path) -> None:
         target = tmp_path / "folder"
         target.mkdir()
         with pytest.raises(CheckpointError, match="was not written"):
             save(target, {}, {})
         assert list(tmp_path.rglob("*")) == [target]
 
-    def test_path_that_cannot_be(self) -> None:
+    def test_a_path_with_a_nul(self) -> None:
         with pytest.raises(CheckpointError, match="was not written"):
             save("a\0b", {}, {})
 
-    def test_relative_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_relative_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         save("a.safetensors", {"a": np.ones(3)}, {})
         assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
     @pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
-    def test_link_stays_a_link(self, path: Path, old: bytes, tmp_path: Path) -> None:
+    def test_a_link_stays_a_link(self, path: Path, old: bytes, tmp_path: Path) -> None:
         link = tmp_path / "latest"
         link.symlink_to(path.name)
         save(link, {"a": np.ones(3)}, {})
@@ -359,7 +362,7 @@ class TestAtomicity:
         assert_same(load(path)[0]["a"], np.ones(3))
 
     @pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
-    def test_others_may_read_it_as_any_new_file(self, path: Path) -> None:
+    def test_a_new_file_has_the_permissions_of_the_umask(self, path: Path) -> None:
         mask = os.umask(0o022)
         try:
             save(path, {}, {})
@@ -368,8 +371,8 @@ class TestAtomicity:
         assert path.stat().st_mode & 0o777 == 0o644
 
 
-# Saves 1, 2, 3, ... for ever; each file is true to itself if all its numbers are the same.
-SAVE_FOR_EVER = """
+# Saves 1, 2, 3, ... forever; a file is consistent if all its numbers are equal.
+SAVE_FOREVER = """
 import itertools, sys
 import numpy as np
 from tinytorch.serialization.checkpoint import save
@@ -378,7 +381,7 @@ for i in itertools.count(1):
     print(i, flush=True)
 """
 
-# Kills itself inside one save: when the bytes are written, or when they are to get the name.
+# Kills itself during a save: after writing the bytes, or before the rename.
 KILL_ITSELF = """
 import os, signal, sys
 import numpy as np
@@ -393,21 +396,27 @@ save(sys.argv[1], {"a": np.full(10, 2)}, {"step": 2})
 
 class TestKill:
     @pytest.mark.parametrize("step", ["fsync", "replace"])
-    def test_inside_a_save(self, path: Path, step: str) -> None:
+    def test_a_process_killed_during_a_save_leaves_the_old_file(
+        self, path: Path, step: str
+    ) -> None:
         killed = subprocess.run([sys.executable, "-c", KILL_ITSELF, str(path), step])
         assert killed.returncode != 0
         arrays, metadata = load(path)
         assert metadata == {"step": 1}
         assert arrays["a"].tolist() == [1] * 10
-        save(path, {"a": np.full(10, 3)}, {"step": 3})  # what the dead one left is in no one's way
+        save(
+            path, {"a": np.full(10, 3)}, {"step": 3}
+        )  # the temporary file left behind does no harm
         assert load(path)[1] == {"step": 3}
 
     @pytest.mark.parametrize("delay", [0.001, 0.004, 0.009, 0.016])
-    def test_at_any_time(self, path: Path, delay: float) -> None:
-        command = [sys.executable, "-c", SAVE_FOR_EVER, str(path)]
+    def test_a_process_killed_at_any_time_leaves_a_whole_file(
+        self, path: Path, delay: float
+    ) -> None:
+        command = [sys.executable, "-c", SAVE_FOREVER, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            process.stdout.readline()  # the first save is done, the second is under way
+            process.stdout.readline()  # the first save is complete, the second is running
             time.sleep(delay)
             process.kill()
         arrays, metadata = load(path)
@@ -417,10 +426,10 @@ class TestKill:
 
 class TestRandomState:
     @pytest.mark.parametrize("name", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
-    def test_goes_on_where_it_stood(self, path: Path, name: str) -> None:
+    def test_a_restored_generator_continues_the_sequence(self, path: Path, name: str) -> None:
         generator = np.random.Generator(getattr(np.random, name)(5))
         generator.random(3)
-        generator.integers(9, size=3, dtype=np.uint32)  # leaves half a word in the buffer
+        generator.integers(9, size=3, dtype=np.uint32)  # leaves half a word buffered
         save(path, {}, {"rng": rng_state(generator)})
         restored = restore_rng(load(path)[1]["rng"])
         for _ in range(2):
@@ -428,14 +437,14 @@ class TestRandomState:
             np.testing.assert_array_equal(restored.integers(9, size=5, dtype=np.uint32), expected)
             np.testing.assert_array_equal(restored.random(1000), generator.random(1000))
 
-    def test_state_is_a_copy(self) -> None:
+    def test_the_state_is_a_copy(self) -> None:
         generator = np.random.Generator(np.random.MT19937(5))
         state = rng_state(generator)
         expected = generator.random(5).tolist()
         assert restore_rng(state).random(5).tolist() == expected
         assert restore_rng(state).random(5).tolist() == expected
 
-    def test_numbers_of_128_bits_survive(self) -> None:
+    def test_integers_of_128_bits_are_kept(self) -> None:
         state = rng_state(np.random.default_rng(0))
         assert state["state"]["state"].bit_length() > 64
         assert json.loads(json.dumps(state)) == state
@@ -460,17 +469,19 @@ class TestRandomState:
             None,
         ],
     )
-    def test_not_a_state(self, state: Any) -> None:
+    def test_anything_but_a_state_is_an_error(self, state: Any) -> None:
         with pytest.raises(CheckpointError, match=r"bit generator|not the state"):
             restore_rng(state)
 
-    def test_bit_generator_of_someone_else(self) -> None:
-        stranger: Any = SimpleNamespace(bit_generator=SimpleNamespace(state={"bit_generator": "X"}))
+    def test_a_third_party_bit_generator_is_an_error(self) -> None:
+        generator: Any = SimpleNamespace(
+            bit_generator=SimpleNamespace(state={"bit_generator": "X"})
+        )
         with pytest.raises(CheckpointError, match="unknown bit generator 'X'"):
-            rng_state(stranger)
+            rng_state(generator)
 
 
-def test_safetensors_is_imported_only_when_needed() -> None:
+def test_safetensors_is_imported_on_first_use() -> None:
     code = (
         "import sys, tinytorch.serialization.checkpoint\n"
         "assert not [name for name in sys.modules if name.startswith('safetensors')]"

@@ -42,6 +42,7 @@ class Corpus:
         Raises:
             DataError: `fraction` is not between 0 and 1.
 
+        >>> from tinytorch.data.datasets import Corpus
         >>> Corpus("digits", "0123456789", sha256="", source="").split()
         ('012345678', '9')
         """

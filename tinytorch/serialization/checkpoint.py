@@ -1,6 +1,6 @@
-"""Checkpoints: named arrays and JSON in one safetensors file, written whole or not at all.
+"""Checkpoints: named arrays and JSON metadata in one safetensors file, written atomically.
 
-No pickle: a file from a stranger can be read without running any code of theirs.
+No pickle is involved, so reading a file from an untrusted source runs no code from it.
 """
 
 import json
@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .atomic import write_atomically
 
-Array = np.ndarray[Any, Any]
-
 FORMAT = "tinytorch"
 VERSION = "1"
-_RESERVED = ("format", "version")  # our own keys in the file's metadata
+_RESERVED = ("format", "version")  # metadata keys of the format itself
 
 _DTYPES = {np.dtype(code).name for code in "?bhiqBHIQefd"}  # bool to float64
 
-# These by name, and nothing else: the name comes from a file.
+# The name of a bit generator comes from a file, so only these are accepted.
 _BIT_GENERATORS = {
     kind.__name__: kind
     for kind in (
@@ -35,35 +34,49 @@ _BIT_GENERATORS = {
 
 
 class CheckpointError(ValueError):
-    """A checkpoint could not be written or read; the message says in one sentence why."""
+    """A checkpoint cannot be written or read; the message is one sentence with the reason."""
 
 
 def save(
-    path: str | os.PathLike[str], arrays: Mapping[str, Array], metadata: Mapping[str, Any]
+    path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], metadata: Mapping[str, Any]
 ) -> None:
-    """Write `arrays` (any shapes) and `metadata` (values that JSON can hold) to one file.
+    """Write arrays and metadata to one file, atomically.
 
-    Until the new file is complete and on disk, the old one stays as it was, even if the power
-    fails. Kept are shapes and dtypes (bool, integers, float16 to float64); JSON turns
-    tuples into lists and keys of inner dicts into strings. Raises CheckpointError if the file
-    cannot be written (a full disk, no such folder), or if an array or a value has no form in it.
+    Args:
+        path: the file. Until the new contents are complete and on disk, it keeps the old ones,
+            even if the power fails.
+        arrays: arrays of any shape; dtypes bool, integers, and float16 to float64.
+        metadata: values that JSON can represent. As in JSON, tuples become lists, and the keys of
+            inner dicts become strings.
 
-    >>> save("model.safetensors", {"w": np.zeros((2, 3))}, {"step": 100})
+    Raises:
+        CheckpointError: the file cannot be written (no such folder, a full disk), or an array or
+            a value cannot be represented.
+
+    Example::
+
+        save("model.safetensors", {"weight": np.zeros((2, 3))}, {"step": 100})
     """
     path = Path(path)
-    data = _serialize(path, arrays, _encode(path, metadata))
+    data = _serialize(path, arrays, _encode_metadata(path, metadata))
     try:
         write_atomically(path, data)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+    except (OSError, ValueError) as error:  # ValueError: the path contains a NUL
         raise CheckpointError(f"{path} was not written: {_reason(error)}") from error
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The arrays and the metadata that `save` wrote; the arrays are writable copies.
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read the arrays and the metadata of a file written by `save`.
 
-    Raises CheckpointError if the file is missing, cut short, or not written by `save`.
+    Returns:
+        The arrays, as writable copies, and the metadata.
 
-    >>> arrays, metadata = load("model.safetensors")
+    Raises:
+        CheckpointError: the file is missing, truncated, or was not written by `save`.
+
+    Example::
+
+        arrays, metadata = load("model.safetensors")
     """
     from safetensors import SafetensorError, safe_open
 
@@ -71,17 +84,18 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
     if os.path.isdir(path):
         raise CheckpointError(f"{path} is a folder, not a checkpoint")
     try:
-        # "np": the spelling that every release of safetensors knows
+        # "np" is the only spelling that every release of safetensors accepts.
         with safe_open(path, framework="np") as file:
-            metadata = _decode(path, file.metadata() or {})
-            arrays = {name: _own(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            metadata = _decode_metadata(path, file.metadata() or {})
+            names = file.keys()
+            arrays = {name: _writable(file.get_tensor(name)) for name in names}
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
     except CheckpointError:
         raise
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is damaged, cut short or not a safetensors file: {error}"
+            f"{path} is damaged, truncated or not a safetensors file: {error}"
         ) from error
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {_reason(error)}") from error
@@ -89,24 +103,31 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, Any]
 
 
 def rng_state(generator: np.random.Generator) -> dict[str, Any]:
-    """The state of a NumPy generator, as JSON can hold it, for `restore_rng`.
+    """Return the state of a NumPy generator as values that JSON can represent.
 
-    Raises CheckpointError for a bit generator that is not one of NumPy's own.
+    Raises:
+        CheckpointError: the bit generator is not one of NumPy's own.
 
-    >>> save(path, arrays, {"rng": rng_state(generator)})
+    >>> import numpy as np
+    >>> from tinytorch.serialization.checkpoint import restore_rng, rng_state
+    >>> generator = np.random.default_rng(0)
+    >>> state = rng_state(generator)
+    >>> restore_rng(state).random() == generator.random()
+    True
     """
-    state: dict[str, Any] = _plain(generator.bit_generator.state)
+    state: dict[str, Any] = _to_json_types(generator.bit_generator.state)
     _bit_generator(state.get("bit_generator"))
     return state
 
 
 def restore_rng(state: Mapping[str, Any]) -> np.random.Generator:
-    """A generator that goes on where the one given to `rng_state` stood.
+    """Return a generator that continues where the one passed to `rng_state` was.
 
-    Its draws are the same; what it would `spawn` is not, for NumPy's state does not hold that.
-    Raises CheckpointError if the state is not one that `rng_state` made.
+    It draws the same numbers. Generators from `spawn` differ, because NumPy's state does not
+    include the seed sequence.
 
-    >>> generator = restore_rng(metadata["rng"])
+    Raises:
+        CheckpointError: `state` was not returned by `rng_state`.
     """
     try:
         bits = _bit_generator(state["bit_generator"])(0)
@@ -121,19 +142,19 @@ def restore_rng(state: Mapping[str, Any]) -> np.random.Generator:
 def _bit_generator(name: Any) -> Any:
     if not isinstance(name, str) or name not in _BIT_GENERATORS:
         known = ", ".join(_BIT_GENERATORS)
-        raise CheckpointError(f"unknown bit generator {name!r}; known are {known}")
+        raise CheckpointError(f"unknown bit generator {name!r}; known ones are {known}")
     return _BIT_GENERATORS[name]
 
 
-def _plain(value: Any) -> Any:
-    """`value` with arrays as lists and NumPy's integers as Python's."""
+def _to_json_types(value: Any) -> Any:
+    """Convert arrays to lists, and NumPy scalars to Python numbers, also within dicts."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _to_json_types(item) for key, item in value.items()}
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
 
 
-def _encode(path: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
-    """The metadata as safetensors holds it: strings only, so each value becomes JSON."""
+def _encode_metadata(path: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Encode each value as JSON, because the metadata of safetensors are strings."""
     encoded = {"format": FORMAT, "version": VERSION}
     for key, value in metadata.items():
         if not isinstance(key, str) or key in _RESERVED:
@@ -141,44 +162,47 @@ def _encode(path: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
         try:
             encoded[key] = json.dumps(value)
         except (TypeError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}: JSON cannot hold metadata {key!r}: {error}") from error
+            raise CheckpointError(
+                f"{path}: JSON cannot represent metadata {key!r}: {error}"
+            ) from error
     return encoded
 
 
-def _decode(path: Path, encoded: Mapping[str, str]) -> dict[str, Any]:
+def _decode_metadata(path: Path, encoded: Mapping[str, str]) -> dict[str, Any]:
     if encoded.get("format") != FORMAT:
         raise CheckpointError(f"{path} is a safetensors file, but not a TinyTorch checkpoint")
     if encoded.get("version") != VERSION:
         raise CheckpointError(
             f"{path} is a checkpoint of version {encoded.get('version')}, "
-            f"and this TinyTorch reads version {VERSION}"
+            f"but this TinyTorch reads version {VERSION}"
         )
     return {key: json.loads(text) for key, text in encoded.items() if key not in _RESERVED}
 
 
-def _serialize(path: Path, arrays: Mapping[str, Array], metadata: dict[str, str]) -> bytes:
+def _serialize(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: dict[str, str]) -> bytes:
     from safetensors import SafetensorError
     from safetensors.numpy import save as serialize
 
     if "__metadata__" in arrays:
-        raise CheckpointError(f"{path}: no array can be named '__metadata__' in safetensors")
+        raise CheckpointError(f"{path}: safetensors reserves the array name '__metadata__'")
     try:
-        return serialize({name: _dense(name, array) for name, array in arrays.items()}, metadata)
+        contiguous = {name: _contiguous(name, array) for name, array in arrays.items()}
+        return serialize(contiguous, metadata)
     except (SafetensorError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} was not written: {error}") from error
 
 
-def _dense(name: str, array: Array) -> Array:
-    """In C order, for safetensors copies the memory as it lies (and sees to the byte order)."""
+def _contiguous(name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array in C order: safetensors ignores strides (but converts byte order)."""
     array = np.asarray(array, order="C")  # np.ascontiguousarray would give a scalar an axis
     if array.dtype.name not in _DTYPES:
         raise CheckpointError(
-            f"array {name!r} has the dtype {array.dtype}, which a checkpoint cannot hold"
+            f"array {name!r} has dtype {array.dtype}, which a checkpoint cannot represent"
         )
     return array
 
 
-def _own(array: Array) -> Array:
+def _writable(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.flags.owndata and array.flags.writeable else array.copy()
 
 
