@@ -1,7 +1,7 @@
-"""Lesson 01: the Tensor, an array that state_names how it was computed.
+"""Lesson 01: Tensor, an array that records how it was computed.
 
-Its operators call the ops of `elementwise`, `reductions` and `shaping`, where the gradients
-stand. Names and argument order are PyTorch's, `axis` and `keepdims` the array API's.
+Its methods call the ops in `ops/`, each of which is defined together with its gradient. Names and
+argument order follow PyTorch, except for `axis` and `keepdims`, the array API's names.
 """
 
 import math
@@ -14,9 +14,9 @@ import numpy as np
 from . import autograd
 from .autograd import Variable, no_grad, wrap_array
 from .backends import Backend, BackendError, get, of
-from .backends.base import Array
+from .backends.arrays import Array, Axis
 from .ops import elementwise, movement, reductions
-from .ops.dtypes import destination, resolve_dtype
+from .ops.dtypes import parse_target, resolve_dtype
 from .ops.promotion import (
     binary,
     compare,
@@ -28,25 +28,26 @@ from .ops.promotion import (
     same_backend,
     where,
 )
-from .ops.reductions import Axis
 
 Scalar = int | float | bool
 
 
 class Tensor(Variable):
-    """An array of numbers on some backend, with a gradient.
+    """A multi-dimensional array on one backend that supports automatic differentiation.
 
     Args:
-        data: nested lists, a number, a NumPy array or another tensor; always copied, so that
-            nobody else can write to the tensor's memory.
-        requires_grad: record what is computed from it, so that `backward` fills `grad`.
-        dtype: a dtype of the backend or its name; without it Python floats become float32,
-            Python integers int64, and arrays keep theirs.
-        backend: "numpy", "cupy", ...; without it that of `data`, or what TT_BACKEND names.
+        data: nested lists, a number, a NumPy array or another tensor. It is always copied, so the
+            tensor shares its memory with nothing else.
+        requires_grad: whether `backward` computes a gradient for this tensor.
+        dtype: a dtype of the backend, or its name. By default, Python floats become float32,
+            Python integers int64, and arrays keep their dtype.
+        backend: "numpy", "cupy", ...; by default the backend of `data` if it is on a device, else
+            the one that the environment variable TT_BACKEND names.
 
     Raises:
-        TypeError: the data are no numbers, or a gradient is asked for integers.
+        TypeError: the data are not numbers, or an integer tensor should require a gradient.
 
+    >>> from tinytorch import Tensor
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
     >>> (x * x).sum().backward()
     >>> x.grad
@@ -68,9 +69,8 @@ class Tensor(Variable):
         if isinstance(data, Variable):
             backend = data._backend if backend is None else get(backend)
             data = data._array if backend is data._backend else _host(data)
-        home = _home(data) if backend is None else get(backend)
-        self._array = home.asarray(data, dtype=resolve_dtype(dtype, home))
-        self._backend = home
+        self._backend = _infer_backend(data) if backend is None else get(backend)
+        self._array = self._backend.asarray(data, dtype=resolve_dtype(dtype, self._backend))
         self._grad = None
         self._node = None
         self._output_nr = 0
@@ -78,7 +78,7 @@ class Tensor(Variable):
         self._requires_grad = False
         self.requires_grad = requires_grad
 
-    # What it is
+    # Attributes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -103,17 +103,17 @@ class Tensor(Variable):
 
     @property
     def T(self) -> "Tensor":  # noqa: N802
-        """The transpose of a matrix; of more axes, with their order reversed."""
+        """A view with the order of all axes reversed: the transpose of a matrix."""
         return self.permute(*reversed(range(self.ndim)))
 
     @property
     def mT(self) -> "Tensor":  # noqa: N802
-        """The last two axes exchanged."""
+        """A view with the last two axes swapped: the transpose of each matrix in a stack."""
         return self.transpose(-2, -1)
 
     @property
     def is_leaf(self) -> bool:
-        """Whether no recorded op computed it."""
+        """True for a tensor that is not the result of an op in the graph."""
         return self._node is None
 
     @property
@@ -123,28 +123,28 @@ class Tensor(Variable):
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         if value and not self.is_floating_point():
-            raise TypeError(f"only floating tensors have gradients, not {self.dtype}")
+            raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
         if not self.is_leaf and not value:
-            raise RuntimeError("a computed tensor cannot stop requiring a gradient; use detach()")
+            raise RuntimeError("requires_grad of a computed tensor cannot be cleared; use detach()")
         self._requires_grad = bool(value)
 
     @property
     def grad(self) -> "Tensor | None":
-        """The gradient that `backward` has summed here, None before."""
+        """The accumulated gradient; None before the first `backward`."""
         return self._grad
 
     @grad.setter
     def grad(self, value: "Tensor | None") -> None:
         if value is not None:
-            _check_fits(self, value, "a gradient")
+            _check_matches(self, value, "a gradient")
         self._grad = value
 
     @property
     def data(self) -> Array:
-        """The backend's array behind it, on NumPy as a read-only view.
+        """The backend's array; on NumPy a read-only view of it.
 
-        Writing behind autograd's back would make wrong gradients. Write with
-        ``tensor[...] = values`` under `no_grad`, or set ``tensor.data = array``.
+        Autograd does not notice writes to this array, which could make gradients wrong. To write,
+        assign ``tensor[...] = values`` under `no_grad`, or set ``tensor.data = array``.
         """
         if isinstance(self._array, np.ndarray):
             view = self._array.view()
@@ -162,7 +162,7 @@ class Tensor(Variable):
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("a tensor without axes has no length")
+            raise TypeError("a tensor with no axes has no length")
         return self.shape[0]
 
     def __iter__(self) -> "Iterator[Tensor]":
@@ -183,12 +183,12 @@ class Tensor(Variable):
             notes.append("requires_grad=True")
         return f"{type(self).__name__}({', '.join([values, *notes])})"
 
-    # To and from the host
+    # Conversion
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """A NumPy array: a read-only view on the host's memory, or a copy from a device.
+        """The values as a NumPy array: a read-only view of host memory, or a copy from a device.
 
-        Call ``.numpy().copy()`` for one to write to.
+        Use ``.numpy().copy()`` to get a writable array.
         """
         host = _host(self)
         if isinstance(self._array, np.ndarray):
@@ -200,25 +200,25 @@ class Tensor(Variable):
         host = self.numpy()
         if copy or (dtype is not None and host.dtype != dtype):
             if copy is False:
-                raise ValueError(f"no view of a {host.dtype} tensor as {dtype}")
+                raise ValueError(f"a {host.dtype} tensor cannot become {dtype} without a copy")
             return host.astype(host.dtype if dtype is None else dtype, copy=True)
         return host
 
     def __dlpack__(self, **keywords: Any) -> Any:
-        """Share the memory with another library; writing to it there is not noticed here."""
+        """Share the memory with another library; autograd does not notice writes to it there."""
         return self._array.__dlpack__(**keywords)
 
     def __dlpack_device__(self) -> Any:
         return self._array.__dlpack_device__()
 
     def item(self) -> Any:
-        """The only element, as a Python number."""
+        """The value of a tensor with one element, as a Python number."""
         if self.size != 1:
-            raise ValueError(f"item() needs one element, this tensor has shape {self.shape}")
+            raise ValueError(f"item() needs a tensor with one element, not shape {self.shape}")
         return _host(self).item()
 
     def tolist(self) -> Any:
-        """Nested lists of Python numbers."""
+        """The values as nested lists of Python numbers."""
         return _host(self).tolist()
 
     def __float__(self) -> float:
@@ -230,19 +230,19 @@ class Tensor(Variable):
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(
-                f"the truth of a tensor of shape {self.shape} is ambiguous: use any() or all()"
+                f"the truth of a tensor of shape {self.shape} is ambiguous; use any() or all()"
             )
         return bool(self.item())
 
     def __index__(self) -> int:
         if self.is_floating_point():
-            raise TypeError("only an integer tensor can be an index")
+            raise TypeError("only an integer tensor can be used as an index")
         return int(self.item())
 
     def __reduce__(self) -> Any:
-        """Copies and pickles hold the values on the host; what was recorded they do not hold."""
+        """Copy and pickle the values, `grad` and the backend's name, but not the graph."""
         if not self.is_leaf:
-            raise RuntimeError("a computed tensor cannot be copied or pickled: detach() it first")
+            raise RuntimeError("a computed tensor cannot be copied or pickled; detach() it first")
         return _restore, (
             type(self), self.numpy(), self._requires_grad, self._grad, self._backend.name
         )  # fmt: skip
@@ -251,18 +251,30 @@ class Tensor(Variable):
         return format(self.item() if spec else str(self), spec)
 
     def to(self, target: Any = None, *, dtype: Any = None, backend: Any = None) -> "Tensor":
-        """This tensor with another dtype or on another backend.
+        """Cast this tensor to a dtype, copy it to a backend, or both.
 
-        Between dtypes the gradient flows; a tensor on another backend is a new leaf.
+        Gradients flow through a cast. A tensor on another backend is a new leaf.
 
-        >>> x.to("float64"); x.to("cupy"); x.to(dtype="float32", backend="numpy")
+        Args:
+            target: a dtype or a backend, or the name of one.
+            dtype: a dtype or its name.
+            backend: a backend or its name.
+
+        Returns:
+            This tensor itself if it has that dtype and backend already.
+
+        >>> from tinytorch import Tensor
+        >>> Tensor([1, 2]).to("float64")
+        Tensor([1., 2.], dtype=float64)
+        >>> Tensor([1, 2]).to(dtype="int32", backend="numpy")
+        Tensor([1, 2], dtype=int32)
         """
-        dtype, backend = destination(target, dtype, backend)
-        home = self._backend if backend is None else get(backend)
+        dtype, backend = parse_target(target, dtype, backend)
+        backend = self._backend if backend is None else get(backend)
         result = self
-        if home is not self._backend:
-            result = Tensor(_host(self), self._requires_grad, backend=home)
-        dtype = resolve_dtype(dtype, home)
+        if backend is not self._backend:
+            result = Tensor(_host(self), self._requires_grad, backend=backend)
+        dtype = resolve_dtype(dtype, backend)
         if dtype is not None and dtype != result.dtype:
             result = elementwise.cast(result, dtype=dtype)
         return result
@@ -273,35 +285,37 @@ class Tensor(Variable):
         """Add the gradients of this tensor to `grad` of every leaf that requires one.
 
         Args:
-            gradient: of the loss with respect to this tensor, of its shape; 1 for a scalar.
-            retain_graph: keep the graph, to call backward again.
+            gradient: of the loss with respect to this tensor, with its shape; 1 by default, which
+                only a tensor with one element has.
+            retain_graph: keep the saved values, so that backward can be called again.
 
         Raises:
-            RuntimeError: nothing was recorded, the graph was freed, an array that a gradient
-                needs was written to, or `gradient` is missing for a tensor that is no scalar.
+            RuntimeError: this tensor does not require a gradient, the graph was freed by an
+                earlier backward, a tensor that a gradient needs was modified in place, or
+                `gradient` is missing for a tensor with several elements.
         """
         if not self._requires_grad:
             raise RuntimeError("backward needs a tensor computed from one with requires_grad=True")
         if gradient is None:
             if self.size != 1:
                 raise RuntimeError(
-                    f"backward of a tensor of shape {self.shape} needs its gradient; only a"
-                    " scalar has a default, 1"
+                    f"backward of a tensor of shape {self.shape} needs its gradient; only a tensor"
+                    " with one element has a default, 1"
                 )
             array = self._backend.xp.ones_like(self._array)
         else:
-            _check_fits(self, gradient, "the gradient")
+            _check_matches(self, gradient, "the gradient")
             array = gradient._array
         autograd.backward(self, array, retain_graph)
 
     def detach(self) -> "Tensor":
-        """The same memory, cut off from the graph."""
+        """A tensor with the same memory and version counter, outside of the graph."""
         result = wrap_array(Tensor, self._array, self._backend)
         result._version = self._version
         return result
 
     def clone(self) -> "Tensor":
-        """A copy through which the gradient flows."""
+        """A copy; gradients flow through it."""
         return self * 1
 
     def requires_grad_(self, value: bool = True) -> Self:
@@ -310,22 +324,22 @@ class Tensor(Variable):
         return self
 
     def zero_grad(self) -> None:
-        """Forget the gradient."""
+        """Set `grad` to None."""
         self._grad = None
 
-    # Writing in place
+    # In-place writes
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if autograd.is_grad_enabled():
             if self._requires_grad:
                 raise RuntimeError(
-                    "in-place writes are not recorded: write under no_grad(), or compute a new"
+                    "in-place writes have no gradient; write under no_grad(), or compute a new"
                     " tensor with where()"
                 )
             if isinstance(value, Tensor) and value._requires_grad:
                 raise RuntimeError(
-                    "an in-place write would lose the gradient of the value: detach() it, or"
-                    " use where(), concat() or stack()"
+                    "an in-place write would lose the gradient of the value; detach() it, or use"
+                    " where(), concat() or stack()"
                 )
         if not isinstance(value, int | float):
             value = same_backend(self, value)._array
@@ -342,21 +356,24 @@ class Tensor(Variable):
     replace = _set_array
 
     def copy_(self, source: Any) -> Self:
-        """Write `source` over this tensor's elements; the shapes must broadcast."""
+        """Write `source`, broadcast to the shape, over all elements."""
         self[...] = source
         return self
 
     def fill_(self, value: Scalar) -> Self:
-        """Write one number to every element."""
+        """Set every element to `value`."""
         self[...] = value
         return self
 
     def zero_(self) -> Self:
-        """Write 0 to every element."""
+        """Set every element to 0."""
         return self.fill_(0)
 
     def _key(self, key: Any) -> Any:
-        """An index with the backend's own arrays in it, copied, so that none can change later."""
+        """`key` with tensors, lists and NumPy arrays copied to arrays of the backend.
+
+        They are copied because the gradient uses them later, when they may have changed.
+        """
         if isinstance(key, slice | int):
             return key
         if isinstance(key, tuple):
@@ -364,7 +381,9 @@ class Tensor(Variable):
         if isinstance(key, Tensor):
             same_backend(self, key)
             if key.is_floating_point():
-                raise IndexError("an index must be of integers or booleans, not floats")
+                raise IndexError(
+                    "an index must have an integer or boolean dtype, not a floating one"
+                )
             return self._backend.xp.asarray(key._array, copy=True)
         if isinstance(key, list):
             key = np.asarray(key, dtype=None if key else np.int64)
@@ -439,15 +458,15 @@ class Tensor(Variable):
         return elementwise.abs(self)
 
     def clip(self, min: float | None = None, max: float | None = None) -> "Tensor":
-        """Each element kept within [min, max]; integers between floats become float32."""
+        """Limit each element to [min, max]; integers with floating limits become float32."""
         x = promote(self, next((b for b in (min, max) if is_floating(b)), 0))[0]
         return elementwise.clip(x, min=min, max=max)
 
     def masked_fill(self, mask: "Tensor", value: float) -> "Tensor":
-        """`value` where `mask` holds, this tensor elsewhere."""
+        """`value` where `mask` is true, this tensor elsewhere."""
         return where(mask, value, self)
 
-    # Comparison: boolean tensors without gradient
+    # Comparison: boolean tensors outside of the graph
 
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
         return compare("__eq__", self, other)
@@ -506,11 +525,11 @@ class Tensor(Variable):
         return floating_unary(reductions.logsumexp, self, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
-        """The index of the largest element, the first of equal ones."""
+        """The index of the largest element along `axis`; the first one of equal elements."""
         return constant(self, self._backend.xp.argmax(self._array, axis=axis, keepdims=keepdims))
 
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
-        """The index of the smallest element, the first of equal ones."""
+        """The index of the smallest element along `axis`; the first one of equal elements."""
         return constant(self, self._backend.xp.argmin(self._array, axis=axis, keepdims=keepdims))
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
@@ -522,56 +541,60 @@ class Tensor(Variable):
     # Shape
 
     def _axis(self, axis: int) -> int:
-        """`axis` counted from the front; a tensor without axes counts as one number in a row."""
+        """`axis` as a non-negative number; a scalar is treated as having one axis."""
         count = self.ndim or 1
         if not -count <= axis < count:
             raise IndexError(f"axis {axis} does not exist in a tensor of shape {self.shape}")
         return axis % count
 
     def reshape(self, *shape: Any) -> "Tensor":
-        """The same elements in another shape; one size may be -1.
+        """The same elements in another shape; a size of -1 is inferred.
 
-        >>> x.reshape(2, -1); x.reshape((2, 3))
+        >>> from tinytorch import zeros
+        >>> zeros(6).reshape(2, -1).shape, zeros(6).reshape((3, 2)).shape
+        ((2, 3), (3, 2))
         """
         return movement.reshape(self, shape=_sequence(shape))
 
     view = reshape
 
     def flatten(self, start: int = 0, end: int = -1) -> "Tensor":
-        """Axes `start` to `end`, both included, as one."""
+        """Merge the axes from `start` to `end`, inclusive."""
         start, end = self._axis(start), self._axis(end)
         size = math.prod(self.shape[start : end + 1])
         return self.reshape(*self.shape[:start], size, *self.shape[end + 1 :])
 
     def permute(self, *axes: Any) -> "Tensor":
-        """The axes in another order."""
+        """A view with the axes in the given order."""
         return movement.permute(self, axes=_sequence(axes))
 
     def transpose(self, first: int = 0, second: int = 1) -> "Tensor":
-        """Two axes exchanged."""
+        """A view with two axes swapped."""
         axes = list(range(self.ndim))
         try:
             axes[first], axes[second] = axes[second], axes[first]
         except IndexError:
             raise IndexError(
-                f"axes {first} and {second} cannot be exchanged in shape {self.shape}"
+                f"axes {first} and {second} cannot be swapped in a tensor of shape {self.shape}"
             ) from None
         return self.permute(*axes)
 
     def squeeze(self, axis: int | None = None) -> "Tensor":
-        """Without `axis`, or without all axes of size 1; another size is left as it is."""
+        """Remove `axis` if its size is 1, by default all axes of size 1."""
         chosen = range(self.ndim) if axis is None else [self._axis(axis)]
         return self.reshape(*(n for a, n in enumerate(self.shape) if n != 1 or a not in chosen))
 
     def unsqueeze(self, axis: int) -> "Tensor":
-        """With a new axis of size 1 at `axis`."""
+        """Insert an axis of size 1 at position `axis`."""
         if not -self.ndim - 1 <= axis <= self.ndim:
-            raise IndexError(f"no place {axis} for an axis in shape {self.shape}")
+            raise IndexError(
+                f"a new axis cannot be inserted at {axis} in a tensor of shape {self.shape}"
+            )
         at = axis % (self.ndim + 1)
         return self.reshape(*self.shape[:at], 1, *self.shape[at:])
 
     def expand(self, *shape: Any) -> "Tensor":
-        """Repeated to `shape` without a copy; -1 keeps an axis."""
+        """A view that repeats axes of size 1 up to `shape`; a size of -1 keeps an axis."""
         sizes = _sequence(shape)
         extra = len(sizes) - self.ndim
         if extra < 0 or -1 in sizes[:extra]:
@@ -580,7 +603,7 @@ class Tensor(Variable):
         return movement.broadcast_to(self, shape=target)
 
     def split(self, sizes: int | Sequence[int], axis: int = 0) -> "tuple[Tensor, ...]":
-        """Pieces along `axis`: of one size (the last may be smaller), or of the sizes given."""
+        """Split along `axis` into pieces of one size (the last may be smaller) or given sizes."""
         length = self.shape[axis]
         if isinstance(sizes, int):
             sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
@@ -598,17 +621,17 @@ def _restore(
     grad: Tensor | None,
     backend: str,
 ) -> Tensor:
-    """A tensor from what `Tensor.__reduce__` kept of it."""
-    home = get(backend)
-    result = wrap_array(cls, home.asarray(values), home)
+    """Rebuild a tensor from the values that `Tensor.__reduce__` returned."""
+    owner = get(backend)
+    result = wrap_array(cls, owner.asarray(values), owner)
     result._requires_grad, result._grad = requires_grad, grad
     return result
 
 
-def _home(data: Any) -> Backend:
-    """The backend on whose device `data` lie; the default one for what lies on the host."""
+def _infer_backend(data: Any) -> Backend:
+    """The backend that `data` is an array of; the default one for host data."""
     if hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray | np.generic):
-        with suppress(BackendError):  # another library's array
+        with suppress(BackendError):  # an array of another library
             return of(data)
     return get(None)
 
@@ -624,44 +647,46 @@ def _sequence(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def _check_fits(tensor: Tensor, other: Any, what: str) -> None:
+def _check_matches(tensor: Tensor, other: Any, what: str) -> None:
     if not isinstance(other, Tensor):
         raise TypeError(f"{what} must be a Tensor, not {type(other).__name__}")
     if other.shape != tensor.shape:
-        raise ValueError(f"{what} of shape {other.shape} does not fit shape {tensor.shape}")
+        raise ValueError(f"{what} has shape {other.shape}, its tensor {tensor.shape}")
     if other._backend is not tensor._backend:
-        raise ValueError(f"{what} is on {other.backend.name!r}, not {tensor.backend.name!r}")
+        raise ValueError(
+            f"{what} is on {other.backend.name!r}, its tensor on {tensor.backend.name!r}"
+        )
 
 
 # Functions of tensors
 
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """The tensors one after the other along an axis that they have."""
+    """Join tensors along an existing axis."""
     return movement.concat(*tensors, axis=axis)
 
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """The tensors one after the other along a new axis."""
+    """Join tensors of one shape along a new axis."""
     return movement.stack(*tensors, axis=axis)
 
 
 def zeros(*shape: Any, dtype: Any = "float32", backend: Any = None, **keywords: Any) -> Tensor:
-    """A tensor of zeros."""
+    """A tensor of zeros: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
     return _filled("zeros", shape, dtype, backend, **keywords)
 
 
 def ones(*shape: Any, dtype: Any = "float32", backend: Any = None, **keywords: Any) -> Tensor:
-    """A tensor of ones."""
+    """A tensor of ones: ``ones(2, 3)`` or ``ones((2, 3))``."""
     return _filled("ones", shape, dtype, backend, **keywords)
 
 
 def _filled(
     name: str, shape: tuple[Any, ...], dtype: Any, backend: Any, requires_grad: bool = False
 ) -> Tensor:
-    home = get(backend)
-    array = getattr(home.xp, name)(_sequence(shape), dtype=resolve_dtype(dtype, home))
-    result = wrap_array(Tensor, array, home)
+    backend = get(backend)
+    array = getattr(backend.xp, name)(_sequence(shape), dtype=resolve_dtype(dtype, backend))
+    result = wrap_array(Tensor, array, backend)
     result.requires_grad = requires_grad
     return result
 
@@ -670,8 +695,8 @@ def from_dlpack(source: Any, backend: str | Backend | None = None) -> Tensor:
     """A tensor that shares the memory of another library's array, through DLPack.
 
     Args:
-        source: anything with ``__dlpack__``, on the device of `backend`.
-        backend: whose arrays the memory becomes; the default backend without it.
+        source: an object with ``__dlpack__`` on the device of `backend`.
+        backend: the backend of the tensor; the default backend if None.
     """
-    home = get(backend)
-    return wrap_array(Tensor, home.xp.from_dlpack(source), home)
+    backend = get(backend)
+    return wrap_array(Tensor, backend.xp.from_dlpack(source), backend)

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..backends import Backend
-from ..ops.dtypes import destination
+from ..ops.dtypes import parse_target
 from ..tensor import Tensor
 
 
@@ -131,7 +131,7 @@ class Module:
 
         >>> model.to("cupy")
         """
-        dtype, backend = destination(target, dtype, backend)
+        dtype, backend = parse_target(target, dtype, backend)
         for _, value in self._named_tensors():
             _move(value, dtype if value.is_floating_point() else None, backend)
         return self

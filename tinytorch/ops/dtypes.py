@@ -1,4 +1,4 @@
-"""Dtypes by name, and where ``to(...)`` leads."""
+"""Dtypes by name, and the arguments of ``to(...)``."""
 
 from typing import Any
 
@@ -8,18 +8,28 @@ from ..backends import Backend
 
 
 def resolve_dtype(dtype: Any, backend: Backend) -> Any:
-    """`dtype` as the backend has it; a name, a NumPy dtype or another backend's will do."""
+    """The backend's dtype for a name, a NumPy dtype or another backend's dtype; None for None.
+
+    Raises:
+        TypeError: it is not a dtype that the backend has.
+    """
     if dtype is None:
         return None
     name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
-    found = getattr(backend.xp, name.rsplit(".", 1)[-1], None)
-    if found is None or not _is_dtype(name.rsplit(".", 1)[-1]):
+    name = name.rsplit(".", 1)[-1]
+    resolved = getattr(backend.xp, name, None)
+    if resolved is None or not _is_dtype(name):
         raise TypeError(f"unknown dtype {dtype!r}")
-    return found
+    return resolved
 
 
-def destination(target: Any, dtype: Any, backend: Any) -> tuple[Any, Any]:
-    """The dtype and the backend that ``to(target, dtype=..., backend=...)`` names."""
+def parse_target(target: Any, dtype: Any, backend: Any) -> tuple[Any, Any]:
+    """(dtype, backend) from the arguments of ``to(target, dtype=..., backend=...)``.
+
+    >>> from tinytorch.ops.dtypes import parse_target
+    >>> parse_target("float64", None, None), parse_target("numpy", None, None)
+    (('float64', None), (None, 'numpy'))
+    """
     if target is None:
         return dtype, backend
     if isinstance(target, Backend) or (isinstance(target, str) and not _is_dtype(target)):

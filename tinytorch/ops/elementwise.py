@@ -1,4 +1,4 @@
-"""Elementwise ops, each with its gradient right under it. Shapes broadcast as in NumPy."""
+"""Lessons 01 and 06: elementwise ops with broadcasting, each followed by its gradient."""
 
 import math
 from typing import Any
@@ -65,7 +65,7 @@ def negative_gradient(xp: Namespace, g: Array) -> Any:
 @op
 def power(xp: Namespace, x: Array | float, y: Array | float) -> Any:
     """x ** y."""
-    is_square = isinstance(y, int | float) and y == 2  # many times faster than the general power
+    is_square = isinstance(y, int | float) and y == 2  # x * x is many times faster than x**2
     result = x * x if is_square else x**y
     return result, (x, y, result)
 
@@ -74,22 +74,22 @@ def power(xp: Namespace, x: Array | float, y: Array | float) -> Any:
 def power_gradient(
     xp: Namespace, g: Array, x: Array | float, y: Array | float, result: Array
 ) -> Any:
-    def base() -> Array:
+    def base_gradient() -> Array:
         if isinstance(y, int | float):
-            if y == 0:  # x**0 is 1 everywhere, also at x = 0, where the formula says 0 * inf
+            if y == 0:  # x**0 is constant; at x = 0 the formula would give 0 * inf
                 return xp.zeros_like(g)
             return g * y * (x if y == 2 else x ** (y - 1))
         constant = y == 0
         slope = y * x ** xp.where(constant, xp.ones_like(y), y - 1)
         return g * xp.where(constant, xp.zeros_like(slope), slope)
 
-    def exponent() -> Array:
-        # At x = 0 the limit is 0 for positive exponents, where the formula says 0 * -inf.
+    def exponent_gradient() -> Array:
+        # At x = 0 the limit is 0 for positive exponents, where the formula gives 0 * -inf.
         if isinstance(x, int | float):
             return g * result * (math.log(x) if x > 0 else 0.0)
         return g * result * xp.log(xp.where(x > 0, x, xp.ones_like(x)))
 
-    return base, exponent
+    return base_gradient, exponent_gradient
 
 
 @op
@@ -162,35 +162,36 @@ def cos_gradient(xp: Namespace, g: Array, x: Array) -> Any:
 
 @op
 def maximum(xp: Namespace, x: Array, y: Array) -> Any:
-    """The larger of x and y; where they are equal, each gets half of the gradient."""
+    """The larger of x and y; equal elements get half of the gradient each."""
     return xp.maximum(x, y), (x, y)
 
 
 @maximum.gradient
 def maximum_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
-    first = _share(xp, g, x > y, x == y)
-    return first, g - first
+    dx = _route_gradient(xp, g, x > y, x == y)
+    return dx, g - dx
 
 
 @op
 def minimum(xp: Namespace, x: Array, y: Array) -> Any:
-    """The smaller of x and y; where they are equal, each gets half of the gradient."""
+    """The smaller of x and y; equal elements get half of the gradient each."""
     return xp.minimum(x, y), (x, y)
 
 
 @minimum.gradient
 def minimum_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
-    first = _share(xp, g, x < y, x == y)
-    return first, g - first
+    dx = _route_gradient(xp, g, x < y, x == y)
+    return dx, g - dx
 
 
-def _share(xp: Namespace, g: Array, wins: Array, ties: Array) -> Array:
-    return g * (xp.astype(wins, g.dtype) + 0.5 * xp.astype(ties, g.dtype))
+def _route_gradient(xp: Namespace, g: Array, selected: Array, ties: Array) -> Array:
+    """g where `selected` is true, half of it at ties, and 0 elsewhere."""
+    return g * (xp.astype(selected, g.dtype) + 0.5 * xp.astype(ties, g.dtype))
 
 
 @op
 def clip(xp: Namespace, x: Array, *, min: float | None = None, max: float | None = None) -> Any:
-    """x kept within [min, max]; the gradient is 0 outside and 1 within, bounds included."""
+    """x limited to [min, max]; its derivative is 1 inside, bounds included, and 0 outside."""
     y = x
     if min is not None:
         y = xp.where(y < min, xp.full_like(y, min), y)
@@ -206,7 +207,7 @@ def clip_gradient(xp: Namespace, g: Array, inside: Array) -> Any:
 
 @op
 def where(xp: Namespace, condition: Array, x: Array, y: Array) -> Any:
-    """x where the boolean `condition` holds, else y."""
+    """x where the boolean `condition` is true, else y."""
     return xp.where(condition, x, y), (condition,)
 
 
@@ -218,10 +219,10 @@ def where_gradient(xp: Namespace, g: Array, condition: Array) -> Any:
 
 @op
 def cast(xp: Namespace, x: Array, *, dtype: Any) -> Any:
-    """x with another dtype, given itself or by name; the gradient goes back in x's own."""
+    """x as another dtype, given as an object or by name; the gradient has the dtype of x."""
     return xp.astype(x, getattr(xp, dtype) if isinstance(dtype, str) else dtype), ()
 
 
 @cast.gradient
 def cast_gradient(xp: Namespace, g: Array) -> Any:
-    return g  # autograd casts it to the dtype of the input
+    return g  # autograd casts it to the dtype of x

@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Lessons 01 and 06: the matrix product and its gradient."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from .op import op
 
 @op
 def matmul(xp: Namespace, x: Array, y: Array) -> Any:
-    """The product of matrices (..., M, K) @ (..., K, N); a vector counts as one row or column."""
-    if y.ndim == 2 and x.ndim > 2:  # one large product instead of many small ones
+    """The matrix product (..., M, K) @ (..., K, N); a vector counts as one row or column."""
+    if y.ndim == 2 and x.ndim > 2:  # one large product is faster than many small ones
         flat = xp.reshape(x, (-1, x.shape[-1]))  # (... M, K)
         return xp.reshape(flat @ y, (*x.shape[:-1], y.shape[-1])), (x, y)
     return x @ y, (x, y)
@@ -26,15 +26,15 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
     if y.ndim == 1:
         g = xp.expand_dims(g, axis=-1)  # (..., M, 1)
 
-    def left() -> Array:
+    def x_gradient() -> Array:
         dx = g @ xp.matrix_transpose(columns)
         return xp.reshape(dx, (*dx.shape[:-2], dx.shape[-1])) if x.ndim == 1 else dx
 
-    def right() -> Array:
+    def y_gradient() -> Array:
         if y.ndim == 2 and x.ndim > 2:
             flat = xp.reshape(rows, (-1, rows.shape[-1]))  # (... M, K)
             return xp.matrix_transpose(flat) @ xp.reshape(g, (-1, g.shape[-1]))
         dy = xp.matrix_transpose(rows) @ g
         return xp.reshape(dy, dy.shape[:-1]) if y.ndim == 1 else dy
 
-    return left, right
+    return x_gradient, y_gradient

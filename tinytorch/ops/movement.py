@@ -1,14 +1,14 @@
-"""Ops that move elements without computing: views where the array library makes views."""
+"""Lessons 01 and 06: movement ops, which rearrange elements; views where the array library can."""
 
 from typing import Any
 
-from ..backends.base import Array, Namespace
+from ..backends.arrays import Array, Namespace, Shape
 from .op import op
 
 
 @op
-def reshape(xp: Namespace, x: Array, *, shape: tuple[int, ...]) -> Any:
-    """x in another shape with the same elements in row-major order; one size may be -1."""
+def reshape(xp: Namespace, x: Array, *, shape: Shape) -> Any:
+    """The elements of x in another shape, in row-major order; a size of -1 is inferred."""
     try:
         return xp.reshape(x, shape), (x.shape,)
     except ValueError:
@@ -16,17 +16,17 @@ def reshape(xp: Namespace, x: Array, *, shape: tuple[int, ...]) -> Any:
 
 
 @reshape.gradient
-def reshape_gradient(xp: Namespace, g: Array, shape: tuple[int, ...]) -> Any:
+def reshape_gradient(xp: Namespace, g: Array, shape: Shape) -> Any:
     return xp.reshape(g, shape)
 
 
 @op
 def permute(xp: Namespace, x: Array, *, axes: tuple[int, ...]) -> Any:
-    """x with its axes in another order."""
+    """x with its axes in the given order."""
     try:
         return xp.permute_dims(x, axes), (axes,)
     except ValueError:
-        raise ValueError(f"{axes} is no order of the axes of shape {x.shape}") from None
+        raise ValueError(f"{axes} is not a permutation of the axes of shape {x.shape}") from None
 
 
 @permute.gradient
@@ -36,14 +36,14 @@ def permute_gradient(xp: Namespace, g: Array, axes: tuple[int, ...]) -> Any:
 
 
 @op
-def broadcast_to(xp: Namespace, x: Array, *, shape: tuple[int, ...]) -> Any:
-    """x repeated to `shape`, without a copy."""
+def broadcast_to(xp: Namespace, x: Array, *, shape: Shape) -> Any:
+    """x repeated up to `shape`, without a copy."""
     return xp.broadcast_to(x, shape), ()
 
 
 @broadcast_to.gradient
 def broadcast_to_gradient(xp: Namespace, g: Array) -> Any:
-    return g  # autograd sums over what was broadcast
+    return g  # autograd sums it over the broadcast dimensions
 
 
 @op
@@ -53,13 +53,13 @@ def getitem(xp: Namespace, x: Array, *, key: Any) -> Any:
 
 
 @getitem.gradient
-def getitem_gradient(xp: Namespace, g: Array, shape: tuple[int, ...], key: Any) -> Any:
+def getitem_gradient(xp: Namespace, g: Array, shape: Shape, key: Any) -> Any:
     return xp.index_add(xp.zeros(shape, dtype=g.dtype), key, g)
 
 
 @op
 def concat(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
-    """The arrays one after the other along an axis that they have."""
+    """The arrays joined along an existing axis."""
     return xp.concat(arrays, axis=axis), ([a.shape[axis] for a in arrays], axis)
 
 
@@ -70,47 +70,41 @@ def concat_gradient(xp: Namespace, g: Array, sizes: list[int], axis: int) -> Any
 
 @op
 def split(xp: Namespace, x: Array, *, sizes: tuple[int, ...], axis: int = 0) -> Any:
-    """x cut along `axis` into pieces of the given sizes."""
-    if any(n < 0 for n in sizes) or _total(sizes) != x.shape[axis]:
-        raise ValueError(f"sizes {tuple(sizes)} do not make up axis {axis} of shape {x.shape}")
+    """x split along `axis` into pieces of the given sizes."""
+    if any(n < 0 for n in sizes) or sum(sizes) != x.shape[axis]:
+        raise ValueError(f"sizes {tuple(sizes)} do not add up to axis {axis} of shape {x.shape}")
     return tuple(_split(x, sizes, axis)), (x.shape, sizes, axis)
 
 
 @split.gradient
-def split_gradient(
-    xp: Namespace, gs: Any, shape: tuple[int, ...], sizes: tuple[int, ...], axis: int
-) -> Any:
+def split_gradient(xp: Namespace, gs: Any, shape: Shape, sizes: tuple[int, ...], axis: int) -> Any:
     gs = gs if isinstance(gs, tuple) else (gs,)
-    some = next(g for g in gs if g is not None)
+    dtype = next(g.dtype for g in gs if g is not None)
     axis = axis % len(shape)
 
     def zeros(size: int) -> Array:
-        return xp.zeros((*shape[:axis], size, *shape[axis + 1 :]), dtype=some.dtype)
+        return xp.zeros((*shape[:axis], size, *shape[axis + 1 :]), dtype=dtype)
 
     pieces = [zeros(n) if g is None else g for g, n in zip(gs, sizes, strict=True)]
     return xp.concat(pieces, axis=axis)
 
 
-def _total(sizes: Any) -> int:
-    return sum(sizes)
-
-
 def _split(x: Array, sizes: Any, axis: int) -> list[Array]:
-    before = (slice(None),) * (axis % x.ndim)
+    leading = (slice(None),) * (axis % x.ndim)
     pieces, start = [], 0
     for size in sizes:
-        pieces.append(x[(*before, slice(start, start + size), ...)])
+        pieces.append(x[(*leading, slice(start, start + size), ...)])
         start += size
     return pieces
 
 
 @op
 def stack(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
-    """The arrays one after the other along a new axis."""
+    """Arrays of one shape joined along a new axis."""
     return xp.stack(arrays, axis=axis), (len(arrays), axis)
 
 
 @stack.gradient
 def stack_gradient(xp: Namespace, g: Array, count: int, axis: int) -> Any:
-    before = (slice(None),) * (axis % g.ndim)
-    return tuple(g[(*before, i, ...)] for i in range(count))
+    leading = (slice(None),) * (axis % g.ndim)
+    return tuple(g[(*leading, i, ...)] for i in range(count))
