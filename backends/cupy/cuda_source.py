@@ -1,4 +1,4 @@
-"""The CUDA sources in `cuda/`, and what each kernel in them takes. No CuPy and no GPU is needed."""
+"""The CUDA sources in `cuda/` and the signatures of their kernels; needs neither CuPy nor a GPU."""
 
 import functools
 import re
@@ -11,8 +11,8 @@ from ..base import BackendError
 
 FOLDER = Path(__file__).with_name("cuda")
 HEADERS = [FOLDER / "common.cuh", FOLDER / "reductions.cuh"]
-# The types that a kernel's T may have, by NumPy's names.
-REALS = {"float32": "float", "float64": "double"}
+ATTENTION = FOLDER / "attention.cu"  # compiled by itself, once for each head size
+FLOAT_DTYPES = {"float32": "float", "float64": "double"}  # NumPy's name -> the C++ type T
 _NULL = np.uint64(0)  # the null pointer
 _SCALARS: dict[str, type[np.generic]] = {"Index": np.int64, "Bits": np.uint32, "double": np.float64}
 _POINTEES: dict[str, type[np.generic]] = {**_SCALARS, "Bool": np.bool_}
@@ -20,7 +20,7 @@ _DECLARATION = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 
 
 class Parameter(NamedTuple):
-    """One parameter of a kernel: `dtype` of the array or of the number; None stands for T."""
+    """A parameter of a kernel; `dtype` is that of the array or scalar, None stands for T."""
 
     name: str
     is_array: bool
@@ -28,21 +28,25 @@ class Parameter(NamedTuple):
 
 
 @functools.cache
-def source(real: str, head: int | None = None) -> str:
-    """All kernels for one dtype, as one translation unit; compilers name the files' own lines.
+def source(dtype: str, head_dim: int | None = None) -> str:
+    """Return the source of all kernels for one dtype as one translation unit.
+
+    #line directives make compilers report errors by the files' own names and lines.
 
     Args:
-        real: "float32" or "float64".
-        head: with it those of attention.cu, and no others, for heads of so many numbers.
+        dtype: "float32" or "float64".
+        head_dim: if given, the unit holds the kernels of attention.cu for this head size instead
+            of all others.
 
     Raises:
-        BackendError: the dtype is another.
+        BackendError: another dtype.
     """
-    if real not in REALS:
-        raise BackendError(f"CUDA kernels compute in {' and '.join(REALS)}, not in {real}")
-    by_head = FOLDER / "attention.cu"
-    files = [by_head] if head else sorted({*FOLDER.glob("*.cu")} - {by_head})
-    begin = [f"typedef {REALS[real]} T;", *([f"const int HEAD = {head};"] if head else [])]
+    if dtype not in FLOAT_DTYPES:
+        raise BackendError(f"CUDA kernels compute in {' and '.join(FLOAT_DTYPES)}, not in {dtype}")
+    files = [ATTENTION] if head_dim else sorted({*FOLDER.glob("*.cu")} - {ATTENTION})
+    begin = [f"typedef {FLOAT_DTYPES[dtype]} T;"]
+    if head_dim:
+        begin.append(f"const int HEAD_DIM = {head_dim};")
     parts = [
         f'#line 1 "{file.name}"\n{file.read_text(encoding="utf-8")}' for file in (*HEADERS, *files)
     ]
@@ -51,13 +55,13 @@ def source(real: str, head: int | None = None) -> str:
 
 @functools.cache
 def signatures() -> dict[str, list[Parameter]]:
-    """Kernel name -> its parameters, read from the sources."""
-    found = _DECLARATION.findall(source("float32") + source("float32", head=64))
+    """Kernel name -> its parameters, parsed from the sources."""
+    found = _DECLARATION.findall(source("float32") + source("float32", head_dim=64))
     return {name: [_parameter(text) for text in inner.split(",")] for name, inner in found}
 
 
 def names(text: str) -> list[str]:
-    """The kernels that are declared in a source text."""
+    """The names of the kernels that a source text declares."""
     return [name for name, _ in _DECLARATION.findall(text)]
 
 
@@ -69,39 +73,40 @@ def _parameter(text: str) -> Parameter:
     return Parameter(name, is_array, None if kind == "T" else table[kind])
 
 
-def check_arguments(name: str, real: Any, arguments: tuple[Any, ...]) -> list[Any]:
-    """`arguments` as the kernel takes them for dtype `real`: arrays of its dtypes, and numbers of
-    its sizes.
+def check_arguments(name: str, dtype: Any, arguments: tuple[Any, ...]) -> list[Any]:
+    """Convert `arguments` to what kernel `name` takes for `dtype`, and check the arrays.
 
-    An array that is called a view by the kernel may have any strides, which it is told.
+    Numbers are cast to the C++ type's size, None becomes a null pointer. Arrays must be contiguous,
+    but for parameters named *_view, which accept strided arrays; their strides are passed
+    separately.
 
     Raises:
-        BackendError: one is missing, too many, of another dtype, or not contiguous. CUDA would
-            not notice: it would read other memory.
+        BackendError: an argument is missing, superfluous, of the wrong dtype or not contiguous.
+            CUDA would not detect this and access other memory.
     """
-    plan = _plan(name, real)
+    plan = _plan(name, dtype)
     if len(arguments) != len(plan):
         names = ", ".join(p.name for p in signatures()[name])
         raise BackendError(f"kernel {name} takes ({names}), not {len(arguments)} arguments")
     checked = []
-    for (is_array, dtype, parameter), value in zip(plan, arguments, strict=True):
+    for (is_array, expected, parameter), value in zip(plan, arguments, strict=True):
         if not is_array:
-            checked.append(dtype.type(value))
+            checked.append(expected.type(value))
         elif value is None:
             checked.append(_NULL)
-        elif getattr(value, "dtype", None) == dtype and (
+        elif getattr(value, "dtype", None) == expected and (
             value.flags.c_contiguous or parameter.endswith("_view")
         ):
             checked.append(value)
         else:
             raise BackendError(
-                f"kernel {name} takes a contiguous array of {dtype} for {parameter}, not"
+                f"kernel {name} takes a contiguous array of {expected} for {parameter}, not"
                 f" {type(value).__name__} of {getattr(value, 'dtype', None)}"
             )
     return checked
 
 
 @functools.cache
-def _plan(name: str, real: Any) -> list[tuple[bool, np.dtype[Any], str]]:
-    """What `check_arguments` asks of each argument."""
-    return [(p.is_array, np.dtype(p.dtype or real), p.name) for p in signatures()[name]]
+def _plan(name: str, dtype: Any) -> list[tuple[bool, np.dtype[Any], str]]:
+    """(is an array, dtype, name) of each parameter, with T resolved."""
+    return [(p.is_array, np.dtype(p.dtype or dtype), p.name) for p in signatures()[name]]

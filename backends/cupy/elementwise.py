@@ -7,7 +7,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
-from .cuda_source import REALS
+from .cuda_source import FLOAT_DTYPES
 from .launch import launch_vectorized
 
 KERNELS = KernelTable()
@@ -32,7 +32,7 @@ def plus(x: Array, y: Array) -> Array:
     return both
 
 
-_DTYPES = {np.dtype(real) for real in REALS}
+_DTYPES = {np.dtype(name) for name in FLOAT_DTYPES}
 
 
 def _plain(x: Any) -> bool:

@@ -7,7 +7,7 @@ import cupy
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
 from .errors import error_flag
-from .launch import MOST_BLOCKS, WARPS, launch, launch_rows
+from .launch import MAX_GRID_YZ, WARPS, launch, launch_rows
 from .layout import as_ids, contiguous, with_strides
 
 SCAN_LIMIT = 2**33  # ids that embedding_gradient may look at; a larger table adds atomically
@@ -62,7 +62,7 @@ def _rotate(x: Array, cos: Array, sin: Array, direction: int) -> Array:
     if x.ndim != 4:
         x = contiguous(x).reshape(-1, 1, *x.shape[-2:])
     B, nh, T, _ = x.shape
-    grid = (-(-T // WARPS), nh, min(B, MOST_BLOCKS))
+    grid = (-(-T // WARPS), nh, min(B, MAX_GRID_YZ))
     launch(
         "rotary", x.dtype, grid, (32, WARPS), *with_strides(x), cos, sin, y, B, T, half, direction
     )

@@ -1,8 +1,8 @@
-"""Ids out of range: noted by the kernels on the device, told when the host next reads from it.
+"""Ids out of range: recorded on the device by kernels, raised at the next device-to-host copy.
 
-An id that is wrong cannot stop a kernel, and to look at the ids first would make every step wait
-for the device. What is computed from a wrong id is no number, and nothing reaches the host before
-this has been told.
+A kernel cannot raise an exception, and checking the ids first would make every step wait for the
+device. Results computed from a wrong id are NaN, and no result reaches the host before the error
+has been raised.
 """
 
 from typing import Any
@@ -14,26 +14,26 @@ MESSAGES = {
     2: "token id {0} is outside of the vocabulary [0, {1})",
 }
 
-_notes: dict[int, Any] = {}  # device -> three integers: the id, the limit, the kind
-_watched: set[int] = set()  # devices on which a kernel may have noted something since last read
+_flags: dict[int, Any] = {}  # device -> int64 array (3,): id, limit, key of MESSAGES or 0
+_watched: set[int] = set()  # devices whose flag may have been set since it was last read
 
 
 def error_flag() -> Any:
-    """Where the current device's kernels note a wrong id."""
-    number = cupy.cuda.runtime.getDevice()
-    _watched.add(number)
-    if number not in _notes:
-        _notes[number] = cupy.zeros(3, cupy.int64)
-    return _notes[number]
+    """Return the array in which kernels on the current device record a wrong id."""
+    device = cupy.cuda.runtime.getDevice()
+    _watched.add(device)
+    if device not in _flags:
+        _flags[device] = cupy.zeros(3, cupy.int64)
+    return _flags[device]
 
 
 def raise_pending_error() -> None:
     """Raise IndexError if a kernel met an id out of range; waits for the device."""
-    number = cupy.cuda.runtime.getDevice()
-    if number not in _watched:
+    device = cupy.cuda.runtime.getDevice()
+    if device not in _watched:
         return
-    _watched.discard(number)
-    wrong, limit, kind = _notes[number].get().tolist()
+    _watched.discard(device)
+    wrong_id, limit, kind = _flags[device].get().tolist()
     if kind:
-        _notes[number].fill(0)
-        raise IndexError(MESSAGES[kind].format(wrong, limit))
+        _flags[device].fill(0)
+        raise IndexError(MESSAGES[kind].format(wrong_id, limit))

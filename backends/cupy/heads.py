@@ -6,7 +6,7 @@ import cupy
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
-from .launch import MOST_BLOCKS, WARPS, launch, launch_rows
+from .launch import MAX_GRID_YZ, WARPS, launch, launch_rows
 from .layout import contiguous, with_strides
 
 KERNELS = KernelTable()
@@ -28,7 +28,7 @@ def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) ->
     qkv = cupy.empty(shape, some.dtype)
     given = [part for g in gs for part in with_strides(g)]
     if qkv.size:
-        grid = (-(-T // WARPS), 3 * nh, min(B, MOST_BLOCKS))
+        grid = (-(-T // WARPS), 3 * nh, min(B, MAX_GRID_YZ))
         launch("split_heads_gradient", some.dtype, grid, (32, WARPS), *given, qkv, B, T, nh, hs)
     return qkv
 

@@ -42,7 +42,9 @@ def room(size: int) -> bytes:
 
 
 # What is compiled by itself: all kernels for a dtype, and those of attention for a head size.
-UNITS = [(real, None) for real in cuda_source.REALS] + [("float32", n) for n in (16, 32, 64, 128)]
+UNITS = [(dtype, None) for dtype in cuda_source.FLOAT_DTYPES] + [
+    ("float32", head_dim) for head_dim in (16, 32, 64, 128)
+]
 
 
 def test_the_units_hold_all_kernels() -> None:

@@ -238,7 +238,7 @@ V __shfl_sync(unsigned, V value, int lane) {
 }
 
 // What mma.sync.m16n8k8 does for factors in TF32: see attention.cu for which lane holds what.
-inline void multiply_add_tf32(float* c, const unsigned* a, const unsigned* b) {
+inline void mma_tf32(float* c, const unsigned* a, const unsigned* b) {
     struct Factors {
         float a[4], b[2];
     } mine;

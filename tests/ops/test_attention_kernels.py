@@ -101,12 +101,12 @@ def test_cupy_kernels_equal_attention_op_by_op(
     names = launched(monkeypatch)
     found = run(arrays, mask_array, p, tf32)
     if mask_array is not None:
-        assert names.pop(0) == "attention_squares"
+        assert names.pop(0) == "attention_mask_tiles"
     assert names == [
         "attention",
-        "attention_along",
-        "attention_gradient_of_queries",
-        "attention_gradient_of_keys",
+        "attention_delta",
+        "attention_gradient_q",
+        "attention_gradient_kv",
     ]
     assert_close(found, run(arrays, mask_array, p, REFERENCE))
 

@@ -188,7 +188,7 @@ def test_more_than_two_to_the_31_elements(name: str, fake_cupy: Any) -> None:
     x, y = huge(fake_cupy, size), huge(fake_cupy, size)
     unit = 16 if rows else 1
     # What the last block does in its last stride.
-    tail = 8 * 16 if rows else cupy_launch.THREADS * cupy_launch.AT_ONCE * 4
+    tail = 8 * 16 if rows else cupy_launch.THREADS * cupy_launch.ITEMS_PER_THREAD * 4
     x[size - tail :] = fake_cupy.asarray(np.linspace(-3, 3, tail, dtype=np.float32))
     given = cuda_source.check_arguments(name, "float32", LARGE[name](x, y, size))
     kernel.first_block = cupy_launch.MAX_BLOCKS - 1

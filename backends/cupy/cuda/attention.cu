@@ -1,36 +1,54 @@
-// Attention in one kernel: y = dropout(softmax(q k^T scale)) v for each head, without the weights
-// ever standing in memory. The gradients compute them anew from the logarithm of each row's sum.
+// Scaled dot-product attention of each head, O = dropout(softmax(Q K^T scale)) V, without storing
+// the matrix of weights.
 //
-// A block of (32, 4) takes a tile of one side, rows of 16 for each warp, and walks through the
-// other side in tiles that stand in shared memory. Products are done by tensor cores, factors
-// rounded to 10 bits of mantissa (TF32), sums in float. Every sum has one order, so the same input
-// gives the same bits.
+// Source: T. Dao et al., "FlashAttention" (2022); T. Dao, "FlashAttention-2" (2023), algorithms 1
+// and 2. Names are those of the papers:
 //
-// This file is compiled by itself, for heads of HEAD numbers, a multiple of 16.
+//   S = Q K^T scale         scores; here in base 2 (times log2(e)), as exp2 is faster than exp
+//   m, l                    maximum of a row of S and sum of its exp(S - m), over the tiles so far
+//   alpha                   exp(m_old - m_new): rescales earlier sums when the maximum grows
+//   acc                     the row of O before it is divided by l
+//   lse = m + log l         saved for each row; the gradients recompute P = exp(S - lse) with it
+//   dO, dP = dO V^T         gradients of the output and of the weights
+//   delta                   sum(dO O) of a row, which is sum(dP P)
+//   dS = P (dP - delta)     gradient of the scores
 //
-// Source: T. Dao, "FlashAttention-2" (2023), algorithms 1 and 2; here with two kernels for the
-// gradients, one for each side, so that nothing is added atomically.
+// Order of work: a block of (32, WARPS) owns a tile of BLOCK_M rows of one operand, 16 for each
+// warp, in registers, and loops over tiles of the other operands, which it copies to shared memory.
+//
+//   attention               owns queries; for each tile of keys: S, m, alpha, P, acc += P V
+//   attention_delta         delta, before the other two
+//   attention_gradient_q    owns queries; for each tile of keys: P, dS, dQ += dS K
+//   attention_gradient_kv   owns keys; for each tile of queries: P^T, dS^T, dV += P^T dO,
+//                           dK += dS^T Q
+//
+// Algorithm 2 has one kernel for all gradients and adds to dQ atomically. Two kernels recompute P
+// twice but need no atomics: every sum has one order, so equal inputs give equal bits.
+//
+// Products use tensor cores: factors are rounded to 10 bits of mantissa (TF32), sums are float.
+// This file is compiled by itself, once for each HEAD_DIM, a multiple of 16.
 
-const int WARPS = 4, ROWS = 16 * WARPS;     // of a block's own tile
-const int STEPS = HEAD / 8;                 // of eight numbers along a head
-const int WIDE = HEAD > 64 ? 32 : 64;       // keys in a tile of the forward pass
-const int NARROW = 32;                      // rows in a tile of the gradients' passes
-const int PITCH = HEAD + 4;                 // of a tile's rows: no two lanes read from one bank
+const int WARPS = 4, BLOCK_M = 16 * WARPS;        // rows of the tile that a block owns
+const int BLOCK_N_FWD = HEAD_DIM > 64 ? 32 : 64;  // keys in a tile of the forward pass
+const int BLOCK_N_BWD = 32;                       // rows in a tile of the backward passes
+const int K_STEPS = HEAD_DIM / 8;                 // tensor core steps of 8 along a head
+const int PITCH = HEAD_DIM + 4;                   // row length of a tile: avoids bank conflicts
 const float LOG2_E = 1.4426950408889634f;
 
-// Where a head's vectors stand: `first` is the one at token 0.
-struct Rows {
-    const float* first;
-    Index step;   // from token to token
-    Index count;  // of tokens
+// The vectors of one head, which start at data + t * stride for tokens t < length.
+struct HeadView {
+    const float* data;
+    Index stride;
+    Index length;
 };
 
-__device__ Rows rows_of(const float* x, Index batch, Index head, Index token, Index count) {
-    return {x + blockIdx.z * batch + blockIdx.y * head, token, count};
+__device__ HeadView head_view(const float* x, Index batch_stride, Index head_stride,
+                              Index token_stride, Index length) {
+    return {x + blockIdx.z * batch_stride + blockIdx.y * head_stride, token_stride, length};
 }
 
-// A float as a factor of a product: rounded to nearest, ties away from zero.
-__device__ Bits factor(float x) {
+// x rounded to TF32: to nearest, ties away from zero.
+__device__ Bits to_tf32(float x) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     Bits y;
     asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
@@ -40,93 +58,94 @@ __device__ Bits factor(float x) {
 #endif
 }
 
-// c (16, 8) += a (16, 8) b (8, 8), each divided among the lanes of a warp. With g = lane / 4 and
-// t = lane % 4 a lane has a[g][t], a[g + 8][t], a[g][t + 4], a[g + 8][t + 4]; b[t][g], b[t + 4][g];
-// c[g][2t], c[g][2t + 1], c[g + 8][2t], c[g + 8][2t + 1].
-__device__ void multiply_add(float* c, const Bits* a, const Bits* b) {
+// c (16, 8) += a (16, 8) b (8, 8), distributed over the lanes of a warp. With g = lane / 4 and
+// t = lane % 4, a lane holds a[g][t], a[g + 8][t], a[g][t + 4], a[g + 8][t + 4]; b[t][g],
+// b[t + 4][g]; c[g][2t], c[g][2t + 1], c[g + 8][2t], c[g + 8][2t + 1].
+__device__ void mma(float* c, const Bits* a, const Bits* b) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-    // GPUs without such cores do not round products, so they never run this.
+    // GPUs without TF32 tensor cores use exact products, and so never run these kernels.
 #elif defined(__CUDA_ARCH__)
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else  // for the CPU, in tests
-    multiply_add_tf32(c, a, b);
+#else  // on the CPU, in tests
+    mma_tf32(c, a, b);
 #endif
 }
 
-// Rows from `start` on as factors in shared memory; zeros beyond the last.
+// Copy N rows from row `start` to a tile in shared memory, rounded to TF32; zeros past the end.
 template <int N>
-__device__ void load_tile(Rows x, Index start, Bits (*tile)[PITCH]) {
-    for (int i = threadIdx.y * 32 + threadIdx.x; i < N * HEAD / 4; i += 32 * WARPS) {
-        int row = i / (HEAD / 4), column = i % (HEAD / 4) * 4;
+__device__ void load_tile(HeadView x, Index start, Bits (*tile)[PITCH]) {
+    for (int i = threadIdx.y * 32 + threadIdx.x; i < N * HEAD_DIM / 4; i += 32 * WARPS) {
+        int row = i / (HEAD_DIM / 4), column = i % (HEAD_DIM / 4) * 4;
         Pack<4> four = {};
-        if (start + row < x.count) four = load<4>(x.first + (start + row) * x.step + column);
-        for (int e = 0; e < 4; e++) four.at[e] = __uint_as_float(factor(four.at[e]));
+        if (start + row < x.length) four = load<4>(x.data + (start + row) * x.stride + column);
+        for (int e = 0; e < 4; e++) four.at[e] = __uint_as_float(to_tf32(four.at[e]));
         store<4>((T*)&tile[row][column], four);
     }
 }
 
-// Sixteen rows from `start` on, as the left factor of a product; zeros beyond the last.
-__device__ void load_left(Rows x, Index start, Bits (*a)[4]) {
+// Load 16 rows from row `start` as the left operand of a product; zeros past the end.
+__device__ void load_left(HeadView x, Index start, Bits (*a)[4]) {
     Index row = start + threadIdx.x / 4;
-    const float* upper = x.first + row * x.step + threadIdx.x % 4;
-    const float* lower = upper + 8 * x.step;
-    bool has_upper = row < x.count, has_lower = row + 8 < x.count;
+    const float* upper = x.data + row * x.stride + threadIdx.x % 4;
+    const float* lower = upper + 8 * x.stride;
+    bool has_upper = row < x.length, has_lower = row + 8 < x.length;
 #pragma unroll
-    for (int k = 0; k < STEPS; k++) {
-        a[k][0] = factor(has_upper ? upper[8 * k] : 0.0f);
-        a[k][1] = factor(has_lower ? lower[8 * k] : 0.0f);
-        a[k][2] = factor(has_upper ? upper[8 * k + 4] : 0.0f);
-        a[k][3] = factor(has_lower ? lower[8 * k + 4] : 0.0f);
+    for (int k = 0; k < K_STEPS; k++) {
+        a[k][0] = to_tf32(has_upper ? upper[8 * k] : 0.0f);
+        a[k][1] = to_tf32(has_lower ? lower[8 * k] : 0.0f);
+        a[k][2] = to_tf32(has_upper ? upper[8 * k + 4] : 0.0f);
+        a[k][3] = to_tf32(has_lower ? lower[8 * k + 4] : 0.0f);
     }
 }
 
-// c (16, N) = a (16, HEAD) tile^T, for a tile of N rows.
+// c (16, N) = a (16, HEAD_DIM) tile^T, for a tile (N, HEAD_DIM).
 template <int N>
-__device__ void product_of_rows(const Bits (*a)[4], const Bits (*tile)[PITCH], float (*c)[4]) {
+__device__ void matmul_transposed(const Bits (*a)[4], const Bits (*tile)[PITCH], float (*c)[4]) {
     int g = threadIdx.x / 4, t = threadIdx.x % 4;
 #pragma unroll
     for (int n = 0; n < N / 8; n++) {
         for (int i = 0; i < 4; i++) c[n][i] = 0;
 #pragma unroll
-        for (int k = 0; k < STEPS; k++) {
+        for (int k = 0; k < K_STEPS; k++) {
             const Bits* row = &tile[8 * n + g][8 * k + t];
             Bits b[2] = {row[0], row[4]};
-            multiply_add(c[n], a[k], b);
+            mma(c[n], a[k], b);
         }
     }
 }
 
-// c (16, HEAD) += w (16, N) tile, for a tile of N rows. The sum over rows may be in any order: so
-// the left factor's columns t and t + 4 stand for rows 2t and 2t + 1, which this lane has in w.
+// c (16, HEAD_DIM) += w (16, N) tile, for a tile (N, HEAD_DIM). w is distributed as a result of
+// `mma`, not as its left operand. As a sum may be in any order, columns t and t + 4 of the operand
+// stand for rows 2t and 2t + 1 of the tile, whose weights this lane holds.
 template <int N>
-__device__ void add_weighted_rows(const float (*w)[4], const Bits (*tile)[PITCH], float (*c)[4]) {
+__device__ void matmul_add(const float (*w)[4], const Bits (*tile)[PITCH], float (*c)[4]) {
     int g = threadIdx.x / 4, t = threadIdx.x % 4;
 #pragma unroll
     for (int k = 0; k < N / 8; k++) {
-        Bits a[4] = {factor(w[k][0]), factor(w[k][2]), factor(w[k][1]), factor(w[k][3])};
+        Bits a[4] = {to_tf32(w[k][0]), to_tf32(w[k][2]), to_tf32(w[k][1]), to_tf32(w[k][3])};
 #pragma unroll
-        for (int n = 0; n < STEPS; n++) {
+        for (int n = 0; n < K_STEPS; n++) {
             const Bits* column = &tile[8 * k + 2 * t][8 * n + g];
             Bits b[2] = {column[0], column[PITCH]};
-            multiply_add(c[n], a, b);
+            mma(c[n], a, b);
         }
     }
 }
 
-// Sixteen rows of results, times a factor for the upper and the lower half; none beyond the last.
-__device__ void store_rows(float* first, Index step, Index start, Index count,
+// Store 16 rows from row `start`, those of the upper and the lower half scaled; none past the end.
+__device__ void store_rows(float* first, Index stride, Index start, Index length,
                            const float (*c)[4], float upper, float lower) {
     Index row = start + threadIdx.x / 4;
-    float* to = first + row * step + threadIdx.x % 4 * 2;
+    float* to = first + row * stride + threadIdx.x % 4 * 2;
 #pragma unroll
-    for (int n = 0; n < STEPS; n++) {
-        if (row < count) to[8 * n] = c[n][0] * upper, to[8 * n + 1] = c[n][1] * upper;
-        if (row + 8 < count) {
-            to[8 * step + 8 * n] = c[n][2] * lower;
-            to[8 * step + 8 * n + 1] = c[n][3] * lower;
+    for (int n = 0; n < K_STEPS; n++) {
+        if (row < length) to[8 * n] = c[n][0] * upper, to[8 * n + 1] = c[n][1] * upper;
+        if (row + 8 < length) {
+            to[8 * stride + 8 * n] = c[n][2] * lower;
+            to[8 * stride + 8 * n + 1] = c[n][3] * lower;
         }
     }
 }
@@ -142,275 +161,282 @@ __device__ float row_max(float x) {
     return fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 2));
 }
 
-const int SIDE = 32;                        // of the squares that a mask is looked at in
-const Bits SOME_SEEN = 1, SOME_HIDDEN = 2;  // what a square may hold
+const int MASK_TILE = 32;                      // side of the mask tiles that are summarised
+const Bits SOME_VISIBLE = 1, SOME_MASKED = 2;  // flags of a mask tile
 
-// Which weights a head has, and which of them dropout hides.
-struct Mask {
-    const Bool* seen;     // (queries, keys), true where a query sees a key; null: it sees all
-    const Bits* squares;  // what `attention_squares` makes of it
+// The attention mask and the dropout mask of one head.
+struct Masks {
+    const Bool* mask;        // (queries, keys), true where a query may attend to a key; or null
+    const Bits* mask_tiles;  // flags of each mask tile, by `attention_mask_tiles`
     int queries, keys;
     Bits low, high, threshold;
     float scale;  // of the weights that are kept
-    Bits first;   // number of the head's first weight, modulo 2^32; there are no more in all
+    Bits first;   // index of the head's first weight, modulo 2^32; there are at most 2^32 in all
 
-    __device__ bool sees(int t, int s) const {
-        return t < queries && s < keys && (!seen || seen[(Index)t * keys + s]);
+    __device__ bool visible(int t, int s) const {
+        return t < queries && s < keys && (!mask || mask[(Index)t * keys + s]);
     }
 
-    // What stands in the tile of R queries and C keys from (t, s) on, both multiples of SIDE.
-    template <int R, int C>
-    __device__ Bits content(int t, int s) const {
-        Bits content = t + R <= queries && s + C <= keys ? 0 : SOME_HIDDEN;
-        if (!seen) return content | SOME_SEEN;
+    // Flags of the tile of M queries and N keys that starts at (t, s), all multiples of MASK_TILE.
+    template <int M, int N>
+    __device__ Bits tile_flags(int t, int s) const {
+        Bits flags = t + M <= queries && s + N <= keys ? 0 : SOME_MASKED;
+        if (!mask) return flags | SOME_VISIBLE;
 #pragma unroll
-        for (int r = t / SIDE; r < (t + R) / SIDE; r++)
+        for (int r = t / MASK_TILE; r < (t + M) / MASK_TILE; r++)
 #pragma unroll
-            for (int c = s / SIDE; c < (s + C) / SIDE; c++)
-                if (r * SIDE < queries && c * SIDE < keys)
-                    content |= squares[r * ((keys + SIDE - 1) / SIDE) + c];
-        return content;
+            for (int c = s / MASK_TILE; c < (s + N) / MASK_TILE; c++)
+                if (r * MASK_TILE < queries && c * MASK_TILE < keys)
+                    flags |= mask_tiles[r * ((keys + MASK_TILE - 1) / MASK_TILE) + c];
+        return flags;
     }
 
-    // For each of a lane's elements of a product (16, N), bit 4n + i for c[n][i], whether a query
-    // sees a key; the lane's first row and the product's first column are queries and keys, or
-    // FLIPPED, keys and queries.
-    template <int N, bool FLIPPED>
-    __device__ Bits visible(int row, int column) const {
+    // For each element of a lane's part of a product (16, N), bit 4n + i for c[n][i]: is it
+    // visible? `row` is the lane's first row and `column` the product's first column; they are a
+    // query and a key, or with TRANSPOSED a key and a query.
+    template <int N, bool TRANSPOSED>
+    __device__ Bits visible_bits(int row, int column) const {
         Bits bits = 0;
 #pragma unroll
         for (int n = 0; n < N / 8; n++)
             for (int i = 0; i < 4; i++) {
                 int r = row + i / 2 * 8, c = column + 8 * n + threadIdx.x % 4 * 2 + i % 2;
-                bits |= (Bits)(FLIPPED ? sees(c, r) : sees(r, c)) << (4 * n + i);
+                bits |= (Bits)(TRANSPOSED ? visible(c, r) : visible(r, c)) << (4 * n + i);
             }
         return bits;
     }
 
-    __device__ float dropped(float weight, int t, int s) const {
+    // A weight after dropout, or a gradient of it.
+    __device__ float dropout(float weight, int t, int s) const {
         if (threshold == 0) return weight;
         Bits number = first + (Bits)t * (Bits)keys + (Bits)s;
         return bits_at(number, low, high) < threshold ? 0.0f : weight * scale;
     }
 };
 
-__device__ Mask mask_of(const Bool* seen, const Bits* squares, Index queries, Index keys, Bits low,
-                        Bits high, const Bits* live, Bits threshold, float scale) {
+__device__ Masks make_masks(const Bool* mask, const Bits* mask_tiles, Index queries, Index keys,
+                            Bits low, Bits high, const Bits* live, Bits threshold, float scale) {
     if (live) low = live[0], high = live[1];  // the seed of this repetition of a recorded step
     Bits head = blockIdx.z * gridDim.y + blockIdx.y;
     Bits first = head * (Bits)queries * (Bits)keys;
-    return {seen, squares, (int)queries, (int)keys, low, high, threshold, scale, first};
+    return {mask, mask_tiles, (int)queries, (int)keys, low, high, threshold, scale, first};
 }
 
-// squares (ceil(T / SIDE), ceil(S / SIDE)): what stands in each square of a mask. A block of
-// (32, 4) for each.
-extern "C" __global__ void attention_squares(const Bool* seen, Bits* squares, Index queries,
-                                             Index keys) {
-    Index s = blockIdx.x * (Index)SIDE + threadIdx.x;
-    bool sees = false, hides = false;
-    for (int r = threadIdx.y; r < SIDE; r += WARPS) {
-        Index t = blockIdx.y * (Index)SIDE + r;
-        bool here = t < queries && s < keys && seen[t * keys + s];
-        sees |= here, hides |= !here;
+// mask (T, S) -> mask_tiles (ceil(T / MASK_TILE), ceil(S / MASK_TILE)): flags of each tile. A block
+// of (32, WARPS) for each tile.
+extern "C" __global__ void attention_mask_tiles(const Bool* mask, Bits* mask_tiles, Index queries,
+                                                Index keys) {
+    Index s = blockIdx.x * (Index)MASK_TILE + threadIdx.x;
+    bool some_visible = false, some_masked = false;
+    for (int r = threadIdx.y; r < MASK_TILE; r += WARPS) {
+        Index t = blockIdx.y * (Index)MASK_TILE + r;
+        bool visible = t < queries && s < keys && mask[t * keys + s];
+        some_visible |= visible, some_masked |= !visible;
     }
-    Bits content = __syncthreads_or(sees) ? SOME_SEEN : 0;
-    if (__syncthreads_or(hides)) content |= SOME_HIDDEN;
+    Bits flags = __syncthreads_or(some_visible) ? SOME_VISIBLE : 0;
+    if (__syncthreads_or(some_masked)) flags |= SOME_MASKED;
     if (threadIdx.x == 0 && threadIdx.y == 0)
-        squares[blockIdx.y * (Index)gridDim.x + blockIdx.x] = content;
+        mask_tiles[blockIdx.y * (Index)gridDim.x + blockIdx.x] = flags;
 }
 
-// A grid of (tiles of queries, heads, batch). y (B, T, nh, HEAD); log_sums (B, nh, T) are of the
-// scores in powers of two.
+// q (B, nh, T, HEAD_DIM), k and v (B, nh, S, HEAD_DIM), strided views with their strides over
+// batch, heads and tokens in elements -> y (B, T, nh, HEAD_DIM) and lse (B, nh, T) in base 2. The
+// grid is (tiles of queries, nh, B).
 extern "C" __global__ void attention(
     const T* q_view, Index q_batch, Index q_head, Index q_token, const T* k_view,
     Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
-    Index v_token, T* y, T* log_sums, Index queries, Index keys, T scale,
-    const Bool* seen, const Bits* squares, Bits low, Bits high, const Bits* live, Bits threshold,
-    T kept) {
-    __shared__ Bits k_tile[WIDE][PITCH], v_tile[WIDE][PITCH];
-    Rows q = rows_of(q_view, q_batch, q_head, q_token, queries);
-    Rows k = rows_of(k_view, k_batch, k_head, k_token, keys);
-    Rows v = rows_of(v_view, v_batch, v_head, v_token, keys);
-    Mask mask = mask_of(seen, squares, queries, keys, low, high, live, threshold, kept);
-    int tile = gridDim.x - 1 - blockIdx.x;  // under a causal mask those that see most come first
-    int start = tile * ROWS + threadIdx.y * 16, row = start + threadIdx.x / 4;
-    Bits left[STEPS][4];
-    load_left(q, start, left);
-    float found[STEPS][4] = {}, top[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY}, total[2] = {};
-    for (int key = 0; key < keys; key += WIDE) {
-        Bits content = mask.content<ROWS, WIDE>(tile * ROWS, key), visible = ~0u;
-        if (!(content & SOME_SEEN)) continue;
-        __syncthreads();  // from here on the tiles may be written to
-        if (content & SOME_HIDDEN) visible = mask.visible<WIDE, false>(row, key);
-        load_tile<WIDE>(k, key, k_tile);
-        load_tile<WIDE>(v, key, v_tile);
+    Index v_token, T* y, T* lse, Index queries, Index keys, T scale,
+    const Bool* mask, const Bits* mask_tiles, Bits low, Bits high, const Bits* live,
+    Bits threshold, T keep_scale) {
+    __shared__ Bits k_tile[BLOCK_N_FWD][PITCH], v_tile[BLOCK_N_FWD][PITCH];
+    HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
+    HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
+    HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
+    Masks masks =
+        make_masks(mask, mask_tiles, queries, keys, low, high, live, threshold, keep_scale);
+    int tile = gridDim.x - 1 - blockIdx.x;  // under a causal mask, start with the longest rows
+    int start = tile * BLOCK_M + threadIdx.y * 16, row = start + threadIdx.x / 4;
+    Bits q_left[K_STEPS][4];
+    load_left(Q, start, q_left);
+    float acc[K_STEPS][4] = {}, m[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY}, l[2] = {};
+    for (int key = 0; key < keys; key += BLOCK_N_FWD) {
+        Bits flags = masks.tile_flags<BLOCK_M, BLOCK_N_FWD>(tile * BLOCK_M, key), visible = ~0u;
+        if (!(flags & SOME_VISIBLE)) continue;
+        __syncthreads();  // all warps have read the previous tiles
+        if (flags & SOME_MASKED) visible = masks.visible_bits<BLOCK_N_FWD, false>(row, key);
+        load_tile<BLOCK_N_FWD>(K, key, k_tile);
+        load_tile<BLOCK_N_FWD>(V, key, v_tile);
         __syncthreads();
-        float weights[WIDE / 8][4];
-        product_of_rows<WIDE>(left, k_tile, weights);
-        float high_now[2] = {top[0], top[1]};
+        float P[BLOCK_N_FWD / 8][4];  // S, then P
+        matmul_transposed<BLOCK_N_FWD>(q_left, k_tile, P);
+        float m_new[2] = {m[0], m[1]};
 #pragma unroll
-        for (int n = 0; n < WIDE / 8; n++)
+        for (int n = 0; n < BLOCK_N_FWD / 8; n++)
             for (int i = 0; i < 4; i++) {
-                bool sees = visible >> (4 * n + i) & 1;
-                weights[n][i] = sees ? weights[n][i] * (scale * LOG2_E) : NEGATIVE_INFINITY;
-                high_now[i / 2] = fmaxf(high_now[i / 2], weights[n][i]);
+                bool is_visible = visible >> (4 * n + i) & 1;
+                P[n][i] = is_visible ? P[n][i] * (scale * LOG2_E) : NEGATIVE_INFINITY;
+                m_new[i / 2] = fmaxf(m_new[i / 2], P[n][i]);
             }
-        float shift[2], fade[2];  // what is subtracted now, and what earlier sums are worth
+        float shift[2], alpha[2];  // shift is m_new, or 0 for a row that is masked so far
         for (int half = 0; half < 2; half++) {
-            high_now[half] = row_max(high_now[half]);
-            shift[half] = high_now[half] == NEGATIVE_INFINITY ? 0.0f : high_now[half];
-            fade[half] = exp2f(top[half] - shift[half]);
-            top[half] = high_now[half];
-            total[half] *= fade[half];
+            m_new[half] = row_max(m_new[half]);
+            shift[half] = m_new[half] == NEGATIVE_INFINITY ? 0.0f : m_new[half];
+            alpha[half] = exp2f(m[half] - shift[half]);
+            m[half] = m_new[half];
+            l[half] *= alpha[half];
         }
 #pragma unroll
-        for (int n = 0; n < STEPS; n++)
-            for (int i = 0; i < 4; i++) found[n][i] *= fade[i / 2];
+        for (int n = 0; n < K_STEPS; n++)
+            for (int i = 0; i < 4; i++) acc[n][i] *= alpha[i / 2];
 #pragma unroll
-        for (int n = 0; n < WIDE / 8; n++)
+        for (int n = 0; n < BLOCK_N_FWD / 8; n++)
             for (int i = 0; i < 4; i++) {
                 int s = key + 8 * n + threadIdx.x % 4 * 2 + i % 2;
-                float weight = exp2f(weights[n][i] - shift[i / 2]);
-                total[i / 2] += weight;
-                weights[n][i] = mask.dropped(weight, row + i / 2 * 8, s);
+                float weight = exp2f(P[n][i] - shift[i / 2]);
+                l[i / 2] += weight;
+                P[n][i] = masks.dropout(weight, row + i / 2 * 8, s);
             }
-        add_weighted_rows<WIDE>(weights, v_tile, found);
+        matmul_add<BLOCK_N_FWD>(P, v_tile, acc);
     }
-    float share[2];
+    float inverse[2];
     for (int half = 0; half < 2; half++) {
-        total[half] = row_sum(total[half]);
-        share[half] = total[half] == 0 ? 0.0f : 1 / total[half];
+        l[half] = row_sum(l[half]);
+        inverse[half] = l[half] == 0 ? 0.0f : 1 / l[half];
         Index t = row + 8 * half, head = blockIdx.z * (Index)gridDim.y + blockIdx.y;
         if (t < queries && threadIdx.x % 4 == 0)
-            log_sums[head * queries + t] = top[half] + log2f(total[half]);
+            lse[head * queries + t] = m[half] + log2f(l[half]);
     }
-    Index step = gridDim.y * (Index)HEAD;
-    float* to = y + blockIdx.z * queries * step + blockIdx.y * (Index)HEAD;
-    store_rows(to, step, start, queries, found, share[0], share[1]);
+    Index stride = gridDim.y * (Index)HEAD_DIM;
+    float* to = y + blockIdx.z * queries * stride + blockIdx.y * (Index)HEAD_DIM;
+    store_rows(to, stride, start, queries, acc, inverse[0], inverse[1]);
 }
 
-// along (B, nh, T): the product of each row of y (B, T, nh, HEAD) with its gradient. A grid of
-// (ceil(T / 4), heads, batch).
-extern "C" __global__ void attention_along(const T* g_view, Index g_batch, Index g_head,
-                                           Index g_token, const T* y, T* along,
+// delta (B, nh, T) = sum(dO O) over each row of y (B, T, nh, HEAD_DIM) and of its gradient
+// (B, nh, T, HEAD_DIM). The grid is (ceil(T / WARPS), nh, B), one warp per row.
+extern "C" __global__ void attention_delta(const T* dO_view, Index dO_batch, Index dO_head,
+                                           Index dO_token, const T* y, T* delta,
                                            Index queries) {
     Index t = blockIdx.x * (Index)WARPS + threadIdx.y;
     if (t >= queries) return;
-    const float* g = g_view + blockIdx.z * g_batch + blockIdx.y * g_head + t * g_token;
-    const float* row = y + ((blockIdx.z * queries + t) * gridDim.y + blockIdx.y) * HEAD;
-    float total = 0;
-    for (int j = threadIdx.x; j < HEAD; j += 32) total += g[j] * row[j];
-    total = warp_sum(total);
+    const float* dO = dO_view + blockIdx.z * dO_batch + blockIdx.y * dO_head + t * dO_token;
+    const float* O = y + ((blockIdx.z * queries + t) * gridDim.y + blockIdx.y) * HEAD_DIM;
+    float dot = 0;
+    for (int j = threadIdx.x; j < HEAD_DIM; j += 32) dot += dO[j] * O[j];
+    dot = warp_sum(dot);
     Index head = blockIdx.z * (Index)gridDim.y + blockIdx.y;
-    if (threadIdx.x == 0) along[head * queries + t] = total;
+    if (threadIdx.x == 0) delta[head * queries + t] = dot;
 }
 
-// The gradient of the queries, into d (B, T, ?, HEAD) at q_at. The grid is that of `attention`.
-extern "C" __global__ void attention_gradient_of_queries(
+// The gradient of q, written to d (B, T, ?, HEAD_DIM) at offset d_at with token stride d_token, so
+// that it may be a part of the gradient of one projection. The grid is that of `attention`.
+extern "C" __global__ void attention_gradient_q(
     const T* q_view, Index q_batch, Index q_head, Index q_token, const T* k_view,
     Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
-    Index v_token, const T* g_view, Index g_batch, Index g_head, Index g_token,
-    const T* log_sums, const T* along, T* d, Index d_token, Index d_at, Index queries,
-    Index keys, T scale, const Bool* seen, const Bits* squares, Bits low, Bits high,
-    const Bits* live, Bits threshold, T kept) {
-    __shared__ Bits k_tile[NARROW][PITCH], v_tile[NARROW][PITCH];
-    Rows q = rows_of(q_view, q_batch, q_head, q_token, queries);
-    Rows k = rows_of(k_view, k_batch, k_head, k_token, keys);
-    Rows v = rows_of(v_view, v_batch, v_head, v_token, keys);
-    Rows g = rows_of(g_view, g_batch, g_head, g_token, queries);
-    Mask mask = mask_of(seen, squares, queries, keys, low, high, live, threshold, kept);
+    Index v_token, const T* dO_view, Index dO_batch, Index dO_head, Index dO_token,
+    const T* lse, const T* delta, T* d, Index d_token, Index d_at, Index queries,
+    Index keys, T scale, const Bool* mask, const Bits* mask_tiles, Bits low, Bits high,
+    const Bits* live, Bits threshold, T keep_scale) {
+    __shared__ Bits k_tile[BLOCK_N_BWD][PITCH], v_tile[BLOCK_N_BWD][PITCH];
+    HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
+    HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
+    HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
+    HeadView dO = head_view(dO_view, dO_batch, dO_head, dO_token, queries);
+    Masks masks =
+        make_masks(mask, mask_tiles, queries, keys, low, high, live, threshold, keep_scale);
     int tile = gridDim.x - 1 - blockIdx.x;
-    int start = tile * ROWS + threadIdx.y * 16, row = start + threadIdx.x / 4;
+    int start = tile * BLOCK_M + threadIdx.y * 16, row = start + threadIdx.x / 4;
     Index head = (blockIdx.z * (Index)gridDim.y + blockIdx.y) * queries;
-    Bits left[STEPS][4], change[STEPS][4];
-    load_left(q, start, left);
-    load_left(g, start, change);
-    float sums[2], inner[2];
+    Bits q_left[K_STEPS][4], dO_left[K_STEPS][4];
+    load_left(Q, start, q_left);
+    load_left(dO, start, dO_left);
+    float row_lse[2], row_delta[2];
     for (int half = 0; half < 2; half++) {
         bool exists = row + 8 * half < queries;
-        sums[half] = exists ? log_sums[head + row + 8 * half] : 0.0f;
-        inner[half] = exists ? along[head + row + 8 * half] : 0.0f;
+        row_lse[half] = exists ? lse[head + row + 8 * half] : 0.0f;
+        row_delta[half] = exists ? delta[head + row + 8 * half] : 0.0f;
     }
-    float found[STEPS][4] = {};
-    for (int key = 0; key < keys; key += NARROW) {
-        Bits content = mask.content<ROWS, NARROW>(tile * ROWS, key), visible = ~0u;
-        if (!(content & SOME_SEEN)) continue;
-        __syncthreads();  // from here on the tiles may be written to
-        if (content & SOME_HIDDEN) visible = mask.visible<NARROW, false>(row, key);
-        load_tile<NARROW>(k, key, k_tile);
-        load_tile<NARROW>(v, key, v_tile);
+    float dQ[K_STEPS][4] = {};
+    for (int key = 0; key < keys; key += BLOCK_N_BWD) {
+        Bits flags = masks.tile_flags<BLOCK_M, BLOCK_N_BWD>(tile * BLOCK_M, key), visible = ~0u;
+        if (!(flags & SOME_VISIBLE)) continue;
+        __syncthreads();  // all warps have read the previous tiles
+        if (flags & SOME_MASKED) visible = masks.visible_bits<BLOCK_N_BWD, false>(row, key);
+        load_tile<BLOCK_N_BWD>(K, key, k_tile);
+        load_tile<BLOCK_N_BWD>(V, key, v_tile);
         __syncthreads();
-        float weights[NARROW / 8][4], slopes[NARROW / 8][4];
-        product_of_rows<NARROW>(left, k_tile, weights);
-        product_of_rows<NARROW>(change, v_tile, slopes);
+        float S[BLOCK_N_BWD / 8][4], dS[BLOCK_N_BWD / 8][4];  // dS: dP, then dS
+        matmul_transposed<BLOCK_N_BWD>(q_left, k_tile, S);
+        matmul_transposed<BLOCK_N_BWD>(dO_left, v_tile, dS);
 #pragma unroll
-        for (int n = 0; n < NARROW / 8; n++)
+        for (int n = 0; n < BLOCK_N_BWD / 8; n++)
             for (int i = 0; i < 4; i++) {
                 int t = row + i / 2 * 8, s = key + 8 * n + threadIdx.x % 4 * 2 + i % 2;
-                bool sees = visible >> (4 * n + i) & 1;
-                float weight = exp2f(weights[n][i] * (scale * LOG2_E) - sums[i / 2]);
-                float slope = mask.dropped(slopes[n][i], t, s) - inner[i / 2];
-                slopes[n][i] = sees ? weight * slope : 0.0f;
+                bool is_visible = visible >> (4 * n + i) & 1;
+                float P = exp2f(S[n][i] * (scale * LOG2_E) - row_lse[i / 2]);
+                float difference = masks.dropout(dS[n][i], t, s) - row_delta[i / 2];
+                dS[n][i] = is_visible ? P * difference : 0.0f;
             }
-        add_weighted_rows<NARROW>(slopes, k_tile, found);
+        matmul_add<BLOCK_N_BWD>(dS, k_tile, dQ);
     }
-    float* to = d + blockIdx.z * queries * d_token + d_at + blockIdx.y * (Index)HEAD;
-    store_rows(to, d_token, start, queries, found, scale, scale);
+    float* to = d + blockIdx.z * queries * d_token + d_at + blockIdx.y * (Index)HEAD_DIM;
+    store_rows(to, d_token, start, queries, dQ, scale, scale);
 }
 
-// The gradients of keys and values, into d (B, S, ?, HEAD) at k_at and v_at. A grid of (tiles of
-// keys, heads, batch); here keys are rows, and queries columns.
-extern "C" __global__ void attention_gradient_of_keys(
+// The gradients of k and v, written to d (B, S, ?, HEAD_DIM) at offsets k_at and v_at. The grid is
+// (tiles of keys, nh, B); rows of S and dS are keys here, and columns are queries.
+extern "C" __global__ void attention_gradient_kv(
     const T* q_view, Index q_batch, Index q_head, Index q_token, const T* k_view,
     Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
-    Index v_token, const T* g_view, Index g_batch, Index g_head, Index g_token,
-    const T* log_sums, const T* along, T* d, Index d_token, Index k_at, Index v_at,
-    Index queries, Index keys, T scale, const Bool* seen, const Bits* squares, Bits low, Bits high,
-    const Bits* live, Bits threshold, T kept) {
-    __shared__ Bits q_tile[NARROW][PITCH], g_tile[NARROW][PITCH];
-    __shared__ float sums[NARROW], inner[NARROW];
-    Rows q = rows_of(q_view, q_batch, q_head, q_token, queries);
-    Rows k = rows_of(k_view, k_batch, k_head, k_token, keys);
-    Rows v = rows_of(v_view, v_batch, v_head, v_token, keys);
-    Rows g = rows_of(g_view, g_batch, g_head, g_token, queries);
-    Mask mask = mask_of(seen, squares, queries, keys, low, high, live, threshold, kept);
-    int start = blockIdx.x * ROWS + threadIdx.y * 16, row = start + threadIdx.x / 4;
+    Index v_token, const T* dO_view, Index dO_batch, Index dO_head, Index dO_token,
+    const T* lse, const T* delta, T* d, Index d_token, Index k_at, Index v_at,
+    Index queries, Index keys, T scale, const Bool* mask, const Bits* mask_tiles, Bits low,
+    Bits high, const Bits* live, Bits threshold, T keep_scale) {
+    __shared__ Bits q_tile[BLOCK_N_BWD][PITCH], dO_tile[BLOCK_N_BWD][PITCH];
+    __shared__ float column_lse[BLOCK_N_BWD], column_delta[BLOCK_N_BWD];
+    HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
+    HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
+    HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
+    HeadView dO = head_view(dO_view, dO_batch, dO_head, dO_token, queries);
+    Masks masks =
+        make_masks(mask, mask_tiles, queries, keys, low, high, live, threshold, keep_scale);
+    int start = blockIdx.x * BLOCK_M + threadIdx.y * 16, row = start + threadIdx.x / 4;
     Index head = (blockIdx.z * (Index)gridDim.y + blockIdx.y) * queries;
-    Bits left[STEPS][4], value[STEPS][4];
-    load_left(k, start, left);
-    load_left(v, start, value);
-    float found_k[STEPS][4] = {}, found_v[STEPS][4] = {};
-    for (int query = 0; query < queries; query += NARROW) {
-        Bits content = mask.content<NARROW, ROWS>(query, blockIdx.x * ROWS), visible = ~0u;
-        if (!(content & SOME_SEEN)) continue;
-        __syncthreads();  // from here on the tiles may be written to
-        if (content & SOME_HIDDEN) visible = mask.visible<NARROW, true>(row, query);
-        load_tile<NARROW>(q, query, q_tile);
-        load_tile<NARROW>(g, query, g_tile);
+    Bits k_left[K_STEPS][4], v_left[K_STEPS][4];
+    load_left(K, start, k_left);
+    load_left(V, start, v_left);
+    float dK[K_STEPS][4] = {}, dV[K_STEPS][4] = {};
+    for (int query = 0; query < queries; query += BLOCK_N_BWD) {
+        Bits flags = masks.tile_flags<BLOCK_N_BWD, BLOCK_M>(query, blockIdx.x * BLOCK_M);
+        Bits visible = ~0u;
+        if (!(flags & SOME_VISIBLE)) continue;
+        __syncthreads();  // all warps have read the previous tiles
+        if (flags & SOME_MASKED) visible = masks.visible_bits<BLOCK_N_BWD, true>(row, query);
+        load_tile<BLOCK_N_BWD>(Q, query, q_tile);
+        load_tile<BLOCK_N_BWD>(dO, query, dO_tile);
         if (threadIdx.y == 0) {
             int t = query + threadIdx.x;
-            sums[threadIdx.x] = t < queries ? log_sums[head + t] : 0.0f;
-            inner[threadIdx.x] = t < queries ? along[head + t] : 0.0f;
+            column_lse[threadIdx.x] = t < queries ? lse[head + t] : 0.0f;
+            column_delta[threadIdx.x] = t < queries ? delta[head + t] : 0.0f;
         }
         __syncthreads();
-        float weights[NARROW / 8][4], slopes[NARROW / 8][4];
-        product_of_rows<NARROW>(left, q_tile, weights);
-        product_of_rows<NARROW>(value, g_tile, slopes);
+        float P[BLOCK_N_BWD / 8][4], dS[BLOCK_N_BWD / 8][4];  // S^T, then P^T; dP^T, then dS^T
+        matmul_transposed<BLOCK_N_BWD>(k_left, q_tile, P);
+        matmul_transposed<BLOCK_N_BWD>(v_left, dO_tile, dS);
 #pragma unroll
-        for (int n = 0; n < NARROW / 8; n++)
+        for (int n = 0; n < BLOCK_N_BWD / 8; n++)
             for (int i = 0; i < 4; i++) {
                 int column = 8 * n + threadIdx.x % 4 * 2 + i % 2;
                 int t = query + column, s = row + i / 2 * 8;
-                bool sees = visible >> (4 * n + i) & 1;
-                float weight = exp2f(weights[n][i] * (scale * LOG2_E) - sums[column]);
-                float slope = mask.dropped(slopes[n][i], t, s) - inner[column];
-                slopes[n][i] = sees ? weight * slope : 0.0f;
-                weights[n][i] = sees ? mask.dropped(weight, t, s) : 0.0f;
+                bool is_visible = visible >> (4 * n + i) & 1;
+                float weight = exp2f(P[n][i] * (scale * LOG2_E) - column_lse[column]);
+                float difference = masks.dropout(dS[n][i], t, s) - column_delta[column];
+                dS[n][i] = is_visible ? weight * difference : 0.0f;
+                P[n][i] = is_visible ? masks.dropout(weight, t, s) : 0.0f;
             }
-        add_weighted_rows<NARROW>(weights, g_tile, found_v);
-        add_weighted_rows<NARROW>(slopes, q_tile, found_k);
+        matmul_add<BLOCK_N_BWD>(P, dO_tile, dV);
+        matmul_add<BLOCK_N_BWD>(dS, q_tile, dK);
     }
-    float* to = d + blockIdx.z * keys * d_token + blockIdx.y * (Index)HEAD;
-    store_rows(to + k_at, d_token, start, keys, found_k, scale, scale);
-    store_rows(to + v_at, d_token, start, keys, found_v, 1.0f, 1.0f);
+    float* to = d + blockIdx.z * keys * d_token + blockIdx.y * (Index)HEAD_DIM;
+    store_rows(to + k_at, d_token, start, keys, dK, scale, scale);
+    store_rows(to + v_at, d_token, start, keys, dV, 1.0f, 1.0f);
 }
