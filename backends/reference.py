@@ -15,4 +15,4 @@ class ReferenceBackend(NumpyBackend):
     def __init__(self) -> None:
         super().__init__()
         self.kernels = {}
-        self.decode_step = None
+        self.decoder = None

@@ -108,6 +108,12 @@ def test_imports_point_down(module: str) -> None:
             assert not other.startswith("milestones")
 
 
+@pytest.mark.parametrize("lesson", sorted(LESSONS))
+def test_every_lesson_file_is_in_the_course_table(lesson: str) -> None:
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line[:1] == "|"]
+    assert [row for row in rows if f"`{lesson}.py`" in row]
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_imports_a_second_copy_of_backends(module: str) -> None:
     for name, absolute in imported(module):
