@@ -70,7 +70,7 @@ class Backend:
         xp: the array API namespace with `EXTRAS` added; the `xp` that every op receives.
         kernels: op name -> `Kernel`, used in place of the op's readable reference.
         processes: among how many processes a training step is best divided, by `parallel`.
-        decoder: from a `decoding.GPTWeights` makes a `decoding.Step`; None where there is none.
+        decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
         sample: from logits (B, V), a temperature and dice (B,) in [0, 1) makes token ids (B,), as
             `generation.sample` does, and brings them to the host; None where the host does it all.
 
@@ -83,7 +83,7 @@ class Backend:
     xp: Namespace
     kernels: Mapping[str, Kernel] = {}
     processes: int = 1
-    decoder: Callable[[Any], Any] | None = None
+    decode_step: Callable[[Any], Any] | None = None
     sample: Callable[[Array, float, np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
 
     # Not in the standard, and needed by a deep-learning library.

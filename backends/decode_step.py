@@ -1,4 +1,4 @@
-"""What a backend needs to know of a GPT to compute its step for one new token by itself."""
+"""The contract of a fused decode step: a GPT's weights in, logits for one new token out."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -33,18 +33,18 @@ class BlockWeights(NamedTuple):
 
 
 class GPTWeights(NamedTuple):
-    """A decoder-only transformer, as arrays.
+    """The arrays and settings of a decoder-only transformer.
 
     Attributes:
-        tokens: the embedding's table (V, C).
-        scale: the token vectors are multiplied by it.
-        positions: a table (T, C) that is added to them, or None.
-        rotary: cosines and sines (T, hs/2) that turn queries and keys, or None.
-        blocks: from the first to the last.
-        norm: before the head.
-        head: gives the logits.
+        tokens: the token embedding (V, C).
+        scale: factor on the token vectors.
+        positions: table (T, C) that is added to the token vectors, or None.
+        rotary: cosines and sines (T, hs/2) that rotate queries and keys, or None.
+        blocks: first to last.
+        norm: the final norm.
+        head: the output projection (V, C).
         num_heads: nh.
-        activation: "gelu" or "squared_relu".
+        activation: the MLP's elementwise activation, a function of one array.
     """
 
     tokens: Array
@@ -55,9 +55,9 @@ class GPTWeights(NamedTuple):
     norm: NormWeights
     head: LinearWeights
     num_heads: int
-    activation: str
+    activation: Callable[[Array], Array]
 
 
-# step(ids, caches, position) -> logits (B, V), for ids (B,) that stand at `position`, and for
-# each block its keys and values (B, nh, T, hs), which hold what came before; it adds its own.
-Step = Callable[[Any, Sequence[tuple[Array, Array]], int], Array]
+# step(ids, caches, position) -> logits (B, V). It takes ids (B,) at `position`, and for each block
+# the cached keys and values (B, nh, T, hs), to which it writes those of the new token.
+DecodeStep = Callable[[Any, Sequence[tuple[Array, Array]], int], Array]

@@ -105,6 +105,8 @@ def timed(function: Callable[..., Any], what: str, backend: str, ran: str) -> Ca
     """`function`, whose calls are counted and timed while a trace is open."""
 
     def call(*arguments: Any, **settings: Any) -> Any:
+        if not active:
+            return function(*arguments, **settings)
         begin = perf_counter()
         result = function(*arguments, **settings)
         count(what, backend, ran, perf_counter() - begin)

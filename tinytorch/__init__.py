@@ -26,6 +26,7 @@ from .embeddings import (
     SinusoidalEncoding,
     create_sinusoidal_embeddings,
 )
+from .generation import gpt_weights as _gpt_weights  # noqa: F401  registers GPT
 from .layers import Dropout, LayerNorm, Linear
 from .losses import (
     BinaryCrossEntropyLoss,

@@ -14,7 +14,7 @@ from ..base import Backend, NativeArray, host_array
 from ..base import NumpyArray as Array
 from ..random_bits import random_bits
 from ..together import together
-from .decode_step import NumpyStep
+from .decode_step import NumpyDecodeStep
 from .kernels import KERNELS
 from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
 
@@ -48,7 +48,7 @@ class NumpyBackend(Backend):
         keep_freed_memory()
         limit_blas_threads()
         self.kernels = KERNELS
-        self.decoder = NumpyStep
+        self.decode_step = NumpyDecodeStep
         if sys.platform.startswith("linux"):  # elsewhere fork is missing or unsafe
             self.processes = min(num_threads(), MAX_PROCESSES)
         self.xp = self.namespace(

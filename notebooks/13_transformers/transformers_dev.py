@@ -44,7 +44,7 @@ from tinytorch.autograd import no_grad
 from tinytorch.ops.op import op
 from tinytorch.backends import Backend
 from tinytorch.backends.base import Array, Namespace
-from tinytorch.generation.decode_step import with_fast_steps
+from tinytorch.generation.decode_step import with_fused_step
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from tinytorch.generation.generate import _check, _prompt, generate
 from tinytorch.layers import Dropout, Linear

@@ -84,7 +84,7 @@ def test_each_token_passes_the_model_once(monkeypatch: pytest.MonkeyPatch) -> No
         return forward(self, ids, caches)
 
     monkeypatch.setattr(GPT, "forward", counted)
-    monkeypatch.setattr(gpt(8).backend, "decoder", None)
+    monkeypatch.setattr(gpt(8).backend, "decode_step", None)
     generate(gpt(8), [1, 2, 3], 10)
     assert lengths == [3, 1, 1, 1, 1, 1, 5, 1, 1, 1]  # the sixth fills the context
     lengths.clear()

@@ -53,7 +53,7 @@ def test_it_has_no_fast_path() -> None:
     home = backends.get("reference")
     assert home.name == str(home) == "reference"
     assert not home.kernels
-    assert home.decoder is None
+    assert home.decode_step is None
     assert home.sample is None
 
 

@@ -1,23 +1,27 @@
-"""The backend's step for one token computes what the model computes, or is not used."""
+"""The fused decode step computes what the model computes, or is not used and says why."""
 
 import copy
+import re
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tinytorch import GPT, Tensor, attention, backends, manual_seed, no_grad
+from tinytorch import GELU, GPT, Linear, Tensor, attention, backends, manual_seed, no_grad
 from tinytorch.attention import KVCache, MultiHeadAttention
-from tinytorch.generation.decode_step import gpt_weights, with_fast_steps
+from tinytorch.backends import Trace
+from tinytorch.backends.numpy.decode_step import NumpyDecodeStep
+from tinytorch.generation.decode_step import NotFusableError, with_fused_step
 from tinytorch.generation.generate import generate, stream
-from tinytorch.transformers import TransformerBlock
+from tinytorch.generation.gpt_weights import LAYERS, gpt_weights
+from tinytorch.transformers import ACTIVATIONS, TransformerBlock
 
 V, C, T = 13, 16, 12
 
 
 def gpt(dtype: str = "float32", **options: Any) -> GPT:
-    """A GPT of which every weight is random, biases and norms too."""
+    """A GPT whose weights are all random, biases and norms included."""
     manual_seed(3)
     model = GPT(V, C, 2, 2, T, **{"positions": "rotary", **options}).eval()
     rng = np.random.default_rng(4)
@@ -32,7 +36,7 @@ def text(batch: int) -> np.ndarray:
 
 @pytest.fixture
 def own_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The lengths of what the model's own `forward` reads."""
+    """The number of tokens in each call of the model's own `forward`."""
     lengths: list[int] = []
     forward = GPT.forward
 
@@ -58,18 +62,18 @@ OPTIONS = [
 @pytest.mark.parametrize("batch", [1, 2, 33])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_logits_and_caches_are_those_of_the_model(
+def test_logits_and_caches_equal_those_of_the_model(
     dtype: str, options: dict[str, Any], batch: int, own_steps: list[int]
 ) -> None:
     model, ids = gpt(dtype, **options), text(batch)
-    fast = with_fast_steps(model)
+    fused = with_fused_step(model)
     caches, own_caches = model.new_caches(), model.new_caches()
     tolerance = 1e-4 if dtype == "float32" else 1e-12
     with no_grad():
-        fast(Tensor(ids[:, :3]), caches), model(Tensor(ids[:, :3]), own_caches)
+        fused(Tensor(ids[:, :3]), caches), model(Tensor(ids[:, :3]), own_caches)
         for t in range(3, T):
             own_steps.clear()
-            logits = fast(Tensor(ids[:, t : t + 1]), caches)
+            logits = fused(Tensor(ids[:, t : t + 1]), caches)
             assert own_steps == ([1] if t == 3 else [])
             expected = model(Tensor(ids[:, t : t + 1]), own_caches)
             assert logits.shape == expected.shape
@@ -83,23 +87,23 @@ def test_logits_and_caches_are_those_of_the_model(
         np.testing.assert_allclose(cache._values, own._values, rtol=tolerance, atol=tolerance)
 
 
-def test_scaled_token_vectors() -> None:
+def test_token_vectors_are_scaled() -> None:
     model, ids = gpt(), text(2)
     model.embedding.scale = 4.0
-    fast, caches = with_fast_steps(model), model.new_caches()
+    fused, caches = with_fused_step(model), model.new_caches()
     with no_grad():
         for t in range(T):
-            logits = fast(Tensor(ids[:, t : t + 1]), caches).numpy()
+            logits = fused(Tensor(ids[:, t : t + 1]), caches).numpy()
         expected = model(Tensor(ids)).numpy()[:, -1:]
-    assert fast._step is not None
+    assert fused._step is not None
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_generation_asks_the_model_for_what_is_read_anew_and_for_one_token(
+def test_the_model_itself_computes_prompts_and_the_first_single_token(
     own_steps: list[int],
 ) -> None:
     generate(gpt(), [1, 2, 3], 20)
-    assert own_steps == [3, 1, 7, 7]  # 12 are full: the newer 6 and the new one are read anew
+    assert own_steps == [3, 1, 7, 7]  # at 12 tokens the newer 6 and the new one are read again
 
 
 def changed_attend(
@@ -120,7 +124,7 @@ def renamed_forward(self: Any, x: Tensor, mask: Any = None, cache: Any = None) -
 
 
 def listed_append(self: Any, keys: Tensor, values: Tensor) -> Any:
-    """A student's cache that joins arrays, in an attribute of its own."""
+    """A student's cache that keeps a list of arrays in another attribute."""
     parts = getattr(self, "kept", [])
     self.kept = [*parts, (keys.numpy(), values.numpy())]
     self.length += keys.shape[2]
@@ -136,7 +140,7 @@ class MyGPT(GPT):
 
 
 def changes(what: str, model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the model be other than the package's GPT."""
+    """Change the model so that it is no longer the package's GPT."""
     if what == "code":
         monkeypatch.setattr(MultiHeadAttention, "attend", changed_attend)
     elif what == "part":
@@ -145,6 +149,12 @@ def changes(what: str, model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
     elif what == "forward":
         block = model.blocks[1]
         block.forward = lambda x, mask, cache: TransformerBlock.forward(block, x, mask, cache) * 0.5
+    elif what == "method":
+        of_block = model.blocks[1].attention
+        of_block.attend = lambda *inputs, **settings: changed_attend(of_block, *inputs, **settings)
+    elif what == "activation":
+        for block in model.blocks:
+            block.mlp.activation = Linear(4 * C, 4 * C)
     elif what == "class":
         model.__class__ = MyGPT
     elif what == "names":
@@ -156,40 +166,57 @@ def changes(what: str, model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(KVCache, "append", listed_append)
 
 
-@pytest.mark.parametrize("what", ["code", "part", "forward", "class", "names", "cache"])
-def test_a_changed_model_speaks_for_itself(
+REASONS = {
+    "code": "its logits differ by up to .* from the model's own",
+    "part": r"blocks.0.attention is a .*MyAttention, not a layer of the fused step",
+    "forward": "blocks.1 has its own forward instead of its class's",
+    "method": "blocks.1.attention has its own attend instead of its class's",
+    "class": ".*MyGPT has no fused step",
+    "names": "a layer has been rewritten: 'TransformerBlock' object has no attribute 'ln1'",
+    "cache": r"tinytorch.attention.KVCache does not hold arrays \(B, nh, T, hs\)",
+    "activation": "tinytorch.layers.Linear is not an activation of GPT",
+}
+
+
+@pytest.mark.parametrize("what", REASONS)
+def test_a_changed_model_is_decoded_by_its_own_code(
     what: str, monkeypatch: pytest.MonkeyPatch, own_steps: list[int]
 ) -> None:
     model = gpt()
     changes(what, model, monkeypatch)
-    tokens = generate(model, [1, 2, 3], 8, seed=1).tolist()
+    with Trace() as trace:
+        tokens = generate(model, [1, 2, 3], 8, seed=1).tolist()
     assert own_steps == [3] + 7 * [1]
+    (ran,) = trace.ran("decode step")
+    assert re.fullmatch(f"fallback: {REASONS[what]}", ran)
     assert tokens == generate(model, [1, 2, 3], 8, seed=1, use_cache=False).tolist()
 
 
-def test_a_step_that_disagrees_leaves_the_caches_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fused_step_with_other_logits_leaves_the_caches_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     model, ids = gpt(), text(1)
     monkeypatch.setattr(MultiHeadAttention, "attend", changed_attend)
-    fast, caches, own_caches = with_fast_steps(model), model.new_caches(), model.new_caches()
+    fused, caches, own_caches = with_fused_step(model), model.new_caches(), model.new_caches()
     with no_grad():
         for piece in (ids[:, :3], ids[:, 3:4]):
-            fast(Tensor(piece), caches), model(Tensor(piece), own_caches)
+            fused(Tensor(piece), caches), model(Tensor(piece), own_caches)
     for cache, own in zip(caches, own_caches, strict=True):
         np.testing.assert_array_equal(cache._keys, own._keys)
         assert cache.length == own.length == 4
 
 
-def test_a_part_that_drops_is_left_to_the_model() -> None:
+def test_a_layer_in_training_mode_with_dropout_is_not_fused() -> None:
     model = gpt(dropout=0.5)
     assert gpt_weights(model).num_heads == 2
     model.blocks[1].train()
-    with pytest.raises(ValueError, match=r"blocks\.1"):
+    with pytest.raises(ValueError, match=r"blocks\.1.*dropout drops elements"):
         gpt_weights(model)
 
 
 @pytest.mark.parametrize("how", ["in place", "replaced"])
-def test_weights_that_change_between_two_tokens(how: str) -> None:
-    """Logits after the change are those of a model that had the old cache and has new weights."""
+def test_weights_may_change_between_two_tokens(how: str) -> None:
+    """The logits are then those of the new weights with the old cache."""
     model = gpt()
     tokens = stream(model, [1, 2, 3], 8, temperature=0)
     before = [int(t[0]) for t in islice(tokens, 4)]
@@ -204,28 +231,28 @@ def test_weights_that_change_between_two_tokens(how: str) -> None:
     assert {int(t[0]) for t in tokens} <= {7, 8}
 
 
-def test_a_gradient_is_recorded_by_the_model_only(own_steps: list[int]) -> None:
+def test_gradients_are_recorded_by_the_model_only(own_steps: list[int]) -> None:
     model, ids = gpt(), text(1)
-    fast, caches = with_fast_steps(model), model.new_caches()
+    fused, caches = with_fused_step(model), model.new_caches()
     with no_grad():
-        fast(Tensor(ids[:, :3]), caches), fast(Tensor(ids[:, 3:4]), caches)
+        fused(Tensor(ids[:, :3]), caches), fused(Tensor(ids[:, 3:4]), caches)
         kept = copy.deepcopy(caches)
     own_steps.clear()
     with pytest.raises(RuntimeError, match="no gradient goes through a cache"):
-        fast(Tensor(ids[:, 4:5]), caches)
+        fused(Tensor(ids[:, 4:5]), caches)
     assert own_steps == [1]
     assert [c.length for c in caches] == [c.length for c in kept]
 
 
-def test_where_there_is_no_such_step(strict: str) -> None:
+def test_a_backend_without_a_fused_step_uses_the_model(strict: str) -> None:
     model = GPT(V, C, 1, 2, T, backend="strict")
-    assert with_fast_steps(model) is model
-    assert backends.get("numpy").decoder is not None
+    assert with_fused_step(model) is model
+    assert backends.get("numpy").decode_step is not None
 
 
-def test_anything_that_generates(own_steps: list[int]) -> None:
+def test_other_objects_that_generate_are_not_fused(own_steps: list[int]) -> None:
     class Wrapped:
-        """Not a GPT, but with what `generate` asks for."""
+        """Not a GPT, but with all that `generate` needs."""
 
         def __init__(self, model: GPT) -> None:
             self.model = model
@@ -237,6 +264,84 @@ def test_anything_that_generates(own_steps: list[int]) -> None:
             return self.model(*inputs)
 
     model = Wrapped(gpt())
-    assert with_fast_steps(model) is model
+    assert with_fused_step(model) is model
     generate(model, [1], 3)
     assert own_steps == [1, 1, 1]
+
+
+# Whether the fused step is used, seen through the trace
+
+
+def ran(model: Any, **settings: Any) -> dict[str, int]:
+    with Trace() as trace:
+        generate(model, [1, 2, 3], 8, seed=1, **settings)
+    return trace.ran("decode step")
+
+
+def test_a_default_gpt_is_decoded_by_the_fused_step() -> None:
+    assert ran(GPT(V, C, 2, 2, T)) == {"fused": 6}  # 3 + 8 tokens: a prompt, the first, 6 more
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_has_a_fused_step(activation: str) -> None:
+    assert ran(GPT(V, C, 2, 2, T, activation=activation)) == {"fused": 6}
+
+
+def test_renaming_and_moving_classes_does_not_switch_the_fused_step_off() -> None:
+    names = [(layer, layer.__module__, layer.__name__, layer.__qualname__) for layer in LAYERS]
+    try:
+        for number, layer in enumerate(LAYERS):
+            layer.__module__, layer.__name__ = f"tinytorch.elsewhere{number}", f"Renamed{number}"
+            layer.__qualname__ = layer.__name__
+        assert ran(GPT(V, C, 2, 2, T)) == {"fused": 6}
+    finally:
+        for layer, *old in names:
+            layer.__module__, layer.__name__, layer.__qualname__ = old
+
+
+def test_a_class_of_the_same_name_elsewhere_is_not_taken_for_the_packages_own() -> None:
+    """As in a lesson's notebook, which defines them again."""
+    own = type("GELU", (GELU,), {"__module__": "tinytorch.activations"})
+    model = GPT(V, C, 2, 2, T)
+    model.blocks[1].mlp.activation = own()
+    assert ran(model) == {
+        "fallback: blocks.1.mlp.activation is a tinytorch.activations.GELU,"
+        " not a layer of the fused step": 1
+    }  # fmt: skip
+
+
+def test_backends_without_a_fused_step_say_so(strict: str) -> None:
+    for name in (strict, "reference"):
+        model = GPT(V, C, 1, 2, T, backend=name)
+        assert ran(model) == {"fallback: the backend has no fused step": 1}
+
+
+def test_without_a_cache_no_step_is_fused() -> None:
+    assert ran(GPT(V, C, 1, 2, T), use_cache=False) == {}
+
+
+def test_an_unexpected_error_of_the_fused_step_is_a_warning_and_the_model_goes_on(
+    monkeypatch: pytest.MonkeyPatch, own_steps: list[int]
+) -> None:
+    def broken(*arguments: Any) -> Any:
+        raise ZeroDivisionError("broken")
+
+    model = gpt()
+    expected = generate(model, [1, 2, 3], 8, seed=1).tolist()
+    own_steps.clear()
+    monkeypatch.setattr(NumpyDecodeStep, "_attention", broken)
+    with pytest.warns(RuntimeWarning, match="fused decode step failed.*ZeroDivisionError: broken"):
+        assert generate(model, [1, 2, 3], 8, seed=1).tolist() == expected
+    assert own_steps == [3] + 7 * [1]
+    with pytest.warns(RuntimeWarning), Trace() as trace:
+        generate(model, [1, 2, 3], 8, seed=1)
+    assert trace.ran("decode step") == {"fallback: ZeroDivisionError: broken": 1}
+
+
+def test_no_fallback_of_a_changed_model_is_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    model = gpt()
+    model.blocks[0].forward = model.blocks[0].forward
+    generate(model, [1, 2, 3], 3)
+    with pytest.raises(NotFusableError):
+        gpt_weights(model)
+    assert not recwarn

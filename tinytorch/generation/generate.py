@@ -8,7 +8,7 @@ import numpy as np
 from ..autograd import no_grad
 from ..backends import Backend
 from ..tensor import Tensor
-from .decode_step import with_fast_steps
+from .decode_step import with_fused_step
 
 Ids = np.ndarray[Any, Any]
 
@@ -71,7 +71,7 @@ def stream(
     window = _prompt(ids)
     _check(temperature, top_k, top_p, max_new_tokens)
     return _stream(
-        with_fast_steps(model), window, max_new_tokens, (temperature, top_k, top_p), stop_token,
+        with_fused_step(model), window, max_new_tokens, (temperature, top_k, top_p), stop_token,
         np.random.default_rng(seed), use_cache,
     )  # fmt: skip
 

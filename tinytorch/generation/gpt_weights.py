@@ -1,0 +1,112 @@
+"""The weights of a GPT for a fused decode step, if all of its layers are this package's own."""
+
+from collections.abc import Callable
+
+from ..attention import MultiHeadAttention
+from ..backends import Backend
+from ..backends.base import Array
+from ..backends.decode_step import BlockWeights, GPTWeights, LinearWeights, NormWeights
+from ..embeddings import (
+    Embedding,
+    EmbeddingLayer,
+    PositionalEncoding,
+    RotaryEmbedding,
+    SinusoidalEncoding,
+)
+from ..layers import Dropout, LayerNorm, Linear
+from ..nn.module import Module, ModuleList
+from ..ops.op import OPS
+from ..transformers import ACTIVATIONS, GPT, MLP, TransformerBlock
+from .decode_step import WEIGHTS, NotFusableError, class_name
+
+# The layers whose forward a fused step computes. A subclass, or a class of the same name in a
+# notebook, may have another forward, and is not one of them.
+LAYERS = {
+    GPT, TransformerBlock, MultiHeadAttention, MLP, ModuleList,
+    EmbeddingLayer, Embedding, PositionalEncoding, SinusoidalEncoding, RotaryEmbedding,
+    Linear, LayerNorm, Dropout, *ACTIVATIONS.values(),
+}  # fmt: skip
+
+
+def gpt_weights(model: GPT) -> GPTWeights:
+    """The arrays and settings of a GPT.
+
+    Raises:
+        NotFusableError: a layer is not the package's own, or drops elements.
+    """
+    for name, module in model.named_modules():
+        _check_layer(name or "the model", module)
+    try:
+        return _read(model)
+    except AttributeError as error:
+        raise NotFusableError(f"a layer has been rewritten: {error}") from error
+
+
+WEIGHTS[GPT] = gpt_weights
+
+
+def _check_layer(name: str, module: Module) -> None:
+    cls = type(module)
+    if cls not in LAYERS:
+        raise NotFusableError(f"{name} is a {class_name(module)}, not a layer of the fused step")
+    for attribute in vars(module):
+        if callable(getattr(cls, attribute, None)):
+            raise NotFusableError(f"{name} has its own {attribute} instead of its class's")
+    if isinstance(module, Dropout) and module.training and module.p > 0:
+        raise NotFusableError(f"{name} drops elements: it is in training mode")
+
+
+def _read(model: GPT) -> GPTWeights:
+    first, embedding = model.blocks[0], model.embedding
+    rotary = first.attention.rotary
+    return GPTWeights(
+        tokens=embedding.tokens.weight._array,
+        scale=embedding.scale,
+        positions=_positions(embedding.positions),
+        rotary=None if rotary is None else (rotary.cos._array, rotary.sin._array),
+        blocks=[_block(block) for block in model.blocks],
+        norm=_norm(model.ln_f),
+        head=_linear(model.head),
+        num_heads=first.attention.num_heads,
+        activation=_activation(first.mlp.activation, model.backend),
+    )
+
+
+def _positions(encoding: Module | None) -> Array | None:
+    """The table (T, C) that is added to the token vectors."""
+    if isinstance(encoding, PositionalEncoding):
+        return encoding.weight._array
+    return encoding.table._array if isinstance(encoding, SinusoidalEncoding) else None
+
+
+def _activation(module: Module, backend: Backend) -> Callable[[Array], Array]:
+    """The op of an activation layer, as a function of one array."""
+    names = {cls: name for name, cls in ACTIVATIONS.items()}
+    if type(module) not in names:
+        raise NotFusableError(f"{class_name(module)} is not an activation of GPT")
+    op = OPS[names[type(module)]]
+    kernel = backend.kernels.get(op.key) or op.reference
+    return lambda x: kernel.forward(backend.xp, x)[0]
+
+
+def _block(block: TransformerBlock) -> BlockWeights:
+    return BlockWeights(
+        norm1=_norm(block.ln1),
+        qkv=_linear(block.attention.qkv),
+        proj=_linear(block.attention.proj),
+        norm2=_norm(block.ln2),
+        fc=_linear(block.mlp.fc),
+        out=_linear(block.mlp.proj),
+    )
+
+
+def _norm(norm: LayerNorm) -> NormWeights:
+    return NormWeights(norm.weight._array, _bias(norm), norm.eps)
+
+
+def _linear(linear: Linear) -> LinearWeights:
+    return LinearWeights(linear.weight._array, _bias(linear))
+
+
+def _bias(layer: Linear | LayerNorm) -> Array | None:
+    return None if layer.bias is None else layer.bias._array
