@@ -1,4 +1,4 @@
-"""GELU and squared ReLU on CUDA, see activations.cu."""
+"""GELU and squared ReLU on CUDA; the kernels are in activations.cu."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,11 @@ KERNELS = KernelTable()
 
 
 def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The forward and the gradient of an op of one array, which saves that array."""
+    """Return the forward and the gradient of an elementwise op on arrays of any shape.
+
+    Args:
+        name: of the forward's kernel; that of the gradient is called {name}_gradient.
+    """
 
     def forward(xp: Namespace, x: Array) -> Any:
         x = contiguous(x)

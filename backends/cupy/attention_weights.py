@@ -1,4 +1,4 @@
-"""Masked softmax of attention scores on CUDA, see attention_weights.cu."""
+"""Masked softmax of attention scores on CUDA; the kernels are in attention_weights.cu."""
 
 from typing import Any
 
@@ -18,6 +18,10 @@ KERNELS = KernelTable()
 def attention_weights(
     xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
 ) -> Any:
+    """softmax(scale q k^T + mask): q (..., T, hs), k (..., S, hs), mask (..., T, S) -> (..., T, S).
+
+    A boolean mask is True where a key is visible; a floating one is added to the scores.
+    """
     scores = gemm(q, k.swapaxes(-1, -2), scale)  # (..., T, S)
     weights = softmax_in_place(scores, mask)
     return weights, (q, k, weights, scale)
@@ -38,19 +42,19 @@ def attention_weights_gradient(
 
 
 def softmax_in_place(scores: Array, mask: Array | None) -> Array:
-    """The softmax of the last axis under a mask, boolean or to be added; new if the mask has more
-    axes than the scores."""
+    """Overwrite scores (..., T, S) with their softmax over the last axis under a mask, and return
+    them; a new array if the mask has more axes than the scores."""
     if mask is None:
         rows = scores.size // max(1, scores.shape[-1])
         launch_rows("softmax", scores, rows, scores, scores, rows, scores.shape[-1])
         return scores
-    if mask.ndim > 2 or mask.shape != scores.shape[-2:]:  # else its rows repeat
+    if mask.ndim > 2 or mask.shape != scores.shape[-2:]:  # else its rows are repeated
         shape = np.broadcast_shapes(mask.shape, scores.shape)
         mask, scores = cupy.broadcast_to(mask, shape), contiguous(cupy.broadcast_to(scores, shape))
     size = scores.shape[-1]
     rows, mask_rows = (a.size // max(1, size) for a in (scores, mask))
-    hides = mask.dtype == cupy.bool_
-    mask = contiguous(mask if hides else mask.astype(scores.dtype, copy=False))
-    name = "softmax_bool_mask" if hides else "softmax_additive_mask"
+    is_boolean = mask.dtype == cupy.bool_
+    mask = contiguous(mask if is_boolean else mask.astype(scores.dtype, copy=False))
+    name = "softmax_bool_mask" if is_boolean else "softmax_additive_mask"
     launch_rows(name, scores, rows, scores, scores, rows, size, mask, mask_rows)
     return scores

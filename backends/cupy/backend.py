@@ -59,7 +59,7 @@ class CupyBackend(Backend):
         self._cupy = _probe()
         import array_api_compat.cupy as standard
 
-        from . import elementwise, embeddings, errors, gemm, graph, kernels, random_bits, sampling
+        from . import elementwise, embedding, errors, gemm, graph, kernels, random_bits, sampling
 
         self._errors, self._recording = errors, graph
         self.kernels = kernels.KERNELS
@@ -69,8 +69,8 @@ class CupyBackend(Backend):
         self.xp = self.namespace(
             standard,
             random_bits=random_bits.random_bits,
-            segment_sum=embeddings.segment_sum,
-            add=elementwise.plus,
+            segment_sum=embedding.segment_sum,
+            add=elementwise.add_arrays,
             # The methods: the functions of array_api_compat take longer than the work.
             reshape=lambda x, shape: x.reshape(shape),
             permute_dims=lambda x, axes: x.transpose(axes),

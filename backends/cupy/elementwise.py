@@ -1,4 +1,4 @@
-"""Addition of two arrays on CUDA, see elementwise.cu."""
+"""Elementwise addition on CUDA; the kernel is in elementwise.cu."""
 
 from typing import Any
 
@@ -15,7 +15,8 @@ KERNELS = KernelTable()
 
 @KERNELS.forward
 def add(xp: Namespace, x: Array, y: Array) -> Any:
-    return plus(x, y), ()
+    """x + y of one shape."""
+    return add_arrays(x, y), ()
 
 
 @KERNELS.gradient(add)
@@ -23,18 +24,20 @@ def add_gradient(xp: Namespace, g: Array) -> Any:
     return g, g
 
 
-def plus(x: Array, y: Array) -> Array:
+def add_arrays(x: Array, y: Array) -> Array:
     """x + y, faster than CuPy's where nothing has to be broadcast, cast or gathered."""
-    if not (_plain(x) and _plain(y) and x.shape == y.shape and x.dtype == y.dtype):
+    if not (_is_vectorizable(x) and _is_vectorizable(y)):
         return x + y
-    both = cupy.empty_like(x)
-    launch_vectorized("add", x, x, y, both, x.size)
-    return both
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return x + y
+    total = cupy.empty_like(x)
+    launch_vectorized("add", x, x, y, total, x.size)
+    return total
 
 
 _DTYPES = {np.dtype(name) for name in FLOAT_DTYPES}
 
 
-def _plain(x: Any) -> bool:
-    """Whether x is an array, not a number, that kernels can read as it is."""
+def _is_vectorizable(x: Any) -> bool:
+    """True if x is an array, not a number, that the kernel can read without a copy."""
     return isinstance(x, cupy.ndarray) and x.flags.c_contiguous and x.dtype in _DTYPES

@@ -1,4 +1,4 @@
-"""Splitting and merging of attention heads on CUDA, see heads.cu."""
+"""`split_heads` and `merge_heads` on CUDA: views where possible, else copies by heads.cu."""
 
 from typing import Any
 
@@ -14,8 +14,9 @@ KERNELS = KernelTable()
 
 @KERNELS.forward
 def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
+    """qkv (B, T, 3 * nh * hs) -> q, k, v (B, nh, T, hs), views of it."""
     B, T, _ = qkv.shape
-    heads = qkv.reshape(B, T, 3, num_heads, -1)  # views of it: (B, nh, T, hs)
+    heads = qkv.reshape(B, T, 3, num_heads, -1)  # (B, T, 3, nh, hs)
     return tuple(heads[:, :, part].transpose(0, 2, 1, 3) for part in range(3)), (qkv.shape,)
 
 
@@ -23,22 +24,23 @@ def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
 def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) -> Any:
     some = next(g for g in gs if g is not None)
     B, nh, T, hs = some.shape
-    if _side_by_side(gs, (B, T, 3, nh, hs)):
+    if _are_parts_of_base(gs, (B, T, 3, nh, hs)):
         return some.base.reshape(shape)
     qkv = cupy.empty(shape, some.dtype)
-    given = [part for g in gs for part in with_strides(g)]
+    given = [argument for g in gs for argument in with_strides(g)]
     if qkv.size:
         grid = (-(-T // WARPS), 3 * nh, min(B, MAX_GRID_YZ))
         launch("split_heads_gradient", some.dtype, grid, (32, WARPS), *given, qkv, B, T, nh, hs)
     return qkv
 
 
-def _side_by_side(gs: Any, shape: tuple[int, ...]) -> bool:
-    """Whether the gradients are the parts of one array (B, T, 3, nh, hs)."""
-    owner = None if gs[0] is None else gs[0].base
-    if owner is None or owner.shape != shape or not owner.flags.c_contiguous:
+def _are_parts_of_base(gs: Any, shape: tuple[int, ...]) -> bool:
+    """True if the gradients are the three parts of one array of shape (B, T, 3, nh, hs), in the
+    layout of `split_heads`, so that it is already the result."""
+    base = None if gs[0] is None else gs[0].base
+    if base is None or base.shape != shape or not base.flags.c_contiguous:
         return False
-    parts = (owner[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
+    parts = (base[:, :, part].transpose(0, 2, 1, 3) for part in range(3))
     return all(
         g is not None and g.data.ptr == part.data.ptr and g.strides == part.strides
         for g, part in zip(gs, parts, strict=True)
@@ -47,10 +49,12 @@ def _side_by_side(gs: Any, shape: tuple[int, ...]) -> bool:
 
 @KERNELS.forward
 def merge_heads(xp: Namespace, y: Array) -> Any:
+    """y (B, nh, T, hs) -> (B, T, nh * hs); a view if y has the layout of `attention`'s output."""
     B, nh, T, hs = y.shape
-    merged = y.transpose(0, 2, 1, 3)
+    merged = y.transpose(0, 2, 1, 3)  # (B, T, nh, hs)
     if not merged.flags.c_contiguous:
-        merged = _swap_middle(y, B, nh, T, hs)
+        merged = cupy.empty((B, T, nh, hs), y.dtype)
+        launch_rows("merge_heads", y, B * nh * T, contiguous(y), merged, B, nh, T, hs)
     return merged.reshape(B, T, nh * hs), (y.shape,)
 
 
@@ -58,10 +62,3 @@ def merge_heads(xp: Namespace, y: Array) -> Any:
 def merge_heads_gradient(xp: Namespace, g: Array, shape: tuple[int, int, int, int]) -> Any:
     B, nh, T, hs = shape
     return g.reshape(B, T, nh, hs).transpose(0, 2, 1, 3)  # a view: (B, nh, T, hs)
-
-
-def _swap_middle(x: Array, A: int, N: int, M: int, size: int) -> Array:
-    """x (A, N, M, size) -> (A, M, N, size)."""
-    y = cupy.empty((A, M, N, size), x.dtype)
-    launch_rows("merge_heads", x, A * N * M, contiguous(x), y, A, N, M, size)
-    return y

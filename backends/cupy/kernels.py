@@ -11,13 +11,13 @@ from . import (
     attention_weights,
     dropout,
     elementwise,
-    embeddings,
+    embedding,
     heads,
     layer_norm,
     linear,
     losses,
-    matmul,
     optim,
+    rotary,
 )
 
 KERNELS = KernelTable(
@@ -27,12 +27,12 @@ KERNELS = KernelTable(
         **attention_weights.KERNELS,
         **dropout.KERNELS,
         **elementwise.KERNELS,
-        **embeddings.KERNELS,
+        **embedding.KERNELS,
         **heads.KERNELS,
         **layer_norm.KERNELS,
         **linear.KERNELS,
         **losses.KERNELS,
-        **matmul.KERNELS,
         **optim.KERNELS,
+        **rotary.KERNELS,
     }
 )

@@ -1,4 +1,4 @@
-"""LayerNorm on CUDA, see layer_norm.cu."""
+"""LayerNorm on CUDA; the kernels are in layer_norm.cu."""
 
 from typing import Any
 
@@ -17,36 +17,40 @@ KERNELS = KernelTable()
 def layer_norm(
     xp: Namespace, x: Array, weight: Array, bias: Array | None = None, *, eps: float = 1e-5
 ) -> Any:
+    """x (..., C), weight (C,), bias (C,) -> (..., C).
+
+    Saves x as rows (N, C), the weight, and of each row the mean and rstd, 1 / standard deviation.
+    """
     rows, weight = as_rows(x), contiguous(weight)
     bias = None if bias is None else contiguous(bias)
     N, C = rows.shape
     y = cupy.empty_like(rows)
-    mean, scale = cupy.empty(N, rows.dtype), cupy.empty(N, rows.dtype)
+    mean, rstd = cupy.empty(N, rows.dtype), cupy.empty(N, rows.dtype)
     kernel = "layer_norm_wide" if _is_wide(rows) else "layer_norm"
-    launch_rows(kernel, rows, N, rows, weight, bias, y, mean, scale, N, C, eps)
-    return y.reshape(x.shape), (rows, weight, mean, scale)
+    launch_rows(kernel, rows, N, rows, weight, bias, y, mean, rstd, N, C, eps)
+    return y.reshape(x.shape), (rows, weight, mean, rstd)
 
 
 @KERNELS.gradient(layer_norm)
 def layer_norm_gradient(
-    xp: Namespace, g: Array, rows: Array, weight: Array, mean: Array, scale: Array
+    xp: Namespace, g: Array, rows: Array, weight: Array, mean: Array, rstd: Array
 ) -> Any:
     shape, g = g.shape, as_rows(g)
     N, C = rows.shape
 
-    def of_x() -> Array:
+    def x_gradient() -> Array:
         dx = cupy.empty_like(rows)
         kernel = "layer_norm_gradient_wide" if _is_wide(rows) else "layer_norm_gradient"
-        launch_rows(kernel, rows, N, g, rows, weight, mean, scale, dx, N, C)
+        launch_rows(kernel, rows, N, g, rows, weight, mean, rstd, dx, N, C)
         return dx.reshape(shape)
 
     return (
-        of_x,
-        lambda: column_sums("layer_norm_weight_gradient", g, g, rows, mean, scale),
+        x_gradient,
+        lambda: column_sums("layer_norm_weight_gradient", g, g, rows, mean, rstd),
         lambda: column_sums("column_sums", g, g),
     )
 
 
 def _is_wide(rows: Array) -> bool:
-    """Whether a row has more than four but at most eight packs of 16 bytes for each lane."""
+    """True if a row has more than four, but at most eight packs of 16 bytes for each lane."""
     return bool(4 * 16 * 32 < rows.shape[1] * rows.itemsize <= 8 * 16 * 32)

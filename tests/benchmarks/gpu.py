@@ -229,7 +229,7 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
     """Kernel -> a call at the model's shapes, and the bytes that it must read and write."""
     import cupy
 
-    from tinytorch.backends.cupy import attention_weights, dropout, elementwise, embeddings
+    from tinytorch.backends.cupy import attention_weights, dropout, elementwise, embedding
     from tinytorch.backends.cupy.kernels import KERNELS
 
     B, T, C, nh = preset.batch_size, preset.context, preset.embed_dim, preset.num_heads
@@ -264,13 +264,13 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
             lambda: attention_weights.softmax_in_place(scores, mask), 2 * scores.nbytes),
         "dropout": (lambda: dropout.hide(x, 0.2, 1), 2 * x.nbytes),
         "dropout of weights": (lambda: dropout.hide(scores, 0.2, 1), 2 * scores.nbytes),
-        "add": (lambda: elementwise.plus(x, x2), 3 * x.nbytes),
+        "add": (lambda: elementwise.add_arrays(x, x2), 3 * x.nbytes),
         "cross_entropy": (
             lambda: KERNELS["cross_entropy"].forward(None, logits, ids), logits.nbytes),
         "cross_entropy_gradient": (
             gradient("cross_entropy", cupy.ones_like(loss), saved_loss), 2 * logits.nbytes),
         "embedding_gradient": (
-            lambda: embeddings.segment_sum(x.reshape(-1, C), ids.reshape(-1), VOCABULARY),
+            lambda: embedding.segment_sum(x.reshape(-1, C), ids.reshape(-1), VOCABULARY),
             x.nbytes),
         "adam_update": (
             lambda: KERNELS["adam_update"].forward(None, wide, *moments, step=1, **adam),

@@ -33,7 +33,7 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     kernels = home.xp
     home.xp.random_bits(3, (300,))
     home.sample(home.asarray(np.ones((9, 40), np.float32)), 1.0, np.linspace(0, 0.99, 9))
-    monkeypatch.setattr("tinytorch.backends.cupy.embeddings.SCAN_LIMIT", 0)
+    monkeypatch.setattr("tinytorch.backends.cupy.embedding.SCAN_LIMIT", 0)
     kernels.segment_sum(home.asarray(np.ones((40, 33), "f4")), home.asarray(np.arange(40) % 5), 5)
     in_views(home)
     few = [r for r in launches if np.prod(r.grid) * np.prod(r.block) <= 2048]
