@@ -1,4 +1,4 @@
-"""Lesson 02: activation functions, each an op with its gradient, and a module around it."""
+"""Lesson 02: activation functions, each as an op with its gradient and as a module."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from .tensor import Tensor
 
 @op
 def relu(xp: Namespace, x: Array) -> Any:
-    """max(x, 0); its gradient at 0 is 0."""
+    """max(x, 0); its derivative at 0 is 0."""
     positive = x > 0
     return xp.where(positive, x, xp.zeros_like(x)), (positive,)
 
@@ -23,7 +23,7 @@ def relu_gradient(xp: Namespace, g: Array, positive: Array) -> Any:
 
 @op
 def squared_relu(xp: Namespace, x: Array) -> Any:
-    """max(x, 0) squared.
+    """max(x, 0) ** 2.
 
     Source: D. So et al., "Primer" (2021).
     """
@@ -38,7 +38,7 @@ def squared_relu_gradient(xp: Namespace, g: Array, rectified: Array) -> Any:
 
 @op
 def sigmoid(xp: Namespace, x: Array) -> Any:
-    """1 / (1 + exp(-x)), without overflow."""
+    """1 / (1 + exp(-x)), computed without overflow."""
     small = xp.exp(-xp.abs(x))  # at most 1
     y = xp.where(x >= 0, xp.ones_like(x), small) / (1 + small)
     return y, (y,)
@@ -63,7 +63,7 @@ def tanh_gradient(xp: Namespace, g: Array, y: Array) -> Any:
 
 @op
 def gelu(xp: Namespace, x: Array) -> Any:
-    """x * Phi(x) with the normal distribution Phi, in its tanh approximation, as GPT-2 has it.
+    """x * Phi(x), where Phi is the standard normal CDF, in GPT-2's tanh approximation.
 
     Source: D. Hendrycks and K. Gimpel, "Gaussian Error Linear Units" (2016).
     """
@@ -79,7 +79,7 @@ def gelu_gradient(xp: Namespace, g: Array, x: Array, t: Array) -> Any:
 
 @op
 def softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Any:
-    """exp(x) / sum(exp(x)) over `axis`, without overflow; a row of only -inf becomes zeros."""
+    """exp(x) / sum(exp(x)) over `axis`, without overflow; a row of only -inf gives zeros."""
     y = softmax_array(xp, x, axis)
     return y, (y, axis)
 
@@ -90,9 +90,9 @@ def softmax_gradient(xp: Namespace, g: Array, y: Array, axis: int) -> Any:
 
 
 def softmax_array(xp: Namespace, x: Array, axis: int = -1) -> Array:
-    """The softmax of an array, for ops that have one within."""
+    """Softmax of an array over `axis`, for ops that contain one."""
     largest = xp.max(x, axis=axis, keepdims=True)
-    # A row that is masked everywhere has the maximum -inf, and -inf - -inf is not a number.
+    # The maximum of a row that is masked everywhere is -inf, and -inf - -inf would be NaN.
     shift = xp.where(largest == -math.inf, xp.zeros_like(largest), largest)
     weights = xp.exp(x - shift)
     total = xp.sum(weights, axis=axis, keepdims=True)
@@ -100,42 +100,53 @@ def softmax_array(xp: Namespace, x: Array, axis: int = -1) -> Array:
 
 
 class ReLU(Module):
-    """max(x, 0)."""
+    """Rectified linear unit, max(x, 0).
+
+    >>> from tinytorch import ReLU, Tensor
+    >>> ReLU()(Tensor([-1.0, 2.0]))
+    Tensor([0., 2.])
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return relu(x)
 
 
 class SquaredReLU(Module):
-    """max(x, 0) squared."""
+    """Squared ReLU, max(x, 0) ** 2."""
 
     def forward(self, x: Tensor) -> Tensor:
         return squared_relu(x)
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
+    """Logistic sigmoid, 1 / (1 + exp(-x))."""
 
     def forward(self, x: Tensor) -> Tensor:
         return sigmoid(x)
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """Hyperbolic tangent."""
 
     def forward(self, x: Tensor) -> Tensor:
         return tanh(x)
 
 
 class GELU(Module):
-    """x * Phi(x), tanh approximation: PyTorch's ``GELU(approximate="tanh")``."""
+    """Gaussian error linear unit: PyTorch's ``GELU(approximate="tanh")``."""
 
     def forward(self, x: Tensor) -> Tensor:
         return gelu(x)
 
 
 class Softmax(Module):
-    """exp(x) / sum(exp(x)) over `axis`."""
+    """Softmax over `axis`, exp(x) / sum(exp(x)).
+
+    >>> from tinytorch import Softmax, Tensor
+    >>> Softmax()(Tensor([[0.0, 0.0], [1.0, 1.0]]))
+    Tensor([[0.5, 0.5],
+            [0.5, 0.5]])
+    """
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis

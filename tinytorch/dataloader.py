@@ -1,4 +1,4 @@
-"""Lesson 05: datasets, and batches of them."""
+"""Lesson 05: datasets, and a loader that iterates over them in batches."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,7 +15,7 @@ Batch = tuple[Tensor, ...]
 
 
 class Dataset(ABC):
-    """Examples by index. A subclass defines `__len__` and `__getitem__`."""
+    """Base class of map-style datasets; a subclass defines `__len__` and `__getitem__`."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -26,20 +26,25 @@ class Dataset(ABC):
         """One example: a tuple of tensors."""
 
     def batch(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> Batch:
-        """Several examples, stacked; a subclass may have a faster way."""
+        """The examples at `indices`, stacked; a subclass may override this with a faster way."""
         examples = [self[int(i)] for i in indices]
         return tuple(stack(list(column)) for column in zip(*examples, strict=True))
 
 
 class TensorDataset(Dataset):
-    """Tensors whose first axis counts the examples.
+    """Dataset over tensors whose first axis is the example index.
 
-    >>> TensorDataset(images, labels)[0]
+    >>> from tinytorch import Tensor, TensorDataset
+    >>> images, labels = Tensor([[0.0, 1.0], [2.0, 3.0]]), Tensor([7, 8])
+    >>> TensorDataset(images, labels)[1]
+    (Tensor([2., 3.]), Tensor(8))
     """
 
     def __init__(self, *tensors: Tensor) -> None:
         if not tensors or len({len(t) for t in tensors}) != 1:
-            raise ValueError(f"tensors of one length are needed, got {[t.shape for t in tensors]}")
+            raise ValueError(
+                f"TensorDataset needs tensors of equal length, got {[t.shape for t in tensors]}"
+            )
         self.tensors = tensors
 
     def __len__(self) -> int:
@@ -53,15 +58,17 @@ class TensorDataset(Dataset):
 
 
 class TokenDataset(Dataset):
-    """Blocks of a text and what follows each of their tokens.
+    """Blocks of consecutive tokens with the next token of each as its target.
 
     Args:
         ids: integer token ids (N,) of the whole text.
-        block_size: T, tokens in a block.
-        stride: tokens between the starts of two blocks.
-        backend: where the batches go.
+        block_size: T, number of tokens in a block.
+        stride: distance between the starts of consecutive blocks, in tokens.
+        backend: backend of the batches.
 
-    >>> x, y = TokenDataset(ids, block_size=64)[0]      # (64,) and (64,), y one token ahead
+    >>> from tinytorch import TokenDataset
+    >>> TokenDataset([1, 2, 3, 4, 5], block_size=3)[0]
+    (Tensor([1, 2, 3]), Tensor([2, 3, 4]))
     """
 
     def __init__(
@@ -75,11 +82,11 @@ class TokenDataset(Dataset):
         self.ids = np.asarray(ids, dtype=np.int64)
         self.block_size, self.stride, self.backend = block_size, stride, backend
         if block_size < 1 or stride < 1:
-            raise ValueError(f"block_size {block_size} and stride {stride} must be at least 1")
+            raise ValueError(f"block_size={block_size} and stride={stride} must be at least 1")
         if self.ids.ndim != 1 or len(self.ids) <= block_size:
             raise ValueError(
-                f"a text of {self.ids.size} tokens is too short for blocks of {block_size} and"
-                " the token that follows"
+                f"a text of {self.ids.size} tokens is too short for blocks of {block_size} tokens"
+                " and the next one"
             )
 
     def __len__(self) -> int:
@@ -87,12 +94,12 @@ class TokenDataset(Dataset):
 
     def __getitem__(self, index: int) -> Batch:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"no block {index} among {len(self)}")
+            raise IndexError(f"block {index} does not exist among {len(self)}")
         x, y = self.batch([index % len(self)])
         return x[0], y[0]
 
     def batch(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> Batch:
-        """(B, T) inputs and (B, T) targets."""
+        """Inputs (B, T) and targets (B, T)."""
         starts = np.asarray(indices)[:, None] * self.stride  # (B, 1)
         blocks = self.ids[starts + np.arange(self.block_size + 1)]  # (B, T + 1)
         return (
@@ -101,33 +108,37 @@ class TokenDataset(Dataset):
         )
 
     def random_batch(self, batch_size: int, rng: np.random.Generator | None = None) -> Batch:
-        """`batch_size` blocks from anywhere in the text."""
+        """A batch of `batch_size` blocks drawn at random, with replacement."""
         rng = rng or random.generator()
         return self.batch(rng.integers(len(self), size=batch_size))
 
 
 class DataLoader:
-    """Batches of a dataset, once through.
+    """Iterable over the batches of a dataset; each iteration is one epoch.
 
     Args:
-        dataset: what to load.
-        batch_size: examples in a batch; the last one may have fewer.
-        shuffle: a new order at each pass, from the generator that `manual_seed` sets.
-        drop_last: leave out a last batch that is not full.
+        dataset: the dataset to load.
+        batch_size: number of examples in a batch; the last batch may have fewer.
+        shuffle: draw a new order for each epoch from the generator that `manual_seed` seeds.
+        drop_last: leave out the last batch if it is not full.
 
-    >>> for x, y in DataLoader(dataset, batch_size=32, shuffle=True): ...
+    >>> from tinytorch import DataLoader, Tensor, TensorDataset
+    >>> for (x,) in DataLoader(TensorDataset(Tensor([1, 2, 3])), batch_size=2):
+    ...     print(x)
+    Tensor([1, 2])
+    Tensor([3])
     """
 
     def __init__(
         self, dataset: Dataset, batch_size: int = 1, shuffle: bool = False, drop_last: bool = False
     ) -> None:
         if batch_size < 1:
-            raise ValueError(f"batch_size is at least 1, not {batch_size}")
+            raise ValueError(f"batch_size={batch_size} must be at least 1")
         self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.drop_last = shuffle, drop_last
 
     def __len__(self) -> int:
-        """The number of batches."""
+        """The number of batches in an epoch."""
         if self.drop_last:
             return len(self.dataset) // self.batch_size
         return math.ceil(len(self.dataset) / self.batch_size)

@@ -1,4 +1,4 @@
-"""Lesson 11: from token ids to vectors, and three ways to tell the model where a token stands."""
+"""Lesson 11: token embeddings and three kinds of positional encoding."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ from .tensor import Tensor
 
 @op
 def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
-    """weight[ids]: rows of weight (V, C) for integer ids of any shape (...) -> (..., C)."""
+    """weight[ids]: rows of weight (V, C) for integer ids (...) of any shape -> (..., C)."""
     return xp.take_rows(weight, ids), (ids, weight.shape)
 
 
@@ -26,14 +26,18 @@ def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, in
 
 
 class Embedding(Module):
-    """A table with one learned vector for each token.
+    """Lookup table with one learned vector for each token.
 
     Args:
         vocab_size: V, number of tokens.
         embed_dim: C, size of a vector.
 
     Attributes:
-        weight: (V, C), starts normal with standard deviation 1, as in PyTorch.
+        weight: (V, C), initialised from a standard normal distribution, as in PyTorch.
+
+    >>> from tinytorch import Embedding, Tensor
+    >>> Embedding(vocab_size=65, embed_dim=8)(Tensor([[0, 5], [5, 1]])).shape
+    (2, 2, 8)
     """
 
     def __init__(
@@ -43,9 +47,14 @@ class Embedding(Module):
         self.weight = Parameter(random.normal((vocab_size, embed_dim)), backend=backend)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Integer ids (...) -> (..., C); an id outside of [0, V) is an IndexError on the host."""
+        """Integer ids (...) -> (..., C).
+
+        Raises:
+            TypeError: the ids are not integers.
+            IndexError: an id is outside of [0, V); on a device, raised at the next copy to host.
+        """
         if ids.is_floating_point():
-            raise TypeError(f"token ids are integers, not {ids.dtype}")
+            raise TypeError(f"token ids must be integers, not {ids.dtype}")
         return embedding(self.weight, ids)
 
     def extra_repr(self) -> str:
@@ -55,15 +64,16 @@ class Embedding(Module):
 def create_sinusoidal_embeddings(
     max_seq_len: int, embed_dim: int, backend: str | Backend | None = None
 ) -> Tensor:
-    """Fixed position vectors (T, C): sines in the even columns, cosines in the odd ones.
+    """Fixed position vectors (T, C): sines in even columns, cosines in odd columns.
 
     Source: A. Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
 
+    >>> from tinytorch import create_sinusoidal_embeddings
     >>> create_sinusoidal_embeddings(64, 32).shape
     (64, 32)
     """
     if embed_dim % 2:
-        raise ValueError(f"sines and cosines come in pairs: embed_dim {embed_dim} is odd")
+        raise ValueError(f"embed_dim={embed_dim} must be even, for pairs of a sine and a cosine")
     angles = _angles(max_seq_len, embed_dim, 10000.0)  # (T, C/2)
     table = np.empty((max_seq_len, embed_dim), dtype=np.float32)
     table[:, 0::2], table[:, 1::2] = np.sin(angles), np.cos(angles)
@@ -71,16 +81,17 @@ def create_sinusoidal_embeddings(
 
 
 def _angles(positions: int, size: int, base: float) -> Any:
-    """position * base ** (-2i / size): slow for the last pair i, fast for the first. (T, size/2)"""
+    """position * base ** (-2i / size) for each position and pair i: (positions, size / 2)."""
     frequencies = base ** (-np.arange(0, size, 2) / size)
     return np.arange(positions)[:, None] * frequencies
 
 
 class PositionalEncoding(Module):
-    """A learned vector for each position, added to the token vectors.
+    """Learned positional encoding: adds one learned vector for each position.
 
     Attributes:
-        weight: (max_seq_len, C), starts normal with standard deviation 0.02.
+        weight: (max_seq_len, C), initialised from a normal distribution with standard deviation
+            0.02.
     """
 
     def __init__(
@@ -90,13 +101,13 @@ class PositionalEncoding(Module):
         self.weight = Parameter(random.normal((max_seq_len, embed_dim), 0.02), backend=backend)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x (B, T, C) -> (B, T, C); its first token stands at position `start`."""
+        """x (B, T, C) -> (B, T, C), where `start` is the position of the first token."""
         _check_length(start + x.shape[-2], self.max_seq_len)
         return x + self.weight[start : start + x.shape[-2]]
 
 
 class SinusoidalEncoding(Module):
-    """`create_sinusoidal_embeddings` added to the token vectors; nothing is learned."""
+    """Fixed positional encoding: adds `create_sinusoidal_embeddings`."""
 
     table: Tensor
 
@@ -108,20 +119,20 @@ class SinusoidalEncoding(Module):
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x (B, T, C) -> (B, T, C); its first token stands at position `start`."""
+        """x (B, T, C) -> (B, T, C), where `start` is the position of the first token."""
         _check_length(start + x.shape[-2], self.max_seq_len)
         return x + self.table[start : start + x.shape[-2]]
 
 
 @op
 def rotary(xp: Namespace, x: Array, cos: Array, sin: Array) -> Any:
-    """Turn each pair (x[i], x[i + hs/2]) of x (..., T, hs) by its angle; cos and sin (T, hs/2)."""
+    """Rotate each pair (x[i], x[i + hs/2]) of x (..., T, hs) by its angle; cos, sin (T, hs/2)."""
     return _rotate(xp, x, cos, sin), (cos, sin)
 
 
 @rotary.gradient
 def rotary_gradient(xp: Namespace, g: Array, cos: Array, sin: Array) -> Any:
-    return _rotate(xp, g, cos, -sin), None, None  # a rotation's transpose turns back
+    return _rotate(xp, g, cos, -sin), None, None  # the transpose of a rotation is its inverse
 
 
 def _rotate(xp: Namespace, x: Array, cos: Array, sin: Array) -> Array:
@@ -131,7 +142,14 @@ def _rotate(xp: Namespace, x: Array, cos: Array, sin: Array) -> Array:
 
 
 class RotaryEmbedding(Module):
-    """Positions as rotations of queries and keys: their product depends on the distance only.
+    """Rotary positional encoding (RoPE): rotates queries and keys by their positions.
+
+    The dot product of a rotated query and key depends only on the distance between them.
+
+    Args:
+        head_dim: hs, an even number.
+        max_seq_len: number of positions.
+        base: the angle of pair i grows by base ** (-2i / hs) per position.
 
     Source: J. Su et al., "RoFormer" (2021), section 3.2; pairs as in GPT-NeoX.
     """
@@ -148,44 +166,48 @@ class RotaryEmbedding(Module):
         backend: str | Backend | None = None,
     ) -> None:
         if head_dim % 2:
-            raise ValueError(f"rotary positions turn pairs: head size {head_dim} is odd")
+            raise ValueError(f"head_dim={head_dim} must be even: rotary encoding rotates pairs")
         self.max_seq_len = max_seq_len
-        self._kept: tuple[int, int, int, Tensor, Tensor] | None = None
+        self._cached: tuple[int, int, int, Tensor, Tensor] | None = None
         angles = _angles(max_seq_len, head_dim, base)  # (T, hs/2)
         for name, table in (("cos", np.cos(angles)), ("sin", np.sin(angles))):
             tensor = Tensor(table.astype(np.float32), backend=backend)
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x (B, nh, T, hs) -> (B, nh, T, hs); its first token stands at position `start`."""
+        """x (B, nh, T, hs) -> (B, nh, T, hs), where `start` is the position of the first token."""
         cos, sin = self._tables(start, start + x.shape[-2])
         return rotary(x, cos, sin)
 
     def _tables(self, start: int, end: int) -> tuple[Tensor, Tensor]:
-        """The rows of both tables; kept, since all heads and blocks of a step ask for the same."""
-        if self._kept is None or self._kept[:3] != (start, end, id(self.cos._array)):
+        """The rows [start, end) of both tables; cached, since all blocks of a step use the same."""
+        key = start, end, id(self.cos._array)
+        if self._cached is None or self._cached[:3] != key:
             _check_length(end, self.max_seq_len)
-            self._kept = (start, end, id(self.cos._array), self.cos[start:end], self.sin[start:end])
-        return self._kept[3:]
+            self._cached = (*key, self.cos[start:end], self.sin[start:end])
+        return self._cached[3:]
 
 
 def _check_length(length: int, limit: int) -> None:
     if length > limit:
-        raise ValueError(f"{length} positions asked of an encoding with max_seq_len={limit}")
+        raise ValueError(f"{length} positions exceed max_seq_len={limit} of the encoding")
 
 
 ENCODINGS = {"learned": PositionalEncoding, "sinusoidal": SinusoidalEncoding}
 
 
 class EmbeddingLayer(Module):
-    """Token vectors plus position vectors.
+    """Token embedding plus positional encoding.
 
     Args:
-        vocab_size: V.
-        embed_dim: C.
-        max_seq_len: the longest sequence.
-        pos_encoding: "learned", "sinusoidal", or None where positions come in elsewhere.
+        vocab_size: V, number of tokens.
+        embed_dim: C, size of a vector.
+        max_seq_len: maximum number of positions.
+        pos_encoding: "learned", "sinusoidal", or None if the model encodes positions elsewhere.
         scale_embeddings: multiply the token vectors by sqrt(C), as in "Attention Is All You Need".
+
+    Raises:
+        ValueError: unknown `pos_encoding`.
     """
 
     def __init__(
@@ -199,7 +221,9 @@ class EmbeddingLayer(Module):
         backend: str | Backend | None = None,
     ) -> None:
         if pos_encoding is not None and pos_encoding not in ENCODINGS:
-            raise ValueError(f"pos_encoding is one of {[*ENCODINGS, None]}, not {pos_encoding!r}")
+            raise ValueError(
+                f"pos_encoding must be one of {[*ENCODINGS, None]}, not {pos_encoding!r}"
+            )
         self.scale = math.sqrt(embed_dim) if scale_embeddings else 1.0
         self.tokens = Embedding(vocab_size, embed_dim, backend=backend)
         self.positions = None
@@ -207,7 +231,7 @@ class EmbeddingLayer(Module):
             self.positions = ENCODINGS[pos_encoding](max_seq_len, embed_dim, backend=backend)
 
     def forward(self, ids: Tensor, start: int = 0) -> Tensor:
-        """Integer ids (B, T) -> (B, T, C); the first token stands at position `start`."""
+        """Integer ids (B, T) -> (B, T, C), where `start` is the position of the first token."""
         x = self.tokens(ids)
         if self.scale != 1.0:
             x = x * self.scale

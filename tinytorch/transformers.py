@@ -1,4 +1,4 @@
-"""Lesson 13: the transformer block, and GPT, a stack of them."""
+"""Lesson 13: the transformer block and GPT, a decoder-only transformer."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -20,14 +20,14 @@ ACTIVATIONS = {"gelu": GELU, "squared_relu": SquaredReLU}
 
 
 class MLP(Module):
-    """Two linear layers with an activation between: each token thinks for itself.
+    """Feed-forward network of a block: linear, activation, linear, dropout, for each token alone.
 
     Args:
-        embed_dim: C.
-        hidden_dim: size between the layers; 4 C without it.
-        dropout: probability, after the second layer.
-        bias: whether the layers have one.
-        activation: "gelu" or "squared_relu".
+        embed_dim: C, size of the token vectors.
+        hidden_dim: size between the layers; 4 C by default.
+        dropout: dropout probability of the output.
+        bias: whether the linear layers have a bias.
+        activation: a key of `ACTIVATIONS`: "gelu" or "squared_relu".
     """
 
     def __init__(
@@ -47,21 +47,21 @@ class MLP(Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
+        """x (..., C) -> (..., C)."""
         return self.dropout(self.proj(self.activation(self.fc(x))))
 
 
 class TransformerBlock(Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)): the pre-norm block of GPT-2.
+    """Pre-norm transformer block of GPT-2: x += attention(norm(x)), then x += mlp(norm(x)).
 
     Args:
-        embed_dim: C.
-        num_heads: nh, which divides C.
-        mlp_ratio: hidden size of the MLP over C.
-        dropout: probability.
-        bias: whether linear layers and norms have one.
-        rotary: turns queries and keys by their positions.
-        activation: of the MLP.
+        embed_dim: C, size of the token vectors.
+        num_heads: nh, a divisor of C.
+        mlp_ratio: hidden size of the MLP divided by C.
+        dropout: dropout probability.
+        bias: whether linear layers and layer norms have a bias.
+        rotary: positional encoding of queries and keys, or None.
+        activation: activation of the MLP, a key of `ACTIVATIONS`.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class TransformerBlock(Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
-        """(B, T, C) -> (B, T, C)."""
+        """x (B, T, C) -> (B, T, C); with a cache, x follows the tokens that are in it."""
         x = x + self.attention(self.ln1(x), mask, cache)
         return x + self.mlp(self.ln2(x))
 
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """All that it takes to build a GPT again; see `GPT` for the meaning of each."""
+    """Arguments of `GPT`, which documents them, for saving and rebuilding a model."""
 
     vocab_size: int
     embed_dim: int
@@ -108,32 +108,32 @@ class GPTConfig:
     init: str = "gpt2"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON knows it."""
+        """The fields as a dictionary that can be saved as JSON."""
         return asdict(self)
 
 
 class GPT(Module):
-    """A decoder-only transformer that predicts the next token.
+    """Decoder-only transformer that predicts the next token.
 
     Args:
         vocab_size: V, number of tokens.
-        embed_dim: C, width.
+        embed_dim: C, size of the token vectors.
         num_layers: L, number of blocks.
-        num_heads: nh, which divides C.
-        max_seq_len: the longest context.
-        dropout: probability, everywhere that GPT-2 has it.
-        bias: whether linear layers and norms have one.
-        tie_weights: whether the head uses the token embedding's table.
+        num_heads: nh, a divisor of C.
+        max_seq_len: maximum context length.
+        dropout: dropout probability, in the places where GPT-2 has dropout.
+        bias: whether linear layers and layer norms have a bias.
+        tie_weights: whether the head shares its weight with the token embedding.
         positions: "learned", "sinusoidal" or "rotary".
-        activation: "gelu" or "squared_relu".
-        init: "gpt2" (normal 0.02, output projections smaller with depth), or "zero" (output
-            projections and head start at zero, so that each block starts as the identity).
+        activation: a key of `ACTIVATIONS`: "gelu" or "squared_relu".
+        init: a key of `INITIALISATIONS`: "gpt2" (`init_gpt2`) or "zero" (`init_zero`).
 
     Source: A. Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
 
-    >>> model = GPT(vocab_size=65, embed_dim=128, num_layers=4, num_heads=4, max_seq_len=64)
-    >>> model(ids).shape          # ids (B, T)
-    (B, T, 65)
+    >>> from tinytorch import GPT, Tensor
+    >>> model = GPT(vocab_size=65, embed_dim=32, num_layers=2, num_heads=4, max_seq_len=64)
+    >>> model(Tensor([[1, 2, 3]])).shape
+    (1, 3, 65)
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class GPT(Module):
         _choose("positions", {**ENCODINGS, "rotary": RotaryEmbedding}, positions)
         rotary = None
         if positions == "rotary":
-            head_dim = embed_dim // max(1, num_heads)  # attention refuses a number below 1
+            head_dim = embed_dim // max(1, num_heads)  # attention raises an error below 1
             rotary = RotaryEmbedding(head_dim, max_seq_len, backend=backend)
         self.embedding = EmbeddingLayer(
             vocab_size, embed_dim, max_seq_len, None if rotary else positions, backend=backend
@@ -179,15 +179,18 @@ class GPT(Module):
 
     @classmethod
     def from_config(cls, config: GPTConfig, backend: str | Backend | None = None) -> "GPT":
-        """The model that `config` describes, with new weights."""
+        """A model with the arguments in `config` and newly initialised weights."""
         return cls(**config.to_dict(), backend=backend)
 
     def forward(self, ids: Tensor, caches: list[KVCache] | None = None) -> Tensor:
         """Integer ids (B, T) or (T,) -> logits (B, T, V) or (T, V).
 
         Args:
-            ids: token ids, at most `max_seq_len` of them with those in the caches.
-            caches: one for each block; the ids follow the tokens that are in them.
+            ids: token ids; together with the tokens in the caches at most `max_seq_len`.
+            caches: one for each block, with the keys and values of the preceding tokens.
+
+        Raises:
+            ValueError: more than `max_seq_len` tokens.
         """
         if ids.ndim == 1:
             logits = self.forward(ids.reshape(1, -1), caches)
@@ -196,32 +199,35 @@ class GPT(Module):
         past = caches[0].length if caches else 0
         if past + T > self.config.max_seq_len:
             raise ValueError(f"{past + T} tokens exceed max_seq_len={self.config.max_seq_len}")
-        mask = create_causal_mask(T, past, ids.backend) if T > 1 else None  # one token sees all
+        mask = create_causal_mask(T, past, ids.backend) if T > 1 else None  # 1 token sees all
         x = self.dropout(self.embedding(ids, past))  # (B, T, C)
         for index, block in enumerate(self.blocks):
             x = block(x, mask, caches[index] if caches else None)
         return self.head(self.ln_f(x))  # (B, T, V)
 
     def attention_weights(self, ids: Tensor) -> list[Tensor]:
-        """Who looks at whom: for each block, the weights (B, nh, T, T) on ids (B, T)."""
+        """The attention weights (B, nh, T, T) of each block, for ids (B, T)."""
         mask = create_causal_mask(ids.shape[1], backend=ids.backend)
-        x, found = self.embedding(ids), []
+        x, weights = self.embedding(ids), []
         for block in self.blocks:
-            found.append(block.attention.attend(block.ln1(x), mask)[1])
+            weights.append(block.attention.attend(block.ln1(x), mask)[1])
             x = block(x, mask)
-        return found
+        return weights
 
     def new_caches(self) -> list[KVCache]:
         """Empty caches, one for each block."""
         return [KVCache(self.config.max_seq_len) for _ in range(self.config.num_layers)]
 
     def generate(self, ids: Any, max_new_tokens: int, **settings: Any) -> Any:
-        """The ids with up to `max_new_tokens` more: see `tinytorch.generation.generate`."""
+        """Append up to `max_new_tokens` tokens to ids; see `tinytorch.generation.generate`."""
         return generate(self, ids, max_new_tokens, **settings)
 
 
 def init_gpt2(model: GPT) -> None:
-    """GPT-2's: normal with deviation 0.02, 0.02 / sqrt(2 L) where a block ends, no biases."""
+    """GPT-2's initialisation: zero biases, and matrices from a normal distribution.
+
+    Its standard deviation is 0.02, or 0.02 / sqrt(2 L) for the output projections of the blocks.
+    """
     small = 0.02 / math.sqrt(2 * model.config.num_layers)
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
@@ -232,9 +238,10 @@ def init_gpt2(model: GPT) -> None:
 
 
 def init_zero(model: GPT) -> None:
-    """Output projections and head at zero, the other matrices uniform with variance 1 / fan-in.
+    """Zero output projections and head, so that each block starts as the identity.
 
-    A head that is tied to the embedding cannot be zero: the table is then normal with 0.02.
+    The other matrices are uniform with variance 1 / fan-in. A head that is tied to the embedding
+    cannot be zero; the shared weight is then normal with standard deviation 0.02.
 
     Source: G. Yang et al., "Tensor Programs V" (2022), appendix D.2, on zero initialisation.
     """
@@ -257,5 +264,5 @@ INITIALISATIONS = {"gpt2": init_gpt2, "zero": init_zero}
 
 def _choose(what: str, table: dict[str, Any], name: str) -> Any:
     if name not in table:
-        raise ValueError(f"{what} is one of {', '.join(table)}, not {name!r}")
+        raise ValueError(f"{what} must be one of {', '.join(table)}, not {name!r}")
     return table[name]

@@ -136,7 +136,7 @@ def test_binary_cross_entropy_of_certain_predictions() -> None:
 
 @pytest.mark.parametrize("loss", [MSELoss(), BinaryCrossEntropyLoss()], ids=lambda m: repr(m))
 def test_shapes_that_would_broadcast_are_refused(loss: Module) -> None:
-    with pytest.raises(ValueError, match=r"of one shape, got \(4, 1\) and \(4,\)"):
+    with pytest.raises(ValueError, match=r"of the same shape, got \(4, 1\) and \(4,\)"):
         loss(Tensor(np.full((4, 1), 0.5)), Tensor(np.full(4, 0.5)))
 
 

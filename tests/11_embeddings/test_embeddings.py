@@ -47,7 +47,7 @@ def test_a_token_outside_of_the_vocabulary_is_an_error(wrong: int) -> None:
 
 
 def test_ids_are_integers() -> None:
-    with pytest.raises(TypeError, match="token ids are integers, not float"):
+    with pytest.raises(TypeError, match="token ids must be integers, not float"):
         Embedding(5, 6)(Tensor([1.0]))
 
 
@@ -70,7 +70,7 @@ def test_positions_count_from_the_start(encoding: Any, backend: str) -> None:
     for start in (0, 2, 4):
         moved = positions(Tensor(x, backend=backend), start)
         np.testing.assert_array_equal(moved.numpy(), x + table[start : start + 3])
-    with pytest.raises(ValueError, match="8 positions asked of an encoding with max_seq_len=7"):
+    with pytest.raises(ValueError, match="8 positions exceed max_seq_len=7"):
         positions(zeros(1, 3, 4, backend=backend), start=5)
 
 
@@ -115,9 +115,9 @@ def test_rotary_starts_where_it_is_told(backend: str) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: create_sinusoidal_embeddings(4, 5), "embed_dim 5 is odd"),
-        (lambda: RotaryEmbedding(5, 4), "head size 5 is odd"),
-        (lambda: EmbeddingLayer(5, 4, pos_encoding="rotary"), "pos_encoding is one of"),
+        (lambda: create_sinusoidal_embeddings(4, 5), "embed_dim=5 must be even"),
+        (lambda: RotaryEmbedding(5, 4), "head_dim=5 must be even"),
+        (lambda: EmbeddingLayer(5, 4, pos_encoding="rotary"), "pos_encoding must be one of"),
     ],
 )
 def test_what_cannot_be_is_refused(make: Any, message: str) -> None:

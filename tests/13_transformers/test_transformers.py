@@ -251,11 +251,11 @@ def test_config_round_trip(options: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"positions": "none"}, "positions is one of learned, sinusoidal, rotary, not 'none'"),
-        ({"activation": "relu"}, "activation is one of gelu, squared_relu, not 'relu'"),
-        ({"init": "ones"}, "init is one of gpt2, zero, not 'ones'"),
+        ({"positions": "none"}, "positions must be one of learned, sinusoidal, rotary, not 'none'"),
+        ({"activation": "relu"}, "activation must be one of gelu, squared_relu, not 'relu'"),
+        ({"init": "ones"}, "init must be one of gpt2, zero, not 'ones'"),
         ({"num_heads": 5}, "5 heads do not divide embed_dim 24"),
-        ({"num_heads": 8, "positions": "rotary"}, "head size 3 is odd"),
+        ({"num_heads": 8, "positions": "rotary"}, "head_dim=3 must be even"),
         ({"num_heads": 0, "positions": "rotary"}, "0 heads do not divide"),
         ({"dropout": 1.5}, "dropout probability lies in"),
     ],

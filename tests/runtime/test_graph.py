@@ -283,7 +283,7 @@ def test_memory_that_a_recording_reads_is_held(cupy: str) -> None:
     model: Any = trainer.model
     model.generate([1, 2, 3], 12, seed=0)
     for block in model.blocks:
-        block.attention.rotary._kept = None
+        block.attention.rotary._cached = None
     plain = make_trainer(cupy, False)
     steps(plain, 3)
     np.testing.assert_allclose(steps(trainer, 3), steps(plain, 3), rtol=1e-5)

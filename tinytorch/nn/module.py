@@ -1,4 +1,4 @@
-"""Parameter and Module: what holds weights, and how they are found, saved and moved."""
+"""Lesson 03: Parameter and Module, the base classes of trainable weights and of layers."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
@@ -11,7 +11,7 @@ from ..tensor import Tensor
 
 
 class Parameter(Tensor):
-    """A tensor that a module learns: assigned to a module's attribute, it is registered there."""
+    """A trainable tensor; assigning it to an attribute of a module registers it there."""
 
     __slots__ = ()
 
@@ -27,22 +27,26 @@ class Parameter(Tensor):
 
 
 class Module:
-    """The base of layers and models.
+    """Base class of layers and models; a subclass defines `forward`.
 
-    Parameters, modules and lists of modules that are assigned to attributes are registered by
-    that, in order. A subclass defines `forward`.
+    Assigning a parameter, a module or a list of modules to an attribute registers it, in the
+    order of assignment.
 
-    >>> class Two(Module):
+    >>> from tinytorch import Linear, Module, zeros
+    >>> class TwoLayers(Module):
     ...     def __init__(self):
     ...         self.first, self.second = Linear(4, 8), Linear(8, 1)
     ...     def forward(self, x):
     ...         return self.second(self.first(x))
+    >>> model = TwoLayers()
+    >>> model(zeros(3, 4)).shape, [name for name, _ in model.named_parameters()]
+    ((3, 1), ['first.weight', 'first.bias', 'second.weight', 'second.bias'])
     """
 
     training: bool = True
 
     def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
-        """The module's computation."""
+        """Compute the output from the inputs; calling the module calls this."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Tensor:
@@ -54,18 +58,18 @@ class Module:
         object.__setattr__(self, name, value)
 
     def register_buffer(self, name: str, value: Tensor, persistent: bool = True) -> None:
-        """A tensor that moves with the module but is not learned; saved if `persistent`."""
+        """Register a tensor that `to` moves but that is not trained; saved if `persistent`."""
         self.__dict__.setdefault("_buffers", {})[name] = persistent
         setattr(self, name, value)
 
-    # What is in it
+    # Contents
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
-        """The modules assigned to attributes, with their names."""
+        """(name, module) for each module assigned to an attribute."""
         return ((n, v) for n, v in vars(self).items() if isinstance(v, Module))
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
-        """This module and all within it, with dotted names; each once."""
+        """(dotted name, module) for this module and all modules within it, each once."""
         return self._modules(prefix, set())
 
     def _modules(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, "Module"]]:
@@ -77,11 +81,11 @@ class Module:
             yield from child._modules(f"{prefix}.{name}" if prefix else name, seen)
 
     def modules(self) -> Iterator["Module"]:
-        """This module and all within it."""
+        """This module and all modules within it."""
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """The parameters with their dotted names; a shared one once, under its first name."""
+        """(dotted name, parameter) for each parameter; a shared one once, under its first name."""
         seen: set[int] = set()
         for name, value in self._named_tensors():
             if isinstance(value, Parameter) and id(value) not in seen:
@@ -89,7 +93,7 @@ class Module:
                 yield name, value
 
     def _named_tensors(self, saved: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """All parameters and buffers, or those that are saved, under every name they have."""
+        """All parameters and buffers, or only the saved ones, under every name that they have."""
         for prefix, module in self.named_modules():
             buffers: dict[str, bool] = vars(module).get("_buffers", {})
             for name, value in vars(module).items():
@@ -97,39 +101,48 @@ class Module:
                     yield (f"{prefix}.{name}" if prefix else name), value
 
     def parameters(self) -> list[Parameter]:
-        """The parameters, each once."""
+        """All parameters, each once."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def num_parameters(self) -> int:
-        """How many numbers the module learns."""
+        """The total number of elements of all parameters."""
         return sum(parameter.size for parameter in self.parameters())
 
     @property
     def backend(self) -> Backend:
-        """Where the parameters are."""
+        """The backend of the parameters."""
         return next(self.named_parameters())[1].backend
 
     # Modes
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode, in which dropout drops; for all modules within."""
+        """Set training mode, in which dropout is active, for this module and all within it."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Evaluation mode, in which dropout does nothing; for all modules within."""
+        """Set evaluation mode, in which dropout is inactive; the same as ``train(False)``."""
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+        """Set the gradients of all parameters to None."""
         for parameter in self.parameters():
             parameter.zero_grad()
 
     def to(self, target: Any = None, *, dtype: Any = None, backend: Any = None) -> Self:
-        """Move all parameters and buffers, in place; make optimizers after that.
+        """Move all parameters and buffers to a backend or cast them to a dtype, in place.
 
-        >>> model.to("cupy")
+        Create optimizers after that, because their state stays where it is.
+
+        Args:
+            target: a dtype or a backend, or the name of one; see `Tensor.to`.
+            dtype: applies to floating tensors only.
+            backend: a backend or its name.
+
+        >>> from tinytorch import Linear
+        >>> Linear(2, 1).to("float64").weight.dtype
+        dtype('float64')
         """
         dtype, backend = parse_target(target, dtype, backend)
         for _, value in self._named_tensors():
@@ -139,18 +152,18 @@ class Module:
     # Saving
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Copies of all parameters and buffers as NumPy arrays, by dotted name."""
+        """Copies of all parameters and persistent buffers as NumPy arrays, by dotted name."""
         return {name: value.numpy().copy() for name, value in self._named_tensors(saved=True)}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """Write saved values over the parameters and buffers; nothing is written on an error.
+        """Copy saved values into the parameters and buffers; after an error, none has changed.
 
         Args:
-            state: arrays by dotted name, as from `state_dict`.
+            state: arrays by dotted name, as returned by `state_dict`.
             strict: whether missing and unexpected names are errors.
 
         Raises:
-            ValueError: names are missing or unexpected, or shapes differ; it names them all.
+            ValueError: names are missing or unexpected, or shapes differ; the message lists all.
         """
         own = dict(self._named_tensors(saved=True))
         problems = [
@@ -177,19 +190,19 @@ class Module:
         return f"{type(self).__name__}({inner})"
 
     def extra_repr(self) -> str:
-        """What `repr` says of a module without children."""
+        """The arguments that `repr` shows for a module without children."""
         return ""
 
 
 class ModuleList(Module):
-    """Modules in a list; made from a plain list that is assigned to an attribute."""
+    """A list of modules; a list or tuple of modules assigned to an attribute becomes one."""
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         for index, module in enumerate(modules):
             setattr(self, str(index), module)
 
     def append(self, module: Module) -> None:
-        """Add a module at the end."""
+        """Append a module."""
         setattr(self, str(len(self)), module)
 
     def __len__(self) -> int:
@@ -203,9 +216,11 @@ class ModuleList(Module):
 
 
 class Sequential(ModuleList):
-    """Modules one after the other.
+    """Chain of modules: the output of each is the input of the next.
 
-    >>> Sequential(Linear(784, 128), ReLU(), Linear(128, 10))
+    >>> from tinytorch import Linear, ReLU, Sequential, zeros
+    >>> Sequential(Linear(784, 128), ReLU(), Linear(128, 10))(zeros(32, 784)).shape
+    (32, 10)
     """
 
     def __init__(self, *modules: Module) -> None:
@@ -218,7 +233,7 @@ class Sequential(ModuleList):
 
 
 def _move(tensor: Tensor, dtype: Any, backend: Any) -> None:
-    """Let a parameter or buffer hold its values in another dtype or on another backend."""
+    """Cast a parameter or buffer, or move it to another backend, in place."""
     moved = tensor.detach().to(dtype=dtype, backend=backend)
     tensor._array, tensor._backend, tensor._grad = moved._array, moved._backend, None
     tensor._version.count += 1
