@@ -1,6 +1,6 @@
 """What a backend is: a namespace of array functions, a way to and from the host, and kernels."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, NamedTuple, cast
@@ -19,8 +19,13 @@ __all__ = [
     "Namespace",
     "NativeArray",
     "NumpyArray",
+    "Row",
+    "grouped",
     "host_array",
 ]
+
+
+Row = tuple[NativeArray, ...]  # a parameter, its gradient and the optimizer's state of it
 
 
 class BackendError(RuntimeError):
@@ -69,6 +74,13 @@ class Backend:
         array_type: the class of this backend's arrays, by which an op finds its backend.
         xp: the array API namespace with `EXTRAS` added; the `xp` that every op receives.
         kernels: op name -> `Kernel`, used in place of the op's readable reference.
+        updates: name of an optimizer's update op -> its multi-tensor version, a function of rows
+            (parameter, gradient, *state) and the op's settings. It may write to parameters and
+            state in place, and returns the new (parameter, *state) of each row. The settings `lr`
+            and `step` are numbers, or arrays without axes while a step is captured.
+        graphed: makes of ``work(*arrays) -> array`` a function ``(key, *arrays) -> array`` that
+            captures the work once and replays it as long as the key and the shapes stay the
+            same; None where work cannot be captured.
         processes: among how many processes a training step is best divided, by `parallel`.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
         sample: from logits (B, V), a temperature and dice (B,) in [0, 1) makes token ids (B,), as
@@ -82,6 +94,8 @@ class Backend:
     array_type: type
     xp: Namespace
     kernels: Mapping[str, Kernel] = {}
+    updates: Mapping[str, Callable[..., "list[Row]"]] = {}
+    graphed: Callable[[Callable[..., NativeArray]], Callable[..., NativeArray]] | None = None
     processes: int = 1
     decode_step: Callable[[Any], Any] | None = None
     sample: Callable[[Array, float, np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
@@ -127,11 +141,6 @@ class Backend:
         """Bytes in use on the device, as far as the backend knows them."""
         return {}
 
-    def for_each(self, work: Callable[[Any], object], items: Iterable[Any]) -> None:
-        """Call ``work(item)`` for every item; updates asked for may be done at the end."""
-        for item in items:
-            work(item)
-
     def single_threaded(self) -> AbstractContextManager[None]:
         """A context in which this thread asks no others for help: it has a processor, and no
         more, as one of several processes that compute side by side."""
@@ -141,21 +150,6 @@ class Backend:
         """From here on the first row of a batch is row `first` of a larger one: random bits are
         those of its rows, so that masks do not depend on how a batch is divided."""
         raise NotImplementedError
-
-    def live(self, read: Callable[[], Any]) -> Any:
-        """The number that ``read()`` returns, for what changes from step to step, such as a seed
-        or a rate. Where work is recorded, see `repeated`, it is asked again at each repetition,
-        and what this returns is an array without axes that holds the answer."""
-        return read()
-
-    def repeated(self, work: Callable[..., Array]) -> Callable[..., Array]:
-        """`work`, which takes arrays and returns one, for many calls ``repeated(key, *arrays)``.
-
-        As long as what ``key()`` returns and the shapes stay the same, a backend may repeat what
-        it recorded of an earlier call: everything that `work` reads on the host must stay the
-        same too, but for the numbers that it asks for by `live`.
-        """
-        return lambda key, *arrays: work(*arrays)
 
     def evaluate(self, values: list[Any]) -> list[NativeArray]:
         """Each array as it is, and what each function without arguments returns.
@@ -210,6 +204,14 @@ class Backend:
     def storage(x: NativeArray) -> object:
         """The object that owns x's memory: the same for an array and for its views."""
         raise NotImplementedError
+
+
+def grouped(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> list[tuple[Any, list[Row]]]:
+    """Each key with the rows that have it, in the order of first appearance."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return list(groups.items())
 
 
 def host_array(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:

@@ -1,11 +1,36 @@
-"""Random bits from a counter: the same on every backend, whatever the order of evaluation."""
+"""Counter-based random bits: equal on every backend, whatever the order of evaluation."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from .base import Array, Namespace
 
 _LIMIT = 2**32
+
+
+class Seed(NamedTuple):
+    """The seed of one stream of random bits among many that share a key.
+
+    As PyTorch's CUDA generator does, a captured step keeps the key and a first offset on the
+    device, where each replay finds new ones; the offset of a stream within the step is fixed.
+
+    Attributes:
+        key: an integer, or int64 (2,) on the device: the key and the first offset.
+        offset: number of the stream, counted from the first offset.
+    """
+
+    key: Any
+    offset: int
+
+
+def _mix64(x: int) -> int:
+    """A bijection of 64-bit integers that maps 0 to 0.
+
+    Source: G. Steele et al., "Fast Splittable Pseudorandom Number Generators" (2014), SplitMix64.
+    """
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) % 2**64
+    return x ^ (x >> 31)
 
 
 def _mix(x: Array) -> Array:
@@ -21,13 +46,13 @@ def _mix(x: Array) -> Array:
 
 
 def random_bits(
-    xp: Namespace, seed: int, shape: tuple[int, ...], first_row: int = 0, **where: Any
+    xp: Namespace, seed: int | Seed, shape: tuple[int, ...], first_row: int = 0, **where: Any
 ) -> Array:
     """uint32 array of `shape`: element i is a hash of (seed, i), so no state is kept.
 
     Args:
-        seed: any integer; its low 64 bits count.
-        first_row: of a larger array, whose rows from there on these are.
+        seed: any integer, of which the low 64 bits count, or a `Seed` with an integer key.
+        first_row: index of the first row in a larger array that has rows before these.
         where: further arguments for the creation of the array, such as `device`.
 
     Raises:
@@ -37,6 +62,7 @@ def random_bits(
     start = first_row * math.prod(shape[1:])
     if start + count > _LIMIT:
         raise ValueError(f"random_bits makes at most 2**32 numbers a call, not {start + count}")
+    word = seed.key ^ _mix64(seed.offset % 2**64) if isinstance(seed, Seed) else seed
     counter = xp.arange(start, start + count, dtype=xp.uint32, **where)
-    low, high = seed % _LIMIT, (seed >> 32) % _LIMIT
+    low, high = word % _LIMIT, (word >> 32) % _LIMIT
     return xp.reshape(_mix(_mix(counter ^ low) ^ high), shape)

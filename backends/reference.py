@@ -14,5 +14,5 @@ class ReferenceBackend(NumpyBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kernels = {}
+        self.kernels, self.updates = {}, {}
         self.decode_step = None

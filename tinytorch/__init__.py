@@ -40,6 +40,7 @@ from .ops import random
 from .ops.promotion import matmul, maximum, minimum, where
 from .ops.random import manual_seed
 from .optimizers import SGD, Adam, AdamW, Muon, Optimizer
+from .runtime.trainer import Trainer
 from .tensor import Tensor, concat, from_dlpack, ones, stack, zeros
 from .tokenization import (
     BPETokenizer,
@@ -48,7 +49,7 @@ from .tokenization import (
     create_tokenizer,
     tokenize_dataset,
 )
-from .training import CosineSchedule, LinearSchedule, Schedule, Trainer, clip_grad_norm
+from .training import CosineSchedule, LinearSchedule, Schedule, clip_grad_norm
 from .transformers import GPT, MLP, GPTConfig, TransformerBlock
 
 __version__ = "0.1.0"

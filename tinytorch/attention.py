@@ -1,6 +1,7 @@
 """Lesson 12: attention, where each token asks the tokens before it what they know."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from .activations import softmax_array
@@ -8,7 +9,7 @@ from .autograd import wrap_array
 from .backends import Backend, get
 from .backends.base import Array, Namespace
 from .embeddings import RotaryEmbedding
-from .layers import Dropout, Linear
+from .layers import Dropout, Linear, apply_dropout
 from .nn.module import Module
 from .ops.op import composite, op
 from .tensor import Tensor
@@ -93,7 +94,11 @@ def attention_weights_gradient(
 
 
 def scaled_dot_product_attention(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None, dropout: Dropout | None = None
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    mask: Tensor | None = None,
+    dropout: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """softmax(Q K^T / sqrt(hs)) V, and the weights of that average.
 
@@ -118,15 +123,36 @@ def scaled_dot_product_attention(
     return (weights if dropout is None else dropout(weights)) @ V, weights
 
 
-@composite
 def attention(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None, dropout: Dropout | None = None
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    mask: Tensor | None = None,
+    dropout: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """The output alone of `scaled_dot_product_attention`, with the same arguments.
+    """The output of `scaled_dot_product_attention`, with the same arguments, but no weights.
 
-    A backend may compute it without ever making the table of weights (T, S).
+    A backend may compute it without materialising the weights (T, S).
     """
+    if dropout is None or type(dropout) is Dropout:
+        p, seed = dropout.draw() if dropout else (0.0, None)
+        output: Tensor = fused_attention(Q, K, V, mask, p=p, seed=seed)
+        return output
     return scaled_dot_product_attention(Q, K, V, mask, dropout)[0]
+
+
+@composite
+def fused_attention(
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    mask: Tensor | None = None,
+    *,
+    p: float = 0.0,
+    seed: Any = None,
+) -> Tensor:
+    """Attention whose weights are dropped with probability `p`, by the mask of `seed`."""
+    return scaled_dot_product_attention(Q, K, V, mask, lambda w: apply_dropout(w, p, seed))[0]
 
 
 class KVCache:

@@ -1,7 +1,6 @@
 """Lesson 03: Linear, Dropout and LayerNorm, the layers that every model is made of."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from .backends import Backend
@@ -80,7 +79,7 @@ class Linear(Module):
 
 
 @op
-def dropout(xp: Namespace, x: Array, *, p: float, seed: int) -> Any:
+def dropout(xp: Namespace, x: Array, *, p: float, seed: Any) -> Any:
     """x with each element zeroed with probability p, the others scaled by 1 / (1 - p)."""
     bits = xp.random_bits(seed, x.shape)
     keep = xp.astype(bits >= int(p * 2**32), x.dtype) * (1 / (1 - p))
@@ -92,11 +91,18 @@ def dropout_gradient(xp: Namespace, g: Array, keep: Array) -> Any:
     return g * keep
 
 
-class Dropout(Module):
-    """In training, zero elements with probability p and scale the others by 1 / (1 - p).
+def apply_dropout(x: Tensor, p: float, seed: Any) -> Tensor:
+    """`dropout` for any probability p in [0, 1], 0 and 1 included."""
+    if p == 0:
+        return x
+    result: Tensor = x * 0 if p == 1 else dropout(x, p=p, seed=seed)
+    return result
 
-    The mask is a hash of a seed from the host's generator and the position, so it is the same on
-    every backend.
+
+class Dropout(Module):
+    """During training, zero elements with probability p and scale the others by 1 / (1 - p).
+
+    The mask is a hash of a seed and the position, so it is the same on every backend.
 
     Source: N. Srivastava et al., "Dropout" (2014).
     """
@@ -106,21 +112,13 @@ class Dropout(Module):
             raise ValueError(f"a dropout probability lies in [0, 1], not {p}")
         self.p = p
 
-    def draw(self, live: Callable[[Callable[[], int]], Any]) -> tuple[float, Any]:
-        """The probability now, 0 where nothing is dropped, and the seed of one more mask.
-
-        Args:
-            live: of the backend, `Backend.live`.
-        """
+    def draw(self) -> tuple[float, Any]:
+        """The probability in effect, 0 outside of training, and the seed of the next mask."""
         p = self.p if self.training else 0.0
-        return p, live(random.draw_seed) if 0 < p < 1 else 0
+        return p, random.next_seed() if 0 < p < 1 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        p, seed = self.draw(x.backend.live)
-        if p == 0:
-            return x
-        result: Tensor = x * 0 if p == 1 else dropout(x, p=p, seed=seed)
-        return result
+        return apply_dropout(x, *self.draw())
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

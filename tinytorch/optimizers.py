@@ -1,12 +1,11 @@
-"""Lesson 07: optimizers. Each update is a function of arrays; the class keeps its state.
+"""Lesson 07: optimizers. An update rule is a function of arrays; the class keeps its state.
 
-The updates are ops without a gradient: a backend may offer a kernel for them, which then writes
-to the parameter and the state in place.
+A rule is an op without gradient: from one parameter, its gradient and its state it computes the new
+parameter and state. The optimizer applies it to all parameters.
 """
 
 import math
-from collections.abc import Hashable, Iterable, Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,8 @@ import numpy as np
 from .autograd import wrap_array
 from .backends.base import Array, Namespace
 from .nn.module import Parameter
-from .ops.op import op
+from .ops.op import Op, op
+from .ops.update import update_tensors
 from .tensor import Tensor
 
 
@@ -26,9 +26,16 @@ class Optimizer:
             which may set its own of the optimizer's settings.
         defaults: the settings of groups that do not have their own.
 
-    A subclass defines `update`, and names in `state_names` what its state of a parameter holds.
+    A subclass sets `rule`, and `state_names`: what the rule keeps of each parameter, zeros at
+    first.
+
+    Attributes:
+        groups: the groups of parameters with their settings.
+        state: index of a parameter -> its state by name.
+        steps: how many steps were taken.
     """
 
+    rule: Op
     state_names: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
@@ -46,7 +53,6 @@ class Optimizer:
         self._check_parameters()
         self.state: dict[int, dict[str, Tensor]] = {}
         self.steps = 0
-        self._step: Any = 0  # the step that `update` is about
 
     def _check_parameters(self) -> None:
         if not self.parameters():
@@ -84,40 +90,46 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        backend = self.parameters()[0].backend
-        self._step = backend.live(self._count)
-        groups = [
-            {**group, "lr": backend.live(partial(dict.__getitem__, group, "lr"))}
-            for group in self.groups
-        ]
-        pairs = [(p, group) for group in groups for p in group["params"]]
-        work = [
-            (p, group, self.state.setdefault(index, {}))
-            for index, (p, group) in enumerate(pairs)
-            if p.grad is not None
-        ]
-        backend.for_each(lambda item: self.update(*item), work)
+        self.update(*self.next_step())
 
-    def _count(self) -> int:
-        """One more step."""
+    def next_step(self) -> tuple[int, list[float]]:
+        """Count one more step; returns its number, from 1, and the learning rate of each group."""
         self.steps += 1
-        return self.steps
+        return self.steps, [group["lr"] for group in self.groups]
 
-    def update(self, p: Parameter, group: dict[str, Any], state: dict[str, Tensor]) -> None:
-        """Update one parameter and its state."""
-        raise NotImplementedError
+    def update(self, step: Any, rates: Sequence[Any]) -> None:
+        """Update every parameter that has a gradient.
 
-    def fixed(self) -> Hashable:
-        """What a recording of its step relies on: where parameters and state are, and settings."""
-        arrays = [p._array for p in self.parameters()]
-        arrays += [t._array for state in self.state.values() for t in state.values()]
-        settings = (
-            (name, value)
-            for group in self.groups
-            for name, value in group.items()
-            if name not in ("params", "lr")
-        )
-        return (*map(id, arrays), *settings)
+        Args:
+            step: number of the step, from 1.
+            rates: the learning rate of each group. Like `step`, a number, or an array without
+                axes on the parameters' backend.
+        """
+        start = 0
+        for group, lr in zip(self.groups, rates, strict=True):
+            rows = [
+                (p, p.grad, *self._state_of(start + i, p, group))
+                for i, p in enumerate(group["params"])
+                if p.grad is not None
+            ]
+            update_tensors(self.rule, rows, **self.settings({**group, "lr": lr}, step))
+            start += len(group["params"])
+
+    def settings(self, group: dict[str, Any], step: Any) -> dict[str, Any]:
+        """The rule's settings for the parameters of a group."""
+        return {name: group[name] for name in group if name not in ("params", "base_lr")}
+
+    def names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """Names of the state of the parameters of a group."""
+        return self.state_names
+
+    def _state_of(self, index: int, p: Parameter, group: dict[str, Any]) -> list[Tensor]:
+        """The state of a parameter, zeros of its shape at first."""
+        state = self.state.setdefault(index, {})
+        for name in self.names(group):
+            if name not in state:
+                state[name] = wrap_array(Tensor, p.backend.xp.zeros_like(p._array), p.backend)
+        return [state[name] for name in self.names(group)]
 
     def state_dict(self) -> dict[str, Any]:
         """Steps, learning rates, and the state of each parameter as NumPy arrays."""
@@ -171,13 +183,6 @@ def _check_setting(settings: dict[str, Any]) -> None:
         raise ValueError(f"betas lie in [0, 1), not {settings['betas']}")
 
 
-def _remembered(state: dict[str, Tensor], name: str, p: Parameter) -> Tensor:
-    """That part of the state, zeros of the parameter's shape at first."""
-    if name not in state:
-        state[name] = wrap_array(Tensor, p.backend.xp.zeros_like(p._array), p.backend)
-    return state[name]
-
-
 @op
 def sgd_update(
     xp: Namespace,
@@ -192,9 +197,9 @@ def sgd_update(
 ) -> Any:
     """The parameter and its velocity after one step of gradient descent."""
     g = g + weight_decay * p if weight_decay else g
-    if not momentum:
+    if v is None:
         return (p - lr * g,), ()
-    v = xp.asarray(g, copy=True) if v is None else momentum * v + g
+    v = momentum * v + g
     return (p - lr * (g + momentum * v if nesterov else v), v), ()
 
 
@@ -206,6 +211,7 @@ class SGD(Optimizer):
     >>> SGD(model.parameters(), lr=0.1, momentum=0.9)
     """
 
+    rule = sgd_update
     state_names = ("v",)
 
     def __init__(
@@ -222,12 +228,8 @@ class SGD(Optimizer):
             params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
         )
 
-    def update(self, p: Parameter, group: dict[str, Any], state: dict[str, Tensor]) -> None:
-        inputs = (p, p.grad, state["v"]) if "v" in state else (p, p.grad)
-        new, *velocity = sgd_update(*inputs, **_settings(group))
-        p.replace(new._array)
-        if velocity:
-            state["v"] = velocity[0]
+    def names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return self.state_names if group["momentum"] else ()
 
 
 @op
@@ -265,6 +267,7 @@ class Adam(Optimizer):
     >>> Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.999))
     """
 
+    rule = adam_update
     state_names = ("m", "v")
     decoupled = False
 
@@ -278,12 +281,8 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def update(self, p: Parameter, group: dict[str, Any], state: dict[str, Tensor]) -> None:
-        m, v = _remembered(state, "m", p), _remembered(state, "v", p)
-        new, state["m"], state["v"] = adam_update(
-            p, p.grad, m, v, decoupled=self.decoupled, step=self._step, **_settings(group)
-        )
-        p.replace(new._array)
+    def settings(self, group: dict[str, Any], step: Any) -> dict[str, Any]:
+        return {**super().settings(group, step), "decoupled": self.decoupled, "step": step}
 
 
 class AdamW(Adam):
@@ -352,6 +351,7 @@ class Muon(Optimizer):
     >>> Muon([p for p in model.blocks.parameters() if p.ndim == 2], lr=0.02)
     """
 
+    rule = muon_update
     state_names = ("m",)
 
     def __init__(
@@ -368,12 +368,3 @@ class Muon(Optimizer):
         for p in self.parameters():
             if p.ndim != 2:
                 raise ValueError(f"Muon is for matrices; shape {p.shape} goes to AdamW")
-
-    def update(self, p: Parameter, group: dict[str, Any], state: dict[str, Tensor]) -> None:
-        m = _remembered(state, "m", p)
-        new, state["m"] = muon_update(p, p.grad, m, **_settings(group))
-        p.replace(new._array)
-
-
-def _settings(group: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in group.items() if k not in ("params", "base_lr")}

@@ -1,19 +1,18 @@
 """Lesson 08: schedules, clipping, and the Trainer."""
 
-import functools
 import math
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .autograd import no_grad, wrap_array
-from .backends.base import Array, Backend, Namespace
-from .nn.module import Module, Parameter
+from .autograd import no_grad
+from .backends.base import Array, Namespace
+from .nn.module import Module
 from .ops import random
 from .ops.op import op
 from .optimizers import Optimizer
-from .runtime.data_parallel import Replicas, gradients
 from .serialization import checkpoint
 from .tensor import Tensor
 
@@ -129,26 +128,29 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     return norm
 
 
+def accumulate_gradients(
+    model: Module, loss_fn: Callable[..., Tensor], x: Tensor, y: Tensor, weight: float = 1.0
+) -> Tensor:
+    """Add the gradients of the loss, times `weight`, to the parameters; returns that loss."""
+    loss = loss_fn(model(x), y)
+    if weight != 1:
+        loss = loss * weight
+    loss.backward()
+    return loss.detach()
+
+
 class Trainer:
-    """A model, its optimizers and a loss, and the steps that bring the loss down.
+    """The training loop: gradients of batches, clipping, optimizers and their schedule.
 
     Args:
-        model: what is trained.
+        model: the model to train.
         optimizer: one, or several that share the parameters between them.
         loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
         scheduler: sets the learning rate before each step.
         grad_clip_norm: the largest norm of all gradients together.
-        processes: among how many the rows of each batch are divided, see `parallel.Replicas`.
-        record: on a GPU, record the work of a step once and repeat it from then on, as a CUDA
-            graph: the host then starts one piece of work a step instead of hundreds. Weights,
-            rates, settings of optimizers, and the modules with the numbers and words that they
-            hold may change at any time: then a step is recorded anew. A change that is hidden
-            elsewhere, say in a list or in the loss, is not seen. The model and the loss read
-            nothing on the host.
 
-    >>> trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss())
-    >>> for x, y in loader:
-    ...     loss = trainer.train_step([(x, y)])
+    Attributes:
+        step: number of steps taken.
     """
 
     def __init__(
@@ -158,89 +160,67 @@ class Trainer:
         loss_fn: Any,
         scheduler: Schedule | None = None,
         grad_clip_norm: float | None = None,
-        processes: int = 1,
-        record: bool = False,
     ) -> None:
-        if processes < 1:
-            raise ValueError(f"processes is at least 1, not {processes}")
         self.model, self.loss_fn, self.scheduler = model, loss_fn, scheduler
         self.optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
         self.grad_clip_norm = grad_clip_norm
-        self.processes, self.record = processes, record
         self.step = 0
-        self._repeated: tuple[Backend, Callable[..., Array]] | None = None
-        self._replicas: Replicas | None = None
 
     def train_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """One update from one batch, or from several whose gradients are summed.
+        """One update from one batch, or from several whose gradients are accumulated.
 
-        Each batch counts by its number of targets, so that the result is that of one large
-        batch, whatever the sizes; targets that the loss ignores count too.
+        Each batch is weighted by its number of targets, so the result is that of one large batch,
+        whatever the sizes; targets that the loss ignores count too.
 
         Returns:
-            the mean loss, without axes and without gradient; not read, so a device need not wait.
+            the mean loss, without axes and without gradient; it is not read on the host, so a
+            device need not wait.
         """
         if not batches:
             raise ValueError("a step needs at least one batch")
         self.model.train()
         if self.scheduler is not None:
             self.scheduler.apply(self.optimizers, self.step)
-        loss = self._repeat(batches) if self.record else self._update(batches)
+        loss = self.run_step(batches)
         self.step += 1
         return loss
 
-    def _update(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """The work of a step: gradients, clipping, and what the optimizers make of them."""
+    def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Compute a step; a subclass may compute the same in another way."""
+        loss = self.accumulate(batches)
+        self.update([optimizer.next_step() for optimizer in self.optimizers])
+        return loss
+
+    def accumulate(
+        self,
+        batches: Sequence[tuple[Tensor, Tensor]],
+        backward: Callable[[Tensor, Tensor, float], Tensor] | None = None,
+    ) -> Tensor:
+        """Add the gradients of the mean loss over all targets; returns that loss.
+
+        Args:
+            batches: pairs (x, y); each counts by its number of targets.
+            backward: adds the gradients of one batch, ``backward(x, y, weight) -> loss``; by
+                default `accumulate_gradients` of model and loss.
+        """
+        backward = backward or partial(accumulate_gradients, self.model, self.loss_fn)
         total = sum(y.size for _, y in batches)
-        parameters = self.model.parameters()
-        compute = self._gradients(parameters)
-        losses = [compute(x, y, y.size / total) for x, y in batches]
-        if self.grad_clip_norm is not None:
-            clip_grad_norm(parameters, self.grad_clip_norm)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        for parameter in parameters:
-            parameter.zero_grad()
+        losses = [backward(x, y, y.size / total) for x, y in batches]
         return sum(losses[1:], losses[0])
 
-    def _repeat(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """`_update`, from a recording where the backend can."""
-        tensors = [tensor for batch in batches for tensor in batch]
-        backend = tensors[0].backend
-        if any(tensor.backend is not backend for tensor in tensors):
-            return self._update(batches)  # which says what is wrong
-        if self._repeated is None or self._repeated[0] is not backend:
-            self._repeated = backend, backend.repeated(self._update_arrays)
-        loss = self._repeated[1](self._fixed, *(t._array for t in tensors))
-        result: Tensor = wrap_array(Tensor, loss, backend)
-        return result
+    def update(self, numbers: Sequence[tuple[Any, Sequence[Any]]]) -> None:
+        """Clip the gradients, update the parameters, and clear the gradients.
 
-    def _update_arrays(self, *arrays: Array) -> Array:
-        """`_update` of arrays x, y, x, y, ...; the loss as an array."""
-        assert self._repeated is not None
-        tensors = [wrap_array(Tensor, array, self._repeated[0]) for array in arrays]
-        return self._update(list(zip(tensors[::2], tensors[1::2], strict=True)))._array
-
-    def _fixed(self) -> Hashable:
-        """What a recording of a step relies on; anything that is not in it may not change."""
-        trained = (parameter.requires_grad for parameter in self.model.parameters())
-        optimizers = (optimizer.fixed() for optimizer in self.optimizers)
-        modules = (
-            (module, *(v for v in vars(module).values() if isinstance(v, int | float | str)))
-            for _, module in self.model.named_modules()
-        )
-        return (self.grad_clip_norm, self.loss_fn, *trained, *optimizers, *modules)
-
-    def _gradients(self, parameters: list[Parameter]) -> Callable[..., Tensor]:
-        """What adds a batch's share of the gradients, here or in several processes."""
-        if self.processes == 1:
-            return functools.partial(gradients, self.model, self.loss_fn)
-        if self._replicas is not None and not self._replicas.fit(self.loss_fn, parameters):
-            self._replicas.close()
-            self._replicas = None
-        if self._replicas is None:
-            self._replicas = Replicas(self.model, self.loss_fn, self.processes)
-        return self._replicas.gradients
+        Args:
+            numbers: for each optimizer what its `next_step` returned: step and learning rates.
+        """
+        parameters = self.model.parameters()
+        if self.grad_clip_norm is not None:
+            clip_grad_norm(parameters, self.grad_clip_norm)
+        for optimizer, (step, rates) in zip(self.optimizers, numbers, strict=True):
+            optimizer.update(step, rates)
+        for parameter in parameters:
+            parameter.zero_grad()
 
     def train_epoch(self, loader: Iterable[Any], accumulation_steps: int = 1) -> float:
         """All batches once; `accumulation_steps` of them make one update. Returns the mean loss."""
@@ -279,6 +259,7 @@ class Trainer:
             "step": self.step,
             "optimizers": states,
             "random": checkpoint.rng_state(random.generator()),
+            "masks": random.mask_state(),
         }
         checkpoint.save(path, arrays, metadata)
 
@@ -297,21 +278,31 @@ class Trainer:
         if len(states) != len(self.optimizers):
             raise ValueError(f"{path} has {len(states)} optimizers, not {len(self.optimizers)}")
         states = [
-            {**state, "arrays": part(arrays, f"optimizer{index}/")}
+            {**state, "arrays": strip_prefix(arrays, f"optimizer{index}/")}
             for index, state in enumerate(states)
         ]
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.read_state(state)  # raises what it has to before anything is written
         generator = checkpoint.restore_rng(rng)
-        self.model.load_state_dict(part(arrays, "model/"))
+        masks = _mask_state(path, metadata.get("masks"))
+        self.model.load_state_dict(strip_prefix(arrays, "model/"))
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
         self.step = step
-        random.set_generator(generator)
+        random.set_generator(generator, masks)
         return metadata
 
 
-def part(arrays: dict[str, Any], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
+def _mask_state(path: Any, masks: Any) -> tuple[int, int] | None:
+    """Key and offset of the dropout masks; older checkpoints have none."""
+    if masks is None:
+        return None
+    if isinstance(masks, list) and len(masks) == 2 and all(type(n) is int for n in masks):
+        return masks[0], masks[1]
+    raise checkpoint.CheckpointError(f"{path}: not the state of dropout masks: {masks!r:.60}")
+
+
+def strip_prefix(arrays: dict[str, Any], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
     """The arrays whose names begin with `prefix`, without it."""
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 

@@ -1,4 +1,4 @@
-"""Fused `attention` on CUDA: one kernel forward and three backward, see attention.cu.
+"""`fused_attention` on CUDA: one kernel forward and three backward, see attention.cu.
 
 The matrix of weights is never stored. Heads are read as views of the projection's output, and
 written in the layout that the next projection reads.
@@ -13,10 +13,9 @@ import numpy as np
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
 from . import gemm
-from .graph import live
 from .launch import MAX_GRID_YZ, launch
 from .layout import contiguous, with_strides
-from .seeds import seed_words
+from .seeds import seed_arguments
 
 KERNELS = KernelTable()
 
@@ -26,25 +25,23 @@ BLOCK = (32, WARPS)  # threads
 
 
 @KERNELS.forward
-def attention(
+def fused_attention(
     xp: Namespace,
     Q: Array,
     K: Array,
     V: Array,
     mask: Array | None = None,
-    dropout: Any = None,
+    *,
+    p: float = 0.0,
+    seed: Any = None,
 ) -> Any:
-    draw = getattr(dropout, "draw", None)  # a layer of somebody's own may have none
-    if not _can(Q, K, V, mask) or (dropout is not None and draw is None):
-        return NotImplemented
-    p, seed = draw(live) if draw else (0.0, 0)
-    if p == 1:  # no seed was drawn
+    if p == 1 or not _can(Q, K, V, mask):
         return NotImplemented
     B, nh, T, hs = Q.shape
     S = K.shape[2]
-    words = seed_words(seed, B * nh * T * S if p else 0)
+    key = seed_arguments(seed, B * nh * T * S) if p else (None, 0)
     scale = 1 / math.sqrt(hs)
-    dropped = (*words, int(p * 2**32), 1 / (1 - p))
+    dropped = (*key, int(p * 2**32), 1 / (1 - p))
     views = tuple(map(_aligned, (Q, K, V)))
     y = cupy.empty((B, T, nh, hs), Q.dtype)
     lse = cupy.empty((B, nh, T), Q.dtype)
@@ -54,8 +51,8 @@ def attention(
     return y.transpose(0, 2, 1, 3), (*views, y, lse, settings)  # (B, nh, T, hs)
 
 
-@KERNELS.gradient(attention)
-def attention_gradient(
+@KERNELS.gradient(fused_attention)
+def fused_attention_gradient(
     xp: Namespace,
     g: Array,
     q: Array,
@@ -84,7 +81,7 @@ def attention_gradient(
         "attention_gradient_kv", S, q, *given, lse, delta, dkv, kv_stride, k_at, v_at, *settings
     )
     gradients = zip((dq, dkv, dkv), parts, strict=True)
-    return (*(d[:, :, part].transpose(0, 2, 1, 3) for d, part in gradients), None, None)
+    return (*(d[:, :, part].transpose(0, 2, 1, 3) for d, part in gradients), None)
 
 
 def _can(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:

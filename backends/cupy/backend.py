@@ -12,7 +12,6 @@ import numpy as np
 from ..base import Backend, BackendError, host_array
 from ..base import NativeArray as Array
 from ..numpy.backend import is_basic
-from ..together import together
 
 _INSTALL = 'pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk] where nvidia-smi says CUDA 13'
 
@@ -59,10 +58,21 @@ class CupyBackend(Backend):
         self._cupy = _probe()
         import array_api_compat.cupy as standard
 
-        from . import elementwise, embedding, errors, gemm, graph, kernels, random_bits, sampling
+        from . import (
+            elementwise,
+            embedding,
+            errors,
+            gemm,
+            graph,
+            kernels,
+            optim,
+            random_bits,
+            sampling,
+        )
 
-        self._errors, self._recording = errors, graph
-        self.kernels = kernels.KERNELS
+        self._errors, self._graph = errors, graph
+        self.graphed = graph.GraphedCallable
+        self.kernels, self.updates = kernels.KERNELS, optim.UPDATES
         self._draw, self.sample = sampling.sample, self._sample
         self.matmul = gemm.matmul_mode()
         self.array_type = self._cupy.ndarray
@@ -83,8 +93,8 @@ class CupyBackend(Backend):
     def asarray(self, data: Any, dtype: Any = None) -> Array:
         if isinstance(data, self._cupy.ndarray):
             return self._cupy.array(data, dtype=dtype)
-        if self._recording.is_capturing():
-            raise BackendError("a step that is recorded cannot copy anything from the host")
+        if self._graph.is_capturing():
+            raise BackendError("a captured step cannot copy anything from the host")
         return self._cupy.asarray(host_array(data, dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
@@ -98,20 +108,10 @@ class CupyBackend(Backend):
 
     def memory(self) -> dict[str, int]:
         pool = self._cupy.get_default_memory_pool()
-        recorded = self._recording.reserved()
+        captured = self._graph.reserved()
         return {
-            "used": pool.used_bytes() + recorded, "reserved": pool.total_bytes() + recorded
+            "used": pool.used_bytes() + captured, "reserved": pool.total_bytes() + captured
         }  # fmt: skip
-
-    def for_each(self, work: Any, items: Any) -> None:
-        with together():
-            super().for_each(work, items)
-
-    def live(self, read: Any) -> Any:
-        return self._recording.live(read)
-
-    def repeated(self, work: Any) -> Any:
-        return self._recording.Repeated(work)
 
     def _sample(self, logits: Array, temperature: float, dice: Any) -> np.ndarray[Any, Any]:
         return self.to_numpy(self._draw(logits, temperature, self._cupy.asarray(dice)))

@@ -23,7 +23,7 @@ from cupy_backends.cuda.libs import cublas
 from ..base import BackendError
 from ..base import NativeArray as Array
 from . import cublas as graph_cublas
-from .graph import is_capturing, keep
+from .graph import is_capturing, keep_alive
 
 # From cuBLAS's headers: cublasComputeType_t, cudaDataType_t, cublasOperation_t, cublasGemmAlgo_t.
 COMPUTE_TYPES = {"fp32": 68, "tf32": 77, "bf16": 75}
@@ -162,7 +162,7 @@ def _multiply(x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, e
     compute = COMPUTE_FLOAT64 if dtype == np.float64 else COMPUTE_TYPES[mode]
     alpha_at, beta_at = _number(alpha, dtype)[0], _number(beta, dtype)[0]
     handle = device.get_cublas_handle()
-    keep((x.array, y.array, out))
+    keep_alive((x.array, y.array, out))
     library = graph_cublas if is_capturing() else cublas
     stack = math.prod(out.shape[:-2])
     if stack == 1:

@@ -7,7 +7,7 @@ import cupy
 
 from ..base import NativeArray as Array
 from .cuda_source import check_arguments, source
-from .graph import keep
+from .graph import keep_alive
 
 THREADS = 256  # in a block
 WARPS = THREADS // 32
@@ -48,7 +48,7 @@ def launch(
     """
     global launches
     launches += 1
-    keep(arguments)
+    keep_alive(arguments)
     checked = check_arguments(name, dtype, arguments)
     _function(name, dtype, head_dim)(grid, block, tuple(checked))
 

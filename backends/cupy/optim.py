@@ -1,23 +1,22 @@
-"""Optimizer steps on CUDA: all parameters of a step in a few launches.
+"""Multi-tensor optimizer updates on CUDA: all parameters in a few launches.
 
-A launch costs the host as long as a small update costs the device. So updates that are asked for
-within `together()` wait, and are then done side by side: Adam's in one launch over chunks of all
-arrays, Muon's in stacks of matrices of one shape.
+A launch costs the host as much time as a small update costs the device. Adam updates chunks of all
+arrays in one launch; Muon stacks matrices of one shape.
 """
 
 import functools
 import math
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any
 
 import cupy
 import numpy as np
 
-from ..base import KernelTable, Namespace
+from ..base import KernelTable, Namespace, Row, grouped
 from ..base import NativeArray as Array
-from ..together import ask
 from .gemm import gemm
-from .graph import keep, to_device
+from .graph import keep_alive, to_device
 from .launch import WARPS, launch, launch_elementwise
 from .layout import contiguous
 
@@ -27,68 +26,59 @@ CHUNK = 2**12  # elements that one block updates
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of optimizers.orthogonalise
 
 
-@KERNELS.forward
 def adam_update(
-    xp: Namespace,
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
+    rows: Sequence[Row],
     *,
-    lr: float,
+    lr: Any,
     betas: tuple[float, float],
     eps: float,
     weight_decay: float,
     decoupled: bool,
-    step: int,
-) -> Any:
-    p, g, m, v = map(contiguous, (p, g, m, v))
-    ask(_adam, (p, g, m, v), p.dtype, lr, step, *betas, eps, weight_decay, decoupled)
-    return (p, m, v), ()
+    step: Any,
+) -> list[Row]:
+    """Rows of parameter, gradient and both moments; see `base.Backend.updates`."""
+    rows = [tuple(map(contiguous, row)) for row in rows]
+    for dtype, same in grouped(rows, lambda row: row[0].dtype):
+        numbers = device_scalar(lr, dtype), device_scalar(step, dtype)
+        for_chunks("adam_update", same, dtype, *numbers, *betas, eps, weight_decay, decoupled)
+    return [(p, m, v) for p, _, m, v in rows]
 
 
-def _adam(groups: list[tuple[Array, ...]], dtype: Any, lr: Any, step: Any, *settings: Any) -> None:
-    numbers = (*device_scalar(lr, dtype), *device_scalar(step, cupy.int64))
-    for_chunks("adam_update", groups, dtype, *numbers, *settings)
-
-
-def device_scalar(number: Any, dtype: Any) -> tuple[Any, Array | None]:
-    """A number for a kernel, and None; for a live one, see `Backend.live`, the array that holds
-    it in the second place."""
+def device_scalar(number: Any, dtype: Any) -> Array:
+    """A number that may change from step to step as an array without axes, as kernels take it."""
     if isinstance(number, cupy.ndarray):
-        return 0, number.astype(dtype, copy=False)
-    return number, None
+        return number.astype(dtype, copy=False)
+    return cupy.full((), number, dtype)
 
 
-def for_chunks(name: str, groups: list[tuple[Array, ...]], dtype: Any, *arguments: Any) -> None:
-    """A kernel with a block for each chunk of the arrays of each group."""
-    chunks = chunk_table(groups)
+def for_chunks(name: str, rows: Sequence[Row], dtype: Any, *arguments: Any) -> None:
+    """Launch a kernel with a block for each chunk of the arrays of each row."""
+    chunks = chunk_table(rows)
     if len(chunks):
         launch(name, dtype, (len(chunks),), (512,), chunks, *arguments)
 
 
-def chunk_table(groups: list[tuple[Array, ...]]) -> Array:
-    """Where blocks work: (n, 5), four addresses and a count, for arrays of equal size in a group.
+def chunk_table(rows: Sequence[Row]) -> Array:
+    """The chunks of all rows, (n, 5): four addresses and a count; arrays of a row have one size.
 
-    Groups of fewer than four arrays leave the other addresses at 0.
+    The addresses that a row of fewer than four arrays does not need are 0.
     """
-    for group in groups:
-        keep(group)
-    arrays = len(groups[0])
-    owner, start, count = _chunks(tuple(group[0].size for group in groups))
-    addresses = np.array([[array.data.ptr for array in group] for group in groups], np.int64)
-    table = np.zeros((len(owner), 5), np.int64)
-    table[:, :arrays] = addresses[owner] + start[:, None] * groups[0][0].itemsize
+    for row in rows:
+        keep_alive(row)
+    row_index, start, count = _chunks(tuple(row[0].size for row in rows))
+    addresses = np.array([[array.data.ptr for array in row] for row in rows], np.int64)
+    table = np.zeros((len(row_index), 5), np.int64)
+    table[:, : len(rows[0])] = addresses[row_index] + start[:, None] * rows[0][0].itemsize
     table[:, 4] = count
     return to_device(table)
 
 
 @functools.lru_cache(maxsize=64)
 def _chunks(sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
-    """For each chunk: whose it is, where it starts, and how many elements it has."""
+    """For each chunk of arrays of these sizes: index of the array, first element, and count."""
     parts = [(i, start) for i, size in enumerate(sizes) for start in range(0, size, CHUNK)]
-    owner, start = np.array(parts, np.int64).reshape(-1, 2).T
-    return owner, start, np.minimum(CHUNK, np.array(sizes, np.int64)[owner] - start)
+    index, start = np.array(parts, np.int64).reshape(-1, 2).T
+    return index, start, np.minimum(CHUNK, np.array(sizes, np.int64)[index] - start)
 
 
 @KERNELS.forward
@@ -98,77 +88,72 @@ def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
     if any(g.dtype != dtype for g in flat):
         raise TypeError("gradients of several dtypes cannot be clipped together")
     chunks = chunk_table([(g, g) for g in flat])
-    partial, result = cupy.empty(len(chunks), dtype), cupy.empty(2, dtype)
+    partial_sums, result = cupy.empty(len(chunks), dtype), cupy.empty(2, dtype)
     if len(chunks):
-        launch("square_sums", dtype, (len(chunks),), (32, 16), chunks, partial)
-    launch("clip_factor", dtype, (1,), (32, 32), partial, result, len(chunks), max_norm)
+        launch("square_sums", dtype, (len(chunks),), (32, 16), chunks, partial_sums)
+    launch("clip_factor", dtype, (1,), (32, 32), partial_sums, result, len(chunks), max_norm)
     if len(chunks):
         launch("scale_chunks", dtype, (len(chunks),), (512,), chunks, result)
     return (result[0], *flat), ()
 
 
-@KERNELS.forward
 def muon_update(
-    xp: Namespace,
-    p: Array,
-    g: Array,
-    m: Array,
+    rows: Sequence[Row],
     *,
-    lr: float,
+    lr: Any,
     momentum: float,
     nesterov: bool,
     weight_decay: float,
-) -> Any:
-    p, g, m = map(contiguous, (p, g, m))
-    ask(_muon, (p, g, m), p.dtype, p.shape, momentum, nesterov, lr, weight_decay)
-    return (p, m), ()
+) -> list[Row]:
+    """Rows of parameter, gradient and momentum; see `base.Backend.updates`."""
+    rows = [tuple(map(contiguous, row)) for row in rows]
+    for _, same in grouped(rows, _kind):
+        _muon(same, momentum, nesterov, lr, weight_decay)
+    return [(p, m) for p, _, m in rows]
+
+
+def _kind(row: Row) -> Hashable:
+    return row[0].dtype, row[0].shape
 
 
 def _muon(
-    groups: list[tuple[Array, ...]],
-    dtype: Any,
-    shape: tuple[int, int],
-    momentum: float,
-    nesterov: bool,
-    lr: Any,
-    weight_decay: float,
+    rows: Sequence[Row], momentum: float, nesterov: bool, lr: Any, weight_decay: float
 ) -> None:
-    """Matrices of one shape: products are done for the whole stack of them, (K, M, N)."""
-    stack = cupy.empty((len(groups), *shape), dtype)
+    """Matrices of one shape and dtype: each product is computed for the whole stack, (K, M, N)."""
+    dtype, (M, N) = rows[0][0].dtype, rows[0][0].shape
+    stack = cupy.empty((len(rows), M, N), dtype)
     if not stack.size:
         return
-    directions = [(g, m, place) for (_, g, m), place in zip(groups, stack, strict=True)]
+    directions = [(g, m, place) for (_, g, m), place in zip(rows, stack, strict=True)]
     for_chunks("muon_direction", directions, dtype, momentum, 1 - momentum, nesterov)
-    _normalise(stack)
-    tall = shape[0] > shape[1]
-    factor = _polynomials(stack, tall)  # (K, n, n), n the smaller side
-    stack = gemm(stack, factor) if tall else gemm(factor, stack)
-    steps = [(p, direction) for (p, _, _), direction in zip(groups, stack, strict=True)]
-    rate = device_scalar(lr, dtype)
-    widen = math.sqrt(max(1.0, shape[0] / shape[1]))
-    for_chunks("muon_step", steps, dtype, *rate, widen, weight_decay)
+    _normalize(stack)
+    factor = _polynomials(stack, M > N)  # (K, n, n), n the smaller side
+    stack = gemm(stack, factor) if M > N else gemm(factor, stack)
+    steps = [(p, direction) for (p, _, _), direction in zip(rows, stack, strict=True)]
+    scale = math.sqrt(max(1.0, M / N))
+    for_chunks("muon_step", steps, dtype, device_scalar(lr, dtype), scale, weight_decay)
 
 
-def _normalise(stack: Array) -> None:
-    """Each matrix of the stack divided by its norm, in place."""
+def _normalize(stack: Array) -> None:
+    """Divide each matrix of the stack by its Frobenius norm, in place."""
     count, size = len(stack), stack[0].size
     parts = max(1, min(64, size // 4096))
-    partial = cupy.empty((count, parts), stack.dtype)
+    partial_sums = cupy.empty((count, parts), stack.dtype)
     for name in ("matrix_squares", "divide_by_norm"):
-        launch(name, stack.dtype, (parts, count), (32, WARPS), stack, partial, size)
+        launch(name, stack.dtype, (parts, count), (32, WARPS), stack, partial_sums, size)
 
 
 def _polynomials(stack: Array, tall: bool, steps: int = 5) -> Array:
-    """The product of the Newton-Schulz polynomials, by which each matrix becomes orthogonal.
+    """The product of the Newton-Schulz polynomials, which makes each matrix orthogonal.
 
-    As in numpy_kernels: every step multiplies X with a polynomial of A = X X^T, so the small
-    matrices suffice. For tall X it is X^T X, from the right; all of them are symmetric. They are
-    multiplied exactly: rounded factors, squared again and again, run away (training with tf32
-    stood still).
+    Each step multiplies X by a polynomial of A = X X^T, as in the NumPy backend, so only small
+    matrices are iterated; for tall X, A = X^T X multiplies from the right. All are symmetric. The
+    products are computed in full float32: rounding errors grow as A is squared again and again,
+    and with TF32 training made no progress.
     """
     exact = partial(gemm, exact=True)
-    flipped = stack.swapaxes(1, 2)
-    A = exact(flipped, stack) if tall else exact(stack, flipped)
+    transposed = stack.swapaxes(1, 2)
+    A = exact(transposed, stack) if tall else exact(stack, transposed)
     total = None
     for step in range(steps):
         P = exact(A, A)
@@ -177,3 +162,9 @@ def _polynomials(stack: Array, tall: bool, steps: int = 5) -> Array:
         if step < steps - 1:
             A = exact(exact(P, A), P)
     return total
+
+
+UPDATES: dict[str, Callable[..., list[Row]]] = {
+    "adam_update": adam_update,
+    "muon_update": muon_update,
+}

@@ -1,17 +1,32 @@
-"""Seeds as CUDA kernels take them."""
+"""Seeds of random bits as CUDA kernels take them."""
 
-from typing import Any
+import functools
 
 import cupy
+import numpy as np
 
 from ..base import NativeArray as Array
+from ..random_bits import Seed
+from .graph import is_capturing, to_device
 
 
-def seed_words(seed: Any, count: int) -> tuple[int, int, Array | None]:
-    """The low and the high 32 bits of a seed for `count` numbers, see `hashing.random_bits`; for a
-    live one, see `Backend.live`, in their place the array on the device that holds both."""
+def seed_arguments(seed: int | Seed, count: int) -> tuple[Array, int]:
+    """A kernel's arguments `key` (2,) and `offset` for `count` random numbers.
+
+    Raises:
+        ValueError: more than 2**32 numbers, see `random_bits.random_bits`.
+    """
     if count > 2**32:
         raise ValueError(f"random_bits makes at most 2**32 numbers a call, not {count}")
-    if isinstance(seed, cupy.ndarray):
-        return 0, 0, seed.reshape(1).view(cupy.uint32)
-    return seed % 2**32, (seed >> 32) % 2**32, None
+    key, offset = seed if isinstance(seed, Seed) else (seed, 0)
+    if not isinstance(key, cupy.ndarray):
+        copy = _to_device if is_capturing() else _cached  # a failed capture fills no array
+        key = copy(key % 2**64, cupy.cuda.runtime.getDevice())
+    return key, offset
+
+
+def _to_device(key: int, device: int) -> Array:
+    return to_device(np.array([key, 0], np.uint64).view(np.int64))
+
+
+_cached = functools.lru_cache(maxsize=16)(_to_device)

@@ -1,4 +1,4 @@
-"""The composite `attention` in NumPy, a block of queries at a time.
+"""The composite `fused_attention` in NumPy, a block of queries at a time.
 
 The weights of a block are computed and multiplied in the cache, before those of the next block.
 Keys that the mask hides from all queries of a block are skipped, nearly half of them for a causal
@@ -32,15 +32,17 @@ Part = tuple[slice, slice]  # of the batch and of the heads
 
 
 @KERNELS.forward
-def attention(
+def fused_attention(
     xp: Namespace,
     Q: Array,
     K: Array,
     V: Array,
     mask: Array | None = None,
-    dropout: Any = None,
+    *,
+    p: float = 0.0,
+    seed: Any = None,
 ) -> Any:
-    if _drops(dropout) or not _fit(Q, K, V, mask):
+    if p or not _fit(Q, K, V, mask):
         return NotImplemented
     B, nh, T, hs = Q.shape
     S, hv = V.shape[2:]
@@ -61,8 +63,8 @@ def attention(
     return y, (Q, K, V, y, scale, blocks, saved)
 
 
-@KERNELS.gradient(attention)
-def attention_gradient(
+@KERNELS.gradient(fused_attention)
+def fused_attention_gradient(
     xp: Namespace,
     g: Array,
     Q: Array,
@@ -91,7 +93,7 @@ def attention_gradient(
             dv[:, :, :end] += w @ dO[:, :, rows]
 
     _for_parts(work, Q, blocks)
-    return dQ, dK, dV, None, None
+    return dQ, dK, dV, None
 
 
 class Block(NamedTuple):
@@ -168,13 +170,6 @@ def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Arra
 
 def _transposed(x: Array) -> Array:
     return x.swapaxes(-1, -2)
-
-
-def _drops(dropout: Any) -> bool:
-    """Whether a dropout layer, of whatever class, may change the weights."""
-    return bool(
-        dropout is not None and getattr(dropout, "training", True) and getattr(dropout, "p", 1)
-    )
 
 
 def _fit(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:

@@ -2,7 +2,6 @@
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -13,9 +12,9 @@ import numpy as np
 from ..base import Backend, NativeArray, host_array
 from ..base import NumpyArray as Array
 from ..random_bits import random_bits
-from ..together import together
 from .decode_step import NumpyDecodeStep
 from .kernels import KERNELS
+from .optim import UPDATES
 from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
 
 _STANDARD: Any = array_api_compat.numpy
@@ -47,7 +46,7 @@ class NumpyBackend(Backend):
     def __init__(self) -> None:
         keep_freed_memory()
         limit_blas_threads()
-        self.kernels = KERNELS
+        self.kernels, self.updates = KERNELS, UPDATES
         self.decode_step = NumpyDecodeStep
         if sys.platform.startswith("linux"):  # elsewhere fork is missing or unsafe
             self.processes = min(num_threads(), MAX_PROCESSES)
@@ -65,10 +64,6 @@ class NumpyBackend(Backend):
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return np.asarray(array)
-
-    def for_each(self, work: Callable[[Any], object], items: Iterable[Any]) -> None:
-        with together():
-            super().for_each(work, items)
 
     def single_threaded(self) -> AbstractContextManager[None]:
         return single_threaded()

@@ -1,33 +1,27 @@
-"""Optimizer steps in NumPy: those of all parameters together, divided among the threads.
+"""Multi-tensor optimizer updates in NumPy: all parameters in one call, divided among threads.
 
-A small parameter takes no longer to update than a thread takes to wake, and threads that make
-many short calls wait for each other's turn at the interpreter. So updates asked for within
-`together()` wait; then each thread takes its part of all arrays, in long calls.
+Updating a small parameter takes no longer than waking a thread, and threads that make many short
+calls contend for the interpreter. So each thread gets a part of all arrays, in long calls.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..base import KernelTable, Namespace
+from ..base import KernelTable, Namespace, Row, grouped
 from ..base import NumpyArray as Array
-from ..together import ask
 from .threads import MIN_PARALLEL_BYTES, num_threads, parallel_ranges
 
 KERNELS = KernelTable()
 
-_CHUNK = 2**17  # elements; shorter ones stay in the cache, but make threads take turns more often
+_CHUNK = 2**17  # elements; smaller chunks fit the cache, but threads contend more often
 
 
-@KERNELS.forward
 def adam_update(
-    xp: Namespace,
-    p: Array,
-    g: Array,
-    m: Array,
-    v: Array,
+    rows: Sequence[Row],
     *,
     lr: float,
     betas: tuple[float, float],
@@ -35,31 +29,29 @@ def adam_update(
     weight_decay: float,
     decoupled: bool,
     step: int,
-) -> Any:
-    p, m, v = (np.asarray(a, order="C") for a in (p, m, v))  # else reshape would copy
-    keep = 1 - lr * weight_decay if decoupled else 1.0
-    coupled = 0.0 if decoupled else weight_decay
+) -> list[Row]:
+    """Rows of parameter, gradient and both moments; see `base.Backend.updates`."""
+    rows = [tuple(np.asarray(a, order="C") for a in row) for row in rows]  # else reshape copies
+    decay = 1 - lr * weight_decay if decoupled else 1.0
+    l2 = 0.0 if decoupled else weight_decay
     # sqrt(v) / root + eps = (sqrt(v) + eps root) / root: one pass less
     root = math.sqrt(1 - betas[1] ** step)
-    rate, floor = root * lr / (1 - betas[0] ** step), eps * root
-    ask(_adam, (p, g, m, v), betas, keep, coupled, rate, floor)
-    return (p, m, v), ()
+    step_size, eps_hat = root * lr / (1 - betas[0] ** step), eps * root
+
+    def work(part: list[Row]) -> None:
+        for p, g, m, v in part:
+            _adam_chunk(p, g, m, v, betas, decay, l2, step_size, eps_hat)
+
+    large = sum(p.nbytes for p, *_ in rows) >= MIN_PARALLEL_BYTES
+    _divide(work, _chunks(rows), num_threads() if large else 1)
+    return [(p, m, v) for p, _, m, v in rows]
 
 
-def _adam(groups: list[tuple[Array, ...]], *settings: Any) -> None:
-    def work(part: list[Any]) -> None:
-        for chunk in part:
-            _adam_chunk(*chunk, *settings)
-
-    large = sum(p.nbytes for p, *_ in groups) >= MIN_PARALLEL_BYTES
-    _divide(work, _chunks(groups), num_threads() if large else 1)
-
-
-def _divide(work: Callable[[Any], None], groups: list[tuple[Array, ...]], threads: int) -> None:
-    """Call `work` in each thread, with groups of arrays that take each about as long."""
-    groups = sorted(groups, key=lambda arrays: -arrays[0].size)
-    threads = min(threads, len(groups))
-    parts = [groups[i::threads] for i in range(threads)]
+def _divide(work: Callable[[list[Row]], None], rows: Sequence[Row], threads: int) -> None:
+    """Call `work` in each thread, with rows that take about as long in each."""
+    rows = sorted(rows, key=lambda row: -row[0].size)
+    threads = min(threads, len(rows))
+    parts = [rows[i::threads] for i in range(threads)]
 
     def take(start: int, stop: int) -> None:
         for part in parts[start:stop]:
@@ -74,15 +66,15 @@ def _adam_chunk(
     m: Array,
     v: Array,
     betas: tuple[float, float],
-    keep: float,
-    coupled: float,
-    rate: float,
-    floor: float,
+    decay: float,
+    l2: float,
+    step_size: float,
+    eps_hat: float,
 ) -> None:
-    if keep != 1:
-        p *= keep
-    if coupled:
-        g = g + coupled * p
+    if decay != 1:
+        p *= decay
+    if l2:
+        g = g + l2 * p
     m *= betas[0]
     m += (1 - betas[0]) * g
     square = g * g
@@ -90,18 +82,18 @@ def _adam_chunk(
     v *= betas[1]
     v += square
     np.sqrt(v, out=square)
-    square += floor
+    square += eps_hat
     np.divide(m, square, out=square)
-    square *= rate
+    square *= step_size
     p -= square
 
 
-def _chunks(groups: list[tuple[Array, ...]]) -> list[tuple[Array, ...]]:
-    """The same arrays, flat, in pieces."""
+def _chunks(rows: Sequence[Row]) -> list[Row]:
+    """The arrays of each row, flat, in chunks."""
     return [
-        tuple(a.reshape(-1)[start : start + _CHUNK] for a in group)
-        for group in groups
-        for start in range(0, group[0].size, _CHUNK)
+        tuple(a.reshape(-1)[start : start + _CHUNK] for a in row)
+        for row in rows
+        for start in range(0, row[0].size, _CHUNK)
     ]
 
 
@@ -115,62 +107,62 @@ def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
     return (norm, *gradients), ()
 
 
-@KERNELS.forward
 def muon_update(
-    xp: Namespace,
-    p: Array,
-    g: Array,
-    m: Array,
+    rows: Sequence[Row],
     *,
     lr: float,
     momentum: float,
     nesterov: bool,
     weight_decay: float,
-) -> Any:
-    ask(_muon, (p, g, m), min(p.shape), p.dtype, lr, momentum, nesterov, 1 - lr * weight_decay)
-    return (p, m), ()
+) -> list[Row]:
+    """Rows of parameter, gradient and momentum; see `base.Backend.updates`."""
+    decay = 1 - lr * weight_decay
+    for (side, dtype), same in grouped(rows, _kind):
+        work = partial(_muon_stack, side=side, dtype=dtype, lr=lr, momentum=momentum,
+                       nesterov=nesterov, decay=decay)  # fmt: skip
+        _divide(work, same, num_threads())
+    return [(p, m) for p, _, m in rows]
 
 
-def _muon(groups: list[tuple[Array, ...]], *settings: Any) -> None:
-    """Matrices whose smaller sides are equal."""
-    _divide(lambda part: _muon_stack(part, *settings), groups, num_threads())
+def _kind(row: Row) -> tuple[int, Any]:
+    """Matrices whose smaller sides and dtypes are equal are orthogonalised in one stack."""
+    return min(row[0].shape), row[0].dtype
 
 
 def _muon_stack(
-    groups: Sequence[tuple[Array, ...]],
+    rows: Sequence[Row],
     side: int,
     dtype: Any,
     lr: float,
     momentum: float,
     nesterov: bool,
-    keep: float,
+    decay: float,
 ) -> None:
     wide = []  # the directions, each (side, n) with side <= n
-    for p, g, m in groups:
+    for p, g, m in rows:
         m *= momentum
         m += (1 - momentum) * g
         direction = (1 - momentum) * g + momentum * m if nesterov else m
         wide.append(direction.T if p.shape[0] > p.shape[1] else direction)
-    for (p, _, _), X in zip(groups, orthogonalise(wide, side, dtype), strict=True):
+    for (p, _, _), X in zip(rows, orthogonalise(wide, side, dtype), strict=True):
         tall = p.shape[0] > p.shape[1]
         X *= lr * math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
-        p *= keep
+        p *= decay
         p -= X.T if tall else X
 
 
 def orthogonalise(wide: list[Array], side: int, dtype: Any, steps: int = 5) -> list[Array]:
     """The Newton-Schulz iteration of `optimizers.orthogonalise`, for matrices (side, n), side <= n.
 
-    Each step multiplies X from the left with a polynomial of A = X X^T, so the small matrices
-    (side, side) suffice, whatever n: the polynomials of all of them are multiplied up in a stack,
-    and X is met only first and last.
+    Each step multiplies X from the left by a polynomial of A = X X^T, so it is enough to iterate
+    on the small matrices (side, side), stacked; X itself is read only at the start and the end.
     """
     wide = [G / (np.sqrt(np.vdot(G, G)) + 1e-7) for G in wide]
     A = np.empty((len(wide), side, side), dtype)
     for X, square in zip(wide, A, strict=True):
         np.matmul(X, X.T, out=square)
     diagonal = np.arange(side)
-    total: Any = None
+    total: Array | None = None
     for step in range(steps):
         P = A @ A
         P *= 2.0315
@@ -179,4 +171,11 @@ def orthogonalise(wide: list[Array], side: int, dtype: Any, steps: int = 5) -> l
         total = P if total is None else P @ total
         if step < steps - 1:
             A = P @ A @ P
+    assert total is not None
     return [T @ X for T, X in zip(total, wide, strict=True)]
+
+
+UPDATES: dict[str, Callable[..., list[Row]]] = {
+    "adam_update": adam_update,
+    "muon_update": muon_update,
+}

@@ -10,7 +10,12 @@ from op_checks import REFERENCE
 
 import tinytorch
 from tinytorch import Dropout, MultiHeadAttention, Tensor, backends, create_causal_mask
-from tinytorch.attention import attention, scaled_dot_product_attention, split_heads
+from tinytorch.attention import (
+    attention,
+    fused_attention,
+    scaled_dot_product_attention,
+    split_heads,
+)
 from tinytorch.ops.op import COMPOSITES
 
 TOLERANCE = 4e-3  # relative to max(1, largest value): TF32 rounds operands to 10 mantissa bits
@@ -238,11 +243,11 @@ def test_numpy_kernel_runs_only_for_supported_inputs() -> None:
         return name
 
     assert node(8) == "matmul"
-    assert node(80) == node(80, create_causal_mask(80)) == "attention"
+    assert node(80) == node(80, create_causal_mask(80)) == "fused_attention"
     half = [Tensor(a, dtype="float16", requires_grad=True) for a in draw(1, 1, 80, 80, 4)]
     assert attention(*half)._node.name == "matmul"  # whose exponentials would overflow
     assert node(80, None, Dropout(0.5)) == "matmul"
-    assert node(80, None, Dropout(0.5).eval()) == "attention"
+    assert node(80, None, Dropout(0.5).eval()) == "fused_attention"
     assert node(80, Tensor(np.zeros((80, 80)))) == "matmul"  # is added to the scores
     assert node(80, Tensor(np.ones((1, 80), dtype=bool))) == "matmul"
 
@@ -309,15 +314,15 @@ def test_the_limit_of_random_bits_applies_only_with_dropout(
     from tinytorch.backends.cupy import attention as cupy_attention
 
     counts: list[int] = []
-    before = cupy_attention.seed_words
+    before = cupy_attention.seed_arguments
     monkeypatch.setattr(
         cupy_attention,
-        "seed_words",
+        "seed_arguments",
         lambda seed, count: counts.append(count) or before(seed, count),
     )
     for p in (0.0, 0.5):
         run(draw(1, 2, 4, 4, 16), None, p, tf32)
-    assert counts == [0, 32]
+    assert counts == [32]
 
 
 def test_heads_are_read_and_written_without_a_copy(
@@ -370,5 +375,5 @@ def test_other_backends_run_the_composite_as_written(backend: str) -> None:
 
 
 def test_composites_are_known_by_name() -> None:
-    assert {"attention": attention} == COMPOSITES
-    assert repr(attention) == "<composite attention>"
+    assert {"fused_attention": fused_attention} == COMPOSITES
+    assert repr(fused_attention) == "<composite fused_attention>"

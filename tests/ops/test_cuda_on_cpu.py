@@ -29,6 +29,7 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for name in set(home.kernels) - set(COMPOSITES):
         for sample in ROWS[name].samples:
             run(OPS[name], draw(sample, "float32"), sample.settings, "cupy")
+    updates(home)
     heads(home, monkeypatch)
     kernels = home.xp
     home.xp.random_bits(3, (300,))
@@ -41,6 +42,14 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     names = cuda_source.signatures()
     groups = [[r for r in few if r.kernel.name == name] for name in names]
     return [r for group in groups for r in chosen(group)]
+
+
+def updates(home: Any) -> None:
+    """Launches of the multi-tensor updates of optimizers."""
+    for name in home.updates:
+        for sample in ROWS[name].samples:
+            rows = [tuple(map(home.asarray, draw(sample, "float32")))]
+            home.updates[name](rows, **sample.settings)
 
 
 def heads(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,10 +144,17 @@ def huge(module: Any, count: int) -> Any:
     return module.ndarray(np.frombuffer(memory, np.float32))
 
 
+def seed(number: int) -> tuple[Any, int]:
+    """A kernel's arguments for the seed."""
+    from tinytorch.backends.cupy.seeds import seed_arguments
+
+    return seed_arguments(number, 1)
+
+
 # Kernel -> its arguments for x and y of n elements.
 LARGE = {
     "gelu": lambda x, y, n: (x, y, n),
-    "dropout": lambda x, y, n: (x, y, n, 1, 2, None, 2**31, 2.0),
+    "dropout": lambda x, y, n: (x, y, n, *seed(1), 2**31, 2.0),
     "add": lambda x, y, n: (x, x, y, n),
     "softmax": lambda x, y, n: (x, y, n // 16, 16),
     "merge_heads": lambda x, y, n: (x, y, n // 64, 2, 2, 16),

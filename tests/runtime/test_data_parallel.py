@@ -26,7 +26,8 @@ from tinytorch import (
 )
 from tinytorch.ops.random import generator
 from tinytorch.runtime import data_parallel as parallel
-from tinytorch.runtime.data_parallel import Replicas, gradients
+from tinytorch.runtime.data_parallel import DataParallel
+from tinytorch.training import accumulate_gradients
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="processes share arrays by fork, safe on Linux"
@@ -53,12 +54,12 @@ def test_gradients_are_those_of_one_process(rows: int, count: int, drop: float) 
     model.train()
     loss_fn = CrossEntropyLoss()
     manual_seed(3)
-    expected_loss = gradients(model, loss_fn, x, y, 0.5).item()
+    expected_loss = accumulate_gradients(model, loss_fn, x, y, 0.5).item()
     expected = found(model)
     model.zero_grad()
     manual_seed(3)
-    replicas = Replicas(model, loss_fn, count)
-    loss = replicas.gradients(x, y, 0.5)
+    replicas = DataParallel(model, loss_fn, count)
+    loss = replicas.backward(x, y, 0.5)
     replicas.close()
     assert loss.item() == pytest.approx(expected_loss, rel=1e-6)
     assert not loss.requires_grad
@@ -68,15 +69,15 @@ def test_gradients_are_those_of_one_process(rows: int, count: int, drop: float) 
 
 @pytest.mark.parametrize("room", [1, 256])  # bytes; the weights take 192, 64, 128 and 64
 def test_gradients_that_do_not_fit_at_once(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "WINDOW", room)
+    monkeypatch.setattr(parallel, "BUCKET_BYTES", room)
     model, x, y = model_and_batch()
-    gradients(model, CrossEntropyLoss(), x, y, 1.0)
+    accumulate_gradients(model, CrossEntropyLoss(), x, y, 1.0)
     expected = found(model)
-    replicas = Replicas(model, CrossEntropyLoss(), 3)
-    assert len(replicas.windows[0]) > 1
+    replicas = DataParallel(model, CrossEntropyLoss(), 3)
+    assert len(replicas.buckets[0]) > 1
     for _ in range(3):
         model.zero_grad()
-        replicas.gradients(x, y)
+        replicas.backward(x, y)
         for mine, one in zip(found(model), expected, strict=True):
             np.testing.assert_allclose(mine, one, rtol=1e-5, atol=1e-7)
 
@@ -131,16 +132,16 @@ def test_a_parameter_that_only_a_copy_uses() -> None:
     manual_seed(0)
     model = TwoHeads()
     x, y = Tensor([[1.0, 2.0], [200.0, 1.0]]), Tensor([[0.0], [0.0]])
-    replicas = Replicas(model, MSELoss(), 2)
-    replicas.gradients(x[::-1], y)  # leaves a gradient of the first head in shared memory
+    replicas = DataParallel(model, MSELoss(), 2)
+    replicas.backward(x[::-1], y)  # leaves a gradient of the first head in shared memory
     model.zero_grad()
-    replicas.gradients(x, y)
+    replicas.backward(x, y)
     replicas.close()
     of_both = [found(model.first), found(model.second)]
     heads = ((slice(0, 1), model.first), (slice(1, 2), model.second))
     for mine, (rows, head) in zip(of_both, heads, strict=True):
         model.zero_grad()
-        gradients(model, MSELoss(), x[rows], y[rows], 0.5)
+        accumulate_gradients(model, MSELoss(), x[rows], y[rows], 0.5)
         for one, other in zip(mine, found(head), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6)
 
@@ -158,8 +159,8 @@ class CountsOldWeights(Module):
 
 def test_no_process_keeps_the_weights_that_were_not_shared() -> None:
     model = CountsOldWeights()
-    replicas = Replicas(model, lambda prediction, target: prediction.mean(), 2)
-    here_and_there = replicas.gradients(Tensor([[1.0], [1.0]]), Tensor([[0.0], [0.0]]))
+    replicas = DataParallel(model, lambda prediction, target: prediction.mean(), 2)
+    here_and_there = replicas.backward(Tensor([[1.0], [1.0]]), Tensor([[0.0], [0.0]]))
     replicas.close()
     assert here_and_there.item() == 0
 
@@ -206,19 +207,19 @@ class RaisesOdd(Refuses):
 
 
 def test_an_error_that_cannot_travel_is_told_in_words() -> None:
-    replicas = Replicas(RaisesOdd(), MSELoss(), 2)
+    replicas = DataParallel(RaisesOdd(), MSELoss(), 2)
     with pytest.raises(RuntimeError, match="OddError: odd"):
-        replicas.gradients(Tensor([[1.0], [-1.0]]), Tensor([[1.0], [1.0]]))
+        replicas.backward(Tensor([[1.0], [-1.0]]), Tensor([[1.0], [1.0]]))
 
 
 def test_a_copy_that_was_killed() -> None:
     model, x, y = model_and_batch()
     trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=2)
     trainer.train_step([(x, y)])
-    assert trainer._replicas is not None
-    process = trainer._replicas.processes[0]
+    assert trainer.runner.replicas is not None
+    process = trainer.runner.replicas.processes[0]
     os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match=r"replica 1.* has ended with exit code -9.*batch"):
+    with pytest.raises(RuntimeError, match=r"replica 1.* ended with exit code -9.*batch"):
         trainer.train_step([(x, y)])
     model.zero_grad()
     assert trainer.train_step([(x, y)]).item() > 0  # with a new copy
@@ -226,21 +227,21 @@ def test_a_copy_that_was_killed() -> None:
 
 def test_an_interrupt_is_for_the_first_process() -> None:
     model, x, y = model_and_batch()
-    replicas = Replicas(model, CrossEntropyLoss(), 2)
-    before = replicas.gradients(x, y).item()
+    replicas = DataParallel(model, CrossEntropyLoss(), 2)
+    before = replicas.backward(x, y).item()
     os.kill(replicas.processes[0].pid, signal.SIGINT)
     time.sleep(0.1)
-    assert replicas.gradients(x, y).item() == before
+    assert replicas.backward(x, y).item() == before
 
 
 def test_closed_by_hand_and_when_forgotten() -> None:
     model, x, y = model_and_batch()
-    replicas = Replicas(model, CrossEntropyLoss(), 2)
+    replicas = DataParallel(model, CrossEntropyLoss(), 2)
     process = replicas.processes[0]
-    replicas.gradients(x, y)
+    replicas.backward(x, y)
     replicas.close()
     assert not process.is_alive()
-    replicas = Replicas(model, CrossEntropyLoss(), 2)
+    replicas = DataParallel(model, CrossEntropyLoss(), 2)
     process = replicas.processes[0]
     del replicas
     assert not process.is_alive()
@@ -250,9 +251,9 @@ PROGRAM = """
 import os, signal, sys, numpy as np
 from tinytorch import Linear, MSELoss, Tensor
 from tinytorch.runtime import data_parallel as parallel
-from tinytorch.runtime.data_parallel import Replicas
-replicas = Replicas(Linear(1, 1), MSELoss(), 3)
-replicas.gradients(Tensor(np.ones((3, 1), np.float32)), Tensor(np.ones((3, 1), np.float32)))
+from tinytorch.runtime.data_parallel import DataParallel
+replicas = DataParallel(Linear(1, 1), MSELoss(), 3)
+replicas.backward(Tensor(np.ones((3, 1), np.float32)), Tensor(np.ones((3, 1), np.float32)))
 print(*(p.pid for p in replicas.processes), flush=True)
 if sys.argv[1] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
@@ -283,9 +284,9 @@ def _alive(pid: int) -> bool:
 
 def test_what_cannot_be_divided(strict: str) -> None:
     with pytest.raises(ValueError, match="processes cannot share arrays of the backend strict"):
-        Replicas(Linear(1, 1).to(backend=strict), MSELoss(), 2)
+        DataParallel(Linear(1, 1).to(backend=strict), MSELoss(), 2)
     model, _, _ = model_and_batch()
-    with pytest.raises(ValueError, match="processes is at least 1, not 0"):
+    with pytest.raises(ValueError, match="processes must be at least 1, not 0"):
         Trainer(model, SGD(model.parameters()), MSELoss(), processes=0)
 
 
@@ -301,9 +302,9 @@ def test_parameters_without_elements_and_of_other_dtypes() -> None:
             return x * self.scale
 
     model = Mixed()
-    replicas = Replicas(model, MSELoss(), 2)
+    replicas = DataParallel(model, MSELoss(), 2)
     ones = Tensor(np.ones((4, 1)))
-    replicas.gradients(ones, ones)
+    replicas.backward(ones, ones)
     replicas.close()
     assert model.scale.grad is not None
     assert model.scale.grad.item() == pytest.approx(2.0)

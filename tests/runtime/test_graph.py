@@ -26,6 +26,8 @@ from tinytorch import (
 from tinytorch.activations import SquaredReLU
 from tinytorch.backends import BackendError
 from tinytorch.ops.op import op
+from tinytorch.runtime.graphed import GraphedStep
+from tinytorch.runtime.trainer import EagerStep, make_runner
 from tinytorch.tinygpt import PRESETS
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
@@ -40,7 +42,7 @@ def make_trainer(backend: str, record: bool, **changes: Any) -> Trainer:
     tinytorch.manual_seed(5)
     preset = replace(TINY, **changes)
     trainer = build_trainer(preset, build_model(preset, 11).to(backend), processes=1)
-    trainer.record = record
+    trainer.runner = make_runner(cuda_graph=record)
     return trainer
 
 
@@ -58,9 +60,9 @@ def steps(trainer: Trainer, count: int, blocks: int = 3, each: int = 1) -> list[
 
 def recordings(trainer: Trainer) -> int:
     """How many recordings the trainer has."""
-    assert trainer._repeated is not None
-    repeated: Any = trainer._repeated[1]
-    return sum(recording is not None for recording in repeated._recordings.values())
+    assert isinstance(trainer.runner, GraphedStep)
+    graphed: Any = trainer.runner._graphed
+    return sum(graph is not None for graph in graphed._graphs.values())
 
 
 def weights(trainer: Trainer) -> dict[str, np.ndarray]:
@@ -71,9 +73,9 @@ def weights(trainer: Trainer) -> dict[str, np.ndarray]:
 def test_recorded_steps_are_those_of_no_recording(backend: str, changes: dict[str, Any]) -> None:
     """Dropout masks, rates, the count of steps and batches change from step to step."""
     plain, recorded = (make_trainer(backend, record, **changes) for record in (False, True))
-    expected, seed = steps(plain, 10), tinytorch.ops.random.draw_seed()
+    expected, seed = steps(plain, 10), tinytorch.ops.random.next_seed()
     found = steps(recorded, 10)
-    assert tinytorch.ops.random.draw_seed() == seed, "as many seeds were drawn"
+    assert tinytorch.ops.random.next_seed() == seed, "as many seeds were drawn"
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert len(set(found)) == 10
     for name, array in weights(plain).items():
@@ -194,7 +196,7 @@ def test_an_optimizer_without_a_kernel_is_right_too(cupy: str) -> None:
 def small(backend: str, *middle: Module) -> tuple[Trainer, tuple[Tensor, Tensor]]:
     """A trainer of a table of five vectors, and a batch."""
     model = Sequential(Embedding(5, 4, backend=backend), *middle, Linear(4, 5, backend=backend))
-    trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), record=True)
+    trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), cuda_graph=True)
     ids = np.arange(4)
     return trainer, (Tensor(ids, backend=backend), Tensor(ids + 1, backend=backend))
 
@@ -212,7 +214,7 @@ def noisy_gradient(xp: Any, g: Any) -> Any:
 
 class Noise(Module):
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = noisy(x, seed=x.backend.live(tinytorch.ops.random.draw_seed))
+        result: Tensor = noisy(x, seed=tinytorch.ops.random.next_seed())
         return result
 
 
@@ -221,7 +223,7 @@ def test_bits_that_an_op_asks_for_change_from_step_to_step(cupy: str) -> None:
     for record in (False, True):
         tinytorch.manual_seed(4)
         trainer, batch = small(cupy, Noise())
-        trainer.record = record
+        trainer.runner = make_runner(cuda_graph=record)
         found.append([trainer.train_step([batch]).item() for _ in range(6)])
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
 
@@ -245,9 +247,9 @@ def test_a_step_that_cannot_be_recorded_is_an_error(cupy: str, module: type[Modu
     trainer, batch = small(cupy, module())
     trainer.train_step([batch])
     trainer.train_step([batch])  # the optimizer's state is new after the first
-    with pytest.raises(BackendError, match=r"cannot be recorded .* on the host or copied from it"):
+    with pytest.raises(BackendError, match=r"cannot be captured .* on the host or copied from it"):
         trainer.train_step([batch])
-    trainer.record = False  # nothing is left behind that would be in the way
+    trainer.runner = EagerStep()  # nothing is left behind that would be in the way
     assert np.isfinite(trainer.train_step([batch]).item())
 
 
@@ -287,18 +289,6 @@ def test_memory_that_a_recording_reads_is_held(cupy: str) -> None:
     plain = make_trainer(cupy, False)
     steps(plain, 3)
     np.testing.assert_allclose(steps(trainer, 3), steps(plain, 3), rtol=1e-5)
-
-
-def test_live_numbers_have_a_limit(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    backends.get(cupy)
-    from tinytorch.backends.cupy import graph as cupy_recording
-
-    monkeypatch.setattr(cupy_recording, "LIMIT", 1)
-    trainer, batch = small(cupy, Dropout(0.5))
-    trainer.train_step([batch])
-    trainer.train_step([batch])
-    with pytest.raises(BackendError, match="at most 1 numbers that change"):
-        trainer.train_step([batch])
 
 
 def test_out_of_memory_stays_what_it_is(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,19 +1,49 @@
-"""One generator on the host for weights, shuffles and seeds: equal on every backend."""
+"""Random numbers, equal on every backend: one host generator, and seeds for dropout masks.
 
+Weights, batches and shuffles come from a NumPy generator on the host. A dropout mask is a hash of
+a seed and the position (`backends.random_bits`); its seed is a key and an offset that counts masks.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from ..backends.random_bits import Seed
+
 _generator = np.random.default_rng()
 
 
-def manual_seed(seed: int) -> np.random.Generator:
-    """Start the generator anew, so that all that follows is repeatable; returns it.
+class MaskSeeds:
+    """Seeds for dropout masks: a key, and how many masks were drawn with it.
 
-    >>> manual_seed(1337)
+    Args:
+        key: a 64-bit integer; while a step is captured, an array on the device, see `Seed`.
+        offset: number of the next mask.
     """
-    global _generator
-    _generator = np.random.default_rng(seed)
+
+    def __init__(self, key: Any, offset: int = 0) -> None:
+        self.key, self.offset = key, offset
+
+    def next(self) -> Seed:
+        """The seed of the next mask."""
+        self.offset += 1
+        return Seed(self.key, self.offset - 1)
+
+
+_masks = MaskSeeds(int(np.random.default_rng().integers(2**63)))
+
+
+def manual_seed(seed: int) -> np.random.Generator:
+    """Seed the generator and the dropout masks; returns the generator.
+
+    >>> from tinytorch import manual_seed
+    >>> float(manual_seed(1337).random()) == float(manual_seed(1337).random())
+    True
+    """
+    set_generator(np.random.default_rng(seed))
     return _generator
 
 
@@ -22,22 +52,58 @@ def generator() -> np.random.Generator:
     return _generator
 
 
-def set_generator(new: np.random.Generator) -> None:
-    """Go on with another generator, for example one read from a checkpoint."""
+def set_generator(new: np.random.Generator, masks: Sequence[int] | None = None) -> None:
+    """Continue with another generator, for example one read from a checkpoint.
+
+    Args:
+        new: the generator.
+        masks: key and offset of the next dropout mask, as `mask_state` returned them; by default
+            a key that follows from the state of the generator, from which nothing is drawn.
+    """
     global _generator
     _generator = new
+    if masks is None:
+        masks = int(copy.deepcopy(new).integers(2**63)), 0
+    set_masks(*masks)
+
+
+def mask_state() -> tuple[int, int]:
+    """Key and offset of the next dropout mask."""
+    return _masks.key, _masks.offset
+
+
+def set_masks(key: int, offset: int) -> None:
+    """Continue with the dropout masks of this key and offset."""
+    global _masks
+    _masks = MaskSeeds(key, offset)
+
+
+def skip_masks(count: int) -> None:
+    """Count `count` dropout masks as drawn."""
+    _masks.offset += count
+
+
+def next_seed() -> Seed:
+    """The seed of the next dropout mask, for `random_bits`."""
+    return _masks.next()
+
+
+@contextmanager
+def masks_from(key: Any) -> Iterator[MaskSeeds]:
+    """A context in which `next_seed` counts from the key and offset that an array (2,) holds."""
+    global _masks
+    outside, _masks = _masks, MaskSeeds(key)
+    try:
+        yield _masks
+    finally:
+        _masks = outside
 
 
 def normal(shape: tuple[int, ...], std: float = 1.0) -> np.ndarray[Any, Any]:
-    """float32 normal numbers with mean 0."""
+    """float32 normal numbers with mean 0 and standard deviation `std`."""
     return (_generator.standard_normal(shape) * std).astype(np.float32)
 
 
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray[Any, Any]:
     """float32 numbers, uniform in [low, high)."""
     return _generator.uniform(low, high, shape).astype(np.float32)
-
-
-def draw_seed() -> int:
-    """A 63-bit seed for `random_bits`."""
-    return int(_generator.integers(2**63))

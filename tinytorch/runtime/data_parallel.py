@@ -1,7 +1,7 @@
-"""A batch divided among processes, each with the same model: data parallelism on one machine.
+"""Data parallelism on one machine: each batch is divided among processes with the same model.
 
-Threads of one interpreter meet at every op, and take turns at Python in between. Processes meet
-twice a step: where they get their rows of the batch, and where their gradients are added up.
+Threads of one interpreter contend for it at every op. Processes synchronise twice a step: when they
+receive their rows of the batch, and when their gradients are summed.
 """
 
 import itertools
@@ -24,140 +24,76 @@ from ..backends.base import NumpyArray as Array
 from ..nn.module import Module, Parameter
 from ..ops import random
 from ..tensor import Tensor
+from ..training import Trainer, accumulate_gradients
 
 CACHE_LINE = 64  # bytes
-WINDOW = 2**22  # bytes; gradients of a million numbers are seen at once
+BUCKET_BYTES = 2**22  # gradients of a million float32 numbers are exchanged at once
 
-Window = list[tuple[int, Array]]  # which parameters' gradients, and where they stand
-
-
-def gradients(model: Module, loss_fn: Callable[..., Tensor], x: Tensor, y: Tensor,
-              share: float) -> Tensor:  # fmt: skip
-    """Add a batch's share of the gradients to the parameters; return its share of the loss."""
-    loss = loss_fn(model(x), y)
-    if share != 1:
-        loss = loss * share
-    loss.backward()
-    return loss.detach()
+Bucket = list[tuple[int, Array]]  # index of a parameter, and where its gradient is written
 
 
-class Share(NamedTuple):
-    """What a replica is asked to do: rows of a batch, from row `first` on."""
+class Task(NamedTuple):
+    """Work for a replica: some rows of a batch, the first of which is row `first`."""
 
     x: np.ndarray[Any, Any]
     y: np.ndarray[Any, Any]
     first: int
-    share: float
-    rng: dict[str, Any]  # the state of the generator that dropout draws its seeds from
+    weight: float
+    generator: dict[str, Any]  # state of the host's generator
+    masks: tuple[int, int]  # see `random.mask_state`
 
 
-class Answer(NamedTuple):
-    """What it answers: its share of the loss, and which parameters have gradients now."""
+class Result(NamedTuple):
+    """A replica's part of the loss, and the indices of the parameters that have gradients."""
 
     loss: float
-    found: list[int]
+    has_grad: list[int]
 
 
-class Replicas:
-    """Copies of this process that compute the gradients of their rows of each batch.
+class DataParallel:
+    """Replicas of this process that compute the gradients of their rows of each batch.
 
-    The copies are made by `fork`, so a model may be of any class, one from a notebook as well.
-    The weights stand in memory that all share: an update is seen by every copy. Anything else
-    that changes in the model afterwards is not; make new replicas then.
+    The replicas are forked, so the model may be of any class, including one defined in a notebook.
+    Weights are in shared memory, so replicas see every update. Other changes to the model after
+    the fork are not propagated; create a new `DataParallel` for them.
 
     Args:
-        model: its parameters move to shared memory, and stay usable as before.
+        model: its parameters move to shared memory and stay usable as before.
         loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
-        count: processes, this one included.
+        count: number of processes, including this one.
 
     Raises:
-        ValueError: the backend's arrays cannot be shared by processes.
+        ValueError: the backend's arrays cannot be shared between processes.
 
     Source: S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel
-    Training" (2020); here for one machine, with one sum at the end.
+    Training" (2020); here for one machine, with one reduction at the end of backward.
 
-    >>> replicas = Replicas(model, CrossEntropyLoss(), count=2)
-    >>> loss = replicas.gradients(x, y)  # as loss_fn(model(x), y).backward()
+    >>> from tinytorch import CrossEntropyLoss, Linear, Tensor
+    >>> replicas = DataParallel(Linear(2, 3), CrossEntropyLoss(), count=2)
+    >>> loss = replicas.backward(Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([0, 2]))
+    >>> replicas.close()
     """
 
     def __init__(self, model: Module, loss_fn: Callable[..., Tensor], count: int) -> None:
         self.model, self.loss_fn = model, loss_fn
         self.parameters = model.parameters()
-        self._kinds = [_kind(p) for p in self.parameters]
+        self._identities = [_identity(p) for p in self.parameters]
         shareable = all(isinstance(p._array, np.ndarray) for p in self.parameters)
         if not hasattr(os, "fork") or not shareable:
             raise ValueError(
-                f"on this system processes cannot share arrays of the backend {model.backend}"
+                f"processes cannot share arrays of the backend {model.backend} on this system"
             )
         self.weights = shared_arrays([np.asarray(p._array) for p in self.parameters])
         self._share_weights()
-        self.windows = [windows(self.weights) for _ in range(count - 1)]
+        self.buckets = [make_buckets(self.weights) for _ in range(count - 1)]
         self.pipes: list[Connection] = []
         self.processes = [self._fork(number) for number in range(count - 1)]
-        self._finalizer = weakref.finalize(self, _end, os.getpid(), self.processes, self.pipes)
+        self._finalizer = weakref.finalize(
+            self, _terminate, os.getpid(), self.processes, self.pipes
+        )
 
-    def _fork(self, number: int) -> Any:
-        context = multiprocessing.get_context("fork")
-        ours, theirs = context.Pipe()
-        self.pipes.append(ours)
-        process = context.Process(
-            target=self._serve, args=(theirs, self.windows[number]), name=f"replica {number + 1}",
-            daemon=True,
-        )  # fmt: skip
-        with warnings.catch_warnings():
-            # Python warns of threads that may hold a lock; this package's own hold none while
-            # they wait for work.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            process.start()
-        theirs.close()
-        return process
-
-    def _serve(self, pipe: Connection, windows: list[Window]) -> None:
-        """What a copy does, until this process ends or closes the pipe."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        for other in self.pipes:
-            other.close()  # else a copy would keep its own pipe open
-        backend = self.model.backend
-        with backend.single_threaded():
-            while True:
-                try:
-                    task: Share = pipe.recv()
-                except EOFError:
-                    return
-                try:
-                    backend.set_row_offset(task.first)
-                    answer = self._answer(task)
-                except Exception as error:
-                    error.add_note(f"In a replica:\n{traceback.format_exc()}")
-                    pipe.send(_portable(error))
-                    continue
-                for number, window in enumerate(windows):
-                    if number >= 2:
-                        pipe.recv()  # what was in this memory before has been added up
-                    self._show(window)
-                    pipe.send(None if number else answer)
-
-    def _answer(self, task: Share) -> Answer:
-        random.generator().bit_generator.state = task.rng
-        for parameter in self.parameters:
-            parameter.zero_grad()  # the copy was made with those that there were
-        home = self.model.backend
-        x, y = (Tensor(a, backend=home) for a in (task.x, task.y))
-        loss = gradients(self.model, self.loss_fn, x, y, task.share)
-        found = [i for i, p in enumerate(self.parameters) if p.grad is not None]
-        return Answer(loss.item(), found)
-
-    def _show(self, window: Window) -> None:
-        """Move gradients to where the first process can see them."""
-        for index, view in window:
-            parameter = self.parameters[index]
-            if parameter.grad is not None:
-                view[...] = parameter.grad._array
-                parameter.zero_grad()
-
-    def gradients(self, x: Tensor, y: Tensor, share: float = 1.0) -> Tensor:
-        """As `parallel.gradients`, the rows of the batch divided among the processes.
+    def backward(self, x: Tensor, y: Tensor, weight: float = 1.0) -> Tensor:
+        """As `training.accumulate_gradients`, with the rows divided among the processes.
 
         Raises:
             RuntimeError: a process has ended.
@@ -166,89 +102,176 @@ class Replicas:
         rows = len(y) if y.ndim and x.ndim and len(x) == len(y) else 1
         count = min(rows, len(self.pipes) + 1)
         if count == 1:
-            return gradients(self.model, self.loss_fn, x, y, share)
+            return accumulate_gradients(self.model, self.loss_fn, x, y, weight)
         bounds = [rows * i // count for i in range(count + 1)]
         parts = [slice(*pair) for pair in itertools.pairwise(bounds)]
-        weights = [share * (part.stop - part.start) / rows for part in parts]
+        weights = [weight * (part.stop - part.start) / rows for part in parts]
         self._share_weights()
-        state = dict(random.generator().bit_generator.state)
+        state = dict(random.generator().bit_generator.state), random.mask_state()
         try:
-            for number, (part, weight) in enumerate(zip(parts[1:], weights[1:], strict=True)):
-                task = Share(x.numpy()[part], y.numpy()[part], part.start, weight, state)
-                self._ask(number, partial(_send, task))
+            for number, (part, share) in enumerate(zip(parts[1:], weights[1:], strict=True)):
+                task = Task(x.numpy()[part], y.numpy()[part], part.start, share, *state)
+                self._exchange(number, partial(_send, task))
             with self.model.backend.single_threaded():
-                loss = gradients(self.model, self.loss_fn, x[parts[0]], y[parts[0]], weights[0])
+                loss = accumulate_gradients(
+                    self.model, self.loss_fn, x[parts[0]], y[parts[0]], weights[0]
+                )
             for number in range(count - 1):
-                loss = loss + self._add(number)
+                loss = loss + self._reduce(number)
             return loss
         except BaseException:
-            self.close()  # an answer may be on its way: nobody would know to which question
+            self.close()  # a result may be under way that would be taken for that of a later task
             raise
 
+    def matches(self, loss_fn: Callable[..., Tensor], parameters: Sequence[Parameter]) -> bool:
+        """Whether the replicas compute this loss and the gradients of these parameters."""
+        identities = [_identity(p) for p in parameters]
+        return self._finalizer.alive and self.loss_fn is loss_fn and self._identities == identities
+
+    def close(self) -> None:
+        """Terminate the replicas."""
+        self._finalizer()
+
+    def _fork(self, number: int) -> Any:
+        context = multiprocessing.get_context("fork")
+        ours, theirs = context.Pipe()
+        self.pipes.append(ours)
+        process = context.Process(
+            target=self._serve, args=(theirs, self.buckets[number]), name=f"replica {number + 1}",
+            daemon=True,
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            # Python warns of threads that may hold a lock at the fork; this package's threads
+            # hold none while they wait for work.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
+        theirs.close()
+        return process
+
+    def _serve(self, pipe: Connection, buckets: list[Bucket]) -> None:
+        """The main loop of a replica, until the parent process ends or closes the pipe."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for other in self.pipes:
+            other.close()  # else this replica would keep its own pipe open
+        backend = self.model.backend
+        with backend.single_threaded():
+            while True:
+                try:
+                    task: Task = pipe.recv()
+                except EOFError:
+                    return
+                try:
+                    backend.set_row_offset(task.first)
+                    result = self._compute(task)
+                except Exception as error:
+                    error.add_note(f"In a replica:\n{traceback.format_exc()}")
+                    pipe.send(_picklable(error))
+                    continue
+                for number, bucket in enumerate(buckets):
+                    if number >= 2:
+                        pipe.recv()  # the parent has read what was in this memory before
+                    self._publish(bucket)
+                    pipe.send(None if number else result)
+
+    def _compute(self, task: Task) -> Result:
+        random.generator().bit_generator.state = task.generator
+        random.set_masks(*task.masks)
+        for parameter in self.parameters:
+            parameter.zero_grad()  # gradients that existed at the fork
+        backend = self.model.backend
+        x, y = (Tensor(a, backend=backend) for a in (task.x, task.y))
+        loss = accumulate_gradients(self.model, self.loss_fn, x, y, task.weight)
+        has_grad = [i for i, p in enumerate(self.parameters) if p.grad is not None]
+        return Result(loss.item(), has_grad)
+
+    def _publish(self, bucket: Bucket) -> None:
+        """Move gradients to the memory that the parent reads."""
+        for index, view in bucket:
+            parameter = self.parameters[index]
+            if parameter.grad is not None:
+                view[...] = parameter.grad._array
+                parameter.zero_grad()
+
     def _share_weights(self) -> None:
-        """Move to shared memory what was not written in place."""
+        """Copy to shared memory the weights that were replaced instead of written in place."""
         for parameter, weight in zip(self.parameters, self.weights, strict=True):
             if parameter._array is not weight:
                 weight[...] = parameter._array
                 parameter.replace(weight)
 
-    def _add(self, number: int) -> float:
-        """Wait for a replica, add its gradients to the parameters', return its loss."""
-        answer: Answer | Exception = self._ask(number, Connection.recv)
-        if isinstance(answer, Exception):
-            raise answer
-        found = set(answer.found)
-        windows = self.windows[number]
-        for turn, window in enumerate(windows):
+    def _reduce(self, number: int) -> float:
+        """Wait for a replica, add its gradients to the parameters', and return its loss."""
+        result: Result | Exception = self._exchange(number, Connection.recv)
+        if isinstance(result, Exception):
+            raise result
+        has_grad = set(result.has_grad)
+        buckets = self.buckets[number]
+        for turn, bucket in enumerate(buckets):
             if turn:
-                self._ask(number, Connection.recv)
-            for index, more in window:
-                if index in found:
-                    self._add_to(self.parameters[index], more)
-            if turn + 2 < len(windows):
-                self._ask(number, partial(_send, None))
-        return answer.loss
+                self._exchange(number, Connection.recv)
+            for index, gradient in bucket:
+                if index in has_grad:
+                    self._accumulate(self.parameters[index], gradient)
+            if turn + 2 < len(buckets):
+                self._exchange(number, partial(_send, None))
+        return result.loss
 
     @staticmethod
-    def _add_to(parameter: Parameter, more: Array) -> None:
+    def _accumulate(parameter: Parameter, gradient: Array) -> None:
         if parameter.grad is None:
-            parameter.grad = Tensor(more, backend=parameter.backend)
+            parameter.grad = Tensor(gradient, backend=parameter.backend)
         else:
-            parameter.grad._array += more
+            parameter.grad._array += gradient
 
-    def _ask(self, number: int, what: Callable[[Connection], Any]) -> Any:
-        """What a replica's pipe answers, or how the replica ended."""
+    def _exchange(self, number: int, action: Callable[[Connection], Any]) -> Any:
+        """Send to or receive from a replica; raise RuntimeError if its process has ended."""
         try:
-            return what(self.pipes[number])
+            return action(self.pipes[number])
         except (EOFError, ConnectionError):
             process = self.processes[number]
             process.join(1)
             raise RuntimeError(
-                f"{process.name}, which computes a part of each batch, has ended with exit code"
-                f" {process.exitcode}: if there was too little memory, take a smaller batch"
+                f"{process.name}, which computes a part of each batch, ended with exit code"
+                f" {process.exitcode}: if memory ran out, use a smaller batch"
             ) from None
 
-    def close(self) -> None:
-        """End the copies; this process goes on by itself."""
-        self._finalizer()
 
-    def fit(self, loss_fn: Callable[..., Tensor], parameters: Sequence[Parameter]) -> bool:
-        """Whether the copies compute this loss and the gradients of these parameters."""
-        kinds = [_kind(p) for p in parameters]
-        return self._finalizer.alive and self.loss_fn is loss_fn and self._kinds == kinds
+class DataParallelStep:
+    """Runs the steps of a trainer with the rows of each batch divided among processes.
+
+    Args:
+        count: number of processes, including this one.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.replicas: DataParallel | None = None
+
+    def run(self, trainer: Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Compute one step; replicas are created anew when model or loss have changed."""
+        model, loss_fn = trainer.model, trainer.loss_fn
+        if self.replicas is not None and not self.replicas.matches(loss_fn, model.parameters()):
+            self.replicas.close()
+            self.replicas = None
+        if self.replicas is None:
+            self.replicas = DataParallel(model, loss_fn, self.count)
+        loss = trainer.accumulate(batches, self.replicas.backward)
+        trainer.update([optimizer.next_step() for optimizer in trainer.optimizers])
+        return loss
 
 
-def _kind(p: Parameter) -> tuple[Any, ...]:
-    """What changes if the parameter is exchanged, moved, frozen or thawed."""
+def _identity(p: Parameter) -> tuple[Any, ...]:
+    """Changes when the parameter is exchanged, moved, frozen or unfrozen."""
     return id(p), p._array.shape, p._array.dtype, p.requires_grad
 
 
-def _send(task: Share | None, pipe: Connection) -> None:
+def _send(task: Task | None, pipe: Connection) -> None:
     pipe.send(task)
 
 
-def _end(owner: int, processes: Sequence[Any], pipes: Sequence[Connection]) -> None:
-    if os.getpid() != owner:  # a copy has this object too, and may be the first to forget it
+def _terminate(owner: int, processes: Sequence[Any], pipes: Sequence[Connection]) -> None:
+    if os.getpid() != owner:  # replicas hold this object too, and may collect it first
         return
     for pipe in pipes:
         pipe.close()
@@ -258,49 +281,49 @@ def _end(owner: int, processes: Sequence[Any], pipes: Sequence[Connection]) -> N
 
 
 def shared_arrays(arrays: Sequence[Array]) -> list[Array]:
-    """Arrays of the same shapes and dtypes, not filled, in memory that forked processes share."""
-    memory = mmap.mmap(-1, max(1, sum(map(_room, arrays))))
+    """Uninitialised arrays of the same shapes and dtypes in memory that forked processes share."""
+    memory = mmap.mmap(-1, max(1, sum(map(padded_nbytes, arrays))))
     return _views(memory, arrays)
 
 
-def windows(arrays: Sequence[Array]) -> list[Window]:
-    """Views like the arrays on two pieces of shared memory, each of `WINDOW` bytes or as many as
-    the largest array needs: while one window is read, the next is written to the other piece.
+def make_buckets(arrays: Sequence[Array]) -> list[Bucket]:
+    """Views like the arrays, grouped into buckets on two alternating pieces of shared memory.
 
-    As much shared memory as all gradients together would make a step need more than without
-    processes.
+    Each piece has `BUCKET_BYTES`, or as much as the largest array needs: while one bucket is read,
+    the next is written to the other piece. Shared memory for all gradients at once would make a
+    step need more memory than in one process.
     """
     groups: list[list[int]] = [[]]
-    room = max([WINDOW, *map(_room, arrays)])
-    left = room
+    size = max([BUCKET_BYTES, *map(padded_nbytes, arrays)])
+    left = size
     for index, array in enumerate(arrays):
-        if _room(array) > left:
+        if padded_nbytes(array) > left:
             groups.append([])
-            left = room
+            left = size
         groups[-1].append(index)
-        left -= _room(array)
-    pieces = [mmap.mmap(-1, room) for _ in groups[:2]]
+        left -= padded_nbytes(array)
+    pieces = [mmap.mmap(-1, size) for _ in groups[:2]]
     return [
         list(zip(group, _views(pieces[n % 2], [arrays[i] for i in group]), strict=True))
         for n, group in enumerate(groups)
     ]
 
 
-def _room(array: Array) -> int:
-    """Bytes of the array, up to a whole cache line."""
+def padded_nbytes(array: Array) -> int:
+    """Bytes of the array, rounded up to a multiple of the cache line."""
     return -(-int(array.nbytes) // CACHE_LINE) * CACHE_LINE
 
 
 def _views(memory: mmap.mmap, arrays: Sequence[Array]) -> list[Array]:
-    starts = [0, *itertools.accumulate(map(_room, arrays))]
+    starts = [0, *itertools.accumulate(map(padded_nbytes, arrays))]
     return [
         np.frombuffer(memory, a.dtype, a.size, start).reshape(a.shape)
         for a, start in zip(arrays, starts, strict=False)
     ]
 
 
-def _portable(error: Exception) -> Exception:
-    """The exception, or one that says the same, if it cannot travel through a pipe."""
+def _picklable(error: Exception) -> Exception:
+    """The exception, or a RuntimeError with its message if it cannot be sent through a pipe."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -6,7 +6,8 @@ from typing import Any
 
 from ..losses import CrossEntropyLoss
 from ..optimizers import AdamW, Muon, Optimizer
-from ..training import CosineSchedule, LinearSchedule, Schedule, Trainer
+from ..runtime.trainer import Trainer
+from ..training import CosineSchedule, LinearSchedule, Schedule
 from ..transformers import GPT, GPTConfig
 
 
@@ -128,7 +129,7 @@ def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> T
         _schedule(preset),
         preset.grad_clip,
         model.backend.processes if processes is None else processes,
-        record=True,
+        cuda_graph=True,
     )
 
 

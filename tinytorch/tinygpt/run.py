@@ -19,7 +19,7 @@ from ..serialization import checkpoint
 from ..serialization.atomic import write_atomically
 from ..tensor import Tensor
 from ..tokenization import BPETokenizer, CharTokenizer, Tokenizer
-from ..training import part
+from ..training import strip_prefix
 from ..transformers import GPT, GPTConfig
 from .presets import Preset, build_model, build_trainer, fit_epochs
 
@@ -316,7 +316,7 @@ def load_model(out: Path) -> tuple[GPT, Tokenizer]:
         config = GPTConfig(**metadata["model"])
         tokenizer = Tokenizer.from_dict(metadata["tokenizer"])
         model = GPT.from_config(config)
-        model.load_state_dict(part(arrays, "model/"))
+        model.load_state_dict(strip_prefix(arrays, "model/"))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{out / CHECKPOINT} is no checkpoint of TinyGPT: {error}") from None
     model.eval()

@@ -169,7 +169,8 @@ struct Masks {
     const Bool* mask;        // (queries, keys), true where a query may attend to a key; or null
     const Bits* mask_tiles;  // flags of each mask tile, by `attention_mask_tiles`
     int queries, keys;
-    Bits low, high, threshold;
+    Seed seed;
+    Bits threshold;
     float scale;  // of the weights that are kept
     Bits first;   // index of the head's first weight, modulo 2^32; there are at most 2^32 in all
 
@@ -210,16 +211,15 @@ struct Masks {
     __device__ float dropout(float weight, int t, int s) const {
         if (threshold == 0) return weight;
         Bits number = first + (Bits)t * (Bits)keys + (Bits)s;
-        return bits_at(number, low, high) < threshold ? 0.0f : weight * scale;
+        return seed.bits_at(number) < threshold ? 0.0f : weight * scale;
     }
 };
 
 __device__ Masks make_masks(const Bool* mask, const Bits* mask_tiles, Index queries, Index keys,
-                            Bits low, Bits high, const Bits* live, Bits threshold, float scale) {
-    if (live) low = live[0], high = live[1];  // the seed of this repetition of a recorded step
+                            Seed seed, Bits threshold, float scale) {
     Bits head = blockIdx.z * gridDim.y + blockIdx.y;
     Bits first = head * (Bits)queries * (Bits)keys;
-    return {mask, mask_tiles, (int)queries, (int)keys, low, high, threshold, scale, first};
+    return {mask, mask_tiles, (int)queries, (int)keys, seed, threshold, scale, first};
 }
 
 // mask (T, S) -> mask_tiles (ceil(T / MASK_TILE), ceil(S / MASK_TILE)): flags of each tile. A block
@@ -246,14 +246,14 @@ extern "C" __global__ void attention(
     const T* q_view, Index q_batch, Index q_head, Index q_token, const T* k_view,
     Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
     Index v_token, T* y, T* lse, Index queries, Index keys, T scale,
-    const Bool* mask, const Bits* mask_tiles, Bits low, Bits high, const Bits* live,
-    Bits threshold, T keep_scale) {
+    const Bool* mask, const Bits* mask_tiles, const Index* seed_key,
+    Index seed_offset, Bits threshold, T keep_scale) {
     __shared__ Bits k_tile[BLOCK_N_FWD][PITCH], v_tile[BLOCK_N_FWD][PITCH];
     HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
     HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
     HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
-    Masks masks =
-        make_masks(mask, mask_tiles, queries, keys, low, high, live, threshold, keep_scale);
+    Seed seed(seed_key, seed_offset);
+    Masks masks = make_masks(mask, mask_tiles, queries, keys, seed, threshold, keep_scale);
     int tile = gridDim.x - 1 - blockIdx.x;  // under a causal mask, start with the longest rows
     int start = tile * BLOCK_M + threadIdx.y * 16, row = start + threadIdx.x / 4;
     Bits q_left[K_STEPS][4];
@@ -334,15 +334,15 @@ extern "C" __global__ void attention_gradient_q(
     Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
     Index v_token, const T* dO_view, Index dO_batch, Index dO_head, Index dO_token,
     const T* lse, const T* delta, T* d, Index d_token, Index d_at, Index queries,
-    Index keys, T scale, const Bool* mask, const Bits* mask_tiles, Bits low, Bits high,
-    const Bits* live, Bits threshold, T keep_scale) {
+    Index keys, T scale, const Bool* mask, const Bits* mask_tiles, const Index* seed_key,
+    Index seed_offset, Bits threshold, T keep_scale) {
     __shared__ Bits k_tile[BLOCK_N_BWD][PITCH], v_tile[BLOCK_N_BWD][PITCH];
     HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
     HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
     HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
     HeadView dO = head_view(dO_view, dO_batch, dO_head, dO_token, queries);
-    Masks masks =
-        make_masks(mask, mask_tiles, queries, keys, low, high, live, threshold, keep_scale);
+    Seed seed(seed_key, seed_offset);
+    Masks masks = make_masks(mask, mask_tiles, queries, keys, seed, threshold, keep_scale);
     int tile = gridDim.x - 1 - blockIdx.x;
     int start = tile * BLOCK_M + threadIdx.y * 16, row = start + threadIdx.x / 4;
     Index head = (blockIdx.z * (Index)gridDim.y + blockIdx.y) * queries;
@@ -389,16 +389,16 @@ extern "C" __global__ void attention_gradient_kv(
     Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
     Index v_token, const T* dO_view, Index dO_batch, Index dO_head, Index dO_token,
     const T* lse, const T* delta, T* d, Index d_token, Index k_at, Index v_at,
-    Index queries, Index keys, T scale, const Bool* mask, const Bits* mask_tiles, Bits low,
-    Bits high, const Bits* live, Bits threshold, T keep_scale) {
+    Index queries, Index keys, T scale, const Bool* mask, const Bits* mask_tiles,
+    const Index* seed_key, Index seed_offset, Bits threshold, T keep_scale) {
     __shared__ Bits q_tile[BLOCK_N_BWD][PITCH], dO_tile[BLOCK_N_BWD][PITCH];
     __shared__ float column_lse[BLOCK_N_BWD], column_delta[BLOCK_N_BWD];
     HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
     HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
     HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
     HeadView dO = head_view(dO_view, dO_batch, dO_head, dO_token, queries);
-    Masks masks =
-        make_masks(mask, mask_tiles, queries, keys, low, high, live, threshold, keep_scale);
+    Seed seed(seed_key, seed_offset);
+    Masks masks = make_masks(mask, mask_tiles, queries, keys, seed, threshold, keep_scale);
     int start = blockIdx.x * BLOCK_M + threadIdx.y * 16, row = start + threadIdx.x / 4;
     Index head = (blockIdx.z * (Index)gridDim.y + blockIdx.y) * queries;
     Bits k_left[K_STEPS][4], v_left[K_STEPS][4];

@@ -9,10 +9,6 @@ const Bits ALL_LANES = 0xffffffffu;
 #define NEGATIVE_INFINITY ((T)__longlong_as_double(0xfff0000000000000LL))
 #define NOT_A_NUMBER ((T)__longlong_as_double(0x7ff8000000000000LL))
 
-// A number that changes from step to step: given by value, or, where a step is recorded, on the
-// device (live).
-#define LIVE(number) (live_##number ? *live_##number : number)
-
 // N adjacent values, loaded and stored by a thread in one access. A memory-bound kernel spends most
 // of its time waiting for memory, so each access should move as much as it can: 16 bytes.
 template <int N>
@@ -55,7 +51,23 @@ __device__ Bits mix(Bits x) {
     return x ^ x >> 16;
 }
 
-__device__ Bits bits_at(Index i, Bits low, Bits high) { return mix(mix((Bits)i ^ low) ^ high); }
+__device__ unsigned long long mix64(unsigned long long x) {
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
+}
+
+// The seed of one stream of random bits: `key` holds the key and the first offset of a step, or
+// is null where no bits are used.
+struct Seed {
+    Bits low, high;
+    __device__ Seed(const Index* key, Index offset) {
+        unsigned long long seed = key ? key[0] ^ mix64(key[1] + offset) : 0;
+        low = (Bits)seed;
+        high = (Bits)(seed >> 32);
+    }
+    __device__ Bits bits_at(Index i) const { return mix(mix((Bits)i ^ low) ^ high); }
+};
 
 const int ITEMS_PER_THREAD = 2;  // packs that a thread loads before it waits for the first
 

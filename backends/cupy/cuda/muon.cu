@@ -1,7 +1,7 @@
-// Muon between its matrix products, for a stack of matrices of one shape.
+// Muon without its matrix products, for a stack of matrices of one shape.
 
-// Chunks of gradient, momentum and direction, as in optimizers.cu: new momentum, in place, and
-// where to go.
+// Chunks of gradient, momentum and direction, as in optimizers.cu: updates the momentum in place
+// and computes the direction.
 extern "C" __global__ void muon_direction(const Index* chunks, T old_part, T new_part,
                                           Index nesterov) {
     const Index* chunk = chunks + blockIdx.x * (Index)5;
@@ -14,15 +14,15 @@ extern "C" __global__ void muon_direction(const Index* chunks, T old_part, T new
     }
 }
 
-// Chunks of parameter and orthogonal direction: the parameter decays and takes its step.
-extern "C" __global__ void muon_step(const Index* chunks, T lr, const T* live_lr, T factor,
+// Chunks of parameter and orthogonal direction: weight decay, then the step.
+extern "C" __global__ void muon_step(const Index* chunks, const T* lr, T factor,
                                      T weight_decay) {
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     T* p = (T*)chunk[0];
     const T* direction = (const T*)chunk[1];
-    T now = LIVE(lr), keep = 1 - now * weight_decay, rate = now * factor;
+    T decay = 1 - *lr * weight_decay, step_size = *lr * factor;
     for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x)
-        p[i] = keep * p[i] - rate * direction[i];
+        p[i] = decay * p[i] - step_size * direction[i];
 }
 
 // A grid of (parts, stack): the sum of squares of a part of each matrix.

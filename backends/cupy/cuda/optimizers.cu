@@ -1,15 +1,16 @@
-// Updates of many arrays in one launch: `chunks` (n, 5) names, for each block, four arrays by the
-// address of their first element in the chunk, and how many elements the chunk has.
+// Multi-tensor updates: `chunks` (n, 5) lists, for each block, the addresses of the first element
+// of its chunk in up to four arrays, and the number of elements of the chunk.
 
-extern "C" __global__ void adam_update(const Index* chunks, T lr, const T* live_lr, Index step,
-                                       const Index* live_step, double beta1, double beta2, T eps,
-                                       double weight_decay, Index decoupled) {
-    __shared__ T decay, coupled, rate, root;
+// The learning rate and the number of the step are on the device: a captured step reads new ones.
+extern "C" __global__ void adam_update(const Index* chunks, const T* lr, const T* step,
+                                       double beta1, double beta2, T eps, double weight_decay,
+                                       Index decoupled) {
+    __shared__ T decay, l2, step_size, root;
     if (threadIdx.x == 0) {  // in double: 1 - beta would lose digits
-        double now = LIVE(lr), count = LIVE(step);
+        double now = *lr, count = *step;
         decay = decoupled ? 1 - now * weight_decay : 1;
-        coupled = decoupled ? 0 : weight_decay;
-        rate = now / (1 - pow(beta1, count));
+        l2 = decoupled ? 0 : weight_decay;
+        step_size = now / (1 - pow(beta1, count));
         root = sqrt(1 - pow(beta2, count));
     }
     __syncthreads();
@@ -19,14 +20,14 @@ extern "C" __global__ void adam_update(const Index* chunks, T lr, const T* live_
     const T* gradient = (const T*)chunk[1];
     T *m = (T*)chunk[2], *v = (T*)chunk[3];
     for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x) {
-        T g = gradient[i] + coupled * p[i];
+        T g = gradient[i] + l2 * p[i];
         m[i] = old1 * m[i] + new1 * g;
         v[i] = old2 * v[i] + new2 * g * g;
-        p[i] = decay * p[i] - rate * m[i] / (sqrt(v[i]) / root + eps);
+        p[i] = decay * p[i] - step_size * m[i] / (sqrt(v[i]) / root + eps);
     }
 }
 
-// The sum of squares of each chunk; blocks of (32, warps), of which only the gradient is read.
+// The sum of squares of each chunk of the gradients (the second array); blocks of (32, warps).
 extern "C" __global__ void square_sums(const Index* chunks, T* partial) {
     __shared__ T room[32];
     const Index* chunk = chunks + blockIdx.x * (Index)5;
@@ -38,7 +39,7 @@ extern "C" __global__ void square_sums(const Index* chunks, T* partial) {
     if (threadIdx.x == 0 && threadIdx.y == 0) partial[blockIdx.x] = total;
 }
 
-// One block: result = (norm, factor that brings it down to max_norm, at most 1).
+// One block: result = (norm, factor that scales it down to max_norm, at most 1).
 extern "C" __global__ void clip_factor(const T* partial, T* result, Index count, T max_norm) {
     __shared__ T room[32];
     T total = 0;

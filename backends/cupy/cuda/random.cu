@@ -1,16 +1,15 @@
-// Random bits, and what they hide.
+// Random bits, and dropout that uses them.
 
-extern "C" __global__ void random_bits(Bits* y, Index count, Bits low, Bits high,
-                                       const Bits* live) {
-    if (live) low = live[0], high = live[1];  // the seed of this repetition of a recorded step
-    FOR_EACH(i, count) y[i] = bits_at(i, low, high);
+extern "C" __global__ void random_bits(Bits* y, Index count, const Index* key, Index offset) {
+    Seed seed(key, offset);
+    FOR_EACH(i, count) y[i] = seed.bits_at(i);
 }
 
-// Its own gradient as well: the same bits hide the same elements.
-extern "C" __global__ void dropout(const T* x, T* y, Index count, Bits low, Bits high,
-                                   const Bits* live, Bits threshold, T scale) {
-    if (live) low = live[0], high = live[1];  // the seed of this repetition of a recorded step
+// Its own gradient as well: the same bits drop the same elements.
+extern "C" __global__ void dropout(const T* x, T* y, Index count, const Index* key, Index offset,
+                                   Bits threshold, T scale) {
+    Seed seed(key, offset);
     map_elements(count, x, x, y, [=](Index i, T v, T) {
-        return v * (bits_at(i, low, high) >= threshold ? scale : (T)0);
+        return v * (seed.bits_at(i) >= threshold ? scale : (T)0);
     });
 }

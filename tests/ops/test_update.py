@@ -1,0 +1,108 @@
+"""Multi-tensor updates equal the update rules of lesson 07, which are tested against PyTorch."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinytorch import AdamW, Linear, Parameter, Tensor, backends
+from tinytorch.ops.op import OPS
+from tinytorch.ops.update import update_tensors
+
+ADAM = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.2, "step": 3}
+MUON = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
+SGD = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
+CASES = [
+    ("adam_update", 2, {**ADAM, "decoupled": True}),
+    ("adam_update", 2, {**ADAM, "decoupled": False}),
+    ("adam_update", 2, {**ADAM, "decoupled": True, "weight_decay": 0.0, "step": 1000}),
+    ("muon_update", 1, {**MUON, "nesterov": True}),
+    ("muon_update", 1, {**MUON, "nesterov": False, "weight_decay": 0.0}),
+    ("sgd_update", 1, {**SGD, "nesterov": True}),
+    ("sgd_update", 0, {**SGD, "nesterov": False, "momentum": 0.0}),
+]
+MATRICES = [(3, 5), (5, 3), (3, 5), (1, 4), (130, 70), (0, 4), (4, 4)]
+SHAPES = {"muon_update": MATRICES}
+ANY_SHAPES = [(3, 5), (7,), (), (0, 4), (300, 130), (3, 5)]
+
+
+def make_rows(name: str, states: int, dtype: str, backend: str, order: Any) -> list[list[Tensor]]:
+    rng = np.random.default_rng(3)
+
+    def tensor(shape: tuple[int, ...]) -> Tensor:
+        array = np.abs(rng.standard_normal(shape))
+        return Tensor(np.asarray(array, dtype, order=order), backend=backend)
+
+    shapes = SHAPES.get(name, ANY_SHAPES)
+    return [[tensor(shape) for _ in range(2 + states)] for shape in shapes]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "states", "settings"), CASES)
+def test_all_rows_are_updated_as_by_the_rule(
+    name: str, states: int, settings: Any, dtype: str, order: Any, backend: str
+) -> None:
+    rule = OPS[name]
+    rows = make_rows(name, states, dtype, backend, order)
+    expected = [[t.numpy() for t in rule(*row, **settings)] for row in rows]
+    gradients = [row[1].numpy().copy() for row in rows]
+    update_tensors(rule, rows, **settings)
+    rtol, atol = (1e-3, 2e-4) if dtype == "float32" else (1e-9, 1e-10)
+    for row, new, gradient in zip(rows, expected, gradients, strict=True):
+        np.testing.assert_array_equal(row[1].numpy(), gradient)
+        for tensor, array in zip((row[0], *row[2:]), new, strict=True):
+            assert tensor.dtype == tensor.backend.asarray(array).dtype
+            assert tensor.shape == array.shape
+            np.testing.assert_allclose(tensor.numpy(), array, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("name", ["numpy", "cupy"])
+def test_updates_have_the_settings_of_their_rule(name: str, request: pytest.FixtureRequest) -> None:
+    if name == "cupy":
+        request.getfixturevalue("cupy")
+    updates = backends.get(name).updates
+    assert updates
+    for key, function in updates.items():
+        takes = inspect.signature(OPS[key].forward).parameters.values()
+        settings = [p.name for p in takes if p.kind is p.KEYWORD_ONLY]
+        assert [*inspect.signature(function).parameters] == ["rows", *settings]
+
+
+def test_rows_of_several_dtypes_are_updated_together(backend: str) -> None:
+    """A float32 and a float64 parameter in one optimizer."""
+    updated = []
+    for together in (True, False):
+        values = np.linspace(-1, 1, 6).reshape(2, 3)
+        parameters = [Parameter(values, dtype=d, backend=backend) for d in ("float32", "float64")]
+        optimizers = [AdamW(parameters)] if together else [AdamW([p]) for p in parameters]
+        for p in parameters:
+            p.grad = Tensor(values, dtype=p.dtype, backend=backend)
+        for optimizer in optimizers:
+            optimizer.step()
+        updated.append([p.numpy().copy() for p in parameters])
+    for a, b in zip(*updated, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_update_counts_as_an_in_place_write() -> None:
+    """Backward through weights that were updated after the forward pass is an error."""
+    layer = Linear(2, 2)
+    y = layer(layer(Tensor([[1.0, 2.0]]))).sum()
+    for p in layer.parameters():
+        p.grad = Tensor(np.ones(p.shape, np.float32))
+    AdamW(layer.parameters()).step()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_tensors_of_two_backends_are_refused(strict: str) -> None:
+    rows = [[Tensor([1.0]), Tensor([1.0], backend=strict)]]
+    settings = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False}
+    with pytest.raises(backends.BackendError, match="'numpy' and another on 'strict'"):
+        update_tensors(OPS["sgd_update"], rows, **settings)
+
+
+def test_no_rows_are_no_work() -> None:
+    update_tensors(OPS["sgd_update"], [])

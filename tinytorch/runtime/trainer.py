@@ -1,0 +1,89 @@
+"""The Trainer of lesson 08, with a choice of how its steps are run."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from .. import training
+from ..nn.module import Module
+from ..optimizers import Optimizer
+from ..tensor import Tensor
+from ..training import Schedule
+from .data_parallel import DataParallelStep
+from .graphed import GraphedStep
+
+
+class StepRunner(Protocol):
+    """Computes the steps of a trainer: eagerly, data-parallel or graphed, with equal results."""
+
+    def run(
+        self, trainer: training.Trainer, batches: Sequence[tuple[Tensor, Tensor]]
+    ) -> Tensor: ...
+
+
+class EagerStep:
+    """Runs the steps of a trainer as they are written, in this process."""
+
+    def run(self, trainer: training.Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Compute one step."""
+        return training.Trainer.run_step(trainer, batches)
+
+
+class Trainer(training.Trainer):
+    """The training loop: gradients of batches, clipping, optimizers and their schedule.
+
+    Args:
+        model: the model to train.
+        optimizer: one, or several that share the parameters between them.
+        loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
+        scheduler: sets the learning rate before each step.
+        grad_clip_norm: the largest norm of all gradients together.
+        processes: number of processes among which the rows of each batch are divided, see
+            `data_parallel.DataParallel`.
+        cuda_graph: on a GPU, capture a step once as a CUDA graph and replay it from then on, so
+            the host launches one graph a step instead of hundreds of kernels. Weights, rates,
+            settings of optimizers, and modules with the numbers and strings that they hold may
+            change at any time: then the step is captured again. A change that is hidden elsewhere,
+            say in a list or in the loss, is not seen. The model and the loss may read nothing on
+            the host.
+        record: deprecated name of `cuda_graph`.
+
+    Attributes:
+        runner: computes the steps; may be replaced at any time.
+
+    >>> from tinytorch import AdamW, Linear, MSELoss, Tensor
+    >>> model = Linear(2, 1)
+    >>> trainer = Trainer(model, AdamW(model.parameters()), MSELoss())
+    >>> loss = trainer.train_step([(Tensor([[1.0, 2.0]]), Tensor([[3.0]]))])
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer | Sequence[Optimizer],
+        loss_fn: Any,
+        scheduler: Schedule | None = None,
+        grad_clip_norm: float | None = None,
+        processes: int = 1,
+        cuda_graph: bool = False,
+        *,
+        record: bool | None = None,
+    ) -> None:
+        if processes < 1:
+            raise ValueError(f"processes must be at least 1, not {processes}")
+        if record is not None:
+            warnings.warn("record= is now cuda_graph=", DeprecationWarning, stacklevel=2)
+            cuda_graph = record
+        super().__init__(model, optimizer, loss_fn, scheduler, grad_clip_norm)
+        self.processes = processes
+        self.runner = make_runner(processes, cuda_graph)
+
+    def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        return self.runner.run(self, batches)
+
+
+def make_runner(processes: int = 1, cuda_graph: bool = False) -> StepRunner:
+    """The step runner for a number of processes, or for CUDA graphs in one process."""
+    if processes > 1:
+        return DataParallelStep(processes)
+    return GraphedStep() if cuda_graph else EagerStep()
