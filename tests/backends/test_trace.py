@@ -139,15 +139,15 @@ def test_a_composite_shows_its_kernel_its_fallback_or_its_reference() -> None:
 
     with Trace() as ran:
         attend("numpy")
-    assert ran.ran("attention") == {"kernel": 1}
+    assert ran.ran("fused_attention") == {"kernel": 1}
     with Trace() as ran:
         attend("numpy", Dropout(0.5))
-    (how,) = ran.ran("attention")
+    (how,) = ran.ran("fused_attention")
     assert re.match("fallback: .*kernel.*NotImplemented", how)
     assert ran.ran("attention_weights") == {"kernel": 1}
     with Trace() as ran:
         attend("reference")
-    assert ran.ran("attention") == ran.ran("attention_weights") == {"reference": 1}
+    assert ran.ran("fused_attention") == ran.ran("attention_weights") == {"reference": 1}
 
 
 def test_all_ops_of_training_on_the_reference_backend_run_their_references() -> None:
