@@ -1,6 +1,6 @@
 """Train TinyGPT on Shakespeare, or on any text: `python milestones/tinygpt.py`.
 
-The model, the training and the plots are `tinytorch`'s; this file is the command line.
+This file is the command line; model, training and plots are in the package `tinytorch`.
 """
 
 import argparse
@@ -25,22 +25,21 @@ from tinytorch.tinygpt.presets import fit_steps
 from tinytorch.tinygpt.report import (
     ProgressReport,
     Report,
+    default_prompt,
     first_line,
-    opening,
     plot_attention,
     plot_losses,
     sample_text,
 )
 from tinytorch.tinygpt.run import RunError, prepare_folder
 
-LOG_EVERY = 10  # steps between two lines of metrics.jsonl
-LOOKS = 8  # how often a run stops to validate, to show a sample and to save
-LOOK_EVERY = 4  # one in so many blocks of the validation text, for the looks on the way
-MINUTE = 60.0
+LOG_INTERVAL = 10  # steps between two lines of metrics.jsonl
+EVALUATIONS = 8  # evaluations per run; each shows a sample and saves a checkpoint
+EVAL_STRIDE = 4  # use every 4th block of the validation text during training
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, without the whole usage."""
+    """Argument parser whose errors are one sentence, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"tinygpt: {message} (--help lists the flags)\n")
@@ -49,23 +48,23 @@ class Parser(argparse.ArgumentParser):
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="tinygpt", description="Train TinyGPT on Shakespeare or any text.")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=_positive_int, help="train for that many steps")
-    length.add_argument("--minutes", type=_positive, help="train that long; the schedule fits it")
-    length.add_argument("--epochs", type=_positive, help="train that often through the text")
-    parser.add_argument("--preset", choices=list(PRESETS), help="the recipe [default]")
-    parser.add_argument("--data", metavar="FILE", help="a UTF-8 text instead of Shakespeare")
-    parser.add_argument("--tokenizer", choices=["char", "bpe"], help="[char]")
-    parser.add_argument("--vocab-size", type=_positive_int, help="tokens of a BPE [1024]")
-    parser.add_argument("--batch-size", type=_positive_int, help="blocks of text in a step")
-    parser.add_argument("--processes", type=_positive_int, help="that share a batch [all cores]")
-    parser.add_argument("--seed", type=int, help="of weights and batches [1337]")
-    parser.add_argument("--out", metavar="DIR", type=Path, help="where results go [runs/tinygpt]")
-    parser.add_argument("--resume", metavar="DIR", type=Path, help="go on with an interrupted run")
-    parser.add_argument("--sample", metavar="DIR", type=Path, help="write text from a finished run")
-    parser.add_argument("--prompt", help="how the sample begins [a new line]")
-    parser.add_argument("--tokens", type=_positive_int, help="length of the sample [500]")
-    parser.add_argument("--temperature", type=_temperature, help="0 picks the likeliest [0.8]")
-    parser.add_argument("--top-k", type=_positive_int, help="choose among the k likeliest")
+    length.add_argument("--steps", type=_positive_int, help="number of training steps")
+    length.add_argument("--minutes", type=_positive, help="training time; the schedule adapts")
+    length.add_argument("--epochs", type=_positive, help="number of epochs")
+    parser.add_argument("--preset", choices=list(PRESETS), help="hyperparameters [default]")
+    parser.add_argument("--data", metavar="FILE", help="UTF-8 text [Tiny Shakespeare]")
+    parser.add_argument("--tokenizer", choices=["char", "bpe"], help="tokenizer [char]")
+    parser.add_argument("--vocab-size", type=_positive_int, help="vocabulary size of bpe [1024]")
+    parser.add_argument("--batch-size", type=_positive_int, help="blocks of text per batch")
+    parser.add_argument("--processes", type=_positive_int, help="processes per batch [all cores]")
+    parser.add_argument("--seed", type=int, help="random seed [1337]")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="folder for results [runs/tinygpt]")
+    parser.add_argument("--resume", metavar="DIR", type=Path, help="resume an interrupted run")
+    parser.add_argument("--sample", metavar="DIR", type=Path, help="generate text from a run")
+    parser.add_argument("--prompt", help="start of the generated text [a newline]")
+    parser.add_argument("--tokens", type=_positive_int, help="number of generated tokens [500]")
+    parser.add_argument("--temperature", type=_temperature, help="0 is greedy sampling [0.8]")
+    parser.add_argument("--top-k", type=_positive_int, help="sample from the k most likely tokens")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
     arguments = parser.parse_args(argv)
     _check_together(parser, arguments)
@@ -73,7 +72,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _check_together(parser: Parser, arguments: argparse.Namespace) -> None:
-    """Refuse flags that would be ignored: a run that goes on has its settings already."""
+    """Reject flags that would be ignored, such as new settings for a resumed run."""
     given = {name for name, value in vars(arguments).items() if value not in (None, False)}
     only_sample = {"prompt", "tokens", "temperature", "top_k"}
     if "sample" in given:
@@ -90,7 +89,7 @@ def _check_together(parser: Parser, arguments: argparse.Namespace) -> None:
 
 def _positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a positive integer, not {text!r}")
     return int(text)
 
 
@@ -100,7 +99,7 @@ def _positive(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
     return value
 
 
@@ -109,7 +108,7 @@ def _temperature(text: str) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit code: 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    """Run the program; return the exit code: 0, 2 for user errors, or 130 after Ctrl-C."""
     arguments = parse(argv)
     try:
         if arguments.sample:
@@ -126,20 +125,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _out_of_memory(arguments: argparse.Namespace, error: MemoryError) -> str:
-    """What to do about it: a run that goes on has its batch size already."""
-    cause = str(error).strip().split("\n")[0] or "no more can be had"
+    """Return the error with a remedy; a resumed run cannot change its batch size."""
+    cause = str(error).strip().split("\n")[0] or "allocation failed"
     if arguments.sample:
-        return f"out of memory ({cause}): sample on another backend, as with TT_BACKEND=numpy"
+        return f"out of memory ({cause}): try another backend, such as TT_BACKEND=numpy"
     if arguments.resume:
         return (
-            f"out of memory ({cause}): go on where there is more, or begin with less --batch-size"
+            f"out of memory ({cause}): resume where there is more,"
+            " or start a new run with a smaller --batch-size"
         )
     size = arguments.batch_size or PRESETS[arguments.preset or "default"].batch_size
     return f"out of memory ({cause}): try a --batch-size below {size}"
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Start or go on with a run, to its end or to Ctrl-C."""
+    """Start or resume a run, and train until it is finished or interrupted."""
     _check_extras()
     if arguments.resume:
         run = Run.resume(arguments.resume, arguments.processes)
@@ -147,7 +147,7 @@ def train(arguments: argparse.Namespace) -> int:
         run = _new_run(arguments)
     report = Report() if arguments.quiet else ProgressReport(run.progress)
     if run.finished and (run.out / "summary.json").exists():
-        report.say(f"The run in {run.out} has reached its end already.")
+        report.print(f"The run in {run.out} is already finished.")
         return 0
     with Interrupt() as interrupt, report:
         _introduce(run, report)
@@ -156,7 +156,7 @@ def train(arguments: argparse.Namespace) -> int:
             run.save()
     if not run.finished:
         resume = _command("--resume", str(run.out))
-        report.say(f"Stopped after step {run.trainer.step}. Go on with:\n  {resume}")
+        report.print(f"Stopped after step {run.trainer.step}. Resume with:\n  {resume}")
         return 130
     _finish(run, report)
     return 0
@@ -166,7 +166,7 @@ def _check_extras() -> None:
     missing = [name for name in ("rich", "matplotlib") if find_spec(name) is None]
     if missing:
         raise RunError(
-            f"training needs {' and '.join(missing)}: install this project with its extra, as in"
+            f"training requires {' and '.join(missing)}; install with"
             ' pip install -e ".[milestones]"'
         )
 
@@ -186,7 +186,7 @@ def _new_run(arguments: argparse.Namespace) -> Run:
         minutes=arguments.minutes,
         epochs=arguments.epochs,
     )
-    default()  # a backend that cannot be used is told before anything is written
+    default()  # raises for an unusable backend, before anything is written
     run = Run.start(config, arguments.out or Path("runs", "tinygpt"), arguments.processes)
     prepare_folder(run.out)
     return run
@@ -194,7 +194,7 @@ def _new_run(arguments: argparse.Namespace) -> Run:
 
 def _introduce(run: Run, report: Report) -> None:
     model, preset = run.model, run.config.preset
-    report.say(
+    report.print(
         f"{run.corpus.name}: {len(run.corpus.text):,} characters, {run.corpus.source}\n"
         f"{run.tokenizer.vocab_size} tokens in the vocabulary, for example"
         f" {run.tokenizer.encode('the')} for 'the'\n"
@@ -203,7 +203,7 @@ def _introduce(run: Run, report: Report) -> None:
         f" backend {default()}{_processes(run)}"
     )
     if run.trainer.step:
-        report.say(f"Going on after step {run.trainer.step}.")
+        report.print(f"Resuming after step {run.trainer.step}.")
 
 
 def _processes(run: Run) -> str:
@@ -212,29 +212,28 @@ def _processes(run: Run) -> str:
 
 
 def _train(run: Run, report: Report, interrupt: Interrupt) -> None:
-    """Steps, with a look at the model now and then."""
-    looks = int(run.progress * LOOKS)
-    while not run.finished and not interrupt.asked:
+    """Train, and evaluate at regular intervals."""
+    evaluations = int(run.progress * EVALUATIONS)
+    while not run.finished and not interrupt.requested:
         loss = run.step()
         step = run.trainer.step
-        if step % LOG_EVERY == 0 or step == 1 or run.finished:
+        if step % LOG_INTERVAL == 0 or step == 1 or run.finished:
             value = run.read(loss)
-            pace = run.tokens / run.seconds
-            run.log(loss=value, lr=run.trainer.optimizers[0].lr, tokens_per_second=round(pace, 1))
-            report.update(run.progress, value, pace)
-        if int(run.progress * LOOKS) > looks and not run.finished:
-            looks = int(run.progress * LOOKS)
-            _look(run, report)
+            speed = run.tokens / run.seconds
+            run.log(loss=value, lr=run.trainer.optimizers[0].lr, tokens_per_second=round(speed, 1))
+            report.update(run.progress, value, speed)
+        if int(run.progress * EVALUATIONS) > evaluations and not run.finished:
+            evaluations = int(run.progress * EVALUATIONS)
+            _evaluate(run, report)
 
 
-def _look(run: Run, report: Report) -> None:
-    """Validate on a part, show a sample, save."""
-    val_loss = run.validate(every=LOOK_EVERY)
+def _evaluate(run: Run, report: Report) -> None:
+    """Estimate the validation loss, show a sample, and save a checkpoint."""
+    val_loss = run.validate(every=EVAL_STRIDE)
     run.log(val_loss=val_loss)
-    text = sample_text(
-        run.model, run.tokenizer, opening(run.corpus.text), 120, temperature=0.8, seed=0
-    )
-    report.say(f"\nstep {run.trainer.step:,}, validation loss {val_loss:.3f}:\n{text.strip()}\n")
+    prompt = default_prompt(run.corpus.text)
+    text = sample_text(run.model, run.tokenizer, prompt, 120, temperature=0.8, seed=0)
+    report.print(f"\nstep {run.trainer.step:,}, validation loss {val_loss:.3f}:\n{text.strip()}\n")
     run.save()
 
 
@@ -244,36 +243,35 @@ def _finish(run: Run, report: Report) -> None:
     run.log(val_loss=summary["val_loss"])
     plot_losses(run.metrics(), run.out / "loss.png")
     plot_attention(run.model, run.tokenizer, first_line(run.val_text), run.out / "attention.png")
+    prompt = default_prompt(run.corpus.text)
     for seed in (1, 2):
-        text = sample_text(
-            run.model, run.tokenizer, opening(run.corpus.text), 300, temperature=0.8, seed=seed
-        )
-        report.say(f"--- sample {seed}\n{text.strip()}\n")
-    report.say(
-        f"{summary['steps']:,} steps in {summary['train_seconds'] / MINUTE:.1f} minutes,"
-        f" {summary['tokens_per_second']:,.0f} tokens/s; loss over the whole validation text"
-        f" {summary['val_loss']:.4f} nats a token,"
-        f" {summary['val_loss_per_char']:.4f} a character\n"
-        f"Checkpoint, metrics, loss.png and attention.png are in {run.out}. Write text with:\n"
+        text = sample_text(run.model, run.tokenizer, prompt, 300, temperature=0.8, seed=seed)
+        report.print(f"--- sample {seed}\n{text.strip()}\n")
+    report.print(
+        f"{summary['steps']:,} steps in {summary['train_seconds'] / 60:.1f} minutes,"
+        f" {summary['tokens_per_second']:,.0f} tokens/s\n"
+        f"Loss on the whole validation text: {summary['val_loss']:.4f} nats per token,"
+        f" {summary['val_loss_per_char']:.4f} per character\n"
+        f"Checkpoint, metrics, loss.png and attention.png are in {run.out}. Generate text with:\n"
         f"  {_command('--sample', str(run.out), '--prompt', 'ROMEO:', '--tokens', '500')}"
     )
 
 
 def _command(*arguments: str) -> str:
-    """This program's command line with other arguments, ready for a shell."""
+    """Return a shell command that runs this program with other arguments."""
     return shlex.join(["python", sys.argv[0], *arguments])
 
 
 def sample(arguments: argparse.Namespace) -> int:
-    """Write text from a checkpoint, token by token."""
+    """Generate text from a checkpoint, and print it token by token."""
     model, tokenizer = load_model(arguments.sample)
     prompt = "\n" if arguments.prompt is None else arguments.prompt
     if not prompt:
-        raise RunError("the prompt is empty: give at least one character")
+        raise RunError("the prompt is empty: it needs at least one character")
     try:
         ids = tokenizer.encode(prompt)
     except ValueError as error:
-        raise RunError(f"the model cannot read the prompt: {error}") from None
+        raise RunError(f"the prompt cannot be encoded: {error}") from None
     tokens = stream(
         model,
         ids,

@@ -1,7 +1,7 @@
-"""The same run on every backend: weights, batches, dropout masks, losses, checkpoints.
+"""Parity of backends: weights, batches, dropout masks, losses and checkpoints of a run are equal.
 
-With ``--backend cupy`` it is the milestone's own model on a GPU; else a smaller one, on the
-stand-in for CuPy and on array-api-strict.
+With ``--backend cupy`` the model is the milestone's own, on a GPU; otherwise a smaller one, on the
+fake CuPy and on array-api-strict.
 """
 
 import json
@@ -22,15 +22,15 @@ from tinytorch.tinygpt.presets import build_model, build_trainer
 
 PROGRAM = Path(__file__).parents[2] / "milestones" / "tinygpt.py"
 STEPS = 100
-# float32 sums in another order give losses that differ in the seventh digit at first; training
-# doubles that every few steps. NumPy's kernels and references are this far apart after 100 steps.
+# Summation order changes the seventh digit of float32 losses, and training doubles the difference
+# every few steps. NumPy's kernels and references differ by this much after 100 steps.
 TOLERANCE = 2e-3
 SMALL = {"embed_dim": 32, "num_layers": 2, "num_heads": 2, "context": 16, "batch_size": 4}
 
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """Sets the default backend, as TT_BACKEND does for a program."""
+    """A function that sets the default backend, as TT_BACKEND does for a program."""
 
     def choose(name: str) -> None:
         monkeypatch.setenv("TT_BACKEND", name)
@@ -50,7 +50,7 @@ def preset(request: pytest.FixtureRequest) -> Preset:
 
 @pytest.fixture
 def start(use: Callable[[str], None], preset: Preset, tmp_path: Path) -> Callable[[str], Run]:
-    """Begins the same run on a backend."""
+    """A function that starts the same run on a given backend."""
     rng = np.random.default_rng(3)
     words = ["the", "king", "and", "queen", "speak", "of", "love", "death", "night", "day"]
     text = "".join(" ".join(rng.choice(words, 6)) + ".\n" for _ in range(400))
@@ -73,7 +73,9 @@ def weights(run: Run) -> dict[str, np.ndarray]:
     return {name: np.array(a) for name, a in run.model.state_dict().items()}
 
 
-def test_weights_and_batches_are_equal(start: Callable[[str], Run], backend: str) -> None:
+def test_weights_and_batches_are_equal_on_every_backend(
+    start: Callable[[str], Run], backend: str
+) -> None:
     here, there = start("numpy"), start(backend)
     batches = [run.blocks.random_batch(4, np.random.default_rng(1)) for run in (here, there)]
     for a, b in zip(*batches, strict=True):
@@ -82,15 +84,15 @@ def test_weights_and_batches_are_equal(start: Callable[[str], Run], backend: str
         np.testing.assert_array_equal(a, b, err_msg=name)
 
 
-def test_loss_curves_agree(start: Callable[[str], Run], backend: str) -> None:
+def test_loss_curves_agree_on_every_backend(start: Callable[[str], Run], backend: str) -> None:
     expected = losses(start("numpy"), STEPS)
     found = losses(start(backend), STEPS)
     np.testing.assert_allclose(found[:3], expected[:3], rtol=2e-6)
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE)
-    assert expected[-1] < 0.8 * expected[0], "it learns, so there is something to agree on"
+    assert expected[-1] < 0.8 * expected[0], "without learning there is nothing to compare"
 
 
-def test_a_checkpoint_goes_on_elsewhere(
+def test_a_run_resumes_on_another_backend(
     start: Callable[[str], Run], use: Callable[[str], None], backend: str
 ) -> None:
     for first, second in (("numpy", backend), (backend, "numpy")):
@@ -104,7 +106,9 @@ def test_a_checkpoint_goes_on_elsewhere(
         np.testing.assert_allclose(losses(resumed, 5), expected, rtol=1e-4)
 
 
-def test_validation_and_samples_are_the_same(start: Callable[[str], Run], backend: str) -> None:
+def test_validation_loss_and_samples_agree_on_every_backend(
+    start: Callable[[str], Run], backend: str
+) -> None:
     found = []
     for name in ("numpy", backend):
         run = start(name)
@@ -115,7 +119,9 @@ def test_validation_and_samples_are_the_same(start: Callable[[str], Run], backen
     assert found[1][1] == found[0][1]
 
 
-def test_a_training_step_waits_for_nothing(start: Callable[[str], Run], cupy: str) -> None:
+def test_a_training_step_does_not_read_from_the_device(
+    start: Callable[[str], Run], cupy: str
+) -> None:
     run = start(cupy)
     losses(run, 1)
     with no_host_reads():
@@ -124,10 +130,10 @@ def test_a_training_step_waits_for_nothing(start: Callable[[str], Run], cupy: st
     assert np.isfinite(run.read(loss))
 
 
-def test_a_step_of_the_baby_gpt_takes_few_launches(cupy: str) -> None:
-    """A launch costs the host some ten microseconds, so their number is a budget.
+def test_the_number_of_launches_per_step_stays_low(cupy: str) -> None:
+    """A launch costs the host about ten microseconds.
 
-    Counted without CuPy's own: some ten, for masks and transfers.
+    CuPy's own launches, about ten for masks and transfers, are not counted.
     """
     from tinytorch.backends.cupy import gemm as cupy_products
     from tinytorch.backends.cupy import launch as cupy_launch
@@ -143,7 +149,7 @@ def test_a_step_of_the_baby_gpt_takes_few_launches(cupy: str) -> None:
     assert cupy_launch.launches + cupy_products.calls - before <= 229
 
 
-def test_the_program_runs(
+def test_the_program_runs_on_every_backend(
     use: Callable[[str], None], backend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tinygpt = load_module(PROGRAM)
@@ -158,7 +164,7 @@ def test_the_program_runs(
     assert (tmp_path / "r" / "attention.png").exists()
 
 
-def test_out_of_memory_names_the_batch_size(
+def test_the_out_of_memory_message_suggests_a_batch_size(
     use: Callable[[str], None], cupy: str, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
     tinygpt = load_module(PROGRAM)
@@ -177,7 +183,7 @@ def test_out_of_memory_names_the_batch_size(
     assert said.endswith("try a --batch-size below 16\n")
 
 
-def test_rounded_products_still_learn(
+def test_training_converges_with_rounded_products(
     start: Callable[[str], Run], cupy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = losses(start("numpy"), STEPS)
@@ -190,7 +196,7 @@ def test_rounded_products_still_learn(
         assert np.mean(found[-10:]) == pytest.approx(np.mean(expected[-10:]), rel=0.05)
 
 
-def test_wrong_token_ids_are_told_at_the_next_read(cupy: str) -> None:
+def test_invalid_token_ids_are_reported_at_the_next_read(cupy: str) -> None:
     from tinytorch import CrossEntropyLoss, Embedding, Tensor
 
     table = Embedding(5, 3, backend=cupy)
@@ -202,5 +208,5 @@ def test_wrong_token_ids_are_told_at_the_next_read(cupy: str) -> None:
     loss = CrossEntropyLoss()(logits, Tensor([-1, 2], backend=cupy))
     with pytest.raises(IndexError, match="target -1 is outside of the 3 classes"):
         loss.item()
-    backends.get(cupy).synchronize()  # told once
+    backends.get(cupy).synchronize()  # the error is raised once
     assert re.match("cupy on .*, products in", str(backends.get(cupy)))

@@ -1,4 +1,4 @@
-"""The TinyGPT program from the outside: what it writes, how it goes on, and how it fails."""
+"""The TinyGPT program: its output and files, resuming, and error messages."""
 
 import importlib.util
 import json
@@ -42,7 +42,7 @@ def tinygpt() -> ModuleType:
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
-    """A small text with a pattern to learn."""
+    """A small text with a learnable pattern."""
     rng = np.random.default_rng(5)
     words = ["the", "king", "and", "queen", "speak", "of", "love", "death", "night", "day"]
     lines = [" ".join(rng.choice(words, 6)) + ".\n\n" for _ in range(120)]
@@ -52,7 +52,7 @@ def text(tmp_path: Path) -> Path:
 
 
 def run(tinygpt: ModuleType, *arguments: Any) -> int:
-    """The program's exit code, in this process."""
+    """Run the program in this process; return its exit code."""
     try:
         return int(tinygpt.main([str(a) for a in arguments]))
     except SystemExit as stop:
@@ -60,7 +60,7 @@ def run(tinygpt: ModuleType, *arguments: Any) -> int:
 
 
 def program(*arguments: Any, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The program in a process of its own."""
+    """Run the program in a process of its own."""
     return subprocess.run(
         [sys.executable, str(PROGRAM), *map(str, arguments)],
         env={**os.environ, **environment},
@@ -81,18 +81,18 @@ def metrics(out: Path) -> list[dict[str, Any]]:
 
 
 def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C while that training step runs."""
-    plain = Run.step
+    """Press Ctrl-C during this training step."""
+    step_method = Run.step
 
     def pressed(self: Run) -> Any:
         if self.trainer.step == step:
             signal.raise_signal(signal.SIGINT)
-        return plain(self)
+        return step_method(self)
 
     monkeypatch.setattr(Run, "step", pressed)
 
 
-def test_a_short_run_writes_all_that_the_contract_names(
+def test_a_run_writes_summary_metrics_plots_and_checkpoint(
     tinygpt: ModuleType, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "deep" / "run"
@@ -114,7 +114,7 @@ def test_a_short_run_writes_all_that_the_contract_names(
     assert capsys.readouterr().out.startswith("king")
 
 
-def test_validation_loss_is_that_of_every_token_of_the_validation_text(
+def test_the_validation_loss_averages_over_every_token(
     tinygpt: ModuleType, text: Path, tmp_path: Path
 ) -> None:
     run(tinygpt, "--data", text, "--steps", 3, "--out", tmp_path / "r", "--quiet")
@@ -135,7 +135,7 @@ def _tensor(ids: Any) -> Any:
     return Tensor(ids)
 
 
-def test_interrupted_and_resumed_is_bit_for_bit_the_run_that_was_not(
+def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     tinygpt: ModuleType, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -164,18 +164,18 @@ def _losses(out: Path) -> list[tuple[int, float]]:
     return [(m["step"], m["loss"]) for m in metrics(out) if "loss" in m]
 
 
-def test_a_finished_run_is_left_as_it_is(
+def test_resuming_a_finished_run_changes_nothing(
     tinygpt: ModuleType, text: Path, tmp_path: Path, capsys: Any
 ) -> None:
     run(tinygpt, "--data", text, "--steps", 2, "--out", tmp_path / "r", "--quiet")
     before = (tmp_path / "r" / "summary.json").read_bytes()
     assert run(tinygpt, "--resume", tmp_path / "r") == 0
-    assert "its end already" in capsys.readouterr().out
+    assert "already finished" in capsys.readouterr().out
     assert (tmp_path / "r" / "summary.json").read_bytes() == before
 
 
-def test_ctrl_c_and_kill_from_outside(text: Path, tmp_path: Path) -> None:
-    """A real process: interrupted, gone on with by the command it printed, killed, gone on."""
+def test_ctrl_c_and_kill_of_a_real_process(text: Path, tmp_path: Path) -> None:
+    """Interrupted, resumed with the command that it printed, killed, and resumed again."""
     out = tmp_path / "run"
     command = [sys.executable, str(PROGRAM), "--data", str(text), "--steps", "1000000"]
     process = subprocess.Popen(
@@ -199,13 +199,13 @@ def test_ctrl_c_and_kill_from_outside(text: Path, tmp_path: Path) -> None:
 def _wait_for(condition: Any, process: subprocess.Popen[Any]) -> None:
     deadline = time.monotonic() + HANG
     while not condition():
-        assert process.poll() is None, "the program ended by itself"
+        assert process.poll() is None, "the program ended on its own"
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 @pytest.mark.parametrize(("later", "steps"), [(1.0, 45), (0.5, 75), (2.0, 30)])
-def test_a_time_limit_fits_the_schedule_to_it(
+def test_the_schedule_adapts_to_a_time_limit(
     tinygpt: ModuleType,
     text: Path,
     tmp_path: Path,
@@ -213,7 +213,7 @@ def test_a_time_limit_fits_the_schedule_to_it(
     later: float,
     steps: int,
 ) -> None:
-    """45 seconds, of which the first 15 steps take one each and the others `later` each."""
+    """The limit is 45 s; the first 15 steps take 1 s each, all others `later` seconds."""
     now, train_step = 0.0, Trainer.train_step
 
     def timed(self: Trainer, batches: Any) -> Any:
@@ -231,7 +231,7 @@ def test_a_time_limit_fits_the_schedule_to_it(
     assert rates[-1] < 0.2 * max(rates)
 
 
-def test_epochs_count_times_through_the_training_text(
+def test_epochs_determine_the_number_of_steps(
     tinygpt: ModuleType, text: Path, tmp_path: Path
 ) -> None:
     flags = ("--data", text, "--epochs", 0.7, "--batch-size", 4, "--quiet")
@@ -240,7 +240,7 @@ def test_epochs_count_times_through_the_training_text(
     assert summary(tmp_path / "r")["steps"] == -(-0.7 * train_tokens // (4 * 128))
 
 
-def test_byte_pairs(tinygpt: ModuleType, text: Path, tmp_path: Path, capsys: Any) -> None:
+def test_byte_pair_tokens(tinygpt: ModuleType, text: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "r"
     flags = ("--tokenizer", "bpe", "--vocab-size", 300, "--preset", "nanogpt-cpu")
     assert run(tinygpt, "--data", text, "--steps", 4, *flags, "--out", out, "--quiet") == 0
@@ -256,7 +256,9 @@ def test_byte_pairs(tinygpt: ModuleType, text: Path, tmp_path: Path, capsys: Any
     assert samples[0].startswith("the quéen €")
 
 
-def test_an_earlier_run_is_moved_aside(tinygpt: ModuleType, text: Path, tmp_path: Path) -> None:
+def test_results_of_an_earlier_run_are_kept(
+    tinygpt: ModuleType, text: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "r"
     for seed in (1, 2, 3):
         flags = ("--data", text, "--steps", 1, "--seed", seed, "--quiet")
@@ -266,7 +268,7 @@ def test_an_earlier_run_is_moved_aside(tinygpt: ModuleType, text: Path, tmp_path
     assert (out / "earlier-1" / CHECKPOINT).exists()
 
 
-def test_default_folder_is_under_the_working_directory(
+def test_the_default_folder_is_relative_to_the_working_directory(
     tinygpt: ModuleType, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -290,35 +292,35 @@ def test_training_on_other_backends_equals_training_on_numpy(text: Path, tmp_pat
 
 BAD_FLAGS = {
     "unknown flag": ["--foo"],
-    "no steps": ["--steps", "0"],
-    "no number": ["--steps", "x"],
-    "endless": ["--minutes", "inf"],
+    "zero steps": ["--steps", "0"],
+    "not a number": ["--steps", "x"],
+    "infinite time": ["--minutes", "inf"],
     "two lengths": ["--steps", "3", "--minutes", "2"],
     "unknown preset": ["--preset", "huge"],
     "prompt without sample": ["--prompt", "x"],
-    "steps for a run that has some": ["--resume", "{good}", "--steps", "4"],
-    "cold": ["--sample", "{good}", "--temperature", "-1"],
+    "steps for a resumed run": ["--resume", "{good}", "--steps", "4"],
+    "negative temperature": ["--sample", "{good}", "--temperature", "-1"],
     "short text": ["--data", "{short}"],
     "empty text": ["--data", "{empty}"],
     "not UTF-8": ["--data", "{latin}"],
     "no file": ["--data", "{missing}"],
     "a folder": ["--data", "{good}"],
-    "unwritable": ["--data", "{text}", "--steps", "1", "--out", "{short}/run"],
-    "cut short": ["--resume", "{cut}"],
-    "cut short sample": ["--sample", "{cut}"],
+    "unwritable folder": ["--data", "{text}", "--steps", "1", "--out", "{short}/run"],
+    "truncated checkpoint": ["--resume", "{cut}"],
+    "truncated checkpoint to sample": ["--sample", "{cut}"],
     "no checkpoint": ["--resume", "{missing}"],
-    "another program's": ["--sample", "{other}"],
-    "another program's run": ["--resume", "{other}"],
-    "another model": ["--sample", "{wrong}"],
+    "checkpoint of another program to sample": ["--sample", "{other}"],
+    "checkpoint of another program": ["--resume", "{other}"],
+    "weights of another model": ["--sample", "{wrong}"],
     "unknown characters": ["--sample", "{good}", "--prompt", "Ωmega"],
     "empty prompt": ["--sample", "{good}", "--prompt", ""],
-    "text has changed": ["--resume", "{changed}"],
+    "changed text": ["--resume", "{changed}"],
 }
 
 
 @pytest.fixture(scope="module")
 def places(tinygpt: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A good run, and everything that can be wrong with a file."""
+    """A good run, and files with everything that can be wrong."""
     base = tmp_path_factory.mktemp("places")
     found = {
         name: base / name
@@ -348,7 +350,7 @@ def places(tinygpt: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.mark.parametrize("case", BAD_FLAGS)
-def test_what_is_wrong_ends_in_one_sentence_and_loses_nothing(
+def test_errors_are_one_sentence_and_leave_all_files_unchanged(
     tinygpt: ModuleType, places: dict[str, Path], case: str, capsys: Any, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -357,17 +359,19 @@ def test_what_is_wrong_ends_in_one_sentence_and_loses_nothing(
     before = {p: p.read_bytes() for p in base.rglob("*") if p.is_file()}
     arguments = [a.format(**{k: str(v) for k, v in places.items()}) for a in BAD_FLAGS[case]]
     assert run(tinygpt, *arguments) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("tinygpt: ")
-    assert said.err.count("\n") == 1
-    assert "Traceback" not in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("tinygpt: ")
+    assert output.err.count("\n") == 1
+    assert "Traceback" not in output.err
     assert {p: p.read_bytes() for p in base.rglob("*") if p.is_file()} == before
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("backend", ["cupy", "abacus"])
-def test_a_backend_that_cannot_be_used(backend: str, text: Path, tmp_path: Path) -> None:
+def test_an_unusable_backend_is_an_error_before_training(
+    backend: str, text: Path, tmp_path: Path
+) -> None:
     done = program("--data", text, "--steps", 1, "--out", tmp_path / "r", TT_BACKEND=backend)
     if backend == "cupy" and done.returncode == 0:
         pytest.skip("CuPy has a GPU here, so there is no error to see")
@@ -378,7 +382,7 @@ def test_a_backend_that_cannot_be_used(backend: str, text: Path, tmp_path: Path)
     assert not (tmp_path / "r").exists()
 
 
-def test_missing_extras_are_told_before_training(
+def test_missing_packages_are_reported_before_training(
     tinygpt: ModuleType, monkeypatch: pytest.MonkeyPatch, text: Path, capsys: Any
 ) -> None:
     monkeypatch.setattr(tinygpt, "find_spec", lambda name: None)

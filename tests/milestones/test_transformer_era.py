@@ -1,4 +1,4 @@
-"""The class demo from the outside: it tells, in order, what really happens, and leaves pictures."""
+"""The class demo as a program: it explains each step, reports true losses and writes plots."""
 
 import json
 import os
@@ -17,7 +17,7 @@ HANG = 300  # seconds after which a process that does not end has failed
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "milestones" / "05_transformer_era_2017" / "tinygpt_shakespeare.py"
 LINES = [f"KING:\nThe {a} of {b} is here.\n\n" for a in ("crown", "sword") for b in ("man", "war")]
-PARTS = ["1. The text", "2. Tokenize", "3. Embed", "4. Attend", "5. Train", "6. Sample"]
+PARTS = ["1. The text", "2. Tokenize", "3. Embed", "4. Attend", "5. Train", "6. Generate"]
 
 
 @pytest.fixture
@@ -41,38 +41,40 @@ def run(*words: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_it_tells_what_happens_and_leaves_pictures(text: Path, tmp_path: Path) -> None:
+def test_it_explains_each_step_and_writes_plots(text: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    said = run("--data", str(text), "--epochs", "2", "--out", str(out))
-    places = [said.index(part) for part in PARTS]
+    output = run("--data", str(text), "--epochs", "2", "--out", str(out))
+    places = [output.index(part) for part in PARTS]
     assert places == sorted(places)
-    for part in ("Before training", "After epoch 1", "After epoch 2", "At first, the", "Now, the"):
-        assert said.count(part) == 1
+    for epoch in ("Before training (", "After epoch 1 (", "After epoch 2 ("):
+        assert output.count(epoch) == 1
+    for attention in ("Before training, the sharpest head", "After training, the sharpest head"):
+        assert output.count(attention) == 1
     summary = json.loads((out / "summary.json").read_text())
     tokens = 0.9 * len(text.read_text())
     assert summary["steps"] == -(-2 * tokens // (8 * 64))
-    assert f"{summary['val_loss']:.4f}" in said
+    assert f"{summary['val_loss']:.4f}" in output
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     losses = [m["val_loss"] for m in metrics if "val_loss" in m]
     assert losses[0] > 2.5 > 1.6 > losses[-1]
     for loss in losses:
-        assert f"loss {loss:.3f}" in said
+        assert f"loss {loss:.3f}" in output
     for name in ("loss.png", "attention.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_other_weights_from_another_seed(text: Path, tmp_path: Path) -> None:
-    said = [
+def test_the_seed_determines_the_weights(text: Path, tmp_path: Path) -> None:
+    output = [
         run("--data", str(text), "--epochs", "0.2", "--seed", seed, "--out", str(tmp_path / "out"))
         for seed in ("1", "1", "2")
     ]
-    begins = [next(x for x in s.splitlines() if "begins with" in x) for s in said]
-    assert begins[0] == begins[1] != begins[2]
+    vectors = [next(x for x in s.splitlines() if "begins with" in x) for s in output]
+    assert vectors[0] == vectors[1] != vectors[2]
     assert (tmp_path / "out" / "earlier-2" / "summary.json").exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
-def test_ctrl_c_keeps_what_was_learned(text: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send SIGINT to one process")
+def test_ctrl_c_saves_checkpoint_and_plots(text: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(
         command("--data", str(text), "--epochs", "5000", "--out", str(out)),
@@ -83,31 +85,31 @@ def test_ctrl_c_keeps_what_was_learned(text: Path, tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=HANG)
+    output, _ = process.communicate(timeout=HANG)
     assert process.returncode == 130
-    assert "Stopped after step" in said
-    assert "Traceback" not in said
+    assert "Stopped after step" in output
+    assert "Traceback" not in output
     assert (out / "checkpoint.safetensors").exists()
     assert (out / "attention.png").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
-        (["--epochs", "0"], "--epochs is a positive number"),
-        (["--epochs", "nan"], "--epochs is a positive number"),
-        (["--batch-size", "0"], "--batch-size is at least 1"),
+        (["--epochs", "0"], "--epochs must be a positive number"),
+        (["--epochs", "nan"], "--epochs must be a positive number"),
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
         (["--data", "nowhere.txt"], "there is no file"),
     ],
 )
-def test_what_cannot_be(words: list[str], says: str, tmp_path: Path) -> None:
-    said = run(*words, "--out", str(tmp_path / "out"), code=2)
-    assert says in said
+def test_invalid_arguments_are_reported(words: list[str], message: str, tmp_path: Path) -> None:
+    output = run(*words, "--out", str(tmp_path / "out"), code=2)
+    assert message in output
     assert not (tmp_path / "out").exists()
 
 
 def test_tito_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It hands its flags on, returns the exit code, and opens the pictures if all went well."""
+    """It passes its flags on, returns the exit code, and opens the plots on success."""
     script = tmp_path / "milestones" / "05_transformer_era_2017" / "tinygpt_shakespeare.py"
     script.parent.mkdir(parents=True)
     opened: list[str] = []

@@ -1,6 +1,6 @@
-"""TinyGPT: a language model trained on one text. `milestones/tinygpt.py` is its command line.
+"""TinyGPT: a GPT trained on one text. `milestones/tinygpt.py` is its command line.
 
-presets: the recipes. run: training, checkpoints and validation. report: what a class sees.
+presets: hyperparameters. run: training, validation and checkpoints. report: progress and plots.
 """
 
 from .presets import PRESETS, Preset

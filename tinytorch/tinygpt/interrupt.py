@@ -1,4 +1,4 @@
-"""Ctrl-C, so that a run ends with all that it has learned."""
+"""Ctrl-C handling, so that an interrupted run saves what it has learned."""
 
 import signal
 from types import FrameType
@@ -6,18 +6,24 @@ from typing import Any, Self
 
 
 class Interrupt:
-    """Ctrl-C asks for a stop after the step that is running; a second one stops at once."""
+    """Context manager in which Ctrl-C requests a stop after the current step.
+
+    A second Ctrl-C raises KeyboardInterrupt at once.
+
+    Attributes:
+        requested: whether Ctrl-C was pressed.
+    """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
 
     def __enter__(self) -> Self:
-        self._before = signal.signal(signal.SIGINT, self._ask)
+        self._previous = signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        signal.signal(signal.SIGINT, self._previous)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, self._before)
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        signal.signal(signal.SIGINT, self._previous)

@@ -1,4 +1,4 @@
-"""Presets: a model, how it is trained, and the figures that belong together."""
+"""Presets: named sets of hyperparameters for model and training."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -13,13 +13,13 @@ from ..transformers import GPT, GPTConfig
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe. Sizes as in `GPT`; rates are those of the first step after warm-up."""
+    """Hyperparameters of a run; sizes as in `GPT`, learning rates as after the warm-up."""
 
     embed_dim: int
     num_layers: int
     num_heads: int
-    context: int  # tokens that the model sees
-    batch_size: int  # blocks of `context` tokens in a step
+    context: int  # tokens the model sees (nanoGPT: block_size)
+    batch_size: int  # blocks of `context` tokens per batch
     steps: int
     lr: float
     min_lr: float
@@ -27,7 +27,7 @@ class Preset:
     weight_decay: float
     warmup_steps: int
     schedule: str  # "cosine" or "linear"
-    muon_lr: float | None = None  # for the matrices within the blocks; None: AdamW for all
+    muon_lr: float | None = None  # Muon for the matrices of the blocks; None: AdamW for all
     grad_clip: float | None = 1.0
     dropout: float = 0.0
     bias: bool = False
@@ -35,58 +35,59 @@ class Preset:
     positions: str = "learned"
     activation: str = "gelu"
     init: str = "gpt2"
-    accumulation: int = 1  # batches whose gradients make one step
+    accumulation: int = 1  # batches per step, whose gradients are averaged
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON knows it."""
+        """Return the preset as values that JSON can represent."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preset":
-        """What `to_dict` wrote."""
+        """Return the preset that `to_dict` has described."""
         return replace(cls(**values), betas=tuple(values["betas"]))
 
     @property
     def tokens_per_step(self) -> int:
+        """Tokens per optimizer step."""
         return self.context * self.batch_size * self.accumulation
 
 
 PRESETS = {
-    # The best we know for under five minutes on two cores: Muon, rotary positions, zero-initialised
-    # output projections, a linear decay of the rates, weight decay, and a model so small that it
-    # reads the text six times.
+    # The lowest loss we found in under five minutes on two cores: Muon, rotary positions,
+    # zero-initialised output projections, linear learning rate decay, weight decay, and a model
+    # small enough for six epochs.
     "default": Preset(
         embed_dim=96, num_layers=4, num_heads=3, context=128, batch_size=16, steps=3000,
         lr=3e-3, min_lr=0.0, betas=(0.9, 0.95), weight_decay=0.1, warmup_steps=20,
         schedule="linear", muon_lr=0.015, tie_weights=False, positions="rotary", init="zero",
     ),
-    # The best we know for under fifteen minutes on two cores, below the loss of nanoGPT's run on a
-    # GPU (1.4697) with a sixteenth of its parameters: deeper, longer, and more decay.
+    # The lowest loss we found in under fifteen minutes on two cores, below that of nanoGPT's GPU
+    # run (1.4697) with a sixteenth of its parameters: deeper, longer, more weight decay.
     "best": Preset(
         embed_dim=96, num_layers=6, num_heads=3, context=128, batch_size=16, steps=5400,
         lr=3e-3, min_lr=0.0, betas=(0.9, 0.95), weight_decay=0.2, warmup_steps=20,
         schedule="linear", muon_lr=0.015, tie_weights=False, positions="rotary", init="zero",
     ),
-    # The best we know for a GPU: nanoGPT's size, held back by dropout. Loss 1.4289, measured once.
+    # The lowest loss we found on a GPU, 1.4289 in one run: nanoGPT's size, regularised by dropout.
     "best-gpu": Preset(
         embed_dim=384, num_layers=6, num_heads=6, context=256, batch_size=64, steps=1500,
         lr=3e-3, min_lr=0.0, betas=(0.9, 0.95), weight_decay=0.2, warmup_steps=20,
         schedule="linear", muon_lr=0.015, dropout=0.3, tie_weights=False, positions="rotary",
         init="zero",
     ),
-    # For a class to watch: shorter blocks, so that five epochs of Shakespeare take three minutes.
+    # For the class demo: a shorter context, so that five epochs of Shakespeare take three minutes.
     "demo": Preset(
         embed_dim=96, num_layers=3, num_heads=4, context=64, batch_size=32, steps=2452,
         lr=3e-3, min_lr=0.0, betas=(0.9, 0.95), weight_decay=0.0, warmup_steps=20,
         schedule="linear", muon_lr=0.015, tie_weights=False, positions="rotary", init="zero",
     ),
-    # nanoGPT's published recipe for a laptop's CPU, for comparison.
+    # nanoGPT's published CPU recipe, for comparison.
     "nanogpt-cpu": Preset(
         embed_dim=128, num_layers=4, num_heads=4, context=64, batch_size=12, steps=2000,
         lr=1e-3, min_lr=1e-4, betas=(0.9, 0.99), weight_decay=0.1, warmup_steps=100,
         schedule="cosine",
     ),
-    # nanoGPT's published recipe for a GPU, its "baby GPT": 10.7 million parameters, loss 1.4697.
+    # nanoGPT's published GPU recipe, its "baby GPT": 10.7 million parameters, loss 1.4697.
     "nanogpt-gpu": Preset(
         embed_dim=384, num_layers=6, num_heads=6, context=256, batch_size=64, steps=5000,
         lr=1e-3, min_lr=1e-4, betas=(0.9, 0.99), weight_decay=0.1, warmup_steps=100,
@@ -96,18 +97,18 @@ PRESETS = {
 
 
 def fit_steps(preset: Preset, **changes: Any) -> Preset:
-    """The preset with some of its sizes changed, and a warm-up of a tenth of it at the most."""
+    """Return the preset with some values replaced and the warm-up limited to 10% of the steps."""
     changed = replace(preset, **changes)
     return replace(changed, warmup_steps=min(preset.warmup_steps, changed.steps // 10))
 
 
 def fit_epochs(preset: Preset, epochs: float, train_tokens: int) -> Preset:
-    """The preset with as many steps as `epochs` times through the training text take."""
+    """Return the preset with the number of steps that `epochs` epochs take."""
     return fit_steps(preset, steps=math.ceil(epochs * train_tokens / preset.tokens_per_step))
 
 
 def build_model(preset: Preset, vocab_size: int) -> GPT:
-    """The preset's model with new weights."""
+    """Return the preset's model, with newly initialised weights."""
     config = GPTConfig(
         vocab_size, preset.embed_dim, preset.num_layers, preset.num_heads, preset.context,
         preset.dropout, preset.bias, preset.tie_weights, preset.positions, preset.activation,
@@ -117,10 +118,12 @@ def build_model(preset: Preset, vocab_size: int) -> GPT:
 
 
 def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> Trainer:
-    """The preset's optimizers and schedule for `model`.
+    """Return a trainer for `model` with the preset's optimizers and schedule.
 
     Args:
-        processes: that share the rows of a batch; None for as many as serve the backend best.
+        preset: the hyperparameters.
+        model: the model to train.
+        processes: number of processes that share each batch; None for the backend's default.
     """
     return Trainer(
         model,
@@ -134,19 +137,19 @@ def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> T
 
 
 def _optimizers(preset: Preset, model: GPT) -> list[Optimizer]:
-    """Muon for the matrices within the blocks if asked for, AdamW for everything else."""
+    """AdamW, or Muon for the matrices of the blocks and AdamW for everything else."""
     parameters = dict(model.named_parameters())
     matrices = {
         n: p
         for n, p in parameters.items()
         if preset.muon_lr is not None and n.startswith("blocks.") and p.ndim == 2
     }
-    # Norms and biases are not decayed, as in nanoGPT.
+    # As in nanoGPT, norms and biases have no weight decay.
     decayed = [p for n, p in parameters.items() if n not in matrices and p.ndim == 2]
-    plain = [p for p in parameters.values() if p.ndim != 2]
+    not_decayed = [p for p in parameters.values() if p.ndim != 2]
     groups = [
         {"params": decayed, "weight_decay": preset.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+        {"params": not_decayed, "weight_decay": 0.0},
     ]
     optimizers: list[Optimizer] = [AdamW(groups, lr=preset.lr, betas=preset.betas)]
     if preset.muon_lr is not None:
@@ -156,7 +159,7 @@ def _optimizers(preset: Preset, model: GPT) -> list[Optimizer]:
 
 
 def _schedule(preset: Preset) -> Schedule:
-    """Factors on the optimizers' own rates, so that one schedule serves Muon and AdamW."""
+    """A schedule of factors on the optimizers' own rates, so one serves both Muon and AdamW."""
     low, warmup = preset.min_lr / preset.lr, preset.warmup_steps
     if preset.schedule == "cosine":
         return CosineSchedule(None, low, preset.steps, warmup)

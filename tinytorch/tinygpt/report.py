@@ -1,4 +1,4 @@
-"""What a class sees of a run: a progress bar, samples that get better, and two pictures."""
+"""Progress display, samples and plots of a run."""
 
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ from ..transformers import GPT
 
 
 class Report:
-    """Says nothing: for `--quiet`, and the base of those that do."""
+    """Silent report, for `--quiet`; base class of reports that display something."""
 
     def __enter__(self) -> Self:
         return self
@@ -27,17 +27,17 @@ class Report:
     ) -> None:
         pass
 
-    def say(self, text: str) -> None:
-        """A line that stays."""
+    def print(self, text: str) -> None:
+        """Print text that stays on the screen."""
 
     def update(self, progress: float, loss: float, tokens_per_second: float) -> None:
-        """How far the run is."""
+        """Update the progress bar; `progress` is in [0, 1]."""
 
 
 class ProgressReport(Report):
-    """A bar with loss, pace and time left, and lines above it; plain lines without a terminal."""
+    """Progress bar with loss, speed and time left below the printed text; no bar if piped."""
 
-    def __init__(self, started_at: float = 0.0) -> None:
+    def __init__(self, progress: float = 0.0) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -45,14 +45,14 @@ class ProgressReport(Report):
         self._bar = Progress(
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:3.0f}%  loss {task.fields[loss]:.3f}"),
-            TextColumn("{task.fields[pace]:,.0f} tokens/s"),
+            TextColumn("{task.fields[speed]:,.0f} tokens/s"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=self._console,
             disable=not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=1.0, loss=0.0, pace=0.0)
-        self._bar.update(self._task, completed=started_at)
+        self._task = self._bar.add_task("", total=1.0, loss=0.0, speed=0.0)
+        self._bar.update(self._task, completed=progress)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -61,33 +61,33 @@ class ProgressReport(Report):
     def __exit__(self, *exception: Any) -> None:
         self._bar.stop()
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         self._console.print(text, markup=False)
 
     def update(self, progress: float, loss: float, tokens_per_second: float) -> None:
-        self._bar.update(self._task, completed=progress, loss=loss, pace=tokens_per_second)
+        self._bar.update(self._task, completed=progress, loss=loss, speed=tokens_per_second)
 
 
 def sample_text(model: GPT, tokenizer: Tokenizer, prompt: str, tokens: int, **settings: Any) -> str:
-    """The prompt and what the model makes of it."""
+    """Return the prompt and its continuation by the model; `settings` are those of `stream`."""
     ids = tokenizer.encode(prompt)
     new = [int(token[0]) for token in stream(model, ids, tokens, **settings)]
     return tokenizer.decode([*ids, *new])
 
 
-def opening(text: str) -> str:
-    """A prompt that a tokenizer of this text knows: a new line, or how the text begins."""
+def default_prompt(text: str) -> str:
+    """Return a prompt in the vocabulary of a text: a newline, or else its first character."""
     return "\n" if "\n" in text else text[0]
 
 
 def first_line(text: str) -> str:
-    """Some 32 characters from the beginning of a paragraph, if the text has paragraphs."""
+    """Return 32 characters from the start of the second paragraph, or of the text."""
     start = text.find("\n\n") + 2
     return text[start if 2 < start < len(text) - 32 else 0 :][:32]
 
 
 def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
-    """Training and validation loss over the steps."""
+    """Plot training and validation loss over the steps to an image file."""
     figure, axes = _figure(7, 4)
     train = [(m["step"], m["loss"]) for m in metrics if "loss" in m]
     validation = [(m["step"], m["val_loss"]) for m in metrics if "val_loss" in m]
@@ -101,14 +101,14 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
         axes.annotate(
             f"{last[1]:.3f}", last, textcoords="offset points", xytext=(0, 10), ha="right"
         )
-    axes.set(xlabel="step", ylabel="loss (nats a token)", title="TinyGPT learns")
+    axes.set(xlabel="step", ylabel="loss (nats per token)", title="TinyGPT training")
     axes.legend()
     axes.grid(alpha=0.3)
     _save(figure, path)
 
 
 def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """An exponential mean over about ten values, without a bias at the start."""
+    """Exponential moving average over about ten values, with bias correction."""
     smooth, total, weight = np.empty(len(values)), 0.0, 0.0
     for i, value in enumerate(values):
         total, weight = 0.9 * total + value, 0.9 * weight + 1
@@ -118,7 +118,7 @@ def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 @no_grad()
 def plot_attention(model: GPT, tokenizer: Tokenizer, text: str, path: Path) -> None:
-    """Where each character of a line looks, for each head of the last block."""
+    """Plot the attention weights of each head of the last block to an image file."""
     ids = tokenizer.encode(text)[: model.config.max_seq_len]
     labels = [_label(tokenizer.decode([i])) for i in ids]
     weights = last_attention(model, ids)  # (nh, T, T)
@@ -130,7 +130,7 @@ def plot_attention(model: GPT, tokenizer: Tokenizer, text: str, path: Path) -> N
             axes.axis("off")
             continue
         axes.imshow(weights[head], cmap="viridis", vmin=0)
-        axes.set(title=f"head {head + 1}", xlabel="looks at", ylabel="character")
+        axes.set(title=f"head {head + 1}", xlabel="attends to", ylabel="character")
         axes.set_xticks(range(len(ids)), labels, fontsize=7)
         axes.set_yticks(range(len(ids)), labels, fontsize=7)
     figure.suptitle("Attention in the last block")
@@ -139,10 +139,10 @@ def plot_attention(model: GPT, tokenizer: Tokenizer, text: str, path: Path) -> N
 
 @no_grad()
 def last_attention(model: GPT, ids: list[int]) -> np.ndarray[Any, Any]:
-    """The attention weights (nh, T, T) of the last block on ids (T,)."""
+    """Return the attention weights (nh, T, T) of the last block for ids (T,)."""
     weights = model.attention_weights(Tensor([ids], backend=model.backend))
-    first: np.ndarray[Any, Any] = weights[-1].numpy()[0]
-    return first
+    last: np.ndarray[Any, Any] = weights[-1].numpy()[0]
+    return last
 
 
 def _label(text: str) -> str:
@@ -150,7 +150,7 @@ def _label(text: str) -> str:
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any:
-    """A figure that is drawn to a file: no screen is needed, and no global state is touched."""
+    """Return a figure and its axes, without a display and without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

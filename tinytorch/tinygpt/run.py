@@ -1,4 +1,4 @@
-"""One training run: a text, a model, a folder with what came of it; it can stop and go on."""
+"""A training run of a model on a text, with checkpoints, metrics and a summary in one folder."""
 
 import itertools
 import json
@@ -26,25 +26,25 @@ from .presets import Preset, build_model, build_trainer, fit_epochs
 CHECKPOINT = "checkpoint.safetensors"
 RESULTS = (CHECKPOINT, "metrics.jsonl", "summary.json", "loss.png", "attention.png")
 VALIDATION_BATCH = 32  # blocks
-clock: Callable[[], float] = time.perf_counter  # seconds; tests replace it by one that they set
+clock: Callable[[], float] = time.perf_counter  # in seconds; replaced in tests
 
 
 class RunError(ValueError):
-    """A run cannot start or go on; the message says in one sentence why."""
+    """A run cannot be started or resumed; the message is one sentence with the reason."""
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run was asked to do.
+    """The settings of a run.
 
     Attributes:
-        preset: the recipe, its steps those of this run.
-        data: a text file; None for Tiny Shakespeare.
+        preset: the hyperparameters, including the number of steps.
+        data: path of a text file; None for Tiny Shakespeare.
         tokenizer: "char" or "bpe".
-        vocab_size: of a BPE tokenizer.
-        seed: of weights and batches.
-        minutes: train that long instead of the preset's steps; the schedule fits the time.
-        epochs: train that often through the text instead.
+        vocab_size: vocabulary size of a BPE tokenizer.
+        seed: seed of weights, batches and dropout.
+        minutes: train for this time instead of the preset's steps; the schedule adapts to it.
+        epochs: train for this many epochs instead of the preset's steps.
     """
 
     preset: Preset
@@ -56,27 +56,32 @@ class RunConfig:
     epochs: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON knows it."""
+        """Return the settings as values that JSON can represent."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunConfig":
-        """What `to_dict` wrote."""
+        """Return the settings that `to_dict` has described."""
         return cls(**{**values, "preset": Preset.from_dict(values["preset"])})
 
 
 class Run:
-    """A model in training on a text.
+    """Training of one model on one text.
 
     Attributes:
-        out: the folder for checkpoint, metrics and summary.
-        trainer: model, optimizers and step.
+        config: the settings.
+        out: folder for checkpoint, metrics and summary.
+        model: the model.
+        trainer: its optimizers, schedule and step count.
         seconds: time spent in training steps, over all sessions of the run.
 
-    >>> run = Run.start(RunConfig(PRESETS["default"]), Path("runs/tinygpt"))
-    >>> while not run.finished:
-    ...     loss = run.step()
-    >>> run.save(); run.summarise()
+    Example::
+
+        run = Run.start(RunConfig(PRESETS["default"]), Path("runs/tinygpt"))
+        while not run.finished:
+            loss = run.step()
+        run.save()
+        run.summarise()
     """
 
     def __init__(
@@ -97,34 +102,36 @@ class Run:
         self.config = config
         self._check_length()
         self.blocks = TokenDataset(self.train_ids, config.preset.context)
-        model = build_model(config.preset, tokenizer.vocab_size)
-        self.trainer = build_trainer(config.preset, model, processes)
+        self.model = build_model(config.preset, tokenizer.vocab_size)
+        self.trainer = build_trainer(config.preset, self.model, processes)
         self.seconds = 0.0
 
     @classmethod
     def start(cls, config: RunConfig, out: Path, processes: int | None = None) -> Self:
-        """A new run: read the text, make the tokenizer, draw the weights.
+        """Start a new run: read the text, build the tokenizer, initialise the weights.
 
         Args:
-            processes: that share each batch; None for as many as serve the backend best. The
-                result does not depend on it but by rounding.
+            config: the settings.
+            out: folder for the results.
+            processes: number of processes that share each batch; None for the backend's default.
+                Results depend on it only by rounding.
 
         Raises:
             DataError: the text cannot be read.
-            RunError: it is too short for the model.
+            RunError: the text is too short for the model.
         """
         corpus = read_text(config.data) if config.data else tiny_shakespeare()
-        tokenizer = _make_tokenizer(config, corpus)
+        tokenizer = _build_tokenizer(config, corpus)
         random.manual_seed(config.seed)
         return cls(config, corpus, tokenizer, out, processes)
 
     @classmethod
     def resume(cls, out: Path, processes: int | None = None) -> Self:
-        """The run in folder `out`, where its last checkpoint left it.
+        """Resume the run in folder `out` from its last checkpoint.
 
         Raises:
-            CheckpointError: there is none, or it cannot be read.
-            RunError: it is of another kind, or the text has changed since.
+            CheckpointError: there is no checkpoint, or it cannot be read.
+            RunError: it is not a checkpoint of TinyGPT, or the text has changed since.
         """
         _, metadata = checkpoint.load(out / CHECKPOINT)
         try:
@@ -132,10 +139,10 @@ class Run:
             tokenizer = Tokenizer.from_dict(metadata["tokenizer"])
             sha256, seconds = metadata["dataset_sha256"], metadata["seconds"]
         except (KeyError, TypeError) as error:
-            raise RunError(f"{out / CHECKPOINT} is no checkpoint of TinyGPT ({error})") from None
+            raise RunError(f"{out / CHECKPOINT} is not a checkpoint of TinyGPT ({error})") from None
         corpus = read_text(config.data) if config.data else tiny_shakespeare()
         if corpus.sha256 != sha256:
-            raise RunError(f"the text ({corpus.source}) is not the one that the run began with")
+            raise RunError(f"the text ({corpus.source}) has changed since the run was started")
         run = cls(config, corpus, tokenizer, out, processes)
         run.trainer.load_checkpoint(out / CHECKPOINT)
         run.seconds = seconds
@@ -154,45 +161,40 @@ class Run:
     # Training
 
     @property
-    def model(self) -> GPT:
-        model: Any = self.trainer.model
-        gpt: GPT = model
-        return gpt
-
-    @property
     def steps(self) -> int:
-        """Steps that the whole run has, as far as is known: with a time limit, an estimate."""
+        """Number of steps of the whole run; with a time limit, an estimate."""
         if self.config.minutes is None:
             return self.config.preset.steps
         return self._steps_in_time()
 
     @property
     def finished(self) -> bool:
+        """Whether all steps are done, or the time is up."""
         if self.config.minutes is None:
             return self.trainer.step >= self.config.preset.steps
         return self.seconds >= 60 * self.config.minutes
 
     @property
     def progress(self) -> float:
-        """The part of the run that is done, in [0, 1]."""
+        """Completed fraction of the run, in [0, 1]."""
         if self.config.minutes is None:
             return self.trainer.step / self.config.preset.steps
         return min(1.0, self.seconds / (60 * self.config.minutes))
 
     @property
     def tokens(self) -> int:
-        """Tokens trained on so far."""
+        """Number of tokens trained on so far."""
         return self.trainer.step * self.config.preset.tokens_per_step
 
     def step(self) -> Tensor:
-        """One training step on random blocks; the loss is not read, so a device need not wait.
+        """Run one training step on random blocks, and return its loss.
 
-        The time that a device still works on it is counted by `read`.
+        The loss may still be being computed by a device; `read` waits for it, and counts that time.
         """
         begin = clock()
         preset = self.config.preset
         if self.config.minutes is not None and self.trainer.scheduler is not None:
-            # The schedule sees the part of the time that has passed as a part of the steps.
+            # Keep the completed fraction of the schedule equal to the elapsed fraction of the time.
             total = self._steps_in_time()
             self.trainer.scheduler.total_steps = total
             self.trainer.scheduler.warmup_steps = min(preset.warmup_steps, total // 10)
@@ -204,14 +206,14 @@ class Run:
         return loss
 
     def read(self, loss: Tensor) -> float:
-        """The loss of a step as a number, once the device has done all steps so far."""
+        """Wait until the device has computed all steps so far, and return the loss as a number."""
         begin = clock()
         value: float = loss.item()
         self.seconds += clock() - begin
         return value
 
     def _steps_in_time(self) -> int:
-        """How many steps fit the time limit at the pace so far."""
+        """Number of steps within the time limit, extrapolated from the speed so far."""
         done = self.trainer.step
         if not done:
             return self.config.preset.steps
@@ -220,19 +222,20 @@ class Run:
     # Validation
 
     def validate(self, every: int = 1) -> float:
-        """The mean loss over the validation text, in nats a token: each predicted once.
+        """Return the mean loss over the validation text, in nats per token.
 
         Args:
-            every: look at one in so many of its blocks, for a quick estimate.
+            every: use every n-th block only, for a quick estimate. With 1, every token but the
+                first is predicted exactly once.
         """
         batches = validation_batches(self.val_ids, self.config.preset.context, every)
         return self.trainer.evaluate(batches)
 
     def val_loss_per_char(self, val_loss: float) -> float:
-        """A loss in nats a token as nats a character, which no tokenizer can flatter."""
+        """Convert a loss per token to nats per character, comparable between tokenizers."""
         return val_loss * (len(self.val_ids) - 1) / (len(self.val_text) - 1)
 
-    # What it leaves behind
+    # Results
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
@@ -247,25 +250,25 @@ class Run:
         )
 
     def log(self, **values: Any) -> None:
-        """Add a line to metrics.jsonl."""
+        """Append a line to metrics.jsonl."""
         line = {"step": self.trainer.step, **values}
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All lines of metrics.jsonl."""
+        """Return the entries of metrics.jsonl."""
         path = self.out / "metrics.jsonl"
         if not path.exists():
             return []
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
     def _drop_metrics_after(self, step: int) -> None:
-        """Forget what was logged after the checkpoint: it will be logged again."""
+        """Remove the entries after the checkpoint, whose steps will be logged again."""
         kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
         write_atomically(self.out / "metrics.jsonl", "".join(kept).encode())
 
     def summarise(self) -> dict[str, Any]:
-        """Validate on all of the validation text and write summary.json."""
+        """Compute the loss on the whole validation text, and write summary.json."""
         val_loss = self.validate()
         summary = {
             "backend": default().name,
@@ -284,7 +287,7 @@ class Run:
         return summary
 
 
-def _make_tokenizer(config: RunConfig, corpus: Corpus) -> Tokenizer:
+def _build_tokenizer(config: RunConfig, corpus: Corpus) -> Tokenizer:
     if config.tokenizer == "char":
         return CharTokenizer(sorted(set(corpus.text)))
     tokenizer = BPETokenizer(config.vocab_size)
@@ -293,23 +296,23 @@ def _make_tokenizer(config: RunConfig, corpus: Corpus) -> Tokenizer:
 
 
 def validation_batches(ids: np.ndarray[Any, Any], context: int, every: int = 1) -> Iterator[Batch]:
-    """Blocks side by side, so that every token but the first is predicted exactly once.
+    """Yield batches of adjacent blocks, so every token but the first is predicted exactly once.
 
-    With `every`, one in so many blocks, from the beginning of the text to its end.
+    With `every`, use every n-th block only, spread over the whole text.
     """
     blocks = TokenDataset(ids, context, stride=context * every)
     yield from DataLoader(blocks, VALIDATION_BATCH)
     done = len(blocks) * context
-    if every == 1 and done < len(ids) - 1:  # a last block that is shorter
+    if every == 1 and done < len(ids) - 1:  # the last, shorter block
         yield TokenDataset(ids[done:], len(ids) - 1 - done)[0]
 
 
 def load_model(out: Path) -> tuple[GPT, Tokenizer]:
-    """The model and the tokenizer of the checkpoint in folder `out`, ready to generate.
+    """Load model and tokenizer from the checkpoint in folder `out`, in evaluation mode.
 
     Raises:
-        CheckpointError: it cannot be read.
-        RunError: it is of another program.
+        CheckpointError: the checkpoint cannot be read.
+        RunError: it is not a checkpoint of TinyGPT.
     """
     arrays, metadata = checkpoint.load(out / CHECKPOINT)
     try:
@@ -318,28 +321,29 @@ def load_model(out: Path) -> tuple[GPT, Tokenizer]:
         model = GPT.from_config(config)
         model.load_state_dict(strip_prefix(arrays, "model/"))
     except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{out / CHECKPOINT} is no checkpoint of TinyGPT: {error}") from None
+        raise RunError(f"{out / CHECKPOINT} is not a checkpoint of TinyGPT: {error}") from None
     model.eval()
     return model, tokenizer
 
 
 def prepare_folder(out: Path) -> None:
-    """Make `out` and see that it can be written to; what an earlier run left there moves to
-    ``out/earlier-1``, ``earlier-2``, and so on.
+    """Create folder `out`, check that it is writable, and move earlier results out of the way.
+
+    The results of an earlier run go to ``out/earlier-1``, ``out/earlier-2``, and so on.
 
     Raises:
-        RunError: it cannot be written to.
+        RunError: the folder cannot be written to.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
-        left = [out / name for name in RESULTS if (out / name).exists()]
-        if left:
+        results = [out / name for name in RESULTS if (out / name).exists()]
+        if results:
             numbers = (out / f"earlier-{n}" for n in itertools.count(1))
             earlier = next(folder for folder in numbers if not folder.exists())
             earlier.mkdir()
-            for path in left:
+            for path in results:
                 path.rename(earlier / path.name)
     except OSError as error:
-        raise RunError(f"the folder {out} cannot be written to: {error.strerror}") from None
+        raise RunError(f"cannot write to folder {out}: {error.strerror}") from None
