@@ -177,7 +177,11 @@ class Backend:
 
     @staticmethod
     def take_rows(x: NativeArray, indices: NativeArray) -> NativeArray:
-        """x[indices]: rows of x (N, ...) by integer indices of any shape."""
+        """x[indices]: rows of x (N, ...) by integer indices of any shape, 0 <= index < N.
+
+        Raises:
+            IndexError: an index is out of range, where a check does not make a device wait.
+        """
         raise NotImplementedError
 
     @staticmethod

@@ -101,6 +101,9 @@ class NumpyBackend(Backend):
 
     @staticmethod
     def take_rows(x: Array, indices: Array) -> Array:
+        if indices.size and not (indices.min() >= 0 and indices.max() < len(x)):
+            wrong = indices[(indices < 0) | (indices >= len(x))].flat[0]
+            raise IndexError(f"token id {wrong} is outside of the vocabulary [0, {len(x)})")
         return np.take(x, indices, axis=0)
 
     @staticmethod
