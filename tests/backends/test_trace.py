@@ -16,6 +16,7 @@ from tinytorch import (
     CrossEntropyLoss,
     Dropout,
     Linear,
+    MSELoss,
     Tensor,
     Trainer,
     gelu,
@@ -164,6 +165,29 @@ def test_all_ops_of_training_on_the_reference_backend_run_their_references() -> 
 
     assert ran_in_training("reference") == {"reference"}
     assert "kernel" in ran_in_training("numpy")
+
+
+def train_step(backend: str, **settings: Any) -> Trace:
+    manual_seed(0)
+    layer = Linear(4, 4, backend=backend)
+    trainer = Trainer(layer, AdamW(layer.parameters()), MSELoss(), **settings)
+    with Trace() as ran:
+        for _ in range(3):
+            trainer.train_step([(x(backend).detach(), x(backend).detach())])
+    return ran
+
+
+def test_multi_tensor_updates_are_one_call_and_references_one_for_each_parameter() -> None:
+    assert train_step("numpy").ran("adam_update") == {"kernel": 3}
+    assert train_step("reference").ran("adam_update") == {"reference": 6}
+
+
+def test_a_graphed_step_is_seen_or_says_why_it_is_not_used(cupy: str) -> None:
+    assert train_step(cupy, cuda_graph=True).ran("graphed step") == {"graph": 3}
+    assert train_step("numpy", cuda_graph=True).ran("graphed step") == {
+        "fallback: the backend cannot capture work": 3
+    }
+    assert not train_step("numpy").ran("graphed step")
 
 
 def test_an_op_of_a_notebook_is_named_with_its_module() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..backends import trace
 from .op import Op, unwrap
 
 
@@ -27,6 +28,7 @@ def update_tensors(rule: Op, rows: Sequence[Sequence[Any]], **settings: Any) -> 
     if fused is None:
         updated = [tuple(t._array for t in rule(*row, **settings)) for row in rows]
     else:
+        fused = trace.timed(fused, rule.key, backend.name, "kernel")
         updated = fused([tuple(t._array for t in row) for row in rows], **settings)
     for (parameter, _, *state), arrays in zip(rows, updated, strict=True):
         for tensor, array in zip((parameter, *state), arrays, strict=True):

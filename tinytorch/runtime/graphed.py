@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import wrap_array
-from ..backends import Backend
+from ..backends import Backend, trace
 from ..backends.base import Array
 from ..ops import random
 from ..optimizers import Optimizer
@@ -38,9 +38,12 @@ class GraphedStep:
         tensors = [tensor for batch in batches for tensor in batch]
         backend = tensors[0].backend
         if backend.graphed is None or any(tensor.backend is not backend for tensor in tensors):
+            trace.fallback("graphed step", "the backend cannot capture work", backend.name)
             return Trainer.run_step(trainer, batches)
         if self._graphed is None or self._backend is not backend:
-            self._backend, self._graphed = backend, backend.graphed(self._work)
+            graphed = backend.graphed(self._work)
+            self._graphed = trace.timed(graphed, "graphed step", backend.name, "graph")
+            self._backend = backend
         counts = [optimizer.steps for optimizer in trainer.optimizers]
         rows = [_row(optimizer.next_step()) for optimizer in trainer.optimizers]
         numbers = np.array([n for row in rows for n in row], np.float64)
