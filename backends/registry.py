@@ -80,9 +80,9 @@ def default() -> Backend:
 
 
 def of(array: Array) -> Backend:
-    """The backend that arrays of this type belong to.
+    """Return the backend that arrays of this type belong to.
 
-    Where several have the same type, as numpy and reference do, it is the default backend if it
+    If several have the same type, as numpy and reference do, it is the default backend if that
     is one of them, else the one that was loaded first.
 
     Raises:
