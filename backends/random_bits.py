@@ -48,20 +48,20 @@ def _mix(x: Array) -> Array:
 def random_bits(
     xp: Namespace, seed: int | Seed, shape: tuple[int, ...], first_row: int = 0, **where: Any
 ) -> Array:
-    """uint32 array of `shape`: element i is a hash of (seed, i), so no state is kept.
+    """Return a uint32 array of `shape`: element i is a hash of (seed, i), so there is no state.
 
     Args:
-        seed: any integer, of which the low 64 bits count, or a `Seed` with an integer key.
+        seed: any integer, of which the low 64 bits are used, or a `Seed` with an integer key.
         first_row: index of the first row in a larger array that has rows before these.
-        where: further arguments for the creation of the array, such as `device`.
+        where: further arguments of the creation function, such as `device`.
 
     Raises:
-        ValueError: more than 2**32 elements, where the counter would repeat.
+        ValueError: more than 2**32 elements, for which the counter would repeat.
     """
     count = math.prod(shape)
     start = first_row * math.prod(shape[1:])
     if start + count > _LIMIT:
-        raise ValueError(f"random_bits makes at most 2**32 numbers a call, not {start + count}")
+        raise ValueError(f"random_bits returns at most 2**32 numbers per call, got {start + count}")
     word = seed.key ^ _mix64(seed.offset % 2**64) if isinstance(seed, Seed) else seed
     counter = xp.arange(start, start + count, dtype=xp.uint32, **where)
     low, high = word % _LIMIT, (word >> 32) % _LIMIT

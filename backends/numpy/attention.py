@@ -42,7 +42,11 @@ def fused_attention(
     p: float = 0.0,
     seed: Any = None,
 ) -> Any:
-    if p or not _fit(Q, K, V, mask):
+    """Q (B, nh, T, hs), K (B, nh, S, hs), V (B, nh, S, hv), mask (T, S) -> (B, nh, T, hv).
+
+    Returns NotImplemented with dropout and for unsupported inputs, which then run op by op.
+    """
+    if p or not _is_supported(Q, K, V, mask):
         return NotImplemented
     B, nh, T, hs = Q.shape
     S, hv = V.shape[2:]
@@ -59,7 +63,7 @@ def fused_attention(
             w = _weights(q, k, block, saved[i][part] if saved else None)
             np.matmul(_transposed(w), v[:, :, : block.key_end], out=out[:, :, block.rows])
 
-    _for_parts(work, Q, blocks)
+    _parallel_parts(work, Q, blocks)
     return y, (Q, K, V, y, scale, blocks, saved)
 
 
@@ -75,6 +79,10 @@ def fused_attention_gradient(
     blocks: Sequence["Block"],
     saved: list[Array] | None,
 ) -> Any:
+    """dV = P^T dO, dQ = scale dS K, dK = scale dS^T Q, with dS = P (dO V^T - delta).
+
+    P (T, S) are the weights, dO = g, and delta (T,) the row sums of dO times the output.
+    """
     dQ, dK, dV = np.empty(Q.shape, Q.dtype), np.zeros(K.shape, K.dtype), np.zeros(V.shape, V.dtype)
 
     def work(part: Part) -> None:
@@ -92,7 +100,7 @@ def fused_attention_gradient(
             dk[:, :, :end] += dS @ q[:, :, rows]
             dv[:, :, :end] += w @ dO[:, :, rows]
 
-    _for_parts(work, Q, blocks)
+    _parallel_parts(work, Q, blocks)
     return dQ, dK, dV, None
 
 
@@ -172,8 +180,8 @@ def _transposed(x: Array) -> Array:
     return x.swapaxes(-1, -2)
 
 
-def _fit(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
-    """Whether this is a case that is computed here, and worth the while."""
+def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
+    """True if the kernel computes these inputs, and faster than op by op."""
     if not Q.ndim == K.ndim == V.ndim == 4:
         return False
     *lead, T, hs = Q.shape
@@ -189,7 +197,7 @@ def _fit(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
     return result
 
 
-def _for_parts(work: Callable[[Part], None], Q: Array, blocks: Sequence[Block]) -> None:
+def _parallel_parts(work: Callable[[Part], None], Q: Array, blocks: Sequence[Block]) -> None:
     """Call ``work(part)`` in parallel over the batch or the heads, whichever is larger."""
     batch, heads, _, _ = Q.shape
     head_bytes = sum(b.key_end * b.length for b in blocks) * Q.itemsize

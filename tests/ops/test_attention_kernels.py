@@ -248,7 +248,9 @@ def test_numpy_kernel_runs_only_for_supported_inputs() -> None:
     assert attention(*half)._node.name == "matmul"  # whose exponentials would overflow
     assert node(80, None, Dropout(0.5)) == "matmul"
     assert node(80, None, Dropout(0.5).eval()) == "fused_attention"
-    assert node(80, Tensor(np.zeros((80, 80)))) == "matmul"  # is added to the scores
+    assert (
+        node(80, Tensor(np.zeros((80, 80)))) == "matmul"
+    )  # a floating mask is added to the scores
     assert node(80, Tensor(np.ones((1, 80), dtype=bool))) == "matmul"
 
 
@@ -374,6 +376,6 @@ def test_other_backends_run_the_composite_as_written(backend: str) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_composites_are_known_by_name() -> None:
+def test_composites_are_registered_by_name() -> None:
     assert {"fused_attention": fused_attention} == COMPOSITES
     assert repr(fused_attention) == "<composite fused_attention>"
