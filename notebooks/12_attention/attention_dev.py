@@ -33,6 +33,7 @@
 
 # %% setup=true
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ from tinytorch.ops.op import composite, op
 from tinytorch.backends import Backend, get
 from tinytorch.backends.base import Array, Namespace
 from tinytorch.embeddings import RotaryEmbedding
-from tinytorch.layers import Dropout, Linear
+from tinytorch.layers import Dropout, Linear, apply_dropout
 from tinytorch.nn.module import Module
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
@@ -250,7 +251,7 @@ figure.tight_layout()
 plt.show()
 
 # %% exercise="12.4" points=2
-from tinytorch.attention import attention, scaled_dot_product_attention
+from tinytorch.attention import attention, fused_attention, scaled_dot_product_attention
 
 # scaled_dot_product_attention:
 #   Q and K must have the same last axis, K and V the same number of tokens; otherwise raise a
@@ -258,8 +259,9 @@ from tinytorch.attention import attention, scaled_dot_product_attention
 #   attention_weights does most of the work; which scale?
 #   Dropout, if given, is applied to the weights, before they are multiplied by the values.
 #   Return the output and the weights (those without dropout).
-# The function `attention` below is given: it returns the output alone, for callers that do not
-# need the weights. On a GPU, a kernel that never stores the table of weights replaces it.
+# The functions `attention` and `fused_attention` below are given: they return the output alone, for
+# callers that do not need the weights. A backend may replace the second by a kernel that never
+# stores the table of weights.
 
 # %% test="12.4" points=2
 with Exercise("12.4", "scaled_dot_product_attention") as check:
