@@ -1,9 +1,9 @@
-"""The layers and the GPT once more in PyTorch, as its users write them, with the same names inside.
+"""Reference implementations of attention and GPT in idiomatic PyTorch, with the same state names.
 
-For parity tests and benchmarks. Import it inside of a test, so that only this test needs PyTorch:
+For parity tests and benchmarks. Import it inside a test, so that only this test needs PyTorch:
 
-    twins = require("torch_reference")
-    twin = twins.gpt(model)                 # the same weights, in the same dtype
+    torch_reference = require("torch_reference")
+    reference = torch_reference.gpt(model)  # with the weights and the dtype of the model
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ nn, F = torch.nn, torch.nn.functional
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread: for tiny models more only wait for each other on a busy machine."""
+    """Run PyTorch on one thread: more threads slow tiny models down on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -31,13 +31,13 @@ def one_thread() -> Iterator[None]:
 
 
 def sinusoids(positions: int, size: int) -> Any:
-    """Angles (T, C/2) of position and frequency, in float64."""
+    """Angles (T, C/2), position times frequency, in float64."""
     frequencies = 10000.0 ** (-torch.arange(0, size, 2, dtype=torch.float64) / size)
     return torch.outer(torch.arange(positions, dtype=torch.float64), frequencies)
 
 
 class Embedding(nn.Module):
-    """Token vectors plus learned, sinusoidal or no position vectors."""
+    """Token embedding plus learned, sinusoidal or no positional encoding."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Embedding(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Rotary positions, pairs as in GPT-NeoX."""
+    """Rotary positional encoding, with pairs as in GPT-NeoX."""
 
     def __init__(self, head_dim: int, max_seq_len: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Rotary(nn.Module):
 
 
 class MultiHeadAttention(nn.Module):
-    """Causal attention with one projection for queries, keys and values."""
+    """Self-attention with one projection for queries, keys and values; causal by default."""
 
     def __init__(
         self,
@@ -102,20 +102,29 @@ class MultiHeadAttention(nn.Module):
         return F.dropout(y, self.dropout, self.training)
 
 
+ACTIVATIONS = {
+    "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "squared_relu": lambda x: F.relu(x).square(),
+}
+
+
 class MLP(nn.Module):
+    """Linear, activation, linear, dropout."""
+
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.fc = nn.Linear(config.embed_dim, 4 * config.embed_dim, bias=config.bias)
         self.proj = nn.Linear(4 * config.embed_dim, config.embed_dim, bias=config.bias)
-        self.activation, self.dropout = config.activation, config.dropout
+        self.activation, self.dropout = ACTIVATIONS[config.activation], config.dropout
 
     def forward(self, x: Any) -> Any:
-        x = self.fc(x)
-        x = F.gelu(x, approximate="tanh") if self.activation == "gelu" else F.relu(x).square()
-        return F.dropout(self.proj(x), self.dropout, self.training)
+        x = self.proj(self.activation(self.fc(x)))
+        return F.dropout(x, self.dropout, self.training)
 
 
 class Block(nn.Module):
+    """Pre-norm transformer block."""
+
     def __init__(self, config: GPTConfig, rotary: Any = None) -> None:
         super().__init__()
         C, bias = config.embed_dim, config.bias
@@ -128,8 +137,8 @@ class Block(nn.Module):
         return x + self.mlp(self.ln2(x))
 
 
-class TwinGPT(nn.Module):
-    """GPT of the same configuration; its weights are to be copied."""
+class GPTReference(nn.Module):
+    """GPT with the given configuration; copy the weights with `copy_weights`."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -146,29 +155,29 @@ class TwinGPT(nn.Module):
             self.head.weight = self.embedding.tokens.weight
 
     def forward(self, ids: Any) -> Any:
-        """(B, T) -> (B, T, V)."""
+        """ids (B, T) -> logits (B, T, V)."""
         x = self.dropout(self.embedding(ids))
         for block in self.blocks:
             x = block(x)
         return self.head(self.ln_f(x))
 
     def loss(self, ids: Any, targets: Any) -> Any:
-        """Cross-entropy, the mean over all targets (B, T)."""
+        """Mean cross-entropy over targets (B, T)."""
         return F.cross_entropy(self(ids).flatten(0, 1), targets.flatten())
 
 
-def copy_weights(model: Module, twin: Any) -> Any:
-    """Give `twin`, whose names are the same, the weights of `model` and their dtype."""
+def copy_weights(model: Module, reference: Any) -> Any:
+    """Copy the weights of `model` and their dtype to `reference`, which has the same names."""
     state = {name: torch.from_numpy(array) for name, array in model.state_dict().items()}
-    twin.to(next(iter(state.values())).dtype).load_state_dict(state)
-    return twin
+    reference.to(next(iter(state.values())).dtype).load_state_dict(state)
+    return reference
 
 
-def gpt(model: GPT) -> TwinGPT:
-    """The twin of `model`, with its weights and in its mode."""
-    return copy_weights(model, TwinGPT(model.config)).train(model.training)
+def gpt(model: GPT) -> GPTReference:
+    """The reference of `model`, with its weights, dtype and training mode."""
+    return copy_weights(model, GPTReference(model.config)).train(model.training)
 
 
-def gradients(twin: Any) -> dict[str, np.ndarray]:
+def gradients(reference: Any) -> dict[str, np.ndarray]:
     """The gradient of each parameter by name, a shared one once."""
-    return {name: p.grad.numpy() for name, p in twin.named_parameters()}
+    return {name: p.grad.numpy() for name, p in reference.named_parameters()}

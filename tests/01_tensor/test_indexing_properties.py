@@ -1,4 +1,4 @@
-"""Indexing, writing, broadcasting and reductions equal NumPy's on whatever Hypothesis draws."""
+"""Property-based tests: indexing, in-place writes, broadcasting and reductions equal NumPy's."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def numbers(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def axis_keys(size: int) -> st.SearchStrategy[Any]:
-    """What can index one axis."""
+    """Keys for one axis of length `size`."""
     keys: list[st.SearchStrategy[Any]] = [
         st.slices(size),
         st.lists(st.booleans(), min_size=size, max_size=size).map(lambda m: np.array(m, bool)),
@@ -71,7 +71,7 @@ def shape_and_key(draw: Any) -> tuple[tuple[int, ...], Any]:
 
 
 def with_tensors(key: Any, backend: str) -> Any:
-    """The key with tensors for its arrays."""
+    """The key with its arrays replaced by tensors."""
     if isinstance(key, tuple):
         return tuple(with_tensors(k, backend) for k in key)
     return Tensor(key, backend=backend) if isinstance(key, np.ndarray) else key
@@ -80,7 +80,7 @@ def with_tensors(key: Any, backend: str) -> Any:
 @BACKENDS
 @PROPERTY
 @given(case=shape_and_key())
-def test_indexing(case: Any, backend: str) -> None:
+def test_getitem_and_its_gradient_equal_numpy(case: Any, backend: str) -> None:
     shape, key = case
     array = numbers(shape)
     x = Tensor(array, True, backend=backend)
@@ -97,7 +97,7 @@ def test_indexing(case: Any, backend: str) -> None:
 @BACKENDS
 @PROPERTY
 @given(case=shape_and_key(), scalar=st.booleans())
-def test_writing(case: Any, scalar: bool, backend: str) -> None:
+def test_setitem_equals_numpy(case: Any, scalar: bool, backend: str) -> None:
     shape, key = case
     array = numbers(shape)
     x = Tensor(array, True, backend=backend)
@@ -117,7 +117,7 @@ BINARY = {
 
 
 def summed_to(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """`gradient` summed over the axes that broadcasting added or stretched, one after the other."""
+    """`gradient` summed over the broadcast axes, one at a time."""
     while gradient.ndim > len(shape):
         gradient = gradient.sum(axis=0)
     for axis, size in enumerate(shape):
@@ -132,7 +132,7 @@ def summed_to(gradient: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     both=hnp.mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=3, max_dims=4),
     name=st.sampled_from(sorted(BINARY)),
 )
-def test_broadcasting(both: Any, name: str, backend: str) -> None:
+def test_broadcasting_and_its_gradients_equal_numpy(both: Any, name: str, backend: str) -> None:
     operator, slopes = BINARY[name]
     a, b = (numbers(shape) for shape in both.input_shapes)
     x, y = Tensor(a, True, backend=backend), Tensor(b, True, backend=backend)
@@ -148,7 +148,7 @@ def test_broadcasting(both: Any, name: str, backend: str) -> None:
 
 @st.composite
 def shape_and_axes(draw: Any) -> tuple[tuple[int, ...], Any]:
-    """A shape and one axis, several, or all of it."""
+    """A shape and one axis, several axes, or None."""
     shape = draw(shapes)
     if not shape:
         return shape, draw(st.sampled_from([None, ()]))
@@ -174,7 +174,7 @@ REDUCTIONS = {
 @BACKENDS
 @PROPERTY
 @given(case=shape_and_axes(), keepdims=st.booleans(), name=st.sampled_from(sorted(REDUCTIONS)))
-def test_reductions(case: Any, keepdims: bool, name: str, backend: str) -> None:
+def test_reductions_equal_numpy(case: Any, keepdims: bool, name: str, backend: str) -> None:
     shape, axis = case
     assume(0 not in shape or name in ("sum", "any", "all"))
     array = numbers(shape) / 10
@@ -190,7 +190,7 @@ def test_reductions(case: Any, keepdims: bool, name: str, backend: str) -> None:
 @BACKENDS
 @PROPERTY
 @given(shape=shapes, keepdims=st.booleans(), name=st.sampled_from(["argmax", "argmin"]))
-def test_positions_of_extremes(shape: Any, keepdims: bool, name: str, backend: str) -> None:
+def test_argmax_and_argmin_equal_numpy(shape: Any, keepdims: bool, name: str, backend: str) -> None:
     assume(0 not in shape)
     array = np.cos(3 * numbers(shape)).round(1)  # with ties
     for axis in (None, *range(-len(shape), len(shape))):

@@ -1,4 +1,4 @@
-"""Which dtype an operator gives, what it takes beside tensors, and comparison."""
+"""Operators: type promotion, operands that are not tensors, and comparison."""
 
 from collections.abc import Callable
 from typing import Any
@@ -46,7 +46,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 @pytest.mark.parametrize(("x", "y", "sign", "dtype"), PROMOTIONS)
-def test_promotion(x: Any, y: Any, sign: str, dtype: str, backend: str) -> None:
+def test_operators_promote_dtypes(x: Any, y: Any, sign: str, dtype: str, backend: str) -> None:
     operator, tensor = OPERATORS[sign], Tensor(x, backend=backend)
     other = Tensor(y, backend=backend) if isinstance(y, np.ndarray) else y
     right, left = operator(tensor, other), operator(other, tensor)
@@ -56,14 +56,14 @@ def test_promotion(x: Any, y: Any, sign: str, dtype: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("sign", OPERATORS)
-def test_numpy_array_on_either_side_gives_a_tensor(sign: str, backend: str) -> None:
+def test_an_operator_with_a_numpy_array_returns_a_tensor(sign: str, backend: str) -> None:
     x, y, operator = F64 + 1, F64 * 3, OPERATORS[sign]
     for t in (operator(x, Tensor(y, backend=backend)), operator(Tensor(x, backend=backend), y)):
         assert isinstance(t, Tensor)
         np.testing.assert_allclose(t.numpy(), operator(x, y))
 
 
-def test_matrix_product_with_arrays_and_mixed_dtypes(backend: str) -> None:
+def test_matmul_takes_numpy_arrays_and_mixed_dtypes(backend: str) -> None:
     x, y = np.arange(6.0).reshape(2, 3), np.arange(3)
     for t in (Tensor(x, backend=backend) @ y, x @ Tensor(y, backend=backend)):
         np.testing.assert_array_equal(t.numpy(), x @ y)
@@ -73,14 +73,14 @@ def test_matrix_product_with_arrays_and_mixed_dtypes(backend: str) -> None:
 
 
 @pytest.mark.parametrize("function", [lambda x, y: where(x > 1, x, y), maximum, Tensor.clip])
-def test_a_float_beside_integers_is_not_cut_off(function: Any, backend: str) -> None:
+def test_a_float_operand_of_an_integer_tensor_is_not_truncated(function: Any, backend: str) -> None:
     t = function(Tensor([1, 2], backend=backend), 1.5)
     assert dtype_name(t) == "float32"
     np.testing.assert_array_equal(t.numpy(), [1.5, 2])
     assert dtype_name(function(Tensor([1, 2], backend=backend), 1)) == "int64"
 
 
-def test_comparison_and_logic(backend: str) -> None:
+def test_comparison_and_logical_operators(backend: str) -> None:
     a, b = np.array([1, 2, 3]), np.array([3.0, 2.0, 1.0])
     x, y = Tensor(a, backend=backend), Tensor(b, True, backend=backend)
     for ours, expected in [

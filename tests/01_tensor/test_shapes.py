@@ -1,4 +1,4 @@
-"""The methods that change a shape, beside NumPy's."""
+"""Shape methods of tensors, compared with NumPy."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ from tinytorch import Tensor
         (lambda t: t.unsqueeze(-1), lambda a: a[..., None]),
         (lambda t: t[:1].squeeze(), lambda a: a[0]),
         (lambda t: t[:1].squeeze(-3), lambda a: a[0]),
-        (lambda t: t.squeeze(-1), lambda a: a),  # as in PyTorch: no axis of size 1, no error
+        (lambda t: t.squeeze(-1), lambda a: a),  # as in PyTorch, no error if the size is not 1
         (lambda t: t.expand(5, -1, 3, -1), lambda a: np.stack([a] * 5)),
         (lambda t: t[:, :1].expand(2, 3, -1), lambda a: a[:, [0, 0, 0]]),
         (lambda t: t.split(2, axis=-1)[1], lambda a: a[..., 2:]),
@@ -39,7 +39,7 @@ from tinytorch import Tensor
         (lambda t: t[0, 0, 0].squeeze(), lambda a: a[0, 0, 0]),
     ],
 )
-def test_shape_methods(method: Any, expected: Any, backend: str) -> None:
+def test_shape_methods_equal_numpy(method: Any, expected: Any, backend: str) -> None:
     array = np.arange(24.0).reshape(2, 3, 4)
     t = method(Tensor(array, backend=backend))
     assert t.shape == expected(array).shape
@@ -67,6 +67,6 @@ def test_shape_methods(method: Any, expected: Any, backend: str) -> None:
         (lambda t: t[Tensor([0.5])], IndexError),
     ],
 )
-def test_impossible_shapes_and_axes_are_errors(method: Any, error: type[Exception]) -> None:
+def test_invalid_shapes_and_axes_raise(method: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         method(tinytorch.ones(2, 3))

@@ -1,4 +1,4 @@
-"""Lesson 01: what a tensor is made from, and what it turns into."""
+"""Lesson 01: construction and conversion of tensors."""
 
 import copy
 import pickle
@@ -34,7 +34,7 @@ def dtype_name(t: Tensor) -> str:
         (np.ones(2, "uint8"), "uint8"),
     ],
 )
-def test_dtype_of_data(data: Any, dtype: str, backend: str) -> None:
+def test_dtype_is_inferred_from_the_data(data: Any, dtype: str, backend: str) -> None:
     t = Tensor(data, backend=backend)
     assert dtype_name(t) == dtype
     assert (t.shape, t.ndim, t.size) == (np.shape(data), np.ndim(data), np.size(data))
@@ -45,23 +45,23 @@ def test_dtype_of_data(data: Any, dtype: str, backend: str) -> None:
 @pytest.mark.parametrize(
     "data", [None, "text", ["a"], object(), [1, None], [[1, 2], [3]], {"a": 1}]
 )
-def test_what_is_no_regular_array_of_numbers_is_an_error(data: Any, backend: str) -> None:
+def test_data_other_than_regular_nested_numbers_raises(data: Any, backend: str) -> None:
     with pytest.raises(TypeError, match="expected numbers in regular nested lists"):
         Tensor(data, backend=backend)
 
 
 @pytest.mark.parametrize("dtype", ["float64", np.float64, np.dtype("float64"), np.zeros(1).dtype])
-def test_dtype_can_be_named_in_any_way(dtype: Any, backend: str) -> None:
+def test_dtype_is_a_name_or_a_dtype_object(dtype: Any, backend: str) -> None:
     assert dtype_name(Tensor([1], dtype=dtype, backend=backend)) == "float64"
 
 
-def test_an_unknown_dtype_is_an_error() -> None:
+def test_an_unknown_dtype_raises() -> None:
     for wrong in ("float31", "zeros", object()):
         with pytest.raises(TypeError, match="unknown dtype"):
             Tensor([1.0], dtype=wrong)
 
 
-def test_construction_copies(backend: str) -> None:
+def test_construction_copies_the_data(backend: str) -> None:
     source = np.zeros(3, "float32")
     first = Tensor(source, backend=backend)
     second, third = Tensor(first), Tensor(first.data)
@@ -72,7 +72,7 @@ def test_construction_copies(backend: str) -> None:
         assert t.backend.name == backend
 
 
-def test_only_floats_have_gradients() -> None:
+def test_only_floating_tensors_can_require_a_gradient() -> None:
     for data in ([1, 2], [True]):
         with pytest.raises(TypeError, match="only floating tensors"):
             Tensor(data, requires_grad=True)
@@ -80,7 +80,7 @@ def test_only_floats_have_gradients() -> None:
         (Tensor(1.0, True) * 2).requires_grad = False
 
 
-def test_copies_and_pickles_keep_values_gradients_and_backend(backend: str) -> None:
+def test_copy_and_pickle_keep_values_gradient_and_backend(backend: str) -> None:
     p = Parameter([1.0, 2.0], backend=backend)
     (p * p).sum().backward()
     with pytest.raises(RuntimeError, match="detach"):
@@ -94,7 +94,7 @@ def test_copies_and_pickles_keep_values_gradients_and_backend(backend: str) -> N
         assert p.tolist() == [1, 2]
 
 
-def test_to_python(backend: str) -> None:
+def test_conversion_to_python_values(backend: str) -> None:
     t = Tensor([[1.5, 2.0]], backend=backend)
     assert t.tolist() == [[1.5, 2.0]]
     assert len(t) == 1
@@ -111,7 +111,7 @@ def test_to_python(backend: str) -> None:
     assert f"{t}" == str(t) == repr(t)
 
 
-def test_to_python_errors() -> None:
+def test_conversion_of_several_elements_to_a_scalar_raises() -> None:
     two = Tensor([1.0, 2.0])
     for read, error in [
         (two.item, ValueError),
@@ -145,7 +145,7 @@ def test_repr(make: Any, text: str) -> None:
     assert len(repr(make())) < 400
 
 
-def test_numpy_gets_a_read_only_view_or_a_copy() -> None:
+def test_numpy_returns_a_read_only_view_or_a_copy() -> None:
     t = Tensor([1.0, 2.0])
     for view in (t.numpy(), t.data, np.asarray(t), np.asarray(t, copy=False)):
         assert np.shares_memory(view, t._array)
@@ -160,13 +160,13 @@ def test_numpy_gets_a_read_only_view_or_a_copy() -> None:
     assert np.stack([t, t]).shape == (2, 2)
 
 
-def test_a_device_gives_copies(strict: str) -> None:
+def test_numpy_returns_a_copy_from_a_device(strict: str) -> None:
     t = Tensor([1.0, 2.0], backend=strict)
     t.numpy()[0] = 9
     assert t.tolist() == [1, 2]
 
 
-def test_dlpack() -> None:
+def test_dlpack_shares_memory() -> None:
     torch = require("torch")
     t = Tensor([1.0, 2.0])
     np.testing.assert_array_equal(np.from_dlpack(t), [1, 2])
@@ -180,7 +180,7 @@ def test_dlpack() -> None:
         shared[0] = 1
 
 
-def test_to() -> None:
+def test_to_casts_and_moves() -> None:
     x = Tensor([1.5, 2.5], True)
     assert x.to("float32") is x is x.to("numpy") is x.to()
     y = x.to("float64")
@@ -209,14 +209,14 @@ def test_to() -> None:
         lambda x, y: maximum(y, x),
     ],
 )
-def test_mixing_backends_names_both_and_the_fix(mix: Any, strict: str) -> None:
+def test_mixed_backends_raise_an_error_with_both_names_and_the_fix(mix: Any, strict: str) -> None:
     with pytest.raises(BackendError, match=r"'(numpy|strict)' and another on '.*\.to\(\"") as error:
         mix(Tensor([1.0]), Tensor([0.0], backend=strict))
     assert "'numpy'" in str(error.value)
     assert "'strict'" in str(error.value)
 
 
-def test_creation_and_filling(backend: str) -> None:
+def test_zeros_ones_and_fill(backend: str) -> None:
     t = tinytorch.ones(2, 3, dtype="float64", backend=backend, requires_grad=True)
     assert (t.shape, dtype_name(t), t.requires_grad) == ((2, 3), "float64", True)
     with tinytorch.no_grad():
@@ -225,5 +225,5 @@ def test_creation_and_filling(backend: str) -> None:
         assert t.copy_([1.0, 2.0, 3.0]).numpy().sum() == 12
         with enable_grad(), pytest.raises(RuntimeError, match="no_grad"):
             t.fill_(1)
-    t.data = 7  # an assignment needs no no_grad()
+    t.data = 7  # assigning data works outside of no_grad()
     assert t.numpy().min() == 7

@@ -1,4 +1,4 @@
-"""Lesson 02: the activations are PyTorch's, and they stand extreme values."""
+"""Lesson 02: activations equal PyTorch's and are stable for extreme values."""
 
 from typing import Any
 
@@ -17,15 +17,15 @@ MODULES = {
     "softmax": (Softmax(), lambda torch: torch.nn.Softmax(dim=-1)),
     "softmax_first": (Softmax(axis=0), lambda torch: torch.nn.Softmax(dim=0)),
 }
-EACH = pytest.mark.parametrize(("module", "twin"), MODULES.values(), ids=MODULES)
+EACH = pytest.mark.parametrize(("module", "reference"), MODULES.values(), ids=MODULES)
 
 
 @EACH
-def test_module_is_pytorchs_in_float32(module: Module, twin: Any) -> None:
+def test_values_and_gradients_equal_pytorch_in_float32(module: Module, reference: Any) -> None:
     torch = require("torch")
     values = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float32) * 3
     ours, theirs = Tensor(values, True), torch.tensor(values, requires_grad=True)
-    y, expected = module(ours), twin(torch)(theirs)
+    y, expected = module(ours), reference(torch)(theirs)
     np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-5, atol=1e-6)
     (y * y).sum().backward()
     (expected * expected).sum().backward()
@@ -34,8 +34,8 @@ def test_module_is_pytorchs_in_float32(module: Module, twin: Any) -> None:
 
 
 @EACH
-def test_huge_values_give_no_warning_and_finite_gradients(
-    module: Module, twin: Any, backend: str
+def test_large_inputs_give_finite_gradients_without_warnings(
+    module: Module, reference: Any, backend: str
 ) -> None:
     x = Tensor([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [88.0, -104.0, 1e4]], True, backend=backend)
     y = module(x)
@@ -50,12 +50,14 @@ def test_huge_values_give_no_warning_and_finite_gradients(
     [(ReLU(), 0, np.inf), (SquaredReLU(), 0, np.inf), (Sigmoid(), 0, 1), (Tanh(), -1, 1)],
     ids=["relu", "squared_relu", "sigmoid", "tanh"],
 )
-def test_limits(module: Module, at_minus_infinity: float, at_infinity: float, backend: str) -> None:
+def test_limits_at_infinity(
+    module: Module, at_minus_infinity: float, at_infinity: float, backend: str
+) -> None:
     y = module(Tensor([-np.inf, np.inf], backend=backend))
     assert y.tolist() == [at_minus_infinity, at_infinity]
 
 
-def test_softmax_of_masked_values_is_zero(backend: str) -> None:
+def test_softmax_is_zero_where_the_input_is_minus_infinity(backend: str) -> None:
     x = Tensor([[0.0, -np.inf, 0.0], [-np.inf] * 3], True, backend=backend)
     y = Softmax()(x)
     assert y.tolist() == [[0.5, 0, 0.5], [0, 0, 0]]
@@ -64,7 +66,7 @@ def test_softmax_of_masked_values_is_zero(backend: str) -> None:
     np.testing.assert_allclose(x.grad.numpy(), [[-0.5, 0, 0.5], [0, 0, 0]], atol=1e-7)
 
 
-def test_no_activation_changes_its_input_or_its_class() -> None:
+def test_activations_leave_the_input_unchanged_and_return_a_tensor() -> None:
     x = Tensor([-1.0, 0.0, 1.0])
     for module, _ in MODULES.values():
         assert type(module(x)) is Tensor
@@ -73,7 +75,7 @@ def test_no_activation_changes_its_input_or_its_class() -> None:
 
 
 @pytest.mark.parametrize("size", [8, 5000])
-def test_gelu_has_a_gradient_at_zero(size: int) -> None:
+def test_gradient_of_gelu_at_zero(size: int) -> None:
     x = Tensor(np.array([0.0, -0.0, 1.0, -1.0] * (size // 4), np.float32), requires_grad=True)
     GELU()(x).sum().backward()
     assert x.grad is not None

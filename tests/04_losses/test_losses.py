@@ -1,4 +1,4 @@
-"""Lesson 04: the losses and their gradients are PyTorch's."""
+"""Lesson 04: losses and their gradients equal PyTorch's."""
 
 import math
 from typing import Any
@@ -12,11 +12,11 @@ from tinytorch import BinaryCrossEntropyLoss, CrossEntropyLoss, Module, MSELoss,
 RNG = np.random.default_rng(0)
 
 
-def compare(loss: Module, twin: Any, prediction: np.ndarray, target: np.ndarray) -> None:
-    """Value and gradient of both, in the dtype of `prediction`."""
+def compare(loss: Module, reference: Any, prediction: np.ndarray, target: np.ndarray) -> None:
+    """Compare value and gradient with PyTorch's, in the dtype of `prediction`."""
     torch = require("torch")
     x, their_x = Tensor(prediction, True), torch.tensor(prediction, requires_grad=True)
-    value, expected = loss(x, Tensor(target)), twin(torch, their_x, torch.tensor(target))
+    value, expected = loss(x, Tensor(target)), reference(torch, their_x, torch.tensor(target))
     value.backward()
     expected.backward()
     assert value.shape == ()
@@ -28,7 +28,7 @@ def compare(loss: Module, twin: Any, prediction: np.ndarray, target: np.ndarray)
     np.testing.assert_allclose(x.grad.numpy(), their_x.grad.numpy(), **tolerance)
 
 
-def cross_entropy_twin(torch: Any, x: Any, y: Any, ignore_index: int = -100) -> Any:
+def torch_cross_entropy(torch: Any, x: Any, y: Any, ignore_index: int = -100) -> Any:
     x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1)
     return torch.nn.functional.cross_entropy(x, y, ignore_index=ignore_index)
 
@@ -36,35 +36,39 @@ def cross_entropy_twin(torch: Any, x: Any, y: Any, ignore_index: int = -100) -> 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(6,), (2, 3), (2, 3, 4), (1,)])
 @pytest.mark.parametrize("ignore_index", [-100, 0])
-def test_cross_entropy(shape: tuple[int, ...], ignore_index: int, dtype: str) -> None:
+def test_cross_entropy_equals_pytorch(
+    shape: tuple[int, ...], ignore_index: int, dtype: str
+) -> None:
     logits = (RNG.standard_normal((*shape, 5)) * 4).astype(dtype)
     target = RNG.integers(1, 5, shape)
     target.flat[1::3] = ignore_index
 
-    def twin(torch: Any, x: Any, y: Any) -> Any:
-        return cross_entropy_twin(torch, x, y, ignore_index)
+    def reference(torch: Any, x: Any, y: Any) -> Any:
+        return torch_cross_entropy(torch, x, y, ignore_index)
 
-    compare(CrossEntropyLoss(ignore_index), twin, logits, target)
+    compare(CrossEntropyLoss(ignore_index), reference, logits, target)
 
 
-def test_cross_entropy_of_huge_logits() -> None:
+def test_cross_entropy_of_large_logits_equals_pytorch() -> None:
     logits = np.array([[1e4, 0.0, -1e4], [-1e4, 1e4, 0.0]], np.float32)
-    compare(CrossEntropyLoss(), cross_entropy_twin, logits, np.array([0, 2]))
+    compare(CrossEntropyLoss(), torch_cross_entropy, logits, np.array([0, 2]))
 
 
 @pytest.mark.parametrize("apart", [1.0, 50.0, 1e4])
 @pytest.mark.parametrize("hidden", [False, True])
-def test_cross_entropy_of_many_rows(apart: float, hidden: bool) -> None:
-    """So many that rows which lie near to each other may be shifted by one number; and no class
-    need be possible but that of the target."""
+def test_cross_entropy_of_many_rows_equals_pytorch(apart: float, hidden: bool) -> None:
+    """The NumPy kernel shifts many rows by one maximum if they are close enough to each other.
+
+    Where `hidden`, all classes but the target have a logit of -inf.
+    """
     logits = RNG.standard_normal((100, 64)) + apart * RNG.standard_normal((100, 1))
     target = RNG.integers(0, 32, 100)
     if hidden:
         logits[:, 32:] = -np.inf
-    compare(CrossEntropyLoss(), cross_entropy_twin, logits, target)
+    compare(CrossEntropyLoss(), torch_cross_entropy, logits, target)
 
 
-def test_cross_entropy_of_equal_logits_is_log_v(backend: str) -> None:
+def test_cross_entropy_of_equal_logits_is_the_log_of_their_number(backend: str) -> None:
     loss = CrossEntropyLoss()(
         Tensor(np.zeros((2, 3, 65)), backend=backend),
         Tensor([[1, 2, 3], [0, 64, 7]], backend=backend),
@@ -93,55 +97,64 @@ def test_cross_entropy_takes_int32_targets(backend: str) -> None:
     ],
     ids=["floats", "one-hot", "another length", "flattened"],
 )
-def test_cross_entropy_refuses(logits: np.ndarray, target: np.ndarray) -> None:
+def test_cross_entropy_with_a_wrong_shape_or_dtype_raises(
+    logits: np.ndarray, target: np.ndarray
+) -> None:
     with pytest.raises(ValueError, match=r"cross entropy needs logits \(\.\.\., V\)"):
         CrossEntropyLoss()(Tensor(logits), Tensor(target))
 
 
 @pytest.mark.parametrize("wrong", [3, -1])
-def test_cross_entropy_of_a_class_that_does_not_exist(wrong: int) -> None:
+def test_cross_entropy_with_a_target_out_of_range_raises(wrong: int) -> None:
     with pytest.raises(IndexError, match=f"target {wrong} is outside of the 3 classes"):
         CrossEntropyLoss()(Tensor(np.zeros((2, 3))), Tensor([0, wrong]))
 
 
-def test_cross_entropy_without_any_target_is_pytorchs() -> None:
+def test_cross_entropy_with_all_targets_ignored_equals_pytorch() -> None:
     logits = np.zeros((2, 3))
-    compare(CrossEntropyLoss(), cross_entropy_twin, logits, np.array([-100, -100]))
+    compare(CrossEntropyLoss(), torch_cross_entropy, logits, np.array([-100, -100]))
     assert math.isnan(CrossEntropyLoss()(Tensor(logits), Tensor([-100, -100])).item())
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(6,), (2, 3), ()])
-def test_mse(shape: tuple[int, ...], dtype: str) -> None:
+def test_mse_equals_pytorch(shape: tuple[int, ...], dtype: str) -> None:
     prediction, target = (np.asarray(RNG.standard_normal(shape), dtype) for _ in range(2))
     compare(MSELoss(), lambda torch, x, y: torch.nn.functional.mse_loss(x, y), prediction, target)
 
 
-def binary_twin(torch: Any, x: Any, y: Any) -> Any:
+def torch_binary_cross_entropy(torch: Any, x: Any, y: Any) -> Any:
     return torch.nn.functional.binary_cross_entropy(x, y)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_binary_cross_entropy(dtype: str) -> None:
+def test_binary_cross_entropy_equals_pytorch(dtype: str) -> None:
     prediction = RNG.uniform(0.01, 0.99, (4, 5)).astype(dtype)
     for target in (RNG.integers(0, 2, (4, 5)), RNG.uniform(0, 1, (4, 5))):
-        compare(BinaryCrossEntropyLoss(), binary_twin, prediction, target.astype(dtype))
+        compare(
+            BinaryCrossEntropyLoss(), torch_binary_cross_entropy, prediction, target.astype(dtype)
+        )
 
 
-def test_binary_cross_entropy_of_certain_predictions() -> None:
-    """log 0 counts as -100, and the gradient stays finite."""
+def test_binary_cross_entropy_of_probabilities_0_and_1_equals_pytorch() -> None:
+    """log(0) is limited to -100, and the gradient is finite."""
     certain = np.array([0.0, 0.0, 1.0, 1.0], np.float32)
-    compare(BinaryCrossEntropyLoss(), binary_twin, certain, np.array([0, 1, 0, 1], np.float32))
+    compare(
+        BinaryCrossEntropyLoss(),
+        torch_binary_cross_entropy,
+        certain,
+        np.array([0, 1, 0, 1], np.float32),
+    )
 
 
 @pytest.mark.parametrize("loss", [MSELoss(), BinaryCrossEntropyLoss()], ids=lambda m: repr(m))
-def test_shapes_that_would_broadcast_are_refused(loss: Module) -> None:
+def test_shapes_that_differ_but_broadcast_raise(loss: Module) -> None:
     with pytest.raises(ValueError, match=r"of the same shape, got \(4, 1\) and \(4,\)"):
         loss(Tensor(np.full((4, 1), 0.5)), Tensor(np.full(4, 0.5)))
 
 
 @pytest.mark.parametrize("loss", [MSELoss(), BinaryCrossEntropyLoss(), CrossEntropyLoss()])
-def test_strict_equals_numpy(loss: Module, strict: str) -> None:
+def test_losses_are_equal_on_the_strict_backend(loss: Module, strict: str) -> None:
     prediction = RNG.uniform(0.1, 0.9, (4, 3))
     target = np.array([0, 1, 2, -100]) if isinstance(loss, CrossEntropyLoss) else prediction**2
     results = []

@@ -1,4 +1,4 @@
-"""Lesson 05: datasets give examples, loaders give each of them once."""
+"""Lesson 05: datasets and loaders."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from tinytorch import DataLoader, Dataset, Tensor, TensorDataset, TokenDataset, 
 
 
 class Squares(Dataset):
-    """Has no batch of its own."""
+    """A dataset that inherits `batch`."""
 
     def __len__(self) -> int:
         return 5
@@ -26,14 +26,14 @@ def numbers(count: int) -> TensorDataset:
     return TensorDataset(Tensor(np.arange(count)), Tensor(np.arange(count) * 2.0))
 
 
-def test_default_batches_are_stacked_examples() -> None:
+def test_the_default_batch_stacks_examples() -> None:
     x, y = Squares().batch([3, 1])
     assert x.tolist() == [3, 1]
     assert y.tolist() == [[9, 0], [1, 0]]
     assert seen(DataLoader(Squares(), 2)) == [[0, 1], [2, 3], [4]]
 
 
-def test_tensor_dataset(backend: str) -> None:
+def test_tensor_dataset_returns_rows_of_all_tensors(backend: str) -> None:
     rows = np.arange(12.0).reshape(4, 3)
     data = TensorDataset(Tensor(rows, backend=backend), Tensor(np.arange(4), backend=backend))
     assert len(data) == 4
@@ -49,7 +49,7 @@ def test_tensor_dataset(backend: str) -> None:
 
 
 @pytest.mark.parametrize("lengths", [(), (3, 4)])
-def test_tensor_dataset_needs_one_length(lengths: tuple[int, ...]) -> None:
+def test_tensor_dataset_with_unequal_lengths_raises(lengths: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="tensors of equal length"):
         TensorDataset(*(Tensor(np.zeros(n)) for n in lengths))
 
@@ -57,7 +57,7 @@ def test_tensor_dataset_needs_one_length(lengths: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("tokens", "block", "stride"), [(10, 3, 1), (10, 3, 3), (11, 4, 2), (4, 3, 9)]
 )
-def test_token_blocks_are_followed_by_their_targets(tokens: int, block: int, stride: int) -> None:
+def test_targets_are_the_token_blocks_shifted_by_one(tokens: int, block: int, stride: int) -> None:
     ids = np.arange(tokens) + 100
     data = TokenDataset(ids, block, stride)
     starts = [s for s in range(0, tokens, stride) if s + block + 1 <= tokens]
@@ -83,12 +83,12 @@ def test_token_blocks_are_followed_by_their_targets(tokens: int, block: int, str
         (np.arange(9), 3, 0, "at least 1"),
     ],
 )
-def test_impossible_blocks_are_errors(ids: Any, block: int, stride: int, message: str) -> None:
+def test_invalid_block_sizes_raise(ids: Any, block: int, stride: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TokenDataset(ids, block, stride)
 
 
-def test_random_batches_are_repeatable_and_from_everywhere(backend: str) -> None:
+def test_random_batches_are_reproducible_and_cover_the_text(backend: str) -> None:
     data = TokenDataset(Tensor(np.arange(20)), block_size=4, backend=backend)
     firsts = []
     for _ in range(2):
@@ -107,7 +107,7 @@ def test_random_batches_are_repeatable_and_from_everywhere(backend: str) -> None
 @pytest.mark.parametrize("batch_size", [1, 3, 10])
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_each_example_comes_once(
+def test_an_epoch_contains_each_example_once(
     count: int, batch_size: int, shuffle: bool, drop_last: bool
 ) -> None:
     loader = DataLoader(numbers(count), batch_size, shuffle, drop_last)
@@ -122,7 +122,7 @@ def test_each_example_comes_once(
         assert flat == list(range(kept))
 
 
-def test_shuffles_differ_and_are_repeatable() -> None:
+def test_shuffles_differ_between_epochs_and_are_reproducible() -> None:
     loader = DataLoader(numbers(50), 50, shuffle=True)
     manual_seed(7)
     first, second = seen(loader), seen(loader)
@@ -131,9 +131,9 @@ def test_shuffles_differ_and_are_repeatable() -> None:
     assert first != second
     assert first[0] != list(range(50))
     for x, y in loader:
-        assert (x.to("float64") * 2).tolist() == y.tolist()  # columns stay together
+        assert (x.to("float64") * 2).tolist() == y.tolist()  # examples stay aligned
 
 
-def test_a_loader_needs_a_batch_size() -> None:
+def test_a_batch_size_below_1_raises() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         DataLoader(numbers(3), 0)

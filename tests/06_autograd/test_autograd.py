@@ -1,4 +1,4 @@
-"""Lesson 06: the tape. Right gradients on any graph, and an error instead of a wrong one."""
+"""Lesson 06: gradients are right on any graph; where they would be wrong, there is an error."""
 
 import gc
 import threading
@@ -31,21 +31,21 @@ GRAPHS: dict[str, Callable[..., Any]] = {
 
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 @pytest.mark.parametrize("passes", [1, 2])
-def test_graphs_have_the_gradients_of_pytorch(graph: Any, passes: int, backend: str) -> None:
+def test_gradients_equal_pytorch(graph: Any, passes: int, backend: str) -> None:
     torch = require("torch")
     a, b = np.linspace(0.2, 1.0, 4), np.linspace(1.5, 0.7, 4)
     x, y = (Tensor(v, True, backend=backend) for v in (a, b))
     p, q = (torch.tensor(v, requires_grad=True) for v in (a, b))
-    for _ in range(passes):  # the second pass adds to the gradients of the first
-        loss, twin = graph(x, y, concat), graph(p, q, torch.cat)
+    for _ in range(passes):  # the second pass accumulates
+        loss, reference = graph(x, y, concat), graph(p, q, torch.cat)
         loss.backward()
-        twin.backward()
-    np.testing.assert_allclose(loss.numpy(), twin.detach().numpy(), rtol=1e-12)
+        reference.backward()
+    np.testing.assert_allclose(loss.numpy(), reference.detach().numpy(), rtol=1e-12)
     np.testing.assert_allclose(x.grad.numpy(), p.grad.numpy(), rtol=1e-12)
     np.testing.assert_allclose(y.grad.numpy(), q.grad.numpy(), rtol=1e-12)
 
 
-def test_second_backward_needs_retain_graph() -> None:
+def test_a_second_backward_needs_retain_graph() -> None:
     x = Tensor([1.0, 2.0], True)
     loss = (x * x).sum()
     loss.backward(retain_graph=True)
@@ -55,7 +55,7 @@ def test_second_backward_needs_retain_graph() -> None:
         loss.backward()
 
 
-def test_what_backward_starts_from() -> None:
+def test_backward_needs_a_gradient_unless_the_tensor_has_one_element() -> None:
     x = Tensor([1.0, 2.0], True)
     x.backward(Tensor([3.0, 4.0]))
     (x * 2).backward(Tensor([1.0, 1.0]))
@@ -72,7 +72,7 @@ def test_what_backward_starts_from() -> None:
         Tensor(1.0).backward()
 
 
-def test_modes_nest_and_end_with_an_exception() -> None:
+def test_grad_modes_nest_and_are_restored_after_an_exception() -> None:
     seen = [is_grad_enabled()]
     with no_grad():
         seen.append(is_grad_enabled())
@@ -85,7 +85,7 @@ def test_modes_nest_and_end_with_an_exception() -> None:
     assert [*seen, is_grad_enabled()] == [True, False, True, True, False, True]
 
 
-def test_modes_decorate() -> None:
+def test_grad_modes_work_as_decorators() -> None:
     @no_grad()
     def depth(n: int) -> list[bool]:
         return [is_grad_enabled(), *(depth(n - 1) if n else [])]
@@ -103,7 +103,7 @@ def test_modes_decorate() -> None:
     assert is_grad_enabled()
 
 
-def test_modes_are_of_one_thread_even_through_a_shared_decorator() -> None:
+def test_grad_modes_are_thread_local_even_in_a_shared_decorator() -> None:
     @no_grad()
     def step(entered: threading.Event, leave: threading.Event) -> bool:
         entered.set()
@@ -114,7 +114,7 @@ def test_modes_are_of_one_thread_even_through_a_shared_decorator() -> None:
 
     def other() -> None:
         seen.append(is_grad_enabled())
-        seen.append(step(inside, both_inside))  # in first and out first
+        seen.append(step(inside, both_inside))  # enters first and leaves first
         seen.append(is_grad_enabled())
         left.set()
 
@@ -142,9 +142,9 @@ def test_detach_shares_memory() -> None:
 # Memory
 
 
-def test_a_deep_chain_needs_no_recursion() -> None:
+def test_backward_through_a_deep_graph_does_not_recurse() -> None:
     x = Tensor(1.0, True)
-    for use in (Tensor.backward, lambda y: None):  # the second chain is freed without backward
+    for use in (Tensor.backward, lambda y: None):  # the second graph is freed without backward
         y = x
         for _ in range(50_000):
             y = y + 0.0
@@ -153,19 +153,19 @@ def test_a_deep_chain_needs_no_recursion() -> None:
     assert x.grad.item() == 1
 
 
-def test_a_graph_of_many_paths_visits_each_node_once() -> None:
+def test_backward_visits_each_node_once_however_many_paths() -> None:
     y = x = Tensor(1.0, True)
     for _ in range(40):
         y = (y + y) * 0.5
     started = time.perf_counter()
     y.backward()
     assert time.perf_counter() - started < 1
-    assert x.grad.item() == 1  # over 2**40 paths of weight 2**-40
+    assert x.grad.item() == 1  # the sum over 2**40 paths of weight 2**-40
 
 
 @pytest.fixture
 def without_gc() -> Iterator[None]:
-    """Only reference counts free memory, so that a cycle is a leak."""
+    """Disable the cycle collector, so that a reference cycle is a leak."""
     gc.collect()
     gc.disable()
     yield
@@ -174,7 +174,7 @@ def without_gc() -> Iterator[None]:
 
 @pytest.mark.usefixtures("without_gc")
 @pytest.mark.parametrize("run_backward", [True, False])
-def test_graphs_are_freed_at_once(run_backward: bool) -> None:
+def test_a_graph_is_freed_by_reference_counting(run_backward: bool) -> None:
     x = Parameter(np.ones((4, 4), "float32"))
     y = (x @ x).exp()
     loss = (y * x).sum() + y.mean()
@@ -189,7 +189,7 @@ def test_graphs_are_freed_at_once(run_backward: bool) -> None:
 
 
 @pytest.mark.usefixtures("without_gc")
-def test_nothing_is_kept_under_no_grad() -> None:
+def test_no_grad_keeps_no_intermediate_results() -> None:
     x = Parameter(np.ones(4, "float32"))
     with no_grad():
         y = x.exp()
@@ -199,11 +199,11 @@ def test_nothing_is_kept_under_no_grad() -> None:
     assert z.is_leaf
 
 
-# Ops that are declared by others
+# Ops declared outside of the package
 
 
 def declare(gradient: Any) -> Op:
-    """An op of two arrays, x + y, with some gradient."""
+    """The op x + y with the given gradient function."""
 
     def plus(xp: Any, x: Any, y: Any) -> Any:
         return x + y, ()
@@ -213,13 +213,13 @@ def declare(gradient: Any) -> Op:
     return op
 
 
-def test_a_gradient_of_too_few_values_is_an_error() -> None:
+def test_a_gradient_with_too_few_values_raises() -> None:
     op = declare(lambda xp, g: g)
     with pytest.raises(RuntimeError, match="gradient of plus returned 1 values for 2 inputs"):
         op(Tensor(1.0, True), Tensor(1.0, True)).backward()
 
 
-def test_a_name_serves_one_op_of_the_package() -> None:
+def test_a_second_op_of_the_same_name_raises() -> None:
     def gelu(xp: Any, x: Any) -> Any:
         return x, ()
 
@@ -228,27 +228,27 @@ def test_a_name_serves_one_op_of_the_package() -> None:
         Op(gelu)
 
 
-def test_an_op_defined_elsewhere_runs_as_written() -> None:
+def test_an_op_outside_of_the_package_is_not_replaced_by_a_kernel() -> None:
     def gelu(xp: Any, x: Any) -> Any:  # the name of a kernel
         return x + 1, ()
 
-    for _ in range(2):  # as when a cell of a notebook runs again
+    for _ in range(2):  # as if a notebook cell were run again
         assert Op(gelu)(Tensor([1.0])).tolist() == [2.0]
     assert OPS["gelu"](Tensor([1.0])).item() == pytest.approx(0.8412, abs=1e-4)
 
 
-def test_a_gradient_may_return_one_array_for_two_inputs() -> None:
+def test_a_gradient_may_return_the_same_array_for_two_inputs() -> None:
     def gradient(xp: Any, g: Any) -> Any:
         shared = g * 1
         return shared, shared
 
     op, x, y = declare(gradient), Tensor([1.0, 2.0], True), Tensor([1.0, 2.0], True)
-    # x.grad is added to between the moment that op answers and the moment that y receives.
+    # x.grad accumulates after the gradient was computed and before y receives it.
     op(x, op(x, y * 3)).sum().backward()
     assert (x.grad.tolist(), y.grad.tolist()) == ([2, 2], [3, 3])
 
 
-def test_an_op_needs_a_tensor() -> None:
+def test_an_op_without_a_tensor_argument_raises() -> None:
     with pytest.raises(TypeError, match="plus needs a Tensor"):
         declare(None)(1.0, 2.0)
     assert not declare(None)(Tensor(1.0, True), 2.0).requires_grad  # an op without a gradient

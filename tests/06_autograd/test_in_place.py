@@ -1,4 +1,4 @@
-"""Writing in place is noticed where a gradient would be wrong; gradients own their memory."""
+"""In-place writes that would make a gradient wrong raise; gradients own their memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 
 from tinytorch import Parameter, Tensor, concat, no_grad, stack
 
-# Each way to write, to each thing that a gradient needs
+# Every way to write, for everything that a gradient needs
 
 WRITES: dict[str, Callable[[Tensor], Any]] = {
     "setitem": lambda t: t.__setitem__(0, 9.0),
@@ -18,12 +18,12 @@ WRITES: dict[str, Callable[[Tensor], Any]] = {
     "fill_": lambda t: t.fill_(9),
     "zero_": lambda t: t.zero_(),
     "detach": lambda t: t.detach().zero_(),
-    "the same array": lambda t: t.clip().zero_(),  # without bounds the result is its input
+    "the same array": lambda t: t.clip().zero_(),  # without bounds it returns its input
     "view": lambda t: t[:1].zero_(),
     "view of view": lambda t: t.reshape(2, 1).T[0].detach().fill_(0),
-    "replace": lambda t: Parameter.replace(t, t._array * 1),  # type: ignore[arg-type]
+    "set_array": lambda t: t._set_array(t._array * 1),
 }
-# From leaves x, y: the result, and what its gradient needs.
+# From leaves x and y: the result and a tensor that its gradient needs.
 SAVED: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "left factor": lambda x, y: (x * y, x),
     "right factor": lambda x, y: (x / y, y),
@@ -39,7 +39,9 @@ SAVED: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 @pytest.mark.parametrize("saved", SAVED.values(), ids=SAVED)
-def test_writing_to_what_a_gradient_needs_is_noticed(saved: Any, write: Any, backend: str) -> None:
+def test_writing_to_a_tensor_that_a_gradient_needs_raises(
+    saved: Any, write: Any, backend: str
+) -> None:
     x, y = (Tensor(v, True, backend=backend) for v in ([1.0, 2.0], [3.0, 4.0]))
     result, needed = saved(x, y)
     with no_grad():
@@ -49,7 +51,7 @@ def test_writing_to_what_a_gradient_needs_is_noticed(saved: Any, write: Any, bac
 
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-def test_writing_to_what_no_gradient_needs_is_fine(write: Any, backend: str) -> None:
+def test_writing_to_a_tensor_that_no_gradient_needs_is_allowed(write: Any, backend: str) -> None:
     x, y = (Tensor(v, True, backend=backend) for v in ([1.0, 2.0], [3.0, 4.0]))
     z = x + y
     loss = (z - y).sum() + x[1:].sum() + x.mean()
@@ -63,7 +65,7 @@ def test_writing_to_what_no_gradient_needs_is_fine(write: Any, backend: str) -> 
     np.testing.assert_array_equal(y.grad.numpy(), [1, 2])
 
 
-def test_an_index_may_change_after_it_was_used(backend: str) -> None:
+def test_an_index_may_change_before_backward(backend: str) -> None:
     x = Tensor([1.0, 2.0, 3.0], True, backend=backend)
     index = Tensor([0, 0], backend=backend)
     loss = x[index].sum()
@@ -72,11 +74,11 @@ def test_an_index_may_change_after_it_was_used(backend: str) -> None:
     np.testing.assert_array_equal(x.grad.numpy(), [2, 0, 0])
 
 
-def test_an_update_between_forward_and_backward_is_noticed() -> None:
+def test_an_update_between_forward_and_backward_raises() -> None:
     w, x = Parameter([[1.0, 2.0]]), Tensor([[1.0], [2.0]], True)
     loss = (w @ x).sum()
     with no_grad():
-        w -= 0.1  # a new tensor under the same name: harmless
+        w -= 0.1  # allowed: binds the name to a new tensor
     loss.backward(retain_graph=True)
     w = Parameter([[1.0, 2.0]])
     loss = (w @ x).sum()
@@ -85,7 +87,7 @@ def test_an_update_between_forward_and_backward_is_noticed() -> None:
         loss.backward()
 
 
-def test_writes_that_would_lose_a_gradient_are_errors() -> None:
+def test_in_place_writes_that_would_lose_a_gradient_raise() -> None:
     x, y = Tensor([1.0, 2.0], True), Tensor([0.0, 0.0])
     for write in (lambda: x.fill_(0), lambda: (x * 2).zero_()):
         with pytest.raises(RuntimeError, match=r"no_grad\(\)"):
@@ -98,7 +100,7 @@ def test_writes_that_would_lose_a_gradient_are_errors() -> None:
     assert (x.tolist(), y.tolist()) == ([1, 2], [2, 0])
 
 
-def test_arrays_behind_tensors_are_read_only() -> None:
+def test_the_array_of_a_tensor_is_read_only() -> None:
     x = Tensor([1.0, 2.0], True)
     x.sum().backward()
     for array in (x.data, x.numpy(), x.grad.data, (x * 2).data):
@@ -106,7 +108,7 @@ def test_arrays_behind_tensors_are_read_only() -> None:
             array[0] = 1
 
 
-# Who owns the gradients
+# Ownership of gradients
 
 SHARING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "add": lambda x, y: x + y,
@@ -121,7 +123,7 @@ SHARING: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("graph", SHARING.values(), ids=SHARING)
-def test_gradients_share_no_memory_and_can_be_written(graph: Any, backend: str) -> None:
+def test_gradients_own_writable_memory(graph: Any, backend: str) -> None:
     x, y = (Tensor([1.0, 2.0], True, backend=backend) for _ in range(2))
     z = graph(x, y)
     start = Tensor(np.ones(z.shape, "float32"), backend=backend)
@@ -130,12 +132,12 @@ def test_gradients_share_no_memory_and_can_be_written(graph: Any, backend: str) 
     x.grad.fill_(100)
     np.testing.assert_array_equal(y.grad.numpy(), before)
     np.testing.assert_array_equal(start.numpy(), np.ones(z.shape))
-    graph(x, y).backward(start)  # adds in place
+    graph(x, y).backward(start)  # accumulates in place
     np.testing.assert_array_equal(y.grad.numpy(), 2 * before)
     np.testing.assert_array_equal(start.numpy(), np.ones(z.shape))
 
 
-def test_gradients_of_scalars_can_be_written_and_added_to(backend: str) -> None:
+def test_gradients_of_scalars_are_writable_and_accumulate(backend: str) -> None:
     x = Tensor(3.0, True, backend=backend)
     (x * x).backward()
     view = x.grad.detach()
@@ -147,7 +149,7 @@ def test_gradients_of_scalars_can_be_written_and_added_to(backend: str) -> None:
     np.testing.assert_array_equal((x.grad.numpy(), start.numpy()), (2, 2))
 
 
-def test_gradients_can_be_set_and_forgotten() -> None:
+def test_gradients_can_be_assigned_and_cleared() -> None:
     x = Tensor([1.0, 2.0], True)
     x.grad = Tensor([1.0, 1.0])
     x.sum().backward()
@@ -159,7 +161,7 @@ def test_gradients_can_be_set_and_forgotten() -> None:
 
 
 @pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32")])
-def test_each_gradient_has_the_dtype_of_its_tensor(dtypes: Any, backend: str) -> None:
+def test_a_gradient_has_the_dtype_of_its_tensor(dtypes: Any, backend: str) -> None:
     x, y = (Tensor([1.0, 2.0], True, dtype=d, backend=backend) for d in dtypes)
     (x * y + y.to("float32") - x.to("float64")).mean().backward()
     assert (x.grad.dtype, y.grad.dtype) == (x.dtype, y.dtype)

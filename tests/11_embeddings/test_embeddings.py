@@ -1,4 +1,4 @@
-"""Lesson 11: token vectors, and positions that are learned, sinusoidal or rotary."""
+"""Lesson 11: token embeddings and learned, sinusoidal and rotary positional encodings."""
 
 from typing import Any
 
@@ -27,31 +27,31 @@ def test_embedding_appends_an_axis(shape: tuple[int, ...], backend: str) -> None
     np.testing.assert_array_equal(vectors.numpy(), table.weight.numpy()[ids])
 
 
-def test_gradients_of_a_repeated_token_add_up_as_in_pytorch() -> None:
+def test_gradients_of_repeated_tokens_add_up_as_in_pytorch() -> None:
     torch = require("torch")
     table, ids = Embedding(5, 3), np.array([[1, 1, 4], [0, 1, 4]])
     factor = np.random.default_rng(0).standard_normal((2, 3, 3)).astype(np.float32)
     (table(Tensor(ids)) * Tensor(factor)).sum().backward()
-    twin = torch.nn.Embedding.from_pretrained(torch.tensor(table.weight.numpy()), freeze=False)
-    (twin(torch.tensor(ids)) * torch.tensor(factor)).sum().backward()
+    reference = torch.nn.Embedding.from_pretrained(torch.tensor(table.weight.numpy()), freeze=False)
+    (reference(torch.tensor(ids)) * torch.tensor(factor)).sum().backward()
     assert table.weight.grad is not None
-    np.testing.assert_allclose(table.weight.grad.numpy(), twin.weight.grad.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(table.weight.grad.numpy(), reference.weight.grad.numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [5, -1])
-def test_a_token_outside_of_the_vocabulary_is_an_error(wrong: int) -> None:
+def test_a_token_outside_of_the_vocabulary_raises(wrong: int) -> None:
     with pytest.raises(
         IndexError, match=rf"token id {wrong} is outside of the vocabulary \[0, 5\)"
     ):
         Embedding(5, 6)(Tensor([0, wrong]))
 
 
-def test_ids_are_integers() -> None:
+def test_floating_ids_raise() -> None:
     with pytest.raises(TypeError, match="token ids must be integers, not float"):
         Embedding(5, 6)(Tensor([1.0]))
 
 
-def test_sinusoidal_table_is_the_papers(backend: str) -> None:
+def test_the_sinusoidal_table_follows_the_formula_of_the_paper(backend: str) -> None:
     table = create_sinusoidal_embeddings(50, 8, backend)
     expected = [
         [f(pos / 10000 ** (2 * i / 8)) for i in range(4) for f in (np.sin, np.cos)]
@@ -62,7 +62,7 @@ def test_sinusoidal_table_is_the_papers(backend: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", [PositionalEncoding, SinusoidalEncoding])
-def test_positions_count_from_the_start(encoding: Any, backend: str) -> None:
+def test_encodings_count_positions_from_start(encoding: Any, backend: str) -> None:
     positions = encoding(7, 4, backend=backend)
     table = positions(zeros(1, 7, 4, backend=backend)).numpy()[0]
     assert len({tuple(row) for row in table.tolist()}) == 7
@@ -74,28 +74,28 @@ def test_positions_count_from_the_start(encoding: Any, backend: str) -> None:
         positions(zeros(1, 3, 4, backend=backend), start=5)
 
 
-def test_what_is_learned_and_what_is_saved() -> None:
+def test_parameters_and_saved_state_of_encodings() -> None:
     assert [p.shape for p in PositionalEncoding(7, 4).parameters()] == [(7, 4)]
     for fixed in (SinusoidalEncoding(7, 4), RotaryEmbedding(4, 7)):
         assert fixed.parameters() == []
         assert fixed.state_dict() == {}
 
 
-# Rotary positions
+# Rotary encoding
 
 
-def test_rotary_scores_depend_on_the_distance_only(backend: str) -> None:
+def test_rotary_scores_depend_only_on_the_distance(backend: str) -> None:
     rng = np.random.default_rng(0)
     rotary = RotaryEmbedding(8, 32, backend=backend).to("float64")
     q, k = (np.tile(rng.standard_normal(8), (1, 1, 32, 1)) for _ in range(2))
-    turned_q, turned_k = (rotary(Tensor(x, backend=backend)).numpy()[0, 0] for x in (q, k))
-    scores = turned_q @ turned_k.T  # (32, 32), equal along each diagonal
+    rotated_q, rotated_k = (rotary(Tensor(x, backend=backend)).numpy()[0, 0] for x in (q, k))
+    scores = rotated_q @ rotated_k.T  # (32, 32), equal along each diagonal
     for distance in range(-31, 32):
         np.testing.assert_allclose(np.ptp(np.diagonal(scores, distance)), 0, atol=1e-5)
     assert np.ptp(scores[0]) > 0.1
 
 
-def test_rotary_turns_each_pair_by_its_own_angle() -> None:
+def test_rotary_rotates_each_pair_by_its_own_angle() -> None:
     x = np.random.default_rng(0).standard_normal((2, 3, 9, 6))
     y = RotaryEmbedding(6, 9, base=100.0).to("float64")(Tensor(x)).numpy()
     pairs, turned = x[..., :3] + 1j * x[..., 3:], y[..., :3] + 1j * y[..., 3:]
@@ -103,7 +103,7 @@ def test_rotary_turns_each_pair_by_its_own_angle() -> None:
     np.testing.assert_allclose(turned, pairs * np.exp(1j * angles), atol=1e-6)
 
 
-def test_rotary_starts_where_it_is_told(backend: str) -> None:
+def test_rotary_counts_positions_from_start(backend: str) -> None:
     rotary = RotaryEmbedding(4, 9, backend=backend)
     x = Tensor(np.random.default_rng(0).standard_normal((2, 2, 9, 4)), backend=backend)
     whole, part = rotary(x).numpy(), rotary(x[:, :, 3:7], start=3).numpy()
@@ -120,7 +120,7 @@ def test_rotary_starts_where_it_is_told(backend: str) -> None:
         (lambda: EmbeddingLayer(5, 4, pos_encoding="rotary"), "pos_encoding must be one of"),
     ],
 )
-def test_what_cannot_be_is_refused(make: Any, message: str) -> None:
+def test_invalid_arguments_raise(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -1,4 +1,4 @@
-"""Lesson 11 with all lessons before it: tokens, embeddings, layers, a loss, an optimizer."""
+"""Lesson 11 with the earlier lessons: tokenizer, embeddings, layers, loss and optimizer."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def tokenizer_of(kind: str) -> Tokenizer:
 
 
 @pytest.mark.parametrize("kind", ["char", "bpe"])
-def test_vectors_of_letters_learn_what_comes_next(backend: str, kind: str) -> None:
+def test_embeddings_learn_to_predict_the_next_token(backend: str, kind: str) -> None:
     tokenizer = tokenizer_of(kind)
     ids = tokenizer.encode_array(TEXT)
     data = TokenDataset(ids, block_size=8, backend=backend)
@@ -44,8 +44,8 @@ def test_vectors_of_letters_learn_what_comes_next(backend: str, kind: str) -> No
         assert tokenizer.decode([int(after_w.argmax())]) == "o"
 
 
-def test_a_token_is_moved_by_all_its_occurrences(backend: str) -> None:
-    """One step of SGD by hand: token 1 occurs twice, token 2 never."""
+def test_all_occurrences_of_a_token_contribute_to_its_update(backend: str) -> None:
+    """One step of SGD, computed by hand: token 1 occurs twice, token 2 never."""
     layer = Embedding(3, 2, backend=backend)
     before = layer.weight.numpy().copy()
     ids = Tensor(np.array([[1, 0, 1]]), backend=backend)
@@ -56,8 +56,8 @@ def test_a_token_is_moved_by_all_its_occurrences(backend: str) -> None:
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
-def test_positions_tell_what_tokens_cannot(backend: str, positions: str) -> None:
-    """Is this the first half of the text? With the same token everywhere only places know."""
+def test_positional_encodings_distinguish_equal_tokens(backend: str, positions: str) -> None:
+    """Classify first and second half of a text of equal tokens, which needs positions."""
     ids = Tensor(np.zeros((16, 8), dtype=np.int64), backend=backend)
     first = Tensor(np.tile(np.arange(8) < 4, (16, 1)).astype(np.int64), backend=backend)
     loader = DataLoader(TensorDataset(ids, first), batch_size=8)
@@ -71,11 +71,11 @@ def test_positions_tell_what_tokens_cannot(backend: str, positions: str) -> None
             trainer.train_epoch(loader)
         found[kind] = trainer.evaluate(loader)
     assert found[positions] < 0.1
-    assert found[None] > 0.69  # ln 2: it can only guess
+    assert found[None] > 0.69  # ln 2: chance level
 
 
-def test_later_tokens_of_a_text_stand_where_they_stood(backend: str) -> None:
-    """Read at once, or the end apart with its start: the same vectors."""
+def test_a_text_in_two_parts_gives_the_same_vectors_with_start(backend: str) -> None:
+    """The end of a text, encoded alone from its start, equals the end of the whole."""
     ids = np.array([[3, 1, 4, 1, 5, 0]])
     for kind in ("learned", "sinusoidal"):
         layer = EmbeddingLayer(6, 8, 10, kind, backend=backend)
@@ -87,7 +87,7 @@ def test_later_tokens_of_a_text_stand_where_they_stood(backend: str) -> None:
     np.testing.assert_allclose(rotary(x).numpy()[:, :, 4:], rotary(x[:, :, 4:], 4).numpy())
 
 
-def test_saved_and_loaded(backend: str) -> None:
+def test_saved_state_reproduces_the_vectors(backend: str) -> None:
     one, other = (EmbeddingLayer(6, 8, 10, backend=backend) for _ in range(2))
     ids = Tensor(np.array([[3, 1, 4]]), backend=backend)
     assert np.abs(one(ids).numpy() - other(ids).numpy()).max() > 0.1

@@ -1,4 +1,4 @@
-"""Lesson 12: attention sees what its mask lets it see, and is PyTorch's."""
+"""Lesson 12: attention equals PyTorch's and respects its mask."""
 
 import math
 from typing import Any
@@ -28,7 +28,7 @@ def draw(*shapes: tuple[int, ...], dtype: Any = np.float64) -> list[np.ndarray]:
 
 CAUSAL = np.tril(np.ones((5, 5), bool))
 PADDING = (np.arange(5) < np.array([[5], [2]]))[:, None, None, :]  # (B, 1, 1, S)
-ADDITIVE = draw((3, 5, 5))[0] - np.where(CAUSAL, 0, np.inf)  # another one for each head
+ADDITIVE = draw((3, 5, 5))[0] - np.where(CAUSAL, 0, np.inf)  # different for each head
 MASKS = {
     "none": None,
     "causal": CAUSAL,
@@ -38,7 +38,7 @@ MASKS = {
 }
 
 
-def test_causal_mask(backend: str) -> None:
+def test_causal_mask_allows_the_past_and_the_present(backend: str) -> None:
     assert (
         create_causal_mask(3, backend=backend).tolist() == np.tril(np.ones((3, 3), bool)).tolist()
     )
@@ -48,7 +48,7 @@ def test_causal_mask(backend: str) -> None:
 
 
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-def test_attention_and_its_gradients_are_pytorchs(mask: np.ndarray | None, backend: str) -> None:
+def test_attention_and_its_gradients_equal_pytorch(mask: np.ndarray | None, backend: str) -> None:
     torch = require("torch")
     arrays, factor = draw(SHAPE, SHAPE, (2, 3, 5, 6)), draw((2, 3, 5, 6))[0]
     ours = [Tensor(a, True, backend=backend) for a in arrays]
@@ -70,7 +70,7 @@ def test_attention_and_its_gradients_are_pytorchs(mask: np.ndarray | None, backe
         np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-9, atol=1e-10)
 
 
-def test_a_query_that_may_see_nothing_gets_zeros(backend: str) -> None:
+def test_a_fully_masked_query_gets_zeros(backend: str) -> None:
     q, k, v = (Tensor(a, True, backend=backend) for a in draw(SHAPE, SHAPE, SHAPE))
     mask = CAUSAL.copy()
     mask[2] = False
@@ -87,8 +87,8 @@ def test_a_query_that_may_see_nothing_gets_zeros(backend: str) -> None:
 
 @pytest.mark.parametrize("texts", [SHAPE[0], 100])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0, 1e4])
-def test_scores_of_any_size_keep_rows_that_sum_to_one(scale: float, texts: int) -> None:
-    """Also where the row of a query that may see little lies far below the largest score."""
+def test_rows_of_weights_sum_to_one_for_scores_of_any_size(scale: float, texts: int) -> None:
+    """Also where the unmasked scores of a query are far below the largest score."""
     shape = (texts, *SHAPE[1:])
     q, k, v = (a * scale**0.5 for a in draw(shape, shape, shape, dtype=np.float32))
     q[:, :, 0] *= 3
@@ -100,7 +100,7 @@ def test_scores_of_any_size_keep_rows_that_sum_to_one(scale: float, texts: int) 
     np.testing.assert_allclose(weights.numpy(), exact, rtol=1e-4 * max(1, scale), atol=1e-5)
 
 
-def test_dropout_acts_on_the_weights() -> None:
+def test_dropout_is_applied_to_the_weights() -> None:
     q, k, v = (Tensor(a) for a in draw(SHAPE, SHAPE, SHAPE))
     dropped, weights = scaled_dot_product_attention(q, k, v, dropout=Dropout(1.0))
     assert (dropped.numpy() == 0).all()
@@ -112,12 +112,12 @@ def test_dropout_acts_on_the_weights() -> None:
 @pytest.mark.parametrize(
     "shapes", [((5, 4), (5, 3), (5, 4)), ((5, 4), (5, 4), (6, 4))], ids=["size", "length"]
 )
-def test_shapes_that_do_not_fit_are_refused(shapes: Any) -> None:
+def test_mismatched_shapes_raise(shapes: Any) -> None:
     with pytest.raises(ValueError, match="do not fit together"):
         scaled_dot_product_attention(*(Tensor(a) for a in draw(*shapes)))
 
 
-# Several heads
+# Multi-head attention
 
 OPTIONS = [
     pytest.param(bias, rotary, causal, id="-".join(n for n, on in zip(
@@ -127,27 +127,29 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("bias", "rotary", "causal"), OPTIONS)
-def test_heads_are_pytorchs(bias: bool, rotary: bool, causal: bool) -> None:
-    twins = require("torch_reference")
-    torch = twins.torch
-    turn = RotaryEmbedding(4, 9) if rotary else None
-    ours = MultiHeadAttention(12, 3, bias=bias, rotary=turn).to("float64")
-    twin_turn = twins.Rotary(4, 9) if rotary else None
-    twin = twins.MultiHeadAttention(12, 3, bias=bias, rotary=twin_turn, causal=causal)
-    twins.copy_weights(ours, twin)
+def test_multi_head_attention_equals_pytorch(bias: bool, rotary: bool, causal: bool) -> None:
+    torch_reference = require("torch_reference")
+    torch = torch_reference.torch
+    encoding = RotaryEmbedding(4, 9) if rotary else None
+    ours = MultiHeadAttention(12, 3, bias=bias, rotary=encoding).to("float64")
+    their_encoding = torch_reference.Rotary(4, 9) if rotary else None
+    reference = torch_reference.MultiHeadAttention(
+        12, 3, bias=bias, rotary=their_encoding, causal=causal
+    )
+    torch_reference.copy_weights(ours, reference)
     array, factor = draw((2, 7, 12), (2, 7, 12))
     x, their_x = Tensor(array, True), torch.tensor(array, requires_grad=True)
-    y, expected = ours(x, create_causal_mask(7) if causal else None), twin(their_x)
+    y, expected = ours(x, create_causal_mask(7) if causal else None), reference(their_x)
     np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-9, atol=1e-9)
     (y * Tensor(factor)).sum().backward()
     (expected * torch.tensor(factor)).sum().backward()
-    theirs = {**twins.gradients(twin), "x": their_x.grad.numpy()}
+    theirs = {**torch_reference.gradients(reference), "x": their_x.grad.numpy()}
     for name, p in [*ours.named_parameters(), ("x", x)]:
         assert p.grad is not None, name
         np.testing.assert_allclose(p.grad.numpy(), theirs[name], rtol=1e-8, atol=1e-8)
 
 
-def test_no_token_sees_the_future(backend: str) -> None:
+def test_a_token_does_not_depend_on_later_ones(backend: str) -> None:
     attention = MultiHeadAttention(12, 3, backend=backend)
     x = draw((1, 6, 12), dtype=np.float32)[0]
     mask = create_causal_mask(6, backend=backend)
@@ -160,7 +162,7 @@ def test_no_token_sees_the_future(backend: str) -> None:
         assert (np.abs(after[:, place:] - before[:, place:]).max(axis=-1) > 1e-4).all()
 
 
-def test_padding_is_not_seen(backend: str) -> None:
+def test_padding_does_not_change_the_output(backend: str) -> None:
     attention = MultiHeadAttention(12, 3, backend=backend)
     x = draw((2, 5, 12), dtype=np.float32)[0]
     whole = attention(Tensor(x, backend=backend), Tensor(PADDING, backend=backend)).numpy()
@@ -168,7 +170,7 @@ def test_padding_is_not_seen(backend: str) -> None:
     np.testing.assert_allclose(whole[1:, :2], short, rtol=1e-5, atol=1e-6)
 
 
-def test_attend_gives_the_weights_as_well() -> None:
+def test_attend_returns_the_weights_as_well() -> None:
     attention, x = MultiHeadAttention(12, 3), Tensor(draw((2, 5, 12), dtype=np.float32)[0])
     y, weights = attention.attend(x, create_causal_mask(5))
     assert weights.shape == (2, 3, 5, 5)
@@ -176,17 +178,19 @@ def test_attend_gives_the_weights_as_well() -> None:
 
 
 @pytest.mark.parametrize("heads", [5, 0, -3])
-def test_heads_divide_the_width(heads: int) -> None:
+def test_a_number_of_heads_that_does_not_divide_embed_dim_raises(heads: int) -> None:
     with pytest.raises(ValueError, match=f"{heads} heads do not divide embed_dim 12"):
         MultiHeadAttention(12, heads)
 
 
-# The cache
+# KV cache
 
 
 @pytest.mark.parametrize("rotary", [True, False])
 @pytest.mark.parametrize("parts", [[1] * 8, [3, 1, 4], [8], [5, 3]])
-def test_a_cache_changes_nothing(parts: list[int], rotary: bool, backend: str) -> None:
+def test_attention_with_a_cache_equals_attention_without(
+    parts: list[int], rotary: bool, backend: str
+) -> None:
     turn = RotaryEmbedding(4, 8, backend=backend) if rotary else None
     attention = MultiHeadAttention(12, 3, rotary=turn, backend=backend)
     x = Tensor(draw((2, 8, 12), dtype=np.float32)[0], backend=backend)
@@ -201,7 +205,7 @@ def test_a_cache_changes_nothing(parts: list[int], rotary: bool, backend: str) -
     np.testing.assert_allclose(np.concatenate(found, axis=1), whole, rtol=1e-4, atol=1e-6)
 
 
-def test_a_full_cache_takes_no_more() -> None:
+def test_appending_to_a_full_cache_raises() -> None:
     cache, part = KVCache(4), Tensor(np.zeros((1, 2, 3, 5), np.float32))
     keys, values = cache.append(part, part + 1)
     assert (keys.shape, values.shape, cache.length) == ((1, 2, 3, 5), (1, 2, 3, 5), 3)
@@ -211,7 +215,7 @@ def test_a_full_cache_takes_no_more() -> None:
     assert cache.length == 3
 
 
-def test_a_cache_refuses_gradients_and_other_batches() -> None:
+def test_a_cache_with_gradients_or_another_batch_size_raises() -> None:
     cache, two = KVCache(4), Tensor(np.zeros((2, 2, 1, 3), np.float32))
     with pytest.raises(RuntimeError, match="no_grad"):
         cache.append(Tensor(np.zeros((2, 2, 1, 3)), requires_grad=True), two)

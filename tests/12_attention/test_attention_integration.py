@@ -1,4 +1,4 @@
-"""Lesson 12 with all lessons before it: tokens, embeddings, attention, a loss, an optimizer."""
+"""Lesson 12 with the earlier lessons: tokenizer, embeddings, attention, loss and optimizer."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ TEXT = "one two three two one three " * 20
 
 
 class Reader(Module):
-    """One attention between an embedding and a head: the smallest model that reads."""
+    """Embedding, attention and head: the smallest model that uses the context."""
 
     def __init__(self, vocab_size: int, backend: str, positions: str | None = None) -> None:
         rotary = None if positions else RotaryEmbedding(8, 16, backend=backend)
@@ -42,8 +42,8 @@ class Reader(Module):
 
 
 @pytest.mark.parametrize("positions", [None, "learned", "sinusoidal"])
-def test_it_learns_to_read_words(backend: str, positions: str | None) -> None:
-    """From the last letter alone the loss stays above 0.7: what comes after a space is unknown."""
+def test_a_model_with_attention_learns_words(backend: str, positions: str | None) -> None:
+    """The last letter alone gives a loss above 0.7: it does not predict what follows a space."""
     tokenizer = CharTokenizer()
     tokenizer.build_vocab(TEXT)
     data = TokenDataset(tokenizer.encode_array(TEXT), block_size=12, backend=backend)
@@ -61,7 +61,7 @@ def test_it_learns_to_read_words(backend: str, positions: str | None) -> None:
     assert np.mean(losses[-5:]) < 0.6
 
 
-def test_a_token_does_not_depend_on_those_after_it(backend: str) -> None:
+def test_a_token_does_not_depend_on_later_ones(backend: str) -> None:
     model, ids = Reader(9, backend), np.arange(10)[None] % 9
     changed = ids.copy()
     changed[0, 6:] = 3
@@ -72,7 +72,9 @@ def test_a_token_does_not_depend_on_those_after_it(backend: str) -> None:
 
 
 @pytest.mark.parametrize("positions", [None, "learned", "sinusoidal"])
-def test_with_a_cache_piece_by_piece(backend: str, positions: str | None) -> None:
+def test_a_text_in_pieces_with_a_cache_gives_the_same_logits(
+    backend: str, positions: str | None
+) -> None:
     model, ids = Reader(9, backend, positions), np.arange(24).reshape(2, 12) % 9
     cache = KVCache(16)
     with no_grad():
@@ -84,8 +86,8 @@ def test_with_a_cache_piece_by_piece(backend: str, positions: str | None) -> Non
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, rtol=1e-4, atol=1e-5)
 
 
-def test_padding_is_not_seen(backend: str) -> None:
-    """Two texts of different lengths in one batch: the shorter one's padding changes nothing."""
+def test_padding_does_not_change_the_output(backend: str) -> None:
+    """Two texts of different lengths in one batch, the shorter one padded."""
     rng = np.random.default_rng(1)
     q, k, v = (rng.standard_normal((2, 2, 5, 4)).astype(np.float32) for _ in range(3))
     real = np.array([[True] * 5, [True] * 3 + [False] * 2])[:, None, None, :]  # (B, 1, 1, S)
@@ -102,7 +104,7 @@ def test_padding_is_not_seen(backend: str) -> None:
     np.testing.assert_allclose(output[1, :, :3], alone[1], rtol=1e-5, atol=1e-6)
 
 
-def test_every_weight_learns(backend: str) -> None:
+def test_every_parameter_gets_a_gradient(backend: str) -> None:
     model = Reader(9, backend)
     ids = Tensor(np.arange(10)[None] % 9, backend=backend)
     CrossEntropyLoss()(model(ids), ids).backward()

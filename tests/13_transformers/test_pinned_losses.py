@@ -1,7 +1,6 @@
-"""Ten training losses, pinned: whoever changes the mathematics of a step hears of it here.
+"""Regression test: the first ten losses of a training run, with values from PyTorch in float64.
 
-The numbers are those of the PyTorch twin in float64, from the same weights on the same batches.
-To make them anew, where weights are meant to begin differently: print `torch_losses(small_gpt())`.
+After an intended change of the initial weights, update them: print `torch_losses(small_gpt())`.
 """
 
 import numpy as np
@@ -23,7 +22,7 @@ def small_gpt() -> GPT:
 
 
 def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences (8, 16) with a rule to learn: each token is made of the one before it."""
+    """Sequences (8, 16) with a rule to learn: each token is a function of the one before it."""
     text = [step]
     while len(text) < 8 * 16 + 1:
         text.append((5 * text[-1] + 7 + (len(text) % 13 == 0)) % 32)
@@ -32,13 +31,13 @@ def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def torch_losses(model: GPT) -> list[float]:
-    twins = require("torch_reference")
-    twin = twins.gpt(model.to("float64"))
-    optimizer = twins.torch.optim.AdamW(twin.parameters(), **SETTINGS)
+    torch_reference = require("torch_reference")
+    reference = torch_reference.gpt(model.to("float64"))
+    optimizer = torch_reference.torch.optim.AdamW(reference.parameters(), **SETTINGS)
     losses = []
-    with twins.one_thread():
+    with torch_reference.one_thread():
         for step in range(10):
-            loss = twin.loss(*(twins.torch.tensor(a) for a in batch(step)))
+            loss = reference.loss(*(torch_reference.torch.tensor(a) for a in batch(step)))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -47,7 +46,7 @@ def torch_losses(model: GPT) -> list[float]:
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-8)])
-def test_losses_are_those_pinned(dtype: str, tolerance: float, backend: str) -> None:
+def test_losses_equal_the_pinned_ones(dtype: str, tolerance: float, backend: str) -> None:
     model = small_gpt().to(dtype).to(backend)
     trainer = Trainer(model, AdamW(model.parameters(), **SETTINGS), CrossEntropyLoss())
     losses = [
@@ -57,5 +56,5 @@ def test_losses_are_those_pinned(dtype: str, tolerance: float, backend: str) -> 
     assert losses == pytest.approx(LOSSES, rel=tolerance)
 
 
-def test_pinned_losses_are_pytorchs() -> None:
+def test_pinned_losses_equal_pytorch() -> None:
     assert torch_losses(small_gpt()) == pytest.approx(LOSSES, rel=1e-8)

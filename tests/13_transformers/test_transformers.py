@@ -1,4 +1,4 @@
-"""Lesson 13: a GPT computes, differentiates and learns as its PyTorch twin does."""
+"""Lesson 13: GPT equals its PyTorch reference in outputs, gradients and training."""
 
 import json
 import math
@@ -23,6 +23,7 @@ from tinytorch import (
     manual_seed,
     no_grad,
 )
+from tinytorch.transformers import ACTIVATIONS
 
 SIZES: dict[str, Any] = {
     "vocab_size": 17, "embed_dim": 24, "num_layers": 2, "num_heads": 3, "max_seq_len": 10,
@@ -41,14 +42,14 @@ IDS, TARGETS = RNG.integers(0, 17, (2, 3, 9))  # (B, T) each
 
 
 @pytest.fixture
-def twins() -> Iterator[Any]:
+def torch_reference() -> Iterator[Any]:
     module = require("torch_reference")
     with module.one_thread():
         yield module
 
 
 def noisy(**options: Any) -> GPT:
-    """A GPT all of whose parameters are random, so that nothing is hidden by a zero."""
+    """A GPT with random values in all parameters, so that no zero hides an error."""
     model = GPT(**SIZES, **options)
     rng = np.random.default_rng(1)
     for name, p in model.named_parameters():
@@ -68,14 +69,14 @@ def forward_and_backward(model: GPT) -> tuple[np.ndarray, float, dict[str, np.nd
 
 @EACH
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 3e-5), ("float64", 1e-10)])
-def test_logits_loss_and_every_gradient_are_pytorchs(
-    options: dict[str, Any], dtype: str, tolerance: float, twins: Any
+def test_logits_loss_and_gradients_equal_pytorch(
+    options: dict[str, Any], dtype: str, tolerance: float, torch_reference: Any
 ) -> None:
-    torch = twins.torch
+    torch = torch_reference.torch
     model = noisy(**options).to(dtype)
-    twin = twins.gpt(model)
-    expected = twin(torch.tensor(IDS))
-    expected_loss = twin.loss(torch.tensor(IDS), torch.tensor(TARGETS))
+    reference = torch_reference.gpt(model)
+    expected = reference(torch.tensor(IDS))
+    expected_loss = reference.loss(torch.tensor(IDS), torch.tensor(TARGETS))
     expected_loss.backward()
     logits, loss, found = forward_and_backward(model)
     assert logits.dtype == np.dtype(dtype)
@@ -83,7 +84,7 @@ def test_logits_loss_and_every_gradient_are_pytorchs(
         logits, expected.detach().numpy(), rtol=10 * tolerance, atol=10 * tolerance
     )
     assert loss == pytest.approx(expected_loss.item(), rel=tolerance)
-    theirs = twins.gradients(twin)
+    theirs = torch_reference.gradients(reference)
     assert found.keys() == theirs.keys()
     for name, gradient in found.items():
         scale = np.abs(theirs[name]).max()
@@ -91,31 +92,39 @@ def test_logits_loss_and_every_gradient_are_pytorchs(
 
 
 @EACH
-def test_ten_steps_of_adamw_are_pytorchs(options: dict[str, Any], twins: Any) -> None:
-    torch = twins.torch
-    # A key's bias has no gradient but rounding, which a small eps would blow up to whole steps.
+def test_ten_steps_of_adamw_equal_pytorch(options: dict[str, Any], torch_reference: Any) -> None:
+    torch = torch_reference.torch
+    # The gradient of a key bias is rounding error, which a small eps would scale to full steps.
     settings = {"lr": 3e-3, "betas": (0.9, 0.95), "eps": 1e-5, "weight_decay": 0.1}
     model = noisy(**options)
-    twin = twins.gpt(model)
-    optimizer = torch.optim.AdamW(twin.parameters(), **settings)
+    reference = torch_reference.gpt(model)
+    optimizer = torch.optim.AdamW(reference.parameters(), **settings)
     trainer = Trainer(model, AdamW(model.parameters(), **settings), CrossEntropyLoss())
     losses, expected = [], []
     for step in range(10):
         ids, targets = np.random.default_rng(step).integers(0, 17, (2, 4, 10))
         losses.append(trainer.train_step([(Tensor(ids), Tensor(targets))]).item())
         optimizer.zero_grad()
-        loss = twin.loss(torch.tensor(ids), torch.tensor(targets))
+        loss = reference.loss(torch.tensor(ids), torch.tensor(targets))
         loss.backward()
         optimizer.step()
         expected.append(loss.item())
     assert losses == pytest.approx(expected, rel=1e-5)
-    for name, p in twin.named_parameters():
+    for name, p in reference.named_parameters():
         ours = model.state_dict()[name]
         np.testing.assert_allclose(ours, p.detach().numpy(), atol=3e-5, err_msg=name)
 
 
+def test_the_reference_has_every_activation(torch_reference: Any) -> None:
+    assert torch_reference.ACTIVATIONS.keys() == ACTIVATIONS.keys()
+    with pytest.raises(KeyError, match="relu"):
+        torch_reference.GPTReference(GPTConfig(**SIZES, activation="relu"))
+
+
 @EACH
-def test_one_step_on_strict_equals_numpy(options: dict[str, Any], strict: str) -> None:
+def test_training_steps_are_equal_on_the_strict_backend(
+    options: dict[str, Any], strict: str
+) -> None:
     states = []
     for backend in ("numpy", strict):
         manual_seed(7)
@@ -135,7 +144,7 @@ def test_one_step_on_strict_equals_numpy(options: dict[str, Any], strict: str) -
 
 
 @EACH
-def test_no_token_sees_the_future(options: dict[str, Any]) -> None:
+def test_a_token_does_not_depend_on_later_ones(options: dict[str, Any]) -> None:
     model = noisy(**options)
     before = model(Tensor(IDS)).numpy()
     for place in range(9):
@@ -146,7 +155,7 @@ def test_no_token_sees_the_future(options: dict[str, Any]) -> None:
         assert (np.abs(after - before).max(axis=-1)[:, place:] > 1e-3).all()
 
 
-def test_one_sequence_without_batch_axis() -> None:
+def test_ids_without_a_batch_axis() -> None:
     model = noisy()
     assert model(Tensor(IDS)).shape == (3, 9, 17)
     assert model(Tensor(IDS[0])).shape == (9, 17)
@@ -155,7 +164,7 @@ def test_one_sequence_without_batch_axis() -> None:
     )
 
 
-def test_too_long_a_text_is_refused() -> None:
+def test_more_than_max_seq_len_tokens_raise() -> None:
     model = noisy()
     assert model(Tensor(np.zeros((1, 10), int))).shape == (1, 10, 17)
     with pytest.raises(ValueError, match="11 tokens exceed max_seq_len=10"):
@@ -167,7 +176,7 @@ def test_too_long_a_text_is_refused() -> None:
         model(Tensor(np.zeros((1, 3), int)), caches)
 
 
-def test_attention_weights_of_every_block() -> None:
+def test_attention_weights_are_causal_and_sum_to_one() -> None:
     found = noisy(positions="rotary").attention_weights(Tensor(IDS))
     assert [w.shape for w in found] == [(3, 3, 9, 9)] * 2
     for weights in found:
@@ -175,7 +184,7 @@ def test_attention_weights_of_every_block() -> None:
         assert (np.triu(weights.numpy(), 1) == 0).all()
 
 
-def test_block_and_mlp_keep_the_shape(backend: str) -> None:
+def test_block_and_mlp_preserve_the_shape(backend: str) -> None:
     x = Tensor(np.ones((2, 5, 12), np.float32), backend=backend)
     assert MLP(12, backend=backend).fc.weight.shape == (48, 12)
     assert MLP(12, 20, backend=backend)(x).shape == x.shape
@@ -185,14 +194,14 @@ def test_block_and_mlp_keep_the_shape(backend: str) -> None:
     assert block.mlp.fc.weight.shape == (24, 12)
 
 
-def test_dropout_acts_in_training_only() -> None:
+def test_dropout_is_active_only_in_training_mode() -> None:
     model, ids = GPT(**SIZES, dropout=0.3), Tensor(IDS)
     assert (model(ids).numpy() != model(ids).numpy()).any()
     model.eval()
     assert model(ids).tolist() == model(ids).tolist()
 
 
-# How it begins
+# Initialisation and configuration
 
 
 def test_gpt2_initialisation() -> None:
@@ -207,7 +216,7 @@ def test_gpt2_initialisation() -> None:
             assert (values == (1 if name.endswith("weight") else 0)).all(), name
 
 
-def test_zero_initialisation_knows_nothing() -> None:
+def test_zero_initialisation_gives_zero_logits() -> None:
     model = GPT(**SIZES, init="zero", positions="rotary")
     logits, loss, _ = forward_and_backward(model)
     assert (logits == 0).all()
@@ -217,7 +226,7 @@ def test_zero_initialisation_knows_nothing() -> None:
             assert p.numpy().std() == pytest.approx(1 / math.sqrt(24), rel=0.1), name
 
 
-def test_a_tied_table_is_one_parameter_with_both_gradients() -> None:
+def test_tied_weights_are_one_parameter_with_the_sum_of_both_gradients() -> None:
     tied, untied = noisy(tie_weights=True), noisy()
     assert tied.head.weight is tied.embedding.tokens.weight
     state = tied.state_dict()
@@ -239,7 +248,7 @@ def test_num_parameters() -> None:
 
 
 @EACH
-def test_config_round_trip(options: dict[str, Any]) -> None:
+def test_a_model_can_be_rebuilt_from_its_config(options: dict[str, Any]) -> None:
     model = GPT(**SIZES, **options)
     config = GPTConfig(**json.loads(json.dumps(model.config.to_dict())))
     assert config == model.config
@@ -260,6 +269,6 @@ def test_config_round_trip(options: dict[str, Any]) -> None:
         ({"dropout": 1.5}, "dropout probability lies in"),
     ],
 )
-def test_what_cannot_be_is_refused(wrong: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_raise(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GPT(**{**SIZES, **wrong})

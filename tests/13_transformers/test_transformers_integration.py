@@ -1,4 +1,4 @@
-"""Lesson 13 with all lessons before it: from text to a trained GPT that writes."""
+"""Lesson 13 with the earlier lessons: from text to a trained GPT that generates text."""
 
 from typing import Any
 
@@ -40,8 +40,10 @@ def small_gpt(vocab_size: int, backend: str, **options: Any) -> GPT:
         ("bpe", {"positions": "sinusoidal", "activation": "squared_relu"}),
     ],
 )
-def test_from_text_to_text(backend: str, kind: str, options: dict[str, Any]) -> None:
-    """Tokenizer, loader, GPT, trainer, generate: it learns the words, and writes them."""
+def test_a_trained_gpt_generates_words_of_its_text(
+    backend: str, kind: str, options: dict[str, Any]
+) -> None:
+    """Tokenizer, loader, GPT, trainer and generation together."""
     tokenizer = tokenizer_of(kind)
     data = TokenDataset(tokenizer.encode_array(TEXT), block_size=14, backend=backend)
     model = small_gpt(tokenizer.vocab_size, backend, **options)
@@ -58,11 +60,11 @@ def test_from_text_to_text(backend: str, kind: str, options: dict[str, Any]) -> 
     assert np.mean(losses[-5:]) < 0.5
     assert trainer.evaluate(DataLoader(data, batch_size=64)) < 0.5
     written = tokenizer.decode(generate(model, tokenizer.encode("one "), 40, seed=0).numpy())
-    words = written.split(" ")[:-1]  # the last one may be cut
+    words = written.split(" ")[:-1]  # the last word may be incomplete
     assert sum(word in ("one", "two", "three") for word in words) > 0.7 * len(words)
 
 
-def test_the_loss_starts_at_that_of_guessing(backend: str) -> None:
+def test_the_initial_loss_is_at_chance_level(backend: str) -> None:
     model = small_gpt(50, backend)
     ids = Tensor(np.random.default_rng(0).integers(0, 50, (4, 16)), backend=backend)
     loss = CrossEntropyLoss()(model(ids), ids).detach().numpy()
@@ -70,8 +72,8 @@ def test_the_loss_starts_at_that_of_guessing(backend: str) -> None:
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
-def test_generation_with_and_without_a_cache(backend: str, positions: str) -> None:
-    """Beyond the context too; a batch of two, and one token at a time."""
+def test_generation_with_a_cache_equals_generation_without(backend: str, positions: str) -> None:
+    """For a batch of two, one token at a time, beyond the context length."""
     model = small_gpt(11, backend, positions=positions)
     for p in model.parameters():
         if p.ndim == 2:
@@ -85,7 +87,7 @@ def test_generation_with_and_without_a_cache(backend: str, positions: str) -> No
     np.testing.assert_array_equal(cached[:, 3:], streamed)
 
 
-def test_saved_weights_give_the_same_text(backend: str) -> None:
+def test_saved_weights_generate_the_same_text(backend: str) -> None:
     one, other = (small_gpt(11, backend, positions="rotary") for _ in range(2))
     for p in one.parameters():
         p.data = np.random.default_rng(p.size).standard_normal(p.shape).astype(np.float32) * 0.4
@@ -95,7 +97,7 @@ def test_saved_weights_give_the_same_text(backend: str) -> None:
     assert generate(other, [1], 20, seed=0).numpy().tolist() == texts[0]
 
 
-def test_gradients_reach_every_weight(backend: str) -> None:
+def test_every_parameter_gets_a_gradient(backend: str) -> None:
     model = small_gpt(11, backend, dropout=0.1)
     ids = Tensor(np.arange(32).reshape(2, 16) % 11, backend=backend)
     CrossEntropyLoss()(model(ids), ids).backward()
@@ -105,7 +107,7 @@ def test_gradients_reach_every_weight(backend: str) -> None:
         assert np.abs(parameter.grad.numpy()).max() > 0, name
 
 
-def test_what_comes_later_changes_nothing_before(backend: str) -> None:
+def test_a_token_does_not_depend_on_later_ones(backend: str) -> None:
     model, ids = small_gpt(11, backend), np.arange(12)[None] % 11
     changed = ids.copy()
     changed[0, 7:] = 2

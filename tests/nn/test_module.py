@@ -1,4 +1,4 @@
-"""Lesson 03: modules find what is in them, save and move it; layers compute what PyTorch's do."""
+"""Lesson 03: modules register, save and move their contents; layers equal PyTorch's."""
 
 import copy
 import math
@@ -23,7 +23,7 @@ from tinytorch import (
 
 
 class Block(Module):
-    """One of everything that can be registered."""
+    """A module with one of everything that can be registered."""
 
     def __init__(self) -> None:
         self.scale = Parameter([1.0, 2.0])
@@ -38,7 +38,7 @@ class Block(Module):
 LINEARS = ["first.weight", "first.bias", "layers.0.weight", "layers.0.bias", "layers.1.weight"]
 
 
-def test_what_is_assigned_is_registered_in_order() -> None:
+def test_attributes_are_registered_in_order_of_assignment() -> None:
     block = Block()
     assert [n for n, _ in block.named_parameters()] == ["scale", *LINEARS]
     assert [n for n, _ in block.named_modules()] == ["", "first", "layers", "layers.0", "layers.1"]
@@ -48,7 +48,7 @@ def test_what_is_assigned_is_registered_in_order() -> None:
     assert list(block.state_dict()) == ["scale", "table", *LINEARS]  # the mask is not persistent
 
 
-def test_a_new_assignment_takes_the_place_of_the_old() -> None:
+def test_a_new_assignment_replaces_the_old_module() -> None:
     block = Block()
     block.first = Linear(2, 3, bias=False)
     block.layers = [Linear(1, 1)]
@@ -57,7 +57,7 @@ def test_a_new_assignment_takes_the_place_of_the_old() -> None:
     assert names == ["first.weight", "layers.0.weight", "layers.0.bias"]
 
 
-def test_what_is_shared_counts_once_and_is_saved_under_each_name() -> None:
+def test_shared_parameters_count_once_and_are_saved_under_every_name() -> None:
     one, two = Linear(2, 2, bias=False), Linear(2, 2, bias=False)
     two.weight = one.weight
     both = ModuleList([one, two, one])
@@ -65,11 +65,11 @@ def test_what_is_shared_counts_once_and_is_saved_under_each_name() -> None:
     assert list(both.state_dict()) == ["0.weight", "1.weight"]
     both.load_state_dict({"0.weight": np.eye(2), "1.weight": np.eye(2)})
     assert both[1].weight.tolist() == [[1, 0], [0, 1]]
-    twin = copy.deepcopy(both)
-    assert twin[0].weight is twin[1].weight is not one.weight
+    copied = copy.deepcopy(both)
+    assert copied[0].weight is copied[1].weight is not one.weight
 
 
-def test_module_list() -> None:
+def test_module_list_behaves_like_a_list() -> None:
     layers = ModuleList([ReLU()])
     layers.append(Linear(1, 2))
     assert len(layers) == 2
@@ -79,7 +79,7 @@ def test_module_list() -> None:
         layers(1)
 
 
-def test_sequential() -> None:
+def test_sequential_chains_modules() -> None:
     layers = [Linear(2, 3), ReLU(), Linear(3, 1)]
     x = Tensor([[1.0, 2.0]])
     expected = layers[2](layers[1](layers[0](x))).tolist()
@@ -87,7 +87,7 @@ def test_sequential() -> None:
     assert Sequential()(x) is x
 
 
-def test_state_goes_round_and_is_a_copy(backend: str) -> None:
+def test_state_dict_round_trip_and_copies(backend: str) -> None:
     block, other = Block().to(backend), Block().to(backend)
     state = block.state_dict()
     other.load_state_dict(state)
@@ -95,11 +95,11 @@ def test_state_goes_round_and_is_a_copy(backend: str) -> None:
         np.testing.assert_array_equal(value, state[name])
     state["scale"] += 1
     np.testing.assert_array_equal(block.scale.numpy(), [1, 2])
-    other.load_state_dict({"scale": [7, 8]}, strict=False)  # values take the parameter's dtype
+    other.load_state_dict({"scale": [7, 8]}, strict=False)  # cast to the parameter's dtype
     np.testing.assert_array_equal(other.scale.numpy(), np.array([7, 8], "float32"))
 
 
-def test_loading_names_every_problem_and_writes_nothing() -> None:
+def test_a_failed_load_lists_all_problems_and_changes_nothing() -> None:
     block = Block()
     before = block.state_dict()
     wrong = {n: v + 1 for n, v in before.items()}
@@ -120,7 +120,7 @@ def test_loading_names_every_problem_and_writes_nothing() -> None:
 @pytest.mark.parametrize(
     "change", [lambda m: m.load_state_dict(m.state_dict()), lambda m: m.to("float64")]
 )
-def test_a_change_after_forward_is_noticed_by_backward(change: Any) -> None:
+def test_changing_a_parameter_between_forward_and_backward_raises(change: Any) -> None:
     layer = Linear(2, 2)
     loss = layer(Tensor([1.0, 2.0], True)).sum()
     change(layer)
@@ -128,7 +128,7 @@ def test_a_change_after_forward_is_noticed_by_backward(change: Any) -> None:
         loss.backward()
 
 
-def test_modes_reach_every_module() -> None:
+def test_train_and_eval_apply_to_every_module() -> None:
     block = Block()
     assert block.eval() is block
     assert [m.training for m in block.modules()] == [False] * 5
@@ -150,7 +150,7 @@ def test_to_moves_parameters_and_buffers_in_place(backend: str) -> None:
     np.testing.assert_array_equal(block.table.numpy(), [1, 2])
 
 
-def test_zero_grad() -> None:
+def test_zero_grad_clears_all_gradients() -> None:
     layer = Linear(2, 1)
     layer(Tensor([1.0, 2.0])).sum().backward()
     assert layer.weight.grad.tolist() == [[1, 2]]
@@ -158,7 +158,7 @@ def test_zero_grad() -> None:
     assert [p.grad for p in layer.parameters()] == [None, None]
 
 
-def test_repr() -> None:
+def test_repr_shows_the_tree_of_modules() -> None:
     assert repr(Sequential(Linear(2, 3), ModuleList([Dropout(0.1)]), LayerNorm(3))) == (
         "Sequential(\n"
         "  (0): Linear(2, 3, bias=True)\n"
@@ -183,28 +183,30 @@ def test_repr() -> None:
         ("LayerNorm", (4,), {"eps": 0.1, "bias": False}),
     ],
 )
-def test_layers_equal_those_of_pytorch(
+def test_layers_equal_pytorch(
     shape: Any, name: str, arguments: Any, settings: Any, backend: str
 ) -> None:
     torch = require("torch")
-    twin = getattr(torch.nn, name)(*arguments, **settings).double()
+    reference = getattr(torch.nn, name)(*arguments, **settings).double()
     with torch.no_grad():
-        for p in twin.parameters():
+        for p in reference.parameters():
             p.add_(torch.randn_like(p))
     layer = getattr(tinytorch, name)(*arguments, **settings, backend=backend).to("float64")
-    layer.load_state_dict({n: p.detach().numpy() for n, p in twin.named_parameters()})
+    layer.load_state_dict({n: p.detach().numpy() for n, p in reference.named_parameters()})
     array = np.random.default_rng(3).standard_normal(shape)
     x, u = Tensor(array, True, backend=backend), torch.tensor(array, requires_grad=True)
-    y, v = layer(x), twin(u)
+    y, v = layer(x), reference(u)
     (y * y).sum().backward()
     (v * v).sum().backward()
     pairs = [(y, v.detach()), (x.grad, u.grad)]
-    pairs += [(p.grad, dict(twin.named_parameters())[n].grad) for n, p in layer.named_parameters()]
+    pairs += [
+        (p.grad, dict(reference.named_parameters())[n].grad) for n, p in layer.named_parameters()
+    ]
     for ours, theirs in pairs:
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-10)
 
 
-def test_linear_starts_as_in_pytorch_and_equal_on_all_backends(backend: str) -> None:
+def test_linear_is_initialised_as_in_pytorch_and_equally_on_all_backends(backend: str) -> None:
     layer = Linear(64, 50, backend=backend)
     for p in layer.parameters():
         array, bound = p.numpy(), 1 / math.sqrt(64)
@@ -216,7 +218,7 @@ def test_linear_starts_as_in_pytorch_and_equal_on_all_backends(backend: str) -> 
     np.testing.assert_array_equal(layer.weight.numpy(), Linear(64, 50, backend="numpy").weight)
 
 
-def test_wrong_shapes_are_named() -> None:
+def test_errors_name_wrong_shapes() -> None:
     with pytest.raises(ValueError, match=r"Linear\(4, 5\) needs a last axis of 4.*\(2, 3\)"):
         Linear(4, 5)(tinytorch.ones(2, 3))
     with pytest.raises(ValueError, match=r"LayerNorm\(4\) cannot normalise shape \(2, 3\)"):
@@ -226,20 +228,20 @@ def test_wrong_shapes_are_named() -> None:
             layer(Tensor(1.0))
 
 
-def test_dropout_drops_p_and_scales_the_rest(backend: str) -> None:
+def test_dropout_zeroes_a_fraction_p_and_scales_the_rest(backend: str) -> None:
     x = Tensor(np.full((100, 100), 3.0), True, backend=backend)
     y = Dropout(0.25)(x)
     values, dropped = y.numpy(), y.numpy() == 0
     np.testing.assert_allclose(values[~dropped], 4)
     assert abs(dropped.mean() - 0.25) < 0.02
-    for axis in (0, 1):  # no row or column stands out
+    for axis in (0, 1):  # no row or column differs from the others
         assert np.abs(dropped.mean(axis=axis) - 0.25).max() < 0.25
     y.sum().backward()
     np.testing.assert_allclose(x.grad.numpy(), values / 3)
     assert (Dropout(0.25)(x).numpy() != values).any()  # a new mask each time
 
 
-def test_dropout_masks_are_equal_on_all_backends(strict: str) -> None:
+def test_dropout_masks_are_equal_on_every_backend(strict: str) -> None:
     masks = []
     for backend in ("numpy", strict):
         tinytorch.manual_seed(5)
@@ -247,7 +249,7 @@ def test_dropout_masks_are_equal_on_all_backends(strict: str) -> None:
     np.testing.assert_array_equal(*masks)
 
 
-def test_dropout_at_its_ends(backend: str) -> None:
+def test_dropout_with_p_0_and_1(backend: str) -> None:
     x = Tensor([1.0, 2.0], True, backend=backend)
     assert Dropout(0.0)(x) is x
     assert Dropout(0.9).eval()(x) is x

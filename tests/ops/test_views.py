@@ -1,4 +1,4 @@
-"""Kernels that move sixteen bytes at once, on views that begin anywhere and end anywhere."""
+"""CUDA kernels with 16-byte accesses on views that are not aligned to 16 bytes."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tinytorch.ops.op import OPS
 
 DTYPES = ["float32", "float64"]
 COUNTS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 61, 2047, 2048, 2055, 4097]
-# Op -> how many arrays it takes, and its settings.
+# Op -> number of array arguments, settings.
 ELEMENTWISE: dict[str, tuple[int, dict[str, Any]]] = {
     "gelu": (1, {}),
     "squared_relu": (1, {}),
@@ -29,21 +29,21 @@ def numbers(shape: Any, dtype: str, seed: int = 0) -> np.ndarray:
 
 
 def shifted(array: np.ndarray, by: int, backend: Any) -> Array:
-    """The array in the middle of a longer one, `by` elements from its beginning."""
+    """The array as a view into a longer one, at an offset of `by` elements."""
     longer = np.concatenate([np.full(by, 99.0), array.reshape(-1), np.full(9, 99.0)])
     home = backends.get(backend)
     return home.asarray(longer.astype(array.dtype))[by : by + array.size].reshape(array.shape)
 
 
-def check(name: str, arrays: list[Array], plain: list[np.ndarray], settings: Any) -> None:
-    """The kernel's result and gradients for `arrays` are those of the reference for `plain`."""
-    dtype = str(plain[0].dtype)
+def check(name: str, arrays: list[Array], host: list[np.ndarray], settings: Any) -> None:
+    """Compare the kernel's result and gradients for `arrays` with the reference for `host`."""
+    dtype = str(host[0].dtype)
     home, op = backends.get("cupy"), OPS[name]
     for array in arrays:
         assert array.flags.c_contiguous
     kernel, reference = home.kernels[name], op.reference
     y, saved = kernel.forward(home.xp, *arrays, **settings)
-    expected, kept = reference.forward(REFERENCE.xp, *plain, **settings)
+    expected, kept = reference.forward(REFERENCE.xp, *host, **settings)
     g = numbers(expected.shape, dtype, 5)
     given = shifted(g, arrays[0].size % 3, home)
     assert kernel.gradient is not None
@@ -55,7 +55,7 @@ def check(name: str, arrays: list[Array], plain: list[np.ndarray], settings: Any
     for ours, theirs in zip([y, *answers], [expected, *wanted], strict=True):
         ours, theirs = (a() if callable(a) else a for a in (ours, theirs))
         assert ours.dtype == theirs.dtype
-        if ours.shape != theirs.shape:  # what autograd would sum
+        if ours.shape != theirs.shape:  # autograd would sum it
             theirs = theirs.reshape(-1, *ours.shape).sum(axis=0)
         np.testing.assert_allclose(home.to_numpy(ours), theirs, **tolerance)
 
@@ -63,20 +63,20 @@ def check(name: str, arrays: list[Array], plain: list[np.ndarray], settings: Any
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("name", ELEMENTWISE)
-def test_elementwise_from_any_element_on(name: str, count: int, dtype: str, cupy: str) -> None:
+def test_elementwise_kernels_at_any_offset(name: str, count: int, dtype: str, cupy: str) -> None:
     number, settings = ELEMENTWISE[name]
-    plain = [numbers(count, dtype, i) for i in range(number)]
+    host = [numbers(count, dtype, i) for i in range(number)]
     for by in range(5):
-        check(name, [shifted(a, by * (i + 1), cupy) for i, a in enumerate(plain)], plain, settings)
+        check(name, [shifted(a, by * (i + 1), cupy) for i, a in enumerate(host)], host, settings)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 6, 8, 33, 64, 128, 130, 384, 512, 516, 1024, 1032])
-def test_rows_from_any_element_on(size: int, dtype: str, cupy_fp32: str) -> None:
-    plain = [numbers((5, size), dtype), numbers(size, dtype, 1), numbers(size, dtype, 2)]
-    weight = [plain[0], numbers((size, size), dtype, 3)[:7], numbers(7, dtype, 4)[:size]]
+def test_row_kernels_at_any_offset(size: int, dtype: str, cupy_fp32: str) -> None:
+    host = [numbers((5, size), dtype), numbers(size, dtype, 1), numbers(size, dtype, 2)]
+    weight = [host[0], numbers((size, size), dtype, 3)[:7], numbers(7, dtype, 4)[:size]]
     for by in ([0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [4, 4, 8], [2, 2, 2]):
-        for some in (plain, plain[:2]):
+        for some in (host, host[:2]):
             given = [shifted(a, b, cupy_fp32) for a, b in zip(some, by, strict=False)]
             check("layer_norm", given, some, {})
         given = [shifted(a, b, cupy_fp32) for a, b in zip(weight, by, strict=False)]
@@ -85,7 +85,7 @@ def test_rows_from_any_element_on(size: int, dtype: str, cupy_fp32: str) -> None
 
 @pytest.mark.parametrize("rows", [0, 1, 31, 64, 100, 2048, 9000])
 @pytest.mark.parametrize("size", [1, 4, 65, 132])
-def test_column_sums(size: int, rows: int, cupy: str) -> None:
+def test_column_sums_at_any_offset(size: int, rows: int, cupy: str) -> None:
     home, x = backends.get(cupy), numbers((rows, size), "float64")
     from tinytorch.backends.cupy.reductions import column_sums
 
@@ -98,17 +98,17 @@ def test_column_sums(size: int, rows: int, cupy: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["gelu", "squared_relu", "dropout"])
-def test_extreme_numbers(name: str, dtype: str, cupy: str) -> None:
+def test_extreme_values(name: str, dtype: str, cupy: str) -> None:
     x = np.array(EXTREMES, dtype)
-    if name == "squared_relu":  # NaN stays NaN, as in PyTorch; the reference makes 0 of it
+    if name == "squared_relu":  # the kernel returns NaN, as PyTorch does; the reference returns 0
         x = x[:-1]
     with np.errstate(all="ignore"):
         check(name, [backends.get(cupy).asarray(x)], [x], ELEMENTWISE[name][1])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gelu_is_exact_to_a_few_units_in_the_last_place(dtype: str, cupy: str) -> None:
-    """Also where 1 + tanh would be the difference of near numbers."""
+def test_gelu_is_accurate_to_a_few_units_in_the_last_place(dtype: str, cupy: str) -> None:
+    """Also where 1 + tanh(u) would cancel."""
     home, x = backends.get(cupy), np.linspace(-4, 4, 4001).astype(dtype)
     y = home.to_numpy(home.kernels["gelu"].forward(home.xp, home.asarray(x))[0])
     wide = x.astype(np.longdouble)
@@ -124,7 +124,7 @@ def test_gelu_is_exact_to_a_few_units_in_the_last_place(dtype: str, cupy: str) -
     [
         (numbers((3, 4), "float32"), numbers((4,), "float32")),  # broadcast
         (numbers((4, 3), "float32").T, numbers((3, 4), "float32")),  # strided
-        (numbers((3, 4), "float32"), numbers((3, 4), "float64")),  # to be cast
+        (numbers((3, 4), "float32"), numbers((3, 4), "float64")),  # different dtypes
         (np.arange(4), np.arange(4)),  # integers
         (numbers((3, 4), "float16"), numbers((3, 4), "float16")),
         (numbers((), "float32"), 2.0),
@@ -133,7 +133,7 @@ def test_gelu_is_exact_to_a_few_units_in_the_last_place(dtype: str, cupy: str) -
         (numbers((0, 3), "float32"), numbers((0, 3), "float32")),
     ],
 )
-def test_sums_of_everything_that_can_be_added(left: Any, right: Any, cupy: str) -> None:
+def test_add_of_broadcast_strided_and_mixed_operands(left: Any, right: Any, cupy: str) -> None:
     ours = OPS["add"](*tensors((left, right), cupy))
     assert isinstance(ours, Tensor)
     expected = left + right
