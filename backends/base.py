@@ -83,8 +83,9 @@ class Backend:
             same; None where work cannot be captured.
         processes: among how many processes a training step is best divided, by `parallel`.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
-        sample: from logits (B, V), a temperature and dice (B,) in [0, 1) makes token ids (B,), as
-            `generation.sample` does, and brings them to the host; None where the host does it all.
+        sample: samples token ids (B,) from logits (B, V), a temperature and uniforms (B,) in
+            [0, 1), as `generate.sample` does, and copies them to the host; None where logits are
+            copied to the host instead.
 
     A subclass sets these and implements the extras as static methods. Creation functions of
     `xp` make arrays on the backend's device.

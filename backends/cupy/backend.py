@@ -113,8 +113,8 @@ class CupyBackend(Backend):
             "used": pool.used_bytes() + captured, "reserved": pool.total_bytes() + captured
         }  # fmt: skip
 
-    def _sample(self, logits: Array, temperature: float, dice: Any) -> np.ndarray[Any, Any]:
-        return self.to_numpy(self._draw(logits, temperature, self._cupy.asarray(dice)))
+    def _sample(self, logits: Array, temperature: float, uniforms: Any) -> np.ndarray[Any, Any]:
+        return self.to_numpy(self._draw(logits, temperature, self._cupy.asarray(uniforms)))
 
     @staticmethod
     def index(x: Array, key: Any) -> Array:

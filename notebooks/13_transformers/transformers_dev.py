@@ -43,7 +43,7 @@ from tinytorch.attention import KVCache, MultiHeadAttention, create_causal_mask
 from tinytorch.autograd import no_grad
 from tinytorch.ops.op import op
 from tinytorch.backends import Backend
-from tinytorch.backends.base import Array, Namespace
+from tinytorch.backends.base import Array, Namespace, NumpyArray
 from tinytorch.generation.decode_step import with_fused_step
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from tinytorch.generation.generate import _check, _prompt, generate
@@ -52,8 +52,6 @@ from tinytorch.nn.module import Module, Parameter
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
 from tinytorch.transformers import INITIALISATIONS
-
-Ids = np.ndarray[Any, Any]
 
 # %% [markdown]
 # ## 13.1 LayerNorm

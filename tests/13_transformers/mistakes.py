@@ -80,7 +80,7 @@ MISTAKES = [
             "astype(np.float64) * temperature"),
     Mistake("one too many of the likeliest", "13.6", "np.partition(scaled, -top_k, axis=-1)[:, -top_k, None]",
             "np.partition(scaled, -top_k - 1, axis=-1)[:, -top_k - 1, None]"),
-    Mistake("always the likeliest", "13.6", "np.argmax(total > dice, axis=-1)",
+    Mistake("always the likeliest", "13.6", "np.argmax(total > u, axis=-1)",
             "np.argmax(weights, axis=-1)"),
     Mistake("the seed is ignored", "13.6", "rng.random((len(logits), 1))",
             "np.random.random((len(logits), 1))"),

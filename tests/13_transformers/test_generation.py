@@ -1,4 +1,4 @@
-"""Sampling: the cache changes nothing but the time, and every setting does what it says."""
+"""Generation: the cache changes only the time, and every sampling setting has its effect."""
 
 from itertools import islice
 from typing import Any
@@ -13,7 +13,7 @@ V = 13
 
 
 def gpt(max_seq_len: int = 8, positions: str = "learned", **options: Any) -> GPT:
-    """A GPT with large random weights, whose next token depends on all before it."""
+    """A GPT with large random weights, so that the next token depends on all before it."""
     manual_seed(3)
     model = GPT(V, 16, 2, 2, max_seq_len, positions=positions, **options)
     rng = np.random.default_rng(4)
@@ -33,10 +33,10 @@ PROMPTS = np.array([[1, 2, 3], [4, 0, 12]])
 @pytest.mark.parametrize("prompt_length", [1, 3, 20])
 @pytest.mark.parametrize("max_seq_len", [1, 2, 3, 8])
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
-def test_the_cache_changes_no_token(
+def test_tokens_are_the_same_with_and_without_cache(
     positions: str, max_seq_len: int, prompt_length: int, temperature: float
 ) -> None:
-    """Beyond the context as well: 30 tokens from a context of 1 to 8."""
+    """Also beyond the context: 30 tokens with a context of 1 to 8."""
     model = gpt(max_seq_len, positions)
     prompt = np.random.default_rng(0).integers(0, V, (2, prompt_length))
     cached, uncached = (
@@ -50,7 +50,9 @@ def test_the_cache_changes_no_token(
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
-def test_logits_with_and_without_cache(positions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_are_the_same_with_and_without_cache(
+    positions: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: dict[bool, list[np.ndarray]] = {True: [], False: []}
     for use_cache, logits in seen.items():
 
@@ -64,8 +66,8 @@ def test_logits_with_and_without_cache(positions: str, monkeypatch: pytest.Monke
     np.testing.assert_allclose(seen[True], seen[False], rtol=1e-3, atol=1e-4)
 
 
-def test_greedy_tokens_are_the_likeliest_of_the_sliding_context() -> None:
-    """Where 8 are full, the newer 4 stay: written out once more, without stream's bookkeeping."""
+def test_greedy_tokens_are_the_most_likely_ones_of_the_sliding_context() -> None:
+    """At 8 tokens the newer 4 stay: the same loop without the bookkeeping of `stream`."""
     model, text, start = gpt(8), [1, 2, 3], 0
     for _ in range(30):
         if len(text) - start > 8:
@@ -75,7 +77,7 @@ def test_greedy_tokens_are_the_likeliest_of_the_sliding_context() -> None:
     assert generate(model, [1, 2, 3], 30, temperature=0).tolist() == text
 
 
-def test_each_token_passes_the_model_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_cache_each_token_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     lengths: list[int] = []
     forward = GPT.forward
 
@@ -86,13 +88,13 @@ def test_each_token_passes_the_model_once(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(GPT, "forward", counted)
     monkeypatch.setattr(gpt(8).backend, "decode_step", None)
     generate(gpt(8), [1, 2, 3], 10)
-    assert lengths == [3, 1, 1, 1, 1, 1, 5, 1, 1, 1]  # the sixth fills the context
+    assert lengths == [3, 1, 1, 1, 1, 1, 5, 1, 1, 1]  # the sixth token fills the context
     lengths.clear()
     generate(gpt(8), [1, 2, 3], 10, use_cache=False)
     assert lengths == [3, 4, 5, 6, 7, 8, 5, 6, 7, 8]
 
 
-def test_only_the_end_of_a_long_prompt_counts() -> None:
+def test_only_the_last_tokens_of_a_long_prompt_are_used() -> None:
     long = [*range(V), *range(V)]
     whole, end = (generate(gpt(8), p, 10, seed=1).tolist() for p in (long, long[-8:]))
     assert whole == long[:-8] + end
@@ -108,10 +110,12 @@ def test_tokens_are_the_same_on_every_backend(settings: dict[str, Any], backend:
 
 
 @pytest.mark.parametrize("size", [1, 5, 32, 65, 1000])
-def test_the_device_chooses_as_the_host_does(size: int, cupy: str) -> None:
+def test_sampling_on_the_device_equals_sampling_on_the_host(size: int, cupy: str) -> None:
     home, rng = backends.get(cupy), np.random.default_rng(size)
     logits = (3 * rng.standard_normal((200, size))).astype(np.float32)
-    logits[:, : size // 2] = -np.inf if size > 5 else 0.0  # what cannot be is never chosen
+    logits[:, : size // 2] = (
+        -np.inf if size > 5 else 0.0
+    )  # a token of probability 0 is never sampled
     assert home.sample is not None
     for temperature in (0.3, 1.0, 4.0):
         found = home.sample(home.asarray(logits), temperature, np.random.default_rng(1).random(200))
@@ -133,18 +137,18 @@ def test_the_device_chooses_as_the_host_does(size: int, cupy: str) -> None:
     ],
     ids=str,
 )
-def test_what_is_greedy(settings: dict[str, Any]) -> None:
+def test_settings_that_are_greedy(settings: dict[str, Any]) -> None:
     greedy = generate(gpt(), PROMPTS, 20, temperature=0, seed=0).tolist()
     assert generate(gpt(), PROMPTS, 20, seed=1, **settings).tolist() == greedy
 
 
 @pytest.mark.parametrize("settings", [{"top_k": V}, {"top_k": 99}, {"top_p": 1.0}], ids=str)
-def test_what_excludes_nothing(settings: dict[str, Any]) -> None:
+def test_settings_that_exclude_no_token(settings: dict[str, Any]) -> None:
     free = generate(gpt(), PROMPTS, 20, seed=1).tolist()
     assert generate(gpt(), PROMPTS, 20, seed=1, **settings).tolist() == free
 
 
-def test_seeds() -> None:
+def test_the_same_seed_gives_the_same_text() -> None:
     one, same, other = (generate(gpt(), PROMPTS, 20, seed=s).tolist() for s in (1, 1, 2))
     assert one == same != other
     given = generate(gpt(), PROMPTS, 20, seed=np.random.default_rng(1)).tolist()
@@ -168,8 +172,10 @@ PROBABILITIES = np.array([0.4, 0.3, 0.2, 0.1, 0.0])
     ],
     ids=str,
 )
-def test_tokens_are_as_frequent_as_they_are_likely(settings: dict[str, Any], expected: Any) -> None:
-    count, order = 20000, np.array([2, 0, 4, 1, 3])  # the likeliest does not come first
+def test_frequencies_of_tokens_equal_their_probabilities(
+    settings: dict[str, Any], expected: Any
+) -> None:
+    count, order = 20000, np.array([2, 0, 4, 1, 3])  # the most likely is not the first
     logits = np.full((count, 5), -np.inf, np.float32)
     logits[:, order[:4]] = np.log(PROBABILITIES[:4]) + 7
     tokens = sample(logits, rng=np.random.default_rng(0), **settings)
@@ -178,12 +184,12 @@ def test_tokens_are_as_frequent_as_they_are_likely(settings: dict[str, Any], exp
     assert (found[np.asarray(expected) == 0] == 0).all()
 
 
-def test_rows_are_chosen_apart() -> None:
+def test_rows_are_sampled_independently() -> None:
     logits = np.where(np.eye(4, dtype=bool), 0.0, -np.inf)
     assert sample(logits, top_p=0.9, rng=np.random.default_rng(0)).tolist() == [0, 1, 2, 3]
 
 
-def test_a_stop_token_ends_one_text_and_fills_up_a_batch() -> None:
+def test_a_stop_token_ends_a_text_and_pads_a_batch() -> None:
     free = generate(gpt(), PROMPTS, 40, seed=1).numpy()[:, 3:]
     stop = int(free[0, 4])
     at = [int(np.argmax(row == stop)) if stop in row else len(row) for row in free]
@@ -205,7 +211,7 @@ def test_a_stop_token_ends_one_text_and_fills_up_a_batch() -> None:
 @pytest.mark.parametrize(
     "prompt", [[1, 2, 3], PROMPTS, Tensor([1, 2, 3]), Tensor(PROMPTS), PROMPTS.tolist()], ids=type
 )
-def test_the_result_has_the_prompts_axes_and_is_what_was_streamed(prompt: Any) -> None:
+def test_the_result_has_the_axes_of_the_prompt_and_equals_the_streamed_tokens(prompt: Any) -> None:
     result = gpt().generate(prompt, 6, seed=1).numpy()
     given = np.asarray(prompt.tolist() if isinstance(prompt, Tensor) else prompt)
     assert result.shape == (*given.shape[:-1], given.shape[-1] + 6)
@@ -216,12 +222,12 @@ def test_the_result_has_the_prompts_axes_and_is_what_was_streamed(prompt: Any) -
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_modes_are_restored(training: bool) -> None:
+def test_the_training_mode_is_restored(training: bool) -> None:
     model = gpt(dropout=0.9).train(training)
     tokens = stream(model, PROMPTS, 20, seed=1)
     first = np.stack(list(islice(tokens, 4)), axis=1)
     assert is_grad_enabled()  # between two tokens as well
-    del tokens  # the reader has had enough
+    del tokens  # the caller stops early
     assert all(m.training == training for m in model.modules())
     whole = generate(model, PROMPTS, 20, seed=1)
     assert all(m.training == training for m in model.modules())
@@ -232,7 +238,7 @@ def test_modes_are_restored(training: bool) -> None:
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_modes_are_restored_after_an_error() -> None:
+def test_the_training_mode_is_restored_after_an_error() -> None:
     model = gpt(dropout=0.5)
     with pytest.raises(IndexError, match="token id 13"):
         generate(model, [V], 3)
@@ -240,7 +246,7 @@ def test_modes_are_restored_after_an_error() -> None:
     assert is_grad_enabled()
 
 
-def test_training_between_two_tokens_does_not_disturb_them() -> None:
+def test_training_mode_between_two_tokens_does_not_change_them() -> None:
     model = gpt(dropout=0.9)
     tokens = []
     for token in stream(model, PROMPTS, 10, seed=1):
@@ -255,25 +261,27 @@ def test_training_between_two_tokens_does_not_disturb_them() -> None:
     [
         ([], {}, "the prompt is empty"),
         (np.zeros((2, 0), int), {}, "the prompt is empty"),
-        ([1.0], {}, "a prompt is integers"),
-        ([[[1]]], {}, "a prompt is integers"),
-        (1, {}, "a prompt is integers"),
-        (Tensor([0.5]), {}, "a prompt is integers"),
-        ([1], {"temperature": -0.1}, "temperature is 0 or more"),
-        ([1], {"temperature": float("nan")}, "temperature is 0 or more"),
-        ([1], {"top_k": 0}, "top_k is at least 1"),
-        ([1], {"top_p": 0.0}, "top_p lies in"),
-        ([1], {"top_p": 1.1}, "top_p lies in"),
-        ([1], {"max_new_tokens": -1}, "max_new_tokens is 0 or more"),
+        ([1.0], {}, "a prompt must hold integers"),
+        ([[[1]]], {}, "a prompt must hold integers"),
+        (1, {}, "a prompt must hold integers"),
+        (Tensor([0.5]), {}, "a prompt must hold integers"),
+        ([1], {"temperature": -0.1}, "temperature must be at least 0"),
+        ([1], {"temperature": float("nan")}, "temperature must be at least 0"),
+        ([1], {"top_k": 0}, "top_k must be at least 1"),
+        ([1], {"top_p": 0.0}, "top_p must be in"),
+        ([1], {"top_p": 1.1}, "top_p must be in"),
+        ([1], {"max_new_tokens": -1}, "max_new_tokens must be at least 0"),
     ],
 )
-def test_errors_come_at_the_call(ids: Any, settings: dict[str, Any], message: str) -> None:
+def test_invalid_arguments_raise_at_the_call(
+    ids: Any, settings: dict[str, Any], message: str
+) -> None:
     arguments = {"max_new_tokens": 3, **settings}
     for call in (stream, generate):
         with pytest.raises(ValueError, match=message):
             call(gpt(), ids, **arguments)
 
 
-def test_random_text_is_not_always_the_same() -> None:
+def test_text_without_a_seed_varies() -> None:
     texts = {tuple(generate(gpt(), [1], 8).tolist()) for _ in range(5)}
     assert len(texts) > 1

@@ -1,4 +1,4 @@
-"""Sampling text from a model, token by token."""
+"""Text generation from a language model, one token at a time."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,25 +7,28 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..backends import Backend
+from ..backends.base import NumpyArray
 from ..tensor import Tensor
 from .decode_step import with_fused_step
-
-Ids = np.ndarray[Any, Any]
 
 
 def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tensor:
     """The prompt followed by up to `max_new_tokens` new tokens.
 
     Args:
-        model: a GPT, or what has its `config.max_seq_len`, `new_caches()` and call.
+        model: a GPT, or an object with its `config.max_seq_len`, `new_caches()`, `train()`,
+            `training`, `backend` and call.
         ids: the prompt, integers (T,) or (B, T) with T at least 1; a list, array or tensor.
-        max_new_tokens: how many to add at the most.
+        max_new_tokens: the largest number of tokens to add.
         settings: as for `stream`.
 
     Returns:
-        integer ids (T + n,) or (B, T + n). A row that met the stop token is filled up with it.
+        integer ids (T + n,) or (B, T + n). A row that has reached the stop token is padded with it.
 
-    >>> model.generate([0], 100, temperature=0.8, top_k=20, seed=1)
+    >>> from tinytorch import GPT
+    >>> model = GPT(vocab_size=10, embed_dim=8, num_layers=1, num_heads=2, max_seq_len=16)
+    >>> model.generate([1, 2], 30, temperature=0.8, top_k=5, seed=1).shape
+    (32,)
     """
     prompt = _prompt(ids)
     new = list(stream(model, prompt, max_new_tokens, **settings))
@@ -45,28 +48,30 @@ def stream(
     stop_token: int | None = None,
     seed: int | np.random.Generator | None = None,
     use_cache: bool = True,
-) -> Iterator[Ids]:
-    """New tokens as they come: integer arrays (B,), one for each step.
+) -> Iterator[NumpyArray]:
+    """Yield new tokens as they are sampled: integer arrays (B,), one per step.
 
-    Where the context is full, the older half of it is dropped and the rest is read anew, so
-    that text of any length comes out of a fixed context.
+    When the context is full its older half is dropped and the rest is encoded again, so that text
+    of any length can be generated with a fixed context.
 
     Args:
         model: as for `generate`.
         ids: as for `generate`.
-        max_new_tokens: after how many to end.
-        temperature: divides the logits; 0 takes the likeliest token.
-        top_k: choose among the k likeliest only.
-        top_p: choose among the likeliest that together have this probability.
-        stop_token: end when every row has met it.
-        seed: of the choice, or a NumPy generator; the same seed gives the same text.
-        use_cache: keep keys and values, so that a step computes one token; the result is equal.
+        max_new_tokens: the largest number of steps.
+        temperature: divides the logits; 0 selects the most likely token.
+        top_k: sample from the k most likely tokens only.
+        top_p: sample from the smallest set of most likely tokens whose probability reaches this.
+        stop_token: stop when every row has sampled it.
+        seed: a seed or a NumPy generator; the same seed gives the same text.
+        use_cache: keep keys and values, so that a step computes one token; the result is the same.
 
     Raises:
-        ValueError: the prompt is empty, or a setting makes no sense.
+        ValueError: the prompt is empty, or a setting is out of range.
 
-    >>> for token in stream(model, tokenizer.encode("ROMEO:"), 500, temperature=0.8):
-    ...     print(tokenizer.decode(token), end="", flush=True)
+    Example:
+
+        for token in stream(model, tokenizer.encode("ROMEO:"), 500, temperature=0.8):
+            print(tokenizer.decode(token), end="", flush=True)
     """
     window = _prompt(ids)
     _check(temperature, top_k, top_p, max_new_tokens)
@@ -78,13 +83,13 @@ def stream(
 
 def _stream(
     model: Any,
-    window: Ids,
+    window: NumpyArray,
     max_new_tokens: int,
     choice: tuple[float, int | None, float | None],
     stop_token: int | None,
     rng: np.random.Generator,
     use_cache: bool,
-) -> Iterator[Ids]:
+) -> Iterator[NumpyArray]:
     limit = model.config.max_seq_len
     window = window[:, -limit:]  # (B, T)
     caches = model.new_caches() if use_cache else None
@@ -109,15 +114,15 @@ def _stream(
             window = np.concatenate([window, token[:, None]], axis=1)
             if not use_cache:
                 unread = window
-    finally:  # at the end, or when the reader has had enough
+    finally:  # at the end, or when the caller stops early
         if model.training != training:
             model.train(training)
 
 
 @no_grad()
-def _last_logits(model: Any, backend: Backend, ids: Ids, caches: Any) -> Tensor:
-    """The logits (B, V) after the last of ids (B, T)."""
-    if model.training:  # at first, and where somebody trains between two tokens
+def _last_logits(model: Any, backend: Backend, ids: NumpyArray, caches: Any) -> Tensor:
+    """The logits (B, V) of the last position of ids (B, T)."""
+    if model.training:  # at first, and if the model is trained between two tokens
         model.eval()
     last: Tensor = model(Tensor(ids, backend=backend), caches)[:, -1, :]  # of (B, T, V)
     return last
@@ -130,8 +135,15 @@ def choose_token(
     top_p: float | None,
     *,
     rng: np.random.Generator,
-) -> Ids:
-    """`sample`, on the device where its backend can: then only the tokens come to the host."""
+) -> NumpyArray:
+    """As `sample`, but on the device where the backend can, so that only tokens are copied.
+
+    Args:
+        logits: (B, V).
+
+    Returns:
+        integers (B,).
+    """
     on_device = logits.backend.sample
     if on_device is None or temperature == 0 or top_k is not None or top_p is not None:
         return sample(logits.numpy(), temperature, top_k, top_p, rng=rng)
@@ -139,19 +151,19 @@ def choose_token(
 
 
 def sample(
-    logits: Ids,
+    logits: NumpyArray,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
     *,
     rng: np.random.Generator,
-) -> Ids:
-    """One token for each row of logits (B, V): integers (B,).
+) -> NumpyArray:
+    """Sample one token for each row of logits (B, V): integers (B,).
 
     Source: A. Holtzman et al., "The Curious Case of Neural Text Degeneration" (2019), for top_p.
     """
     if temperature == 0:
-        likeliest: Ids = np.argmax(logits, axis=-1)
+        likeliest: NumpyArray = np.argmax(logits, axis=-1)
         return likeliest
     scaled = logits.astype(np.float64) / temperature
     if top_k is not None and top_k < scaled.shape[-1]:
@@ -161,39 +173,41 @@ def sample(
     if top_p is not None and top_p < 1:
         weights = _nucleus(weights, top_p)
     total = np.cumsum(weights, axis=-1)  # (B, V)
-    dice = rng.random((len(logits), 1)) * total[:, -1:]
-    # The first token whose cumulated weight exceeds the dice; one of weight 0 never does.
-    chosen: Ids = np.argmax(total > dice, axis=-1)
+    u = rng.random((len(logits), 1)) * total[:, -1:]  # (B, 1)
+    # The first token whose cumulative weight exceeds u; a token of weight 0 is never the first.
+    chosen: NumpyArray = np.argmax(total > u, axis=-1)
     return chosen
 
 
-def _nucleus(weights: Ids, top_p: float) -> Ids:
-    """Weights (B, V) with all but the likeliest set to 0, whose share reaches top_p."""
+def _nucleus(weights: NumpyArray, top_p: float) -> NumpyArray:
+    """Set to 0 all weights (B, V) but the largest, whose share of the sum reaches top_p."""
     order = np.argsort(-weights, axis=-1, kind="stable")
     ranked = np.take_along_axis(weights, order, axis=-1)
-    before = np.cumsum(ranked, axis=-1) - ranked  # weight of all that are likelier
+    before = np.cumsum(ranked, axis=-1) - ranked  # weight of all likelier tokens
     ranked = np.where(before < top_p * ranked.sum(axis=-1, keepdims=True), ranked, 0.0)
     kept = np.empty_like(weights)
     np.put_along_axis(kept, order, ranked, axis=-1)
     return kept
 
 
-def _prompt(ids: Any) -> Ids:
+def _prompt(ids: Any) -> NumpyArray:
     """The prompt as an integer array (B, T)."""
     array = ids.numpy() if isinstance(ids, Tensor) else np.asarray(ids)
     if array.size == 0:
-        raise ValueError("the prompt is empty: give at least one token")
+        raise ValueError("the prompt is empty: pass at least one token")
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
-        raise ValueError(f"a prompt is integers (T,) or (B, T), not {array.dtype} {array.shape}")
+        raise ValueError(
+            f"a prompt must hold integers (T,) or (B, T), got {array.dtype} {array.shape}"
+        )
     return np.atleast_2d(array).astype(np.int64)
 
 
 def _check(temperature: float, top_k: int | None, top_p: float | None, max_new_tokens: int) -> None:
     if not temperature >= 0:
-        raise ValueError(f"temperature is 0 or more, not {temperature}")
+        raise ValueError(f"temperature must be at least 0, got {temperature}")
     if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k is at least 1, not {top_k}")
+        raise ValueError(f"top_k must be at least 1, got {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p lies in (0, 1], not {top_p}")
+        raise ValueError(f"top_p must be in (0, 1], got {top_p}")
     if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens is 0 or more, not {max_new_tokens}")
+        raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
