@@ -41,9 +41,8 @@ class GraphedStep:
             trace.fallback("graphed step", "the backend cannot capture work", backend.name)
             return Trainer.run_step(trainer, batches)
         if self._graphed is None or self._backend is not backend:
-            graphed = backend.graphed(self._work)
-            self._graphed = trace.timed(graphed, "graphed step", backend.name, "graph")
-            self._backend = backend
+            self._backend, self._graphed = backend, backend.graphed(self._work)
+        graphed = trace.timed(self._graphed, "graphed step", backend.name, "graph")
         counts = [optimizer.steps for optimizer in trainer.optimizers]
         rows = [_row(optimizer.next_step()) for optimizer in trainer.optimizers]
         numbers = np.array([n for row in rows for n in row], np.float64)
@@ -51,7 +50,7 @@ class GraphedStep:
         self._trainer = trainer
         try:
             inputs = (backend.asarray(numbers), backend.asarray(masks))
-            loss = self._graphed(graph_key(trainer), *inputs, *(t._array for t in tensors))
+            loss = graphed(graph_key(trainer), *inputs, *(t._array for t in tensors))
         except BaseException:
             for optimizer, count in zip(trainer.optimizers, counts, strict=True):
                 optimizer.steps = count
