@@ -1,7 +1,7 @@
-"""Products of cuBLAS while a stream is recorded: CuPy refuses them, the library does not.
+"""cuBLAS products during stream capture, by ctypes: CuPy's wrappers refuse them, cuBLAS does not.
 
-The functions take what those of `cupy_backends.cuda.libs.cublas` take. The library is the one
-that CuPy has loaded, and so is the handle.
+The functions have the signatures of those in `cupy_backends.cuda.libs.cublas`, and use the library
+and the handle that CuPy has loaded.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from cupy.cuda import device
 from ..base import BackendError
 from ..base import NativeArray as Array
 
-WORKSPACE = 2**25  # bytes that cuBLAS recommends on Hopper; elsewhere it takes less
+WORKSPACE = 2**25  # bytes, as cuBLAS recommends for Hopper; older GPUs need less
 
 _INT, _LONG, _ADDRESS = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p
 _HEAD = [_ADDRESS, _INT, _INT, _INT, _INT, _INT, _ADDRESS]  # handle, flags, sizes, alpha
@@ -33,13 +33,13 @@ SIGNATURES = {
 
 @functools.cache
 def _library() -> Any:
-    """cuBLAS, as CuPy has loaded it."""
+    """The cuBLAS library that CuPy has loaded."""
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     name = f"cublas64_{major}.dll" if os.name == "nt" else f"libcublas.so.{major}"
     try:
         return ctypes.CDLL(name)
     except OSError as error:
-        raise BackendError(f"the library {name} cannot be called directly: {error}") from None
+        raise BackendError(f"cannot load the library {name} by ctypes: {error}") from None
 
 
 @functools.cache
@@ -55,18 +55,18 @@ def _call(name: str, *arguments: Any) -> None:
         raise BackendError(f"{name} failed with status {status}")
 
 
-def use(stream: Any, room: Array) -> None:
-    """From here on products go to `stream` and have `room`; CuPy's next own one takes that back."""
+def use(stream: Any, workspace: Array) -> None:
+    """Bind cuBLAS to `stream` and `workspace`, until CuPy's next own cuBLAS call resets them."""
     handle = device.get_cublas_handle()
     _call("cublasSetStream_v2", handle, stream.ptr)
-    _call("cublasSetWorkspace_v2", handle, room.data.ptr, room.nbytes)
+    _call("cublasSetWorkspace_v2", handle, workspace.data.ptr, workspace.nbytes)
 
 
 def gemmEx(*arguments: Any) -> None:  # noqa: N802  cuBLAS's name
-    """One product."""
+    """alpha a @ b + beta c for one pair of matrices."""
     _call("cublasGemmEx", *arguments)
 
 
 def gemmStridedBatchedEx(*arguments: Any) -> None:  # noqa: N802  cuBLAS's name
-    """A product for each pair of two stacks."""
+    """alpha a @ b + beta c for each pair of two stacks of matrices."""
     _call("cublasGemmStridedBatchedEx", *arguments)

@@ -1,13 +1,14 @@
-"""Matrix products by cuBLAS, without copies of transposed operands.
+"""Matrix products (GEMM) by cuBLAS, without copies of transposed operands.
 
 `cupy.matmul` copies those, and multiplies stacks in float32 only. Here a transpose is a flag, a
-stack of matrices one call, and ``TT_MATMUL`` says how float32 is multiplied:
+stack of matrices one batched call, and ``TT_MATMUL`` sets the precision of float32 products:
 
-- ``tf32`` (the default): factors rounded to 10 bits of mantissa, sums in float32;
-- ``bf16``: factors rounded to 7 bits, sums in float32;
-- ``fp32``: nothing rounded.
+- ``tf32`` (the default): operands rounded to 10 bits of mantissa, sums in float32;
+- ``bf16``: operands rounded to 7 bits, sums in float32;
+- ``fp32``: no rounding.
 
-float64 is always multiplied in float64. The tensor cores that round need compute capability 8.0.
+float64 products are always exact to float64. The tensor cores for tf32 and bf16 need compute
+capability 8.0.
 """
 
 import functools
@@ -25,26 +26,27 @@ from ..base import NativeArray as Array
 from . import cublas as graph_cublas
 from .graph import is_capturing, keep_alive
 
-# From cuBLAS's headers: cublasComputeType_t, cudaDataType_t, cublasOperation_t, cublasGemmAlgo_t.
+# cuBLAS's enums cublasComputeType_t, cudaDataType_t, cublasOperation_t and cublasGemmAlgo_t.
 COMPUTE_TYPES = {"fp32": 68, "tf32": 77, "bf16": 75}
 COMPUTE_FLOAT64 = 70
 DATA_TYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1}
-PLAIN, TRANSPOSED = 0, 1
-ANY_ALGORITHM = -1
+NO_TRANSPOSE, TRANSPOSE = 0, 1
+DEFAULT_ALGORITHM = -1
 
-calls = 0  # how many products there were, for whoever counts launches
+calls = 0  # cuBLAS products so far, for tests
 
 
 @functools.cache
 def matmul_mode() -> str:
-    """How float32 is multiplied: what ``TT_MATMUL`` says, or tf32; fp32 on old GPUs.
+    """Precision of float32 products: the value of ``TT_MATMUL``, by default tf32; fp32 on GPUs
+    with compute capability below 8.0.
 
     Raises:
-        BackendError: the variable has another value.
+        BackendError: invalid value.
     """
     mode = os.environ.get("TT_MATMUL") or "tf32"
     if mode not in COMPUTE_TYPES:
-        raise BackendError(f"TT_MATMUL is one of {', '.join(COMPUTE_TYPES)}, not {mode!r}")
+        raise BackendError(f"TT_MATMUL must be one of {', '.join(COMPUTE_TYPES)}, not {mode!r}")
     return mode if int(device.get_compute_capability()) >= 80 else "fp32"
 
 
@@ -56,15 +58,16 @@ def gemm(
     beta: float = 0.0,
     exact: bool = False,
 ) -> Array:
-    """alpha * x @ y + beta * out, for matrices or stacks of them; transposed views cost nothing.
+    """Return alpha * x @ y + beta * out for matrices or stacks of them. Transposed views are not
+    copied.
 
     Args:
         x: (..., M, K).
-        y: (..., K, N); the leading axes of both broadcast.
-        alpha: of the product.
-        out: contiguous (..., M, N) to write to; new without it.
-        beta: how much of what `out` holds is added.
-        exact: do not round, whatever ``TT_MATMUL`` says.
+        y: (..., K, N); the leading axes of x and y broadcast.
+        alpha: factor of the product.
+        out: contiguous (..., M, N), overwritten with the result; by default a new array.
+        beta: factor of the previous contents of `out`.
+        exact: compute in full float32, whatever ``TT_MATMUL`` is.
     """
     lead = x.shape[:-2]
     if lead != y.shape[:-2]:
@@ -79,7 +82,7 @@ def gemm(
 
 
 def _by_cupy(x: Array, y: Array, alpha: float, out: Array | None, beta: float) -> Array:
-    """The product for the dtypes and the empty shapes that cuBLAS does not take."""
+    """The product for dtypes and empty shapes that cuBLAS does not support."""
     y = cupy.matmul(x, y)
     y = y if alpha == 1 else y * alpha
     if out is None:
@@ -89,44 +92,52 @@ def _by_cupy(x: Array, y: Array, alpha: float, out: Array | None, beta: float) -
 
 
 class _Operand:
-    """Matrices as cuBLAS reads them: whether transposed, and the strides between rows and matrices,
-    counted in elements."""
+    """A matrix or a stack of them as arguments of cuBLAS.
 
-    __slots__ = ("array", "flag", "row", "stack")
+    Attributes:
+        transpose: NO_TRANSPOSE or TRANSPOSE.
+        leading: the leading dimension: elements between rows, or between columns if transposed.
+        stride: elements between the matrices of a stack; 0 repeats one matrix.
+    """
 
-    def __init__(self, array: Array, flag: int, row: int, stack: int) -> None:
-        self.array, self.flag, self.row, self.stack = array, flag, row, stack
+    __slots__ = ("array", "leading", "stride", "transpose")
+
+    def __init__(self, array: Array, transpose: int, leading: int, stride: int) -> None:
+        self.array, self.transpose = array, transpose
+        self.leading, self.stride = leading, stride
 
 
 def _operand(x: Array, lead: tuple[int, ...]) -> _Operand:
-    """x as an operand; copied only where its strides are those of no matrix."""
-    found = _as_it_is(x, lead)
-    if found is None:
+    """x (..., rows, columns) as an operand with the leading axes `lead`, copied if cuBLAS does not
+    support its strides."""
+    operand = _operand_view(x, lead)
+    if operand is None:
         shape = (*lead, *x.shape[-2:])
         contiguous = cupy.ascontiguousarray(x if x.shape == shape else cupy.broadcast_to(x, shape))
-        found = _as_it_is(contiguous, lead)
-        assert found is not None
-    return found
+        operand = _operand_view(contiguous, lead)
+        assert operand is not None
+    return operand
 
 
-def _as_it_is(x: Array, lead: tuple[int, ...]) -> _Operand | None:
+def _operand_view(x: Array, lead: tuple[int, ...]) -> _Operand | None:
+    """x as an operand without a copy, or None if cuBLAS does not support its strides."""
     size = x.itemsize
     rows, columns = x.shape[-2:]
     down, right = x.strides[-2] // size, x.strides[-1] // size
     if (right == 1 or columns == 1) and (down >= columns or rows == 1):
-        flag, row = PLAIN, max(down, columns) if rows > 1 else columns
+        transpose, leading = NO_TRANSPOSE, max(down, columns) if rows > 1 else columns
     elif (down == 1 or rows == 1) and (right >= rows or columns == 1):
-        flag, row = TRANSPOSED, max(right, rows) if columns > 1 else rows
+        transpose, leading = TRANSPOSE, max(right, rows) if columns > 1 else rows
     else:
         return None
-    stack = _stack_stride(x, lead)
-    return None if stack is None else _Operand(x, flag, row, stack)
+    stride = _stack_stride(x, lead)
+    return None if stride is None else _Operand(x, transpose, leading, stride)
 
 
 def _stack_stride(x: Array, lead: tuple[int, ...]) -> int | None:
-    """The one stride that leads from matrix to matrix, in elements; None if there is none."""
+    """The stride between consecutive matrices, in elements; None unless one stride fits all."""
     if math.prod(x.shape[:-2]) == 1:
-        return 0  # one matrix for all
+        return 0  # one matrix, repeated
     if x.shape[:-2] != lead:
         return None
     stride: int | None = None
@@ -144,14 +155,14 @@ def _stack_stride(x: Array, lead: tuple[int, ...]) -> int | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _number(value: float, dtype: Any) -> tuple[int, Any]:
-    """The host address of a factor, and the array that keeps it there."""
+def _host_scalar(value: float, dtype: Any) -> tuple[int, Any]:
+    """The host address of a scalar, and the array that owns the memory."""
     array = np.array([value], dtype)
     return array.ctypes.data, array
 
 
 def _multiply(x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, exact: bool) -> None:
-    """cuBLAS counts columns first, so to it our row-major x @ y is y.T @ x.T in its own order."""
+    """Call cuBLAS. It is column-major: x @ y in row-major order is y.T @ x.T in column-major."""
     global calls
     calls += 1
     dtype = out.dtype
@@ -160,19 +171,20 @@ def _multiply(x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, e
     data = DATA_TYPES[dtype]
     mode = "fp32" if exact else matmul_mode()
     compute = COMPUTE_FLOAT64 if dtype == np.float64 else COMPUTE_TYPES[mode]
-    alpha_at, beta_at = _number(alpha, dtype)[0], _number(beta, dtype)[0]
+    alpha_at, beta_at = _host_scalar(alpha, dtype)[0], _host_scalar(beta, dtype)[0]
     handle = device.get_cublas_handle()
     keep_alive((x.array, y.array, out))
     library = graph_cublas if is_capturing() else cublas
-    stack = math.prod(out.shape[:-2])
-    if stack == 1:
+    count = math.prod(out.shape[:-2])
+    if count == 1:
         library.gemmEx(
-            handle, y.flag, x.flag, N, M, K, alpha_at, y.array.data.ptr, data, y.row,
-            x.array.data.ptr, data, x.row, beta_at, out.data.ptr, data, N, compute, ANY_ALGORITHM,
+            handle, y.transpose, x.transpose, N, M, K, alpha_at, y.array.data.ptr, data, y.leading,
+            x.array.data.ptr, data, x.leading, beta_at, out.data.ptr, data, N, compute,
+            DEFAULT_ALGORITHM,
         )  # fmt: skip
     else:
         library.gemmStridedBatchedEx(
-            handle, y.flag, x.flag, N, M, K, alpha_at, y.array.data.ptr, data, y.row, y.stack,
-            x.array.data.ptr, data, x.row, x.stack, beta_at, out.data.ptr, data, N, M * N, stack,
-            compute, ANY_ALGORITHM,
+            handle, y.transpose, x.transpose, N, M, K, alpha_at, y.array.data.ptr, data, y.leading,
+            y.stride, x.array.data.ptr, data, x.leading, x.stride, beta_at, out.data.ptr, data, N,
+            M * N, count, compute, DEFAULT_ALGORITHM,
         )  # fmt: skip

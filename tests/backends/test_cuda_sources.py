@@ -1,4 +1,4 @@
-"""The CUDA sources: NVRTC compiles them for every GPU that is meant, and launches are checked."""
+"""The CUDA sources compile by NVRTC for every supported GPU, and launches check their arguments."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]  # Turing, Ampere, Hopper
 
 
 def compile_cuda(code: str, architecture: str, *more: bytes) -> tuple[bytes, str]:
-    """The machine code of CUDA source `code`, and what NVRTC says of it."""
+    """Compile CUDA source by NVRTC with options `more`; returns the machine code and the log."""
     nvrtc = require("cuda.bindings.nvrtc")
 
     def call(function: Any, *arguments: Any) -> Any:
@@ -27,27 +27,27 @@ def compile_cuda(code: str, architecture: str, *more: bytes) -> tuple[bytes, str
     program = call(nvrtc.nvrtcCreateProgram, code.encode(), b"kernels.cu", 0, [], [])
     options = [b"--std=c++17", f"--gpu-architecture={architecture}".encode(), *more]
     (error,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
-    log = room(call(nvrtc.nvrtcGetProgramLogSize, program))
+    log = buffer(call(nvrtc.nvrtcGetProgramLogSize, program))
     call(nvrtc.nvrtcGetProgramLog, program, log)
     binary = b""
     if error == nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        binary = room(call(nvrtc.nvrtcGetCUBINSize, program))
+        binary = buffer(call(nvrtc.nvrtcGetCUBINSize, program))
         call(nvrtc.nvrtcGetCUBIN, program, binary)
     return binary, log.decode().strip("\0 \n")
 
 
-def room(size: int) -> bytes:
-    """Bytes for NVRTC to write to: never so few that Python would hand out a shared object."""
+def buffer(size: int) -> bytes:
+    """Bytes for NVRTC to overwrite; at least 64, as Python shares short bytes objects."""
     return b" " * max(size, 64)
 
 
-# What is compiled by itself: all kernels for a dtype, and those of attention for a head size.
+# Arguments of `source` for each translation unit: (dtype, head_dim).
 UNITS = [(dtype, None) for dtype in cuda_source.FLOAT_DTYPES] + [
     ("float32", head_dim) for head_dim in (16, 32, 64, 128)
 ]
 
 
-def test_the_units_hold_all_kernels() -> None:
+def test_the_units_contain_all_kernels() -> None:
     parts = [cuda_source.names(cuda_source.source(*unit)) for unit in UNITS[1:3]]
     assert sorted(parts[0] + parts[1]) == sorted(cuda_source.signatures())
 
@@ -64,10 +64,10 @@ def test_every_kernel_compiles(architecture: str, unit: tuple[str, int | None]) 
 
 
 @pytest.mark.parametrize("unit", [u for u in UNITS if u[1] != 128], ids=str)
-def test_no_kernel_keeps_its_numbers_in_memory(unit: tuple[str, int | None]) -> None:
-    """Arrays within a kernel stay in registers, else each would cost what it is to save.
+def test_no_kernel_spills_registers(unit: tuple[str, int | None]) -> None:
+    """Local arrays must stay in registers: spilled to memory they would cost more than they save.
 
-    Heads of 128 numbers are too many for the gradient of keys, which is right and slower there.
+    Not tested for head_dim 128, where attention_gradient_kv spills; it is correct, but slower.
     """
     code = cuda_source.source(*unit)
     _, log = compile_cuda(code, "sm_90", b"--ptxas-options=-v")
@@ -76,7 +76,7 @@ def test_no_kernel_keeps_its_numbers_in_memory(unit: tuple[str, int | None]) -> 
     assert set(frames) == {("0", "0")}
 
 
-def test_an_error_is_told_with_its_file_and_line() -> None:
+def test_compile_errors_name_file_and_line() -> None:
     code = cuda_source.source("float32").replace("row * size;", "row * length;", 1)
     binary, log = compile_cuda(code, "sm_90")
     assert not binary
@@ -86,8 +86,8 @@ def test_an_error_is_told_with_its_file_and_line() -> None:
 def test_every_kernel_is_launched_somewhere() -> None:
     folder = Path(cuda_source.__file__).parent
     text = "".join(p.read_text(encoding="utf-8") for p in folder.glob("*.py"))
-    made = {"gelu_gradient", "squared_relu_gradient"}  # f"{name}_gradient"
-    for name in set(cuda_source.signatures()) - made:
+    formatted = {"gelu_gradient", "squared_relu_gradient"}  # f"{name}_gradient"
+    for name in set(cuda_source.signatures()) - formatted:
         assert f'"{name}"' in text, name
 
 
@@ -96,7 +96,7 @@ def arguments(**changes: Any) -> tuple[Any, ...]:
     return tuple({"x": x, "y": x, "count": 12, **changes}.values())
 
 
-def test_arguments_become_what_the_kernel_takes() -> None:
+def test_arguments_are_converted_to_the_types_of_the_parameters() -> None:
     x, y, count = cuda_source.check_arguments("gelu", "float32", arguments())
     assert x is y
     assert type(count) is np.int64
@@ -117,12 +117,12 @@ def test_arguments_become_what_the_kernel_takes() -> None:
         (arguments(x=3.0), "for x, not float of None"),
     ],
 )
-def test_wrong_arguments_are_refused(given: tuple[Any, ...], message: str) -> None:
+def test_wrong_arguments_raise(given: tuple[Any, ...], message: str) -> None:
     with pytest.raises(BackendError, match=message):
         cuda_source.check_arguments("gelu", "float32", given)
 
 
-def test_other_dtypes_are_refused(cupy: str) -> None:
+def test_unsupported_dtypes_raise(cupy: str) -> None:
     half = Tensor([1.0, -2.0], dtype="float16", backend=cupy)
     with pytest.raises(BackendError, match=r"in float32 and float64, not in float16"):
         GELU()(half)

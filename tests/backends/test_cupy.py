@@ -1,4 +1,4 @@
-"""The cupy backend: its stand-in, what is said without a GPU, and what it tells of itself."""
+"""The cupy backend: the fake CuPy, messages without a GPU, cuBLAS products, sampling."""
 
 import importlib
 import inspect
@@ -17,52 +17,52 @@ from helpers import no_host_reads, run_python
 from tinytorch import backends
 
 ROOT = Path(__file__).parents[2]
-PLACES = ["cupy", "cupy.cuda", "cupy.cuda.device", "cupy.cuda.runtime", "cupy.linalg"]
-ITS_OWN = {
-    "Address", "DEFAULT_POOL", "FUNCTIONS", "IN_PLACE", "METHODS", "OPERATORS", "READS",
-    "allocator", "builtins", "captured", "check_allocated", "do", "host_reads", "in_a_pool",
-    "kernels", "no_host_reads",
+MODULES = ["cupy", "cupy.cuda", "cupy.cuda.device", "cupy.cuda.runtime", "cupy.linalg"]
+ONLY_IN_THE_FAKE = {
+    "DEFAULT_POOL", "FUNCTIONS", "IN_PLACE", "METHODS", "MemoryPointer", "OPERATORS", "READS",
+    "allocator", "builtins", "captured", "check_allocated", "enqueue", "is_in_pool", "kernels",
+    "no_host_reads",
 }  # fmt: skip
-# Says which names of each place the real CuPy lacks; the stand-in is not on this one's path.
-LACKS = """
+# Prints the names that the real CuPy lacks; runs in a process without the fake CuPy on its path.
+PRINT_MISSING = """
 import importlib, json, sys
-places = json.load(sys.stdin)
-for place, names in places.items():
+for place, names in json.load(sys.stdin).items():
     module, _, attribute = place.partition(":")
-    home = importlib.import_module(module)
-    home = getattr(home, attribute) if attribute else home
+    owner = importlib.import_module(module)
+    owner = getattr(owner, attribute) if attribute else owner
     for name in names:
-        if not hasattr(home, name):
+        if not hasattr(owner, name):
             print(place, name)
 """
 
 
-def defined(place: Any) -> list[str]:
-    """What a module or class of the stand-in offers."""
+def public_names(owner: Any) -> list[str]:
+    """The names that a module or class of the fake CuPy defines in place of CuPy's."""
     return [
-        name for name, value in vars(place).items()
+        name for name, value in vars(owner).items()
         if not (name.startswith("_") and not name.startswith("__"))
-        and name not in ITS_OWN
-        and (inspect.isclass(place) or not name.startswith("__"))
+        and name not in ONLY_IN_THE_FAKE
+        and (inspect.isclass(owner) or not name.startswith("__"))
         and not isinstance(value, ModuleType)
     ]  # fmt: skip
 
 
-def test_the_fake_cupy_offers_nothing_that_cupy_lacks(fake_cupy: Any) -> None:
-    offered = {name: defined(importlib.import_module(name)) for name in PLACES}
-    offered["cupy:ndarray"] = [
-        n for n in defined(fake_cupy.ndarray) if n not in ("__slots__", "__weakref__", "bytes")
+def test_the_fake_cupy_has_no_names_that_cupy_lacks(fake_cupy: Any) -> None:
+    names = {module: public_names(importlib.import_module(module)) for module in MODULES}
+    names["cupy:ndarray"] = [
+        n for n in public_names(fake_cupy.ndarray) if n not in ("__slots__", "__weakref__", "bytes")
     ]
-    assert len(offered["cupy"]) > 150
+    assert len(names["cupy"]) > 150
     done = subprocess.run(
-        [sys.executable, "-c", LACKS], input=json.dumps(offered), capture_output=True, text=True
-    )
+        [sys.executable, "-c", PRINT_MISSING],
+        input=json.dumps(names), capture_output=True, text=True,
+    )  # fmt: skip
     if "No module named 'cupy'" in done.stderr:
-        pytest.skip("the real CuPy is not installed beside its stand-in")
+        pytest.skip("the real CuPy is not installed")
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_the_fake_cupy_is_as_strict_as_cupy(fake_cupy: Any) -> None:
+def test_the_fake_cupy_has_the_restrictions_of_cupy(fake_cupy: Any) -> None:
     x = fake_cupy.asarray(np.ones(3, np.float32))
     for wrong in (lambda: x + np.ones(3), lambda: np.asarray(x), lambda: fake_cupy.exp(np.ones(3))):
         with pytest.raises(TypeError):
@@ -76,7 +76,7 @@ def test_the_fake_cupy_is_as_strict_as_cupy(fake_cupy: Any) -> None:
                 read()
 
 
-def test_launches_with_wrong_arguments_fail_in_the_fake_cupy(fake_cupy: Any) -> None:
+def test_the_fake_cupy_rejects_launches_with_wrong_arguments(fake_cupy: Any) -> None:
     code = 'extern "C" __global__ void f(const float* x, long long n) {}'
     kernel = fake_cupy.RawModule(code).get_function("f")
     x = fake_cupy.zeros(3, fake_cupy.float32)
@@ -96,7 +96,7 @@ def test_launches_with_wrong_arguments_fail_in_the_fake_cupy(fake_cupy: Any) -> 
         fake_cupy.RawModule('extern "C" __global__ void f(float* x) { y[0] = 1; }')
 
 
-def test_backends_are_listed_with_what_is_missing(tmp_path: Path) -> None:
+def test_the_list_of_backends_says_what_is_missing(tmp_path: Path) -> None:
     code = "import runpy; runpy.run_module('tinytorch.backends', run_name='__main__')"
     lines = run_python(code, TT_BACKEND="").splitlines()
     assert lines[0].split() == ["*", "numpy", "usable:", "numpy"]
@@ -107,26 +107,28 @@ def test_backends_are_listed_with_what_is_missing(tmp_path: Path) -> None:
     assert 'pip install "cupy-cuda12x[ctk]"' in line
 
 
-def test_products_are_rounded_as_tt_matmul_says(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_are_rounded_according_to_tt_matmul(
+    cupy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = backends.get(cupy)
-    from tinytorch.backends.cupy import gemm as cupy_products
+    from tinytorch.backends.cupy import gemm
 
     x = home.asarray(np.full((1, 1), 1 + 2.0**-9 + 2.0**-16, np.float32))
     for mode, value in {"fp32": 1 + 2**-9 + 2**-16, "tf32": 1 + 2**-9, "bf16": 1.0}.items():
-        monkeypatch.setattr(cupy_products, "matmul_mode", lambda mode=mode: mode)
+        monkeypatch.setattr(gemm, "matmul_mode", lambda mode=mode: mode)
         one = home.asarray(np.ones((1, 1), np.float32))
-        if type(home).__module__ and "stand-in" in str(home):  # a GPU may do 1 x 1 otherwise
-            assert float(home.to_numpy(cupy_products.gemm(x, one))[0, 0]) == value
-        exact = home.to_numpy(cupy_products.gemm(x, one, exact=True))
+        if "fake GPU" in str(home):  # a real one may use other code for 1 x 1
+            assert float(home.to_numpy(gemm.gemm(x, one))[0, 0]) == value
+        exact = home.to_numpy(gemm.gemm(x, one, exact=True))
         assert float(exact[0, 0]) == np.float32(1 + 2**-9 + 2**-16)
 
 
 @pytest.mark.parametrize(
-    ("value", "answer"),
+    ("value", "expected"),
     [("", "tf32"), ("tf32", "tf32"), ("bf16", "bf16"), ("fp32", "fp32"),
-     ("fp8", "error: TT_MATMUL is one of fp32, tf32, bf16, not 'fp8'")],
+     ("fp8", "error: TT_MATMUL must be one of fp32, tf32, bf16, not 'fp8'")],
 )  # fmt: skip
-def test_tt_matmul(value: str, answer: str, fake_cupy: Any) -> None:
+def test_values_of_tt_matmul(value: str, expected: str, fake_cupy: Any) -> None:
     code = """
 from tinytorch import backends
 try:
@@ -135,7 +137,7 @@ except backends.BackendError as error:
     print("error:", error)
 """
     path = str(Path(fake_cupy.__file__).parents[1])
-    assert run_python(code, TT_MATMUL=value, PYTHONPATH=path) == answer
+    assert run_python(code, TT_MATMUL=value, PYTHONPATH=path) == expected
 
 
 SHAPES = [
@@ -147,31 +149,31 @@ SHAPES = [
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("left", "right"), SHAPES)
-def test_products_of_all_layouts(
+def test_products_of_operands_in_all_layouts(
     left: tuple[int, ...], right: tuple[int, ...], dtype: str, cupy_fp32: str
 ) -> None:
-    """Plain, transposed, strided and reversed operands, with and without an array to add to."""
+    """Contiguous, transposed, strided, sliced and broadcast operands, with and without `out`."""
     home, rng = backends.get(cupy_fp32), np.random.default_rng(5)
     from tinytorch.backends.cupy.gemm import gemm
 
     def layouts(shape: tuple[int, ...]) -> list[tuple[Any, np.ndarray]]:
-        plain = rng.standard_normal(shape).astype(dtype)
-        flipped = home.asarray(np.ascontiguousarray(plain.swapaxes(-1, -2))).swapaxes(-1, -2)
-        wide = home.asarray(np.repeat(plain, 2, axis=-1))[..., ::2]
-        part = home.asarray(np.concatenate([plain, plain], axis=-1))[..., : shape[-1]]
-        front = home.asarray(np.ascontiguousarray(np.moveaxis(plain, -2, 0)))
-        return [(a, plain) for a in (home.asarray(plain), flipped, wide, part)] + [
-            (home.xp.permute_dims(front, (*range(1, plain.ndim - 1), 0, plain.ndim - 1)), plain)
-        ]
+        host = rng.standard_normal(shape).astype(dtype)
+        transposed = home.asarray(np.ascontiguousarray(host.swapaxes(-1, -2))).swapaxes(-1, -2)
+        strided = home.asarray(np.repeat(host, 2, axis=-1))[..., ::2]
+        sliced = home.asarray(np.concatenate([host, host], axis=-1))[..., : shape[-1]]
+        rows_first = home.asarray(np.ascontiguousarray(np.moveaxis(host, -2, 0)))
+        axes = (*range(1, host.ndim - 1), 0, host.ndim - 1)
+        permuted = home.xp.permute_dims(rows_first, axes)
+        return [(a, host) for a in (home.asarray(host), transposed, strided, sliced, permuted)]
 
-    if 0 not in left:  # a row and a column that repeat, in no memory of their own
+    if 0 not in left:
         row, column = np.ones((*left[:-2], 1, left[-1]), dtype), np.ones((*left[:-1], 1), dtype)
         for part in (row, column):
-            repeated = home.xp.broadcast_to(home.asarray(2 * part), left)
+            broadcast = home.xp.broadcast_to(home.asarray(2 * part), left)
             y_host = np.asarray(rng.standard_normal(right), dtype)
             expected = np.matmul(np.broadcast_to(2 * part, left), y_host)
-            found = home.to_numpy(gemm(repeated, home.asarray(y_host)))
-            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+            result = home.to_numpy(gemm(broadcast, home.asarray(y_host)))
+            np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
     for x, x_host in layouts(left):
         for y, y_host in layouts(right):
             expected = np.matmul(x_host, y_host)
@@ -182,26 +184,28 @@ def test_products_of_all_layouts(
             np.testing.assert_allclose(home.to_numpy(out), 3 - 2 * expected, **tolerance)
 
 
-def test_no_number_among_the_logits_is_chosen_as_on_the_host(cupy: str) -> None:
+def test_sampling_from_logits_of_nan_returns_0_as_on_the_host(cupy: str) -> None:
     home = backends.get(cupy)
     assert home.sample is not None
     logits = home.asarray(np.full((2, 40), np.nan, np.float32))
     assert home.sample(logits, 1.0, np.array([0.1, 0.9])).tolist() == [0, 0]
 
 
-def test_a_large_table_adds_where_the_ids_say(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_segment_sum_by_scanning_ids_and_by_atomic_additions(
+    cupy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home, rng = backends.get(cupy), np.random.default_rng(2)
     from tinytorch.backends.cupy import embedding
 
     ids, values = rng.integers(0, 50, 300), rng.standard_normal((300, 37))
     expected = backends.get("numpy").xp.segment_sum(values, ids, 50)
-    for limit in (embedding.SCAN_LIMIT, 0):  # by looking through all ids, and atomically
+    for limit in (embedding.SCAN_LIMIT, 0):
         monkeypatch.setattr(embedding, "SCAN_LIMIT", limit)
-        found = home.xp.segment_sum(home.asarray(values), home.asarray(ids), 50)
-        np.testing.assert_allclose(home.to_numpy(found), expected, rtol=1e-10)
+        result = home.xp.segment_sum(home.asarray(values), home.asarray(ids), 50)
+        np.testing.assert_allclose(home.to_numpy(result), expected, rtol=1e-10)
 
 
-def test_without_a_gpu_the_option_skips_with_one_sentence(tmp_path: Path) -> None:
+def test_backend_cupy_without_a_gpu_skips_the_tests_with_a_reason(tmp_path: Path) -> None:
     (tmp_path / "cupy.py").write_text("is_available = lambda: False")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "tests/13_transformers/test_pinned_losses.py",

@@ -1,6 +1,6 @@
-// Runs recorded launches again, each thread a thread of the operating system, each array in memory
-// of its own, so that a sanitizer sees races and steps beyond an end. Prints what differs from the
-// record; the exit status is the number of such launches.
+// Replays recorded kernel launches under a sanitizer. Each CUDA thread is a thread of the operating
+// system and each array a separate allocation, so that races and out-of-bounds accesses are found.
+// Prints the kernels whose results differ from the record; the exit status is their number.
 
 #include <cstdio>
 #include <cstdlib>
@@ -16,27 +16,28 @@ static void read(void* to, size_t size) {
     if (fread(to, 1, size, file) != size) exit(101);
 }
 
-static unsigned long number() {
+static unsigned long read_number() {
     unsigned long value;
     read(&value, sizeof value);
     return value;
 }
 
-static std::string bytes(size_t size) {
+static std::string read_bytes(size_t size) {
     std::string text(size, 0);
     read(text.data(), size);
     return text;
 }
 
+// The memory of one array.
 struct Blob {
-    unsigned long address;
-    std::string after;
-    char *block, *memory;
+    unsigned long address;  // in the recording process
+    std::string after;      // expected contents after the launch
+    char *block, *memory;   // the allocation, and the array's first byte in it
 };
 
-enum Kind { SCALAR, ARRAY, NOTHING, TABLE };
+enum Kind { SCALAR, ARRAY, NULL_POINTER, TABLE };
 
-// In a table of (4 addresses, count), the addresses of the record become those of here.
+// Replace recorded addresses in a chunk table, rows of (4 addresses, count), by current ones.
 static void relocate(Blob& table, const std::vector<Blob>& blobs) {
     long* row = (long*)table.memory;
     for (size_t i = 0; i < table.after.size() / sizeof(long); i++)
@@ -47,27 +48,27 @@ static void relocate(Blob& table, const std::vector<Blob>& blobs) {
             }
 }
 
-static bool launch_again() {
-    std::string name = bytes(number());
+static bool replay_launch() {
+    std::string name = read_bytes(read_number());
     unsigned grid[3], block[3];
-    for (unsigned& size : grid) size = number();
-    for (unsigned& size : block) size = number();
-    std::vector<Blob> blobs(number());
+    for (unsigned& size : grid) size = read_number();
+    for (unsigned& size : block) size = read_number();
+    std::vector<Blob> blobs(read_number());
     for (Blob& blob : blobs) {
-        blob.address = number();
-        std::string before = bytes(number());
-        blob.after = bytes(before.size());
-        size_t shift = blob.address % 16;  // as far from a multiple of 16 as on record
+        blob.address = read_number();
+        std::string before = read_bytes(read_number());
+        blob.after = read_bytes(before.size());
+        size_t shift = blob.address % 16;  // keeps the recorded alignment
         blob.block = (char*)malloc(shift + before.size());
         blob.memory = blob.block + shift;
         memcpy(blob.memory, before.data(), before.size());
     }
-    std::vector<unsigned long> values(number());
+    std::vector<unsigned long> values(read_number());
     std::vector<void*> arguments;
     std::vector<size_t> tables;
     for (unsigned long& value : values) {
-        unsigned long kind = number();
-        value = number();
+        unsigned long kind = read_number();
+        value = read_number();
         if (kind == TABLE) tables.push_back(value);
         if (kind == ARRAY || kind == TABLE) value = (unsigned long)blobs[value].memory;
         arguments.push_back(&value);
@@ -81,13 +82,13 @@ static bool launch_again() {
             same = false;
         free(blobs[i].block);
     }
-    if (!same) printf("%s: other results than recorded\n", name.c_str());
+    if (!same) printf("%s: results differ from the record\n", name.c_str());
     return same;
 }
 
 int main(int, char** argv) {
     file = fopen(argv[1], "rb");
     int differing = 0;
-    for (unsigned long left = number(); left > 0; left--) differing += !launch_again();
+    for (unsigned long left = read_number(); left > 0; left--) differing += !replay_launch();
     return differing;
 }

@@ -1,8 +1,8 @@
-// CUDA's words in C++, so that kernels run on the CPU: a test executes what a GPU would.
+// CUDA's keywords, variables and intrinsics in C++, so that tests can run kernels on the CPU.
 //
-// The threads of a block are fibers that take turns at barriers and shuffles, or, with
-// -DSHIM_THREADS, threads of the operating system, which a sanitizer can watch. Blocks run one
-// after the other. A barrier that not all threads reach is an error instead of a hang.
+// The threads of a block are fibers, which switch at barriers and shuffles, or, with
+// -DSHIM_THREADS, threads of the operating system, for sanitizers. Blocks run one after another. A
+// barrier that not all threads reach is an error instead of a deadlock.
 #pragma once
 
 #include <atomic>
@@ -106,7 +106,7 @@ struct Barrier {
     }
 };
 
-// A fiber lives on after its work and takes up that of the next block.
+// The body of a fiber. Fibers are reused: each runs one thread of every block.
 inline void enter() {
     for (;;) {
         (*body)();
@@ -134,7 +134,7 @@ inline void resume(unsigned number) {
 
 struct Warp {
     Barrier barrier;
-    double slots[2][32][3];  // as wide as the widest type that is exchanged
+    double slots[2][32][3];  // one slot for each lane, large enough for every exchanged type
     unsigned char round[32];
 };
 
@@ -143,8 +143,8 @@ inline std::vector<std::unique_ptr<Warp>> warps;
 
 inline Warp& warp() { return *warps[self / 32]; }
 
-// Every lane's value, once all have come. Two sets of slots take turns: no lane can be at the next
-// but one exchange while another still reads.
+// Exchange a value between the lanes of a warp; use(of) gets a function from lane to value. The two
+// sets of slots alternate: a lane cannot reach the next exchange but one while another still reads.
 template <typename V, typename Use>
 auto exchange(V value, Use use) {
     Warp& mine = warp();
@@ -158,7 +158,7 @@ auto exchange(V value, Use use) {
     });
 }
 
-// Run one block; false if its threads wait for each other for ever.
+// Run one block; returns false on deadlock.
 inline bool run_block(const std::function<void()>& kernel) {
     unsigned count = blockDim.count();
     block.members = count;
@@ -185,7 +185,7 @@ inline bool run_block(const std::function<void()>& kernel) {
             alive |= !fibers[i]->done;
         }
         if (alive && !progress) {
-            fibers.clear();  // with all that they were in the middle of
+            fibers.clear();  // they are suspended in the middle of the kernel
             return false;
         }
     }
@@ -193,7 +193,7 @@ inline bool run_block(const std::function<void()>& kernel) {
 #endif
 }
 
-// Run the blocks from number `first` on; 0, or 1 for a barrier that not all threads reach.
+// Run the blocks from number `first` on. Returns 0, or 1 for a barrier that not all threads reach.
 inline int launch(const unsigned* grid, const unsigned* threads, unsigned long first,
                   const std::function<void()>& kernel) {
     gridDim = {grid[0], grid[1], grid[2]};
@@ -213,7 +213,7 @@ inline void __syncthreads() { shim::block.wait(); }
 
 inline int __syncthreads_or(int vote) {
     static std::atomic<int> votes;
-    shim::block.wait();  // all have read the last result
+    shim::block.wait();  // until all threads have read the previous result
     if (self == 0) votes = 0;
     shim::block.wait();
     if (vote) votes = 1;
@@ -237,9 +237,9 @@ V __shfl_sync(unsigned, V value, int lane) {
     return shim::exchange(value, [&](auto of) { return of(lane); });
 }
 
-// What mma.sync.m16n8k8 does for factors in TF32: see attention.cu for which lane holds what.
+// mma.sync.m16n8k8 with TF32 operands; attention.cu describes which lane holds which elements.
 inline void mma_tf32(float* c, const unsigned* a, const unsigned* b) {
-    struct Factors {
+    struct Operands {
         float a[4], b[2];
     } mine;
     std::memcpy(mine.a, a, sizeof mine.a);
@@ -247,8 +247,8 @@ inline void mma_tf32(float* c, const unsigned* a, const unsigned* b) {
     unsigned g = self % 32 / 4, t = self % 4;
     shim::exchange(mine, [&](auto of) {
         for (unsigned k = 0; k < 4; k++) {
-            Factors row = of(4 * g + k), left = of(8 * t + k), right = of(8 * t + 4 + k);
-            for (int half = 0; half < 2; half++) {  // columns k and k + 4 of the left factor
+            Operands row = of(4 * g + k), left = of(8 * t + k), right = of(8 * t + 4 + k);
+            for (int half = 0; half < 2; half++) {  // columns k and k + 4 of a
                 c[0] += row.a[2 * half] * left.b[half];
                 c[1] += row.a[2 * half] * right.b[half];
                 c[2] += row.a[2 * half + 1] * left.b[half];

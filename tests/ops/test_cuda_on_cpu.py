@@ -1,4 +1,4 @@
-"""CUDA kernels under sanitizers, on the CPU: no race, no step beyond an array, no overflow."""
+"""CUDA kernels on the CPU under sanitizers: no race, no out-of-bounds access, no overflow."""
 
 import mmap
 import re
@@ -16,44 +16,43 @@ from tinytorch.attention import attention
 from tinytorch.backends.cupy import cuda_source
 from tinytorch.ops.op import COMPOSITES, OPS
 
-MANY = 2  # launches of each kernel that are run again
+MAX_REPLAYED = 2  # launches of each kernel with aligned arrays, and as many with others
 SANITIZERS = {"races": "-fsanitize=thread", "memory": "-fsanitize=address,undefined"}
 
 
 @pytest.fixture
 def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Launches of every kernel: of all samples of all ops those with the most, but few, blocks."""
+    """Recorded launches of every kernel: the largest that still fit the sanitizers' budget."""
     home = backends.get("cupy")
     launches: list[Any] = []
     monkeypatch.setattr(fake_cupy.kernels, "records", launches)
     for name in set(home.kernels) - set(COMPOSITES):
         for sample in ROWS[name].samples:
             run(OPS[name], draw(sample, "float32"), sample.settings, "cupy")
-    updates(home)
-    heads(home, monkeypatch)
-    kernels = home.xp
+    launch_updates(home)
+    launch_attention(home, monkeypatch)
     home.xp.random_bits(3, (300,))
     home.sample(home.asarray(np.ones((9, 40), np.float32)), 1.0, np.linspace(0, 0.99, 9))
     monkeypatch.setattr("tinytorch.backends.cupy.embedding.SCAN_LIMIT", 0)
-    kernels.segment_sum(home.asarray(np.ones((40, 33), "f4")), home.asarray(np.arange(40) % 5), 5)
-    in_views(home)
+    home.xp.segment_sum(home.asarray(np.ones((40, 33), "f4")), home.asarray(np.arange(40) % 5), 5)
+    launch_unaligned(home)
     few = [r for r in launches if np.prod(r.grid) * np.prod(r.block) <= 2048]
     few.sort(key=lambda r: -np.prod(r.grid))
     names = cuda_source.signatures()
     groups = [[r for r in few if r.kernel.name == name] for name in names]
-    return [r for group in groups for r in chosen(group)]
+    return [r for group in groups for r in selected(group)]
 
 
-def updates(home: Any) -> None:
-    """Launches of the multi-tensor updates of optimizers."""
+def launch_updates(home: Any) -> None:
+    """Launch the multi-tensor updates of the optimizers."""
     for name in home.updates:
         for sample in ROWS[name].samples:
             rows = [tuple(map(home.asarray, draw(sample, "float32")))]
             home.updates[name](rows, **sample.settings)
 
 
-def heads(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Launches of the kernels of attention, which need products that round."""
+def launch_attention(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launch the kernels of attention.cu, which need rounded products."""
     with monkeypatch.context() as patch:
         patch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "tf32")
         rng = np.random.default_rng(1)
@@ -62,12 +61,12 @@ def heads(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
                 Tensor(rng.standard_normal((1, 2, n, 16)).astype("f4"), True, backend="cupy")
                 for n in (T, S, S)
             )
-            seen = create_causal_mask(T, S - T, "cupy") if mask else None
-            attention(*given, seen, Dropout(0.5)).sum().backward()
+            causal = create_causal_mask(T, S - T, "cupy") if mask else None
+            attention(*given, causal, Dropout(0.5)).sum().backward()
 
 
-def in_views(home: Any) -> None:
-    """Launches of kernels that read 16 bytes at once, on arrays that begin within 16 bytes."""
+def launch_unaligned(home: Any) -> None:
+    """Launch the kernels with 16-byte loads on arrays that do not start at a multiple of 16."""
     rows, row = (home.asarray(np.ones(n, np.float32))[1:] for n in (1 + 9 * 132, 1 + 132))
     x = rows.reshape(9, 132)
     for name, given in {
@@ -80,22 +79,25 @@ def in_views(home: Any) -> None:
     }.items():
         settings = {"p": 0.5, "seed": 1} if name == "dropout" else {}
         y, saved = home.kernels[name].forward(home.xp, *given, **settings)
-        answers = home.kernels[name].gradient(home.xp, y, *saved)
-        for answer in answers if isinstance(answers, tuple) else ():
-            answer() if callable(answer) else None
+        gradients = home.kernels[name].gradient(home.xp, y, *saved)
+        for gradient in gradients if isinstance(gradients, tuple) else ():
+            gradient() if callable(gradient) else None
 
 
-def chosen(records: list[Any]) -> list[Any]:
-    """The first launches of those with arrays that begin at multiples of 16, and of the others."""
-    parts: dict[bool, list[Any]] = {True: [], False: []}
+def selected(records: list[Any]) -> list[Any]:
+    """The first launches with only 16-byte aligned arrays, and the first others."""
+    by_alignment: dict[bool, list[Any]] = {True: [], False: []}
     for r in records:
-        parts[all(a.data.ptr % 16 == 0 for a in r.args if hasattr(a, "bytes"))].append(r)
-    return parts[True][:MANY] + parts[False][:MANY]
+        aligned = all(a.data.ptr % 16 == 0 for a in r.args if hasattr(a, "bytes"))
+        by_alignment[aligned].append(r)
+    return by_alignment[True][:MAX_REPLAYED] + by_alignment[False][:MAX_REPLAYED]
 
 
 def test_every_kernel_is_recorded(recorded: list[Any]) -> None:
     assert {r.kernel.name for r in recorded} == set(cuda_source.signatures())
-    assert sum(np.prod(r.grid) > 1 for r in recorded) > len(recorded) / 3, "of several blocks"
+    assert sum(np.prod(r.grid) > 1 for r in recorded) > len(recorded) / 3, (
+        "too few have several blocks"
+    )
 
 
 def with_shared_memory() -> set[str]:
@@ -107,7 +109,7 @@ def with_shared_memory() -> set[str]:
 
 
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
-def test_sanitizers_find_nothing(
+def test_sanitizers_report_nothing(
     sanitizer: str, recorded: list[Any], fake_cupy: Any, tmp_path: Path
 ) -> None:
     if sanitizer == "races":
@@ -121,7 +123,7 @@ def test_sanitizers_find_nothing(
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_barrier_that_not_all_threads_reach_is_an_error(fake_cupy: Any) -> None:
+def test_a_barrier_that_not_all_threads_reach_raises(fake_cupy: Any) -> None:
     code = """typedef float T;
 extern "C" __global__ void lonely(T* x) { if (threadIdx.x < 3) __syncthreads(); x[0] = 1; }
 """
@@ -130,12 +132,12 @@ extern "C" __global__ void lonely(T* x) { if (threadIdx.x < 3) __syncthreads(); 
         kernel((1,), (32,), (fake_cupy.zeros(1, fake_cupy.float32),))
 
 
-HUGE = 9 * 2**28  # elements: more than 2**31, and the last one in the last block of a full grid
-HUGE_IN_PACKS = 2**32  # the same for kernels of which each thread takes two packs of four
+HUGE = 9 * 2**28  # elements: more than 2**31, the last in the last block of a full grid
+HUGE_VECTORIZED = 2**32  # the same for kernels whose threads process two packs of four elements
 
 
 def huge(module: Any, count: int) -> Any:
-    """An array of so many float32 of which only the pages that are touched exist."""
+    """A float32 array of `count` elements, of which only the accessed pages are allocated."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE of Linux
     try:
         memory = mmap.mmap(-1, 4 * count, flags=flags)
@@ -145,13 +147,13 @@ def huge(module: Any, count: int) -> Any:
 
 
 def seed(number: int) -> tuple[Any, int]:
-    """A kernel's arguments for the seed."""
+    """The kernel arguments for a seed."""
     from tinytorch.backends.cupy.seeds import seed_arguments
 
     return seed_arguments(number, 1)
 
 
-# Kernel -> its arguments for x and y of n elements.
+# Kernel -> function from x, y and their number of elements n to the arguments.
 LARGE = {
     "gelu": lambda x, y, n: (x, y, n),
     "dropout": lambda x, y, n: (x, y, n, *seed(1), 2**31, 2.0),
@@ -193,22 +195,22 @@ CHECKS = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_more_than_two_to_the_31_elements(name: str, fake_cupy: Any) -> None:
-    """The last block of a full grid works in strides through all of a large array, to its end."""
-    from tinytorch.backends.cupy import launch as cupy_launch
+def test_arrays_with_more_than_2_to_the_31_elements(name: str, fake_cupy: Any) -> None:
+    """The grid-stride loop of the last block of a full grid reaches the end of a large array."""
+    from tinytorch.backends.cupy import launch
 
     kernel = fake_cupy.RawModule(cuda_source.source("float32")).get_function(name)
     rows = name not in ("gelu", "dropout", "add")
-    block = (32, cupy_launch.WARPS) if rows else (cupy_launch.THREADS,)
-    size = HUGE if rows else HUGE_IN_PACKS
+    block = (32, launch.WARPS) if rows else (launch.THREADS,)
+    size = HUGE if rows else HUGE_VECTORIZED
     x, y = huge(fake_cupy, size), huge(fake_cupy, size)
     unit = 16 if rows else 1
-    # What the last block does in its last stride.
-    tail = 8 * 16 if rows else cupy_launch.THREADS * cupy_launch.ITEMS_PER_THREAD * 4
+    # The elements that the last block processes in its last iteration.
+    tail = 8 * 16 if rows else launch.THREADS * launch.ITEMS_PER_THREAD * 4
     x[size - tail :] = fake_cupy.asarray(np.linspace(-3, 3, tail, dtype=np.float32))
     given = cuda_source.check_arguments(name, "float32", LARGE[name](x, y, size))
-    kernel.first_block = cupy_launch.MAX_BLOCKS - 1
-    kernel((cupy_launch.MAX_BLOCKS,), block, tuple(given))
+    kernel.first_block = launch.MAX_BLOCKS - 1
+    kernel((launch.MAX_BLOCKS,), block, tuple(given))
     end = x[size - tail :].get().reshape(-1, unit)
     found = y[size - tail :].get().reshape(-1, unit)
     CHECKS[name](end, found)

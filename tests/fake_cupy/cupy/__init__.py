@@ -1,11 +1,12 @@
-"""A stand-in for CuPy on machines without a GPU: its names and its strictness, NumPy's results.
+"""A fake CuPy for machines without a GPU: CuPy's names and restrictions, results by NumPy.
 
-An array is not NumPy's: it cannot be mixed with one, and NumPy cannot read it. Every read of a
-value by the host is counted, and refused within `no_host_reads()`, as on a GPU it would wait.
-Fresh memory holds no numbers. RawModule compiles CUDA sources for the CPU and runs them. While a
-stream is captured nothing is written to memory, but to what is new; a graph does it all.
+- Arrays are a class of their own: they cannot be mixed with NumPy's, and NumPy cannot read them.
+- `no_host_reads()` forbids reads of values by the host, which would wait for a real GPU.
+- Uninitialised memory is filled with NaN or large integers.
+- RawModule compiles CUDA sources for the CPU, see `kernels`.
+- During stream capture, operations write only to new arrays; launching the graph repeats them.
 
-It stands in the way of the real CuPy only where tests/ puts it on the path.
+It shadows the real CuPy only where tests/ puts this folder on the path.
 """
 
 import builtins
@@ -47,44 +48,42 @@ from numpy import (
     unsignedinteger,
 )  # fmt: skip
 
-__version__ = "stand-in"
-captured = None  # while a stream is captured: functions that do what its graph will do
-allocator = None  # MemoryPool.malloc of whoever asked for another pool
-host_reads = 0  # how often the host has waited for a value
-_forbidden = False
-_allocated = {}  # address -> the array that owns the memory
+__version__ = "fake"
+captured = None  # during stream capture: the list of functions that the graph will call
+allocator = None  # the current `cuda._Allocator`; None for the default pool
+_host_reads_forbidden = False
+_allocated = {}  # address -> weak reference to the array that owns the memory
 
 
 @contextlib.contextmanager
 def no_host_reads():
-    """Within it the host may not wait for the device."""
-    global _forbidden
-    _forbidden = True
+    """A context in which an operation that waits for the device raises AssertionError."""
+    global _host_reads_forbidden
+    _host_reads_forbidden = True
     try:
         yield
     finally:
-        _forbidden = False
+        _host_reads_forbidden = False
 
 
 def _host_read(what):
-    global host_reads
-    host_reads += 1
-    if _forbidden:
+    """To be called by every operation that waits for the device."""
+    if _host_reads_forbidden:
         raise AssertionError(f"{what} waits for the device")
     if captured is not None:
         raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what}")
 
 
-def do(work):
-    """Now, or when the graph that is captured is launched."""
+def enqueue(work):
+    """Call ``work()`` now, or during stream capture at each launch of the graph."""
     if captured is None:
         work()
     else:
         captured.append(work)
 
 
-def _remade(result, function):
-    """`result`, new and in memory of its own, which a graph will make anew by `function`."""
+def _recomputed(result, function):
+    """Return `result`, a new array; during capture, let the graph write ``function()`` to it."""
     if captured is not None:
         host = result._host
         captured.append(lambda: host.__setitem__(..., function()))
@@ -95,8 +94,8 @@ def is_available():
     return True
 
 
-class Address:
-    """MemoryPointer: where an array's elements begin; `mem` is the memory as it was allocated."""
+class MemoryPointer:
+    """The address of an array's first element; `mem` is the allocation that contains it."""
 
     def __init__(self, ptr, mem=None):
         self.ptr, self.mem = ptr, mem
@@ -138,7 +137,7 @@ class ndarray:
     @property
     def data(self):
         owner = self if self.base is None else self.base
-        return Address(_address(self._host), Address(_address(owner._host)))
+        return MemoryPointer(_address(self._host), MemoryPointer(_address(owner._host)))
 
     def __len__(self):
         return len(self._host)
@@ -147,21 +146,21 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key):
-        key = _open(key)
+        key = _unwrap(key)
         parts = key if isinstance(key, tuple) else (key,)
         if builtins.all(part is None or isinstance(part, int | slice) for part in parts):
-            key = (*parts, ...)  # a view without axes, where NumPy makes a scalar
-        return _close(self._host[key], self)
+            key = (*parts, ...)  # a 0-d view, where NumPy would return a scalar
+        return _wrap(self._host[key], self)
 
     def __setitem__(self, key, value):
-        key, value = _open(key), _open(value)
-        do(lambda: self._host.__setitem__(key, value))
+        key, value = _unwrap(key), _unwrap(value)
+        enqueue(lambda: self._host.__setitem__(key, value))
 
     def __repr__(self):
-        return f"stand-in {self._host!r}"
+        return f"fake {self._host!r}"
 
     def bytes(self):
-        """What the memory holds, from the first element of a view to its last, for tests."""
+        """The memory from the first element of a view to its last, for tests."""
         if self._host.flags.c_contiguous:
             return self._host.tobytes()
         steps = ((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
@@ -186,21 +185,21 @@ def _address(host):
     return host.__array_interface__["data"][0]
 
 
-def _open(value):
-    """NumPy's arrays behind ours; a bare one of NumPy's is as unwelcome as on a GPU."""
+def _unwrap(value):
+    """Replace our arrays in `value` by NumPy's; one of NumPy's is an error, as in CuPy."""
     if isinstance(value, ndarray):
         return value._host
     if isinstance(value, numpy.ndarray):
         raise TypeError(f"Unsupported type {type(value)}")
     if isinstance(value, tuple | list):
-        return type(value)(_open(v) for v in value)
+        return type(value)(_unwrap(v) for v in value)
     return value
 
 
-def _close(value, *sources):
-    """Results as our arrays; views know whose memory they show."""
+def _wrap(value, *sources):
+    """Replace NumPy's arrays in `value` by ours; views of `sources` get a base, as in CuPy."""
     if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
-        return type(value)(_close(v, *sources) for v in value)
+        return type(value)(_wrap(v, *sources) for v in value)
     if not isinstance(value, numpy.ndarray | numpy.generic):
         return value
     host = numpy.asarray(value)
@@ -221,29 +220,29 @@ def _sources(arguments):
 
 
 def _result(function, sources):
-    """What `function` of NumPy's arrays returns, as ours."""
+    """The result of `function`, which computes with NumPy's arrays, as our arrays."""
 
     def quietly():
         with numpy.errstate(all="ignore"):  # a GPU does not warn
             return function()
 
-    result = _close(quietly(), *sources)
+    result = _wrap(quietly(), *sources)
     if isinstance(result, tuple | list) and captured is not None:
         raise NotImplementedError("several results while a stream is captured")
     is_new = isinstance(result, ndarray) and result.base is None
     if is_new and not builtins.any(result is source for source in sources):
-        _remade(result, quietly)
+        _recomputed(result, quietly)
     return result
 
 
-def _lifted(function):
-    """NumPy's function on our arrays."""
+def _wrap_function(function):
+    """NumPy's `function` for our arrays."""
 
     def call(*arguments, **keywords):
         sources = [*_sources(arguments), *_sources(keywords.values())]
-        opened_arguments = [_open(value) for value in arguments]
-        opened = {name: _open(value) for name, value in keywords.items()}
-        return _result(lambda: function(*opened_arguments, **opened), sources)
+        unwrapped_arguments = [_unwrap(value) for value in arguments]
+        unwrapped = {name: _unwrap(value) for name, value in keywords.items()}
+        return _result(lambda: function(*unwrapped_arguments, **unwrapped), sources)
 
     call.__name__ = function.__name__
     return call
@@ -263,11 +262,11 @@ def _method(name):
 
     def method(self, *arguments, **keywords):
         given = [*_sources(arguments), *_sources(keywords.values())]
-        opened = {key: _open(value) for key, value in keywords.items()}
-        values = [_open(value) for value in arguments]
+        unwrapped = {key: _unwrap(value) for key, value in keywords.items()}
+        values = [_unwrap(value) for value in arguments]
         if name == "fill":
-            return do(lambda: self._host.fill(*values))
-        return _result(lambda: function(self._host, *values, **opened), [self, *given])
+            return enqueue(lambda: self._host.fill(*values))
+        return _result(lambda: function(self._host, *values, **unwrapped), [self, *given])
 
     method.__name__ = name
     return method
@@ -277,13 +276,13 @@ def _in_place(name):
     function = getattr(numpy.ndarray, name)
 
     def method(self, other):
-        value = _open(other)
+        value = _unwrap(other)
 
         def work():
             with numpy.errstate(all="ignore"):
                 function(self._host, value)
 
-        do(work)
+        enqueue(work)
         return self
 
     return method
@@ -323,11 +322,11 @@ FUNCTIONS = """
 """.split()
 
 for _name in FUNCTIONS:
-    globals()[_name] = _lifted(getattr(numpy, _name))
+    globals()[_name] = _wrap_function(getattr(numpy, _name))
 
 
-def _fresh(host):
-    """Memory in which nothing was written yet: no numbers, or absurd ones."""
+def _uninitialised(host):
+    """Uninitialised memory: filled with NaN or large integers."""
     if host.dtype.kind == "f":
         host.fill(numpy.nan)
     elif host.dtype.kind in "iu":
@@ -336,11 +335,11 @@ def _fresh(host):
 
 
 def empty(shape, dtype=float, order="C"):
-    return _fresh(numpy.empty(shape, dtype, order))
+    return _uninitialised(numpy.empty(shape, dtype, order))
 
 
 def empty_like(x, dtype=None):
-    return _fresh(numpy.empty_like(_open(x), dtype=dtype))
+    return _uninitialised(numpy.empty_like(_unwrap(x), dtype=dtype))
 
 
 def array(obj, dtype=None, copy=True, order="K", *, blocking=False):
@@ -353,7 +352,7 @@ def array(obj, dtype=None, copy=True, order="K", *, blocking=False):
     def copied():
         return numpy.array(host, dtype=dtype, copy=True, order=order)
 
-    return _remade(ndarray(copied()), copied)
+    return _recomputed(ndarray(copied()), copied)
 
 
 def asarray(a, dtype=None, order=None, *, copy=None, blocking=False):
@@ -377,12 +376,12 @@ def astype(x, dtype, copy=True):
 
 
 def put_along_axis(x, indices, values, axis):
-    x, indices, values = _open(x), _open(indices), _open(values)
-    do(lambda: numpy.put_along_axis(x, indices, values, axis))
+    x, indices, values = _unwrap(x), _unwrap(indices), _unwrap(values)
+    enqueue(lambda: numpy.put_along_axis(x, indices, values, axis))
 
 
 def shares_memory(x, y):
-    return numpy.shares_memory(_open(x), _open(y))
+    return numpy.shares_memory(_unwrap(x), _unwrap(y))
 
 
 def from_dlpack(source):
@@ -390,15 +389,15 @@ def from_dlpack(source):
 
 
 class _Add:
-    """cupy.add, which also adds at indices that repeat."""
+    """cupy.add with its method `at`, which supports repeated indices."""
 
     def __call__(self, x, y):
-        return _lifted(numpy.add)(x, y)
+        return _wrap_function(numpy.add)(x, y)
 
     @staticmethod
     def at(x, key, values):
-        x, key, values = _open(x), _open(key), _open(values)
-        do(lambda: numpy.add.at(x, key, values))
+        x, key, values = _unwrap(x), _unwrap(key), _unwrap(values)
+        enqueue(lambda: numpy.add.at(x, key, values))
 
 
 add = _Add()
@@ -409,14 +408,14 @@ def get_default_memory_pool():
 
 
 def check_allocated(address, size):
-    """Raise unless the memory is part of a live array, or of a pool."""
-    if cuda.in_a_pool(address, size):
+    """Raise AssertionError unless the memory is part of a live array or of a pool."""
+    if cuda.is_in_pool(address, size):
         return
     for start, reference in list(_allocated.items()):
         owner = reference()
         if owner is not None and start <= address and address + size <= start + owner.nbytes:
             return
-    raise AssertionError(f"{size} bytes at {address:#x} are in no array")
+    raise AssertionError(f"{size} bytes at {address:#x} are not part of an array")
 
 
 from . import cuda, fft, linalg  # noqa: E402

@@ -1,4 +1,4 @@
-"""RawModule: CUDA sources compiled by g++ with the shim, and kernels that run on the CPU."""
+"""RawModule: compiles CUDA sources by g++ with shim.hpp and runs the kernels on the CPU."""
 
 import ctypes
 import hashlib
@@ -20,11 +20,11 @@ CTYPES = {"float": np.float32, "double": np.float64, "long long": np.int64,
 FLAGS = ["-std=c++20", "-O2", "-fno-strict-aliasing", "-Wall", "-Werror", "-Wno-sign-compare",
          "-Wno-misleading-indentation", "-Wno-unknown-pragmas"]  # fmt: skip
 
-records: list | None = None  # launches, for whoever wants to run them again elsewhere
+records: list | None = None  # if a list, every launch is appended to it as a `Record`
 
 
 def declarations(code):
-    """Kernel name -> [(name, is_pointer, dtype)], with typedefs resolved."""
+    """Kernel name -> [(parameter name, is_pointer, dtype)], with typedefs resolved."""
     aliases = {alias: kind for kind, alias in re.findall(r"typedef ([\w ]+) (\w+);", code)}
     found = {}
     for name, inner in DECLARATION.findall(code):
@@ -39,7 +39,7 @@ def declarations(code):
 
 
 def entry_points(code):
-    """For each kernel a C function that takes grid, block, first block and an array of pointers."""
+    """Source of C functions run_NAME(grid, block, first block, argument pointers)."""
     lines = []
     for name, inner in DECLARATION.findall(code):
         kinds = [re.match(r"(.*?)(\w+)$", p.strip()).group(1) for p in inner.split(",")]
@@ -57,7 +57,7 @@ def translation_unit(code):
 
 
 def compile_replay(code, program, *flags):
-    """A program that runs recorded launches again, built with more flags, such as a sanitizer's."""
+    """Build a program that replays recorded launches, with flags such as a sanitizer's."""
     names = ", ".join(f'{{"{name}", run_{name}}}' for name, _ in DECLARATION.findall(code))
     text = (
         f"#define SHIM_THREADS\n#include <algorithm>\n{translation_unit(code)}"
@@ -83,7 +83,7 @@ def compile_library(code):
             )  # fmt: skip
             if done.returncode:
                 raise RuntimeError(f"g++ rejects the kernels:\n{done.stderr}")
-            # Another process may have been faster; what it wrote is the same.
+            # Atomic, because another process may write the same file at the same time.
             part = library.with_suffix(f".{os.getpid()}")
             part.write_bytes(built.read_bytes())
             part.replace(library)
@@ -91,7 +91,7 @@ def compile_library(code):
 
 
 class Record(NamedTuple):
-    """One launch: what it was given, and the memory before and after it."""
+    """One launch: its arguments, and address -> contents of their memory before and after it."""
 
     kernel: "Kernel"
     grid: tuple
@@ -101,7 +101,7 @@ class Record(NamedTuple):
     after: dict
 
     def encoded(self):
-        """As replay.cpp reads it."""
+        """The launch in the format that replay.cpp reads."""
         numbers = [*self.grid, *self.block, len(self.before)]
         parts = [_text(self.kernel.name), np.array(numbers, np.uint64).tobytes()]
         for address, content in self.before.items():
@@ -149,7 +149,7 @@ class Kernel:
         grid, block = ((*sizes, 1, 1)[:3] for sizes in (grid, block))
         self._check(grid, block, args)
         values = [self._value(p, a) for p, a in zip(self.parameters, args, strict=True)]
-        if cupy.captured is not None:  # by address: what lies there must still be there then
+        if cupy.captured is not None:  # the arrays must still be allocated at the graph's launch
             sizes = [a.nbytes if hasattr(a, "nbytes") and p[1] else 0
                      for p, a in zip(self.parameters, args, strict=True)]  # fmt: skip
             cupy.captured.append(lambda: self._launch(grid, block, values, sizes))
@@ -169,7 +169,7 @@ class Kernel:
             raise RuntimeError(f"{self.name}: a barrier that not all threads of the block reach")
 
     def _contents(self, args):
-        """Address -> bytes of all memory that the arguments name, in tables too."""
+        """Address -> contents of all memory that the arguments point to, also by chunk tables."""
         found = {a.data.ptr: a.bytes() for a in args if hasattr(a, "bytes")}
         for (label, _, _), a in zip(self.parameters, args, strict=True):
             if label == "chunks":
@@ -191,7 +191,7 @@ class Kernel:
             )
 
     def _value(self, parameter, value):
-        """Eight bytes or fewer that hold the argument, as the launch copies them."""
+        """The argument as an array of at most 8 bytes, which a launch passes by address."""
         label, pointer, dtype = parameter
         if pointer and hasattr(value, "data") and hasattr(value.data, "ptr"):
             if value.dtype != dtype:

@@ -1,4 +1,4 @@
-"""Devices, streams, graphs and memory of the stand-in: one device, whose work is done at once."""
+"""Fake devices, streams, graphs and memory pools: one device, which works synchronously."""
 
 import contextlib
 import time
@@ -12,7 +12,7 @@ from .device import Device
 
 
 class Stream:
-    """Work is done when it is asked for, or, while the stream is captured, by its graph."""
+    """A stream; its work runs at once, or during capture becomes part of a graph."""
 
     def __init__(self, non_blocking=False):
         self.ptr = id(self) if non_blocking else 0
@@ -46,8 +46,11 @@ class Stream:
 
 
 class Graph:
-    """What was captured. A pool that served it gives freed memory out again within it, so nothing
-    that was in the pool before a launch may be needed: it is written over."""
+    """A captured graph.
+
+    A memory pool reuses freed memory within the graph, so a launch may not depend on what the
+    pool's memory contained before. To detect that, a launch first overwrites all of it.
+    """
 
     def __init__(self, work):
         self._work = work
@@ -82,23 +85,23 @@ def get_elapsed_time(start_event, end_event):
 
 
 class MemoryPool:
-    """Memory of its own, which it never gives to anybody else; the default pool has NumPy's."""
+    """A memory pool that never reuses memory; the default pool stands for NumPy's allocator."""
 
-    __slots__ = ("_arrays",)  # nobody can refer to a pool weakly
+    __slots__ = ("_arrays",)  # as CuPy's, without weak references
 
     def __init__(self):
-        self._arrays = {}  # address -> memory
+        self._arrays = {}  # address -> memory, an array of bytes
         _memories[id(self)] = self._arrays
 
     def __del__(self):
-        if _memories is not None:  # as it is when the interpreter ends
+        if _memories is not None:  # None at the interpreter's exit
             del _memories[id(self)]
 
     def malloc(self, size):
         memory = numpy.empty(max(1, size), numpy.uint8)
         address = memory.__array_interface__["data"][0]
         self._arrays[address] = memory
-        return cupy.Address(address, cupy.Address(address))
+        return cupy.MemoryPointer(address, cupy.MemoryPointer(address))
 
     def total_bytes(self):
         return sum(memory.nbytes for memory in self._arrays.values())
@@ -111,13 +114,13 @@ class MemoryPool:
         return sum(a.nbytes for a in arrays if a is not None)
 
 
-_memories = {}  # of each pool that there is
+_memories = {}  # id of a live pool -> its `_arrays`
 DEFAULT_POOL = MemoryPool()
 
 
-def in_a_pool(address, size):
-    """Whether the memory is part of what a pool has given out."""
-    pools = list(_memories.values())  # one may go while they are looked at
+def is_in_pool(address, size):
+    """True if the memory is part of memory that a pool has allocated."""
+    pools = list(_memories.values())  # a copy: the garbage collector may delete a pool meanwhile
     for memories in pools:
         if address in memories:
             return size <= memories[address].nbytes
@@ -128,14 +131,14 @@ def in_a_pool(address, size):
     )
 
 
-class _Allocation:
-    """An allocator as whoever sets it sees it: asked for every array's memory."""
+class _Allocator:
+    """The allocator set by `using_allocator`: a function that allocates every array's memory."""
 
     def __init__(self, malloc):
         self.malloc, self.memories = malloc, {}
 
     def array(self, host):
-        """`host` in memory that was asked for."""
+        """A copy of `host` in memory from the allocator."""
         address = self.malloc(host.nbytes).ptr
         self.memories = next(m for m in list(_memories.values()) if address in m)
         flat = self.memories[address][: host.nbytes].view(host.dtype)
@@ -145,13 +148,13 @@ class _Allocation:
 
 
 def get_allocator():
-    """What gives arrays their memory; None stands for the default pool."""
+    """The current allocator; None for the default pool."""
     return None if cupy.allocator is None else cupy.allocator.malloc
 
 
 @contextlib.contextmanager
 def using_allocator(malloc):
-    before, cupy.allocator = cupy.allocator, None if malloc is None else _Allocation(malloc)
+    before, cupy.allocator = cupy.allocator, None if malloc is None else _Allocator(malloc)
     try:
         yield
     finally:

@@ -1,3 +1,6 @@
+"""The fake device, with compute capability 9.0."""
+
+
 class Device:
     def __init__(self, number=None):
         self.id = 0

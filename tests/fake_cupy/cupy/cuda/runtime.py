@@ -1,3 +1,6 @@
+"""Constant answers of the CUDA runtime: device 0, CUDA 13."""
+
+
 def getDevice():
     return 0
 
@@ -6,5 +9,8 @@ def runtimeGetVersion():
     return 13000
 
 
+"""Constant answers of the CUDA runtime: device 0, CUDA 13."""
+
+
 def getDeviceProperties(number):
-    return {"name": b"stand-in"}
+    return {"name": b"fake GPU"}

@@ -1,4 +1,4 @@
-"""The products of cuBLAS as NumPy computes them, from addresses and leading dimensions."""
+"""cuBLAS products computed by NumPy from addresses and leading dimensions."""
 
 import ctypes
 
@@ -7,23 +7,22 @@ import numpy as np
 
 HANDLE = 4711
 DTYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64)}
-# Compute type -> the dtype of its factors and sums, and the bits of mantissa that factors keep.
+# Compute type -> dtype of operands and sums, bits of mantissa to which operands are rounded.
 COMPUTE = {68: (np.float32, 23), 75: (np.float32, 7), 77: (np.float32, 10), 70: (np.float64, 52)}
 
 
 def rounded(x, bits):
-    """x with that many bits of mantissa, to nearest."""
+    """x rounded to `bits` bits of mantissa, to nearest."""
     if x.dtype != np.float32 or bits == 23:
         return x
     drop = 23 - bits
-    whole = np.ascontiguousarray(x).view(np.uint32)
-    return ((whole + np.uint32(1 << (drop - 1))) & np.uint32(~((1 << drop) - 1) & 0xFFFFFFFF)).view(
-        np.float32
-    )
+    words = np.ascontiguousarray(x).view(np.uint32)
+    half, mask = np.uint32(1 << (drop - 1)), np.uint32(~((1 << drop) - 1) & 0xFFFFFFFF)
+    return ((words + half) & mask).view(np.float32)
 
 
 def matrices(address, dtype, rows, columns, leading, stride, count):
-    """Column-major matrices (count, rows, columns) in memory that is somebody's."""
+    """View of column-major matrices (count, rows, columns) in allocated memory."""
     assert leading >= max(1, rows), f"leading dimension {leading} below {rows} rows"
     size = dtype.itemsize
     last = (count - 1) * stride + (columns - 1) * leading + rows
@@ -61,8 +60,8 @@ def _products(
     dtype = DTYPES[Ctype]
     kind, bits = COMPUTE[computeType]
     assert dtype == kind
-    real = ctypes.c_float if dtype == np.float32 else ctypes.c_double
-    scale, keep = (dtype.type(real.from_address(at).value) for at in (alpha, beta))
+    ctype = ctypes.c_float if dtype == np.float32 else ctypes.c_double
+    alpha, beta = (dtype.type(ctype.from_address(at).value) for at in (alpha, beta))
 
     def work():
         a = matrices(A, dtype, *((m, k) if transa == 0 else (k, m)), lda, strideA, batchCount)
@@ -70,26 +69,27 @@ def _products(
         c = matrices(C, dtype, m, n, ldc, strideC, batchCount)
         a = a if transa == 0 else a.swapaxes(1, 2)
         b = b if transb == 0 else b.swapaxes(1, 2)
-        y = scale * np.matmul(rounded(a, bits), rounded(b, bits))
-        c[...] = y if keep == 0 else y + keep * c
+        y = alpha * np.matmul(rounded(a, bits), rounded(b, bits))
+        c[...] = y if beta == 0 else y + beta * c
 
-    cupy.do(work)
+    cupy.enqueue(work)
 
 
 class Library:
-    """cuBLAS as ctypes finds it: functions that know their argument types once they are told."""
+    """The library as ctypes loads it: a `Function` for each symbol, to which the caller assigns
+    argument types. Products need a stream that is being captured, and a workspace."""
 
     def __init__(self):
-        self.stream = self.room = 0
+        self.stream = self.workspace = 0
         for name in ("SetStream_v2", "SetWorkspace_v2", "GemmEx", "GemmStridedBatchedEx"):
             setattr(self, f"cublas{name}", Function(getattr(self, name)))
 
     def SetStream_v2(self, handle, stream):
-        self.stream, self.room = stream, 0
+        self.stream, self.workspace = stream, 0
 
     def SetWorkspace_v2(self, handle, address, size):
         cupy.check_allocated(address, size)
-        self.room = size
+        self.workspace = size
 
     def GemmEx(self, *arguments):
         (*head, A, Atype, lda, B, Btype, ldb, beta, C, Ctype, ldc, compute, algo) = arguments
@@ -101,11 +101,13 @@ class Library:
         stream = cupy.cuda.get_current_stream()
         assert self.stream == stream.ptr
         assert stream.is_capturing()
-        assert self.room, "no workspace: cuBLAS would allocate while a stream is captured"
+        assert self.workspace, "no workspace: cuBLAS would allocate while a stream is captured"
         _products(*arguments)
 
 
 class Function:
+    """A foreign function: converts its arguments to `argtypes`, returns status 0."""
+
     def __init__(self, work):
         self._work, self.argtypes, self.restype = work, None, None
 
