@@ -31,8 +31,7 @@ def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | Non
     queries = home.xp.arange(past, past + seq_len)
     keys = home.xp.arange(past + seq_len)
     allowed = home.xp.expand_dims(queries, axis=1) >= home.xp.expand_dims(keys, axis=0)
-    mask: Tensor = wrap_array(Tensor, allowed, home)
-    return mask
+    return wrap_array(Tensor, allowed, home)
 
 
 @op
@@ -136,8 +135,7 @@ def attention(
     """
     if dropout is None or type(dropout) is Dropout:
         p, seed = dropout.draw() if dropout else (0.0, None)
-        output: Tensor = fused_attention(Q, K, V, mask, p=p, seed=seed)
-        return output
+        return fused_attention(Q, K, V, mask, p=p, seed=seed)
     return scaled_dot_product_attention(Q, K, V, mask, dropout)[0]
 
 
@@ -196,8 +194,7 @@ def _write(room: Array, where: slice, new: Tensor) -> Tensor:
     xp = new.backend.xp
     xp.index_set(room, (slice(None), slice(None), where), new.data)
     filled = xp.index(room, (slice(None), slice(None), slice(where.stop)))
-    view: Tensor = wrap_array(Tensor, filled, new.backend)
-    return view
+    return wrap_array(Tensor, filled, new.backend)
 
 
 class MultiHeadAttention(Module):
@@ -237,8 +234,7 @@ class MultiHeadAttention(Module):
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
         """x (B, T, C) -> (B, T, C); with a cache, x follows the tokens that are in it."""
-        output: Tensor = self.attend(x, mask, cache, need_weights=False)[0]
-        return output
+        return self.attend(x, mask, cache, need_weights=False)[0]
 
     def attend(
         self,

@@ -71,8 +71,7 @@ class Linear(Module):
                 f"Linear({self.in_features}, {self.out_features}) needs a last axis of"
                 f" {self.in_features}, got shape {x.shape}"
             )
-        y: Tensor = linear(x, self.weight, self.bias)
-        return y
+        return linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
@@ -95,8 +94,7 @@ def apply_dropout(x: Tensor, p: float, seed: Any) -> Tensor:
     """`dropout` for any probability p in [0, 1], 0 and 1 included."""
     if p == 0:
         return x
-    result: Tensor = x * 0 if p == 1 else dropout(x, p=p, seed=seed)
-    return result
+    return x * 0 if p == 1 else dropout(x, p=p, seed=seed)
 
 
 class Dropout(Module):
@@ -174,8 +172,7 @@ class LayerNorm(Module):
         """(..., C) -> (..., C)."""
         if x.shape[-1:] != (self.size,):
             raise ValueError(f"LayerNorm({self.size}) cannot normalise shape {x.shape}")
-        result: Tensor = layer_norm(x, self.weight, self.bias, eps=self.eps)
-        return result
+        return layer_norm(x, self.weight, self.bias, eps=self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.size}, eps={self.eps}, bias={self.bias is not None}"

@@ -353,8 +353,6 @@ class Tensor(Variable):
         self._array = array
         self._version.count += 1
 
-    replace = _set_array
-
     def copy_(self, source: Any) -> Self:
         """Write `source`, broadcast to the shape, over all elements."""
         self[...] = source

@@ -124,7 +124,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     norm: Tensor
     norm, *clipped = clip_gradients(*gradients, max_norm=max_norm)
     for gradient, new in zip(gradients, clipped, strict=True):
-        gradient.replace(new._array)
+        gradient._set_array(new._array)
     return norm
 
 

@@ -1,4 +1,4 @@
-"""The types `Array` and `Namespace`: what a type checker accepts, and what the backends offer."""
+"""The protocols `Array` and `Namespace`: mypy checks against them, and backends implement them."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from helpers import require
 
 from tinytorch import backends
 from tinytorch.backends import Backend
-from tinytorch.backends.arrays import Array, Namespace
+from tinytorch.backends.arrays import Array, Extras, Namespace
 
 HEAD = """\
 from typing import Any
@@ -52,12 +52,12 @@ def mypy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     return check
 
 
-def test_code_of_the_standard_passes_strict_type_checks(mypy: Callable[[str], str]) -> None:
+def test_mypy_accepts_code_that_follows_the_standard(mypy: Callable[[str], str]) -> None:
     assert "Success" in mypy(ACCEPTED)
 
 
 @pytest.mark.parametrize("kind", REJECTED)
-def test_type_checks_find_a_wrong_name_or_type(mypy: Callable[[str], str], kind: str) -> None:
+def test_mypy_rejects_a_wrong_name_or_type(mypy: Callable[[str], str], kind: str) -> None:
     report = mypy(REJECTED[kind])
     assert "snippet.py:4: error" in report
     assert "Found 1 error" in report
@@ -75,10 +75,11 @@ def members(protocol: type) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["numpy", "strict"])
-def test_backends_have_every_name_of_the_types(name: str) -> None:
+def test_backends_have_every_member_of_the_protocols(name: str) -> None:
     backend: Backend = backends.get(name)
     array: Any = backend.asarray([[1.0]])
-    assert {"exp", "reshape", "float32", "segment_sum"} <= members(Namespace)
+    assert members(Extras) == set(Backend.EXTRAS)
+    assert {"exp", "reshape", "float32", *Backend.EXTRAS} <= members(Namespace)
     assert {"shape", "__add__"} <= members(Array)
     assert [n for n in members(Namespace) if not hasattr(backend.xp, n)] == []
     assert [n for n in members(Array) if not hasattr(array, n)] == []

@@ -93,8 +93,7 @@ class _FusedStep:
         logits = self._timed_step(ids._array[:, 0], arrays, position)  # (B, V)
         for cache in caches:
             cache.length = position + 1
-        result: Tensor = wrap_array(Tensor, logits[:, None], self.backend)
-        return result
+        return wrap_array(Tensor, logits[:, None], self.backend)
 
     def logits_of_last(self, ids: Tensor, caches: list[KVCache]) -> NumpyArray:
         """Logits (B, 1, V) on the host for ids (B, 1), the last tokens in the caches."""

@@ -32,4 +32,4 @@ def update_tensors(rule: Op, rows: Sequence[Sequence[Any]], **settings: Any) -> 
         updated = fused([tuple(t._array for t in row) for row in rows], **settings)
     for (parameter, _, *state), arrays in zip(rows, updated, strict=True):
         for tensor, array in zip((parameter, *state), arrays, strict=True):
-            tensor.replace(array)
+            tensor._set_array(array)

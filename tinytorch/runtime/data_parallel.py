@@ -198,7 +198,7 @@ class DataParallel:
         for parameter, weight in zip(self.parameters, self.weights, strict=True):
             if parameter._array is not weight:
                 weight[...] = parameter._array
-                parameter.replace(weight)
+                parameter._set_array(weight)
 
     def _reduce(self, number: int) -> float:
         """Wait for a replica, add its gradients to the parameters', and return its loss."""
