@@ -32,6 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes seconds; left out by -m 'not slow'")
+    config.addinivalue_line("markers", "slow_on(backend): slow with this value of `backend`")
     name = config.getoption("--backend")
     if name is None:
         sys.path.insert(0, str(FAKE_CUPY))  # before any CuPy that is installed
@@ -70,7 +72,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" in metafunc.fixturenames and not _has_own_backends(metafunc):
         name = metafunc.config.getoption("--backend")
         here = [n for n in BUILT_IN if n != "cupy" or FAKE_CUPY.is_dir()]  # not in a release
-        metafunc.parametrize("backend", here if name is None else [name], indirect=True)
+        slow = [mark.args[0] for mark in metafunc.definition.iter_markers("slow_on")]
+        names = [
+            pytest.param(n, marks=pytest.mark.slow if n in slow else ())
+            for n in (here if name is None else [name])
+        ]
+        metafunc.parametrize("backend", names, indirect=True)
 
 
 def _has_own_backends(metafunc: pytest.Metafunc) -> bool:

@@ -83,6 +83,7 @@ def test_batches_of_a_loader_decode_to_the_text(backend: str, kind: str) -> None
     assert len(tokenizer.encode(SONNET[len(seen) :])) <= T
 
 
+@pytest.mark.slow_on("cupy")
 @pytest.mark.parametrize("kind", ["char", "bpe"])
 def test_a_bigram_model_reaches_the_conditional_entropy(backend: str, kind: str) -> None:
     """Its loss converges to the entropy, and it generates only pairs that occur in the text."""
@@ -101,6 +102,7 @@ def test_a_bigram_model_reaches_the_conditional_entropy(backend: str, kind: str)
     assert "".join(tokenizer.decode_stream(written)) == tokenizer.decode(written)
 
 
+@pytest.mark.slow_on("cupy")
 def test_byte_pairs_lower_the_loss_per_character(backend: str) -> None:
     """Losses per character are comparable between tokenizers, losses per token are not."""
     per_character = {}

@@ -26,6 +26,7 @@ def tokenizer_of(kind: str) -> Tokenizer:
     return pieces
 
 
+@pytest.mark.slow_on("cupy")
 @pytest.mark.parametrize("kind", ["char", "bpe"])
 def test_embeddings_learn_to_predict_the_next_token(backend: str, kind: str) -> None:
     tokenizer = tokenizer_of(kind)
@@ -55,6 +56,7 @@ def test_all_occurrences_of_a_token_contribute_to_its_update(backend: str) -> No
     np.testing.assert_allclose(moved, [[-0.5, -0.5], [-1, -1], [0, 0]], atol=1e-6)
 
 
+@pytest.mark.slow_on("cupy")
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
 def test_positional_encodings_distinguish_equal_tokens(backend: str, positions: str) -> None:
     """Classify first and second half of a text of equal tokens, which needs positions."""

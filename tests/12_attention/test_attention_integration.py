@@ -41,6 +41,7 @@ class Reader(Module):
         return logits
 
 
+@pytest.mark.slow_on("cupy")
 @pytest.mark.parametrize("positions", [None, "learned", "sinusoidal"])
 def test_a_model_with_attention_learns_words(backend: str, positions: str | None) -> None:
     """The last letter alone gives a loss above 0.7: it does not predict what follows a space."""

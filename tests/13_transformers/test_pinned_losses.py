@@ -45,6 +45,7 @@ def torch_losses(model: GPT) -> list[float]:
     return losses
 
 
+@pytest.mark.slow_on("cupy")
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-4), ("float64", 1e-8)])
 def test_losses_equal_the_pinned_ones(dtype: str, tolerance: float, backend: str) -> None:
     model = small_gpt().to(dtype).to(backend)

@@ -32,6 +32,7 @@ def small_gpt(vocab_size: int, backend: str, **options: Any) -> GPT:
     return GPT(vocab_size, 16, 2, 2, max_seq_len=16, backend=backend, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

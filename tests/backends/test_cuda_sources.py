@@ -52,6 +52,7 @@ def test_the_units_contain_all_kernels() -> None:
     assert sorted(parts[0] + parts[1]) == sorted(cuda_source.signatures())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS, ids=str)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_kernel_compiles(architecture: str, unit: tuple[str, int | None]) -> None:
@@ -63,6 +64,7 @@ def test_every_kernel_compiles(architecture: str, unit: tuple[str, int | None]) 
         assert name.encode() + b"\0" in binary, f"{name} is not in the machine code"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [u for u in UNITS if u[1] != 128], ids=str)
 def test_no_kernel_spills_registers(unit: tuple[str, int | None]) -> None:
     """Local arrays must stay in registers: spilled to memory they would cost more than they save.

@@ -28,6 +28,7 @@ def test_without_a_gpu_it_says_so_in_one_sentence(tmp_path: Path) -> None:
     assert done.stdout.startswith("skipped: the cupy backend needs a CUDA GPU")
 
 
+@pytest.mark.slow
 def test_it_finds_what_it_needs_without_pytest(tmp_path: Path) -> None:
     """The twins and the sweep, where only the program's own folder is on the path."""
     require("torch")
@@ -62,6 +63,7 @@ def gpu(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return program
 
 
+@pytest.mark.slow
 def test_it_measures_and_reports(gpu: Any, capsys: Any, tmp_path: Path) -> None:
     assert gpu.main(["--rounds", "1", "--tokens", "3", "--json", str(tmp_path / "r.json")]) == 0
     table = capsys.readouterr().out

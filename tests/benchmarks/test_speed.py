@@ -80,6 +80,7 @@ def test_op_backward(name: str, benchmark: Any) -> None:
     benchmark.pedantic(Tensor.backward, setup=forward, rounds=50, warmup_rounds=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["default", "best", "demo", "nanogpt-cpu"])
 def test_training_step(name: str, benchmark: Any) -> None:
     preset = PRESETS[name]

@@ -20,6 +20,8 @@ from tinytorch.backends import registry
 from tinytorch.tinygpt import PRESETS, Preset, Run, RunConfig
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).parents[2] / "milestones" / "tinygpt.py"
 STEPS = 100
 # Summation order changes the seventh digit of float32 losses, and training doubles the difference

@@ -135,6 +135,7 @@ def _tensor(ids: Any) -> Any:
     return Tensor(ids)
 
 
+@pytest.mark.slow
 def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     tinygpt: ModuleType, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -174,6 +175,7 @@ def test_resuming_a_finished_run_changes_nothing(
     assert (tmp_path / "r" / "summary.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_kill_of_a_real_process(text: Path, tmp_path: Path) -> None:
     """Interrupted, resumed with the command that it printed, killed, and resumed again."""
     out = tmp_path / "run"
@@ -204,6 +206,7 @@ def _wait_for(condition: Any, process: subprocess.Popen[Any]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("later", "steps"), [(1.0, 45), (0.5, 75), (2.0, 30)])
 def test_the_schedule_adapts_to_a_time_limit(
     tinygpt: ModuleType,
@@ -231,6 +234,7 @@ def test_the_schedule_adapts_to_a_time_limit(
     assert rates[-1] < 0.2 * max(rates)
 
 
+@pytest.mark.slow
 def test_epochs_determine_the_number_of_steps(
     tinygpt: ModuleType, text: Path, tmp_path: Path
 ) -> None:
@@ -240,6 +244,7 @@ def test_epochs_determine_the_number_of_steps(
     assert summary(tmp_path / "r")["steps"] == -(-0.7 * train_tokens // (4 * 128))
 
 
+@pytest.mark.slow
 def test_byte_pair_tokens(tinygpt: ModuleType, text: Path, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "r"
     flags = ("--tokenizer", "bpe", "--vocab-size", 300, "--preset", "nanogpt-cpu")
@@ -256,6 +261,7 @@ def test_byte_pair_tokens(tinygpt: ModuleType, text: Path, tmp_path: Path, capsy
     assert samples[0].startswith("the quéen €")
 
 
+@pytest.mark.slow
 def test_results_of_an_earlier_run_are_kept(
     tinygpt: ModuleType, text: Path, tmp_path: Path
 ) -> None:
@@ -278,6 +284,7 @@ def test_the_default_folder_is_relative_to_the_working_directory(
     assert Run.resume(tmp_path / "runs" / "tinygpt").finished
 
 
+@pytest.mark.slow
 def test_training_on_other_backends_equals_training_on_numpy(text: Path, tmp_path: Path) -> None:
     text.write_text(text.read_text(encoding="utf-8")[:1500], encoding="utf-8")
     flags = ("--data", text, "--steps", 2, "--batch-size", 2, "--quiet")

@@ -13,6 +13,8 @@ import pytest
 from tinytorch.tito.demo import demo
 from tinytorch.tito.lesson import LessonError
 
+pytestmark = pytest.mark.slow
+
 HANG = 300  # seconds after which a process that does not end has failed
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "milestones" / "05_transformer_era_2017" / "tinygpt_shakespeare.py"

@@ -16,6 +16,8 @@ from tinytorch.attention import attention
 from tinytorch.backends.cupy import cuda_source
 from tinytorch.ops.op import COMPOSITES, OPS
 
+pytestmark = pytest.mark.slow
+
 MAX_REPLAYED = 2  # launches of each kernel with aligned arrays, and as many with others
 SANITIZERS = {"races": "-fsanitize=thread", "memory": "-fsanitize=address,undefined"}
 

@@ -98,6 +98,7 @@ def test_a_repeated_step_starts_nothing_from_python(cupy: str) -> None:
     assert (cupy_launch.launches, cupy_products.calls) == before
 
 
+@pytest.mark.slow
 def test_shapes_have_recordings_of_their_own(cupy: str) -> None:
     plain, recorded = make_trainer(cupy, False), make_trainer(cupy, True)
     for blocks, each in ((3, 1), (2, 1), (3, 1), (2, 2), (2, 1), (2, 2)):
@@ -165,6 +166,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_changes_between_steps_is_seen(cupy: str, change: Callable[[Trainer], None]) -> None:
     plain, recorded = make_trainer(cupy, False), make_trainer(cupy, True)

@@ -394,6 +394,7 @@ save(sys.argv[1], {"a": np.full(10, 2)}, {"step": 2})
 """
 
 
+@pytest.mark.slow
 class TestKill:
     @pytest.mark.parametrize("step", ["fsync", "replace"])
     def test_a_process_killed_during_a_save_leaves_the_old_file(

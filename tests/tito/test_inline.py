@@ -119,6 +119,7 @@ def test_a_students_own_cells_run_too(lesson: Lesson) -> None:
     assert run(lesson, change)[0] == ("passed", "")
 
 
+@pytest.mark.slow
 def test_an_endless_loop_ends(lesson: Lesson) -> None:
     def change(notebook: Any) -> None:
         cell(notebook, "exercise", "77.1").source = "def double(x):\n    while True: pass"
@@ -129,6 +130,7 @@ def test_an_endless_loop_ends(lesson: Lesson) -> None:
     assert second == ("passed", "")
 
 
+@pytest.mark.slow
 def test_nothing_passes_after_python_has_ended(lesson: Lesson) -> None:
     def change(notebook: Any) -> None:
         cell(notebook, "exercise", "77.1").source = "import os\nos._exit(3)"

@@ -61,6 +61,7 @@ def test_cells_are_as_nbgrader_wants_them(lesson: Lesson) -> None:
     assert sum(m.get("points", 0) for m in marks) >= len(lesson.exercises)
 
 
+@pytest.mark.slow
 @EACH
 def test_the_solution_notebook_runs_from_top_to_bottom(lesson: Lesson) -> None:
     notebook = weave.solution(lesson)
@@ -71,6 +72,7 @@ def test_the_solution_notebook_runs_from_top_to_bottom(lesson: Lesson) -> None:
     assert warnings == []
 
 
+@pytest.mark.slow
 @EACH
 def test_a_blank_notebook_fails_its_first_test_with_a_helpful_message(lesson: Lesson) -> None:
     notebook = weave.student(lesson)

@@ -16,6 +16,8 @@ from tinytorch.tito import doctor, weave
 from tinytorch.tito.cli import app
 from tinytorch.tito.lesson import load
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
