@@ -109,6 +109,26 @@ def test_imports_point_down(module: str) -> None:
 
 
 @pytest.mark.parametrize("lesson", sorted(LESSONS))
+def test_lessons_import_nothing_of_the_runtime(lesson: str) -> None:
+    assert not [m for m in graph()[f"tinytorch.{lesson}"] if m.startswith("tinytorch.runtime")]
+
+
+@pytest.mark.parametrize("lesson", sorted(LESSONS))
+def test_lessons_name_nothing_of_how_a_step_is_run(lesson: str) -> None:
+    """Recording, live numbers and processes belong to the runtime and the backends."""
+    words = {word for name in identifiers(f"tinytorch.{lesson}") for word in name.split("_")}
+    assert not words & {"live", "record", "processes"}
+
+
+def identifiers(module: str) -> set[str]:
+    """Every name that the module's code defines or uses: variables, attributes, arguments."""
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    fields = ("id", "attr", "arg", "name", "asname")
+    found = {getattr(node, field, None) for node in ast.walk(tree) for field in fields}
+    return {name for name in found if isinstance(name, str)}
+
+
+@pytest.mark.parametrize("lesson", sorted(LESSONS))
 def test_every_lesson_file_is_in_the_course_table(lesson: str) -> None:
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line[:1] == "|"]
     assert [row for row in rows if f"`{lesson}.py`" in row]
