@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from op_checks import draw, run
-from op_table import ROWS
+from op_table import OP_INFOS
 
 from tinytorch import Dropout, Tensor, backends, create_causal_mask
 from tinytorch.attention import attention
@@ -29,7 +29,7 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     launches: list[Any] = []
     monkeypatch.setattr(fake_cupy.kernels, "records", launches)
     for name in set(home.kernels) - set(COMPOSITES):
-        for sample in ROWS[name].samples:
+        for sample in OP_INFOS[name].samples:
             run(OPS[name], draw(sample, "float32"), sample.settings, "cupy")
     launch_updates(home)
     launch_attention(home, monkeypatch)
@@ -48,7 +48,7 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def launch_updates(home: Any) -> None:
     """Launch the multi-tensor updates of the optimizers."""
     for name in home.updates:
-        for sample in ROWS[name].samples:
+        for sample in OP_INFOS[name].samples:
             rows = [tuple(map(home.asarray, draw(sample, "float32")))]
             home.updates[name](rows, **sample.settings)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import no_host_reads, require
 from op_checks import REFERENCE, check_gradient, draw, outputs, run, tensors, weights
-from op_table import ROWS, Sample
+from op_table import OP_INFOS, Sample
 
 import tinytorch  # noqa: F401  declares all ops
 from tinytorch import Tensor, backends
@@ -16,23 +16,36 @@ from tinytorch.ops.op import COMPOSITES, OPS, Op
 
 CASES = [
     pytest.param(name, sample, id=f"{name}-{sample.name.replace(' ', '_')}")
-    for name, row in ROWS.items()
-    for sample in row.samples
+    for name, info in OP_INFOS.items()
+    for sample in info.samples
 ]
 DIFFERENTIABLE = [case for case in CASES if OPS[case.values[0]].reference.gradient]
 UPDATES = [case for case in CASES if not OPS[case.values[0]].reference.gradient]
 WITH_KERNEL = [case for case in CASES if case.values[0] in backends.get("numpy").kernels]
-WITH_TWIN = [case for case in CASES if ROWS[case.values[0]].twin]
+WITH_TORCH_FUNCTION = [case for case in CASES if OP_INFOS[case.values[0]].torch_function]
 
 
-def test_every_op_has_a_row() -> None:
-    assert set(ROWS) == set(OPS)
+def test_every_op_has_an_op_info() -> None:
+    assert set(OP_INFOS) == set(OPS)
 
 
 def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """Names, kinds and defaults; a kernel may annotate them with its own library's arrays."""
     signature = inspect.signature(function)
     return [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+
+
+def assert_equal(arrays: list[Any], expected: list[Any], dtype: str) -> None:
+    """Both have arrays, or None, at the same places, equal up to rounding in `dtype`."""
+    tolerance = (
+        {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-11}
+    )
+    for ours, theirs in zip(arrays, expected, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            assert ours.dtype == theirs.dtype
+            assert ours.shape == theirs.shape
+            np.testing.assert_allclose(ours, theirs, **tolerance)
 
 
 def test_numpy_kernels_have_the_signature_of_their_op() -> None:
@@ -58,15 +71,8 @@ def test_kernel_equals_reference(name: str, sample: Sample, dtype: str) -> None:
     before = [np.copy(a) if isinstance(a, np.ndarray) else a for a in inputs]
     values, gradients = run(OPS[name], inputs, sample.settings, "numpy")
     expected, expected_gradients = run(OPS[name], inputs, sample.settings, REFERENCE)
-    tolerance = (
-        {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-11}
-    )
-    for ours, theirs in zip([*values, *gradients], [*expected, *expected_gradients], strict=True):
-        assert (ours is None) == (theirs is None)
-        if ours is not None:
-            assert ours.dtype == theirs.dtype == np.dtype(dtype)
-            assert ours.shape == theirs.shape
-            np.testing.assert_allclose(ours, theirs, **tolerance)
+    assert {a.dtype for a in (*values, *gradients) if a is not None} == {np.dtype(dtype)}
+    assert_equal([*values, *gradients], [*expected, *expected_gradients], dtype)
     for a, b in zip(inputs, before, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -84,22 +90,22 @@ def test_kernel_does_not_modify_its_inputs(name: str, sample: Sample) -> None:
             np.testing.assert_array_equal(tensor.numpy(), old)
 
 
-@pytest.mark.parametrize(("name", "sample"), WITH_TWIN)
+@pytest.mark.parametrize(("name", "sample"), WITH_TORCH_FUNCTION)
 def test_values_and_gradients_equal_pytorch(name: str, sample: Sample) -> None:
     torch = require("torch")
     inputs = draw(sample)
-    twins = [
+    torch_inputs = [
         torch.from_numpy(np.array(a, order="C")).requires_grad_(a.dtype.kind == "f")
         if isinstance(a, np.ndarray)
         else a
         for a in inputs
     ]
-    twin = ROWS[name].twin
-    assert twin is not None
-    theirs = outputs(twin(torch, *twins, **sample.settings))
+    torch_function = OP_INFOS[name].torch_function
+    assert torch_function is not None
+    theirs = outputs(torch_function(torch, *torch_inputs, **sample.settings))
     factors = weights([tuple(t.shape) for t in theirs], np.float64)
     loss = sum((t * torch.from_numpy(f)).sum() for t, f in zip(theirs, factors, strict=True))
-    leaves = [t for t in twins if isinstance(t, torch.Tensor) and t.requires_grad]
+    leaves = [t for t in torch_inputs if isinstance(t, torch.Tensor) and t.requires_grad]
     expected = torch.autograd.grad(loss, leaves, allow_unused=True)
     values, gradients = run(OPS[name], inputs, sample.settings, "numpy")
     for ours, other in zip(values, theirs, strict=True):
@@ -118,15 +124,7 @@ def test_every_backend_equals_the_reference(
     inputs = draw(sample, dtype)
     values, gradients = run(OPS[name], inputs, sample.settings, backend)
     expected, expected_gradients = run(OPS[name], inputs, sample.settings, REFERENCE)
-    tolerance = (
-        {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-11}
-    )
-    for ours, theirs in zip([*values, *gradients], [*expected, *expected_gradients], strict=True):
-        assert (ours is None) == (theirs is None)
-        if ours is not None:
-            assert ours.dtype == theirs.dtype
-            assert ours.shape == theirs.shape
-            np.testing.assert_allclose(ours, theirs, **tolerance)
+    assert_equal([*values, *gradients], [*expected, *expected_gradients], dtype)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +162,7 @@ def test_check_gradient_detects_a_wrong_gradient() -> None:
 
     op = Op(cube)
     op.gradient(lambda xp, g, x: g * 3 * x * x)
-    sample = ROWS["sin"].samples[0]
+    sample = OP_INFOS["sin"].samples[0]
     check_gradient(op, draw(sample), {}, REFERENCE)
     op.gradient(lambda xp, g, x: g * 3 * x)
     with pytest.raises(AssertionError):
@@ -176,4 +174,4 @@ def test_the_comparison_detects_a_wrong_kernel(monkeypatch: pytest.MonkeyPatch) 
     wrong = kernels["gelu"]._replace(gradient=lambda xp, g, rows, share: g * 0.999)
     monkeypatch.setitem(kernels, "gelu", wrong)  # type: ignore[arg-type]
     with pytest.raises(AssertionError):
-        test_kernel_equals_reference("gelu", ROWS["gelu"].samples[0], "float64")
+        test_kernel_equals_reference("gelu", OP_INFOS["gelu"].samples[0], "float64")
