@@ -1,4 +1,4 @@
-"""A lesson of its own, number 77, with a package of one module."""
+"""An example lesson, number 77, with a package of one module."""
 
 from pathlib import Path
 
@@ -69,7 +69,7 @@ print("worked")
 
 
 def make(root: Path, source: str = SOURCE, package: str = PACKAGE) -> Lesson:
-    """A checkout with one lesson, 77."""
+    """Create a checkout with one lesson, 77."""
     for path, text in {
         "notebooks/77_things/things_dev.py": source,
         "tinytorch/things.py": package,

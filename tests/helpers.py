@@ -1,4 +1,4 @@
-"""What more than one test file needs."""
+"""Helpers that several test files share."""
 
 import contextlib
 import importlib
@@ -13,8 +13,8 @@ from types import ModuleType
 
 
 def _missing(what: str) -> None:
-    """Skip with a reason on a developer's machine; fail in CI, where nothing may go untested."""
-    import pytest  # here, so that benchmarks need no pytest
+    """Skip the test on a developer's machine; fail in CI, where every test must run."""
+    import pytest  # not at the top: benchmarks run without pytest
 
     message = f"{what} is not installed"
     if os.environ.get("CI"):
@@ -23,7 +23,7 @@ def _missing(what: str) -> None:
 
 
 def require(name: str) -> ModuleType:
-    """The module `name`; without it the test is skipped, or fails in CI."""
+    """Import the module `name`; if it is missing, skip the test, or fail in CI."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
@@ -32,7 +32,7 @@ def require(name: str) -> ModuleType:
 
 
 def require_distribution(name: str) -> metadata.Distribution:
-    """The installed distribution `name`; without it the test is skipped, or fails in CI."""
+    """Return the distribution `name`; if it is missing, skip the test, or fail in CI."""
     try:
         return metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -41,7 +41,7 @@ def require_distribution(name: str) -> metadata.Distribution:
 
 
 def load_module(path: Path) -> ModuleType:
-    """The module in a file that is on no path, under the file's name."""
+    """Import a file that is not on sys.path, as a module with the file's name."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -51,7 +51,7 @@ def load_module(path: Path) -> ModuleType:
 
 
 def run_python(code: str, **environment: str) -> str:
-    """What `code` prints in a new interpreter; a PYTHONPATH is searched before the present one."""
+    """Return the output of `code` in a new interpreter; a PYTHONPATH is prepended to ours."""
     variables = {**os.environ, **environment}
     known = os.environ.get("PYTHONPATH")
     if known and "PYTHONPATH" in environment:
@@ -65,7 +65,7 @@ def run_python(code: str, **environment: str) -> str:
 
 @contextlib.contextmanager
 def no_host_reads() -> Iterator[None]:
-    """Within it nothing may wait for the device of the cupy backend; only the stand-in can tell."""
+    """Forbid reads from the device of the cupy backend; checked by the fake CuPy only."""
     import cupy
 
     with getattr(cupy, "no_host_reads", contextlib.nullcontext)():

@@ -1,4 +1,4 @@
-"""A checkout of one's own, to export into and to break."""
+"""A temporary checkout that tests may change."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the project in a folder with a space in its name, and the current folder."""
+    """A copy of the project, in a folder with a space in its name, as the current folder."""
     root = tmp_path / "my course"
     for name in ("tinytorch", "backends", "notebooks"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""The inline tests on a student's notebook: nothing passes that did not run."""
+"""Inline tests run on a student's notebook; an exercise that did not run does not pass."""
 
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def lesson(tmp_path: Path) -> Lesson:
 def run(
     lesson: Lesson, change: Any = None, blank: bool = False, timeout: int = inline.TIMEOUT
 ) -> list[tuple[str, str]]:
-    """Status and message of each exercise, for a changed notebook."""
+    """Status and message of each exercise of a changed notebook."""
     notebook = weave.student(lesson) if blank else weave.solution(lesson)
     if change:
         change(notebook)
@@ -64,7 +64,7 @@ def test_the_solution_passes(lesson: Lesson) -> None:
     assert run(lesson) == [("passed", ""), ("passed", "")]
 
 
-def test_a_blank_exercise_says_so(lesson: Lesson) -> None:
+def test_a_blank_exercise_is_reported(lesson: Lesson) -> None:
     (first, second) = run(lesson, blank=True)
     assert first == ("failed", "Exercise 77.1, double: still blank (exercise 77.1: double)")
     assert second == ("passed", "")  # a constant is given
@@ -81,7 +81,7 @@ def test_a_mistake_is_explained(lesson: Lesson) -> None:
         assert part in message
 
 
-def test_tests_that_a_student_has_changed_or_deleted_run_all_the_same(lesson: Lesson) -> None:
+def test_changed_or_deleted_tests_are_restored(lesson: Lesson) -> None:
     def change(notebook: Any) -> None:
         cell(notebook, "exercise", "77.1").source = "def double(x):\n    return 0"
         cell(notebook, "test", "77.1").source = "pass"
@@ -92,17 +92,17 @@ def test_tests_that_a_student_has_changed_or_deleted_run_all_the_same(lesson: Le
     assert second == ("passed", "")
 
 
-def test_a_cell_that_does_not_run_is_named(lesson: Lesson) -> None:
+def test_a_cell_with_a_syntax_error_is_reported(lesson: Lesson) -> None:
     def change(notebook: Any) -> None:
         cell(notebook, "exercise", "77.1").source = "def double(x:\n    return 0"
 
     (status, message), second = run(lesson, change)
     assert status == "failed"
-    assert message.startswith("Exercise 77.1: its cell does not run: SyntaxError")
+    assert message.startswith("Exercise 77.1: its cell raises an error: SyntaxError")
     assert second == ("passed", "")
 
 
-def test_a_missing_exercise_has_not_run(lesson: Lesson) -> None:
+def test_a_missing_exercise_is_not_run(lesson: Lesson) -> None:
     def change(notebook: Any) -> None:
         notebook.cells.remove(cell(notebook, "exercise", "77.2"))
 
@@ -111,7 +111,7 @@ def test_a_missing_exercise_has_not_run(lesson: Lesson) -> None:
     assert second == ("not run", "the notebook has no cell for exercise 77.2")
 
 
-def test_a_students_own_cells_run_too(lesson: Lesson) -> None:
+def test_added_cells_are_run(lesson: Lesson) -> None:
     def change(notebook: Any) -> None:
         cell(notebook, "exercise", "77.1").source = "def double(x):\n    return factor * x"
         notebook.cells.insert(0, nbformat.v4.new_code_cell("factor = 2"))
@@ -120,7 +120,7 @@ def test_a_students_own_cells_run_too(lesson: Lesson) -> None:
 
 
 @pytest.mark.slow
-def test_an_endless_loop_ends(lesson: Lesson) -> None:
+def test_an_endless_loop_is_stopped(lesson: Lesson) -> None:
     def change(notebook: Any) -> None:
         cell(notebook, "exercise", "77.1").source = "def double(x):\n    while True: pass"
 
@@ -131,16 +131,16 @@ def test_an_endless_loop_ends(lesson: Lesson) -> None:
 
 
 @pytest.mark.slow
-def test_nothing_passes_after_python_has_ended(lesson: Lesson) -> None:
+def test_exercises_after_the_end_of_the_process_are_not_run(lesson: Lesson) -> None:
     def change(notebook: Any) -> None:
         cell(notebook, "exercise", "77.1").source = "import os\nos._exit(3)"
 
     outcomes = run(lesson, change)
     assert [status for status, _ in outcomes] == ["not run", "not run"]
-    assert "Python ended" in outcomes[1][1]
+    assert "Python exited" in outcomes[1][1]
 
 
-def test_what_is_no_notebook(lesson: Lesson) -> None:
+def test_a_file_that_is_not_a_notebook_is_an_error(lesson: Lesson) -> None:
     path = lesson.root / "bad.ipynb"
     path.write_text("not json")
     with pytest.raises(ValueError, match=r"bad\.ipynb is not a notebook"):

@@ -1,4 +1,4 @@
-"""Lessons: what a source's cells say, what is blank, what is given."""
+"""Lesson sources: cells, solutions and blanks."""
 
 import ast
 from pathlib import Path
@@ -9,7 +9,7 @@ from example_lesson import PACKAGE, SOURCE, make
 from tinytorch.tito.lesson import LessonError, definitions, find_root, lessons, load
 
 
-def test_cells(tmp_path: Path) -> None:
+def test_kind_exercise_and_points_of_cells(tmp_path: Path) -> None:
     lesson = make(tmp_path)
     assert (lesson.number, lesson.name, lesson.folder) == (77, "things", "77_things")
     assert [(c.kind, c.exercise, c.points) for c in lesson.cells] == [
@@ -24,7 +24,7 @@ def test_cells(tmp_path: Path) -> None:
     assert exercise.hints["double"] == ["What is two times x?", "It is more."]
 
 
-def test_the_solution_is_the_packages_text(tmp_path: Path) -> None:
+def test_the_solution_is_the_code_of_the_package(tmp_path: Path) -> None:
     lesson = make(tmp_path)
     solution = lesson.solution(lesson.cells[2])
     for name, definition in definitions(PACKAGE).items():
@@ -33,7 +33,7 @@ def test_the_solution_is_the_packages_text(tmp_path: Path) -> None:
     assert list(definitions(solution)) == ["LIMIT", "NAMES", "double", "Counter"]
 
 
-def test_the_blank_has_signatures_docstrings_and_hints_but_no_solution(tmp_path: Path) -> None:
+def test_the_blank_keeps_signatures_docstrings_and_hints_but_no_solution(tmp_path: Path) -> None:
     lesson = make(tmp_path)
     blank = lesson.blank(lesson.cells[2])
     ast.parse(blank)
@@ -48,21 +48,21 @@ def test_the_blank_has_signatures_docstrings_and_hints_but_no_solution(tmp_path:
     assert blank.count("# YOUR CODE HERE") == 3
 
 
-def test_unknown_lessons(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_lesson_lists_the_lessons(tmp_path: Path) -> None:
     make(tmp_path)
     assert lessons(tmp_path) == [77]
-    with pytest.raises(LessonError, match="there is no lesson 5; there are 77"):
+    with pytest.raises(LessonError, match="there is no lesson 5; choose from 77"):
         load(5, tmp_path)
 
 
-def test_the_root_is_found_from_within_and_from_outside(tmp_path: Path) -> None:
+def test_the_checkout_is_found_from_inside_and_from_outside(tmp_path: Path) -> None:
     make(tmp_path / "here")
     assert find_root(tmp_path / "here" / "notebooks" / "77_things") == (tmp_path / "here").resolve()
     assert (find_root(tmp_path) / "notebooks").is_dir()  # where the package is installed from
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ("from tinytorch.things import Counter, LIMIT, NAMES, double", "import math", "one import"),
         ("from tinytorch.things", "from numpy.things", "one import"),
@@ -71,8 +71,10 @@ def test_the_root_is_found_from_within_and_from_outside(tmp_path: Path) -> None:
         ("NAMES, double", "NAMES, double, gone", "has no gone"),
     ],
 )
-def test_a_source_that_is_wrong_says_where(tmp_path: Path, old: str, new: str, says: str) -> None:
+def test_errors_in_a_source_name_the_exercise(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
     lesson = make(tmp_path, SOURCE.replace(old, new))
-    with pytest.raises(LessonError, match=says) as caught:
+    with pytest.raises(LessonError, match=message) as caught:
         lesson.blank(lesson.cells[2])
     assert "77.1" in str(caught.value)

@@ -1,4 +1,4 @@
-"""The quickest round counts."""
+"""Timing."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import pytest
 from tinytorch.tito.measure import seconds
 
 
-def test_the_quickest_of_all_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_returns_the_minimum_of_all_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     def clock() -> Iterator[float]:
         yield from (0.0, 3.0, 10.0, 12.0, 20.0, 25.0)
 

@@ -1,4 +1,4 @@
-"""Every lesson's notebooks: woven as committed, run from top to bottom, and exported unchanged."""
+"""The notebooks of all lessons: up to date, runnable, and exported without changes."""
 
 import json
 from itertools import groupby
@@ -17,26 +17,26 @@ EACH = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name
 
 
 @EACH
-def test_the_committed_notebook_is_a_fresh_weave(lesson: Lesson, tmp_path: Path) -> None:
-    """If not: `tito nbdev build --no-wheel`."""
+def test_the_committed_notebook_is_up_to_date(lesson: Lesson, tmp_path: Path) -> None:
+    """If it is outdated, run `tito nbdev build --no-wheel`."""
     fresh = tmp_path / "fresh.ipynb"
     weave.write(weave.student(lesson), fresh)
     assert weave.notebook_path(lesson).read_bytes() == fresh.read_bytes()
 
 
 @EACH
-def test_weave_with_solutions_and_export_change_nothing(lesson: Lesson) -> None:
+def test_exporting_the_solutions_changes_nothing(lesson: Lesson) -> None:
     build.check_round_trip(lesson)
 
 
 @EACH
-def test_student_notebooks_hold_no_solution(lesson: Lesson) -> None:
-    """No passage of a body that a student writes stands in the student's notebook."""
+def test_student_notebooks_contain_no_solution(lesson: Lesson) -> None:
+    """No passage of a solution occurs in the student's notebook."""
     text = "\n".join(c.source for c in weave.student(lesson).cells)
     for cell in lesson.cells:
         if cell.kind == "exercise":
             passages = hidden(lesson.solution(cell), lesson.blank(cell))
-            assert passages, f"exercise {cell.exercise} asks for nothing"
+            assert passages, f"exercise {cell.exercise} has no blank"
             for passage in passages:
                 assert passage not in text, f"exercise {cell.exercise}"
 
@@ -49,7 +49,7 @@ def hidden(solution: str, blank: str) -> list[str]:
 
 
 @EACH
-def test_cells_are_as_nbgrader_wants_them(lesson: Lesson) -> None:
+def test_cells_have_valid_nbgrader_metadata(lesson: Lesson) -> None:
     notebook = weave.student(lesson)
     marks = [c.metadata.nbgrader for c in notebook.cells if "nbgrader" in c.metadata]
     assert len({m.grade_id for m in marks}) == len(marks)
@@ -74,7 +74,7 @@ def test_the_solution_notebook_runs_from_top_to_bottom(lesson: Lesson) -> None:
 
 @pytest.mark.slow
 @EACH
-def test_a_blank_notebook_fails_its_first_test_with_a_helpful_message(lesson: Lesson) -> None:
+def test_a_blank_notebook_fails_its_first_test_with_a_message(lesson: Lesson) -> None:
     notebook = weave.student(lesson)
     with pytest.raises(nbclient.exceptions.CellExecutionError) as caught:
         execute(notebook)
@@ -84,7 +84,7 @@ def test_a_blank_notebook_fails_its_first_test_with_a_helpful_message(lesson: Le
     assert "still blank" in caught.value.evalue
 
 
-def test_a_badge_leads_to_colab_if_the_project_has_an_address(tmp_path: Path) -> None:
+def test_notebooks_have_a_colab_badge_if_the_project_has_a_repository(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "x"\n[project.urls]\nRepository = "https://github.com/someone/torch.git"\n'
     )
@@ -98,7 +98,7 @@ def test_a_badge_leads_to_colab_if_the_project_has_an_address(tmp_path: Path) ->
     assert title.source == "# Attention"
 
 
-def test_notebooks_are_plain_json_in_utf_8(tmp_path: Path) -> None:
+def test_notebooks_are_written_as_utf_8_with_unix_line_endings(tmp_path: Path) -> None:
     notebook = weave.student(LESSONS[0])
     notebook.cells[0].source += " äöü"
     weave.write(notebook, tmp_path / "x.ipynb")
@@ -116,6 +116,6 @@ def execute(notebook: Any) -> None:
     nbclient.NotebookClient(notebook, timeout=120, extra_arguments=["--log-level=ERROR"]).execute()
 
 
-def test_definitions_are_found_with_their_decorators() -> None:
+def test_definitions_include_their_decorators() -> None:
     found = definitions("@a\n@b(\n    1)\ndef f():\n    pass\nX: int = 3\n")
     assert [(d.name, d.start, d.stop) for d in found.values()] == [("f", 0, 5), ("X", 5, 6)]

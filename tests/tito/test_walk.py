@@ -1,4 +1,4 @@
-"""The way of a student and of an instructor through the course, by the commands they type."""
+"""The commands of tito, as students and instructors use them."""
 
 import contextlib
 import filecmp
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def tito(*words: str, cwd: Path | None = None, code: int = 0) -> str:
-    """What a command prints; its exit code must be `code`, and no error may come out of it."""
+    """Output of a command, whose exit code must be `code`, and which must raise no error."""
     environment = {"COLUMNS": "100", "MPLBACKEND": "Agg"}
     with contextlib.chdir(cwd or Path.cwd()):
         done = CliRunner().invoke(app, words, env=environment)
@@ -32,7 +32,7 @@ def tito(*words: str, cwd: Path | None = None, code: int = 0) -> str:
 
 
 def fill_in(root: Path, change: Any = lambda source: source) -> Path:
-    """Write the package's own code into the student's exercises, as it is or changed."""
+    """Fill in the student's exercises with the package's code, optionally changed."""
     path = root / "workspace" / "12_attention" / "attention.ipynb"
     mine = nbformat.read(path, as_version=4)
     solved = {c.id: c.source for c in weave.solution(load(12, root)).cells}
@@ -44,12 +44,12 @@ def fill_in(root: Path, change: Any = lambda source: source) -> Path:
 
 
 def same_package(root: Path) -> bool:
-    """Whether the checkout's package is, to the byte, that of the project."""
+    """Whether the checkout's package equals the project's."""
     compared = filecmp.dircmp(root / "tinytorch", ROOT / "tinytorch", ignore=["__pycache__"])
     return not (compared.diff_files or compared.left_only or compared.right_only)
 
 
-def test_a_student_walks_through_lesson_12(checkout: Path) -> None:
+def test_a_student_starts_tests_exports_and_resets_lesson_12(checkout: Path) -> None:
     assert "lesson 12 is ready" in tito("start", "12", "--no-open")
     assert "0 of 7" in tito("status")
     blank = tito("test", "12", code=1)
@@ -58,7 +58,7 @@ def test_a_student_walks_through_lesson_12(checkout: Path) -> None:
 
     notebook = fill_in(checkout)
     before = notebook.read_bytes()
-    assert "is kept" in tito("start", "12", "--no-open")
+    assert "your work is kept" in tito("start", "12", "--no-open")
     assert notebook.read_bytes() == before
     assert "7 of 7" in tito("status")
     passed = tito("test", "12")
@@ -71,14 +71,14 @@ def test_a_student_walks_through_lesson_12(checkout: Path) -> None:
     assert "Exercise 12.1, create_causal_mask: the mask of 3 tokens" in failed
     assert "expected: [[True, False, False]" in failed
     assert "likely cause" in failed
-    assert "FAILED" in failed  # the lesson's tests too, on the package with this code in it
+    assert "FAILED" in failed  # the integration tests too, on the package with this code
     assert same_package(checkout)
     exported = tito("export", cwd=notebook.parent)
     assert "tinytorch/attention.py: create_causal_mask" in exported
     assert "(queries, axis=1) > home" in (checkout / "tinytorch" / "attention.py").read_text()
     assert "restored tinytorch/attention.py" in tito("reset", "12")
     assert same_package(checkout)
-    assert "nothing to take back" in tito("reset", "12")
+    assert "nothing to undo" in tito("reset", "12")
 
 
 def test_an_instructor_releases_and_grades_lesson_12(checkout: Path) -> None:
@@ -91,7 +91,7 @@ def test_an_instructor_releases_and_grades_lesson_12(checkout: Path) -> None:
         "test_attention_integration.py", ".github/workflows/classroom.yml",
     } == names  # fmt: skip
     assert "still blank" in tito("grade", ".", cwd=folder, code=1)
-    tito("release", "12", "--to", str(to), code=1)  # it is there already
+    tito("release", "12", "--to", str(to), code=1)  # it already exists
     made = tito("solutions", "12", "--to", str(to))
     assert "attention_solution.ipynb" in made
     (to / "attention_solution.ipynb").replace(folder / "attention.ipynb")
@@ -100,32 +100,32 @@ def test_an_instructor_releases_and_grades_lesson_12(checkout: Path) -> None:
     assert "failed" not in graded
 
 
-def test_nbdev_build(checkout: Path) -> None:
+def test_nbdev_build_updates_the_notebooks(checkout: Path) -> None:
     notebook = checkout / "notebooks" / "12_attention" / "attention.ipynb"
     committed = notebook.read_bytes()
     notebook.write_text("{}")
     built = tito("nbdev", "build", "--no-wheel")
-    assert "wove notebooks/12_attention/attention.ipynb" in built
-    assert "export and package agree" in built
+    assert "wrote notebooks/12_attention/attention.ipynb" in built
+    assert "exporting the solutions changes nothing" in built
     assert notebook.read_bytes() == committed
 
 
-def test_doctor() -> None:
-    says = tito("doctor")
+def test_doctor_lists_packages_backends_and_data() -> None:
+    output = tito("doctor")
     for part in (
         "Python",
         "numpy",
         "backend cupy",
         "Tiny Shakespeare",
-        "all that the course needs",
+        "everything that the course needs is installed",
     ):
-        assert part in says
+        assert part in output
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
-        (["start", "99", "--no-open"], "there is no lesson 99; there are"),
+        (["start", "99", "--no-open"], "there is no lesson 99; choose from"),
         (["test", "12"], "tito start 12"),
         (["test"], "which lesson?"),
         (["export"], "which lesson?"),
@@ -135,11 +135,13 @@ def test_doctor() -> None:
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "",
 )
-def test_mistakes_end_in_a_sentence(checkout: Path, words: list[str], says: str) -> None:
-    assert says in " ".join(tito(*words, code=1).split())
+def test_user_errors_are_one_sentence(checkout: Path, words: list[str], message: str) -> None:
+    assert message in " ".join(tito(*words, code=1).split())
 
 
-def test_opening_jupyter(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_opens_jupyterlab_if_installed(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commands: list[list[str]] = []
     monkeypatch.setattr("tinytorch.tito.workspace.has_jupyterlab", lambda: True)
     monkeypatch.setattr("subprocess.run", lambda command, check: commands.append(command))
@@ -152,14 +154,16 @@ def test_opening_jupyter(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(commands) == 1
 
 
-def test_a_missing_package_says_what_to_install(
+def test_the_error_for_a_missing_package_says_what_to_install(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jupytext", None)
-    assert "jupytext is missing: pip install" in tito("start", "12", "--no-open", code=1)
+    assert "jupytext is missing: install it with pip install" in tito(
+        "start", "12", "--no-open", code=1
+    )
 
 
-def test_doctor_where_something_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         raise doctor.PackageNotFoundError(name)
 
@@ -169,12 +173,12 @@ def test_doctor_where_something_is_missing(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(doctor, "version", version)
     monkeypatch.setattr(doctor, "find_root", nowhere)
     monkeypatch.setattr(doctor, "data_home", lambda: Path("nowhere"))
-    says = " ".join(tito("doctor", code=1).split())
+    output = " ".join(tito("doctor", code=1).split())
     for part in ('missing: pip install -e ".[lessons]"', "no checkout", "will be downloaded"):
-        assert part in says
+        assert part in output
 
 
-def test_the_wheel_is_built_or_says_why_not(
+def test_nbdev_build_builds_the_wheel_or_reports_the_error(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (checkout / "dist").mkdir()
@@ -195,7 +199,7 @@ def test_the_wheel_is_built_or_says_why_not(
     )
 
 
-def test_milestones(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_milestones_are_listed_and_run(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
     listed = tito("milestone", "list")
     assert "tinygpt" in listed
     assert "attention" in listed
@@ -206,8 +210,8 @@ def test_milestones(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "ran with ['--steps', '5']" in capfd.readouterr().out
 
 
-def test_the_installed_command_on_a_console_without_unicode() -> None:
-    """In a process of its own: an old Windows console knows fewer letters."""
+def test_tito_prints_on_a_console_without_unicode() -> None:
+    """In a separate process, with the encoding of an old Windows console."""
     done = subprocess.run(
         [sys.executable, "-c", "from tinytorch.tito.cli import main; main()", "status"],
         env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
@@ -220,7 +224,7 @@ def test_the_installed_command_on_a_console_without_unicode() -> None:
     assert "12 attention" in done.stdout
 
 
-def test_help_names_every_command() -> None:
-    says = tito("--help")
+def test_help_lists_every_command() -> None:
+    output = tito("--help")
     for command in ("doctor", "start", "test", "export", "reset", "nbdev", "status", "milestone"):
-        assert command in says
+        assert command in output

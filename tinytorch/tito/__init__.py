@@ -1,1 +1,1 @@
-"""The course: lessons woven into notebooks, checked, exported; and `tito`, its command line."""
+"""Course tools: weave lessons into notebooks, check and export them; `tito` is the command."""

@@ -1,4 +1,4 @@
-"""All notebooks from their sources, and the wheel."""
+"""Build all notebooks from their sources, and the wheel."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from .lesson import Lesson, LessonError, lessons, load
 
 
 def weave_all(root: Path) -> Iterator[Path]:
-    """Write the student notebook of every lesson; yields those that changed."""
+    """Write the student notebook of every lesson, and yield the paths of those that changed."""
     for number in lessons(root):
         lesson = load(number, root)
         path = weave.notebook_path(lesson)
@@ -24,10 +24,10 @@ def weave_all(root: Path) -> Iterator[Path]:
 
 
 def check_round_trip(lesson: Lesson) -> None:
-    """Weave with solutions and export again: nothing may change.
+    """Check that weaving a notebook with solutions and exporting it changes nothing.
 
     Raises:
-        LessonError: something did.
+        LessonError: the exported code differs from the package.
     """
     with tempfile.TemporaryDirectory(prefix="tito") as folder:
         scratch = Path(folder)
@@ -40,10 +40,10 @@ def check_round_trip(lesson: Lesson) -> None:
 
 
 def build_wheel(root: Path) -> Path:
-    """The wheel, in dist/.
+    """Build the wheel in dist/, and return its path.
 
     Raises:
-        LessonError: pip could not build it; it says why.
+        LessonError: pip failed; the message contains its errors.
     """
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", "dist", "."]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

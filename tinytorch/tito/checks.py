@@ -1,8 +1,10 @@
-"""What a lesson's inline tests are written with: checks whose failures tell a student what to do.
+"""Assertions for the inline tests of lessons, with failure messages written for students.
 
+>>> from tinytorch import create_causal_mask
+>>> from tinytorch.tito.checks import Exercise
 >>> with Exercise("12.1", "create_causal_mask") as check:
-...     check.equal(create_causal_mask(2).tolist(), [[True, False], [True, True]],
-...                 "the mask of two tokens", cause="a token sees itself too: use >=, not >")
+...     check.equal(create_causal_mask(2), [[True, False], [True, True]],
+...                 "the mask of two tokens", cause="a token attends to itself too: use >=, not >")
 Exercise 12.1, create_causal_mask: 1 check passed
 """
 
@@ -18,18 +20,18 @@ from ..tensor import Tensor
 
 
 class ExerciseError(AssertionError):
-    """An exercise is blank or wrong; the message names it and says what to look at."""
+    """An exercise is blank or wrong; the message names it and the likely cause."""
 
 
 class Exercise:
-    """The checks of one exercise.
+    """Context manager for the checks of one exercise.
 
-    Within it every error of the code under test becomes an `ExerciseError` that names the
-    exercise. At its end it prints how many checks passed; that there were none is an error.
+    Every error of the tested code is reported as an `ExerciseError` that names the exercise. On
+    success, the number of passed checks is printed; it is an error if nothing was checked.
 
     Args:
-        number: as in the lesson, "12.1".
-        name: what the student writes, "create_causal_mask".
+        number: number of the exercise, "12.1".
+        name: name of what the student writes, "create_causal_mask".
     """
 
     def __init__(self, number: str, name: str) -> None:
@@ -51,18 +53,22 @@ class Exercise:
             checks = "1 check" if self.passed == 1 else f"{self.passed} checks"
             print(f"{self.title}: {checks} passed")
         elif isinstance(error, ExerciseError) or not isinstance(error, Exception):
-            return  # it says all that there is to say; or Ctrl-C
+            return  # already complete, or not an error of the code (Ctrl-C)
         elif isinstance(error, NotImplementedError):
-            reason = str(error) or "its body still raises NotImplementedError"
+            reason = str(error) or "its body raises NotImplementedError"
             raise ExerciseError(f"{self.title}: still blank ({reason})") from None
         else:
-            raise ExerciseError(f"{self.title}: {_where(error)}") from error
+            raise ExerciseError(f"{self.title}: {_describe(error)}") from error
 
     def equal(self, got: Any, expected: Any, what: str, cause: str = "") -> None:
-        """`got` must be `expected`: numbers, text, lists, shapes; arrays and tensors by value.
+        """Check that `got` equals `expected`; arrays and tensors are compared as lists.
 
-        Where a mistake would raise an error, `got` may be a function without arguments: then the
-        error is reported as what came instead.
+        Args:
+            got: the result, or a function without arguments that returns it. An error raised by
+                the function is reported as its result.
+            expected: numbers, text, lists, arrays or tensors.
+            what: description of the result, "the mask of two tokens".
+            cause: the most likely mistake.
         """
         if isinstance(got, FunctionType):
             try:
@@ -70,26 +76,26 @@ class Exercise:
             except NotImplementedError:
                 raise
             except Exception as error:
-                self.fail(what, _show(expected), f"{type(error).__name__}: {error}", cause)
-        if _plain(got) != _plain(expected):
-            self.fail(what, _show(expected), _show(got), cause)
+                self.fail(what, _format(expected), f"{type(error).__name__}: {error}", cause)
+        if _as_lists(got) != _as_lists(expected):
+            self.fail(what, _format(expected), _format(got), cause)
         self.passed += 1
 
     def close(
         self, got: Any, expected: Any, what: str, cause: str = "", tolerance: float = 1e-5
     ) -> None:
-        """`got` must have the shape of `expected`, and its values but for `tolerance`."""
-        mine, wanted = _array(got), _array(expected)
+        """Check that `got` has the shape of `expected`, and its values up to `tolerance`."""
+        mine, wanted = _as_array(got), _as_array(expected)
         if mine is None or wanted is None:
-            self.fail(what, _show(expected), _show(got), cause)
+            self.fail(what, _format(expected), _format(got), cause)
         elif mine.shape != wanted.shape:
-            self.fail(f"the shape of {what}", _show(wanted.shape), _show(mine.shape), cause)
+            self.fail(f"the shape of {what}", _format(wanted.shape), _format(mine.shape), cause)
         elif not np.allclose(mine, wanted, rtol=tolerance, atol=tolerance):
-            self.fail(what, _show(wanted), _show(mine), cause)
+            self.fail(what, _format(wanted), _format(mine), cause)
         self.passed += 1
 
     def true(self, condition: Any, what: str, cause: str = "") -> None:
-        """`condition` must hold; `what` states it, as in "every row sums to 1"."""
+        """Check that `condition` holds; `what` describes it, as in "every row sums to 1"."""
         if not bool(condition):
             self.fail(what, "true", "false", cause)
         self.passed += 1
@@ -102,20 +108,30 @@ class Exercise:
         cause: str = "",
         message: str = "",
     ) -> None:
-        """`call()`, in which `what` is wrong, must raise `error`, with `message` in its text."""
+        """Check that `call()` raises `error`.
+
+        Args:
+            error: the expected type.
+            call: a function without arguments.
+            what: description of the invalid input, as in "an unknown activation".
+            cause: the most likely mistake.
+            message: text that the error message must contain.
+        """
         try:
             got = call()
         except NotImplementedError:
             raise
-        except error as right:
-            if message not in str(right):
-                expected = f"a {error.__name__} that says {message!r}"
-                self.fail(what, expected, f"{type(right).__name__}: {right}", cause)
+        except error as expected_error:
+            if message not in str(expected_error):
+                expected = f"a {error.__name__} whose message contains {message!r}"
+                self.fail(
+                    what, expected, f"{type(expected_error).__name__}: {expected_error}", cause
+                )
             self.passed += 1
         except Exception as other:
             self.fail(what, f"a {error.__name__}", f"{type(other).__name__}: {other}", cause)
         else:
-            self.fail(what, f"a {error.__name__}", f"no error, but {_show(got)}", cause)
+            self.fail(what, f"a {error.__name__}", f"no error, but {_format(got)}", cause)
 
     def gradient(
         self,
@@ -125,13 +141,13 @@ class Exercise:
         cause: str = "",
         tolerance: float = 1e-5,
     ) -> None:
-        """The gradients of sum(function(*inputs) * weights) must be those of finite differences.
+        """Compare the gradients of sum(function(*inputs) * weights) with finite differences.
 
         Args:
-            function: of the tensors, to a tensor.
+            function: function of tensors that returns a tensor.
             inputs: float64 leaves that require a gradient.
-            what: is differentiated, as in "attention_weights".
-            cause: the likeliest mistake.
+            what: name of the function, as in "attention_weights".
+            cause: the most likely mistake.
             tolerance: relative to the largest gradient.
         """
         for x in inputs:
@@ -140,18 +156,18 @@ class Exercise:
         weights = np.cos(np.arange(output.size)).reshape(output.shape)
         if not output.requires_grad:
             self.fail(f"the gradient of {what}", "an output that requires a gradient",
-                      "one that does not: the tape was lost on the way", cause)  # fmt: skip
+                      "one without: the computation left the tape", cause)  # fmt: skip
         output.backward(Tensor(weights, dtype=output.dtype, backend=output.backend))
         for position, x in enumerate(inputs):
             name = f"the gradient of {what} with respect to input {position + 1}"
             if x.grad is None:
-                self.fail(name, "a gradient", "None: nothing arrived", cause)
+                self.fail(name, "a gradient", "None: no gradient was computed", cause)
             wanted = _numeric_gradient(function, inputs, position, weights)
             scale = max(1.0, float(np.abs(wanted).max(initial=0.0)))
             self.close(x.grad.numpy() / scale, wanted / scale, name, cause, tolerance)
 
     def fail(self, what: str, expected: str, got: str, cause: str = "") -> NoReturn:
-        """Raise `ExerciseError` with all that a student needs."""
+        """Raise `ExerciseError` with expected and actual values and the likely cause."""
         lines = [f"{self.title}: {what}", f"  expected: {expected}", f"  got: {got}"]
         if cause:
             lines.append(f"  likely cause: {cause}")
@@ -161,40 +177,40 @@ class Exercise:
 def _numeric_gradient(
     function: Callable[..., Any], inputs: tuple[Tensor, ...], position: int, weights: Any
 ) -> Any:
-    """The derivative for each element of one input, by central differences."""
+    """Return the gradient with respect to one input, by central differences."""
     step = 1e-5
     base = inputs[position].numpy().copy()
     gradient = np.zeros_like(base)
-    for place in np.ndindex(base.shape):
-        ends = []
+    for index in np.ndindex(base.shape):
+        values = []
         for sign in (1, -1):
             moved = base.copy()
-            moved[place] += sign * step
+            moved[index] += sign * step
             arguments = [Tensor(moved) if i == position else x for i, x in enumerate(inputs)]
-            ends.append(float((function(*arguments).numpy() * weights).sum()))
-        gradient[place] = (ends[0] - ends[1]) / (2 * step)
+            values.append(float((function(*arguments).numpy() * weights).sum()))
+        gradient[index] = (values[0] - values[1]) / (2 * step)
     return gradient
 
 
-def _plain(value: Any) -> Any:
-    """Arrays and tensors as lists, everything within lists and tuples too, to compare by ==."""
+def _as_lists(value: Any) -> Any:
+    """Convert arrays, tensors and tuples to lists, also nested ones, for comparison by ==."""
     if isinstance(value, Variable | np.ndarray | np.generic):
         return value.tolist()  # type: ignore[union-attr]
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [_as_lists(v) for v in value]
     return value
 
 
-def _array(value: Any) -> Any:
-    """A float64 array, or None for what is not made of numbers."""
+def _as_array(value: Any) -> Any:
+    """Convert to a float64 array; None if the value is not numeric."""
     try:
         return np.asarray(value.numpy() if isinstance(value, Tensor) else value, dtype=np.float64)
     except (TypeError, ValueError):
         return None
 
 
-def _show(value: Any) -> str:
-    """A value on one line, or on a few for a small matrix."""
+def _format(value: Any) -> str:
+    """Format a value on one line, or a small matrix on several."""
     if isinstance(value, Tensor):
         value = value.numpy()
     if isinstance(value, np.ndarray):
@@ -204,9 +220,9 @@ def _show(value: Any) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 
-def _where(error: Exception) -> str:
-    """An unexpected error, with the line of the student's code that raised it."""
+def _describe(error: Exception) -> str:
+    """Format an unexpected error, with the line of the student's code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     line = next((f.line for f in reversed(frames) if "tinytorch" not in f.filename and f.line), "")
-    place = f"\n  at: {line}" if line else ""
-    return f"{type(error).__name__}: {error}{place}"
+    location = f"\n  at: {line}" if line else ""
+    return f"{type(error).__name__}: {error}{location}"

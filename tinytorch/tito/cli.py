@@ -1,4 +1,4 @@
-"""tito, the command line of the course."""
+"""`tito`, the command line of the course."""
 
 import sys
 from collections.abc import Iterator
@@ -15,118 +15,130 @@ if TYPE_CHECKING:
     from .lesson import Lesson
 
 app = typer.Typer(
-    help="The course on TinyTorch: notebooks, their tests, and the package that they make.",
+    help="The TinyTorch course: start lessons, test your code, export it to the package.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-nbdev = typer.Typer(help="Notebooks as a whole.", no_args_is_help=True)
-milestone = typer.Typer(help="Programs in which the lessons come together.", no_args_is_help=True)
+nbdev = typer.Typer(help="For authors of lessons: build the notebooks.", no_args_is_help=True)
+milestone = typer.Typer(help="Programs that combine the lessons.", no_args_is_help=True)
 app.add_typer(nbdev, name="nbdev")
 app.add_typer(milestone, name="milestone")
 
-MARKS = {"passed": "green", "failed": "red", "not run": "yellow"}
+STYLES = {"passed": "green", "failed": "red", "not run": "yellow"}
 
-Number = Annotated[int, typer.Argument(help="The lesson: 10, 11, ...", show_default=False)]
+Number = Annotated[
+    int, typer.Argument(help="Number of the lesson: 10, 11, ...", show_default=False)
+]
 OptionalNumber = Annotated[
-    int | None, typer.Argument(help="The lesson; by default that of this folder.")
+    int | None, typer.Argument(help="Number of the lesson [that of this folder].")
 ]
 
 
 def main() -> None:
-    """The program `tito`."""
+    """Run the program `tito`."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a console that lacks a letter gets a "?"
+        if hasattr(stream, "reconfigure"):  # print "?" for what the console cannot encode
             stream.reconfigure(errors="replace")
     app()
 
 
-def _say(text: str, style: str = "") -> None:
+def _print(text: str, style: str = "") -> None:
     Console(soft_wrap=True, highlight=False).print(escape(text), style=style)
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
-    """What a user can mend ends in a sentence, not in a traceback."""
-    from ._needs import MissingPackageError
+def _errors_as_messages() -> Iterator[None]:
+    """Print user errors as one sentence instead of a traceback, and exit with code 1."""
+    from ._optional import MissingPackageError
     from .export import ExportError
     from .lesson import LessonError
 
     try:
         yield
     except (LessonError, ExportError, MissingPackageError, OSError, ValueError) as error:
-        _say(f"tito: {error}", "red")
+        _print(f"tito: {error}", "red")
         raise typer.Exit(1) from None
 
 
 @app.command()
 def doctor() -> None:
-    """Look whether this machine has what the course needs."""
+    """Check that everything the course needs is installed."""
     from .doctor import diagnose
 
     table = Table("", "", "", show_header=False, box=None)
-    wrong = 0
+    problems = 0
     for finding in diagnose():
-        word = {True: "[green]ok[/]", False: "[red]wrong[/]", None: "[yellow]-[/]"}[finding.fine]
-        wrong += finding.fine is False
-        table.add_row(finding.what, word, escape(finding.says))
+        word = {True: "[green]ok[/]", False: "[red]problem[/]", None: "[yellow]-[/]"}[finding.ok]
+        problems += finding.ok is False
+        table.add_row(finding.what, word, escape(finding.message))
     Console(highlight=False).print(table)
-    _say(f"{wrong} of these must be mended" if wrong else "all that the course needs is here")
-    raise typer.Exit(min(wrong, 1))
+    if problems:
+        _print(f"{problems} problems to fix" if problems > 1 else "1 problem to fix")
+    else:
+        _print("everything that the course needs is installed")
+    raise typer.Exit(min(problems, 1))
 
 
 @app.command()
 def start(
     number: Number,
-    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in Jupyter.")] = True,
+    open_: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the notebook in JupyterLab.")
+    ] = True,
 ) -> None:
-    """Put a lesson's blank notebook into the workspace, and open it."""
+    """Create a lesson's blank notebook in the workspace, and open it."""
     from . import workspace
     from .lesson import find_root, load
 
-    with _clear_errors():
+    with _errors_as_messages():
         lesson = load(number, find_root())
         path = workspace.notebook(lesson)
         if workspace.start(lesson):
-            _say(f"lesson {number} is ready: {path}")
+            _print(f"lesson {number} is ready: {path}")
         else:
-            _say(f"your work is kept as it is: {path}")
+            _print(f"lesson {number} is already started, your work is kept: {path}")
         if open_ and not workspace.open_jupyter(path):
-            _say('JupyterLab is not installed: pip install -e ".[lessons]", or open it elsewhere')
+            _print(
+                'JupyterLab is not installed: pip install -e ".[lessons]",'
+                " or open the notebook in another editor"
+            )
 
 
 @app.command("test")
 def run_tests(number: OptionalNumber = None) -> None:
-    """Test a lesson: the inline tests on your notebook, then tests/NN_name on your code."""
+    """Test a lesson: the inline tests, then tests/NN_name, on the code in your notebook."""
     from . import workspace
     from .lesson import find_root, load
 
-    with _clear_errors():
+    with _errors_as_messages():
         root = find_root()
         lesson = load(_number(number, root), root)
         path = workspace.notebook(lesson)
         if not path.exists():
             raise FileNotFoundError(
-                f"lesson {lesson.number} is not begun: tito start {lesson.number}"
+                f"lesson {lesson.number} is not started: run tito start {lesson.number}"
             )
-        fine = _test(lesson, path, root / "tests" / lesson.folder)
-    raise typer.Exit(0 if fine else 1)
+        passed = _test(lesson, path, root / "tests" / lesson.folder)
+    raise typer.Exit(0 if passed else 1)
 
 
 @app.command()
-def grade(folder: Annotated[Path, typer.Argument(help="What `tito release` made.")]) -> None:
-    """Test a released lesson, as a class's grading does."""
+def grade(
+    folder: Annotated[Path, typer.Argument(help="Folder written by `tito release`.")],
+) -> None:
+    """Test a released lesson, as automatic grading does."""
     from .release import released
 
-    with _clear_errors():
+    with _errors_as_messages():
         lesson, notebook = released(folder)
         tests = folder.resolve() / f"test_{lesson.name}_integration.py"
-        fine = _test(lesson, notebook.resolve(), tests)
-    raise typer.Exit(0 if fine else 1)
+        passed = _test(lesson, notebook.resolve(), tests)
+    raise typer.Exit(0 if passed else 1)
 
 
 def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
-    """Print what passed and what did not; whether all did."""
+    """Run all tests, print the results, and return whether all have passed."""
     from . import inline, integration
 
     console = Console(highlight=False)
@@ -135,58 +147,58 @@ def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
     for o in outcomes:
         points = f"{o.points if o.status == 'passed' else 0} of {o.points}"
         names = ", ".join(o.names)
-        table.add_row(f"{o.exercise} {names}", f"[{MARKS[o.status]}]{o.status}[/]", points)
-    _say(f"Inline tests, on the code of {notebook.name}")
+        table.add_row(f"{o.exercise} {names}", f"[{STYLES[o.status]}]{o.status}[/]", points)
+    _print(f"Inline tests, on the code in {notebook.name}")
     console.print(table)
     for outcome in outcomes:
         if outcome.message:
-            _say(f"\n{outcome.message}")
-    _say(f"\n{tests.name}, on the package with your code in it")
+            _print(f"\n{outcome.message}")
+    _print(f"\n{tests.name}, on a copy of the package with your code")
     report = integration.run(lesson, notebook, tests)
-    _say(f"{report.status}\n{report.output}", MARKS[report.status])
+    _print(f"{report.status}\n{report.output}", STYLES[report.status])
     return report.status == "passed" and all(o.status == "passed" for o in outcomes)
 
 
 @app.command()
 def export(number: OptionalNumber = None) -> None:
-    """Write the definitions of your notebook into the package."""
+    """Replace the package's definitions by those of your notebook."""
     from . import workspace
     from .export import export as write
     from .lesson import find_root, load
 
-    with _clear_errors():
+    with _errors_as_messages():
         root = find_root()
         lesson = load(_number(number, root), root)
         written = write(lesson, workspace.notebook(lesson))
     for line in written:
-        _say(line)
+        _print(line)
     if written:
-        _say(f"the package is now yours; tito reset {lesson.number} takes that back")
+        _print(f"the package now uses your code; undo with tito reset {lesson.number}")
     else:
-        _say("your definitions are those of the package already: nothing to write")
+        _print("your definitions equal those of the package: nothing to write")
 
 
 @app.command()
 def reset(number: Number) -> None:
-    """Take an export back: the package as it was before."""
+    """Undo the export of a lesson: restore the package's own code."""
     from .export import reset as restore
     from .lesson import find_root, load
 
-    with _clear_errors():
+    with _errors_as_messages():
         files = restore(load(number, find_root()))
     for name in files:
-        _say(f"restored {name}")
+        _print(f"restored {name}")
     if not files:
-        _say(f"lesson {number} has not been exported: nothing to take back")
+        _print(f"lesson {number} is not exported: nothing to undo")
 
 
 @app.command()
 def status() -> None:
-    """How far you are in the course."""
+    """Show your progress in the course."""
     from .lesson import find_root
     from .workspace import progress
 
-    with _clear_errors():
+    with _errors_as_messages():
         table = Table("lesson", "started", "filled in", "exported", box=None)
         for p in progress(find_root()):
             name = f"{p.lesson.number} {p.lesson.name}"
@@ -198,82 +210,87 @@ def status() -> None:
 @app.command()
 def solutions(
     number: Number,
-    to: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("solutions"),
+    to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("solutions"),
 ) -> None:
-    """Write a lesson's notebook with solutions; for instructors."""
+    """For instructors: write a lesson's notebook with solutions."""
     from .lesson import find_root
     from .release import solutions as write
 
-    with _clear_errors():
-        _say(f"wrote {write(number, find_root(), to)}")
+    with _errors_as_messages():
+        _print(f"wrote {write(number, find_root(), to)}")
 
 
 @app.command()
-def release(
-    number: Number, to: Annotated[Path, typer.Option(help="The folder to write into.")]
-) -> None:
-    """Write a lesson for nbgrader or GitHub Classroom; for instructors."""
+def release(number: Number, to: Annotated[Path, typer.Option(help="Folder to write to.")]) -> None:
+    """For instructors: write a lesson as a folder for nbgrader or GitHub Classroom."""
     from .lesson import find_root, load
     from .release import release as write
 
-    with _clear_errors():
+    with _errors_as_messages():
         lesson = load(number, find_root())
         for name in write(lesson, to):
-            _say(f"{to / lesson.folder}: {name}")
+            _print(f"{to / lesson.folder}: {name}")
 
 
 @app.command()
 def demo(
-    fast: Annotated[bool, typer.Option("--fast", help="A rehearsal of a minute.")] = False,
-    open_: Annotated[bool, typer.Option("--open/--no-open", help="Show the pictures.")] = True,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Train for one epoch, about a minute.")
+    ] = False,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the plots.")] = True,
 ) -> None:
-    """Check the machine, run the class demo, show its pictures; for instructors."""
-    from .demo import demo as show
+    """For instructors: check the machine, run the class demo, open its plots."""
+    from .demo import demo as run_demo
     from .lesson import find_root
 
-    with _clear_errors():
-        code = show(find_root(), fast, open_)
+    with _errors_as_messages():
+        code = run_demo(find_root(), fast, open_)
     raise typer.Exit(code)
 
 
 @nbdev.command("build")
 def nbdev_build(
-    wheel: Annotated[bool, typer.Option("--wheel/--no-wheel", help="Build the wheel too.")] = True,
+    wheel: Annotated[bool, typer.Option("--wheel/--no-wheel", help="Build the wheel, too.")] = True,
 ) -> None:
-    """Weave every notebook, check that export and package agree, build the wheel."""
+    """Build all notebooks from notebooks/*/*_dev.py, and the wheel.
+
+    Checks that exporting the notebooks with solutions leaves the package unchanged.
+
+    The command keeps the name of an older tool, nbdev, which it does not need.
+    """
     from . import build
     from .lesson import find_root, lessons, load
 
-    with _clear_errors():
+    with _errors_as_messages():
         root = find_root()
         changed = list(build.weave_all(root))
         for path in changed:
-            _say(f"wove {path.relative_to(root).as_posix()}")
+            _print(f"wrote {path.relative_to(root).as_posix()}")
         for number in lessons(root):
             build.check_round_trip(load(number, root))
-        _say(f"{len(lessons(root))} lessons: export and package agree")
+        _print(f"checked {len(lessons(root))} lessons: exporting the solutions changes nothing")
         if wheel:
-            _say(f"built {build.build_wheel(root).relative_to(root).as_posix()}")
+            _print(f"built {build.build_wheel(root).relative_to(root).as_posix()}")
 
 
 @milestone.command("list")
 def milestone_list() -> None:
-    """All milestones, and the modules that they need."""
+    """List the milestones and the modules that they use."""
     from .milestones import MILESTONES
 
     for m in MILESTONES:
-        _say(f"{m.name:8} {m.says}\n         needs {', '.join(m.modules)}")
+        _print(f"{m.name:8} {m.description}\n         uses {', '.join(m.modules)}")
 
 
 @milestone.command(
     "run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
 )
 def milestone_run(context: typer.Context, name: str) -> None:
-    """Run a milestone; what follows its name goes to its program."""
+    """Run a milestone; further arguments are passed to its program."""
     from . import milestones
     from .lesson import find_root
 
-    with _clear_errors():
+    with _errors_as_messages():
         code = milestones.run(milestones.find(name), find_root(), context.args)
     raise typer.Exit(code)
 
@@ -284,5 +301,5 @@ def _number(number: int | None, root: Path) -> int:
 
     number = lesson_here(root, Path.cwd()) if number is None else number
     if number is None:
-        raise LessonError("which lesson? Give its number, or go to its folder in workspace/")
+        raise LessonError("which lesson? Give its number, or change to its folder in workspace/")
     return number

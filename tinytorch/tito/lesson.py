@@ -1,16 +1,16 @@
-"""A lesson as it is written: its cells, and the package's code that stands behind its exercises.
+"""Lesson sources: cells, exercises, and the package's code behind them.
 
-The source is `notebooks/NN_name/name_dev.py`, in jupytext's percent format. What a cell is stands
-in its first line:
+The source of a lesson is `notebooks/NN_name/name_dev.py`, in jupytext's percent format. The first
+line of a cell determines its kind:
 
     # %% [markdown]                    prose
-    # %% setup=true                    what exercises and tests import
+    # %% setup=true                    imports of exercises and tests
     # %% exercise="12.1" points=2      an import from one module of the package, then hints
     # %% test="12.1" points=2          the inline test of that exercise
     # %%                               worked examples, figures, measurements
 
-Where an exercise imports, a notebook has the definitions themselves. What has hints is blank for
-the student, all else that is imported is given:
+In a notebook, the import of an exercise is replaced by the definitions that it imports. Functions
+and methods with hints are blank for the student, all others are given:
 
     from tinytorch.attention import KVCache
 
@@ -28,14 +28,21 @@ PACKAGE = "tinytorch"
 
 
 class LessonError(Exception):
-    """A lesson does not exist, or its source is not as it should be."""
+    """A lesson does not exist, or its source is invalid."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of the source; `exercise` is its number, "12.1", for an exercise and its test."""
+    """A cell of the source.
 
-    kind: str  # markdown, setup, exercise, test or code
+    Attributes:
+        kind: "markdown", "setup", "exercise", "test" or "code".
+        source: its text.
+        exercise: number of the exercise, "12.1", for an exercise or its test.
+        points: points for passing.
+    """
+
+    kind: str
     source: str
     exercise: str = ""
     points: int = 0
@@ -43,17 +50,30 @@ class Cell:
 
 @dataclass(frozen=True)
 class Definition:
-    """A function, class or constant in a source text, on the lines `start` to `stop` - 1."""
+    """A function, class or constant at the top level of a source text.
+
+    Attributes:
+        name: its name.
+        node: its syntax tree.
+        start, stop: its lines, from 0, including decorators and excluding `stop`.
+    """
 
     name: str
     node: ast.stmt
-    start: int  # from 0, decorators included
+    start: int
     stop: int
 
 
 @dataclass(frozen=True)
 class Exercise:
-    """What an exercise's cell says: names of one module, and hints by function or method."""
+    """An exercise.
+
+    Attributes:
+        number: "12.1".
+        module: the module that defines it, "tinytorch.attention".
+        names: the names imported from the module.
+        hints: hints for the student, by function or "Class.method".
+    """
 
     number: str
     module: str
@@ -65,8 +85,8 @@ class Lesson:
     """One lesson of a checkout.
 
     Args:
-        source: its `name_dev.py`.
-        root: the checkout, in which the package stands.
+        source: path of its `name_dev.py`.
+        root: the checkout, which contains the package.
     """
 
     def __init__(self, source: Path, root: Path) -> None:
@@ -78,7 +98,7 @@ class Lesson:
     @cached_property
     def cells(self) -> list[Cell]:
         """All cells, in order."""
-        from ._needs import jupytext
+        from ._optional import jupytext
 
         notebook = jupytext().read(self.source, fmt="py:percent")
         return [_cell(c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells]
@@ -89,10 +109,11 @@ class Lesson:
         return [self.exercise(cell) for cell in self.cells if cell.kind == "exercise"]
 
     def exercise(self, cell: Cell) -> Exercise:
-        """What an exercise's cell imports, and its hints.
+        """Parse the import and the hints of an exercise's cell.
 
         Raises:
-            LessonError: it imports from elsewhere or twice, or has a hint for nothing.
+            LessonError: the cell is not one import from the package, or has hints for a name
+                that is not imported.
         """
         where = f"{self.source.name}, exercise {cell.exercise}"
         body = ast.parse(cell.source).body
@@ -107,16 +128,16 @@ class Lesson:
         return Exercise(cell.exercise, str(first.module), names, hints)
 
     def module_path(self, module: str) -> Path:
-        """The file of "tinytorch.attention"."""
+        """Return the file of a module, such as "tinytorch.attention"."""
         return self.root.joinpath(*module.split(".")).with_suffix(".py")
 
     def solution(self, cell: Cell) -> str:
-        """The package's definitions behind an exercise, in their order there."""
+        """Return the package's definitions of an exercise, in the order of the module."""
         exercise = self.exercise(cell)
         return _join(lines for _, lines in self._parts(exercise))
 
     def blank(self, cell: Cell) -> str:
-        """The solution with a blank body for all that has hints."""
+        """Return the solution with blank bodies for all functions and methods with hints."""
         exercise = self.exercise(cell)
         wanted, done = set(exercise.hints), set()
         parts = []
@@ -134,7 +155,7 @@ class Lesson:
         return _join(parts)
 
     def _parts(self, exercise: Exercise) -> Iterator[tuple[Definition, list[str]]]:
-        """Each of the exercise's definitions with its lines."""
+        """Yield each of the exercise's definitions with its lines."""
         lines = self.module_path(exercise.module).read_text(encoding="utf-8").splitlines()
         found = definitions("\n".join(lines))
         for name in exercise.names:
@@ -146,7 +167,10 @@ class Lesson:
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The checkout: around the current folder, or where the package is installed from.
+    """Return the checkout that contains `start`, or from which the package is installed.
+
+    Args:
+        start: a folder; by default the current one.
 
     Raises:
         LessonError: there is none.
@@ -156,27 +180,27 @@ def find_root(start: Path | None = None) -> Path:
         if (folder / "notebooks").is_dir() and (folder / PACKAGE / "__init__.py").is_file():
             return folder
     raise LessonError(
-        "no checkout of TinyTorch here: go to the folder that you cloned, or install from it"
-        ' with pip install -e ".[lessons]"'
+        "no checkout of TinyTorch here: change to the folder that you cloned, or install it from"
+        ' there with pip install -e ".[lessons]"'
     )
 
 
 def lessons(root: Path) -> list[int]:
-    """The numbers of all lessons of a checkout."""
+    """Return the numbers of all lessons of a checkout."""
     return sorted(int(source.parent.name.split("_")[0]) for source in _sources(root))
 
 
 def load(number: int, root: Path) -> Lesson:
-    """The lesson with this number.
+    """Return the lesson with this number.
 
     Raises:
-        LessonError: there is none; it says which there are.
+        LessonError: there is none; the message lists the numbers.
     """
     for source in _sources(root):
         if int(source.parent.name.split("_")[0]) == number:
             return Lesson(source, root)
     known = ", ".join(map(str, lessons(root))) or "none"
-    raise LessonError(f"there is no lesson {number}; there are {known}")
+    raise LessonError(f"there is no lesson {number}; choose from {known}")
 
 
 def _sources(root: Path) -> list[Path]:
@@ -186,18 +210,18 @@ def _sources(root: Path) -> list[Path]:
 
 
 def definitions(source: str) -> dict[str, Definition]:
-    """The functions, classes and constants at the top level of a source text, in order."""
+    """Return the functions, classes and constants at the top level of a source text, in order."""
     found = {}
     for node in ast.parse(source).body:
         decorators = getattr(node, "decorator_list", [])
         start = min([node.lineno, *(d.lineno for d in decorators)]) - 1
-        for name in _bound(node):
+        for name in _bound_names(node):
             found[name] = Definition(name, node, start, node.end_lineno or node.lineno)
     return found
 
 
 def functions(definition: Definition) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """The function, or the methods of the class as "Class.method"."""
+    """Yield the function itself, or the methods of a class as "Class.method"."""
     if isinstance(definition.node, ast.FunctionDef):
         yield definition.name, definition.node
     elif isinstance(definition.node, ast.ClassDef):
@@ -206,8 +230,8 @@ def functions(definition: Definition) -> Iterator[tuple[str, ast.FunctionDef]]:
                 yield f"{definition.name}.{node.name}", node
 
 
-def _bound(node: ast.stmt) -> list[str]:
-    """The names that a definition binds; imports and other statements define nothing."""
+def _bound_names(node: ast.stmt) -> list[str]:
+    """Return the names that a definition binds; none for imports and other statements."""
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
@@ -228,7 +252,7 @@ def _cell(kind: str, source: str, metadata: dict[str, object]) -> Cell:
 
 
 def _hints(source: str) -> dict[str, list[str]]:
-    """The comments after the import: under each heading `# name:` its lines, without the #."""
+    """Parse the comments after the import: a heading `# name:`, then lines of hints."""
     hints: dict[str, list[str]] = {}
     for line in source.splitlines():
         text = line.removeprefix("#")
@@ -240,7 +264,7 @@ def _hints(source: str) -> dict[str, list[str]]:
 
 
 def _body(function: ast.FunctionDef, lines: list[str], offset: int) -> tuple[int, int]:
-    """Which of a definition's lines are the function's body, without its docstring."""
+    """Return the range of lines of a function's body, excluding its docstring."""
     first, end = function.body[0], (function.end_lineno or 0) - offset
     if ast.get_docstring(function) is not None:
         return (first.end_lineno or 0) - offset, end
@@ -257,7 +281,7 @@ def _blank_body(name: str, exercise: Exercise, indent: int) -> list[str]:
 
 
 def _join(parts: Iterator[list[str]] | list[list[str]]) -> str:
-    """Definitions with two empty lines around functions and classes, constants side by side."""
+    """Join definitions, with two empty lines around functions and classes."""
     text = ""
     for lines in parts:
         small = text and not text.rstrip("\n").splitlines()[-1].startswith(

@@ -1,4 +1,4 @@
-"""How long something takes, for the parts of the lessons that measure."""
+"""Timing, for the lessons that measure speed."""
 
 import time
 from collections.abc import Callable
@@ -6,9 +6,13 @@ from typing import Any
 
 
 def seconds(work: Callable[[], Any], rounds: int = 5) -> float:
-    """The quickest of some rounds, in seconds: what disturbs only makes it slower.
+    """Return the time of a call in seconds: the minimum of several rounds.
 
-    >>> seconds(lambda: sum(range(1000)))
+    Other work on the machine can only make a round slower, so the minimum is the best estimate.
+
+    >>> from tinytorch.tito.measure import seconds
+    >>> seconds(lambda: sum(range(1000))) > 0
+    True
     """
     times = []
     for _ in range(rounds):

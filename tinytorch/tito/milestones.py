@@ -1,4 +1,4 @@
-"""Programs in which the lessons come together."""
+"""Milestones: programs that combine the lessons."""
 
 import subprocess
 import sys
@@ -13,42 +13,49 @@ TINYGPT = (
 
 @dataclass(frozen=True)
 class Milestone:
-    """A program, and the modules of the package that it needs."""
+    """A milestone.
+
+    Attributes:
+        name: name on the command line.
+        description: one line.
+        script: path of the program in the checkout.
+        modules: lesson modules of the package that it uses.
+    """
 
     name: str
-    says: str
+    description: str
     script: str
     modules: tuple[str, ...]
 
 
 MILESTONES = [
     Milestone(
-        "05", "the class demo: TinyGPT learns Shakespeare before your eyes",
+        "05", "class demo: watch TinyGPT learn Shakespeare",
         "milestones/05_transformer_era_2017/tinygpt_shakespeare.py", TINYGPT,
     ),
-    Milestone("tinygpt", "TinyGPT on Shakespeare, the whole program", "milestones/tinygpt.py",
+    Milestone("tinygpt", "train TinyGPT on Shakespeare or any text", "milestones/tinygpt.py",
               TINYGPT),
 ]  # fmt: skip
 
 
 def find(name: str) -> Milestone:
-    """The milestone of that name.
+    """Return the milestone with this name.
 
     Raises:
-        ValueError: there is none; it says which there are.
+        ValueError: there is none; the message lists the names.
     """
     for milestone in MILESTONES:
         if milestone.name == name:
             return milestone
-    raise ValueError(f"there is no milestone {name}; there are {', '.join(names())}")
+    raise ValueError(f"there is no milestone {name}; choose from {', '.join(names())}")
 
 
 def names() -> list[str]:
-    """The names of all milestones."""
+    """Return the names of all milestones."""
     return [milestone.name for milestone in MILESTONES]
 
 
 def run(milestone: Milestone, root: Path, arguments: list[str]) -> int:
-    """Run a milestone's program in this terminal; returns its exit code."""
+    """Run a milestone's program in this terminal, and return its exit code."""
     command = [sys.executable, str(root / milestone.script), *arguments]
     return subprocess.run(command, check=False).returncode

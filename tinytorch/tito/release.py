@@ -1,4 +1,4 @@
-"""A lesson for a class: a folder that nbgrader or GitHub Classroom can hand out and grade."""
+"""Release a lesson as a folder for nbgrader or GitHub Classroom, and find it again to grade."""
 
 import shutil
 from pathlib import Path
@@ -8,19 +8,19 @@ from .lesson import Lesson, LessonError, load
 
 README = """# Lesson {number}: {name}
 
-Fill in the exercises of `{name}.ipynb`, from top to bottom. After each one its tests run in the
-notebook. To see what counts so far:
+Complete the exercises of `{name}.ipynb` from top to bottom. In the notebook, each exercise is
+followed by its tests. To see your score:
 
     python -m pip install -r requirements.txt
     tito grade .
 
-`tito grade` runs the inline tests on the code of the notebook, and then
-`test_{name}_integration.py` on a copy of the package that holds that code. It needs no GPU and,
-once installed, no network.
+`tito grade` runs the inline tests on the code in your notebook, then
+`test_{name}_integration.py` on a copy of the package with that code. It needs no GPU and, once
+installed, no network.
 
-For instructors: cells carry nbgrader's metadata (put the notebook into `source/{folder}/`); for
-GitHub Classroom make this folder the template repository, its workflow grades each push.
-`{name}_dev.py` holds the tests, not the solutions.
+For instructors: the cells have nbgrader's metadata (put the notebook into `source/{folder}/`). For
+GitHub Classroom, make this folder the template repository; its workflow grades each push.
+`{name}_dev.py` contains the tests, but no solutions.
 """
 
 WORKFLOW = """name: grade
@@ -39,14 +39,14 @@ jobs:
 
 
 def release(lesson: Lesson, folder: Path) -> list[str]:
-    """Write what a student of one lesson gets into `folder`/NN_name; returns the file names.
+    """Write a lesson for students to `folder`/NN_name, and return the file names.
 
     Raises:
-        LessonError: the folder is there already.
+        LessonError: the folder already exists.
     """
     target = folder / lesson.folder
     if target.exists():
-        raise LessonError(f"{target} is there already, and is kept: choose another folder")
+        raise LessonError(f"{target} already exists: choose another folder")
     tests = lesson.root / "tests"
     target.mkdir(parents=True)
     weave.write(weave.student(lesson), target / f"{lesson.name}.ipynb")
@@ -62,20 +62,20 @@ def release(lesson: Lesson, folder: Path) -> list[str]:
 
 
 def released(folder: Path) -> tuple[Lesson, Path]:
-    """The lesson and the notebook of a released folder.
+    """Return the lesson and the notebook of a released folder.
 
     Raises:
-        LessonError: it is none.
+        LessonError: it is not a released lesson.
     """
     sources = sorted(folder.resolve().glob("*_dev.py"))
     if len(sources) != 1:
-        raise LessonError(f"{folder} is not a released lesson: it has no one NAME_dev.py")
+        raise LessonError(f"{folder} is not a released lesson: it must contain one NAME_dev.py")
     name = sources[0].name.removesuffix("_dev.py")
     return Lesson(sources[0], folder), folder / f"{name}.ipynb"
 
 
 def solutions(number: int, root: Path, folder: Path) -> Path:
-    """Write the solution notebook into `folder`, over an older one."""
+    """Write the solution notebook to `folder`, and return its path."""
     lesson = load(number, root)
     path = folder / f"{lesson.name}_solution.ipynb"
     weave.write(weave.solution(lesson), path)
@@ -86,8 +86,8 @@ def _requirements(root: Path) -> str:
     address = weave.repository(root)
     if address is None:
         return (
-            "# The project has no public address yet: install it from a checkout,\n"
-            '# pip install "PATH/TO/CHECKOUT[test]", instead of this file.\n'
+            "# The project has no public repository yet: install it from a checkout instead,\n"
+            '# with pip install "PATH/TO/CHECKOUT[test]".\n'
         )
     return f"tinytorch-backends[test] @ git+{address}\n"
 

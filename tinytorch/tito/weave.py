@@ -1,39 +1,39 @@
-"""Notebooks from a lesson's source: with blank bodies for students, or with solutions."""
+"""Weave notebooks from lesson sources: with blank exercises for students, or with solutions."""
 
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from ._needs import nbformat
+from ._optional import nbformat
 from .lesson import Cell, Lesson
 
 COLAB = "https://colab.research.google.com/github"
 
 
 def student(lesson: Lesson) -> Any:
-    """The notebook that a student fills in."""
+    """Return the notebook for students, with blank exercises."""
     return _weave(lesson, lesson.blank)
 
 
 def solution(lesson: Lesson) -> Any:
-    """The notebook with the package's own code."""
+    """Return the notebook with solutions, the package's own code."""
     return _weave(lesson, lesson.solution)
 
 
 def write(notebook: Any, path: Path) -> None:
-    """Write a notebook in UTF-8, the same bytes on every system."""
+    """Write a notebook as UTF-8, with the same bytes on every system."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = nbformat().writes(notebook, version=4)
     path.write_bytes((text.rstrip("\n") + "\n").encode())
 
 
 def notebook_path(lesson: Lesson) -> Path:
-    """Where the student notebook is committed: beside its source."""
+    """Return the path of the committed student notebook, next to its source."""
     return lesson.source.parent / f"{lesson.name}.ipynb"
 
 
 def repository(root: Path) -> str | None:
-    """The public address, "https://github.com/owner/name", if pyproject names one."""
+    """Return the repository's URL, "https://github.com/owner/name", if pyproject.toml has one."""
     with (root / "pyproject.toml").open("rb") as file:
         urls = tomllib.load(file)["project"].get("urls", {})
     address = urls.get("Repository")
@@ -79,13 +79,16 @@ def _notebook_cell(lesson: Lesson, cell: Cell, code: Any) -> Any:
 
 
 def _nbgrader(grade_id: str, **flags: bool) -> dict[str, Any]:
-    """The metadata by which nbgrader knows a cell; its schema's version 3."""
+    """Return nbgrader's metadata of a cell, in version 3 of its schema."""
     off = {"grade": False, "locked": False, "solution": False, "task": False}
     return {**off, **flags, "grade_id": grade_id, "schema_version": 3}
 
 
 def _badge(lesson: Lesson) -> list[Any]:
-    """The way to Google Colab, and what installs the package there; nothing without an address."""
+    """Return a link to Google Colab and a cell that installs the package there.
+
+    Both need the URL of the repository; without one there are no cells.
+    """
     address = repository(lesson.root)
     if address is None:
         return []
@@ -94,7 +97,7 @@ def _badge(lesson: Lesson) -> list[Any]:
     badge = "https://colab.research.google.com/assets/colab-badge.svg"
     install = (
         "import sys\n\n"
-        'if "google.colab" in sys.modules:  # anywhere else it is installed already\n'
+        'if "google.colab" in sys.modules:  # everywhere else it is already installed\n'
         f'    %pip install --quiet "tinytorch-backends[milestones] @ git+{address}"'
     )
     return [

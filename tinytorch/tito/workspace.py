@@ -1,4 +1,4 @@
-"""A student's folder: notebooks that were started, and how far they are."""
+"""The student's workspace: started notebooks and their progress."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ from .lesson import Lesson, lessons, load
 
 
 def notebook(lesson: Lesson) -> Path:
-    """Where the student's notebook of a lesson is."""
+    """Return the path of the student's notebook of a lesson."""
     return lesson.root / export.WORKSPACE / lesson.folder / f"{lesson.name}.ipynb"
 
 
 def start(lesson: Lesson) -> bool:
-    """Put the blank notebook into the workspace; False if there is one, which is kept."""
+    """Create the blank notebook in the workspace; an existing one is kept, and False returned."""
     path = notebook(lesson)
     if path.exists():
         return False
@@ -26,7 +26,7 @@ def start(lesson: Lesson) -> bool:
 
 
 def open_jupyter(path: Path) -> bool:
-    """Open a notebook in Jupyter, until that ends; False if Jupyter is not installed."""
+    """Open a notebook in JupyterLab and wait until it exits; False if it is not installed."""
     if not has_jupyterlab():
         return False
     subprocess.run([sys.executable, "-m", "jupyter", "lab", str(path)], check=False)
@@ -39,7 +39,7 @@ def has_jupyterlab() -> bool:
 
 
 def lesson_here(root: Path, folder: Path) -> int | None:
-    """The lesson in whose folder, of the workspace or of notebooks/, we are."""
+    """Return the lesson whose folder in workspace/ or notebooks/ contains `folder`."""
     for path in (folder, *folder.parents):
         if path.parent in (root / export.WORKSPACE, root / "notebooks"):
             number = path.name.split("_")[0]
@@ -49,7 +49,15 @@ def lesson_here(root: Path, folder: Path) -> int | None:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a lesson is: `filled` exercises of all have no blank left."""
+    """Progress in a lesson.
+
+    Attributes:
+        lesson: the lesson.
+        started: whether its notebook exists in the workspace.
+        filled: number of exercises without a blank.
+        exercises: number of exercises.
+        exported: whether it is exported to the package.
+    """
 
     lesson: Lesson
     started: bool
@@ -59,7 +67,7 @@ class Progress:
 
 
 def progress(root: Path) -> list[Progress]:
-    """All lessons, in order."""
+    """Return the progress in all lessons, in order."""
     return [_progress(load(number, root)) for number in lessons(root)]
 
 

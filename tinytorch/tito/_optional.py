@@ -1,0 +1,37 @@
+"""Optional dependencies for notebooks: imported on first use, with a helpful error if missing."""
+
+import importlib
+from types import ModuleType
+
+
+class MissingPackageError(ImportError):
+    """A package for notebooks is not installed; the message says how to install it."""
+
+
+def require(name: str) -> ModuleType:
+    """Import the module `name`.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingPackageError(
+            f'{name} is missing: install it with pip install -e ".[lessons]"'
+        ) from error
+
+
+def jupytext() -> ModuleType:
+    """Reads lesson sources in the percent format."""
+    return require("jupytext")
+
+
+def nbformat() -> ModuleType:
+    """Reads and writes notebooks."""
+    return require("nbformat")
+
+
+def nbclient() -> ModuleType:
+    """Executes notebooks."""
+    return require("nbclient")
