@@ -69,7 +69,10 @@ def test_construction_copies_the_data(backend: str) -> None:
     first[...] = 2
     for t, value in ((first, 2), (second, 0), (third, 0)):
         np.testing.assert_array_equal(t.numpy(), [value] * 3)
-        assert t.backend.name == backend
+    assert first.backend.name == second.backend.name == backend
+    # The type of the array tells the backend; NumPy's own belongs to the default one.
+    on_host = isinstance(first.data, np.ndarray)
+    assert third.backend is (backends.default() if on_host else first.backend)
 
 
 def test_only_floating_tensors_can_require_a_gradient() -> None:

@@ -1,7 +1,10 @@
 """The reference backend: NumPy arrays, and the lessons' own code instead of kernels."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +97,23 @@ def test_a_checkpoint_goes_on_on_the_other_backend(begin: str, end: str, tmp_pat
     second = trainer(end)
     second.load_checkpoint(tmp_path / "c.safetensors")
     assert losses(second, end, range(3, 6)) == pytest.approx(whole[3:], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "lesson", ["10_tokenization", "11_embeddings", "12_attention", "13_transformers"]
+)
+def test_the_tests_of_the_lessons_pass_on_it(lesson: str) -> None:
+    """As `tito test` runs them with TT_BACKEND=reference."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+         "-k", "not cupy and not strict", str(Path(__file__).parents[1] / lesson)],
+        env={**os.environ, "TT_BACKEND": "reference", "PYTEST_ADDOPTS": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
 
 
 # NumPy arrays belong to both backends
