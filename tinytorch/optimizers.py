@@ -1,7 +1,7 @@
 """Lesson 07: optimizers. An update rule is a function of arrays; the class keeps its state.
 
-A rule is an op without gradient: from one parameter, its gradient and its state it computes the new
-parameter and state. The optimizer applies it to all parameters.
+A rule is an op without gradient: it computes the new parameter and state from one parameter, its
+gradient and its state. The optimizer applies it to all parameters.
 """
 
 import math
@@ -19,20 +19,23 @@ from .tensor import Tensor
 
 
 class Optimizer:
-    """Parameters, their settings and what the optimizer state_names of each.
+    """Base class of all optimizers.
+
+    A subclass sets `rule`, the update rule, and `state_names`, the arrays that the rule keeps for
+    each parameter; they start as zeros of the parameter's shape.
 
     Args:
-        params: parameters, or groups of them, ``[{"params": [...], "lr": 0.1}, ...]``, each of
-            which may set its own of the optimizer's settings.
-        defaults: the settings of groups that do not have their own.
-
-    A subclass sets `rule`, and `state_names`: what the rule keeps of each parameter, zeros at
-    first.
+        params: parameters, or groups of them, ``[{"params": [...], "lr": 0.1}, ...]``; a group
+            may override any of the optimizer's settings.
+        defaults: settings of the groups that do not override them.
 
     Attributes:
         groups: the groups of parameters with their settings.
         state: index of a parameter -> its state by name.
-        steps: how many steps were taken.
+        steps: number of steps taken.
+
+    Raises:
+        ValueError: no parameters, one given twice, or a setting that is unknown or out of range.
     """
 
     rule: Op
@@ -69,7 +72,7 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the first group; set, that of all groups."""
+        """The learning rate of the first group; setting it sets that of all groups."""
         rate: float = self.groups[0]["lr"]
         return rate
 
@@ -79,12 +82,12 @@ class Optimizer:
             group["lr"] = value
 
     def scale_lr(self, factor: float) -> None:
-        """Each group's learning rate as it was given, times `factor`."""
+        """Set each group's learning rate to its initial one times `factor`."""
         for group in self.groups:
             group["lr"] = group["base_lr"] * factor
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients of all parameters."""
         for parameter in self.parameters():
             parameter.zero_grad()
 
@@ -102,8 +105,8 @@ class Optimizer:
 
         Args:
             step: number of the step, from 1.
-            rates: the learning rate of each group. Like `step`, a number, or an array without
-                axes on the parameters' backend.
+            rates: learning rate of each group. Both are numbers, or arrays without axes on the
+                parameters' backend.
         """
         start = 0
         for group, lr in zip(self.groups, rates, strict=True):
@@ -119,17 +122,17 @@ class Optimizer:
         """The rule's settings for the parameters of a group."""
         return {name: group[name] for name in group if name not in ("params", "base_lr")}
 
-    def names(self, group: dict[str, Any]) -> tuple[str, ...]:
-        """Names of the state of the parameters of a group."""
+    def state_names_of(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """Names of the state that the parameters of a group have."""
         return self.state_names
 
     def _state_of(self, index: int, p: Parameter, group: dict[str, Any]) -> list[Tensor]:
-        """The state of a parameter, zeros of its shape at first."""
+        """The state of a parameter; created as zeros of its shape."""
         state = self.state.setdefault(index, {})
-        for name in self.names(group):
+        for name in self.state_names_of(group):
             if name not in state:
                 state[name] = wrap_array(Tensor, p.backend.xp.zeros_like(p._array), p.backend)
-        return [state[name] for name in self.names(group)]
+        return [state[name] for name in self.state_names_of(group)]
 
     def state_dict(self) -> dict[str, Any]:
         """Steps, learning rates, and the state of each parameter as NumPy arrays."""
@@ -142,17 +145,17 @@ class Optimizer:
         return {"steps": self.steps, "lr": rates, "arrays": arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state_dict`.
+        """Continue from a `state_dict`.
 
         Raises:
-            ValueError: it belongs to other parameters or another optimizer; nothing was changed.
+            ValueError: it belongs to other parameters or another optimizer; nothing is changed.
         """
         self.state, self.steps = self.read_state(state), state["steps"]
         for group, rate in zip(self.groups, state["lr"], strict=True):
             group["lr"] = rate
 
     def read_state(self, state: Mapping[str, Any]) -> dict[int, dict[str, Tensor]]:
-        """What a `state_dict` holds of each parameter; raises ValueError if it is another's."""
+        """The state of each parameter in a `state_dict`; raises ValueError if it does not fit."""
         if len(state["lr"]) != len(self.groups):
             raise ValueError(
                 f"the optimizer state has {len(state['lr'])} groups, not {len(self.groups)}"
@@ -169,8 +172,8 @@ class Optimizer:
         for names in map(set, read.values()):
             if names != set(self.state_names):
                 raise ValueError(
-                    f"{type(self).__name__} state_names {[*self.state_names]} of a parameter, this"
-                    f" state {sorted(names)}: it is another optimizer's"
+                    f"{type(self).__name__} has the state {[*self.state_names]} per parameter, but"
+                    f" this state dict has {sorted(names)}: it is another optimizer's"
                 )
         return read
 
@@ -178,9 +181,9 @@ class Optimizer:
 def _check_setting(settings: dict[str, Any]) -> None:
     for name in ("lr", "momentum", "weight_decay", "eps"):
         if name in settings and not settings[name] >= 0:
-            raise ValueError(f"{name} is 0 or more, not {settings[name]}")
+            raise ValueError(f"{name} must be 0 or more, not {settings[name]}")
     if not all(0 <= beta < 1 for beta in settings.get("betas", ())):
-        raise ValueError(f"betas lie in [0, 1), not {settings['betas']}")
+        raise ValueError(f"betas must be in [0, 1), not {settings['betas']}")
 
 
 @op
@@ -208,7 +211,14 @@ class SGD(Optimizer):
 
     Source: I. Sutskever et al., "On the importance of initialization and momentum" (2013).
 
-    >>> SGD(model.parameters(), lr=0.1, momentum=0.9)
+    >>> from tinytorch import SGD, Linear, Tensor
+    >>> layer = Linear(2, 1, bias=False)
+    >>> optimizer = SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    >>> layer.weight.data = 1.0
+    >>> layer(Tensor([[1.0, 2.0]])).sum().backward()
+    >>> optimizer.step()
+    >>> layer.weight
+    Parameter([[0.9, 0.8]], requires_grad=True)
     """
 
     rule = sgd_update
@@ -228,7 +238,7 @@ class SGD(Optimizer):
             params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
         )
 
-    def names(self, group: dict[str, Any]) -> tuple[str, ...]:
+    def state_names_of(self, group: dict[str, Any]) -> tuple[str, ...]:
         return self.state_names if group["momentum"] else ()
 
 
@@ -247,7 +257,7 @@ def adam_update(
     decoupled: bool,
     step: int,
 ) -> Any:
-    """The parameter and both moments after one step; equations of algorithm 1, in its order."""
+    """The parameter and both moments after one step; the equations of algorithm 1, in its order."""
     if weight_decay and decoupled:
         p = p * (1 - lr * weight_decay)
     elif weight_decay:
@@ -260,11 +270,12 @@ def adam_update(
 
 
 class Adam(Optimizer):
-    """Steps in units of the gradient's recent size.
+    """Adaptive moments: step sizes are normalised by a running RMS of the gradient.
 
     Source: D. Kingma and J. Ba, "Adam" (2014), algorithm 1.
 
-    >>> Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.999))
+    >>> from tinytorch import Adam, Linear
+    >>> optimizer = Adam(Linear(2, 1).parameters(), lr=1e-3, betas=(0.9, 0.999))
     """
 
     rule = adam_update
@@ -286,11 +297,12 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the parameters directly, apart from the gradient.
+    """Adam with decoupled weight decay: it shrinks the parameters directly, not the gradient.
 
     Source: I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization" (2017).
 
-    >>> AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
+    >>> from tinytorch import AdamW, Linear
+    >>> optimizer = AdamW(Linear(2, 1).parameters(), lr=1e-3, weight_decay=0.1)
     """
 
     decoupled = True
@@ -318,7 +330,7 @@ def muon_update(
     nesterov: bool,
     weight_decay: float,
 ) -> Any:
-    """The matrix and its momentum after one step along the nearest orthogonal matrix."""
+    """The matrix and its momentum after one step along the orthogonalised momentum."""
     m = momentum * m + (1 - momentum) * g
     direction = (1 - momentum) * g + momentum * m if nesterov else m
     rate = lr * math.sqrt(max(1.0, p.shape[-2] / p.shape[-1]))
@@ -326,9 +338,9 @@ def muon_update(
 
 
 def orthogonalise(xp: Namespace, G: Array, steps: int = 5) -> Array:
-    """Nearly U V^T, for G = U S V^T (..., M, N): its singular values go to about 1.
+    """Approximately U V^T, for G = U S V^T (..., M, N): all singular values become about 1.
 
-    Five steps of a quintic polynomial, whose coefficients rise fast at 0 and stay near 1 after.
+    Newton-Schulz iteration with a quintic polynomial that is steep at 0 and near 1 elsewhere.
 
     Source: K. Jordan et al., "Muon" (2024), Newton-Schulz iteration.
     """
@@ -342,13 +354,14 @@ def orthogonalise(xp: Namespace, G: Array, steps: int = 5) -> Array:
 
 
 class Muon(Optimizer):
-    """Momentum made orthogonal: every direction of a weight matrix learns at the same pace.
+    """Orthogonalised momentum: all directions of a weight matrix get updates of the same size.
 
-    For matrices within a network; embeddings, heads, norms and biases go to `AdamW`.
+    For matrices of hidden layers; embeddings, heads, norms and biases are left to `AdamW`.
 
     Source: K. Jordan et al., "Muon" (2024); arguments as in PyTorch.
 
-    >>> Muon([p for p in model.blocks.parameters() if p.ndim == 2], lr=0.02)
+    >>> from tinytorch import Linear, Muon
+    >>> optimizer = Muon([p for p in Linear(2, 3).parameters() if p.ndim == 2], lr=0.02)
     """
 
     rule = muon_update
@@ -367,4 +380,4 @@ class Muon(Optimizer):
         )
         for p in self.parameters():
             if p.ndim != 2:
-                raise ValueError(f"Muon is for matrices; shape {p.shape} goes to AdamW")
+                raise ValueError(f"Muon updates matrices only; use AdamW for shape {p.shape}")

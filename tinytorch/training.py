@@ -1,4 +1,4 @@
-"""Lesson 08: schedules, clipping, and the Trainer."""
+"""Lesson 08: learning rate schedules, gradient clipping and the training loop."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -18,13 +18,13 @@ from .tensor import Tensor
 
 
 class Schedule:
-    """A learning rate for each step: warm-up to `max_lr`, then down to `min_lr`.
+    """Learning rate schedule: linear warm-up to `max_lr`, then decay to `min_lr`.
 
     Args:
-        max_lr: the highest rate; without it the result is a factor on each optimizer's own.
-        min_lr: the rate at the end, a fraction of 1 where `max_lr` is not given.
-        total_steps: when it is reached.
-        warmup_steps: steps of linear rise at the beginning.
+        max_lr: the highest rate; if None, rates are factors of each optimizer's own rate.
+        min_lr: the rate after `total_steps`; a factor if `max_lr` is None.
+        total_steps: length of warm-up and decay together.
+        warmup_steps: steps of linear warm-up.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class Schedule:
         self.total_steps, self.warmup_steps = total_steps, warmup_steps
 
     def decay(self, progress: float) -> float:
-        """How much of the way from `min_lr` to `max_lr` is left, at `progress` in [0, 1]."""
+        """The rate at `progress` in [0, 1] of the decay, on a scale from 0 (`min_lr`) to 1."""
         raise NotImplementedError
 
     def get_lr(self, step: int) -> float:
-        """The rate for the step of that number, from 0."""
+        """The rate of step number `step`, counted from 0."""
         high = 1.0 if self.max_lr is None else self.max_lr
         if step < self.warmup_steps:
             return high * (step + 1) / (self.warmup_steps + 1)
@@ -53,7 +53,7 @@ class Schedule:
         return self.min_lr + (high - self.min_lr) * self.decay(progress)
 
     def apply(self, optimizers: Sequence[Optimizer], step: int) -> None:
-        """Set the rates for that step."""
+        """Set the optimizers' rates for step number `step`."""
         rate = self.get_lr(step)
         for optimizer in optimizers:
             if self.max_lr is None:
@@ -63,11 +63,14 @@ class Schedule:
 
 
 class CosineSchedule(Schedule):
-    """Down along half a cosine.
+    """Decay along half a cosine.
 
     Source: I. Loshchilov and F. Hutter, "SGDR" (2016), equation 5.
 
-    >>> CosineSchedule(max_lr=1e-3, min_lr=1e-4, total_steps=2000, warmup_steps=100).get_lr(0)
+    >>> from tinytorch import CosineSchedule
+    >>> schedule = CosineSchedule(max_lr=1.0, min_lr=0.1, total_steps=100, warmup_steps=9)
+    >>> schedule.get_lr(0), schedule.get_lr(9), schedule.get_lr(100)
+    (0.1, 1.0, 0.1)
     """
 
     def decay(self, progress: float) -> float:
@@ -75,7 +78,7 @@ class CosineSchedule(Schedule):
 
 
 class LinearSchedule(Schedule):
-    """Constant, then down in a straight line over the last `fraction` of the steps.
+    """Constant, then linear decay over the last `fraction` of the steps.
 
     Source: A. Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
     Durations" (2024).
@@ -91,7 +94,7 @@ class LinearSchedule(Schedule):
     ) -> None:
         super().__init__(max_lr, min_lr, total_steps, warmup_steps)
         if not 0 < fraction <= 1:
-            raise ValueError(f"fraction lies in (0, 1], not {fraction}")
+            raise ValueError(f"fraction must be in (0, 1], not {fraction}")
         self.fraction = fraction
 
     def decay(self, progress: float) -> float:
@@ -100,7 +103,7 @@ class LinearSchedule(Schedule):
 
 @op
 def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
-    """The norm of all gradients together, and each of them scaled so that it is at most that."""
+    """The norm of all gradients together, and the gradients scaled to at most `max_norm`."""
     flat = [xp.reshape(g, (-1,)) for g in gradients]
     squares = [xp.vecdot(f, f) for f in flat]
     norm = xp.sqrt(sum(squares[1:], squares[0]))
@@ -114,7 +117,8 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients together so that their norm is at most `max_norm`.
 
     Returns:
-        the norm before, as a tensor without axes: it is not read, so a device need not wait.
+        the norm before scaling, a tensor without axes. It is not read on the host, so the host
+        does not wait for a device.
 
     Source: R. Pascanu et al., "On the difficulty of training recurrent neural networks" (2012).
     """
@@ -131,7 +135,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
 def accumulate_gradients(
     model: Module, loss_fn: Callable[..., Tensor], x: Tensor, y: Tensor, weight: float = 1.0
 ) -> Tensor:
-    """Add the gradients of the loss, times `weight`, to the parameters; returns that loss."""
+    """Add the gradients of ``weight * loss`` to the parameters; returns that loss."""
     loss = loss_fn(model(x), y)
     if weight != 1:
         loss = loss * weight
@@ -173,8 +177,8 @@ class Trainer:
         whatever the sizes; targets that the loss ignores count too.
 
         Returns:
-            the mean loss, without axes and without gradient; it is not read on the host, so a
-            device need not wait.
+            the mean loss, a tensor without axes and gradient. It is not read on the host, so the
+            host does not wait for a device.
         """
         if not batches:
             raise ValueError("a step needs at least one batch")
@@ -186,7 +190,7 @@ class Trainer:
         return loss
 
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Compute a step; a subclass may compute the same in another way."""
+        """Run one step; a subclass may run the same computation in another way."""
         loss = self.accumulate(batches)
         self.update([optimizer.next_step() for optimizer in self.optimizers])
         return loss
@@ -223,23 +227,23 @@ class Trainer:
             parameter.zero_grad()
 
     def train_epoch(self, loader: Iterable[Any], accumulation_steps: int = 1) -> float:
-        """All batches once; `accumulation_steps` of them make one update. Returns the mean loss."""
+        """Train on all batches once, `accumulation_steps` per update; returns the mean loss."""
         if accumulation_steps < 1:
-            raise ValueError(f"accumulation_steps is at least 1, not {accumulation_steps}")
+            raise ValueError(f"accumulation_steps must be at least 1, not {accumulation_steps}")
         losses: list[tuple[Tensor, int]] = []
-        waiting: list[Any] = []
+        pending: list[Any] = []
         for batch in loader:
-            waiting.append(batch)
-            if len(waiting) == accumulation_steps:
-                losses.append((self.train_step(waiting), _targets(waiting)))
-                waiting = []
-        if waiting:  # a last update from fewer batches, weighted by what they hold
-            losses.append((self.train_step(waiting), _targets(waiting)))
+            pending.append(batch)
+            if len(pending) == accumulation_steps:
+                losses.append((self.train_step(pending), _targets(pending)))
+                pending = []
+        if pending:  # the last update has fewer batches
+            losses.append((self.train_step(pending), _targets(pending)))
         return _mean(losses)
 
     @no_grad()
     def evaluate(self, loader: Iterable[Any]) -> float:
-        """The mean loss over all batches, each target counting once; dropout does nothing."""
+        """The mean loss over all targets of all batches, in eval mode and without gradients."""
         training = self.model.training
         self.model.eval()
         try:
@@ -248,7 +252,7 @@ class Trainer:
             self.model.train(training)
 
     def save_checkpoint(self, path: Any, **metadata: Any) -> None:
-        """Write model, optimizers, step and random state to one file, atomically."""
+        """Write model, optimizers, step count and random state to one file, atomically."""
         arrays = {f"model/{name}": a for name, a in self.model.state_dict().items()}
         states = []
         for index, optimizer in enumerate(self.optimizers):
@@ -264,17 +268,19 @@ class Trainer:
         checkpoint.save(path, arrays, metadata)
 
     def load_checkpoint(self, path: Any) -> dict[str, Any]:
-        """Go on where `save_checkpoint` was called, bit for bit; returns the metadata.
+        """Continue from a checkpoint, bit for bit; returns its metadata.
 
         Raises:
             CheckpointError: the file cannot be read.
-            ValueError: it is of another model or of other optimizers; nothing was changed then.
+            ValueError: it belongs to another model or other optimizers; nothing is changed then.
         """
         arrays, metadata = checkpoint.load(path)
         try:
             states, step, rng = (metadata[k] for k in ("optimizers", "step", "random"))
         except KeyError as missing:
-            raise checkpoint.CheckpointError(f"{path} has no {missing} to go on from") from None
+            raise checkpoint.CheckpointError(
+                f"{path} has no {missing}: it is not a training checkpoint"
+            ) from None
         if len(states) != len(self.optimizers):
             raise ValueError(f"{path} has {len(states)} optimizers, not {len(self.optimizers)}")
         states = [
@@ -282,7 +288,7 @@ class Trainer:
             for index, state in enumerate(states)
         ]
         for optimizer, state in zip(self.optimizers, states, strict=True):
-            optimizer.read_state(state)  # raises what it has to before anything is written
+            optimizer.read_state(state)  # raises before anything is changed
         generator = checkpoint.restore_rng(rng)
         masks = _mask_state(path, metadata.get("masks"))
         self.model.load_state_dict(strip_prefix(arrays, "model/"))
@@ -303,7 +309,7 @@ def _mask_state(path: Any, masks: Any) -> tuple[int, int] | None:
 
 
 def strip_prefix(arrays: dict[str, Any], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays whose names begin with `prefix`, without it."""
+    """The arrays whose names start with `prefix`, by the rest of their names."""
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 

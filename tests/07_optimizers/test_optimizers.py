@@ -1,4 +1,4 @@
-"""Lesson 07: every optimizer goes PyTorch's way, step for step."""
+"""Lesson 07: every optimizer takes the same steps as PyTorch's."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def gradients(step: int, shapes: list[Any] = SHAPES) -> list[np.ndarray]:
 def train(
     optimizer: Optimizer, first: int = 0, last: int = STEPS, shapes: list[Any] = SHAPES
 ) -> list[np.ndarray]:
-    """Steps with the prescribed gradients; the parameters after them."""
+    """Take steps with prescribed gradients; return the parameters after them."""
     parameters = optimizer.parameters()
     for step in range(first, last):
         for p, g in zip(parameters, gradients(step, shapes), strict=True):
@@ -40,7 +40,7 @@ def parameters(shapes: list[Any] = SHAPES, **settings: Any) -> list[Parameter]:
 
 
 def train_torch(make: Any, shapes: list[Any] = SHAPES) -> list[np.ndarray]:
-    """As `train`, with the optimizer of PyTorch that `make(torch, parameters)` gives."""
+    """As `train`, with the PyTorch optimizer that `make(torch, parameters)` returns."""
     torch = require("torch")
     twins = [torch.nn.Parameter(torch.from_numpy(a)) for a in start(shapes)]
     optimizer = make(torch, twins)
@@ -72,7 +72,7 @@ NAMES = [f"{make.__name__}-{'-'.join(settings) or 'defaults'}" for make, setting
 
 
 @pytest.mark.parametrize(("make", "settings"), CASES, ids=NAMES)
-def test_steps_are_pytorchs(make: Any, settings: dict[str, Any]) -> None:
+def test_steps_equal_pytorch(make: Any, settings: dict[str, Any]) -> None:
     ours = train(make(parameters(), **settings))
     theirs = train_torch(lambda torch, p: getattr(torch.optim, make.__name__)(p, **settings))
     assert_close(ours, theirs)
@@ -93,7 +93,7 @@ def test_groups_have_their_own_settings_and_rates() -> None:
 
 
 @pytest.mark.parametrize("make", [SGD, Adam, AdamW, Muon])
-def test_a_parameter_in_another_memory_order_learns_as_well(make: Any) -> None:
+def test_fortran_ordered_parameters_are_updated(make: Any) -> None:
     matrix, g = start([(4, 3)])[0], gradients(0, [(4, 3)])[0]
     results = []
     for order in "CF":
@@ -111,7 +111,7 @@ MATRICES = [(4, 4), (3, 8), (9, 2), (1, 5)]
 
 
 def newton_schulz(G: np.ndarray) -> np.ndarray:
-    """As in the paper, on the side on which X X^T is small."""
+    """As in the paper, with X transposed so that X X^T is the smaller product."""
     X = (G.T if G.shape[0] > G.shape[1] else G) / (np.linalg.norm(G) + 1e-7)
     for _ in range(5):
         A = X @ X.T
@@ -120,7 +120,7 @@ def newton_schulz(G: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
-def test_muon_is_the_papers(nesterov: bool) -> None:
+def test_muon_equals_the_paper(nesterov: bool) -> None:
     lr, decay, momentum = 0.05, 0.2, 0.9
     expected = [a.astype(np.float64) for a in start(MATRICES)]
     memory = [np.zeros_like(a) for a in expected]
@@ -137,7 +137,7 @@ def test_muon_is_the_papers(nesterov: bool) -> None:
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
-def test_muon_is_pytorchs_but_for_its_bfloat16(nesterov: bool) -> None:
+def test_muon_equals_pytorch_up_to_bfloat16_rounding(nesterov: bool) -> None:
     settings: Any = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.95, "nesterov": nesterov}
     ours = train(Muon(parameters(MATRICES), **settings), shapes=MATRICES)
     theirs = train_torch(lambda torch, p: torch.optim.Muon(p, **settings), MATRICES)
@@ -147,7 +147,7 @@ def test_muon_is_pytorchs_but_for_its_bfloat16(nesterov: bool) -> None:
 
 
 @pytest.mark.parametrize("shape", [(30, 10), (10, 30), (20, 20), (3, 20, 10)])
-def test_orthogonalise_brings_singular_values_near_one(shape: tuple[int, ...]) -> None:
+def test_orthogonalise_gives_singular_values_near_one(shape: tuple[int, ...]) -> None:
     values = np.linalg.svd(
         orthogonalise(np, np.random.default_rng(0).standard_normal(shape)), compute_uv=False
     )
@@ -155,12 +155,12 @@ def test_orthogonalise_brings_singular_values_near_one(shape: tuple[int, ...]) -
     assert values.max() < 1.25
 
 
-def test_muon_refuses_what_is_no_matrix() -> None:
-    with pytest.raises(ValueError, match=r"shape \(3,\) goes to AdamW"):
+def test_muon_rejects_parameters_that_are_not_matrices() -> None:
+    with pytest.raises(ValueError, match=r"use AdamW for shape \(3,\)"):
         Muon([Parameter(np.zeros((2, 2))), Parameter(np.zeros(3))])
 
 
-# What they refuse, leave alone and keep
+# Errors, and state
 
 P = Parameter([1.0])
 
@@ -168,14 +168,14 @@ P = Parameter([1.0])
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: SGD([P], lr=-1), ValueError, "lr is 0 or more"),
-        (lambda: SGD([P], lr=float("nan")), ValueError, "lr is 0 or more"),
-        (lambda: SGD([P], momentum=-0.1), ValueError, "momentum is 0 or more"),
+        (lambda: SGD([P], lr=-1), ValueError, "lr must be 0 or more"),
+        (lambda: SGD([P], lr=float("nan")), ValueError, "lr must be 0 or more"),
+        (lambda: SGD([P], momentum=-0.1), ValueError, "momentum must be 0 or more"),
         (lambda: SGD([P], nesterov=True), ValueError, "nesterov needs a momentum"),
-        (lambda: Adam([P], betas=(0.9, 1.0)), ValueError, "betas lie in"),
-        (lambda: Adam([P], eps=-1e-8), ValueError, "eps is 0 or more"),
-        (lambda: AdamW([P], weight_decay=-0.1), ValueError, "weight_decay is 0 or more"),
-        (lambda: AdamW([{"params": [P], "lr": -1}]), ValueError, "lr is 0 or more"),
+        (lambda: Adam([P], betas=(0.9, 1.0)), ValueError, "betas must be in"),
+        (lambda: Adam([P], eps=-1e-8), ValueError, "eps must be 0 or more"),
+        (lambda: AdamW([P], weight_decay=-0.1), ValueError, "weight_decay must be 0 or more"),
+        (lambda: AdamW([{"params": [P], "lr": -1}]), ValueError, "lr must be 0 or more"),
         (lambda: AdamW([{"params": [P], "rate": 1}]), ValueError, "no setting .'rate'"),
         (lambda: AdamW([]), ValueError, "no parameters"),
         (lambda: AdamW([P, P]), ValueError, "twice"),
@@ -183,7 +183,7 @@ P = Parameter([1.0])
         (lambda: AdamW([np.zeros(3)]), TypeError, "must be a Tensor, not ndarray"),
     ],
 )
-def test_bad_settings_are_refused(make: Any, error: Any, message: str) -> None:
+def test_invalid_settings_raise_an_error(make: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         make()
 
@@ -199,7 +199,7 @@ EACH = pytest.mark.parametrize("make", ALL, ids=["momentum", "SGD", "Adam", "Ada
 
 
 @EACH
-def test_a_parameter_without_gradient_stays_as_it_is(make: Any) -> None:
+def test_a_parameter_without_gradient_is_unchanged(make: Any) -> None:
     learned, frozen = parameters([(2, 2), (3, 3)])
     optimizer, before = make([frozen, learned]), frozen.numpy().copy()
     learned.grad = Tensor(np.ones((2, 2), np.float32))
@@ -210,7 +210,7 @@ def test_a_parameter_without_gradient_stays_as_it_is(make: Any) -> None:
 
 
 @EACH
-def test_a_saved_state_goes_on_exactly(make: Any) -> None:
+def test_training_continues_exactly_from_a_saved_state(make: Any) -> None:
     one = make(parameters(MATRICES))
     half = train(one, 0, 5, MATRICES)
     one.lr = 0.03
@@ -241,7 +241,7 @@ def state_of(make: Any, shapes: Any, groups: int = 1) -> dict[str, Any]:
     ],
     ids=["shape", "more", "groups", "SGD", "Muon"],
 )
-def test_the_state_of_another_optimizer_is_refused(state: Any, message: str) -> None:
+def test_loading_the_state_of_another_optimizer_raises_an_error(state: Any, message: str) -> None:
     optimizer = AdamW(parameters([(3, 2), (4,)]))
     before = optimizer.state_dict()
     with pytest.raises(ValueError, match=message):

@@ -33,6 +33,7 @@ from tinytorch import (
     manual_seed,
 )
 from tinytorch.ops import random as tt_random
+from tinytorch.runtime.graphed import GraphedStep
 from tinytorch.serialization import checkpoint
 
 # Schedules
@@ -50,11 +51,11 @@ from tinytorch.serialization import checkpoint
         (LinearSchedule(1.0, 0.0, 4, 4), {0: 0.2, 3: 0.8, 4: 1.0, 5: 0.0}),
     ],
 )
-def test_rates(schedule: Schedule, rates: dict[int, float]) -> None:
+def test_schedule_rates(schedule: Schedule, rates: dict[int, float]) -> None:
     assert [schedule.get_lr(s) for s in rates] == pytest.approx([*rates.values()], abs=1e-12)
 
 
-def test_cosine_is_pytorchs() -> None:
+def test_cosine_schedule_equals_pytorch() -> None:
     torch = require("torch")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
     twin = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20, eta_min=0.03)
@@ -67,7 +68,7 @@ def test_cosine_is_pytorchs() -> None:
     assert [ours.get_lr(s) for s in range(20)] == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_schedule_sets_one_rate_or_scales_each() -> None:
+def test_a_schedule_sets_one_rate_or_scales_the_rate_of_each_optimizer() -> None:
     def optimizers() -> Any:
         a, b, c = (Parameter([1.0]) for _ in range(3))
         return [SGD([a], lr=0.5), AdamW([{"params": [b], "lr": 0.1}, {"params": [c]}], lr=0.2)]
@@ -86,11 +87,11 @@ def test_a_schedule_sets_one_rate_or_scales_each() -> None:
         (lambda: CosineSchedule(total_steps=0), "do not fit in 0 steps"),
         (lambda: CosineSchedule(total_steps=5, warmup_steps=6), "6 warm-up steps do not fit"),
         (lambda: CosineSchedule(total_steps=5, warmup_steps=-1), "-1 warm-up steps do not fit"),
-        (lambda: LinearSchedule(fraction=0.0), "fraction lies in"),
-        (lambda: LinearSchedule(fraction=1.1), "fraction lies in"),
+        (lambda: LinearSchedule(fraction=0.0), "fraction must be in"),
+        (lambda: LinearSchedule(fraction=1.1), "fraction must be in"),
     ],
 )
-def test_bad_schedules_are_refused(make: Any, message: str) -> None:
+def test_invalid_schedules_raise_an_error(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -99,7 +100,7 @@ def test_bad_schedules_are_refused(make: Any, message: str) -> None:
 
 
 @pytest.mark.parametrize("max_norm", [0.5, 100.0])
-def test_clipping_is_pytorchs(max_norm: float, backend: str) -> None:
+def test_clipping_equals_pytorch(max_norm: float, backend: str) -> None:
     torch = require("torch")
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(s) for s in ((3, 4), (5,), (1,))]
@@ -116,7 +117,7 @@ def test_clipping_is_pytorchs(max_norm: float, backend: str) -> None:
         np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-12)
 
 
-def test_clipping_nothing_is_refused() -> None:
+def test_clipping_without_gradients_raises_an_error() -> None:
     with pytest.raises(ValueError, match="call backward first"):
         clip_grad_norm([Parameter([1.0])], 1.0)
 
@@ -155,7 +156,7 @@ def assert_equal(a: list[np.ndarray], b: list[np.ndarray], rtol: float = 0) -> N
 
 
 @pytest.mark.parametrize("sizes", [[12], [4, 4, 4], [7, 1, 4], [1, 11]])
-def test_micro_batches_are_one_large_batch(sizes: list[int]) -> None:
+def test_accumulated_micro_batches_equal_one_large_batch(sizes: list[int]) -> None:
     x, y = examples(12)
     cuts = np.cumsum([0, *sizes])
     parts = [(x[i:j], y[i:j]) for i, j in pairwise(cuts)]
@@ -170,7 +171,7 @@ def test_micro_batches_are_one_large_batch(sizes: list[int]) -> None:
     assert all(p.grad is None for p in divided.model.parameters())
 
 
-def test_the_schedule_begins_with_the_first_step() -> None:
+def test_the_schedule_starts_at_the_first_step() -> None:
     run, (x, y) = trainer(), examples(4)
     rates = []
     for _ in range(4):
@@ -179,7 +180,7 @@ def test_the_schedule_begins_with_the_first_step() -> None:
     assert rates == pytest.approx([0.01 / 3, 0.02 / 3, 0.01, 0.01 * 17 / 18])
 
 
-def test_an_epoch_ends_with_a_smaller_update_and_returns_the_mean_loss() -> None:
+def test_an_epoch_may_end_with_a_smaller_update_and_returns_the_mean_loss() -> None:
     x, y = examples(11)
     loader = DataLoader(TensorDataset(x, y), batch_size=2)  # 5 batches of 2, and one of 1
     run, by_hand = trainer(), trainer()
@@ -210,11 +211,11 @@ def test_evaluation_restores_the_mode_after_an_error() -> None:
     assert run.model.training
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_arguments_raise_an_error() -> None:
     run = trainer()
     with pytest.raises(ValueError, match="at least one batch"):
         run.train_step([])
-    with pytest.raises(ValueError, match="accumulation_steps is at least 1"):
+    with pytest.raises(ValueError, match="accumulation_steps must be at least 1"):
         run.train_epoch([], accumulation_steps=0)
     for use in (run.evaluate, run.train_epoch):
         with pytest.raises(ValueError, match="no batch"):
@@ -241,7 +242,7 @@ def gpt_losses(run: Trainer, steps: int) -> list[float]:
     ]
 
 
-def test_a_checkpoint_goes_on_bit_for_bit(tmp_path: Path) -> None:
+def test_training_resumes_from_a_checkpoint_bit_for_bit(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     straight = gpt_trainer(seed=1)
     gpt_losses(straight, 4)
@@ -263,6 +264,7 @@ def everything(run: Trainer) -> Any:
         [{**s, "arrays": {n: a.tolist() for n, a in s["arrays"].items()}} for s in states],
         run.step,
         tt_random.generator().bit_generator.state,
+        tt_random.mask_state(),
     )
 
 
@@ -286,7 +288,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
-def test_the_checkpoint_of_another_run_changes_nothing(other: Any, tmp_path: Path) -> None:
+def test_loading_the_checkpoint_of_another_run_changes_nothing(other: Any, tmp_path: Path) -> None:
     path, batch = tmp_path / "checkpoint.safetensors", examples(4)
     run = other()
     run.train_step([batch])
@@ -300,10 +302,45 @@ def test_the_checkpoint_of_another_run_changes_nothing(other: Any, tmp_path: Pat
     assert everything(run) == before
 
 
-def test_a_file_without_training_state_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_training_state_raises_an_error(tmp_path: Path) -> None:
     run, path = trainer(), tmp_path / "weights.safetensors"
     checkpoint.save(path, run.model.state_dict(), {"step": 3})
-    with pytest.raises(checkpoint.CheckpointError, match="to go on from"):
+    with pytest.raises(checkpoint.CheckpointError, match="not a training checkpoint"):
         run.load_checkpoint(path)
     with pytest.raises(checkpoint.CheckpointError):
         run.load_checkpoint(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("masks", [[1], [1, 2.0], "12", [True, 1], {"key": 1}])
+def test_a_malformed_mask_state_raises_an_error(masks: Any, tmp_path: Path) -> None:
+    run, path = trainer(), tmp_path / "checkpoint.safetensors"
+    run.save_checkpoint(path)
+    arrays, metadata = checkpoint.load(path)
+    checkpoint.save(path, arrays, {**metadata, "masks": masks})
+    before = everything(run)
+    with pytest.raises(checkpoint.CheckpointError, match="not the state of dropout masks"):
+        run.load_checkpoint(path)
+    assert everything(run) == before
+
+
+def test_checkpoints_without_a_mask_state_can_be_resumed(tmp_path: Path) -> None:
+    """As written before dropout masks had a state of their own."""
+    run, path = gpt_trainer(seed=1), tmp_path / "checkpoint.safetensors"
+    gpt_losses(run, 2)
+    run.save_checkpoint(path)
+    arrays, metadata = checkpoint.load(path)
+    del metadata["masks"]
+    checkpoint.save(path, arrays, metadata)
+    losses = []
+    for seed in (2, 3):
+        resumed = gpt_trainer(seed)
+        resumed.load_checkpoint(path)
+        losses.append(gpt_losses(resumed, 3))
+    assert losses[0] == losses[1]
+
+
+def test_the_deprecated_name_of_cuda_graph_still_works() -> None:
+    model = Linear(2, 1)
+    with pytest.warns(DeprecationWarning, match="cuda_graph="):
+        run = Trainer(model, SGD(model.parameters()), MSELoss(), record=True)
+    assert isinstance(run.runner, GraphedStep)

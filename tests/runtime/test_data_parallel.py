@@ -1,4 +1,4 @@
-"""Several processes compute a batch's gradients as one would, and end when nobody needs them."""
+"""Data-parallel processes compute the gradients of one process, and end when unused."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ def found(model: Module) -> list[Any]:
 @pytest.mark.parametrize("rows", [1, 2, 5, 6])
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("drop", [0.0, 0.5])
-def test_gradients_are_those_of_one_process(rows: int, count: int, drop: float) -> None:
+def test_gradients_equal_those_of_one_process(rows: int, count: int, drop: float) -> None:
     model, x, y = model_and_batch(rows, drop)
     model.train()
     loss_fn = CrossEntropyLoss()
@@ -68,7 +68,7 @@ def test_gradients_are_those_of_one_process(rows: int, count: int, drop: float) 
 
 
 @pytest.mark.parametrize("room", [1, 256])  # bytes; the weights take 192, 64, 128 and 64
-def test_gradients_that_do_not_fit_at_once(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients_that_need_several_buckets(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BUCKET_BYTES", room)
     model, x, y = model_and_batch()
     accumulate_gradients(model, CrossEntropyLoss(), x, y, 1.0)
@@ -83,7 +83,7 @@ def test_gradients_that_do_not_fit_at_once(room: int, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("optimizer", [AdamW, SGD])  # in place, and with new arrays
-def test_training_is_that_of_one_process(optimizer: Any) -> None:
+def test_training_equals_that_of_one_process(optimizer: Any) -> None:
     losses = {}
     for processes in (1, 2):
         model, x, y = model_and_batch(8, drop=0.3)
@@ -98,7 +98,7 @@ def test_training_is_that_of_one_process(optimizer: Any) -> None:
     assert losses[2] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_new_weights_freezing_and_another_loss_are_noticed() -> None:
+def test_new_weights_frozen_parameters_and_another_loss_are_detected() -> None:
     runs = []
     for processes in (1, 2):
         model, x, _ = model_and_batch(4)
@@ -128,7 +128,7 @@ class TwoHeads(Module):
         return self.second(x) if float(x.max()) > 100 else self.first(x)
 
 
-def test_a_parameter_that_only_a_copy_uses() -> None:
+def test_a_parameter_that_only_a_replica_uses() -> None:
     manual_seed(0)
     model = TwoHeads()
     x, y = Tensor([[1.0, 2.0], [200.0, 1.0]]), Tensor([[0.0], [0.0]])
@@ -157,7 +157,7 @@ class CountsOldWeights(Module):
         return self.linear(x) * 0 + sum(array() is not None for array in self.old)
 
 
-def test_no_process_keeps_the_weights_that_were_not_shared() -> None:
+def test_no_process_keeps_a_copy_of_the_unshared_weights() -> None:
     model = CountsOldWeights()
     replicas = DataParallel(model, lambda prediction, target: prediction.mean(), 2)
     here_and_there = replicas.backward(Tensor([[1.0], [1.0]]), Tensor([[0.0], [0.0]]))
@@ -178,7 +178,7 @@ class Refuses(Module):
 
 
 @pytest.mark.parametrize("bad", [0, 3])  # in this process, in the copy
-def test_an_error_of_any_process_is_raised_and_training_goes_on(bad: int) -> None:
+def test_an_error_in_any_process_is_raised_and_training_can_continue(bad: int) -> None:
     model = Refuses()
     trainer = Trainer(model, SGD(model.parameters(), lr=0.0), MSELoss(), processes=2)
     y = Tensor(np.ones((4, 1), np.float32))
@@ -206,13 +206,13 @@ class RaisesOdd(Refuses):
         return self.linear(x)
 
 
-def test_an_error_that_cannot_travel_is_told_in_words() -> None:
+def test_an_exception_that_cannot_be_pickled_is_raised_as_a_runtime_error() -> None:
     replicas = DataParallel(RaisesOdd(), MSELoss(), 2)
     with pytest.raises(RuntimeError, match="OddError: odd"):
         replicas.backward(Tensor([[1.0], [-1.0]]), Tensor([[1.0], [1.0]]))
 
 
-def test_a_copy_that_was_killed() -> None:
+def test_a_killed_replica_raises_an_error() -> None:
     model, x, y = model_and_batch()
     trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=2)
     trainer.train_step([(x, y)])
@@ -225,7 +225,7 @@ def test_a_copy_that_was_killed() -> None:
     assert trainer.train_step([(x, y)]).item() > 0  # with a new copy
 
 
-def test_an_interrupt_is_for_the_first_process() -> None:
+def test_replicas_ignore_an_interrupt() -> None:
     model, x, y = model_and_batch()
     replicas = DataParallel(model, CrossEntropyLoss(), 2)
     before = replicas.backward(x, y).item()
@@ -234,7 +234,7 @@ def test_an_interrupt_is_for_the_first_process() -> None:
     assert replicas.backward(x, y).item() == before
 
 
-def test_closed_by_hand_and_when_forgotten() -> None:
+def test_replicas_end_by_close_and_by_garbage_collection() -> None:
     model, x, y = model_and_batch()
     replicas = DataParallel(model, CrossEntropyLoss(), 2)
     process = replicas.processes[0]
@@ -261,7 +261,7 @@ if sys.argv[1] == "killed":
 
 
 @pytest.mark.parametrize("end", ["killed", "at its end"])
-def test_no_copy_outlives_the_program(end: str) -> None:
+def test_no_replica_outlives_the_program(end: str) -> None:
     program = subprocess.run(
         [sys.executable, "-c", PROGRAM, end], capture_output=True, text=True, timeout=60
     )
@@ -282,7 +282,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def test_what_cannot_be_divided(strict: str) -> None:
+def test_backends_and_counts_that_are_not_supported(strict: str) -> None:
     with pytest.raises(ValueError, match="processes cannot share arrays of the backend strict"):
         DataParallel(Linear(1, 1).to(backend=strict), MSELoss(), 2)
     model, _, _ = model_and_batch()

@@ -1,4 +1,4 @@
-"""Training steps that are recorded once and repeated: on cupy a CUDA graph, elsewhere no change."""
+"""Graphed training steps: on cupy a captured CUDA graph, on other backends eager steps."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,11 +38,11 @@ TINY = replace(
 IDS = np.random.default_rng(0).integers(0, 11, 400)
 
 
-def make_trainer(backend: str, record: bool, **changes: Any) -> Trainer:
+def make_trainer(backend: str, graphed: bool, **changes: Any) -> Trainer:
     tinytorch.manual_seed(5)
     preset = replace(TINY, **changes)
     trainer = build_trainer(preset, build_model(preset, 11).to(backend), processes=1)
-    trainer.runner = make_runner(cuda_graph=record)
+    trainer.runner = make_runner(cuda_graph=graphed)
     return trainer
 
 
@@ -58,8 +58,8 @@ def steps(trainer: Trainer, count: int, blocks: int = 3, each: int = 1) -> list[
     return [loss.item() for loss in losses]
 
 
-def recordings(trainer: Trainer) -> int:
-    """How many recordings the trainer has."""
+def graphs(trainer: Trainer) -> int:
+    """Number of graphs that the trainer has captured."""
     assert isinstance(trainer.runner, GraphedStep)
     graphed: Any = trainer.runner._graphed
     return sum(graph is not None for graph in graphed._graphs.values())
@@ -70,26 +70,26 @@ def weights(trainer: Trainer) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("changes", [{}, {"muon_lr": None, "bias": True, "positions": "learned"}])
-def test_recorded_steps_are_those_of_no_recording(backend: str, changes: dict[str, Any]) -> None:
+def test_graphed_steps_equal_eager_steps(backend: str, changes: dict[str, Any]) -> None:
     """Dropout masks, rates, the count of steps and batches change from step to step."""
-    plain, recorded = (make_trainer(backend, record, **changes) for record in (False, True))
-    expected, seed = steps(plain, 10), tinytorch.ops.random.next_seed()
-    found = steps(recorded, 10)
+    eager, graphed = (make_trainer(backend, graphed, **changes) for graphed in (False, True))
+    expected, seed = steps(eager, 10), tinytorch.ops.random.next_seed()
+    found = steps(graphed, 10)
     assert tinytorch.ops.random.next_seed() == seed, "as many seeds were drawn"
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert len(set(found)) == 10
-    for name, array in weights(plain).items():
-        np.testing.assert_allclose(weights(recorded)[name], array, rtol=1e-3, atol=1e-5)
-    assert [o.steps for o in recorded.optimizers] == [o.steps for o in plain.optimizers]
+    for name, array in weights(eager).items():
+        np.testing.assert_allclose(weights(graphed)[name], array, rtol=1e-3, atol=1e-5)
+    assert [o.steps for o in graphed.optimizers] == [o.steps for o in eager.optimizers]
 
 
-def test_a_repeated_step_starts_nothing_from_python(cupy: str) -> None:
+def test_a_replayed_step_launches_nothing_from_python(cupy: str) -> None:
     from tinytorch.backends.cupy import gemm as cupy_products
     from tinytorch.backends.cupy import launch as cupy_launch
 
     trainer = make_trainer(cupy, True)
     steps(trainer, 3)
-    assert recordings(trainer) == 1
+    assert graphs(trainer) == 1
     before = cupy_launch.launches, cupy_products.calls
     with no_host_reads():
         home = trainer.model.parameters()[0].backend
@@ -99,12 +99,12 @@ def test_a_repeated_step_starts_nothing_from_python(cupy: str) -> None:
 
 
 @pytest.mark.slow
-def test_shapes_have_recordings_of_their_own(cupy: str) -> None:
-    plain, recorded = make_trainer(cupy, False), make_trainer(cupy, True)
+def test_each_shape_has_its_own_graph(cupy: str) -> None:
+    eager, graphed = make_trainer(cupy, False), make_trainer(cupy, True)
     for blocks, each in ((3, 1), (2, 1), (3, 1), (2, 2), (2, 1), (2, 2)):
-        expected, found = (steps(t, 3, blocks, each) for t in (plain, recorded))
+        expected, found = (steps(t, 3, blocks, each) for t in (eager, graphed))
         np.testing.assert_allclose(found, expected, rtol=1e-5)
-    assert recordings(recorded) == 3
+    assert graphs(graphed) == 3
 
 
 def freeze(trainer: Trainer) -> None:
@@ -152,7 +152,15 @@ def write(trainer: Trainer) -> None:
     trainer.model.parameters()[2].data = 0.01
 
 
+def numpy_rate(trainer: Trainer) -> None:
+    """Learning rates need not be Python floats."""
+    trainer.scheduler = None
+    trainer.optimizers[0].lr = np.float32(0.1)  # type: ignore[assignment]
+    trainer.optimizers[1].lr = 1
+
+
 CHANGES = [
+    numpy_rate,
     freeze,
     decay,
     clip,
@@ -168,23 +176,23 @@ CHANGES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_changes_between_steps_is_seen(cupy: str, change: Callable[[Trainer], None]) -> None:
-    plain, recorded = make_trainer(cupy, False), make_trainer(cupy, True)
-    for trainer in (plain, recorded):
+def test_changes_between_steps_take_effect(cupy: str, change: Callable[[Trainer], None]) -> None:
+    eager, graphed = make_trainer(cupy, False), make_trainer(cupy, True)
+    for trainer in (eager, graphed):
         steps(trainer, 4)
         change(trainer)
-    expected, found = steps(plain, 5), steps(recorded, 5)
+    expected, found = steps(eager, 5), steps(graphed, 5)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_an_optimizer_without_a_kernel_is_right_too(cupy: str) -> None:
+def test_an_optimizer_without_a_multi_tensor_update_is_correct(cupy: str) -> None:
     """Its parameters are new arrays after each step, so no recording ever fits."""
     found = []
-    for record in (False, True):
+    for graphed in (False, True):
         tinytorch.manual_seed(1)
         model = Linear(4, 3, backend=cupy)
         trainer = Trainer(model, SGD(model.parameters(), 0.1, 0.9), CrossEntropyLoss(), None, None,
-                          1, record)  # fmt: skip
+                          1, graphed)  # fmt: skip
         rng = np.random.default_rng(2)
         batches = [(rng.standard_normal((5, 4)), rng.integers(0, 3, 5)) for _ in range(6)]
         found.append([
@@ -220,12 +228,12 @@ class Noise(Module):
         return result
 
 
-def test_bits_that_an_op_asks_for_change_from_step_to_step(cupy: str) -> None:
+def test_random_bits_of_a_custom_op_change_from_step_to_step(cupy: str) -> None:
     found = []
-    for record in (False, True):
+    for graphed in (False, True):
         tinytorch.manual_seed(4)
         trainer, batch = small(cupy, Noise())
-        trainer.runner = make_runner(cuda_graph=record)
+        trainer.runner = make_runner(cuda_graph=graphed)
         found.append([trainer.train_step([batch]).item() for _ in range(6)])
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
 
@@ -245,7 +253,7 @@ class Brings(Module):
 
 
 @pytest.mark.parametrize("module", [Peeks, Brings])
-def test_a_step_that_cannot_be_recorded_is_an_error(cupy: str, module: type[Module]) -> None:
+def test_a_step_that_cannot_be_captured_raises_an_error(cupy: str, module: type[Module]) -> None:
     trainer, batch = small(cupy, module())
     trainer.train_step([batch])
     trainer.train_step([batch])  # the optimizer's state is new after the first
@@ -255,7 +263,7 @@ def test_a_step_that_cannot_be_recorded_is_an_error(cupy: str, module: type[Modu
     assert np.isfinite(trainer.train_step([batch]).item())
 
 
-def test_wrong_ids_are_told_in_repeated_steps_too(cupy: str) -> None:
+def test_ids_out_of_range_raise_an_error_in_replayed_steps(cupy: str) -> None:
     trainer, batch = small(cupy)
     for _ in range(4):
         trainer.train_step([batch]).item()
@@ -264,13 +272,13 @@ def test_wrong_ids_are_told_in_repeated_steps_too(cupy: str) -> None:
         loss.item()
 
 
-def test_losses_are_kept_though_a_repetition_writes_over_its_own(cupy: str) -> None:
+def test_losses_of_earlier_replays_are_kept(cupy: str) -> None:
     trainer, batch = small(cupy, Dropout(0.5))
     losses = [trainer.train_step([batch]) for _ in range(6)]
     assert len({loss.item() for loss in losses}) == 6
 
 
-def test_batches_of_another_backend_are_refused_as_ever(cupy: str) -> None:
+def test_batches_of_another_backend_raise_an_error(cupy: str) -> None:
     trainer, batch = small(cupy)
     for _ in range(4):
         trainer.train_step([batch])
@@ -280,7 +288,7 @@ def test_batches_of_another_backend_are_refused_as_ever(cupy: str) -> None:
         trainer.train_step([(batch[0], Tensor(batch[1].numpy(), backend="numpy"))])
 
 
-def test_memory_that_a_recording_reads_is_held(cupy: str) -> None:
+def test_memory_that_a_graph_reads_is_kept_alive(cupy: str) -> None:
     """Rotary tables kept for other lengths, say by a generated text, are dropped by their layer."""
     trainer = make_trainer(cupy, True)
     steps(trainer, 3)
@@ -288,12 +296,12 @@ def test_memory_that_a_recording_reads_is_held(cupy: str) -> None:
     model.generate([1, 2, 3], 12, seed=0)
     for block in model.blocks:
         block.attention.rotary._cached = None
-    plain = make_trainer(cupy, False)
-    steps(plain, 3)
-    np.testing.assert_allclose(steps(trainer, 3), steps(plain, 3), rtol=1e-5)
+    eager = make_trainer(cupy, False)
+    steps(eager, 3)
+    np.testing.assert_allclose(steps(trainer, 3), steps(eager, 3), rtol=1e-5)
 
 
-def test_out_of_memory_stays_what_it_is(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_is_raised_unchanged(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, batch = small(cupy)
     trainer.train_step([batch])
     trainer.train_step([batch])
