@@ -35,17 +35,22 @@ def fused_attention(
     p: float = 0.0,
     seed: Any = None,
 ) -> Any:
-    if p == 1 or not _can(Q, K, V, mask):
+    """Q (B, nh, T, hs), K and V (B, nh, S, hs), mask (T, S), True where visible -> (B, nh, T, hs).
+
+    Saves the inputs, the output as (B, T, nh, hs), and the logsumexp of each row of scores in base
+    2 (B, nh, T). Returns NotImplemented for arguments that the kernels do not support.
+    """
+    if p == 1 or not _is_supported(Q, K, V, mask):
         return NotImplemented
     B, nh, T, hs = Q.shape
     S = K.shape[2]
     key = seed_arguments(seed, B * nh * T * S) if p else (None, 0)
     scale = 1 / math.sqrt(hs)
-    dropped = (*key, int(p * 2**32), 1 / (1 - p))
+    dropout = (*key, int(p * 2**32), 1 / (1 - p))
     views = tuple(map(_aligned, (Q, K, V)))
     y = cupy.empty((B, T, nh, hs), Q.dtype)
     lse = cupy.empty((B, nh, T), Q.dtype)
-    settings = (T, S, scale, *_mask_tiles(mask, hs), *dropped)
+    settings = (T, S, scale, *_mask_tiles(mask, hs), *dropout)
     qkv = [argument for view in views for argument in with_strides(view)]
     _launch_tiles("attention", T, Q, *qkv, y, lse, *settings)
     return y.transpose(0, 2, 1, 3), (*views, y, lse, settings)  # (B, nh, T, hs)
@@ -84,7 +89,7 @@ def fused_attention_gradient(
     return (*(d[:, :, part].transpose(0, 2, 1, 3) for d, part in gradients), None)
 
 
-def _can(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
+def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
     """True if the kernels support the arguments: float32 heads of one size, rounded products, and
     no mask or a boolean one of shape (T, S)."""
     if Q.ndim != 4 or K.ndim != 4 or K.shape != V.shape or 0 in (*Q.shape, *K.shape):

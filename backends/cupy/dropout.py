@@ -1,4 +1,4 @@
-"""Dropout on CUDA, see random.cu."""
+"""Dropout on CUDA; the kernel is in dropout.cu."""
 
 from typing import Any
 
@@ -15,16 +15,18 @@ KERNELS = KernelTable()
 
 @KERNELS.forward
 def dropout(xp: Namespace, x: Array, *, p: float, seed: Any) -> Any:
-    return hide(x, p, seed), (p, seed)
+    """x of any shape; seed as in `seeds.seed_arguments`."""
+    return apply_mask(x, p, seed), (p, seed)
 
 
 @KERNELS.gradient(dropout)
 def dropout_gradient(xp: Namespace, g: Array, p: float, seed: Any) -> Any:
-    return hide(g, p, seed)
+    return apply_mask(g, p, seed)
 
 
-def hide(x: Array, p: float, seed: Any) -> Array:
-    """x with the elements that the seed hides set to zero, the others times 1 / (1 - p)."""
+def apply_mask(x: Array, p: float, seed: Any) -> Array:
+    """Set a fraction p of the elements of x, chosen by the seed, to zero; scale the others by
+    1 / (1 - p)."""
     x = contiguous(x)
     y = cupy.empty_like(x)
     launch_vectorized(

@@ -1,16 +1,19 @@
-"""Training, generation and kernels on a CUDA GPU, beside PyTorch eager and torch.compile.
+"""Benchmarks of training, generation and kernels on a CUDA GPU against PyTorch.
 
     python tests/benchmarks/gpu.py [--rounds 10] [--json FILE] [--modes tf32 fp32 bf16]
         [--no-compile] [--train PRESET]
 
-The model is nanoGPT's baby GPT (`--preset nanogpt-gpu`: 6 layers, 6 heads, width 384, context 256,
-batch 64), fed with the same batches on all sides; the presets `default` and `best` follow, beside
-eager only, with PyTorch's own Muon where it has one. The sides take turns of a few steps, so that
-a device that changes its clock changes it for all. Each precision is compared with PyTorch's own:
-fp32 and tf32 by its switch, bf16 by its autocast, which also keeps activations in bf16 (we do not).
-Kernels are timed by the device's clock, beside a copy of 100 MB; arrays that fit into its cache may
-be faster than that. Each row is printed as it comes, and JSON is written after each section. Where
-no GPU can be used it says so in one sentence. Needs PyTorch for the comparison only.
+Training steps: nanoGPT's baby GPT (preset `nanogpt-gpu`: 6 layers, 6 heads, width 384, context 256,
+batch 64) against PyTorch eager and torch.compile on the same batches, then the presets `default`
+and `best` against eager only, with PyTorch's own Muon where it has one. The sides alternate every
+few steps, so that changes of the GPU's clock affect all of them. Each precision is compared with
+PyTorch's own: fp32 and tf32 by its switch, bf16 by its autocast, which also keeps activations in
+bf16 (TinyTorch does not).
+
+Kernels are timed by device events and compared with a copy of 100 MB; arrays that fit into the L2
+cache may exceed its bandwidth. Rows are printed as they are measured, JSON is written after each
+section. Without a usable GPU the program prints one line and exits. PyTorch is needed only for the
+comparison.
 """
 
 import argparse
@@ -36,35 +39,35 @@ from tinytorch.generation.generate import stream
 from tinytorch.tinygpt import PRESETS, Preset
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
-TURN = 5  # steps before the next side has its turn
+STEPS_PER_TURN = 5  # before the next side is measured
 VOCABULARY = 65
-MOST_HELD = 1600  # copies that calls wait behind: some 80 ms
+MAX_QUEUED_COPIES = 1600  # before the calls that are timed: some 80 ms
 MODES = ("tf32", "fp32", "bf16")
-TORCH_DEVICE = "cuda"  # a test of this file sets it to "cpu"
+TORCH_DEVICE = "cuda"  # "cpu" in the tests of this file
 Step = Callable[[], object]
 
 
 def sibling(name: str) -> Any:
-    """A module of tests/ or of this folder: they are on pytest's path but not on a program's."""
+    """Import a module of tests/ or of this folder, which are not on a program's path."""
     here = Path(__file__).parent
     for folder in (str(here.parent), str(here)):
         if folder not in sys.path:
-            sys.path.append(folder)  # not in front: nothing of it may hide an installed module
+            sys.path.append(folder)  # at the end: must not shadow installed modules
     return importlib.import_module(name)
 
 
 def set_mode(mode: str) -> None:
-    """How float32 is multiplied from now on, here and in PyTorch."""
-    from tinytorch.backends.cupy import gemm as cupy_products
+    """Set the precision of float32 products in TinyTorch and PyTorch: tf32, fp32 or bf16."""
+    from tinytorch.backends.cupy import gemm
 
-    cupy_products.matmul_mode = lambda: mode  # type: ignore[assignment]
+    gemm.matmul_mode = lambda: mode  # type: ignore[assignment]
     if torch := cuda_torch():
         torch.backends.cuda.matmul.allow_tf32 = mode != "fp32"
         torch.backends.cudnn.allow_tf32 = mode != "fp32"
 
 
 def cuda_torch() -> Any:
-    """PyTorch, if it is installed and sees a GPU; else None."""
+    """The module torch if it is installed and finds a GPU, else None."""
     if importlib.util.find_spec("torch") is None:
         return None
     import torch
@@ -75,8 +78,8 @@ def cuda_torch() -> Any:
 # Training steps
 
 
-def our_step(preset: Preset, text: np.ndarray[Any, Any]) -> tuple[Step, Any]:
-    """A training step of ours, and the model."""
+def tinytorch_step(preset: Preset, text: np.ndarray[Any, Any]) -> tuple[Step, Any]:
+    """A training step in TinyTorch, and its model."""
     tinytorch.manual_seed(1337)
     model = build_model(preset, VOCABULARY).to("cupy")
     trainer = build_trainer(preset, model)
@@ -87,11 +90,11 @@ def our_step(preset: Preset, text: np.ndarray[Any, Any]) -> tuple[Step, Any]:
 def torch_step(
     preset: Preset, text: np.ndarray[Any, Any], model: Any, mode: str, compiled: bool
 ) -> Step:
-    """The same step as PyTorch's users write it, on the GPU."""
-    torch, twins = cuda_torch(), sibling("torch_reference")
-    twin = twins.gpt(model).to(TORCH_DEVICE).train()
-    loss_of = torch.compile(twin.loss) if compiled else twin.loss
-    optimizers = torch_optimizers(preset, twin)
+    """The same training step in idiomatic PyTorch, from the same weights."""
+    torch, reference = cuda_torch(), sibling("torch_reference")
+    torch_model = reference.gpt(model).to(TORCH_DEVICE).train()
+    loss_of = torch.compile(torch_model.loss) if compiled else torch_model.loss
+    optimizers = torch_optimizers(preset, torch_model)
     blocks, rng = TokenDataset(text, preset.context, backend="numpy"), np.random.default_rng(1)
     cast = torch.autocast(TORCH_DEVICE, torch.bfloat16) if mode == "bf16" else nullcontext()
 
@@ -104,7 +107,7 @@ def torch_step(
         with cast:
             loss = loss_of(x, y)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(twin.parameters(), preset.grad_clip)
+        torch.nn.utils.clip_grad_norm_(torch_model.parameters(), preset.grad_clip)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -113,10 +116,10 @@ def torch_step(
     return step
 
 
-def torch_optimizers(preset: Preset, twin: Any) -> list[Any]:
-    """What `build_trainer` gives to ours: Muon for the blocks' matrices if the preset and PyTorch
-    have it, and AdamW, which decays only the other matrices."""
-    optim, parameters = cuda_torch().optim, dict(twin.named_parameters())
+def torch_optimizers(preset: Preset, model: Any) -> list[Any]:
+    """The optimizers of `build_trainer` in PyTorch: Muon for the blocks' matrices if the preset and
+    PyTorch have it, and AdamW for the rest, with weight decay for matrices only."""
+    optim, parameters = cuda_torch().optim, dict(model.named_parameters())
     decay, optimizers = preset.weight_decay, []
     matrices = {n: p for n, p in parameters.items() if n.startswith("blocks.") and p.ndim == 2}
     if preset.muon_lr is None or not hasattr(optim, "Muon"):
@@ -138,7 +141,7 @@ def wait() -> None:
 
 
 def timed(step: Step, times: int) -> float:
-    """Seconds a call, the device's work included."""
+    """Mean seconds of a call, including the work on the device."""
     wait()
     start = time.perf_counter()
     for _ in range(times):
@@ -148,15 +151,19 @@ def timed(step: Step, times: int) -> float:
 
 
 def compare_steps(preset: Preset, mode: str, rounds: int, compiled: bool) -> dict[str, Any]:
-    """Median milliseconds of each side, taken in turn, and what else a step costs."""
+    """Median milliseconds of a step on each side, measured in turn; launches and memory.
+
+    Returns:
+        A dictionary with the keys of the JSON report.
+    """
     import cupy
 
     gc.collect()
-    cupy.get_default_memory_pool().free_all_blocks()  # what the model before this one held
+    cupy.get_default_memory_pool().free_all_blocks()  # memory of the previous model
     set_mode(mode)
     text = np.random.default_rng(0).integers(0, VOCABULARY, 1_000_000)
-    ours, model = our_step(preset, text)
-    sides = {"tinytorch": ours}
+    step, model = tinytorch_step(preset, text)
+    sides = {"tinytorch": step}
     if cuda_torch():
         sides["torch eager"] = torch_step(preset, text, model, mode, compiled=False)
     if cuda_torch() and compiled:
@@ -167,7 +174,7 @@ def compare_steps(preset: Preset, mode: str, rounds: int, compiled: bool) -> dic
     seconds = {name: [] for name in sides}  # type: dict[str, list[float]]
     for _ in range(rounds):
         for name, step in sides.items():
-            seconds[name].append(timed(step, TURN))
+            seconds[name].append(timed(step, STEPS_PER_TURN))
     median = {name: 1e3 * statistics.median(values) for name, values in seconds.items()}
     return {
         "ms": median,
@@ -180,7 +187,7 @@ def compare_steps(preset: Preset, mode: str, rounds: int, compiled: bool) -> dic
 
 
 def launches(step: Step) -> int | None:
-    """Kernels that one step runs, whoever launches them, as PyTorch's profiler counts them."""
+    """Number of kernels that a step runs, counted by PyTorch's profiler; None without PyTorch."""
     torch = cuda_torch()
     if torch is None or TORCH_DEVICE == "cpu":
         return None
@@ -188,7 +195,7 @@ def launches(step: Step) -> int | None:
     from torch.profiler import ProfilerActivity, profile
 
     wait()
-    # acc_events: without it, events of a second cycle would be lost, of which PyTorch warns.
+    # Without acc_events PyTorch warns that the events of earlier cycles are discarded.
     with profile(activities=[ProfilerActivity.CUDA], acc_events=True) as record:
         step()
         wait()
@@ -197,6 +204,7 @@ def launches(step: Step) -> int | None:
 
 
 def torch_memory(step: Step | None) -> float | None:
+    """Peak MiB that PyTorch allocates during a step; None without PyTorch."""
     torch = cuda_torch()
     if torch is None or step is None or TORCH_DEVICE == "cpu":
         return None
@@ -210,26 +218,26 @@ def torch_memory(step: Step | None) -> float | None:
 
 
 def generation(preset: Preset, batch: int, tokens: int, rounds: int = 3) -> float:
-    """Tokens a second with the cache, the median of several texts."""
+    """Tokens per second with the key-value cache: the median of `rounds` runs."""
     model = build_model(preset, VOCABULARY).to("cupy").eval()
     prompt = np.zeros((batch, 1), dtype=np.int64)
 
-    def write() -> None:
+    def generate() -> None:
         for _ in stream(model, prompt, tokens, temperature=0.8, seed=0):
             pass
 
-    write()
-    return batch * tokens / statistics.median(timed(write, 1) for _ in range(rounds))
+    generate()
+    return batch * tokens / statistics.median(timed(generate, 1) for _ in range(rounds))
 
 
 # Kernels
 
 
 def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
-    """Kernel -> a call at the model's shapes, and the bytes that it must read and write."""
+    """Kernel -> a call with the model's shapes, and the bytes that it must read and write."""
     import cupy
 
-    from tinytorch.backends.cupy import attention_weights, dropout, elementwise, embedding
+    from tinytorch.backends.cupy import attention_weights, dropout, elementwise, embedding, optim
     from tinytorch.backends.cupy.kernels import KERNELS
 
     B, T, C, nh = preset.batch_size, preset.context, preset.embed_dim, preset.num_heads
@@ -249,9 +257,9 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
 
     def gradient(name: str, g: Any, saved: Any) -> Step:
         def call() -> None:
-            answers = KERNELS[name].gradient(None, g, *saved)
-            for answer in answers if isinstance(answers, tuple) else (answers,):
-                answer() if callable(answer) else None
+            gradients = KERNELS[name].gradient(None, g, *saved)
+            for entry in gradients if isinstance(gradients, tuple) else (gradients,):
+                entry() if callable(entry) else None
 
         return call
 
@@ -260,10 +268,10 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
         "gelu_gradient": (gradient("gelu", wide, saved_gelu), 3 * wide.nbytes),
         "layer_norm": (lambda: KERNELS["layer_norm"].forward(None, x, weight, None), 2 * x.nbytes),
         "layer_norm_gradient": (gradient("layer_norm", x, saved_norm), 6 * x.nbytes),
-        "softmax_hiding": (
+        "softmax_bool_mask": (
             lambda: attention_weights.softmax_in_place(scores, mask), 2 * scores.nbytes),
-        "dropout": (lambda: dropout.hide(x, 0.2, 1), 2 * x.nbytes),
-        "dropout of weights": (lambda: dropout.hide(scores, 0.2, 1), 2 * scores.nbytes),
+        "dropout": (lambda: dropout.apply_mask(x, 0.2, 1), 2 * x.nbytes),
+        "dropout of weights": (lambda: dropout.apply_mask(scores, 0.2, 1), 2 * scores.nbytes),
         "add": (lambda: elementwise.add_arrays(x, x2), 3 * x.nbytes),
         "cross_entropy": (
             lambda: KERNELS["cross_entropy"].forward(None, logits, ids), logits.nbytes),
@@ -273,37 +281,38 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
             lambda: embedding.segment_sum(x.reshape(-1, C), ids.reshape(-1), VOCABULARY),
             x.nbytes),
         "adam_update": (
-            lambda: KERNELS["adam_update"].forward(None, wide, *moments, step=1, **adam),
+            lambda: optim.adam_update([(wide, *moments)], step=1, **adam),
             7 * wide.nbytes),
     }  # fmt: skip
 
 
-def device_seconds(call: Step, times: int, hold: Step) -> float:
-    """Seconds that the device needs for a call, whatever the host needs to ask for it.
+def device_seconds(call: Step, times: int, filler: Step) -> float:
+    """Mean seconds of a call on the device, without the host's time for launching.
 
-    The calls are queued behind so many of `hold` that the host is done before the first begins.
+    The calls are queued behind calls of `filler`, as many as are needed for the host to have queued
+    all of them before the first starts.
     """
     import cupy
 
-    held = 100
+    queued = 100
     while True:
         begin, end = cupy.cuda.Event(), cupy.cuda.Event()
         wait()
-        for _ in range(held):
-            hold()
+        for _ in range(queued):
+            filler()
         begin.record()
         for _ in range(times):
             call()
         end.record()
-        was_late = begin.done  # so the device may have waited for the host
+        host_was_late = begin.done  # the device may have been idle between calls
         end.synchronize()
-        if not was_late or held >= MOST_HELD:
+        if not host_was_late or queued >= MAX_QUEUED_COPIES:
             return float(cupy.cuda.get_elapsed_time(begin, end)) / 1e3 / times
-        held *= 2
+        queued *= 2
 
 
 def bandwidths(preset: Preset, rounds: int) -> Iterator[tuple[str, float]]:
-    """Each kernel's bytes a second over those of a plain copy in turn with it, the median."""
+    """Each kernel's bandwidth divided by that of a copy measured in turn with it: the median."""
     import cupy
 
     source = cupy.zeros(preset.batch_size * preset.context * 4 * preset.embed_dim, cupy.float32)
@@ -327,6 +336,7 @@ def bandwidths(preset: Preset, rounds: int) -> Iterator[tuple[str, float]]:
 
 
 def device() -> dict[str, Any]:
+    """Date, GPU and versions, the head of the report."""
     import cupy
 
     runtime = cupy.cuda.runtime
@@ -343,7 +353,7 @@ def device() -> dict[str, Any]:
     }
 
 
-Row = tuple[str, Any, list[str]]  # a figure's name, itself, and the cells of its row
+Row = tuple[str, Any, list[str]]  # name, value for the JSON, cells of the Markdown table
 
 
 def training_steps(rounds: int, modes: list[str], compiled: bool) -> Iterator[Row]:
@@ -385,8 +395,8 @@ def training(name: str) -> Iterator[Row]:
     yield name, row, [f"{row['steps']:,}", f"{row['seconds']:.1f}", f"{row['val_loss']:.4f}"]
 
 
-# Section -> the heads of its table.
-HEADS = {
+# Section -> the column titles of its table.
+COLUMNS = {
     "training step": [
         "TinyTorch", "torch eager", "torch.compile", "ours / eager", "tokens/s",
         "launches (ours, eager, compile)", "memory, MiB (ours reserved, torch peak)",
@@ -398,7 +408,7 @@ HEADS = {
 
 
 def sections(arguments: argparse.Namespace) -> Iterator[tuple[str, Iterator[Row]]]:
-    """What was asked for: each section's name and its rows, which are measured as they are read."""
+    """Name and rows of each requested section; rows are measured when the iterator is advanced."""
     rounds = arguments.rounds
     yield "training step", training_steps(rounds, arguments.modes, not arguments.no_compile)
     set_mode("tf32")
@@ -409,16 +419,16 @@ def sections(arguments: argparse.Namespace) -> Iterator[tuple[str, Iterator[Row]
 
 
 def report(arguments: argparse.Namespace) -> None:
-    """Measure; print each row as Markdown at once, and write the JSON after each section."""
+    """Measure, print each row as Markdown at once, and write the JSON after each section."""
     result = device()
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     print(f"{result['device']}, {result['date']}, driver for CUDA {result['driver']}, {versions}")
     for section, rows in sections(arguments):
-        heads = [section, *HEADS[section]]
-        print(f"\n| {' | '.join(heads)} |\n{'|---' * len(heads)}|", flush=True)
+        columns = [section, *COLUMNS[section]]
+        print(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|", flush=True)
         result[section] = {}
-        for name, figure, cells in rows:
-            result[section][name] = figure
+        for name, value, cells in rows:
+            result[section][name] = value
             print(f"| {name} | {' | '.join(cells)} |", flush=True)
         if arguments.json:
             arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -426,12 +436,14 @@ def report(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10, help="turns of each side")
-    parser.add_argument("--tokens", type=int, default=500, help="length of a generated text")
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="of products")
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    parser.add_argument("--train", choices=PRESETS, help="train this preset on Shakespeare too")
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--rounds", type=int, default=10, help="measurements of each side")
+    parser.add_argument("--tokens", type=int, default=500, help="length of the generated texts")
+    parser.add_argument(
+        "--modes", nargs="+", choices=MODES, default=MODES, help="precisions of products"
+    )
+    parser.add_argument("--no-compile", action="store_true", help="do not measure torch.compile")
+    parser.add_argument("--train", choices=PRESETS, help="also train this preset on Shakespeare")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     arguments = parser.parse_args(argv)
     problem = backends.status("cupy")
     if problem is not None:

@@ -1,10 +1,11 @@
-"""Recipes compared: one training run for each, and the loss over the whole validation text.
+"""Compare training recipes: one run each, and its loss over the whole validation text.
 
     python tests/benchmarks/sweep.py [--preset default] [--steps 1500] [--json FILE] \
         "" "context=128 batch_size=6" "muon_lr=0.02 embed_dim=96"
 
-Each argument changes the preset: field=value, as in `tinytorch.tinygpt.presets.Preset`. The text
-is that of the milestone (TT_DATA_HOME). Losses of one seed differ by up to 0.01 for no reason.
+Each argument is one recipe: changes field=value of the preset, see
+`tinytorch.tinygpt.presets.Preset`. The text is Tiny Shakespeare (TT_DATA_HOME). Differences in loss
+of up to 0.01 between runs of one seed are noise.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from tinytorch.tinygpt.run import validation_batches
 
 
 def changed(preset: Preset, changes: str) -> Preset:
-    """The preset with "field=value field=value" in it."""
+    """The preset with the changes "field=value field=value"."""
     pairs = (pair.partition("=") for pair in changes.split())
     return fit_steps(preset, **{name: _value(text) for name, _, text in pairs})
 
@@ -32,15 +33,15 @@ def changed(preset: Preset, changes: str) -> Preset:
 def _value(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except ValueError:  # a word
+    except ValueError:  # an unquoted string
         return text
 
 
 def train(preset: Preset, seed: int, backend: str | None = None) -> dict[str, Any]:
-    """Train a new model on Shakespeare's first nine tenths; what it came to.
+    """Train a new model on the first 90% of Tiny Shakespeare; returns the columns of the table.
 
     Args:
-        backend: where; None for the default.
+        backend: name of the backend, by default the default one.
     """
     home = backends.default() if backend is None else backends.get(backend)
     corpus = tiny_shakespeare()
@@ -69,9 +70,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("changes", nargs="*", default=[""], help="field=value field=value ...")
     parser.add_argument("--preset", choices=list(PRESETS), default="default")
-    parser.add_argument("--steps", type=int, help="for all of them")
+    parser.add_argument("--steps", type=int, help="steps of each run")
     parser.add_argument("--seed", type=int, default=1337)
-    parser.add_argument("--json", type=Path, help="write the results to this file too")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     arguments = parser.parse_args()
     preset = PRESETS[arguments.preset]
     if arguments.steps:

@@ -1,4 +1,4 @@
-"""The GPU benchmark: its sentence without a GPU, and every line of it on the stand-in for CuPy."""
+"""The GPU benchmark: its message without a GPU, and all of its code on the fake CuPy."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tinytorch.data.datasets import Corpus
 PROGRAM = Path(__file__).with_name("gpu.py")
 
 
-def test_without_a_gpu_it_says_so_in_one_sentence(tmp_path: Path) -> None:
+def test_without_a_gpu_it_prints_the_reason_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "cupy.py").write_text("is_available = lambda: False")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
@@ -29,10 +29,10 @@ def test_without_a_gpu_it_says_so_in_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_finds_what_it_needs_without_pytest(tmp_path: Path) -> None:
-    """The twins and the sweep, where only the program's own folder is on the path."""
+def test_it_imports_its_siblings_without_pytest(tmp_path: Path) -> None:
+    """torch_reference and sweep, with only the program's own folder on the path."""
     require("torch")
-    (tmp_path / "pytest.py").write_text("raise ImportError('a GPU may have none')")
+    (tmp_path / "pytest.py").write_text("raise ImportError('not installed')")
     code = (
         f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); import gpu\n"
         "print(gpu.sibling('torch_reference').gpt.__name__, gpu.sibling('sweep').train.__name__)"
@@ -49,8 +49,7 @@ def test_it_finds_what_it_needs_without_pytest(tmp_path: Path) -> None:
 
 @pytest.fixture
 def gpu(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The program with presets that are small, and PyTorch on the CPU and not compiled: as much as
-    runs without a GPU."""
+    """The benchmark with small presets, the fake CuPy, and PyTorch on the CPU, not compiled."""
     program = load_module(PROGRAM)
     monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "tf32")
     sizes = {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "context": 8, "batch_size": 2}
@@ -59,26 +58,26 @@ def gpu(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     torch = require("torch")
     monkeypatch.setattr(program, "TORCH_DEVICE", "cpu")
     monkeypatch.setattr(torch, "compile", lambda function: function)
-    monkeypatch.setattr(program, "MOST_HELD", 100)
+    monkeypatch.setattr(program, "MAX_QUEUED_COPIES", 100)
     return program
 
 
 @pytest.mark.slow
-def test_it_measures_and_reports(gpu: Any, capsys: Any, tmp_path: Path) -> None:
+def test_the_report_has_all_sections(gpu: Any, capsys: Any, tmp_path: Path) -> None:
     assert gpu.main(["--rounds", "1", "--tokens", "3", "--json", str(tmp_path / "r.json")]) == 0
     table = capsys.readouterr().out
     for row in ("tf32", "fp32", "bf16", "default, tf32", "best, tf32", "batch 32", "adam_update"):
         assert f"\n| {row} |" in table
     assert "training to a loss" not in table
     result = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
-    assert result["device"] == "stand-in"
+    assert result["device"] == "fake GPU"
     for name, row in result["training step"].items():
         sides = {"tinytorch", "torch eager", "torch.compile"}
         assert set(row["ms"]) == sides - ({"torch.compile"} if "," in name else set())
     assert all(value > 0 for value in result["kernel bandwidth over copy"].values())
 
 
-def test_it_trains_to_a_loss(
+def test_option_train_reports_the_validation_loss(
     gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
 ) -> None:
     sweep, used = gpu.sibling("sweep"), []
@@ -99,11 +98,11 @@ def test_it_trains_to_a_loss(
     assert f"| best | 2 | {row['seconds']:.1f} | {row['val_loss']:.4f} |" in capsys.readouterr().out
 
 
-def test_only_what_was_asked_for_is_compared(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+def test_options_select_what_is_measured(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
 
     def compare(preset: Any, mode: str, rounds: int, compiled: bool) -> Any:
-        asked.append((mode, rounds, compiled))
+        calls.append((mode, rounds, compiled))
         return {}
 
     monkeypatch.setattr(gpu, "compare_steps", compare)
@@ -111,51 +110,51 @@ def test_only_what_was_asked_for_is_compared(gpu: Any, monkeypatch: pytest.Monke
     for section in ("generations", "kernel_rows"):
         monkeypatch.setattr(gpu, section, lambda *given: iter(()))
     gpu.main(["--modes", "fp32", "bf16", "--no-compile", "--rounds", "3"])
-    assert asked == [("fp32", 3, False), ("bf16", 3, False)]
+    assert calls == [("fp32", 3, False), ("bf16", 3, False)]
 
 
-def test_rows_are_there_before_the_rest_is_measured(
+def test_an_interrupted_run_keeps_its_results(
     gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
 ) -> None:
-    """A run that is cut off has shown what it knew, and written the sections that were done."""
+    """Rows are printed as they are measured, and finished sections are written."""
 
-    def cut_off(*given: Any) -> Any:
+    def interrupted(*given: Any) -> Any:
         yield "first", 2.5, ["2.50"]
         assert capsys.readouterr().out.endswith("\n| first | 2.50 |\n")
         raise KeyboardInterrupt
 
     rows = [("tf32", {"ms": 1.0}, ["1.00 ms"])]
     monkeypatch.setattr(gpu, "training_steps", lambda *given: iter(rows))
-    monkeypatch.setattr(gpu, "generations", cut_off)
+    monkeypatch.setattr(gpu, "generations", interrupted)
     with pytest.raises(KeyboardInterrupt):
         gpu.main(["--json", str(tmp_path / "r.json")])
     result = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert result["training step"] == {"tf32": {"ms": 1.0}}
 
 
-def test_a_host_that_is_late_waits_for_more_copies(
+def test_a_late_host_queues_more_copies(
     gpu: Any, fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = iter([True, True, False])
     monkeypatch.setattr(fake_cupy.cuda.Event, "done", property(lambda event: next(done)))
-    monkeypatch.setattr(gpu, "MOST_HELD", 10**6)
-    holds: list[None] = []
-    seconds = gpu.device_seconds(lambda: time.sleep(1e-3), 5, lambda: holds.append(None))
-    assert len(holds) == 100 + 200 + 400
+    monkeypatch.setattr(gpu, "MAX_QUEUED_COPIES", 10**6)
+    copies: list[None] = []
+    seconds = gpu.device_seconds(lambda: time.sleep(1e-3), 5, lambda: copies.append(None))
+    assert len(copies) == 100 + 200 + 400
     assert 1e-3 <= seconds < 1e-1
 
 
-def test_pytorch_decays_and_turns_the_same_parameters(gpu: Any) -> None:
-    twins = gpu.sibling("torch_reference")
+def test_both_sides_have_the_same_optimizer_groups(gpu: Any) -> None:
+    reference = gpu.sibling("torch_reference")
     for name, preset in gpu.PRESETS.items():
         model = gpu.build_model(preset, 65)
         ours = gpu.build_trainer(preset, model, 1).optimizers
-        theirs = gpu.torch_optimizers(preset, twins.gpt(model))
+        theirs = gpu.torch_optimizers(preset, reference.gpt(model))
         assert len(ours) == len(theirs), name
         for mine, other in zip(ours, theirs, strict=True):
             assert type(mine).__name__ == type(other).__name__
-            for group, twin in zip(mine.groups, other.param_groups, strict=True):
-                assert group["lr"] == twin["lr"]
-                assert group["weight_decay"] == twin["weight_decay"]
-                shapes = [tuple(p.shape) for p in twin["params"]]
+            for group, torch_group in zip(mine.groups, other.param_groups, strict=True):
+                assert group["lr"] == torch_group["lr"]
+                assert group["weight_decay"] == torch_group["weight_decay"]
+                shapes = [tuple(p.shape) for p in torch_group["params"]]
                 assert sorted(p.shape for p in group["params"]) == sorted(shapes)

@@ -1,11 +1,7 @@
-// Random bits, and dropout that uses them.
+// Dropout.
 
-extern "C" __global__ void random_bits(Bits* y, Index count, const Index* key, Index offset) {
-    Seed seed(key, offset);
-    FOR_EACH(i, count) y[i] = seed.bits_at(i);
-}
-
-// Its own gradient as well: the same bits drop the same elements.
+// y = x scale where the random bits are at least `threshold`, else 0. It is its own gradient: the
+// same seed drops the same elements.
 extern "C" __global__ void dropout(const T* x, T* y, Index count, const Index* key, Index offset,
                                    Bits threshold, T scale) {
     Seed seed(key, offset);
