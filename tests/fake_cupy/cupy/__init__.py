@@ -310,7 +310,7 @@ for _name in READS:
 FUNCTIONS = """
     abs absolute add all any arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh argmax
     argmin argsort argwhere bitwise_and bitwise_or bitwise_xor broadcast_arrays broadcast_to ceil
-    clip concatenate copysign cos cosh count_nonzero cumprod cumsum diff divide equal exp
+    clip concatenate conj copysign cos cosh count_nonzero cumprod cumsum diff divide equal exp
     expand_dims expm1 eye flip floor floor_divide full full_like greater greater_equal hypot invert
     isfinite isin isinf isnan left_shift less less_equal linspace log log10 log1p log2 logaddexp
     logical_and logical_not logical_or logical_xor matmul maximum max mean meshgrid minimum min
