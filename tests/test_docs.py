@@ -113,3 +113,9 @@ def test_the_backend_page_names_everything_that_a_backend_may_define() -> None:
     for name in vars(backends.Backend):
         documented = f"| `{name}" in page
         assert documented or name.startswith("_") or name in helpers, name
+
+
+def test_the_debugging_page_names_every_numpy_kernel() -> None:
+    page = (ROOT / "docs" / "debugging.md").read_text(encoding="utf-8")
+    named = next(line for line in page.splitlines() if line.startswith("| `numpy` (default)"))
+    assert set(re.findall(r"`(\w+)`", named)) - {"numpy"} == set(backends.get("numpy").kernels)
