@@ -84,7 +84,7 @@ class CharTokenizer(Tokenizer):
         return [known[c] if c in known else self._unknown_id(c, text) for c in text]
 
     def encode_array(self, text: str) -> NDArray[np.int64]:
-        """Return the ids of a text as an array (T,), by one table look-up."""
+        """Return the ids of a text as an array (T,), by one table lookup."""
         ids = self._table.ids(text)
         if ids.min(initial=0) < 0:
             self._unknown_id(text[int(ids.argmin())], text)

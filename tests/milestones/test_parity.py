@@ -180,9 +180,9 @@ def test_the_out_of_memory_message_suggests_a_batch_size(
     kernels = backends.get(cupy).kernels
     monkeypatch.setitem(kernels, "linear", kernels["linear"]._replace(forward=full))  # type: ignore[arg-type,index]
     assert tinygpt.main(["--data", str(text), "--steps", "2", "--out", str(tmp_path / "r")]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("tinygpt: out of memory (Out of memory allocating 1,024 bytes")
-    assert said.endswith("try a --batch-size below 16\n")
+    error = capsys.readouterr().err
+    assert error.startswith("tinygpt: out of memory (Out of memory allocating 1,024 bytes")
+    assert error.endswith("try a --batch-size below 16\n")
 
 
 def test_training_converges_with_rounded_products(

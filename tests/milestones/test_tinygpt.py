@@ -145,9 +145,9 @@ def test_an_interrupted_and_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     with monkeypatch.context() as patch:
         interrupt_at(5, patch)
         assert run(tinygpt, *flags[:-1], "--out", broken) == 130
-    said = capsys.readouterr().out
-    assert "Stopped after step 6" in said
-    assert f"--resume {broken}" in said
+    output = capsys.readouterr().out
+    assert "Stopped after step 6" in output
+    assert f"--resume {broken}" in output
     assert not (broken / "summary.json").exists()
     with monkeypatch.context() as patch:
         interrupt_at(9, patch)

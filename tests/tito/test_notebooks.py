@@ -92,8 +92,8 @@ def test_notebooks_have_a_colab_badge_if_the_project_has_a_repository(tmp_path: 
     source.parent.mkdir(parents=True)
     source.write_text("# %% [markdown]\n# # Attention\n")
     badge, install, title = weave.student(Lesson(source, tmp_path)).cells
-    place = "someone/torch/blob/main/notebooks/12_attention/attention.ipynb"
-    assert f"(https://colab.research.google.com/github/{place})" in badge.source
+    path = "someone/torch/blob/main/notebooks/12_attention/attention.ipynb"
+    assert f"(https://colab.research.google.com/github/{path})" in badge.source
     assert "git+https://github.com/someone/torch" in install.source
     assert title.source == "# Attention"
 

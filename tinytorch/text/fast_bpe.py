@@ -1,4 +1,4 @@
-"""Fast byte-pair encoding, and character look-up by table.
+"""Fast byte-pair encoding, and character lookup by table.
 
 `learn_merges` and `apply_merges` return the same results as the readable functions of lesson 10,
 in time that hardly grows with the number of merges. `accelerated` substitutes them by name, as a
@@ -47,7 +47,7 @@ def _code_points(text: str) -> NDArray[np.uint32]:
 
 
 class CharTable:
-    """Look-up table from code points to ids, ten times as fast as a loop over the characters.
+    """Lookup table from code points to ids, ten times as fast as a loop over the characters.
 
     Args:
         char_to_id: ids by character; entries that are not one character long are ignored.

@@ -46,8 +46,8 @@ def export(lesson: Lesson, notebook: Path) -> list[str]:
         path = lesson.module_path(exercise.module)
         before = texts.get(path) or _read(path)
         texts[path] = _insert(exercise, before, sources[exercise.number], _original(lesson, path))
-        place = path.relative_to(lesson.root).as_posix()
-        written += [f"{place}: {name}" for name in _changed(exercise, before, texts[path])]
+        file = path.relative_to(lesson.root).as_posix()
+        written += [f"{file}: {name}" for name in _changed(exercise, before, texts[path])]
     for path, text in texts.items():
         _check_names(path, text)
     for path, text in texts.items():
@@ -64,22 +64,19 @@ def reset(lesson: Lesson) -> list[str]:
         ExportError: another lesson was exported to the same file later; reset that one first.
     """
     backups = sorted(_backups(lesson).rglob("*.py"))
-    for backup in backups:
-        place = backup.relative_to(_backups(lesson))
-        for other in _backups(lesson).parent.glob(f"*/{place.as_posix()}"):
+    files = [backup.relative_to(_backups(lesson)) for backup in backups]
+    for backup, file in zip(backups, files, strict=True):
+        for other in _backups(lesson).parent.glob(f"*/{file.as_posix()}"):
             if other.stat().st_mtime_ns > backup.stat().st_mtime_ns:
                 later = other.relative_to(_backups(lesson).parent).parts[0]
                 raise ExportError(
-                    f"{place.as_posix()} also contains {later}: reset that lesson first"
+                    f"{file.as_posix()} also contains {later}: reset that lesson first"
                 )
-    names = []
-    for backup in backups:
-        place = backup.relative_to(_backups(lesson))
-        write_atomically(lesson.root / place, backup.read_bytes())
-        names.append(place.as_posix())
+    for backup, file in zip(backups, files, strict=True):
+        write_atomically(lesson.root / file, backup.read_bytes())
     if backups:
         shutil.rmtree(_backups(lesson))
-    return names
+    return [file.as_posix() for file in files]
 
 
 def is_exported(lesson: Lesson) -> bool:

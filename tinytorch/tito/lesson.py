@@ -284,10 +284,10 @@ def _join(parts: Iterator[list[str]] | list[list[str]]) -> str:
     """Join definitions, with two empty lines around functions and classes."""
     text = ""
     for lines in parts:
-        small = text and not text.rstrip("\n").splitlines()[-1].startswith(
+        after_constant = text and not text.rstrip("\n").splitlines()[-1].startswith(
             (" ", "@", "def", "class")
         )
-        plain = not lines[0].startswith(("@", "def ", "class "))
-        text += "" if not text else "\n" if small and plain else "\n\n\n"
+        constant = not lines[0].startswith(("@", "def ", "class "))
+        text += "" if not text else "\n" if after_constant and constant else "\n\n\n"
         text += "\n".join(lines)
     return text

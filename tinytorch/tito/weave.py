@@ -92,8 +92,8 @@ def _badge(lesson: Lesson) -> list[Any]:
     address = repository(lesson.root)
     if address is None:
         return []
-    v4, place = nbformat().v4, notebook_path(lesson).relative_to(lesson.root).as_posix()
-    target = f"{COLAB}/{address.removeprefix('https://github.com/')}/blob/main/{place}"
+    v4, path = nbformat().v4, notebook_path(lesson).relative_to(lesson.root).as_posix()
+    target = f"{COLAB}/{address.removeprefix('https://github.com/')}/blob/main/{path}"
     badge = "https://colab.research.google.com/assets/colab-badge.svg"
     install = (
         "import sys\n\n"
