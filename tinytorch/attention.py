@@ -114,7 +114,11 @@ def scaled_dot_product_attention(
 
     Source: A. Vaswani et al., "Attention Is All You Need" (2017), equation 1.
 
-    >>> output, weights = scaled_dot_product_attention(Q, K, V, create_causal_mask(T))
+    >>> from tinytorch import Tensor
+    >>> x = Tensor([[0.0, 1.0], [0.0, 1.0]])  # (T, hs)
+    >>> output, weights = scaled_dot_product_attention(x, x, x, create_causal_mask(2))
+    >>> weights.tolist()
+    [[1.0, 0.0], [0.5, 0.5]]
     """
     if Q.shape[-1] != K.shape[-1] or K.shape[-2] != V.shape[-2]:
         raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} do not fit together")
@@ -209,7 +213,10 @@ class MultiHeadAttention(Module):
 
     Source: A. Vaswani et al., "Attention Is All You Need" (2017), section 3.2.2.
 
-    >>> MultiHeadAttention(128, 4)(x, create_causal_mask(x.shape[1]))      # x (B, T, 128)
+    >>> from tinytorch import Tensor
+    >>> x = Tensor([[[0.0] * 128] * 10] * 2)  # (B, T, C)
+    >>> MultiHeadAttention(128, 4)(x, create_causal_mask(10)).shape
+    (2, 10, 128)
     """
 
     def __init__(
