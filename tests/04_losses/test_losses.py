@@ -54,14 +54,14 @@ def test_cross_entropy_of_large_logits_equals_pytorch() -> None:
     compare(CrossEntropyLoss(), torch_cross_entropy, logits, np.array([0, 2]))
 
 
-@pytest.mark.parametrize("apart", [1.0, 50.0, 1e4])
+@pytest.mark.parametrize("row_spread", [1.0, 50.0, 1e4])
 @pytest.mark.parametrize("hidden", [False, True])
-def test_cross_entropy_of_many_rows_equals_pytorch(apart: float, hidden: bool) -> None:
+def test_cross_entropy_of_many_rows_equals_pytorch(row_spread: float, hidden: bool) -> None:
     """The NumPy kernel shifts many rows by one maximum if they are close enough to each other.
 
     Where `hidden`, all classes but the target have a logit of -inf.
     """
-    logits = RNG.standard_normal((100, 64)) + apart * RNG.standard_normal((100, 1))
+    logits = RNG.standard_normal((100, 64)) + row_spread * RNG.standard_normal((100, 1))
     target = RNG.integers(0, 32, 100)
     if hidden:
         logits[:, 32:] = -np.inf

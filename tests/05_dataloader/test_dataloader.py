@@ -18,7 +18,7 @@ class Squares(Dataset):
         return Tensor(index), Tensor([index * index, 0.0])
 
 
-def seen(loader: DataLoader) -> list[list[int]]:
+def batches_of(loader: DataLoader) -> list[list[int]]:
     return [batch[0].tolist() for batch in loader]
 
 
@@ -30,7 +30,7 @@ def test_the_default_batch_stacks_examples() -> None:
     x, y = Squares().batch([3, 1])
     assert x.tolist() == [3, 1]
     assert y.tolist() == [[9, 0], [1, 0]]
-    assert seen(DataLoader(Squares(), 2)) == [[0, 1], [2, 3], [4]]
+    assert batches_of(DataLoader(Squares(), 2)) == [[0, 1], [2, 3], [4]]
 
 
 def test_tensor_dataset_returns_rows_of_all_tensors(backend: str) -> None:
@@ -111,7 +111,7 @@ def test_an_epoch_contains_each_example_once(
     count: int, batch_size: int, shuffle: bool, drop_last: bool
 ) -> None:
     loader = DataLoader(numbers(count), batch_size, shuffle, drop_last)
-    batches = seen(loader)
+    batches = batches_of(loader)
     assert len(batches) == len(loader)
     assert all(batches), "no batch is empty"
     flat = [i for batch in batches for i in batch]
@@ -125,9 +125,9 @@ def test_an_epoch_contains_each_example_once(
 def test_shuffles_differ_between_epochs_and_are_reproducible() -> None:
     loader = DataLoader(numbers(50), 50, shuffle=True)
     manual_seed(7)
-    first, second = seen(loader), seen(loader)
+    first, second = batches_of(loader), batches_of(loader)
     manual_seed(7)
-    assert [seen(loader), seen(loader)] == [first, second]
+    assert [batches_of(loader), batches_of(loader)] == [first, second]
     assert first != second
     assert first[0] != list(range(50))
     for x, y in loader:

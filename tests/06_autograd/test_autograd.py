@@ -18,13 +18,11 @@ GRAPHS: dict[str, Callable[..., Any]] = {
     "chain": lambda x, y, cat: ((x * 2).exp() * x.sin()).sum() + y.sum() * 0,
     "branch": lambda x, y, cat: (x * y).sum() * (x / y).mean() + (x - y).exp().sum(),
     "diamond": lambda x, y, cat: ((x * y) * (x * y + x) * (x + y)).sum(),
-    "one gradient for two": lambda x, y, cat: (lambda a, b: ((a * 3 + (a + b)) * y).sum())(
-        x * 2, y * 2
-    ),
-    "same twice": lambda x, y, cat: (x * x + y @ y + x @ y).sum(),
+    "shared gradient": lambda x, y, cat: (lambda a, b: ((a * 3 + (a + b)) * y).sum())(x * 2, y * 2),
+    "repeated input": lambda x, y, cat: (x * x + y @ y + x @ y).sum(),
     "views": lambda x, y, cat: (x[1:] * x[:-1] + y.reshape(2, 2)[1, 1]).sum() * y[0],
-    "joined": lambda x, y, cat: cat([x * y, y, x]).exp()[2:9].sum(),
-    "leaf is a result": lambda x, y, cat: x.sum() + y.sum(),
+    "concat": lambda x, y, cat: cat([x * y, y, x]).exp()[2:9].sum(),
+    "leaves only": lambda x, y, cat: x.sum() + y.sum(),
     "mean of means": lambda x, y, cat: x.mean() + (x + y).mean() + y.mean(),
 }
 
@@ -73,16 +71,16 @@ def test_backward_needs_a_gradient_unless_the_tensor_has_one_element() -> None:
 
 
 def test_grad_modes_nest_and_are_restored_after_an_exception() -> None:
-    seen = [is_grad_enabled()]
+    modes = [is_grad_enabled()]
     with no_grad():
-        seen.append(is_grad_enabled())
+        modes.append(is_grad_enabled())
         with enable_grad():
-            seen.append(is_grad_enabled())
+            modes.append(is_grad_enabled())
             with pytest.raises(KeyError), no_grad():
                 raise KeyError
-            seen.append(is_grad_enabled())
-        seen.append(is_grad_enabled())
-    assert [*seen, is_grad_enabled()] == [True, False, True, True, False, True]
+            modes.append(is_grad_enabled())
+        modes.append(is_grad_enabled())
+    assert [*modes, is_grad_enabled()] == [True, False, True, True, False, True]
 
 
 def test_grad_modes_work_as_decorators() -> None:
@@ -110,12 +108,12 @@ def test_grad_modes_are_thread_local_even_in_a_shared_decorator() -> None:
         assert leave.wait(5)
         return is_grad_enabled()
 
-    inside, left, seen = threading.Event(), threading.Event(), []
+    inside, left, modes = threading.Event(), threading.Event(), []
 
     def other() -> None:
-        seen.append(is_grad_enabled())
-        seen.append(step(inside, both_inside))  # enters first and leaves first
-        seen.append(is_grad_enabled())
+        modes.append(is_grad_enabled())
+        modes.append(step(inside, both_inside))  # enters first and leaves first
+        modes.append(is_grad_enabled())
         left.set()
 
     both_inside = threading.Event()
@@ -126,7 +124,7 @@ def test_grad_modes_are_thread_local_even_in_a_shared_decorator() -> None:
         within = step(both_inside, left)
         after = is_grad_enabled()
         thread.join(5)
-    assert seen == [True, False, True]
+    assert modes == [True, False, True]
     assert (within, after, is_grad_enabled()) == (False, False, True)
 
 

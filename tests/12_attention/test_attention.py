@@ -121,7 +121,7 @@ def test_mismatched_shapes_raise(shapes: Any) -> None:
 
 OPTIONS = [
     pytest.param(bias, rotary, causal, id="-".join(n for n, on in zip(
-        ("bias", "rotary", "causal"), (bias, rotary, causal), strict=True) if on) or "bare")
+        ("bias", "rotary", "causal"), (bias, rotary, causal), strict=True) if on) or "none")
     for bias in (True, False) for rotary in (True, False) for causal in (True, False)
 ]  # fmt: skip
 
@@ -191,8 +191,8 @@ def test_a_number_of_heads_that_does_not_divide_embed_dim_raises(heads: int) -> 
 def test_attention_with_a_cache_equals_attention_without(
     parts: list[int], rotary: bool, backend: str
 ) -> None:
-    turn = RotaryEmbedding(4, 8, backend=backend) if rotary else None
-    attention = MultiHeadAttention(12, 3, rotary=turn, backend=backend)
+    encoding = RotaryEmbedding(4, 8, backend=backend) if rotary else None
+    attention = MultiHeadAttention(12, 3, rotary=encoding, backend=backend)
     x = Tensor(draw((2, 8, 12), dtype=np.float32)[0], backend=backend)
     whole = attention(x, create_causal_mask(8, backend=backend)).numpy()
     cache, found = KVCache(8), []

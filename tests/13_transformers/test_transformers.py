@@ -232,9 +232,9 @@ def test_tied_weights_are_one_parameter_with_the_sum_of_both_gradients() -> None
     state = tied.state_dict()
     untied.load_state_dict(state)
     _, _, shared = forward_and_backward(tied)
-    _, _, apart = forward_and_backward(untied)
-    assert set(apart) - set(shared) == {"head.weight"}
-    expected = apart["embedding.tokens.weight"] + apart["head.weight"]
+    _, _, separate = forward_and_backward(untied)
+    assert set(separate) - set(shared) == {"head.weight"}
+    expected = separate["embedding.tokens.weight"] + separate["head.weight"]
     np.testing.assert_allclose(shared["embedding.tokens.weight"], expected, rtol=1e-4, atol=1e-6)
 
 

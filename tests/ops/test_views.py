@@ -31,33 +31,33 @@ def numbers(shape: Any, dtype: str, seed: int = 0) -> np.ndarray:
 def shifted(array: np.ndarray, by: int, backend: Any) -> Array:
     """The array as a view into a longer one, at an offset of `by` elements."""
     longer = np.concatenate([np.full(by, 99.0), array.reshape(-1), np.full(9, 99.0)])
-    home = backends.get(backend)
-    return home.asarray(longer.astype(array.dtype))[by : by + array.size].reshape(array.shape)
+    on_device = backends.get(backend).asarray(longer.astype(array.dtype))
+    return on_device[by : by + array.size].reshape(array.shape)
 
 
 def check(name: str, arrays: list[Array], host: list[np.ndarray], settings: Any) -> None:
     """Compare the kernel's result and gradients for `arrays` with the reference for `host`."""
     dtype = str(host[0].dtype)
-    home, op = backends.get("cupy"), OPS[name]
+    cupy_backend, op = backends.get("cupy"), OPS[name]
     for array in arrays:
         assert array.flags.c_contiguous
-    kernel, reference = home.kernels[name], op.reference
-    y, saved = kernel.forward(home.xp, *arrays, **settings)
+    kernel, reference = cupy_backend.kernels[name], op.reference
+    y, saved = kernel.forward(cupy_backend.xp, *arrays, **settings)
     expected, kept = reference.forward(REFERENCE.xp, *host, **settings)
     g = numbers(expected.shape, dtype, 5)
-    given = shifted(g, arrays[0].size % 3, home)
+    view = shifted(g, arrays[0].size % 3, cupy_backend)
     assert kernel.gradient is not None
     assert reference.gradient is not None
-    answers = kernel.gradient(home.xp, given, *saved)
+    gradients = kernel.gradient(cupy_backend.xp, view, *saved)
     wanted = reference.gradient(REFERENCE.xp, g, *kept)
-    answers, wanted = ([a] if not isinstance(a, tuple) else list(a) for a in (answers, wanted))
+    gradients, wanted = ([a] if not isinstance(a, tuple) else list(a) for a in (gradients, wanted))
     tolerance = {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-9}
-    for ours, theirs in zip([y, *answers], [expected, *wanted], strict=True):
+    for ours, theirs in zip([y, *gradients], [expected, *wanted], strict=True):
         ours, theirs = (a() if callable(a) else a for a in (ours, theirs))
         assert ours.dtype == theirs.dtype
         if ours.shape != theirs.shape:  # autograd would sum it
             theirs = theirs.reshape(-1, *ours.shape).sum(axis=0)
-        np.testing.assert_allclose(home.to_numpy(ours), theirs, **tolerance)
+        np.testing.assert_allclose(cupy_backend.to_numpy(ours), theirs, **tolerance)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -77,22 +77,22 @@ def test_row_kernels_at_any_offset(size: int, dtype: str, cupy_fp32: str) -> Non
     weight = [host[0], numbers((size, size), dtype, 3)[:7], numbers(7, dtype, 4)[:size]]
     for by in ([0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [4, 4, 8], [2, 2, 2]):
         for some in (host, host[:2]):
-            given = [shifted(a, b, cupy_fp32) for a, b in zip(some, by, strict=False)]
-            check("layer_norm", given, some, {})
-        given = [shifted(a, b, cupy_fp32) for a, b in zip(weight, by, strict=False)]
-        check("linear", given, weight, {})
+            views = [shifted(a, b, cupy_fp32) for a, b in zip(some, by, strict=False)]
+            check("layer_norm", views, some, {})
+        views = [shifted(a, b, cupy_fp32) for a, b in zip(weight, by, strict=False)]
+        check("linear", views, weight, {})
 
 
 @pytest.mark.parametrize("rows", [0, 1, 31, 64, 100, 2048, 9000])
 @pytest.mark.parametrize("size", [1, 4, 65, 132])
 def test_column_sums_at_any_offset(size: int, rows: int, cupy: str) -> None:
-    home, x = backends.get(cupy), numbers((rows, size), "float64")
+    cupy_backend, x = backends.get(cupy), numbers((rows, size), "float64")
     from tinytorch.backends.cupy.reductions import column_sums
 
     for by in (0, 1):
-        given = shifted(x, by, cupy)
+        view = shifted(x, by, cupy)
         np.testing.assert_allclose(
-            home.to_numpy(column_sums("column_sums", given, given)), x.sum(0), atol=1e-10
+            cupy_backend.to_numpy(column_sums("column_sums", view, view)), x.sum(0), atol=1e-10
         )
 
 
@@ -109,8 +109,9 @@ def test_extreme_values(name: str, dtype: str, cupy: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gelu_is_accurate_to_a_few_units_in_the_last_place(dtype: str, cupy: str) -> None:
     """Also where 1 + tanh(u) would cancel."""
-    home, x = backends.get(cupy), np.linspace(-4, 4, 4001).astype(dtype)
-    y = home.to_numpy(home.kernels["gelu"].forward(home.xp, home.asarray(x))[0])
+    cupy_backend, x = backends.get(cupy), np.linspace(-4, 4, 4001).astype(dtype)
+    gelu = cupy_backend.kernels["gelu"].forward
+    y = cupy_backend.to_numpy(gelu(cupy_backend.xp, cupy_backend.asarray(x))[0])
     wide = x.astype(np.longdouble)
     inner = np.sqrt(np.longdouble(2) / np.pi) * (wide + np.longdouble(0.044715) * wide**3)
     expected = wide / (1 + np.exp(-2 * inner))
