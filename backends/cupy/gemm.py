@@ -7,7 +7,7 @@ stack of matrices one batched call, and ``TT_MATMUL`` sets the precision of floa
 - ``bf16``: operands rounded to 7 bits, sums in float32;
 - ``fp32``: no rounding.
 
-float64 products are always exact to float64. The tensor cores for tf32 and bf16 need compute
+float64 products are always computed in float64. The tensor cores for tf32 and bf16 need compute
 capability 8.0.
 """
 

@@ -131,9 +131,9 @@ def test_unsupported_dtypes_raise(cupy: str) -> None:
 
 
 def test_a_launch_checks_its_arguments(cupy: str) -> None:
-    home = backends.get(cupy)
+    backend = backends.get(cupy)
     from tinytorch.backends.cupy.launch import launch
 
-    x = home.asarray([1.0, 2.0])
+    x = backend.asarray([1.0, 2.0])
     with pytest.raises(BackendError, match="not 2 arguments"):
         launch("gelu", x.dtype, (1,), (32,), x, x)

@@ -110,16 +110,16 @@ def test_the_list_of_backends_says_what_is_missing(tmp_path: Path) -> None:
 def test_products_are_rounded_according_to_tt_matmul(
     cupy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = backends.get(cupy)
+    backend = backends.get(cupy)
     from tinytorch.backends.cupy import gemm
 
-    x = home.asarray(np.full((1, 1), 1 + 2.0**-9 + 2.0**-16, np.float32))
+    x = backend.asarray(np.full((1, 1), 1 + 2.0**-9 + 2.0**-16, np.float32))
     for mode, value in {"fp32": 1 + 2**-9 + 2**-16, "tf32": 1 + 2**-9, "bf16": 1.0}.items():
         monkeypatch.setattr(gemm, "matmul_mode", lambda mode=mode: mode)
-        one = home.asarray(np.ones((1, 1), np.float32))
-        if "fake GPU" in str(home):  # a real one may use other code for 1 x 1
-            assert float(home.to_numpy(gemm.gemm(x, one))[0, 0]) == value
-        exact = home.to_numpy(gemm.gemm(x, one, exact=True))
+        one = backend.asarray(np.ones((1, 1), np.float32))
+        if "fake GPU" in str(backend):  # a real one may use other code for 1 x 1
+            assert float(backend.to_numpy(gemm.gemm(x, one))[0, 0]) == value
+        exact = backend.to_numpy(gemm.gemm(x, one, exact=True))
         assert float(exact[0, 0]) == np.float32(1 + 2**-9 + 2**-16)
 
 
@@ -153,56 +153,56 @@ def test_products_of_operands_in_all_layouts(
     left: tuple[int, ...], right: tuple[int, ...], dtype: str, cupy_fp32: str
 ) -> None:
     """Contiguous, transposed, strided, sliced and broadcast operands, with and without `out`."""
-    home, rng = backends.get(cupy_fp32), np.random.default_rng(5)
+    backend, rng = backends.get(cupy_fp32), np.random.default_rng(5)
     from tinytorch.backends.cupy.gemm import gemm
 
     def layouts(shape: tuple[int, ...]) -> list[tuple[Any, np.ndarray]]:
         host = rng.standard_normal(shape).astype(dtype)
-        transposed = home.asarray(np.ascontiguousarray(host.swapaxes(-1, -2))).swapaxes(-1, -2)
-        strided = home.asarray(np.repeat(host, 2, axis=-1))[..., ::2]
-        sliced = home.asarray(np.concatenate([host, host], axis=-1))[..., : shape[-1]]
-        rows_first = home.asarray(np.ascontiguousarray(np.moveaxis(host, -2, 0)))
+        transposed = backend.asarray(np.ascontiguousarray(host.swapaxes(-1, -2))).swapaxes(-1, -2)
+        strided = backend.asarray(np.repeat(host, 2, axis=-1))[..., ::2]
+        sliced = backend.asarray(np.concatenate([host, host], axis=-1))[..., : shape[-1]]
+        rows_first = backend.asarray(np.ascontiguousarray(np.moveaxis(host, -2, 0)))
         axes = (*range(1, host.ndim - 1), 0, host.ndim - 1)
-        permuted = home.xp.permute_dims(rows_first, axes)
-        return [(a, host) for a in (home.asarray(host), transposed, strided, sliced, permuted)]
+        permuted = backend.xp.permute_dims(rows_first, axes)
+        return [(a, host) for a in (backend.asarray(host), transposed, strided, sliced, permuted)]
 
     if 0 not in left:
         row, column = np.ones((*left[:-2], 1, left[-1]), dtype), np.ones((*left[:-1], 1), dtype)
         for part in (row, column):
-            broadcast = home.xp.broadcast_to(home.asarray(2 * part), left)
+            broadcast = backend.xp.broadcast_to(backend.asarray(2 * part), left)
             y_host = np.asarray(rng.standard_normal(right), dtype)
             expected = np.matmul(np.broadcast_to(2 * part, left), y_host)
-            result = home.to_numpy(gemm(broadcast, home.asarray(y_host)))
+            result = backend.to_numpy(gemm(broadcast, backend.asarray(y_host)))
             np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
     for x, x_host in layouts(left):
         for y, y_host in layouts(right):
             expected = np.matmul(x_host, y_host)
             tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-10}
-            np.testing.assert_allclose(home.to_numpy(gemm(x, y)), expected, **tolerance)
-            out = home.asarray(np.ones(expected.shape, dtype))
+            np.testing.assert_allclose(backend.to_numpy(gemm(x, y)), expected, **tolerance)
+            out = backend.asarray(np.ones(expected.shape, dtype))
             gemm(x, y, -2.0, out=out, beta=3.0)
-            np.testing.assert_allclose(home.to_numpy(out), 3 - 2 * expected, **tolerance)
+            np.testing.assert_allclose(backend.to_numpy(out), 3 - 2 * expected, **tolerance)
 
 
 def test_sampling_from_logits_of_nan_returns_0_as_on_the_host(cupy: str) -> None:
-    home = backends.get(cupy)
-    assert home.sample is not None
-    logits = home.asarray(np.full((2, 40), np.nan, np.float32))
-    assert home.sample(logits, 1.0, np.array([0.1, 0.9])).tolist() == [0, 0]
+    backend = backends.get(cupy)
+    assert backend.sample is not None
+    logits = backend.asarray(np.full((2, 40), np.nan, np.float32))
+    assert backend.sample(logits, 1.0, np.array([0.1, 0.9])).tolist() == [0, 0]
 
 
 def test_segment_sum_by_scanning_ids_and_by_atomic_additions(
     cupy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, rng = backends.get(cupy), np.random.default_rng(2)
+    backend, rng = backends.get(cupy), np.random.default_rng(2)
     from tinytorch.backends.cupy import embedding
 
     ids, values = rng.integers(0, 50, 300), rng.standard_normal((300, 37))
     expected = backends.get("numpy").xp.segment_sum(values, ids, 50)
     for limit in (embedding.SCAN_LIMIT, 0):
         monkeypatch.setattr(embedding, "SCAN_LIMIT", limit)
-        result = home.xp.segment_sum(home.asarray(values), home.asarray(ids), 50)
-        np.testing.assert_allclose(home.to_numpy(result), expected, rtol=1e-10)
+        result = backend.xp.segment_sum(backend.asarray(values), backend.asarray(ids), 50)
+        np.testing.assert_allclose(backend.to_numpy(result), expected, rtol=1e-10)
 
 
 def test_backend_cupy_without_a_gpu_skips_the_tests_with_a_reason(tmp_path: Path) -> None:

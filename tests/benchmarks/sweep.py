@@ -43,17 +43,17 @@ def train(preset: Preset, seed: int, backend: str | None = None) -> dict[str, An
     Args:
         backend: name of the backend, by default the default one.
     """
-    home = backends.default() if backend is None else backends.get(backend)
+    target = backends.get(backend)
     corpus = tiny_shakespeare()
     tokenizer = CharTokenizer(sorted(set(corpus.text)))
     train_ids, val_ids = map(tokenizer.encode_array, corpus.split())
     tinytorch.manual_seed(seed)
-    trainer = build_trainer(preset, build_model(preset, tokenizer.vocab_size).to(home))
-    blocks = TokenDataset(train_ids, preset.context, backend=home)
+    trainer = build_trainer(preset, build_model(preset, tokenizer.vocab_size).to(target))
+    blocks = TokenDataset(train_ids, preset.context, backend=target)
     start = time.perf_counter()
     for _ in range(preset.steps):
         trainer.train_step([blocks.random_batch(preset.batch_size)])
-    home.synchronize()
+    target.synchronize()
     seconds = time.perf_counter() - start
     validation = validation_batches(val_ids, preset.context)
     model: Any = trainer.model
@@ -62,7 +62,7 @@ def train(preset: Preset, seed: int, backend: str | None = None) -> dict[str, An
         "tokens a step": preset.tokens_per_step,
         "steps": preset.steps,
         "seconds": round(seconds, 1),
-        "val_loss": trainer.evaluate((x.to(home), y.to(home)) for x, y in validation),
+        "val_loss": trainer.evaluate((x.to(target), y.to(target)) for x, y in validation),
     }
 
 

@@ -25,19 +25,21 @@ SANITIZERS = {"races": "-fsanitize=thread", "memory": "-fsanitize=address,undefi
 @pytest.fixture
 def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Recorded launches of every kernel: the largest that still fit the sanitizers' budget."""
-    home = backends.get("cupy")
+    backend = backends.get("cupy")
     launches: list[Any] = []
     monkeypatch.setattr(fake_cupy.kernels, "records", launches)
-    for name in set(home.kernels) - set(COMPOSITES):
+    for name in set(backend.kernels) - set(COMPOSITES):
         for sample in OP_INFOS[name].samples:
             run(OPS[name], draw(sample, "float32"), sample.settings, "cupy")
-    launch_updates(home)
-    launch_attention(home, monkeypatch)
-    home.xp.random_bits(3, (300,))
-    home.sample(home.asarray(np.ones((9, 40), np.float32)), 1.0, np.linspace(0, 0.99, 9))
+    launch_updates(backend)
+    launch_attention(backend, monkeypatch)
+    backend.xp.random_bits(3, (300,))
+    backend.sample(backend.asarray(np.ones((9, 40), np.float32)), 1.0, np.linspace(0, 0.99, 9))
     monkeypatch.setattr("tinytorch.backends.cupy.embedding.SCAN_LIMIT", 0)
-    home.xp.segment_sum(home.asarray(np.ones((40, 33), "f4")), home.asarray(np.arange(40) % 5), 5)
-    launch_unaligned(home)
+    backend.xp.segment_sum(
+        backend.asarray(np.ones((40, 33), "f4")), backend.asarray(np.arange(40) % 5), 5
+    )
+    launch_unaligned(backend)
     few = [r for r in launches if np.prod(r.grid) * np.prod(r.block) <= 2048]
     few.sort(key=lambda r: -np.prod(r.grid))
     names = cuda_source.signatures()
@@ -45,15 +47,15 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return [r for group in groups for r in selected(group)]
 
 
-def launch_updates(home: Any) -> None:
+def launch_updates(backend: Any) -> None:
     """Launch the multi-tensor updates of the optimizers."""
-    for name in home.updates:
+    for name in backend.updates:
         for sample in OP_INFOS[name].samples:
-            rows = [tuple(map(home.asarray, draw(sample, "float32")))]
-            home.updates[name](rows, **sample.settings)
+            rows = [tuple(map(backend.asarray, draw(sample, "float32")))]
+            backend.updates[name](rows, **sample.settings)
 
 
-def launch_attention(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def launch_attention(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Launch the kernels of attention.cu, which need rounded products."""
     with monkeypatch.context() as patch:
         patch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "tf32")
@@ -67,9 +69,9 @@ def launch_attention(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             attention(*given, causal, Dropout(0.5)).sum().backward()
 
 
-def launch_unaligned(home: Any) -> None:
+def launch_unaligned(backend: Any) -> None:
     """Launch the kernels with 16-byte loads on arrays that do not start at a multiple of 16."""
-    rows, row = (home.asarray(np.ones(n, np.float32))[1:] for n in (1 + 9 * 132, 1 + 132))
+    rows, row = (backend.asarray(np.ones(n, np.float32))[1:] for n in (1 + 9 * 132, 1 + 132))
     x = rows.reshape(9, 132)
     for name, given in {
         "gelu": (x,),
@@ -80,8 +82,8 @@ def launch_unaligned(home: Any) -> None:
         "linear": (x, x, row[:9]),
     }.items():
         settings = {"p": 0.5, "seed": 1} if name == "dropout" else {}
-        y, saved = home.kernels[name].forward(home.xp, *given, **settings)
-        gradients = home.kernels[name].gradient(home.xp, y, *saved)
+        y, saved = backend.kernels[name].forward(backend.xp, *given, **settings)
+        gradients = backend.kernels[name].gradient(backend.xp, y, *saved)
         for gradient in gradients if isinstance(gradients, tuple) else ():
             gradient() if callable(gradient) else None
 

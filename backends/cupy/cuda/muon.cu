@@ -27,13 +27,13 @@ extern "C" __global__ void muon_step(const Index* chunks, const T* lr, T factor,
 
 // A grid of (parts, stack): the sum of squares of a part of each matrix.
 extern "C" __global__ void matrix_squares(const T* x, T* partial, Index size) {
-    __shared__ T room[32];
+    __shared__ T scratch[32];
     const T* matrix = x + blockIdx.y * size;
     T total = 0;
     Index start = (blockIdx.x * (Index)blockDim.y + threadIdx.y) * 32 + threadIdx.x;
     for (Index i = start; i < size; i += (Index)gridDim.x * blockDim.y * 32)
         total += matrix[i] * matrix[i];
-    total = block_sum(total, room);
+    total = block_sum(total, scratch);
     if (threadIdx.x == 0 && threadIdx.y == 0)
         partial[blockIdx.y * (Index)gridDim.x + blockIdx.x] = total;
 }

@@ -29,23 +29,23 @@ extern "C" __global__ void adam_update(const Index* chunks, const T* lr, const T
 
 // The sum of squares of each chunk of the gradients (the second array); blocks of (32, warps).
 extern "C" __global__ void square_sums(const Index* chunks, T* partial) {
-    __shared__ T room[32];
+    __shared__ T scratch[32];
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     const T* g = (const T*)chunk[1];
     T total = 0;
     for (Index i = threadIdx.y * 32 + threadIdx.x; i < chunk[4]; i += 32 * blockDim.y)
         total += g[i] * g[i];
-    total = block_sum(total, room);
+    total = block_sum(total, scratch);
     if (threadIdx.x == 0 && threadIdx.y == 0) partial[blockIdx.x] = total;
 }
 
 // One block: result = (norm, factor that scales it down to max_norm, at most 1).
 extern "C" __global__ void clip_factor(const T* partial, T* result, Index count, T max_norm) {
-    __shared__ T room[32];
+    __shared__ T scratch[32];
     T total = 0;
     for (Index i = threadIdx.y * 32 + threadIdx.x; i < count; i += 32 * blockDim.y)
         total += partial[i];
-    total = block_sum(total, room);
+    total = block_sum(total, scratch);
     if (threadIdx.x == 0 && threadIdx.y == 0) {
         T norm = sqrt(total), factor = max_norm / (norm + (T)1e-6);
         result[0] = norm;
