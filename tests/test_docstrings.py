@@ -1,5 +1,6 @@
 """Every `>>>` example in the docstrings of the package runs and shows its true output."""
 
+import contextlib
 import doctest
 import importlib
 import inspect
@@ -10,13 +11,17 @@ from types import ModuleType
 import pytest
 
 import tinytorch
+from tinytorch import backends
 
-ROOT = Path(tinytorch.__file__).parent
-MODULES = [
-    ".".join(("tinytorch", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
-    for path in sorted(ROOT.rglob("*.py"))
-    if ">>> " in path.read_text(encoding="utf-8")
-]
+
+def names_of_modules_with_examples() -> Iterator[str]:
+    for package in (tinytorch, backends):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            is_link = package is tinytorch and parts[0] == "backends"
+            if not is_link and ">>> " in path.read_text(encoding="utf-8"):
+                yield ".".join((package.__name__, *parts)).removesuffix(".__init__")
 
 
 def examples(module: ModuleType) -> Iterator[doctest.DocTest]:
@@ -34,13 +39,21 @@ def examples(module: ModuleType) -> Iterator[doctest.DocTest]:
             yield from (test for test in found if test.examples)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_run(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", list(names_of_modules_with_examples()))
+def test_examples_run(
+    name: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if ".cupy." in name:
+        request.getfixturevalue("fake_cupy")
     module = importlib.import_module(name)
     tests = list(examples(module))
     runner = doctest.DocTestRunner(verbose=False)
-    for test in tests:
-        runner.run(test)
+    with contextlib.chdir(tmp_path):  # an example may write files
+        for test in tests:
+            runner.run(test)
     assert runner.failures == 0, capsys.readouterr().out
     source = Path(str(module.__file__)).read_text(encoding="utf-8")
     assert sum(len(test.examples) for test in tests) == source.count(">>> ")
