@@ -119,3 +119,10 @@ def test_the_debugging_page_names_every_numpy_kernel() -> None:
     page = (ROOT / "docs" / "debugging.md").read_text(encoding="utf-8")
     named = next(line for line in page.splitlines() if line.startswith("| `numpy` (default)"))
     assert set(re.findall(r"`(\w+)`", named)) - {"numpy"} == set(backends.get("numpy").kernels)
+
+
+def test_the_architecture_page_names_every_folder_of_the_package() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for folder in sorted((ROOT / "tinytorch").iterdir()):
+        if (folder / "__init__.py").exists() and not folder.is_symlink():
+            assert f"| `tinytorch/{folder.name}/`" in page or folder.name == "backends"

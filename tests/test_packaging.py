@@ -1,6 +1,7 @@
 """Path is import: checkouts without an install, several checkouts side by side, and the wheel."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 from helpers import require
+
+import tinytorch
 
 ROOT = Path(__file__).parents[1]
 BUILD = ("LICENSE", "README.md", "pyproject.toml")
@@ -177,3 +180,27 @@ def test_types_hold_on_the_checkout() -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Files for hosts and tools
+
+
+@pytest.mark.parametrize(
+    "name", ["CITATION.cff", ".pre-commit-config.yaml", ".github/workflows/ci.yml"]
+)
+def test_yaml_files_parse(name: str) -> None:
+    assert isinstance(require("yaml").safe_load((ROOT / name).read_text(encoding="utf-8")), dict)
+
+
+def test_citation_and_package_have_one_version() -> None:
+    citation = require("yaml").safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == configuration()["project"]["version"] == tinytorch.__version__
+
+
+def test_the_workflow_calls_stages_that_exist() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    gate = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    (known,) = re.findall(r"^# Stages: ([\w ]+)\.", gate, re.MULTILINE)
+    called = re.findall(r"run: \.ci/run ?([\w ]*)$", workflow, re.MULTILINE)
+    assert called
+    assert {stage for line in called for stage in line.split()} <= set(known.split())
