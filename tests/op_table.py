@@ -252,6 +252,18 @@ OP_INFOS: dict[str, OpInfo] = {
     "logsumexp": reduction(
         lambda torch, x, axis=None, keepdims=False: x.logsumexp(_axes(x, axis), keepdims)
     ),
+    "cumsum": OpInfo(
+        [
+            Sample("first", normal((3, 4)), {"axis": 0}),
+            Sample("last", normal((2, 3, 4)), {"axis": -1}),
+            Sample("middle", transposed(normal((2, 3, 4))), {"axis": 1}),
+            Sample("empty", normal((0, 4)), {"axis": 1}),
+            Sample("empty axis", normal((0, 4)), {"axis": 0}),
+            Sample("large values", lambda rng: (1000 * rng.normal(size=(3, 4)),), {"axis": 1}),
+            Sample("large", normal((130, 70)), {"axis": 0}),
+        ],
+        lambda torch, x, axis: torch.cumsum(x, axis),
+    ),
     # shape
     "reshape": OpInfo(
         [
@@ -324,6 +336,13 @@ OP_INFOS: dict[str, OpInfo] = {
     "sigmoid": unary(lambda torch, x: x.sigmoid()),
     "tanh": unary(lambda torch, x: x.tanh()),
     "gelu": unary(lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh")),
+    "softplus": OpInfo(
+        [
+            *unary(None).samples,
+            Sample("large values", lambda rng: (rng.choice([-1000.0, 1000.0], (3, 4)),)),
+        ],
+        lambda torch, x: torch.nn.functional.softplus(x),
+    ),
     "softmax": OpInfo(
         [
             Sample("last", normal((3, 4))),

@@ -9,7 +9,18 @@ if not (Path(__file__).parent / "backends").is_dir():  # a checkout without symb
     __path__.append(str(Path(__file__).parents[1]))
 
 from . import backends
-from .activations import GELU, ReLU, Sigmoid, Softmax, SquaredReLU, Tanh, gelu, relu, softmax
+from .activations import (
+    GELU,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    SquaredReLU,
+    Tanh,
+    gelu,
+    relu,
+    softmax,
+    softplus,
+)
 from .attention import (
     KVCache,
     MultiHeadAttention,
@@ -121,6 +132,7 @@ __all__ = [
     "relu",
     "scaled_dot_product_attention",
     "softmax",
+    "softplus",
     "stack",
     "tokenize_dataset",
     "where",

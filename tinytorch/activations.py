@@ -78,6 +78,18 @@ def gelu_gradient(xp: Namespace, g: Array, x: Array, t: Array) -> Any:
 
 
 @op
+def softplus(xp: Namespace, x: Array) -> Any:
+    """log(1 + exp(x)), computed without overflow."""
+    y = xp.logaddexp(x, xp.zeros_like(x))
+    return y, (y,)
+
+
+@softplus.gradient
+def softplus_gradient(xp: Namespace, g: Array, y: Array) -> Any:
+    return g * -xp.expm1(-y)  # sigmoid(x) is 1 - exp(-y)
+
+
+@op
 def softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Any:
     """exp(x) / sum(exp(x)) over `axis`, without overflow; a row of only -inf gives zeros."""
     y = softmax_array(xp, x, axis)

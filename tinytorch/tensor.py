@@ -522,6 +522,9 @@ class Tensor(Variable):
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         return floating_unary(reductions.logsumexp, self, axis=axis, keepdims=keepdims)
 
+    def cumsum(self, axis: int) -> "Tensor":
+        return reductions.cumsum(self, axis=axis)
+
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """The index of the largest element along `axis`; the first one of equal elements."""
         return constant(self, self._backend.xp.argmax(self._array, axis=axis, keepdims=keepdims))

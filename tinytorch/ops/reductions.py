@@ -127,3 +127,15 @@ def logsumexp(xp: Namespace, x: Array, *, axis: Axis = None, keepdims: bool = Fa
 @logsumexp.gradient
 def logsumexp_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
     return xp.reshape(g, y.shape) * xp.exp(x - y)
+
+
+@op
+def cumsum(xp: Namespace, x: Array, *, axis: int) -> Any:
+    """The sum up to and including each position along `axis`; sums of integers are int64."""
+    (axis,) = _axes(x, (axis,))
+    return xp.cumulative_sum(x, axis=axis), (axis,)
+
+
+@cumsum.gradient
+def cumsum_gradient(xp: Namespace, g: Array, axis: int) -> Any:
+    return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
