@@ -131,7 +131,7 @@ def logsumexp_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
 
 @op
 def cumsum(xp: Namespace, x: Array, *, axis: int) -> Any:
-    """The sum up to and including each position along `axis`; sums of integers are int64."""
+    """The sum up to and including each position along `axis`; integers are summed in 64 bits."""
     (axis,) = _axes(x, (axis,))
     return xp.cumulative_sum(x, axis=axis), (axis,)
 
