@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -21,6 +22,10 @@ FAKE_CUPY = Path(__file__).with_name("fake_cupy")
 # Methods that read a value on the host. array-api-strict allows them on a device; a GPU would wait.
 HOST_READS = ("__float__", "__int__", "__bool__", "__complex__", "__index__", "__dlpack__")
 BUILT_IN = ("numpy", "strict", "cupy")  # the backends of the fixture `backend`
+
+
+hypothesis.settings.register_profile("tinytorch", deadline=None)  # machines differ in pace
+hypothesis.settings.load_profile("tinytorch")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -17,7 +17,7 @@ def seed_arguments(seed: int | Seed, count: int) -> tuple[Array, int]:
         ValueError: more than 2**32 numbers, see `random_bits.random_bits`.
     """
     if count > 2**32:
-        raise ValueError(f"random_bits makes at most 2**32 numbers a call, not {count}")
+        raise ValueError(f"random_bits returns at most 2**32 numbers per call, got {count}")
     key, offset = seed if isinstance(seed, Seed) else (seed, 0)
     if not isinstance(key, cupy.ndarray):
         copy = _to_device if is_capturing() else _cached  # a failed capture fills no array

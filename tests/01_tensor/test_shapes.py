@@ -63,6 +63,8 @@ def test_shape_methods_equal_numpy(method: Any, expected: Any, backend: str) -> 
         (lambda t: t.split([1, 2]), ValueError),
         (lambda t: t.sum(axis=2), IndexError),
         (lambda t: t.sum(axis=(0, -2)), ValueError),
+        (lambda t: t.cumsum(2), IndexError),
+        (lambda t: t.cumsum(-3), IndexError),
         (lambda t: t[2], IndexError),
         (lambda t: t[Tensor([0.5])], IndexError),
     ],

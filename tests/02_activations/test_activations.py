@@ -1,12 +1,13 @@
 """Lesson 02: activations equal PyTorch's and are stable for extreme values."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import require
 
-from tinytorch import GELU, Module, ReLU, Sigmoid, Softmax, SquaredReLU, Tanh, Tensor
+from tinytorch import GELU, Module, ReLU, Sigmoid, Softmax, SquaredReLU, Tanh, Tensor, softplus
 
 MODULES = {
     "relu": (ReLU(), lambda torch: torch.nn.ReLU()),
@@ -47,11 +48,17 @@ def test_large_inputs_give_finite_gradients_without_warnings(
 
 @pytest.mark.parametrize(
     ("module", "at_minus_infinity", "at_infinity"),
-    [(ReLU(), 0, np.inf), (SquaredReLU(), 0, np.inf), (Sigmoid(), 0, 1), (Tanh(), -1, 1)],
-    ids=["relu", "squared_relu", "sigmoid", "tanh"],
+    [
+        (ReLU(), 0, np.inf),
+        (SquaredReLU(), 0, np.inf),
+        (Sigmoid(), 0, 1),
+        (Tanh(), -1, 1),
+        (softplus, 0, np.inf),
+    ],
+    ids=["relu", "squared_relu", "sigmoid", "tanh", "softplus"],
 )
 def test_limits_at_infinity(
-    module: Module, at_minus_infinity: float, at_infinity: float, backend: str
+    module: Callable[[Tensor], Tensor], at_minus_infinity: float, at_infinity: float, backend: str
 ) -> None:
     y = module(Tensor([-np.inf, np.inf], backend=backend))
     assert y.tolist() == [at_minus_infinity, at_infinity]
