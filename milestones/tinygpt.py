@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
-# The package of this checkout comes first, whether another one is installed or none.
+# This checkout's package takes precedence over an installed one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tinytorch.backends import BackendError, default
@@ -131,7 +131,7 @@ def _out_of_memory(arguments: argparse.Namespace, error: MemoryError) -> str:
         return f"out of memory ({cause}): try another backend, such as TT_BACKEND=numpy"
     if arguments.resume:
         return (
-            f"out of memory ({cause}): resume where there is more,"
+            f"out of memory ({cause}): resume on a machine with more memory,"
             " or start a new run with a smaller --batch-size"
         )
     size = arguments.batch_size or PRESETS[arguments.preset or "default"].batch_size

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-# The package of this checkout comes first, whether another one is installed or none.
+# This checkout's package takes precedence over an installed one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tinytorch.autograd import no_grad
