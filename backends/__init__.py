@@ -4,7 +4,7 @@
 >>> backends.get("numpy").asarray([1.0, 2.0])
 array([1., 2.], dtype=float32)
 
-``backends.default()`` is the one that the environment variable TT_BACKEND names, else NumPy.
+``backends.default()`` is the backend named by the environment variable TT_BACKEND, or else NumPy.
 """
 
 from .base import Backend, BackendError, Kernel

@@ -1,8 +1,8 @@
 """Static types of arrays and of the array namespace: the Python array API standard as protocols.
 
-They exist for type checkers only. No array library declares a common base class, so an array is
-whatever has these attributes and operators, and code written against these types runs on every
-backend. Code that is specific to one library uses that library's own types.
+They exist for type checkers only. Array libraries share no base class, so an array is whatever has
+these attributes and operators, and code written against these types runs on every backend. Code
+that is specific to one library uses that library's own types.
 
 Source: the Python array API standard, version 2023.12, for arrays of real numbers.
 """
@@ -37,7 +37,7 @@ class Array(Protocol):
     @property
     def mT(self) -> "Array": ...  # noqa: N802
 
-    # Arithmetic; the other side is an array or a Python number.
+    # Arithmetic; the other operand is an array or a Python number.
     def __add__(self, other: Any, /) -> "Array": ...
     def __sub__(self, other: Any, /) -> "Array": ...
     def __mul__(self, other: Any, /) -> "Array": ...
@@ -75,8 +75,8 @@ class Array(Protocol):
     def __ror__(self, other: Any, /) -> "Array": ...
     def __rxor__(self, other: Any, /) -> "Array": ...
 
-    # Elements. The standard has basic keys and single integer arrays and masks; `Namespace.index`
-    # takes every NumPy key.
+    # Elements. The standard supports basic keys, one integer array or one mask; `Namespace.index`
+    # supports every NumPy key.
     def __getitem__(self, key: Any, /) -> "Array": ...
     def __setitem__(self, key: Any, value: Any, /) -> None: ...
 

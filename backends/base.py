@@ -1,4 +1,4 @@
-"""What a backend is: a namespace of array functions, a way to and from the host, and kernels."""
+"""The interface of a backend: a namespace of array functions, host copies, and kernels."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,22 +25,22 @@ __all__ = [
 ]
 
 
-Row = tuple[NativeArray, ...]  # a parameter, its gradient and the optimizer's state of it
+Row = tuple[NativeArray, ...]  # a parameter, its gradient and its optimizer state
 
 
 class BackendError(RuntimeError):
-    """A backend is unknown, cannot be used here, or two of them were mixed."""
+    """A backend is unknown or cannot be used on this machine, or two backends were mixed."""
 
 
 class Kernel(NamedTuple):
-    """A fast way to compute one op: what its forward saves is private to the pair."""
+    """A fast version of one op; the values that its forward saves are private to the pair."""
 
     forward: Callable[..., Any]
     gradient: Callable[..., Any] | None
 
 
 class KernelTable(dict[str, Kernel]):
-    """Kernels by the name of their op, declared as the ops themselves are.
+    """Op name -> `Kernel`, declared in the same way as the ops themselves.
 
     >>> KERNELS = KernelTable()
     >>> @KERNELS.forward
@@ -50,14 +50,14 @@ class KernelTable(dict[str, Kernel]):
     """
 
     def forward(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Declare the kernel for the op of the function's name."""
+        """Declare the kernel of the op that has the function's name."""
         self[function.__name__] = Kernel(function, None)
         return function
 
     def gradient(
         self, forward: Callable[..., Any]
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Declare the gradient that takes what `forward` saves."""
+        """Declare the gradient, which takes the values that `forward` saves."""
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
             self[forward.__name__] = Kernel(forward, function)
@@ -67,28 +67,28 @@ class KernelTable(dict[str, Kernel]):
 
 
 class Backend:
-    """One array library: the standard's functions, those that it lacks, and fast kernels.
+    """One array library: the standard's functions, the extras that it lacks, and fast kernels.
 
     Attributes:
-        name: as in ``TT_BACKEND``.
-        array_type: the class of this backend's arrays, by which an op finds its backend.
+        name: the value of ``TT_BACKEND`` that selects it.
+        array_type: the class of this backend's arrays; `registry.of` finds the backend by it.
         xp: the array API namespace with `EXTRAS` added; the `xp` that every op receives.
         kernels: op name -> `Kernel`, used in place of the op's readable reference.
         updates: name of an optimizer's update op -> its multi-tensor version, a function of rows
             (parameter, gradient, *state) and the op's settings. It may write to parameters and
             state in place, and returns the new (parameter, *state) of each row. The settings `lr`
-            and `step` are numbers, or arrays without axes while a step is captured.
-        graphed: makes of ``work(*arrays) -> array`` a function ``(key, *arrays) -> array`` that
+            and `step` are numbers, or 0-d arrays while a step is captured.
+        graphed: converts ``work(*arrays) -> array`` to a function ``(key, *arrays) -> array`` that
             captures the work once and replays it as long as the key and the shapes stay the
-            same; None where work cannot be captured.
-        processes: among how many processes a training step is best divided, by `parallel`.
+            same; None if work cannot be captured.
+        processes: the default number of processes for a data-parallel training step.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
         sample: samples token ids (B,) from logits (B, V), a temperature and uniforms (B,) in
-            [0, 1), as `generate.sample` does, and copies them to the host; None where logits are
-            copied to the host instead.
+            [0, 1), as `generate.sample` does, and copies them to the host; None if logits are
+            to be copied to the host instead.
 
     A subclass sets these and implements the extras as static methods. Creation functions of
-    `xp` make arrays on the backend's device.
+    `xp` create arrays on the backend's device.
     """
 
     name: ClassVar[str]
@@ -101,7 +101,7 @@ class Backend:
     decode_step: Callable[[Any], Any] | None = None
     sample: Callable[[Array, float, np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
 
-    # Not in the standard, and needed by a deep-learning library.
+    # Functions that the standard lacks and the ops need.
     EXTRAS: ClassVar[tuple[str, ...]] = (
         "index",
         "index_add",
@@ -115,11 +115,11 @@ class Backend:
     )
 
     def __str__(self) -> str:
-        """The name, and what a user should know of the device."""
+        """The name, with a description of the device if there is one."""
         return self.name
 
     def namespace(self, standard: ModuleType, **overrides: Any) -> Namespace:
-        """The functions of `standard`, then this backend's extras, then `overrides`."""
+        """The functions of `standard` with this backend's extras; `overrides` replace both."""
         functions = {n: f for n, f in vars(standard).items() if not n.startswith("__")}
         extras = {name: getattr(self, name) for name in self.EXTRAS}
         return cast(Namespace, SimpleNamespace(**{**functions, **extras, **overrides}))
@@ -127,39 +127,40 @@ class Backend:
     def asarray(self, data: Any, dtype: Any = None) -> Array:
         """`data` (array, nested list or number) as a new array on this backend's device.
 
-        Python floats become float32 and Python integers int64; a NumPy array keeps its dtype.
+        By default Python floats become float32, Python integers int64, and arrays keep their dtype.
         """
         raise NotImplementedError
 
     def to_numpy(self, array: NativeArray) -> np.ndarray[Any, Any]:
-        """`array` in host memory; shares memory where the backend is on the host."""
+        """`array` in host memory; it may share memory if the backend is on the host."""
         raise NotImplementedError
 
     def synchronize(self) -> None:
-        """Wait until the device has finished all that was asked of it."""
+        """Wait until the device has finished all queued work."""
 
     def memory(self) -> dict[str, int]:
-        """Bytes in use on the device, as far as the backend knows them."""
+        """Bytes "used" and "reserved" on the device; empty if the backend does not track them."""
         return {}
 
     def single_threaded(self) -> AbstractContextManager[None]:
-        """A context in which this thread asks no others for help: it has a processor, and no
-        more, as one of several processes that compute side by side."""
+        """A context in which the backend runs single-threaded, for one of several processes."""
         return nullcontext()
 
     def set_row_offset(self, first: int) -> None:
-        """From here on the first row of a batch is row `first` of a larger one: random bits are
-        those of its rows, so that masks do not depend on how a batch is divided."""
+        """Offset `random_bits` so that row 0 is row `first` of the full batch.
+
+        Dropout masks then do not depend on how a batch is divided among processes.
+        """
         raise NotImplementedError
 
     def evaluate(self, values: list[Any]) -> list[NativeArray]:
-        """Each array as it is, and what each function without arguments returns.
+        """Replace each function without arguments in `values` by its result; arrays stay as is.
 
-        The functions do not depend on each other, so a backend may run them side by side.
+        The functions do not depend on each other, so a backend may run them in parallel.
         """
         return [value() if callable(value) else value for value in values]
 
-    # The extras. `xp` does not precede their arguments: each backend has its own.
+    # The extras. Unlike ops, they take no `xp`: each backend has its own version.
 
     @staticmethod
     def index(x: NativeArray, key: Any) -> NativeArray:
@@ -168,7 +169,7 @@ class Backend:
 
     @staticmethod
     def index_add(x: NativeArray, key: Any, values: NativeArray) -> NativeArray:
-        """x[key] += values in place; an element named twice receives both. Returns x."""
+        """x[key] += values in place; duplicate indices accumulate. Returns x."""
         raise NotImplementedError
 
     @staticmethod
@@ -181,13 +182,14 @@ class Backend:
         """x[indices]: rows of x (N, ...) by integer indices of any shape, 0 <= index < N.
 
         Raises:
-            IndexError: an index is out of range, where a check does not make a device wait.
+            IndexError: an index is out of range. A device may report it later or not at all,
+                because the check would make the host wait.
         """
         raise NotImplementedError
 
     @staticmethod
     def segment_sum(values: NativeArray, ids: NativeArray, rows: int) -> NativeArray:
-        """(rows, C): row i is the sum of the values (N, C) whose id, of ids (N,), is i."""
+        """(rows, C): row i is the sum of the rows of values (N, C) whose id in ids (N,) is i."""
         raise NotImplementedError
 
     @staticmethod
@@ -202,17 +204,17 @@ class Backend:
 
     @staticmethod
     def random_bits(seed: int, shape: tuple[int, ...]) -> NativeArray:
-        """uint32 random bits, a pure function of seed and position: `hashing.random_bits`."""
+        """uint32 random bits, a pure function of seed and position; see `random_bits.py`."""
         raise NotImplementedError
 
     @staticmethod
     def storage(x: NativeArray) -> object:
-        """The object that owns x's memory: the same for an array and for its views."""
+        """The object that owns x's memory, the same for an array and its views."""
         raise NotImplementedError
 
 
 def grouped(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> list[tuple[Any, list[Row]]]:
-    """Each key with the rows that have it, in the order of first appearance."""
+    """Group rows by key: (key, rows) pairs, in order of first appearance."""
     groups: dict[Any, list[Row]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
@@ -220,7 +222,7 @@ def grouped(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> list[tuple[A
 
 
 def host_array(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
-    """`data` as a new NumPy array: float32 from Python floats, else the dtype that it has."""
+    """`data` as a new NumPy array: by default float32 for Python floats, else its own dtype."""
     typed = isinstance(data, np.ndarray | np.generic) or hasattr(data, "__dlpack__")
     try:
         array = np.array(data)

@@ -1,4 +1,4 @@
-"""The contract of a fused decode step: a GPT's weights in, logits for one new token out."""
+"""The interface of a fused decode step: from a GPT's weights to the logits of one new token."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -37,10 +37,10 @@ class GPTWeights(NamedTuple):
 
     Attributes:
         tokens: the token embedding (V, C).
-        scale: factor on the token vectors.
+        scale: factor applied to the token vectors.
         positions: table (T, C) that is added to the token vectors, or None.
         rotary: cosines and sines (T, hs/2) that rotate queries and keys, or None.
-        blocks: first to last.
+        blocks: the transformer blocks, from first to last.
         norm: the final norm.
         head: the output projection (V, C).
         num_heads: nh.
@@ -58,6 +58,6 @@ class GPTWeights(NamedTuple):
     activation: Callable[[Array], Array]
 
 
-# step(ids, caches, position) -> logits (B, V). It takes ids (B,) at `position`, and for each block
-# the cached keys and values (B, nh, T, hs), to which it writes those of the new token.
+# step(ids, caches, position) -> logits (B, V). It takes the ids (B,) at `position` and, for each
+# block, the cached keys and values (B, nh, T, hs), and writes those of the new token to the caches.
 DecodeStep = Callable[[Any, Sequence[tuple[Array, Array]], int], Array]

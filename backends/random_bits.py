@@ -11,8 +11,9 @@ _LIMIT = 2**32
 class Seed(NamedTuple):
     """The seed of one stream of random bits among many that share a key.
 
-    As PyTorch's CUDA generator does, a captured step keeps the key and a first offset on the
-    device, where each replay finds new ones; the offset of a stream within the step is fixed.
+    As in PyTorch's CUDA generator, a captured step reads the key and a first offset from the
+    device, where they are overwritten before each replay; the offset of a stream within the step is
+    fixed.
 
     Attributes:
         key: an integer, or int64 (2,) on the device: the key and the first offset.
@@ -51,12 +52,12 @@ def random_bits(
     """Return a uint32 array of `shape`: element i is a hash of (seed, i), so there is no state.
 
     Args:
-        seed: any integer, of which the low 64 bits are used, or a `Seed` with an integer key.
-        first_row: index of the first row in a larger array that has rows before these.
+        seed: any integer (only its low 64 bits are used), or a `Seed` with an integer key.
+        first_row: index of the first row within a larger array, such as the full batch.
         where: further arguments of the creation function, such as `device`.
 
     Raises:
-        ValueError: more than 2**32 elements, for which the counter would repeat.
+        ValueError: more than 2**32 elements, after which the counter would repeat.
     """
     count = math.prod(shape)
     start = first_row * math.prod(shape[1:])

@@ -6,8 +6,8 @@ from .numpy.backend import NumpyBackend
 class ReferenceBackend(NumpyBackend):
     """NumPy with no kernels, composite kernels, multi-tensor updates or fused decode step.
 
-    It is slower than `NumpyBackend` and computes the same up to rounding: what kernels are
-    compared with, and what trains on the lessons' own code with ``TT_BACKEND=reference``.
+    It computes the same as `NumpyBackend` up to rounding, but slower. Tests compare kernels with
+    it, and ``TT_BACKEND=reference`` trains with the lessons' own code.
     """
 
     name = "reference"

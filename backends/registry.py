@@ -22,7 +22,7 @@ _loaded: dict[str, Backend] = {}
 def register(name: str, factory: Callable[[], Backend]) -> None:
     """Register a backend; `factory` is called once, at the first use of `name`.
 
-    A package registers a backend without being imported by an entry point in the group
+    A package that is not imported can register a backend with an entry point in the group
     ``tinytorch.backends``: ``mine = "my_package.backend:MyBackend"``.
 
     Raises:
@@ -82,8 +82,8 @@ def default() -> Backend:
 def of(array: Array) -> Backend:
     """Return the backend that arrays of this type belong to.
 
-    If several have the same type, as numpy and reference do, it is the default backend if that
-    is one of them, else the one that was loaded first.
+    If several have the same type, as numpy and reference do, it is the default backend if that is
+    one of them, else the one that was loaded first.
 
     Raises:
         BackendError: neither the default backend nor a loaded one has arrays of this type.

@@ -1,8 +1,8 @@
 """array-api-strict on a fake device: code that runs here uses only the array API standard.
 
 Arrays are on "device1", which NumPy cannot read. A creation function without a device, a function
-outside the standard and any mix of host and device arrays raise an error. It is slow and meant
-for tests: it finds on any machine what CuPy would find on a GPU.
+outside the standard and any mix of host and device arrays raise an error. It is slow and meant for
+tests: it detects on any machine what would fail with CuPy on a GPU.
 """
 
 from functools import partial

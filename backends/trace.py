@@ -1,8 +1,8 @@
-"""Which code ran: for each op, whether a kernel or its reference, how often and for how long.
+"""Trace which code ran: for each op, whether a kernel or its reference, how often and how long.
 
-``TT_DEBUG=1`` prints the table of a whole program to stderr when it ends; `Trace` makes one of a
-part of it. Times are those of the host: on a GPU, the time it takes to launch the work. Work that
-other processes do is not counted, nor that of a recorded step while it is replayed.
+``TT_DEBUG=1`` prints the table for a whole program to stderr when it ends; `Trace` collects one for
+part of it. Times are measured on the host: on a GPU, they are the time to launch the work. Work in
+other processes or in a replayed CUDA graph is not counted.
 """
 
 import atexit
@@ -18,13 +18,13 @@ from .base import Kernel
 
 Key = tuple[str, str, str]  # op, composite or fast path; backend; what ran
 
-active: list["Trace"] = []  # the open traces; while it is empty, ops are called without detour
+active: list["Trace"] = []  # the open traces; while there are none, tracing costs nothing
 _lock = threading.Lock()
 
 
 @dataclass
 class Row:
-    """Calls, and the seconds of all of them together."""
+    """Number of calls, and their total time in seconds."""
 
     calls: int = 0
     forward: float = 0.0
@@ -34,11 +34,11 @@ class Row:
 class Trace:
     """Counts and times everything that runs while it is open, in all threads.
 
-    Gradients are counted with the call that recorded them, if the trace is open for both.
+    Gradients are counted with the forward call that they belong to, if the trace is open for both.
 
     Attributes:
-        rows: (op, backend, what ran) -> `Row`. What ran is "kernel", "reference", "fused", or
-            "fallback: " and the reason.
+        rows: (op, backend, what ran) -> `Row`. What ran is "kernel", "reference", "fused", "graph",
+            or "fallback: " and the reason.
 
     >>> from tinytorch import Tensor, gelu
     >>> from tinytorch.backends import Trace
@@ -59,7 +59,7 @@ class Trace:
         active.remove(self)
 
     def ran(self, what: str) -> dict[str, int]:
-        """What ran for an op, a composite or a fast path, and how often."""
+        """What ran for an op, a composite or a fast path -> number of calls."""
         found: dict[str, int] = {}
         for (name, _, ran), row in self.rows.items():
             if name == what:
@@ -67,7 +67,7 @@ class Trace:
         return found
 
     def __str__(self) -> str:
-        """The table, the rows that took longest first."""
+        """The table, sorted by time, longest first."""
         if not self.rows:
             return "no op has run"
         rows = sorted(self.rows.items(), key=lambda item: -(item[1].forward + item[1].gradient))
@@ -92,17 +92,17 @@ def _milliseconds(seconds: float) -> str:
 
 
 def count(what: str, backend: str, ran: str, seconds: float = 0.0) -> None:
-    """Add one call to the open traces."""
+    """Count one call in all open traces."""
     _add((what, backend, ran), calls=1, forward=seconds)
 
 
 def fallback(what: str, why: str, backend: str = "") -> None:
-    """Add to the open traces that a fast path was not taken, and why."""
+    """Record in all open traces that a fast path was not taken, and why."""
     count(what, backend, f"fallback: {why}")
 
 
 def timed(function: Callable[..., Any], what: str, backend: str, ran: str) -> Callable[..., Any]:
-    """`function`, whose calls are counted and timed while a trace is open."""
+    """Wrap `function` so that its calls are counted and timed while a trace is open."""
 
     def call(*arguments: Any, **settings: Any) -> Any:
         if not active:
@@ -116,7 +116,7 @@ def timed(function: Callable[..., Any], what: str, backend: str, ran: str) -> Ca
 
 
 def timed_kernel(kernel: Kernel, what: str, backend: str, ran: str) -> Kernel:
-    """`kernel`, whose calls and gradients are counted and timed.
+    """Wrap `kernel` so that its calls and gradients are counted and timed.
 
     A call that returns NotImplemented, as a composite's kernel may, is counted as a fallback.
     """
@@ -143,7 +143,7 @@ def timed_kernel(kernel: Kernel, what: str, backend: str, ran: str) -> Kernel:
         """One entry of a gradient: an array, None, or a function that computes it on demand."""
         if not callable(entry):
             return entry
-        if hasattr(entry, "function"):  # marked as `Concurrent`, and has to stay so
+        if hasattr(entry, "function"):  # keep an entry that is marked as `Concurrent` marked
             entry.function = timed_gradient(entry.function)
             return entry
         return timed_gradient(entry)

@@ -17,7 +17,7 @@ def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the forward and the gradient of an elementwise op on arrays of any shape.
 
     Args:
-        name: of the forward's kernel; that of the gradient is called {name}_gradient.
+        name: name of the forward kernel; the gradient kernel is named {name}_gradient.
     """
 
     def forward(xp: Namespace, x: Array) -> Any:

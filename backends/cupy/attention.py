@@ -72,7 +72,7 @@ def fused_attention_gradient(
     delta = cupy.empty_like(lse)
     grid = (-(-T // WARPS), nh, B)
     launch("attention_delta", q.dtype, grid, BLOCK, *with_strides(dO), y, delta, T, head_dim=hs)
-    if T == S:  # parts of one array, which is the gradient of one projection
+    if T == S:  # write all three to one array, the gradient of the qkv projection's output
         dq = dkv = cupy.empty((B, T, 3, nh, hs), q.dtype)
         parts = 0, 1, 2
     else:
@@ -90,8 +90,8 @@ def fused_attention_gradient(
 
 
 def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
-    """True if the kernels support the arguments: float32 heads of one size, rounded products, and
-    no mask or a boolean one of shape (T, S)."""
+    """True if the kernels support the arguments: float32 heads of one size, rounded products (not
+    "fp32"), and no mask or a boolean one of shape (T, S)."""
     if Q.ndim != 4 or K.ndim != 4 or K.shape != V.shape or 0 in (*Q.shape, *K.shape):
         return False
     B, nh, T, hs = Q.shape
@@ -109,7 +109,7 @@ def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
 
 
 def _mask_tiles(mask: Array | None, head_dim: int) -> tuple[Array | None, Array | None]:
-    """A contiguous mask (T, S), and for each tile of it whether some or all of it is visible."""
+    """A contiguous mask (T, S), and flags of each of its tiles: whether some or all is visible."""
     if mask is None:
         return None, None
     mask = contiguous(mask)
@@ -130,7 +130,7 @@ def _aligned(x: Array) -> Array:
 
 
 def _launch_tiles(name: str, rows: int, like: Array, *arguments: Any) -> None:
-    """Launch a kernel with one block for each tile of BLOCK_M of `rows` rows of each head.
+    """Launch a kernel with one block for each head and each tile of BLOCK_M of its `rows` rows.
 
     Args:
         like: (B, nh, ..., hs).

@@ -48,7 +48,7 @@ def softmax_in_place(scores: Array, mask: Array | None) -> Array:
         rows = scores.size // max(1, scores.shape[-1])
         launch_rows("softmax", scores, rows, scores, scores, rows, scores.shape[-1])
         return scores
-    if mask.ndim > 2 or mask.shape != scores.shape[-2:]:  # else its rows are repeated
+    if mask.ndim > 2 or mask.shape != scores.shape[-2:]:  # otherwise the kernel repeats its rows
         shape = np.broadcast_shapes(mask.shape, scores.shape)
         mask, scores = cupy.broadcast_to(mask, shape), contiguous(cupy.broadcast_to(scores, shape))
     size = scores.shape[-1]

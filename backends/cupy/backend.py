@@ -1,8 +1,8 @@
-"""The CuPy backend: arrays on a CUDA GPU. Only the files named cupy_* may import CuPy.
+"""The CuPy backend: arrays on a CUDA GPU.
 
-Work is queued on the device and the host goes on: nothing in a training step waits for a result.
-Batches are copied through pinned memory, so the next one is on its way while this one trains;
-only `to_numpy` and `synchronize` wait.
+Work is queued on the device asynchronously: nothing in a training step waits for a result. Batches
+are copied through pinned memory, so the next one is copied while this one trains; only `to_numpy`
+and `synchronize` wait.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from ..base import Backend, BackendError, host_array
 from ..base import NativeArray as Array
 from ..numpy.backend import is_basic
 
-_INSTALL = 'pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk] where nvidia-smi says CUDA 13'
+_INSTALL = 'pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk] if nvidia-smi shows CUDA 13'
 
 
 def _probe() -> Any:
-    """CuPy, after a kernel and a product have run; an installed CuPy may lack a driver."""
+    """Import CuPy, and check it by running a kernel and a product: the driver may be missing."""
     try:
         import cupy
     except ImportError as error:
@@ -36,11 +36,11 @@ def _probe() -> Any:
             raise BackendError("the cupy backend computed 2x2 products wrongly on this GPU")
     except BackendError:
         raise
-    except Exception as error:  # whatever CUDA, NVRTC or cuBLAS says, one sentence names it
+    except Exception as error:  # errors of CUDA, NVRTC and cuBLAS have no common base class
         raise BackendError(
             f"the cupy backend: CuPy is installed but cannot use the GPU ({type(error).__name__}:"
-            f" {error}): check that nvidia-smi runs, that pip list has only one CuPy, and that it"
-            f" fits the driver ({_INSTALL}); or set TT_BACKEND=numpy"
+            f" {error}): check that nvidia-smi runs, that pip list shows only one CuPy, and that it"
+            f" matches the driver ({_INSTALL}); or set TT_BACKEND=numpy"
         ) from error
     return cupy
 
@@ -49,7 +49,7 @@ class CupyBackend(Backend):
     """CuPy on the current CUDA device, with the kernels of `cuda/`.
 
     Attributes:
-        matmul: how float32 matrices are multiplied, as ``TT_MATMUL`` says.
+        matmul: precision of float32 matrix products, see `gemm.matmul_mode`.
     """
 
     name = "cupy"
@@ -81,7 +81,7 @@ class CupyBackend(Backend):
             random_bits=random_bits.random_bits,
             segment_sum=embedding.segment_sum,
             add=elementwise.add_arrays,
-            # The methods: the functions of array_api_compat take longer than the work.
+            # Methods, because the wrappers in array_api_compat take longer than the work itself.
             reshape=lambda x, shape: x.reshape(shape),
             permute_dims=lambda x, axes: x.transpose(axes),
         )
@@ -94,7 +94,7 @@ class CupyBackend(Backend):
         if isinstance(data, self._cupy.ndarray):
             return self._cupy.array(data, dtype=dtype)
         if self._graph.is_capturing():
-            raise BackendError("a captured step cannot copy anything from the host")
+            raise BackendError("a captured step cannot copy data from the host")
         return self._cupy.asarray(host_array(data, dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:

@@ -1,4 +1,4 @@
-"""cuBLAS products during stream capture, by ctypes: CuPy's wrappers refuse them, cuBLAS does not.
+"""cuBLAS products during stream capture, through ctypes: only CuPy's wrappers prohibit them.
 
 The functions have the signatures of those in `cupy_backends.cuda.libs.cublas`, and use the library
 and the handle that CuPy has loaded.
@@ -39,7 +39,7 @@ def _library() -> Any:
     try:
         return ctypes.CDLL(name)
     except OSError as error:
-        raise BackendError(f"cannot load the library {name} by ctypes: {error}") from None
+        raise BackendError(f"cannot load the library {name} with ctypes: {error}") from None
 
 
 @functools.cache

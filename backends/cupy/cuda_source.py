@@ -20,7 +20,7 @@ _DECLARATION = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 
 
 class Parameter(NamedTuple):
-    """A parameter of a kernel; `dtype` is that of the array or scalar, None stands for T."""
+    """A parameter of a kernel; `dtype` is that of the array or scalar, None for T."""
 
     name: str
     is_array: bool
@@ -31,7 +31,7 @@ class Parameter(NamedTuple):
 def source(dtype: str, head_dim: int | None = None) -> str:
     """Return the source of all kernels for one dtype as one translation unit.
 
-    #line directives make compilers report errors by the files' own names and lines.
+    With #line directives, compilers report errors with the files' own names and lines.
 
     Args:
         dtype: "float32" or "float64".
@@ -76,13 +76,13 @@ def _parameter(text: str) -> Parameter:
 def check_arguments(name: str, dtype: Any, arguments: tuple[Any, ...]) -> list[Any]:
     """Convert `arguments` to what kernel `name` takes for `dtype`, and check the arrays.
 
-    Numbers are cast to the C++ type's size, None becomes a null pointer. Arrays must be contiguous,
-    but for parameters named *_view, which accept strided arrays; their strides are passed
-    separately.
+    Numbers are cast to the parameter's C++ type, None becomes a null pointer. Arrays must be
+    contiguous, except for parameters named *_view, which accept strided arrays; their strides are
+    passed separately.
 
     Raises:
         BackendError: an argument is missing, superfluous, of the wrong dtype or not contiguous.
-            CUDA would not detect this and access other memory.
+            CUDA would not detect this, and the kernel would access other memory.
     """
     plan = _plan(name, dtype)
     if len(arguments) != len(plan):

@@ -15,7 +15,7 @@ KERNELS = KernelTable()
 
 @KERNELS.forward
 def add(xp: Namespace, x: Array, y: Array) -> Any:
-    """x + y of one shape."""
+    """x + y; the kernel runs if both have one shape and dtype."""
     return add_arrays(x, y), ()
 
 
@@ -25,7 +25,7 @@ def add_gradient(xp: Namespace, g: Array) -> Any:
 
 
 def add_arrays(x: Array, y: Array) -> Array:
-    """x + y, faster than CuPy's where nothing has to be broadcast, cast or gathered."""
+    """x + y, faster than CuPy's if nothing has to be broadcast, cast or gathered."""
     if not (_is_vectorizable(x) and _is_vectorizable(y)):
         return x + y
     if x.shape != y.shape or x.dtype != y.dtype:

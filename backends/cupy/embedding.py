@@ -10,7 +10,7 @@ from .errors import error_flag
 from .launch import launch, launch_rows
 from .layout import as_ids, contiguous
 
-SCAN_LIMIT = 2**33  # id comparisons in embedding_gradient; beyond that, sums are atomic
+SCAN_LIMIT = 2**33  # id comparisons in embedding_gradient; beyond it, additions are atomic
 
 KERNELS = KernelTable()
 

@@ -1,7 +1,7 @@
 """Matrix products (GEMM) by cuBLAS, without copies of transposed operands.
 
-`cupy.matmul` copies those, and multiplies stacks in float32 only. Here a transpose is a flag, a
-stack of matrices one batched call, and ``TT_MATMUL`` sets the precision of float32 products:
+`cupy.matmul` copies those, and multiplies stacks in full float32 only. Here a transpose is a flag,
+a stack of matrices is one batched call, and ``TT_MATMUL`` sets the precision of float32 products:
 
 - ``tf32`` (the default): operands rounded to 10 bits of mantissa, sums in float32;
 - ``bf16``: operands rounded to 7 bits, sums in float32;
@@ -38,11 +38,11 @@ calls = 0  # cuBLAS products so far, for tests
 
 @functools.cache
 def matmul_mode() -> str:
-    """Precision of float32 products: the value of ``TT_MATMUL``, by default tf32; fp32 on GPUs
+    """Precision of float32 products: the value of ``TT_MATMUL``, tf32 by default; fp32 on GPUs
     with compute capability below 8.0.
 
     Raises:
-        BackendError: invalid value.
+        BackendError: ``TT_MATMUL`` has another value.
     """
     mode = os.environ.get("TT_MATMUL") or "tf32"
     if mode not in COMPUTE_TYPES:
@@ -135,7 +135,7 @@ def _operand_view(x: Array, lead: tuple[int, ...]) -> _Operand | None:
 
 
 def _stack_stride(x: Array, lead: tuple[int, ...]) -> int | None:
-    """The stride between consecutive matrices, in elements; None unless one stride fits all."""
+    """The stride between consecutive matrices, in elements; None if it is not constant."""
     if math.prod(x.shape[:-2]) == 1:
         return 0  # one matrix, repeated
     if x.shape[:-2] != lead:
@@ -156,7 +156,7 @@ def _stack_stride(x: Array, lead: tuple[int, ...]) -> int | None:
 
 @functools.lru_cache(maxsize=256)
 def _host_scalar(value: float, dtype: Any) -> tuple[int, Any]:
-    """The host address of a scalar, and the array that owns the memory."""
+    """The host address of a scalar, and the array that owns the memory; cached to keep it alive."""
     array = np.array([value], dtype)
     return array.ctypes.data, array
 

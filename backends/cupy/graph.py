@@ -1,8 +1,8 @@
 """CUDA graphs: work that is captured once, then replayed in one launch.
 
 Launching a kernel from Python takes the host some twenty microseconds, and a training step launches
-three hundred. A graph launches them all at once. During capture nothing runs: kernels are recorded
-with the addresses of their arguments. Therefore
+about 250. A graph launches them all at once. During capture nothing runs: kernels are recorded with
+the addresses of their arguments. Therefore
 
 - inputs are copied to the arrays that the captured kernels read;
 - results and temporaries are allocated from a memory pool of the graph's own;
@@ -26,7 +26,7 @@ from .errors import error_flag
 Work = Callable[..., Array]
 
 _capturing: "CapturedGraph | None" = None
-_graphs: "weakref.WeakSet[CapturedGraph]" = weakref.WeakSet()  # all that exist
+_graphs: "weakref.WeakSet[CapturedGraph]" = weakref.WeakSet()  # all live graphs
 
 
 def is_capturing() -> bool:
@@ -46,7 +46,7 @@ def to_device(host: np.ndarray[Any, Any]) -> Array:
 
 
 def keep_alive(arrays: Any) -> None:
-    """Keep arrays that a graph reads or writes, and did not allocate, as long as the graph."""
+    """During capture, keep arrays that the graph uses but did not allocate alive with the graph."""
     if _capturing is not None:
         _capturing.keep_alive(arrays)
 
@@ -67,11 +67,11 @@ class CapturedGraph:
     def __init__(self, work: Work, arrays: tuple[Array, ...]) -> None:
         self.constants: list[tuple[Array, np.ndarray[Any, Any]]] = []
         self._kept: list[Array] = []
-        self._own: set[int] = set()  # addresses that the pool has given out
+        self._own: set[int] = set()  # addresses allocated from the pool
         self._pool, self.outside = cupy.cuda.MemoryPool(), cupy.cuda.get_allocator()
         _graphs.add(self)
         self._inputs = [array.copy() for array in arrays]
-        cupy.get_default_memory_pool().free_all_blocks()  # the pool needs as much once more
+        cupy.get_default_memory_pool().free_all_blocks()  # the graph's pool needs as much again
         self._graph: Any = None
         with self._capture() as stream:
             self._result = work(*self._inputs)
@@ -96,8 +96,8 @@ class CapturedGraph:
                 raise
             except Exception as error:
                 raise BackendError(
-                    f"this step cannot be captured ({type(error).__name__}: {error}): within it"
-                    " nothing may be read on the host or copied from it"
+                    f"this step cannot be captured ({type(error).__name__}: {error}): it must not"
+                    " read results on the host or copy data from it"
                 ) from error
             finally:
                 _capturing = None
@@ -115,7 +115,7 @@ class CapturedGraph:
         return int(self._pool.total_bytes())
 
     def keep_alive(self, arrays: Any) -> None:
-        """Keep a reference to each array whose memory is not of the graph's pool."""
+        """Keep a reference to each array whose memory is not from the graph's pool."""
         for array in arrays:
             if isinstance(array, cupy.ndarray) and array.data.mem.ptr not in self._own:
                 self._kept.append(array)
@@ -136,8 +136,8 @@ class GraphedCallable:
     """`work`, captured when it is called for the second time with equal keys and equal shapes.
 
     Args:
-        work: takes arrays and returns one. Everything else that it reads on the host must stay
-            the same as long as the keys are equal.
+        work: takes arrays and returns one. Anything else that it reads on the host must be the
+            same whenever the keys are equal.
     """
 
     def __init__(self, work: Work) -> None:

@@ -35,8 +35,8 @@ def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) ->
 
 
 def _are_parts_of_base(gs: Any, shape: tuple[int, ...]) -> bool:
-    """True if the gradients are the three parts of one array of shape (B, T, 3, nh, hs), in the
-    layout of `split_heads`, so that it is already the result."""
+    """True if the gradients are views of the three parts of one array (B, T, 3, nh, hs), as
+    `split_heads` returns them, so that this array is already the result."""
     base = None if gs[0] is None else gs[0].base
     if base is None or base.shape != shape or not base.flags.c_contiguous:
         return False

@@ -1,7 +1,7 @@
 """The table of all CUDA kernels: op name -> `Kernel`, merged from the tables of the op families.
 
 A kernel has the signature of the op that it implements, and never waits for the device: scalars
-stay there, and an id out of range sets a flag there, see `errors`.
+stay there, and an id out of range sets a flag there (see `errors`).
 """
 
 from ..base import KernelTable

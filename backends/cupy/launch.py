@@ -1,4 +1,4 @@
-"""Launches of the kernels in `cuda/`: compiled once for each dtype, with checked arguments."""
+"""Launch the kernels in `cuda/`, which are compiled once for each dtype, with checked arguments."""
 
 import functools
 from typing import Any

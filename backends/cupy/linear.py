@@ -42,7 +42,7 @@ def matmul(xp: Namespace, x: Array, y: Array) -> Any:
     if x.ndim == 1 or y.ndim == 1:
         return cupy.matmul(x, y), (x, y)
     if y.ndim == 2 and x.ndim > 2:
-        rows = as_rows(x)  # (N, K): one product instead of a stack
+        rows = as_rows(x)  # (N, K): one large product instead of a stack of small ones
         return gemm(rows, y).reshape(*x.shape[:-1], y.shape[-1]), (x, y)
     return gemm(x, y), (x, y)
 
@@ -57,6 +57,6 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
         x_t = x.swapaxes(-1, -2)
         return lambda: g[..., None] * y, lambda: cupy.matmul(x_t, g[..., None])[..., 0]
     if y.ndim == 2 and x.ndim > 2:
-        rows = as_rows(g)
+        rows = as_rows(g)  # (..., M, N) -> (rows, N)
         return lambda: gemm(rows, y.T).reshape(x.shape), lambda: gemm(as_rows(x).T, rows)
     return lambda: gemm(g, y.swapaxes(-1, -2)), lambda: gemm(x.swapaxes(-1, -2), g)

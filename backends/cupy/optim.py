@@ -45,23 +45,23 @@ def adam_update(
 
 
 def device_scalar(number: Any, dtype: Any) -> Array:
-    """A number that may change from step to step as an array without axes, as kernels take it."""
+    """A number that may change from step to step, as a 0-d array for a kernel."""
     if isinstance(number, cupy.ndarray):
         return number.astype(dtype, copy=False)
     return cupy.full((), number, dtype)
 
 
 def for_chunks(name: str, rows: Sequence[Row], dtype: Any, *arguments: Any) -> None:
-    """Launch a kernel with a block for each chunk of the arrays of each row."""
+    """Launch a kernel with one block for each chunk of the rows' arrays."""
     chunks = chunk_table(rows)
     if len(chunks):
         launch(name, dtype, (len(chunks),), (512,), chunks, *arguments)
 
 
 def chunk_table(rows: Sequence[Row]) -> Array:
-    """The chunks of all rows, (n, 5): four addresses and a count; arrays of a row have one size.
+    """The chunks of all rows, int64 (n, 5): up to four addresses, 0 if unused, and a count.
 
-    The addresses that a row of fewer than four arrays does not need are 0.
+    The arrays of a row have the same number of elements.
     """
     for row in rows:
         keep_alive(row)
@@ -119,7 +119,7 @@ def _kind(row: Row) -> Hashable:
 def _muon(
     rows: Sequence[Row], momentum: float, nesterov: bool, lr: Any, weight_decay: float
 ) -> None:
-    """Matrices of one shape and dtype: each product is computed for the whole stack, (K, M, N)."""
+    """Update matrices of one shape and dtype as a stack (K, M, N), with batched products."""
     dtype, (M, N) = rows[0][0].dtype, rows[0][0].shape
     stack = cupy.empty((len(rows), M, N), dtype)
     if not stack.size:

@@ -11,7 +11,7 @@ from .seeds import seed_arguments
 
 
 def random_bits(seed: Any, shape: tuple[int, ...]) -> Array:
-    """uint32 random bits, a pure function of seed and position, see `backends.random_bits`."""
+    """uint32 random bits, a pure function of seed and position; see `backends.random_bits`."""
     count = math.prod(shape)
     key = seed_arguments(seed, count)
     bits = cupy.empty(shape, cupy.uint32)

@@ -1,4 +1,4 @@
-"""Sums over the rows of a matrix on CUDA, see reductions.cuh."""
+"""Sums over the rows of a matrix on CUDA; see reductions.cuh."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import cupy
 from ..base import NativeArray as Array
 from .launch import launch
 
-MAX_PARTS = 128  # into which the rows are divided: as many as keep a GPU busy
+MAX_PARTS = 128  # parts of the rows, each summed by its own blocks: enough to keep a GPU busy
 
 
 def column_sums(kernel: str, like: Array, *arguments: Any) -> Array:
@@ -16,13 +16,13 @@ def column_sums(kernel: str, like: Array, *arguments: Any) -> Array:
     The order of summation depends on the shape only, so equal inputs give equal bits.
 
     Args:
-        kernel: the name of a kernel that calls `sum_rows` of reductions.cuh.
+        kernel: name of a kernel that calls `sum_rows` of reductions.cuh.
         like: an array with the matrix's dtype and shape (rows, size).
-        arguments: of the kernel, up to its `partial`.
+        arguments: the kernel's arguments before `partial`.
     """
     rows, size = like.shape
     parts = max(1, min(MAX_PARTS, rows // 32))
-    blocks = -(-size // (32 * (16 // like.itemsize)))  # a warp has 16 bytes of columns a lane
+    blocks = -(-size // (32 * (16 // like.itemsize)))  # a lane sums 16 bytes of columns
     y = cupy.empty(size, like.dtype)
     partial = y if parts == 1 else cupy.empty((parts, size), like.dtype)
     if size:

@@ -1,4 +1,4 @@
-"""Seeds of random bits as CUDA kernels take them."""
+"""Seeds of random bits as arguments of CUDA kernels."""
 
 import functools
 
@@ -14,13 +14,14 @@ def seed_arguments(seed: int | Seed, count: int) -> tuple[Array, int]:
     """A kernel's arguments `key` (2,) and `offset` for `count` random numbers.
 
     Raises:
-        ValueError: more than 2**32 numbers, see `random_bits.random_bits`.
+        ValueError: more than 2**32 numbers; see `random_bits.random_bits`.
     """
     if count > 2**32:
         raise ValueError(f"random_bits returns at most 2**32 numbers per call, got {count}")
     key, offset = seed if isinstance(seed, Seed) else (seed, 0)
     if not isinstance(key, cupy.ndarray):
-        copy = _to_device if is_capturing() else _cached  # a failed capture fills no array
+        # Not cached during capture: if the capture failed, the array would stay uninitialised.
+        copy = _to_device if is_capturing() else _cached
         key = copy(key % 2**64, cupy.cuda.runtime.getDevice())
     return key, offset
 

@@ -29,7 +29,7 @@ def gelu(xp: Namespace, x: Array) -> Any:
 
 
 def _gelu_block(x: Array, y: Array) -> None:
-    """Write y = x s with s = (1 + tanh u) / 2 and u = c (x + a x^3)."""
+    """Write y = x s, where s = (1 + tanh u) / 2 and u = c (x + a x^3)."""
     np.multiply(x, x, out=y)
     y *= GELU_A * GELU_C
     y += GELU_C

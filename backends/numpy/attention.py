@@ -1,12 +1,12 @@
-"""The composite `fused_attention` in NumPy, a block of queries at a time.
+"""The composite `fused_attention` in NumPy, one block of queries at a time.
 
-The weights of a block are computed and multiplied in the cache, before those of the next block.
-Keys that the mask hides from all queries of a block are skipped, nearly half of them for a causal
-mask. Weights are stored transposed, (S, T), because OpenBLAS computes k q^T faster than q k^T if
-there are more keys than queries.
+The weights of a block are computed and multiplied by the values while they are in the cache. Keys
+that the mask hides from all queries of a block are skipped, nearly half of them for a causal mask.
+Weights are stored transposed, (S, T), because OpenBLAS computes k q^T faster than q k^T if there
+are more keys than queries.
 
-Source: T. Dao et al., "FlashAttention" (2022): the order of computation, and the row sums of the
-gradient as those of the output times its gradient.
+Source: T. Dao et al., "FlashAttention" (2022): the order of computation, and delta computed from
+the output and its gradient.
 """
 
 import functools
@@ -22,9 +22,9 @@ from .threads import parallel_blocks
 
 KERNELS = KernelTable()
 
-MAX_SAVED_WEIGHTS = 2**17  # per head; from here on the gradient recomputes the weights
-MIN_WEIGHTS = 2**12  # B nh T S; up to here the op-by-op version is faster
-MIN_BLOCK_QUERIES = 32  # smaller blocks cost more in calls than they skip in masked keys
+MAX_SAVED_WEIGHTS = 2**17  # T S per head; from this size on the gradient recomputes the weights
+MIN_WEIGHTS = 2**12  # B nh T S; up to this size the op-by-op version is faster
+MIN_BLOCK_QUERIES = 32  # smaller blocks lose more in calls than they gain by skipping masked keys
 CHUNK_BYTES = 2**21  # weights per call of a worker, which computes them block by block
 MAX_UNSHIFTED_SCORE = 20.0  # exp needs no shift for scores of at most this magnitude
 
@@ -105,14 +105,14 @@ def fused_attention_gradient(
 
 
 class Block(NamedTuple):
-    """Consecutive queries, and the range of keys that the mask hides from some of them.
+    """Consecutive queries, and the part of the mask that applies to them.
 
     Attributes:
         rows: the queries.
         length: their number n.
         unmasked_end: keys before it are visible to all queries of the block.
-        key_end: keys from it on are hidden from all queries of the block.
-        bias: 0 or -inf, added to the scores of keys in between, (key_end - unmasked_end, n).
+        key_end: keys from this one on are hidden from all queries of the block.
+        bias: 0 or -inf, added to the scores of the keys between, (key_end - unmasked_end, n).
     """
 
     rows: slice
@@ -123,7 +123,7 @@ class Block(NamedTuple):
 
 
 def _blocks(mask: Array | None, T: int, S: int, dtype: Any) -> tuple[Block, ...]:
-    """Divide T queries into blocks, given S keys and a mask (T, S) that is True if visible."""
+    """Divide T queries into blocks, for S keys and a mask (T, S), True where visible."""
     visible = np.broadcast_to(True if mask is None else mask, (T, S))
     return _cached_blocks(np.packbits(visible).tobytes(), T, S, dtype)
 
@@ -146,15 +146,15 @@ def _cached_blocks(bits: bytes, T: int, S: int, dtype: Any) -> tuple[Block, ...]
 def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Array:
     """Return the transposed attention weights of a block of queries, (b, nh, key_end, n).
 
-    The softmax over the keys; zeros for a query to which no key is visible. A shift of the scores
-    before exp does not change the softmax, so it is chosen for speed: none if all scores are
+    They are the softmax over the keys; zeros for a query that sees no key. Shifting the scores
+    before exp does not change the softmax, so the shift is chosen for speed: none if all scores are
     small, else the maximum of all if no exponential can underflow (NumPy finds it ten times as
     fast), else the maximum of each query.
 
     Args:
         q: (b, nh, T, hs), scaled.
         k: (b, nh, S, hs).
-        out: memory for the result.
+        out: array to write the result to; by default a new one.
     """
     w: Array = np.matmul(k[:, :, : block.key_end], _transposed(q[:, :, block.rows]), out=out)
     if not w.size:
@@ -181,7 +181,7 @@ def _transposed(x: Array) -> Array:
 
 
 def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
-    """True if the kernel computes these inputs, and faster than op by op."""
+    """True if the kernel supports these inputs and is faster than op by op."""
     if not Q.ndim == K.ndim == V.ndim == 4:
         return False
     *lead, T, hs = Q.shape

@@ -1,4 +1,4 @@
-"""Masked softmax of attention scores in NumPy; for the fused composite see attention.py."""
+"""Masked softmax of attention scores in NumPy; the fused composite is in attention.py."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def attention_weights(
     """
     keys = k.swapaxes(-1, -2)  # (..., hs, S)
     lead = q.shape[:-2]
-    if mask is None and q.shape[-2] == 1 and k.size:  # one query: no mask, and nothing to divide
+    if mask is None and q.shape[-2] == 1 and k.size:  # one query: not worth dividing into blocks
         weights = np.matmul(q, keys)  # (..., 1, S)
         weights *= scale
         weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)

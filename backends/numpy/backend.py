@@ -18,7 +18,7 @@ from .optim import UPDATES
 from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
 
 _STANDARD: Any = array_api_compat.numpy
-MAX_PROCESSES = 8  # with more, summing their gradients would take most of the time
+MAX_PROCESSES = 8  # with more, reducing the gradients would take most of the time
 
 
 def keep_freed_memory() -> None:
@@ -53,8 +53,8 @@ class NumpyBackend(Backend):
         self.xp = self.namespace(
             _STANDARD,
             random_bits=partial(random_bits, _STANDARD),
-            # Methods, because NumPy's functions of the same names first look for overrides, which
-            # takes longer than the work itself.
+            # Methods, because NumPy's functions of these names first look up overrides, which takes
+            # longer than the work itself.
             reshape=lambda x, shape: x.reshape(shape),
             permute_dims=lambda x, axes: x.transpose(axes),
         )

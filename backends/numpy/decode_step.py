@@ -1,8 +1,8 @@
 """The fused decode step in NumPy: a GPT's forward for one new token, in as few calls as possible.
 
 The model's own forward creates about a hundred tensors per token; for one row that takes four times
-as long as the matrix products. This step computes the same on bare arrays, mostly in place. The
-batch is the last axis: a weight (out, in) times (in, B) takes two thirds of the time of (B, in)
+as long as the matrix products. This step computes the same logits on plain arrays, mostly in place.
+The batch is the last axis: a weight (out, in) times (in, B) takes two thirds of the time of (B, in)
 times its transpose. A batch of one is a vector (C,), since NumPy takes twice as long to broadcast a
 (1, 1) array as to use a scalar.
 """
@@ -18,16 +18,16 @@ from .rows import constant_column
 
 
 class NumpyDecodeStep:
-    """A `DecodeStep` of one model. Writes into the weights take effect; other arrays do not."""
+    """A `DecodeStep` of one model; in-place writes to the weights take effect."""
 
     def __init__(self, weights: GPTWeights) -> None:
         self.weights = weights
         C = weights.tokens.shape[1]
-        # A product with it is the mean over C, much faster than NumPy's reduction.
+        # The product with this vector is the mean over C, much faster than NumPy's reduction.
         self.average = constant_column(C, 1 / C, weights.tokens.dtype)[:, 0]
         if weights.rotary is not None:
             cos, sin = weights.rotary
-            # Rows that rotate both halves at once: x * cos + swapped(x) * sin. (T, 2, hs/2, 1)
+            # (T, 2, hs/2, 1); they rotate both halves at once: x * cos + swapped(x) * sin.
             self.cos, self.sin = (
                 np.stack([cos, cos], axis=1)[..., None],
                 np.stack([-sin, sin], axis=1)[..., None],

@@ -12,7 +12,7 @@ from .threads import parallel_blocks
 
 KERNELS = KernelTable()
 
-MIN_INVERTIBLE_WEIGHT = 1e-6  # by smaller weights the output is not divided
+MIN_INVERTIBLE_WEIGHT = 1e-6  # the output is never divided by a smaller weight
 
 
 @KERNELS.forward
@@ -21,8 +21,8 @@ def layer_norm(
 ) -> Any:
     """x (..., C), weight (C,), bias (C,) -> (..., C).
 
-    Saves the normalised rows (N, C), 1 / standard deviation (N, 1), weight and, if the saved rows
-    are the output instead of the normalised ones, 1 / weight.
+    Saves the normalised rows (N, C), 1 / standard deviation (N, 1), the weight, and None; or, to
+    save memory, the output instead of the normalised rows, and 1 / weight instead of None.
     """
     rows = as_rows(x)  # (N, C)
     size = rows.shape[1]
@@ -36,7 +36,7 @@ def layer_norm(
         y = normal * weight if bias is None else normal * weight + bias
         return y.reshape(x.shape), (normal, scale, weight, None)
     y = np.empty_like(rows)
-    # Without a bias the normalised rows are y / weight, and the next layer saves y anyway.
+    # Without a bias, the normalised rows are y / weight, and the next layer saves y anyway.
     invertible = bias is None and np.abs(weight).min() > MIN_INVERTIBLE_WEIGHT
     inverse = 1 / weight if invertible else None
     normal = np.empty_like(rows) if inverse is None else y
@@ -61,7 +61,7 @@ def layer_norm(
 def _layer_norm_row(x: Array, weight: Array, bias: Array | None, eps: float) -> Any:
     """`layer_norm` of one row (..., 1, C), as in generation token by token.
 
-    Computes with a vector and scalars: broadcasting a (1, 1) array costs NumPy more than the work.
+    Uses a vector and scalars: broadcasting a (1, 1) array takes NumPy longer than the work itself.
     """
     row = x.reshape(-1)  # (C,)
     size, scalar = len(row), row.dtype.type

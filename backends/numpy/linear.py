@@ -38,9 +38,9 @@ def linear_gradient(
 
 @KERNELS.forward
 def matmul(xp: Namespace, x: Array, y: Array) -> Any:
-    """x (..., M, K) @ y (..., K, N) -> (..., M, N); a one-dimensional side has no M or no N."""
+    """x (..., M, K) @ y (..., K, N) -> (..., M, N); a vector (K,) has no M or no N."""
     if y.ndim == 2 and x.ndim > 2:
-        rows = x.reshape(-1, x.shape[-1])  # (..., M, K) -> (N, K)
+        rows = x.reshape(-1, x.shape[-1])  # (..., M, K) -> (rows, K)
         return gemm(rows, y).reshape(*x.shape[:-1], y.shape[-1]), (x, y)
     return batched_gemm(x, y), (x, y)
 

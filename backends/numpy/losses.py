@@ -13,9 +13,10 @@ KERNELS = KernelTable()
 
 @KERNELS.forward
 def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index: int = -100) -> Any:
-    """logits (..., V), targets (...) -> the mean negative log likelihood, a scalar.
+    """logits (..., V), targets (...) -> the mean negative log-likelihood, a scalar.
 
-    Saves the probabilities (N, V), the rows that are not ignored, their targets and the shape.
+    Saves the probabilities (N, V), the indices of the rows that are not ignored, their targets, and
+    the shape of the logits.
     """
     p = np.array(logits, order="C").reshape(-1, logits.shape[-1])  # (N, V), a copy to work in
     classes = targets.reshape(-1)

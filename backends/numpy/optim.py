@@ -1,7 +1,7 @@
 """Multi-tensor optimizer updates in NumPy: all parameters in one call, divided among threads.
 
 Updating a small parameter takes no longer than waking a thread, and threads that make many short
-calls contend for the interpreter. So each thread gets a part of all arrays, in long calls.
+calls contend for the GIL. So each thread updates a part of all arrays, in few long calls.
 """
 
 import math
@@ -17,7 +17,7 @@ from .threads import MIN_PARALLEL_BYTES, num_threads, parallel_ranges
 
 KERNELS = KernelTable()
 
-_CHUNK = 2**17  # elements; smaller chunks fit the cache, but threads contend more often
+_CHUNK = 2**17  # elements; smaller chunks fit into the cache, but threads contend more often
 
 
 def adam_update(
@@ -34,7 +34,7 @@ def adam_update(
     rows = [tuple(np.asarray(a, order="C") for a in row) for row in rows]  # else reshape copies
     decay = 1 - lr * weight_decay if decoupled else 1.0
     l2 = 0.0 if decoupled else weight_decay
-    # sqrt(v) / root + eps = (sqrt(v) + eps root) / root: one pass less
+    # sqrt(v) / root + eps = (sqrt(v) + eps root) / root saves one pass over the array.
     root = math.sqrt(1 - betas[1] ** step)
     step_size, eps_hat = root * lr / (1 - betas[0] ** step), eps * root
 
@@ -48,7 +48,7 @@ def adam_update(
 
 
 def _divide(work: Callable[[list[Row]], None], rows: Sequence[Row], threads: int) -> None:
-    """Call `work` in each thread, with rows that take about as long in each."""
+    """Call `work` once per thread, with rows of about the same total size for each."""
     rows = sorted(rows, key=lambda row: -row[0].size)
     threads = min(threads, len(rows))
     parts = [rows[i::threads] for i in range(threads)]
@@ -89,7 +89,7 @@ def _adam_chunk(
 
 
 def _chunks(rows: Sequence[Row]) -> list[Row]:
-    """The arrays of each row, flat, in chunks."""
+    """Split the flattened arrays of each row into chunks."""
     return [
         tuple(a.reshape(-1)[start : start + _CHUNK] for a in row)
         for row in rows
@@ -125,7 +125,7 @@ def muon_update(
 
 
 def _kind(row: Row) -> tuple[int, Any]:
-    """Matrices whose smaller sides and dtypes are equal are orthogonalised in one stack."""
+    """(smaller side, dtype): matrices with equal ones are orthogonalised in one stack."""
     return min(row[0].shape), row[0].dtype
 
 
@@ -138,7 +138,7 @@ def _muon_stack(
     nesterov: bool,
     decay: float,
 ) -> None:
-    wide = []  # the directions, each (side, n) with side <= n
+    wide = []  # the directions, transposed if needed: (side, n) with side <= n
     for p, g, m in rows:
         m *= momentum
         m += (1 - momentum) * g
@@ -154,8 +154,8 @@ def _muon_stack(
 def orthogonalise(wide: list[Array], side: int, dtype: Any, steps: int = 5) -> list[Array]:
     """The Newton-Schulz iteration of `optimizers.orthogonalise`, for matrices (side, n), side <= n.
 
-    Each step multiplies X from the left by a polynomial of A = X X^T, so it is enough to iterate
-    on the small matrices (side, side), stacked; X itself is read only at the start and the end.
+    Each step multiplies X from the left by a polynomial of A = X X^T, so it is enough to iterate on
+    a stack of the small matrices (side, side); X itself is read only at the start and the end.
     """
     wide = [G / (np.sqrt(np.vdot(G, G)) + 1e-7) for G in wide]
     A = np.empty((len(wide), side, side), dtype)

@@ -19,7 +19,7 @@ def rotary(xp: Namespace, x: Array, cos: Array, sin: Array) -> Any:
 
 @KERNELS.gradient(rotary)
 def rotary_gradient(xp: Namespace, g: Array, cos: Array, sin: Array) -> Any:
-    """The rotation by the negative angles."""
+    """Rotate by the negative angles."""
     return _rotate(g, cos, -sin), None, None
 
 
@@ -34,8 +34,8 @@ def _rotate(x: Array, cos: Array, sin: Array) -> Array:
         y = pairs * cos[:, None]
         y += pairs[..., ::-1, :] * signed
         return y.reshape(x.shape)
-    # x * (cos, cos) + (second, first) * (-sin, sin): on contiguous arrays NumPy's inner loops
-    # run over T * hs elements instead of hs / 2.
+    # x * (cos, cos) + (second, first) * (-sin, sin) on contiguous arrays: NumPy's inner loops run
+    # over T * hs elements instead of hs / 2.
     y, swapped = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
     y[...] = x
     swapped[..., :half], swapped[..., half:] = x[..., half:], x[..., :half]

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..base import NumpyArray as Array
 
-SMALL_SIZE = 4096  # elements; up to here plain NumPy calls beat blocked, in-place code
+SMALL_SIZE = 4096  # elements; up to this size, plain NumPy calls beat blocked, in-place code
 EXP_RANGE = 60  # exp(-60) is still a normal float32
 
 

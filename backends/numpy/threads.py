@@ -1,7 +1,7 @@
 """Thread-parallel loops over large host arrays, in cache-sized blocks.
 
 Every NumPy call streams a large array through memory, so a chain of calls fetches it again and
-again. In blocks of some hundred kilobytes the chain stays in the cache. NumPy releases the GIL
+again. In blocks of a few hundred kilobytes, the data stays in the cache. NumPy releases the GIL
 while it computes, so threads can process blocks in parallel.
 """
 
@@ -44,8 +44,8 @@ def num_threads() -> int:
 class _Workers:
     """Daemon threads that run functions from a queue.
 
-    Two plain queues, for work and for outcomes, cost half of an executor with its futures, and a
-    training step hands over work more than a hundred times.
+    Two plain queues, for work and for outcomes, have less overhead than an executor with futures,
+    and a training step submits work more than a hundred times.
     """
 
     def __init__(self, count: int) -> None:
@@ -71,8 +71,8 @@ if hasattr(os, "register_at_fork"):  # a forked child inherits none of its paren
 def limit_blas_threads() -> bool:
     """Limit OpenBLAS to one thread, so that matrix products can be divided among these threads.
 
-    OpenBLAS's own threads wait in a busy loop. If another process takes a core, they spin until a
-    descheduled thread runs again: a training step then took a hundred times as long. Threads that
+    OpenBLAS's own threads wait in a busy loop. If another process takes a core, they spin until the
+    descheduled thread runs again, which made training steps a hundred times as slow. Threads that
     sleep while they wait share the cores with other processes.
 
     Returns:
@@ -96,7 +96,7 @@ def parallel_blocks(
         work: computes rows start to stop; blocks must not depend on each other.
         rows: the number of rows.
         row_bytes: the size of one row of one array.
-        block_bytes: the size of the rows per call of `work`.
+        block_bytes: the size of the rows that each call of `work` processes.
     """
     block = max(1, block_bytes // max(1, row_bytes))
     if rows * row_bytes < MIN_PARALLEL_BYTES:
@@ -169,7 +169,7 @@ def parallel_for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
 
 
 class Concurrent:
-    """Marks a thunk expensive enough for its own thread, in parallel with others like it.
+    """Marks a thunk as expensive enough to run in its own thread, in parallel with others.
 
     One whole product per thread is faster than dividing each product among all threads: threads
     synchronise once, and larger products are more efficient.

@@ -26,7 +26,7 @@
 // twice but need no atomics: every sum has one order, so equal inputs give equal bits.
 //
 // Products use tensor cores: factors are rounded to 10 bits of mantissa (TF32), sums are float.
-// This file is compiled by itself, once for each HEAD_DIM, a multiple of 16.
+// This file is compiled separately, once for each HEAD_DIM, a multiple of 16.
 
 const int WARPS = 4, BLOCK_M = 16 * WARPS;        // rows of the tile that a block owns
 const int BLOCK_N_FWD = HEAD_DIM > 64 ? 32 : 64;  // keys in a tile of the forward pass
@@ -118,8 +118,8 @@ __device__ void matmul_transposed(const Bits (*a)[4], const Bits (*tile)[PITCH],
 }
 
 // c (16, HEAD_DIM) += w (16, N) tile, for a tile (N, HEAD_DIM). w is distributed as a result of
-// `mma`, not as its left operand. As a sum may be in any order, columns t and t + 4 of the operand
-// stand for rows 2t and 2t + 1 of the tile, whose weights this lane holds.
+// `mma`, not as its left operand. Since the order of a sum is free, columns t and t + 4 of the
+// operand are mapped to rows 2t and 2t + 1 of the tile, whose weights this lane holds.
 template <int N>
 __device__ void matmul_add(const float (*w)[4], const Bits (*tile)[PITCH], float (*c)[4]) {
     int g = threadIdx.x / 4, t = threadIdx.x % 4;
@@ -135,7 +135,7 @@ __device__ void matmul_add(const float (*w)[4], const Bits (*tile)[PITCH], float
     }
 }
 
-// Store 16 rows from row `start`, those of the upper and the lower half scaled; none past the end.
+// Store 16 rows from row `start`, the upper and lower halves scaled separately; none past the end.
 __device__ void store_rows(float* first, Index stride, Index start, Index length,
                            const float (*c)[4], float upper, float lower) {
     Index row = start + threadIdx.x / 4;
@@ -192,9 +192,9 @@ struct Masks {
         return flags;
     }
 
-    // For each element of a lane's part of a product (16, N), bit 4n + i for c[n][i]: is it
-    // visible? `row` is the lane's first row and `column` the product's first column; they are a
-    // query and a key, or with TRANSPOSED a key and a query.
+    // Bit 4n + i is set if element c[n][i] of a lane's part of a product (16, N) is visible. `row`
+    // is the lane's first row and `column` the product's first column; they are a query and a key,
+    // or with TRANSPOSED a key and a query.
     template <int N, bool TRANSPOSED>
     __device__ Bits visible_bits(int row, int column) const {
         Bits bits = 0;
@@ -277,7 +277,7 @@ extern "C" __global__ void attention(
                 P[n][i] = is_visible ? P[n][i] * (scale * LOG2_E) : NEGATIVE_INFINITY;
                 m_new[i / 2] = fmaxf(m_new[i / 2], P[n][i]);
             }
-        float shift[2], alpha[2];  // shift is m_new, or 0 for a row that is masked so far
+        float shift[2], alpha[2];  // shift is m_new, or 0 for a row that is fully masked so far
         for (int half = 0; half < 2; half++) {
             m_new[half] = row_max(m_new[half]);
             shift[half] = m_new[half] == NEGATIVE_INFINITY ? 0.0f : m_new[half];

@@ -2,11 +2,11 @@
 // reciprocal of the standard deviation. mean and rstd (rows,) are saved; the gradients recompute
 // the normalised values x_hat = (x - mean) rstd from them.
 //
-// A row of at most PACKS packs for each lane is loaded once and kept in registers; any other is
-// read again for each sum. The variants for 8 packs are kernels of their own (_wide), since a
-// kernel allocates the registers of its widest path for every warp.
+// A row of at most PACKS packs for each lane is loaded once and kept in registers; a longer one is
+// read again for each sum. The variants for 8 packs are separate kernels (_wide), since a kernel
+// allocates the registers of its widest path for every warp.
 
-// The packs of a row that a lane keeps in registers: number k starts at element j.
+// Loop over the packs of a row that a lane keeps in registers: pack k starts at element j.
 #define FOR_EACH_PACK(k, j, size)                     \
     _Pragma("unroll") for (int k = 0; k < PACKS; k++) \
         if (Index j = (k * 32 + (int)threadIdx.x) * VEC; j < (size))

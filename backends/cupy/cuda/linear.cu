@@ -1,5 +1,5 @@
-// The bias of a linear layer; its product is computed by cuBLAS, and the gradient of the bias by
-// `column_sums`.
+// The bias of a linear layer. The layer's product is computed by cuBLAS, the gradient of the bias
+// by `column_sums`.
 
 template <int N>
 __device__ void add_to_rows(T* y, const T* bias, Index rows, Index size) {

@@ -25,7 +25,7 @@ extern "C" __global__ void muon_step(const Index* chunks, const T* lr, T factor,
         p[i] = decay * p[i] - step_size * direction[i];
 }
 
-// A grid of (parts, stack): the sum of squares of a part of each matrix.
+// The sum of squares of a part of each matrix; the grid is (parts, stack).
 extern "C" __global__ void matrix_squares(const T* x, T* partial, Index size) {
     __shared__ T scratch[32];
     const T* matrix = x + blockIdx.y * size;
@@ -38,7 +38,7 @@ extern "C" __global__ void matrix_squares(const T* x, T* partial, Index size) {
         partial[blockIdx.y * (Index)gridDim.x + blockIdx.x] = total;
 }
 
-// The same grid: each matrix divided by its norm.
+// Divide each matrix by its Frobenius norm; the same grid.
 extern "C" __global__ void divide_by_norm(T* x, const T* partial, Index size) {
     T total = 0;
     for (Index part = 0; part < gridDim.x; part++)
@@ -49,7 +49,8 @@ extern "C" __global__ void divide_by_norm(T* x, const T* partial, Index size) {
     for (Index i = start; i < size; i += (Index)gridDim.x * blockDim.y * 32) matrix[i] *= scale;
 }
 
-// square = c square + b a + a I, for stacks of matrices (n, n) of which `square` holds a a.
+// square = quadratic square + linear a + constant I, for stacks of matrices (n, n); on entry,
+// `square` holds a a.
 extern "C" __global__ void muon_polynomial(const T* a, T* square, Index count, Index n,
                                            T constant, T linear, T quadratic) {
     FOR_EACH(i, count) {

@@ -1,7 +1,8 @@
 // Multi-tensor updates: `chunks` (n, 5) lists, for each block, the addresses of the first element
 // of its chunk in up to four arrays, and the number of elements of the chunk.
 
-// The learning rate and the number of the step are on the device: a captured step reads new ones.
+// The learning rate and the number of the step are on the device, so that each replay of a captured
+// step reads new ones.
 extern "C" __global__ void adam_update(const Index* chunks, const T* lr, const T* step,
                                        double beta1, double beta2, T eps, double weight_decay,
                                        Index decoupled) {
@@ -39,7 +40,7 @@ extern "C" __global__ void square_sums(const Index* chunks, T* partial) {
     if (threadIdx.x == 0 && threadIdx.y == 0) partial[blockIdx.x] = total;
 }
 
-// One block: result = (norm, factor that scales it down to max_norm, at most 1).
+// result = (norm, factor that scales it down to max_norm, at most 1), by one block.
 extern "C" __global__ void clip_factor(const T* partial, T* result, Index count, T max_norm) {
     __shared__ T scratch[32];
     T total = 0;

@@ -5,8 +5,8 @@ __device__ double warp_sum_double(double x) {
     return x;
 }
 
-// For each row of logits (rows, size) the first token whose cumulative weight exceeds u, uniform in
-// [0, 1), times the total weight. Sums are in double, as on the host.
+// For each row of logits (rows, size), the first token whose cumulative weight exceeds u times the
+// total weight, for u uniform in [0, 1). Sums are in double, as on the host.
 extern "C" __global__ void sample_rows(const T* logits, const double* u, Index* tokens, Index rows,
                                        Index size, double temperature) {
     FOR_EACH_ROW(row, rows) {
@@ -28,6 +28,6 @@ extern "C" __global__ void sample_rows(const T* logits, const double* u, Index* 
             if (above) chosen = start + __ffs(above) - 1;
             before += __shfl_sync(ALL_LANES, sum, 31);
         }
-        if (threadIdx.x == 0) tokens[row] = chosen < 0 ? 0 : chosen;  // as NumPy's argmax of NaN
+        if (threadIdx.x == 0) tokens[row] = chosen < 0 ? 0 : chosen;  // NaN: token 0, as in NumPy
     }
 }
