@@ -1,4 +1,4 @@
-"""Lesson 12: attention, where each token asks the tokens before it what they know."""
+"""Lesson 12: attention, which lets each token collect information from the tokens before it."""
 
 import math
 from collections.abc import Callable
@@ -16,27 +16,28 @@ from .tensor import Tensor
 
 
 def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | None = None) -> Tensor:
-    """Which keys each query may see: itself and what came before. (T, past + T), boolean.
+    """Boolean mask (T, past + T), True where a key is at or before the position of the query.
 
     Args:
         seq_len: T, the number of queries.
-        past: how many keys come before the first query.
+        past: number of keys before the first query.
+        backend: backend of the mask.
 
     >>> create_causal_mask(3)
     Tensor([[ True, False, False],
             [ True,  True, False],
             [ True,  True,  True]], dtype=bool)
     """
-    home = get(backend)
-    queries = home.xp.arange(past, past + seq_len)
-    keys = home.xp.arange(past + seq_len)
-    allowed = home.xp.expand_dims(queries, axis=1) >= home.xp.expand_dims(keys, axis=0)
-    return wrap_array(Tensor, allowed, home)
+    backend = get(backend)
+    queries = backend.xp.arange(past, past + seq_len)
+    keys = backend.xp.arange(past + seq_len)
+    visible = backend.xp.expand_dims(queries, axis=1) >= backend.xp.expand_dims(keys, axis=0)
+    return wrap_array(Tensor, visible, backend)
 
 
 @op
 def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
-    """Queries, keys and values (B, nh, T, hs) of each head, from all in a row (B, T, 3 C)."""
+    """Split qkv (B, T, 3 C) into the queries, keys and values of each head, (B, nh, T, hs)."""
     B, T, _ = qkv.shape
     heads = xp.reshape(qkv, (B, T, 3, num_heads, -1))  # (B, T, 3, nh, hs)
     heads = xp.permute_dims(heads, (2, 0, 3, 1, 4))  # (3, B, nh, T, hs)
@@ -47,12 +48,12 @@ def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
 def split_heads_gradient(xp: Namespace, gs: Any, shape: tuple[int, int, int]) -> Any:
     some = next(g for g in gs if g is not None)
     heads = xp.stack([xp.zeros_like(some) if g is None else g for g in gs])  # (3, B, nh, T, hs)
-    return xp.reshape(xp.permute_dims(heads, (1, 3, 0, 2, 4)), shape)
+    return xp.reshape(xp.permute_dims(heads, (1, 3, 0, 2, 4)), shape)  # (B, T, 3 C)
 
 
 @op
 def merge_heads(xp: Namespace, y: Array) -> Any:
-    """What the heads found (B, nh, T, hs), side by side for each token: (B, T, C)."""
+    """Concatenate the outputs of the heads, (B, nh, T, hs) -> (B, T, C)."""
     B, nh, T, hs = y.shape
     return xp.reshape(xp.permute_dims(y, (0, 2, 1, 3)), (B, T, nh * hs)), (y.shape,)
 
@@ -67,9 +68,9 @@ def merge_heads_gradient(xp: Namespace, g: Array, shape: tuple[int, int, int, in
 def attention_weights(
     xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
 ) -> Any:
-    """softmax(q @ k.T * scale) over the keys, for q (..., T, hs) and k (..., S, hs): (..., T, S).
+    """softmax(q @ k.T * scale) over the keys: q (..., T, hs), k (..., S, hs) -> (..., T, S).
 
-    A boolean mask says which keys may be seen; one of floats is added to the scores.
+    A boolean mask is True where a key is visible; a floating mask is added to the scores.
     """
     scores = q @ xp.matrix_transpose(k) * scale  # (..., T, S)
     if mask is not None and mask.dtype == xp.bool:
@@ -84,7 +85,8 @@ def attention_weights(
 def attention_weights_gradient(
     xp: Namespace, g: Array, q: Array, k: Array, weights: Array, scale: float
 ) -> Any:
-    d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))  # of the masked scores
+    # The gradient of the masked scores, (..., T, S).
+    d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))
     return (
         lambda: (d @ k) * scale,
         lambda: (xp.matrix_transpose(d) @ q) * scale,
@@ -99,14 +101,14 @@ def scaled_dot_product_attention(
     mask: Tensor | None = None,
     dropout: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """softmax(Q K^T / sqrt(hs)) V, and the weights of that average.
+    """softmax(Q K^T / sqrt(hs)) V, and the attention weights.
 
     Args:
         Q: queries (..., T, hs).
         K: keys (..., S, hs).
         V: values (..., S, hv).
-        mask: broadcasts to (..., T, S); boolean, True where a query may see a key, or floats
-            to add to the scores. A query that may see nothing gets zeros.
+        mask: broadcasts to (..., T, S); boolean, True where a key is visible, or floats that are
+            added to the scores. The output is zero for a query that sees no key.
         dropout: applied to the weights.
 
     Returns:
@@ -121,7 +123,7 @@ def scaled_dot_product_attention(
     [[1.0, 0.0], [0.5, 0.5]]
     """
     if Q.shape[-1] != K.shape[-1] or K.shape[-2] != V.shape[-2]:
-        raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} do not fit together")
+        raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} have incompatible shapes")
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 
@@ -133,7 +135,7 @@ def attention(
     mask: Tensor | None = None,
     dropout: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """The output of `scaled_dot_product_attention`, with the same arguments, but no weights.
+    """The output of `scaled_dot_product_attention`, with the same arguments, without the weights.
 
     A backend may compute it without materialising the weights (T, S).
     """
@@ -153,15 +155,15 @@ def fused_attention(
     p: float = 0.0,
     seed: Any = None,
 ) -> Tensor:
-    """Attention whose weights are dropped with probability `p`, by the mask of `seed`."""
+    """Attention with dropout of the weights: probability `p`, mask given by `seed`."""
     return scaled_dot_product_attention(Q, K, V, mask, lambda w: apply_dropout(w, p, seed))[0]
 
 
 class KVCache:
-    """The keys and values of all tokens so far, so that each is computed once.
+    """Cache of the keys and values of all tokens so far, so that each is computed once.
 
     Args:
-        max_seq_len: how many tokens it can hold.
+        max_seq_len: capacity in tokens.
     """
 
     def __init__(self, max_seq_len: int) -> None:
@@ -171,45 +173,50 @@ class KVCache:
         self._values: Array | None = None
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add keys and values (B, nh, T, hs); return all of them, (B, nh, S, hs)."""
+        """Append keys and values (B, nh, T, hs); return all of them, (B, nh, S, hs)."""
         start, end = self.length, self.length + keys.shape[2]
         if end > self.max_seq_len:
-            raise ValueError(f"the cache holds {self.max_seq_len} tokens, not {end}")
+            raise ValueError(f"the cache holds at most {self.max_seq_len} tokens, got {end}")
         if keys.requires_grad:
-            raise RuntimeError("no gradient goes through a cache: generate under no_grad()")
+            raise RuntimeError("no gradient flows through a cache: generate under no_grad()")
         if self._keys is None or self._values is None:
-            self._keys, self._values = self._room_for(keys), self._room_for(values)
+            self._keys, self._values = self._allocate(keys), self._allocate(values)
         if self._keys.shape[:2] != keys.shape[:2]:
-            raise ValueError(f"the cache is for {self._keys.shape[0]} texts, not {keys.shape[0]}")
+            raise ValueError(
+                f"the cache was created for (B, nh) = {self._keys.shape[:2]}, got {keys.shape[:2]}"
+            )
         self.length = end
         return (
             _write(self._keys, slice(start, end), keys),
             _write(self._values, slice(start, end), values),
         )
 
-    def _room_for(self, like: Tensor) -> Array:
-        """An array (B, nh, max_seq_len, hs) for what is like (B, nh, T, hs)."""
+    def _allocate(self, like: Tensor) -> Array:
+        """An array of zeros (B, nh, max_seq_len, hs) for keys or values `like` (B, nh, T, hs)."""
         B, nh, _, hs = like.shape
         return like.backend.xp.zeros((B, nh, self.max_seq_len, hs), dtype=like.dtype)
 
 
-def _write(room: Array, where: slice, new: Tensor) -> Tensor:
-    """Put `new` into the cache's array; return a view of all that is there up to it."""
+def _write(cached: Array, where: slice, new: Tensor) -> Tensor:
+    """Write `new` to positions `where` of a cache's array; return a view of all positions so far.
+
+    cached (B, nh, max_seq_len, hs), new (B, nh, T, hs) -> (B, nh, where.stop, hs).
+    """
     xp = new.backend.xp
-    xp.index_set(room, (slice(None), slice(None), where), new.data)
-    filled = xp.index(room, (slice(None), slice(None), slice(where.stop)))
+    xp.index_set(cached, (slice(None), slice(None), where), new.data)
+    filled = xp.index(cached, (slice(None), slice(None), slice(where.stop)))
     return wrap_array(Tensor, filled, new.backend)
 
 
 class MultiHeadAttention(Module):
-    """Several attentions side by side, each on its own part of the vectors.
+    """Multi-head attention: nh attention heads in parallel, each of size hs = C / nh.
 
     Args:
         embed_dim: C, size of the token vectors.
-        num_heads: nh, which divides C; each head has hs = C / nh.
-        dropout: probability for attention weights and for the output.
-        bias: whether the projections have one.
-        rotary: turns queries and keys by their positions.
+        num_heads: nh, a divisor of C.
+        dropout: dropout probability of the attention weights and of the output.
+        bias: whether the projections have a bias.
+        rotary: rotates queries and keys by their positions.
 
     Source: A. Vaswani et al., "Attention Is All You Need" (2017), section 3.2.2.
 
@@ -230,7 +237,7 @@ class MultiHeadAttention(Module):
         backend: str | Backend | None = None,
     ) -> None:
         if num_heads < 1 or embed_dim % num_heads:
-            raise ValueError(f"{num_heads} heads do not divide embed_dim {embed_dim}")
+            raise ValueError(f"num_heads={num_heads} does not divide embed_dim={embed_dim}")
         self.embed_dim, self.num_heads = embed_dim, num_heads
         self.qkv = Linear(embed_dim, 3 * embed_dim, bias, backend=backend)
         self.proj = Linear(embed_dim, embed_dim, bias, backend=backend)
@@ -240,7 +247,7 @@ class MultiHeadAttention(Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
-        """x (B, T, C) -> (B, T, C); with a cache, x follows the tokens that are in it."""
+        """x (B, T, C) -> (B, T, C); with a cache, x continues the cached tokens."""
         return self.attend(x, mask, cache, need_weights=False)[0]
 
     def attend(
@@ -250,7 +257,7 @@ class MultiHeadAttention(Module):
         cache: KVCache | None = None,
         need_weights: bool = True,
     ) -> tuple[Tensor, Any]:
-        """As `forward`, with the attention weights (B, nh, T, S) beside the output, or None."""
+        """As `forward`, but return the output and the attention weights (B, nh, T, S) or None."""
         past = cache.length if cache else 0
         q, k, v = split_heads(self.qkv(x), num_heads=self.num_heads)  # each (B, nh, T, hs)
         if self.rotary is not None:

@@ -89,7 +89,7 @@ class Version:
 
 
 class Variable:
-    """An array and its place in the graph: the part of a tensor that autograd uses."""
+    """An array with its place in the graph: the part of a tensor that autograd uses."""
 
     __slots__ = (
         "__weakref__",
@@ -107,7 +107,7 @@ class Variable:
     _array: Array
     _backend: Backend
     _grad: "Tensor | None"
-    _node: "Node | None"  # that computed it; None for a leaf
+    _node: "Node | None"  # the node that computed it; None for a leaf
     _output_nr: int  # its index among the node's outputs
     _requires_grad: bool
     _version: Version
@@ -137,12 +137,12 @@ class Node:
 
     Attributes:
         sequence_nr: greater than those of all nodes that it depends on.
-        name: of the op, for error messages.
+        name: name of the op, for error messages.
         gradient: the gradient function.
-        backend: of all its arrays.
+        backend: the backend of all its arrays.
         inputs: an edge for each argument of the op, None where no gradient is required.
         saved: the values for the gradient function; None once they are freed.
-        num_outputs: how many results the op returned.
+        num_outputs: number of results that the op returned.
         saved_versions: the version counters of saved arrays, with their counts at the time of the
             call; backward raises an error if one has changed since.
     """
@@ -301,7 +301,7 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge
     results = node.gradient(xp, g, *node.saved)
     if type(results) is not tuple:
         results = (results,)
-    if len(results) < len(node.inputs):  # more: those of optional arguments left out
+    if len(results) < len(node.inputs):  # there may be more, for omitted optional arguments
         raise RuntimeError(
             f"the gradient of {node.name} returned {len(results)} values for"
             f" {len(node.inputs)} inputs"
@@ -316,7 +316,7 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge
     alive = [a for a in (*outputs, *node.saved, *(a for _, a in pairs)) if hasattr(a, "shape")]
 
     def can_steal(edge: Edge, array: Array) -> bool:
-        if isinstance(edge.target, Node):  # nodes keep no gradients
+        if isinstance(edge.target, Node):  # only leaves keep gradients
             return False
         memory = xp.storage(array)  # its size differs if the array is a slice or a broadcast view
         return bool(memory.size == array.size) and sum(xp.storage(a) is memory for a in alive) == 1
@@ -325,7 +325,7 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge
 
 
 def _unbroadcast(xp: Namespace, gradient: Array, edge: Edge) -> Array:
-    """`gradient` with the shape and dtype of the input, summed over broadcast dimensions."""
+    """Sum `gradient` over broadcast dimensions, and cast it to the input's dtype."""
     if gradient.shape != edge.shape:
         extra = len(gradient.shape) - len(edge.shape)
         stretched = [
@@ -339,12 +339,12 @@ def _unbroadcast(xp: Namespace, gradient: Array, edge: Edge) -> Array:
 
 
 def _accumulate(leaf: Variable, gradient: Array, can_steal: bool) -> None:
-    """Add to `leaf.grad`, which never shares its memory with another array."""
+    """Add `gradient` to `leaf.grad`, which never shares its memory with another array."""
     if leaf._grad is not None:
         leaf._grad._array += gradient
         leaf._grad._version.count += 1
         return
     backend = leaf._backend
-    if not can_steal or type(gradient) is not backend.array_type:  # or a scalar of NumPy
+    if not can_steal or type(gradient) is not backend.array_type:  # such as a NumPy scalar
         gradient = backend.xp.asarray(gradient, copy=True)
     leaf._grad = wrap_array(leaf._result_class, gradient, backend)

@@ -1,4 +1,4 @@
-"""Lesson 03: Linear, Dropout and LayerNorm, the layers that every model is made of."""
+"""Lesson 03: the basic layers Linear, Dropout and LayerNorm."""
 
 import math
 from typing import Any
@@ -41,11 +41,12 @@ class Linear(Module):
     Args:
         in_features: size of x's last axis.
         out_features: size of y's last axis.
-        bias: whether there is a b.
+        bias: whether to add b.
 
     Attributes:
-        weight: (out_features, in_features); starts uniform in ±1/sqrt(in_features), as in PyTorch.
-        bias: (out_features,), or None.
+        weight: W (out_features, in_features), initialised uniformly in ±1/sqrt(in_features), as in
+            PyTorch.
+        bias: b (out_features,), initialised like W, or None.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Linear(Module):
 
 @op
 def dropout(xp: Namespace, x: Array, *, p: float, seed: Any) -> Any:
-    """x with each element zeroed with probability p, the others scaled by 1 / (1 - p)."""
+    """Zero each element of x with probability p, and scale the others by 1 / (1 - p)."""
     bits = xp.random_bits(seed, x.shape)
     keep = xp.astype(bits >= int(p * 2**32), x.dtype) * (1 / (1 - p))
     return x * keep, (keep,)
@@ -91,7 +92,7 @@ def dropout_gradient(xp: Namespace, g: Array, keep: Array) -> Any:
 
 
 def apply_dropout(x: Tensor, p: float, seed: Any) -> Tensor:
-    """`dropout` for any probability p in [0, 1], 0 and 1 included."""
+    """`dropout` for any probability p in [0, 1], including 0 and 1."""
     if p == 0:
         return x
     return x * 0 if p == 1 else dropout(x, p=p, seed=seed)
@@ -107,11 +108,11 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         if not 0 <= p <= 1:
-            raise ValueError(f"a dropout probability lies in [0, 1], not {p}")
+            raise ValueError(f"the dropout probability must be in [0, 1], not {p}")
         self.p = p
 
     def draw(self) -> tuple[float, Any]:
-        """The probability in effect, 0 outside of training, and the seed of the next mask."""
+        """The probability in effect (0 outside training), and the seed of the next mask."""
         p = self.p if self.training else 0.0
         return p, random.next_seed() if 0 < p < 1 else None
 
@@ -143,7 +144,7 @@ def layer_norm_gradient(xp: Namespace, g: Array, normal: Array, scale: Array, we
     d = g * weight  # gradient of the normalised values
     mean_d = xp.mean(d, axis=-1, keepdims=True)
     mean_dn = xp.mean(d * normal, axis=-1, keepdims=True)
-    # g and g * normal are summed to the shapes of bias and weight by autograd.
+    # Autograd sums g * normal and g to the shapes of weight and bias.
     return (d - mean_d - normal * mean_dn) * scale, lambda: g * normal, g
 
 
@@ -153,7 +154,7 @@ class LayerNorm(Module):
     Args:
         normalized_shape: size C of the last axis.
         eps: added to the variance.
-        bias: whether there is a shift.
+        bias: whether to add a shift.
     """
 
     def __init__(

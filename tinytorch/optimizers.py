@@ -1,7 +1,7 @@
 """Lesson 07: optimizers. An update rule is a function of arrays; the class keeps its state.
 
 A rule is an op without gradient: it computes the new parameter and state from one parameter, its
-gradient and its state. The optimizer applies it to all parameters.
+gradient and its state. The optimizer applies the rule to all parameters.
 """
 
 import math
@@ -21,13 +21,13 @@ from .tensor import Tensor
 class Optimizer:
     """Base class of all optimizers.
 
-    A subclass sets `rule`, the update rule, and `state_names`, the arrays that the rule keeps for
-    each parameter; they start as zeros of the parameter's shape.
+    A subclass sets `rule`, the update rule, and `state_names`, the names of the arrays that the
+    rule keeps for each parameter; these are initialised to zeros of the parameter's shape.
 
     Args:
         params: parameters, or groups of them, ``[{"params": [...], "lr": 0.1}, ...]``; a group
             may override any of the optimizer's settings.
-        defaults: settings of the groups that do not override them.
+        defaults: the settings, for groups that do not override them.
 
     Attributes:
         groups: the groups of parameters with their settings.
@@ -35,7 +35,7 @@ class Optimizer:
         steps: number of steps taken.
 
     Raises:
-        ValueError: no parameters, one given twice, or a setting that is unknown or out of range.
+        ValueError: no parameters, a parameter given twice, or a setting unknown or out of range.
     """
 
     rule: Op
@@ -72,7 +72,7 @@ class Optimizer:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the first group; setting it sets that of all groups."""
+        """The learning rate of the first group; assigning to it sets the rates of all groups."""
         rate: float = self.groups[0]["lr"]
         return rate
 
@@ -82,7 +82,7 @@ class Optimizer:
             group["lr"] = value
 
     def scale_lr(self, factor: float) -> None:
-        """Set each group's learning rate to its initial one times `factor`."""
+        """Set each group's learning rate to its initial value times `factor`."""
         for group in self.groups:
             group["lr"] = group["base_lr"] * factor
 
@@ -105,8 +105,8 @@ class Optimizer:
 
         Args:
             step: number of the step, from 1.
-            rates: learning rate of each group. Both are numbers, or arrays without axes on the
-                parameters' backend.
+            rates: learning rate of each group. Both are numbers, or 0-d arrays on the parameters'
+                backend.
         """
         start = 0
         for group, lr in zip(self.groups, rates, strict=True):
@@ -123,11 +123,11 @@ class Optimizer:
         return {name: group[name] for name in group if name not in ("params", "base_lr")}
 
     def state_names_of(self, group: dict[str, Any]) -> tuple[str, ...]:
-        """Names of the state that the parameters of a group have."""
+        """Names of the state arrays of a group's parameters."""
         return self.state_names
 
     def _state_of(self, index: int, p: Parameter, group: dict[str, Any]) -> list[Tensor]:
-        """The state of a parameter; created as zeros of its shape."""
+        """The state of a parameter, created as zeros of its shape if missing."""
         state = self.state.setdefault(index, {})
         for name in self.state_names_of(group):
             if name not in state:
@@ -148,14 +148,15 @@ class Optimizer:
         """Continue from a `state_dict`.
 
         Raises:
-            ValueError: it belongs to other parameters or another optimizer; nothing is changed.
+            ValueError: it belongs to other parameters or another optimizer; nothing is changed
+                then.
         """
         self.state, self.steps = self.read_state(state), state["steps"]
         for group, rate in zip(self.groups, state["lr"], strict=True):
             group["lr"] = rate
 
     def read_state(self, state: Mapping[str, Any]) -> dict[int, dict[str, Tensor]]:
-        """The state of each parameter in a `state_dict`; raises ValueError if it does not fit."""
+        """The state of each parameter in a `state_dict`; raises ValueError if it does not match."""
         if len(state["lr"]) != len(self.groups):
             raise ValueError(
                 f"the optimizer state has {len(state['lr'])} groups, not {len(self.groups)}"
@@ -257,7 +258,7 @@ def adam_update(
     decoupled: bool,
     step: int,
 ) -> Any:
-    """The parameter and both moments after one step; the equations of algorithm 1, in its order."""
+    """The parameter and both moments after one step; equations in the order of algorithm 1."""
     if weight_decay and decoupled:
         p = p * (1 - lr * weight_decay)
     elif weight_decay:
@@ -338,7 +339,7 @@ def muon_update(
 
 
 def orthogonalise(xp: Namespace, G: Array, steps: int = 5) -> Array:
-    """Approximately U V^T, for G = U S V^T (..., M, N): all singular values become about 1.
+    """Approximate U V^T for G = U S V^T (..., M, N): all singular values become about 1.
 
     Newton-Schulz iteration with a quintic polynomial that is steep at 0 and near 1 elsewhere.
 
@@ -356,7 +357,7 @@ def orthogonalise(xp: Namespace, G: Array, steps: int = 5) -> Array:
 class Muon(Optimizer):
     """Orthogonalised momentum: all directions of a weight matrix get updates of the same size.
 
-    For matrices of hidden layers; embeddings, heads, norms and biases are left to `AdamW`.
+    For weight matrices of hidden layers; use `AdamW` for embeddings, heads, norms and biases.
 
     Source: K. Jordan et al., "Muon" (2024); arguments as in PyTorch.
 

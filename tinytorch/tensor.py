@@ -1,6 +1,6 @@
 """Lesson 01: Tensor, an array that records how it was computed.
 
-Its methods call the ops in `ops/`, each of which is defined together with its gradient. Names and
+Its methods call the ops in `ops/`, where each op is defined together with its gradient. Names and
 argument order follow PyTorch, except for `axis` and `keepdims`, the array API's names.
 """
 
@@ -45,7 +45,7 @@ class Tensor(Variable):
             the one that the environment variable TT_BACKEND names.
 
     Raises:
-        TypeError: the data are not numbers, or an integer tensor should require a gradient.
+        TypeError: the data are not numbers, or `requires_grad` is set for integers.
 
     >>> from tinytorch import Tensor
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -56,7 +56,7 @@ class Tensor(Variable):
 
     __slots__ = ()
     __array_priority__ = 1000
-    __array_ufunc__ = None  # NumPy leaves `array + tensor` to the tensor
+    __array_ufunc__ = None  # so that `array + tensor` calls the tensor's __radd__
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class Tensor(Variable):
     def data(self) -> Array:
         """The backend's array; on NumPy a read-only view of it.
 
-        Autograd does not notice writes to this array, which could make gradients wrong. To write,
+        Autograd does not detect writes to this array, which could make gradients wrong. To write,
         assign ``tensor[...] = values`` under `no_grad`, or set ``tensor.data = array``.
         """
         if isinstance(self._array, np.ndarray):
@@ -205,7 +205,7 @@ class Tensor(Variable):
         return host
 
     def __dlpack__(self, **keywords: Any) -> Any:
-        """Share the memory with another library; autograd does not notice writes to it there."""
+        """Share the memory with another library, whose writes autograd does not detect."""
         return self._array.__dlpack__(**keywords)
 
     def __dlpack_device__(self) -> Any:
@@ -285,8 +285,8 @@ class Tensor(Variable):
         """Add the gradients of this tensor to `grad` of every leaf that requires one.
 
         Args:
-            gradient: of the loss with respect to this tensor, with its shape; 1 by default, which
-                only a tensor with one element has.
+            gradient: of the loss with respect to this tensor, with its shape; by default 1, for a
+                tensor with one element.
             retain_graph: keep the saved values, so that backward can be called again.
 
         Raises:
@@ -299,8 +299,8 @@ class Tensor(Variable):
         if gradient is None:
             if self.size != 1:
                 raise RuntimeError(
-                    f"backward of a tensor of shape {self.shape} needs its gradient; only a tensor"
-                    " with one element has a default, 1"
+                    f"backward of a tensor of shape {self.shape} needs its gradient as an argument;"
+                    " it defaults to 1 only for a tensor with one element"
                 )
             array = self._backend.xp.ones_like(self._array)
         else:
@@ -309,7 +309,7 @@ class Tensor(Variable):
         autograd.backward(self, array, retain_graph)
 
     def detach(self) -> "Tensor":
-        """A tensor with the same memory and version counter, outside of the graph."""
+        """A tensor with the same memory and version counter, outside the graph."""
         result = wrap_array(Tensor, self._array, self._backend)
         result._version = self._version
         return result
@@ -349,12 +349,12 @@ class Tensor(Variable):
         self._version.count += 1
 
     def _set_array(self, array: Array) -> None:
-        """Hold `array`, of the same shape and backend, instead; counts as an in-place write."""
+        """Replace the array by one of the same shape and backend; counts as an in-place write."""
         self._array = array
         self._version.count += 1
 
     def copy_(self, source: Any) -> Self:
-        """Write `source`, broadcast to the shape, over all elements."""
+        """Set all elements to `source`, broadcast to this tensor's shape."""
         self[...] = source
         return self
 
@@ -370,7 +370,7 @@ class Tensor(Variable):
     def _key(self, key: Any) -> Any:
         """`key` with tensors, lists and NumPy arrays copied to arrays of the backend.
 
-        They are copied because the gradient uses them later, when they may have changed.
+        They are copied because the gradient uses them later, and they may have changed by then.
         """
         if isinstance(key, slice | int):
             return key
@@ -464,7 +464,7 @@ class Tensor(Variable):
         """`value` where `mask` is true, this tensor elsewhere."""
         return where(mask, value, self)
 
-    # Comparison: boolean tensors outside of the graph
+    # Comparison: boolean tensors outside the graph
 
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
         return compare("__eq__", self, other)
@@ -630,7 +630,7 @@ def _restore(
 
 
 def _infer_backend(data: Any) -> Backend:
-    """The backend that `data` is an array of; the default one for host data."""
+    """The backend whose array `data` is; the default backend for host data."""
     if hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray | np.generic):
         with suppress(BackendError):  # an array of another library
             return of(data)

@@ -1,6 +1,7 @@
 """Lesson 10: character-level and byte-pair tokenizers.
 
-The functions that learn and apply merges are written to be read; text/fast_bpe.py has fast ones.
+The functions that learn and apply merges are written for readability; text/fast_bpe.py has fast
+versions.
 """
 
 import codecs

@@ -21,7 +21,7 @@ class Schedule:
     """Learning rate schedule: linear warm-up to `max_lr`, then decay to `min_lr`.
 
     Args:
-        max_lr: the highest rate; if None, rates are factors of each optimizer's own rate.
+        max_lr: the highest rate; if None, rates are factors applied to each optimizer's own rate.
         min_lr: the rate after `total_steps`; a factor if `max_lr` is None.
         total_steps: length of warm-up and decay together.
         warmup_steps: steps of linear warm-up.
@@ -117,8 +117,8 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients together so that their norm is at most `max_norm`.
 
     Returns:
-        the norm before scaling, a tensor without axes. It is not read on the host, so the host
-        does not wait for a device.
+        the norm before scaling, a 0-d tensor. It is not read on the host, so the host does not
+        wait for a device.
 
     Source: R. Pascanu et al., "On the difficulty of training recurrent neural networks" (2012).
     """
@@ -148,10 +148,10 @@ class Trainer:
 
     Args:
         model: the model to train.
-        optimizer: one, or several that share the parameters between them.
+        optimizer: one optimizer, or several, each for some of the parameters.
         loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
         scheduler: sets the learning rate before each step.
-        grad_clip_norm: the largest norm of all gradients together.
+        grad_clip_norm: the maximum norm of all gradients together.
 
     Attributes:
         step: number of steps taken.
@@ -171,14 +171,14 @@ class Trainer:
         self.step = 0
 
     def train_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """One update from one batch, or from several whose gradients are accumulated.
+        """Update the parameters once, with gradients accumulated over one or several batches.
 
-        Each batch is weighted by its number of targets, so the result is that of one large batch,
-        whatever the sizes; targets that the loss ignores count too.
+        Each batch is weighted by its number of targets (including those that the loss ignores), so
+        the result is that of one large batch, whatever the sizes.
 
         Returns:
-            the mean loss, a tensor without axes and gradient. It is not read on the host, so the
-            host does not wait for a device.
+            the mean loss, a 0-d tensor without gradient. It is not read on the host, so the host
+            does not wait for a device.
         """
         if not batches:
             raise ValueError("a step needs at least one batch")
@@ -216,7 +216,7 @@ class Trainer:
         """Clip the gradients, update the parameters, and clear the gradients.
 
         Args:
-            numbers: for each optimizer what its `next_step` returned: step and learning rates.
+            numbers: the result of each optimizer's `next_step`: step and learning rates.
         """
         parameters = self.model.parameters()
         if self.grad_clip_norm is not None:

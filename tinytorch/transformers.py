@@ -20,7 +20,7 @@ ACTIVATIONS = {"gelu": GELU, "squared_relu": SquaredReLU}
 
 
 class MLP(Module):
-    """Feed-forward network of a block: linear, activation, linear, dropout, for each token alone.
+    """Feed-forward network of a block, applied to each token: linear, activation, linear, dropout.
 
     Args:
         embed_dim: C, size of the token vectors.
@@ -86,7 +86,7 @@ class TransformerBlock(Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
-        """x (B, T, C) -> (B, T, C); with a cache, x follows the tokens that are in it."""
+        """x (B, T, C) -> (B, T, C); with a cache, x continues the cached tokens."""
         x = x + self.attention(self.ln1(x), mask, cache)
         return x + self.mlp(self.ln2(x))
 
@@ -159,7 +159,7 @@ class GPT(Module):
         _choose("positions", {**ENCODINGS, "rotary": RotaryEmbedding}, positions)
         rotary = None
         if positions == "rotary":
-            head_dim = embed_dim // max(1, num_heads)  # attention raises an error below 1
+            head_dim = embed_dim // max(1, num_heads)  # MultiHeadAttention checks num_heads
             rotary = RotaryEmbedding(head_dim, max_seq_len, backend=backend)
         self.embedding = EmbeddingLayer(
             vocab_size, embed_dim, max_seq_len, None if rotary else positions, backend=backend
@@ -199,7 +199,7 @@ class GPT(Module):
         past = caches[0].length if caches else 0
         if past + T > self.config.max_seq_len:
             raise ValueError(f"{past + T} tokens exceed max_seq_len={self.config.max_seq_len}")
-        mask = create_causal_mask(T, past, ids.backend) if T > 1 else None  # 1 token sees all
+        mask = create_causal_mask(T, past, ids.backend) if T > 1 else None  # one token sees all
         x = self.dropout(self.embedding(ids, past))  # (B, T, C)
         for index, block in enumerate(self.blocks):
             x = block(x, mask, caches[index] if caches else None)
@@ -219,14 +219,14 @@ class GPT(Module):
         return [KVCache(self.config.max_seq_len) for _ in range(self.config.num_layers)]
 
     def generate(self, ids: Any, max_new_tokens: int, **settings: Any) -> Any:
-        """Append up to `max_new_tokens` tokens to ids; see `tinytorch.generation.generate`."""
+        """Append up to `max_new_tokens` tokens to ids; see `generation.generate.generate`."""
         return generate(self, ids, max_new_tokens, **settings)
 
 
 def init_gpt2(model: GPT) -> None:
     """GPT-2's initialisation: zero biases, and matrices from a normal distribution.
 
-    Its standard deviation is 0.02, or 0.02 / sqrt(2 L) for the output projections of the blocks.
+    The standard deviation is 0.02, or 0.02 / sqrt(2 L) for the output projections of the blocks.
     """
     small = 0.02 / math.sqrt(2 * model.config.num_layers)
     for name, parameter in model.named_parameters():

@@ -362,7 +362,7 @@ from tinytorch.attention import KVCache, _write
 #   start is the current length, end is the length with the new tokens (axis 2 of keys).
 #   Raise a ValueError that contains both numbers if end is more than max_seq_len.
 #   Raise a RuntimeError if keys.requires_grad: no gradient flows through a cached array.
-#   The first time, allocate both arrays with _room_for. Later, the first two axes must match:
+#   The first time, allocate both arrays with _allocate. Later, the first two axes must match:
 #   raise a ValueError if they do not.
 #   Update the length; _write stores keys and values at slice(start, end) and returns all of them.
 

@@ -231,7 +231,7 @@ def test_a_second_op_of_the_same_name_raises() -> None:
         return x, ()
 
     gelu.__module__ = "tinytorch.mine"
-    with pytest.raises(ValueError, match="an op named 'gelu' exists already"):
+    with pytest.raises(ValueError, match="an op named 'gelu' already exists"):
         Op(gelu)
 
 

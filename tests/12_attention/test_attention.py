@@ -113,7 +113,7 @@ def test_dropout_is_applied_to_the_weights() -> None:
     "shapes", [((5, 4), (5, 3), (5, 4)), ((5, 4), (5, 4), (6, 4))], ids=["size", "length"]
 )
 def test_mismatched_shapes_raise(shapes: Any) -> None:
-    with pytest.raises(ValueError, match="do not fit together"):
+    with pytest.raises(ValueError, match="incompatible shapes"):
         scaled_dot_product_attention(*(Tensor(a) for a in draw(*shapes)))
 
 
@@ -179,7 +179,7 @@ def test_attend_returns_the_weights_as_well() -> None:
 
 @pytest.mark.parametrize("heads", [5, 0, -3])
 def test_a_number_of_heads_that_does_not_divide_embed_dim_raises(heads: int) -> None:
-    with pytest.raises(ValueError, match=f"{heads} heads do not divide embed_dim 12"):
+    with pytest.raises(ValueError, match=f"num_heads={heads} does not divide embed_dim=12"):
         MultiHeadAttention(12, heads)
 
 
@@ -210,7 +210,7 @@ def test_appending_to_a_full_cache_raises() -> None:
     keys, values = cache.append(part, part + 1)
     assert (keys.shape, values.shape, cache.length) == ((1, 2, 3, 5), (1, 2, 3, 5), 3)
     assert math.isclose(values.numpy().mean(), 1)
-    with pytest.raises(ValueError, match="the cache holds 4 tokens, not 6"):
+    with pytest.raises(ValueError, match="the cache holds at most 4 tokens, got 6"):
         cache.append(part, part)
     assert cache.length == 3
 
@@ -220,6 +220,6 @@ def test_a_cache_with_gradients_or_another_batch_size_raises() -> None:
     with pytest.raises(RuntimeError, match="no_grad"):
         cache.append(Tensor(np.zeros((2, 2, 1, 3)), requires_grad=True), two)
     cache.append(two, two)
-    with pytest.raises(ValueError, match="2 texts, not 1"):
+    with pytest.raises(ValueError, match=r"\(B, nh\) = \(2, \d+\), got \(1, \d+\)"):
         cache.append(two[:1], two[:1])
     assert cache.length == 1

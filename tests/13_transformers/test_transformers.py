@@ -263,10 +263,10 @@ def test_a_model_can_be_rebuilt_from_its_config(options: dict[str, Any]) -> None
         ({"positions": "none"}, "positions must be one of learned, sinusoidal, rotary, not 'none'"),
         ({"activation": "relu"}, "activation must be one of gelu, squared_relu, not 'relu'"),
         ({"init": "ones"}, "init must be one of gpt2, zero, not 'ones'"),
-        ({"num_heads": 5}, "5 heads do not divide embed_dim 24"),
+        ({"num_heads": 5}, "num_heads=5 does not divide embed_dim=24"),
         ({"num_heads": 8, "positions": "rotary"}, "head_dim=3 must be even"),
-        ({"num_heads": 0, "positions": "rotary"}, "0 heads do not divide"),
-        ({"dropout": 1.5}, "dropout probability lies in"),
+        ({"num_heads": 0, "positions": "rotary"}, "num_heads=0 does not divide"),
+        ({"dropout": 1.5}, "dropout probability must be in"),
     ],
 )
 def test_invalid_arguments_raise(wrong: dict[str, Any], message: str) -> None:

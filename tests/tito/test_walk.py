@@ -75,7 +75,7 @@ def test_a_student_starts_tests_exports_and_resets_lesson_12(checkout: Path) -> 
     assert same_package(checkout)
     exported = tito("export", cwd=notebook.parent)
     assert "tinytorch/attention.py: create_causal_mask" in exported
-    assert "(queries, axis=1) > home" in (checkout / "tinytorch" / "attention.py").read_text()
+    assert "(queries, axis=1) > backend" in (checkout / "tinytorch" / "attention.py").read_text()
     assert "restored tinytorch/attention.py" in tito("reset", "12")
     assert same_package(checkout)
     assert "nothing to undo" in tito("reset", "12")

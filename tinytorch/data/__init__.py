@@ -1,1 +1,1 @@
-"""Datasets: what is read from disk, downloaded or reconstructed."""
+"""Data sets: read from disk, downloaded or reconstructed."""

@@ -283,7 +283,7 @@ def _from_markdown(plays: list[str]) -> str:
 
 
 def _to_plain_text(play: str) -> str:
-    # In this play alone, the file has the running page title at each scene but the first.
+    # In this play only, the file repeats the running page title at each scene but the first.
     scene = "3 KING HENRY VI" if play.startswith("# Henry VI, Part 3") else ""
     for pattern, replacement in _SUBSTITUTIONS:
         play = re.sub(pattern, replacement.replace("{scene}", scene), play, flags=re.MULTILINE)

@@ -20,17 +20,17 @@ WEIGHTS: dict[type, Callable[[Any], GPTWeights]] = {}
 
 
 class NotFusableError(ValueError):
-    """A model has to be decoded by its own forward; the message is the reason."""
+    """A model cannot use the fused step, but must run its own forward; the message says why."""
 
 
 def with_fused_step(model: Any) -> Any:
-    """The model, or a proxy that decodes single tokens faster.
+    """Return the model, or a proxy that decodes single tokens faster.
 
-    The proxy is used where the backend has a fused decode step and the class of the model is in
-    `WEIGHTS`. It verifies the fused step on the first single token that follows others: if the
-    logits equal those of the model's own forward, the fused step computes the tokens from there
-    on, else the model does. So what is generated is always what the model's code computes, also
-    where a student has rewritten that code. `backends.Trace` shows which of the two ran, and why.
+    It is a proxy if the backend has a fused decode step and the class of the model is in `WEIGHTS`.
+    The proxy verifies the fused step on the first single token after the prompt: if the logits
+    equal those of the model's own forward, it uses the fused step from then on, otherwise the
+    model. So the generated text is always what the model's own code would compute, even if a
+    student has rewritten that code. `backends.Trace` shows which of the two ran, and why.
 
         model = with_fused_step(model)
         logits = model(ids, caches)
@@ -47,7 +47,7 @@ def with_fused_step(model: Any) -> Any:
 
 
 class _FusedModel:
-    """Proxies a model; only `__call__` differs."""
+    """Proxy for a model; only `__call__` differs."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -72,7 +72,7 @@ class _FusedModel:
 
 
 class _FusedStep:
-    """The backend's fused step for the arrays that a model holds now."""
+    """The backend's fused step, for the arrays that a model currently holds."""
 
     def __init__(self, model: Any) -> None:
         self.backend: Backend = model.backend
@@ -83,7 +83,7 @@ class _FusedStep:
         self._arrays = [tensor._array for tensor in self._tensors]
 
     def is_current(self) -> bool:
-        """Whether the model still holds the same arrays. In-place writes to them take effect."""
+        """Whether the model still holds the same arrays; in-place writes to them take effect."""
         return all(map(is_, [tensor._array for tensor in self._tensors], self._arrays))
 
     def __call__(self, ids: Tensor, caches: list[KVCache]) -> Tensor:
@@ -113,14 +113,14 @@ def _copy(array: Any, cache: KVCache) -> Any:
 def _verified_step(
     model: Any, ids: Tensor, caches: list[KVCache], expected: Tensor
 ) -> _FusedStep | None:
-    """A fused step, if it computes `expected`, the model's own logits (B, 1, V) for ids (B, 1)."""
+    """A fused step if it computes `expected`, the model's logits (B, 1, V) for ids (B, 1)."""
     try:
         step = _FusedStep(model)
         _check_equal(step.logits_of_last(ids, caches), expected.numpy())
         return step
     except NotFusableError as error:
         why = str(error)
-    except Exception as error:  # the model itself can go on
+    except Exception as error:  # the model itself still works
         why = f"{type(error).__name__}: {error}"
         message = f"the fused decode step failed, so the model's own code is used: {why}"
         warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -13,17 +13,17 @@ from .decode_step import with_fused_step
 
 
 def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tensor:
-    """The prompt followed by up to `max_new_tokens` new tokens.
+    """Return the prompt followed by up to `max_new_tokens` new tokens.
 
     Args:
-        model: a GPT, or an object with its `config.max_seq_len`, `new_caches()`, `train()`,
-            `training`, `backend` and call.
+        model: a GPT, or a callable object with its `config.max_seq_len`, `new_caches()`,
+            `train()`, `eval()`, `training` and `backend`.
         ids: the prompt, integers (T,) or (B, T) with T at least 1; a list, array or tensor.
-        max_new_tokens: the largest number of tokens to add.
+        max_new_tokens: the maximum number of tokens to add.
         settings: as for `stream`.
 
     Returns:
-        integer ids (T + n,) or (B, T + n). A row that has reached the stop token is padded with it.
+        integer ids (T + n,) or (B, T + n). After its stop token, a row is padded with it.
 
     >>> from tinytorch import GPT
     >>> model = GPT(vocab_size=10, embed_dim=8, num_layers=1, num_heads=2, max_seq_len=16)
@@ -51,19 +51,20 @@ def stream(
 ) -> Iterator[NumpyArray]:
     """Yield new tokens as they are sampled: integer arrays (B,), one per step.
 
-    When the context is full its older half is dropped and the rest is encoded again, so that text
-    of any length can be generated with a fixed context.
+    When the context is full, its older half is dropped and the rest is processed again, so that
+    text of any length can be generated with a fixed context.
 
     Args:
         model: as for `generate`.
         ids: as for `generate`.
-        max_new_tokens: the largest number of steps.
+        max_new_tokens: the maximum number of steps.
         temperature: divides the logits; 0 selects the most likely token.
         top_k: sample from the k most likely tokens only.
-        top_p: sample from the smallest set of most likely tokens whose probability reaches this.
+        top_p: sample from the smallest set of most likely tokens with at least this probability.
         stop_token: stop when every row has sampled it.
         seed: a seed or a NumPy generator; the same seed gives the same text.
-        use_cache: keep keys and values, so that a step computes one token; the result is the same.
+        use_cache: cache keys and values, so that each step processes one token; the result does
+            not change.
 
     Raises:
         ValueError: the prompt is empty, or a setting is out of range.
@@ -121,7 +122,7 @@ def _stream(
 
 @no_grad()
 def _last_logits(model: Any, backend: Backend, ids: NumpyArray, caches: Any) -> Tensor:
-    """The logits (B, V) of the last position of ids (B, T)."""
+    """The logits (B, V) at the last position of ids (B, T)."""
     if model.training:  # at first, and if the model is trained between two tokens
         model.eval()
     last: Tensor = model(Tensor(ids, backend=backend), caches)[:, -1, :]  # of (B, T, V)
@@ -136,7 +137,7 @@ def choose_token(
     *,
     rng: np.random.Generator,
 ) -> NumpyArray:
-    """As `sample`, but on the device where the backend can, so that only tokens are copied.
+    """As `sample`, but on the device if the backend can, so that only tokens are copied.
 
     Args:
         logits: (B, V).
@@ -180,7 +181,7 @@ def sample(
 
 
 def _nucleus(weights: NumpyArray, top_p: float) -> NumpyArray:
-    """Set to 0 all weights (B, V) but the largest, whose share of the sum reaches top_p."""
+    """Set all weights (B, V) to 0 except the largest, whose fraction of the sum reaches top_p."""
     order = np.argsort(-weights, axis=-1, kind="stable")
     ranked = np.take_along_axis(weights, order, axis=-1)
     before = np.cumsum(ranked, axis=-1) - ranked  # weight of all likelier tokens

@@ -19,8 +19,8 @@ from ..ops.op import OPS
 from ..transformers import ACTIVATIONS, GPT, MLP, TransformerBlock
 from .decode_step import WEIGHTS, NotFusableError, class_name
 
-# The layers whose forward a fused step computes. A subclass, or a class of the same name in a
-# notebook, may have another forward, and is not one of them.
+# The layers whose forward a fused step computes. Subclasses, and classes of the same name in a
+# notebook, are not included, since their forward may differ.
 LAYERS = {
     GPT, TransformerBlock, MultiHeadAttention, MLP, ModuleList,
     EmbeddingLayer, Embedding, PositionalEncoding, SinusoidalEncoding, RotaryEmbedding,
@@ -32,7 +32,7 @@ def gpt_weights(model: GPT) -> GPTWeights:
     """The arrays and settings of a GPT.
 
     Raises:
-        NotFusableError: a layer is not the package's own, or drops elements.
+        NotFusableError: a layer is not the package's own, or applies dropout.
     """
     for name, module in model.named_modules():
         _check_layer(name or "the model", module)

@@ -1,1 +1,1 @@
-"""Parts of networks that no lesson owns: Module, Parameter and containers."""
+"""Building blocks of networks: Module, Parameter and containers."""

@@ -58,7 +58,7 @@ class Module:
         object.__setattr__(self, name, value)
 
     def register_buffer(self, name: str, value: Tensor, persistent: bool = True) -> None:
-        """Register a tensor that `to` moves but that is not trained; saved if `persistent`."""
+        """Register a tensor that is not trained, but moved by `to`, and saved if `persistent`."""
         self.__dict__.setdefault("_buffers", {})[name] = persistent
         setattr(self, name, value)
 
@@ -85,7 +85,7 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """(dotted name, parameter) for each parameter; a shared one once, under its first name."""
+        """(dotted name, parameter) for each parameter; a shared one only under its first name."""
         seen: set[int] = set()
         for name, value in self._named_tensors():
             if isinstance(value, Parameter) and id(value) not in seen:
@@ -133,11 +133,11 @@ class Module:
     def to(self, target: Any = None, *, dtype: Any = None, backend: Any = None) -> Self:
         """Move all parameters and buffers to a backend or cast them to a dtype, in place.
 
-        Create optimizers after that, because their state stays where it is.
+        Create optimizers afterwards, because their state does not move.
 
         Args:
             target: a dtype or a backend, or the name of one; see `Tensor.to`.
-            dtype: applies to floating tensors only.
+            dtype: a dtype or its name, for floating tensors only.
             backend: a backend or its name.
 
         >>> from tinytorch import Linear
@@ -156,7 +156,7 @@ class Module:
         return {name: value.numpy().copy() for name, value in self._named_tensors(saved=True)}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """Copy saved values into the parameters and buffers; after an error, none has changed.
+        """Copy saved values into the parameters and buffers; if an error is raised, none changes.
 
         Args:
             state: arrays by dotted name, as returned by `state_dict`.

@@ -1,1 +1,1 @@
-"""Tensor operations: each op with its gradient, and the rules that operators follow."""
+"""Tensor operations: each op with its gradient, type promotion, and random numbers."""

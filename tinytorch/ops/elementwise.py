@@ -84,7 +84,7 @@ def power_gradient(
         return g * xp.where(constant, xp.zeros_like(slope), slope)
 
     def exponent_gradient() -> Array:
-        # At x = 0 the limit is 0 for positive exponents, where the formula gives 0 * -inf.
+        # At x = 0 the formula gives 0 * -inf; its limit is 0 for positive exponents.
         if isinstance(x, int | float):
             return g * result * (math.log(x) if x > 0 else 0.0)
         return g * result * xp.log(xp.where(x > 0, x, xp.ones_like(x)))

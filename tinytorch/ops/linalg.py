@@ -11,7 +11,7 @@ def matmul(xp: Namespace, x: Array, y: Array) -> Any:
     """The matrix product (..., M, K) @ (..., K, N); a vector counts as one row or column."""
     if y.ndim == 2 and x.ndim > 2:  # one large product is faster than many small ones
         flat = xp.reshape(x, (-1, x.shape[-1]))  # (... M, K)
-        return xp.reshape(flat @ y, (*x.shape[:-1], y.shape[-1])), (x, y)
+        return xp.reshape(flat @ y, (*x.shape[:-1], y.shape[-1])), (x, y)  # (..., M, N)
     return x @ y, (x, y)
 
 
@@ -28,6 +28,7 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
 
     def x_gradient() -> Array:
         dx = g @ xp.matrix_transpose(columns)
+        # (..., 1, K) -> (..., K) if x is a vector
         return xp.reshape(dx, (*dx.shape[:-2], dx.shape[-1])) if x.ndim == 1 else dx
 
     def y_gradient() -> Array:
@@ -35,6 +36,6 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
             flat = xp.reshape(rows, (-1, rows.shape[-1]))  # (... M, K)
             return xp.matrix_transpose(flat) @ xp.reshape(g, (-1, g.shape[-1]))
         dy = xp.matrix_transpose(rows) @ g
-        return xp.reshape(dy, dy.shape[:-1]) if y.ndim == 1 else dy
+        return xp.reshape(dy, dy.shape[:-1]) if y.ndim == 1 else dy  # (..., K, 1) -> (..., K)
 
     return x_gradient, y_gradient

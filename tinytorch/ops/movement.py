@@ -1,4 +1,4 @@
-"""Lessons 01 and 06: movement ops, which rearrange elements; views where the array library can."""
+"""Lessons 01 and 06: movement ops, which rearrange elements; views if the array library can."""
 
 from typing import Any
 

@@ -19,8 +19,8 @@ class Op:
 
     Attributes:
         name: used in messages.
-        key: looked up in a backend's kernels: the name for an op of this package, else module and
-            name, so that an op that is defined elsewhere runs as it is written.
+        key: key in a backend's kernels: the name for an op of this package, else module and name,
+            so that an op defined elsewhere, such as in a notebook, runs as written.
         forward: the readable reference, ``forward(xp, *arrays, **settings) -> (result, saved)``.
         reference: forward and gradient as a pair.
     """
@@ -37,11 +37,11 @@ class Op:
         self.reference = Kernel(forward, None)
         if own:
             if self.name in OPS:
-                raise ValueError(f"an op named {self.name!r} exists already")
+                raise ValueError(f"an op named {self.name!r} already exists")
             OPS[self.name] = self
 
     def gradient(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Declare the gradient; used as a decorator right below the op."""
+        """Declare the gradient: a decorator, used directly below the op."""
         self.reference = Kernel(self.forward, function)
         return function
 
@@ -55,7 +55,7 @@ class Op:
             ran = "reference" if kernel is self.reference else "kernel"
             kernel = trace.timed_kernel(kernel, self.key, backend.name, ran)
         result, saved = kernel.forward(backend.xp, *arrays, **settings)
-        # Several outputs are a tuple of tensors, which unpacks as a tensor does.
+        # For several outputs it is a tuple of tensors; typed as a tensor, which unpacks as well.
         output: Tensor = _wrap_outputs(self.name, kernel, inputs, variables, result, saved)
         return output
 
@@ -63,9 +63,9 @@ class Op:
 class Composite:
     """A function of tensors, written with ops, that a backend may compute with one fused kernel.
 
-    Created by the decorator `composite`. Where a backend has a kernel of that name, it replaces
-    forward and gradient. A kernel returns NotImplemented for arguments that it does not support;
-    then, as on backends without a kernel, the function runs op by op.
+    Created by the decorator `composite`. A backend's kernel of that name replaces forward and
+    gradient. It returns NotImplemented for arguments that it does not support; for these, as on
+    backends without the kernel, the function runs op by op.
     """
 
     def __init__(self, function: Callable[..., "Tensor"]) -> None:
@@ -124,7 +124,7 @@ def composite(function: Callable[..., "Tensor"]) -> Composite:
 
 
 def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable], Backend]:
-    """The arrays of `inputs`, the tensors among them, and the backend that they share."""
+    """The inputs as arrays, the tensors among them, and the backend of these tensors."""
     arrays: list[Any] = []
     variables: list[Variable] = []
     for value in inputs:
@@ -159,7 +159,7 @@ def _wrap_outputs(
     result: Any,
     saved: tuple[Any, ...],
 ) -> Any:
-    """Wrap the array or arrays that a kernel returned in tensors, and add the call to the graph."""
+    """Wrap the result of a kernel, one or several arrays, in tensors; add the call to the graph."""
     backend = variables[0]._backend
     if type(result) is tuple:
         outputs = results = tuple([_wrap(r, variables, backend) for r in result])
@@ -172,11 +172,11 @@ def _wrap_outputs(
 
 
 def _wrap(array: Array, variables: list[Variable], backend: Backend) -> Any:
-    """A tensor of one output of an op on `variables`."""
+    """Wrap one output array of an op on `variables` in a tensor."""
     if type(array) is not backend.array_type:  # NumPy returns scalars instead of 0-d arrays
         array = backend.xp.asarray(array)
     result = wrap_array(variables[0]._result_class, array, backend)
-    # A view shares the version counter of the tensor whose memory it shows.
+    # A view shares the version counter of the tensor whose memory it uses.
     memory = backend.xp.storage(array)
     for variable in variables:
         other = variable._array

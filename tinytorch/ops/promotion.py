@@ -1,8 +1,8 @@
 """Lesson 01: type promotion for operators.
 
-An op takes tensors on one backend whose dtypes the array API can mix. An operand of `+`, `@` or
-`where` may also be a Python number, a NumPy array or a list, and integers may meet floats: the
-functions of this file convert such operands before they call the op.
+An op takes tensors on one backend, with dtypes that the array API can mix. An operand of `+`, `@`
+or `where` may also be a Python number, a NumPy array or a list, and integers may be mixed with
+floats: the functions in this file convert such operands before they call the op.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,7 @@ def floating_unary(op: Op, x: "Tensor", **settings: Any) -> "Tensor":
 
 
 def compare(method: str, x: "Tensor", other: Any) -> "Tensor":
-    """The array operator `method`, a comparison or a logical one, of x and `other`; no gradient."""
+    """Apply `method`, a comparison or logical operator of arrays, to x and `other`; no gradient."""
     with no_grad():
         x, other = promote(x, _operand(x, other))
     if isinstance(other, Variable):
@@ -92,10 +92,11 @@ def minimum(x: "Tensor", y: Any) -> "Tensor":
 
 
 def promote(x: Any, y: Any, to_float: bool = False) -> tuple[Any, Any]:
-    """Operands x and y with dtypes that the array API can mix, resolved as in PyTorch.
+    """Convert x and y to dtypes that the array API can mix, with PyTorch's promotion rules.
 
-    The standard leaves integers with floats undefined. An integer tensor takes the dtype of a
-    floating tensor; with a Python float, or if `to_float` (true division), it becomes float32.
+    The standard leaves mixing integers with floats undefined. Here an integer tensor takes the
+    dtype of a floating tensor; with a Python float, or if `to_float` (true division), it becomes
+    float32.
     """
     x_float, y_float = is_floating(x), is_floating(y)
     if x_float is y_float and not (to_float and not x_float):
@@ -130,7 +131,7 @@ def same_backend(tensor: "Tensor", value: Any) -> "Tensor":
 
 
 def constant(like: "Tensor", array: Array) -> "Tensor":
-    """A tensor around a computed array of like's backend, outside of the graph."""
+    """Wrap an array of like's backend in a tensor outside the graph."""
     if type(array) is not like._backend.array_type:  # a scalar that NumPy returned
         array = like._backend.xp.asarray(array)
     return wrap_array(like._result_class, array, like._backend)
@@ -144,7 +145,7 @@ def _operand(like: Variable, value: Any) -> Any:
 
 
 def _broadcastable(x: Variable, y: Any) -> Any:
-    """y as a tensor, a Python number with the dtype of x, for functions that take arrays only."""
+    """y as a tensor, for functions that take arrays only; a Python number gets the dtype of x."""
     y = _operand(x, y)
     if isinstance(y, Variable):
         return y

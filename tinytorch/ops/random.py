@@ -1,7 +1,8 @@
 """Random numbers, equal on every backend: one host generator, and seeds for dropout masks.
 
-Weights, batches and shuffles come from a NumPy generator on the host. A dropout mask is a hash of
-a seed and the position (`backends.random_bits`); its seed is a key and an offset that counts masks.
+Weights, batches and shuffles are drawn from a NumPy generator on the host. A dropout mask is a hash
+of a seed and the position (`backends.random_bits`); the seed is a key and an offset that counts
+masks.
 """
 
 import copy
@@ -17,10 +18,10 @@ _generator = np.random.default_rng()
 
 
 class MaskSeeds:
-    """Seeds for dropout masks: a key, and how many masks were drawn with it.
+    """Seeds for dropout masks: a key, and the number of masks drawn with it.
 
     Args:
-        key: a 64-bit integer; while a step is captured, an array on the device, see `Seed`.
+        key: a 64-bit integer; while a step is captured, an array on the device (see `Seed`).
         offset: number of the next mask.
     """
 
@@ -58,7 +59,7 @@ def set_generator(new: np.random.Generator, masks: Sequence[int] | None = None) 
     Args:
         new: the generator.
         masks: key and offset of the next dropout mask, as `mask_state` returned them; by default
-            a key that follows from the state of the generator, from which nothing is drawn.
+            the key is derived from the generator's state, without advancing the generator.
     """
     global _generator
     _generator = new
@@ -73,13 +74,13 @@ def mask_state() -> tuple[int, int]:
 
 
 def set_masks(key: int, offset: int) -> None:
-    """Continue with the dropout masks of this key and offset."""
+    """Set the key and offset of the next dropout mask."""
     global _masks
     _masks = MaskSeeds(key, offset)
 
 
 def skip_masks(count: int) -> None:
-    """Count `count` dropout masks as drawn."""
+    """Advance the offset by `count` dropout masks."""
     _masks.offset += count
 
 
@@ -90,7 +91,7 @@ def next_seed() -> Seed:
 
 @contextmanager
 def masks_from(key: Any) -> Iterator[MaskSeeds]:
-    """A context in which `next_seed` counts from the key and offset that an array (2,) holds."""
+    """A context in which `next_seed` starts from the key and offset in an array, int64 (2,)."""
     global _masks
     outside, _masks = _masks, MaskSeeds(key)
     try:

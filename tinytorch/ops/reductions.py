@@ -26,13 +26,13 @@ def _kept_shape(x: Array, axes: tuple[int, ...]) -> Shape:
 
 
 def _count(x: Array, axes: tuple[int, ...]) -> int:
-    """The number of elements that are reduced to one."""
+    """The number of elements of x that are reduced to one result."""
     return math.prod(x.shape[a] for a in axes)
 
 
 @op
 def sum(xp: Namespace, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The sum over `axis`; integers keep their dtype, booleans are counted."""
+    """The sum over `axis`; integers keep their dtype, booleans are summed as integers."""
     axes = _axes(x, axis)
     dtype = None if xp.isdtype(x.dtype, "bool") else x.dtype
     y = xp.sum(x, axis=axes, keepdims=keepdims, dtype=dtype)
@@ -131,7 +131,7 @@ def logsumexp_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
 
 @op
 def cumsum(xp: Namespace, x: Array, *, axis: int) -> Any:
-    """The sum up to and including each position along `axis`; integers are summed in 64 bits."""
+    """The cumulative sum along `axis`; integers are summed in 64 bits."""
     (axis,) = _axes(x, (axis,))
     return xp.cumulative_sum(x, axis=axis), (axis,)
 

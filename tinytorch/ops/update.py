@@ -8,7 +8,7 @@ from .op import Op, unwrap
 
 
 def update_tensors(rule: Op, rows: Sequence[Sequence[Any]], **settings: Any) -> None:
-    """Replace parameters and optimizer state by what an update rule computes from them.
+    """Apply an update rule to all parameters and their optimizer state.
 
     A backend may have a multi-tensor version of the rule, which updates all rows in one call.
 
@@ -16,7 +16,7 @@ def update_tensors(rule: Op, rows: Sequence[Sequence[Any]], **settings: Any) -> 
         rule: an op without gradient, ``rule(parameter, gradient, *state, **settings)``, that
             returns the new parameter and state.
         rows: the tensors (parameter, gradient, *state) of each parameter.
-        settings: of the rule, the same for all rows.
+        settings: settings of the rule, the same for all rows.
 
     Raises:
         BackendError: the tensors are on several backends.

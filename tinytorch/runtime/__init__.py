@@ -1,1 +1,1 @@
-"""How a training step is run: in one process, in several, or as a captured CUDA graph."""
+"""Step runners: run a training step in one process, in several, or as a captured CUDA graph."""

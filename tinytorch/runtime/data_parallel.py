@@ -1,6 +1,6 @@
 """Data parallelism on one machine: each batch is divided among processes with the same model.
 
-Threads of one interpreter contend for it at every op. Processes synchronise twice a step: when they
+Threads contend for the GIL at every op. Processes synchronise only twice per step: when they
 receive their rows of the batch, and when their gradients are summed.
 """
 
@@ -27,24 +27,24 @@ from ..tensor import Tensor
 from ..training import Trainer, accumulate_gradients
 
 CACHE_LINE = 64  # bytes
-BUCKET_BYTES = 2**22  # gradients of a million float32 numbers are exchanged at once
+BUCKET_BYTES = 2**22  # gradients are exchanged a million float32 numbers at a time
 
-Bucket = list[tuple[int, Array]]  # index of a parameter, and where its gradient is written
+Bucket = list[tuple[int, Array]]  # parameter index, and the shared memory for its gradient
 
 
 class Task(NamedTuple):
-    """Work for a replica: some rows of a batch, the first of which is row `first`."""
+    """Work for a replica: the rows of a batch that start at row `first`."""
 
     x: np.ndarray[Any, Any]
     y: np.ndarray[Any, Any]
     first: int
     weight: float
-    generator: dict[str, Any]  # state of the host's generator
+    generator: dict[str, Any]  # state of the random generator
     masks: tuple[int, int]  # see `random.mask_state`
 
 
 class Result(NamedTuple):
-    """A replica's part of the loss, and the indices of the parameters that have gradients."""
+    """A replica's share of the loss, and the indices of the parameters that have gradients."""
 
     loss: float
     has_grad: list[int]
@@ -55,10 +55,10 @@ class DataParallel:
 
     The replicas are forked, so the model may be of any class, including one defined in a notebook.
     Weights are in shared memory, so replicas see every update. Other changes to the model after
-    the fork are not propagated; create a new `DataParallel` for them.
+    the fork are not propagated: create a new `DataParallel` after them.
 
     Args:
-        model: its parameters move to shared memory and stay usable as before.
+        model: the model; its parameters are moved to shared memory and can be used as before.
         loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
         count: number of processes, including this one.
 
@@ -66,7 +66,7 @@ class DataParallel:
         ValueError: the backend's arrays cannot be shared between processes.
 
     Source: S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel
-    Training" (2020); here for one machine, with one reduction at the end of backward.
+    Training" (2020); here on one machine, with one reduction at the end of backward.
 
     >>> from tinytorch import CrossEntropyLoss, Linear, Tensor
     >>> replicas = DataParallel(Linear(2, 3), CrossEntropyLoss(), count=2)
@@ -97,7 +97,7 @@ class DataParallel:
 
         Raises:
             RuntimeError: a process has ended.
-            Exception: whatever the model or the loss raises, in any of the processes.
+            Exception: any exception of the model or the loss, in any of the processes.
         """
         rows = len(y) if y.ndim and x.ndim and len(x) == len(y) else 1
         count = min(rows, len(self.pipes) + 1)
@@ -120,7 +120,7 @@ class DataParallel:
                 loss = loss + self._reduce(number)
             return loss
         except BaseException:
-            self.close()  # a result may be under way that would be taken for that of a later task
+            self.close()  # a late result would be mistaken for that of a later task
             raise
 
     def matches(self, loss_fn: Callable[..., Tensor], parameters: Sequence[Parameter]) -> bool:
@@ -141,7 +141,7 @@ class DataParallel:
             daemon=True,
         )  # fmt: skip
         with warnings.catch_warnings():
-            # Python warns of threads that may hold a lock at the fork; this package's threads
+            # Python warns about threads that may hold a lock at the fork; this package's threads
             # hold none while they wait for work.
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
@@ -153,7 +153,7 @@ class DataParallel:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for other in self.pipes:
-            other.close()  # else this replica would keep its own pipe open
+            other.close()  # otherwise this replica would keep its own pipe open
         backend = self.model.backend
         with backend.single_threaded():
             while True:
@@ -170,7 +170,7 @@ class DataParallel:
                     continue
                 for number, bucket in enumerate(buckets):
                     if number >= 2:
-                        pipe.recv()  # the parent has read what was in this memory before
+                        pipe.recv()  # wait until the parent has read this memory's last bucket
                     self._publish(bucket)
                     pipe.send(None if number else result)
 
@@ -178,7 +178,7 @@ class DataParallel:
         random.generator().bit_generator.state = task.generator
         random.set_masks(*task.masks)
         for parameter in self.parameters:
-            parameter.zero_grad()  # gradients that existed at the fork
+            parameter.zero_grad()  # clear gradients that existed at the fork
         backend = self.model.backend
         x, y = (Tensor(a, backend=backend) for a in (task.x, task.y))
         loss = accumulate_gradients(self.model, self.loss_fn, x, y, task.weight)
@@ -186,7 +186,7 @@ class DataParallel:
         return Result(loss.item(), has_grad)
 
     def _publish(self, bucket: Bucket) -> None:
-        """Move gradients to the memory that the parent reads."""
+        """Move the gradients of a bucket to the shared memory that the parent reads."""
         for index, view in bucket:
             parameter = self.parameters[index]
             if parameter.grad is not None:
@@ -194,7 +194,7 @@ class DataParallel:
                 parameter.zero_grad()
 
     def _share_weights(self) -> None:
-        """Copy to shared memory the weights that were replaced instead of written in place."""
+        """Copy weights back to shared memory if their arrays were replaced instead of modified."""
         for parameter, weight in zip(self.parameters, self.weights, strict=True):
             if parameter._array is not weight:
                 weight[...] = parameter._array
@@ -232,7 +232,7 @@ class DataParallel:
             process = self.processes[number]
             process.join(1)
             raise RuntimeError(
-                f"{process.name}, which computes a part of each batch, ended with exit code"
+                f"{process.name}, which computes part of each batch, ended with exit code"
                 f" {process.exitcode}: if memory ran out, use a smaller batch"
             ) from None
 
@@ -249,7 +249,7 @@ class DataParallelStep:
         self.replicas: DataParallel | None = None
 
     def run(self, trainer: Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Compute one step; replicas are created anew when model or loss have changed."""
+        """Compute one step; if the model or the loss has changed, create new replicas first."""
         model, loss_fn = trainer.model, trainer.loss_fn
         if self.replicas is not None and not self.replicas.matches(loss_fn, model.parameters()):
             self.replicas.close()
@@ -262,7 +262,7 @@ class DataParallelStep:
 
 
 def _identity(p: Parameter) -> tuple[Any, ...]:
-    """Changes when the parameter is exchanged, moved, frozen or unfrozen."""
+    """A tuple that changes if the parameter is replaced, moved, frozen or unfrozen."""
     return id(p), p._array.shape, p._array.dtype, p.requires_grad
 
 
@@ -271,7 +271,7 @@ def _send(task: Task | None, pipe: Connection) -> None:
 
 
 def _terminate(owner: int, processes: Sequence[Any], pipes: Sequence[Connection]) -> None:
-    if os.getpid() != owner:  # replicas hold this object too, and may collect it first
+    if os.getpid() != owner:  # replicas have a copy of this object, which they may collect
         return
     for pipe in pipes:
         pipe.close()
@@ -287,11 +287,11 @@ def shared_arrays(arrays: Sequence[Array]) -> list[Array]:
 
 
 def make_buckets(arrays: Sequence[Array]) -> list[Bucket]:
-    """Views like the arrays, grouped into buckets on two alternating pieces of shared memory.
+    """Allocate views with the shapes of `arrays`, in buckets on two pieces of shared memory.
 
-    Each piece has `BUCKET_BYTES`, or as much as the largest array needs: while one bucket is read,
-    the next is written to the other piece. Shared memory for all gradients at once would make a
-    step need more memory than in one process.
+    Consecutive buckets alternate between the pieces: while one is read, the next is written. Each
+    piece has `BUCKET_BYTES`, or the size of the largest array if that is more. Shared memory for
+    all gradients at once would make a step use more memory than in one process.
     """
     groups: list[list[int]] = [[]]
     size = max([BUCKET_BYTES, *map(padded_nbytes, arrays)])

@@ -1,4 +1,4 @@
-"""Training steps captured once as a CUDA graph and replayed from then on."""
+"""Training steps that are captured once as a CUDA graph and then replayed."""
 
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -17,17 +17,17 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 class GraphedStep:
-    """Runs the steps of a trainer from a captured graph, where the backend can; else as written.
+    """Runs the steps of a trainer from a captured graph if the backend can, otherwise eagerly.
 
-    The numbers that differ from step to step, which are the learning rates, the number of the step
-    and the seed of the dropout masks, are inputs of the captured work, like the batches.
+    The values that change from step to step (learning rates, the number of the step, the seed of
+    the dropout masks) are inputs of the captured work, like the batches.
     """
 
     def __init__(self) -> None:
         self._backend: Backend | None = None
         self._graphed: Callable[..., Array] | None = None
         self._trainer: Trainer | None = None
-        self._masks: dict[Shapes, int] = {}  # dropout masks of a step on batches of these shapes
+        self._masks: dict[Shapes, int] = {}  # batch shapes -> number of dropout masks per step
 
     def run(self, trainer: Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """Compute one step.
@@ -61,7 +61,7 @@ class GraphedStep:
         return wrap_array(Tensor, loss, backend)
 
     def _work(self, numbers: Array, masks: Array, *arrays: Array) -> Array:
-        """A step on arrays x, y, x, y, ...; returns the loss as an array."""
+        """Run a step on arrays x, y, x, y, ...; returns the loss as an array."""
         trainer, backend = self._trainer, self._backend
         assert trainer is not None
         assert backend is not None
@@ -74,13 +74,13 @@ class GraphedStep:
 
 
 def _row(numbers: tuple[int, list[float]]) -> list[float]:
-    """What an optimizer's `next_step` returned, as a list."""
+    """Flatten the result of an optimizer's `next_step`."""
     step, rates = numbers
     return [step, *rates]
 
 
 def _unpack(optimizers: Sequence[Optimizer], numbers: Array) -> list[tuple[Array, list[Array]]]:
-    """What each `next_step` returned, as arrays without axes in the parameters' dtype."""
+    """The result of each optimizer's `next_step`, as 0-d arrays in the parameters' dtype."""
     unpacked, start = [], 0
     for optimizer in optimizers:
         p = optimizer.parameters()[0]
@@ -97,10 +97,10 @@ def _shapes(arrays: Any) -> Shapes:
 
 
 def graph_key(trainer: Trainer) -> Hashable:
-    """Everything on which a captured step depends, other than its inputs.
+    """Cache key of a captured step: if it changes, the step is captured again.
 
-    If it changes, the step is captured again: where parameters and optimizer state are, settings,
-    and the modules with the numbers and strings that they hold.
+    It contains everything that a step depends on besides its inputs: the identity of the arrays of
+    parameters and optimizer state, settings, and the modules with their numbers and strings.
     """
     arrays = [p._array for p in trainer.model.parameters()]
     settings: list[Any] = []

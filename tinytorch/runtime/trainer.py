@@ -1,4 +1,4 @@
-"""The Trainer of lesson 08, with a choice of how its steps are run."""
+"""The Trainer of lesson 08, with a choice of step runners."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from .graphed import GraphedStep
 
 
 class StepRunner(Protocol):
-    """Computes the steps of a trainer: eagerly, data-parallel or graphed, with equal results."""
+    """Runs the steps of a trainer eagerly, data-parallel or graphed, with equal results."""
 
     def run(
         self, trainer: training.Trainer, batches: Sequence[tuple[Tensor, Tensor]]
@@ -34,22 +34,22 @@ class Trainer(training.Trainer):
 
     Args:
         model: the model to train.
-        optimizer: one, or several that share the parameters between them.
+        optimizer: one optimizer, or several, each for some of the parameters.
         loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
         scheduler: sets the learning rate before each step.
-        grad_clip_norm: the largest norm of all gradients together.
-        processes: number of processes among which the rows of each batch are divided, see
+        grad_clip_norm: the maximum norm of all gradients together.
+        processes: number of processes among which the rows of each batch are divided; see
             `data_parallel.DataParallel`.
         cuda_graph: on a GPU, capture a step once as a CUDA graph and replay it from then on, so
-            the host launches one graph a step instead of hundreds of kernels. Weights, rates,
-            settings of optimizers, and modules with the numbers and strings that they hold may
-            change at any time: then the step is captured again. A change that is hidden elsewhere,
-            say in a list or in the loss, is not seen. The model and the loss may read nothing on
-            the host.
+            that the host launches one graph per step instead of hundreds of kernels. Weights,
+            learning rates, settings of optimizers, modules and their numbers and strings may change
+            at any time; if necessary, the step is captured again. Other changes, such as to a list
+            in a module or in the loss, are not detected. The model and the loss must not read
+            results on the host.
         record: deprecated name of `cuda_graph`.
 
     Attributes:
-        runner: computes the steps; may be replaced at any time.
+        runner: the step runner; may be replaced at any time.
 
     >>> from tinytorch import AdamW, Linear, MSELoss, Tensor
     >>> model = Linear(2, 1)

@@ -10,14 +10,14 @@ from pathlib import Path
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Replace the contents of the file at `path` with `data` in one step.
 
-    The bytes go to a temporary file in the same folder, are flushed to disk, and then take the
-    name by a rename. A reader, or a machine that loses power, sees the old bytes or the new ones,
-    never a mixture. If anything fails, Ctrl-C included, the old file stays and the temporary one
-    is removed. An existing file keeps its permissions; a symbolic link keeps pointing to its
-    target, whose contents are replaced.
+    The bytes are written to a temporary file in the same folder and flushed to disk; the file is
+    then renamed to `path`. A reader, or a machine after a power failure, sees the old bytes or the
+    new ones, never a mixture. If anything fails, including by Ctrl-C, the old file stays and the
+    temporary one is removed. An existing file keeps its permissions; a symbolic link keeps pointing
+    to its target, whose contents are replaced.
 
     Raises:
-        OSError: as writing a file does (no such folder, a full disk).
+        OSError: the file cannot be written (no such folder, a full disk).
         ValueError: the path contains a NUL.
 
     Example::
@@ -34,7 +34,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # the bytes must be on disk before the name points to them
         os.replace(temporary, target)
-    except BaseException:  # KeyboardInterrupt too must leave nothing behind
+    except BaseException:  # including KeyboardInterrupt: leave no temporary file behind
         with suppress(OSError):
             temporary.unlink()
         raise
@@ -42,14 +42,14 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _copy_mode(source: Path, descriptor: int) -> None:
-    """Give an open file the permissions of `source`, where there is such a file."""
+    """Give an open file the permissions of `source`, if that file exists."""
     if os.name == "posix":  # Windows only has a read-only flag, and refuses to replace such a file
         with suppress(OSError):
             os.fchmod(descriptor, stat.S_IMODE(os.stat(source).st_mode))
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush the folder's new entry to disk, where a folder can be opened (not on Windows)."""
+    """Flush the folder's new entry to disk, if folders can be opened (not on Windows)."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -121,7 +121,7 @@ def rng_state(generator: np.random.Generator) -> dict[str, Any]:
 
 
 def restore_rng(state: Mapping[str, Any]) -> np.random.Generator:
-    """Return a generator that continues where the one passed to `rng_state` was.
+    """Return a generator that continues from the state returned by `rng_state`.
 
     It draws the same numbers. Generators from `spawn` differ, because NumPy's state does not
     include the seed sequence.

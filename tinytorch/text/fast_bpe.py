@@ -1,8 +1,8 @@
 """Fast byte-pair encoding, and character lookup by table.
 
-`learn_merges` and `apply_merges` return the same results as the readable functions of lesson 10,
-in time that hardly grows with the number of merges. `accelerated` substitutes them by name, as a
-backend's kernel replaces an op's reference.
+`learn_merges` and `apply_merges` return the same results as the readable functions of lesson 10, in
+time that hardly grows with the number of merges. `accelerated` replaces those functions with these,
+by name, as a backend's kernel replaces an op's reference.
 """
 
 import heapq
@@ -19,7 +19,7 @@ R = TypeVar("R")
 Pair = tuple[int, int]
 Rules = Mapping[Pair, tuple[int, int]]  # pair -> (rank, id of the merged token)
 
-_NO_TOKEN = -1  # separates words, and marks positions whose token was merged into the one before
+_NO_TOKEN = -1  # separates words, and marks positions whose token was merged into the previous one
 
 
 def accelerated(reference: Callable[P, R]) -> Callable[P, R]:

@@ -49,7 +49,7 @@ def vocabulary_to_dict(
 
 
 def vocabulary_from_dict(state: Mapping[str, Any]) -> Vocabulary:
-    """Return the vocabulary that `vocabulary_to_dict` has written.
+    """Return the vocabulary that `vocabulary_to_dict` has converted.
 
     Raises:
         ValueError: a byte is missing, or the ids are not 0, 1, 2, ...

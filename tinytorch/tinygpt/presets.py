@@ -123,7 +123,7 @@ def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> T
     Args:
         preset: the hyperparameters.
         model: the model to train.
-        processes: number of processes that share each batch; None for the backend's default.
+        processes: number of processes that divide each batch; None for the backend's default.
     """
     return Trainer(
         model,

@@ -73,7 +73,7 @@ class Run:
         out: folder for checkpoint, metrics and summary.
         model: the model.
         trainer: its optimizers, schedule and step count.
-        seconds: time spent in training steps, over all sessions of the run.
+        seconds: time spent in training steps, including those before the run was resumed.
 
     Example::
 
@@ -113,8 +113,8 @@ class Run:
         Args:
             config: the settings.
             out: folder for the results.
-            processes: number of processes that share each batch; None for the backend's default.
-                Results depend on it only by rounding.
+            processes: number of processes that divide each batch; None for the backend's default.
+                It affects results only by rounding.
 
         Raises:
             DataError: the text cannot be read.

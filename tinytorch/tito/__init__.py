@@ -1,1 +1,1 @@
-"""Course tools: weave lessons into notebooks, check and export them; `tito` is the command."""
+"""Course tools, the command `tito`: weave lessons into notebooks, test and export them."""

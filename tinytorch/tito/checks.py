@@ -31,7 +31,7 @@ class Exercise:
 
     Args:
         number: number of the exercise, "12.1".
-        name: name of what the student writes, "create_causal_mask".
+        name: name of the function or class that the student writes, "create_causal_mask".
     """
 
     def __init__(self, number: str, name: str) -> None:
@@ -156,7 +156,7 @@ class Exercise:
         weights = np.cos(np.arange(output.size)).reshape(output.shape)
         if not output.requires_grad:
             self.fail(f"the gradient of {what}", "an output that requires a gradient",
-                      "one without: the computation left the tape", cause)  # fmt: skip
+                      "one that does not: the computation left the graph", cause)  # fmt: skip
         output.backward(Tensor(weights, dtype=output.dtype, backend=output.backend))
         for position, x in enumerate(inputs):
             name = f"the gradient of {what} with respect to input {position + 1}"

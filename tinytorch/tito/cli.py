@@ -161,7 +161,7 @@ def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
 
 @app.command()
 def export(number: OptionalNumber = None) -> None:
-    """Replace the package's definitions by those of your notebook."""
+    """Replace the package's definitions with those of your notebook."""
     from . import workspace
     from .export import export as write
     from .lesson import find_root, load
@@ -256,7 +256,7 @@ def nbdev_build(
 
     Checks that exporting the notebooks with solutions leaves the package unchanged.
 
-    The command keeps the name of an older tool, nbdev, which it does not need.
+    The command is named after nbdev, an older tool, but does not use it.
     """
     from . import build
     from .lesson import find_root, lessons, load

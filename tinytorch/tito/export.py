@@ -1,4 +1,4 @@
-"""Export: replace the package's definitions by those of a student's notebook."""
+"""Export: replace the package's definitions with those of a student's notebook."""
 
 import ast
 import builtins

@@ -16,7 +16,7 @@ class Outcome:
 
     Attributes:
         exercise: its number, "12.1".
-        names: what the student writes.
+        names: names that the student defines.
         points: points for passing.
         status: "passed", "failed" or "not run".
         message: why it did not pass.

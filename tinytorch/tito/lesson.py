@@ -1,4 +1,4 @@
-"""Lesson sources: cells, exercises, and the package's code behind them.
+"""Lesson sources: cells, exercises, and the package code that they import.
 
 The source of a lesson is `notebooks/NN_name/name_dev.py`, in jupytext's percent format. The first
 line of a cell determines its kind:
@@ -15,7 +15,7 @@ and methods with hints are blank for the student, all others are given:
     from tinytorch.attention import KVCache
 
     # KVCache.append:
-    #   What comes first: is there room?
+    #   Check first: do the new tokens fit into the cache?
 """
 
 import ast
@@ -167,7 +167,7 @@ class Lesson:
 
 
 def find_root(start: Path | None = None) -> Path:
-    """Return the checkout that contains `start`, or from which the package is installed.
+    """Return the checkout that contains `start`, or the one from which the package is installed.
 
     Args:
         start: a folder; by default the current one.
