@@ -20,7 +20,7 @@ def draw(sample: Sample, dtype: str = "float64") -> Inputs:
 
 
 def tensors(inputs: Inputs, backend: Any) -> list[Any]:
-    """The inputs with arrays as tensors on `backend`; floating ones require a gradient."""
+    """Convert arrays to tensors on `backend`; floating ones require a gradient."""
     return [
         Tensor(value, value.dtype.kind == "f", backend=backend)
         if isinstance(value, np.ndarray)
@@ -35,7 +35,7 @@ def outputs(result: Any) -> tuple[Any, ...]:
 
 
 def weights(shapes: list[tuple[int, ...]], dtype: Any) -> list[np.ndarray]:
-    """Random weights for the outputs, whose weighted sum is a scalar loss."""
+    """Random weights for the outputs; the weighted sum of the outputs is a scalar loss."""
     rng = np.random.default_rng(11)
     return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
 

@@ -19,7 +19,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def blocks(page: Path, language: str) -> list[tuple[int, str]]:
-    """The line number and the code of each block of a page in that language."""
+    """The line number and the text of each block in `language` on a page."""
     text = page.read_text(encoding="utf-8")
     return [
         (text.count("\n", 0, found.start(2)), found[2])
@@ -54,7 +54,7 @@ def test_python_blocks_run_in_order(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+def test_links_within_the_project_are_valid(page: Path) -> None:
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         if "://" not in target and not target.startswith("#"):
             path, _, heading = target.partition("#")

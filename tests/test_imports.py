@@ -18,8 +18,8 @@ TINYTORCH = Path(tinytorch.__file__).parent
 BACKENDS = Path(backends.__file__).parent
 ROOT = TINYTORCH.parent
 
-# From the ground up: a module imports only modules of earlier layers, or of its own folder. What
-# is not named is a lesson or stands on lessons; there the test for cycles is the bound.
+# From bottom to top: a module imports only modules of earlier layers, or of its own folder. Modules
+# that are not listed are lessons or import lessons; for them there is only the test for cycles.
 LAYERS = ["backends", "autograd", "ops", "tensor", "nn"]
 LESSONS = {p.stem for p in TINYTORCH.glob("*.py")} - {"__init__"}
 LAZY = ["cupy", "cupyx", "safetensors", "regex", "matplotlib", "rich", "torch"]
@@ -45,7 +45,7 @@ MODULES = dict(files())
 
 
 def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a module, without those that only a type checker reads."""
+    """The nodes of a module's syntax tree, except imports for type checkers only."""
     for node in ast.iter_child_nodes(tree):
         if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
             yield node
@@ -53,7 +53,7 @@ def at_run_time(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(module: str) -> list[tuple[str, bool]]:
-    """What a module imports anywhere in it: absolute names, and whether they were written so."""
+    """All imports in a module: absolute names, and whether they are written as absolute ones."""
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found = []
@@ -77,12 +77,12 @@ def graph() -> dict[str, set[str]]:
 
 
 def place(module: str) -> int | None:
-    """The layer of a module of the ground floors; None for those above."""
+    """The layer of a module in LAYERS; None for modules above them."""
     name = module.removeprefix("tinytorch.").split(".")[0]
     return LAYERS.index(name) if name in LAYERS else None
 
 
-def test_the_walk_finds_the_modules() -> None:
+def test_the_search_finds_the_modules() -> None:
     assert {f"tinytorch.{n}" for n in (*LAYERS, *LESSONS, "backends.numpy.backend")} <= set(MODULES)
     assert "tinytorch" in MODULES
     assert graph()["tinytorch.tensor"] >= {"tinytorch.autograd", "tinytorch.backends"}
@@ -98,24 +98,24 @@ def test_imports_point_down(module: str) -> None:
     for other in graph()[module]:
         if module == "tinytorch" or other == "tinytorch":
             assert module == "tinytorch" or module.startswith("milestones"), (
-                f"{module} imports the whole of tinytorch, which imports it"
+                f"{module} imports tinytorch itself, which imports {module}"
             )
         elif mine is not None:
             theirs = place(other)
             assert theirs is not None, f"{module} imports {other}, a lesson above it"
-            assert theirs <= mine, f"{module} imports {other} from beside or above"
+            assert theirs <= mine, f"{module} imports {other}, which is in a higher layer"
         if not module.startswith("milestones"):
             assert not other.startswith("milestones")
 
 
 @pytest.mark.parametrize("lesson", sorted(LESSONS))
-def test_lessons_import_nothing_of_the_runtime(lesson: str) -> None:
+def test_lessons_import_nothing_from_the_runtime(lesson: str) -> None:
     assert not [m for m in graph()[f"tinytorch.{lesson}"] if m.startswith("tinytorch.runtime")]
 
 
 @pytest.mark.parametrize("lesson", sorted(LESSONS))
-def test_lessons_name_nothing_of_how_a_step_is_run(lesson: str) -> None:
-    """Recording, live numbers and processes belong to the runtime and the backends."""
+def test_lessons_do_not_mention_how_a_step_is_run(lesson: str) -> None:
+    """CUDA graphs, per-step scalars and processes belong to the runtime and the backends."""
     words = {word for name in identifiers(f"tinytorch.{lesson}") for word in name.split("_")}
     assert not words & {"live", "record", "processes"}
 
@@ -171,7 +171,7 @@ def test_import_is_lazy() -> None:
     assert run_python(code) == "[]"
 
 
-def test_everything_public_is_there() -> None:
+def test_all_public_names_exist() -> None:
     names = [a.asname or a.name for node in ast.parse(MODULES["tinytorch"].read_text()).body
              if isinstance(node, ast.ImportFrom) for a in node.names]  # fmt: skip
     assert all(hasattr(tinytorch, name) for name in names)
@@ -179,10 +179,10 @@ def test_everything_public_is_there() -> None:
 
 
 def test_import_loads_few_modules() -> None:
-    """The time that an import takes, in a measure that is the same on a busy machine."""
+    """A measure of the time of an import that does not depend on the machine."""
     code = "import sys, numpy; n = {*sys.modules}; import tinytorch; print(*{*sys.modules} - n)"
     loaded = {m for m in run_python(code).split() if m.partition(".")[0] != "tinytorch"}
     known = {*sys.stdlib_module_names, "numpy", "__mp_main__"}
     roots = {m.partition(".")[0] for m in loaded if "cython" not in m}  # NumPy's own, by Cython
     assert roots <= known, f"import tinytorch loads {roots - known}"
-    assert len(loaded) <= 140, f"beside NumPy, import tinytorch loads {len(loaded)}: {loaded}"
+    assert len(loaded) <= 140, f"besides NumPy's, tinytorch imports {len(loaded)} modules: {loaded}"

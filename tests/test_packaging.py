@@ -71,7 +71,7 @@ def test_a_clone_trains_without_an_install(link: str, tmp_path: Path) -> None:
 
 
 def mark(checkout: Path, name: str) -> Path:
-    """Name the checkout in both halves of the package."""
+    """Write the checkout's name into tinytorch/ and backends/."""
     for half in ("tinytorch", "backends"):
         with open(checkout / half / "__init__.py", "a", encoding="utf-8") as file:
             file.write(f"\nCHECKOUT = {name!r}\n")

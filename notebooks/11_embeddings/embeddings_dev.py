@@ -297,8 +297,8 @@ with Exercise("11.5", "rotary") as check:
 # %% [markdown]
 # ## 11.6 Tokens and positions together
 #
-# The first layer of a language model: token vectors, plus positions if they are of the kind that is
-# added. (Rotary positions come later, within attention.) The original transformer multiplied the
+# The first layer of a language model: token vectors, plus position vectors for the encodings that
+# add them. (Rotary positions come later, within attention.) The original transformer multiplied the
 # token vectors by $\sqrt{C}$; here that is an option.
 
 # %% exercise="11.6" points=2

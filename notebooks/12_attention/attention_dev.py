@@ -89,9 +89,9 @@ from tinytorch.attention import create_causal_mask
 # create_causal_mask:
 #   The queries are at positions past, past + 1, ...: seq_len of them.
 #   The keys are at positions 0, 1, 2, ... up to the last query.
-#   get(backend) returns the backend; its xp has arange and expand_dims: make one of the two a
-#   column, the other a row.
-#   Compare them: broadcasting makes the table. A token sees itself.
+#   get(backend) returns the backend; its xp has arange and expand_dims: turn one of the two into a
+#   column, the other into a row.
+#   Compare them: broadcasting builds the table. A token sees itself.
 
 # %% test="12.1" points=2
 with Exercise("12.1", "create_causal_mask") as check:
@@ -147,7 +147,7 @@ from tinytorch.attention import attention_weights
 
 # attention_weights:
 #   Scores: each query times each key. xp.matrix_transpose swaps the last two axes. Then the scale.
-#   A boolean mask: xp.where selects the score or -inf (xp.full_like makes an array of it).
+#   A boolean mask: xp.where selects the score or -inf (xp.full_like creates an array of -inf).
 #   A float mask is added to the scores; None means no mask.
 #   softmax_array(xp, scores) is the softmax over the last axis, from lesson 2.
 #   Return weights, and the tuple that the gradient needs: q, k, weights, scale.
@@ -260,7 +260,7 @@ from tinytorch.attention import attention, fused_attention, scaled_dot_product_a
 #   Dropout, if given, is applied to the weights, before they are multiplied by the values.
 #   Return the output and the weights (those without dropout).
 # The functions `attention` and `fused_attention` below are given: they return the output alone, for
-# callers that do not need the weights. A backend may replace the second by a kernel that never
+# callers that do not need the weights. A backend may replace the second with a kernel that never
 # stores the table of weights.
 
 # %% test="12.4" points=2
@@ -297,7 +297,7 @@ with Exercise("12.4", "scaled_dot_product_attention") as check:
 #
 # `(B, T, 3 C)` -> reshape `(B, T, 3, nh, hs)` -> permute `(3, B, nh, T, hs)`
 #
-# A reshape keeps the numbers in the same order and only divides them into axes differently. It
+# A reshape keeps the numbers in the same order and only groups them into different axes. It
 # cannot swap two axes: that is what `permute_dims` is for. Reshaping directly to `(B, nh, T, hs)`
 # gives the right shape but mixes the tokens: the most common bug of this lesson.
 

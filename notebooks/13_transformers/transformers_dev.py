@@ -21,7 +21,7 @@
 #
 # Two small additions to each step make a deep stack trainable: a **residual** connection
 # (`x + step(x)`, so that a step only adds something), and a **LayerNorm** in front of it (so that
-# each step sees numbers of the same scale, however deep it is).
+# each step sees numbers of the same scale, at any depth).
 #
 # You will build: LayerNorm, the MLP, the transformer block, GPT, its initialisation, sampling, and
 # the generation loop. At the end of this notebook, your GPT learns a small language.
@@ -409,7 +409,7 @@ plt.show()
 # caches, only the new token passes through the model. When the context is full, the older half is
 # dropped and the rest is processed again with new caches, so that the text can have any length.
 #
-# The function is a *generator*: it yields each token as soon as it is sampled, so that one can read
+# The function is a *generator*: it yields each token as soon as it is sampled, so that you can read
 # along.
 
 # %% exercise="13.7" points=4
@@ -559,7 +559,7 @@ for C, L, T in ((64, 2, 64), (64, 4, 64), (128, 4, 64), (128, 4, 128), (128, 4, 
 net = GPT(65, 64, 2, 4, 128, positions="rotary").eval()
 for use_cache in (False, True):
     t = seconds(lambda: generate(net, [0], 120, use_cache=use_cache, seed=0), 2)
-    print(f"{'with' if use_cache else 'without'} a cache: {120 / t:6.0f} tokens a second")
+    print(f"{'with' if use_cache else 'without'} a cache: {120 / t:6.0f} tokens per second")
 
 # %% [markdown]
 # ## Questions to think about
@@ -568,8 +568,8 @@ for use_cache in (False, True):
 # 2. Why is there a LayerNorm before the head, but none after the embedding?
 # 3. The loss of an untrained model is about $\ln V$. Why? What does a larger loss tell you?
 # 4. With the head tied to the embedding, each row of the table has two roles. Which?
-# 5. TinyGPT has 0.8 million parameters, and the text a million characters. Will it memorise the
-#    text?
+# 5. TinyGPT has half a million parameters, and the text has a million characters. Will it memorise
+#    the text?
 #
 # ## In PyTorch
 #
@@ -586,7 +586,7 @@ for use_cache in (False, True):
 #
 # You now have all the parts. Export your four lessons, and train your model on Shakespeare:
 #
-# - `tito milestone run 05`: the guided demo, five minutes
+# - `tito milestone run 05`: the guided demo, about three minutes
 # - `python milestones/tinygpt.py`: the full program
 #
 # By default, faster kernels replace many of the ops. With the environment variable

@@ -70,7 +70,7 @@ def test_construction_copies_the_data(backend: str) -> None:
     for t, value in ((first, 2), (second, 0), (third, 0)):
         np.testing.assert_array_equal(t.numpy(), [value] * 3)
     assert first.backend.name == second.backend.name == backend
-    # The type of the array tells the backend; NumPy's own belongs to the default one.
+    # The type of an array determines its backend; NumPy arrays belong to the default backend.
     on_host = isinstance(first.data, np.ndarray)
     assert third.backend is (backends.default() if on_host else first.backend)
 

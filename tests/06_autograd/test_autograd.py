@@ -1,4 +1,4 @@
-"""Lesson 06: gradients are right on any graph; where they would be wrong, there is an error."""
+"""Lesson 06: gradients are correct on any graph; if one would be wrong, an error is raised."""
 
 import gc
 import threading
@@ -150,7 +150,7 @@ def test_backward_through_a_deep_graph_does_not_recurse() -> None:
     assert x.grad.item() == 1
 
 
-def test_backward_visits_each_node_once_however_many_paths() -> None:
+def test_backward_visits_each_node_once_for_any_number_of_paths() -> None:
     visits = []
 
     @op

@@ -324,7 +324,7 @@ def test_a_malformed_mask_state_raises_an_error(masks: Any, tmp_path: Path) -> N
 
 
 def test_checkpoints_without_a_mask_state_can_be_resumed(tmp_path: Path) -> None:
-    """As written before dropout masks had a state of their own."""
+    """Checkpoints from before the state of dropout masks was saved."""
     run, path = gpt_trainer(seed=1), tmp_path / "checkpoint.safetensors"
     gpt_losses(run, 2)
     run.save_checkpoint(path)

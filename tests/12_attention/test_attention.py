@@ -88,7 +88,7 @@ def test_a_fully_masked_query_gets_zeros(backend: str) -> None:
 @pytest.mark.parametrize("texts", [SHAPE[0], 100])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0, 1e4])
 def test_rows_of_weights_sum_to_one_for_scores_of_any_size(scale: float, texts: int) -> None:
-    """Also where the unmasked scores of a query are far below the largest score."""
+    """Including queries whose unmasked scores are far below the largest score."""
     shape = (texts, *SHAPE[1:])
     q, k, v = (a * scale**0.5 for a in draw(shape, shape, shape, dtype=np.float32))
     q[:, :, 0] *= 3

@@ -1,4 +1,4 @@
-"""Generation: the cache changes only the time, and every sampling setting has its effect."""
+"""Generation: the cache does not change the result, and every sampling setting has its effect."""
 
 from itertools import islice
 from typing import Any
@@ -67,7 +67,7 @@ def test_logits_are_the_same_with_and_without_cache(
 
 
 def test_greedy_tokens_are_the_most_likely_ones_of_the_sliding_context() -> None:
-    """At 8 tokens the newer 4 stay: the same loop without the bookkeeping of `stream`."""
+    """At 8 tokens, the newer 4 are kept: the loop of `stream`, written as simply as possible."""
     model, text, start = gpt(8), [1, 2, 3], 0
     for _ in range(30):
         if len(text) - start > 8:
@@ -137,13 +137,13 @@ def test_sampling_on_the_device_equals_sampling_on_the_host(size: int, cupy: str
     ],
     ids=str,
 )
-def test_settings_that_are_greedy(settings: dict[str, Any]) -> None:
+def test_top_k_1_and_tiny_top_p_or_temperature_are_greedy(settings: dict[str, Any]) -> None:
     greedy = generate(gpt(), PROMPTS, 20, temperature=0, seed=0).tolist()
     assert generate(gpt(), PROMPTS, 20, seed=1, **settings).tolist() == greedy
 
 
 @pytest.mark.parametrize("settings", [{"top_k": V}, {"top_k": 99}, {"top_p": 1.0}], ids=str)
-def test_settings_that_exclude_no_token(settings: dict[str, Any]) -> None:
+def test_settings_that_exclude_no_token_change_nothing(settings: dict[str, Any]) -> None:
     free = generate(gpt(), PROMPTS, 20, seed=1).tolist()
     assert generate(gpt(), PROMPTS, 20, seed=1, **settings).tolist() == free
 

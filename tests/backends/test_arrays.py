@@ -37,7 +37,7 @@ REJECTED = {
 
 @pytest.fixture(scope="module")
 def mypy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """A function that returns what `mypy --strict` reports of a piece of code."""
+    """A function that returns what `mypy --strict` reports for a piece of code."""
     require("mypy")
     folder = tmp_path_factory.mktemp("types")
     root = Path(backends.__file__).resolve().parents[1]
@@ -64,7 +64,7 @@ def test_mypy_rejects_a_wrong_name_or_type(mypy: Callable[[str], str], kind: str
 
 
 class Empty(Protocol):
-    """A protocol without members, to tell the members of others from what all protocols have."""
+    """A protocol without members, to exclude the attributes that all protocols have."""
 
 
 def members(protocol: type) -> set[str]:

@@ -155,12 +155,12 @@ def test_random_bits_are_balanced_and_uncorrelated() -> None:
     assert len(np.unique(bits(3, (4096,)))) == 4096  # a bijection of the counter
 
 
-def test_random_bits_refuse_more_elements_than_the_counter_has(backend: str) -> None:
+def test_random_bits_reject_more_elements_than_the_counter_has(backend: str) -> None:
     with pytest.raises(ValueError, match=r"at most 2\*\*32"):  # not MemoryError
         backends.get(backend).xp.random_bits(0, (2**20, 2**20))
 
 
-def test_strict_refuses_arrays_of_the_host(strict: str) -> None:
+def test_strict_rejects_host_arrays(strict: str) -> None:
     loaded = backends.get(strict)
     with pytest.raises(BackendError, match="strict backend's device, got a NumPy array"):
         loaded.xp.index(loaded.asarray(A), IDS)

@@ -52,7 +52,7 @@ def losses(trained: Trainer, backend: str, steps: range = range(5)) -> list[floa
     return [trained.train_step([batch(step, backend)]).item() for step in steps]
 
 
-def test_it_has_no_fast_path() -> None:
+def test_the_reference_backend_has_no_fast_path() -> None:
     home = backends.get("reference")
     assert home.name == str(home) == "reference"
     assert not home.kernels
@@ -65,8 +65,10 @@ def test_training_equals_that_on_numpy() -> None:
     assert losses(trainer("reference"), "reference") == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_changed_op_changes_training_here_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a student writes is what trains."""
+def test_a_changed_op_changes_training_on_the_reference_backend_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Training runs the code that a student has written."""
 
     def clipped(xp: Any, x: Any) -> Any:
         return xp.clip(x, 0.0, 1.0), (x,)
@@ -89,7 +91,7 @@ def test_processes_compute_the_losses_of_one() -> None:
 
 
 @pytest.mark.parametrize(("begin", "end"), [("numpy", "reference"), ("reference", "numpy")])
-def test_a_checkpoint_goes_on_on_the_other_backend(begin: str, end: str, tmp_path: Path) -> None:
+def test_a_checkpoint_resumes_on_another_backend(begin: str, end: str, tmp_path: Path) -> None:
     whole = losses(trainer(begin), begin, range(6))
     first = trainer(begin)
     losses(first, begin, range(3))
@@ -103,7 +105,7 @@ def test_a_checkpoint_goes_on_on_the_other_backend(begin: str, end: str, tmp_pat
 @pytest.mark.parametrize(
     "lesson", ["10_tokenization", "11_embeddings", "12_attention", "13_transformers"]
 )
-def test_the_tests_of_the_lessons_pass_on_it(lesson: str) -> None:
+def test_the_tests_of_the_lessons_pass_on_the_reference_backend(lesson: str) -> None:
     """As `tito test` runs them with TT_BACKEND=reference."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
@@ -140,13 +142,13 @@ print(backends.of(np.zeros(1)).name, Tensor(np.zeros(1)).backend.name)
 
 @pytest.mark.parametrize("order", [["numpy", "reference"], ["reference", "numpy"], ["reference"]])
 @pytest.mark.parametrize("default", ["numpy", "reference"])
-def test_an_array_belongs_to_the_default_backend_in_whatever_order_they_are_loaded(
+def test_an_array_belongs_to_the_default_backend_for_any_loading_order(
     default: str, order: list[str]
 ) -> None:
     assert run_python(CODE.format(order=order), TT_BACKEND=default) == f"{default} {default}"
 
 
-def test_of_two_that_are_not_the_default_the_first_loaded_has_the_array() -> None:
+def test_an_array_belongs_to_the_first_loaded_backend_if_none_is_the_default() -> None:
     code = CODE.format(order=["reference", "numpy"])
     assert run_python(code, TT_BACKEND="strict") == "reference strict"
 
@@ -165,7 +167,7 @@ def test_tensors_move_between_the_backends_by_copies() -> None:
     assert model(batch(0, "reference")[0]).backend.name == "reference"
 
 
-def test_mixing_them_is_an_error_that_names_both() -> None:
+def test_mixing_numpy_and_reference_raises_an_error_that_names_both() -> None:
     x, y = Tensor([1.0, 2.0]), Tensor([1.0, 2.0], backend="reference")
     for mixed in (
         lambda: x + y,
@@ -180,7 +182,7 @@ def test_mixing_them_is_an_error_that_names_both() -> None:
             mixed()
 
 
-def test_its_tensors_are_read_only_views_and_remember_their_backend() -> None:
+def test_tensors_of_the_reference_backend_are_read_only_and_keep_it_when_copied() -> None:
     x = Tensor([1.0, 2.0], backend="reference")
     for view in (x.numpy(), x.data, np.asarray(x)):
         with pytest.raises(ValueError, match="read-only"):

@@ -17,7 +17,7 @@ from tinytorch.backends.numpy import threads
 
 @pytest.fixture
 def use_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Return a function that sets the number of threads, whatever the machine."""
+    """Return a function that sets the number of threads, independent of the machine."""
 
     def use(count: int) -> None:
         workers = threads._Workers(count - 1)

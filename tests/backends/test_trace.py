@@ -32,7 +32,7 @@ def x(backend: str = "numpy", shape: tuple[int, ...] = (3, 4)) -> Tensor:
     return Tensor(values, requires_grad=True, backend=backend)
 
 
-def test_kernels_and_references_are_told_apart() -> None:
+def test_the_trace_distinguishes_kernels_from_references() -> None:
     with Trace() as ran:
         gelu(x())
         gelu(x()) + 1.0
@@ -133,7 +133,7 @@ def test_every_thread_is_counted() -> None:
     assert ran.ran("gelu") == {"kernel": 200}
 
 
-def test_a_composite_shows_its_kernel_its_fallback_or_its_reference() -> None:
+def test_the_trace_shows_kernel_fallback_or_reference_of_a_composite() -> None:
     def attend(backend: str, dropout: Dropout | None = None) -> None:
         q = x(backend, (2, 2, 40, 8))
         attention(q, q, q, None, dropout)
@@ -182,7 +182,7 @@ def test_multi_tensor_updates_are_one_call_and_references_one_for_each_parameter
     assert train_step("reference").ran("adam_update") == {"reference": 6}
 
 
-def test_a_graphed_step_is_seen_or_says_why_it_is_not_used(cupy: str) -> None:
+def test_the_trace_shows_graphed_steps_and_why_they_fell_back(cupy: str) -> None:
     assert train_step(cupy, cuda_graph=True).ran("graphed step") == {"graph": 3}
     assert train_step("numpy", cuda_graph=True).ran("graphed step") == {
         "fallback: the backend cannot capture work": 3
@@ -200,7 +200,7 @@ def test_an_op_of_a_notebook_is_named_with_its_module() -> None:
     assert ran.ran(f"{__name__}.gelu") == {"reference": 1}
 
 
-def test_a_fast_path_that_is_not_taken_says_why() -> None:
+def test_the_trace_shows_why_a_fast_path_was_not_taken() -> None:
     with Trace() as ran:
         for _ in range(3):
             trace.fallback("graphed step", "a batch is on another backend", "cupy")

@@ -289,8 +289,8 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
 def device_seconds(call: Step, times: int, filler: Step) -> float:
     """Mean seconds of a call on the device, without the host's time for launching.
 
-    The calls are queued behind calls of `filler`, as many as are needed for the host to have queued
-    all of them before the first starts.
+    The calls are queued behind enough calls of `filler` that the host has queued all of them before
+    the first one starts.
     """
     import cupy
 

@@ -132,7 +132,7 @@ def test_an_interrupted_run_keeps_its_results(
     assert result["training step"] == {"tf32": {"ms": 1.0}}
 
 
-def test_a_late_host_queues_more_copies(
+def test_more_copies_are_queued_if_the_host_is_late(
     gpu: Any, fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = iter([True, True, False])

@@ -1,4 +1,4 @@
-"""The fused decode step computes what the model computes, or is not used and says why."""
+"""The fused decode step computes the model's logits, or falls back and reports why."""
 
 import copy
 import re
@@ -192,7 +192,7 @@ def test_a_changed_model_is_decoded_by_its_own_code(
     assert tokens == generate(model, [1, 2, 3], 8, seed=1, use_cache=False).tolist()
 
 
-def test_a_fused_step_with_other_logits_leaves_the_caches_alone(
+def test_a_rejected_fused_step_does_not_change_the_caches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, ids = gpt(), text(1)
@@ -231,7 +231,7 @@ def test_weights_may_change_between_two_tokens(how: str) -> None:
     assert {int(t[0]) for t in tokens} <= {7, 8}
 
 
-def test_gradients_are_recorded_by_the_model_only(own_steps: list[int]) -> None:
+def test_with_gradients_enabled_the_model_runs(own_steps: list[int]) -> None:
     model, ids = gpt(), text(1)
     fused, caches = with_fused_step(model), model.new_caches()
     with no_grad():
@@ -252,7 +252,7 @@ def test_a_backend_without_a_fused_step_uses_the_model(strict: str) -> None:
 
 def test_other_objects_that_generate_are_not_fused(own_steps: list[int]) -> None:
     class Wrapped:
-        """Not a GPT, but with all that `generate` needs."""
+        """Not a GPT, but with everything that `generate` needs."""
 
         def __init__(self, model: GPT) -> None:
             self.model = model
@@ -299,8 +299,8 @@ def test_renaming_and_moving_classes_does_not_switch_the_fused_step_off() -> Non
             layer.__module__, layer.__name__, layer.__qualname__ = old
 
 
-def test_a_class_of_the_same_name_elsewhere_is_not_taken_for_the_packages_own() -> None:
-    """As in a lesson's notebook, which defines them again."""
+def test_a_class_with_the_name_of_a_package_class_is_not_fused() -> None:
+    """Such as a class defined in a lesson's notebook."""
     own = type("GELU", (GELU,), {"__module__": "tinytorch.activations"})
     model = GPT(V, C, 2, 2, T)
     model.blocks[1].mlp.activation = own()
@@ -310,17 +310,17 @@ def test_a_class_of_the_same_name_elsewhere_is_not_taken_for_the_packages_own() 
     }  # fmt: skip
 
 
-def test_backends_without_a_fused_step_say_so(strict: str) -> None:
+def test_the_trace_shows_that_a_backend_has_no_fused_step(strict: str) -> None:
     for name in (strict, "reference"):
         model = GPT(V, C, 1, 2, T, backend=name)
         assert ran(model) == {"fallback: the backend has no fused step": 1}
 
 
-def test_without_a_cache_no_step_is_fused() -> None:
+def test_no_step_is_fused_without_a_cache() -> None:
     assert ran(GPT(V, C, 1, 2, T), use_cache=False) == {}
 
 
-def test_an_unexpected_error_of_the_fused_step_is_a_warning_and_the_model_goes_on(
+def test_an_unexpected_error_in_the_fused_step_warns_and_falls_back_to_the_model(
     monkeypatch: pytest.MonkeyPatch, own_steps: list[int]
 ) -> None:
     def broken(*arguments: Any) -> Any:
@@ -338,7 +338,7 @@ def test_an_unexpected_error_of_the_fused_step_is_a_warning_and_the_model_goes_o
     assert trace.ran("decode step") == {"fallback: ZeroDivisionError: broken": 1}
 
 
-def test_no_fallback_of_a_changed_model_is_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+def test_falling_back_for_a_changed_model_does_not_warn(recwarn: pytest.WarningsRecorder) -> None:
     model = gpt()
     model.blocks[0].forward = model.blocks[0].forward
     generate(model, [1, 2, 3], 3)

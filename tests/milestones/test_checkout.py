@@ -14,7 +14,7 @@ PROGRAMS = ["tinygpt.py", "05_transformer_era_2017/tinygpt_shakespeare.py"]
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A fresh clone whose two halves of the package, tinytorch/ and backends/, print their name."""
+    """A fresh clone in which tinytorch/ and backends/ print their checkout's name when imported."""
     root = tmp_path / "my clone"
     for name in ("tinytorch", "backends", "milestones"):
         ignore = shutil.ignore_patterns("__pycache__")

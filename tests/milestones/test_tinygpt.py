@@ -60,7 +60,7 @@ def run(tinygpt: ModuleType, *arguments: Any) -> int:
 
 
 def program(*arguments: Any, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the program in a process of its own."""
+    """Run the program in a separate process."""
     return subprocess.run(
         [sys.executable, str(PROGRAM), *map(str, arguments)],
         env={**os.environ, **environment},
@@ -327,7 +327,7 @@ BAD_FLAGS = {
 
 @pytest.fixture(scope="module")
 def places(tinygpt: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A good run, and files with everything that can be wrong."""
+    """A valid run, and invalid files of every kind."""
     base = tmp_path_factory.mktemp("places")
     found = {
         name: base / name

@@ -211,7 +211,7 @@ def test_numpy_does_not_change_its_inputs() -> None:
         np.testing.assert_array_equal(tensor.numpy(), old)
 
 
-def test_numpy_refuses_a_gradient_after_an_in_place_write() -> None:
+def test_backward_raises_after_an_in_place_write_on_numpy() -> None:
     tensors = [Tensor(a) for a in draw(1, 2, 64, 64, 4)]
     weight = Tensor(1.0, requires_grad=True, dtype="float64")
     for index in range(3):

@@ -97,15 +97,15 @@ def selected(records: list[Any]) -> list[Any]:
     return by_alignment[True][:MAX_REPLAYED] + by_alignment[False][:MAX_REPLAYED]
 
 
-def test_every_kernel_is_recorded(recorded: list[Any]) -> None:
+def test_launches_of_every_kernel_are_recorded(recorded: list[Any]) -> None:
     assert {r.kernel.name for r in recorded} == set(cuda_source.signatures())
     assert sum(np.prod(r.grid) > 1 for r in recorded) > len(recorded) / 3, (
-        "too few have several blocks"
+        "too few launches have several blocks"
     )
 
 
 def with_shared_memory() -> set[str]:
-    """The kernels in files that use shared memory, of their own or in `sum_rows` of
+    """The kernels in files that use shared memory, directly or through `sum_rows` of
     reductions.cuh: only there can threads race."""
     texts = [path.read_text(encoding="utf-8") for path in cuda_source.FOLDER.glob("*.cu")]
     uses = re.compile("__shared__|sum_rows<")
@@ -141,7 +141,7 @@ HUGE_VECTORIZED = 2**32  # the same for kernels whose threads process two packs 
 
 
 def huge(module: Any, count: int) -> Any:
-    """A float32 array of `count` elements, of which only the accessed pages are allocated."""
+    """A float32 array of `count` elements; only the pages that are accessed are allocated."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000  # MAP_NORESERVE of Linux
     try:
         memory = mmap.mmap(-1, 4 * count, flags=flags)

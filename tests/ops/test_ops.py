@@ -36,7 +36,7 @@ def parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def assert_equal(arrays: list[Any], expected: list[Any], dtype: str) -> None:
-    """Both have arrays, or None, at the same places, equal up to rounding in `dtype`."""
+    """Check that both have None at the same places, and arrays equal up to rounding in `dtype`."""
     tolerance = (
         {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-11}
     )

@@ -41,7 +41,7 @@ def make_rows(name: str, states: int, dtype: str, backend: str, order: Any) -> l
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "states", "settings"), CASES)
-def test_all_rows_are_updated_as_by_the_rule(
+def test_updates_of_all_rows_equal_the_rule(
     name: str, states: int, settings: Any, dtype: str, order: Any, backend: str
 ) -> None:
     rule = OPS[name]
@@ -97,12 +97,12 @@ def test_an_update_counts_as_an_in_place_write() -> None:
         y.backward()
 
 
-def test_tensors_of_two_backends_are_refused(strict: str) -> None:
+def test_updating_tensors_of_two_backends_raises(strict: str) -> None:
     rows = [[Tensor([1.0]), Tensor([1.0], backend=strict)]]
     settings = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False}
     with pytest.raises(backends.BackendError, match="'numpy' and another on 'strict'"):
         update_tensors(OPS["sgd_update"], rows, **settings)
 
 
-def test_no_rows_are_no_work() -> None:
+def test_updating_no_rows_does_nothing() -> None:
     update_tensors(OPS["sgd_update"], [])

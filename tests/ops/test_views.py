@@ -108,7 +108,7 @@ def test_extreme_values(name: str, dtype: str, cupy: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gelu_is_accurate_to_a_few_units_in_the_last_place(dtype: str, cupy: str) -> None:
-    """Also where 1 + tanh(u) would cancel."""
+    """Including inputs at which 1 + tanh(u) would cancel."""
     cupy_backend, x = backends.get(cupy), np.linspace(-4, 4, 4001).astype(dtype)
     gelu = cupy_backend.kernels["gelu"].forward
     y = cupy_backend.to_numpy(gelu(cupy_backend.xp, cupy_backend.asarray(x))[0])

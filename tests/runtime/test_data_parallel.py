@@ -92,7 +92,7 @@ def test_training_equals_that_of_one_process(optimizer: Any) -> None:
         batches = [(x[:5], y[:5]), (x[5:], y[5:])]
         losses[processes] = []
         for _ in range(20):
-            generator().random()  # as the choice of a batch does, in the first process only
+            generator().random()  # as drawing a batch does, in the parent process only
             losses[processes].append(trainer.train_step(batches).item())
     assert losses[1][-1] < losses[1][0] - 0.1
     assert losses[2] == pytest.approx(losses[1], rel=1e-4)
@@ -147,7 +147,7 @@ def test_a_parameter_that_only_a_replica_uses() -> None:
 
 
 class CountsOldWeights(Module):
-    """Tells how many of the arrays that were its weights still exist in the process."""
+    """Returns how many of its original weight arrays still exist in the process."""
 
     def __init__(self) -> None:
         self.linear = Linear(1, 1)
@@ -177,7 +177,7 @@ class Refuses(Module):
         return self.linear(x)
 
 
-@pytest.mark.parametrize("bad", [0, 3])  # in this process, in the copy
+@pytest.mark.parametrize("bad", [0, 3])  # in this process, in the replica
 def test_an_error_in_any_process_is_raised_and_training_can_continue(bad: int) -> None:
     model = Refuses()
     trainer = Trainer(model, SGD(model.parameters(), lr=0.0), MSELoss(), processes=2)
@@ -222,7 +222,7 @@ def test_a_killed_replica_raises_an_error() -> None:
     with pytest.raises(RuntimeError, match=r"replica 1.* ended with exit code -9.*batch"):
         trainer.train_step([(x, y)])
     model.zero_grad()
-    assert trainer.train_step([(x, y)]).item() > 0  # with a new copy
+    assert trainer.train_step([(x, y)]).item() > 0  # with a new replica
 
 
 def test_replicas_ignore_an_interrupt() -> None:

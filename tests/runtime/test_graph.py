@@ -47,10 +47,11 @@ def make_trainer(backend: str, graphed: bool, **changes: Any) -> Trainer:
 
 
 def steps(trainer: Trainer, count: int, blocks: int = 3, each: int = 1) -> list[float]:
-    """Losses of that many steps, of which each has batches and dropout masks of its own."""
+    """Losses of that many steps, each with new batches and dropout masks."""
     tinytorch.manual_seed(100 + trainer.step)
-    home = trainer.model.parameters()[0].backend
-    data, rng = TokenDataset(IDS, TINY.context, backend=home), np.random.default_rng(trainer.step)
+    backend = trainer.model.parameters()[0].backend
+    data = TokenDataset(IDS, TINY.context, backend=backend)
+    rng = np.random.default_rng(trainer.step)
     losses = [
         trainer.train_step([data.random_batch(blocks, rng) for _ in range(each)])
         for _ in range(count)
@@ -92,8 +93,8 @@ def test_a_replayed_step_launches_nothing_from_python(cupy: str) -> None:
     assert graphs(trainer) == 1
     before = cupy_launch.launches, cupy_products.calls
     with no_host_reads():
-        home = trainer.model.parameters()[0].backend
-        batch = TokenDataset(IDS, TINY.context, backend=home).random_batch(3)
+        backend = trainer.model.parameters()[0].backend
+        batch = TokenDataset(IDS, TINY.context, backend=backend).random_batch(3)
         trainer.train_step([batch])
     assert (cupy_launch.launches, cupy_products.calls) == before
 
@@ -186,7 +187,7 @@ def test_changes_between_steps_take_effect(cupy: str, change: Callable[[Trainer]
 
 
 def test_an_optimizer_without_a_multi_tensor_update_is_correct(cupy: str) -> None:
-    """Its parameters are new arrays after each step, so no recording ever fits."""
+    """Its parameters are new arrays after each step, so the key never matches a captured graph."""
     found = []
     for graphed in (False, True):
         tinytorch.manual_seed(1)
@@ -204,7 +205,7 @@ def test_an_optimizer_without_a_multi_tensor_update_is_correct(cupy: str) -> Non
 
 
 def small(backend: str, *middle: Module) -> tuple[Trainer, tuple[Tensor, Tensor]]:
-    """A trainer of a table of five vectors, and a batch."""
+    """A trainer for a small model with an embedding of five tokens, and a batch."""
     model = Sequential(Embedding(5, 4, backend=backend), *middle, Linear(4, 5, backend=backend))
     trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), cuda_graph=True)
     ids = np.arange(4)
@@ -213,7 +214,7 @@ def small(backend: str, *middle: Module) -> tuple[Trainer, tuple[Tensor, Tensor]
 
 @op
 def noisy(xp: Any, x: Any, *, seed: Any) -> Any:
-    """x and a number in [0, 1) for each of its elements, from bits that the op asks for itself."""
+    """x plus noise, uniform in [0, 1), from random bits that the op computes itself."""
     return x + xp.astype(xp.random_bits(seed, x.shape) >> 8, x.dtype) / 2**24, ()
 
 
@@ -238,28 +239,28 @@ def test_random_bits_of_a_custom_op_change_from_step_to_step(cupy: str) -> None:
     np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
 
 
-class Peeks(Module):
-    """Looks at a value on the host."""
+class ReadsValue(Module):
+    """Reads a value on the host."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x if x.sum().item() > 0 else x * 2
 
 
-class Brings(Module):
-    """Brings something from the host."""
+class CopiesArray(Module):
+    """Copies an array from the host."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * Tensor(np.ones(4, np.float32), backend=x.backend)
 
 
-@pytest.mark.parametrize("module", [Peeks, Brings])
+@pytest.mark.parametrize("module", [ReadsValue, CopiesArray])
 def test_a_step_that_cannot_be_captured_raises_an_error(cupy: str, module: type[Module]) -> None:
     trainer, batch = small(cupy, module())
     trainer.train_step([batch])
-    trainer.train_step([batch])  # the optimizer's state is new after the first
+    trainer.train_step([batch])  # the first step creates the optimizer's state, which is in the key
     with pytest.raises(BackendError, match=r"cannot be captured .* must not read results"):
         trainer.train_step([batch])
-    trainer.runner = EagerStep()  # nothing is left behind that would be in the way
+    trainer.runner = EagerStep()  # the failed capture has no effect on later steps
     assert np.isfinite(trainer.train_step([batch]).item())
 
 
@@ -289,7 +290,7 @@ def test_batches_of_another_backend_raise_an_error(cupy: str) -> None:
 
 
 def test_memory_that_a_graph_reads_is_kept_alive(cupy: str) -> None:
-    """Rotary tables kept for other lengths, say by a generated text, are dropped by their layer."""
+    """Cached rotary tables of another length, from generation for example, are replaced."""
     trainer = make_trainer(cupy, True)
     steps(trainer, 3)
     model: Any = trainer.model

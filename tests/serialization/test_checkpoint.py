@@ -314,7 +314,7 @@ class TestAtomicity:
         save(path, {"a": np.ones(3)}, {})
         assert calls[:2] == ["fsync", "replace"]
 
-    def test_a_folder_that_cannot_be_synced_is_no_error(
+    def test_a_folder_that_cannot_be_synced_is_not_an_error(
         self, path: Path, old: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         real = os.open
@@ -411,7 +411,7 @@ class TestKill:
         assert load(path)[1] == {"step": 3}
 
     @pytest.mark.parametrize("delay", [0.001, 0.004, 0.009, 0.016])
-    def test_a_process_killed_at_any_time_leaves_a_whole_file(
+    def test_a_process_killed_at_any_time_leaves_a_complete_file(
         self, path: Path, delay: float
     ) -> None:
         command = [sys.executable, "-c", SAVE_FOREVER, str(path)]

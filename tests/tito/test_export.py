@@ -127,7 +127,7 @@ def test_files_that_are_not_notebooks_are_rejected(lesson: Lesson, tmp_path: Pat
 
 
 def test_two_lessons_in_one_file_are_reset_in_reverse_order(lesson: Lesson) -> None:
-    """In the other order, resetting the later lesson would restore the earlier one's export."""
+    """In any other order, resetting the later lesson would restore the earlier lesson's export."""
     source = lesson.source.read_text().replace("77.1", "78.1")
     other = lesson.root / "notebooks" / "78_more" / "more_dev.py"
     other.parent.mkdir()

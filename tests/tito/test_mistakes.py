@@ -72,7 +72,7 @@ def changed_source(number: int, mistake: Mistake) -> str:
 
 
 def missed(number: int, mistake: Mistake, changed: str) -> str:
-    """How the exercise's own test misses the mistake; empty if it finds it."""
+    """Description of a mistake that the exercise's own test misses; empty if it detects it."""
     try:
         run(number, mistake.exercise, changed)
     except ExerciseError as error:
@@ -84,7 +84,7 @@ def missed(number: int, mistake: Mistake, changed: str) -> str:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_the_right_code_passes(number: int) -> None:
+def test_correct_code_passes(number: int) -> None:
     tests = [exercise for kind, exercise, _ in programs(number) if kind == "test"]
     assert tests == [exercise for kind, exercise, _ in programs(number) if kind == "exercise"]
     for exercise in tests:
@@ -93,7 +93,7 @@ def test_the_right_code_passes(number: int) -> None:
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_typical_mistakes_are_found(number: int) -> None:
-    """At least 18 per lesson, of which the tests find at least 95%; every one must apply."""
+    """There are at least 18 per lesson, all apply, and the tests detect at least 95% of them."""
     known = mistakes(number)
     assert len(known) >= 18
     assert len({m.name for m in known}) == len(known)
@@ -114,8 +114,8 @@ def test_a_mistake_that_does_not_apply_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_what_exercises_use_is_there(number: int) -> None:
-    """A definition finds all its names in the setup and the exercises before it."""
+def test_names_that_exercises_use_are_defined(number: int) -> None:
+    """All names that a definition uses are defined in the setup or in an earlier exercise."""
     names: dict[str, Any] = {"__name__": "__main__"}
     for kind, exercise, source in programs(number):
         if kind == "setup":

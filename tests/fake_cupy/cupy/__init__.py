@@ -67,7 +67,7 @@ def no_host_reads():
 
 
 def _host_read(what):
-    """To be called by every operation that waits for the device."""
+    """Report a wait for the device; every operation that waits calls this."""
     if _host_reads_forbidden:
         raise AssertionError(f"{what} waits for the device")
     if captured is not None:
