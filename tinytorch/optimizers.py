@@ -5,7 +5,7 @@ gradient and its state. The optimizer applies the rule to all parameters.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,8 @@ class Optimizer:
             _check_setting(settings)
             self.groups.append(settings)
         self._check_parameters()
+        if not hasattr(self, "rule"):
+            raise TypeError(f"{type(self).__name__} has no update rule: set the attribute `rule`")
         self.state: dict[int, dict[str, Tensor]] = {}
         self.steps = 0
 
@@ -94,19 +96,18 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         self.update(*self.next_step())
-
-    def next_step(self) -> tuple[int, list[float]]:
-        """Count one more step; returns its number, from 1, and the learning rate of each group."""
         self.steps += 1
-        return self.steps, [group["lr"] for group in self.groups]
 
-    def update(self, step: Any, rates: Sequence[Any]) -> None:
-        """Update every parameter that has a gradient.
+    def next_step(self) -> list[float]:
+        """The numbers of the next step: its own, from 1, and the learning rate of each group."""
+        return [self.steps + 1, *(float(group["lr"]) for group in self.groups)]
+
+    def update(self, step: Any, *rates: Any) -> None:
+        """Update every parameter that has a gradient; does not count the step.
 
         Args:
             step: number of the step, from 1.
-            rates: learning rate of each group. Both are numbers, or 0-d arrays on the parameters'
-                backend.
+            rates: learning rate of each group.
         """
         start = 0
         for group, lr in zip(self.groups, rates, strict=True):

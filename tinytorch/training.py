@@ -185,12 +185,18 @@ class Trainer:
         self.model.train()
         if self.scheduler is not None:
             self.scheduler.apply(self.optimizers, self.step)
-        loss = self.run_step(batches)
+        try:
+            loss = self.run_step(batches)
+        except BaseException:
+            self.model.zero_grad()  # else the next step would add to the gradients of this one
+            raise
+        for optimizer in self.optimizers:
+            optimizer.steps += 1
         self.step += 1
         return loss
 
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Run one step; a subclass may run the same computation in another way."""
+        """Accumulate the gradients of all batches, and update the parameters."""
         loss = self.accumulate(batches)
         self.update([optimizer.next_step() for optimizer in self.optimizers])
         return loss
@@ -212,17 +218,17 @@ class Trainer:
         losses = [backward(x, y, y.size / total) for x, y in batches]
         return sum(losses[1:], losses[0])
 
-    def update(self, numbers: Sequence[tuple[Any, Sequence[Any]]]) -> None:
+    def update(self, numbers: Sequence[Sequence[Any]]) -> None:
         """Clip the gradients, update the parameters, and clear the gradients.
 
         Args:
-            numbers: the result of each optimizer's `next_step`: step and learning rates.
+            numbers: `next_step` of each optimizer, the number of the step and the learning rates.
         """
         parameters = self.model.parameters()
         if self.grad_clip_norm is not None:
             clip_grad_norm(parameters, self.grad_clip_norm)
-        for optimizer, (step, rates) in zip(self.optimizers, numbers, strict=True):
-            optimizer.update(step, rates)
+        for optimizer, (step, *rates) in zip(self.optimizers, numbers, strict=True):
+            optimizer.update(step, *rates)
         for parameter in parameters:
             parameter.zero_grad()
 

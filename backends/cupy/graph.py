@@ -18,6 +18,7 @@ from typing import Any
 import cupy
 import numpy as np
 
+from .. import trace
 from ..base import BackendError
 from ..base import NativeArray as Array
 from . import cublas
@@ -151,10 +152,13 @@ class GraphedCallable:
         shapes = tuple((array.shape, array.dtype) for array in arrays)
         if shapes not in self._graphs:  # the first call compiles kernels and allocates state
             self._graphs[shapes] = None
+            trace.fallback("graphed step", "the first call with this key and shapes", "cupy")
             return self._work(*arrays)
         graph = self._graphs[shapes]
         if graph is None:
+            trace.count("graphed step", "cupy", "captured")
             graph = self._graphs[shapes] = CapturedGraph(self._work, arrays)
         else:
+            trace.count("graphed step", "cupy", "replayed")
             graph.copy_inputs(arrays)
         return graph.replay()

@@ -7,6 +7,7 @@ import pytest
 from helpers import require
 
 from tinytorch import SGD, Adam, AdamW, Muon, Optimizer, Parameter, Tensor
+from tinytorch.ops.op import op
 from tinytorch.optimizers import orthogonalise
 
 SHAPES = [(4, 3), (3, 7), (5,), ()]
@@ -256,3 +257,53 @@ def test_strict_equals_numpy(make: Any, strict: str) -> None:
     assert_close(
         train(on_device, shapes=MATRICES), train(on_host, shapes=MATRICES), rtol=1e-9, atol=1e-11
     )
+
+
+@pytest.mark.parametrize("backend", ["numpy", "reference", "strict"])
+@EACH
+def test_settings_may_be_numpy_numbers(make: Any, backend: str) -> None:
+    p = Parameter(np.ones((2, 2), np.float32), backend=backend)
+    p.grad = Tensor(np.ones((2, 2), np.float32), backend=backend)
+    optimizer = make([p])
+    optimizer.lr = np.float64(0.1)
+    optimizer.step()
+    assert p.numpy().dtype == np.float32
+    assert np.isfinite(p.numpy()).all()
+
+
+def test_an_optimizer_updates_parameters_of_several_backends(strict: str) -> None:
+    parameters = [Parameter([1.0]), Parameter([1.0], backend=strict)]
+    for p in parameters:
+        p.grad = Tensor([1.0], backend=p.backend)
+    AdamW(parameters, lr=0.1).step()
+    np.testing.assert_allclose(parameters[1].numpy(), parameters[0].numpy(), rtol=1e-6)
+
+
+def test_an_optimizer_without_a_rule_raises_an_error() -> None:
+    class Empty(Optimizer):
+        pass
+
+    with pytest.raises(TypeError, match="Empty has no update rule"):
+        Empty([P], lr=0.1)
+
+
+def test_an_optimizer_of_ones_own_needs_a_rule_and_the_names_of_its_state() -> None:
+    class SignSGD(Optimizer):
+        """Steps of the sign of a running mean of the gradient."""
+
+        rule = sign_update
+        state_names = ("m",)
+
+    p = Parameter([1.0, 1.0])
+    optimizer = SignSGD([p], lr=0.5, decay=0.9)
+    for gradient in ([1.0, -2.0], [-0.1, 0.1]):
+        p.grad = Tensor(gradient)
+        optimizer.step()
+    assert p.tolist() == [0.0, 2.0]
+    np.testing.assert_allclose(optimizer.state_dict()["arrays"]["0.m"], [0.08, -0.17], rtol=1e-5)
+
+
+@op
+def sign_update(xp: Any, p: Any, g: Any, m: Any, *, lr: float, decay: float) -> Any:
+    m = decay * m + (1 - decay) * g
+    return (p - lr * xp.sign(m), m), ()

@@ -1,5 +1,6 @@
 """Lesson 08: schedules, clipping, and a Trainer that accumulates, evaluates and resumes exactly."""
 
+import copy
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -344,3 +345,29 @@ def test_the_deprecated_name_of_cuda_graph_still_works() -> None:
     with pytest.warns(DeprecationWarning, match="cuda_graph="):
         run = Trainer(model, SGD(model.parameters()), MSELoss(), record=True)
     assert isinstance(run.runner, GraphedStep)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "reference"])
+def test_a_failed_step_leaves_no_gradients_behind(backend: str) -> None:
+    model = Linear(2, 1, backend=backend)
+    x, y = Tensor([[1.0, 2.0]], backend=backend), Tensor([[3.0]], backend=backend)
+    run = Trainer(model, SGD(model.parameters(), 0.1), MSELoss())
+    with pytest.raises(ValueError, match="shape"):
+        run.train_step([(x, y), (Tensor([[1.0]], backend=backend), y)])
+    assert all(p.grad is None for p in model.parameters())
+    assert (run.step, run.optimizers[0].steps) == (0, 0)
+
+
+@pytest.mark.parametrize("settings", [{}, {"processes": 2}, {"cuda_graph": True}])
+def test_a_copy_of_a_trainer_trains_as_the_original_does(settings: dict[str, Any]) -> None:
+    def loss(run: Trainer) -> float:
+        return run.train_step([(Tensor([[1.0], [2.0]]), Tensor([[3.0], [4.0]]))]).item()
+
+    manual_seed(1)
+    model = Linear(1, 1)
+    run = Trainer(model, AdamW(model.parameters(), 0.1), MSELoss(), **settings)
+    loss(run)
+    twin = copy.deepcopy(run)
+    expected = [loss(run), loss(run)]
+    assert [loss(twin), loss(twin)] == pytest.approx(expected, rel=1e-6)
+    assert [loss(run)] == pytest.approx([loss(twin)], rel=1e-6)

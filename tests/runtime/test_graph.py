@@ -186,8 +186,7 @@ def test_changes_between_steps_take_effect(cupy: str, change: Callable[[Trainer]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_an_optimizer_without_a_multi_tensor_update_is_correct(cupy: str) -> None:
-    """Its parameters are new arrays after each step, so the key never matches a captured graph."""
+def test_an_optimizer_without_a_multi_tensor_update_is_captured_too(cupy: str) -> None:
     found = []
     for graphed in (False, True):
         tinytorch.manual_seed(1)
@@ -200,8 +199,48 @@ def test_an_optimizer_without_a_multi_tensor_update_is_correct(cupy: str) -> Non
             trainer.train_step([(Tensor(x.astype("f4"), backend=cupy), Tensor(y, backend=cupy))])
             for x, y in batches
         ])  # fmt: skip
+        if graphed:
+            assert graphs(trainer) == 1
     for ours, theirs in zip(*found, strict=True):
         assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+
+
+def test_gradients_from_before_a_graphed_step_are_added(cupy: str) -> None:
+    """As in an eager step; such a step is not captured."""
+    weights_after = []
+    for graphed in (False, True):
+        tinytorch.manual_seed(2)
+        trainer, (x, y) = small(cupy)
+        trainer.runner = make_runner(cuda_graph=graphed)
+        for step in range(6):
+            if step in (1, 3, 5):
+                trainer.loss_fn(trainer.model(x), y).backward()
+            trainer.train_step([(x, y)])
+        weights_after.append(weights(trainer))
+    for name, array in weights_after[0].items():
+        np.testing.assert_allclose(weights_after[1][name], array, rtol=1e-5, atol=1e-7)
+
+
+def test_a_failed_capture_leaves_no_gradients(cupy: str) -> None:
+    class FailsLater(Module):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            if self.calls == 6:  # in the second batch of the step that is captured
+                raise KeyboardInterrupt
+            return x
+
+    trainer, batch = small(cupy, FailsLater())
+    for _ in range(2):
+        trainer.train_step([batch, batch])
+    steps_before = [optimizer.steps for optimizer in trainer.optimizers]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train_step([batch, batch])
+    assert all(p.grad is None for p in trainer.model.parameters())
+    assert [optimizer.steps for optimizer in trainer.optimizers] == steps_before
+    assert np.isfinite(trainer.train_step([batch, batch]).item())
+    assert all(np.isfinite(array).all() for array in weights(trainer).values())
 
 
 def small(backend: str, *middle: Module) -> tuple[Trainer, tuple[Tensor, Tensor]]:

@@ -98,16 +98,19 @@ class _FusedStep:
     def logits_of_last(self, ids: Tensor, caches: list[KVCache]) -> NumpyArray:
         """Logits (B, 1, V) on the host for ids (B, 1), the last tokens in the caches."""
         position = caches[0].length - 1
-        copies = [(_copy(cache._keys, cache), _copy(cache._values, cache)) for cache in caches]
+        copies = [
+            tuple(_copy(array, cache, self.backend) for array in (cache._keys, cache._values))
+            for cache in caches
+        ]
         logits = self.step(ids._array[:, 0], copies, position)  # (B, V)
         return self.backend.to_numpy(logits)[:, None]
 
 
-def _copy(array: Any, cache: KVCache) -> Any:
+def _copy(array: Any, cache: KVCache, backend: Backend) -> Any:
     """A copy of the keys or values of a cache."""
     if len(getattr(array, "shape", ())) != 4 or array.shape[2] < cache.length:
         raise NotFusableError(f"{class_name(cache)} does not hold arrays (B, nh, T, hs)")
-    return array.copy()
+    return backend.xp.asarray(array, copy=True)
 
 
 def _verified_step(

@@ -6,6 +6,7 @@ masks.
 """
 
 import copy
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -34,6 +35,13 @@ class MaskSeeds:
         return Seed(self.key, self.offset - 1)
 
 
+class _Override(threading.local):
+    """Seeds that this thread draws instead of the global ones."""
+
+    masks: MaskSeeds | None = None
+
+
+_override = _Override()
 _masks = MaskSeeds(int(np.random.default_rng().integers(2**63)))
 
 
@@ -86,18 +94,17 @@ def skip_masks(count: int) -> None:
 
 def next_seed() -> Seed:
     """The seed of the next dropout mask, for `random_bits`."""
-    return _masks.next()
+    return (_override.masks or _masks).next()
 
 
 @contextmanager
 def masks_from(key: Any) -> Iterator[MaskSeeds]:
-    """A context in which `next_seed` starts from the key and offset in an array, int64 (2,)."""
-    global _masks
-    outside, _masks = _masks, MaskSeeds(key)
+    """A context in which this thread's `next_seed` starts from an array, int64 (2,): key, offset."""
+    outside, _override.masks = _override.masks, MaskSeeds(key)
     try:
-        yield _masks
+        yield _override.masks
     finally:
-        _masks = outside
+        _override.masks = outside
 
 
 def normal(shape: tuple[int, ...], std: float = 1.0) -> np.ndarray[Any, Any]:

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ..backends import trace
+from ..backends import Backend, trace
 from .op import Op, unwrap
 
+Tensors = Sequence[Any]  # a parameter, its gradient and its optimizer state
 
-def update_tensors(rule: Op, rows: Sequence[Sequence[Any]], **settings: Any) -> None:
-    """Apply an update rule to all parameters and their optimizer state.
+
+def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
+    """Write to parameters and optimizer state what an update rule computes from them.
 
     A backend may have a multi-tensor version of the rule, which updates all rows in one call.
 
@@ -16,20 +18,34 @@ def update_tensors(rule: Op, rows: Sequence[Sequence[Any]], **settings: Any) -> 
         rule: an op without gradient, ``rule(parameter, gradient, *state, **settings)``, that
             returns the new parameter and state.
         rows: the tensors (parameter, gradient, *state) of each parameter.
-        settings: settings of the rule, the same for all rows.
+        settings: of the rule, the same for all rows. A number may also be an array without axes.
 
     Raises:
-        BackendError: the tensors are on several backends.
+        BackendError: the tensors of a row are on several backends.
     """
-    if not rows:
-        return
-    backend = unwrap(rule.name, [tensor for row in rows for tensor in row])[2]
-    fused = backend.updates.get(rule.key)
-    if fused is None:
-        updated = [tuple(t._array for t in rule(*row, **settings)) for row in rows]
-    else:
-        fused = trace.timed(fused, rule.key, backend.name, "kernel")
-        updated = fused([tuple(t._array for t in row) for row in rows], **settings)
-    for (parameter, _, *state), arrays in zip(rows, updated, strict=True):
-        for tensor, array in zip((parameter, *state), arrays, strict=True):
-            tensor._set_array(array)
+    by_backend: dict[Backend, list[Tensors]] = {}
+    for row in rows:
+        by_backend.setdefault(unwrap(rule.name, row)[2], []).append(row)
+    for backend, same in by_backend.items():
+        fused = backend.updates.get(rule.key)
+        if fused is None:
+            for row in same:
+                _update_row(rule, row, settings)
+        else:
+            fused = trace.timed(fused, rule.key, backend.name, "kernel")
+            updated = fused([tuple(t._array for t in row) for row in same], **settings)
+            for (parameter, _, *state), arrays in zip(same, updated, strict=True):
+                for tensor, array in zip((parameter, *state), arrays, strict=True):
+                    tensor._set_array(array)
+
+
+def _update_row(rule: Op, row: Tensors, settings: dict[str, Any]) -> None:
+    """Apply the rule to one row, and write its results to the memory of the tensors."""
+    parameter, _, *state = row
+    xp = parameter.backend.xp
+    own = {
+        name: xp.astype(value, parameter.dtype) if hasattr(value, "dtype") else value
+        for name, value in settings.items()
+    }
+    for tensor, new in zip((parameter, *state), rule(*row, **own), strict=True):
+        tensor._set_array(xp.index_set(tensor._array, ..., new._array))

@@ -55,7 +55,9 @@ class DataParallel:
 
     The replicas are forked, so the model may be of any class, including one defined in a notebook.
     Weights are in shared memory, so replicas see every update. Other changes to the model after
-    the fork are not propagated: create a new `DataParallel` after them.
+    the fork are not propagated; create a new `DataParallel` for them. Losses and dropout masks are
+    those of one process, up to floating-point summation order, if the first axis of everything that
+    is dropped is that of the batch.
 
     Args:
         model: the model; its parameters are moved to shared memory and can be used as before.
@@ -248,8 +250,11 @@ class DataParallelStep:
         self.count = count
         self.replicas: DataParallel | None = None
 
+    def __reduce__(self) -> Any:
+        return DataParallelStep, (self.count,)  # a copy forks replicas of its own
+
     def run(self, trainer: Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Compute one step; if the model or the loss has changed, create new replicas first."""
+        """Run one step; new replicas are forked when the model or the loss has changed."""
         model, loss_fn = trainer.model, trainer.loss_fn
         if self.replicas is not None and not self.replicas.matches(loss_fn, model.parameters()):
             self.replicas.close()

@@ -12,12 +12,13 @@ from ..ops import random
 from ..optimizers import Optimizer
 from ..tensor import Tensor
 from ..training import Trainer
+from .eager import EagerStep
 
 Shapes = tuple[tuple[int, ...], ...]
 
 
 class GraphedStep:
-    """Runs the steps of a trainer from a captured graph if the backend can, otherwise eagerly.
+    """Runs the steps of a trainer from a captured graph where the backend can, else eagerly.
 
     The values that change from step to step (learning rates, the number of the step, the seed of
     the dropout masks) are inputs of the captured work, like the batches.
@@ -29,35 +30,33 @@ class GraphedStep:
         self._trainer: Trainer | None = None
         self._masks: dict[Shapes, int] = {}  # batch shapes -> number of dropout masks per step
 
+    def __reduce__(self) -> Any:
+        return GraphedStep, ()  # a copy captures graphs of its own
+
     def run(self, trainer: Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Compute one step.
+        """Run one step.
 
         Raises:
             BackendError: the step cannot be captured.
         """
         tensors = [tensor for batch in batches for tensor in batch]
         backend = tensors[0].backend
-        if backend.graphed is None or any(tensor.backend is not backend for tensor in tensors):
-            trace.fallback("graphed step", "the backend cannot capture work", backend.name)
-            return Trainer.run_step(trainer, batches)
+        reason = _why_eager(trainer, tensors)
+        if reason or backend.graphed is None:
+            trace.fallback("graphed step", reason or "the backend has no graphs", backend.name)
+            return EagerStep().run(trainer, batches)
         if self._graphed is None or self._backend is not backend:
             self._backend, self._graphed = backend, backend.graphed(self._work)
-        graphed = trace.timed(self._graphed, "graphed step", backend.name, "graph")
-        counts = [optimizer.steps for optimizer in trainer.optimizers]
-        rows = [_row(optimizer.next_step()) for optimizer in trainer.optimizers]
-        numbers = np.array([n for row in rows for n in row], np.float64)
+        numbers = [n for optimizer in trainer.optimizers for n in optimizer.next_step()]
         masks = np.array([n % 2**64 for n in random.mask_state()], np.uint64).view(np.int64)
+        inputs = backend.asarray(np.array(numbers, np.float64)), backend.asarray(masks)
+        arrays = [tensor._array for tensor in tensors]
         self._trainer = trainer
         try:
-            inputs = (backend.asarray(numbers), backend.asarray(masks))
-            loss = graphed(graph_key(trainer), *inputs, *(t._array for t in tensors))
-        except BaseException:
-            for optimizer, count in zip(trainer.optimizers, counts, strict=True):
-                optimizer.steps = count
-            raise
+            loss = self._graphed(graph_key(trainer), *inputs, *arrays)
         finally:
             self._trainer = None
-        random.skip_masks(self._masks[_shapes(t._array for t in tensors)])
+        random.skip_masks(self._masks[_shapes(arrays)])
         return wrap_array(Tensor, loss, backend)
 
     def _work(self, numbers: Array, masks: Array, *arrays: Array) -> Array:
@@ -68,28 +67,24 @@ class GraphedStep:
         tensors = [wrap_array(Tensor, array, backend) for array in arrays]
         with random.masks_from(masks) as seeds:
             loss = trainer.accumulate(list(zip(tensors[::2], tensors[1::2], strict=True)))
-            trainer.update(_unpack(trainer.optimizers, numbers))
+            trainer.update(_split(trainer.optimizers, numbers))
         self._masks[_shapes(arrays)] = seeds.offset
         return loss._array
 
 
-def _row(numbers: tuple[int, list[float]]) -> list[float]:
-    """Flatten the result of an optimizer's `next_step`."""
-    step, rates = numbers
-    return [step, *rates]
+def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
+    """Why a step cannot be captured, or an empty string."""
+    if any(tensor.backend is not tensors[0].backend for tensor in tensors):
+        return "the batches are on several backends"
+    if any(p.grad is not None for p in trainer.model.parameters()):
+        return "parameters have gradients from before the step"
+    return ""
 
 
-def _unpack(optimizers: Sequence[Optimizer], numbers: Array) -> list[tuple[Array, list[Array]]]:
-    """The result of each optimizer's `next_step`, as 0-d arrays in the parameters' dtype."""
-    unpacked, start = [], 0
-    for optimizer in optimizers:
-        p = optimizer.parameters()[0]
-        stop = start + 1 + len(optimizer.groups)
-        own = p.backend.xp.astype(numbers[start:stop], p.dtype)
-        step, *rates = (own[i, ...] for i in range(stop - start))
-        unpacked.append((step, rates))
-        start = stop
-    return unpacked
+def _split(optimizers: Sequence[Optimizer], numbers: Array) -> list[list[Array]]:
+    """`next_step` of each optimizer as arrays without axes, from all of them in one array."""
+    scalars = iter([numbers[i, ...] for i in range(numbers.shape[0])])
+    return [[next(scalars) for _ in range(1 + len(o.groups))] for o in optimizers]
 
 
 def _shapes(arrays: Any) -> Shapes:

@@ -10,23 +10,16 @@ from ..optimizers import Optimizer
 from ..tensor import Tensor
 from ..training import Schedule
 from .data_parallel import DataParallelStep
+from .eager import EagerStep
 from .graphed import GraphedStep
 
 
 class StepRunner(Protocol):
-    """Runs the steps of a trainer eagerly, data-parallel or graphed, with equal results."""
+    """Runs the steps of a trainer: eagerly, data-parallel or graphed, with equal results."""
 
     def run(
         self, trainer: training.Trainer, batches: Sequence[tuple[Tensor, Tensor]]
     ) -> Tensor: ...
-
-
-class EagerStep:
-    """Runs the steps of a trainer as they are written, in this process."""
-
-    def run(self, trainer: training.Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Compute one step."""
-        return training.Trainer.run_step(trainer, batches)
 
 
 class Trainer(training.Trainer):
@@ -49,7 +42,7 @@ class Trainer(training.Trainer):
         record: deprecated name of `cuda_graph`.
 
     Attributes:
-        runner: the step runner; may be replaced at any time.
+        runner: runs the steps; may be replaced at any time.
 
     >>> from tinytorch import AdamW, Linear, MSELoss, Tensor
     >>> model = Linear(2, 1)
@@ -75,8 +68,12 @@ class Trainer(training.Trainer):
             warnings.warn("record= is now cuda_graph=", DeprecationWarning, stacklevel=2)
             cuda_graph = record
         super().__init__(model, optimizer, loss_fn, scheduler, grad_clip_norm)
-        self.processes = processes
         self.runner = make_runner(processes, cuda_graph)
+
+    @property
+    def processes(self) -> int:
+        """Number of processes among which the rows of each batch are divided."""
+        return self.runner.count if isinstance(self.runner, DataParallelStep) else 1
 
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         return self.runner.run(self, batches)
