@@ -99,7 +99,7 @@ def next_seed() -> Seed:
 
 @contextmanager
 def masks_from(key: Any) -> Iterator[MaskSeeds]:
-    """A context in which this thread's `next_seed` starts from an array, int64 (2,): key, offset."""
+    """A context in which this thread draws seeds from an array, int64 (2,): key and offset."""
     outside, _override.masks = _override.masks, MaskSeeds(key)
     try:
         yield _override.masks
