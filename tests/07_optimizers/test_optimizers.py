@@ -43,13 +43,13 @@ def parameters(shapes: list[Any] = SHAPES, **settings: Any) -> list[Parameter]:
 def train_torch(make: Any, shapes: list[Any] = SHAPES) -> list[np.ndarray]:
     """As `train`, with the PyTorch optimizer that `make(torch, parameters)` returns."""
     torch = require("torch")
-    twins = [torch.nn.Parameter(torch.from_numpy(a)) for a in start(shapes)]
-    optimizer = make(torch, twins)
+    references = [torch.nn.Parameter(torch.from_numpy(a)) for a in start(shapes)]
+    optimizer = make(torch, references)
     for step in range(STEPS):
-        for p, g in zip(twins, gradients(step, shapes), strict=True):
+        for p, g in zip(references, gradients(step, shapes), strict=True):
             p.grad = torch.from_numpy(g)
         optimizer.step()
-    return [p.detach().numpy() for p in twins]
+    return [p.detach().numpy() for p in references]
 
 
 def assert_close(ours: list[np.ndarray], theirs: list[np.ndarray], **tolerance: float) -> None:

@@ -59,12 +59,12 @@ def test_schedule_rates(schedule: Schedule, rates: dict[int, float]) -> None:
 def test_cosine_schedule_equals_pytorch() -> None:
     torch = require("torch")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
-    twin = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20, eta_min=0.03)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20, eta_min=0.03)
     expected = []
     for _ in range(20):
-        expected.append(twin.get_last_lr()[0])
+        expected.append(reference.get_last_lr()[0])
         optimizer.step()
-        twin.step()
+        reference.step()
     ours = CosineSchedule(0.3, 0.03, 20)
     assert [ours.get_lr(s) for s in range(20)] == pytest.approx(expected, rel=1e-9)
 
@@ -367,7 +367,7 @@ def test_a_copy_of_a_trainer_trains_as_the_original_does(settings: dict[str, Any
     model = Linear(1, 1)
     run = Trainer(model, AdamW(model.parameters(), 0.1), MSELoss(), **settings)
     loss(run)
-    twin = copy.deepcopy(run)
+    duplicate = copy.deepcopy(run)
     expected = [loss(run), loss(run)]
-    assert [loss(twin), loss(twin)] == pytest.approx(expected, rel=1e-6)
-    assert [loss(run)] == pytest.approx([loss(twin)], rel=1e-6)
+    assert [loss(duplicate), loss(duplicate)] == pytest.approx(expected, rel=1e-6)
+    assert [loss(run)] == pytest.approx([loss(duplicate)], rel=1e-6)

@@ -137,8 +137,7 @@ def test_the_number_of_launches_per_step_stays_low(cupy: str) -> None:
 
     CuPy's own launches, about ten for masks and transfers, are not counted.
     """
-    from tinytorch.backends.cupy import gemm as cupy_products
-    from tinytorch.backends.cupy import launch as cupy_launch
+    from tinytorch.backends.cupy import gemm, launch
 
     tiny = replace(PRESETS["nanogpt-gpu"], embed_dim=96, context=256, batch_size=1)
     manual_seed(1)
@@ -146,9 +145,9 @@ def test_the_number_of_launches_per_step_stays_low(cupy: str) -> None:
     ids = np.arange(257) % 65
     batch = [tuple(Tensor(a[None], backend=cupy) for a in (ids[:-1], ids[1:]))]
     trainer.train_step(batch)
-    before = cupy_launch.launches + cupy_products.calls
+    before = launch.launches + gemm.calls
     trainer.train_step(batch)
-    assert cupy_launch.launches + cupy_products.calls - before <= 229
+    assert launch.launches + gemm.calls - before <= 229
 
 
 def test_the_program_runs_on_every_backend(
@@ -189,10 +188,10 @@ def test_training_converges_with_rounded_products(
     start: Callable[[str], Run], cupy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = losses(start("numpy"), STEPS)
-    from tinytorch.backends.cupy import gemm as cupy_products
+    from tinytorch.backends.cupy import gemm
 
     for mode in ("tf32", "bf16"):
-        monkeypatch.setattr(cupy_products, "matmul_mode", lambda mode=mode: mode)
+        monkeypatch.setattr(gemm, "matmul_mode", lambda mode=mode: mode)
         found = losses(start(cupy), STEPS)
         assert found != expected
         assert np.mean(found[-10:]) == pytest.approx(np.mean(expected[-10:]), rel=0.05)

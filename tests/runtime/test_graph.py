@@ -85,18 +85,17 @@ def test_graphed_steps_equal_eager_steps(backend: str, changes: dict[str, Any]) 
 
 
 def test_a_replayed_step_launches_nothing_from_python(cupy: str) -> None:
-    from tinytorch.backends.cupy import gemm as cupy_products
-    from tinytorch.backends.cupy import launch as cupy_launch
+    from tinytorch.backends.cupy import gemm, launch
 
     trainer = make_trainer(cupy, True)
     steps(trainer, 3)
     assert graphs(trainer) == 1
-    before = cupy_launch.launches, cupy_products.calls
+    before = launch.launches, gemm.calls
     with no_host_reads():
         backend = trainer.model.parameters()[0].backend
         batch = TokenDataset(IDS, TINY.context, backend=backend).random_batch(3)
         trainer.train_step([batch])
-    assert (cupy_launch.launches, cupy_products.calls) == before
+    assert (launch.launches, gemm.calls) == before
 
 
 @pytest.mark.slow
