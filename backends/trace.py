@@ -23,7 +23,7 @@ _lock = threading.Lock()
 
 
 @dataclass
-class Row:
+class Timing:
     """Number of calls, and their total time in seconds."""
 
     calls: int = 0
@@ -37,8 +37,8 @@ class Trace:
     Gradients are counted with the forward call that they belong to, if the trace is open for both.
 
     Attributes:
-        rows: (op, backend, what ran) -> `Row`. What ran is "kernel", "reference", "fused", "graph",
-            or "fallback: " and the reason.
+        rows: (op, backend, what ran) -> `Timing`. What ran is "kernel", "reference", "fused",
+            "graph", or "fallback: " and the reason.
 
     >>> from tinytorch import Tensor, gelu
     >>> from tinytorch.backends import Trace
@@ -49,7 +49,7 @@ class Trace:
     """
 
     def __init__(self) -> None:
-        self.rows: dict[Key, Row] = {}
+        self.rows: dict[Key, Timing] = {}
 
     def __enter__(self) -> Self:
         active.append(self)
@@ -159,7 +159,7 @@ def timed_kernel(kernel: Kernel, what: str, backend: str, ran: str) -> Kernel:
 def _add(key: Key, calls: int = 0, forward: float = 0.0, gradient: float = 0.0) -> None:
     with _lock:
         for trace in active:
-            row = trace.rows.setdefault(key, Row())
+            row = trace.rows.setdefault(key, Timing())
             row.calls += calls
             row.forward += forward
             row.gradient += gradient

@@ -24,7 +24,7 @@ HOST_READS = ("__float__", "__int__", "__bool__", "__complex__", "__index__", "_
 BUILT_IN = ("numpy", "strict", "cupy")  # the backends of the fixture `backend`
 
 
-hypothesis.settings.register_profile("tinytorch", deadline=None)  # machines differ in pace
+hypothesis.settings.register_profile("tinytorch", deadline=None)  # machines differ in speed
 hypothesis.settings.load_profile("tinytorch")
 
 
@@ -32,18 +32,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--backend",
         metavar="NAME",
-        help="run only the tests that compute on a backend, on this one (cupy: on a real GPU)",
+        help="run only the tests of a backend, on the backend NAME (cupy: on a real GPU)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes seconds; left out by -m 'not slow'")
+    config.addinivalue_line("markers", "slow: takes seconds; deselected by -m 'not slow'")
     config.addinivalue_line("markers", "slow_on(backend): slow with this value of `backend`")
     name = config.getoption("--backend")
     if name is None:
         sys.path.insert(0, str(FAKE_CUPY))  # before any CuPy that is installed
     elif name not in backends.names():
-        raise pytest.UsageError(f"--backend {name}: known are {', '.join(backends.names())}")
+        known = ", ".join(backends.names())
+        raise pytest.UsageError(f"unknown backend {name!r} for --backend; available: {known}")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -60,5 +60,5 @@ def test_a_backend_that_cannot_be_used_is_skipped_with_its_reason(tmp_path: Path
 def test_an_unknown_backend_is_an_error_that_names_the_known(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "--backend", "nonsense")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "--backend nonsense: known are numpy" in done.stderr
+    assert "unknown backend 'nonsense' for --backend; available: numpy" in done.stderr
     assert "mine" in done.stderr

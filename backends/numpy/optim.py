@@ -53,11 +53,11 @@ def _divide(work: Callable[[list[Row]], None], rows: Sequence[Row], threads: int
     threads = min(threads, len(rows))
     parts = [rows[i::threads] for i in range(threads)]
 
-    def take(start: int, stop: int) -> None:
+    def work_on_parts(start: int, stop: int) -> None:
         for part in parts[start:stop]:
             work(part)
 
-    parallel_ranges(take, threads)
+    parallel_ranges(work_on_parts, threads)
 
 
 def _adam_chunk(

@@ -111,8 +111,8 @@ class DataParallel:
         self._share_weights()
         state = dict(random.generator().bit_generator.state), random.mask_state()
         try:
-            for number, (part, share) in enumerate(zip(parts[1:], weights[1:], strict=True)):
-                task = Task(x.numpy()[part], y.numpy()[part], part.start, share, *state)
+            for number, (part, part_weight) in enumerate(zip(parts[1:], weights[1:], strict=True)):
+                task = Task(x.numpy()[part], y.numpy()[part], part.start, part_weight, *state)
                 self._exchange(number, partial(_send, task))
             with self.model.backend.single_threaded():
                 loss = accumulate_gradients(
