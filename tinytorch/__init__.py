@@ -5,7 +5,9 @@
 
 from pathlib import Path
 
-if not (Path(__file__).parent / "backends").is_dir():  # a checkout without symbolic links
+if not (
+    Path(__file__).parent / "backends" / "__init__.py"
+).is_file():  # a checkout without symbolic links
     __path__.append(str(Path(__file__).parents[1]))
 
 from . import backends

@@ -54,8 +54,6 @@ class Optimizer:
             _check_setting(settings)
             self.groups.append(settings)
         self._check_parameters()
-        if not hasattr(self, "rule"):
-            raise TypeError(f"{type(self).__name__} has no update rule: set the attribute `rule`")
         self.state: dict[int, dict[str, Tensor]] = {}
         self.steps = 0
 
@@ -109,6 +107,8 @@ class Optimizer:
             step: number of the step, from 1.
             rates: learning rate of each group.
         """
+        if not hasattr(self, "rule"):
+            raise TypeError(f"{type(self).__name__} has no update rule: set the attribute `rule`")
         start = 0
         for group, lr in zip(self.groups, rates, strict=True):
             rows = [
@@ -142,7 +142,7 @@ class Optimizer:
             for index, state in self.state.items()
             for name, value in state.items()
         }
-        rates = [group["lr"] for group in self.groups]
+        rates = [float(group["lr"]) for group in self.groups]
         return {"steps": self.steps, "lr": rates, "arrays": arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from .ops import random
 from .ops.op import op
 from .optimizers import Optimizer
 from .serialization import checkpoint
+from .serialization.random_state import random_state, read_random_state
 from .tensor import Tensor
 
 
@@ -190,15 +191,13 @@ class Trainer:
         except BaseException:
             self.model.zero_grad()  # else the next step would add to the gradients of this one
             raise
-        for optimizer in self.optimizers:
-            optimizer.steps += 1
         self.step += 1
         return loss
 
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """Accumulate the gradients of all batches, and update the parameters."""
         loss = self.accumulate(batches)
-        self.update([optimizer.next_step() for optimizer in self.optimizers])
+        self.update()
         return loss
 
     def accumulate(
@@ -218,17 +217,21 @@ class Trainer:
         losses = [backward(x, y, y.size / total) for x, y in batches]
         return sum(losses[1:], losses[0])
 
-    def update(self, numbers: Sequence[Sequence[Any]]) -> None:
-        """Clip the gradients, update the parameters, and clear the gradients.
+    def update(self, numbers: Sequence[Sequence[Any]] | None = None) -> None:
+        """Clip the gradients, step all optimizers, and clear the gradients.
 
         Args:
-            numbers: `next_step` of each optimizer, the number of the step and the learning rates.
+            numbers: `next_step` of each optimizer, to update with these numbers instead.
         """
         parameters = self.model.parameters()
         if self.grad_clip_norm is not None:
             clip_grad_norm(parameters, self.grad_clip_norm)
-        for optimizer, (step, *rates) in zip(self.optimizers, numbers, strict=True):
-            optimizer.update(step, *rates)
+        if numbers is None:
+            for optimizer in self.optimizers:
+                optimizer.step()
+        else:
+            for optimizer, (step, *rates) in zip(self.optimizers, numbers, strict=True):
+                optimizer.update(step, *rates)
         for parameter in parameters:
             parameter.zero_grad()
 
@@ -268,8 +271,7 @@ class Trainer:
         metadata |= {
             "step": self.step,
             "optimizers": states,
-            "random": checkpoint.rng_state(random.generator()),
-            "masks": random.mask_state(),
+            "random": random_state(),
         }
         checkpoint.save(path, arrays, metadata)
 
@@ -295,23 +297,13 @@ class Trainer:
         ]
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.read_state(state)  # raises before anything is changed
-        generator = checkpoint.restore_rng(rng)
-        masks = _mask_state(path, metadata.get("masks"))
+        generator, masks = read_random_state(rng)
         self.model.load_state_dict(strip_prefix(arrays, "model/"))
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
         self.step = step
         random.set_generator(generator, masks)
         return metadata
-
-
-def _mask_state(path: Any, masks: Any) -> tuple[int, int] | None:
-    """Key and offset of the dropout masks; older checkpoints have none."""
-    if masks is None:
-        return None
-    if isinstance(masks, list) and len(masks) == 2 and all(type(n) is int for n in masks):
-        return masks[0], masks[1]
-    raise checkpoint.CheckpointError(f"{path}: not the state of dropout masks: {masks!r:.60}")
 
 
 def strip_prefix(arrays: dict[str, Any], prefix: str) -> dict[str, np.ndarray[Any, Any]]:

@@ -1,6 +1,8 @@
 """Lesson 06: gradients are correct on any graph; if one would be wrong, an error is raised."""
 
+import copy
 import gc
+import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 from helpers import require
 
-from tinytorch import Parameter, Tensor, concat, enable_grad, is_grad_enabled, no_grad
+from tinytorch import Parameter, Tensor, concat, enable_grad, gelu, is_grad_enabled, no_grad
+from tinytorch.attention import fused_attention
 from tinytorch.ops.op import OPS, Op, op
 
 GRAPHS: dict[str, Callable[..., Any]] = {
@@ -268,3 +271,9 @@ def test_only_needed_gradients_are_computed() -> None:
     x = Tensor(1.0, True)
     declare(lambda xp, g: (g, never))(x, Tensor(1.0)).backward()
     assert x.grad.item() == 1
+
+
+def test_ops_are_pickled_by_reference() -> None:
+    for function in (gelu, fused_attention):
+        assert pickle.loads(pickle.dumps(function)) is function
+        assert copy.deepcopy(function) is function

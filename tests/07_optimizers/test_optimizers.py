@@ -284,7 +284,7 @@ def test_an_optimizer_without_a_rule_raises_an_error() -> None:
         pass
 
     with pytest.raises(TypeError, match="Empty has no update rule"):
-        Empty([P], lr=0.1)
+        Empty([P], lr=0.1).step()
 
 
 def test_an_optimizer_of_ones_own_needs_a_rule_and_the_names_of_its_state() -> None:

@@ -22,6 +22,7 @@ from tinytorch import (
     Module,
     MSELoss,
     Muon,
+    Optimizer,
     Parameter,
     Schedule,
     Sequential,
@@ -36,6 +37,7 @@ from tinytorch import (
 from tinytorch.ops import random as tt_random
 from tinytorch.runtime.graphed import GraphedStep
 from tinytorch.serialization import checkpoint
+from tinytorch.serialization.random_state import random_state, set_random_state
 
 # Schedules
 
@@ -317,7 +319,8 @@ def test_a_malformed_mask_state_raises_an_error(masks: Any, tmp_path: Path) -> N
     run, path = trainer(), tmp_path / "checkpoint.safetensors"
     run.save_checkpoint(path)
     arrays, metadata = checkpoint.load(path)
-    checkpoint.save(path, arrays, {**metadata, "masks": masks})
+    metadata["random"]["masks"] = masks
+    checkpoint.save(path, arrays, metadata)
     before = everything(run)
     with pytest.raises(checkpoint.CheckpointError, match="not the state of dropout masks"):
         run.load_checkpoint(path)
@@ -330,7 +333,7 @@ def test_checkpoints_without_a_mask_state_can_be_resumed(tmp_path: Path) -> None
     gpt_losses(run, 2)
     run.save_checkpoint(path)
     arrays, metadata = checkpoint.load(path)
-    del metadata["masks"]
+    del metadata["random"]["masks"]
     checkpoint.save(path, arrays, metadata)
     losses = []
     for seed in (2, 3):
@@ -371,3 +374,54 @@ def test_a_copy_of_a_trainer_trains_as_the_original_does(settings: dict[str, Any
     expected = [loss(run), loss(run)]
     assert [loss(duplicate), loss(duplicate)] == pytest.approx(expected, rel=1e-6)
     assert [loss(run)] == pytest.approx([loss(duplicate)], rel=1e-6)
+
+
+def test_a_training_loop_of_ones_own_resumes_from_the_random_state() -> None:
+    """Batches and dropout masks continue, without a Trainer."""
+
+    def losses(steps: int) -> list[float]:
+        found = []
+        for _ in range(steps):
+            x = Tensor(tt_random.normal((4, 3)))
+            loss = dropout(layer(x)).sum()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            found.append(loss.item())
+        return found
+
+    manual_seed(3)
+    layer, dropout = Linear(3, 3), Dropout(0.5)
+    optimizer = SGD(layer.parameters(), 0.1)
+    losses(2)
+    state, weights = random_state(), layer.state_dict()
+    weights = {name: array.copy() for name, array in weights.items()}
+    expected = losses(3)
+    manual_seed(4)
+    layer.load_state_dict(weights)
+    set_random_state(state)
+    assert losses(3) == expected
+
+
+def test_optimizers_without_a_rule_may_define_step_alone() -> None:
+    class Plain(Optimizer):
+        def step(self) -> None:
+            for p in self.parameters():
+                if p.grad is not None:
+                    p.data = p.numpy() - self.lr * p.grad.numpy()
+            self.steps += 1
+
+    model = Linear(2, 1)
+    run = Trainer(model, Plain(model.parameters(), lr=0.1), MSELoss(), cuda_graph=True)
+    batch = (Tensor([[1.0, 2.0]]), Tensor([[3.0]]))
+    losses = [run.train_step([batch]).item() for _ in range(5)]
+    assert losses[-1] < losses[0]
+    assert run.optimizers[0].steps == 5
+
+
+def test_a_numpy_learning_rate_can_be_saved(tmp_path: Path) -> None:
+    run = trainer()
+    run.optimizers[0].lr = np.float32(0.5)  # type: ignore[assignment]
+    run.save_checkpoint(tmp_path / "checkpoint.safetensors")
+    metadata = run.load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert metadata["optimizers"][0]["lr"] == [0.5]

@@ -220,6 +220,27 @@ def test_gradients_from_before_a_graphed_step_are_added(cupy: str) -> None:
         np.testing.assert_allclose(weights_after[1][name], array, rtol=1e-5, atol=1e-7)
 
 
+def test_a_replaced_buffer_takes_effect(cupy: str) -> None:
+    class Scaled(Module):
+        def __init__(self) -> None:
+            self.register_buffer("scale", Tensor([1.0], backend=cupy))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.scale
+
+    found = []
+    for graphed in (False, True):
+        tinytorch.manual_seed(2)
+        layer = Scaled()
+        trainer, batch = small(cupy, layer)
+        trainer.runner = make_runner(cuda_graph=graphed)
+        for _ in range(4):
+            trainer.train_step([batch])
+        layer.scale = Tensor([3.0], backend=cupy)
+        found.append(trainer.train_step([batch]).item())
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
 def test_a_failed_capture_leaves_no_gradients(cupy: str) -> None:
     class FailsLater(Module):
         calls = 0

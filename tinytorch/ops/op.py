@@ -33,6 +33,7 @@ class Op:
         self.forward = forward
         self.__doc__ = forward.__doc__
         self.__name__ = self.name
+        self.__module__ = forward.__module__
         self.__wrapped__ = forward
         self.reference = Kernel(forward, None)
         if own:
@@ -47,6 +48,9 @@ class Op:
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+    def __reduce__(self) -> str:
+        return self.name  # pickled by reference, as functions are
 
     def __call__(self, *inputs: Any, **settings: Any) -> "Tensor":
         arrays, variables, backend = unwrap(self.name, inputs)
@@ -73,6 +77,7 @@ class Composite:
         self.function = function
         self.__doc__ = function.__doc__
         self.__name__ = self.name
+        self.__module__ = function.__module__
         self.__wrapped__ = function
         self._own = _is_of_this_package(function.__module__)
         if self._own:
@@ -80,6 +85,9 @@ class Composite:
 
     def __repr__(self) -> str:
         return f"<composite {self.name}>"
+
+    def __reduce__(self) -> str:
+        return self.name
 
     def __call__(self, *inputs: Any, **settings: Any) -> "Tensor":
         arrays, variables, backend = unwrap(self.name, inputs)

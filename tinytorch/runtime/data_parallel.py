@@ -262,7 +262,7 @@ class DataParallelStep:
         if self.replicas is None:
             self.replicas = DataParallel(model, loss_fn, self.count)
         loss = trainer.accumulate(batches, self.replicas.backward)
-        trainer.update([optimizer.next_step() for optimizer in trainer.optimizers])
+        trainer.update()
         return loss
 
 

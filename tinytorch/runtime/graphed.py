@@ -56,6 +56,8 @@ class GraphedStep:
             loss = self._graphed(graph_key(trainer), *inputs, *arrays)
         finally:
             self._trainer = None
+        for optimizer in trainer.optimizers:
+            optimizer.steps += 1
         random.skip_masks(self._masks[_shapes(arrays)])
         return wrap_array(Tensor, loss, backend)
 
@@ -76,6 +78,8 @@ def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
     """Why a step cannot be captured, or an empty string."""
     if any(tensor.backend is not tensors[0].backend for tensor in tensors):
         return "the batches are on several backends"
+    if any(type(o).step is not Optimizer.step for o in trainer.optimizers):
+        return "an optimizer overrides step()"
     if any(p.grad is not None for p in trainer.model.parameters()):
         return "parameters have gradients from before the step"
     return ""
@@ -97,7 +101,7 @@ def graph_key(trainer: Trainer) -> Hashable:
     It contains everything that a step depends on besides its inputs: the identity of the arrays of
     parameters and optimizer state, settings, and the modules with their numbers and strings.
     """
-    arrays = [p._array for p in trainer.model.parameters()]
+    arrays = [tensor._array for _, tensor in trainer.model._named_tensors()]
     settings: list[Any] = []
     for optimizer in trainer.optimizers:
         arrays += [p._array for p in optimizer.parameters()]
