@@ -56,8 +56,9 @@ class DataParallel:
     The replicas are forked, so the model may be of any class, including one defined in a notebook.
     Weights are in shared memory, so replicas see every update. Other changes to the model after
     the fork are not propagated; create a new `DataParallel` for them. Losses and dropout masks are
-    those of one process, up to floating-point summation order, if the first axis of everything that
-    is dropped is that of the batch.
+    those of one process, up to floating-point summation order, if the loss is a mean over rows
+    (targets that it ignores are counted per process) and the first axis of everything that is
+    dropped is that of the batch.
 
     Args:
         model: the model; its parameters are moved to shared memory and can be used as before.
