@@ -56,7 +56,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tokenizer", choices=["char", "bpe"], help="tokenizer [char]")
     parser.add_argument("--vocab-size", type=_positive_int, help="vocabulary size of bpe [1024]")
     parser.add_argument("--batch-size", type=_positive_int, help="blocks of text per batch")
-    parser.add_argument("--processes", type=_positive_int, help="processes per batch [all cores]")
+    parser.add_argument(
+        "--processes", type=_positive_int, help="processes per batch [cores, at most 8]"
+    )
     parser.add_argument("--seed", type=int, help="random seed [1337]")
     parser.add_argument("--out", metavar="DIR", type=Path, help="folder for results [runs/tinygpt]")
     parser.add_argument("--resume", metavar="DIR", type=Path, help="resume an interrupted run")
@@ -85,6 +87,8 @@ def _check_together(parser: Parser, arguments: argparse.Namespace) -> None:
         flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(stray))
         mode = "--sample" if "sample" in given else "--resume" if "resume" in given else "training"
         parser.error(f"{flags} cannot be used with {mode}")
+    if arguments.vocab_size and arguments.tokenizer != "bpe" and not arguments.resume:
+        parser.error("--vocab-size needs --tokenizer bpe")
 
 
 def _positive_int(text: str) -> int:
@@ -104,7 +108,10 @@ def _positive(text: str) -> float:
 
 
 def _temperature(text: str) -> float:
-    return 0.0 if text == "0" else _positive(text)
+    try:
+        return 0.0 if float(text) == 0 else _positive(text)
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(f"must be 0 or a positive number, not {text!r}") from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,6 +129,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.1f} minutes"
 
 
 def _out_of_memory(arguments: argparse.Namespace, error: MemoryError) -> str:
@@ -248,7 +259,7 @@ def _finish(run: Run, report: Report) -> None:
         text = sample_text(run.model, run.tokenizer, prompt, 300, temperature=0.8, seed=seed)
         report.print(f"--- sample {seed}\n{text.strip()}\n")
     report.print(
-        f"{summary['steps']:,} steps in {summary['train_seconds'] / 60:.1f} minutes,"
+        f"{summary['steps']:,} steps in {_duration(summary['train_seconds'])},"
         f" {summary['tokens_per_second']:,.0f} tokens/s\n"
         f"Loss on the whole validation text: {summary['val_loss']:.4f} nats per token,"
         f" {summary['val_loss_per_char']:.4f} per character\n"

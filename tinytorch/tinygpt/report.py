@@ -130,7 +130,7 @@ def plot_attention(model: GPT, tokenizer: Tokenizer, text: str, path: Path) -> N
             axes.axis("off")
             continue
         axes.imshow(weights[head], cmap="viridis", vmin=0)
-        axes.set(title=f"head {head + 1}", xlabel="attends to", ylabel="character")
+        axes.set(title=f"head {head + 1}", xlabel="attends to", ylabel="token")
         axes.set_xticks(range(len(ids)), labels, fontsize=7)
         axes.set_yticks(range(len(ids)), labels, fontsize=7)
     figure.suptitle("Attention in the last block")

@@ -31,7 +31,7 @@ Number = Annotated[
     int, typer.Argument(help="Number of the lesson: 10, 11, ...", show_default=False)
 ]
 OptionalNumber = Annotated[
-    int | None, typer.Argument(help="Number of the lesson [that of this folder].")
+    int | None, typer.Argument(help="Number of the lesson; by default that of this folder.")
 ]
 
 
