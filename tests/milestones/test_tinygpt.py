@@ -305,6 +305,7 @@ BAD_FLAGS = {
     "two lengths": ["--steps", "3", "--minutes", "2"],
     "unknown preset": ["--preset", "huge"],
     "prompt without sample": ["--prompt", "x"],
+    "vocabulary size without bpe": ["--vocab-size", "300"],
     "steps for a resumed run": ["--resume", "{good}", "--steps", "4"],
     "negative temperature": ["--sample", "{good}", "--temperature", "-1"],
     "short text": ["--data", "{short}"],
