@@ -92,9 +92,11 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     train = [(m["step"], m["loss"]) for m in metrics if "loss" in m]
     validation = [(m["step"], m["val_loss"]) for m in metrics if "val_loss" in m]
     if train:
-        axes.plot(*zip(*train, strict=True), color="tab:blue", alpha=0.25, linewidth=0.8)
+        axes.plot(
+            *zip(*train, strict=True), color="tab:blue", alpha=0.25, linewidth=0.8, label="training"
+        )
         steps, losses = (np.array(column) for column in zip(*train, strict=True))
-        axes.plot(steps, _smooth(losses), color="tab:blue", label="training")
+        axes.plot(steps, _smooth(losses), color="tab:blue", label="training, smoothed")
     if validation:
         axes.plot(*zip(*validation, strict=True), "o-", color="tab:orange", label="validation")
         last = validation[-1]
@@ -107,13 +109,12 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def _smooth(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Exponential moving average over about ten values, with bias correction."""
-    smooth, total, weight = np.empty(len(values)), 0.0, 0.0
-    for i, value in enumerate(values):
-        total, weight = 0.9 * total + value, 0.9 * weight + 1
-        smooth[i] = total / weight
-    return smooth
+def _smooth(values: np.ndarray[Any, Any], window: int = 11) -> np.ndarray[Any, Any]:
+    """Centred moving average; near the ends, over the values that there are."""
+    window = min(window, len(values) // 4 * 2 + 1)
+    kernel = np.ones(window)
+    sums = np.convolve(values, kernel, mode="same")
+    return sums / np.convolve(np.ones(len(values)), kernel, mode="same")
 
 
 @no_grad()
