@@ -36,6 +36,21 @@ class Optimizer:
 
     Raises:
         ValueError: no parameters, a parameter given twice, or a setting unknown or out of range.
+
+    >>> from tinytorch import Optimizer, Parameter, Tensor
+    >>> from tinytorch.ops.op import op
+    >>> @op
+    ... def sign_update(xp, p, g, m, *, lr, decay):
+    ...     m = decay * m + (1 - decay) * g
+    ...     return (p - lr * xp.sign(m), m), ()
+    >>> class SignSGD(Optimizer):
+    ...     rule = sign_update
+    ...     state_names = ("m",)
+    >>> weight = Parameter([1.0, 2.0])
+    >>> (weight * weight).sum().backward()
+    >>> SignSGD([weight], lr=0.5, decay=0.9).step()
+    >>> weight.tolist()
+    [0.5, 1.5]
     """
 
     rule: Op
