@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import GELU, GPT, Linear, Tensor, attention, backends, manual_seed, no_grad
+from tinytorch import (
+    GELU,
+    GPT,
+    Linear,
+    Parameter,
+    Tensor,
+    attention,
+    backends,
+    manual_seed,
+    no_grad,
+)
 from tinytorch.attention import KVCache, MultiHeadAttention
 from tinytorch.backends import Trace
 from tinytorch.backends.numpy.decode_step import NumpyDecodeStep
@@ -204,6 +214,23 @@ def test_a_rejected_fused_step_does_not_change_the_caches(
     for cache, own in zip(caches, own_caches, strict=True):
         np.testing.assert_array_equal(cache._keys, own._keys)
         assert cache.length == own.length == 4
+
+
+@pytest.mark.parametrize("bias", [-1e9, -np.inf])
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_banned_token_does_not_hide_a_difference(
+    bias: float, changed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = gpt(bias=True)
+    assert model.head.bias is None
+    model.head.bias = Parameter(np.zeros(model.head.out_features, np.float32))
+    with no_grad():
+        model.head.bias[0] = bias
+    if changed:
+        monkeypatch.setattr(MultiHeadAttention, "attend", changed_attend)
+    with Trace() as trace:
+        generate(model, [1, 2, 3], 8, seed=1)
+    assert ("fused" in trace.ran("decode step")) == (not changed)
 
 
 def test_a_layer_in_training_mode_with_dropout_is_not_fused() -> None:
