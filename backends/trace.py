@@ -38,7 +38,7 @@ class Trace:
 
     Attributes:
         rows: (op, backend, what ran) -> `Timing`. What ran is "kernel", "reference", "fused",
-            "graph", or "fallback: " and the reason.
+            "captured" and "replayed" for CUDA graphs, or "fallback: " and the reason.
 
     >>> from tinytorch import Tensor, gelu
     >>> from tinytorch.backends import Trace
