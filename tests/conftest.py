@@ -47,9 +47,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"unknown backend {name!r} for --backend; available: {known}")
 
 
-def pytest_report_header(config: pytest.Config) -> str | None:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     name = config.getoption("--backend")
-    return None if name is None else f"backend: {backends.status(name) or backends.get(name)}"
+    lines = [f"tinytorch: {Path(tinytorch.__file__).parent}"]
+    if name is not None:
+        lines.append(f"backend: {backends.status(name) or backends.get(name)}")
+    return lines
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
