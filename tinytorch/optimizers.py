@@ -136,7 +136,8 @@ class Optimizer:
 
     def settings(self, group: dict[str, Any], step: Any) -> dict[str, Any]:
         """The rule's settings for the parameters of a group."""
-        return {name: group[name] for name in group if name not in ("params", "base_lr")}
+        names = (name for name in group if name not in ("params", "base_lr"))
+        return {name: _python_number(group[name]) for name in names}
 
     def state_names_of(self, group: dict[str, Any]) -> tuple[str, ...]:
         """Names of the state arrays of a group's parameters."""
@@ -193,6 +194,13 @@ class Optimizer:
                     f" this state dict has {sorted(names)}: it is another optimizer's"
                 )
         return read
+
+
+def _python_number(value: Any) -> Any:
+    """NumPy scalars as Python numbers, which keep the dtype of the arrays that they meet."""
+    if isinstance(value, tuple):
+        return tuple(map(_python_number, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _check_setting(settings: dict[str, Any]) -> None:

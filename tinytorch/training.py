@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from .autograd import no_grad
 from .backends.base import Array, Namespace
 from .nn.module import Module
@@ -217,23 +215,17 @@ class Trainer:
         losses = [backward(x, y, y.size / total) for x, y in batches]
         return sum(losses[1:], losses[0])
 
-    def update(self, numbers: Sequence[Sequence[Any]] | None = None) -> None:
-        """Clip the gradients, step all optimizers, and clear the gradients.
+    def update(self) -> None:
+        """Clip the gradients, step all optimizers, and clear the gradients."""
+        self.clip()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.model.zero_grad()
 
-        Args:
-            numbers: `next_step` of each optimizer, to update with these numbers instead.
-        """
-        parameters = self.model.parameters()
+    def clip(self) -> None:
+        """Scale the gradients to a norm of at most `grad_clip_norm`, if it is set."""
         if self.grad_clip_norm is not None:
-            clip_grad_norm(parameters, self.grad_clip_norm)
-        if numbers is None:
-            for optimizer in self.optimizers:
-                optimizer.step()
-        else:
-            for optimizer, (step, *rates) in zip(self.optimizers, numbers, strict=True):
-                optimizer.update(step, *rates)
-        for parameter in parameters:
-            parameter.zero_grad()
+            clip_grad_norm(self.model.parameters(), self.grad_clip_norm)
 
     def train_epoch(self, loader: Iterable[Any], accumulation_steps: int = 1) -> float:
         """Train on all batches once, `accumulation_steps` per update; returns the mean loss."""
@@ -292,23 +284,18 @@ class Trainer:
         if len(states) != len(self.optimizers):
             raise ValueError(f"{path} has {len(states)} optimizers, not {len(self.optimizers)}")
         states = [
-            {**state, "arrays": strip_prefix(arrays, f"optimizer{index}/")}
+            {**state, "arrays": checkpoint.strip_prefix(arrays, f"optimizer{index}/")}
             for index, state in enumerate(states)
         ]
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.read_state(state)  # raises before anything is changed
         generator, masks = read_random_state(rng)
-        self.model.load_state_dict(strip_prefix(arrays, "model/"))
+        self.model.load_state_dict(checkpoint.strip_prefix(arrays, "model/"))
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
         self.step = step
         random.set_generator(generator, masks)
         return metadata
-
-
-def strip_prefix(arrays: dict[str, Any], prefix: str) -> dict[str, np.ndarray[Any, Any]]:
-    """The arrays whose names start with `prefix`, by the rest of their names."""
-    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
 def _targets(batches: Sequence[Any]) -> int:

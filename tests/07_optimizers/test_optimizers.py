@@ -266,6 +266,10 @@ def test_settings_may_be_numpy_numbers(make: Any, backend: str) -> None:
     p.grad = Tensor(np.ones((2, 2), np.float32), backend=backend)
     optimizer = make([p])
     optimizer.lr = np.float64(0.1)
+    for name in {"momentum", "weight_decay", "eps"} & set(optimizer.groups[0]):
+        optimizer.groups[0][name] = np.float64(optimizer.groups[0][name])
+    if "betas" in optimizer.groups[0]:
+        optimizer.groups[0]["betas"] = (np.float64(0.9), np.float64(0.99))
     optimizer.step()
     assert p.numpy().dtype == np.float32
     assert np.isfinite(p.numpy()).all()

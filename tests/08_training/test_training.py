@@ -425,3 +425,14 @@ def test_a_numpy_learning_rate_can_be_saved(tmp_path: Path) -> None:
     run.save_checkpoint(tmp_path / "checkpoint.safetensors")
     metadata = run.load_checkpoint(tmp_path / "checkpoint.safetensors")
     assert metadata["optimizers"][0]["lr"] == [0.5]
+
+
+def test_a_step_that_was_replaced_on_an_optimizer_is_called() -> None:
+    model, calls = Linear(2, 1), []
+    optimizer = SGD(model.parameters(), lr=0.1)
+    original = optimizer.step
+    optimizer.step = lambda: (calls.append(1), original())  # type: ignore[assignment, func-returns-value]
+    run = Trainer(model, optimizer, MSELoss(), cuda_graph=True)
+    for _ in range(3):
+        run.train_step([(Tensor([[1.0, 2.0]]), Tensor([[3.0]]))])
+    assert (len(calls), optimizer.steps) == (3, 3)

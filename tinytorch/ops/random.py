@@ -28,11 +28,13 @@ class MaskSeeds:
 
     def __init__(self, key: Any, offset: int = 0) -> None:
         self.key, self.offset = key, offset
+        self._lock = threading.Lock()
 
     def next(self) -> Seed:
-        """The seed of the next mask."""
-        self.offset += 1
-        return Seed(self.key, self.offset - 1)
+        """The seed of the next mask; each is drawn once, also by several threads."""
+        with self._lock:
+            self.offset += 1
+            return Seed(self.key, self.offset - 1)
 
 
 class _Override(threading.local):

@@ -18,7 +18,7 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
         rule: an op without gradient, ``rule(parameter, gradient, *state, **settings)``, that
             returns the new parameter and state.
         rows: the tensors (parameter, gradient, *state) of each parameter.
-        settings: of the rule, the same for all rows. A number may also be an array without axes.
+        settings: of the rule, the same for all rows. A number may also be a 0-d array.
 
     Raises:
         BackendError: the tensors of a row are on several backends.
@@ -42,9 +42,10 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
 def _update_row(rule: Op, row: Tensors, settings: dict[str, Any]) -> None:
     """Apply the rule to one row, and write its results to the memory of the tensors."""
     parameter, _, *state = row
-    xp = parameter.backend.xp
+    backend = parameter.backend
+    xp = backend.xp
     own = {
-        name: xp.astype(value, parameter.dtype) if hasattr(value, "dtype") else value
+        name: xp.astype(value, parameter.dtype) if type(value) is backend.array_type else value
         for name, value in settings.items()
     }
     for tensor, new in zip((parameter, *state), rule(*row, **own), strict=True):

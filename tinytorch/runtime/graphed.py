@@ -41,9 +41,10 @@ class GraphedStep:
         """
         tensors = [tensor for batch in batches for tensor in batch]
         backend = tensors[0].backend
-        reason = _why_eager(trainer, tensors)
-        if reason or backend.graphed is None:
-            trace.fallback("graphed step", reason or "the backend has no graphs", backend.name)
+        no_graphs = "the backend has no graphs" if backend.graphed is None else ""
+        reason = no_graphs or _why_eager(trainer, tensors)
+        if backend.graphed is None or reason:
+            trace.fallback("graphed step", reason, backend.name)
             return EagerStep().run(trainer, batches)
         if self._graphed is None or self._backend is not backend:
             self._backend, self._graphed = backend, backend.graphed(self._work)
@@ -69,7 +70,11 @@ class GraphedStep:
         tensors = [wrap_array(Tensor, array, backend) for array in arrays]
         with random.masks_from(masks) as seeds:
             loss = trainer.accumulate(list(zip(tensors[::2], tensors[1::2], strict=True)))
-            trainer.update(_split(trainer.optimizers, numbers))
+            trainer.clip()
+            own_numbers = _split(trainer.optimizers, numbers)
+            for optimizer, (step, *rates) in zip(trainer.optimizers, own_numbers, strict=True):
+                optimizer.update(step, *rates)
+            trainer.model.zero_grad()
         self._masks[_shapes(arrays)] = seeds.offset
         return loss._array
 
@@ -78,7 +83,7 @@ def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
     """Why a step cannot be captured, or an empty string."""
     if any(tensor.backend is not tensors[0].backend for tensor in tensors):
         return "the batches are on several backends"
-    if any(type(o).step is not Optimizer.step for o in trainer.optimizers):
+    if any(getattr(o.step, "__func__", None) is not Optimizer.step for o in trainer.optimizers):
         return "an optimizer overrides step()"
     if any(p.grad is not None for p in trainer.model.parameters()):
         return "parameters have gradients from before the step"
@@ -86,7 +91,7 @@ def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
 
 
 def _split(optimizers: Sequence[Optimizer], numbers: Array) -> list[list[Array]]:
-    """`next_step` of each optimizer as arrays without axes, from all of them in one array."""
+    """`next_step` of each optimizer as 0-d arrays, from one array with those of all."""
     scalars = iter([numbers[i, ...] for i in range(numbers.shape[0])])
     return [[next(scalars) for _ in range(1 + len(o.groups))] for o in optimizers]
 

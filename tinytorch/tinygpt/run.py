@@ -19,7 +19,6 @@ from ..serialization import checkpoint
 from ..serialization.atomic import write_atomically
 from ..tensor import Tensor
 from ..tokenization import BPETokenizer, CharTokenizer, Tokenizer
-from ..training import strip_prefix
 from ..transformers import GPT, GPTConfig
 from .presets import Preset, build_model, build_trainer, fit_epochs
 
@@ -319,7 +318,7 @@ def load_model(out: Path) -> tuple[GPT, Tokenizer]:
         config = GPTConfig(**metadata["model"])
         tokenizer = Tokenizer.from_dict(metadata["tokenizer"])
         model = GPT.from_config(config)
-        model.load_state_dict(strip_prefix(arrays, "model/"))
+        model.load_state_dict(checkpoint.strip_prefix(arrays, "model/"))
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{out / CHECKPOINT} is not a checkpoint of TinyGPT: {error}") from None
     model.eval()
