@@ -135,6 +135,10 @@ class Backend:
         """`array` in host memory; it may share memory if the backend is on the host."""
         raise NotImplementedError
 
+    def is_writable(self, array: NativeArray) -> bool:
+        """Whether `array` can be modified in place, unlike a read-only view of NumPy."""
+        return bool(getattr(getattr(array, "flags", None), "writeable", True))
+
     def synchronize(self) -> None:
         """Wait until the device has finished all queued work."""
 

@@ -71,5 +71,8 @@ class StrictBackend(Backend):
         array = self._wrap(host_array(data))
         return array if dtype is None else self._strict.astype(array, dtype)
 
+    def is_writable(self, array: NativeArray) -> bool:
+        return bool(self._unwrap(array).flags.writeable)
+
     def to_numpy(self, array: NativeArray) -> np.ndarray[Any, Any]:
         return np.array(self._unwrap(array))  # a copy, as from any device

@@ -283,7 +283,8 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge
 
     Returns:
         For each input that requires a gradient: its edge, the gradient, and whether a leaf may
-        take ownership of that array because nothing else references its memory.
+        take ownership of that array, because it is writable and nothing else references its
+        memory.
     """
     if node.saved is None:
         raise RuntimeError(
@@ -318,8 +319,11 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge
     def can_steal(edge: Edge, array: Array) -> bool:
         if isinstance(edge.target, Node):  # only leaves keep gradients
             return False
+        if not node.backend.is_writable(array):
+            return False
         memory = xp.storage(array)  # its size differs if the array is a slice or a broadcast view
-        return bool(memory.size == array.size) and sum(xp.storage(a) is memory for a in alive) == 1
+        whole = getattr(memory, "size", None) == array.size
+        return whole and sum(xp.storage(a) is memory for a in alive) == 1
 
     return [(edge, array, can_steal(edge, array)) for edge, array in pairs]
 
@@ -339,7 +343,7 @@ def _unbroadcast(xp: Namespace, gradient: Array, edge: Edge) -> Array:
 
 
 def _accumulate(leaf: Variable, gradient: Array, can_steal: bool) -> None:
-    """Add `gradient` to `leaf.grad`, which never shares its memory with another array."""
+    """Add `gradient` to `leaf.grad`, which is writable and shares its memory with nothing."""
     if leaf._grad is not None:
         leaf._grad._array += gradient
         leaf._grad._version.count += 1

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import Parameter, Tensor, concat, no_grad, stack
+from tinytorch import Parameter, Tensor, clip_grad_norm, concat, no_grad, stack
+from tinytorch.ops.op import op
 
 # Every way to write, for everything that a gradient needs
 
@@ -135,6 +136,53 @@ def test_gradients_own_writable_memory(graph: Any, backend: str) -> None:
     graph(x, y).backward(start)  # accumulates in place
     np.testing.assert_array_equal(y.grad.numpy(), 2 * before)
     np.testing.assert_array_equal(start.numpy(), np.ones(z.shape))
+
+
+# Gradient functions of an op's author that return what they do not own.
+RETURNED: dict[str, Callable[[Any, Any], Any]] = {
+    "the gradient itself, twice": lambda xp, g: (g, g),
+    "one new array, twice": lambda xp, g: (lambda new: (new, new))(g * 1),
+    "two views of one array": lambda xp, g: (lambda new: (new, xp.reshape(new, (1, 1))))(g * 1),
+    "a view of another shape": lambda xp, g: (xp.broadcast_to(xp.sum(g), g.shape), g),
+}
+
+
+@pytest.mark.parametrize("gradient", RETURNED.values(), ids=RETURNED)
+def test_gradients_that_an_op_does_not_own_are_copied(gradient: Any, backend: str) -> None:
+    @op
+    def plus(xp: Any, x: Any, y: Any) -> Any:
+        return x + y, ()
+
+    @plus.gradient
+    def plus_gradient(xp: Any, g: Any) -> Any:
+        return gradient(xp, g)
+
+    x, y = (Tensor([[2.0]], True, backend=backend) for _ in range(2))
+    for _ in range(2):
+        plus(x, y).mean().backward()
+    x.grad.zero_()
+    np.testing.assert_array_equal((x.grad.numpy(), y.grad.numpy()), ([[0]], [[2]]))
+
+
+MEANS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean of one element": lambda x: x.mean(),
+    "over an axis of size 1": lambda x: x.mean(axis=1).sum(),
+    "twice": lambda x: x.mean() + x.mean(axis=(0, 1)),
+    "sum": lambda x: x.sum(axis=1).sum(),
+    "expand": lambda x: x.expand(1, 1, 1).sum(),
+}
+
+
+@pytest.mark.parametrize("graph", MEANS.values(), ids=MEANS)
+def test_gradients_of_broadcast_views_are_writable(graph: Any, backend: str) -> None:
+    x = Tensor([[2.0]], True, backend=backend)
+    graph(x).backward()
+    first = x.grad.numpy().copy()
+    clip_grad_norm([x], 0.5)
+    x.grad.zero_()
+    for _ in range(3):
+        graph(x).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), 3 * first)
 
 
 def test_gradients_of_scalars_are_writable_and_accumulate(backend: str) -> None:

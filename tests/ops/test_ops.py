@@ -90,6 +90,39 @@ def test_kernel_does_not_modify_its_inputs(name: str, sample: Sample) -> None:
             np.testing.assert_array_equal(tensor.numpy(), old)
 
 
+@pytest.mark.parametrize(("name", "sample"), DIFFERENTIABLE)
+@pytest.mark.parametrize("backend", ["reference", "numpy", "strict"])
+def test_gradients_of_leaves_are_writable_and_shared_with_nothing(
+    name: str, sample: Sample, backend: str
+) -> None:
+    given = tensors(draw(sample), backend)
+    leaves = [t for t in given if isinstance(t, Tensor) and t.requires_grad]
+
+    def backward() -> list[Any]:
+        """Run the op once; return its outputs and the gradients that were passed to backward."""
+        results = outputs(OPS[name](*given, **sample.settings))
+        factors = weights([r.shape for r in results], np.float64)
+        starts = [Tensor(f, dtype=results[0].dtype, backend=backend) for f in factors]
+        for result, start in zip(results, starts, strict=True):
+            result.backward(start, retain_graph=True)
+        return [*results, *starts]
+
+    others = backward()
+    with_grad = [t for t in leaves if t.grad is not None]
+    once = [t.grad.numpy().copy() for t in with_grad]
+    backward()
+    for leaf, expected in zip(with_grad, once, strict=True):
+        np.testing.assert_allclose(leaf.grad.numpy(), 2 * expected, rtol=1e-12, atol=1e-12)
+    tensors_alive = [t for t in (*given, *others) if isinstance(t, Tensor)]
+    before = [t.numpy().copy() for t in tensors_alive]
+    for number, leaf in enumerate(with_grad):
+        leaf.grad.fill_(number)
+    for number, leaf in enumerate(with_grad):
+        np.testing.assert_array_equal(leaf.grad.numpy(), number)
+    for tensor, values in zip(tensors_alive, before, strict=True):
+        np.testing.assert_array_equal(tensor.numpy(), values)
+
+
 @pytest.mark.parametrize(("name", "sample"), WITH_TORCH_FUNCTION)
 def test_values_and_gradients_equal_pytorch(name: str, sample: Sample) -> None:
     torch = require("torch")

@@ -1,6 +1,7 @@
 """Lesson 03: Parameter and Module, the base classes of trainable weights and of layers."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -116,7 +117,11 @@ class Module:
     # Modes
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode, in which dropout is active, for this module and all within it."""
+        """Set training mode, in which dropout is active, for this module and all within it.
+
+        To train a model with a frozen part, call ``model.train()``, then ``part.eval()``. Code that
+        trains calls ``train()`` only if ``model.training`` is false, so that the part stays as set.
+        """
         for module in self.modules():
             module.training = mode
         return self
@@ -124,6 +129,27 @@ class Module:
     def eval(self) -> Self:
         """Set evaluation mode, in which dropout is inactive; the same as ``train(False)``."""
         return self.train(False)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[Self]:
+        """Context manager for evaluation mode; afterwards each module has its own mode again.
+
+        >>> from tinytorch import Dropout, Linear, Sequential
+        >>> model = Sequential(Linear(2, 2), Dropout(0.5))
+        >>> frozen = model[0].eval()
+        >>> with model.evaluating():
+        ...     [module.training for module in model.modules()]
+        [False, False, False]
+        >>> [module.training for module in model.modules()]
+        [True, False, True]
+        """
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            yield self
+        finally:
+            for module, mode in modes:
+                module.training = mode
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""
