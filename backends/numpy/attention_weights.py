@@ -88,8 +88,8 @@ def attention_weights_gradient(
         d *= weights
         return d
 
-    if q.shape[:-2] != k.shape[:-2]:  # broadcast keys: autograd sums over the broadcast axes
-        d = score_gradient(g, weights)
+    if not q.shape[:-2] == k.shape[:-2] == weights.shape[:-2]:
+        d = score_gradient(g, weights)  # autograd sums over the axes that q or k was broadcast to
         return d @ k * scale, np.swapaxes(d, -1, -2) @ q * scale, d
     # (..., M, N) -> (stack, M, N)
     w, gradient, queries, keys = (a.reshape(-1, *a.shape[-2:]) for a in (weights, g, q, k))
