@@ -50,6 +50,13 @@ class Result(NamedTuple):
     has_grad: list[int]
 
 
+class ReplicaError(RuntimeError):
+    """A process that computes part of each batch could not be started, or has ended.
+
+    The parameters are those before the step: they can be saved, and training can continue.
+    """
+
+
 class DataParallel:
     """Replicas of this process that compute the gradients of their rows of each batch.
 
@@ -99,7 +106,7 @@ class DataParallel:
         """As `training.accumulate_gradients`, with the rows divided among the processes.
 
         Raises:
-            RuntimeError: a process has ended.
+            ReplicaError: a process has ended.
             Exception: any exception of the model or the loss, in any of the processes.
         """
         rows = len(y) if y.ndim and x.ndim and len(x) == len(y) else 1
@@ -228,13 +235,13 @@ class DataParallel:
             parameter.grad._array += gradient
 
     def _exchange(self, number: int, action: Callable[[Connection], Any]) -> Any:
-        """Send to or receive from a replica; raise RuntimeError if its process has ended."""
+        """Send to or receive from a replica; raise ReplicaError if its process has ended."""
         try:
             return action(self.pipes[number])
-        except (EOFError, ConnectionError):
+        except (EOFError, OSError):  # OSError: it ended within a message
             process = self.processes[number]
             process.join(1)
-            raise RuntimeError(
+            raise ReplicaError(
                 f"{process.name}, which computes part of each batch, ended with exit code"
                 f" {process.exitcode}: if memory ran out, use a smaller batch"
             ) from None
