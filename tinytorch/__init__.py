@@ -10,60 +10,63 @@ if not (
 ).is_file():  # a checkout without symbolic links
     __path__.append(str(Path(__file__).parents[1]))
 
-from . import backends
-from .activations import (
-    GELU,
-    ReLU,
-    Sigmoid,
-    Softmax,
-    SquaredReLU,
-    Tanh,
-    gelu,
-    relu,
-    softmax,
-    softplus,
-)
-from .attention import (
-    KVCache,
-    MultiHeadAttention,
-    create_causal_mask,
-    scaled_dot_product_attention,
-)
-from .autograd import enable_grad, is_grad_enabled, no_grad
-from .dataloader import DataLoader, Dataset, TensorDataset, TokenDataset
-from .embeddings import (
-    Embedding,
-    EmbeddingLayer,
-    PositionalEncoding,
-    RotaryEmbedding,
-    SinusoidalEncoding,
-    create_sinusoidal_embeddings,
-)
-from .generation import gpt_weights as _gpt_weights  # noqa: F401  registers GPT
-from .layers import Dropout, LayerNorm, Linear
-from .losses import (
-    BinaryCrossEntropyLoss,
-    CrossEntropyLoss,
-    MSELoss,
-    cross_entropy,
-    log_softmax,
-)
-from .nn.module import Module, ModuleList, Parameter, Sequential
-from .ops import random
-from .ops.promotion import matmul, maximum, minimum, where
-from .ops.random import manual_seed
-from .optimizers import SGD, Adam, AdamW, Muon, Optimizer
-from .runtime.trainer import Trainer
-from .tensor import Tensor, concat, from_dlpack, ones, stack, zeros
-from .tokenization import (
-    BPETokenizer,
-    CharTokenizer,
-    Tokenizer,
-    create_tokenizer,
-    tokenize_dataset,
-)
-from .training import CosineSchedule, LinearSchedule, Schedule, clip_grad_norm
-from .transformers import GPT, MLP, GPTConfig, TransformerBlock
+from .tito import is_running as _tito_is_running
+
+if not _tito_is_running():  # the command `tito` must work even if the lessons cannot be imported
+    from . import backends
+    from .activations import (
+        GELU,
+        ReLU,
+        Sigmoid,
+        Softmax,
+        SquaredReLU,
+        Tanh,
+        gelu,
+        relu,
+        softmax,
+        softplus,
+    )
+    from .attention import (
+        KVCache,
+        MultiHeadAttention,
+        create_causal_mask,
+        scaled_dot_product_attention,
+    )
+    from .autograd import enable_grad, is_grad_enabled, no_grad
+    from .dataloader import DataLoader, Dataset, TensorDataset, TokenDataset
+    from .embeddings import (
+        Embedding,
+        EmbeddingLayer,
+        PositionalEncoding,
+        RotaryEmbedding,
+        SinusoidalEncoding,
+        create_sinusoidal_embeddings,
+    )
+    from .generation import gpt_weights as _gpt_weights  # noqa: F401  registers GPT
+    from .layers import Dropout, LayerNorm, Linear
+    from .losses import (
+        BinaryCrossEntropyLoss,
+        CrossEntropyLoss,
+        MSELoss,
+        cross_entropy,
+        log_softmax,
+    )
+    from .nn.module import Module, ModuleList, Parameter, Sequential
+    from .ops import random
+    from .ops.promotion import matmul, maximum, minimum, where
+    from .ops.random import manual_seed
+    from .optimizers import SGD, Adam, AdamW, Muon, Optimizer
+    from .runtime.trainer import Trainer
+    from .tensor import Tensor, concat, from_dlpack, ones, stack, zeros
+    from .tokenization import (
+        BPETokenizer,
+        CharTokenizer,
+        Tokenizer,
+        create_tokenizer,
+        tokenize_dataset,
+    )
+    from .training import CosineSchedule, LinearSchedule, Schedule, clip_grad_norm
+    from .transformers import GPT, MLP, GPTConfig, TransformerBlock
 
 __version__ = "0.1.0"
 

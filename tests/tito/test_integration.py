@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tinytorch.tito.integration import copy_package
+from tinytorch.tito.package import copy_package
 
 
 @pytest.mark.parametrize("link", ["link", "text file", "missing"])

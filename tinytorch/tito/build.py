@@ -8,8 +8,8 @@ from pathlib import Path
 
 from . import weave
 from .export import export
-from .integration import copy_package
 from .lesson import Lesson, LessonError, lessons, load
+from .package import copy_package
 
 
 def weave_all(root: Path) -> Iterator[Path]:

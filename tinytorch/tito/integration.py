@@ -1,16 +1,15 @@
 """Run a lesson's integration tests on a copy of the package with the student's code."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import backends
 from .export import ExportError, export
-from .lesson import PACKAGE, Lesson
+from .lesson import Lesson
+from .package import copy_package
 
 
 @dataclass(frozen=True)
@@ -34,18 +33,6 @@ def run(lesson: Lesson, notebook: Path, tests: Path) -> Report:
         except ExportError as error:
             return Report("not run", str(error))
         return _pytest(tests, scratch)
-
-
-def copy_package(root: Path, folder: Path) -> None:
-    """Copy the package of a checkout, or else the installed package, into `folder`."""
-    package, its_backends = root / PACKAGE, root / "backends"
-    if not package.is_dir():
-        package, its_backends = Path(__file__).resolve().parents[1], Path(backends.__file__).parent
-    # In a checkout tinytorch/backends is a link, or a text file where links are not supported.
-    ignore = shutil.ignore_patterns("__pycache__", "backends")
-    shutil.copytree(package, folder / PACKAGE, ignore=ignore)
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(its_backends, folder / PACKAGE / "backends", ignore=ignore)
 
 
 def _pytest(tests: Path, scratch: Path) -> Report:

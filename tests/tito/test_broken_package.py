@@ -1,0 +1,84 @@
+"""tito works, and repairs the package, when the package cannot be imported."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LESSONS = (
+    "tensor", "autograd", "activations", "layers", "losses", "dataloader", "optimizers",
+    "training", "tokenization", "embeddings", "attention", "transformers",
+)  # fmt: skip
+SCRIPT = "import sys\nfrom tinytorch.tito.cli import main\nsys.exit(main())\n"
+BREAKS = {
+    "a syntax error": "def broken(:\n",
+    "an unknown name": "x: np.ndarray = 1\n",
+    "an endless loop": "while True:\n    pass\n",
+    "sys.exit": "import sys\nsys.exit(0)\n",
+    "os._exit": "import os\nos._exit(0)\n",
+    "an empty file": None,
+    "a deleted file": None,
+    "a circular import": "from tinytorch import GPT\n",
+    "not UTF-8": None,
+    "a NUL": "x = '\0'\n",
+}
+
+
+def tito(root: Path, *words: str, module: bool = False, code: int = 0) -> str:
+    """Output of the command `tito` in a process of its own, which a student would start."""
+    script = root.parent / "tito"  # named as pip names it
+    script.write_text(SCRIPT)
+    start = ["-m", "tinytorch.tito"] if module else [str(script)]
+    done = subprocess.run(
+        [sys.executable, *start, *words], cwd=root, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(root), "COLUMNS": "200"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout
+
+
+def break_module(path: Path, how: str) -> None:
+    if how == "a deleted file":
+        path.unlink()
+    elif how == "an empty file":
+        path.write_bytes(b"")
+    elif how == "not UTF-8":
+        path.write_bytes(path.read_bytes() + "x = 'ä'\n".encode("latin-1"))
+    else:
+        path.write_text(path.read_text(encoding="utf-8") + str(BREAKS[how]), encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", [False, True], ids=["tito", "python -m tinytorch.tito"])
+@pytest.mark.parametrize("how", BREAKS)
+def test_reset_repairs_an_exported_module_that_is_broken(
+    checkout: Path, how: str, module: bool
+) -> None:
+    path = checkout / "tinytorch" / "attention.py"
+    before = path.read_bytes()
+    backup = checkout / "workspace" / ".backup" / "12_attention" / "tinytorch" / "attention.py"
+    backup.parent.mkdir(parents=True)
+    backup.write_bytes(before)
+    break_module(path, how)
+    assert "restored tinytorch/attention.py" in tito(checkout, "reset", "12", module=module)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("how", ["an unknown name", "an endless loop", "a deleted file"])
+def test_tito_imports_no_lesson(checkout: Path, name: str, how: str) -> None:
+    break_module(checkout / "tinytorch" / f"{name}.py", how)
+    assert "nothing to undo" in tito(checkout, "reset", "10")
+
+
+def test_other_programs_named_tito_py_import_the_lessons(tmp_path: Path) -> None:
+    script = tmp_path / "tito.py"
+    script.write_text("import tinytorch\nprint(tinytorch.Tensor)\n")
+    command = [sys.executable, str(script)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert "Tensor" in done.stdout, done.stderr

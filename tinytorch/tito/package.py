@@ -1,0 +1,137 @@
+"""Copies of the package, and whether the package of a checkout can be imported."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .process import LIMITS, run
+
+PACKAGE = "tinytorch"
+TIMEOUT = 60  # seconds for an import
+
+# Imports modules and writes what went wrong to a file: the type, message, file and line.
+_IMPORT = (
+    LIMITS
+    + """
+import faulthandler, importlib, json, os, sys, traceback
+result, seconds, folder, *modules = sys.argv[1:]
+hang = open(result + ".hang", "w")
+faulthandler.dump_traceback_later(float(seconds), exit=True, file=hang)
+found = {}
+try:
+    for module in modules:
+        importlib.import_module(module)
+except BaseException as error:
+    frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        frames.append((error.filename, error.lineno))
+    frames = [(f, n) for f, n in frames if f and os.path.abspath(f).startswith(folder)]
+    message = error.msg if isinstance(error, SyntaxError) else str(error)
+    found = {
+        "error": f"{type(error).__name__}: {message}"[:300],
+        "place": frames[-1] if frames else None,
+        "module": error.name if isinstance(error, ImportError) else None,
+    }
+with open(result, "w", encoding="utf-8", errors="replace") as file:
+    json.dump(found, file)
+    file.flush()
+    os._exit(0)  # without threads that do not end, and without functions for the exit
+"""
+)
+
+
+@dataclass(frozen=True)
+class ImportProblem:
+    """Why a package cannot be imported.
+
+    Attributes:
+        error: type and message.
+        file: the file of the package where it occurred, "tinytorch/attention.py", or "".
+        line: its number and text, "line 12: x = 1 / 0", or "".
+    """
+
+    error: str
+    file: str = ""
+    line: str = ""
+
+    def __str__(self) -> str:
+        return self.error + "".join(f", {part}" for part in (self.file, self.line) if part)
+
+
+def copy_package(root: Path, folder: Path) -> None:
+    """Copy the package of a checkout, or else the installed package, into `folder`."""
+    package, its_backends = root / PACKAGE, root / "backends"
+    if not package.is_dir():
+        package = Path(__file__).resolve().parents[1]
+        its_backends = package / "backends"
+        if not its_backends.is_dir():
+            its_backends = package.parent / "backends"
+    # In a checkout tinytorch/backends is a link, or a text file where links are not supported.
+    ignore = shutil.ignore_patterns("__pycache__", "backends")
+    shutil.copytree(package, folder / PACKAGE, ignore=ignore)
+    if its_backends.is_dir():
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(its_backends, folder / PACKAGE / "backends", ignore=ignore)
+
+
+def import_problem(
+    root: Path, modules: Iterable[str] = (), timeout: float = TIMEOUT
+) -> ImportProblem | None:
+    """Import the package in `root`, and further modules, in a new process; None if it works."""
+    folder = root.resolve()
+    with tempfile.TemporaryDirectory(prefix="tito") as scratch:
+        result = Path(scratch, "result")
+        command = [sys.executable, "-P", "-c", _IMPORT, str(result), str(timeout)]
+        command += [os.path.join(folder, ""), PACKAGE, *modules]
+        environment = environment_for(folder) | {"TT_BACKEND": "numpy", "TT_DEBUG": "0"}
+        end = time.monotonic() + timeout + 10
+        finished = run(command, Path(scratch), environment, lambda: time.monotonic() > end)
+        if result.exists():
+            found = json.loads(result.read_text(encoding="utf-8"))
+            return _problem(folder, **found) if found else None
+        hang = Path(f"{result}.hang")
+        place = _innermost(hang.read_text(encoding="utf-8") if hang.exists() else "", folder)
+    if place or finished.code is None:
+        seconds = f"{timeout:g} seconds"
+        return _problem(folder, f"the import takes longer than {seconds}: an endless loop?", place)
+    return ImportProblem(f"Python ended during the import, with exit code {finished.code}")
+
+
+def environment_for(folder: Path) -> dict[str, str]:
+    """Return environment variables with which Python imports the package in `folder`."""
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, **own}
+
+
+def _innermost(dump: str, folder: Path) -> tuple[str, int] | None:
+    """Return file and line of the innermost frame in a dump of faulthandler."""
+    for text in dump.splitlines():
+        file, _, rest = text.strip().removeprefix('File "').partition('", line ')
+        number = rest.split(" ")[0]
+        if number.isdecimal() and file.startswith(str(folder)):
+            return file, int(number)
+    return None
+
+
+def _problem(
+    folder: Path, error: str, place: tuple[str, int] | None, module: str | None = None
+) -> ImportProblem:
+    """Convert what the process has reported; a file that lacks something is the culprit."""
+    if module and module.startswith(f"{PACKAGE}.") and "circular" not in error:
+        return ImportProblem(error, module.replace(".", "/") + ".py")
+    if place is None:
+        return ImportProblem(error)
+    file, number = place
+    try:
+        text = Path(file).read_text(encoding="utf-8").splitlines()[number - 1].strip()
+    except (OSError, ValueError, IndexError, TypeError):
+        text = ""
+    name = os.path.relpath(file, folder).replace(os.sep, "/")
+    return ImportProblem(error, name, f"line {number}: {text}")

@@ -1,0 +1,73 @@
+"""Run programs that contain a student's code, within limits of time, memory and output."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+SHOWN = 20_000  # characters of output that are kept, from its end
+
+# Run by the program itself, because no limit may apply to tito. RLIMIT_DATA counts allocated
+# memory only; RLIMIT_AS would also count the addresses that CUDA reserves.
+LIMITS = """
+try:
+    import resource
+    for _limit, _value in (
+        (resource.RLIMIT_DATA, 4 << 30), (resource.RLIMIT_FSIZE, 1 << 28), (resource.RLIMIT_CORE, 0)
+    ):
+        _soft, _hard = resource.getrlimit(_limit)
+        if _hard == resource.RLIM_INFINITY or _hard > _value:
+            resource.setrlimit(_limit, (_value, _hard))
+except (ImportError, OSError, ValueError):  # not on this system
+    pass
+"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a program ended: its exit code, or None if it was killed, and the end of its output."""
+
+    code: int | None
+    output: str
+
+
+def run(
+    command: list[str], folder: Path, environment: Mapping[str, str], expired: Callable[[], bool]
+) -> Finished:
+    """Run a program without input, and kill it and its children once `expired()` is true."""
+    with tempfile.TemporaryFile() as output:
+        program = subprocess.Popen(
+            command, cwd=folder, env=dict(environment), start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            while not _has_ended(program) and not expired():
+                pass
+            code = program.poll()
+        finally:  # also on Ctrl-C, which does not reach a program in a session of its own
+            _kill(program)
+        output.seek(max(0, output.seek(0, os.SEEK_END) - SHOWN))
+        return Finished(code, output.read().decode("utf-8", errors="replace").strip())
+
+
+def _has_ended(program: subprocess.Popen[bytes]) -> bool:
+    try:
+        program.wait(0.1)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _kill(program: subprocess.Popen[bytes]) -> None:
+    """Kill a program with all children that it has started."""
+    if sys.platform == "win32":
+        program.kill()
+    else:
+        with suppress(ProcessLookupError):  # all have ended
+            os.killpg(program.pid, signal.SIGKILL)
+    program.wait()
