@@ -80,6 +80,10 @@ class CrossEntropyLoss(Module):
             )
         return cross_entropy(logits, targets, ignore_index=self.ignore_index)
 
+    def count_targets(self, targets: Tensor) -> Tensor:
+        """Number of targets in the mean, a 0-d tensor: all but those equal to `ignore_index`."""
+        return (targets != self.ignore_index).to("int64").sum()
+
 
 class MSELoss(Module):
     """Mean squared error, the mean of (prediction - target) ** 2; the shapes must be equal."""

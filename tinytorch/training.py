@@ -7,9 +7,10 @@ from typing import Any
 
 from .autograd import no_grad
 from .backends.base import Array, Namespace
-from .nn.module import Module
+from .nn.module import Module, Parameter
 from .ops import random
 from .ops.op import op
+from .ops.promotion import where
 from .optimizers import Optimizer
 from .serialization import checkpoint
 from .serialization.random_state import random_state, read_random_state
@@ -131,15 +132,55 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     return norm
 
 
+def count_targets(loss_fn: Callable[..., Tensor], y: Tensor) -> Any:
+    """Number of targets in y that `loss_fn` averages over, as a number or a 0-d tensor.
+
+    A loss that leaves out targets has a method ``count_targets(y)``, as `CrossEntropyLoss` does;
+    for any other loss all elements of y count.
+    """
+    count = getattr(loss_fn, "count_targets", None)
+    return y.size if count is None else count(y)
+
+
+def weights_of(counts: Sequence[Any]) -> list[Any]:
+    """Each count divided by their sum: the weights that turn means into the mean of everything.
+
+    If all counts are 0, the weights are equal. Counts that are tensors are not read on the host, so
+    the host does not wait for a device.
+    """
+    total = sum(counts)
+    if not isinstance(total, Tensor):
+        return [count / total if total else 1 / len(counts) for count in counts]
+    empty = (total == 0).to("float64")  # 1 if all counts are 0
+    total = total.to("float64") + len(counts) * empty
+    return [(count.to("float64") + empty) / total for count in counts]
+
+
 def accumulate_gradients(
-    model: Module, loss_fn: Callable[..., Tensor], x: Tensor, y: Tensor, weight: float = 1.0
+    model: Module, loss_fn: Callable[..., Tensor], x: Tensor, y: Tensor, weight: Any = 1.0
 ) -> Tensor:
-    """Add the gradients of ``weight * loss`` to the parameters; returns that loss."""
+    """Add the gradients of ``weight * loss`` to the parameters; returns that loss.
+
+    Args:
+        model: computes the prediction, ``model(x)``.
+        loss_fn: ``loss_fn(prediction, y)``.
+        x: the input.
+        y: the targets.
+        weight: a number, or a 0-d tensor. With weight 0 the result is 0 even if the loss is NaN,
+            the mean over no targets.
+    """
     loss = loss_fn(model(x), y)
-    if weight != 1:
-        loss = loss * weight
+    if isinstance(weight, Tensor):
+        weight = weight.to(loss.dtype)
+    elif weight == 1:
+        loss.backward()
+        return loss.detach()
+    loss = loss * weight
     loss.backward()
-    return loss.detach()
+    loss = loss.detach()
+    if isinstance(weight, Tensor):
+        return where(weight > 0, loss, weight)
+    return loss if weight else Tensor(0.0, dtype=loss.dtype, backend=loss.backend)
 
 
 class Trainer:
@@ -148,7 +189,9 @@ class Trainer:
     Args:
         model: the model to train.
         optimizer: one optimizer, or several, each for some of the parameters.
-        loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
+        loss_fn: ``loss_fn(prediction, target)``, the mean over the targets of a batch. If it leaves
+            out some of them, it needs a method ``count_targets(target)`` (see `count_targets`);
+            else batches are weighted by all their targets. A loss that is a sum is averaged too.
         scheduler: sets the learning rate before each step.
         grad_clip_norm: the maximum norm of all gradients together.
 
@@ -169,25 +212,33 @@ class Trainer:
         self.grad_clip_norm = grad_clip_norm
         self.step = 0
 
-    def train_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    def train_step(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
         """Update the parameters once, with gradients accumulated over one or several batches.
 
-        Each batch is weighted by its number of targets (including those that the loss ignores), so
-        the result is that of one large batch, whatever the sizes.
+        Args:
+            batches: pairs (x, y); a single one is given as ``[(x, y)]``.
+
+        Each batch is weighted by its number of targets (without those that the loss ignores), so
+        the result is that of one large batch, whatever the sizes. The modes of the modules stay as
+        they are: call ``model.train()`` after ``model.eval()``, as in PyTorch.
 
         Returns:
             the mean loss, a 0-d tensor without gradient. It is not read on the host, so the host
             does not wait for a device.
+
+        Raises:
+            TypeError: the batches are not pairs of tensors.
+            ValueError: there is none.
         """
+        batches = [_checked(batch) for batch in batches]
         if not batches:
-            raise ValueError("a step needs at least one batch")
-        self.model.train()
+            raise ValueError("train_step needs at least one batch (x, y)")
         if self.scheduler is not None:
             self.scheduler.apply(self.optimizers, self.step)
         try:
             loss = self.run_step(batches)
         except BaseException:
-            self.model.zero_grad()  # else the next step would add to the gradients of this one
+            self.zero_grad()  # else the next step would add to the gradients of this one
             raise
         self.step += 1
         return loss
@@ -201,18 +252,20 @@ class Trainer:
     def accumulate(
         self,
         batches: Sequence[tuple[Tensor, Tensor]],
-        backward: Callable[[Tensor, Tensor, float], Tensor] | None = None,
+        backward: Callable[[Tensor, Tensor, Any], Tensor] | None = None,
     ) -> Tensor:
         """Add the gradients of the mean loss over all targets; returns that loss.
 
         Args:
-            batches: pairs (x, y); each counts by its number of targets.
+            batches: pairs (x, y), weighted by their numbers of targets, see `count_targets`.
             backward: adds the gradients of one batch, ``backward(x, y, weight) -> loss``; by
                 default `accumulate_gradients` of model and loss.
         """
         backward = backward or partial(accumulate_gradients, self.model, self.loss_fn)
-        total = sum(y.size for _, y in batches)
-        losses = [backward(x, y, y.size / total) for x, y in batches]
+        weights: list[Any] = [1.0]
+        if len(batches) > 1:
+            weights = weights_of([count_targets(self.loss_fn, y) for _, y in batches])
+        losses = [backward(x, y, w) for (x, y), w in zip(batches, weights, strict=True)]
         return sum(losses[1:], losses[0])
 
     def update(self) -> None:
@@ -220,37 +273,53 @@ class Trainer:
         self.clip()
         for optimizer in self.optimizers:
             optimizer.step()
-        self.model.zero_grad()
+        self.zero_grad()
 
     def clip(self) -> None:
         """Scale the gradients to a norm of at most `grad_clip_norm`, if it is set."""
         if self.grad_clip_norm is not None:
-            clip_grad_norm(self.model.parameters(), self.grad_clip_norm)
+            clip_grad_norm(self.parameters(), self.grad_clip_norm)
+
+    def parameters(self) -> list[Parameter]:
+        """The parameters of the model, the loss and the optimizers, each once."""
+        modules = [m for m in (self.model, self.loss_fn) if isinstance(m, Module)]
+        owners: list[Any] = [*modules, *self.optimizers]
+        return list({id(p): p for owner in owners for p in owner.parameters()}.values())
+
+    def zero_grad(self) -> None:
+        """Set the gradients of all parameters to None."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
 
     def train_epoch(self, loader: Iterable[Any], accumulation_steps: int = 1) -> float:
         """Train on all batches once, `accumulation_steps` per update; returns the mean loss."""
         if accumulation_steps < 1:
             raise ValueError(f"accumulation_steps must be at least 1, not {accumulation_steps}")
-        losses: list[tuple[Tensor, int]] = []
+        losses: list[tuple[Tensor, Any]] = []
         pending: list[Any] = []
         for batch in loader:
             pending.append(batch)
             if len(pending) == accumulation_steps:
-                losses.append((self.train_step(pending), _targets(pending)))
+                losses.append((self.train_step(pending), self._targets(pending)))
                 pending = []
         if pending:  # the last update has fewer batches
-            losses.append((self.train_step(pending), _targets(pending)))
+            losses.append((self.train_step(pending), self._targets(pending)))
         return _mean(losses)
 
     @no_grad()
     def evaluate(self, loader: Iterable[Any]) -> float:
-        """The mean loss over all targets of all batches, in eval mode and without gradients."""
-        training = self.model.training
-        self.model.eval()
-        try:
-            return _mean([(self.loss_fn(self.model(x), y), y.size) for x, y in loader])
-        finally:
-            self.model.train(training)
+        """The mean loss over all targets of all batches, in eval mode and without gradients.
+
+        Targets that the loss ignores do not count, see `count_targets`. Afterwards each module has
+        its own mode again.
+        """
+        with self.model.evaluating():
+            return _mean([(self.loss_fn(self.model(x), y), self._targets([(x, y)]))
+                          for x, y in map(_checked, loader)])  # fmt: skip
+
+    def _targets(self, batches: Sequence[Any]) -> Any:
+        """Number of targets in the batches, as a number or a 0-d tensor."""
+        return sum(count_targets(self.loss_fn, y) for _, y in batches)
 
     def save_checkpoint(self, path: Any, **metadata: Any) -> None:
         """Write model, optimizers, step count and random state to one file, atomically."""
@@ -298,12 +367,36 @@ class Trainer:
         return metadata
 
 
-def _targets(batches: Sequence[Any]) -> int:
-    return sum(y.size for _, y in batches)
-
-
-def _mean(losses: Sequence[tuple[Tensor, int]]) -> float:
-    """The mean of losses, each weighted by its number of targets."""
+def _mean(losses: Sequence[tuple[Tensor, Any]]) -> float:
+    """The mean of losses, each weighted by its number of targets; NaN if there are none."""
     if not losses:
         raise ValueError("the loader has no batch")
-    return float(sum(loss.item() * n for loss, n in losses) / sum(n for _, n in losses))
+    counts = [n.item() if isinstance(n, Tensor) else n for _, n in losses]
+    sums = [loss.item() * n for (loss, _), n in zip(losses, counts, strict=True) if n]
+    return float(sum(sums) / sum(counts)) if sums else math.nan
+
+
+def _checked(batch: Any) -> tuple[Tensor, Tensor]:
+    """The batch, if it is a pair of tensors.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if isinstance(batch, Tensor):
+        raise TypeError(
+            "expected batches (x, y), got a tensor: put a single batch in a list, [(x, y)]"
+        )
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise TypeError(f"a batch must be a pair (x, y) of tensors, not {_describe(batch)}")
+    x, y = batch
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        raise TypeError(
+            f"a batch must be a pair (x, y) of tensors, not ({_describe(x)}, {_describe(y)}):"
+            " convert arrays and lists with Tensor(...)"
+        )
+    return x, y
+
+
+def _describe(value: Any) -> str:
+    name = type(value).__name__
+    return f"{name} of length {len(value)}" if isinstance(value, tuple | list) else name

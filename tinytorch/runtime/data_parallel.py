@@ -4,6 +4,7 @@ Threads contend for the GIL at every op. Processes synchronise only twice per st
 receive their rows of the batch, and when their gradients are summed.
 """
 
+import contextlib
 import itertools
 import mmap
 import multiprocessing
@@ -20,11 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backends.base import Backend
 from ..backends.base import NumpyArray as Array
 from ..nn.module import Module, Parameter
 from ..ops import random
 from ..tensor import Tensor
-from ..training import Trainer, accumulate_gradients
+from ..training import Trainer, accumulate_gradients, count_targets, weights_of
+from .module_key import Same, module_key
 
 CACHE_LINE = 64  # bytes
 BUCKET_BYTES = 2**22  # gradients are exchanged a million float32 numbers at a time
@@ -61,18 +64,21 @@ class DataParallel:
     """Replicas of this process that compute the gradients of their rows of each batch.
 
     The replicas are forked, so the model may be of any class, including one defined in a notebook.
-    Weights are in shared memory, so replicas see every update. Other changes to the model after
-    the fork are not propagated; create a new `DataParallel` for them. Losses and dropout masks are
-    those of one process, up to floating-point summation order, if the loss is a mean over rows
-    (targets that it ignores are counted per process) and the first axis of everything that is
-    dropped is that of the batch.
+    Weights are in shared memory, so replicas see every update; after any other change of the model
+    or the loss, `matches` is false, and a new `DataParallel` is needed. Losses and dropout masks
+    are those of one process, up to floating-point summation order, if the loss is a mean over
+    targets (see `training.count_targets`) and the first axis of everything that is dropped is that
+    of the batch: masks are indexed by the row of the batch. A batch whose x and y have different
+    lengths is not divided.
 
     Args:
         model: the model; its parameters are moved to shared memory and can be used as before.
-        loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
+        loss_fn: ``loss_fn(prediction, target)``, a mean over the targets.
         count: number of processes, including this one.
+        parameters: all parameters that get gradients; by default those of the model.
 
     Raises:
+        ReplicaError: the processes cannot be started.
         ValueError: the backend's arrays cannot be shared between processes.
 
     Source: S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel
@@ -84,45 +90,71 @@ class DataParallel:
     >>> replicas.close()
     """
 
-    def __init__(self, model: Module, loss_fn: Callable[..., Tensor], count: int) -> None:
-        self.model, self.loss_fn = model, loss_fn
-        self.parameters = model.parameters()
-        self._identities = [_identity(p) for p in self.parameters]
+    def __init__(
+        self,
+        model: Module,
+        loss_fn: Callable[..., Tensor],
+        count: int,
+        parameters: Sequence[Parameter] | None = None,
+    ) -> None:
+        self.model, self.loss_fn, self.count = model, loss_fn, count
+        self.parameters = model.parameters() if parameters is None else list(parameters)
+        self._key = _replica_key(model, loss_fn, self.parameters)
+        self._owner = os.getpid()
         shareable = all(isinstance(p._array, np.ndarray) for p in self.parameters)
         if not hasattr(os, "fork") or not shareable:
+            names = sorted({p.backend.name for p in self.parameters})
             raise ValueError(
-                f"processes cannot share arrays of the backend {model.backend} on this system"
+                f"processes cannot share arrays of the backend {', '.join(names)} on this system"
+            )
+        if multiprocessing.current_process().daemon:
+            raise ReplicaError(
+                "this is a daemonic process, as in a multiprocessing.Pool, which cannot start"
+                " processes of its own: use processes=1"
             )
         self.weights = shared_arrays([np.asarray(p._array) for p in self.parameters])
         self._share_weights()
         self.buckets = [make_buckets(self.weights) for _ in range(count - 1)]
         self.pipes: list[Connection] = []
-        self.processes = [self._fork(number) for number in range(count - 1)]
+        self.processes: list[Any] = []
         self._finalizer = weakref.finalize(
-            self, _terminate, os.getpid(), self.processes, self.pipes
+            self, _terminate, self._owner, self.processes, self.pipes
         )
+        try:
+            for number in range(count - 1):
+                self.processes.append(self._fork(number))
+        except OSError as error:
+            self.close()
+            raise ReplicaError(
+                f"cannot start {count} processes ({error.strerror}): use fewer"
+            ) from error
 
-    def backward(self, x: Tensor, y: Tensor, weight: float = 1.0) -> Tensor:
+    @property
+    def _backend(self) -> Backend:
+        return self.parameters[0].backend if self.parameters else self.model.backend
+
+    def backward(self, x: Tensor, y: Tensor, weight: Any = 1.0) -> Tensor:
         """As `training.accumulate_gradients`, with the rows divided among the processes.
 
         Raises:
             ReplicaError: a process has ended.
             Exception: any exception of the model or the loss, in any of the processes.
         """
-        rows = len(y) if y.ndim and x.ndim and len(x) == len(y) else 1
+        rows = rows_of(x, y)
         count = min(rows, len(self.pipes) + 1)
-        if count == 1:
+        if count <= 1:
             return accumulate_gradients(self.model, self.loss_fn, x, y, weight)
         bounds = [rows * i // count for i in range(count + 1)]
         parts = [slice(*pair) for pair in itertools.pairwise(bounds)]
-        weights = [weight * (part.stop - part.start) / rows for part in parts]
+        fractions = weights_of([count_targets(self.loss_fn, y[part]) for part in parts])
+        weights = [float(weight) * float(fraction) for fraction in fractions]
         self._share_weights()
         state = dict(random.generator().bit_generator.state), random.mask_state()
         try:
             for number, (part, part_weight) in enumerate(zip(parts[1:], weights[1:], strict=True)):
                 task = Task(x.numpy()[part], y.numpy()[part], part.start, part_weight, *state)
                 self._exchange(number, partial(_send, task))
-            with self.model.backend.single_threaded():
+            with self._backend.single_threaded():
                 loss = accumulate_gradients(
                     self.model, self.loss_fn, x[parts[0]], y[parts[0]], weights[0]
                 )
@@ -133,10 +165,12 @@ class DataParallel:
             self.close()  # a late result would be mistaken for that of a later task
             raise
 
-    def matches(self, loss_fn: Callable[..., Tensor], parameters: Sequence[Parameter]) -> bool:
-        """Whether the replicas compute this loss and the gradients of these parameters."""
-        identities = [_identity(p) for p in parameters]
-        return self._finalizer.alive and self.loss_fn is loss_fn and self._identities == identities
+    def matches(
+        self, model: Module, loss_fn: Callable[..., Tensor], parameters: Sequence[Parameter]
+    ) -> bool:
+        """Whether the replicas are alive and compute what this model and this loss compute now."""
+        alive = self._finalizer.alive and self._owner == os.getpid()
+        return alive and self._key == _replica_key(model, loss_fn, parameters)
 
     def close(self) -> None:
         """Terminate the replicas."""
@@ -164,33 +198,35 @@ class DataParallel:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for other in self.pipes:
             other.close()  # otherwise this replica would keep its own pipe open
-        backend = self.model.backend
-        with backend.single_threaded():
+        with contextlib.suppress(EOFError, OSError), self._backend.single_threaded():
             while True:
-                try:
-                    task: Task = pipe.recv()
-                except EOFError:
-                    return
-                try:
-                    backend.set_row_offset(task.first)
-                    result = self._compute(task)
-                except Exception as error:
-                    error.add_note(f"In a replica:\n{traceback.format_exc()}")
-                    pipe.send(_picklable(error))
-                    continue
-                for number, bucket in enumerate(buckets):
-                    if number >= 2:
-                        pipe.recv()  # wait until the parent has read this memory's last bucket
-                    self._publish(bucket)
-                    pipe.send(None if number else result)
+                self._handle(pipe.recv(), pipe, buckets)
+
+    def _handle(self, task: Task, pipe: Connection, buckets: list[Bucket]) -> None:
+        """Compute a task, and send its result and its gradients, or the exception, to the parent.
+
+        Raises:
+            OSError: the parent process has ended.
+        """
+        try:
+            self._backend.set_row_offset(task.first)
+            result = self._compute(task)
+        except BaseException as error:  # SystemExit too, which one process would raise as well
+            error.add_note(f"In a replica:\n{traceback.format_exc()}")
+            pipe.send(_picklable(error))
+            return
+        for number, bucket in enumerate(buckets):
+            if number >= 2:
+                pipe.recv()  # wait until the parent has read this memory's last bucket
+            self._publish(bucket)
+            pipe.send(None if number else result)
 
     def _compute(self, task: Task) -> Result:
         random.generator().bit_generator.state = task.generator
         random.set_masks(*task.masks)
         for parameter in self.parameters:
             parameter.zero_grad()  # clear gradients that existed at the fork
-        backend = self.model.backend
-        x, y = (Tensor(a, backend=backend) for a in (task.x, task.y))
+        x, y = (Tensor(a, backend=self._backend) for a in (task.x, task.y))
         loss = accumulate_gradients(self.model, self.loss_fn, x, y, task.weight)
         has_grad = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         return Result(loss.item(), has_grad)
@@ -212,8 +248,8 @@ class DataParallel:
 
     def _reduce(self, number: int) -> float:
         """Wait for a replica, add its gradients to the parameters', and return its loss."""
-        result: Result | Exception = self._exchange(number, Connection.recv)
-        if isinstance(result, Exception):
+        result: Result | BaseException = self._exchange(number, Connection.recv)
+        if isinstance(result, BaseException):
             raise result
         has_grad = set(result.has_grad)
         buckets = self.buckets[number]
@@ -262,21 +298,42 @@ class DataParallelStep:
         return DataParallelStep, (self.count,)  # a copy forks replicas of its own
 
     def run(self, trainer: Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Run one step; new replicas are forked when the model or the loss has changed."""
-        model, loss_fn = trainer.model, trainer.loss_fn
-        if self.replicas is not None and not self.replicas.matches(loss_fn, model.parameters()):
-            self.replicas.close()
+        """Run one step; new replicas are forked when the model or the loss has changed.
+
+        There are no more processes than rows in the largest batch so far.
+        """
+        model, loss_fn, parameters = trainer.model, trainer.loss_fn, trainer.parameters()
+        count = min(self.count, max(rows_of(x, y) for x, y in batches))
+        replicas = self.replicas
+        if replicas is not None and not (
+            count <= replicas.count and replicas.matches(model, loss_fn, parameters)
+        ):
+            replicas.close()
             self.replicas = None
-        if self.replicas is None:
-            self.replicas = DataParallel(model, loss_fn, self.count)
-        loss = trainer.accumulate(batches, self.replicas.backward)
+        if self.replicas is None and count > 1:
+            self.replicas = DataParallel(model, loss_fn, count, parameters)
+        backward = None if self.replicas is None else self.replicas.backward
+        loss = trainer.accumulate(batches, backward)
         trainer.update()
         return loss
 
 
-def _identity(p: Parameter) -> tuple[Any, ...]:
-    """A tuple that changes if the parameter is replaced, moved, frozen or unfrozen."""
-    return id(p), p._array.shape, p._array.dtype, p.requires_grad
+def rows_of(x: Tensor, y: Tensor) -> int:
+    """Number of rows into which a batch can be divided."""
+    return len(y) if y.ndim and x.ndim and len(x) == len(y) else 1
+
+
+def _replica_key(
+    model: Module, loss_fn: Callable[..., Tensor], parameters: Sequence[Parameter]
+) -> Any:
+    """A key that changes if the replicas, which were forked earlier, would compute otherwise.
+
+    The values of parameters are in shared memory, and the state of the generator goes with each
+    batch; its type is in the key.
+    """
+    identities = [(Same(p), p._array.shape, p._array.dtype, p.requires_grad) for p in parameters]
+    generator = type(random.generator().bit_generator)
+    return identities, generator, module_key(model, loss_fn)
 
 
 def _send(task: Task | None, pipe: Connection) -> None:
@@ -290,7 +347,11 @@ def _terminate(owner: int, processes: Sequence[Any], pipes: Sequence[Connection]
         pipe.close()
     for process in processes:
         process.terminate()
-        process.join()
+    for process in processes:
+        process.join(1)
+        if process.is_alive():  # it has been stopped by SIGSTOP
+            process.kill()
+            process.join()
 
 
 def shared_arrays(arrays: Sequence[Array]) -> list[Array]:
@@ -335,7 +396,7 @@ def _views(memory: mmap.mmap, arrays: Sequence[Array]) -> list[Array]:
     ]
 
 
-def _picklable(error: Exception) -> Exception:
+def _picklable(error: BaseException) -> BaseException:
     """The exception, or a RuntimeError with its message if it cannot be sent through a pipe."""
     try:
         pickle.loads(pickle.dumps(error))

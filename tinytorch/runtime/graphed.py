@@ -74,7 +74,7 @@ class GraphedStep:
             own_numbers = _split(trainer.optimizers, numbers)
             for optimizer, (step, *rates) in zip(trainer.optimizers, own_numbers, strict=True):
                 optimizer.update(step, *rates)
-            trainer.model.zero_grad()
+            trainer.zero_grad()
         self._masks[_shapes(arrays)] = seeds.offset
         return loss._array
 
@@ -85,7 +85,7 @@ def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
         return "the batches are on several backends"
     if any(getattr(o.step, "__func__", None) is not Optimizer.step for o in trainer.optimizers):
         return "an optimizer overrides step()"
-    if any(p.grad is not None for p in trainer.model.parameters()):
+    if any(p.grad is not None for p in trainer.parameters()):
         return "parameters have gradients from before the step"
     return ""
 
