@@ -22,6 +22,7 @@ Source: A. Griewank and A. Walther, "Evaluating Derivatives" (2008), chapter 3, 
 import heapq
 import itertools
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -80,9 +81,12 @@ def is_grad_enabled() -> bool:
 
 
 class Version:
-    """Counts in-place writes to one piece of memory; a tensor and its views share one counter."""
+    """Counts in-place writes to one piece of memory; a tensor and its views share one counter.
 
-    __slots__ = ("count",)
+    Only tensors hold strong references to it, so it lives as long as one of them can be written to.
+    """
+
+    __slots__ = ("__weakref__", "count")
 
     def __init__(self) -> None:
         self.count = 0
@@ -143,8 +147,8 @@ class Node:
         inputs: an edge for each argument of the op, None where no gradient is required.
         saved: the values for the gradient function; None once they are freed.
         num_outputs: number of results that the op returned.
-        saved_versions: the version counters of saved arrays, with their counts at the time of the
-            call; backward raises an error if one has changed since.
+        saved_versions: weak references to the version counters of saved arrays, with their counts
+            at the time of the call; backward raises an error if one has changed since.
     """
 
     __slots__ = (
@@ -174,7 +178,7 @@ class Node:
         self.inputs = inputs
         self.saved: tuple[Any, ...] | None = saved
         self.num_outputs = 1
-        self.saved_versions: list[tuple[Version, int]] = []
+        self.saved_versions: list[tuple[weakref.ref[Version], int]] = []
 
     def free_saved(self) -> None:
         """Free the saved values; a second backward through this node is an error from then on."""
@@ -213,7 +217,8 @@ def add_node(
         output._requires_grad = True
     for variable in (*inputs, *outputs):
         if isinstance(variable, Variable) and id(xp.storage(variable._array)) in saved_memory:
-            node.saved_versions.append((variable._version, variable._version.count))
+            version = variable._version
+            node.saved_versions.append((weakref.ref(version), version.count))
 
 
 class _PendingGradients:
@@ -291,8 +296,9 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge
             f"backward ran a second time through {node.name}, whose saved values were freed by the"
             " first; pass retain_graph=True to the first backward"
         )
-    for version, count in node.saved_versions:
-        if version.count != count:
+    for reference, count in node.saved_versions:
+        version = reference()
+        if version is not None and version.count != count:
             raise RuntimeError(
                 f"a tensor that the gradient of {node.name} needs was modified in place; modify a"
                 " copy, or wait until after backward"

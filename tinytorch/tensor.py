@@ -5,6 +5,7 @@ argument order follow PyTorch, except for `axis` and `keepdims`, the array API's
 """
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Self
@@ -31,6 +32,26 @@ from .ops.promotion import (
 
 Scalar = int | float | bool
 
+# NumPy's function for an operator -> the method that computes `array operator tensor`.
+_REFLECTED = {
+    "add": "__radd__",
+    "subtract": "__rsub__",
+    "multiply": "__rmul__",
+    "divide": "__rtruediv__",
+    "floor_divide": "__rfloordiv__",
+    "remainder": "__rmod__",
+    "power": "__rpow__",
+    "matmul": "__rmatmul__",
+    "equal": "__eq__",
+    "not_equal": "__ne__",
+    "less": "__gt__",
+    "less_equal": "__ge__",
+    "greater": "__lt__",
+    "greater_equal": "__le__",
+    "bitwise_and": "__rand__",
+    "bitwise_or": "__ror__",
+}
+
 
 class Tensor(Variable):
     """A multi-dimensional array on one backend that supports automatic differentiation.
@@ -56,7 +77,6 @@ class Tensor(Variable):
 
     __slots__ = ()
     __array_priority__ = 1000
-    __array_ufunc__ = None  # so that `array + tensor` calls the tensor's __radd__
 
     def __init__(
         self,
@@ -143,8 +163,10 @@ class Tensor(Variable):
     def data(self) -> Array:
         """The backend's array; on NumPy a read-only view of it.
 
-        Autograd does not detect writes to this array, which could make gradients wrong. To write,
-        assign ``tensor[...] = values`` under `no_grad`, or set ``tensor.data = array``.
+        It is no tensor: it has no `zero_` or `fill_`, and autograd does not detect writes to it,
+        which could make gradients wrong. To write, use ``tensor -= values`` or ``tensor[...] =
+        values`` under `no_grad`, or assign an array, a tensor or a list of the same shape, or a
+        number: ``tensor.data = values`` copies them into the tensor's memory.
         """
         if isinstance(self._array, np.ndarray):
             view = self._array.view()
@@ -154,6 +176,13 @@ class Tensor(Variable):
 
     @data.setter
     def data(self, value: Any) -> None:
+        if not isinstance(value, int | float):
+            value = same_backend(self, value)
+            if value.shape and value.shape != self.shape:
+                raise ValueError(
+                    f"data of shape {value.shape} does not fit a tensor of shape {self.shape};"
+                    " use tensor[...] = values to broadcast, or create a new tensor"
+                )
         with no_grad():
             self[...] = value
 
@@ -203,6 +232,28 @@ class Tensor(Variable):
                 raise ValueError(f"a {host.dtype} tensor cannot become {dtype} without a copy")
             return host.astype(host.dtype if dtype is None else dtype, copy=True)
         return host
+
+    def __array_ufunc__(
+        self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **keywords: Any
+    ) -> "Tensor":
+        """Make ``array + tensor`` the same as ``tensor + array``, with gradients.
+
+        Raises:
+            TypeError: another NumPy function was called with a tensor, or ``array += tensor``.
+        """
+        if out is not None:
+            raise TypeError(
+                "a NumPy array cannot be updated in place with a tensor: use tensor.numpy(), and"
+                " instead of p.data -= lr * p.grad write p -= lr * p.grad under no_grad()"
+            )
+        operator = getattr(self, _REFLECTED.get(ufunc.__name__, ""), None)
+        if method != "__call__" or keywords or operator is None or inputs[1] is not self:
+            raise TypeError(
+                f"np.{ufunc.__name__} cannot be applied to a tensor; use a function of tinytorch,"
+                " or NumPy on tensor.numpy()"
+            )
+        result: Tensor = operator(inputs[0])
+        return result
 
     def __dlpack__(self, **keywords: Any) -> Any:
         """Share the memory with another library, whose writes autograd does not detect."""
@@ -341,12 +392,99 @@ class Tensor(Variable):
                     "an in-place write would lose the gradient of the value; detach() it, or use"
                     " where(), concat() or stack()"
                 )
+        key = self._key(key)
         if not isinstance(value, int | float):
             value = same_backend(self, value)._array
             if value.dtype != self.dtype:
                 value = self._backend.xp.astype(value, self.dtype)
-        self._backend.xp.index_set(self._array, self._key(key), value)
+            if value.size == 1:  # fits wherever it goes, also where x[key] has fewer axes
+                value = self._backend.xp.reshape(value, ())
+        self._write(key, value)
+
+    def _write(self, key: Any, value: Any) -> None:
+        """Write an array or a number to the memory of this tensor; counts as an in-place write."""
+        if not self._backend.is_writable(self._array):
+            raise ValueError("an expanded or read-only tensor cannot be written to; clone() it")
+        try:
+            # A library with immutable arrays returns a new one.
+            self._array = self._backend.xp.index_set(self._array, key, value)
+        except (IndexError, ValueError) as error:
+            kind = IndexError if isinstance(error, IndexError) else ValueError
+            raise kind(f"cannot assign to x[key], x of shape {self.shape}: {error}") from None
         self._version.count += 1
+
+    def _update(self, result: "Tensor") -> Self:
+        """Store `result`, which an in-place operator computed from this tensor, in this tensor.
+
+        Without a gradient, it is written to this tensor's memory, so that views see it too. In the
+        graph, this tensor becomes `result`, with its memory and its node, so that values that a
+        gradient needs stay as they were. Views would not see that, so they are an error.
+
+        Raises:
+            RuntimeError: this tensor is a leaf that requires a gradient, or a view of a tensor, or
+                the tensor of a view, that is in use.
+            TypeError: `result` is floating and this tensor is not, or it is boolean.
+            ValueError: `result` has another shape, because the operand has more axes or elements.
+        """
+        if result.shape != self.shape:
+            raise ValueError(
+                f"an in-place operator cannot change the shape {self.shape} to {result.shape};"
+                " write x = x + y instead of x += y"
+            )
+        if result.dtype != self.dtype:
+            if _kind(result) > _kind(self):
+                raise TypeError(
+                    f"an in-place operator cannot store {result.dtype} in a tensor of {self.dtype};"
+                    " write x = x + y instead of x += y"
+                )
+            result = elementwise.cast(result, dtype=self.dtype)
+        if not (autograd.is_grad_enabled() and (self._requires_grad or result._requires_grad)):
+            self._write(..., result._array)
+            return self
+        if self._requires_grad and self._node is None:
+            raise RuntimeError(
+                "a leaf that requires a gradient cannot be updated in place, which has no gradient;"
+                " update it under no_grad(), or write x = x + y instead of x += y"
+            )
+        # The count includes the reference that is passed to getrefcount.
+        if sys.getrefcount(self._version) > 2:
+            raise RuntimeError(
+                "an in-place operator with a gradient cannot update a tensor that shares its memory"
+                " with a view or detach() of it; write x = x + y instead of x += y, or where(...)"
+            )
+        self._array, self._version = result._array, result._version
+        self._node, self._output_nr = result._node, result._output_nr
+        self._requires_grad = result._requires_grad
+        return self
+
+    def __iadd__(self, other: Any) -> Self:
+        return self._update(self + other)
+
+    def __isub__(self, other: Any) -> Self:
+        return self._update(self - other)
+
+    def __imul__(self, other: Any) -> Self:
+        return self._update(self * other)
+
+    def __itruediv__(self, other: Any) -> Self:
+        return self._update(self / other)
+
+    def __ipow__(self, other: Any) -> Self:
+        return self._update(self**other)
+
+    def __iand__(self, other: Any) -> Self:
+        return self._update(self & other)
+
+    def __ior__(self, other: Any) -> Self:
+        return self._update(self | other)
+
+    # x @= y is x = x @ y, which may change the shape, as in PyTorch.
+
+    add_, sub_, mul_, div_, pow_ = __iadd__, __isub__, __imul__, __itruediv__, __ipow__
+
+    def clamp_(self, min: float | None = None, max: float | None = None) -> Self:
+        """Limit each element to [min, max] in place."""
+        return self._update(self.clip(min, max))
 
     def _set_array(self, array: Array) -> None:
         """Replace the array by one of the same shape and backend; counts as an in-place write."""
@@ -635,6 +773,11 @@ def _infer_backend(data: Any) -> Backend:
         with suppress(BackendError):  # an array of another library
             return of(data)
     return get(None)
+
+
+def _kind(tensor: Tensor) -> int:
+    """0 for booleans, 1 for integers, 2 for floats; a tensor cannot store a higher kind."""
+    return 2 if is_floating(tensor) else int(tensor.dtype != tensor._backend.xp.bool)
 
 
 def _host(variable: Variable) -> np.ndarray[Any, Any]:

@@ -84,7 +84,10 @@ class NumpyBackend(Backend):
 
     @staticmethod
     def index(x: Array, key: Any) -> NativeArray:
-        return x[key]
+        result = x[key]
+        if isinstance(result, np.generic):  # one element: return a view of it, as for slices
+            result = x[(*key, ...) if isinstance(key, tuple) else (key, ...)]
+        return result
 
     @staticmethod
     def index_add(x: Array, key: Any, values: Array) -> Array:
