@@ -173,12 +173,18 @@ class Backend:
 
     @staticmethod
     def index_add(x: NativeArray, key: Any, values: NativeArray) -> NativeArray:
-        """x[key] += values in place; duplicate indices accumulate. Returns x."""
+        """x[key] += values in place; duplicate indices accumulate.
+
+        Returns x; a library whose arrays are immutable returns a new array.
+        """
         raise NotImplementedError
 
     @staticmethod
     def index_set(x: NativeArray, key: Any, values: Any) -> NativeArray:
-        """x[key] = values in place. Returns x."""
+        """x[key] = values in place.
+
+        Returns x; a library whose arrays are immutable returns a new array.
+        """
         raise NotImplementedError
 
     @staticmethod

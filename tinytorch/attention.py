@@ -185,11 +185,10 @@ class KVCache:
             raise ValueError(
                 f"the cache was created for (B, nh) = {self._keys.shape[:2]}, got {keys.shape[:2]}"
             )
+        self._keys = _write(self._keys, slice(start, end), keys)
+        self._values = _write(self._values, slice(start, end), values)
         self.length = end
-        return (
-            _write(self._keys, slice(start, end), keys),
-            _write(self._values, slice(start, end), values),
-        )
+        return _first(self._keys, end, keys), _first(self._values, end, keys)
 
     def _allocate(self, like: Tensor) -> Array:
         """An array of zeros (B, nh, max_seq_len, hs) for keys or values `like` (B, nh, T, hs)."""
@@ -197,15 +196,19 @@ class KVCache:
         return like.backend.xp.zeros((B, nh, self.max_seq_len, hs), dtype=like.dtype)
 
 
-def _write(cached: Array, where: slice, new: Tensor) -> Tensor:
-    """Write `new` to positions `where` of a cache's array; return a view of all positions so far.
+def _write(cached: Array, where: slice, new: Tensor) -> Array:
+    """Write `new` (B, nh, T, hs) to positions `where` of `cached` (B, nh, max_seq_len, hs).
 
-    cached (B, nh, max_seq_len, hs), new (B, nh, T, hs) -> (B, nh, where.stop, hs).
+    Returns:
+        The same array, or a new one if the array library cannot write in place.
     """
-    xp = new.backend.xp
-    xp.index_set(cached, (slice(None), slice(None), where), new.data)
-    filled = xp.index(cached, (slice(None), slice(None), slice(where.stop)))
-    return wrap_array(Tensor, filled, new.backend)
+    return new.backend.xp.index_set(cached, (slice(None), slice(None), where), new.data)
+
+
+def _first(cached: Array, count: int, like: Tensor) -> Tensor:
+    """A view of the first `count` positions of a cache: (B, nh, count, hs)."""
+    xp = like.backend.xp
+    return wrap_array(Tensor, xp.index(cached, (..., slice(count), slice(None))), like.backend)
 
 
 class MultiHeadAttention(Module):

@@ -356,7 +356,7 @@ with Exercise("12.5", "split_heads and merge_heads") as check:
 # computed once and cached. Without the cache, the 100th token would compute the first 99 again.
 
 # %% exercise="12.6" points=3
-from tinytorch.attention import KVCache, _write
+from tinytorch.attention import KVCache, _first, _write
 
 # KVCache.append:
 #   start is the current length, end is the length with the new tokens (axis 2 of keys).
@@ -364,7 +364,8 @@ from tinytorch.attention import KVCache, _write
 #   Raise a RuntimeError if keys.requires_grad: no gradient flows through a cached array.
 #   The first time, allocate both arrays with _allocate. Later, the first two axes must match:
 #   raise a ValueError if they do not.
-#   Update the length; _write stores keys and values at slice(start, end) and returns all of them.
+#   _write stores keys and values at slice(start, end) and returns the array that has them: keep it.
+#   Update the length, and return with _first the keys and values of all tokens so far.
 
 # %% test="12.6" points=3
 with Exercise("12.6", "KVCache") as check:
