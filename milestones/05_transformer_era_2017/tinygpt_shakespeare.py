@@ -7,10 +7,12 @@ Model, training and plots are those of `milestones/tinygpt.py`, in the package `
 
 import argparse
 import math
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,22 +20,24 @@ import numpy as np
 # This checkout's package takes precedence over an installed one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tinytorch.autograd import no_grad
-from tinytorch.backends import BackendError, default
-from tinytorch.data.datasets import DataError
-from tinytorch.generation.generate import stream
-from tinytorch.tensor import Tensor
-from tinytorch.tinygpt import PRESETS, Run, RunConfig
-from tinytorch.tinygpt.interrupt import Interrupt
-from tinytorch.tinygpt.report import (
-    ProgressReport,
-    default_prompt,
-    first_line,
-    plot_attention,
-    plot_losses,
-    sample_text,
-)
-from tinytorch.tinygpt.run import RunError, prepare_folder
+try:
+    from tinytorch.autograd import no_grad
+    from tinytorch.backends import default
+    from tinytorch.generation.generate import stream
+    from tinytorch.tensor import Tensor
+    from tinytorch.tinygpt import PRESETS, Run, RunConfig, cli
+    from tinytorch.tinygpt.interrupt import Interrupt
+    from tinytorch.tinygpt.report import (
+        ProgressReport,
+        default_prompt,
+        first_line,
+        plot_attention,
+        plot_losses,
+        sample_text,
+    )
+    from tinytorch.tinygpt.run import RunError, prepare_folder
+except KeyboardInterrupt:  # Ctrl-C during the imports, which take a second
+    sys.exit(130)
 
 OUT = Path("runs", "transformer_era")
 LINE_LENGTH = 24  # characters of the line that the demo follows through the model
@@ -42,56 +46,65 @@ EVAL_STRIDE = 4  # use every 4th block of the validation text, except after the 
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = cli.Parser("tinygpt_shakespeare", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--fast", action="store_true", help="a rehearsal: one epoch")
-    parser.add_argument("--epochs", type=float, help="number of epochs [5]")
-    parser.add_argument("--data", type=Path, help="UTF-8 text [Tiny Shakespeare]")
-    parser.add_argument("--batch-size", type=int, help="blocks of text per batch [32]")
-    parser.add_argument("--seed", type=int, default=1337, help="random seed [1337]")
-    parser.add_argument("--out", type=Path, default=OUT, help=f"folder for results [{OUT}]")
-    arguments = parser.parse_args(argv)
-    if arguments.epochs is not None and not 0 < arguments.epochs < math.inf:
-        parser.error(f"--epochs must be a positive number, not {arguments.epochs}")
-    if arguments.batch_size is not None and arguments.batch_size < 1:
-        parser.error(f"--batch-size must be at least 1, not {arguments.batch_size}")
-    return arguments
+    parser.add_argument("--epochs", type=cli.positive, help="number of epochs [5]")
+    parser.add_argument("--data", type=cli.path, help="UTF-8 text [Tiny Shakespeare]")
+    parser.add_argument("--batch-size", type=cli.positive_int, help="blocks of text per batch [32]")
+    parser.add_argument("--seed", type=cli.seed, default=1337, help="random seed [1337]")
+    parser.add_argument("--out", type=cli.path, default=OUT, help=f"folder for results [{OUT}]")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return the exit code: 0, 2 for user errors, or 130 after Ctrl-C."""
     arguments = parse(argv)
-    try:
-        return run_demo(arguments)
-    except (BackendError, DataError, RunError, OSError) as error:
-        print(f"tinygpt_shakespeare: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    size = arguments.batch_size or PRESETS["demo"].batch_size
+    return cli.exit_code(
+        "tinygpt_shakespeare", partial(run_demo, arguments), f"try a --batch-size below {size}"
+    )
 
 
 def run_demo(arguments: argparse.Namespace) -> int:
     """Run the demo: explain the model on one line of text, train it, and show the results."""
     epochs = arguments.epochs or (1 if arguments.fast else 5)
     preset = PRESETS["demo"]
-    if arguments.batch_size:
-        preset = replace(preset, batch_size=arguments.batch_size)
-    data = str(arguments.data.resolve()) if arguments.data else None
+    data = cli.absolute(arguments.data) if arguments.data else None
+    try:
+        if arguments.batch_size:
+            preset = replace(preset, batch_size=arguments.batch_size)
+        config = RunConfig(preset, data, seed=arguments.seed, epochs=epochs)
+    except ValueError as error:
+        raise RunError(str(error)) from None
     default()  # raises for an unusable backend, before anything is written
-    run = Run.start(RunConfig(preset, data, seed=arguments.seed, epochs=epochs), arguments.out)
-    prepare_folder(run.out)
+    run = Run.start(config, arguments.out)
+    with prepare_folder(run.out):
+        return explain_and_train(run, epochs)
+
+
+def explain_and_train(run: Run, epochs: float) -> int:
+    """Explain the model on one line of text, train it, and show the results."""
     report = ProgressReport()
-    line = first_line(run.val_text)[:LINE_LENGTH].rstrip()
+    line = first_line(run.val_text)[:LINE_LENGTH]
+    line = line.rstrip() or line
     explain_text(run, report, line)
     explain_tokens(run, report, line)
     explain_embedding(run, report, line)
     explain_attention(run, report, line)
     with Interrupt() as interrupt, report:
-        train(run, report, epochs, interrupt)
+        try:
+            train(run, report, epochs, interrupt)
+        except Exception as error:
+            if not (interrupt.requested and run.intact):
+                advice = f"try a --batch-size below {run.config.preset.batch_size}"
+                resume = shlex.join(["python", "milestones/tinygpt.py", "--resume", str(run.out)])
+                raise cli.training_error(run, error, advice, resume) from error
     if run.trainer.step:
+        run.save()
         finish(run, report, line)
-    if not run.finished:
+    if interrupt.requested:
         report.print(f"Stopped after step {run.trainer.step}; the checkpoint is in {run.out}.")
-        return 130
+        return 128 + interrupt.requested
     return 0
 
 
@@ -158,7 +171,7 @@ def train(run: Run, report: ProgressReport, epochs: float, interrupt: Interrupt)
     while not run.finished and not interrupt.requested:
         loss = run.step()
         if run.trainer.step % LOG_INTERVAL == 0 or run.finished:
-            value, speed = loss.item(), run.tokens / run.seconds
+            value, speed = loss.item(), run.tokens / max(run.seconds, 1e-9)
             run.log(loss=value, tokens_per_second=round(speed, 1))
             report.update(run.progress, value, speed)
         done = int(run.progress * epochs)
@@ -192,7 +205,6 @@ def finish(run: Run, report: ProgressReport, line: str) -> None:
         text += run.tokenizer.decode([int(token[0])])
     speed = 500 / (time.perf_counter() - begin)
     report.print(f"{text.strip()}\n\n({speed:,.0f} characters per second)")
-    run.save()
     summary = run.summarise()
     plot_losses(run.metrics(), run.out / "loss.png")
     plot_attention(run.model, run.tokenizer, first_line(run.val_text), run.out / "attention.png")

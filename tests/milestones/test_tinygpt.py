@@ -110,8 +110,11 @@ def test_a_run_writes_summary_metrics_plots_and_checkpoint(
         assert (out / picture).read_bytes().startswith(b"\x89PNG")
     assert "sample 2" in printed
     command = re.findall(r"--sample .*", printed)[-1]
-    assert run(tinygpt, *shlex.split(command.replace("ROMEO:", "king"))) == 0
-    assert capsys.readouterr().out.startswith("king")
+    words = shlex.split(command)
+    prompt = words[words.index("--prompt") + 1]
+    assert prompt in text.read_text(encoding="utf-8")
+    assert run(tinygpt, *words) == 0
+    assert capsys.readouterr().out.startswith(prompt)
 
 
 def test_the_validation_loss_averages_over_every_token(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..serialization.atomic import write_atomically
+from ..serialization.atomic import read_regular_file, write_atomically
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 CANONICAL_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -59,7 +59,8 @@ def read_text(path: str | os.PathLike[str]) -> Corpus:
     system.
 
     Raises:
-        DataError: the file is missing, is a folder, cannot be read, is not UTF-8, or is empty.
+        DataError: the file is missing, is a folder, a pipe or a device, cannot be read, is not
+            UTF-8, or is empty.
 
     Example::
 
@@ -80,12 +81,12 @@ def read_text(path: str | os.PathLike[str]) -> Corpus:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if os.path.isdir(path):  # Path.is_dir raises where access is denied
-        raise DataError(f"{path} is a folder, not a text file")
     try:
-        return path.read_bytes()
+        return read_regular_file(path)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder, not a text file") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read: {reason}") from error

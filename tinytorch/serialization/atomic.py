@@ -1,10 +1,14 @@
 """Atomic file replacement: after a crash, a file holds its old bytes or its new ones."""
 
+import errno
 import os
+import re
 import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.tinytorch-[0-9a-f]{16}\.tmp")
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -39,6 +43,40 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             temporary.unlink()
         raise
     _sync_folder(target.parent)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what killed calls of `write_atomically` have left in a folder.
+
+    Call it only while no other process writes to the folder.
+    """
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if _TEMPORARY.fullmatch(path.name):
+                with suppress(OSError):
+                    path.unlink()
+
+
+def check_regular_file(path: str | os.PathLike[str]) -> None:
+    """Raise an error unless `path` is a file whose contents have an end.
+
+    Reading a pipe can wait forever, and reading a device such as /dev/zero never ends.
+
+    Raises:
+        OSError: there is no such file, or it is a folder, a pipe or a device.
+        ValueError: the path contains a NUL.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", os.fspath(path))
+
+
+def read_regular_file(path: str | os.PathLike[str]) -> bytes:
+    """Return the contents of a file; raises as `check_regular_file` does."""
+    check_regular_file(path)
+    return Path(path).read_bytes()
 
 
 def _copy_mode(source: Path, descriptor: int) -> None:

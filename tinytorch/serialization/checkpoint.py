@@ -3,8 +3,10 @@
 No pickle is involved, so reading a file from an untrusted source runs no code from it.
 """
 
+import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import write_atomically
+from .atomic import check_regular_file, write_atomically
 
 FORMAT = "tinytorch"
-VERSION = "1"
-_RESERVED = ("format", "version")  # metadata keys of the format itself
+VERSION = "2"  # since version 2, a file contains its own SHA-256
+_RESERVED = ("format", "version", "file_sha256")  # metadata keys of the format itself
+_NO_DIGEST = "0" * 64
+_DIGEST = re.compile(rb'(?<!\\)"file_sha256":"([0-9a-f]{64})"')  # in the file's header
+_CHUNK = 2**20  # bytes read at a time
 
 _DTYPES = {np.dtype(code).name for code in "?bhiqBHIQefd"}  # bool to float64
 
@@ -72,7 +77,8 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
         The arrays, as writable copies, and the metadata.
 
     Raises:
-        CheckpointError: the file is missing, truncated, or was not written by `save`.
+        CheckpointError: the file is missing or damaged, or was not written by `save`. Files of
+            version 2 contain a checksum, so every damage to them is noticed.
 
     Example::
 
@@ -84,9 +90,16 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     if os.path.isdir(path):
         raise CheckpointError(f"{path} is a folder, not a checkpoint")
     try:
+        check_regular_file(path)
+        stored, actual = _digests(path)
         # "np" is the only spelling that every release of safetensors accepts.
         with safe_open(path, framework="np") as file:
-            metadata = _decode_metadata(path, file.metadata() or {})
+            encoded = file.metadata() or {}
+            metadata = _decode_metadata(path, encoded)
+            if encoded["version"] != "1" and (not stored or stored != actual):
+                raise CheckpointError(
+                    f"{path} is damaged: its contents do not match their checksum"
+                )
             names = file.keys()
             arrays = {name: _writable(file.get_tensor(name)) for name in names}
     except FileNotFoundError as error:
@@ -95,11 +108,33 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
         raise
     except SafetensorError as error:
         raise CheckpointError(
-            f"{path} is damaged, truncated or not a safetensors file: {error}"
+            f"{path} is damaged, truncated or not a safetensors file: {_reason(error)}"
         ) from error
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {_reason(error)}") from error
     return arrays, metadata
+
+
+def _digests(path: Path) -> tuple[str, str]:
+    """Return the SHA-256 that a file contains, or "", and its actual one.
+
+    The digits in the file were zeros when the hash was computed.
+    """
+    with open(path, "rb") as file:
+        start = file.read(8)
+        size = min(int.from_bytes(start, "little"), os.path.getsize(path))
+        header = file.read(size)
+        found = _DIGEST.search(header)
+        if found is None:
+            return "", ""
+        digest = hashlib.sha256(start + _with_digest(header, found, _NO_DIGEST))
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return found[1].decode(), digest.hexdigest()
+
+
+def _with_digest(header: bytes, found: re.Match[bytes], digest: str) -> bytes:
+    return header[: found.start(1)] + digest.encode() + header[found.end(1) :]
 
 
 def strip_prefix(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
@@ -160,7 +195,7 @@ def _to_json_types(value: Any) -> Any:
 
 def _encode_metadata(path: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
     """Encode each value as JSON, because the metadata of safetensors are strings."""
-    encoded = {"format": FORMAT, "version": VERSION}
+    encoded = {"format": FORMAT, "version": VERSION, "file_sha256": _NO_DIGEST}
     for key, value in metadata.items():
         if not isinstance(key, str) or key in _RESERVED:
             raise CheckpointError(f"{path}: metadata cannot have the key {key!r}")
@@ -176,10 +211,10 @@ def _encode_metadata(path: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
 def _decode_metadata(path: Path, encoded: Mapping[str, str]) -> dict[str, Any]:
     if encoded.get("format") != FORMAT:
         raise CheckpointError(f"{path} is a safetensors file, but not a TinyTorch checkpoint")
-    if encoded.get("version") != VERSION:
+    if encoded.get("version") not in ("1", VERSION):
         raise CheckpointError(
-            f"{path} is a checkpoint of version {encoded.get('version')}, "
-            f"but this TinyTorch reads version {VERSION}"
+            f"{path} is a checkpoint of version {encoded.get('version')!s:.20}, "
+            f"but this TinyTorch reads versions 1 and {VERSION}"
         )
     return {key: json.loads(text) for key, text in encoded.items() if key not in _RESERVED}
 
@@ -192,9 +227,14 @@ def _serialize(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: dict[st
         raise CheckpointError(f"{path}: safetensors reserves the array name '__metadata__'")
     try:
         contiguous = {name: _contiguous(name, array) for name, array in arrays.items()}
-        return serialize(contiguous, metadata)
+        data = serialize(contiguous, metadata)
     except (SafetensorError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} was not written: {error}") from error
+        raise CheckpointError(f"{path} was not written: {_reason(error)}") from error
+    found = _DIGEST.search(data, 0, 8 + int.from_bytes(data[:8], "little"))
+    assert found is not None
+    view = memoryview(data)
+    digest = hashlib.sha256(data).hexdigest()  # of the file with zeros in place of the digest
+    return b"".join([view[: found.start(1)], digest.encode(), view[found.end(1) :]])
 
 
 def _contiguous(name: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -212,4 +252,5 @@ def _writable(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return reason if len(reason) <= 300 else reason[:300] + "..."  # it may quote the file

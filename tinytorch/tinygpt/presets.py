@@ -9,11 +9,23 @@ from ..optimizers import AdamW, Muon, Optimizer
 from ..runtime.trainer import Trainer
 from ..training import CosineSchedule, LinearSchedule, Schedule
 from ..transformers import GPT, GPTConfig
+from .checked import check_range, check_types
+
+# Limits that no sensible run reaches; beyond them, a step would take hours or all memory.
+MAX_STEPS = 10**12
+MAX_SIZE = 2**20  # of a model: width, blocks, heads
+MAX_CONTEXT = 2**17  # tokens
+MAX_TOKENS_PER_STEP = 2**24
+MAX_ACCUMULATION = 1024  # batches per step
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Hyperparameters of a run; sizes as in `GPT`, learning rates as after the warm-up."""
+    """Hyperparameters of a run; sizes as in `GPT`, learning rates as after the warm-up.
+
+    Raises:
+        ValueError: a value has a wrong type or is out of range.
+    """
 
     embed_dim: int
     num_layers: int
@@ -37,14 +49,40 @@ class Preset:
     init: str = "gpt2"
     accumulation: int = 1  # batches per step, whose gradients are averaged
 
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range(self, 1, MAX_SIZE, ("embed_dim", "num_layers", "num_heads"))
+        check_range(self, 1, MAX_CONTEXT, ("context",))
+        check_range(self, 1, MAX_STEPS, ("steps",))
+        check_range(self, 0, self.steps, ("warmup_steps",))
+        check_range(self, 1, MAX_ACCUMULATION, ("accumulation",))
+        check_range(self, 1e-30, 1e30, ("lr", "grad_clip"))
+        check_range(self, 0, 1e30, ("min_lr", "weight_decay", "muon_lr"))
+        if self.batch_size < 1 or self.tokens_per_step > MAX_TOKENS_PER_STEP:
+            raise ValueError(
+                f"batch_size must be from 1 to {MAX_TOKENS_PER_STEP // self.context}, for at most"
+                f" {MAX_TOKENS_PER_STEP:,} tokens per step, not {self.batch_size!r:.40}"
+            )
+        if not 0 <= self.dropout < 1 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError("dropout and betas must be in [0, 1)")
+        if self.schedule not in ("cosine", "linear"):
+            raise ValueError(f"schedule must be 'cosine' or 'linear', not {self.schedule!r:.40}")
+
     def to_dict(self) -> dict[str, Any]:
         """Return the preset as values that JSON can represent."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preset":
-        """Return the preset that `to_dict` has described."""
-        return replace(cls(**values), betas=tuple(values["betas"]))
+        """Return the preset that `to_dict` has described.
+
+        Raises:
+            ValueError: `values` does not describe a preset.
+        """
+        try:
+            return cls(**{**values, "betas": tuple(values["betas"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a preset ({error})") from error
 
     @property
     def tokens_per_step(self) -> int:
@@ -98,23 +136,33 @@ PRESETS = {
 
 def fit_steps(preset: Preset, **changes: Any) -> Preset:
     """Return the preset with some values replaced and the warm-up limited to 10% of the steps."""
-    changed = replace(preset, **changes)
-    return replace(changed, warmup_steps=min(preset.warmup_steps, changed.steps // 10))
+    steps: int = changes.get("steps", preset.steps)
+    return replace(preset, **{**changes, "warmup_steps": min(preset.warmup_steps, steps // 10)})
 
 
 def fit_epochs(preset: Preset, epochs: float, train_tokens: int) -> Preset:
-    """Return the preset with the number of steps that `epochs` epochs take."""
+    """Return the preset with the number of steps that `epochs` epochs take.
+
+    Raises:
+        ValueError: they take more than `MAX_STEPS` steps.
+    """
+    if epochs > MAX_STEPS * preset.tokens_per_step / train_tokens:
+        raise ValueError(f"{epochs:g} epochs take more than {MAX_STEPS} steps")
     return fit_steps(preset, steps=math.ceil(epochs * train_tokens / preset.tokens_per_step))
 
 
 def build_model(preset: Preset, vocab_size: int) -> GPT:
     """Return the preset's model, with newly initialised weights."""
-    config = GPTConfig(
+    return GPT.from_config(model_config(preset, vocab_size))
+
+
+def model_config(preset: Preset, vocab_size: int) -> GPTConfig:
+    """Return the configuration of the preset's model."""
+    return GPTConfig(
         vocab_size, preset.embed_dim, preset.num_layers, preset.num_heads, preset.context,
         preset.dropout, preset.bias, preset.tie_weights, preset.positions, preset.activation,
         preset.init,
     )  # fmt: skip
-    return GPT.from_config(config)
 
 
 def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> Trainer:
@@ -123,15 +171,17 @@ def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> T
     Args:
         preset: the hyperparameters.
         model: the model to train.
-        processes: number of processes that divide each batch; None for the backend's default.
+        processes: number of processes that divide each batch, at most one for each of its rows;
+            None for the backend's default.
     """
+    count = model.backend.processes if processes is None else processes
     return Trainer(
         model,
         _optimizers(preset, model),
         CrossEntropyLoss(),
         _schedule(preset),
         preset.grad_clip,
-        model.backend.processes if processes is None else processes,
+        min(count, preset.batch_size),
         cuda_graph=True,
     )
 

@@ -1,5 +1,8 @@
 """Progress display, samples and plots of a run."""
 
+import io
+import logging
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -8,6 +11,7 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..generation.generate import stream
+from ..serialization.atomic import write_atomically
 from ..tensor import Tensor
 from ..tokenization import Tokenizer
 from ..transformers import GPT
@@ -80,6 +84,26 @@ def default_prompt(text: str) -> str:
     return "\n" if "\n" in text else text[0]
 
 
+def encodable_prompt(tokenizer: Tokenizer) -> str:
+    """Return a prompt that a tokenizer can encode: a newline, or else its first token."""
+    try:
+        tokenizer.encode("\n")
+    except ValueError:
+        return tokenizer.decode([0])
+    return "\n"
+
+
+def example_word(text: str) -> str:
+    """Return a word of a text: that of a speaker in Shakespeare, else one of its first line.
+
+    A text without words gives its first characters.
+    """
+    if "ROMEO:" in text:
+        return "ROMEO:"
+    words = first_line(text).split() or text[:10_000].split()
+    return (words[0] if words else text)[:8]
+
+
 def first_line(text: str) -> str:
     """Return 32 characters from the start of the second paragraph, or of the text."""
     start = text.find("\n\n") + 2
@@ -147,7 +171,8 @@ def last_attention(model: GPT, ids: list[int]) -> np.ndarray[Any, Any]:
 
 
 def _label(text: str) -> str:
-    return {" ": "␣", "\n": "↵"}.get(text, text).replace("$", r"\$")
+    label = {" ": "␣", "\n": "↵"}.get(text, text)
+    return (label if label.isprintable() else ascii(label)[1:-1]).replace("$", r"\$")
 
 
 def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any:
@@ -161,4 +186,16 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=120)
+    """Write a figure to a PNG file, atomically; characters without a glyph are drawn as boxes."""
+    image = io.BytesIO()
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")
+            warnings.filterwarnings("ignore", "Matplotlib currently does not support")  # scripts
+            figure.savefig(image, format="png", dpi=120)
+    finally:
+        logger.setLevel(level)
+    write_atomically(path, image.getvalue())

@@ -4,7 +4,8 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -16,11 +17,22 @@ from ..data.datasets import Corpus, read_text, tiny_shakespeare
 from ..dataloader import Batch, DataLoader, TokenDataset
 from ..ops import random
 from ..serialization import checkpoint
-from ..serialization.atomic import write_atomically
+from ..serialization.atomic import read_regular_file, remove_temporary_files, write_atomically
 from ..tensor import Tensor
 from ..tokenization import BPETokenizer, CharTokenizer, Tokenizer
 from ..transformers import GPT, GPTConfig
-from .presets import Preset, build_model, build_trainer, fit_epochs
+from .checked import check_range, check_types, is_finite
+from .lock import FolderLock
+from .presets import (
+    MAX_CONTEXT,
+    MAX_SIZE,
+    MAX_STEPS,
+    Preset,
+    build_model,
+    build_trainer,
+    fit_epochs,
+    model_config,
+)
 
 CHECKPOINT = "checkpoint.safetensors"
 RESULTS = (CHECKPOINT, "metrics.jsonl", "summary.json", "loss.png", "attention.png")
@@ -44,6 +56,9 @@ class RunConfig:
         seed: seed of weights, batches and dropout.
         minutes: train for this time instead of the preset's steps; the schedule adapts to it.
         epochs: train for this many epochs instead of the preset's steps.
+
+    Raises:
+        ValueError: a value has a wrong type or is out of range.
     """
 
     preset: Preset
@@ -54,14 +69,32 @@ class RunConfig:
     minutes: float | None = None
     epochs: float | None = None
 
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range(self, 1e-300, 1e30, ("minutes", "epochs"))
+        check_range(self, 0, 2**64 - 1, ("seed",))
+        if self.tokenizer not in ("char", "bpe"):
+            raise ValueError(f"tokenizer must be 'char' or 'bpe', not {self.tokenizer!r:.40}")
+        if self.tokenizer == "bpe" and self.vocab_size < 256:
+            raise ValueError(
+                f"vocab_size must be at least 256, one for each byte, not {self.vocab_size}"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as values that JSON can represent."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunConfig":
-        """Return the settings that `to_dict` has described."""
-        return cls(**{**values, "preset": Preset.from_dict(values["preset"])})
+        """Return the settings that `to_dict` has described.
+
+        Raises:
+            ValueError: `values` does not describe the settings of a run.
+        """
+        try:
+            return cls(**{**values, "preset": Preset.from_dict(values["preset"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not the settings of a run ({error})") from error
 
 
 class Run:
@@ -73,6 +106,8 @@ class Run:
         model: the model.
         trainer: its optimizers, schedule and step count.
         seconds: time spent in training steps, including those before the run was resumed.
+        intact: whether the weights are those after `trainer.step` steps; False if an update failed
+            halfway, so they must not be saved.
 
     Example::
 
@@ -95,15 +130,19 @@ class Run:
         train_text, self.val_text = corpus.split()
         self.train_ids = tokenizer.encode_array(train_text)
         self.val_ids = tokenizer.encode_array(self.val_text)
-        if config.epochs is not None:
-            preset = fit_epochs(config.preset, config.epochs, len(self.train_ids))
-            config = replace(config, preset=preset)
         self.config = config
         self._check_length()
+        if config.epochs is not None:
+            try:
+                preset = fit_epochs(config.preset, config.epochs, len(self.train_ids))
+            except ValueError as error:
+                raise RunError(str(error)) from None
+            self.config = config = replace(config, preset=preset)
         self.blocks = TokenDataset(self.train_ids, config.preset.context)
         self.model = build_model(config.preset, tokenizer.vocab_size)
         self.trainer = build_trainer(config.preset, self.model, processes)
         self.seconds = 0.0
+        self.intact = True
 
     @classmethod
     def start(cls, config: RunConfig, out: Path, processes: int | None = None) -> Self:
@@ -119,7 +158,7 @@ class Run:
             DataError: the text cannot be read.
             RunError: the text is too short for the model.
         """
-        corpus = read_text(config.data) if config.data else tiny_shakespeare()
+        corpus = _read_corpus(config)
         tokenizer = _build_tokenizer(config, corpus)
         random.manual_seed(config.seed)
         return cls(config, corpus, tokenizer, out, processes)
@@ -130,21 +169,32 @@ class Run:
 
         Raises:
             CheckpointError: there is no checkpoint, or it cannot be read.
-            RunError: it is not a checkpoint of TinyGPT, or the text has changed since.
+            DataError: the text cannot be read.
+            RunError: it is not a checkpoint of TinyGPT, the text has changed since, or
+                metrics.jsonl is damaged. Nothing is changed on disk then.
         """
-        _, metadata = checkpoint.load(out / CHECKPOINT)
+        path = out / CHECKPOINT
+        arrays, metadata = checkpoint.load(path)
         try:
             config = RunConfig.from_dict(metadata["config"])
-            tokenizer = Tokenizer.from_dict(metadata["tokenizer"])
-            sha256, seconds = metadata["dataset_sha256"], metadata["seconds"]
-        except (KeyError, TypeError) as error:
-            raise RunError(f"{out / CHECKPOINT} is not a checkpoint of TinyGPT ({error})") from None
-        corpus = read_text(config.data) if config.data else tiny_shakespeare()
-        if corpus.sha256 != sha256:
+            tokenizer = _tokenizer_from(metadata)
+            seconds = metadata["seconds"]
+            if not is_finite(seconds) or seconds < 0:
+                raise ValueError(f"seconds cannot be {seconds!r:.40}")
+            _check_arrays(model_config(config.preset, tokenizer.vocab_size), arrays)
+        except INVALID as error:
+            raise _not_a_run(path, error) from None
+        corpus = _read_corpus(config)
+        if corpus.sha256 != metadata.get("dataset_sha256"):
             raise RunError(f"the text ({corpus.source}) has changed since the run was started")
-        run = cls(config, corpus, tokenizer, out, processes)
-        run.trainer.load_checkpoint(out / CHECKPOINT)
-        run.seconds = seconds
+        try:
+            run = cls(config, corpus, tokenizer, out, processes)
+            run.trainer.load_checkpoint(path)
+        except (RunError, checkpoint.CheckpointError):
+            raise
+        except INVALID as error:
+            raise _not_a_run(path, error) from None
+        run.seconds = float(seconds)
         run._drop_metrics_after(run.trainer.step)
         return run
 
@@ -174,6 +224,15 @@ class Run:
         return self.seconds >= 60 * self.config.minutes
 
     @property
+    def complete(self) -> bool:
+        """Whether the run is finished and all its results are in the folder."""
+        return self.finished and not self.missing_results()
+
+    def missing_results(self) -> list[str]:
+        """Return the names of the results that are not in the folder."""
+        return [name for name in RESULTS if not (self.out / name).exists()]
+
+    @property
     def progress(self) -> float:
         """Completed fraction of the run, in [0, 1]."""
         if self.config.minutes is None:
@@ -189,18 +248,27 @@ class Run:
         """Run one training step on random blocks, and return its loss.
 
         The loss may still be being computed by a device; `read` waits for it, and counts that time.
+        After an exception the random state is that before the step, so a checkpoint that is saved
+        then continues bit for bit.
         """
         begin = clock()
+        state = random.generator().bit_generator.state, random.mask_state()
         preset = self.config.preset
         if self.config.minutes is not None and self.trainer.scheduler is not None:
             # Keep the completed fraction of the schedule equal to the elapsed fraction of the time.
             total = self._steps_in_time()
             self.trainer.scheduler.total_steps = total
             self.trainer.scheduler.warmup_steps = min(preset.warmup_steps, total // 10)
-        batches: list[Any] = [
-            self.blocks.random_batch(preset.batch_size) for _ in range(preset.accumulation)
-        ]
-        loss = self.trainer.train_step(batches)
+        try:
+            batches: list[Any] = [
+                self.blocks.random_batch(preset.batch_size) for _ in range(preset.accumulation)
+            ]
+            loss = self.trainer.train_step(batches)
+        except BaseException as error:
+            self.intact = not _during_update(error)
+            random.generator().bit_generator.state = state[0]
+            random.set_masks(*state[1])
+            raise
         self.seconds += clock() - begin
         return loss
 
@@ -216,7 +284,8 @@ class Run:
         done = self.trainer.step
         if not done:
             return self.config.preset.steps
-        return max(done + 1, round(done * 60 * (self.config.minutes or 0.0) / self.seconds))
+        limit = 60 * (self.config.minutes or 0.0)
+        return max(done + 1, round(done * limit / max(self.seconds, 1e-9)))
 
     # Validation
 
@@ -255,16 +324,38 @@ class Run:
             file.write(json.dumps(line) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the entries of metrics.jsonl."""
+        """Return the entries of metrics.jsonl, without a last line that is incomplete.
+
+        Raises:
+            RunError: another line is damaged.
+        """
         path = self.out / "metrics.jsonl"
-        if not path.exists():
+        try:
+            lines = read_regular_file(path).split(b"\n")
+        except FileNotFoundError:
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
+        entries = []
+        for number, line in numbered:
+            try:
+                entries.append(_read_entry(line))
+            except (ValueError, RecursionError) as error:
+                if number < numbered[-1][0]:
+                    raise RunError(
+                        f"line {number} of {path} is damaged: delete it ({error})"
+                    ) from None
+        return entries
 
     def _drop_metrics_after(self, step: int) -> None:
-        """Remove the entries after the checkpoint, whose steps will be logged again."""
-        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
-        write_atomically(self.out / "metrics.jsonl", "".join(kept).encode())
+        """Remove the entries after the checkpoint, whose steps will be logged again.
+
+        Of several entries with the same step and keys, only the last one is kept.
+        """
+        path = self.out / "metrics.jsonl"
+        kept = {(m["step"], *m): m for m in self.metrics() if m["step"] <= step}
+        data = "".join(json.dumps(m) + "\n" for m in kept.values()).encode()
+        if not path.exists() or path.read_bytes() != data:
+            write_atomically(path, data)
 
     def summarise(self) -> dict[str, Any]:
         """Compute the loss on the whole validation text, and write summary.json."""
@@ -284,6 +375,81 @@ class Run:
         }
         write_atomically(self.out / "summary.json", json.dumps(summary, indent=2).encode())
         return summary
+
+
+# What the parts of a checkpoint raise if their description is of a wrong type or value.
+INVALID = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
+    ZeroDivisionError,
+)  # fmt: skip
+
+
+def _not_a_run(path: Path, error: Exception) -> RunError:
+    return RunError(f"{path} is not a checkpoint of TinyGPT: {_shorten(error)}")
+
+
+def _shorten(error: Exception) -> str:
+    text = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+    return text if len(text) <= 300 else text[:300] + "..."
+
+
+def _during_update(error: BaseException) -> bool:
+    """Whether an exception was raised while optimizers changed the weights."""
+    return any(
+        frame.f_code.co_name == "update" for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+
+
+def _read_corpus(config: RunConfig) -> Corpus:
+    return tiny_shakespeare() if config.data is None else read_text(config.data)
+
+
+def _read_entry(line: bytes) -> dict[str, Any]:
+    """Return the entry in a line of metrics.jsonl, or raise ValueError."""
+    entry = json.loads(line)
+    if not isinstance(entry, dict) or not all(map(_is_number, entry.values())):
+        raise ValueError("not an object of numbers")
+    step = entry.get("step")
+    if not isinstance(step, int) or not 0 <= step <= MAX_STEPS:
+        raise ValueError("no step")
+    return entry
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _tokenizer_from(metadata: Mapping[str, Any]) -> Tokenizer:
+    tokenizer = Tokenizer.from_dict(metadata["tokenizer"])
+    if not isinstance(tokenizer, Tokenizer) or not tokenizer.vocab_size:
+        raise ValueError("its tokenizer is empty")
+    return tokenizer
+
+
+def _check_model_config(config: GPTConfig) -> None:
+    """Raise ValueError if a model's configuration has wrong types, or sizes without bounds."""
+    check_types(config)
+    check_range(config, 1, MAX_SIZE, ("vocab_size", "embed_dim", "num_layers", "num_heads"))
+    check_range(config, 1, MAX_CONTEXT, ("max_seq_len",))
+    if not 0 <= config.dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1), not {config.dropout}")
+
+
+def _check_arrays(config: GPTConfig, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Raise ValueError if arrays of a checkpoint are not the finite weights of such a model.
+
+    This is done before the model is built, because a wrong size could ask for any amount of memory.
+    """
+    weights = checkpoint.strip_prefix(arrays, "model/")
+    size = (config.vocab_size, config.embed_dim)
+    if np.shape(weights["embedding.tokens.weight"]) != size:
+        raise ValueError(f"it has no embedding of {size[0]} tokens and width {size[1]}")
+    blocks = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
+    if len(blocks) != config.num_layers:
+        raise ValueError(f"it has the weights of {len(blocks)} blocks, not {config.num_layers}")
+    for name, array in weights.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"{name} is not finite, so training has diverged")
 
 
 def _build_tokenizer(config: RunConfig, corpus: Corpus) -> Tokenizer:
@@ -316,25 +482,55 @@ def load_model(out: Path) -> tuple[GPT, Tokenizer]:
     arrays, metadata = checkpoint.load(out / CHECKPOINT)
     try:
         config = GPTConfig(**metadata["model"])
-        tokenizer = Tokenizer.from_dict(metadata["tokenizer"])
+        _check_model_config(config)
+        tokenizer = _tokenizer_from(metadata)
+        if tokenizer.vocab_size != config.vocab_size:
+            raise ValueError(
+                f"the tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}"
+            )
+        _check_arrays(config, arrays)
         model = GPT.from_config(config)
         model.load_state_dict(checkpoint.strip_prefix(arrays, "model/"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{out / CHECKPOINT} is not a checkpoint of TinyGPT: {error}") from None
+    except INVALID as error:
+        raise _not_a_run(out / CHECKPOINT, error) from None
     model.eval()
     return model, tokenizer
 
 
-def prepare_folder(out: Path) -> None:
-    """Create folder `out`, check that it is writable, and move earlier results out of the way.
+def open_folder(out: Path) -> FolderLock:
+    """Lock folder `out`, and remove the temporary files of a run in it that was killed.
+
+    Returns:
+        the lock, a context manager.
+
+    Raises:
+        RunError: another run is at work there.
+    """
+    try:
+        lock = FolderLock(out)
+    except BlockingIOError:
+        raise RunError(
+            f"another run is training in {out}: wait until it has finished, or use another --out"
+        ) from None
+    if lock.held:
+        remove_temporary_files(out)
+    return lock
+
+
+def prepare_folder(out: Path) -> FolderLock:
+    """Create and lock folder `out`, and move earlier results out of the way.
 
     The results of an earlier run go to ``out/earlier-1``, ``out/earlier-2``, and so on.
 
+    Returns:
+        the lock, a context manager.
+
     Raises:
-        RunError: the folder cannot be written to.
+        RunError: the folder cannot be written to, or another run is at work there.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
+        lock = open_folder(out)
         with tempfile.TemporaryFile(dir=out):
             pass
         results = [out / name for name in RESULTS if (out / name).exists()]
@@ -346,3 +542,4 @@ def prepare_folder(out: Path) -> None:
                 path.rename(earlier / path.name)
     except OSError as error:
         raise RunError(f"cannot write to folder {out}: {error.strerror}") from None
+    return lock
