@@ -231,6 +231,7 @@ OP_INFOS: dict[str, OpInfo] = {
         _torch_where,
     ),
     "cast": OpInfo([Sample("same", normal((3, 4)), {"dtype": "float64"})], None),
+    "copy": unary(lambda torch, x: x.clone()),
     # reductions
     "sum": reduction(lambda torch, x, axis=None, keepdims=False: x.sum(axis, keepdims)),
     "mean": reduction(lambda torch, x, axis=None, keepdims=False: x.mean(axis, keepdims)),
@@ -240,6 +241,15 @@ OP_INFOS: dict[str, OpInfo] = {
             Sample("population", normal((3, 4)), {"axis": 1, "correction": 0}),
         ],
         lambda torch, x, axis=None, correction=1, keepdims=False: x.var(
+            axis, correction=correction, keepdim=keepdims
+        ),
+    ),
+    "std": OpInfo(
+        [
+            *reduction(None).samples,
+            Sample("population", normal((3, 4)), {"axis": 1, "correction": 0}),
+        ],
+        lambda torch, x, axis=None, correction=1, keepdims=False: x.std(
             axis, correction=correction, keepdim=keepdims
         ),
     ),

@@ -53,7 +53,8 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     )
     from .nn.module import Module, ModuleList, Parameter, Sequential
     from .ops import random
-    from .ops.promotion import matmul, maximum, minimum, where
+    from .ops.elementwise import maximum, minimum, where
+    from .ops.operators import matmul
     from .ops.random import manual_seed
     from .optimizers import SGD, Adam, AdamW, Muon, Optimizer
     from .runtime.trainer import Trainer

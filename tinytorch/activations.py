@@ -3,31 +3,32 @@
 import math
 from typing import Any
 
-from .backends.base import Array, Namespace
+from .backends.arrays import Array, Axis, Namespace
 from .nn.module import Module
 from .ops.op import op
+from .ops.reductions import _axes
 from .tensor import Tensor
 
 
-@op
+@op(promote="common")
 def relu(xp: Namespace, x: Array) -> Any:
-    """max(x, 0); its derivative at 0 is 0."""
-    positive = x > 0
-    return xp.where(positive, x, xp.zeros_like(x)), (positive,)
+    """max(x, 0); its derivative at 0 is 0. NaN stays NaN, so that a diverged model shows it."""
+    off = x <= 0  # false for NaN
+    return xp.where(off, xp.zeros_like(x), x), (off,)
 
 
 @relu.gradient
-def relu_gradient(xp: Namespace, g: Array, positive: Array) -> Any:
-    return g * xp.astype(positive, g.dtype)
+def relu_gradient(xp: Namespace, g: Array, off: Array) -> Any:
+    return xp.where(off, xp.zeros_like(g), g)
 
 
-@op
+@op(promote="float")
 def squared_relu(xp: Namespace, x: Array) -> Any:
     """max(x, 0) ** 2.
 
     Source: D. So et al., "Primer" (2021).
     """
-    rectified = xp.where(x > 0, x, xp.zeros_like(x))
+    rectified = xp.where(x <= 0, xp.zeros_like(x), x)  # NaN stays NaN
     return rectified * rectified, (rectified,)
 
 
@@ -36,7 +37,7 @@ def squared_relu_gradient(xp: Namespace, g: Array, rectified: Array) -> Any:
     return 2 * rectified * g
 
 
-@op
+@op(promote="float")
 def sigmoid(xp: Namespace, x: Array) -> Any:
     """1 / (1 + exp(-x)), computed without overflow."""
     small = xp.exp(-xp.abs(x))  # at most 1
@@ -49,7 +50,7 @@ def sigmoid_gradient(xp: Namespace, g: Array, y: Array) -> Any:
     return g * y * (1 - y)
 
 
-@op
+@op(promote="float")
 def tanh(xp: Namespace, x: Array) -> Any:
     """The hyperbolic tangent."""
     y = xp.tanh(x)
@@ -61,7 +62,7 @@ def tanh_gradient(xp: Namespace, g: Array, y: Array) -> Any:
     return g * (1 - y * y)
 
 
-@op
+@op(promote="float")
 def gelu(xp: Namespace, x: Array) -> Any:
     """x * Phi(x), where Phi is the standard normal CDF, in GPT-2's tanh approximation.
 
@@ -77,7 +78,7 @@ def gelu_gradient(xp: Namespace, g: Array, x: Array, t: Array) -> Any:
     return g * 0.5 * (1 + t + x * (1 - t * t) * slope)
 
 
-@op
+@op(promote="float")
 def softplus(xp: Namespace, x: Array) -> Any:
     """log(1 + exp(x)), computed without overflow."""
     y = xp.logaddexp(x, xp.zeros_like(x))
@@ -89,20 +90,23 @@ def softplus_gradient(xp: Namespace, g: Array, y: Array) -> Any:
     return g * -xp.expm1(-y)  # sigmoid(x) is 1 - exp(-y)
 
 
-@op
+@op(promote="float")
 def softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Any:
     """exp(x) / sum(exp(x)) over `axis`, without overflow; a row of only -inf gives zeros."""
-    y = softmax_array(xp, x, axis)
-    return y, (y, axis)
+    axes = _axes(x, axis)
+    y = softmax_array(xp, x, axes)
+    return y, (y, axes)
 
 
 @softmax.gradient
-def softmax_gradient(xp: Namespace, g: Array, y: Array, axis: int) -> Any:
-    return y * (g - xp.sum(g * y, axis=axis, keepdims=True))
+def softmax_gradient(xp: Namespace, g: Array, y: Array, axes: tuple[int, ...]) -> Any:
+    return y * (g - xp.sum(g * y, axis=axes, keepdims=True))
 
 
-def softmax_array(xp: Namespace, x: Array, axis: int = -1) -> Array:
+def softmax_array(xp: Namespace, x: Array, axis: Axis = -1) -> Array:
     """Softmax of an array over `axis`, for ops that contain one."""
+    if 0 in x.shape:
+        return xp.zeros_like(x)
     largest = xp.max(x, axis=axis, keepdims=True)
     # The maximum of a row that is masked everywhere is -inf, and -inf - -inf would be NaN.
     shift = xp.where(largest == -math.inf, xp.zeros_like(largest), largest)

@@ -64,7 +64,7 @@ def merge_heads_gradient(xp: Namespace, g: Array, shape: tuple[int, int, int, in
     return xp.permute_dims(xp.reshape(g, (B, T, nh, hs)), (0, 2, 1, 3))  # (B, nh, T, hs)
 
 
-@op
+@op(promote="float", keep=("mask",))
 def attention_weights(
     xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
 ) -> Any:
@@ -145,7 +145,7 @@ def attention(
     return scaled_dot_product_attention(Q, K, V, mask, dropout)[0]
 
 
-@composite
+@composite(promote="float", keep=("mask",))
 def fused_attention(
     Q: Tensor,
     K: Tensor,

@@ -10,6 +10,7 @@ from .backends.base import Array, Namespace
 from .nn.module import Module, Parameter
 from .ops import random
 from .ops.op import op
+from .ops.operators import same_backend
 from .tensor import Tensor
 
 
@@ -53,7 +54,8 @@ class Embedding(Module):
             TypeError: the ids are not integers.
             IndexError: an id is outside of [0, V); on a device, raised at the next copy to host.
         """
-        if ids.is_floating_point():
+        ids = same_backend(self.weight, ids)
+        if ids.is_floating_point() or ids.dtype == ids.backend.xp.bool:
             raise TypeError(f"token ids must be integers, not {ids.dtype}")
         return embedding(self.weight, ids)
 
@@ -124,7 +126,7 @@ class SinusoidalEncoding(Module):
         return x + self.table[start : start + x.shape[-2]]
 
 
-@op
+@op(promote="float")
 def rotary(xp: Namespace, x: Array, cos: Array, sin: Array) -> Any:
     """Rotate each pair (x[i], x[i + hs/2]) of x (..., T, hs) by its angle; cos, sin (T, hs/2)."""
     return _rotate(xp, x, cos, sin), (cos, sin)

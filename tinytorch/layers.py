@@ -13,10 +13,10 @@ from .tensor import Tensor
 __all__ = ["Dropout", "LayerNorm", "Linear", "Module", "ModuleList", "Parameter", "Sequential"]
 
 
-@op
+@op(promote="float")
 def linear(xp: Namespace, x: Array, weight: Array, bias: Array | None = None) -> Any:
     """x @ weight.T + bias, for x (..., in), weight (out, in) and bias (out,)."""
-    rows = xp.reshape(x, (-1, x.shape[-1]))  # (N, in)
+    rows = xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))  # (N, in)
     y = rows @ xp.matrix_transpose(weight)  # (N, out)
     if bias is not None:
         y = y + bias
@@ -27,7 +27,7 @@ def linear(xp: Namespace, x: Array, weight: Array, bias: Array | None = None) ->
 def linear_gradient(
     xp: Namespace, g: Array, rows: Array, weight: Array, shape: tuple[int, ...]
 ) -> Any:
-    g = xp.reshape(g, (-1, g.shape[-1]))  # (N, out)
+    g = xp.reshape(g, (rows.shape[0], weight.shape[0]))  # (N, out)
     return (
         lambda: xp.reshape(g @ weight, shape),
         lambda: xp.matrix_transpose(g) @ rows,
@@ -78,7 +78,7 @@ class Linear(Module):
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
 
 
-@op
+@op(promote="float")
 def dropout(xp: Namespace, x: Array, *, p: float, seed: Any) -> Any:
     """Zero each element of x with probability p, and scale the others by 1 / (1 - p)."""
     bits = xp.random_bits(seed, x.shape)
@@ -109,7 +109,7 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"the dropout probability must be in [0, 1], not {p}")
-        self.p = p
+        self.p = float(p)  # a NumPy scalar would turn float32 into float64
 
     def draw(self) -> tuple[float, Any]:
         """The probability in effect (0 outside training), and the seed of the next mask."""
@@ -123,7 +123,7 @@ class Dropout(Module):
         return f"p={self.p}"
 
 
-@op
+@op(promote="float")
 def layer_norm(
     xp: Namespace, x: Array, weight: Array, bias: Array | None = None, *, eps: float = 1e-5
 ) -> Any:
@@ -131,6 +131,8 @@ def layer_norm(
 
     Source: J. Ba et al., "Layer Normalization" (2016), equation 4.
     """
+    if x.shape[-1] == 0:
+        return xp.zeros_like(x), (x, xp.zeros_like(x), weight)
     centred = x - xp.mean(x, axis=-1, keepdims=True)
     variance = xp.mean(centred * centred, axis=-1, keepdims=True)
     scale = 1 / xp.sqrt(variance + eps)  # (..., 1)
@@ -165,7 +167,7 @@ class LayerNorm(Module):
         *,
         backend: str | Backend | None = None,
     ) -> None:
-        self.size, self.eps = normalized_shape, eps
+        self.size, self.eps = normalized_shape, float(eps)
         self.weight = Parameter([1.0] * normalized_shape, backend=backend)
         self.bias = Parameter([0.0] * normalized_shape, backend=backend) if bias else None
 

@@ -3,38 +3,50 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from .backends.base import Array, Namespace
 from .nn.module import Module
 from .ops.op import op
+from .ops.operators import same_backend
+from .ops.reductions import _axes
 from .tensor import Tensor
 
 
-@op
+@op(promote="float")
 def log_softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Any:
     """log(softmax(x)) over `axis`, computed without overflow."""
-    shifted = x - xp.max(x, axis=axis, keepdims=True)
-    y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axis, keepdims=True))
-    return y, (y, axis)
+    axes = _axes(x, axis)
+    if x.size == 0:
+        return xp.zeros_like(x), (x, axes)
+    shifted = x - xp.max(x, axis=axes, keepdims=True)
+    y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axes, keepdims=True))
+    return y, (y, axes)
 
 
 @log_softmax.gradient
-def log_softmax_gradient(xp: Namespace, g: Array, y: Array, axis: int) -> Any:
-    return g - xp.exp(y) * xp.sum(g, axis=axis, keepdims=True)
+def log_softmax_gradient(xp: Namespace, g: Array, y: Array, axes: tuple[int, ...]) -> Any:
+    return g - xp.exp(y) * xp.sum(g, axis=axes, keepdims=True)
 
 
-@op
+@op(promote="float", keep=("targets",))
 def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index: int = -100) -> Any:
     """Mean of -log(softmax(logits)[target]), for logits (..., V) and integer targets (...).
 
     Targets equal to `ignore_index` contribute neither to the sum nor to the count of the mean.
     """
-    rows = xp.reshape(logits, (-1, logits.shape[-1]))  # (N, V)
-    classes = xp.reshape(targets, (-1, 1))  # (N, 1)
-    counted = xp.astype(classes != ignore_index, rows.dtype)
+    N, V = math.prod(logits.shape[:-1]), logits.shape[-1]
+    rows = xp.reshape(logits, (N, V))
+    classes = xp.astype(xp.reshape(targets, (N, 1)), xp.int64)
+    ignored = classes == ignore_index  # (N, 1)
+    counted = xp.astype(~ignored, rows.dtype)
+    indices = xp.arange(V)
+    try:  # the lookup returns the classes, and checks them where this does not make the host wait
+        classes = xp.take_rows(indices, xp.where(ignored, xp.zeros_like(classes), classes))
+    except IndexError as error:
+        raise IndexError(f"cross entropy: a target is outside of the {V} classes") from error
     shifted = rows - xp.max(rows, axis=-1, keepdims=True)
     log_p = shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
-    # A comparison instead of indexing, which could read out of bounds on a device.
-    indices = xp.astype(xp.arange(rows.shape[-1]), classes.dtype)
     hit = xp.astype(indices == classes, rows.dtype)  # (N, V), one-hot
     hit = hit * counted  # rows of ignored targets are zero
     loss = -xp.sum(xp.where(hit > 0, log_p, xp.zeros_like(log_p))) / xp.sum(counted)
@@ -72,7 +84,11 @@ class CrossEntropyLoss(Module):
 
         Raises:
             ValueError: the shapes do not match, or the targets are not integers.
+            IndexError: a target is outside of [0, V); on a device, raised at the next copy to host.
         """
+        targets = same_backend(logits, targets)
+        if targets.dtype == logits.backend.xp.bool:
+            raise TypeError("cross entropy needs integer targets, not bool; cast with to('int64')")
         if targets.is_floating_point() or logits.shape[:-1] != targets.shape:
             raise ValueError(
                 "cross entropy needs logits (..., V) and integer targets (...), got"
@@ -89,44 +105,66 @@ class MSELoss(Module):
     """Mean squared error, the mean of (prediction - target) ** 2; the shapes must be equal."""
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        _check_shapes("MSELoss", prediction, target)
+        prediction, target = _check_shapes("MSELoss", prediction, target)
         difference = prediction - target
         return (difference * difference).mean()
 
 
-@op
+@op(promote="float")
 def binary_cross_entropy(xp: Namespace, p: Array, target: Array) -> Any:
-    """Mean of -(t log p + (1 - t) log(1 - p)), with logarithms limited to -100 as in PyTorch."""
-    log_p = xp.maximum(_log(xp, p), xp.full_like(p, -100.0))
-    log_q = xp.maximum(_log(xp, 1 - p), xp.full_like(p, -100.0))
-    return -xp.mean(target * log_p + (1 - target) * log_q), (p, target)
+    """Mean of -(t log p + (1 - t) log(1 - p)), with logarithms limited to -100 as in PyTorch.
+
+    NaN, and any p outside of [0, 1], gives NaN.
+    """
+    floor = xp.full_like(p, -100.0)
+    log_p, log_q = xp.maximum(xp.log(p), floor), xp.maximum(xp.log(1 - p), floor)
+    losses = -(target * log_p + (1 - target) * log_q)
+    return xp.sum(losses) / p.size, (p, target, log_p, log_q)
 
 
 @binary_cross_entropy.gradient
-def binary_cross_entropy_gradient(xp: Namespace, g: Array, p: Array, target: Array) -> Any:
-    spread = p * (1 - p)
-    floor = xp.full_like(spread, 1e-12)
-    return g * (p - target) / xp.maximum(spread, floor) / math.prod(p.shape), None
+def binary_cross_entropy_gradient(
+    xp: Namespace, g: Array, p: Array, target: Array, log_p: Array, log_q: Array
+) -> Any:
+    def p_gradient() -> Array:
+        spread = p * (1 - p)
+        return g * (p - target) / xp.maximum(spread, xp.full_like(spread, 1e-12)) / p.size
 
-
-def _log(xp: Namespace, x: Array) -> Array:
-    """log(x), with -inf and no warning for x <= 0."""
-    positive = x > 0
-    safe = xp.where(positive, x, xp.ones_like(x))
-    return xp.where(positive, xp.log(safe), xp.full_like(x, -math.inf))
+    return p_gradient, lambda: g * (log_q - log_p) / p.size
 
 
 class BinaryCrossEntropyLoss(Module):
-    """Mean of -(t log p + (1 - t) log(1 - p)) for probabilities p and targets t in [0, 1]."""
+    """Mean of -(t log p + (1 - t) log(1 - p)) for probabilities p and targets t in [0, 1].
+
+    Raises:
+        ValueError: the shapes differ, or a number is outside of [0, 1]. On a device, where this
+            check would make the host wait, such a probability gives NaN instead.
+
+    >>> from tinytorch import BinaryCrossEntropyLoss, Tensor
+    >>> round(BinaryCrossEntropyLoss()(Tensor([0.5]), Tensor([1])).item(), 4)
+    0.6931
+    """
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        _check_shapes("BinaryCrossEntropyLoss", prediction, target)
+        prediction, target = _check_shapes("BinaryCrossEntropyLoss", prediction, target)
+        for name, tensor in (("predictions", prediction), ("targets", target)):
+            array = tensor._array
+            if isinstance(array, np.ndarray) and ((array < 0) | (array > 1)).any():
+                raise ValueError(
+                    f"BinaryCrossEntropyLoss needs {name} between 0 and 1; for scores, apply"
+                    " Sigmoid first"
+                )
         return binary_cross_entropy(prediction, target)
 
 
-def _check_shapes(name: str, prediction: Tensor, target: Tensor) -> None:
+def _check_shapes(name: str, prediction: Tensor, target: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors of one shape; a NumPy array or a list is copied to prediction's backend."""
+    if not isinstance(prediction, Tensor):
+        raise TypeError(f"{name} needs a Tensor as prediction, not {type(prediction).__name__}")
+    target = same_backend(prediction, target)
     if prediction.shape != target.shape:
         raise ValueError(
             f"{name} needs prediction and target of the same shape, got {prediction.shape} and"
             f" {target.shape}"
         )
+    return prediction, target

@@ -18,17 +18,8 @@ from .backends import Backend, BackendError, get, of
 from .backends.arrays import Array, Axis
 from .ops import elementwise, movement, reductions
 from .ops.dtypes import parse_target, resolve_dtype
-from .ops.promotion import (
-    binary,
-    compare,
-    constant,
-    floating_unary,
-    is_floating,
-    matmul,
-    promote,
-    same_backend,
-    where,
-)
+from .ops.operators import compare, constant, matmul, same_backend
+from .ops.promotion import is_floating
 
 Scalar = int | float | bool
 
@@ -187,7 +178,7 @@ class Tensor(Variable):
             self[...] = value
 
     def is_floating_point(self) -> bool:
-        return is_floating(self)
+        return is_floating(self._array.dtype)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -367,7 +358,7 @@ class Tensor(Variable):
 
     def clone(self) -> "Tensor":
         """A copy; gradients flow through it."""
-        return self * 1
+        return elementwise.copy(self)
 
     def requires_grad_(self, value: bool = True) -> Self:
         """Set `requires_grad` in place and return the tensor."""
@@ -531,40 +522,40 @@ class Tensor(Variable):
     # Arithmetic
 
     def __add__(self, other: Any) -> "Tensor":
-        return binary(elementwise.add, self, other)
+        return elementwise.add(self, other)
 
     def __radd__(self, other: Any) -> "Tensor":
-        return binary(elementwise.add, self, other, reflected=True)
+        return elementwise.add(other, self)
 
     def __sub__(self, other: Any) -> "Tensor":
-        return binary(elementwise.subtract, self, other)
+        return elementwise.subtract(self, other)
 
     def __rsub__(self, other: Any) -> "Tensor":
-        return binary(elementwise.subtract, self, other, reflected=True)
+        return elementwise.subtract(other, self)
 
     def __mul__(self, other: Any) -> "Tensor":
-        return binary(elementwise.multiply, self, other)
+        return elementwise.multiply(self, other)
 
     def __rmul__(self, other: Any) -> "Tensor":
-        return binary(elementwise.multiply, self, other, reflected=True)
+        return elementwise.multiply(other, self)
 
     def __truediv__(self, other: Any) -> "Tensor":
-        return binary(elementwise.divide, self, other, to_float=True)
+        return elementwise.divide(self, other)
 
     def __rtruediv__(self, other: Any) -> "Tensor":
-        return binary(elementwise.divide, self, other, to_float=True, reflected=True)
+        return elementwise.divide(other, self)
 
     def __pow__(self, other: Any) -> "Tensor":
-        return binary(elementwise.power, self, other)
+        return elementwise.power(self, other)
 
     def __rpow__(self, other: Any) -> "Tensor":
-        return binary(elementwise.power, self, other, reflected=True)
+        return elementwise.power(other, self)
 
     def __matmul__(self, other: Any) -> "Tensor":
         return matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> "Tensor":
-        return matmul(same_backend(self, other), self)
+        return matmul(other, self)
 
     def __neg__(self) -> "Tensor":
         return elementwise.negative(self)
@@ -576,31 +567,35 @@ class Tensor(Variable):
         return matmul(self, other)
 
     def exp(self) -> "Tensor":
-        return floating_unary(elementwise.exp, self)
+        return elementwise.exp(self)
 
     def log(self) -> "Tensor":
-        return floating_unary(elementwise.log, self)
+        return elementwise.log(self)
 
     def sqrt(self) -> "Tensor":
-        return floating_unary(elementwise.sqrt, self)
+        return elementwise.sqrt(self)
 
     def sin(self) -> "Tensor":
-        return floating_unary(elementwise.sin, self)
+        return elementwise.sin(self)
 
     def cos(self) -> "Tensor":
-        return floating_unary(elementwise.cos, self)
+        return elementwise.cos(self)
 
     def abs(self) -> "Tensor":
         return elementwise.abs(self)
 
     def clip(self, min: float | None = None, max: float | None = None) -> "Tensor":
         """Limit each element to [min, max]; integers with floating limits become float32."""
-        x = promote(self, next((b for b in (min, max) if is_floating(b)), 0))[0]
-        return elementwise.clip(x, min=min, max=max)
+        low, high = [_number(b) for b in (min, max)]
+        x = self
+        if isinstance(low, float) or isinstance(high, float):
+            x = x if x.is_floating_point() else x.to("float32")
+        return elementwise.clip(x, min=low, max=high)
 
     def masked_fill(self, mask: "Tensor", value: float) -> "Tensor":
-        """`value` where `mask` is true, this tensor elsewhere."""
-        return where(mask, value, self)
+        """`value` where the boolean `mask` is true, this tensor elsewhere; the dtype stays."""
+        fill = same_backend(self, value).to(self.dtype)
+        return elementwise.where(mask, fill, self)
 
     # Comparison: boolean tensors outside the graph
 
@@ -641,15 +636,13 @@ class Tensor(Variable):
         return reductions.sum(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return floating_unary(reductions.mean, self, axis=axis, keepdims=keepdims)
+        return reductions.mean(self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> "Tensor":
-        return floating_unary(
-            reductions.var, self, axis=axis, correction=correction, keepdims=keepdims
-        )
+        return reductions.var(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def std(self, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> "Tensor":
-        return self.var(axis, correction, keepdims).sqrt()
+        return reductions.std(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         return reductions.max(self, axis=axis, keepdims=keepdims)
@@ -658,18 +651,25 @@ class Tensor(Variable):
         return reductions.min(self, axis=axis, keepdims=keepdims)
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return floating_unary(reductions.logsumexp, self, axis=axis, keepdims=keepdims)
+        return reductions.logsumexp(self, axis=axis, keepdims=keepdims)
 
     def cumsum(self, axis: int) -> "Tensor":
         return reductions.cumsum(self, axis=axis)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """The index of the largest element along `axis`; the first one of equal elements."""
-        return constant(self, self._backend.xp.argmax(self._array, axis=axis, keepdims=keepdims))
+        return self._choose("argmax", axis, keepdims)
 
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> "Tensor":
         """The index of the smallest element along `axis`; the first one of equal elements."""
-        return constant(self, self._backend.xp.argmin(self._array, axis=axis, keepdims=keepdims))
+        return self._choose("argmin", axis, keepdims)
+
+    def _choose(self, name: str, axis: int | None, keepdims: bool) -> "Tensor":
+        """argmax or argmin; booleans are compared as integers."""
+        axis = reductions.nonempty_axis(name, self._array, axis)
+        xp = self._backend.xp
+        array = self._array if self.dtype != xp.bool else xp.astype(self._array, xp.uint8)
+        return constant(self, getattr(xp, name)(array, axis=axis, keepdims=keepdims))
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
         return constant(self, self._backend.xp.any(self._array, axis=axis, keepdims=keepdims))
@@ -782,6 +782,11 @@ def _kind(tensor: Tensor) -> int:
 
 def _host(variable: Variable) -> np.ndarray[Any, Any]:
     return variable._backend.to_numpy(variable._array)
+
+
+def _number(value: Any) -> Any:
+    """A NumPy scalar or a tensor of one element as a Python number."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _sequence(sizes: tuple[Any, ...]) -> tuple[int, ...]:

@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
-from ..backends.base import Array, Namespace
+from ..backends.base import Array, DType, Namespace
 from .op import op
 
 
-@op
+@op(promote="number")
 def add(xp: Namespace, x: Array, y: Array) -> Any:
     """x + y."""
     return x + y, ()
@@ -18,7 +18,7 @@ def add_gradient(xp: Namespace, g: Array) -> Any:
     return g, g
 
 
-@op
+@op(promote="common")
 def subtract(xp: Namespace, x: Array, y: Array) -> Any:
     """x - y."""
     return x - y, ()
@@ -29,7 +29,7 @@ def subtract_gradient(xp: Namespace, g: Array) -> Any:
     return g, lambda: -g
 
 
-@op
+@op(promote="number")
 def multiply(xp: Namespace, x: Array, y: Array) -> Any:
     """x * y."""
     return x * y, (x, y)
@@ -40,7 +40,7 @@ def multiply_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
     return lambda: g * y, lambda: g * x
 
 
-@op
+@op(promote="float")
 def divide(xp: Namespace, x: Array, y: Array) -> Any:
     """x / y."""
     return x / y, (x, y)
@@ -51,7 +51,7 @@ def divide_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
     return lambda: g / y, lambda: -g * x / (y * y)
 
 
-@op
+@op(promote="common")
 def negative(xp: Namespace, x: Array) -> Any:
     """-x."""
     return -x, ()
@@ -62,7 +62,7 @@ def negative_gradient(xp: Namespace, g: Array) -> Any:
     return -g
 
 
-@op
+@op(promote="number")
 def power(xp: Namespace, x: Array | float, y: Array | float) -> Any:
     """x ** y."""
     is_square = isinstance(y, int | float) and y == 2  # x * x is many times faster than x**2
@@ -84,15 +84,19 @@ def power_gradient(
         return g * xp.where(constant, xp.zeros_like(slope), slope)
 
     def exponent_gradient() -> Array:
-        # At x = 0 the formula gives 0 * -inf; its limit is 0 for positive exponents.
+        # At x = 0 the formula gives 0 * -inf; its limit is 0 for exponents from 0.
         if isinstance(x, int | float):
-            return g * result * (math.log(x) if x > 0 else 0.0)
-        return g * result * xp.log(xp.where(x > 0, x, xp.ones_like(x)))
+            if x == 0:
+                positive: Any = y >= 0
+                return g * xp.where(positive, xp.zeros_like(result), -result)
+            return g * result * (math.log(x) if x > 0 else math.nan)
+        constant: Any = (x == 0) & (y >= 0)
+        return g * xp.where(constant, xp.zeros_like(result), result * xp.log(x))
 
     return base_gradient, exponent_gradient
 
 
-@op
+@op(promote="float")
 def exp(xp: Namespace, x: Array) -> Any:
     """e to the power of x."""
     y = xp.exp(x)
@@ -104,7 +108,7 @@ def exp_gradient(xp: Namespace, g: Array, y: Array) -> Any:
     return g * y
 
 
-@op
+@op(promote="float")
 def log(xp: Namespace, x: Array) -> Any:
     """The natural logarithm."""
     return xp.log(x), (x,)
@@ -115,7 +119,7 @@ def log_gradient(xp: Namespace, g: Array, x: Array) -> Any:
     return g / x
 
 
-@op
+@op(promote="float")
 def sqrt(xp: Namespace, x: Array) -> Any:
     """The square root."""
     y = xp.sqrt(x)
@@ -127,9 +131,9 @@ def sqrt_gradient(xp: Namespace, g: Array, y: Array) -> Any:
     return g * 0.5 / y
 
 
-@op
+@op(promote="number")
 def abs(xp: Namespace, x: Array) -> Any:
-    """The absolute value; its gradient at 0 is 0."""
+    """The absolute value; its gradient at 0 is 0, and NaN at NaN (PyTorch: 0)."""
     return xp.abs(x), (x,)
 
 
@@ -138,7 +142,7 @@ def abs_gradient(xp: Namespace, g: Array, x: Array) -> Any:
     return g * xp.sign(x)
 
 
-@op
+@op(promote="float")
 def sin(xp: Namespace, x: Array) -> Any:
     """The sine of x in radians."""
     return xp.sin(x), (x,)
@@ -149,7 +153,7 @@ def sin_gradient(xp: Namespace, g: Array, x: Array) -> Any:
     return g * xp.cos(x)
 
 
-@op
+@op(promote="float")
 def cos(xp: Namespace, x: Array) -> Any:
     """The cosine of x in radians."""
     return xp.cos(x), (x,)
@@ -160,38 +164,55 @@ def cos_gradient(xp: Namespace, g: Array, x: Array) -> Any:
     return -g * xp.sin(x)
 
 
-@op
-def maximum(xp: Namespace, x: Array, y: Array) -> Any:
-    """The larger of x and y; equal elements get half of the gradient each."""
+@op(promote="number")
+def maximum(xp: Namespace, x: Array | float, y: Array | float) -> Any:
+    """The larger of x and y, element by element, or NaN; equal elements share the gradient."""
+    x, y = _arrays(xp, x, y)
     return xp.maximum(x, y), (x, y)
 
 
 @maximum.gradient
 def maximum_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
-    dx = _route_gradient(xp, g, x > y, x == y)
-    return dx, g - dx
+    return lambda: _route(xp, g, x == y, x < y), lambda: _route(xp, g, x == y, x > y)
 
 
-@op
-def minimum(xp: Namespace, x: Array, y: Array) -> Any:
-    """The smaller of x and y; equal elements get half of the gradient each."""
+@op(promote="number")
+def minimum(xp: Namespace, x: Array | float, y: Array | float) -> Any:
+    """The smaller of x and y, element by element, or NaN; equal elements share the gradient."""
+    x, y = _arrays(xp, x, y)
     return xp.minimum(x, y), (x, y)
 
 
 @minimum.gradient
 def minimum_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
-    dx = _route_gradient(xp, g, x < y, x == y)
-    return dx, g - dx
+    return lambda: _route(xp, g, x == y, x > y), lambda: _route(xp, g, x == y, x < y)
 
 
-def _route_gradient(xp: Namespace, g: Array, selected: Array, ties: Array) -> Array:
-    """g where `selected` is true, half of it at ties, and 0 elsewhere."""
-    return g * (xp.astype(selected, g.dtype) + 0.5 * xp.astype(ties, g.dtype))
+def _route(xp: Namespace, g: Array, ties: Array, lost: Array) -> Array:
+    """g, half of it at ties, and 0 where the other operand was chosen."""
+    return xp.where(lost, xp.zeros_like(g), xp.where(ties, 0.5 * g, g))
+
+
+def _dtype_of(xp: Namespace, x: float, y: float) -> DType:
+    """The dtype of two Python numbers."""
+    kinds = {type(x), type(y)}
+    return xp.float32 if float in kinds else xp.int64 if int in kinds else xp.bool
+
+
+def _arrays(xp: Namespace, x: Array | float, y: Array | float) -> tuple[Array, Array]:
+    """x and y as arrays: a Python number gets the dtype of the other one."""
+    if isinstance(x, int | float):
+        assert not isinstance(y, int | float)
+        return xp.full((), x, dtype=y.dtype), y
+    return x, xp.full((), y, dtype=x.dtype) if isinstance(y, int | float) else y
 
 
 @op
 def clip(xp: Namespace, x: Array, *, min: float | None = None, max: float | None = None) -> Any:
-    """x limited to [min, max]; its derivative is 1 inside, bounds included, and 0 outside."""
+    """x limited to [min, max]; its derivative is 1 inside, bounds included, and 0 outside.
+
+    NaN stays NaN.
+    """
     y = x
     if min is not None:
         y = xp.where(y < min, xp.full_like(y, min), y)
@@ -205,10 +226,20 @@ def clip_gradient(xp: Namespace, g: Array, inside: Array) -> Any:
     return g * xp.astype(inside, g.dtype)
 
 
-@op
-def where(xp: Namespace, condition: Array, x: Array, y: Array) -> Any:
-    """x where the boolean `condition` is true, else y."""
-    return xp.where(condition, x, y), (condition,)
+@op(promote="common", keep=("condition",))
+def where(xp: Namespace, condition: Array, x: Array | float, y: Array | float) -> Any:
+    """x where the boolean `condition` is true, else y, element by element; all three broadcast.
+
+    >>> from tinytorch import Tensor, where
+    >>> x = Tensor([-1.0, 2.0])
+    >>> where(x > 0, x, 0.0)
+    Tensor([0., 2.])
+    """
+    if condition.dtype != xp.bool:
+        raise TypeError(f"where needs a boolean condition, not {condition.dtype}")
+    if isinstance(x, int | float) and isinstance(y, int | float):
+        x = xp.full((), x, dtype=_dtype_of(xp, x, y))
+    return xp.where(condition, *_arrays(xp, x, y)), (condition,)
 
 
 @where.gradient
@@ -226,3 +257,14 @@ def cast(xp: Namespace, x: Array, *, dtype: Any) -> Any:
 @cast.gradient
 def cast_gradient(xp: Namespace, g: Array) -> Any:
     return g  # autograd casts it to the dtype of x
+
+
+@op
+def copy(xp: Namespace, x: Array) -> Any:
+    """A copy of x."""
+    return xp.asarray(x, copy=True), ()
+
+
+@copy.gradient
+def copy_gradient(xp: Namespace, g: Array) -> Any:
+    return g

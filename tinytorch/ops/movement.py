@@ -57,7 +57,7 @@ def getitem_gradient(xp: Namespace, g: Array, shape: Shape, key: Any) -> Any:
     return xp.index_add(xp.zeros(shape, dtype=g.dtype), key, g)
 
 
-@op
+@op(promote="common")
 def concat(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
     """The arrays joined along an existing axis."""
     return xp.concat(arrays, axis=axis), ([a.shape[axis] for a in arrays], axis)
@@ -98,7 +98,7 @@ def _split(x: Array, sizes: Any, axis: int) -> list[Array]:
     return pieces
 
 
-@op
+@op(promote="common")
 def stack(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
     """Arrays of one shape joined along a new axis."""
     return xp.stack(arrays, axis=axis), (len(arrays), axis)

@@ -1,11 +1,16 @@
 """Differentiable ops: a forward, its gradient, and the backend kernel that may replace both."""
 
+import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
 
 from ..autograd import Variable, add_node, is_grad_enabled, wrap_array
-from ..backends import Backend, BackendError, trace
+from ..backends import Backend, BackendError, float_errors, trace
 from ..backends.base import Array, Kernel
+from .promotion import MODES, is_floating, promote_arrays
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -14,8 +19,9 @@ if TYPE_CHECKING:
 class Op:
     """A differentiable function of arrays, called with tensors.
 
-    Created by the decorator `op`. Positional arguments are tensors, arrays or Python scalars;
-    keyword arguments are settings without a gradient.
+    Created by the decorator `op`. Positional arguments are tensors, Python numbers, or NumPy arrays
+    and lists, which are copied; keyword arguments are settings without a gradient. Its arrays are
+    cast as the op declares (see `promotion`). Infinities and NaN give no warnings, as in PyTorch.
 
     Attributes:
         name: used in messages.
@@ -23,9 +29,15 @@ class Op:
             so that an op defined elsewhere, such as in a notebook, runs as written.
         forward: the readable reference, ``forward(xp, *arrays, **settings) -> (result, saved)``.
         reference: forward and gradient as a pair.
+        promote: the mode of type promotion, or None.
     """
 
-    def __init__(self, forward: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        promote: str | None = None,
+        keep: Sequence[str] = (),
+    ) -> None:
         self.name: str = forward.__name__
         module = forward.__module__
         own = _is_of_this_package(module)
@@ -36,6 +48,9 @@ class Op:
         self.__module__ = forward.__module__
         self.__wrapped__ = forward
         self.reference = Kernel(forward, None)
+        self.promote = promote
+        self._keep = _positions(forward, promote, keep)
+        self._settled: Any = None  # a floating dtype: tensors of it need no promotion
         if own:
             if self.name in OPS:
                 raise ValueError(f"an op named {self.name!r} already exists")
@@ -54,14 +69,36 @@ class Op:
 
     def __call__(self, *inputs: Any, **settings: Any) -> "Tensor":
         arrays, variables, backend = unwrap(self.name, inputs)
+        result_dtype = None
+        if self.promote is not None:
+            for variable in variables:
+                if variable._array.dtype is not self._settled:
+                    arrays, result_dtype = self._promote(arrays, variables, backend)
+                    break
         kernel = backend.kernels.get(self.key) or self.reference
         if trace.active:
             ran = "reference" if kernel is self.reference else "kernel"
             kernel = trace.timed_kernel(kernel, self.key, backend.name, ran)
-        result, saved = kernel.forward(backend.xp, *arrays, **settings)
+        warnings = float_errors.ignore()
+        try:
+            result, saved = kernel.forward(backend.xp, *arrays, **settings)
+        finally:
+            float_errors.restore(warnings)
+        if result_dtype is not None:  # booleans, computed as integers
+            result = backend.xp.astype(result, result_dtype)
         # For several outputs it is a tuple of tensors; typed as a tensor, which unpacks as well.
         output: Tensor = _wrap_outputs(self.name, kernel, inputs, variables, result, saved)
         return output
+
+    def _promote(
+        self, arrays: list[Any], variables: list[Variable], backend: Backend
+    ) -> tuple[list[Any], Any]:
+        """The arrays cast to the dtype to compute in; the result's dtype if it is another."""
+        assert self.promote is not None
+        promoted, dtype, result_dtype = promote_arrays(backend.xp, arrays, self.promote, self._keep)
+        if is_floating(dtype) and all(v._array.dtype == dtype for v in variables):
+            self._settled = variables[0]._array.dtype
+        return promoted, result_dtype
 
 
 class Composite:
@@ -72,8 +109,14 @@ class Composite:
     backends without the kernel, the function runs op by op.
     """
 
-    def __init__(self, function: Callable[..., "Tensor"]) -> None:
+    def __init__(
+        self,
+        function: Callable[..., "Tensor"],
+        promote: str | None = None,
+        keep: Sequence[str] = (),
+    ) -> None:
         self.name: str = function.__name__
+        self.promote, self._keep = promote, _positions(function, promote, keep, first=0)
         self.function = function
         self.__doc__ = function.__doc__
         self.__name__ = self.name
@@ -98,7 +141,13 @@ class Composite:
             return self.function(*inputs, **settings)
         if trace.active:
             kernel = trace.timed_kernel(kernel, self.name, backend.name, "kernel")
-        outputs = kernel.forward(backend.xp, *arrays, **settings)
+        if self.promote is not None:
+            arrays = promote_arrays(backend.xp, arrays, self.promote, self._keep)[0]
+        warnings = float_errors.ignore()
+        try:
+            outputs = kernel.forward(backend.xp, *arrays, **settings)
+        finally:
+            float_errors.restore(warnings)
         if outputs is NotImplemented:
             return self.function(*inputs, **settings)
         output: Tensor = _wrap_outputs(self.name, kernel, inputs, variables, *outputs)
@@ -109,25 +158,62 @@ OPS: dict[str, Op] = {}  # the ops of this package
 COMPOSITES: dict[str, Composite] = {}  # the composites of this package
 
 
-def op(forward: Callable[..., Any]) -> Op:
+@overload
+def op(forward: Callable[..., Any], /) -> Op: ...
+@overload
+def op(
+    *, promote: str | None = None, keep: Sequence[str] = ()
+) -> Callable[[Callable[..., Any]], Op]: ...
+def op(
+    forward: Callable[..., Any] | None = None,
+    /,
+    *,
+    promote: str | None = None,
+    keep: Sequence[str] = (),
+) -> Any:
     """Declare an op: a decorator for its forward.
+
+    Args:
+        forward: ``forward(xp, *arrays, **settings) -> (result, saved)``.
+        promote: how the arrays are cast before the call, one of `promotion.MODES`: "float" for an
+            op that needs floats, "common" for one that also takes integers. By default no array is
+            cast.
+        keep: names of arrays that are left as they are, such as ids or a mask.
 
     >>> from tinytorch import Tensor
     >>> from tinytorch.ops.op import op
-    >>> @op
+    >>> @op(promote="float")
     ... def cube(xp, x):
     ...     return x * x * x, (x,)
     >>> @cube.gradient
     ... def cube_gradient(xp, g, x):
     ...     return g * 3 * x * x
-    >>> cube(Tensor([1.0, 2.0]))
+    >>> cube(Tensor([1, 2]))
     Tensor([1., 8.])
     """
+    if forward is None:
+        return lambda function: Op(function, promote, keep)
     return Op(forward)
 
 
-def composite(function: Callable[..., "Tensor"]) -> Composite:
-    """Declare a composite: a decorator for a function of tensors."""
+@overload
+def composite(function: Callable[..., "Tensor"], /) -> Composite: ...
+@overload
+def composite(
+    *, promote: str | None = None, keep: Sequence[str] = ()
+) -> Callable[[Callable[..., "Tensor"]], Composite]: ...
+def composite(
+    function: Callable[..., "Tensor"] | None = None,
+    /,
+    *,
+    promote: str | None = None,
+    keep: Sequence[str] = (),
+) -> Any:
+    """Declare a composite: a decorator for a function of tensors. Its arguments are those of `op`;
+    only a kernel's arrays are cast.
+    """
+    if function is None:
+        return lambda f: Composite(f, promote, keep)
     return Composite(function)
 
 
@@ -135,6 +221,7 @@ def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable],
     """The inputs as arrays, the tensors among them, and the backend of these tensors."""
     arrays: list[Any] = []
     variables: list[Variable] = []
+    foreign = False
     for value in inputs:
         if isinstance(value, Variable):
             variables.append(value)
@@ -143,9 +230,41 @@ def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable],
                 raise _mixed_backends(name, variables[0]._backend, value._backend)
         else:
             arrays.append(value)
+            foreign = foreign or type(value) not in _PLAIN
     if not variables:
         raise TypeError(f"{name} needs a Tensor among its arguments")
+    if foreign:
+        tensors = {id(v._array) for v in variables}
+        arrays = [a if id(a) in tensors else _native(name, a, variables[0]) for a in arrays]
     return arrays, variables, variables[0]._backend
+
+
+_PLAIN = {int, float, NoneType}
+
+
+def _native(name: str, value: Any, like: Variable) -> Any:
+    """A NumPy scalar as a Python number; a NumPy array or a list as a new array of the backend."""
+    backend = like._backend
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool) and like._array.dtype != backend.xp.bool:
+        return int(value)  # the standard mixes Python booleans with boolean arrays only
+    if value is None or isinstance(value, int | float):
+        return value
+    try:
+        return backend.asarray(value)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+
+
+def _positions(
+    function: Callable[..., Any], promote: str | None, keep: Sequence[str], first: int = 1
+) -> frozenset[int]:
+    """The positions of the parameters `keep`, where the parameter `first` counts as 0."""
+    if promote is not None and promote not in MODES:
+        raise ValueError(f"promote must be one of {', '.join(MODES)}, not {promote!r}")
+    names = list(inspect.signature(function).parameters)
+    return frozenset(names.index(name) - first for name in keep)
 
 
 def _is_of_this_package(module: str) -> bool:

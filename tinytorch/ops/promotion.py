@@ -1,163 +1,127 @@
-"""Lesson 01: type promotion for operators.
+"""Lesson 01: type promotion, the dtype in which an op computes, by PyTorch's rules.
 
-An op takes tensors on one backend, with dtypes that the array API can mix. An operand of `+`, `@`
-or `where` may also be a Python number, a NumPy array or a list, and integers may be mixed with
-floats: the functions in this file convert such operands before they call the op.
+Each dtype belongs to a category: booleans, integers or floats, in this order. Tensors with axes
+determine the dtype; a tensor without axes, or after it a Python number, counts only if its category
+is higher. So float32 times a 0-d float64 is float32, int32 plus 2 is int32, and an integer tensor
+times 0.5 is float32. Within a category the larger dtype wins; uint8 with int8 is int16.
+
+An op declares its mode, and `Op.__call__` casts its arrays before the kernel sees them:
+
+- "common": to the dtype that the rules give;
+- "number": the same, and booleans are computed as int64 and the result cast back to booleans;
+- "sum": the same, but booleans and integers become int64;
+- "float": the same, but booleans and integers become float32.
 """
 
-from typing import TYPE_CHECKING, Any
+import functools
+from collections.abc import Container, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..autograd import Variable, no_grad, wrap_array
-from ..backends.base import Array
-from . import elementwise, linalg
-from .dtypes import resolve_dtype
-from .op import Op, unwrap
+from ..backends.arrays import DType, Namespace
 
-if TYPE_CHECKING:
-    from ..tensor import Tensor
+MODES = ("common", "number", "sum", "float")
+_CATEGORIES = {"b": 0, "u": 1, "i": 1, "f": 2}
+_NUMBERS = {bool: np.dtype(bool), int: np.dtype(np.int64), float: np.dtype(np.float32)}
 
 
-def binary(
-    op: Op, x: "Tensor", y: Any, to_float: bool = False, reflected: bool = False
-) -> "Tensor":
-    """op(x, y), or op(y, x) if `reflected`; two integer operands become floats if `to_float`."""
-    left: Any = x
-    alike = (
-        isinstance(y, Variable) and x._backend is y._backend and x._array.dtype == y._array.dtype
-    )
-    if to_float or not alike:
-        left, y = promote(x, _operand(x, y), to_float)
-    return op(y, left) if reflected else op(left, y)
+def promote_arrays(
+    xp: Namespace, arrays: Sequence[Any], mode: str, keep: Container[int] = ()
+) -> tuple[list[Any], DType, DType | None]:
+    """Cast arrays to the dtype in which an op of this mode computes.
+
+    Args:
+        xp: the namespace of the arrays.
+        arrays: arrays, Python numbers and None.
+        mode: one of `MODES`.
+        keep: positions of arrays that neither count nor change, such as a mask or ids.
+
+    Returns:
+        The new list, the dtype to compute in, and the dtype to cast the result to, or None.
+
+    >>> import numpy as np
+    >>> from tinytorch.backends import get
+    >>> from tinytorch.ops.promotion import promote_arrays
+    >>> promote_arrays(get("numpy").xp, [np.array([1, 2]), 0.5], "common")[0]
+    [array([1., 2.], dtype=float32), 0.5]
+    """
+    operands = tuple([_operand(a) for i, a in enumerate(arrays) if i not in keep and a is not None])
+    name, computed = result_dtype(operands, mode)
+    dtype = getattr(xp, computed)
+    small = computed not in ("int64", "float16", "float32", "float64")
+    promoted = list(arrays)
+    for i, a in enumerate(arrays):
+        if i in keep or a is None:
+            continue
+        if isinstance(a, int):
+            promoted[i] = _fit(a, computed) if small or isinstance(a, bool) else a
+        elif not isinstance(a, float) and a.dtype != dtype:
+            promoted[i] = xp.astype(a, dtype)
+    return promoted, dtype, None if name == computed else getattr(xp, name)
 
 
-def floating_unary(op: Op, x: "Tensor", **settings: Any) -> "Tensor":
-    """op(x), with integers cast to float32 first."""
-    return op(x if is_floating(x) else _cast(x, "float32"), **settings)
+def is_floating(dtype: DType) -> bool:
+    """True for a floating dtype of any backend."""
+    return _numpy_dtype(dtype).kind == "f"
 
 
-def compare(method: str, x: "Tensor", other: Any) -> "Tensor":
-    """Apply `method`, a comparison or logical operator of arrays, to x and `other`; no gradient."""
-    with no_grad():
-        x, other = promote(x, _operand(x, other))
-    if isinstance(other, Variable):
-        other = same_backend(x, other)._array
-    return constant(x, getattr(x._array, method)(other))
+@functools.lru_cache(maxsize=1024)
+def result_dtype(operands: tuple[tuple[Any, int], ...], mode: str) -> tuple[str, str]:
+    """Names of the result's dtype and of the dtype to compute in.
 
-
-def matmul(x: "Tensor", y: Any) -> "Tensor":
-    """The matrix product (..., M, K) @ (..., K, N); a vector counts as one row or one column.
+    Args:
+        operands: (NumPy dtype or type of a Python number, rank); the rank is 2 for a tensor with
+            axes, 1 for one without, and 0 for a number.
+        mode: one of `MODES`.
 
     Raises:
-        ValueError: an operand has no axes, or the inner sizes differ.
-
-    >>> from tinytorch import Tensor, matmul
-    >>> matmul(Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([1.0, 1.0]))
-    Tensor([3., 7.])
+        TypeError: no integer dtype can hold both uint64 and a signed dtype.
     """
-    y = same_backend(x, y)
-    left, right = x._array.shape, y._array.shape
-    if not left or not right:
-        raise ValueError("matmul needs operands with at least one axis; use * for scalars")
-    inner = right[0] if len(right) == 1 else right[-2]
-    if left[-1] != inner:
-        raise ValueError(f"matmul cannot multiply {left} by {right}: {left[-1]} != {inner}")
-    return linalg.matmul(*promote(x, y))
+    by_rank: list[Any] = [None, None, None]
+    for kind, rank in operands:
+        dtype = _NUMBERS.get(kind, kind) if rank == 0 else kind
+        by_rank[rank] = dtype if by_rank[rank] is None else _larger(by_rank[rank], dtype)
+    result = None
+    for dtype in reversed(by_rank):
+        if dtype is not None and (result is None or _category(dtype) > _category(result)):
+            result = dtype
+    assert result is not None
+    if result.kind != "f" and mode == "sum":
+        result = np.dtype(np.int64)
+    if result.kind != "f" and mode == "float":
+        result = np.dtype(np.float32)
+    is_counted = result.kind == "b" and mode == "number"
+    return result.name, "int64" if is_counted else result.name
 
 
-def where(condition: "Tensor", x: Any, y: Any) -> "Tensor":
-    """x where the boolean `condition` is true, else y, element by element; all three broadcast.
-
-    >>> from tinytorch import Tensor, where
-    >>> x = Tensor([-1.0, 2.0])
-    >>> where(x > 0, x, 0.0)
-    Tensor([0., 2.])
-    """
-    like = next((v for v in (x, y) if isinstance(v, Variable)), None)
-    if like is None:
-        like = x = _tensor_like(condition, x)
-    x, y = promote(_broadcastable(like, x), _broadcastable(like, y))
-    return elementwise.where(condition, x, y)
+def _operand(value: Any) -> tuple[Any, int]:
+    if isinstance(value, bool | int | float):
+        return type(value), 0
+    return _numpy_dtype(value.dtype), 2 if value.ndim else 1
 
 
-def maximum(x: "Tensor", y: Any) -> "Tensor":
-    """The larger of x and y, element by element."""
-    return binary(elementwise.maximum, x, _broadcastable(x, y))
+def _category(dtype: "np.dtype[Any]") -> int:
+    return _CATEGORIES.get(dtype.kind, 2)
 
 
-def minimum(x: "Tensor", y: Any) -> "Tensor":
-    """The smaller of x and y, element by element."""
-    return binary(elementwise.minimum, x, _broadcastable(x, y))
+def _larger(x: "np.dtype[Any]", y: "np.dtype[Any]") -> "np.dtype[Any]":
+    if _category(x) != _category(y):
+        return x if _category(x) > _category(y) else y
+    result = np.promote_types(x, y)
+    if _category(result) != _category(x):
+        raise TypeError(f"{x} and {y} have no common integer dtype; cast one of them with to()")
+    return result
 
 
-def promote(x: Any, y: Any, to_float: bool = False) -> tuple[Any, Any]:
-    """Convert x and y to dtypes that the array API can mix, with PyTorch's promotion rules.
-
-    The standard leaves mixing integers with floats undefined. Here an integer tensor takes the
-    dtype of a floating tensor; with a Python float, or if `to_float` (true division), it becomes
-    float32.
-    """
-    x_float, y_float = is_floating(x), is_floating(y)
-    if x_float is y_float and not (to_float and not x_float):
-        return x, y
-    floats = (v._array.dtype for v in (x, y) if isinstance(v, Variable) and is_floating(v))
-    dtype = next(floats, "float32")
-
-    def cast(value: Any) -> Any:
-        return _cast(value, dtype) if isinstance(value, Variable) else value
-
-    return cast(x), cast(y)
+def _fit(number: int, dtype: str) -> int | bool:
+    """A Python integer or boolean as an element of `dtype`; integers wrap around."""
+    value: int | bool = np.array(number).astype(dtype).item()
+    return value
 
 
-def is_floating(value: Any) -> bool:
-    """True for a Python float and for a tensor with a floating dtype."""
-    if isinstance(value, Variable):
-        return value._backend.xp.isdtype(value._array.dtype, "real floating")
-    return isinstance(value, float)
-
-
-def same_backend(tensor: "Tensor", value: Any) -> "Tensor":
-    """`value` as a tensor on the backend of `tensor`; a NumPy array or a list is copied there.
-
-    Raises:
-        BackendError: `value` is a tensor on another backend.
-    """
-    if not isinstance(value, Variable):
-        return _tensor_like(tensor, value)
-    if value._backend is not tensor._backend:
-        unwrap("the operation", (tensor, value))  # raises an error that names both backends
-    return value  # type: ignore[return-value]
-
-
-def constant(like: "Tensor", array: Array) -> "Tensor":
-    """Wrap an array of like's backend in a tensor outside the graph."""
-    if type(array) is not like._backend.array_type:  # a scalar that NumPy returned
-        array = like._backend.xp.asarray(array)
-    return wrap_array(like._result_class, array, like._backend)
-
-
-def _operand(like: Variable, value: Any) -> Any:
-    """`value` as a tensor or a Python number; a NumPy scalar counts as a Python number."""
-    if isinstance(value, np.generic):
-        return value.item()
-    return value if isinstance(value, Variable | int | float) else _tensor_like(like, value)
-
-
-def _broadcastable(x: Variable, y: Any) -> Any:
-    """y as a tensor, for functions that take arrays only; a Python number gets the dtype of x."""
-    y = _operand(x, y)
-    if isinstance(y, Variable):
-        return y
-    integer_with_float = isinstance(y, float) and not is_floating(x)
-    return _tensor_like(x, y, "float32" if integer_with_float else x._array.dtype)
-
-
-def _tensor_like(like: Variable, value: Any, dtype: Any = None) -> "Tensor":
-    """A new tensor on the backend of `like`."""
-    return like._result_class(value, dtype=dtype, backend=like._backend)
-
-
-def _cast(x: Any, dtype: Any) -> "Tensor":
-    dtype = resolve_dtype(dtype, x._backend)
-    return x if x._array.dtype == dtype else elementwise.cast(x, dtype=dtype)
+@functools.lru_cache(maxsize=256, typed=True)  # dtypes of two libraries must not be compared
+def _numpy_dtype(dtype: DType) -> "np.dtype[Any]":
+    """NumPy's dtype with the name of a backend's."""
+    name = getattr(dtype, "__name__", str(dtype))  # a class such as np.float32 has a name
+    return np.dtype(name.rsplit(".", 1)[-1])

@@ -1,6 +1,8 @@
 """Lessons 01 and 06: reductions over one axis, several or all, each followed by its gradient."""
 
+import builtins
 import math
+from operator import index
 from typing import Any
 
 from ..backends.arrays import Array, Axis, Namespace, Shape
@@ -8,16 +10,33 @@ from .op import op
 
 
 def _axes(x: Array, axis: Axis) -> tuple[int, ...]:
-    """`axis` as a tuple of non-negative axes."""
+    """`axis` as a tuple of non-negative axes; axis 0 or -1 of a scalar is no axis."""
     if axis is None:
         return tuple(range(x.ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    axes = tuple(map(index, axis)) if isinstance(axis, tuple | list) else (index(axis),)
+    if x.ndim == 0 and axes in ((0,), (-1,)):
+        return ()
     for a in axes:
         if not -x.ndim <= a < x.ndim:
             raise IndexError(f"axis {a} does not exist in a tensor of shape {x.shape}")
     if len({a % x.ndim for a in axes}) != len(axes):
         raise ValueError(f"axes {axes} contain an axis twice")
     return tuple(a % x.ndim for a in axes)
+
+
+def _nonempty(name: str, x: Array, axis: Axis) -> tuple[int, ...]:
+    """`_axes`, for a reduction that needs at least one value."""
+    axes = _axes(x, axis)
+    if _count(x, axes) == 0:
+        where = "all axes" if axis is None else f"axis {axis}"
+        raise ValueError(f"{name} over {where} of shape {x.shape} has no values to choose from")
+    return axes
+
+
+def nonempty_axis(name: str, x: Array, axis: int | None) -> int | None:
+    """`axis` for argmax or argmin of x, which need at least one value."""
+    axes = _nonempty(name, x, axis)
+    return axes[0] if axis is not None and axes else None
 
 
 def _kept_shape(x: Array, axes: tuple[int, ...]) -> Shape:
@@ -30,12 +49,11 @@ def _count(x: Array, axes: tuple[int, ...]) -> int:
     return math.prod(x.shape[a] for a in axes)
 
 
-@op
+@op(promote="sum")
 def sum(xp: Namespace, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The sum over `axis`; integers keep their dtype, booleans are summed as integers."""
+    """The sum over `axis`; integers and booleans are summed in int64, as in PyTorch."""
     axes = _axes(x, axis)
-    dtype = None if xp.isdtype(x.dtype, "bool") else x.dtype
-    y = xp.sum(x, axis=axes, keepdims=keepdims, dtype=dtype)
+    y = xp.sum(x, axis=axes, keepdims=keepdims)
     return y, (_kept_shape(x, axes), x.shape)
 
 
@@ -44,11 +62,11 @@ def sum_gradient(xp: Namespace, g: Array, kept_shape: Shape, shape: Shape) -> An
     return xp.broadcast_to(xp.reshape(g, kept_shape), shape)
 
 
-@op
+@op(promote="float")
 def mean(xp: Namespace, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The mean over `axis`."""
+    """The mean over `axis`; NaN for no values."""
     axes = _axes(x, axis)
-    y = xp.mean(x, axis=axes, keepdims=keepdims)
+    y = _mean(xp, x, axes, keepdims)
     return y, (_kept_shape(x, axes), x.shape, _count(x, axes))
 
 
@@ -57,34 +75,68 @@ def mean_gradient(xp: Namespace, g: Array, kept_shape: Shape, shape: Shape, coun
     return xp.broadcast_to(xp.reshape(g / count, kept_shape), shape)
 
 
-@op
+def _mean(xp: Namespace, x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
+    """The mean over `axes`; NumPy's would warn where there are no values."""
+    if _count(x, axes) == 0:
+        return xp.sum(x, axis=axes, keepdims=keepdims) * math.nan
+    return xp.mean(x, axis=axes, keepdims=keepdims)
+
+
+@op(promote="float")
 def var(
     xp: Namespace, x: Array, *, axis: Axis = None, correction: float = 1, keepdims: bool = False
 ) -> Any:
     """The variance over `axis`: the sum of squares divided by count - correction.
 
-    The default correction is 1, as in PyTorch; the array API's is 0.
+    The default correction is 1, as in PyTorch; the array API's is 0. Too few values give NaN.
     """
     axes = _axes(x, axis)
-    centred = x - xp.mean(x, axis=axes, keepdims=True)
-    divisor = _count(x, axes) - correction
-    if divisor <= 0:
-        raise ValueError(
-            f"the variance of {_count(x, axes)} values needs a smaller correction than {correction}"
-        )
-    y = xp.sum(centred * centred, axis=axes, keepdims=keepdims) / divisor
-    return y, (centred, _kept_shape(x, axes), divisor)
+    y, centred, divisor = _variance(xp, x, axes, correction)
+    return _drop_axes(xp, y, axes, keepdims), (centred, y.shape, divisor)
 
 
 @var.gradient
 def var_gradient(xp: Namespace, g: Array, centred: Array, kept_shape: Shape, divisor: float) -> Any:
-    return xp.reshape(g, kept_shape) * centred * (2 / divisor)
+    return xp.reshape(g, kept_shape) * centred * (2 / divisor if divisor else math.inf)
 
 
-@op
+@op(promote="float")
+def std(
+    xp: Namespace, x: Array, *, axis: Axis = None, correction: float = 1, keepdims: bool = False
+) -> Any:
+    """The standard deviation over `axis`, the root of `var`; its gradient at equal values is 0."""
+    axes = _axes(x, axis)
+    variance, centred, divisor = _variance(xp, x, axes, correction)
+    y = xp.sqrt(variance)
+    return _drop_axes(xp, y, axes, keepdims), (centred, y, divisor)
+
+
+@std.gradient
+def std_gradient(xp: Namespace, g: Array, centred: Array, y: Array, divisor: float) -> Any:
+    slope = xp.reshape(g, y.shape) / (y * divisor)
+    return xp.where(y == 0, xp.zeros_like(y), slope) * centred
+
+
+def _variance(
+    xp: Namespace, x: Array, axes: tuple[int, ...], correction: float
+) -> tuple[Array, Array, float]:
+    """The variance over `axes`, which are kept, x - mean, and the divisor count - correction."""
+    centred = x - _mean(xp, x, axes)
+    divisor = builtins.max(0.0, _count(x, axes) - float(correction))
+    return xp.sum(centred * centred, axis=axes, keepdims=True) / divisor, centred, divisor
+
+
+def _drop_axes(xp: Namespace, y: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    """A reduction's result y without the axes of size 1, unless `keepdims`."""
+    if keepdims:
+        return y
+    return xp.reshape(y, tuple(n for a, n in enumerate(y.shape) if a not in axes))
+
+
+@op(promote="number")
 def max(xp: Namespace, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """The largest value over `axis`; equal values share the gradient evenly."""
-    axes = _axes(x, axis)
+    axes = _nonempty("max", x, axis)
     y = xp.max(x, axis=axes, keepdims=keepdims)
     return y, (x, xp.reshape(y, _kept_shape(x, axes)), axes)
 
@@ -94,10 +146,10 @@ def max_gradient(xp: Namespace, g: Array, x: Array, y: Array, axes: tuple[int, .
     return _spread_evenly(xp, g, x, y, axes)
 
 
-@op
+@op(promote="number")
 def min(xp: Namespace, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """The smallest value over `axis`; equal values share the gradient evenly."""
-    axes = _axes(x, axis)
+    axes = _nonempty("min", x, axis)
     y = xp.min(x, axis=axes, keepdims=keepdims)
     return y, (x, xp.reshape(y, _kept_shape(x, axes)), axes)
 
@@ -108,20 +160,22 @@ def min_gradient(xp: Namespace, g: Array, x: Array, y: Array, axes: tuple[int, .
 
 
 def _spread_evenly(xp: Namespace, g: Array, x: Array, y: Array, axes: tuple[int, ...]) -> Array:
-    """g divided evenly among the elements of x that equal the reduced value y."""
-    equal = xp.astype(x == y, g.dtype)
+    """g divided evenly among the elements of x that equal the reduced value y, or are NaN."""
+    equal = xp.astype((x == y) | (x != x), g.dtype)
     return xp.reshape(g, y.shape) * equal / xp.sum(equal, axis=axes, keepdims=True)
 
 
-@op
+@op(promote="float")
 def logsumexp(xp: Namespace, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) over `axis`, computed without overflow."""
     axes = _axes(x, axis)
+    if _count(x, axes) == 0:
+        y = xp.full(_kept_shape(x, axes), -math.inf, dtype=x.dtype)
+        return _drop_axes(xp, y, axes, keepdims), (x, y)
     largest = xp.max(x, axis=axes, keepdims=True)
     largest = xp.where(xp.isfinite(largest), largest, xp.zeros_like(largest))
     y = xp.log(xp.sum(xp.exp(x - largest), axis=axes, keepdims=True)) + largest
-    shape = y.shape if keepdims else tuple(n for a, n in enumerate(x.shape) if a not in axes)
-    return xp.reshape(y, shape), (x, y)
+    return _drop_axes(xp, y, axes, keepdims), (x, y)
 
 
 @logsumexp.gradient
@@ -129,13 +183,16 @@ def logsumexp_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
     return xp.reshape(g, y.shape) * xp.exp(x - y)
 
 
-@op
+@op(promote="sum")
 def cumsum(xp: Namespace, x: Array, *, axis: int) -> Any:
-    """The cumulative sum along `axis`; integers are summed in 64 bits."""
-    (axis,) = _axes(x, (axis,))
-    return xp.cumulative_sum(x, axis=axis), (axis,)
+    """The cumulative sum along `axis`; integers and booleans are summed in int64."""
+    axes = _axes(x, (axis,))
+    return xp.cumulative_sum(x, axis=axes[0]) if axes else x + 0, (axes,)
 
 
 @cumsum.gradient
-def cumsum_gradient(xp: Namespace, g: Array, axis: int) -> Any:
+def cumsum_gradient(xp: Namespace, g: Array, axes: tuple[int, ...]) -> Any:
+    if not axes:
+        return g
+    (axis,) = axes
     return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
