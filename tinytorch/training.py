@@ -9,8 +9,8 @@ from .autograd import no_grad
 from .backends.base import Array, Namespace
 from .nn.module import Module, Parameter
 from .ops import random
+from .ops.elementwise import where
 from .ops.op import op
-from .ops.promotion import where
 from .optimizers import Optimizer
 from .serialization import checkpoint
 from .serialization.random_state import random_state, read_random_state
