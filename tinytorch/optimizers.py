@@ -4,9 +4,10 @@ A rule is an op without gradient: it computes the new parameter and state from o
 gradient and its state. The optimizer applies the rule to all parameters.
 """
 
+import itertools
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,16 +27,21 @@ class Optimizer:
 
     Args:
         params: parameters, or groups of them, ``[{"params": [...], "lr": 0.1}, ...]``; a group
-            may override any of the optimizer's settings.
+            may override any of the optimizer's settings. Parameters that do not require gradients
+            are skipped until they do.
         defaults: the settings, for groups that do not override them.
 
     Attributes:
         groups: the groups of parameters with their settings.
         state: index of a parameter -> its state by name.
         steps: number of steps taken.
+        missed: index of a parameter -> number of steps in which it had no gradient, if any. Its
+            own count of updates, as for Adam's bias correction, is ``steps`` minus this.
 
     Raises:
-        ValueError: no parameters, a parameter given twice, or a setting unknown or out of range.
+        TypeError: `params` is not an iterable of tensors or of groups.
+        ValueError: no parameters, a parameter given twice or computed by an op, or a setting
+            unknown or out of range.
 
     >>> from tinytorch import Optimizer, Parameter, Tensor
     >>> from tinytorch.ops.op import op
@@ -57,29 +63,34 @@ class Optimizer:
     state_names: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
-        given = list(params)
-        groups = given if given and isinstance(given[0], dict) else [{"params": given}]
+        name = type(self).__name__
         self.groups: list[dict[str, Any]] = []
-        for group in groups:
+        for group in _groups(name, params):
             unknown = set(group) - {"params"} - set(defaults)
             if unknown:
-                raise ValueError(f"{type(self).__name__} has no setting {sorted(unknown)}")
-            settings = {**defaults, **group, "params": list(group["params"])}
+                raise ValueError(f"{name} has no setting {sorted(unknown)}")
+            settings = {**defaults, **group}
             settings["base_lr"] = settings["lr"]
-            _check_setting(settings)
-            self.groups.append(settings)
+            self.groups.append(_checked_settings(name, settings))
         self._check_parameters()
         self.state: dict[int, dict[str, Tensor]] = {}
         self.steps = 0
+        self.missed: dict[int, int] = {}
 
     def _check_parameters(self) -> None:
+        name = type(self).__name__
         if not self.parameters():
-            raise ValueError(f"{type(self).__name__} got no parameters")
+            raise ValueError(f"{name} got no parameters")
         for parameter in self.parameters():
             if not isinstance(parameter, Tensor):
                 raise TypeError(f"a parameter must be a Tensor, not {type(parameter).__name__}")
+            if parameter._node is not None:
+                raise ValueError(
+                    f"{name} got a tensor of shape {parameter.shape} that was computed from others:"
+                    " updates of it would have no effect; pass the tensors that it depends on"
+                )
         if len({id(p) for p in self.parameters()}) != len(self.parameters()):
-            raise ValueError("a parameter is given twice")
+            raise ValueError(f"{name}: a parameter is given twice")
 
     def parameters(self) -> list[Parameter]:
         """The parameters of all groups, in order."""
@@ -93,6 +104,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
+        value = _setting("lr", value)
         for group in self.groups:
             group["lr"] = value
 
@@ -108,31 +120,44 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        self.update(*self.next_step())
-        self.steps += 1
+        self.count_step(self.update(*self.next_step()))
 
     def next_step(self) -> list[float]:
         """The numbers of the next step: its own, from 1, and the learning rate of each group."""
         return [self.steps + 1, *(float(group["lr"]) for group in self.groups)]
 
-    def update(self, step: Any, *rates: Any) -> None:
+    def count_step(self, updated: Collection[int] | None) -> None:
+        """Count a step that has updated the parameters with these indices, or all if None."""
+        self.steps += 1
+        if updated is not None and len(updated) < len(self.parameters()):
+            for index in set(range(len(self.parameters()))).difference(updated):
+                self.missed[index] = self.missed.get(index, 0) + 1
+
+    def update(self, step: Any, *rates: Any) -> list[int]:
         """Update every parameter that has a gradient; does not count the step.
 
         Args:
             step: number of the step, from 1.
             rates: learning rate of each group.
+
+        Returns:
+            the indices of the updated parameters.
         """
         if not hasattr(self, "rule"):
             raise TypeError(f"{type(self).__name__} has no update rule: set the attribute `rule`")
-        start = 0
+        updated: list[int] = []
+        index = itertools.count()
         for group, lr in zip(self.groups, rates, strict=True):
-            rows = [
-                (p, p.grad, *self._state_of(start + i, p, group))
-                for i, p in enumerate(group["params"])
-                if p.grad is not None
-            ]
-            update_tensors(self.rule, rows, **self.settings({**group, "lr": lr}, step))
-            start += len(group["params"])
+            by_missed: dict[int, list[Any]] = {}  # rows with the same number of earlier updates
+            for p, i in zip(group["params"], index, strict=False):
+                if p.grad is not None:
+                    rows = by_missed.setdefault(self.missed.get(i, 0), [])
+                    rows.append((p, p.grad, *self._state_of(i, p, group)))
+                    updated.append(i)
+            for missed, rows in by_missed.items():
+                own_step = step - missed if missed else step
+                update_tensors(self.rule, rows, **self.settings({**group, "lr": lr}, own_step))
+        return updated
 
     def settings(self, group: dict[str, Any], step: Any) -> dict[str, Any]:
         """The rule's settings for the parameters of a group."""
@@ -152,63 +177,245 @@ class Optimizer:
         return [state[name] for name in self.state_names_of(group)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps, learning rates, and the state of each parameter as NumPy arrays."""
+        """Counts of steps, settings of each group, and the state of each parameter.
+
+        Returns:
+            a dict with "steps", "missed", "lr" and "groups", which JSON can represent, and
+            "arrays", NumPy arrays by the parameter's index and the name of the state ("0.m").
+        """
         arrays = {
             f"{index}.{name}": value.numpy().copy()
             for index, state in self.state.items()
             for name, value in state.items()
         }
+        groups = [
+            {name: _python_number(group[name]) for name in sorted(_saved_settings(group))}
+            for group in self.groups
+        ]
         rates = [float(group["lr"]) for group in self.groups]
-        return {"steps": self.steps, "lr": rates, "arrays": arrays}
+        missed = {str(index): count for index, count in self.missed.items()}
+        return {"steps": self.steps, "missed": missed, "lr": rates, "groups": groups,
+                "arrays": arrays}  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a `state_dict`.
+        """Continue from a `state_dict`, with its settings, as in PyTorch.
+
+        State from before the settings of groups were saved leaves all but the learning rate as they
+        are. `Adam` and `AdamW` load each other's state.
 
         Raises:
-            ValueError: it belongs to other parameters or another optimizer; nothing is changed
-                then.
+            ValueError: it belongs to other parameters or another optimizer, or it is damaged;
+                nothing is changed then.
         """
-        self.state, self.steps = self.read_state(state), state["steps"]
-        for group, rate in zip(self.groups, state["lr"], strict=True):
-            group["lr"] = rate
+        read = self.read_state(state)
+        self.state, self.steps, self.missed = read.arrays, read.steps, read.missed
+        for group, settings in zip(self.groups, read.groups, strict=True):
+            group.update(settings)
 
-    def read_state(self, state: Mapping[str, Any]) -> dict[int, dict[str, Tensor]]:
-        """The state of each parameter in a `state_dict`; raises ValueError if it does not match."""
-        if len(state["lr"]) != len(self.groups):
+    def read_state(self, state: Mapping[str, Any]) -> "OptimizerState":
+        """Convert and check a `state_dict`; raises ValueError if it does not match."""
+        try:
+            return _read_state(self, state)
+        except ValueError as error:
+            raise ValueError(f"{type(self).__name__} cannot load this state: {error}") from None
+
+
+class OptimizerState(NamedTuple):
+    """A `state_dict` of an optimizer that has been checked.
+
+    Attributes:
+        steps: number of steps taken.
+        missed: see `Optimizer`.
+        groups: settings of each group.
+        arrays: index of a parameter -> its state by name.
+    """
+
+    steps: int
+    missed: dict[int, int]
+    groups: list[dict[str, Any]]
+    arrays: dict[int, dict[str, Tensor]]
+
+
+def _read_state(optimizer: Optimizer, state: Any) -> OptimizerState:
+    """Raises ValueError, with the reason, if `state` does not fit the optimizer."""
+    if not isinstance(state, Mapping):
+        raise ValueError(f"it is no dict but {type(state).__name__}")
+    absent = [key for key in ("steps", "lr", "arrays") if key not in state]
+    if absent:
+        raise ValueError(f"{' and '.join(absent)} missing, which state_dict writes")
+    count = len(optimizer.parameters())
+    missed = state.get("missed", {})
+    if not isinstance(missed, Mapping):
+        raise ValueError(f"missed must be a dict, not {missed!r:.60}")
+    steps = _count("steps", state["steps"])
+    return OptimizerState(
+        steps,
+        {_index(key, count): _count(f"missed {key}", n, steps) for key, n in missed.items()},
+        _read_groups(optimizer, state),
+        _read_arrays(optimizer, state["arrays"]),
+    )
+
+
+def _read_groups(optimizer: Optimizer, state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings of each group; only their rates if the state is an older one."""
+    name, rates = type(optimizer).__name__, state["lr"]
+    if not isinstance(rates, list | tuple):
+        raise ValueError(f"lr must be a list of numbers, not {rates!r:.60}")
+    saved = state.get("groups", [{} for _ in rates])
+    if not isinstance(saved, list | tuple) or not all(isinstance(g, Mapping) for g in saved):
+        raise ValueError(f"groups must be a list of dicts, not {saved!r:.60}")
+    for found in (len(rates), len(saved)):
+        if found != len(optimizer.groups):
+            raise ValueError(f"it has {found} groups, not {len(optimizer.groups)}")
+    groups = []
+    for own, group, rate in zip(optimizer.groups, saved, rates, strict=True):
+        differing = sorted(set(group) ^ _saved_settings(own), key=str) if group else []
+        if differing:
+            raise ValueError(f"it is another optimizer's: the settings differ in {differing}")
+        settings = {**group, "lr": rate}
+        try:
+            groups.append(_checked_settings(name, settings))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+    return groups
+
+
+def _saved_settings(group: dict[str, Any]) -> set[str]:
+    """Names of the settings that JSON can represent; others, such as functions, are not saved."""
+    plain = (int, float, str, bool, type(None))
+    values = {name: _python_number(value) for name, value in group.items() if name != "params"}
+    return {
+        name
+        for name, value in values.items()
+        if all(isinstance(v, plain) for v in (value if isinstance(value, tuple) else (value,)))
+    }
+
+
+def _read_arrays(optimizer: Optimizer, arrays: Any) -> dict[int, dict[str, Tensor]]:
+    """The state of each parameter, with the parameter's dtype and backend."""
+    if not isinstance(arrays, Mapping):
+        raise ValueError(f"arrays must be a dict, not {type(arrays).__name__}")
+    parameters = optimizer.parameters()
+    read: dict[int, dict[str, Tensor]] = {}
+    for key, value in arrays.items():
+        place, _, name = str(key).partition(".")
+        index, array = _index(place, len(parameters), key), np.asarray(value)
+        p = parameters[index]
+        if p.shape != array.shape or array.dtype.kind not in "fiub":
             raise ValueError(
-                f"the optimizer state has {len(state['lr'])} groups, not {len(self.groups)}"
+                f"{key} of shape {array.shape} and dtype {array.dtype} fits no parameter: number"
+                f" {index} has shape {p.shape}"
             )
-        parameters = self.parameters()
-        read: dict[int, dict[str, Tensor]] = {}
-        for key, array in state["arrays"].items():
-            place, _, name = key.partition(".")
-            index = int(place)
-            if index >= len(parameters) or parameters[index].shape != np.shape(array):
-                raise ValueError(f"the optimizer state {key} {np.shape(array)} fits no parameter")
-            p = parameters[index]
-            read.setdefault(index, {})[name] = Tensor(array, dtype=p.dtype, backend=p.backend)
-        for names in map(set, read.values()):
-            if names != set(self.state_names):
-                raise ValueError(
-                    f"{type(self).__name__} has the state {[*self.state_names]} per parameter, but"
-                    f" this state dict has {sorted(names)}: it is another optimizer's"
-                )
-        return read
+        read.setdefault(index, {})[name] = Tensor(array, dtype=p.dtype, backend=p.backend)
+    for index, state in read.items():
+        if set(state) != set(optimizer.state_names):
+            raise ValueError(
+                f"it is another optimizer's: it has {sorted(state)} for parameter {index} instead"
+                f" of {[*optimizer.state_names]}"
+            )
+    return read
+
+
+def _count(name: str, value: Any, most: int | None = None) -> int:
+    if type(value) is not int or value < 0 or (most is not None and value > most):
+        raise ValueError(f"{name} must be a count of steps, not {value!r:.60}")
+    return value
+
+
+def _index(text: Any, count: int, key: Any = None) -> int:
+    """The index of a parameter that a key names."""
+    if isinstance(text, str) and text.isdecimal() and text.isascii() and len(text) < 10:
+        index = int(text)
+        if index < count:
+            return index
+    raise ValueError(f"{key or text!r} fits no parameter of the {count}")
+
+
+def _groups(name: str, params: Any) -> list[dict[str, Any]]:
+    """The groups of parameters that were given, each with a list of them.
+
+    Raises:
+        TypeError: `params` is not an iterable of tensors or of groups.
+    """
+    given = [params] if isinstance(params, Mapping) else _list_of(name, params)
+    grouped = [isinstance(item, Mapping) for item in given]
+    if any(grouped) and not all(grouped):
+        raise TypeError(f"{name} takes either parameters or groups (dicts), not both")
+    groups = given if any(grouped) else [{"params": given}]
+    for group in groups:
+        if "params" not in group:
+            raise ValueError(f'{name}: a group needs the key "params", got {sorted(group)}')
+    one = (g["params"] for g in groups)
+    lists = [[p] if isinstance(p, Tensor) else _list_of(name, p) for p in one]
+    return [{**g, "params": own} for g, own in zip(groups, lists, strict=True)]
+
+
+def _list_of(name: str, params: Any) -> list[Any]:
+    if isinstance(params, Tensor):
+        raise TypeError(f"{name} takes a list of parameters, not one Tensor: put it in a list")
+    if isinstance(params, set | frozenset):
+        raise TypeError(f"{name} needs parameters in order, not in a set: its state is by index")
+    try:
+        if isinstance(params, str):
+            raise TypeError
+        return list(params)
+    except TypeError:
+        raise TypeError(
+            f"{name} takes a list of parameters, as of model.parameters(), not"
+            f" {type(params).__name__}"
+        ) from None
 
 
 def _python_number(value: Any) -> Any:
     """NumPy scalars as Python numbers, which keep the dtype of the arrays that they meet."""
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return tuple(map(_python_number, value))
-    return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.generic) or (isinstance(value, Tensor | np.ndarray) and not value.ndim):
+        return value.item()
+    return value
 
 
-def _check_setting(settings: dict[str, Any]) -> None:
-    for name in ("lr", "momentum", "weight_decay", "eps"):
-        if name in settings and not settings[name] >= 0:
-            raise ValueError(f"{name} must be 0 or more, not {settings[name]}")
-    if not all(0 <= beta < 1 for beta in settings.get("betas", ())):
-        raise ValueError(f"betas must be in [0, 1), not {settings['betas']}")
+def _checked_settings(optimizer: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with NumPy scalars and 0-d tensors as Python numbers.
+
+    Raises:
+        TypeError: one is not of the right type.
+        ValueError: one is out of range.
+    """
+    checked = {name: _setting(name, value) for name, value in settings.items()}
+    if type(checked.get("nesterov", False)) is not bool:
+        raise TypeError(
+            f"nesterov must be True or False, not {checked['nesterov']!r}: pass settings of"
+            f" {optimizer} by name, because their order is not PyTorch's"
+        )
+    if checked.get("nesterov") and not checked["momentum"]:
+        raise ValueError("nesterov needs a momentum")
+    return checked
+
+
+def _setting(name: str, value: Any) -> Any:
+    if name == "params":
+        return value
+    value = _python_number(value)
+    if name in ("lr", "base_lr", "momentum", "weight_decay", "eps"):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} must be a number, not {_shown(value)}")
+        if not value >= 0:
+            raise ValueError(f"{name} must be 0 or more, not {value}")
+    if name == "betas":
+        pair = isinstance(value, tuple) and len(value) == 2
+        if not pair or not all(isinstance(beta, int | float) for beta in value):
+            raise TypeError(f"betas must be two numbers, not {_shown(value)}")
+        if not all(0 <= beta < 1 for beta in value):
+            raise ValueError(f"betas must be in [0, 1), not {value}")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """A value of an unexpected type, for an error message."""
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{type(value).__name__} of shape {value.shape}"
+    return f"{value!r:.60}"
 
 
 @op
@@ -234,6 +441,8 @@ def sgd_update(
 class SGD(Optimizer):
     """Gradient descent with momentum, as in PyTorch: v = momentum v + g; p = p - lr v.
 
+    Pass `weight_decay` and `nesterov` by name: PyTorch has a `dampening` before them.
+
     Source: I. Sutskever et al., "On the importance of initialization and momentum" (2013).
 
     >>> from tinytorch import SGD, Linear, Tensor
@@ -257,8 +466,6 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        if nesterov and not momentum:
-            raise ValueError("nesterov needs a momentum")
         super().__init__(
             params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
         )
@@ -358,7 +565,7 @@ def muon_update(
     """The matrix and its momentum after one step along the orthogonalised momentum."""
     m = momentum * m + (1 - momentum) * g
     direction = (1 - momentum) * g + momentum * m if nesterov else m
-    rate = lr * math.sqrt(max(1.0, p.shape[-2] / p.shape[-1]))
+    rate = lr * math.sqrt(max(1.0, p.shape[-2] / max(1, p.shape[-1])))
     return (p * (1 - lr * weight_decay) - rate * orthogonalise(xp, direction), m), ()
 
 

@@ -322,7 +322,19 @@ class Trainer:
         return sum(count_targets(self.loss_fn, y) for _, y in batches)
 
     def save_checkpoint(self, path: Any, **metadata: Any) -> None:
-        """Write model, optimizers, step count and random state to one file, atomically."""
+        """Write model, optimizers, step count and random state to one file, atomically.
+
+        Args:
+            path: the file.
+            metadata: more values to save, which JSON can represent.
+
+        Raises:
+            ValueError: `metadata` has a name that the checkpoint uses itself.
+            CheckpointError: the file cannot be written.
+        """
+        reserved = [name for name in metadata if name in ("step", "optimizers", "random")]
+        if reserved:
+            raise ValueError(f"save_checkpoint writes {reserved} itself: use another name")
         arrays = {f"model/{name}": a for name, a in self.model.state_dict().items()}
         states = []
         for index, optimizer in enumerate(self.optimizers):
@@ -339,23 +351,14 @@ class Trainer:
     def load_checkpoint(self, path: Any) -> dict[str, Any]:
         """Continue from a checkpoint, bit for bit; returns its metadata.
 
+        Settings of the optimizers are restored too; the schedule and the maximum norm are not.
+
         Raises:
-            CheckpointError: the file cannot be read.
+            CheckpointError: the file cannot be read, or is no training checkpoint.
             ValueError: it belongs to another model or other optimizers; nothing is changed then.
         """
         arrays, metadata = checkpoint.load(path)
-        try:
-            states, step, rng = (metadata[k] for k in ("optimizers", "step", "random"))
-        except KeyError as missing:
-            raise checkpoint.CheckpointError(
-                f"{path} has no {missing}: it is not a training checkpoint"
-            ) from None
-        if len(states) != len(self.optimizers):
-            raise ValueError(f"{path} has {len(states)} optimizers, not {len(self.optimizers)}")
-        states = [
-            {**state, "arrays": checkpoint.strip_prefix(arrays, f"optimizer{index}/")}
-            for index, state in enumerate(states)
-        ]
+        states, step, rng = self._training_state(path, arrays, metadata)
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.read_state(state)  # raises before anything is changed
         generator, masks = read_random_state(rng)
@@ -365,6 +368,37 @@ class Trainer:
         self.step = step
         random.set_generator(generator, masks)
         return metadata
+
+    def _training_state(
+        self, path: Any, arrays: dict[str, Any], metadata: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], int, dict[str, Any]]:
+        """The optimizers' states, the step and the random state in a file's contents."""
+        try:
+            states, step, rng = (metadata[k] for k in ("optimizers", "step", "random"))
+        except KeyError as missing:
+            raise checkpoint.CheckpointError(
+                f"{path} has no {missing}: it is not a training checkpoint"
+            ) from None
+        kinds = (("optimizers", states, list), ("step", step, int), ("random", rng, dict))
+        for name, value, kind in kinds:
+            if type(value) is not kind:
+                raise checkpoint.CheckpointError(
+                    f"{path}: {name} must be a {kind.__name__}, not {value!r:.60}"
+                )
+        if step < 0:
+            raise checkpoint.CheckpointError(f"{path}: step must not be negative, got {step}")
+        if len(states) != len(self.optimizers):
+            raise ValueError(f"{path} has {len(states)} optimizers, not {len(self.optimizers)}")
+        if not all(isinstance(state, dict) for state in states):
+            raise checkpoint.CheckpointError(f"{path}: the state of an optimizer must be a dict")
+        return (
+            [
+                {**state, "arrays": checkpoint.strip_prefix(arrays, f"optimizer{index}/")}
+                for index, state in enumerate(states)
+            ],
+            step,
+            rng,
+        )
 
 
 def _mean(losses: Sequence[tuple[Tensor, Any]]) -> float:

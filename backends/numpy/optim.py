@@ -146,7 +146,7 @@ def _muon_stack(
         wide.append(direction.T if p.shape[0] > p.shape[1] else direction)
     for (p, _, _), X in zip(rows, orthogonalise(wide, side, dtype), strict=True):
         tall = p.shape[0] > p.shape[1]
-        X *= lr * math.sqrt(max(1.0, p.shape[0] / p.shape[1]))
+        X *= lr * math.sqrt(max(1.0, p.shape[0] / max(1, p.shape[1])))
         p *= decay
         p -= X.T if tall else X
 

@@ -1,5 +1,6 @@
 """Lesson 07: every optimizer takes the same steps as PyTorch's."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -311,3 +312,341 @@ def test_an_optimizer_of_ones_own_needs_a_rule_and_the_names_of_its_state() -> N
 def sign_update(xp: Any, p: Any, g: Any, m: Any, *, lr: float, decay: float) -> Any:
     m = decay * m + (1 - decay) * g
     return (p - lr * xp.sign(m), m), ()
+
+
+# Parameters without gradients in some steps
+
+# For each of 12 steps, the parameters that have a gradient in it: one is unfrozen late, one is used
+# now and then, one never; some steps have none at all.
+USED = [{0}, {0, 1}, set(), {0}, {0, 1}, {0, 2}, set(), {1, 2}, {0, 1, 2}, {0}, {2}, {0, 1, 2}]
+SOME = [(3, 2), (2, 3), (2, 2), (2, 4)]
+
+
+def train_some(optimizer: Optimizer, first: int = 0, last: int = len(USED)) -> list[np.ndarray]:
+    """As `train`, with gradients for the parameters in `USED` only."""
+    for step in range(first, last):
+        optimizer.zero_grad()
+        for i in USED[step]:
+            p = optimizer.parameters()[i]
+            p.grad = Tensor(gradients(step, SOME)[i].astype(p.numpy().dtype), backend=p.backend)
+        optimizer.step()
+    return [p.numpy().copy() for p in optimizer.parameters()]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(("make", "settings"), CASES, ids=NAMES)
+def test_steps_count_per_parameter_as_in_pytorch(
+    make: Any, settings: dict[str, Any], grouped: bool, backend: str
+) -> None:
+    torch = require("torch")
+
+    def groups(p: Any) -> Any:
+        return [{"params": p[:2]}, {"params": p[2:], "lr": 0.02}] if grouped else p
+
+    ours = make(groups(parameters(SOME, backend=backend)), **settings)
+    references = [torch.nn.Parameter(torch.from_numpy(a)) for a in start(SOME)]
+    theirs = getattr(torch.optim, make.__name__)(groups(references), **settings)
+    for step in range(len(USED)):
+        theirs.zero_grad()
+        for i in USED[step]:
+            references[i].grad = torch.from_numpy(gradients(step, SOME)[i])
+        theirs.step()
+    assert_close(train_some(ours), [p.detach().numpy() for p in references])
+    counts = [ours.steps - ours.missed.get(i, 0) for i in range(len(SOME))]
+    assert counts == [sum(i in used for used in USED) for i in range(len(SOME))]
+
+
+def test_the_first_update_of_a_parameter_is_of_full_size_whenever_it_comes() -> None:
+    early, late = Parameter([1.0]), Parameter([1.0])
+    optimizer = Adam([early, late], lr=0.01)
+    for _ in range(10):
+        early.grad = Tensor([0.5])
+        optimizer.step()
+    late.grad = Tensor([0.5])
+    optimizer.step()
+    assert late.item() == pytest.approx(0.99)
+
+
+@EACH
+@pytest.mark.parametrize("middle", [1, 5, 7])
+def test_counts_of_parameters_are_saved(make: Any, middle: int) -> None:
+    one = make(parameters(SOME))
+    half = train_some(one, 0, middle)
+    saved = one.state_dict()
+    expected = train_some(one, middle)
+    other = make([Parameter(a) for a in half])
+    other.load_state_dict(json_copy(saved))
+    for a, b in zip(train_some(other, middle), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def json_copy(state: dict[str, Any]) -> dict[str, Any]:
+    """As a state comes back from a checkpoint."""
+    plain = {name: value for name, value in state.items() if name != "arrays"}
+    return {**json.loads(json.dumps(plain)), "arrays": state["arrays"]}
+
+
+@EACH
+def test_state_without_counts_and_settings_continues_exactly(make: Any) -> None:
+    """State that was saved before these were."""
+    one = make(parameters(MATRICES))
+    half = train(one, 0, 5, MATRICES)
+    state = one.state_dict()
+    old = {name: state[name] for name in ("steps", "lr", "arrays")}
+    expected = train(one, 5, 10, MATRICES)
+    other = make([Parameter(a) for a in half])
+    other.load_state_dict(json_copy(old))
+    for a, b in zip(train(other, 5, 10, MATRICES), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+# Loading
+
+
+def test_settings_are_restored_as_in_pytorch() -> None:
+    saved = AdamW([{"params": [P], "weight_decay": 0.5}], 0.3, (0.8, 0.9), 1e-3)
+    saved.scale_lr(0.5)
+    loaded = AdamW([Parameter([2.0])], 0.1)
+    loaded.load_state_dict(json_copy(saved.state_dict()))
+    settings = [{k: v for k, v in o.groups[0].items() if k != "params"} for o in (saved, loaded)]
+    assert settings[0] == settings[1]
+    assert (loaded.lr, loaded.groups[0]["betas"]) == (0.15, (0.8, 0.9))
+    loaded.scale_lr(1.0)
+    assert loaded.lr == 0.3
+    momentum = SGD([Parameter([2.0])], 0.1)
+    momentum.load_state_dict(SGD([P], 0.1, 0.9, 0.01, nesterov=True).state_dict())
+    assert (momentum.groups[0]["momentum"], momentum.groups[0]["nesterov"]) == (0.9, True)
+
+
+def test_adam_and_adamw_load_each_others_state() -> None:
+    one = Adam(parameters(MATRICES), 0.1)
+    train(one, 0, 3, MATRICES)
+    other = AdamW(parameters(MATRICES))
+    other.load_state_dict(one.state_dict())
+    assert (other.steps, other.lr, other.decoupled) == (3, 0.1, True)
+
+
+GOOD = state_of(AdamW, [(3, 2), (4,)])
+GROUP = GOOD["groups"][0]
+
+
+def changed(**values: Any) -> dict[str, Any]:
+    return {**GOOD, **values}
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in GOOD.items() if key != name}
+
+
+def with_array(name: str, value: Any) -> dict[str, Any]:
+    return changed(arrays={**GOOD["arrays"], name: value})
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({}, "steps and lr and arrays missing"),
+        (without("steps"), "steps missing"),
+        (without("lr"), "lr missing"),
+        (without("arrays"), "arrays missing"),
+        (None, "no dict but NoneType"),
+        ([1], "no dict but list"),
+        (changed(steps=-1), "steps must be a count of steps, not -1"),
+        (changed(steps=1.5), "steps must be"),
+        (changed(steps="3"), "steps must be"),
+        (changed(steps=True), "steps must be"),
+        (changed(steps=None), "steps must be"),
+        (changed(lr=0.1), "lr must be a list of numbers"),
+        (changed(lr=[]), "0 groups, not 1"),
+        (changed(lr=[0.1, 0.1]), "2 groups, not 1"),
+        (changed(lr=["a"]), "lr must be a number, not 'a'"),
+        (changed(lr=[None]), "lr must be a number, not None"),
+        (changed(lr=[float("nan")]), "lr must be 0 or more, not nan"),
+        (changed(lr=[-1]), "lr must be 0 or more, not -1"),
+        (changed(lr=[[0.1]]), "lr must be a number"),
+        (changed(missed=3), "missed must be a dict"),
+        (changed(missed={"7": 1}), "'7' fits no parameter"),
+        (changed(missed={"-1": 1}), "'-1' fits no parameter"),
+        (changed(missed={"²": 1}), "fits no parameter"),
+        (changed(missed={"0": 5}), "missed 0 must be a count of steps, not 5"),
+        (changed(missed={"0": "1"}), "missed 0 must be a count of steps"),
+        (changed(groups=3), "groups must be a list of dicts"),
+        (changed(groups=[3]), "groups must be a list of dicts"),
+        (changed(groups=[]), "0 groups, not 1"),
+        (changed(groups=[{**GROUP, "momentum": 0.9}]), "another optimizer's.*momentum"),
+        (changed(groups=[{"lr": 0.1}]), "another optimizer's.*betas"),
+        (changed(groups=[{**GROUP, "betas": [0.9]}]), "betas must be two numbers"),
+        (changed(groups=[{**GROUP, "betas": [0.9, 1.0]}]), "betas must be in"),
+        (changed(groups=[{**GROUP, "betas": "ab"}]), "betas must be two numbers"),
+        (changed(groups=[{**GROUP, "eps": None}]), "eps must be a number"),
+        (changed(groups=[{**GROUP, "weight_decay": [1]}]), "weight_decay must be a number"),
+        (changed(arrays=[1]), "arrays must be a dict"),
+        (with_array("m", np.zeros(4)), "'m' fits no parameter"),
+        (with_array("x.m", np.zeros(4)), "fits no parameter"),
+        (with_array("9.m", np.zeros(4)), "fits no parameter"),
+        (with_array("-1.m", np.zeros(4)), "fits no parameter"),
+        (with_array("1.m", np.zeros(5)), "fits no parameter"),
+        (with_array("1.m", np.zeros(())), "fits no parameter"),
+        (with_array("1.m", np.array(list("abcd"))), "fits no parameter"),
+        (with_array("1.w", np.zeros(4)), "another optimizer's"),
+        (changed(arrays={"1.m": np.zeros(4)}), "another optimizer's"),
+        (SGD([P], 0.1, 0.9).state_dict(), "another optimizer's"),
+        (Muon([Parameter([[1.0]])]).state_dict(), "another optimizer's"),
+    ],
+)
+def test_damaged_state_raises_one_error_and_changes_nothing(state: Any, message: str) -> None:
+    optimizer = AdamW(parameters([(3, 2), (4,)]))
+    train(optimizer, 0, 2, [(3, 2), (4,)])
+    before = optimizer.state_dict()
+    with pytest.raises(ValueError, match=f"AdamW cannot load this state: .*({message})"):
+        optimizer.load_state_dict(state)
+    np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+def test_settings_that_json_cannot_represent_are_not_saved() -> None:
+    class WithFunction(SGD):
+        def __init__(self, params: Any, scale: Any) -> None:
+            Optimizer.__init__(
+                self, params, lr=0.1, momentum=0.0, weight_decay=0.0, nesterov=False, scale=scale
+            )
+
+    optimizer = WithFunction([Parameter([1.0])], abs)
+    assert "scale" not in json_copy(optimizer.state_dict())["groups"][0]
+    optimizer.load_state_dict(json_copy(optimizer.state_dict()))
+    assert optimizer.groups[0]["scale"] is abs
+
+
+# What is given as parameters and settings
+
+
+def leaf(*shape: int) -> Parameter:
+    return Parameter(np.ones(shape, np.float32))
+
+
+def test_one_tensor_is_a_group_but_not_a_list_of_parameters() -> None:
+    w = leaf(2, 2)
+    with pytest.raises(TypeError, match="SGD takes a list of parameters, not one Tensor"):
+        SGD(w)
+    for given in ([{"params": w}], {"params": [w]}, ({"params": p} for p in [w]), iter([w])):
+        assert SGD(given).parameters()[0] is w
+    computed = w * 2
+    with pytest.raises(ValueError, match=r"SGD got a tensor of shape .2, 2. that was computed"):
+        SGD([computed])
+    with pytest.raises(ValueError, match="computed"):
+        SGD([{"params": computed}])
+    assert SGD([computed.detach()]).parameters()
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ("weights", TypeError, "list of parameters"),
+        (3, TypeError, "list of parameters.*not int"),
+        (None, TypeError, "list of parameters.*not NoneType"),
+        (["a"], TypeError, "must be a Tensor, not str"),
+        ([1.0], TypeError, "must be a Tensor, not float"),
+        ([None], TypeError, "must be a Tensor, not NoneType"),
+        ([("w", P)], TypeError, "must be a Tensor, not tuple"),
+        ([[P]], TypeError, "must be a Tensor, not list"),
+        ({P}, TypeError, "in a set"),
+        ([P, {"params": [P]}], TypeError, "either parameters or groups"),
+        ([{"params": [P]}, P], TypeError, "either parameters or groups"),
+        ([{"lr": 0.1}], ValueError, 'needs the key "params"'),
+        ([{"params": "w"}], TypeError, "list of parameters"),
+        ([{"params": {P}}], TypeError, "in a set"),
+        ({}, ValueError, 'needs the key "params"'),
+        ([], ValueError, "got no parameters"),
+        ([{"params": []}], ValueError, "got no parameters"),
+        ((p for p in ()), ValueError, "got no parameters"),
+    ],
+)
+@pytest.mark.parametrize("make", [SGD, Adam, AdamW, Muon])
+def test_what_is_no_list_of_parameters_raises_an_error(
+    make: Any, given: Any, error: Any, message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make(given)
+
+
+def test_a_group_may_be_empty_and_parameters_may_be_frozen() -> None:
+    frozen = Parameter([1.0], requires_grad=False)
+    optimizer = AdamW([{"params": []}, {"params": [frozen]}])
+    optimizer.step()
+    assert frozen.item() == 1.0
+    frozen.requires_grad_(True)
+    (frozen * frozen).sum().backward()
+    optimizer.step()
+    assert frozen.item() < 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: SGD([P], 0.1, 0.9, 0, 1e-4), TypeError, "nesterov must be True or False.*name"),
+        (lambda: SGD([P], 0.1, 0.9, 0, 1), TypeError, "nesterov must be True or False"),
+        (lambda: SGD([P], lr="0.1"), TypeError, "lr must be a number, not '0.1'"),
+        (lambda: SGD([P], lr=None), TypeError, "lr must be a number"),
+        (lambda: SGD([P], lr=True), TypeError, "lr must be a number"),
+        (lambda: SGD([P], lr=[0.1]), TypeError, "lr must be a number"),
+        (lambda: SGD([P], lr=Tensor([0.1])), TypeError, r"lr must be a number, not Tensor of"),
+        (lambda: SGD([P], lr=Tensor(-0.1)), ValueError, "lr must be 0 or more"),
+        (lambda: SGD([P], P), TypeError, "lr must be a number, not Parameter of shape"),
+        (lambda: SGD([P], lr=1j), TypeError, "lr must be a number"),
+        (lambda: Adam([P], betas=0.9), TypeError, "betas must be two numbers, not 0.9"),
+        (lambda: Adam([P], betas=(0.9,)), TypeError, "betas must be two numbers"),
+        (lambda: Adam([P], betas=(0.9, 0.9, 0.9)), TypeError, "betas must be two numbers"),
+        (lambda: Adam([P], 1e-3, 0.9, 0.999), TypeError, "betas must be two numbers"),
+        (lambda: Adam([P], betas="ab"), TypeError, "betas must be two numbers"),
+        (lambda: Adam([P], betas=(0.9, float("nan"))), ValueError, "betas must be in"),
+        (lambda: Adam([P], eps=float("nan")), ValueError, "eps must be 0 or more"),
+        (lambda: AdamW([{"params": [P], "lr": "a"}]), TypeError, "lr must be a number"),
+        (lambda: Muon([leaf(2, 2)], momentum="a"), TypeError, "momentum must be a number"),
+        (lambda: Muon([leaf(2, 2)], nesterov=None), TypeError, "nesterov must be True"),
+        (lambda: Muon([leaf(2, 2, 2)]), ValueError, "matrices only"),
+        (lambda: Muon([leaf()]), ValueError, "matrices only"),
+    ],
+)
+def test_settings_of_other_types_raise_an_error(make: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0, "0.1", None, Tensor([0.1])])
+def test_an_invalid_rate_cannot_be_assigned(value: Any) -> None:
+    optimizer = SGD([P], lr=0.1)
+    with pytest.raises((TypeError, ValueError), match="lr must be"):
+        optimizer.lr = value
+    assert optimizer.lr == 0.1
+
+
+SCALARS = [0.5, np.float64(0.5), np.float32(0.5), np.array(0.5), Tensor(0.5)]
+
+
+@pytest.mark.parametrize("value", SCALARS, ids=lambda value: type(value).__name__)
+def test_scalars_of_any_kind_are_settings(value: Any) -> None:
+    results = []
+    for number in (0.5, value):
+        p = leaf(2, 3)
+        optimizer = AdamW([p], lr=number, betas=[number, number], weight_decay=number)  # type: ignore[arg-type]
+        optimizer.lr = number
+        p.grad = Tensor(np.ones((2, 3), np.float32))
+        optimizer.step()
+        results.append(p.numpy())
+        assert all(type(v) is float for k, v in optimizer.groups[0].items() if k == "lr")
+    np.testing.assert_array_equal(results[1], results[0])
+
+
+@EACH
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 3)])
+def test_dtypes_and_parameters_without_elements(
+    make: Any, dtype: str, shape: Any, backend: str
+) -> None:
+    if backend != "numpy" and dtype == "float16":
+        pytest.skip("float16 is no dtype of the standard")
+    p = Parameter(np.ones(shape, dtype), backend=backend)
+    optimizer = make([p])
+    for _ in range(2):
+        p.grad = Tensor(np.ones(shape, dtype), backend=backend)
+        optimizer.step()
+    assert (p.shape, str(p.numpy().dtype)) == (shape, dtype)

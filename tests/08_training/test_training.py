@@ -34,6 +34,7 @@ from tinytorch import (
     clip_grad_norm,
     manual_seed,
 )
+from tinytorch.backends import BackendError
 from tinytorch.ops import random as tt_random
 from tinytorch.runtime.graphed import GraphedStep
 from tinytorch.serialization import checkpoint
@@ -214,6 +215,124 @@ def test_evaluation_restores_the_mode_after_an_error() -> None:
     assert run.model.training
 
 
+def part_modes(model: Module) -> list[bool]:
+    return [module.training for module in model.modules()]
+
+
+def test_modes_of_parts_are_kept_by_training_and_evaluation() -> None:
+    """A part in eval mode, as a frozen one, does not get its dropout back."""
+    manual_seed(0)
+    model = Sequential(Linear(3, 4), Dropout(0.5), Linear(4, 2), Dropout(0.5))
+    run, batch = Trainer(model, SGD(model.parameters(), 0.1), MSELoss()), examples(4)
+    model[1].eval()
+    modes = part_modes(model)
+    run.evaluate([batch])
+    assert part_modes(model) == modes
+    run.train_step([batch])
+    run.train_epoch([batch])
+    assert part_modes(model) == modes
+    model.eval()
+    expected = MSELoss()(model(batch[0]), batch[1]).item()
+    assert run.train_step([batch]).item() == pytest.approx(expected), "no dropout"
+    assert not any(part_modes(model))
+    model.train()
+    run.evaluate([batch])
+    assert all(part_modes(model))
+
+
+X, Y = Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([[1.0], [2.0]])
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ((X, Y), r"put a single batch in a list, \[\(x, y\)\]"),
+        ([X, Y], "put a single batch in a list"),
+        (X, "put a single batch in a list"),
+        ([(X,)], "pair .x, y. of tensors, not tuple of length 1"),
+        ([[]], "not list of length 0"),
+        ([(X, Y, Y)], "not tuple of length 3"),
+        ([(X.numpy(), Y.numpy())], "not .ndarray, ndarray.: convert arrays"),
+        ([(X, Y.numpy())], "not .Tensor, ndarray."),
+        ([(X, [[1.0], [2.0]])], "not .Tensor, list of length 2.: convert"),
+        ([(X, 1)], "not .Tensor, int."),
+        ([(X, None)], "not .Tensor, NoneType."),
+        ([None], "not NoneType"),
+        (["xy"], "not str"),
+        ([{"x": X, "y": Y}], "not dict"),
+        ([(X, Y), X], "got a tensor"),
+        ([[(X, Y)]], "not list of length 1"),
+    ],
+)
+def test_what_is_no_batch_raises_an_error(batches: Any, message: str) -> None:
+    model = Linear(2, 1)
+    run = Trainer(model, SGD(model.parameters(), 0.1), MSELoss())
+    for use in (run.train_step, run.evaluate, run.train_epoch):
+        with pytest.raises(TypeError, match=message):
+            use(batches)
+
+
+def test_batches_may_come_from_any_iterable() -> None:
+    run, (x, y) = trainer(), examples(6)
+    pairs: Any = [[x[:2], y[:2]], (x[2:], y[2:])]
+    losses = [trainer().train_step(b).item() for b in (pairs, tuple(pairs), iter(pairs))]
+    assert losses == [run.train_step(pair for pair in pairs).item()] * 3
+
+
+def test_targets_on_another_backend_raise_an_error(strict: str) -> None:
+    model = Linear(2, 1)
+    run = Trainer(model, SGD(model.parameters(), 0.1), MSELoss())
+    with pytest.raises(BackendError, match="is on 'numpy' and another on 'strict'"):
+        run.train_step([(X, Y.to(backend=strict))])
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_parameters_outside_of_the_model_are_trained_and_cleared(processes: int) -> None:
+    """They belong to the loss, or to an optimizer alone."""
+    model, scale, shift = Linear(2, 1), Parameter([2.0]), Parameter([0.5])
+
+    def loss(prediction: Tensor, target: Tensor) -> Tensor:
+        return ((prediction * scale + shift - target) ** 2).mean()
+
+    results = []
+    for count in (1, processes):
+        model.load_state_dict({"weight": np.ones((1, 2)), "bias": np.zeros(1)})
+        scale.data, shift.data = Tensor([2.0]), Tensor([0.5])
+        optimizers = [SGD(model.parameters(), 0.01), SGD([scale, shift], 0.01)]
+        run = Trainer(model, optimizers, loss, grad_clip_norm=1.0, processes=count)
+        losses = [run.train_step([(X, Y)]).item() for _ in range(3)]
+        assert all(p.grad is None for p in (*model.parameters(), scale, shift))
+        results.append([*losses, scale.item(), shift.item()])
+    assert results[0][-1] != 0.5
+    assert results[1] == pytest.approx(results[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_gradients_from_before_a_step_are_added(processes: int) -> None:
+    results = []
+    for own in (True, False):
+        manual_seed(0)
+        model = Linear(2, 1)
+        run = Trainer(model, SGD(model.parameters(), 0.01), MSELoss(), processes=processes)
+        for _ in range(2):
+            if own:
+                MSELoss()(model(X), Y).backward()
+                run.train_step([(X, Y)])
+            else:
+                run.train_step([(X, Y)])
+        results.append(values(model)[0])
+    manual_seed(0)
+    by_hand = Linear(2, 1)
+    optimizer = SGD(by_hand.parameters(), 0.01)
+    for _ in range(2):
+        for _ in range(2):
+            MSELoss()(by_hand(X), Y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    np.testing.assert_allclose(results[0], values(by_hand)[0], rtol=1e-5)
+    assert (results[0] != results[1]).any()
+
+
 def test_invalid_arguments_raise_an_error() -> None:
     run = trainer()
     with pytest.raises(ValueError, match="at least one batch"):
@@ -260,6 +379,47 @@ def test_training_resumes_from_a_checkpoint_bit_for_bit(tmp_path: Path) -> None:
     assert_equal(values(resumed.model), values(straight.model))
 
 
+def test_a_checkpoint_without_counts_and_settings_resumes_bit_for_bit(tmp_path: Path) -> None:
+    """As they were written before counts per parameter and settings were saved."""
+    path, run = tmp_path / "checkpoint.safetensors", gpt_trainer(seed=1)
+    gpt_losses(run, 4)
+    run.save_checkpoint(path)
+    arrays, metadata = checkpoint.load(path)
+    for state in metadata["optimizers"]:
+        assert state.pop("missed") == {}
+        del state["groups"]
+    checkpoint.save(path, arrays, metadata)
+    expected = gpt_losses(run, 4)
+    resumed = gpt_trainer(seed=2)
+    resumed.load_checkpoint(path)
+    assert gpt_losses(resumed, 4) == expected
+    assert_equal(values(resumed.model), values(run.model))
+
+
+@pytest.mark.parametrize("value", [None, -1, 1.5, "3", [], {}, [3], [{}], {"0": {}}, True])
+@pytest.mark.parametrize("name", ["step", "optimizers", "random"])
+def test_malformed_metadata_raise_a_checkpoint_error_or_a_value_error(
+    name: str, value: Any, tmp_path: Path
+) -> None:
+    run, path = trainer(), tmp_path / "checkpoint.safetensors"
+    run.train_step([examples(4)])
+    run.save_checkpoint(path)
+    arrays, metadata = checkpoint.load(path)
+    checkpoint.save(path, arrays, {**metadata, name: value})
+    before = everything(run)
+    with pytest.raises(ValueError, match=r"checkpoint|optimizer|generator"):
+        run.load_checkpoint(path)
+    assert everything(run) == before
+
+
+@pytest.mark.parametrize("name", ["step", "optimizers", "random"])
+def test_names_that_a_checkpoint_uses_itself_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(ValueError, match=rf"save_checkpoint writes \['{name}'\] itself"):
+        trainer().save_checkpoint(path, note="a", **{name: 99})
+    assert not path.exists()
+
+
 def everything(run: Trainer) -> Any:
     states = [o.state_dict() for o in run.optimizers]
     return (
@@ -287,6 +447,7 @@ OTHERS = {
     "another kind": lambda: with_optimizers(
         lambda muon, adamw: [muon, SGD(adamw.parameters(), momentum=0.9)]
     ),
+    "without state": lambda: with_optimizers(lambda muon, adamw: [muon, SGD(adamw.parameters())]),
 }
 
 

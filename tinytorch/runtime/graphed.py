@@ -29,6 +29,8 @@ class GraphedStep:
         self._graphed: Callable[..., Array] | None = None
         self._trainer: Trainer | None = None
         self._masks: dict[Shapes, int] = {}  # batch shapes -> number of dropout masks per step
+        # Batch shapes -> indices of the parameters that each optimizer updates.
+        self._updated: dict[Shapes, list[list[int]]] = {}
 
     def __reduce__(self) -> Any:
         return GraphedStep, ()  # a copy captures graphs of its own
@@ -54,13 +56,26 @@ class GraphedStep:
         arrays = [tensor._array for tensor in tensors]
         self._trainer = trainer
         try:
-            loss = self._graphed(graph_key(trainer), *inputs, *arrays)
+            key = graph_key(trainer), self._earlier_updates(trainer)
+            loss = self._graphed(key, *inputs, *arrays)
         finally:
             self._trainer = None
-        for optimizer in trainer.optimizers:
-            optimizer.steps += 1
+        updated = self._updated[_shapes(arrays)]
+        for optimizer, indices in zip(trainer.optimizers, updated, strict=True):
+            optimizer.count_step(indices)
         random.skip_masks(self._masks[_shapes(arrays)])
         return wrap_array(Tensor, loss, backend)
+
+    def _earlier_updates(self, trainer: Trainer) -> Hashable:
+        """How many steps were missed by each parameter that any captured step may update.
+
+        A captured step subtracts these constants from its input, the number of the step.
+        """
+        if not any(optimizer.missed for optimizer in trainer.optimizers):
+            return ()
+        places = {(n, i) for step in self._updated.values() for n, own in enumerate(step)
+                  for i in own}  # fmt: skip
+        return tuple((n, i, trainer.optimizers[n].missed.get(i, 0)) for n, i in sorted(places))
 
     def _work(self, numbers: Array, masks: Array, *arrays: Array) -> Array:
         """Run a step on arrays x, y, x, y, ...; returns the loss as an array."""
@@ -72,10 +87,13 @@ class GraphedStep:
             loss = trainer.accumulate(list(zip(tensors[::2], tensors[1::2], strict=True)))
             trainer.clip()
             own_numbers = _split(trainer.optimizers, numbers)
-            for optimizer, (step, *rates) in zip(trainer.optimizers, own_numbers, strict=True):
+            updated = [
                 optimizer.update(step, *rates)
+                for optimizer, (step, *rates) in zip(trainer.optimizers, own_numbers, strict=True)
+            ]
             trainer.zero_grad()
         self._masks[_shapes(arrays)] = seeds.offset
+        self._updated[_shapes(arrays)] = updated
         return loss._array
 
 
