@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
-from example_lesson import PACKAGE, make
+from example_lesson import PACKAGE, SOURCE, make
 
 from tinytorch.tito import weave
 from tinytorch.tito.export import ExportError, export, is_exported, reset
@@ -143,3 +144,114 @@ def test_two_lessons_in_one_file_are_reset_in_reverse_order(lesson: Lesson) -> N
     assert "x + x" in module(lesson)
     reset(lesson)
     assert module(lesson) == PLAIN
+
+
+BREAKS = {
+    "an unknown annotation": ("def double(x):", "def double(x) -> nowhere.Array:", "nowhere"),
+    "an unknown decorator": (None, "@cached\ndef helper(x):\n    return x\n\n\n", "cached"),
+    "an unknown default of a helper": (None, "def helper(x=nowhere.pi): pass\n\n\n", "nowhere"),
+    "an unknown base class": (None, "class Helper(Base):\n    pass\n\n\n", "Base"),
+    "a name of a class body": (None, "class Helper:\n    x = nowhere\n\n\n", "nowhere"),
+    "an error in a class body": (None, "class Helper:\n    x = 1 / 0\n\n\n", "ZeroDivisionError"),
+    "an error in a decorator": (None, "@int\ndef helper(): pass\n\n\n", "TypeError"),
+    "an error in a default": (None, "def helper(x=[][0]): pass\n\n\n", "IndexError"),
+    "an error in an annotation": (None, "def helper(x: {}['k']): pass\n\n\n", "KeyError"),
+    "sys.exit": (None, "import sys\ndef helper(x=sys.exit(0)): pass\n\n\n", "SystemExit"),
+    "os._exit": (None, "import os\ndef helper(x=os._exit(0)): pass\n\n\n", "Python ended"),
+    "an endless loop": (
+        None, "class Helper:\n    while True: pass\n\n\n", "longer than 2 seconds",
+    ),
+    "a use before the definition": (
+        None, "def helper(x=double): pass\n\n\n", "name 'double' is not defined",
+    ),
+    "a missing package": (
+        None, "import nowhere\n\ndef helper(): nowhere.f()\n\n\n", "ModuleNotFoundError",
+    ),
+    "a circular import": (
+        None, "from tinytorch.things import double as d\ndef helper(): d(2)\n\n\n", "circular",
+    ),
+    "return outside of a function": (None, "class Helper:\n    return 1\n\n\n", "'return' outside"),
+    "too deep": (None, "def helper(): " + "-" * 100_000 + "1\n\n\n", "does not parse"),
+    "a NUL": (None, "def helper(): '\0'\n\n\n", "does not parse"),
+    "a magic": (None, "%matplotlib inline\n", "does not parse"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_code_that_would_break_the_import_of_the_package_is_rejected(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinytorch.tito.package.TIMEOUT", 2)
+    lesson = make(tmp_path, package=PLAIN)
+    old, new, message = BREAKS[how]
+    path = notebook(lesson, lambda s: new + s if old is None else s.replace(old, new))
+    with pytest.raises(ExportError, match=message) as caught:
+        export(lesson, path)
+    assert len(str(caught.value)) < 500
+    assert module(lesson) == PLAIN
+    assert not is_exported(lesson)
+
+
+def test_the_error_of_an_import_names_file_and_line(lesson: Lesson) -> None:
+    helper = "class Helper:\n    x = 1 / 0  # mine\n\n\n"
+    with pytest.raises(
+        ExportError, match=r"division by zero, tinytorch/things.py, line \d+: x = 1"
+    ):
+        export(lesson, notebook(lesson, lambda s: helper + s))
+
+
+def test_modules_that_a_student_uses_are_imported_as_in_the_notebook(tmp_path: Path) -> None:
+    """The notebook's setup imports numpy as np; the exported module does not."""
+    source = SOURCE.replace("import math", "import math\nimport numpy as np")
+    lesson = make(tmp_path, source, PLAIN)
+    helper = "from functools import lru_cache\n\n\n@lru_cache\ndef helper(x):\n    return x\n\n\n"
+    path = notebook(
+        lesson, lambda s: helper + s.replace("double(x):", "double(x: np.ndarray) -> np.ndarray:")
+    )
+    written = export(lesson, path)
+    for line in ("import numpy as np", "from functools import lru_cache"):
+        assert f"tinytorch/things.py: {line}" in written
+        assert module(lesson).count(f"\n{line}\n") == 1
+    assert module(lesson).startswith('"""A module."""\n\nimport math\n')
+    assert export(lesson, path) == []
+    reset(lesson)
+    assert module(lesson) == PLAIN
+
+
+def test_imports_are_added_after_the_docstring_of_a_module_without_imports(tmp_path: Path) -> None:
+    package = PLAIN.replace("import math\n", "")
+    lesson = make(tmp_path, package=package)
+    export(lesson, notebook(lesson, lambda s: s.replace("2 * x", "math.floor(2 * x)")))
+    assert module(lesson).startswith('"""A module."""\nimport math\n')
+
+
+def test_an_export_that_cannot_be_written_changes_nothing(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tinytorch.tito.export.write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        export(lesson, notebook(lesson, lambda s: s.replace("2 * x", "x + x")))
+    assert module(lesson) == PLAIN
+    assert reset(lesson) == []
+
+
+def test_split_copied_and_merged_cells_are_exported(lesson: Lesson) -> None:
+    """Jupyter copies the metadata of a cell that is split; a converter may lose all of it."""
+    path = notebook(lesson, lambda s: s.replace("2 * x", "x + x"))
+    woven = nbformat.read(path, as_version=4)
+    index = next(i for i, c in enumerate(woven.cells) if "def double" in c.source)
+    cell = woven.cells[index]
+    at = cell.source.index("class Counter")
+    second = nbformat.from_dict({**cell, "source": cell.source[at:], "id": "new"})
+    cell.source = cell.source[:at]
+    woven.cells.insert(index + 1, second)
+    weave.write(woven, path)
+    assert export(lesson, path) == ["tinytorch/things.py: double"]
+    woven.cells[index].source += "\n\n" + woven.cells.pop(index + 1).source
+    for c in woven.cells:
+        c.metadata = {}
+    weave.write(woven, path)
+    assert export(lesson, path) == []

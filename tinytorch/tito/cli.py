@@ -131,10 +131,11 @@ def grade(
     from .release import released
 
     with _errors_as_messages():
-        lesson, notebook = released(folder)
-        tests = folder.resolve() / f"test_{lesson.name}_integration.py"
-        passed = _test(lesson, notebook.resolve(), tests)
-    raise typer.Exit(0 if passed else 1)
+        passed = [
+            _test(lesson, notebook, notebook.parent / f"test_{lesson.name}_integration.py")
+            for lesson, notebook in released(folder)
+        ]
+    raise typer.Exit(0 if all(passed) else 1)
 
 
 def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
@@ -195,16 +196,27 @@ def reset(number: Number) -> None:
 @app.command()
 def status() -> None:
     """Show your progress in the course."""
+    from .export import repair_advice
     from .lesson import find_root
+    from .package import import_problem
     from .workspace import progress
 
     with _errors_as_messages():
+        root = find_root()
         table = Table("lesson", "started", "filled in", "exported", box=None)
-        for p in progress(find_root()):
+        found = progress(root)
+        for p in found:
             name = f"{p.lesson.number} {p.lesson.name}"
             yes = {True: "yes", False: "-"}
-            table.add_row(name, yes[p.started], f"{p.filled} of {p.exercises}", yes[p.exported])
-    Console(highlight=False).print(table)
+            filled = f"{p.filled} of {p.exercises}" if not p.problem else "?"
+            table.add_row(name, yes[p.started], filled, yes[p.exported])
+        Console(highlight=False).print(table)
+        for p in found:
+            if p.problem:
+                _print(f"lesson {p.lesson.number}: {p.problem}", "red")
+        if problem := import_problem(root):
+            _print(f"the package cannot be imported: {problem}", "red")
+            _print(repair_advice(root, problem))
 
 
 @app.command()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from .. import backends
 from ..data.datasets import data_home
 from . import export
 from .lesson import LessonError, find_root
+from .package import import_problem
 
 REQUIRED = ["numpy", "array-api-compat", "safetensors", "regex", "typer", "rich"]
 FOR_LESSONS = ["jupytext", "nbformat", "nbclient", "ipykernel", "matplotlib", "pytest"]
@@ -55,6 +55,11 @@ def _package(name: str, required: bool) -> Finding:
 
 
 def _backends() -> Iterator[Finding]:
+    try:
+        from .. import backends
+    except Exception as error:
+        yield Finding("backends", False, f"{type(error).__name__}: {error}")
+        return
     for name in backends.names():
         problem = backends.status(name)
         if problem is None:
@@ -74,6 +79,10 @@ def _checkout() -> Iterator[Finding]:
     same = installed == root
     message = "this checkout" if same else f'{installed}: run pip install -e ".[lessons]" here'
     yield Finding("installed package", same, message)
+    problem = import_problem(root)
+    advice = problem and export.repair_advice(root, problem)
+    message = f"{problem}{advice and f' ({advice})'}" if problem else "yes"
+    yield Finding("import tinytorch", problem is None, message)
     for folder in (root, root / "tinytorch", root / export.WORKSPACE):
         if folder.exists():
             ok = os.access(folder, os.W_OK)

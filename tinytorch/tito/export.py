@@ -4,13 +4,23 @@ import ast
 import builtins
 import shutil
 import symtable
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from ..serialization.atomic import write_atomically
-from .inline import read
-from .lesson import Definition, Exercise, Lesson, definitions, functions
+from . import notebook as notebooks
+from .lesson import (
+    Definition,
+    Exercise,
+    Lesson,
+    LessonError,
+    definitions,
+    functions,
+    parsed,
+    read_module,
+)
+from .package import ImportProblem, copy_package, import_problem
 
 WORKSPACE = "workspace"
 
@@ -23,8 +33,10 @@ def export(lesson: Lesson, notebook: Path) -> list[str]:
     """Write the definitions of a notebook's exercises into the package.
 
     Functions and classes that the student has added to an exercise's cell are inserted before the
-    exercise. Anything else in the cell, such as a call of print, is ignored. The files are backed
-    up before a lesson's first export, so that `reset` can restore them.
+    exercise. A module they need is imported as in the notebook. Anything else in the cell, such as
+    a call of print, is ignored. The package is first imported with the new code, in a copy and in
+    another process. The files are backed up before a lesson's first export, so that `reset` can
+    restore them.
 
     Args:
         lesson: the lesson.
@@ -34,26 +46,29 @@ def export(lesson: Lesson, notebook: Path) -> list[str]:
         The changed definitions, as "tinytorch/attention.py: create_causal_mask".
 
     Raises:
-        ExportError: a cell is missing, does not parse, is still blank, changes a signature, or
-            uses a name that is not defined in the package's module.
+        ExportError: a cell is missing, does not parse, is still blank, changes a signature, uses a
+            name that is not defined in the package's module, or breaks the import of the package.
     """
-    sources = {m.metadata["tinytorch"]["exercise"]: m.source for m in _exercise_cells(notebook)}
+    sources = _sources(lesson, notebook)
+    names = {name for exercise in lesson.exercises for name in exercise.names}
     texts: dict[Path, str] = {}
     written = []
     for exercise in lesson.exercises:
-        if exercise.number not in sources:
-            raise ExportError(f"exercise {exercise.number}: the notebook has no cell for it")
         path = lesson.module_path(exercise.module)
-        before = texts.get(path) or _read(path)
-        texts[path] = _insert(exercise, before, sources[exercise.number], _original(lesson, path))
+        before = texts.get(path) or read_module(path)
+        original = _original(lesson, path)
+        texts[path] = _insert(exercise, before, sources[exercise.number], original, names)
         file = path.relative_to(lesson.root).as_posix()
-        written += [f"{file}: {name}" for name in _changed(exercise, before, texts[path])]
-    for path, text in texts.items():
-        _check_names(path, text)
-    for path, text in texts.items():
-        if text != _read(path):
-            _back_up(lesson, path)
-            _write(path, text)
+        written += [f"{file}: {name}" for name in _changed(before, texts[path])]
+    known = _imports([*(c.source for c in lesson.cells if c.kind == "setup"), *sources.values()])
+    for path in texts:
+        texts[path], added = _add_imports(texts[path], known)
+        written += [f"{path.relative_to(lesson.root).as_posix()}: {line}" for line in added]
+        _check_names(path, texts[path])
+    texts = {path: text for path, text in texts.items() if text != read_module(path)}
+    if texts:
+        _check_import(lesson, texts)
+        _replace(lesson, texts)
     return written
 
 
@@ -84,35 +99,73 @@ def is_exported(lesson: Lesson) -> bool:
     return _backups(lesson).is_dir()
 
 
-def _exercise_cells(notebook: Path) -> list[Any]:
+def _sources(lesson: Lesson, notebook: Path) -> dict[str, str]:
+    """Return the code of each exercise."""
     try:
-        cells = read(notebook).cells
+        cells = notebooks.read(notebook)
     except (OSError, ValueError) as error:
         raise ExportError(str(error)) from None
-    return [c for c in cells if c.metadata.get("tinytorch", {}).get("kind") == "exercise"]
+    found = notebooks.exercise_cells(cells, lesson.exercises)
+    for number, own in found.items():
+        if not own:
+            raise ExportError(f"exercise {number}: {notebooks.no_cell(cells, number)}")
+    return {number: notebooks.source_of(own) for number, own in found.items()}
 
 
-def _insert(exercise: Exercise, module: str, cell: str, original: str) -> str:
-    """Return the module's text with the definitions of the cell inserted."""
+def _check_import(lesson: Lesson, texts: dict[Path, str]) -> None:
+    """Import a copy of the package that contains the new texts."""
+    with tempfile.TemporaryDirectory(prefix="tito") as folder:
+        scratch = Path(folder).resolve()
+        copy_package(lesson.root, scratch)
+        for path, text in texts.items():
+            (scratch / path.relative_to(lesson.root)).write_text(text, encoding="utf-8")
+        problem = import_problem(scratch, {exercise.module for exercise in lesson.exercises})
+    if problem is not None:
+        changed = {path.relative_to(lesson.root).as_posix() for path in texts}
+        advice = "" if problem.file in changed else repair_advice(lesson.root, problem)
+        advice = f" ({advice})" if advice else ""
+        raise ExportError(f"with your code, the package cannot be imported: {problem}{advice}")
+
+
+def repair_advice(root: Path, problem: ImportProblem) -> str:
+    """Return how to repair the package of a checkout, which cannot be imported."""
+    backups = root / WORKSPACE / ".backup"
+    exported = sorted(folder.name for folder in backups.glob("*_*") if folder.is_dir())
+    culprits = [
+        name for name in exported if problem.file and (backups / name / problem.file).exists()
+    ]
+    numbers = [name.partition("_")[0] for name in culprits[::-1] or exported[::-1]]
+    if numbers:
+        return " and ".join(f"tito reset {number}" for number in numbers) + " restores it"
+    if problem.file and (root / ".git").exists():
+        return f"git checkout -- {problem.file} restores the committed file"
+    return ""
+
+
+def _insert(exercise: Exercise, module: str, cell: str, original: str, exercises: set[str]) -> str:
+    """Return the module's text with the definitions of the cell inserted.
+
+    Names of other `exercises` are left out: they are in the cell if cells were merged.
+    """
     where = f"exercise {exercise.number}"
     try:
-        mine = definitions(cell)
-    except SyntaxError as error:
-        line = (error.text or "").strip()
-        raise ExportError(
-            f"{where} does not parse: {error.msg}, line {error.lineno}: {line}"
-        ) from None
-    theirs = definitions(module)
+        parsed(cell, where)
+    except LessonError as error:
+        raise ExportError(str(error)) from None
+    mine, theirs = definitions(cell), definitions(module)
     for name in exercise.names:
+        if name not in theirs:
+            raise ExportError(f"{where}: {exercise.module} has no {name}")
         if name not in mine:
             raise ExportError(f"{where}: {name} is not defined")
         _check_same_signature(where, mine[name], theirs[name])
-    _check_not_blank(where, mine)
+    for name in exercise.names:
+        if is_blank(mine[name]):
+            raise ExportError(f"{where}: {name} is still blank")
     added = [
         name
         for name, definition in mine.items()
-        if name not in exercise.names
-        and isinstance(definition.node, ast.FunctionDef | ast.ClassDef)
+        if name not in exercises and isinstance(definition.node, ast.FunctionDef | ast.ClassDef)
     ]
     known = definitions(original)
     for name in added:
@@ -136,7 +189,7 @@ def _lines(lines: list[str], definition: Definition) -> list[str]:
     return lines[definition.start : definition.stop]
 
 
-def _changed(exercise: Exercise, before: str, after: str) -> Iterator[str]:
+def _changed(before: str, after: str) -> Iterator[str]:
     old, new = before.splitlines(), after.splitlines()
     was, now = definitions(before), definitions(after)
     for name, definition in now.items():
@@ -185,27 +238,78 @@ def _signature(function: ast.FunctionDef) -> str:
     return f"({ast.unparse(arguments)})"
 
 
-def _check_not_blank(where: str, mine: dict[str, Definition]) -> None:
-    for definition in mine.values():
-        for node in ast.walk(definition.node):
-            if isinstance(node, ast.Raise) and ast.unparse(node).startswith(
-                "raise NotImplementedError('exercise "
-            ):
-                raise ExportError(f"{where}: {definition.name} is still blank")
+def is_blank(definition: Definition) -> bool:
+    """Whether a definition contains the blank that `tito start` has written."""
+    return any(
+        isinstance(node, ast.Raise)
+        and ast.unparse(node).startswith("raise NotImplementedError('exercise ")
+        for node in ast.walk(definition.node)
+    )
+
+
+def _imports(sources: Iterable[str]) -> dict[str, str]:
+    """Return the import statement of each name that is imported at the top level of cells."""
+    found = {}
+    for node in (node for source in sources for node in _statements(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                single: ast.stmt = ast.Import([alias])
+                if isinstance(node, ast.ImportFrom):
+                    single = ast.ImportFrom(node.module, [alias], node.level)
+                found[alias.asname or alias.name.partition(".")[0]] = ast.unparse(single)
+    return found
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    """Return the statements of a cell; none if it contains IPython's magics."""
+    try:
+        return ast.parse(source).body
+    except SyntaxError:
+        return []
+
+
+def _add_imports(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
+    """Import the undefined names of a module as in the notebook; return text and new lines."""
+    missing = dict.fromkeys(name for _, name in _undefined(text))
+    added = [known[name] for name in missing if name in known]
+    body, end = ast.parse(text).body, 0
+    for node in body[ast.get_docstring(ast.parse(text)) is not None :]:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            end = node.end_lineno or 0
+    if not end and body:
+        end = (body[0].end_lineno or 0) if isinstance(body[0], ast.Expr) else 0
+    lines = text.splitlines()
+    lines[end:end] = added
+    return "\n".join(lines) + "\n", added
 
 
 def _check_names(path: Path, text: str) -> None:
     """Check that every global name used in the module is defined in it."""
-    table = symtable.symtable(text, path.name, "exec")
+    for user, name in _undefined(text):
+        line = next(
+            text.splitlines()[node.lineno - 1].strip()
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Name) and node.id == name
+        )
+        raise ExportError(
+            f"{user or path.name} uses {name}, which is not defined in {path.name}, in: {line:.100}"
+            " (define it as a function in the same cell, or import it there)"
+        )
+
+
+def _undefined(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the names that a module uses without defining them, after the name of their user.
+
+    The user is a function or class; "" for annotations, defaults, decorators and base classes.
+    """
+    table = symtable.symtable(text, "module", "exec")
     known = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
     known |= {child.get_name() for child in table.get_children()}
     known |= set(dir(builtins)) | {"__file__", "__name__", "__doc__"}
-    for function, name in _globals(table):
+    used = [("", s.get_name()) for s in table.get_symbols() if s.is_referenced()]
+    for user, name in [*_globals(table), *used]:
         if name not in known:
-            raise ExportError(
-                f"{function} uses {name}, which is not defined in {path.name}: define it as a"
-                " function in the same cell, or import it inside the function"
-            )
+            yield user, name
 
 
 def _globals(table: symtable.SymbolTable) -> Iterator[tuple[str, str]]:
@@ -223,7 +327,23 @@ def _backups(lesson: Lesson) -> Path:
 def _original(lesson: Lesson, path: Path) -> str:
     """Return the text of a file as it was before the lesson's first export."""
     backup = _backups(lesson) / path.relative_to(lesson.root)
-    return _read(backup if backup.exists() else path)
+    return read_module(backup if backup.exists() else path)
+
+
+def _replace(lesson: Lesson, texts: dict[Path, str]) -> None:
+    """Back up and write files; if one cannot be written, none is changed."""
+    before = {path: path.read_bytes() for path in texts}
+    done = []
+    try:
+        for path, text in texts.items():
+            _back_up(lesson, path)
+            newline = "\r\n" if b"\r\n" in before[path] else "\n"
+            write_atomically(path, text.replace("\n", newline).encode())
+            done.append(path)
+    except BaseException:
+        for path in done:
+            write_atomically(path, before[path])
+        raise
 
 
 def _back_up(lesson: Lesson, path: Path) -> None:
@@ -231,13 +351,3 @@ def _back_up(lesson: Lesson, path: Path) -> None:
     if not backup.exists():
         backup.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(backup, path.read_bytes())
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace the file's text, keeping its line endings."""
-    windows = b"\r\n" in path.read_bytes()
-    write_atomically(path, (text.replace("\n", "\r\n") if windows else text).encode())

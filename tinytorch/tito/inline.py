@@ -1,13 +1,22 @@
 """Run the inline tests of a lesson on the code of a student's notebook."""
 
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._optional import nbclient, nbformat
-from .lesson import Lesson
+from .lesson import Cell, Lesson
+from .notebook import StudentCell, exercise_cells, no_cell, read
+from .process import LIMITS
 
 TIMEOUT = 120  # seconds per cell
+GRACE = 5  # seconds between the interruption of a cell that takes too long and the end of Python
+LONGEST = 3000  # characters of an error message
 
 
 @dataclass(frozen=True)
@@ -29,22 +38,21 @@ class Outcome:
     message: str = ""
 
 
-def read(path: Path) -> Any:
-    """Read a notebook.
+class Step(NamedTuple):
+    """A cell to run.
 
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: the file is not a notebook.
+    Attributes:
+        kind: "setup", "exercise", "test", "added", or "missing" for an exercise without a cell.
+        exercises: numbers of its exercises, several if the student has merged their cells.
+        source: its code; why there is none if it is missing.
     """
-    try:
-        return nbformat().read(path, as_version=4)
-    except OSError:
-        raise
-    except Exception as error:  # the errors of nbformat have no common base class
-        raise ValueError(f"{path} is not a notebook: {str(error).splitlines()[0]}") from None
+
+    kind: str
+    exercises: tuple[str, ...]
+    source: str
 
 
-def run(lesson: Lesson, notebook: Path, timeout: int = TIMEOUT) -> list[Outcome]:
+def run(lesson: Lesson, notebook: Path, timeout: float = TIMEOUT) -> list[Outcome]:
     """Run the lesson's tests on the student's exercises, in a new process.
 
     Setup and test cells come from the lesson, even if the student has changed or deleted them;
@@ -61,81 +69,132 @@ def run(lesson: Lesson, notebook: Path, timeout: int = TIMEOUT) -> list[Outcome]
     Raises:
         ValueError: the file is not a notebook.
     """
-    student = read(notebook)
-    cells = _cells(lesson, student)
-    program = nbformat().v4.new_notebook(cells=[cell for _, _, cell in cells])
-    program.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    kernel_error = _execute(program, timeout, notebook.parent)
-    errors: dict[tuple[str, str], str | None] = {}
-    for (kind, exercise, _), cell in zip(cells, program.cells, strict=True):
-        if cell.execution_count is not None:  # otherwise the process ended before this cell
-            errors[kind, exercise] = errors.get((kind, exercise)) or _error(cell)
+    steps = _steps(lesson, read(notebook))
+    replies, kernel_error = _execute(steps, timeout, notebook.parent)
     return [
-        _outcome(lesson, cell, errors, kernel_error) for cell in lesson.cells if cell.kind == "test"
+        _outcome(lesson, cell, steps, replies, kernel_error)
+        for cell in lesson.cells
+        if cell.kind == "test"
     ]
 
 
-def _cells(lesson: Lesson, student: Any) -> list[tuple[str, str, Any]]:
+def _steps(lesson: Lesson, cells: list[StudentCell]) -> list[Step]:
     """Return the cells to run: setup, then the student's cells, each test after its exercise."""
+    steps = [Step("setup", (), cell.source) for cell in lesson.cells if cell.kind == "setup"]
+    tests = [cell for cell in lesson.cells if cell.kind == "test"]
+    own = exercise_cells(cells, lesson.exercises)
+    for cell in cells:
+        exercises = tuple(number for number, found in own.items() if cell in found)
+        if exercises or (cell.type == "code" and not cell.kind):
+            steps.append(Step("exercise" if exercises else "added", exercises, cell.source))
+        complete = [number for number in exercises if own[number][-1] == cell]
+        steps += [Step("test", (t.exercise,), t.source) for t in tests if t.exercise in complete]
+    for test in tests:
+        if not own.get(test.exercise):
+            steps.append(Step("missing", (test.exercise,), no_cell(cells, test.exercise)))
+    return steps
+
+
+def _execute(
+    steps: list[Step], timeout: float, folder: Path
+) -> tuple[dict[int, dict[str, Any]], str]:
+    """Run all steps in a new process.
+
+    Returns:
+        The replies of the process to the steps that ended, by their index, and the reason if not
+        all could be run, else "".
+    """
     new = nbformat().v4.new_code_cell
-    cells: list[tuple[str, str, Any]] = []
-    tests = {cell.exercise: cell.source for cell in lesson.cells if cell.kind == "test"}
-    setup = [cell.source for cell in lesson.cells if cell.kind == "setup"]
-    cells += [("setup", "", new(source, metadata={"setup": True})) for source in setup]
-    for cell in student.cells:
-        mark = cell.metadata.get("tinytorch", {})
-        kind, exercise = mark.get("kind"), mark.get("exercise", "")
-        if cell.cell_type == "code" and kind is None:
-            cells.append(("added", "", new(cell.source)))
-        elif kind == "exercise" and exercise in tests:
-            cells.append(("exercise", exercise, new(cell.source)))
-            cells.append(("test", exercise, new(tests.pop(exercise))))
-    return cells
+    program = nbformat().v4.new_notebook(cells=[new(LIMITS)])
+    program.cells += [new(s.source if s.kind != "missing" else "") for s in steps]
+    program.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    replies: dict[int, dict[str, Any]] = {}
+    watchdog: list[asyncio.TimerHandle] = []
 
+    def seconds(index: int) -> float:
+        # Setup cells import packages, which can take long on a busy machine.
+        return timeout if index and steps[index - 1].kind != "setup" else TIMEOUT
 
-def _execute(program: Any, timeout: int, folder: Path) -> str:
-    """Run all cells; return the reason if not all of them could be run, else ""."""
+    def started(cell: Any, cell_index: int) -> None:
+        loop = asyncio.get_running_loop()
+        watchdog.append(loop.call_later(seconds(cell_index) + GRACE, kill))
+
+    def ended(cell: Any, cell_index: int, execute_reply: Any) -> None:
+        watchdog.pop().cancel()
+        replies[cell_index - 1] = execute_reply["content"]
+
+    def kill() -> None:
+        """End a process that does not stop when it is interrupted."""
+        _kill_group(client)
+        client.task_poll_for_reply.cancel()
+
     client = nbclient().NotebookClient(
         program, interrupt_on_timeout=True, allow_errors=True,
-        # Setup cells import packages, which can take long on a busy machine.
-        timeout_func=lambda cell: TIMEOUT if cell.metadata.get("setup") else timeout,
+        timeout_func=lambda cell: seconds(program.cells.index(cell)),
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--log-level=ERROR"],
+        on_cell_execute=started, on_cell_executed=ended,
     )  # fmt: skip
+    process = client.process_message
+
+    def without_output(message: dict[str, Any], cell: Any, index: int) -> Any:
+        return process(message, cell, index) if message["msg_type"] == "status" else None
+
+    client.process_message = without_output  # output is not needed, and can be endless
+    reason = ""
     try:
         client.execute()
-    except Exception as error:  # the kernel died, or could not be interrupted
-        return f"Python exited: {error}"
-    return ""
+    except Exception as error:  # no kernel, or it died
+        reason = f"Python exited: {error}"
+    finally:
+        _kill_group(client)
+    return replies, reason
 
 
-def _error(cell: Any) -> str | None:
-    """Return the error that a cell raised, as a message; None if it raised none."""
-    for output in cell.outputs:
-        if output.output_type == "error":
-            if output.ename == "ExerciseError":
-                return str(output.evalue)
-            if output.ename == "KeyboardInterrupt":
-                return "it took too long and was stopped: is there an endless loop?"
-            return f"{output.ename}: {output.evalue}"
-    return None
+def _kill_group(client: Any) -> None:
+    """Kill the process of a client, with all children that it has started."""
+    group = getattr(getattr(client.km, "provisioner", None), "pgid", None)
+    if group and sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _error(reply: dict[str, Any]) -> str | None:
+    """Return the error that a step raised, as a message; None if it raised none."""
+    if reply.get("status") == "ok":
+        return None
+    name, value = reply.get("ename"), str(reply.get("evalue"))
+    value = value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
+    if name == "ExerciseError":
+        return value
+    if name == "KeyboardInterrupt":
+        return "it took too long and was stopped: is there an endless loop?"
+    return f"{name}: {value}"
 
 
 def _outcome(
-    lesson: Lesson, test: Any, errors: dict[tuple[str, str], str | None], kernel_error: str
+    lesson: Lesson,
+    test: Cell,
+    steps: list[Step],
+    replies: dict[int, dict[str, Any]],
+    kernel_error: str,
 ) -> Outcome:
     number = test.exercise
     names = next((e.names for e in lesson.exercises if e.number == number), ())
-    test_key, exercise_key = ("test", number), ("exercise", number)
-    if errors.get(("setup", "")):
-        status, message = "not run", f"the setup failed: {errors['setup', '']}"
-    elif error := errors.get(exercise_key):
+
+    def errors(kind: str, *numbers: str) -> list[str | None]:
+        """Return the errors of the steps that ended."""
+        own = (i for i, s in enumerate(steps) if s.kind == kind and set(numbers) <= {*s.exercises})
+        return [_error(replies[index]) for index in own if index in replies]
+
+    tested = errors("test", number)
+    if error := next(filter(None, errors("setup")), None):
+        status, message = "not run", f"the setup failed: {error}"
+    elif error := next(filter(None, errors("exercise", number)), None):
         status, message = "failed", f"Exercise {number}: its cell raises an error: {error}"
-    elif test_key not in errors:
-        reason = kernel_error or f"the notebook has no cell for exercise {number}"
-        status, message = "not run", reason
-    elif errors[test_key] is not None:
-        status, message = "failed", str(errors[test_key])
+    elif tested:
+        status, message = ("failed", tested[0]) if tested[0] else ("passed", "")
     else:
-        status, message = "passed", ""
+        missing = (s.source for s in steps if s.kind == "missing" and s.exercises == (number,))
+        status, message = "not run", next(missing, kernel_error)
     return Outcome(number, names, test.points, status, message)

@@ -1,15 +1,18 @@
 """Run a lesson's integration tests on a copy of the package with the student's code."""
 
-import os
-import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from .export import ExportError, export
-from .lesson import Lesson
-from .package import copy_package
+from .lesson import Lesson, LessonError
+from .package import copy_package, environment_for
+from .process import LIMITS
+from .process import run as run_limited
+
+TIMEOUT = 120  # seconds per test
 
 
 @dataclass(frozen=True)
@@ -20,36 +23,65 @@ class Report:
     output: str
 
 
-def run(lesson: Lesson, notebook: Path, tests: Path) -> Report:
+def run(lesson: Lesson, notebook: Path, tests: Path, timeout: float = TIMEOUT) -> Report:
     """Export a notebook into a temporary copy of the package, and run `tests` on that copy.
 
-    The status is "not run" if the notebook cannot be exported.
+    The status is "not run" if the notebook cannot be exported, and "failed" if a test takes longer
+    than `timeout` seconds.
     """
+    if not tests.exists():
+        return Report("not run", f"{tests} is missing")
     with tempfile.TemporaryDirectory(prefix="tito") as folder:
         scratch = Path(folder)
         copy_package(lesson.root, scratch)
         try:
             export(Lesson(lesson.source, scratch), notebook)
-        except ExportError as error:
+        except (ExportError, LessonError) as error:
             return Report("not run", str(error))
-        return _pytest(tests, scratch)
+        return _pytest(tests, scratch, timeout)
 
 
-def _pytest(tests: Path, scratch: Path) -> Report:
+# A plugin of pytest: the file tells which test is running, and whether pytest has reached its end.
+_PROGRESS = (
+    LIMITS
+    + """
+import os
+
+def _write(text):
+    with open(os.environ["TITO_PROGRESS"], "w", encoding="utf-8") as file:
+        file.write(text)
+
+def pytest_runtest_logstart(nodeid):
+    _write(nodeid)
+
+def pytest_sessionfinish():
+    _write("")
+"""
+)
+
+
+def _pytest(tests: Path, scratch: Path, timeout: float) -> Report:
+    plugin, progress = scratch / "tito_progress.py", scratch / "progress"
+    plugin.write_text(_PROGRESS, encoding="utf-8")
+    start = "the import of the tests"
+    progress.write_text(start, encoding="utf-8")
     # -P: do not search the current folder, which may contain another copy of the package.
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     command += ["-k", "not cupy"]  # lessons need neither a GPU nor a compiler
-    environment = {**os.environ, "PYTHONPATH": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
+    command += ["-p", plugin.stem, "--import-mode=importlib", str(tests)]
+    environment = environment_for(scratch) | {"TITO_PROGRESS": str(progress)}
     environment.pop("PYTEST_ADDOPTS", None)  # set for the calling pytest, if any
-    done = subprocess.run(
-        [*command, str(tests)],
-        env=environment,
-        cwd=tests if tests.is_dir() else tests.parent,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    output = (done.stdout + done.stderr).strip()
-    return Report({0: "passed", 1: "failed"}.get(done.returncode, "not run"), output)
+
+    def hangs() -> bool:
+        return time.time() - progress.stat().st_mtime > timeout
+
+    done = run_limited(command, tests if tests.is_dir() else tests.parent, environment, hangs)
+    running = progress.read_text(encoding="utf-8")
+    if done.code is None:
+        running = running or "the end of pytest"
+        why = f"{running} was stopped after {timeout:g} seconds: is there an endless loop?"
+        return Report("failed", f"{done.output}\n{why}".strip())
+    if running and (running != start or done.code in (0, 1)):  # os._exit, for example
+        why = f"{running} ended Python, with exit code {done.code}"
+        return Report("failed", f"{done.output}\n{why}".strip())
+    return Report({0: "passed", 1: "failed"}.get(done.code, "not run"), done.output)

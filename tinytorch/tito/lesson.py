@@ -91,19 +91,58 @@ class Lesson:
 
     def __init__(self, source: Path, root: Path) -> None:
         self.source, self.root = source, root
-        self.folder = source.parent.name
-        number, _, self.name = self.folder.partition("_")
-        self.number = int(number)
+        self.name = source.name.removesuffix("_dev.py")
+
+    @cached_property
+    def number(self) -> int:
+        """The number: 12 if the folder is 12_attention, or else if an exercise is 12.1.
+
+        A released lesson may be in a folder of any name.
+        """
+        digits = self.source.parent.name.removesuffix(f"_{self.name}")
+        if not _is_number(digits):
+            digits = next((c.exercise for c in self.cells if c.exercise), "").partition(".")[0]
+        if not _is_number(digits):
+            raise LessonError(f"{self.source.name} has no exercise with a number such as 12.1")
+        return int(digits)
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder in a checkout, "12_attention"."""
+        return f"{self.number:02}_{self.name}"
 
     @cached_property
     def cells(self) -> list[Cell]:
-        """All cells, in order."""
+        """All cells, in order.
+
+        Raises:
+            LessonError: the source cannot be read.
+        """
         from ._optional import jupytext
 
-        notebook = jupytext().read(self.source, fmt="py:percent")
-        return [_cell(c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells]
+        read = jupytext().read
+        try:
+            notebook = read(self.source, fmt="py:percent")
+        except OSError:
+            raise
+        except Exception as error:  # the errors of jupytext have no common base class
+            raise LessonError(f"{self.source.name} cannot be read: {_first_line(error)}") from None
+        return [self._cell(c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells]
 
-    @property
+    def _cell(self, kind: str, source: str, metadata: dict[str, object]) -> Cell:
+        points = metadata.get("points", 0)
+        if not isinstance(points, int):
+            raise LessonError(f"{self.source.name}: points must be a number, not {points!r:.60}")
+        if kind == "markdown":
+            return Cell("markdown", source)
+        if metadata.get("setup"):
+            return Cell("setup", source)
+        for name in ("exercise", "test"):
+            if name in metadata:
+                return Cell(name, source, str(metadata[name]), points)
+        return Cell("code", source)
+
+    @cached_property
     def exercises(self) -> list[Exercise]:
         """The exercises, in order."""
         return [self.exercise(cell) for cell in self.cells if cell.kind == "exercise"]
@@ -116,7 +155,7 @@ class Lesson:
                 that is not imported.
         """
         where = f"{self.source.name}, exercise {cell.exercise}"
-        body = ast.parse(cell.source).body
+        body = parsed(cell.source, where).body
         first = body[0] if len(body) == 1 else None
         if not isinstance(first, ast.ImportFrom) or (first.module or "").split(".")[0] != PACKAGE:
             raise LessonError(f"{where}: expected one import from a module of {PACKAGE}")
@@ -156,7 +195,7 @@ class Lesson:
 
     def _parts(self, exercise: Exercise) -> Iterator[tuple[Definition, list[str]]]:
         """Yield each of the exercise's definitions with its lines."""
-        lines = self.module_path(exercise.module).read_text(encoding="utf-8").splitlines()
+        lines = read_module(self.module_path(exercise.module)).splitlines()
         found = definitions("\n".join(lines))
         for name in exercise.names:
             if name not in found:
@@ -209,6 +248,41 @@ def _sources(root: Path) -> list[Path]:
     return [source for source in sources if source.is_file()]
 
 
+def read_module(path: Path) -> str:
+    """Read a file of the package.
+
+    Raises:
+        LessonError: it cannot be read, or does not parse.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise LessonError(f"{path} cannot be read: {_first_line(error)}") from None
+    parsed(text, str(path))
+    return text
+
+
+def parsed(source: str, where: str) -> ast.Module:
+    """Return the syntax tree of a source text.
+
+    Args:
+        source: the text.
+        where: what it is, for the message.
+
+    Raises:
+        LessonError: it does not parse; the message contains the line.
+    """
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        line = (error.text or "").strip()[:100]
+        raise LessonError(
+            f"{where} does not parse: {error.msg}, line {error.lineno}: {line}"
+        ) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise LessonError(f"{where} does not parse: {_first_line(error)}") from None
+
+
 def definitions(source: str) -> dict[str, Definition]:
     """Return the functions, classes and constants at the top level of a source text, in order."""
     found = {}
@@ -238,17 +312,13 @@ def _bound_names(node: ast.stmt) -> list[str]:
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def _cell(kind: str, source: str, metadata: dict[str, object]) -> Cell:
-    points = metadata.get("points", 0)
-    assert isinstance(points, int)
-    if kind == "markdown":
-        return Cell("markdown", source)
-    if metadata.get("setup"):
-        return Cell("setup", source)
-    for name in ("exercise", "test"):
-        if name in metadata:
-            return Cell(name, source, str(metadata[name]), points)
-    return Cell("code", source)
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < 10
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the type of an error and the first line of its message."""
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0][:300]
 
 
 def _hints(source: str) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from .process import LIMITS, run
 
 PACKAGE = "tinytorch"
-TIMEOUT = 60  # seconds for an import
+TIMEOUT = 30  # seconds for an import
 
 # Imports modules and writes what went wrong to a file: the type, message, file and line.
 _IMPORT = (
@@ -81,10 +81,10 @@ def copy_package(root: Path, folder: Path) -> None:
 
 
 def import_problem(
-    root: Path, modules: Iterable[str] = (), timeout: float = TIMEOUT
+    root: Path, modules: Iterable[str] = (), timeout: float | None = None
 ) -> ImportProblem | None:
     """Import the package in `root`, and further modules, in a new process; None if it works."""
-    folder = root.resolve()
+    folder, timeout = root.resolve(), timeout or TIMEOUT
     with tempfile.TemporaryDirectory(prefix="tito") as scratch:
         result = Path(scratch, "result")
         command = [sys.executable, "-P", "-c", _IMPORT, str(result), str(timeout)]
@@ -98,8 +98,8 @@ def import_problem(
         hang = Path(f"{result}.hang")
         place = _innermost(hang.read_text(encoding="utf-8") if hang.exists() else "", folder)
     if place or finished.code is None:
-        seconds = f"{timeout:g} seconds"
-        return _problem(folder, f"the import takes longer than {seconds}: an endless loop?", place)
+        error = f"the import took longer than {timeout:g} seconds (an endless loop?)"
+        return _problem(folder, error, place)
     return ImportProblem(f"Python ended during the import, with exit code {finished.code}")
 
 

@@ -61,17 +61,26 @@ def release(lesson: Lesson, folder: Path) -> list[str]:
     return sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file())
 
 
-def released(folder: Path) -> tuple[Lesson, Path]:
-    """Return the lesson and the notebook of a released folder.
+def released(folder: Path) -> list[tuple[Lesson, Path]]:
+    """Return the lessons of a released folder, which may have any name, and their notebooks.
 
     Raises:
-        LessonError: it is not a released lesson.
+        LessonError: it contains no released lesson.
     """
-    sources = sorted(folder.resolve().glob("*_dev.py"))
-    if len(sources) != 1:
-        raise LessonError(f"{folder} is not a released lesson: it must contain one NAME_dev.py")
-    name = sources[0].name.removesuffix("_dev.py")
-    return Lesson(sources[0], folder), folder / f"{name}.ipynb"
+    folder = folder.resolve()
+    found = []
+    for source in sorted(folder.glob("*_dev.py")):
+        name = source.name.removesuffix("_dev.py")
+        notebook, tests = folder / f"{name}.ipynb", folder / f"test_{name}_integration.py"
+        for path in (notebook, tests):
+            if not path.is_file():
+                raise LessonError(f"{folder} is incomplete: {path.name} is missing")
+        found.append((Lesson(source, folder), notebook))
+    if not found:
+        inner = [p.parent.name for p in folder.glob("*/*_dev.py")]
+        hint = f"; it contains the folders {', '.join(sorted(inner)[:5])}" if inner else ""
+        raise LessonError(f"{folder} is not a released lesson: it has no NAME_dev.py{hint}")
+    return found
 
 
 def solutions(number: int, root: Path, folder: Path) -> Path:

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from . import export, weave
-from .inline import read
-from .lesson import Lesson, lessons, load
+from .lesson import Lesson, LessonError, definitions, lessons, load
+from .notebook import exercise_cells, read, source_of
 
 
 def notebook(lesson: Lesson) -> Path:
@@ -57,6 +57,7 @@ class Progress:
         filled: number of exercises without a blank.
         exercises: number of exercises.
         exported: whether it is exported to the package.
+        problem: why the lesson or the notebook cannot be read, or "".
     """
 
     lesson: Lesson
@@ -64,6 +65,7 @@ class Progress:
     filled: int
     exercises: int
     exported: bool
+    problem: str = ""
 
 
 def progress(root: Path) -> list[Progress]:
@@ -72,15 +74,22 @@ def progress(root: Path) -> list[Progress]:
 
 
 def _progress(lesson: Lesson) -> Progress:
-    path, numbers = notebook(lesson), {e.number for e in lesson.exercises}
-    filled: set[str] = set()
-    if path.exists():
-        for cell in read(path).cells:
-            mark = cell.metadata.get("tinytorch", {})
-            if (
-                mark.get("kind") == "exercise"
-                and 'NotImplementedError("exercise' not in cell.source
-            ):
-                filled.add(mark.get("exercise"))
-    exported = export.is_exported(lesson)
-    return Progress(lesson, path.exists(), len(filled & numbers), len(numbers), exported)
+    path, exported = notebook(lesson), export.is_exported(lesson)
+    filled, numbers = 0, 0
+    try:
+        numbers = len(lesson.exercises)
+        if path.exists():
+            cells = exercise_cells(read(path), lesson.exercises)
+            filled = sum(_is_filled(source_of(cells[e.number]), e.names) for e in lesson.exercises)
+    except (LessonError, OSError, ValueError) as error:
+        return Progress(lesson, path.exists(), 0, numbers, exported, str(error))
+    return Progress(lesson, path.exists(), filled, numbers, exported)
+
+
+def _is_filled(source: str, names: tuple[str, ...]) -> bool:
+    """Whether the code of an exercise defines its names, without a blank."""
+    try:
+        found = definitions(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return all(name in found and not export.is_blank(found[name]) for name in names)
