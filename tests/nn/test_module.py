@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,186 @@ def test_module_list_behaves_like_a_list() -> None:
     assert layers[-1] is layers[1]
     with pytest.raises(NotImplementedError, match="ModuleList does not define forward"):
         layers(1)
+
+
+def test_module_list_is_changed_like_a_list() -> None:
+    a, b, c, d = (Linear(1, n, bias=False) for n in (1, 2, 3, 4))
+    layers = ModuleList([a])
+    layers += [b]
+    assert layers.extend([c]) is layers
+    layers.insert(0, d)
+    layers[1] = c
+    del layers[2]
+    assert list(layers) == [d, c, c]
+    assert list(layers[1:]) == [c, c]
+    assert isinstance(layers[1:], ModuleList)
+    assert list(layers.__add__([a])) == [d, c, c, a]
+    assert list(reversed(layers)) == [c, c, d]
+    assert c in layers
+    assert list(layers.state_dict()) == ["0.weight", "1.weight"]
+    with pytest.raises(IndexError):
+        layers[3] = a
+
+
+def test_sequential_takes_named_modules_and_keeps_the_names() -> None:
+    model = Sequential(OrderedDict([("1", Linear(2, 3)), ("out", Linear(3, 1))]))
+    model.append(ReLU()).append(ReLU())
+    assert [n for n, _ in model.named_children()] == ["1", "out", "2", "3"]
+    assert model(Tensor([[1.0, 2.0]])).shape == (1, 1)
+    assert [type(m) for m in model[1:3]] == [Linear, ReLU]
+    assert isinstance(model[1:3], Sequential)
+
+
+NO_MODULES: dict[str, tuple[Any, str]] = {
+    "class": (ReLU, r"the class ReLU is not a Module; create an instance: ReLU\(...\)"),
+    "function": (tinytorch.relu, "relu is not a Module"),
+    "lambda": (lambda x: x, "is not a Module"),
+    "list": ([ReLU()], r"pass the modules as arguments: \w+\(\*modules\)"),
+    "None": (None, "NoneType is not a Module"),
+    "number": (3, "int is not a Module"),
+}
+
+
+@pytest.mark.parametrize(("value", "message"), NO_MODULES.values(), ids=NO_MODULES)
+def test_containers_take_modules_only(value: Any, message: str) -> None:
+    for create in (Sequential, lambda *v: ModuleList(v), lambda *v: Sequential({"a": v[-1]})):
+        with pytest.raises(TypeError, match=message):
+            create(value) if isinstance(value, list) else create(ReLU(), value)
+    layers = ModuleList([ReLU()])
+    for change in (
+        layers.append,
+        lambda v: layers.insert(0, v),
+        lambda v: layers.__setitem__(0, v),
+        lambda v: layers.extend([ReLU(), v]),
+    ):
+        with pytest.raises(TypeError, match=message):
+            change(value)
+    assert len(layers) == 1
+
+
+class Filled(Module):
+    """Lists and dicts that are filled, changed and nested after their assignment."""
+
+    def __init__(self) -> None:
+        self.later: list[Any] = []
+        self.later.append(Linear(1, 1, bias=False))
+        self.later += [Linear(1, 1, bias=False)]
+        self.later[0] = Linear(1, 1, bias=False)
+        self.converted = [Linear(1, 1, bias=False)]
+        self.converted += [Linear(1, 1, bias=False)]
+        self.converted.extend([Linear(1, 1, bias=False)])
+        self.nested = [[Linear(1, 1, bias=False)], (ReLU(), {"a": Linear(1, 1, bias=False)})]
+        self.named = {"x": Linear(1, 1, bias=False)}
+        self.mixed = [None, Linear(1, 1, bias=False), "text"]
+        self.weights = [Parameter([1.0]), Parameter([2.0])]
+        self.numbers = [1, 2, 3]
+
+
+def test_modules_in_lists_and_dicts_are_found_however_they_are_filled() -> None:
+    filled = Filled()
+    names = [
+        *("later.0.weight", "later.1.weight"),
+        *("converted.0.weight", "converted.1.weight", "converted.2.weight"),
+        *("nested.0.0.weight", "nested.1.1.a.weight", "named.x.weight", "mixed.1.weight"),
+        *("weights.0", "weights.1"),
+    ]
+    assert sorted(n for n, _ in filled.named_parameters()) == sorted(names)
+    assert sorted(filled.state_dict()) == sorted(names)
+    assert not any(m.training for m in filled.eval().modules())
+    assert filled.later[1].training is False
+    assert filled.numbers == [1, 2, 3]
+    other = Filled()
+    other.load_state_dict(filled.state_dict())
+    assert other.later[0].weight.tolist() == filled.later[0].weight.tolist()
+    assert "(nested.0.0): Linear" in repr(filled)
+
+
+def test_a_module_may_contain_itself() -> None:
+    layer = Linear(2, 1)
+    layer.itself = layer
+    assert len(layer.parameters()) == 2
+    assert "..." in repr(layer)
+
+
+ASSIGNMENTS: dict[str, tuple[str, Any, type[Exception] | None]] = {
+    "tensor to parameter": ("weight", Tensor([[1.0]]), TypeError),
+    "array to parameter": ("weight", np.ones((1, 1)), TypeError),
+    "number to parameter": ("weight", 1.0, TypeError),
+    "parameter to parameter": ("weight", Parameter([[1.0]]), None),
+    "None to parameter": ("weight", None, None),
+    "function to module": ("child", tinytorch.relu, TypeError),
+    "class to module": ("child", ReLU, TypeError),
+    "module to module": ("child", ReLU(), None),
+    "None to module": ("child", None, None),
+    "array to buffer": ("table", np.ones(1), TypeError),
+    "tensor to buffer": ("table", Tensor([1]), None),
+    "None to buffer": ("table", None, None),
+    "dotted parameter": ("a.b", Parameter([1.0]), ValueError),
+    "dotted module": ("a.b", ReLU(), ValueError),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "error"), ASSIGNMENTS.values(), ids=ASSIGNMENTS)
+def test_assignments_that_would_unregister_are_errors(name: str, value: Any, error: Any) -> None:
+    module = Linear(1, 1, bias=False)
+    module.child = ReLU()
+    module.register_buffer("table", Tensor([2.0]))
+    if error is not None:
+        with pytest.raises(error, match=name if error is TypeError else "dot"):
+            setattr(module, name, value)
+        assert list(module.state_dict()) == ["weight", "table"]
+        return
+    setattr(module, name, value)
+    assert getattr(module, name) is value
+    missing = [name] if value is None else []
+    assert [n for n in ("weight", "table") if n not in missing] == list(module.state_dict())
+    module.to("float64")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("b", np.ones(1), TypeError),
+        ("b", [1.0], TypeError),
+        ("b", 1.0, TypeError),
+        ("b", Parameter([1.0]), TypeError),
+        ("a.b", Tensor([1.0]), ValueError),
+        ("", Tensor([1.0]), ValueError),
+        (1, Tensor([1.0]), ValueError),
+        ("weight", Tensor([1.0]), ValueError),
+        ("forward", Tensor([1.0]), ValueError),
+    ],
+)
+def test_wrong_buffers_are_refused_at_once(name: Any, value: Any, error: Any) -> None:
+    layer = Linear(1, 1)
+    with pytest.raises(error, match="register_buffer"):
+        layer.register_buffer(name, value)
+    assert list(layer.state_dict()) == ["weight", "bias"]
+
+
+def test_a_buffer_may_be_none_and_be_assigned_later() -> None:
+    layer = Linear(1, 1)
+    layer.register_buffer("scale", None)
+    assert "scale" not in layer.state_dict()
+    layer.scale = Tensor([2.0])
+    layer.register_buffer("scale", Tensor([3.0]))  # registering again replaces it
+    assert layer.state_dict()["scale"] == 3
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "uint8", np.int32, np.dtype("int64")])
+def test_weights_cannot_become_integers(dtype: Any, backend: str) -> None:
+    layer = Linear(2, 2, backend=backend)
+    with pytest.raises(TypeError, match=r"Linear.to: weights cannot become .*floating"):
+        layer.to(dtype)
+    assert "float32" in str(layer.weight.dtype)
+
+
+def test_mode_and_backend_errors_are_clear() -> None:
+    with pytest.raises(TypeError, match="True or False"):
+        Linear(1, 1).train([1])
+    with pytest.raises(ValueError, match="ReLU has no parameters"):
+        ReLU().backend  # noqa: B018
+    assert ReLU().to("float64").training
 
 
 def test_sequential_chains_modules() -> None:

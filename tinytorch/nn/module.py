@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from reprlib import recursive_repr
 from typing import Any, Self
 
 import numpy as np
 
-from ..backends import Backend
-from ..ops.dtypes import parse_target
+from ..backends import Backend, get
+from ..ops.dtypes import parse_target, resolve_dtype
 from ..tensor import Tensor
 
 
@@ -30,8 +31,10 @@ class Parameter(Tensor):
 class Module:
     """Base class of layers and models; a subclass defines `forward`.
 
-    Assigning a parameter, a module or a list of modules to an attribute registers it, in the
-    order of assignment.
+    Assigning a parameter or a module to an attribute registers it, in the order of assignment. So
+    do lists, tuples and dicts of them, also nested and if they are filled or changed later. A list
+    or tuple of modules becomes a `ModuleList`. Modules in other objects, such as sets, are not
+    found.
 
     >>> from tinytorch import Linear, Module, zeros
     >>> class TwoLayers(Module):
@@ -54,20 +57,45 @@ class Module:
         return self.forward(*inputs, **keywords)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        old = self.__dict__.get(name)
+        if isinstance(old, Parameter | Module) or name in self.__dict__.get("_buffers", ()):
+            _check_replacement(self, name, old, value)
+        if isinstance(value, Parameter | Module) and "." in name:
+            raise ValueError(f"{type(self).__name__}: the name {name!r} cannot contain a dot")
         if isinstance(value, list | tuple) and value and all(isinstance(v, Module) for v in value):
             value = ModuleList(value)
         object.__setattr__(self, name, value)
 
-    def register_buffer(self, name: str, value: Tensor, persistent: bool = True) -> None:
-        """Register a tensor that is not trained, but moved by `to`, and saved if `persistent`."""
-        self.__dict__.setdefault("_buffers", {})[name] = persistent
+    def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
+        """Register a tensor that is not trained, but moved by `to`, and saved if `persistent`.
+
+        It may be None, and be assigned later.
+        """
+        what = f"{type(self).__name__}.register_buffer"
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"{what}: {name!r} is not a name; it cannot be empty or contain a dot")
+        buffers = self.__dict__.setdefault("_buffers", {})
+        if name not in buffers and hasattr(self, name):
+            raise ValueError(f"{what}: an attribute {name!r} already exists")
+        if not isinstance(value, Tensor | None) or isinstance(value, Parameter):
+            raise TypeError(f"{what}: {name} must be a Tensor or None, not {type(value).__name__}")
+        buffers[name] = persistent
         setattr(self, name, value)
 
     # Contents
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
-        """(name, module) for each module assigned to an attribute."""
-        return ((n, v) for n, v in vars(self).items() if isinstance(v, Module))
+        """(name, module) for each module in an attribute, directly or in lists and dicts."""
+        return ((name, value) for name, value in self._contents() if isinstance(value, Module))
+
+    def _contents(self) -> Iterator[tuple[str, Any]]:
+        """(name, value) for each module, parameter and buffer; None for a buffer without value."""
+        buffers = vars(self).get("_buffers", ())
+        for name, value in vars(self).items():
+            if isinstance(value, list | tuple | dict):
+                yield from _flat(name, value)
+            elif isinstance(value, Module | Parameter) or name in buffers:
+                yield name, value
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """(dotted name, module) for this module and all modules within it, each once."""
@@ -97,8 +125,8 @@ class Module:
         """All parameters and buffers, or only the saved ones, under every name that they have."""
         for prefix, module in self.named_modules():
             buffers: dict[str, bool] = vars(module).get("_buffers", {})
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter) or (name in buffers and buffers[name] >= saved):
+            for name, value in module._contents():
+                if isinstance(value, Tensor) and buffers.get(name, True) >= saved:
                     yield (f"{prefix}.{name}" if prefix else name), value
 
     def parameters(self) -> list[Parameter]:
@@ -111,8 +139,14 @@ class Module:
 
     @property
     def backend(self) -> Backend:
-        """The backend of the parameters."""
-        return next(self.named_parameters())[1].backend
+        """The backend of the parameters.
+
+        Raises:
+            ValueError: there are none.
+        """
+        for parameter in self.parameters():
+            return parameter.backend
+        raise ValueError(f"{type(self).__name__} has no parameters, and so no backend")
 
     # Modes
 
@@ -122,6 +156,8 @@ class Module:
         To train a model with a frozen part, call ``model.train()``, then ``part.eval()``. Code that
         trains calls ``train()`` only if ``model.training`` is false, so that the part stays as set.
         """
+        if not isinstance(mode, bool):
+            raise TypeError(f"train(mode) takes True or False, not {type(mode).__name__}")
         for module in self.modules():
             module.training = mode
         return self
@@ -163,14 +199,24 @@ class Module:
 
         Args:
             target: a dtype or a backend, or the name of one; see `Tensor.to`.
-            dtype: a dtype or its name, for floating tensors only.
+            dtype: a floating dtype or its name; integer buffers keep theirs.
             backend: a backend or its name.
+
+        Raises:
+            TypeError: the dtype is not a floating one.
 
         >>> from tinytorch import Linear
         >>> Linear(2, 1).to("float64").weight.dtype
         dtype('float64')
         """
         dtype, backend = parse_target(target, dtype, backend)
+        xp = get(backend).xp
+        if dtype is not None and not xp.isdtype(
+            resolve_dtype(dtype, get(backend)), "real floating"
+        ):
+            raise TypeError(
+                f"{type(self).__name__}.to: weights cannot become {dtype}; give a floating dtype"
+            )
         for _, value in self._named_tensors():
             _move(value, dtype if value.is_floating_point() else None, backend)
         return self
@@ -210,6 +256,7 @@ class Module:
         for name, value in ready.items():
             own[name].data = value
 
+    @recursive_repr()
     def __repr__(self) -> str:
         children = [f"  ({n}): {v!r}".replace("\n", "\n  ") for n, v in self.named_children()]
         inner = "\n" + "\n".join(children) + "\n" if children else self.extra_repr()
@@ -221,41 +268,147 @@ class Module:
 
 
 class ModuleList(Module):
-    """A list of modules; a list or tuple of modules assigned to an attribute becomes one."""
+    """A list of modules; a list or tuple of modules assigned to an attribute becomes one.
+
+    >>> from tinytorch import Linear, ModuleList, ReLU
+    >>> layers = ModuleList([Linear(2, 2)])
+    >>> layers += [ReLU(), Linear(2, 1)]
+    >>> del layers[1]
+    >>> [name for name, _ in layers.named_parameters()]
+    ['0.weight', '0.bias', '1.weight', '1.bias']
+    """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
-        for index, module in enumerate(modules):
-            setattr(self, str(index), module)
+        self.extend(modules)
 
-    def append(self, module: Module) -> None:
+    def append(self, module: Module) -> Self:
         """Append a module."""
-        setattr(self, str(len(self)), module)
+        return self.extend([module])
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Append several modules."""
+        new = list(modules)
+        for module in new:
+            _check_module(self, module)
+        index = len(self)
+        for module in new:
+            while str(index) in vars(self):  # in a Sequential whose modules have names
+                index += 1
+            setattr(self, str(index), module)
+        return self
+
+    def insert(self, index: int, module: Module) -> None:
+        """Insert a module before the one at `index`; the modules are then named 0, 1, ..."""
+        modules = list(self)
+        modules.insert(index, module)
+        self._replace(modules)
+
+    def _items(self) -> dict[str, Module]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
+
+    def _replace(self, modules: list[Module]) -> None:
+        for module in modules:
+            _check_module(self, module)
+        for name in self._items():
+            delattr(self, name)
+        self.extend(modules)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.named_children())
+        return len(self._items())
 
     def __iter__(self) -> Iterator[Module]:
-        return (module for _, module in self.named_children())
+        return iter(self._items().values())
 
-    def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
+    def __getitem__(self, index: Any) -> Any:
+        found = list(self)[index]
+        return ModuleList(found) if isinstance(index, slice) else found
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        _check_module(self, module)
+        setattr(self, list(self._items())[index], module)
+
+    def __delitem__(self, index: Any) -> None:
+        modules = list(self)
+        del modules[index]
+        self._replace(modules)
+
+    def __iadd__(self, modules: Iterable[Module]) -> Self:
+        return self.extend(modules)
+
+    def __add__(self, modules: Iterable[Module]) -> "ModuleList":
+        return ModuleList([*self, *modules])
 
 
 class Sequential(ModuleList):
     """Chain of modules: the output of each is the input of the next.
+
+    Args:
+        modules: the modules in order, or one dict of modules by name.
 
     >>> from tinytorch import Linear, ReLU, Sequential, zeros
     >>> Sequential(Linear(784, 128), ReLU(), Linear(128, 10))(zeros(32, 784)).shape
     (32, 10)
     """
 
-    def __init__(self, *modules: Module) -> None:
-        super().__init__(modules)
+    def __init__(self, *modules: Any) -> None:
+        if len(modules) == 1 and isinstance(modules[0], dict):
+            for name, module in modules[0].items():
+                _check_module(self, module)
+                setattr(self, name, module)
+        else:
+            super().__init__(modules)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return Sequential(*found) if isinstance(index, slice) else found
 
     def forward(self, x: Tensor) -> Tensor:
         for module in self:
             x = module(x)
         return x
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) for each module and parameter in nested lists, tuples and dicts."""
+    if isinstance(value, Module | Parameter):
+        yield name, value
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _flat(f"{name}.{index}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(f"{name}.{key}", item)
+
+
+def _check_replacement(module: Module, name: str, old: Any, value: Any) -> None:
+    """Check that `value` can be assigned over the parameter, buffer or module `old`.
+
+    Raises:
+        TypeError: it would no longer be trained, moved or saved.
+    """
+    kinds: tuple[type, ...] = (Module, Parameter)
+    what, fix = "parameter", "a Parameter or None"
+    if isinstance(old, Module):
+        kinds, what, fix = (Module, Parameter, list, tuple), "module", "a Module or None"
+    elif not isinstance(old, Parameter):
+        kinds, what, fix = (Tensor,), "buffer", "a Tensor or None"
+    if value is not None and not isinstance(value, kinds):
+        raise TypeError(
+            f"cannot assign {type(value).__name__} to the {what} {name!r} of"
+            f" {type(module).__name__}; assign {fix}"
+        )
+
+
+def _check_module(container: Module, value: Any) -> None:
+    if isinstance(value, Module):
+        return
+    what = getattr(value, "__name__", type(value).__name__)
+    fix = ""
+    if isinstance(value, type) and issubclass(value, Module):
+        what, fix = f"the class {what}", f"; create an instance: {what}(...)"
+    elif isinstance(value, list | tuple):
+        fix = f"; pass the modules as arguments: {type(container).__name__}(*modules)"
+    raise TypeError(f"{type(container).__name__}: {what} is not a Module{fix}")
 
 
 def _move(tensor: Tensor, dtype: Any, backend: Any) -> None:
