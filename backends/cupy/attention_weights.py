@@ -7,6 +7,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
+from ..numpy.rows import is_supported
 from .gemm import gemm
 from .launch import launch_rows
 from .layout import contiguous
@@ -22,6 +23,8 @@ def attention_weights(
 
     A boolean mask is True where a key is visible; a floating one is added to the scores.
     """
+    if not is_supported(q, k) or (mask is not None and mask.dtype.kind not in "bf"):
+        return NotImplemented
     scores = gemm(q, k.swapaxes(-1, -2), scale)  # (..., T, S)
     weights = softmax_in_place(scores, mask)
     return weights, (q, k, weights, scale)

@@ -6,6 +6,7 @@ import cupy
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
+from ..numpy.rows import is_supported
 from .errors import error_flag
 from .launch import launch, launch_rows
 from .layout import as_ids, contiguous
@@ -18,6 +19,8 @@ KERNELS = KernelTable()
 @KERNELS.forward
 def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
     """weight (V, C), ids (...) -> (..., C)."""
+    if not is_supported(weight):
+        return NotImplemented
     flat, weight = as_ids(ids), contiguous(weight)
     (V, C), N = weight.shape, ids.size
     y = cupy.empty((*ids.shape, C), weight.dtype)
@@ -27,7 +30,7 @@ def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
 
 @KERNELS.gradient(embedding)
 def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, int]) -> Any:
-    return segment_sum(g.reshape(-1, shape[1]), ids, shape[0]), None
+    return segment_sum(g.reshape(len(ids), shape[1]), ids, shape[0]), None
 
 
 def segment_sum(values: Array, ids: Array, rows: int) -> Array:

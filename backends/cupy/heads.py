@@ -6,6 +6,7 @@ import cupy
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
+from ..numpy.rows import is_supported
 from .launch import MAX_GRID_YZ, WARPS, launch, launch_rows
 from .layout import contiguous, with_strides
 
@@ -15,8 +16,10 @@ KERNELS = KernelTable()
 @KERNELS.forward
 def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
     """qkv (B, T, 3 * nh * hs) -> q, k, v (B, nh, T, hs), views of it."""
-    B, T, _ = qkv.shape
-    heads = qkv.reshape(B, T, 3, num_heads, -1)  # (B, T, 3, nh, hs)
+    if not is_supported(qkv):
+        return NotImplemented
+    B, T, width = qkv.shape
+    heads = qkv.reshape(B, T, 3, num_heads, width // (3 * num_heads))  # (B, T, 3, nh, hs)
     return tuple(heads[:, :, part].transpose(0, 2, 1, 3) for part in range(3)), (qkv.shape,)
 
 
@@ -50,6 +53,8 @@ def _are_parts_of_base(gs: Any, shape: tuple[int, ...]) -> bool:
 @KERNELS.forward
 def merge_heads(xp: Namespace, y: Array) -> Any:
     """y (B, nh, T, hs) -> (B, T, nh * hs); a view if y has the layout of `attention`'s output."""
+    if not is_supported(y):
+        return NotImplemented
     B, nh, T, hs = y.shape
     merged = y.transpose(0, 2, 1, 3)  # (B, T, nh, hs)
     if not merged.flags.c_contiguous:

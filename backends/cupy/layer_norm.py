@@ -6,6 +6,7 @@ import cupy
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
+from ..numpy.rows import is_supported
 from .launch import launch_rows
 from .layout import as_rows, contiguous
 from .reductions import column_sums
@@ -21,13 +22,16 @@ def layer_norm(
 
     Saves x as rows (N, C), the weight, and of each row the mean and rstd, 1 / standard deviation.
     """
+    if not is_supported(x, weight, bias):
+        return NotImplemented
     rows, weight = as_rows(x), contiguous(weight)
     bias = None if bias is None else contiguous(bias)
     N, C = rows.shape
     y = cupy.empty_like(rows)
     mean, rstd = cupy.empty(N, rows.dtype), cupy.empty(N, rows.dtype)
     kernel = "layer_norm_wide" if _is_wide(rows) else "layer_norm"
-    launch_rows(kernel, rows, N, rows, weight, bias, y, mean, rstd, N, C, eps)
+    if C:  # the kernel reads the first element of each row
+        launch_rows(kernel, rows, N, rows, weight, bias, y, mean, rstd, N, C, eps)
     return y.reshape(x.shape), (rows, weight, mean, rstd)
 
 

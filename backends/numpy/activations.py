@@ -7,7 +7,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .rows import SMALL_SIZE, as_rows
+from .rows import SMALL_SIZE, as_rows, is_supported
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
@@ -18,6 +18,8 @@ GELU_A, GELU_C = 0.044715, math.sqrt(2 / math.pi)
 @KERNELS.forward
 def gelu(xp: Namespace, x: Array) -> Any:
     """(..., C) -> (..., C), the tanh approximation. Saves the rows of x (N, C), and y."""
+    if not is_supported(x):
+        return NotImplemented
     rows = as_rows(x)
     y = np.empty_like(rows)
     if x.size <= SMALL_SIZE:
@@ -57,15 +59,16 @@ def gelu_gradient(xp: Namespace, g: Array, rows: Array, y: Array) -> Any:
             np.copyto(s, 0.5, where=xb == 0)
         slope = xb * xb
         slope *= 6 * GELU_A * GELU_C
-        slope += 2 * GELU_C
-        slope *= xb  # 2 x u'
+        slope += 2 * GELU_C  # 2 u'
         np.subtract(1, s, out=db)
         db *= s
+        db *= xb  # before slope: x^3 overflows for x = 1e13, where s (1 - s) is 0
         db *= slope
         db += s
         db *= gradient[i:j]
 
-    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    if rows.size:
+        parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return dx.reshape(g.shape)
 
 

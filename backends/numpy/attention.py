@@ -50,7 +50,7 @@ def fused_attention(
         return NotImplemented
     B, nh, T, hs = Q.shape
     S, hv = V.shape[2:]
-    blocks, scale = _blocks(mask, T, S, Q.dtype), 1 / math.sqrt(hs)
+    blocks, scale = _blocks(mask, T, S, Q.dtype), 1 / math.sqrt(max(1, hs))
     saved: list[Array] | None = None
     if T * S < MAX_SAVED_WEIGHTS:
         saved = [np.empty((B, nh, b.key_end, b.length), Q.dtype) for b in blocks]
@@ -160,14 +160,16 @@ def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Arra
     if not w.size:
         return w
     high, low = w.max(), w.min()
-    if block.bias.size:
-        w[:, :, block.unmasked_end :] += block.bias
-    if high - low > 3 * MAX_UNSHIFTED_SCORE:
+    masked = w[:, :, block.unmasked_end :]
+    if not high - low <= 3 * MAX_UNSHIFTED_SCORE:  # a large range, infinity or NaN
+        np.copyto(masked, -np.inf, where=block.bias < 0)  # hides infinity and NaN too
         largest = np.maximum.reduce(w, axis=-2, keepdims=True)
         np.copyto(largest, 0, where=largest == -np.inf)
         w -= largest
-    elif max(high, -low) > MAX_UNSHIFTED_SCORE:
-        w -= high
+    else:
+        masked += block.bias
+        if max(high, -low) > MAX_UNSHIFTED_SCORE:
+            w -= high
     np.exp(w, out=w)
     total = np.ones((1, block.key_end), w.dtype) @ w  # (b, nh, 1, n)
     if total.min() == 0:

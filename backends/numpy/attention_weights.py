@@ -6,10 +6,12 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .rows import common_maximum, constant_column
+from .rows import as_stack, common_maximum, constant_column, is_supported
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
+
+LOWEST = {dtype: float(np.finfo(dtype).min) for dtype in "fd"}  # type code -> finite minimum
 
 
 @KERNELS.forward
@@ -20,18 +22,23 @@ def attention_weights(
 
     A boolean mask is True where a key is visible; a floating one is added to the scores.
     """
+    if not is_supported(q, k) or (mask is not None and mask.dtype.kind not in "bf"):
+        return NotImplemented
     keys = k.swapaxes(-1, -2)  # (..., hs, S)
     lead = q.shape[:-2]
     if mask is None and q.shape[-2] == 1 and k.size:  # one query: not worth dividing into blocks
         weights = np.matmul(q, keys)  # (..., 1, S)
         weights *= scale
-        weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)
+        # A row of -inf has the lowest finite number as its maximum, and the sum 0.
+        lowest = LOWEST[weights.dtype.char]
+        weights -= np.maximum.reduce(weights, axis=-1, keepdims=True, initial=lowest)
         np.exp(weights, out=weights)
-        weights /= weights @ constant_column(k.shape[-2], 1.0, weights.dtype)
+        total = weights @ constant_column(k.shape[-2], 1.0, weights.dtype)
+        weights /= np.maximum(total, 1, out=total)
         return weights, (q, k, weights, scale)
     if k.shape[:-2] != lead or (mask is not None and mask.ndim > 2):
         lead = np.broadcast_shapes(lead, k.shape[:-2], () if mask is None else mask.shape[:-2])
-    weights = np.empty((*lead, q.shape[-2], k.shape[-2]), np.result_type(q, k))  # (..., T, S)
+    weights = np.empty((*lead, q.shape[-2], k.shape[-2]), q.dtype)  # (..., T, S)
     only_hides = mask is None or mask.dtype == np.bool_
     if mask is not None and only_hides:
         mask = np.where(mask, weights.dtype.type(0), weights.dtype.type(-np.inf))
@@ -64,16 +71,16 @@ def _softmax_in_place(x: Array, mask: Array | None, only_hides: bool) -> None:
     if only_hides and (high := common_maximum(x)) is not None:
         x += -high if mask is None else mask - high
     else:
-        if mask is not None:
+        if mask is not None and only_hides:
+            np.copyto(x, -np.inf, where=mask < 0)  # hides infinity and NaN too
+        elif mask is not None:
             x += mask
         largest = np.maximum.reduce(x, axis=-1, keepdims=True)
-        if mask is not None:
-            np.copyto(largest, 0, where=largest == -np.inf)
+        np.copyto(largest, 0, where=largest == -np.inf)
         x -= largest
     np.exp(x, out=x)
     total = x @ constant_column(x.shape[-1], 1.0, x.dtype)
-    if mask is not None:
-        np.copyto(total, 1, where=total == 0)
+    np.copyto(total, 1, where=total == 0)
     x *= np.divide(1, total, out=total)
 
 
@@ -88,11 +95,11 @@ def attention_weights_gradient(
         d *= weights
         return d
 
-    if not q.shape[:-2] == k.shape[:-2] == weights.shape[:-2]:
+    if not q.shape[:-2] == k.shape[:-2] == weights.shape[:-2] or not weights.size:
         d = score_gradient(g, weights)  # autograd sums over the axes that q or k was broadcast to
         return d @ k * scale, np.swapaxes(d, -1, -2) @ q * scale, d
     # (..., M, N) -> (stack, M, N)
-    w, gradient, queries, keys = (a.reshape(-1, *a.shape[-2:]) for a in (weights, g, q, k))
+    w, gradient, queries, keys = map(as_stack, (weights, g, q, k))
     dq, dk = np.empty(queries.shape, q.dtype), np.empty(keys.shape, k.dtype)
 
     def work(i: int, j: int) -> None:  # a block's score gradient stays in the cache

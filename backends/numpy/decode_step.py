@@ -73,7 +73,8 @@ class NumpyDecodeStep:
     def _norm(self, x: Array, norm: NormWeights) -> Array:
         """Layer norm of every column of x (C, B), or of x (C,)."""
         average = self.average
-        y: Array = x - average.dot(x)
+        y: Array = x - x[0]  # first, so that a large mean costs no digits
+        y -= average.dot(y)
         if x.ndim == 1:
             y *= x.dtype.type(1 / math.sqrt(y.dot(y) / len(x) + norm.eps))
             y *= norm.weight

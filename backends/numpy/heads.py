@@ -13,9 +13,9 @@ KERNELS = KernelTable()
 @KERNELS.forward
 def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
     """(B, T, 3 C) -> queries, keys and values, each a view (B, nh, T, hs)."""
-    B, T, _ = qkv.shape
-    heads = qkv.reshape(B, T, 3, num_heads, -1).transpose(2, 0, 3, 1, 4)  # (3, B, nh, T, hs)
-    return (heads[0], heads[1], heads[2]), (qkv.shape,)
+    B, T, width = qkv.shape
+    heads = qkv.reshape(B, T, 3, num_heads, width // (3 * num_heads)).transpose(2, 0, 3, 1, 4)
+    return (heads[0], heads[1], heads[2]), (qkv.shape,)  # heads: (3, B, nh, T, hs)
 
 
 @KERNELS.gradient(split_heads)

@@ -7,12 +7,13 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .rows import SMALL_SIZE, as_rows, column_sums, constant_column
+from .rows import SMALL_SIZE, as_rows, column_sums, constant_column, is_supported
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
 
 MIN_INVERTIBLE_WEIGHT = 1e-6  # the output is never divided by a smaller weight
+LARGE_MEAN = 10  # standard deviations; the rounding of a larger mean matters
 
 
 @KERNELS.forward
@@ -24,15 +25,16 @@ def layer_norm(
     Saves the normalised rows (N, C), 1 / standard deviation (N, 1), the weight, and None; or, to
     save memory, the output instead of the normalised rows, and 1 / weight instead of None.
     """
+    if not is_supported(x, weight, bias):
+        return NotImplemented
     rows = as_rows(x)  # (N, C)
-    size = rows.shape[1]
-    average = constant_column(size, 1 / size, rows.dtype)
+    if not x.size:
+        return x.copy(), (rows, np.ones((len(rows), 1), x.dtype), weight, None)
     if len(rows) == 1:
         return _layer_norm_row(x, weight, bias, eps)
+    size = rows.shape[1]
     if x.size <= SMALL_SIZE:
-        centred = rows - rows @ average
-        scale = 1 / np.sqrt(np.vecdot(centred, centred)[:, None] / size + eps)
-        normal = centred * scale
+        normal, scale = _normalise(rows, eps)
         y = normal * weight if bias is None else normal * weight + bias
         return y.reshape(x.shape), (normal, scale, weight, None)
     y = np.empty_like(rows)
@@ -40,13 +42,15 @@ def layer_norm(
     invertible = bias is None and np.abs(weight).min() > MIN_INVERTIBLE_WEIGHT
     inverse = 1 / weight if invertible else None
     normal = np.empty_like(rows) if inverse is None else y
-    scale = np.empty((len(rows), 1), rows.dtype)
+    mean, squares, scale = (np.empty((len(rows), 1), rows.dtype) for _ in range(3))
+    average = constant_column(size, 1 / size, rows.dtype)
 
     def work(i: int, j: int) -> None:
         nb, yb, sb = normal[i:j], y[i:j], scale[i:j]
-        np.subtract(rows[i:j], rows[i:j] @ average, out=nb)
-        np.vecdot(nb, nb, out=sb[:, 0])
-        sb += size * eps
+        np.matmul(rows[i:j], average, out=mean[i:j])
+        np.subtract(rows[i:j], mean[i:j], out=nb)
+        np.vecdot(nb, nb, out=squares[i:j, 0])
+        np.add(squares[i:j], size * eps, out=sb)
         np.sqrt(sb, out=sb)
         np.divide(math.sqrt(size), sb, out=sb)
         nb *= sb
@@ -55,7 +59,27 @@ def layer_norm(
             yb += bias
 
     parallel_blocks(work, len(rows), rows.itemsize * size)
+    # The mean, a product, is off by some 1e-7 of itself.
+    inexact = np.abs(mean) > LARGE_MEAN / math.sqrt(size) * np.sqrt(squares)
+    if inexact.any():
+        chosen = np.flatnonzero(inexact)
+        normal[chosen], scale[chosen] = _normalise(rows[chosen], eps)
+        y[chosen] = normal[chosen] * weight if bias is None else normal[chosen] * weight + bias
     return y.reshape(x.shape), (normal, scale, weight, inverse)
+
+
+def _normalise(rows: Array, eps: float) -> tuple[Array, Array]:
+    """The normalised rows (N, C), and 1 / standard deviation (N, 1).
+
+    The first element is subtracted before the mean. That is exact for numbers close to each other,
+    so a large mean costs no digits, and equal numbers become exactly 0.
+    """
+    size = rows.shape[1]
+    normal = rows - rows[:, :1]
+    normal -= normal @ constant_column(size, 1 / size, rows.dtype)
+    scale = 1 / np.sqrt(np.vecdot(normal, normal)[:, None] / size + eps)
+    normal *= scale
+    return normal, scale
 
 
 def _layer_norm_row(x: Array, weight: Array, bias: Array | None, eps: float) -> Any:
@@ -65,7 +89,8 @@ def _layer_norm_row(x: Array, weight: Array, bias: Array | None, eps: float) -> 
     """
     row = x.reshape(-1)  # (C,)
     size, scalar = len(row), row.dtype.type
-    normal = row - row.dot(constant_column(size, 1 / size, row.dtype)[:, 0])
+    normal = row - row[0]  # as in `_normalise`
+    normal -= normal.dot(constant_column(size, 1 / size, row.dtype)[:, 0])
     scale = scalar(1 / math.sqrt(normal.dot(normal) / size + eps))
     normal *= scale
     y = normal * weight
@@ -81,7 +106,7 @@ def layer_norm_gradient(
     """dx = scale (d - mean(d) - n mean(d n)) with d = g weight and n the normalised row."""
     gradient, dx = as_rows(g), np.empty_like(normal)  # (N, C)
     size = normal.shape[1]
-    average = (weight / size)[:, None]
+    average = (weight / max(1, size))[:, None]
 
     def work(i: int, j: int) -> None:
         nb, db = normal[i:j], dx[i:j]
@@ -94,7 +119,8 @@ def layer_norm_gradient(
         db -= nb * projection
         db *= scale[i:j]
 
-    parallel_blocks(work, len(dx), dx.itemsize * size)
+    if dx.size:
+        parallel_blocks(work, len(dx), dx.itemsize * size)
 
     def weight_gradient() -> Array:
         total = column_sums(gradient * normal)

@@ -7,7 +7,7 @@ import numpy as np
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
 from .gemm import batched_gemm, concurrent_if_large, gemm
-from .rows import column_sums
+from .rows import as_matrix, column_sums
 
 KERNELS = KernelTable()
 
@@ -15,7 +15,7 @@ KERNELS = KernelTable()
 @KERNELS.forward
 def linear(xp: Namespace, x: Array, weight: Array, bias: Array | None = None) -> Any:
     """x (..., in), weight (out, in), bias (out,) -> (..., out)."""
-    rows = x.reshape(-1, x.shape[-1])  # (N, in)
+    rows = as_matrix(x)  # (N, in)
     y = gemm(rows, weight.T)  # (N, out)
     if bias is not None:
         y += bias
@@ -27,7 +27,7 @@ def linear_gradient(
     xp: Namespace, g: Array, rows: Array, weight: Array, shape: tuple[int, ...]
 ) -> Any:
     """dx = g W, dW = g^T x, db = the sum of g over N."""
-    g = g.reshape(-1, g.shape[-1])  # (N, out)
+    g = as_matrix(g)  # (N, out)
     multiplications = g.size * weight.shape[1]
     return (
         concurrent_if_large(multiplications, lambda: gemm(g, weight).reshape(shape)),
@@ -40,7 +40,7 @@ def linear_gradient(
 def matmul(xp: Namespace, x: Array, y: Array) -> Any:
     """x (..., M, K) @ y (..., K, N) -> (..., M, N); a vector (K,) has no M or no N."""
     if y.ndim == 2 and x.ndim > 2:
-        rows = x.reshape(-1, x.shape[-1])  # (..., M, K) -> (rows, K)
+        rows = as_matrix(x)  # (..., M, K) -> (rows, K)
         return gemm(rows, y).reshape(*x.shape[:-1], y.shape[-1]), (x, y)
     return batched_gemm(x, y), (x, y)
 
@@ -51,10 +51,10 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
     if x.ndim == 1 or y.ndim == 1:
         return _vector_gradient(g, x, y)
     if y.ndim == 2 and x.ndim > 2:
-        rows = g.reshape(-1, g.shape[-1])  # (..., M, N) -> (rows, N)
+        rows = as_matrix(g)  # (..., M, N) -> (rows, N)
         return (
             lambda: gemm(rows, y.T).reshape(x.shape),
-            lambda: gemm(x.reshape(-1, x.shape[-1]).T, rows),
+            lambda: gemm(as_matrix(x).T, rows),
         )
     multiplications = g.size * x.shape[-1]
     return (

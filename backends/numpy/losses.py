@@ -6,7 +6,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .rows import common_maximum, constant_column
+from .rows import as_matrix, common_maximum, constant_column, is_supported
 
 KERNELS = KernelTable()
 
@@ -18,7 +18,9 @@ def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index:
     Saves the probabilities (N, V), the indices of the rows that are not ignored, their targets, and
     the shape of the logits.
     """
-    p = np.array(logits, order="C").reshape(-1, logits.shape[-1])  # (N, V), a copy to work in
+    if not is_supported(logits):
+        return NotImplemented
+    p = as_matrix(np.array(logits, order="C"))  # (N, V), a copy to work in
     classes = targets.reshape(-1)
     kept = np.flatnonzero(classes != ignore_index)
     chosen = classes[kept]
@@ -26,7 +28,7 @@ def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index:
         wrong = chosen[(chosen < 0) | (chosen >= p.shape[1])][0]
         raise IndexError(f"target {wrong} is outside of the {p.shape[1]} classes")
     high = common_maximum(p)
-    p -= p.max(axis=1, keepdims=True) if high is None else high
+    p -= p.max(axis=1, keepdims=True, initial=-np.inf) if high is None else high
     picked = p[kept, chosen]
     np.exp(p, out=p)
     total = p @ constant_column(p.shape[1], 1.0, p.dtype)  # (N, 1)

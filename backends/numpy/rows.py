@@ -1,6 +1,7 @@
 """Helpers for arrays viewed as rows (N, C): contiguous views, and reductions as matrix products."""
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,35 @@ import numpy as np
 from ..base import NumpyArray as Array
 
 SMALL_SIZE = 4096  # elements; up to this size, plain NumPy calls beat blocked, in-place code
-EXP_RANGE = 60  # exp(-60) is still a normal float32
+EXP_RANGE = 60  # exp(-60) is still a normal float32; the kernels do not run in float16
+
+
+def as_matrix(x: Array) -> Array:
+    """Reshape x (..., C) to (N, C), where N may be 0, and C too."""
+    if x.size:
+        return x.reshape(-1, x.shape[-1]) if x.ndim else x.reshape(1, 1)
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def as_stack(x: Array) -> Array:
+    """Reshape x (..., M, N) to a stack of matrices (L, M, N), any of which may be 0."""
+    return x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
 
 
 def as_rows(x: Array) -> Array:
     """View x (..., C) as C-contiguous rows (N, C); copy it if it is not contiguous."""
-    rows = x.reshape(-1, x.shape[-1]) if x.ndim else x.reshape(1, 1)
+    rows = as_matrix(x)
     return rows if rows.flags.c_contiguous else np.ascontiguousarray(rows)
+
+
+def is_supported(x: Array, *others: Array | None) -> bool:
+    """True if all arrays are float32 or all are float64.
+
+    For other dtypes a kernel returns NotImplemented, and the op runs as written. In float16,
+    exponentials and sums of squares overflow too easily for the shortcuts of the kernels.
+    """
+    dtype = x.dtype
+    return dtype.char in "fd" and all([a is None or a.dtype == dtype for a in others])
 
 
 @functools.lru_cache(maxsize=64)

@@ -81,7 +81,11 @@ class Op:
             kernel = trace.timed_kernel(kernel, self.key, backend.name, ran)
         warnings = float_errors.ignore()
         try:
-            result, saved = kernel.forward(backend.xp, *arrays, **settings)
+            outputs = kernel.forward(backend.xp, *arrays, **settings)
+            if outputs is NotImplemented:  # the kernel does not support these dtypes or shapes
+                kernel = self.reference
+                outputs = kernel.forward(backend.xp, *arrays, **settings)
+            result, saved = outputs
         finally:
             float_errors.restore(warnings)
         if result_dtype is not None:  # booleans, computed as integers

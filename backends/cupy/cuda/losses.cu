@@ -54,10 +54,10 @@ extern "C" __global__ void cross_entropy_gradient(const T* g, const T* logits,
     T scale = g[0] / (result[1] > 1 ? result[1] : (T)1);
     FOR_EACH_ROW(row, rows) {
         Index target = targets[row];
-        T factor = target == ignored ? (T)0 : scale;
         FOR_EACH_LANE(j, size) {
             T p = exp(logits[row * size + j] - logsumexp[row]);
-            d[row * size + j] = factor * (p - (j == target ? (T)1 : (T)0));
+            T gradient = scale * (p - (j == target ? (T)1 : (T)0));
+            d[row * size + j] = target == ignored ? (T)0 : gradient;  // even if p is NaN
         }
     }
 }
