@@ -37,7 +37,7 @@ def is_supported(x: Array, *others: Array | None) -> bool:
     exponentials and sums of squares overflow too easily for the shortcuts of the kernels.
     """
     dtype = x.dtype
-    return dtype.char in "fd" and all([a is None or a.dtype == dtype for a in others])
+    return dtype.char in "fd" and all([a is None or a.dtype == dtype for a in others])  # noqa: C419
 
 
 @functools.lru_cache(maxsize=64)
