@@ -398,16 +398,28 @@ def _setting(name: str, value: Any) -> Any:
         return value
     value = _python_number(value)
     if name in ("lr", "base_lr", "momentum", "weight_decay", "eps"):
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{name} must be a number, not {_shown(value)}")
-        if not value >= 0:
-            raise ValueError(f"{name} must be 0 or more, not {value}")
+        return check_number(name, value)
     if name == "betas":
         pair = isinstance(value, tuple) and len(value) == 2
         if not pair or not all(isinstance(beta, int | float) for beta in value):
             raise TypeError(f"betas must be two numbers, not {_shown(value)}")
         if not all(0 <= beta < 1 for beta in value):
             raise ValueError(f"betas must be in [0, 1), not {value}")
+    return value
+
+
+def check_number(name: str, value: Any) -> Any:
+    """A number of any kind, 0 or more, as a Python number; a 0-d tensor is read on the host.
+
+    Raises:
+        TypeError: `value` is no number.
+        ValueError: it is negative or NaN.
+    """
+    value = _python_number(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, not {_shown(value)}")
+    if not value >= 0:
+        raise ValueError(f"{name} must be 0 or more, not {value}")
     return value
 
 

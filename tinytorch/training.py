@@ -11,7 +11,7 @@ from .nn.module import Module, Parameter
 from .ops import random
 from .ops.elementwise import where
 from .ops.op import op
-from .optimizers import Optimizer
+from .optimizers import Optimizer, check_number
 from .serialization import checkpoint
 from .serialization.random_state import random_state, read_random_state
 from .tensor import Tensor
@@ -34,6 +34,13 @@ class Schedule:
         total_steps: int = 100,
         warmup_steps: int = 0,
     ) -> None:
+        if max_lr is not None:
+            max_lr = check_number("max_lr", max_lr)
+        min_lr = check_number("min_lr", min_lr)
+        for name, steps in (("total_steps", total_steps), ("warmup_steps", warmup_steps)):
+            if isinstance(steps, bool) or not hasattr(steps, "__index__"):
+                raise TypeError(f"{name} must be an integer, not {steps!r:.60}")
+        total_steps, warmup_steps = int(total_steps), int(warmup_steps)
         if total_steps < 1 or not 0 <= warmup_steps <= total_steps:
             raise ValueError(f"{warmup_steps} warm-up steps do not fit in {total_steps} steps")
         self.max_lr, self.min_lr = max_lr, min_lr
@@ -44,18 +51,20 @@ class Schedule:
         raise NotImplementedError
 
     def get_lr(self, step: int) -> float:
-        """The rate of step number `step`, counted from 0."""
+        """The rate of step number `step`, counted from 0; after `total_steps` it stays constant."""
+        if not step >= 0:
+            raise ValueError(f"step must be 0 or more, not {step}")
         high = 1.0 if self.max_lr is None else self.max_lr
         if step < self.warmup_steps:
             return high * (step + 1) / (self.warmup_steps + 1)
         length = max(1, self.total_steps - self.warmup_steps)
-        progress = min(1.0, (step - self.warmup_steps) / length)
+        progress = min(length, step - self.warmup_steps) / length
         return self.min_lr + (high - self.min_lr) * self.decay(progress)
 
-    def apply(self, optimizers: Sequence[Optimizer], step: int) -> None:
-        """Set the optimizers' rates for step number `step`."""
+    def apply(self, optimizers: Optimizer | Iterable[Optimizer], step: int) -> None:
+        """Set the rates of one or several optimizers for step number `step`, counted from 0."""
         rate = self.get_lr(step)
-        for optimizer in optimizers:
+        for optimizer in [optimizers] if isinstance(optimizers, Optimizer) else optimizers:
             if self.max_lr is None:
                 optimizer.scale_lr(rate)
             else:
@@ -105,26 +114,46 @@ class LinearSchedule(Schedule):
 def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
     """The norm of all gradients together, and the gradients scaled to at most `max_norm`."""
     flat = [xp.reshape(g, (-1,)) for g in gradients]
+    half = [xp.finfo(f.dtype).bits < 32 for f in flat]  # squares would overflow
+    flat = [xp.astype(f, xp.float32) if h else f for f, h in zip(flat, half, strict=True)]
     squares = [xp.vecdot(f, f) for f in flat]
     norm = xp.sqrt(sum(squares[1:], squares[0]))
     scale = max_norm / (norm + 1e-6)
-    scale = xp.where(scale < 1, scale, xp.ones_like(scale))
+    scale = xp.where(scale >= 1, xp.ones_like(scale), scale)  # NaN stays NaN
     return (norm, *(g * xp.astype(scale, g.dtype, copy=False) for g in gradients)), ()
 
 
 @no_grad()
-def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
+def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale all gradients together so that their norm is at most `max_norm`.
+
+    If the norm is NaN, all gradients become NaN, and if it is infinite, finite ones become 0, as in
+    PyTorch.
+
+    Args:
+        parameters: tensors with gradients, on one backend, or a single one; those without a
+            gradient are skipped.
+        max_norm: the maximum, 0 or more.
 
     Returns:
         the norm before scaling, a 0-d tensor. It is not read on the host, so the host does not
         wait for a device.
 
+    Raises:
+        TypeError: not tensors, or `max_norm` is no number.
+        ValueError: `max_norm` is negative or NaN, or there are no gradients, as before backward;
+            PyTorch returns a norm of 0 then.
+
     Source: R. Pascanu et al., "On the difficulty of training recurrent neural networks" (2012).
     """
+    max_norm = check_number("max_norm", max_norm)
+    parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    for p in parameters:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"clip_grad_norm takes tensors with gradients, not {_describe(p)}")
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
-        raise ValueError("no parameter has a gradient: call backward first")
+        raise ValueError("clip_grad_norm: no parameter has a gradient; call backward first")
     norm: Tensor
     norm, *clipped = clip_gradients(*gradients, max_norm=max_norm)
     for gradient, new in zip(gradients, clipped, strict=True):
@@ -208,7 +237,13 @@ class Trainer:
         grad_clip_norm: float | None = None,
     ) -> None:
         self.model, self.loss_fn, self.scheduler = model, loss_fn, scheduler
-        self.optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+        several = isinstance(optimizer, Iterable)
+        self.optimizers: list[Optimizer] = list(optimizer) if several else [optimizer]  # type: ignore[arg-type, list-item]
+        for each in self.optimizers:
+            if not isinstance(each, Optimizer):
+                raise TypeError(f"optimizer must be an Optimizer or several, not {_describe(each)}")
+        if grad_clip_norm is not None:
+            grad_clip_norm = check_number("grad_clip_norm", grad_clip_norm)
         self.grad_clip_norm = grad_clip_norm
         self.step = 0
 

@@ -97,13 +97,20 @@ def _chunks(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def _square(g: Array) -> Any:
+    """The sum of squares, for float16 in float32, which does not overflow."""
+    g = g.astype(np.float32) if g.itemsize < 4 else g
+    return np.vdot(g, g)
+
+
 @KERNELS.forward
 def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
-    norm = np.sqrt(sum(np.vdot(g, g) for g in gradients))
-    scale = max_norm / (norm + 1e-6)
-    if scale < 1:
-        for g in gradients:
-            g *= g.dtype.type(scale)
+    with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinite norms
+        norm = np.sqrt(sum(map(_square, gradients)))
+        scale = max_norm / (norm + 1e-6)
+        if not scale >= 1:  # NaN stays NaN
+            for g in gradients:
+                g *= g.dtype.type(scale)
     return (norm, *gradients), ()
 
 

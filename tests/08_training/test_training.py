@@ -40,6 +40,9 @@ from tinytorch.runtime.graphed import GraphedStep
 from tinytorch.serialization import checkpoint
 from tinytorch.serialization.random_state import random_state, set_random_state
 
+NAN, INF = float("nan"), float("inf")
+P1 = Parameter([1.0])
+
 # Schedules
 
 
@@ -100,6 +103,48 @@ def test_invalid_schedules_raise_an_error(make: Any, message: str) -> None:
         make()
 
 
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: CosineSchedule(total_steps=10.0), TypeError, "total_steps must be an integer"),
+        (lambda: CosineSchedule(total_steps=NAN), TypeError, "total_steps must be an integer"),
+        (lambda: CosineSchedule(total_steps="9"), TypeError, "total_steps must be an integer"),
+        (lambda: CosineSchedule(total_steps=None), TypeError, "total_steps must be an integer"),
+        (lambda: CosineSchedule(total_steps=True), TypeError, "total_steps must be an integer"),
+        (lambda: CosineSchedule(warmup_steps=0.5), TypeError, "warmup_steps must be an integer"),
+        (lambda: CosineSchedule(NAN), ValueError, "max_lr must be 0 or more"),
+        (lambda: CosineSchedule(-1.0), ValueError, "max_lr must be 0 or more"),
+        (lambda: CosineSchedule("a"), TypeError, "max_lr must be a number"),
+        (lambda: CosineSchedule(SGD([P1])), TypeError, "max_lr must be a number"),
+        (lambda: CosineSchedule(min_lr=-1.0), ValueError, "min_lr must be 0 or more"),
+        (lambda: LinearSchedule(fraction=NAN), ValueError, "fraction must be in"),
+        (lambda: CosineSchedule().get_lr(-1), ValueError, "step must be 0 or more, not -1"),
+        (lambda: CosineSchedule().get_lr(NAN), ValueError, "step must be 0 or more, not nan"),
+        (lambda: CosineSchedule().apply(SGD([P1]), -1), ValueError, "step must be 0 or more"),
+    ],
+)
+def test_arguments_of_schedules(make: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize("step", [10, 11, 1000, 10**400, np.int64(2**62), 1e300])
+@pytest.mark.parametrize("kind", [CosineSchedule, LinearSchedule])
+def test_after_the_last_step_the_rate_stays_constant(kind: Any, step: Any) -> None:
+    for warmup in (0, 3, 10):
+        schedule = kind(1.0, 0.25, np.int64(10), warmup)
+        expected = 1.0 if warmup == 10 and step == 10 else 0.25
+        assert schedule.get_lr(step) == pytest.approx(expected)
+
+
+def test_a_schedule_is_applied_to_one_optimizer_or_to_several() -> None:
+    optimizers = [SGD([Parameter([1.0])], 0.1) for _ in range(3)]
+    schedule = CosineSchedule(0.5, total_steps=10)
+    schedule.apply(optimizers[0], 5)
+    schedule.apply((o for o in optimizers[1:]), 5)
+    assert [o.lr for o in optimizers] == pytest.approx([0.25] * 3)
+
+
 # Clipping
 
 
@@ -122,8 +167,95 @@ def test_clipping_equals_pytorch(max_norm: float, backend: str) -> None:
 
 
 def test_clipping_without_gradients_raises_an_error() -> None:
-    with pytest.raises(ValueError, match="call backward first"):
-        clip_grad_norm([Parameter([1.0])], 1.0)
+    """PyTorch returns 0; here clipping before backward is reported."""
+    for parameters in ([Parameter([1.0])], [], Parameter([1.0])):
+        with pytest.raises(ValueError, match="call backward first"):
+            clip_grad_norm(parameters, 1.0)
+
+
+@pytest.mark.parametrize("max_norm", [0, 0.0, 1.0, 1e30, INF, np.float32(0.5), np.array(0.5)])
+@pytest.mark.parametrize(
+    "gradients",
+    [
+        [[1.0, -2.0], [3.0]],
+        [[0.0, 0.0], [0.0]],
+        [[NAN, 1.0], [2.0]],
+        [[INF, 1.0], [2.0]],
+        [[-INF, INF], [2.0]],
+        [[1e30, 1.0], [2.0]],
+        [[1.0, 2.0], []],
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")
+def test_clipping_of_extreme_values_equals_pytorch(
+    gradients: Any, max_norm: Any, backend: str
+) -> None:
+    torch = require("torch")
+    ours, theirs = [], []
+    for values in gradients:
+        array = np.array(values, np.float32)
+        p, q = Parameter(np.zeros_like(array), backend=backend), torch.zeros(len(values))
+        p.grad, q.grad = Tensor(array, backend=backend), torch.from_numpy(array.copy())
+        ours.append(p)
+        theirs.append(q)
+    norm = clip_grad_norm(ours, max_norm)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, float(max_norm))
+    np.testing.assert_allclose(norm.numpy(), expected.item(), rtol=1e-6)
+    for p, q in zip(ours, theirs, strict=True):
+        assert p.grad is not None
+        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-6)
+
+
+def test_one_tensor_a_generator_and_an_iterator_may_be_clipped() -> None:
+    def parameter() -> Parameter:
+        p = Parameter([[1.0, 2.0], [3.0, 4.0]])
+        (p * p).sum().backward()
+        return p
+
+    for given in (lambda p: p, lambda p: [p], lambda p: (q for q in [p]), lambda p: iter([p])):
+        p = parameter()
+        assert clip_grad_norm(given(p), 1.0).item() == pytest.approx(120**0.5)
+        assert p.grad is not None
+        assert np.linalg.norm(p.grad.numpy()) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_gradients_of_several_dtypes_are_clipped_together() -> None:
+    parameters = [Parameter(np.zeros(3, dtype)) for dtype in ("float16", "float32", "float64")]
+    for p in parameters:
+        p.grad = Tensor(np.full(3, 300.0, p.numpy().dtype))  # squares overflow in float16
+    assert clip_grad_norm(parameters, 3.0).item() == pytest.approx(900.0)
+    for p in parameters:
+        assert p.grad is not None
+        assert p.grad.dtype == p.dtype
+        np.testing.assert_allclose(p.grad.numpy(), 1.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "max_norm", "error", "message"),
+    [
+        ([P1], -1.0, ValueError, "max_norm must be 0 or more, not -1"),
+        ([P1], NAN, ValueError, "max_norm must be 0 or more, not nan"),
+        ([P1], "1", TypeError, "max_norm must be a number, not '1'"),
+        ([P1], None, TypeError, "max_norm must be a number, not None"),
+        ([P1], [1.0], TypeError, "max_norm must be a number"),
+        ([P1, np.zeros(3)], 1.0, TypeError, "tensors with gradients, not ndarray"),
+        (["w"], 1.0, TypeError, "tensors with gradients, not str"),
+        ([None], 1.0, TypeError, "tensors with gradients, not NoneType"),
+    ],
+)
+def test_invalid_arguments_of_clipping(
+    parameters: Any, max_norm: Any, error: Any, message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        clip_grad_norm(parameters, max_norm)
+
+
+def test_gradients_on_several_backends_cannot_be_clipped_together(strict: str) -> None:
+    parameters = [Parameter([1.0]), Parameter([1.0], backend=strict)]
+    for p in parameters:
+        p.grad = Tensor([1.0], backend=p.backend)
+    with pytest.raises(BackendError, match="clip_gradients: one tensor is on 'numpy'"):
+        clip_grad_norm(parameters, 1.0)
 
 
 # The Trainer
@@ -337,6 +469,13 @@ def test_invalid_arguments_raise_an_error() -> None:
     run = trainer()
     with pytest.raises(ValueError, match="at least one batch"):
         run.train_step([])
+    model = run.model
+    for optimizer in (None, "SGD", [SGD([P1]), 3], model.parameters()):
+        with pytest.raises(TypeError, match="optimizer"):
+            Trainer(model, optimizer, MSELoss())  # type: ignore[arg-type]
+    for norm in (-1.0, NAN, "1"):
+        with pytest.raises((TypeError, ValueError), match="grad_clip_norm must be"):
+            Trainer(model, SGD([P1]), MSELoss(), grad_clip_norm=norm)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="accumulation_steps must be at least 1"):
         run.train_epoch([], accumulation_steps=0)
     for use in (run.evaluate, run.train_epoch):

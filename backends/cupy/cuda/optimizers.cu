@@ -50,7 +50,7 @@ extern "C" __global__ void clip_factor(const T* partial, T* result, Index count,
     if (threadIdx.x == 0 && threadIdx.y == 0) {
         T norm = sqrt(total), factor = max_norm / (norm + (T)1e-6);
         result[0] = norm;
-        result[1] = factor < 1 ? factor : (T)1;
+        result[1] = factor >= 1 ? (T)1 : factor;  // NaN stays NaN
     }
 }
 
