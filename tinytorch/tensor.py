@@ -777,7 +777,7 @@ def _infer_backend(data: Any) -> Backend:
 
 def _kind(tensor: Tensor) -> int:
     """0 for booleans, 1 for integers, 2 for floats; a tensor cannot store a higher kind."""
-    return 2 if is_floating(tensor) else int(tensor.dtype != tensor._backend.xp.bool)
+    return 2 if is_floating(tensor.dtype) else int(tensor.dtype != tensor._backend.xp.bool)
 
 
 def _host(variable: Variable) -> np.ndarray[Any, Any]:
