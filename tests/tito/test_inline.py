@@ -140,6 +140,101 @@ def test_exercises_after_the_end_of_the_process_are_not_run(lesson: Lesson) -> N
     assert "Python exited" in outcomes[1][1]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("import os; os._exit(0)", "not run", "Python exited"),
+        ("import sys; sys.exit(0)", "failed", "SystemExit"),
+        ("input()", "failed", "StdinNotImplementedError"),
+        ("return double(x)", "failed", "RecursionError"),
+        ("return bytearray(6 << 30)", "failed", "MemoryError"),
+        ("raise ValueError('x' * 10_000_000)", "failed", "xxx..."),
+        ("import time; time.sleep(600)", "failed", "endless loop"),
+        ("print('x' * 50_000_000); return 2 * x", "passed", ""),
+        ("[print(i) for i in iter(int, 1)]", "failed", "endless loop"),
+    ],
+)
+def test_functions_that_do_not_return_are_reported(
+    lesson: Lesson, body: str, status: str, message: str
+) -> None:
+    def change(notebook: Any) -> None:
+        cell(notebook, "exercise", "77.1").source = f"def double(x):\n    {body}"
+
+    first, second = run(lesson, change, timeout=5)
+    assert first[0] == status
+    assert message in first[1]
+    assert len(first[1]) < 4000
+    assert second[0] == ("not run" if status == "not run" else "passed")
+
+
+@pytest.mark.slow
+def test_a_loop_that_cannot_be_interrupted_is_killed_and_earlier_points_are_kept(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inline, "GRACE", 1)
+
+    def change(notebook: Any) -> None:
+        cell(notebook, "exercise", "77.2").source = (
+            "LIMIT = 3\nwhile True:\n    try:\n        while True: sum(range(99))\n"
+            "    except BaseException: pass"
+        )
+
+    first, second = run(lesson, change, timeout=2)
+    assert first == ("passed", "")
+    assert second[0] == "not run", second
+    assert "Python exited" in second[1]
+
+
+def test_without_a_kernel_nothing_is_run(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def missing(*arguments: Any, **settings: Any) -> Any:
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr("nbclient.NotebookClient.execute", missing)
+    assert run(lesson) == [("not run", "Python exited: no kernel")] * 2
+
+
+def copies(notebook: Any, *sources: str) -> None:
+    """Replace exercise 77.1 by several cells with its metadata."""
+    mine = cell(notebook, "exercise", "77.1")
+    index = notebook.cells.index(mine)
+    notebook.cells[index : index + 1] = [
+        nbformat.from_dict({**mine, "source": source, "id": f"copy-{n}"})
+        for n, source in enumerate(sources)
+    ]
+
+
+def test_split_copied_merged_and_unmarked_cells_are_run(lesson: Lesson) -> None:
+    wrong, right = "def double(x):\n    return 0", "def double(x):\n    return help_(x)"
+    helper = "def help_(x):\n    return 2 * x"
+
+    def merge(notebook: Any) -> None:
+        copies(notebook, f"{right}\n{helper}\nLIMIT = 3")
+        notebook.cells.remove(cell(notebook, "exercise", "77.2"))
+
+    def unmark(notebook: Any) -> None:
+        for own in notebook.cells:
+            own.metadata.clear()
+
+    assert run(lesson, lambda n: copies(n, helper, right))[0] == ("passed", "")
+    assert run(lesson, lambda n: copies(n, wrong, f"{helper}\n{right}"))[0] == ("passed", "")
+    assert run(lesson, lambda n: copies(n, right + helper, wrong))[0][0] == "failed"
+    assert run(lesson, merge) == [("passed", "")] * 2
+    assert run(lesson, unmark) == [("passed", "")] * 2
+
+
+def test_an_exercise_in_a_markdown_cell_is_explained(lesson: Lesson) -> None:
+    def change(notebook: Any) -> None:
+        mine = cell(notebook, "exercise", "77.2")
+        mine.cell_type = "markdown"
+        del mine["outputs"], mine["execution_count"]
+
+    _, second = run(lesson, change)
+    assert second == ("not run", "cell 5 is a markdown cell: change it into a code cell")
+
+
 def test_a_file_that_is_not_a_notebook_is_an_error(lesson: Lesson) -> None:
     path = lesson.root / "bad.ipynb"
     path.write_text("not json")

@@ -1,10 +1,14 @@
-"""The copy of the package on which integration tests run."""
+"""Integration tests on a copy of the package, within limits of time, memory and output."""
 
 import os
 from pathlib import Path
 
 import pytest
+from example_lesson import PACKAGE, make
 
+from tinytorch.tito import integration, weave
+from tinytorch.tito.integration import Report
+from tinytorch.tito.lesson import Lesson
 from tinytorch.tito.package import copy_package
 
 
@@ -35,3 +39,80 @@ def test_without_a_checkout_the_installed_package_is_copied(tmp_path: Path) -> N
     copy_package(tmp_path / "released lesson", tmp_path / "copy")
     for name in ("tensor.py", "backends/numpy/backend.py", "tito/integration.py"):
         assert (tmp_path / "copy" / "tinytorch" / name).is_file()
+
+
+PASSES = (
+    "def test_first():\n    from tinytorch.things import double\n    assert double(2) == 4\n\n\n"
+)
+
+
+@pytest.fixture
+def lesson(tmp_path: Path) -> Lesson:
+    return make(tmp_path / "course", package=PACKAGE.replace("@decorated\n", ""))
+
+
+def run(lesson: Lesson, tests: str, folder: str = "tests", timeout: float = 60) -> Report:
+    """Run integration tests on the solution."""
+    path = lesson.root / folder / "test_things_integration.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(tests, encoding="utf-8")
+    notebook = lesson.root / "mine.ipynb"
+    weave.write(weave.solution(lesson), notebook)
+    return integration.run(lesson, notebook, path, timeout)
+
+
+@pytest.mark.parametrize("folder", ["tests", "12-attention-alice", "größe und 空 [x]", "a/b/c-d"])
+def test_tests_run_in_a_folder_of_any_name(lesson: Lesson, folder: str) -> None:
+    report = run(lesson, PASSES, folder)
+    assert (report.status, "1 passed" in report.output) == ("passed", True), report.output
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("    while True: pass", "failed", "::test_it was stopped after 3 seconds: is there an"),
+        (
+            "    while True:\n        try:\n            while True: pass\n"
+            "        except BaseException: pass",
+            "failed", "::test_it was stopped after 3 seconds",
+        ),
+        (
+            "    import subprocess, sys\n"
+            "    subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])",
+            "failed", "::test_it was stopped after 3 seconds",
+        ),
+        ("    import os; os._exit(0)", "failed", "::test_it ended Python, with exit code 0"),
+        ("    import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "failed", "ended Python"),
+        ("    import sys; sys.exit(0)", "failed", "SystemExit"),
+        ("    input()", "failed", "reading from stdin"),
+        ("    test_it()", "failed", "RecursionError"),
+        ("    assert print('x' * 10_000_000)", "failed", "xxx"),
+        ("    bytearray(6 << 30)", "failed", "MemoryError"),
+    ],
+    ids=lambda value: value.split("\n")[0].strip()[:40] if isinstance(value, str) else "",
+)  # fmt: skip
+def test_code_that_does_not_end_or_takes_too_much_is_stopped(
+    lesson: Lesson, body: str, status: str, message: str
+) -> None:
+    report = run(lesson, f"{PASSES}def test_it():\n{body}\n", timeout=3)
+    assert report.status == status
+    assert message in report.output
+    assert len(report.output) <= 21_000
+
+
+def test_a_loop_at_the_import_of_the_tests_is_stopped(lesson: Lesson) -> None:
+    report = run(lesson, "while True:\n    pass\n", timeout=3)
+    assert report.status == "failed"
+    assert "the import of the tests was stopped" in report.output
+
+
+def test_the_children_of_a_stopped_test_are_killed(lesson: Lesson, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    body = (
+        "import subprocess, sys\n"
+        "    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"    open({str(pid)!r}, 'w').write(str(child.pid))\n    while True: pass"
+    )
+    run(lesson, f"def test_it():\n    {body}\n", timeout=3)
+    status = Path(f"/proc/{pid.read_text()}/status")
+    assert not status.exists() or "zombie" in status.read_text()

@@ -1,6 +1,7 @@
 """Run the inline tests of a lesson on the code of a student's notebook."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -134,6 +135,7 @@ def _execute(
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--log-level=ERROR"],
         on_cell_execute=started, on_cell_executed=ended,
+        log=logging.Logger("nbclient", logging.CRITICAL),
     )  # fmt: skip
     process = client.process_message
 

@@ -68,14 +68,16 @@ def _pytest(tests: Path, scratch: Path, timeout: float) -> Report:
     # -P: do not search the current folder, which may contain another copy of the package.
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     command += ["-k", "not cupy"]  # lessons need neither a GPU nor a compiler
-    command += ["-p", plugin.stem, "--import-mode=importlib", str(tests)]
+    command += ["-p", plugin.stem, "--import-mode=importlib"]
+    # Relative to its folder, because pytest takes no brackets in a path.
+    folder, name = (tests, ".") if tests.is_dir() else (tests.parent, tests.name)
     environment = environment_for(scratch) | {"TITO_PROGRESS": str(progress)}
     environment.pop("PYTEST_ADDOPTS", None)  # set for the calling pytest, if any
 
     def hangs() -> bool:
         return time.time() - progress.stat().st_mtime > timeout
 
-    done = run_limited(command, tests if tests.is_dir() else tests.parent, environment, hangs)
+    done = run_limited([*command, name], folder, environment, hangs)
     running = progress.read_text(encoding="utf-8")
     if done.code is None:
         running = running or "the end of pytest"
