@@ -75,7 +75,10 @@ def released(folder: Path) -> list[tuple[Lesson, Path]]:
         for path in (notebook, tests):
             if not path.is_file():
                 raise LessonError(f"{folder} is incomplete: {path.name} is missing")
-        found.append((Lesson(source, folder), notebook))
+        lesson = Lesson(source, folder)
+        if not any(cell.kind == "test" for cell in lesson.cells):
+            raise LessonError(f"{source.name} contains no tests of exercises")
+        found.append((lesson, notebook))
     if not found:
         inner = [p.parent.name for p in folder.glob("*/*_dev.py")]
         hint = f"; it contains the folders {', '.join(sorted(inner)[:5])}" if inner else ""
