@@ -7,6 +7,7 @@ from typing import Any
 from .activations import softmax_array
 from .autograd import wrap_array
 from .backends import Backend, get
+from .backends.attention_mask import check_mask
 from .backends.base import Array, Namespace
 from .embeddings import RotaryEmbedding
 from .layers import Dropout, Linear, apply_dropout
@@ -38,8 +39,8 @@ def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | Non
 @op
 def split_heads(xp: Namespace, qkv: Array, *, num_heads: int) -> Any:
     """Split qkv (B, T, 3 C) into the queries, keys and values of each head, (B, nh, T, hs)."""
-    B, T, _ = qkv.shape
-    heads = xp.reshape(qkv, (B, T, 3, num_heads, -1))  # (B, T, 3, nh, hs)
+    B, T, width = qkv.shape
+    heads = xp.reshape(qkv, (B, T, 3, num_heads, width // (3 * num_heads)))  # (B, T, 3, nh, hs)
     heads = xp.permute_dims(heads, (2, 0, 3, 1, 4))  # (3, B, nh, T, hs)
     return (heads[0, ...], heads[1, ...], heads[2, ...]), (qkv.shape,)
 
@@ -72,6 +73,8 @@ def attention_weights(
 
     A boolean mask is True where a key is visible; a floating mask is added to the scores.
     """
+    if mask is not None:
+        check_mask(xp, q, k, mask)
     scores = q @ xp.matrix_transpose(k) * scale  # (..., T, S)
     if mask is not None and mask.dtype == xp.bool:
         scores = xp.where(mask, scores, xp.full_like(scores, -math.inf))
@@ -108,7 +111,8 @@ def scaled_dot_product_attention(
         K: keys (..., S, hs).
         V: values (..., S, hv).
         mask: broadcasts to (..., T, S); boolean, True where a key is visible, or floats that are
-            added to the scores. The output is zero for a query that sees no key.
+            added to the scores. Integers are a TypeError: convert a mask of 0 and 1 with
+            ``mask == 1``. The output is zero for a query that sees no key.
         dropout: applied to the weights.
 
     Returns:
@@ -122,9 +126,11 @@ def scaled_dot_product_attention(
     >>> weights.tolist()
     [[1.0, 0.0], [0.5, 0.5]]
     """
+    if min(Q.ndim, K.ndim, V.ndim) < 2:
+        raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} need at least two axes")
     if Q.shape[-1] != K.shape[-1] or K.shape[-2] != V.shape[-2]:
         raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} have incompatible shapes")
-    weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
+    weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(max(1, Q.shape[-1])))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 
 
@@ -250,7 +256,16 @@ class MultiHeadAttention(Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
-        """x (B, T, C) -> (B, T, C); with a cache, x continues the cached tokens."""
+        """x (B, T, C) -> (B, T, C); with a cache, x continues the cached tokens.
+
+        Args:
+            x: token vectors.
+            mask: broadcasts to (B, nh, T, S), where S counts the cached tokens too; boolean, True
+                where a key is visible, or floats that are added to the scores. A mask (B, T, S) is
+                one mask for each *head*, an error unless B is 1 or nh; one for each text has shape
+                (B, 1, T, S).
+            cache: keys and values of the preceding tokens.
+        """
         return self.attend(x, mask, cache, need_weights=False)[0]
 
     def attend(
@@ -261,6 +276,11 @@ class MultiHeadAttention(Module):
         need_weights: bool = True,
     ) -> tuple[Tensor, Any]:
         """As `forward`, but return the output and the attention weights (B, nh, T, S) or None."""
+        if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[2] != self.embed_dim:
+            given = f"shape {x.shape}" if isinstance(x, Tensor) else type(x).__name__
+            raise ValueError(
+                f"MultiHeadAttention takes a tensor (B, T, {self.embed_dim}), got {given}"
+            )
         past = cache.length if cache else 0
         q, k, v = split_heads(self.qkv(x), num_heads=self.num_heads)  # each (B, nh, T, hs)
         if self.rotary is not None:

@@ -96,7 +96,9 @@ def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
         return False
     B, nh, T, hs = Q.shape
     shapes_fit = K.shape[:2] == (B, nh) and K.shape[3] == hs and max(B, nh) <= MAX_GRID_YZ
-    mask_fits = mask is None or (mask.dtype == cupy.bool_ and mask.shape == (T, K.shape[2]))
+    mask_fits = mask is None or (
+        getattr(mask, "shape", None) == (T, K.shape[2]) and mask.dtype == cupy.bool_
+    )
     return (
         shapes_fit
         and mask_fits

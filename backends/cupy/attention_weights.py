@@ -5,6 +5,7 @@ from typing import Any
 import cupy
 import numpy as np
 
+from ..attention_mask import check_mask
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
 from ..numpy.rows import is_supported
@@ -23,8 +24,10 @@ def attention_weights(
 
     A boolean mask is True where a key is visible; a floating one is added to the scores.
     """
-    if not is_supported(q, k) or (mask is not None and mask.dtype.kind not in "bf"):
+    if not is_supported(q, k):
         return NotImplemented
+    if mask is not None:
+        check_mask(xp, q, k, mask)
     scores = gemm(q, k.swapaxes(-1, -2), scale)  # (..., T, S)
     weights = softmax_in_place(scores, mask)
     return weights, (q, k, weights, scale)

@@ -189,7 +189,7 @@ def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
     *lead, T, hs = Q.shape
     S = K.shape[2]
     result: bool = (
-        (mask is None or (mask.shape == (T, S) and mask.dtype == np.bool_))
+        (mask is None or (getattr(mask, "shape", None) == (T, S) and mask.dtype == np.bool_))
         and K.shape == (*lead, S, hs)
         and V.shape[:3] == (*lead, S)
         and Q.dtype == K.dtype == V.dtype

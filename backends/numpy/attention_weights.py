@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..attention_mask import check_mask
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
 from .rows import as_stack, common_maximum, constant_column, is_supported
@@ -22,8 +23,10 @@ def attention_weights(
 
     A boolean mask is True where a key is visible; a floating one is added to the scores.
     """
-    if not is_supported(q, k) or (mask is not None and mask.dtype.kind not in "bf"):
+    if not is_supported(q, k):
         return NotImplemented
+    if mask is not None:
+        check_mask(xp, q, k, mask)
     keys = k.swapaxes(-1, -2)  # (..., hs, S)
     lead = q.shape[:-2]
     if mask is None and q.shape[-2] == 1 and k.size:  # one query: not worth dividing into blocks

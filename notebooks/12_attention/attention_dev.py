@@ -42,6 +42,7 @@ from tinytorch.activations import softmax_array
 from tinytorch.autograd import wrap_array, no_grad
 from tinytorch.ops.op import composite, op
 from tinytorch.backends import Backend, get
+from tinytorch.backends.attention_mask import check_mask
 from tinytorch.backends.base import Array, Namespace
 from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.layers import Dropout, Linear, apply_dropout
@@ -146,6 +147,7 @@ plt.show()
 from tinytorch.attention import attention_weights
 
 # attention_weights:
+#   If there is a mask, call check_mask(xp, q, k, mask): it refuses masks of integers.
 #   Scores: each query times each key. xp.matrix_transpose swaps the last two axes. Then the scale.
 #   A boolean mask: xp.where selects the score or -inf (xp.full_like creates an array of -inf).
 #   A float mask is added to the scores; None means no mask.
@@ -413,6 +415,7 @@ from tinytorch.attention import MultiHeadAttention
 # MultiHeadAttention.forward:
 #   Return the output of attend only; it need not compute the weights.
 # MultiHeadAttention.attend:
+#   Raise a ValueError if x is not a tensor (B, T, embed_dim).
 #   Read the length of the cache before you append to it: that is where x starts.
 #   Then: qkv, split, rotary for q and k (with where they start), cache, attention, merge, proj,
 #   dropout. Without need_weights, call `attention` and return None for the weights.

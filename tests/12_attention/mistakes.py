@@ -30,9 +30,10 @@ MISTAKES = [
     Mistake("dK is missing the transpose", "12.3", "xp.matrix_transpose(d) @ q", "d @ q"),
     Mistake("q and k are swapped in the gradient", "12.3", "(d @ k)", "(d @ q)"),
     Mistake("the mask's gradient is scaled", "12.3", "lambda: d,", "lambda: d * scale,"),
-    Mistake("the scale is 1 / hs", "12.4", "1 / math.sqrt(Q.shape[-1])", "1 / Q.shape[-1]"),
-    Mistake("the scale has T instead of hs", "12.4", "math.sqrt(Q.shape[-1])",
-            "math.sqrt(Q.shape[-2])"),
+    Mistake("the scale is 1 / hs", "12.4", "math.sqrt(max(1, Q.shape[-1]))",
+            "max(1, Q.shape[-1])"),
+    Mistake("the scale has T instead of hs", "12.4", "max(1, Q.shape[-1])",
+            "max(1, Q.shape[-2])"),
     Mistake("the mask is not passed on", "12.4", "attention_weights(Q, K, mask,",
             "attention_weights(Q, K, None,"),
     Mistake("keys are averaged instead of values", "12.4", "@ V, weights", "@ K, weights"),
@@ -45,11 +46,11 @@ MISTAKES = [
     Mistake("shapes are not checked", "12.4",
             "Q.shape[-1] != K.shape[-1] or K.shape[-2] != V.shape[-2]", "False"),
     Mistake("heads are split without a permutation", "12.5",
-            "heads = xp.reshape(qkv, (B, T, 3, num_heads, -1))  # (B, T, 3, nh, hs)\n"
+            "heads = xp.reshape(qkv, (B, T, 3, num_heads, width // (3 * num_heads)))  # (B, T, 3, nh, hs)\n"
             "    heads = xp.permute_dims(heads, (2, 0, 3, 1, 4))  # (3, B, nh, T, hs)",
             "heads = xp.reshape(qkv, (3, B, num_heads, T, -1))"),
     Mistake("the head axis comes before the axis of q, k and v", "12.5",
-            "xp.reshape(qkv, (B, T, 3, num_heads, -1))  # (B, T, 3, nh, hs)\n"
+            "xp.reshape(qkv, (B, T, 3, num_heads, width // (3 * num_heads)))  # (B, T, 3, nh, hs)\n"
             "    heads = xp.permute_dims(heads, (2, 0, 3, 1, 4))",
             "xp.reshape(qkv, (B, T, num_heads, 3, -1))\n"
             "    heads = xp.permute_dims(heads, (3, 0, 2, 1, 4))"),

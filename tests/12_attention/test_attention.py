@@ -1,6 +1,7 @@
 """Lesson 12: attention equals PyTorch's and respects its mask."""
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tinytorch import (
     no_grad,
     scaled_dot_product_attention,
 )
+from tinytorch.attention import attention, attention_weights
 
 SHAPE = (2, 3, 5, 4)  # (B, nh, T, hs)
 
@@ -117,7 +119,140 @@ def test_mismatched_shapes_raise(shapes: Any) -> None:
         scaled_dot_product_attention(*(Tensor(a) for a in draw(*shapes)))
 
 
+@pytest.mark.parametrize("shapes", [((4,), (5, 4), (5, 4)), ((5, 4), (5, 4), (5,))], ids=str)
+def test_vectors_raise(shapes: Any) -> None:
+    with pytest.raises(ValueError, match="need at least two axes"):
+        scaled_dot_product_attention(*(Tensor(a) for a in draw(*shapes)))
+
+
+# Masks of other dtypes and shapes
+
+ATTENTION = [scaled_dot_product_attention, attention]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "int8"])
+@pytest.mark.parametrize("function", ATTENTION)
+@pytest.mark.parametrize("size", [5, 80])  # NumPy's fused kernel computes large tables
+def test_an_integer_mask_raises_and_names_the_fix(
+    size: int, function: Any, dtype: str, backend: str
+) -> None:
+    x = Tensor(np.ones((1, 1, size, 4), np.float32), backend=backend)
+    for ones in (np.tril(np.ones((size, size), dtype)), np.ones((1, 1, size, size), dtype)):
+        mask = Tensor(ones, backend=backend)
+        with pytest.raises(TypeError, match=r'mask\.to\("bool"\) or mask == 1'):
+            function(x, x, x, mask)
+        function(x, x, x, mask == 1)
+        function(x, x, x, mask.to("bool"))
+
+
+def test_multi_head_attention_and_the_op_refuse_integer_masks(backend: str) -> None:
+    x = Tensor(np.ones((2, 3, 8), np.float32), backend=backend)
+    mask = Tensor(np.ones((3, 3), np.int64), backend=backend)
+    layer = MultiHeadAttention(8, 2, backend=backend)
+    for call in (layer, layer.attend, lambda x, m: attention_weights(x, x, m, scale=1.0)):
+        with pytest.raises(TypeError, match=r"got .*int64; convert"):
+            call(x, mask)
+
+
+@pytest.mark.parametrize("function", ATTENTION)
+@pytest.mark.parametrize("name", ["numpy", "reference"])
+def test_a_floating_mask_of_0_and_1_warns(function: Any, name: str) -> None:
+    x = Tensor(np.ones((1, 1, 5, 4), np.float32), backend=name)
+    for dtype in ("float32", "float64"):
+        with pytest.warns(UserWarning, match="hides nothing; pass a boolean mask.*mask == 1"):
+            function(x, x, x, Tensor(np.tril(np.ones((5, 5), dtype)), backend=name))
+
+
+@pytest.mark.parametrize("name", ["numpy", "reference"])
+@pytest.mark.parametrize(
+    "mask",
+    [np.where(CAUSAL, 0, -np.inf), np.where(CAUSAL, 0, -1e9), np.zeros((5, 5)), np.ones((5, 5)),
+     ADDITIVE, np.where(CAUSAL, 0.5, 1), np.eye(5) * 2, np.full((5, 5), np.nan)],
+    ids=["-inf", "-1e9", "zeros", "ones", "biases", "half", "twos", "nan"],
+)  # fmt: skip
+def test_other_floating_masks_do_not_warn(mask: np.ndarray, name: str) -> None:
+    x = Tensor(np.ones((1, 3, 5, 4)), backend=name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attention(x, x, x, Tensor(mask, backend=name))
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 5), (5, 4), (4,), (5, 1, 1, 4), (3, 1, 5, 5), (2, 2, 5, 5), (7, 5)], ids=str
+)
+def test_a_mask_of_another_shape_raises(shape: tuple[int, ...], backend: str) -> None:
+    q, k, v = (Tensor(a, backend=backend) for a in draw(SHAPE, SHAPE, SHAPE))
+    masks = np.ones(shape, bool), np.zeros(shape)
+    for mask in masks:
+        for function in ATTENTION:
+            with pytest.raises(ValueError, match=r"attention mask of shape .* does not broadcast"):
+                function(q, k, v, Tensor(mask, backend=backend))
+    with pytest.raises(ValueError, match="does not broadcast"):  # of more queries than there are
+        attention(q[:, :, :1], k, v, Tensor(CAUSAL, backend=backend))
+
+
+# Zero-size axes
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, 3, 4, 5], ids=["B", "nh", "T", "S", "hs", "hv"])
+@pytest.mark.parametrize("mask", [None, "boolean", "additive"])
+@pytest.mark.parametrize("function", ATTENTION)
+def test_zero_size_axes_equal_pytorch(function: Any, mask: Any, axis: int, backend: str) -> None:
+    torch = require("torch")
+    sizes = [2, 3, 5, 4, 6, 7]
+    sizes[axis] = 0
+    B, nh, T, S, hs, hv = sizes
+    arrays = draw((B, nh, T, hs), (B, nh, S, hs), (B, nh, S, hv))
+    visible = np.arange(S) <= np.arange(T)[:, None]
+    given = {None: None, "boolean": visible, "additive": np.where(visible, 0.0, -np.inf)}[mask]
+    ours = [Tensor(a, True, backend=backend) for a in arrays]
+    y = function(*ours, None if given is None else Tensor(given, backend=backend))
+    y = y if isinstance(y, Tensor) else y[0]
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        *theirs, attn_mask=None if given is None else torch.tensor(given)
+    )
+    y.sum().backward()
+    expected.sum().backward()
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), rtol=1e-10, atol=1e-12)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
 # Multi-head attention
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (2, 0, 4), (0, 0, 4)], ids=str)
+@pytest.mark.parametrize("masked", [False, True])
+def test_multi_head_attention_of_an_empty_batch_is_empty(
+    shape: tuple[int, ...], masked: bool, backend: str
+) -> None:
+    layer = MultiHeadAttention(4, 2, backend=backend)
+    x = Tensor(np.zeros(shape, np.float32), True, backend=backend)
+    mask = create_causal_mask(shape[1], backend=backend) if masked else None
+    y, weights = layer.attend(x, mask)
+    assert (y.shape, weights.shape) == (shape, (shape[0], 2, shape[1], shape[1]))
+    (y.sum() + layer(x, mask).sum()).backward()
+    assert x.grad.shape == shape
+    assert not layer.qkv.weight.grad.numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("x", "given"),
+    [
+        (np.zeros((3, 8)), r"shape \(3, 8\)"),
+        (np.zeros((2, 3, 4)), r"shape \(2, 3, 4\)"),
+        (np.zeros((1, 2, 3, 8)), r"shape \(1, 2, 3, 8\)"),
+        ([[[0.0] * 8]], "list"),
+        (None, "NoneType"),
+    ],
+    ids=str,
+)
+def test_other_inputs_of_multi_head_attention_raise(x: Any, given: str) -> None:
+    x = Tensor(x) if isinstance(x, np.ndarray) else x
+    with pytest.raises(ValueError, match=rf"takes a tensor \(B, T, 8\), got {given}"):
+        MultiHeadAttention(8, 2)(x)
+
 
 OPTIONS = [
     pytest.param(bias, rotary, causal, id="-".join(n for n, on in zip(
