@@ -8,6 +8,7 @@ from .backends.base import Array, Namespace
 from .nn.module import Module, ModuleList, Parameter, Sequential
 from .ops import random
 from .ops.op import op
+from .ops.reductions import _mean
 from .tensor import Tensor
 
 __all__ = ["Dropout", "LayerNorm", "Linear", "Module", "ModuleList", "Parameter", "Sequential"]
@@ -131,10 +132,8 @@ def layer_norm(
 
     Source: J. Ba et al., "Layer Normalization" (2016), equation 4.
     """
-    if x.shape[-1] == 0:
-        return xp.zeros_like(x), (x, xp.zeros_like(x), weight)
-    centred = x - xp.mean(x, axis=-1, keepdims=True)
-    variance = xp.mean(centred * centred, axis=-1, keepdims=True)
+    centred = x - _mean(xp, x)
+    variance = _mean(xp, centred * centred)  # (..., 1)
     scale = 1 / xp.sqrt(variance + eps)  # (..., 1)
     normal = centred * scale
     y = normal * weight
@@ -144,10 +143,8 @@ def layer_norm(
 @layer_norm.gradient
 def layer_norm_gradient(xp: Namespace, g: Array, normal: Array, scale: Array, weight: Array) -> Any:
     d = g * weight  # gradient of the normalised values
-    mean_d = xp.mean(d, axis=-1, keepdims=True)
-    mean_dn = xp.mean(d * normal, axis=-1, keepdims=True)
     # Autograd sums g * normal and g to the shapes of weight and bias.
-    return (d - mean_d - normal * mean_dn) * scale, lambda: g * normal, g
+    return (d - _mean(xp, d) - normal * _mean(xp, d * normal)) * scale, lambda: g * normal, g
 
 
 class LayerNorm(Module):

@@ -75,8 +75,9 @@ def mean_gradient(xp: Namespace, g: Array, kept_shape: Shape, shape: Shape, coun
     return xp.broadcast_to(xp.reshape(g / count, kept_shape), shape)
 
 
-def _mean(xp: Namespace, x: Array, axes: tuple[int, ...], keepdims: bool = True) -> Array:
-    """The mean over `axes`; NumPy's would warn where there are no values."""
+def _mean(xp: Namespace, x: Array, axis: Axis = -1, keepdims: bool = True) -> Array:
+    """The mean over `axis`; NumPy's would warn where there are no values."""
+    axes = _axes(x, axis)
     if _count(x, axes) == 0:
         return xp.sum(x, axis=axes, keepdims=keepdims) * math.nan
     return xp.mean(x, axis=axes, keepdims=keepdims)

@@ -1,0 +1,403 @@
+"""Edge cases of every op and of every differentiable method, compared with PyTorch.
+
+Axes of size zero, tensors without axes, strided views, integers, booleans, NaN, infinities and
+float16: values and gradients, on every backend, without warnings.
+"""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+
+import tinytorch as tt
+from tinytorch import Tensor
+from tinytorch.attention import attention_weights, merge_heads, split_heads
+from tinytorch.backends import Trace
+from tinytorch.embeddings import embedding, rotary
+from tinytorch.ops.op import OPS
+
+NAN, INF = float("nan"), float("inf")
+SPECIAL = np.array([NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0, 1e30, -1e30, 0.5, 100.0, -100.0])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One function: ours and PyTorch's, of the same number of tensors.
+
+    Attributes:
+        kinds: the kinds of inputs of `INPUTS` to test it with.
+    """
+
+    ours: Callable[..., Any]
+    theirs: Callable[..., Any]  # of torch, then the tensors
+    kinds: tuple[str, ...]
+
+
+def elements(*shape: int) -> np.ndarray:
+    return np.random.default_rng(5).uniform(0.25, 0.75, shape)
+
+
+INPUTS: dict[str, list[tuple[np.ndarray, ...]]] = {
+    # one tensor of any shape
+    "empty": [(np.zeros(s),) for s in ((0,), (0, 3), (3, 0), (2, 0, 4))],
+    "scalar": [(np.array(0.5),), (np.array(-2.0),)],
+    "strided": [(elements(4, 3).T,), (elements(4, 6)[::2, ::-2],), (elements(3, 1, 2)[:, 0],)],
+    "special": [(SPECIAL,), (SPECIAL.reshape(3, 4),), (np.array(NAN),), (np.array([-INF, -INF]),)],
+    "large special": [(np.concatenate([np.tile(SPECIAL, 500), np.zeros(24)]).reshape(-1, 24),)],
+    "one value": [(np.ones((3, 1)),), (np.full((2, 3), 2.0),)],
+    "float16": [(elements(3, 4).astype(np.float16),), (np.float16([[60, -60, 0, 1]]),)],
+    "integer": [(np.arange(12).reshape(3, 4) - 2,), (np.array([], np.int64),), (np.array(3),)],
+    "boolean": [(np.array([[True, False, True]]),), (np.array(True),)],
+    # two tensors that broadcast
+    "two empty": [
+        (np.zeros(a), np.ones(b))
+        for a, b in [((0, 3), (3,)), ((2, 0), (2, 1)), ((), (0,)), ((0,), (0,)), ((0, 1), (1, 3))]
+    ],
+    "two scalars": [(np.array(0.5), np.array(2.0)), (np.array(0.5), elements(2, 3))],
+    "two strided": [(elements(4, 3).T, elements(3, 8)[:, ::-2])],
+    "two special": [tuple(np.meshgrid(SPECIAL, SPECIAL))],
+    "two float16": [(elements(3, 4).astype(np.float16), np.float16([2, 1, 0.5, 3]))],
+    # matrix products
+    "matrices": [
+        (elements(*a), elements(*b))
+        for a, b in [
+            ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0,), (0,)), ((0,), (0, 2)),
+            ((2, 0), (0,)), ((2, 3, 0), (0, 4)), ((2, 3, 4), (4, 0)), ((2, 0, 3), (3, 4)),
+            ((0, 2, 3), (3, 4)), ((2, 3, 0), (2, 0, 4)), ((0, 2, 3), (0, 3, 4)), ((3,), (2, 3, 0)),
+            ((1, 2, 3), (4, 3, 2)), ((2, 3, 4), (4,)),
+        ]
+    ] + [(elements(4, 3).T, elements(5, 8)[:, ::-2].T)],
+    "rows and weight": [
+        (elements(*a), elements(*b))
+        for a, b in [((2, 0), (0, 3)), ((0, 3), (3, 2)), ((2, 3), (3, 0)), ((2, 3, 0), (0, 4)),
+                     ((2, 3, 4), (4, 0)), ((2, 0, 3), (3, 4)), ((3,), (3, 0)), ((0,), (0, 2))]
+    ] + [(elements(4, 3).T, elements(4, 8)[:, ::-2])],
+    "ids": [
+        (np.zeros((5, 0)), np.array([4, 0])),
+        (np.zeros((5, 3)), np.zeros((0, 2), np.int64)),
+        (np.zeros((0, 3)), np.zeros(0, np.int64)),
+        (elements(5, 3).T, np.array(2)),
+        (SPECIAL.reshape(4, 3), np.array([[0, 1, 0]])),
+        (SPECIAL.reshape(4, 3), np.array([3, 0, 3], np.int32)),
+    ],
+    "targets": [
+        (np.zeros((0, 3)), np.zeros(0, np.int64)),
+        (np.zeros((2, 3)), np.array([-100, -100])),
+        (elements(3, 4).T, np.array([0, -100, 2, 1])),
+        (elements(2, 3), np.array([0, 2], np.uint8)),
+        (elements(2, 3).astype(np.float16), np.array([0, 2])),
+        (np.array([[NAN, 1, 2], [0, 1, 2]]), np.array([0, 2])),
+        (np.array([[NAN, 1, 2], [0, 1, 2]]), np.array([-100, 2])),
+        (np.array([[-INF, 1, 2], [0, 1, 2]]), np.array([1, 2])),
+        (np.array([[-INF, 1, 2], [0, 1, 2]]), np.array([0, 2])),
+        (np.array([[INF, 1, 2], [0, 1, 2]]), np.array([0, 2])),
+    ],
+    "probabilities": [
+        (np.array([0.0, 1.0, 0.0, 1.0, 0.5]), np.array([0.0, 1.0, 1.0, 0.0, 0.25])),
+        (elements(4, 3).T, elements(3, 4)),
+    ],
+    "heads": [(elements(*s),) for s in ((2, 3, 12), (0, 3, 12), (2, 0, 12), (2, 3, 0))],
+    "tokens": [(elements(*s),) for s in ((2, 3, 4), (0, 3, 4), (2, 0, 4), (2, 3, 0))],
+    "special matrices": [(SPECIAL.reshape(3, 4), elements(4, 2)), (SPECIAL, np.ones(12))],
+}  # fmt: skip
+
+ALL = ("empty", "scalar", "strided", "special", "large special", "float16")
+NUMBERS = (*ALL, "integer")
+TWO = ("two empty", "two scalars", "two strided", "two special", "two float16")
+
+
+def functional(name: str, **settings: Any) -> Callable[..., Any]:
+    return lambda torch, *xs: getattr(torch.nn.functional, name)(*xs, **settings)
+
+
+def torch_rotary(torch: Any, x: Any, cos: Any, sin: Any) -> Any:
+    first, second = x[..., : x.shape[-1] // 2], x[..., x.shape[-1] // 2 :]
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
+
+
+def torch_max(torch: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return x.max() if axis is None else x.amax(axis, keepdims)
+
+
+def torch_min(torch: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return x.min() if axis is None else x.amin(axis, keepdims)
+
+
+def last(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x: function(x, axis=-1)
+
+
+CASES: dict[str, Case] = {
+    # elementwise
+    "negative": Case(lambda x: -x, lambda torch, x: -x, NUMBERS),
+    "exp": Case(lambda x: x.exp(), lambda torch, x: x.exp(), (*NUMBERS, "boolean")),
+    "log": Case(lambda x: x.log(), lambda torch, x: x.log(), (*NUMBERS, "boolean")),
+    "sqrt": Case(lambda x: x.sqrt(), lambda torch, x: x.sqrt(), (*NUMBERS, "boolean")),
+    "sin": Case(lambda x: x.sin(), lambda torch, x: x.sin(), (*NUMBERS, "boolean")),
+    "cos": Case(lambda x: x.cos(), lambda torch, x: x.cos(), (*NUMBERS, "boolean")),
+    "abs": Case(abs, lambda torch, x: x.abs(), NUMBERS),
+    "clip": Case(
+        lambda x: x.clip(-0.5, 1.0), lambda torch, x: x.clip(-0.5, 1.0), (*NUMBERS, "boolean")
+    ),
+    "clip below": Case(lambda x: x.clip(min=0), lambda torch, x: x.clip(min=0), NUMBERS),
+    "cast": Case(lambda x: x.to("float64"), lambda torch, x: x.double(), (*NUMBERS, "boolean")),
+    "copy": Case(lambda x: x.clone(), lambda torch, x: x.clone(), (*NUMBERS, "boolean")),
+    "square": Case(lambda x: x**2, lambda torch, x: x**2, (*NUMBERS, "boolean")),
+    "power 0": Case(lambda x: x**0, lambda torch, x: x**0, NUMBERS),
+    "power 3": Case(lambda x: x**3, lambda torch, x: x**3, NUMBERS),
+    "root": Case(lambda x: x**0.5, lambda torch, x: x**0.5, NUMBERS),
+    "inverse": Case(lambda x: x**-1.0, lambda torch, x: x**-1.0, NUMBERS),
+    "power of 2": Case(lambda x: 2.0**x, lambda torch, x: 2.0**x, NUMBERS),
+    "power of 0": Case(lambda x: 0.0**x, lambda torch, x: 0.0**x, NUMBERS),
+    "power of -2": Case(lambda x: (-2.0) ** x, lambda torch, x: (-2.0) ** x, NUMBERS),
+    "divide by 0": Case(lambda x: x / 0, lambda torch, x: x / 0, (*NUMBERS, "boolean")),
+    "divide 1": Case(lambda x: 1 / x, lambda torch, x: 1 / x, (*NUMBERS, "boolean")),
+    "add": Case(lambda x, y: x + y, lambda torch, x, y: x + y, TWO),
+    "subtract": Case(lambda x, y: x - y, lambda torch, x, y: x - y, TWO),
+    "multiply": Case(lambda x, y: x * y, lambda torch, x, y: x * y, TWO),
+    "divide": Case(lambda x, y: x / y, lambda torch, x, y: x / y, TWO),
+    "power": Case(lambda x, y: x**y, lambda torch, x, y: x**y, TWO),
+    "maximum": Case(tt.maximum, lambda torch, x, y: torch.maximum(x, y), TWO),
+    "minimum": Case(tt.minimum, lambda torch, x, y: torch.minimum(x, y), TWO),
+    "where": Case(
+        lambda x, y: tt.where(x > y, x, y), lambda torch, x, y: torch.where(x > y, x, y), TWO
+    ),
+    "masked_fill": Case(
+        lambda x: x.masked_fill(x > 0, 7.5), lambda torch, x: x.masked_fill(x > 0, 7.5), NUMBERS
+    ),
+    # activations
+    "relu": Case(tt.relu, lambda torch, x: x.relu(), NUMBERS),
+    "squared_relu": Case(tt.SquaredReLU(), lambda torch, x: x.relu() ** 2, ALL),
+    "sigmoid": Case(tt.Sigmoid(), lambda torch, x: x.sigmoid(), (*NUMBERS, "boolean")),
+    "tanh": Case(tt.Tanh(), lambda torch, x: x.tanh(), (*NUMBERS, "boolean")),
+    "gelu": Case(tt.gelu, functional("gelu", approximate="tanh"), ALL),
+    "softplus": Case(tt.softplus, functional("softplus"), ALL),
+    "softmax": Case(tt.softmax, lambda torch, x: x.softmax(-1), (*ALL, "one value")),
+    "softmax, first": Case(
+        lambda x: tt.softmax(x, axis=0), lambda torch, x: x.softmax(0), (*ALL, "one value")
+    ),
+    "log_softmax": Case(tt.log_softmax, lambda torch, x: x.log_softmax(-1), (*ALL, "one value")),
+    # layers and losses
+    "linear": Case(
+        lambda x, w: tt.layers.linear(x, w.mT),
+        lambda torch, x, w: torch.nn.functional.linear(x, w.mT),
+        ("rows and weight",),
+    ),
+    "layer_norm": Case(
+        lambda x: tt.LayerNorm(x.shape[-1], backend=x.backend).to(x.dtype)(x),
+        lambda torch, x: torch.nn.functional.layer_norm(x, x.shape[-1:]),
+        ("empty", "strided", "float16", "one value"),
+    ),
+    "dropout": Case(
+        lambda x: tt.layers.dropout(x, p=0.0, seed=3), lambda torch, x: x * 1.0, ALL
+    ),
+    "mse": Case(lambda x, y: tt.MSELoss()(*same(x, y)), functional("mse_loss"),
+                ("two strided", "two special")),
+    "mse, empty": Case(lambda x: tt.MSELoss()(x, x * 2),
+                       lambda torch, x: torch.nn.functional.mse_loss(x, x * 2), ("empty",)),
+    "binary_cross_entropy, empty": Case(
+        lambda x: tt.BinaryCrossEntropyLoss()(x, x),
+        lambda torch, x: torch.nn.functional.binary_cross_entropy(x, x),
+        ("empty", "strided"),
+    ),
+    "binary_cross_entropy": Case(
+        tt.BinaryCrossEntropyLoss(), functional("binary_cross_entropy"), ("probabilities",)
+    ),
+    "cross_entropy": Case(tt.CrossEntropyLoss(), functional("cross_entropy"), ("targets",)),
+    # embeddings and attention
+    "embedding": Case(embedding, lambda torch, w, i: w[i.long()], ("ids",)),
+    "rotary": Case(
+        lambda x: rotary(x, x[0, :, :2].detach(), x[0, :, 2:].detach()),
+        lambda torch, x: torch_rotary(torch, x, x[0, :, :2].detach(), x[0, :, 2:].detach()),
+        ("tokens",),
+    ),
+    "heads": Case(
+        lambda x: merge_heads(split_heads(x, num_heads=2)[1]),
+        lambda torch, x: x.split(x.shape[-1] // 3, -1)[1],
+        ("heads",),
+    ),
+    "attention": Case(
+        lambda x: attention_weights(x, x * 2, scale=0.5),
+        lambda torch, x: (x @ (x * 2).mT * 0.5).softmax(-1),
+        ("tokens",),
+    ),
+    # matrix products
+    "matmul": Case(
+        lambda x, y: x @ y, lambda torch, x, y: x @ y, ("matrices", "special matrices")
+    ),
+    # movement
+    "reshape": Case(lambda x: x.reshape(x.size), lambda torch, x: x.reshape(x.numel()),
+                    (*NUMBERS, "boolean")),
+    "flatten": Case(lambda x: x.flatten(), lambda torch, x: x.flatten(), (*NUMBERS, "boolean")),
+    "T": Case(lambda x: x.T, lambda torch, x: x.permute(tuple(reversed(range(x.ndim)))),
+              (*NUMBERS, "boolean")),
+    "unsqueeze": Case(lambda x: x.unsqueeze(-1), lambda torch, x: x.unsqueeze(-1), NUMBERS),
+    "squeeze": Case(lambda x: x.squeeze(), lambda torch, x: x.squeeze(),
+                    (*NUMBERS, "one value")),
+    "expand": Case(lambda x: x.expand(2, *x.shape), lambda torch, x: x.expand(2, *x.shape),
+                   NUMBERS),
+    "getitem": Case(lambda x: x[None, ..., None], lambda torch, x: x[None, ..., None], NUMBERS),
+    "concat": Case(
+        lambda x: tt.concat([x.flatten(), x.flatten()[:0], x.flatten()]),
+        lambda torch, x: torch.cat([x.flatten(), x.flatten()[:0], x.flatten()]),
+        (*NUMBERS, "boolean"),
+    ),
+    "split": Case(lambda x: x.flatten().split([x.size, 0])[0] * 1, lambda torch, x: x.flatten() * 1,
+                  (*NUMBERS, "boolean")),
+    "stack": Case(lambda x: tt.stack([x, x], axis=-1), lambda torch, x: torch.stack([x, x], -1),
+                  (*NUMBERS, "boolean")),
+}  # fmt: skip
+
+_REDUCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[str, ...]]] = {
+    "sum": (Tensor.sum, lambda torch, x, *a: x.sum(*a), (*NUMBERS, "boolean")),
+    "mean": (Tensor.mean, lambda torch, x, *a: x.mean(*a), ALL),
+    "var": (Tensor.var, lambda torch, x, *a: x.var(*a), ALL),
+    "std": (Tensor.std, lambda torch, x, *a: x.std(*a), ALL),
+    "max": (Tensor.max, torch_max, (*NUMBERS, "boolean")),
+    "min": (Tensor.min, torch_min, (*NUMBERS, "boolean")),
+    "logsumexp": (Tensor.logsumexp, lambda torch, x, *a: x.logsumexp(*(a or (axes_of(x),))), ALL),
+    "argmax": (Tensor.argmax, lambda torch, x, *a: x.argmax(*a), NUMBERS),
+    "argmin": (Tensor.argmin, lambda torch, x, *a: x.argmin(*a), NUMBERS),
+    "any": (Tensor.any, lambda torch, x, *a: x.any(*a), (*NUMBERS, "boolean")),
+    "all": (Tensor.all, lambda torch, x, *a: x.all(*a), (*NUMBERS, "boolean")),
+    "cumsum": (lambda x, axis=0: x.cumsum(axis), lambda torch, x, a=0: x.cumsum(a),
+               (*NUMBERS, "boolean")),
+}  # fmt: skip
+for _name, (_ours, _theirs, _kinds) in _REDUCTIONS.items():
+    CASES[_name] = Case(_ours, _theirs, (*_kinds, "one value"))
+    for _axis in (0, -1):
+        CASES[f"{_name}, axis {_axis}"] = Case(
+            lambda x, f=_ours, a=_axis: f(x, axis=a),
+            lambda torch, x, f=_theirs, a=_axis: f(torch, x, a),
+            (*_kinds, "one value"),
+        )
+
+
+def axes_of(x: Any) -> tuple[int, ...]:
+    return tuple(range(x.ndim))
+
+
+def same(x: Any, y: Any) -> tuple[Any, Any]:
+    return x, y
+
+
+# Where this package does not do what PyTorch does: a part of the test's name, and the reason.
+DIFFERENCES = {
+    "abs-special": "the gradient at NaN is NaN, not 0",
+    "abs-large special": "the gradient at NaN is NaN, not 0",
+    "root-special": "the gradient at -inf is 0 and at -0.0 inf; PyTorch computes it with sqrt",
+    "root-large special": "the gradient at -inf is 0 and at -0.0 inf",
+    "softmax-special": "a row of only -inf gives zeros, not NaN: a query that sees no key",
+    "softmax, first-special": "a row of only -inf gives zeros, not NaN",
+    "var-special": "the variance of infinities is NaN; PyTorch's algorithm gives inf",
+    "var, axis 0-special": "the variance of infinities is NaN",
+    "var, axis -1-special": "the variance of infinities is NaN",
+    **{
+        f"{name}, axis {axis}-{kind}": "the gradient goes to the NaN, as for all axes"
+        for name in ("max", "min")
+        for axis in (0, -1)
+        for kind in ("special", "large special")
+    },
+}
+
+
+def name_of(dtype: Any) -> str:
+    return str(dtype).rsplit(".", 1)[-1]
+
+
+def run_ours(case: Case, arrays: tuple[np.ndarray, ...], backend: str) -> Any:
+    """(value, gradients) as arrays, or the exception."""
+    xs = [Tensor(a, a.dtype.kind == "f", backend=backend) for a in arrays]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            y = case.ours(*xs)
+            if y.requires_grad:
+                y.backward(Tensor(ramp(y.shape, name_of(y.dtype)), backend=backend))
+        except (TypeError, ValueError, IndexError, RuntimeError) as error:
+            if isinstance(error, RuntimeWarning):
+                raise
+            return error
+    return name_of(y.dtype), y.numpy(), [None if x.grad is None else x.grad.numpy() for x in xs]
+
+
+def run_theirs(torch: Any, case: Case, arrays: tuple[np.ndarray, ...]) -> Any:
+    xs = [torch.tensor(np.ascontiguousarray(a).reshape(a.shape)) for a in arrays]
+    for x in xs:
+        x.requires_grad_(x.is_floating_point())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            y = case.theirs(torch, *xs)
+            if y.requires_grad:
+                y.backward(torch.tensor(ramp(tuple(y.shape), name_of(y.dtype))))
+        except (RuntimeError, IndexError, TypeError) as error:
+            return error
+    grads = [None if x.grad is None else x.grad.numpy() for x in xs]
+    return name_of(y.dtype), y.detach().numpy(), grads
+
+
+def ramp(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """A gradient with different elements."""
+    return (1 + np.arange(np.prod(shape, dtype=int)) % 5).reshape(shape).astype(dtype)
+
+
+TOLERANCE = {"float16": {"rtol": 2e-2, "atol": 5e-2}, "float32": {"rtol": 1e-5, "atol": 1e-6}}
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    if isinstance(theirs, Exception):
+        assert isinstance(ours, Exception), f"{ours}, PyTorch: {theirs}"
+        return
+    assert not isinstance(ours, Exception), f"{ours!r}, PyTorch: {theirs}"
+    assert ours[0] == theirs[0]
+    tolerance = TOLERANCE.get(theirs[0], {"rtol": 1e-8, "atol": 1e-10})
+    for a, b in zip((ours[1], *ours[2]), (theirs[1], *theirs[2]), strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, **tolerance)
+
+
+PARAMETERS = [
+    pytest.param(name, kind, id=f"{name}-{kind}".replace(" ", "_"))
+    for name, case in CASES.items()
+    for kind in case.kinds
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), PARAMETERS)
+def test_edges_equal_pytorch(name: str, kind: str, backend: str) -> None:
+    torch = require("torch")
+    if "float16" in kind and backend != "numpy":
+        pytest.skip("the standard and the CUDA kernels have no float16")
+    if f"{name}-{kind}" in DIFFERENCES:
+        pytest.skip(DIFFERENCES[f"{name}-{kind}"])
+    for arrays in INPUTS[kind]:
+        theirs = run_theirs(torch, CASES[name], arrays)
+        for where in (backend, "reference") if backend == "numpy" else (backend,):
+            assert_same(run_ours(CASES[name], arrays, where), theirs)
+
+
+def test_every_difference_is_one() -> None:
+    torch = require("torch")
+    for key in DIFFERENCES:
+        name, _, kind = key.rpartition("-")
+        with pytest.raises(AssertionError):
+            for arrays in INPUTS[kind]:
+                theirs = run_theirs(torch, CASES[name], arrays)
+                assert_same(run_ours(CASES[name], arrays, "numpy"), theirs)
+
+
+def test_every_differentiable_op_has_an_edge_case() -> None:
+    with Trace() as trace:
+        for case in CASES.values():
+            for kind in case.kinds:
+                for arrays in INPUTS[kind]:
+                    run_ours(case, arrays, "reference")
+    differentiable = {name for name, op in OPS.items() if op.reference.gradient}
+    assert differentiable - {name for name, _, _ in trace.rows} == set()
