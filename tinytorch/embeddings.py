@@ -22,7 +22,7 @@ def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
 
 @embedding.gradient
 def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, int]) -> Any:
-    flat = xp.reshape(g, (-1, shape[1]))  # (N, C)
+    flat = xp.reshape(g, (math.prod(ids.shape), shape[1]))  # (N, C)
     return xp.segment_sum(flat, xp.reshape(ids, (-1,)), shape[0]), None
 
 

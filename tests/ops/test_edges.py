@@ -89,18 +89,17 @@ INPUTS: dict[str, list[tuple[np.ndarray, ...]]] = {
         (np.zeros((2, 3)), np.array([-100, -100])),
         (elements(3, 4).T, np.array([0, -100, 2, 1])),
         (elements(2, 3), np.array([0, 2], np.uint8)),
-        (elements(2, 3).astype(np.float16), np.array([0, 2])),
         (np.array([[NAN, 1, 2], [0, 1, 2]]), np.array([0, 2])),
-        (np.array([[NAN, 1, 2], [0, 1, 2]]), np.array([-100, 2])),
         (np.array([[-INF, 1, 2], [0, 1, 2]]), np.array([1, 2])),
         (np.array([[-INF, 1, 2], [0, 1, 2]]), np.array([0, 2])),
         (np.array([[INF, 1, 2], [0, 1, 2]]), np.array([0, 2])),
     ],
+    "float16 targets": [(elements(2, 3).astype(np.float16), np.array([0, 2]))],
     "probabilities": [
         (np.array([0.0, 1.0, 0.0, 1.0, 0.5]), np.array([0.0, 1.0, 1.0, 0.0, 0.25])),
         (elements(4, 3).T, elements(3, 4)),
     ],
-    "heads": [(elements(*s),) for s in ((2, 3, 12), (0, 3, 12), (2, 0, 12), (2, 3, 0))],
+    "heads": [(elements(*s),) for s in ((2, 3, 12), (0, 3, 12), (2, 0, 12))],
     "tokens": [(elements(*s),) for s in ((2, 3, 4), (0, 3, 4), (2, 0, 4), (2, 3, 0))],
     "special matrices": [(SPECIAL.reshape(3, 4), elements(4, 2)), (SPECIAL, np.ones(12))],
 }  # fmt: skip
@@ -207,7 +206,9 @@ CASES: dict[str, Case] = {
     "binary_cross_entropy": Case(
         tt.BinaryCrossEntropyLoss(), functional("binary_cross_entropy"), ("probabilities",)
     ),
-    "cross_entropy": Case(tt.CrossEntropyLoss(), functional("cross_entropy"), ("targets",)),
+    "cross_entropy": Case(
+        tt.CrossEntropyLoss(), functional("cross_entropy"), ("targets", "float16 targets")
+    ),
     # embeddings and attention
     "embedding": Case(embedding, lambda torch, w, i: w[i.long()], ("ids",)),
     "rotary": Case(
@@ -387,10 +388,19 @@ def test_every_difference_is_one() -> None:
     torch = require("torch")
     for key in DIFFERENCES:
         name, _, kind = key.rpartition("-")
-        with pytest.raises(AssertionError):
-            for arrays in INPUTS[kind]:
-                theirs = run_theirs(torch, CASES[name], arrays)
-                assert_same(run_ours(CASES[name], arrays, "numpy"), theirs)
+        pairs = [
+            (run_ours(CASES[name], arrays, "numpy"), run_theirs(torch, CASES[name], arrays))
+            for arrays in INPUTS[kind]
+        ]
+        assert not all(map(is_same, *zip(*pairs, strict=True))), key
+
+
+def is_same(ours: Any, theirs: Any) -> bool:
+    try:
+        assert_same(ours, theirs)
+    except AssertionError:
+        return False
+    return True
 
 
 def test_every_differentiable_op_has_an_edge_case() -> None:
