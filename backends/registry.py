@@ -55,7 +55,10 @@ def _factory(name: str) -> Callable[[], Backend]:
     if name in points:
         loaded: Callable[[], Backend] = points[name].load()
         return loaded
-    raise BackendError(f"unknown backend {name!r}; available: {', '.join(names())}")
+    known = ", ".join(names())
+    if name.partition(":")[0] in ("cpu", "cuda", "gpu"):
+        known += '; "numpy" runs on the CPU and "cupy" on NVIDIA GPUs'
+    raise BackendError(f"unknown backend {name!r}; available: {known}")
 
 
 def get(name: str | Backend | None = None) -> Backend:

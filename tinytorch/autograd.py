@@ -51,7 +51,7 @@ _mode = _GradMode()
 class no_grad(ContextDecorator):  # noqa: N801  PyTorch's name
     """Context manager that disables gradients: ops save nothing and results require no gradient.
 
-    It also works as a decorator. Do not hold it open across a `yield`.
+    It also works as a decorator, with or without parentheses. Do not hold it open across a `yield`.
 
     >>> from tinytorch import Tensor, no_grad
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -62,6 +62,16 @@ class no_grad(ContextDecorator):  # noqa: N801  PyTorch's name
     """
 
     _enabled: ClassVar[bool] = False
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, function: Any = None) -> Any:
+            context = super().__new__(cls)
+            if function is None:
+                return context
+            if not callable(function):
+                raise TypeError(f"{cls.__name__}() takes no arguments")
+            return context(function)  # of @no_grad
 
     def __enter__(self) -> None:
         _mode.outer.append(_mode.grad_enabled)

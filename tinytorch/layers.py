@@ -160,8 +160,8 @@ class LayerNorm(Module):
         self,
         normalized_shape: int,
         eps: float = 1e-5,
+        *,  # PyTorch's third argument is another one
         bias: bool = True,
-        *,
         backend: str | Backend | None = None,
     ) -> None:
         self.size, self.eps = normalized_shape, float(eps)

@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from operator import index
 from typing import Any, Self
 
 import numpy as np
@@ -133,6 +134,11 @@ class Tensor(Variable):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(
+                f"requires_grad must be True or False, not {value!r:.40}; a dtype is given as"
+                " Tensor(data, dtype=...), and zeros(2, 3) is a tensor of that shape"
+            )
         if value and not self.is_floating_point():
             raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
         if not self.is_leaf and not value:
@@ -148,6 +154,8 @@ class Tensor(Variable):
     def grad(self, value: "Tensor | None") -> None:
         if value is not None:
             _check_matches(self, value, "a gradient")
+            if value.dtype != self.dtype:
+                raise TypeError(f"a gradient of {value.dtype} cannot be that of a {self.dtype}")
         self._grad = value
 
     @property
@@ -512,11 +520,22 @@ class Tensor(Variable):
                     "an index must have an integer or boolean dtype, not a floating one"
                 )
             return self._backend.xp.asarray(key._array, copy=True)
-        if isinstance(key, list):
-            key = np.asarray(key, dtype=None if key else np.int64)
-        return self._backend.asarray(key) if isinstance(key, np.ndarray) else key
+        if isinstance(key, list | np.ndarray):
+            return self._backend.asarray(_index_array(key))
+        if key is None or key is ... or isinstance(key, np.integer | np.bool_):
+            return key
+        raise IndexError(f"a tensor cannot be indexed with {type(key).__name__} {key!r:.40}")
 
     def __getitem__(self, key: Any) -> "Tensor":
+        """x[key], by NumPy's rules.
+
+        Args:
+            key: integers, slices, None, `...`, integer arrays and boolean masks, or a tuple of
+                them. Slices and integers give a view, arrays and masks a copy.
+
+        An integer next to an array counts as an array, as in NumPy: for x (4, 5, 6),
+        ``x[0, :, [1, 2]]`` is (2, 5), where PyTorch has (5, 2).
+        """
         return movement.getitem(self, key=self._key(key))
 
     # Arithmetic
@@ -599,23 +618,29 @@ class Tensor(Variable):
 
     # Comparison: boolean tensors outside the graph
 
+    # For an operand that is no number, Python then compares by identity: x == None is False.
+
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return compare("__eq__", self, other)
+        return compare("__eq__", self, other) if _is_numeric(other) else NotImplemented
 
     def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return compare("__ne__", self, other)
+        return compare("__ne__", self, other) if _is_numeric(other) else NotImplemented
 
     def __lt__(self, other: Any) -> "Tensor":
-        return compare("__lt__", self, other)
+        return compare("__lt__", self, other) if _is_numeric(other) else NotImplemented
 
     def __le__(self, other: Any) -> "Tensor":
-        return compare("__le__", self, other)
+        return compare("__le__", self, other) if _is_numeric(other) else NotImplemented
 
     def __gt__(self, other: Any) -> "Tensor":
-        return compare("__gt__", self, other)
+        return compare("__gt__", self, other) if _is_numeric(other) else NotImplemented
 
     def __ge__(self, other: Any) -> "Tensor":
-        return compare("__ge__", self, other)
+        return compare("__ge__", self, other) if _is_numeric(other) else NotImplemented
+
+    def __contains__(self, value: Any) -> bool:
+        """Whether any element equals `value`."""
+        return _is_numeric(value) and bool((self == value).any())
 
     __hash__ = object.__hash__  # by identity, since == compares elements
 
@@ -681,7 +706,7 @@ class Tensor(Variable):
 
     def _axis(self, axis: int) -> int:
         """`axis` as a non-negative number; a scalar is treated as having one axis."""
-        count = self.ndim or 1
+        count, axis = self.ndim or 1, index(axis)
         if not -count <= axis < count:
             raise IndexError(f"axis {axis} does not exist in a tensor of shape {self.shape}")
         return axis % count
@@ -700,6 +725,8 @@ class Tensor(Variable):
     def flatten(self, start: int = 0, end: int = -1) -> "Tensor":
         """Merge the axes from `start` to `end`, inclusive."""
         start, end = self._axis(start), self._axis(end)
+        if start > end:
+            raise ValueError(f"flatten({start}, {end}): the first axis comes after the last one")
         size = math.prod(self.shape[start : end + 1])
         return self.reshape(*self.shape[:start], size, *self.shape[end + 1 :])
 
@@ -736,16 +763,22 @@ class Tensor(Variable):
         """A view that repeats axes of size 1 up to `shape`; a size of -1 keeps an axis."""
         sizes = _sequence(shape)
         extra = len(sizes) - self.ndim
-        if extra < 0 or -1 in sizes[:extra]:
+        if extra < 0 or -1 in sizes[:extra] or min(sizes, default=0) < -1:
             raise ValueError(f"a tensor of shape {self.shape} cannot be expanded to {sizes}")
         target = tuple(self.shape[a - extra] if n == -1 else n for a, n in enumerate(sizes))
         return movement.broadcast_to(self, shape=target)
 
     def split(self, sizes: int | Sequence[int], axis: int = 0) -> "tuple[Tensor, ...]":
         """Split along `axis` into pieces of one size (the last may be smaller) or given sizes."""
+        if not self.shape:
+            raise ValueError("a tensor without axes cannot be split")
+        axis = self._axis(axis)
         length = self.shape[axis]
-        if isinstance(sizes, int):
-            sizes = [min(sizes, length - start) for start in range(0, length, sizes)]
+        if not isinstance(sizes, list | tuple):
+            size = index(sizes)  # type: ignore[arg-type]
+            if size < 0 or (size == 0 and length > 0):
+                raise ValueError(f"split({size}): the size of a piece must be at least 1")
+            sizes = [min(size, length - start) for start in range(0, length, size or 1)] or [0]
         pieces: Any = movement.split(self, sizes=tuple(sizes), axis=axis)
         return pieces if isinstance(pieces, tuple) else (pieces,)
 
@@ -793,7 +826,31 @@ def _sequence(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     """The sizes of ``f(2, 3)`` or of ``f((2, 3))``."""
     if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
         sizes = tuple(sizes[0])
-    return tuple(map(int, sizes))
+    try:
+        return tuple(map(index, sizes))
+    except TypeError:
+        raise TypeError(
+            f"a shape consists of integers, not {sizes!r:.60}; dtype and backend are given by"
+            " keyword, as in zeros(2, 3, dtype='float64')"
+        ) from None
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether `value` can be an operand: a number, an array or a tensor, or a list of them."""
+    return isinstance(value, Variable | int | float | list | tuple) or hasattr(value, "__dlpack__")
+
+
+def _index_array(key: Any) -> np.ndarray[Any, Any]:
+    """A list or an array as an array of indices or a mask."""
+    try:
+        array = np.asarray(key, dtype=np.int64 if isinstance(key, list) and not key else None)
+    except ValueError:
+        raise IndexError(
+            f"a tensor cannot be indexed with the irregular list {key!r:.60}"
+        ) from None
+    if array.dtype.kind not in "biu":
+        raise IndexError(f"an index must have an integer or boolean dtype, not {array.dtype}")
+    return array
 
 
 def _check_matches(tensor: Tensor, other: Any, what: str) -> None:
@@ -811,13 +868,30 @@ def _check_matches(tensor: Tensor, other: Any, what: str) -> None:
 
 
 def concat(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Join tensors along an existing axis."""
-    return movement.concat(*tensors, axis=axis)
+    """Join tensors along an existing axis: ``concat([x, y])``."""
+    return movement.concat(*_several("concat", tensors), axis=_index("concat", axis))
 
 
 def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Join tensors of one shape along a new axis."""
-    return movement.stack(*tensors, axis=axis)
+    """Join tensors of one shape along a new axis: ``stack([x, y])``."""
+    return movement.stack(*_several("stack", tensors), axis=_index("stack", axis))
+
+
+def _several(name: str, tensors: Any) -> list[Any]:
+    if isinstance(tensors, Variable | np.ndarray):
+        raise TypeError(f"{name} takes a list of tensors: {name}([x, y])")
+    several = list(tensors)
+    if not several:
+        raise ValueError(f"{name} needs at least one tensor")
+    if any(tensor is None for tensor in several):
+        raise TypeError(f"{name} takes tensors, not None")
+    return several
+
+
+def _index(name: str, axis: Any) -> int:
+    if isinstance(axis, Variable) or not hasattr(axis, "__index__"):
+        raise TypeError(f"{name} takes a list of tensors and an axis: {name}([x, y], axis=0)")
+    return index(axis)
 
 
 def zeros(*shape: Any, dtype: Any = "float32", backend: Any = None, **keywords: Any) -> Tensor:
@@ -833,8 +907,10 @@ def ones(*shape: Any, dtype: Any = "float32", backend: Any = None, **keywords: A
 def _filled(
     name: str, shape: tuple[Any, ...], dtype: Any, backend: Any, requires_grad: bool = False
 ) -> Tensor:
-    backend = get(backend)
-    array = getattr(backend.xp, name)(_sequence(shape), dtype=resolve_dtype(dtype, backend))
+    backend, sizes = get(backend), _sequence(shape)
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"{name}{sizes}: a size cannot be negative")
+    array = getattr(backend.xp, name)(sizes, dtype=resolve_dtype(dtype, backend))
     result = wrap_array(Tensor, array, backend)
     result.requires_grad = requires_grad
     return result

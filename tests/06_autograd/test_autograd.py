@@ -103,6 +103,24 @@ def test_grad_modes_work_as_decorators() -> None:
     assert is_grad_enabled()
 
 
+def test_decorators_need_no_parentheses() -> None:
+    class Both:
+        @no_grad
+        def off(self, x: Tensor) -> Tensor:
+            """Doc."""
+            return x * 2
+
+        @no_grad
+        @enable_grad
+        def on(self, x: Tensor) -> Tensor:
+            return x * 2
+
+    x = Tensor(1.0, True)
+    assert not Both().off(x).requires_grad
+    assert Both().on(x).requires_grad
+    assert Both.off.__doc__ == "Doc."
+
+
 def test_grad_modes_are_thread_local_even_in_a_shared_decorator() -> None:
     @no_grad()
     def step(entered: threading.Event, leave: threading.Event) -> bool:

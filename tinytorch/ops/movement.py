@@ -1,5 +1,6 @@
 """Lessons 01 and 06: movement ops, which rearrange elements; views if the array library can."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..backends.arrays import Array, Namespace, Shape
@@ -10,6 +11,8 @@ from .op import op
 def reshape(xp: Namespace, x: Array, *, shape: Shape) -> Any:
     """The elements of x in another shape, in row-major order; a size of -1 is inferred."""
     try:
+        if min(shape, default=0) < -1:  # NumPy infers any negative size
+            raise ValueError
         return xp.reshape(x, shape), (x.shape,)
     except ValueError:
         raise ValueError(f"a tensor of shape {x.shape} cannot be reshaped to {shape}") from None
@@ -38,7 +41,10 @@ def permute_gradient(xp: Namespace, g: Array, axes: tuple[int, ...]) -> Any:
 @op
 def broadcast_to(xp: Namespace, x: Array, *, shape: Shape) -> Any:
     """x repeated up to `shape`, without a copy."""
-    return xp.broadcast_to(x, shape), ()
+    try:
+        return xp.broadcast_to(x, shape), ()
+    except ValueError:
+        raise ValueError(f"a tensor of shape {x.shape} cannot be expanded to {shape}") from None
 
 
 @broadcast_to.gradient
@@ -49,7 +55,10 @@ def broadcast_to_gradient(xp: Namespace, g: Array) -> Any:
 @op
 def getitem(xp: Namespace, x: Array, *, key: Any) -> Any:
     """x[key], for slices, integers, integer arrays, boolean masks, ellipsis and newaxis."""
-    return xp.index(x, key), (x.shape, key)
+    try:
+        return xp.index(x, key), (x.shape, key)
+    except IndexError as error:
+        raise IndexError(f"x[key] with x of shape {x.shape}: {error}") from None
 
 
 @getitem.gradient
@@ -60,7 +69,10 @@ def getitem_gradient(xp: Namespace, g: Array, shape: Shape, key: Any) -> Any:
 @op(promote="common")
 def concat(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
     """The arrays joined along an existing axis."""
-    return xp.concat(arrays, axis=axis), ([a.shape[axis] for a in arrays], axis)
+    try:
+        return xp.concat(arrays, axis=axis), ([a.shape[axis] for a in arrays], axis)
+    except (ValueError, IndexError):
+        raise _cannot_join("concat", arrays, axis) from None
 
 
 @concat.gradient
@@ -101,10 +113,18 @@ def _split(x: Array, sizes: Any, axis: int) -> list[Array]:
 @op(promote="common")
 def stack(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
     """Arrays of one shape joined along a new axis."""
-    return xp.stack(arrays, axis=axis), (len(arrays), axis)
+    try:
+        return xp.stack(arrays, axis=axis), (len(arrays), axis)
+    except (ValueError, IndexError):
+        raise _cannot_join("stack", arrays, axis) from None
 
 
 @stack.gradient
 def stack_gradient(xp: Namespace, g: Array, count: int, axis: int) -> Any:
     leading = (slice(None),) * (axis % g.ndim)
     return tuple(g[(*leading, i, ...)] for i in range(count))
+
+
+def _cannot_join(name: str, arrays: Sequence[Array], axis: int) -> ValueError:
+    shapes = ", ".join(str(tuple(a.shape)) for a in arrays)
+    return ValueError(f"{name} cannot join the shapes {shapes} along axis {axis}")
