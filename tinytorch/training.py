@@ -305,15 +305,13 @@ class Trainer:
 
     def update(self) -> None:
         """Clip the gradients, step all optimizers, and clear the gradients."""
-        self.clip()
+        parameters = self.parameters()
+        if self.grad_clip_norm is not None:
+            clip_grad_norm(parameters, self.grad_clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
-        self.zero_grad()
-
-    def clip(self) -> None:
-        """Scale the gradients to a norm of at most `grad_clip_norm`, if it is set."""
-        if self.grad_clip_norm is not None:
-            clip_grad_norm(self.parameters(), self.grad_clip_norm)
+        for parameter in parameters:
+            parameter.zero_grad()
 
     def parameters(self) -> list[Parameter]:
         """The parameters of the model, the loss and the optimizers, each once."""

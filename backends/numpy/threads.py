@@ -9,7 +9,7 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 BLOCK_BYTES = 2**18  # half of a small L2 cache, so that a few arrays fit
 MIN_PARALLEL_BYTES = 2**19  # for smaller arrays a thread costs more than it saves
+
+MAX_THREADS = 256
 
 _END = object()
 
@@ -32,10 +34,14 @@ _state = _ThreadState()
 
 @functools.cache
 def num_threads() -> int:
-    """Return the number of threads to use: OMP_NUM_THREADS, else the CPUs of this process."""
-    requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if requested.isdigit() and int(requested) > 0:
-        return int(requested)
+    """Return the number of threads to use: OMP_NUM_THREADS, else the CPUs of this process.
+
+    At most `MAX_THREADS`. What is not a positive integer is ignored; of a list, as for nested
+    levels in OpenMP, the first counts.
+    """
+    requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip().lstrip("0")
+    if requested.isascii() and requested.isdecimal():
+        return MAX_THREADS if len(requested) > 4 else min(int(requested), MAX_THREADS)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -44,14 +50,21 @@ def num_threads() -> int:
 class _Workers:
     """Daemon threads that run functions from a queue.
 
+    Attributes:
+        count: number of threads; fewer than requested if the system allows no more.
+
     Two plain queues, for work and for outcomes, have less overhead than an executor with futures,
     and a training step submits work more than a hundred times.
     """
 
     def __init__(self, count: int) -> None:
         self.queue: SimpleQueue[Callable[[], object]] = SimpleQueue()
-        for number in range(count):
-            threading.Thread(target=self._run, name=f"tinytorch_{number}", daemon=True).start()
+        self.count = 0
+        with suppress(RuntimeError):  # "can't start new thread"
+            while self.count < count:
+                name = f"tinytorch_{self.count}"
+                threading.Thread(target=self._run, name=name, daemon=True).start()
+                self.count += 1
 
     def _run(self) -> None:
         while True:
@@ -117,6 +130,8 @@ def parallel_ranges(work: Callable[[int, int], None], rows: int) -> None:
         BaseException: the first exception of a thread, after all threads have finished.
     """
     threads = 1 if _state.nested else min(num_threads(), rows)
+    if threads > 1:
+        threads = min(threads, _workers().count + 1)
     if threads <= 1:
         work(0, rows)
         return

@@ -161,3 +161,45 @@ def test_keep_freed_memory_calls_mallopt_only_on_glibc(monkeypatch: pytest.Monke
         monkeypatch.setattr(numpy_backend.ctypes, "CDLL", library)
         numpy_backend.keep_freed_memory()
         assert received == calls
+
+
+COUNTS = {
+    "1": 1, "3": 3, " 2": 2, "2 ": 2, "2,1": 2, "07": 7, "99999": threads.MAX_THREADS,
+    "9" * 5000: threads.MAX_THREADS, "257": threads.MAX_THREADS,
+    "": None, "0": None, "00": None, "-1": None, "²": None, "٣": None, "2.5": None, "two": None,
+    ",": None, "1e3": None, "+": None, " ": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", COUNTS, ids=lambda text: repr(text)[:12])
+def test_the_number_of_threads_requested_by_the_environment(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    default = threads.num_threads.__wrapped__()
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert threads.num_threads.__wrapped__() == (COUNTS[text] or default)
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2])
+def test_fewer_threads_than_requested_compute_everything(
+    allowed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the system limits the number of threads of a user."""
+    start, started = threading.Thread.start, []
+
+    def limited(thread: threading.Thread) -> None:
+        if len(started) == allowed:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    workers = threads._Workers(5)
+    assert workers.count == allowed
+    monkeypatch.setattr(threads, "num_threads", lambda: 6)
+    monkeypatch.setattr(threads, "_workers", lambda: workers)
+    done: list[int] = []
+    threads.parallel_ranges(lambda first, last: done.extend(range(first, last)), 100)
+    threads.parallel_for_each(done.append, range(100, 120))
+    assert sorted(done) == list(range(120))

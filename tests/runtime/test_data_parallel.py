@@ -1,17 +1,20 @@
 """Data-parallel processes compute the gradients of one process, and end when unused."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tinytorch import (
+    GPT,
     SGD,
     AdamW,
     CrossEntropyLoss,
@@ -19,14 +22,17 @@ from tinytorch import (
     Linear,
     Module,
     MSELoss,
+    Parameter,
     Sequential,
     Tensor,
     Trainer,
     manual_seed,
+    no_grad,
 )
+from tinytorch.ops import random
 from tinytorch.ops.random import generator
 from tinytorch.runtime import data_parallel as parallel
-from tinytorch.runtime.data_parallel import DataParallel
+from tinytorch.runtime.data_parallel import DataParallel, ReplicaError
 from tinytorch.training import accumulate_gradients
 
 pytestmark = pytest.mark.skipif(
@@ -219,10 +225,296 @@ def test_a_killed_replica_raises_an_error() -> None:
     assert trainer.runner.replicas is not None
     process = trainer.runner.replicas.processes[0]
     os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match=r"replica 1.* ended with exit code -9.*batch"):
+    with pytest.raises(ReplicaError, match=r"replica 1.* ended with exit code -9.*batch"):
         trainer.train_step([(x, y)])
     model.zero_grad()
     assert trainer.train_step([(x, y)]).item() > 0  # with a new replica
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_after_the_end_of_a_replica_the_state_is_that_before_the_step(
+    sent: signal.Signals, tmp_path: Path
+) -> None:
+    model, x, y = model_and_batch()
+    trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), processes=3)
+    trainer.train_step([(x, y)])
+    before = [p.numpy().copy() for p in model.parameters()]
+    runner: Any = trainer.runner
+    os.kill(runner.replicas.processes[1].pid, sent)
+    with pytest.raises(ReplicaError, match=f"replica 2.* ended with exit code -{sent.value}"):
+        trainer.train_step([(x, y)])
+    for p, array in zip(model.parameters(), before, strict=True):
+        np.testing.assert_array_equal(p.numpy(), array)
+        assert p.grad is None
+    assert (trainer.step, trainer.optimizers[0].steps) == (1, 1)
+    trainer.save_checkpoint(tmp_path / "checkpoint.safetensors")
+    expected = trainer.train_step([(x, y)]).item()
+    trainer.load_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert trainer.train_step([(x, y)]).item() == expected
+
+
+def test_a_stopped_replica_is_ended_by_close() -> None:
+    model, x, y = model_and_batch()
+    replicas = DataParallel(model, CrossEntropyLoss(), 2)
+    replicas.backward(x, y)
+    os.kill(replicas.processes[0].pid, signal.SIGSTOP)
+    replicas.close()
+    assert not replicas.processes[0].is_alive()
+
+
+class Exits(Refuses):
+    def forward(self, x: Tensor) -> Tensor:
+        if float(x.min()) < 0:
+            sys.exit("the model has had enough")
+        return self.linear(x)
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_model_that_exits_does_so_in_any_process(
+    bad: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    replicas = DataParallel(Exits(), MSELoss(), 2)
+    x = np.ones((2, 1), np.float32)
+    x[bad] = -1
+    with pytest.raises(SystemExit, match="had enough"):
+        replicas.backward(Tensor(x), Tensor(np.ones((2, 1), np.float32)))
+    assert capfd.readouterr().err == ""
+
+
+def replicas_of(trainer: Trainer) -> Any:
+    runner: Any = trainer.runner
+    return runner.replicas
+
+
+def test_there_are_no_more_processes_than_rows() -> None:
+    model, x, y = model_and_batch(6)
+    trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=5)
+    trainer.train_step([(x[:1], y[:1])])
+    assert replicas_of(trainer) is None
+    for rows, processes in ((2, 1), (3, 2), (2, 2), (6, 4)):
+        trainer.train_step([(x[:1], y[:1]), (x[:rows], y[:rows])])
+        assert len(replicas_of(trainer).processes) == processes
+
+
+@pytest.mark.parametrize("value", [2.5, 2.0, True, "2", None, [2]])
+def test_the_number_of_processes_is_an_integer(value: Any) -> None:
+    model, _, _ = model_and_batch()
+    with pytest.raises(TypeError, match="processes must be an integer, not"):
+        Trainer(model, SGD(model.parameters()), MSELoss(), processes=value)
+    for zero in (0, -1, np.int64(-3)):
+        with pytest.raises(ValueError, match="processes must be at least 1"):
+            Trainer(model, SGD(model.parameters()), MSELoss(), processes=zero)  # type: ignore[arg-type]
+    assert Trainer(model, SGD(model.parameters()), MSELoss(), processes=np.int64(2)).processes == 2  # type: ignore[arg-type]
+
+
+def test_when_no_process_can_be_started_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x, y = model_and_batch()
+    trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=3)
+    fork, forks = os.fork, []
+
+    def second_fails() -> int:
+        forks.append(1)
+        if len(forks) == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return fork()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fork", second_fails)
+        with pytest.raises(ReplicaError, match=r"cannot start 3 processes .Resource.*: use fewer"):
+            trainer.train_step([(x, y)])
+    assert not [c for c in multiprocessing.active_children() if c.name.startswith("replica")]
+    assert trainer.train_step([(x, y)]).item() > 0
+
+
+IN_A_POOL = """
+import multiprocessing, numpy as np
+from tinytorch import SGD, Linear, MSELoss, Tensor, Trainer
+def train(processes):
+    model = Linear(1, 1)
+    x = Tensor(np.ones((2, 1), np.float32))
+    trainer = Trainer(model, SGD(model.parameters()), MSELoss(), processes=processes)
+    try:
+        return type(trainer.train_step([(x, x)])).__name__
+    except RuntimeError as error:
+        return f"{type(error).__name__}: {error}"
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        print(*pool.map(train, [1, 2]), sep="\\n")
+"""
+
+
+def test_a_worker_of_a_pool_cannot_start_processes() -> None:
+    program = subprocess.run(
+        [sys.executable, "-c", IN_A_POOL], capture_output=True, text=True, timeout=120
+    )
+    one, two = program.stdout.splitlines()
+    assert one == "Tensor"
+    assert two.startswith("ReplicaError: this is a daemonic process")
+    assert "use processes=1" in two
+
+
+@pytest.mark.parametrize("bits", [np.random.MT19937, np.random.Philox, np.random.SFC64])
+def test_any_generator_of_numpy_may_be_used_with_processes(bits: Any) -> None:
+    class Noisy(Module):
+        def __init__(self) -> None:
+            self.linear = Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.linear(x) + float(generator().random())
+
+    losses = []
+    before = generator(), random.mask_state()
+    try:
+        for processes in (1, 2):
+            _, x, y = model_and_batch(4)
+            manual_seed(2)
+            model = Noisy()
+            trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(),
+                              processes=processes)  # fmt: skip
+            losses.append([trainer.train_step([(x, y)]).item()])
+            random.set_generator(np.random.Generator(bits(3)))  # another kind after the fork
+            losses[-1] += [trainer.train_step([(x, y)]).item() for _ in range(2)]
+    finally:
+        random.set_generator(*before)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
+class Changeable(Module):
+    """Has everything that a user may change between two steps."""
+
+    def __init__(self) -> None:
+        self.linear, self.dropout, self.head = Linear(3, 3), Dropout(0.5), Linear(3, 3)
+        self.register_buffer("shift", Tensor([0.5, 1.0, 2.0]))
+        self.register_buffer("_scale", Tensor([2.0]))
+        self.mask = Tensor([1.0, 0.0, 1.0])
+        self.factor, self.name, self.sizes = 1.0, "plus", [1.0, 2.0]
+        self._power, self.table = 1, {"bias": [0.25]}
+        self.function: Any = Tensor.abs
+        self.array = np.ones(3, np.float32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.dropout(self.function(self.linear(x)))
+        x = x * self._scale + self.shift * self.mask if self.name == "plus" else x
+        x = x * self.factor * sum(self.sizes) + self.table["bias"][0]
+        return self.head(x**self._power) * self.array
+
+
+class Scaled(Module):
+    def __init__(self) -> None:
+        self.scale = 1.0
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return ((prediction - target) ** 2).mean() * self.scale
+
+
+def set_attribute(name: str, value: Any) -> Any:
+    return lambda trainer: setattr(trainer.model, name, value)
+
+
+def write(change: Any) -> Any:
+    def apply(trainer: Any) -> None:
+        with no_grad():
+            change(trainer.model)
+
+    return apply
+
+
+CHANGES = {
+    "nothing": lambda t: None,
+    "a part to eval": lambda t: t.model.dropout.eval(),
+    "all to eval": lambda t: t.model.eval(),
+    "a part to train": lambda t: (t.model.eval(), t.model.dropout.train()),
+    "the dropout": lambda t: setattr(t.model.dropout, "p", 0.9),
+    "a number": set_attribute("factor", 3.0),
+    "a private number": set_attribute("_power", 2),
+    "a string": set_attribute("name", "none"),
+    "a list": set_attribute("sizes", [5.0]),
+    "a number in a list": lambda t: t.model.sizes.append(7.0),
+    "a number in a list in a dict": lambda t: t.model.table["bias"].__setitem__(0, 3.0),
+    "a function": set_attribute("function", Tensor.exp),
+    "an array": set_attribute("array", np.full(3, 3.0, np.float32)),
+    "a tensor": set_attribute("mask", Tensor([0.0, 3.0, 0.0])),
+    "a tensor in place": write(lambda m: m.mask.fill_(2.0)),
+    "a buffer": set_attribute("shift", Tensor([3.0, 2.0, 1.0])),
+    "a buffer in place": write(lambda m: m.shift.fill_(2.0)),
+    "an element of a buffer": write(lambda m: m.shift.__setitem__(1, 9.0)),
+    "the data of a buffer": lambda t: setattr(t.model.shift, "data", Tensor([4.0, 5.0, 6.0])),
+    "a private buffer": write(lambda m: m._scale.fill_(5.0)),
+    "a new buffer": lambda t: t.model.register_buffer("shift", Tensor([7.0, 7.0, 7.0])),
+    "a weight in place": write(lambda m: m.head.weight.fill_(0.5)),
+    "the data of a weight": lambda t: setattr(t.model.head.bias, "data", 3.0),
+    "a new weight": lambda t: setattr(t.model.head, "bias", Parameter([1.0, 2.0, 3.0])),
+    "a frozen weight": lambda t: t.model.head.weight.requires_grad_(False),
+    "a state": lambda t: t.model.load_state_dict(
+        {name: array * 0.5 for name, array in t.model.state_dict().items()}
+    ),
+    "a module": lambda t: setattr(t.model, "dropout", Dropout(0.1)),
+    "the loss": lambda t: setattr(t, "loss_fn", lambda p, y: (p - y).abs().mean()),
+    "a number of the loss": lambda t: setattr(t.loss_fn, "scale", 5.0),
+    "the optimizer": lambda t: setattr(t, "optimizers", [SGD(t.model.head.parameters(), 0.01)]),
+    "the rate": lambda t: setattr(t.optimizers[0], "lr", 0.3),
+    "the seed": lambda t: manual_seed(77),
+    "the model": lambda t: setattr(t, "model", Changeable()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_every_change_between_steps_has_the_effect_that_it_has_in_one_process(change: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (Tensor(rng.standard_normal((4, 3)).astype(np.float32)) for _ in range(2))
+    runs = []
+    for processes in (1, 2):
+        manual_seed(4)
+        model = Changeable()
+        trainer = Trainer(model, SGD(model.parameters(), 0.01), Scaled(), processes=processes)
+        losses = [trainer.train_step([(x, y)]).item()]
+        change(trainer)
+        losses += [trainer.train_step([(x, y)]).item() for _ in range(3)]
+        runs.append([*losses, *(float(p.sum().item()) for p in model.parameters())])
+    assert runs[1] == pytest.approx(runs[0], rel=1e-4, abs=1e-5)
+
+
+def test_replicas_are_not_started_again_without_a_change() -> None:
+    manual_seed(0)
+    model = GPT(11, 8, 1, 2, max_seq_len=8, dropout=0.1, positions="rotary")
+    trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), processes=2,
+                      grad_clip_norm=1.0)  # fmt: skip
+    ids = Tensor(np.random.default_rng(0).integers(0, 11, (4, 9)))
+    trainer.train_step([(ids[:, :-1], ids[:, 1:])])
+    replicas = replicas_of(trainer)
+    for step in range(3):
+        trainer.train_step([(ids[:, :-1], ids[:, 1:])])
+        trainer.evaluate([(ids[:, :-2], ids[:, 1:-1])])
+        model.generate([1], 5, seed=step)
+        trainer.optimizers[0].lr = 0.1 / (step + 1)
+        assert replicas_of(trainer) is replicas
+
+
+class Remembers(Module):
+    """Keeps activations, a count and running statistics, all changed by the forward pass."""
+
+    def __init__(self) -> None:
+        self.linear, self.calls = Linear(5, 3), 0
+        self.register_buffer("mean", Tensor(np.zeros(5, np.float32)))
+        self.last: Any = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.last = self.linear(x)
+        with no_grad():
+            self.mean[...] = self.mean * 0.9 + x.mean(0) * 0.1
+        return self.last
+
+
+def test_what_the_forward_pass_changes_does_not_start_replicas_again() -> None:
+    _, x, y = model_and_batch()
+    model = Remembers()
+    trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=2)
+    trainer.train_step([(x, y)])
+    replicas = replicas_of(trainer)
+    for _ in range(2):
+        trainer.train_step([(x, y)])
+        assert replicas_of(trainer) is replicas
 
 
 def test_replicas_ignore_an_interrupt() -> None:
@@ -248,7 +540,7 @@ def test_replicas_end_by_close_and_by_garbage_collection() -> None:
 
 
 PROGRAM = """
-import os, signal, sys, numpy as np
+import os, signal, sys, time, numpy as np
 from tinytorch import Linear, MSELoss, Tensor
 from tinytorch.runtime import data_parallel as parallel
 from tinytorch.runtime.data_parallel import DataParallel
@@ -257,17 +549,29 @@ replicas.backward(Tensor(np.ones((3, 1), np.float32)), Tensor(np.ones((3, 1), np
 print(*(p.pid for p in replicas.processes), flush=True)
 if sys.argv[1] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[1] == "killed in a step":
+    class Dies(Linear):
+        def forward(self, x):
+            if os.getpid() == parent:
+                os.kill(parent, signal.SIGKILL)
+            while os.getppid() == parent:  # the replicas send their results afterwards
+                time.sleep(0.001)
+            return super().forward(x)
+    parent = os.getpid()
+    replicas = DataParallel(Dies(1, 1), MSELoss(), 3)
+    print(*(p.pid for p in replicas.processes), flush=True)
+    replicas.backward(Tensor(np.ones((3, 1), np.float32)), Tensor(np.ones((3, 1), np.float32)))
 """
 
 
-@pytest.mark.parametrize("end", ["killed", "at its end"])
+@pytest.mark.parametrize("end", ["killed", "killed in a step", "at its end"])
 def test_no_replica_outlives_the_program(end: str) -> None:
     program = subprocess.run(
         [sys.executable, "-c", PROGRAM, end], capture_output=True, text=True, timeout=60
     )
     assert program.stderr == ""
     copies = [int(pid) for pid in program.stdout.split()]
-    assert len(copies) == 2
+    assert len(copies) == (4 if end == "killed in a step" else 2)
     deadline = time.monotonic() + 300
     while any(_alive(pid) for pid in copies) and time.monotonic() < deadline:
         time.sleep(0.02)

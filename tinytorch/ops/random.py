@@ -50,6 +50,9 @@ _masks = MaskSeeds(int(np.random.default_rng().integers(2**63)))
 def manual_seed(seed: int) -> np.random.Generator:
     """Seed the generator and the dropout masks; returns the generator.
 
+    All threads share them: threads that draw at once are repeatable only with generators of their
+    own, as arguments, and dropout in a `masks_from` of each.
+
     >>> from tinytorch import manual_seed
     >>> float(manual_seed(1337).random()) == float(manual_seed(1337).random())
     True
@@ -80,7 +83,8 @@ def set_generator(new: np.random.Generator, masks: Sequence[int] | None = None) 
 
 def mask_state() -> tuple[int, int]:
     """Key and offset of the next dropout mask."""
-    return _masks.key, _masks.offset
+    masks = _override.masks or _masks
+    return masks.key, masks.offset
 
 
 def set_masks(key: int, offset: int) -> None:
@@ -91,7 +95,7 @@ def set_masks(key: int, offset: int) -> None:
 
 def skip_masks(count: int) -> None:
     """Advance the offset by `count` dropout masks."""
-    _masks.offset += count
+    (_override.masks or _masks).offset += count
 
 
 def next_seed() -> Seed:
@@ -100,9 +104,14 @@ def next_seed() -> Seed:
 
 
 @contextmanager
-def masks_from(key: Any) -> Iterator[MaskSeeds]:
-    """A context in which this thread draws seeds from an array, int64 (2,): key and offset."""
-    outside, _override.masks = _override.masks, MaskSeeds(key)
+def masks_from(key: Any, offset: int = 0) -> Iterator[MaskSeeds]:
+    """A context in which only this thread draws the seeds of its dropout masks from a key.
+
+    Args:
+        key: an integer; or an array int64 (2,) on the device, of a key and an offset.
+        offset: number of the first mask.
+    """
+    outside, _override.masks = _override.masks, MaskSeeds(key, offset)
     try:
         yield _override.masks
     finally:

@@ -172,6 +172,14 @@ class DataParallel:
         alive = self._finalizer.alive and self._owner == os.getpid()
         return alive and self._key == _replica_key(model, loss_fn, parameters)
 
+    def accept_changes(self) -> None:
+        """Regard the state of the modules as known to the replicas.
+
+        Called after a step: what the forward pass itself changes, such as a counter or a cached
+        activation, each replica changes too.
+        """
+        self._key = _replica_key(self.model, self.loss_fn, self.parameters)
+
     def close(self) -> None:
         """Terminate the replicas."""
         self._finalizer()
@@ -223,11 +231,11 @@ class DataParallel:
 
     def _compute(self, task: Task) -> Result:
         random.generator().bit_generator.state = task.generator
-        random.set_masks(*task.masks)
         for parameter in self.parameters:
             parameter.zero_grad()  # clear gradients that existed at the fork
         x, y = (Tensor(a, backend=self._backend) for a in (task.x, task.y))
-        loss = accumulate_gradients(self.model, self.loss_fn, x, y, task.weight)
+        with random.masks_from(*task.masks):
+            loss = accumulate_gradients(self.model, self.loss_fn, x, y, task.weight)
         has_grad = [i for i, p in enumerate(self.parameters) if p.grad is not None]
         return Result(loss.item(), has_grad)
 
@@ -314,6 +322,8 @@ class DataParallelStep:
             self.replicas = DataParallel(model, loss_fn, count, parameters)
         backward = None if self.replicas is None else self.replicas.backward
         loss = trainer.accumulate(batches, backward)
+        if self.replicas is not None:
+            self.replicas.accept_changes()
         trainer.update()
         return loss
 

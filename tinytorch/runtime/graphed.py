@@ -8,10 +8,11 @@ import numpy as np
 from ..autograd import wrap_array
 from ..backends import Backend, trace
 from ..backends.base import Array
+from ..nn.module import Module
 from ..ops import random
 from ..optimizers import Optimizer
 from ..tensor import Tensor
-from ..training import Trainer
+from ..training import Trainer, clip_grad_norm
 from .eager import EagerStep
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -85,13 +86,16 @@ class GraphedStep:
         tensors = [wrap_array(Tensor, array, backend) for array in arrays]
         with random.masks_from(masks) as seeds:
             loss = trainer.accumulate(list(zip(tensors[::2], tensors[1::2], strict=True)))
-            trainer.clip()
+            parameters = trainer.parameters()
+            if trainer.grad_clip_norm is not None:
+                clip_grad_norm(parameters, trainer.grad_clip_norm)
             own_numbers = _split(trainer.optimizers, numbers)
             updated = [
                 optimizer.update(step, *rates)
                 for optimizer, (step, *rates) in zip(trainer.optimizers, own_numbers, strict=True)
             ]
-            trainer.zero_grad()
+            for parameter in parameters:
+                parameter.zero_grad()
         self._masks[_shapes(arrays)] = seeds.offset
         self._updated[_shapes(arrays)] = updated
         return loss._array
@@ -134,7 +138,9 @@ def graph_key(trainer: Trainer) -> Hashable:
     trained = (parameter.requires_grad for parameter in trainer.model.parameters())
     modules = (
         (module, *(v for v in vars(module).values() if isinstance(v, int | float | str)))
-        for _, module in trainer.model.named_modules()
+        for root in (trainer.model, trainer.loss_fn)
+        if isinstance(root, Module)
+        for module in root.modules()
     )
     return (trainer.grad_clip_norm, trainer.loss_fn, *trained, *map(id, arrays), *settings,
             *modules)  # fmt: skip

@@ -30,7 +30,8 @@ def module_key(*roots: Any) -> Hashable:
     Numbers and strings, also within lists, tuples and dicts, are compared by value, and tensors by
     array and number of in-place writes. Everything else is compared by identity: writing to a NumPy
     array or to another object does not change the key. Parameters are left out, and so are private
-    attributes (with a leading underscore) other than numbers, strings and buffers: they are caches.
+    attributes (with a leading underscore) unless they are buffers, or numbers and strings: they are
+    caches.
 
     Args:
         roots: modules; other objects, such as a loss function, are compared by identity.
@@ -43,21 +44,32 @@ def module_key(*roots: Any) -> Hashable:
         for _, module in root.named_modules():
             attributes = vars(module)
             buffers = attributes.get("_buffers", ())
-            key.append(Same(module))
+            key.append((Same(module), module.training))
             for name, value in attributes.items():
-                private = name[:1] == "_" and name not in buffers
-                key.append((name, _frozen(value, private)))
+                if name == "training":  # an attribute of the class until it is set
+                    continue
+                if name[:1] != "_" or name in buffers or _is_plain(value):
+                    key.append((name, _frozen(value)))
     return tuple(key)
 
 
-def _frozen(value: Any, private: bool) -> Hashable:
+def _is_plain(value: Any) -> bool:
+    """Whether the value consists of numbers and strings only."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is not None and isinstance(value, _Plain)
+
+
+def _frozen(value: Any) -> Hashable:
     if isinstance(value, _Plain):
         return value
     if isinstance(value, list | tuple):
-        return tuple([_frozen(item, private) for item in value])
+        return tuple(map(_frozen, value))
     if isinstance(value, dict):
-        return tuple([(name, _frozen(item, private)) for name, item in value.items()])
-    if private or isinstance(value, Parameter):
+        return tuple([(name, _frozen(item)) for name, item in value.items()])
+    if isinstance(value, Parameter):
         return None
     if isinstance(value, Tensor):
         return Same(value._array), value._version.count

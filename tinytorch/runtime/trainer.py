@@ -28,11 +28,13 @@ class Trainer(training.Trainer):
     Args:
         model: the model to train.
         optimizer: one optimizer, or several, each for some of the parameters.
-        loss_fn: ``loss_fn(prediction, target)``, a mean over the batch.
+        loss_fn: ``loss_fn(prediction, target)``, the mean over the targets of a batch; see
+            `training.Trainer`.
         scheduler: sets the learning rate before each step.
         grad_clip_norm: the maximum norm of all gradients together.
-        processes: number of processes among which the rows of each batch are divided; see
-            `data_parallel.DataParallel`.
+        processes: number of processes among which the rows of each batch are divided, at most one
+            for each row; see `data_parallel.DataParallel`. After a change of the model or the loss
+            they are started again; see `module_key` for what is detected.
         cuda_graph: on a GPU, capture a step once as a CUDA graph and replay it from then on, so
             that the host launches one graph per step instead of hundreds of kernels. Weights,
             learning rates, settings of optimizers, modules and their numbers and strings may change
@@ -62,13 +64,15 @@ class Trainer(training.Trainer):
         *,
         record: bool | None = None,
     ) -> None:
+        if isinstance(processes, bool) or not hasattr(processes, "__index__"):
+            raise TypeError(f"processes must be an integer, not {processes!r:.60}")
         if processes < 1:
             raise ValueError(f"processes must be at least 1, not {processes}")
         if record is not None:
             warnings.warn("record= is now cuda_graph=", DeprecationWarning, stacklevel=2)
             cuda_graph = record
         super().__init__(model, optimizer, loss_fn, scheduler, grad_clip_norm)
-        self.runner = make_runner(processes, cuda_graph)
+        self.runner = make_runner(int(processes), cuda_graph)
 
     @property
     def processes(self) -> int:
