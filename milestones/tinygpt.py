@@ -32,7 +32,7 @@ try:
         plot_losses,
         sample_text,
     )
-    from tinytorch.tinygpt.run import RunError, open_folder, prepare_folder
+    from tinytorch.tinygpt.run import DivergedError, RunError, open_folder, prepare_folder
 except KeyboardInterrupt:  # Ctrl-C during the imports, which take a second
     sys.exit(130)
 
@@ -137,6 +137,8 @@ def _train_and_finish(run: Run, arguments: argparse.Namespace) -> int:
                 _introduce(run, report)
                 _train(run, report, interrupt)
         except Exception as error:
+            if isinstance(error, DivergedError):
+                raise
             if not (interrupt.requested and run.intact):
                 advice = _memory_advice(arguments)
                 raise cli.training_error(run, error, advice, _resume(run)) from error
@@ -216,6 +218,7 @@ def _train(run: Run, report: Report, interrupt: Interrupt) -> None:
         step = run.trainer.step
         if step % LOG_INTERVAL == 0 or step == 1 or run.finished:
             value = run.read(loss)
+            run.check_loss(value)
             speed = run.tokens / max(run.seconds, 1e-9)
             run.log(loss=value, lr=run.trainer.optimizers[0].lr, tokens_per_second=round(speed, 1))
             report.update(run.progress, value, speed)
@@ -227,6 +230,7 @@ def _train(run: Run, report: Report, interrupt: Interrupt) -> None:
 def _evaluate(run: Run, report: Report) -> None:
     """Estimate the validation loss, save a checkpoint, and show a sample."""
     val_loss = run.validate(every=EVAL_STRIDE)
+    run.check_loss(val_loss)
     run.log(val_loss=val_loss)
     run.save()
     prompt = default_prompt(run.corpus.text)

@@ -35,7 +35,7 @@ try:
         plot_losses,
         sample_text,
     )
-    from tinytorch.tinygpt.run import RunError, prepare_folder
+    from tinytorch.tinygpt.run import DivergedError, RunError, prepare_folder
 except KeyboardInterrupt:  # Ctrl-C during the imports, which take a second
     sys.exit(130)
 
@@ -95,6 +95,8 @@ def explain_and_train(run: Run, epochs: float) -> int:
         try:
             train(run, report, epochs, interrupt)
         except Exception as error:
+            if isinstance(error, DivergedError):
+                raise
             if not (interrupt.requested and run.intact):
                 advice = f"try a --batch-size below {run.config.preset.batch_size}"
                 resume = shlex.join(["python", "milestones/tinygpt.py", "--resume", str(run.out)])
@@ -171,7 +173,9 @@ def train(run: Run, report: ProgressReport, epochs: float, interrupt: Interrupt)
     while not run.finished and not interrupt.requested:
         loss = run.step()
         if run.trainer.step % LOG_INTERVAL == 0 or run.finished:
-            value, speed = loss.item(), run.tokens / max(run.seconds, 1e-9)
+            value = loss.item()
+            run.check_loss(value)
+            speed = run.tokens / max(run.seconds, 1e-9)
             run.log(loss=value, tokens_per_second=round(speed, 1))
             report.update(run.progress, value, speed)
         done = int(run.progress * epochs)

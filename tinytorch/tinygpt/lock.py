@@ -2,13 +2,16 @@
 
 import os
 import sys
+import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 if sys.platform != "win32":
     import fcntl
 
+PATIENCE = 0.5  # seconds to wait for a lock
 _open: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()  # closed in forked processes
 
 
@@ -31,12 +34,13 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._descriptor: int | None = None
+        self._owner = os.getpid()
         self.held = False
         if sys.platform == "win32":
             return
         try:
             self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(self._descriptor)
         except BlockingIOError:
             self.release()
             raise
@@ -47,11 +51,15 @@ class FolderLock:
             _open.add(self)
 
     def release(self) -> None:
-        """Release the lock; no error if it is not held."""
+        """Release the lock; in a forked process, only close its copy of the descriptor."""
+        if self._descriptor is None:
+            return
+        if sys.platform != "win32" and self.held and self._owner == os.getpid():
+            with suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self.held = False
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        os.close(self._descriptor)
+        self._descriptor = None
 
     def __enter__(self) -> Self:
         return self
@@ -61,6 +69,19 @@ class FolderLock:
 
     def __del__(self) -> None:
         self.release()
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open folder; wait a moment for the replicas of a run that was just killed."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _release_in_child() -> None:

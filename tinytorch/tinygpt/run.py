@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import tempfile
 import time
 import traceback
@@ -42,6 +43,10 @@ clock: Callable[[], float] = time.perf_counter  # in seconds; replaced in tests
 
 class RunError(ValueError):
     """A run cannot be started or resumed; the message is one sentence with the reason."""
+
+
+class DivergedError(RunError):
+    """The loss is no longer finite, so the weights are of no use and must not be saved."""
 
 
 @dataclass(frozen=True)
@@ -278,6 +283,14 @@ class Run:
         value: float = loss.item()
         self.seconds += clock() - begin
         return value
+
+    def check_loss(self, loss: float) -> None:
+        """Raise DivergedError if a loss is not finite."""
+        if not math.isfinite(loss):
+            raise DivergedError(
+                f"training has diverged: the loss is {loss} after step {self.trainer.step}; the"
+                " last save is kept, start a new run with a lower learning rate or another --seed"
+            )
 
     def _steps_in_time(self) -> int:
         """Number of steps within the time limit, extrapolated from the speed so far."""
