@@ -2,7 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,77 @@ class Dataset(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Any:
-        """One example: a tuple of tensors."""
+        """One example, such as a tuple of tensors; see `collate` for what it may be."""
 
-    def batch(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> Batch:
+    def batch(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> Any:
         """The examples at `indices`, stacked; a subclass may override this with a faster way."""
-        examples = [self[int(i)] for i in indices]
-        return tuple(stack(list(column)) for column in zip(*examples, strict=True))
+        return _examples(self, indices)
+
+
+def collate(examples: Sequence[Any]) -> Any:
+    """Join examples of one structure to a batch, as PyTorch's default_collate does.
+
+    Tensors, arrays and numbers are stacked along a new first axis, strings are listed, and tuples,
+    lists and dicts are joined element by element. Lists become tuples.
+
+    Raises:
+        TypeError: an example has another type than the first, or one that cannot be joined.
+        ValueError: shapes, lengths or keys differ.
+
+    >>> from tinytorch import Tensor
+    >>> from tinytorch.dataloader import collate
+    >>> collate([(Tensor([1.0, 2.0]), 3), (Tensor([4.0, 5.0]), 6)])
+    (Tensor([[1., 2.],
+            [4., 5.]]), Tensor([3, 6]))
+    """
+    first = examples[0]
+    kind = next((k for k in _KINDS if isinstance(first, k)), None)
+    for i, example in enumerate(examples):
+        if kind is None or not isinstance(example, kind):
+            expected = "tensors, arrays, numbers, strings, tuples, lists and dicts of them"
+            raise TypeError(
+                f"a batch cannot join {type(example).__name__} (example {i} of the batch) to"
+                f" {type(first).__name__} (example 0); it joins {expected}"
+            )
+    if kind is str or kind is bytes:
+        return list(examples)
+    if kind is Mapping:
+        _check_equal([tuple(e) for e in examples], "keys")
+        return {key: collate([e[key] for e in examples]) for key in first}
+    if kind is _SEQUENCE:
+        _check_equal([len(e) for e in examples], "lengths")
+        columns = [collate(column) for column in zip(*examples, strict=True)]
+        return type(first)(*columns) if hasattr(first, "_fields") else tuple(columns)
+    _check_equal([np.shape(e) for e in examples], "shapes")
+    if kind is Tensor:
+        return stack(list(examples))
+    return Tensor(
+        np.stack(examples) if isinstance(first, np.ndarray | np.generic) else list(examples)
+    )
+
+
+_SEQUENCE: Any = tuple | list
+_KINDS: tuple[Any, ...] = (
+    *(Tensor, np.ndarray, str, bytes, Mapping),
+    *(bool | np.bool_, int | float | np.number, _SEQUENCE),
+)
+
+
+def _check_equal(values: list[Any], what: str) -> None:
+    for i, value in enumerate(values):
+        if value != values[0]:
+            raise ValueError(
+                f"a batch needs examples of equal {what}: {values[0]} in example 0 of the batch,"
+                f" {value} in example {i}; pad them, or define the dataset's batch()"
+            )
+
+
+def _examples(dataset: Any, indices: Sequence[int] | np.ndarray[Any, Any]) -> Any:
+    return collate([dataset[int(i)] for i in indices])
 
 
 class TensorDataset(Dataset):
-    """Dataset over tensors whose first axis is the example index.
+    """Dataset over tensors or arrays whose first axis is the example index.
 
     >>> from tinytorch import Tensor, TensorDataset
     >>> images, labels = Tensor([[0.0, 1.0], [2.0, 3.0]]), Tensor([7, 8])
@@ -40,12 +102,11 @@ class TensorDataset(Dataset):
     (Tensor([2., 3.]), Tensor(8))
     """
 
-    def __init__(self, *tensors: Tensor) -> None:
-        if not tensors or len({len(t) for t in tensors}) != 1:
-            raise ValueError(
-                f"TensorDataset needs tensors of equal length, got {[t.shape for t in tensors]}"
-            )
-        self.tensors = tensors
+    def __init__(self, *tensors: Any) -> None:
+        self.tensors = tuple([t if isinstance(t, Tensor) else Tensor(t) for t in tensors])
+        shapes = [t.shape for t in self.tensors]
+        if () in shapes or len({shape[0] for shape in shapes}) != 1:
+            raise ValueError(f"TensorDataset needs tensors of equal length, got {shapes}")
 
     def __len__(self) -> int:
         return len(self.tensors[0])
@@ -79,11 +140,15 @@ class TokenDataset(Dataset):
         *,
         backend: str | Backend | None = None,
     ) -> None:
-        self.ids = np.asarray(ids, dtype=np.int64)
-        self.block_size, self.stride, self.backend = block_size, stride, backend
-        if block_size < 1 or stride < 1:
-            raise ValueError(f"block_size={block_size} and stride={stride} must be at least 1")
-        if self.ids.ndim != 1 or len(self.ids) <= block_size:
+        given = np.asarray(ids)
+        if given.ndim != 1:
+            raise ValueError(f"TokenDataset takes token ids of shape (N,), not {given.shape}")
+        if given.size and given.dtype.kind not in "iu":
+            raise TypeError(f"TokenDataset takes integer token ids, not {given.dtype}")
+        self.ids = given.astype(np.int64)
+        self.block_size = _count("block_size", block_size)
+        self.stride, self.backend = _count("stride", stride), backend
+        if len(self.ids) <= block_size:
             raise ValueError(
                 f"a text of {self.ids.size} tokens is too short for blocks of {block_size} tokens"
                 " and the next one"
@@ -107,9 +172,16 @@ class TokenDataset(Dataset):
             Tensor(blocks[:, 1:], backend=self.backend),
         )
 
-    def random_batch(self, batch_size: int, rng: np.random.Generator | None = None) -> Batch:
-        """A batch of `batch_size` blocks drawn at random, with replacement."""
-        rng = rng or random.generator()
+    def random_batch(
+        self, batch_size: int, rng: "np.random.Generator | int | None" = None
+    ) -> Batch:
+        """A batch of `batch_size` blocks drawn at random, with replacement.
+
+        Args:
+            batch_size: B, number of blocks.
+            rng: a generator or a seed; by default the generator that `manual_seed` seeds.
+        """
+        rng = random.generator() if rng is None else np.random.default_rng(rng)
         return self.batch(rng.integers(len(self), size=batch_size))
 
 
@@ -117,7 +189,8 @@ class DataLoader:
     """Iterable over the batches of a dataset; each iteration is one epoch.
 
     Args:
-        dataset: the dataset to load.
+        dataset: a `Dataset`, a list, or any object with `__len__` and `__getitem__`. Its examples
+            are joined by its method `batch`, or else by `collate`.
         batch_size: number of examples in a batch; the last batch may have fewer.
         shuffle: draw a new order for each epoch from the generator that `manual_seed` seeds.
         drop_last: leave out the last batch if it is not full.
@@ -127,24 +200,70 @@ class DataLoader:
     ...     print(x)
     Tensor([1, 2])
     Tensor([3])
+    >>> for x, y in DataLoader([([1.0, 2.0], 0), ([3.0, 4.0], 1)], batch_size=2):
+    ...     print(x, y)
+    (Tensor([1., 3.]), Tensor([2., 4.])) Tensor([0, 1])
     """
 
     def __init__(
-        self, dataset: Dataset, batch_size: int = 1, shuffle: bool = False, drop_last: bool = False
+        self, dataset: Any, batch_size: int = 1, shuffle: bool = False, drop_last: bool = False
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1")
-        self.dataset, self.batch_size = dataset, batch_size
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            raise TypeError(
+                f"DataLoader needs a dataset with __len__ and __getitem__, such as a list, not"
+                f" {type(dataset).__name__}"
+            )
+        for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
+            if not isinstance(flag, bool | np.bool_):
+                raise TypeError(f"DataLoader: {name} must be True or False, not {flag!r:.40}")
+        self.dataset, self.batch_size = dataset, _count("batch_size", batch_size)
         self.shuffle, self.drop_last = shuffle, drop_last
+        self._state: tuple[Any, int] = (None, 0)
+        self._resumed: tuple[Any, int] | None = None
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        if self.drop_last:
-            return len(self.dataset) // self.batch_size
-        return math.ceil(len(self.dataset) / self.batch_size)
+        return self._batches(len(self.dataset))
 
-    def __iter__(self) -> Iterator[Batch]:
-        count = len(self.dataset)
-        order = random.generator().permutation(count) if self.shuffle else np.arange(count)
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
-            yield self.dataset.batch(order[start : start + self.batch_size])
+    def _batches(self, count: int) -> int:
+        return count // self.batch_size if self.drop_last else math.ceil(count / self.batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        count, rng, position = len(self.dataset), random.generator(), 0
+        if self._resumed is not None:
+            (start, position), self._resumed = self._resumed, None
+            if self.shuffle and start is not None:
+                rng = np.random.default_rng()
+                rng.bit_generator.state = start
+        start = rng.bit_generator.state if self.shuffle else None
+        order = rng.permutation(count) if self.shuffle else np.arange(count)
+        for first in range(position, self._batches(count) * self.batch_size, self.batch_size):
+            self._state = (start, first + self.batch_size)
+            indices = order[first : first + self.batch_size]
+            batch = getattr(self.dataset, "batch", None)
+            yield _examples(self.dataset, indices) if batch is None else batch(indices)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the current epoch, which JSON can represent.
+
+        A checkpoint in the middle of an epoch continues bit for bit with it:
+        ``trainer.save_checkpoint(path, loader=loader.state_dict())``, and later
+        ``loader.load_state_dict(trainer.load_checkpoint(path)["loader"])``.
+        """
+        return dict(zip(("generator", "position"), self._state, strict=True))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Make the next iteration the rest of the epoch in which `state` was saved.
+
+        The dataset, batch_size, shuffle and drop_last must be those of then.
+        """
+        self._state = self._resumed = (state["generator"], index(state["position"]))
+
+
+def _count(name: str, value: Any) -> int:
+    """`value` as a positive integer."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, not {value!r:.40}")
+    if index(value) < 1:
+        raise ValueError(f"{name}={value} must be at least 1")
+    return index(value)

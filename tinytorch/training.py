@@ -385,6 +385,8 @@ class Trainer:
         """Continue from a checkpoint, bit for bit; returns its metadata.
 
         Settings of the optimizers are restored too; the schedule and the maximum norm are not.
+        In the middle of an epoch, restore the place of the loader as well, see
+        `DataLoader.state_dict`.
 
         Raises:
             CheckpointError: the file cannot be read, or is no training checkpoint.
