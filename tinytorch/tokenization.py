@@ -20,7 +20,7 @@ from .text.fast_bpe import CharTable, accelerated
 from .text.gpt2_files import Vocabulary, read_gpt2, vocabulary_from_dict, vocabulary_to_dict
 from .text.tokenizer import TokenIds as TokenIds
 from .text.tokenizer import Tokenizer as Tokenizer
-from .text.tokenizer import checked_ids, texts_of
+from .text.tokenizer import checked_ids, checked_text, shown, texts_of
 
 Pair = tuple[int, int]
 
@@ -54,6 +54,8 @@ class CharTokenizer(Tokenizer):
     kind = "char"
 
     def __init__(self, vocab: Iterable[str] | None = None, unknown: str | None = None) -> None:
+        if unknown is not None and not (isinstance(unknown, str) and unknown):
+            raise ValueError(f"unknown must be a token such as '<unk>', not {shown(unknown)}")
         self.unknown = unknown
         self._set_vocab([] if vocab is None else vocab)
 
@@ -66,7 +68,7 @@ class CharTokenizer(Tokenizer):
 
     def _set_vocab(self, vocab: Iterable[str]) -> None:
         characters = [character for character in vocab if character != self.unknown]
-        if any(len(character) != 1 for character in characters):
+        if any(not isinstance(character, str) or len(character) != 1 for character in characters):
             raise ValueError("each entry of a character vocabulary must be a single character")
         if len(set(characters)) < len(characters):
             raise ValueError("the vocabulary contains a character twice")
@@ -81,12 +83,13 @@ class CharTokenizer(Tokenizer):
 
     def encode(self, text: str) -> list[int]:
         """Return the id of each character; unknown characters are handled by `_unknown_id`."""
+        text = checked_text(text)
         known = self.char_to_id
         return [known[c] if c in known else self._unknown_id(c, text) for c in text]
 
     def encode_array(self, text: str) -> NDArray[np.int64]:
         """Return the ids of a text as an array (T,), by one table lookup."""
-        ids = self._table.ids(text)
+        ids = self._table.ids(checked_text(text))
         if ids.min(initial=0) < 0:
             self._unknown_id(text[int(ids.argmin())], text)
         return ids
@@ -112,6 +115,8 @@ class CharTokenizer(Tokenizer):
 
     @classmethod
     def _from_state(cls, state: Mapping[str, Any]) -> Self:
+        if not isinstance(state["vocab"], list):
+            raise ValueError(f"vocab must be a list of characters, not {shown(state['vocab'])}")
         return cls(state["vocab"], state["unknown"])
 
 
@@ -300,17 +305,20 @@ class BPETokenizer(Tokenizer):
 
     def __init__(self, vocab_size: int = 1000, special_tokens: Iterable[str] = ()) -> None:
         texts = list(special_tokens)
-        if isinstance(special_tokens, str) or "" in texts or len(set(texts)) < len(texts):
+        valid = all(isinstance(text, str) and text for text in texts)
+        if isinstance(special_tokens, str) or not valid or len(set(texts)) < len(texts):
             raise ValueError("special_tokens must be a list of distinct, non-empty strings")
         self.special_tokens = dict.fromkeys(texts, 0)
         self._target = self._checked_target(vocab_size)
         self._set_merges([])
 
     def _checked_target(self, vocab_size: int) -> int:
+        if isinstance(vocab_size, bool) or not hasattr(vocab_size, "__index__"):
+            raise TypeError(f"vocab_size must be an integer, not {shown(vocab_size)}")
         smallest = 256 + len(self.special_tokens)
         if vocab_size < smallest:
             raise ValueError(
-                f"vocab_size is {vocab_size}, but bytes and special tokens take {smallest}"
+                f"vocab_size is {shown(vocab_size)}, but bytes and special tokens take {smallest}"
             )
         return vocab_size
 
@@ -362,6 +370,7 @@ class BPETokenizer(Tokenizer):
                 text, so that a user who types "<|endoftext|>" cannot end a prompt.
         """
         ids: list[int] = []
+        text = checked_text(text)
         for n, part in enumerate(split_special(text, self.special_tokens if allow_special else [])):
             if n % 2:
                 ids.append(self.special_tokens[part])
@@ -424,7 +433,7 @@ class BPETokenizer(Tokenizer):
         """
         try:
             return cls.from_dict({"type": "bpe", **read_gpt2(vocab_file, merges_file)})
-        except (ValueError, AttributeError) as error:
+        except ValueError as error:
             files = f"{os.fspath(vocab_file)} and {os.fspath(merges_file)}"
             raise ValueError(f"cannot create a tokenizer from {files}: {error}") from error
 
@@ -453,7 +462,7 @@ def create_tokenizer(
         bpe = BPETokenizer(vocab_size)
         bpe.train(corpus or "")
         return bpe
-    raise ValueError(f'unknown tokenizer {strategy!r}; choose "char" or "bpe"')
+    raise ValueError(f'unknown tokenizer {shown(strategy)}; choose "char" or "bpe"')
 
 
 def tokenize_dataset(

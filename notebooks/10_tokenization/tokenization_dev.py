@@ -51,7 +51,7 @@ from tinytorch.text.gpt2_files import (
 )
 from tinytorch.tito.checks import Exercise
 from tinytorch.tokenization import Pair, TokenIds, Tokenizer, split_words
-from tinytorch.text.tokenizer import checked_ids, texts_of
+from tinytorch.text.tokenizer import checked_ids, checked_text, shown, texts_of
 
 # %% [markdown]
 # ## The idea, by hand

@@ -74,13 +74,22 @@ class Tokenizer(ABC):
         """
         # The first class of a kind is the package's: a notebook may have defined another since.
         kinds = {known.kind: known for known in reversed(Tokenizer.__subclasses__())}
+        if not isinstance(state, Mapping):
+            raise ValueError(f"a tokenizer is described by a dict, not {shown(state)}")
+        kind = state.get("type")
+        if not isinstance(kind, str) or not kind or (kind != cls.kind and kind not in kinds):
+            raise ValueError(f"unknown type of tokenizer: {shown(kind)}")
+        found = cls if cls.kind == kind else kinds[kind]
+        if not issubclass(found, cls):
+            raise ValueError(f"it is a {found.__name__}, not a {cls.__name__}")
         try:
-            found = cls if cls.kind == state["type"] else kinds[state["type"]]
-            if not issubclass(found, cls):
-                raise ValueError(f"it is a {found.__name__}, not a {cls.__name__}")
             return found._from_state(state)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not the description of a tokenizer ({error!r})") from error
+        except KeyError as error:
+            raise ValueError(
+                f"the description of a tokenizer lacks {shown(error.args[0])}"
+            ) from None
+        except (TypeError, AttributeError, OverflowError) as error:
+            raise ValueError(f"not the description of a tokenizer ({error!s:.100})") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the tokenizer to a JSON file, atomically."""
@@ -95,7 +104,7 @@ class Tokenizer(ABC):
             ValueError: the file contains something else.
         """
         try:
-            return cls.from_dict(json.loads(Path(path).read_bytes()))
+            return cls.from_dict(read_json(path))
         except ValueError as error:
             raise ValueError(f"cannot load a tokenizer from {os.fspath(path)}: {error}") from error
 
@@ -103,19 +112,69 @@ class Tokenizer(ABC):
         return f"{type(self).__name__}(vocab_size={self.vocab_size})"
 
 
-def texts_of(corpus: str | Iterable[str]) -> Iterable[str]:
-    """Return the texts of a corpus, which is one text or several."""
-    return [corpus] if isinstance(corpus, str) else corpus
+def shown(value: object, longest: int = 60) -> str:
+    """Return a value for an error message, cut to `longest` characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an int of more than 4300 digits; deeply nested lists
+        text = f"a huge {type(value).__name__}"
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file; a byte-order mark is ignored.
+
+    Raises:
+        ValueError: the file is not JSON, or is nested too deeply.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def texts_of(corpus: str | Iterable[str]) -> Iterator[str]:
+    """Yield the texts of a corpus, which is one text or several.
+
+    Raises:
+        TypeError: it is neither, or one of several is not a string.
+    """
+    given: object = corpus
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"a corpus is a str or several, not {type(given).__name__}")
+    for text in [corpus] if isinstance(corpus, str) else corpus:
+        yield checked_text(text)
+
+
+def checked_text(text: str) -> str:
+    """Return a text.
+
+    Raises:
+        TypeError: it is not a string; iterating over bytes, for example, would yield numbers.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"a tokenizer encodes a str, not {type(text).__name__}")
+    return text
 
 
 def checked_ids(ids: TokenIds, vocab_size: int) -> list[int]:
     """Return ids as plain ints; a negative one must not index from the end of a list.
 
     Raises:
+        TypeError: they are not integers, or not one-dimensional.
         ValueError: an id is outside [0, vocab_size).
     """
-    numbers = [index(i) for i in ids]
+    plain = ids.tolist() if hasattr(ids, "tolist") else ids  # arrays and tensors
+    if not isinstance(plain, Iterable) or isinstance(plain, str | bytes):
+        raise TypeError(f"decode takes ids of shape (T,), not {shown(ids)}")
+    numbers = []
+    for i in plain:
+        if isinstance(i, bool) or not hasattr(i, "__index__"):
+            raise TypeError(f"token ids must be integers of shape (T,), not {shown(i)}")
+        numbers.append(index(i))
     bad = next((i for i in numbers if not 0 <= i < vocab_size), None)
     if bad is not None:
-        raise ValueError(f"token id {bad} is not in the vocabulary of {vocab_size} tokens")
+        raise ValueError(f"token id {shown(bad)} is not in the vocabulary of {vocab_size} tokens")
     return numbers
