@@ -86,7 +86,7 @@ class CrossEntropyLoss(Module):
             ValueError: the shapes do not match, or the targets are not integers.
             IndexError: a target is outside of [0, V); on a device, raised at the next copy to host.
         """
-        targets = same_backend(logits, targets)
+        logits, targets = _tensors("cross entropy", logits, targets)
         if targets.dtype == logits.backend.xp.bool:
             raise TypeError("cross entropy needs integer targets, not bool; cast with to('int64')")
         if targets.is_floating_point() or logits.shape[:-1] != targets.shape:
@@ -155,11 +155,19 @@ class BinaryCrossEntropyLoss(Module):
         return binary_cross_entropy(prediction, target)
 
 
-def _check_shapes(name: str, prediction: Tensor, target: Any) -> tuple[Tensor, Tensor]:
-    """Both as tensors of one shape; a NumPy array or a list is copied to prediction's backend."""
+def _tensors(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors: a NumPy array or a list as target is copied to prediction's backend."""
     if not isinstance(prediction, Tensor):
         raise TypeError(f"{name} needs a Tensor as prediction, not {type(prediction).__name__}")
-    target = same_backend(prediction, target)
+    try:
+        return prediction, same_backend(prediction, target)
+    except TypeError as error:
+        raise TypeError(f"{name}: the target: {error}") from None
+
+
+def _check_shapes(name: str, prediction: Tensor, target: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors of one shape."""
+    prediction, target = _tensors(name, prediction, target)
     if prediction.shape != target.shape:
         raise ValueError(
             f"{name} needs prediction and target of the same shape, got {prediction.shape} and"

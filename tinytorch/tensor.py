@@ -393,9 +393,7 @@ class Tensor(Variable):
                 )
         key = self._key(key)
         if not isinstance(value, int | float):
-            value = same_backend(self, value)._array
-            if value.dtype != self.dtype:
-                value = self._backend.xp.astype(value, self.dtype)
+            value = same_backend(self, value).detach().to(self.dtype)._array
             if value.size == 1:  # fits wherever it goes, also where x[key] has fewer axes
                 value = self._backend.xp.reshape(value, ())
         self._write(key, value)
@@ -697,10 +695,12 @@ class Tensor(Variable):
         return constant(self, getattr(xp, name)(array, axis=axis, keepdims=keepdims))
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return constant(self, self._backend.xp.any(self._array, axis=axis, keepdims=keepdims))
+        axes = reductions._axes(self._array, axis)
+        return constant(self, self._backend.xp.any(self._array, axis=axes, keepdims=keepdims))
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return constant(self, self._backend.xp.all(self._array, axis=axis, keepdims=keepdims))
+        axes = reductions._axes(self._array, axis)
+        return constant(self, self._backend.xp.all(self._array, axis=axes, keepdims=keepdims))
 
     # Shape
 

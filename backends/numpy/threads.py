@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import TypeVar
 
+from .. import float_errors
+
 T = TypeVar("T")
 
 BLOCK_BYTES = 2**18  # half of a small L2 cache, so that a few arrays fit
@@ -67,6 +69,7 @@ class _Workers:
                 self.count += 1
 
     def _run(self) -> None:
+        float_errors.ignore()  # settings of NumPy hold for one thread
         while True:
             self.queue.get()()
 

@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 from helpers import require
 
-from tinytorch import BinaryCrossEntropyLoss, CrossEntropyLoss, Module, MSELoss, Tensor
+from tinytorch import (
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    Embedding,
+    Linear,
+    Module,
+    MSELoss,
+    ReLU,
+    Sequential,
+    Tensor,
+    no_grad,
+    relu,
+    softplus,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -104,10 +117,125 @@ def test_cross_entropy_with_a_wrong_shape_or_dtype_raises(
         CrossEntropyLoss()(Tensor(logits), Tensor(target))
 
 
-@pytest.mark.parametrize("wrong", [3, -1])
-def test_cross_entropy_with_a_target_out_of_range_raises(wrong: int) -> None:
-    with pytest.raises(IndexError, match=f"target {wrong} is outside of the 3 classes"):
-        CrossEntropyLoss()(Tensor(np.zeros((2, 3))), Tensor([0, wrong]))
+EVERYWHERE = pytest.mark.parametrize("backend", ["numpy", "reference", "strict"])
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("wrong", [3, -1, 200])
+def test_cross_entropy_with_a_target_out_of_range_raises(wrong: int, backend: str) -> None:
+    logits = Tensor(np.zeros((2, 3)), backend=backend)
+    with pytest.raises(IndexError, match="outside of the 3 classes"):
+        CrossEntropyLoss()(logits, Tensor([0, wrong], backend=backend))
+    with pytest.raises(IndexError, match="outside of the 3 classes"):
+        CrossEntropyLoss(0)(logits, Tensor([0, wrong], backend=backend))
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("wrong", [5, -1])
+def test_embedding_of_an_id_out_of_range_raises(wrong: int, backend: str) -> None:
+    with pytest.raises(IndexError, match=rf"token id {wrong} is outside of the vocabulary"):
+        Embedding(5, 2, backend=backend)(Tensor([0, wrong], backend=backend))
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int32])
+@pytest.mark.parametrize("ignore_index", [-100, 255, 0])
+def test_targets_may_have_any_integer_dtype(dtype: Any, ignore_index: int, backend: str) -> None:
+    logits = RNG.standard_normal((4, 3))
+    target = np.array([0, 1, 2, 1])
+    small, large = (
+        CrossEntropyLoss(ignore_index)(
+            Tensor(logits, backend=backend), Tensor(t, backend=backend)
+        ).item()
+        for t in (target.astype(dtype), target)
+    )
+    assert small == large
+
+
+@EVERYWHERE
+def test_targets_may_be_arrays_or_lists(backend: str) -> None:
+    p = Tensor([[0.25, 0.75], [0.5, 0.5]], backend=backend)
+    for loss, target in [
+        (CrossEntropyLoss(), [1, 0]),
+        (MSELoss(), [[0, 1], [1, 0]]),
+        (BinaryCrossEntropyLoss(), [[0, 1], [1, 0]]),
+    ]:
+        expected = loss(p, Tensor(target, backend=backend)).item()
+        assert loss(p, target).item() == expected
+        assert loss(p, np.array(target)).item() == expected
+    embed = Embedding(3, 2, backend=backend)
+    assert embed([1, 0]).tolist() == embed(Tensor([1, 0], backend=backend)).tolist()
+
+
+@pytest.mark.parametrize("loss", [MSELoss(), BinaryCrossEntropyLoss(), CrossEntropyLoss()])
+@pytest.mark.parametrize("wrong", ["a", None, [[1], [1, 2]]])
+def test_a_target_that_is_no_tensor_raises(loss: Module, wrong: Any) -> None:
+    with pytest.raises(TypeError, match="the target"):
+        loss(Tensor([[0.5]]), wrong)
+    with pytest.raises(TypeError, match="needs a Tensor as prediction"):
+        loss(np.ones((1, 1)), Tensor([1]))
+
+
+def test_boolean_classes_raise(backend: str) -> None:
+    with pytest.raises(TypeError, match="needs integer targets, not bool"):
+        CrossEntropyLoss()(Tensor([[0.0, 1.0]], backend=backend), Tensor([True], backend=backend))
+    with pytest.raises(TypeError, match="must be integers"):
+        Embedding(3, 2, backend=backend)(Tensor([True], backend=backend))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "bool", "uint8"])
+def test_binary_cross_entropy_takes_integer_and_boolean_targets(dtype: str, backend: str) -> None:
+    p, labels = Tensor([0.25, 0.75], backend=backend), Tensor([0, 1], backend=backend)
+    loss = BinaryCrossEntropyLoss()(p, labels.to(dtype))
+    assert loss.dtype == p.dtype
+    assert loss.item() == pytest.approx(-math.log(0.75))
+
+
+@pytest.mark.parametrize(
+    ("p", "target", "name"),
+    [([1.5], [1.0], "predictions"), ([-0.1], [1.0], "predictions"), ([0.5], [2], "targets")],
+)
+def test_binary_cross_entropy_outside_of_0_and_1_raises(p: Any, target: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=f"BinaryCrossEntropyLoss needs {name} between 0 and 1"):
+        BinaryCrossEntropyLoss()(Tensor(p), Tensor(target))
+
+
+def test_binary_cross_entropy_of_scores_is_nan_on_a_device(strict: str) -> None:
+    """No value is read there, which would make the host wait."""
+    p, t = Tensor([3.0, -2.0], backend=strict), Tensor([1.0, 0.0], backend=strict)
+    assert math.isnan(BinaryCrossEntropyLoss()(p, t).numpy())
+
+
+def test_losses_of_nan_are_nan(backend: str) -> None:
+    nan = Tensor([[math.nan, 0.5]], backend=backend)
+    target = Tensor([[1.0, 0.0]], backend=backend)
+    classes = Tensor([1], backend=backend)
+    for loss in (
+        BinaryCrossEntropyLoss()(nan, target),
+        MSELoss()(nan, target),
+        CrossEntropyLoss()(nan, classes),
+        relu(nan).sum(),
+        softplus(nan).sum(),
+    ):
+        assert math.isnan(loss.numpy())
+
+
+def test_a_diverged_model_with_relu_shows_nan() -> None:
+    model = Sequential(Linear(2, 8), ReLU(), Linear(8, 1))
+    with no_grad():
+        model[0].weight[0, 0] = math.nan
+    loss = MSELoss()(model(Tensor([[1.0, 2.0]])), Tensor([[1.0]]))
+    assert math.isnan(loss.item())
+
+
+def test_binary_cross_entropy_has_a_gradient_for_targets(backend: str) -> None:
+    torch = require("torch")
+    p, t = RNG.uniform(0.1, 0.9, (2, 3)), RNG.uniform(0.1, 0.9, (2, 3))
+    target, their_target = Tensor(t, True, backend=backend), torch.tensor(t, requires_grad=True)
+    BinaryCrossEntropyLoss()(Tensor(p, backend=backend), target).backward()
+    torch_binary_cross_entropy(torch, torch.tensor(p), their_target).backward()
+    assert target.grad is not None
+    np.testing.assert_allclose(target.grad.numpy(), their_target.grad.numpy(), rtol=1e-12)
 
 
 def test_cross_entropy_with_all_targets_ignored_equals_pytorch() -> None:

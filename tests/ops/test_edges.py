@@ -411,3 +411,45 @@ def test_every_differentiable_op_has_an_edge_case() -> None:
                     run_ours(case, arrays, "reference")
     differentiable = {name for name, op in OPS.items() if op.reference.gradient}
     assert differentiable - {name for name, _, _ in trace.rows} == set()
+
+
+def test_large_arrays_of_special_values_give_no_warnings() -> None:
+    """Kernels process them in other threads, which do not inherit NumPy's settings."""
+    values = np.tile(SPECIAL, (3000, 40)).astype(np.float32)
+    before = np.geterr()
+    for function in (
+        tt.gelu,
+        tt.SquaredReLU(),
+        tt.softmax,
+        tt.LayerNorm(480),
+        tt.Linear(480, 8),
+        lambda x: x.exp(),
+        lambda x: tt.CrossEntropyLoss()(x, [0] * 3000),
+    ):
+        x = Tensor(values, True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            function(x).sum().backward()
+    assert np.geterr() == before
+
+
+def test_writes_and_updates_of_special_values_give_no_warnings(backend: str) -> None:
+    parameter = tt.Parameter(np.ones(12, np.float32), backend=backend)
+    parameter.grad = Tensor(SPECIAL.astype(np.float32), backend=backend)
+    integers = Tensor([1, 2], backend=backend)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for optimizer in (tt.SGD, tt.Adam, tt.AdamW):
+            optimizer([parameter], lr=1e30).step()
+        integers[0] = Tensor(NAN, backend=backend)
+        Tensor(NAN, backend=backend).to("int32")
+
+
+def test_warnings_of_other_code_stay() -> None:
+    tt.relu(Tensor([1.0]))
+    with pytest.warns(RuntimeWarning, match="divide by zero"):
+        np.ones(1) / np.zeros(1)
+    with np.errstate(all="raise"):
+        (Tensor([0.0]) / 0).exp()
+        with pytest.raises(FloatingPointError):
+            np.ones(1) / np.zeros(1)

@@ -6,7 +6,7 @@ from ..autograd import Variable, wrap_array
 from ..backends.base import Array
 from . import linalg
 from .op import unwrap
-from .promotion import promote_arrays
+from .promotion import is_floating, promote_arrays
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -34,18 +34,20 @@ def matmul(x: "Tensor", y: Any) -> "Tensor":
 
 
 _ORDER = {"__lt__", "__le__", "__gt__", "__ge__"}
-_LOGIC = {"__and__", "__or__"}
+_LOGIC = {"__and__": "&", "__or__": "|"}
 
 
 def compare(method: str, x: "Tensor", other: Any) -> "Tensor":
     """Apply `method`, a comparison or logical operator of arrays, to x and `other`; no gradient."""
     (left, right), _, backend = unwrap(method, (x, other))
-    is_number = isinstance(right, int | float)
-    if left.dtype != (backend.xp.float32 if is_number else right.dtype) or method in _ORDER:
+    xp, is_number = backend.xp, isinstance(right, int | float)
+    if left.dtype != (xp.float32 if is_number else right.dtype) or left.dtype == xp.bool:
         mode = "number" if method in _ORDER else "common"  # the standard does not order booleans
         if is_number and method not in _LOGIC:
             mode = "sum"  # int64 can be compared with a number that does not fit a small dtype
-        (left, right), *_ = promote_arrays(backend.xp, [left, right], mode)
+        (left, right), *_ = promote_arrays(xp, [left, right], mode)
+    if method in _LOGIC and is_floating(left.dtype):
+        raise TypeError(f"{_LOGIC[method]} needs integers or booleans; compare first, as in x > 0")
     return constant(x, getattr(left, method)(right))
 
 

@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..backends import Backend, trace
 from .op import Op, unwrap
 
 Tensors = Sequence[Any]  # a parameter, its gradient and its optimizer state
 
 
+@np.errstate(all="ignore")
 def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
     """Write to parameters and optimizer state what an update rule computes from them.
 
