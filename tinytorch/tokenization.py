@@ -67,7 +67,7 @@ class CharTokenizer(Tokenizer):
         self._set_vocab(sorted(characters))
 
     def _set_vocab(self, vocab: Iterable[str]) -> None:
-        characters = [character for character in vocab if character != self.unknown]
+        characters = [c for c in vocab if self.unknown is None or c != self.unknown]
         if any(not isinstance(character, str) or len(character) != 1 for character in characters):
             raise ValueError("each entry of a character vocabulary must be a single character")
         if len(set(characters)) < len(characters):
