@@ -158,7 +158,7 @@ def timed_kernel(kernel: Kernel, what: str, backend: str, ran: str) -> Kernel:
 
 def _add(key: Key, calls: int = 0, forward: float = 0.0, gradient: float = 0.0) -> None:
     with _lock:
-        for trace in active:
+        for trace in set(active):  # one that is open twice counts once
             row = trace.rows.setdefault(key, Timing())
             row.calls += calls
             row.forward += forward
@@ -171,5 +171,5 @@ def _print_at_exit() -> None:
     atexit.register(lambda: print(f"{title}\n{trace}", file=sys.stderr))
 
 
-if os.environ.get("TT_DEBUG", "0") not in ("", "0"):
+if os.environ.get("TT_DEBUG", "").strip().lower() not in ("", "0", "false", "no", "off"):
     _print_at_exit()

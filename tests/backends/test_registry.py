@@ -1,5 +1,9 @@
 """Registering, loading and selecting backends, and the errors of those that cannot run."""
 
+import os
+import shlex
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -134,3 +138,25 @@ def test_an_unusable_cupy_reports_cause_and_fix(
     assert output.startswith("error: ")
     for part in [*parts, "cupy", "" if "2x2" in parts[0] else "TT_BACKEND=numpy"]:
         assert part in output
+
+
+def list_backends(**environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tinytorch.backends"],
+        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_list_of_backends_names_an_unknown_tt_backend() -> None:
+    done = list_backends(TT_BACKEND="nothing")
+    assert done.returncode == 1
+    assert done.stderr == "TT_BACKEND=nothing is not the name of a backend\n"
+    assert "numpy      usable" in done.stdout
+    assert list_backends(TT_BACKEND="strict").returncode == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_the_list_of_backends_may_be_cut_off() -> None:
+    command = f"{shlex.quote(sys.executable)} -m tinytorch.backends | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""

@@ -112,6 +112,14 @@ def test_traces_may_be_nested() -> None:
     assert (outer.ran("gelu"), inner.ran("gelu")) == ({"kernel": 3}, {"kernel": 1})
 
 
+def test_a_trace_that_is_opened_twice_counts_once() -> None:
+    with Trace() as ran, ran:
+        gelu(x())
+    gelu(x())
+    assert ran.ran("gelu") == {"kernel": 1}
+    assert not trace.active
+
+
 def test_an_error_ends_the_trace() -> None:
     with pytest.raises(ZeroDivisionError), Trace() as ran:
         gelu(x()), 1 / 0
@@ -234,7 +242,7 @@ from tinytorch import Tensor
 """
 
 
-@pytest.mark.parametrize("value", ["", "0", "1"])
+@pytest.mark.parametrize("value", ["", "0", "false", "False", "no", "off", "1", "true"])
 def test_tt_debug_prints_the_table_when_the_program_ends(value: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
@@ -244,7 +252,7 @@ def test_tt_debug_prints_the_table_when_the_program_ends(value: str) -> None:
         check=True,
     )
     assert done.stdout == ""
-    if value == "1":
+    if value in ("1", "true"):
         title, head, row = done.stderr.splitlines()
         assert title.startswith("TT_DEBUG")
         assert head.split()[0] == "calls"
