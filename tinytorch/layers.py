@@ -5,7 +5,7 @@ from typing import Any
 
 from .backends import Backend
 from .backends.base import Array, Namespace
-from .nn.module import Module, ModuleList, Parameter, Sequential
+from .nn.module import Module, ModuleList, Parameter, Sequential, check_flags, check_sizes
 from .ops import random
 from .ops.op import op
 from .ops.reductions import _mean
@@ -58,6 +58,8 @@ class Linear(Module):
         *,
         backend: str | Backend | None = None,
     ) -> None:
+        check_sizes("Linear", in_features=in_features, out_features=out_features)
+        check_flags("Linear", bias=bias)
         self.in_features, self.out_features = in_features, out_features
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
         shape = (out_features, in_features)
@@ -108,6 +110,8 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5) -> None:
+        if isinstance(p, bool):
+            raise TypeError(f"the dropout probability must be a number, not {p}")
         if not 0 <= p <= 1:
             raise ValueError(f"the dropout probability must be in [0, 1], not {p}")
         self.p = float(p)  # a NumPy scalar would turn float32 into float64
@@ -151,19 +155,23 @@ class LayerNorm(Module):
     """Normalise the last axis to mean 0 and variance 1, then scale and shift.
 
     Args:
-        normalized_shape: size C of the last axis.
+        normalized_shape: size C of the last axis, the only one that is normalised; or (C,).
         eps: added to the variance.
         bias: whether to add a shift.
     """
 
     def __init__(
         self,
-        normalized_shape: int,
+        normalized_shape: Any,
         eps: float = 1e-5,
         *,  # PyTorch's third argument is another one
         bias: bool = True,
         backend: str | Backend | None = None,
     ) -> None:
+        if isinstance(normalized_shape, tuple | list) and len(normalized_shape) == 1:
+            normalized_shape = normalized_shape[0]
+        check_sizes("LayerNorm", normalized_shape=normalized_shape)
+        check_flags("LayerNorm", bias=bias)
         self.size, self.eps = normalized_shape, float(eps)
         self.weight = Parameter([1.0] * normalized_shape, backend=backend)
         self.bias = Parameter([0.0] * normalized_shape, backend=backend) if bias else None

@@ -10,7 +10,7 @@ from .backends import Backend
 from .embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from .generation.generate import generate
 from .layers import Dropout, LayerNorm, Linear
-from .nn.module import Module, Parameter
+from .nn.module import Module, Parameter, check_flags, check_sizes
 from .ops import random
 from .tensor import Tensor
 
@@ -106,6 +106,12 @@ class GPTConfig:
     positions: str = "learned"
     activation: str = "gelu"
     init: str = "gpt2"
+
+    def __post_init__(self) -> None:
+        """Check the sizes; `MultiHeadAttention` checks num_heads."""
+        sizes = ("vocab_size", "embed_dim", "num_layers", "max_seq_len")
+        check_sizes("GPT", 1, **{name: getattr(self, name) for name in sizes})
+        check_flags("GPT", bias=self.bias, tie_weights=self.tie_weights)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dictionary that can be saved as JSON."""
@@ -207,6 +213,8 @@ class GPT(Module):
 
     def attention_weights(self, ids: Tensor) -> list[Tensor]:
         """The attention weights (B, nh, T, T) of each block, for ids (B, T)."""
+        if not isinstance(ids, Tensor) or ids.ndim != 2:
+            raise ValueError("attention_weights needs a tensor of ids (B, T)")
         mask = create_causal_mask(ids.shape[1], backend=ids.backend)
         x, weights = self.embedding(ids), []
         for block in self.blocks:

@@ -48,7 +48,7 @@ from tinytorch.generation.decode_step import with_fused_step
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from tinytorch.generation.generate import _check, _prompt, generate
 from tinytorch.layers import Dropout, Linear
-from tinytorch.nn.module import Module, Parameter
+from tinytorch.nn.module import Module, Parameter, check_flags, check_sizes
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
 from tinytorch.transformers import INITIALISATIONS

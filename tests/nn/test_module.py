@@ -3,6 +3,7 @@
 import copy
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from helpers import require
 
 import tinytorch
 from tinytorch import (
+    GPT,
     Dropout,
     LayerNorm,
     Linear,
@@ -450,3 +452,41 @@ def test_evaluating_restores_the_mode_of_each_module_also_after_an_error() -> No
     with pytest.raises(KeyError), model.evaluating():
         raise KeyError
     assert [module.training for module in model.modules()] == [True, False, True]
+
+
+LAYER_ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "Linear, dtype": (lambda: Linear(2, 2, "float64"), TypeError, "bias must be True or False"),
+    "Linear, size": (lambda: Linear(2.5, 2), TypeError, "in_features must be an integer, not 2.5"),
+    "Linear, negative": (lambda: Linear(2, -2), ValueError, "out_features=-2"),
+    "LayerNorm, axes": (lambda: LayerNorm((3, 4)), TypeError, r"an integer, not \(3, 4\)"),
+    "Dropout, flag": (lambda: Dropout(True), TypeError, "must be a number, not True"),
+    "GPT, layers": (lambda: GPT(10, 8, 0, 2), ValueError, "GPT: num_layers=0"),
+    "GPT, vocabulary": (lambda: GPT(0, 8, 1, 2), ValueError, "GPT: vocab_size=0"),
+    "GPT, float": (lambda: GPT(10, 8.0, 1, 2), TypeError, "embed_dim must be an integer"),
+    "GPT, flag": (lambda: GPT(10, 8, 1, 2, tie_weights=1), TypeError, "tie_weights must be True"),
+    "list": (lambda: Linear(2, 1)([1.0, 2.0]), TypeError, "Linear takes tensors, not list"),
+    "nested": (lambda: Sequential(Linear(2, 1))([1.0]), TypeError, "Linear takes tensors"),
+    "ids": (lambda: GPT(10, 8, 1, 2)([[1]]), TypeError, "GPT takes tensors, not list"),
+    "None": (lambda: GPT(10, 8, 1, 2)(None), TypeError, "GPT takes tensors, not NoneType"),
+    "weights": (lambda: GPT(10, 8, 1, 2).attention_weights(Tensor([1])), ValueError, "(B, T)"),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "match"), LAYER_ERRORS.values(), ids=LAYER_ERRORS)
+def test_layers_name_the_wrong_argument(call: Any, error: Any, match: str) -> None:
+    with pytest.raises(error, match=match):
+        call()
+
+
+def test_other_attribute_errors_are_not_changed() -> None:
+    class Broken(Module):
+        def forward(self, x: Any) -> Any:
+            return [].missing if x == [] else self.missing
+
+    for value in ([], 1):
+        with pytest.raises(AttributeError, match="missing"):
+            Broken()(value)
+
+
+def test_layer_norm_takes_the_shape_of_one_axis() -> None:
+    assert LayerNorm((4,))(tinytorch.ones(2, 4)).shape == (2, 4)

@@ -54,7 +54,15 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Tensor:
-        return self.forward(*inputs, **keywords)
+        try:
+            return self.forward(*inputs, **keywords)
+        except AttributeError as error:
+            wrong = error.obj
+            if isinstance(wrong, _NO_TENSORS) and any(wrong is value for value in inputs):
+                raise TypeError(
+                    f"{type(self).__name__} takes tensors, not {type(wrong).__name__}"
+                ) from error
+            raise
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name)
@@ -366,6 +374,34 @@ class Sequential(ModuleList):
         for module in self:
             x = module(x)
         return x
+
+
+_NO_TENSORS = (list, tuple, str, int, float, np.ndarray, np.generic, type(None))
+
+
+def check_sizes(owner: str, minimum: int = 0, **sizes: Any) -> None:
+    """Check that arguments are integers of at least `minimum`.
+
+    Raises:
+        TypeError: one is no integer.
+        ValueError: one is too small.
+    """
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not hasattr(size, "__index__"):
+            raise TypeError(f"{owner}: {name} must be an integer, not {size!r:.40}")
+        if size < minimum:
+            raise ValueError(f"{owner}: {name}={size} must be at least {minimum}")
+
+
+def check_flags(owner: str, **flags: Any) -> None:
+    """Check that arguments are booleans.
+
+    Raises:
+        TypeError: one is not, such as a dtype that was passed in its place.
+    """
+    for name, flag in flags.items():
+        if not isinstance(flag, bool | np.bool_):
+            raise TypeError(f"{owner}: {name} must be True or False, not {flag!r:.40}")
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
