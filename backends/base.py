@@ -84,8 +84,8 @@ class Backend:
         processes: the default number of processes for a data-parallel training step.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
         sample: samples token ids (B,) from logits (B, V), a temperature and uniforms (B,) in
-            [0, 1), as `generate.sample` does, and copies them to the host; None if logits are
-            to be copied to the host instead.
+            [0, 1), as `generate.sample` does, and copies them to the host; -1 for a row that
+            holds NaN or only -inf. None if logits are to be copied to the host instead.
 
     A subclass sets these and implements the extras as static methods. Creation functions of
     `xp` create arrays on the backend's device.

@@ -184,10 +184,11 @@ class RotaryEmbedding(Module):
     def _tables(self, start: int, end: int) -> tuple[Tensor, Tensor]:
         """The rows [start, end) of both tables; cached, since all blocks of a step use the same."""
         key = start, end, id(self.cos._array)
-        if self._cached is None or self._cached[:3] != key:
+        cached = self._cached  # read once: another thread may replace it
+        if cached is None or cached[:3] != key:
             _check_length(end, self.max_seq_len)
-            self._cached = (*key, self.cos[start:end], self.sin[start:end])
-        return self._cached[3:]
+            cached = self._cached = (*key, self.cos[start:end], self.sin[start:end])
+        return cached[3:]
 
 
 def _check_length(length: int, limit: int) -> None:

@@ -1,13 +1,16 @@
 """Generation: the cache does not change the result, and every sampling setting has its effect."""
 
+import math
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tinytorch import GPT, Tensor, backends, is_grad_enabled, manual_seed
-from tinytorch.generation.generate import generate, sample, stream
+from tinytorch import GPT, Dropout, Tensor, backends, is_grad_enabled, manual_seed
+from tinytorch.generation.generate import choose_token, generate, sample, stream
+from tinytorch.ops import random
 
 V = 13
 
@@ -271,6 +274,25 @@ def test_training_mode_between_two_tokens_does_not_change_them() -> None:
         ([1], {"top_p": 0.0}, "top_p must be in"),
         ([1], {"top_p": 1.1}, "top_p must be in"),
         ([1], {"max_new_tokens": -1}, "max_new_tokens must be at least 0"),
+        ([1], {"max_new_tokens": np.int64(-1)}, "max_new_tokens must be at least 0"),
+        ([1], {"max_new_tokens": 2.0}, "max_new_tokens must be an integer, got 2.0"),
+        ([1], {"max_new_tokens": None}, "max_new_tokens must be an integer, got None"),
+        ([1], {"max_new_tokens": True}, "max_new_tokens must be an integer, got True"),
+        ([True], {}, r"a prompt must hold integers \(T,\) or \(B, T\), got bool"),
+        ([[1, 2], [3]], {}, "the prompts of a batch must have the same length"),
+        ("ab", {}, "a prompt must hold integers"),
+        ([1], {"temperature": float("inf")}, "temperature must be at least 0 and finite"),
+        ([1], {"temperature": "1"}, "temperature must be at least 0 and finite"),
+        ([1], {"temperature": None}, "temperature must be at least 0 and finite"),
+        ([1], {"top_k": 2.5}, "top_k must be an integer, got 2.5"),
+        ([1], {"top_k": -3}, "top_k must be at least 1"),
+        ([1], {"top_p": float("nan")}, "top_p must be in"),
+        ([1], {"top_p": "1"}, "top_p must be in"),
+        ([1], {"stop_token": V}, f"stop_token must be below the vocabulary size {V}, got {V}"),
+        ([1], {"stop_token": -1}, "stop_token must be at least 0, got -1"),
+        ([1], {"stop_token": [1, 99]}, "stop_token must be below the vocabulary size"),
+        ([1], {"stop_token": 1.0}, "stop_token must be an integer"),
+        ([1], {"stop_token": "ab"}, "stop_token must be an integer"),
     ],
 )
 def test_invalid_arguments_raise_at_the_call(
@@ -282,6 +304,204 @@ def test_invalid_arguments_raise_at_the_call(
             call(gpt(), ids, **arguments)
 
 
+@pytest.mark.parametrize("ids", [[V], [-1], [[1, 2], [3, V + 5]], np.array([2**40])], ids=str)
+def test_tokens_outside_of_the_vocabulary_raise(ids: Any, backend: str) -> None:
+    wrong = next(i for i in np.ravel(ids) if not 0 <= i < V)
+    for call in (stream, generate):
+        with pytest.raises(IndexError, match=rf"token id {wrong}, outside of .* \[0, {V}\)"):
+            call(gpt(backend=backend), ids, 3)
+
+
+@pytest.mark.parametrize("number", [np.int64(3), np.uint8(3), np.int32(3)], ids=type)
+def test_numpy_integers_are_accepted(number: Any) -> None:
+    settings = {"top_k": number, "stop_token": number, "seed": number}
+    assert generate(gpt(), [1], number, **settings).shape[0] <= 4
+    generate(gpt(), np.array([1, 2], np.uint8), 2, temperature=np.float32(0.5), top_p=np.float64(1))
+
+
+# Seeds
+
+
+def test_manual_seed_determines_text_without_a_seed() -> None:
+    model = gpt()
+    texts = []
+    for _ in range(2):
+        manual_seed(5)
+        texts.append([generate(model, PROMPTS, 12).tolist() for _ in range(4)])
+    assert texts[0] == texts[1]
+    assert len(set(map(str, texts[0]))) == 4
+
+
+def test_a_seed_leaves_the_generator_of_manual_seed_alone() -> None:
+    model = gpt()
+    manual_seed(5)
+    generate(model, PROMPTS, 12, seed=1)
+    after = random.generator().random()
+    assert after == manual_seed(5).random()
+
+
+def test_negative_and_large_seeds_are_accepted_and_others_raise() -> None:
+    texts = [generate(gpt(), PROMPTS, 12, seed=s).tolist() for s in (-1, -2, 2**64, 2**100)]
+    assert len(set(map(str, texts))) == 4
+    assert manual_seed(-1).random() == manual_seed(-1).random() != manual_seed(-2).random()
+    for seed in (1.5, "1"):
+        with pytest.raises(TypeError, match="a seed must be an integer, got"):
+            generate(gpt(), [1], 1, seed=seed)
+        with pytest.raises(TypeError, match="a seed must be an integer, got"):
+            manual_seed(seed)
+
+
+# Models that have diverged, and extreme logits
+
+SETTINGS: list[dict[str, Any]] = [{}, {"temperature": 0}, {"top_k": 3}, {"top_p": 0.5}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_a_model_whose_logits_are_nan_raises(
+    use_cache: bool, settings: dict[str, Any], backend: str
+) -> None:
+    model = gpt(backend=backend)
+    model.ln_f.weight.data = np.full(16, np.nan, np.float32)
+    with pytest.raises(RuntimeError, match=r"logits are NaN.*The model has diverged"):
+        generate(model, PROMPTS, 6, seed=0, use_cache=use_cache, **settings)
+
+
+def test_a_model_that_diverges_between_two_tokens_raises() -> None:
+    model = gpt()
+    tokens = stream(model, PROMPTS, 6, seed=0)
+    for _ in range(3):
+        next(tokens)
+    model.ln_f.weight.data = np.full(16, np.nan, np.float32)
+    with pytest.raises(RuntimeError, match="diverged"):
+        next(tokens)
+
+
+def draw(logits: list[list[float]], where: str, dtype: Any = np.float32, **settings: Any) -> Any:
+    """Choose a token of each row on the host or on the device of the fake CuPy, 50 times."""
+    home = backends.get("numpy" if where == "host" else "cupy")
+    given, rng = np.array(logits, dtype), np.random.default_rng(0)
+    temperature = settings.get("temperature", 1.0)
+    rows = [
+        choose_token(Tensor(given, backend=home), temperature, None, None, rng=rng)
+        for _ in range(50)
+    ]
+    return [sorted({int(row[i]) for row in rows}) for i in range(len(logits))]
+
+
+INF, NAN = math.inf, math.nan
+
+
+@pytest.mark.parametrize("where", ["host", "device"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_extreme_logits_on_host_and_device(where: str, dtype: Any, cupy: str) -> None:
+    rows = [[0, INF, 1], [INF, 0, -INF], [-INF, -INF, 2], [0, -INF, 0], [INF, INF, 1], [5, 4, 5]]
+    rows += [[3e4, -3e4, 0], [-3e4, -3e4 - 64, -3e4 - 64]]
+    expected = [[1], [0], [2], [0, 2], [0, 1], [0, 1, 2], [0], [0]]
+    assert draw(rows, where, dtype) == expected
+    assert draw([[0, 1, 2], [7, 6, 7]], where, dtype, temperature=1e-320) == [[2], [0, 2]]
+    assert draw([[0, INF, 2]], where, dtype, temperature=1e-320) == [[1]]
+
+
+@pytest.mark.parametrize("where", ["host", "device"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 1e-320])
+@pytest.mark.parametrize(
+    "bad", [[0, NAN, 1], [NAN] * 3, [-INF] * 3, [NAN, INF, 0], [-INF, NAN, -INF]], ids=str
+)
+def test_nan_and_no_possible_token_raise_on_host_and_device(
+    bad: list[float], temperature: float, where: str, cupy: str
+) -> None:
+    with pytest.raises(RuntimeError, match="no token can be sampled: the logits are NaN"):
+        draw([[0, 1, 2], bad], where, temperature=temperature)
+
+
+@pytest.mark.parametrize("settings", [{"top_k": 2}, {"top_p": 0.5}, {"top_k": 1, "top_p": 0.1}])
+def test_top_k_and_top_p_of_infinite_logits(settings: dict[str, Any]) -> None:
+    rng = np.random.default_rng(0)
+    logits = np.array([[0.0, INF, 1.0], [-INF, -INF, 3.0]])
+    for _ in range(20):
+        assert sample(logits, rng=rng, **settings).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("temperature", [1e-320, 5e-324, 1e-300])
+def test_a_temperature_that_overflows_is_greedy(temperature: float) -> None:
+    greedy = generate(gpt(), PROMPTS, 20, temperature=0).tolist()
+    assert generate(gpt(), PROMPTS, 20, temperature=temperature, seed=0).tolist() == greedy
+
+
+# Several stop tokens
+
+
+@pytest.mark.parametrize("container", [list, tuple, set, np.array, frozenset])
+def test_several_stop_tokens(container: Any, backend: str) -> None:
+    model = gpt(backend=backend)
+    free = generate(model, PROMPTS, 40, seed=1).numpy()[:, 3:]
+    first, second = int(free[0, 2]), int(free[1, 4])
+    stopped = generate(model, PROMPTS, 40, seed=1, stop_token=container([first, second]))
+    for row, whole in zip(stopped.numpy()[:, 3:], free, strict=True):
+        end = next(i for i, token in enumerate(whole) if token in (first, second))
+        assert row[: end + 1].tolist() == whole[: end + 1].tolist()
+        assert (row[end:] == whole[end]).all()  # padded with the token that stopped it
+
+
+def test_no_stop_tokens_stop_nothing() -> None:
+    expected = generate(gpt(), PROMPTS, 10, seed=1).tolist()
+    assert generate(gpt(), PROMPTS, 10, seed=1, stop_token=[]).tolist() == expected
+
+
+# Modes
+
+
+def test_every_module_keeps_its_own_mode() -> None:
+    model = gpt(dropout=0.9).train()
+    model.blocks[0].eval()
+    modes = {name: module.training for name, module in model.named_modules()}
+    assert len(set(modes.values())) == 2
+    expected = generate(gpt(), PROMPTS, 10, seed=1)
+    assert generate(model, PROMPTS, 10, seed=1).tolist() == expected.tolist()
+    tokens = stream(model, PROMPTS, 5, seed=1)
+    for _ in range(3):
+        next(tokens)
+        assert {name: module.training for name, module in model.named_modules()} == modes
+    model.blocks[1].eval()  # between two tokens
+    next(tokens)
+    assert not model.blocks[1].training
+    assert model.ln_f.training
+
+
+def test_a_module_set_to_training_between_two_tokens_does_not_drop() -> None:
+    model, tokens = gpt(dropout=0.9).eval(), []
+    for token in stream(model, PROMPTS, 10, seed=1):
+        tokens.append(token)
+        model.blocks[1].train()
+        model.blocks[0].mlp.dropout = Dropout(0.9)  # another module, in training mode
+    expected = generate(gpt(), PROMPTS, 10, seed=1).numpy()[:, 3:]
+    np.testing.assert_array_equal(np.stack(tokens, axis=1), expected)
+    assert model.blocks[1].training
+    assert not model.ln_f.training
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("name", ["numpy", "reference"])
+def test_eight_threads_generate_from_one_model(name: str, positions: str, training: bool) -> None:
+    """Each the text that it generates alone; dropout stays off until the last one has finished."""
+    model = gpt(dropout=0.9, positions=positions, backend=name).train(training)
+    model.blocks[0].eval()
+    jobs = [(seed, PROMPTS[: 1 + seed % 2], 5 + 3 * seed) for seed in range(8)]
+
+    def run(job: tuple[int, np.ndarray, int]) -> list[Any]:
+        seed, prompt, count = job
+        return [generate(model, prompt, count, seed=seed).tolist() for _ in range(4)]
+
+    alone = [run(job) for job in jobs]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(run, jobs)) == alone
+    assert model.training == training
+    assert not model.blocks[0].training
+
+
 def test_text_without_a_seed_varies() -> None:
-    texts = {tuple(generate(gpt(), [1], 8).tolist()) for _ in range(5)}
+    model = gpt()
+    texts = {tuple(generate(model, [1], 8).tolist()) for _ in range(5)}
     assert len(texts) > 1

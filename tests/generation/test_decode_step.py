@@ -258,6 +258,75 @@ def test_weights_may_change_between_two_tokens(how: str) -> None:
     assert {int(t[0]) for t in tokens} <= {7, 8}
 
 
+def replace_parameter(model: GPT) -> None:
+    model.head.weight = Parameter(-model.head.weight.numpy())
+
+
+def add_bias(model: GPT) -> None:
+    model.head.bias = Parameter(np.linspace(-9, 9, V).astype(np.float32))
+
+
+def replace_module(model: GPT) -> None:
+    manual_seed(9)
+    model.blocks[1].mlp.fc = Linear(C, 4 * C)
+
+
+def remove_block(model: GPT) -> None:
+    model.blocks[1] = copy.deepcopy(model.blocks[0])
+
+
+def replace_method(model: GPT) -> None:
+    block = model.blocks[1]
+    block.forward = lambda x, mask, cache: TransformerBlock.forward(block, x, mask, cache) * -0.5
+
+
+def change_setting(model: GPT) -> None:
+    model.embedding.scale = -3.0
+
+
+def change_eps(model: GPT) -> None:
+    model.ln_f.eps = 100.0
+
+
+def replace_class(model: GPT) -> None:
+    model.blocks[0].attention.__class__ = MyAttention
+
+
+def own_forward(model: GPT) -> None:
+    model.forward = lambda ids, caches=None: -GPT.forward(model, ids, caches)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [replace_parameter, add_bias, replace_module, remove_block, replace_method, change_setting,
+     change_eps, replace_class, own_forward],
+)  # fmt: skip
+@pytest.mark.parametrize("after", [0, 2, 5])
+def test_text_is_that_of_the_model_if_the_model_changes_between_two_tokens(
+    after: int, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def text_of(model: GPT) -> list[int]:
+        tokens = stream(model, [1, 2, 3], 9, temperature=0)
+        begin = [int(t[0]) for t in islice(tokens, after)]
+        change(model)
+        return begin + [int(t[0]) for t in tokens]
+
+    fused, unchanged = text_of(gpt()), generate(gpt(), [1, 2, 3], 9, temperature=0).tolist()[3:]
+    monkeypatch.setattr(gpt().backend, "decode_step", None)
+    assert fused == text_of(gpt()) != unchanged
+
+
+def test_two_streams_of_one_model_do_not_share_memory() -> None:
+    model = gpt()
+    alone = [generate(model, prompt, 8, seed=1).tolist() for prompt in ([1, 2, 3], [4, 5, 6, 7])]
+    streams = [stream(model, prompt, 8, seed=1) for prompt in ([1, 2, 3], [4, 5, 6, 7])]
+    texts = [[1, 2, 3], [4, 5, 6, 7]]
+    for tokens in zip(*streams, strict=True):
+        for text, token in zip(texts, tokens, strict=True):
+            text.append(int(token[0]))
+    assert texts == alone
+
+
 def test_with_gradients_enabled_the_model_runs(own_steps: list[int]) -> None:
     model, ids = gpt(), text(1)
     fused, caches = with_fused_step(model), model.new_caches()

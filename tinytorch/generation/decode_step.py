@@ -12,6 +12,7 @@ from ..autograd import is_grad_enabled, wrap_array
 from ..backends import Backend, trace
 from ..backends.base import NumpyArray
 from ..backends.decode_step import DecodeStep, GPTWeights
+from ..nn.module import Module
 from ..tensor import Tensor
 
 # Model class -> the function that reads the weights of its instances. Subclasses are not included,
@@ -31,8 +32,18 @@ def with_fused_step(model: Any) -> Any:
     It is a proxy if the backend has a fused decode step and the class of the model is in `WEIGHTS`.
     The proxy verifies the fused step on the first single token after the prompt: if the logits
     equal those of the model's own forward, it uses the fused step from then on, otherwise the
-    model. So the generated text is always what the model's own code would compute, even if a
-    student has rewritten that code. `backends.Trace` shows which of the two ran, and why.
+    model. So the generated text is what the model's own code would compute, even if a student has
+    rewritten that code. `backends.Trace` shows which of the two ran, and why.
+
+    Between two tokens, weights may be written to or replaced, and so may parameters, modules,
+    methods of an instance and settings such as `eps`: after an assignment to an attribute of any
+    module, the step is read and verified again.
+
+    Three changes are not noticed until the next proxy is created, and so the next text begun: a
+    method that is replaced on a *class* between two tokens, an in-place write to the table of
+    rotary angles, and code that gives the same logits for the first single token but others later,
+    such as attention to the last few tokens only. For these, generate with ``use_cache=False``, or
+    on the backend "reference".
 
         model = with_fused_step(model)
         logits = model(ids, caches)
@@ -77,6 +88,7 @@ class _FusedStep:
     """The backend's fused step, for the arrays that a model currently holds."""
 
     def __init__(self, model: Any) -> None:
+        self._version = Module.version  # before the model is read
         self.backend: Backend = model.backend
         assert self.backend.decode_step is not None
         self.step: DecodeStep = self.backend.decode_step(WEIGHTS[type(model)](model))
@@ -85,8 +97,13 @@ class _FusedStep:
         self._arrays = [tensor._array for tensor in self._tensors]
 
     def is_current(self) -> bool:
-        """Whether the model still holds the same arrays; in-place writes to them take effect."""
-        return all(map(is_, [tensor._array for tensor in self._tensors], self._arrays))
+        """Whether the model still has the same modules and arrays.
+
+        In-place writes to the arrays take effect.
+        """
+        return self._version == Module.version and all(
+            map(is_, [tensor._array for tensor in self._tensors], self._arrays)
+        )
 
     def __call__(self, ids: Tensor, caches: list[KVCache]) -> Tensor:
         """ids (B, 1) -> logits (B, 1, V)."""

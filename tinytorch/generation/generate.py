@@ -1,6 +1,9 @@
 """Text generation from a language model, one token at a time."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
+from numbers import Real
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -8,8 +11,15 @@ import numpy as np
 from ..autograd import no_grad
 from ..backends import Backend
 from ..backends.base import NumpyArray
+from ..ops import random
 from ..tensor import Tensor
 from .decode_step import with_fused_step
+from .evaluation_mode import EvaluationMode, evaluation_mode
+
+DIVERGED = (
+    "no token can be sampled: the logits are NaN, or all are -inf. The model has diverged; load an"
+    " earlier checkpoint, and train with a lower learning rate or clip the gradients"
+)
 
 
 def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tensor:
@@ -17,20 +27,24 @@ def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tens
 
     Args:
         model: a GPT, or a callable object with its `config.max_seq_len`, `new_caches()`,
-            `train()`, `eval()`, `training` and `backend`.
-        ids: the prompt, integers (T,) or (B, T) with T at least 1; a list, array or tensor.
+            `modules()` and `backend`.
+        ids: the prompt, integers (T,) or (B, T) with T at least 1; a list, array or tensor. The
+            prompts of a batch have one length.
         max_new_tokens: the maximum number of tokens to add.
         settings: as for `stream`.
 
     Returns:
         integer ids (T + n,) or (B, T + n). After its stop token, a row is padded with it.
 
+    Raises:
+        RuntimeError: the logits are NaN or infinite: the model has diverged.
+
     >>> from tinytorch import GPT
     >>> model = GPT(vocab_size=10, embed_dim=8, num_layers=1, num_heads=2, max_seq_len=16)
     >>> model.generate([1, 2], 30, temperature=0.8, top_k=5, seed=1).shape
     (32,)
     """
-    prompt = _prompt(ids)
+    prompt = _prompt(ids, _vocab_size(model))
     new = list(stream(model, prompt, max_new_tokens, **settings))
     tokens = np.concatenate([prompt, *(t[:, None] for t in new)], axis=1)  # (B, T + n)
     one = np.ndim(ids if not isinstance(ids, Tensor) else ids.numpy()) == 1
@@ -45,7 +59,7 @@ def stream(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float | None = None,
-    stop_token: int | None = None,
+    stop_token: int | Collection[int] | None = None,
     seed: int | np.random.Generator | None = None,
     use_cache: bool = True,
 ) -> Iterator[NumpyArray]:
@@ -61,34 +75,44 @@ def stream(
         temperature: divides the logits; 0 selects the most likely token.
         top_k: sample from the k most likely tokens only.
         top_p: sample from the smallest set of most likely tokens with at least this probability.
-        stop_token: stop when every row has sampled it.
-        seed: a seed or a NumPy generator; the same seed gives the same text.
+        stop_token: a token or several; stop when every row has sampled one of them.
+        seed: a seed or a NumPy generator; the same seed gives the same text. By default numbers
+            are drawn from the generator of `manual_seed`, as batches and shuffles are.
         use_cache: cache keys and values, so that each step processes one token; the result does
             not change.
 
     Raises:
         ValueError: the prompt is empty, or a setting is out of range.
+        IndexError: the prompt has a token outside of the vocabulary.
+        RuntimeError: the logits are NaN or infinite: the model has diverged.
+
+    Between two tokens the model may be trained, and each of its modules has its own mode.
 
     Example:
 
         for token in stream(model, tokenizer.encode("ROMEO:"), 500, temperature=0.8):
             print(tokenizer.decode(token), end="", flush=True)
     """
-    window = _prompt(ids)
-    _check(temperature, top_k, top_p, max_new_tokens)
+    vocab_size = _vocab_size(model)
+    window = _prompt(ids, vocab_size)
+    top_k = None if top_k is None else _integer("top_k", top_k, 1)
+    _check_distribution(temperature, top_p)
     return _stream(
-        with_fused_step(model), window, max_new_tokens, (temperature, top_k, top_p), stop_token,
-        np.random.default_rng(seed), use_cache,
+        with_fused_step(model), evaluation_mode(model), window,
+        _integer("max_new_tokens", max_new_tokens, 0),
+        (temperature, top_k, top_p), _stop_tokens(stop_token, vocab_size),
+        None if seed is None else random.new_generator(seed), use_cache,
     )  # fmt: skip
 
 
 def _stream(
     model: Any,
+    mode: EvaluationMode,
     window: NumpyArray,
     max_new_tokens: int,
     choice: tuple[float, int | None, float | None],
-    stop_token: int | None,
-    rng: np.random.Generator,
+    stop_tokens: NumpyArray | None,
+    rng: np.random.Generator | None,
     use_cache: bool,
 ) -> Iterator[NumpyArray]:
     limit = model.config.max_seq_len
@@ -96,35 +120,30 @@ def _stream(
     caches = model.new_caches() if use_cache else None
     unread = window
     done = np.zeros(len(window), dtype=bool)
-    training, backend = model.training, model.backend
-    try:
-        for _ in range(max_new_tokens):
+    token = window[:, -1]  # (B,)
+    backend = model.backend
+    for _ in range(max_new_tokens):
+        with mode.entered(model):  # left before the yield: the caller may train the model
             logits = _last_logits(model, backend, unread, caches)  # (B, V)
-            token = choose_token(logits, *choice, rng=rng)  # (B,)
-            if stop_token is not None:
-                token = np.where(done, stop_token, token)
-                done = token == stop_token
-            yield token
-            if done.all():
-                return
-            unread = token[:, None]
-            if window.shape[1] == limit:
-                window = window[:, limit - limit // 2 :]
-                caches = model.new_caches() if use_cache else None
-                unread = np.concatenate([window, unread], axis=1)
-            window = np.concatenate([window, token[:, None]], axis=1)
-            if not use_cache:
-                unread = window
-    finally:  # at the end, or when the caller stops early
-        if model.training != training:
-            model.train(training)
+        token = np.where(done, token, choose_token(logits, *choice, rng=rng))  # (B,)
+        if stop_tokens is not None:
+            done = (token[:, None] == stop_tokens).any(axis=1)
+        yield token
+        if done.all():
+            return
+        unread = token[:, None]
+        if window.shape[1] == limit:
+            window = window[:, limit - limit // 2 :]
+            caches = model.new_caches() if use_cache else None
+            unread = np.concatenate([window, unread], axis=1)
+        window = np.concatenate([window, token[:, None]], axis=1)
+        if not use_cache:
+            unread = window
 
 
 @no_grad()
 def _last_logits(model: Any, backend: Backend, ids: NumpyArray, caches: Any) -> Tensor:
     """The logits (B, V) at the last position of ids (B, T)."""
-    if model.training:  # at first, and if the model is trained between two tokens
-        model.eval()
     last: Tensor = model(Tensor(ids, backend=backend), caches)[:, -1, :]  # of (B, T, V)
     return last
 
@@ -135,7 +154,7 @@ def choose_token(
     top_k: int | None,
     top_p: float | None,
     *,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
 ) -> NumpyArray:
     """As `sample`, but on the device if the backend can, so that only tokens are copied.
 
@@ -148,7 +167,10 @@ def choose_token(
     on_device = logits.backend.sample
     if on_device is None or temperature == 0 or top_k is not None or top_p is not None:
         return sample(logits.numpy(), temperature, top_k, top_p, rng=rng)
-    return on_device(logits.data, temperature, rng.random(len(logits)))
+    tokens = on_device(logits.data, temperature, (rng or random.generator()).random(len(logits)))
+    if tokens.size and tokens.min() < 0:
+        raise RuntimeError(DIVERGED)
+    return tokens
 
 
 def sample(
@@ -157,24 +179,34 @@ def sample(
     top_k: int | None = None,
     top_p: float | None = None,
     *,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None = None,
 ) -> NumpyArray:
     """Sample one token for each row of logits (B, V): integers (B,).
 
+    A logit of infinity is always chosen. `rng` is by default the generator of `manual_seed`.
+
+    Raises:
+        RuntimeError: a logit is NaN, or all are -inf.
+
     Source: A. Holtzman et al., "The Curious Case of Neural Text Degeneration" (2019), for top_p.
     """
+    largest = logits.max(axis=-1, keepdims=True)  # NaN if any is
+    if not (largest > -np.inf).all():
+        raise RuntimeError(DIVERGED)
     if temperature == 0:
         likeliest: NumpyArray = np.argmax(logits, axis=-1)
         return likeliest
-    scaled = logits.astype(np.float64) / temperature
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = (logits.astype(np.float64) - largest) / temperature  # at most 0
+    scaled[logits == largest] = 0  # not NaN, if it is infinite
     if top_k is not None and top_k < scaled.shape[-1]:
         kth = np.partition(scaled, -top_k, axis=-1)[:, -top_k, None]
         scaled = np.where(scaled < kth, -np.inf, scaled)
-    weights = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    weights = np.exp(scaled)
     if top_p is not None and top_p < 1:
         weights = _nucleus(weights, top_p)
     total = np.cumsum(weights, axis=-1)  # (B, V)
-    u = rng.random((len(logits), 1)) * total[:, -1:]  # (B, 1)
+    u = (rng or random.generator()).random((len(logits), 1)) * total[:, -1:]  # (B, 1)
     # The first token whose cumulative weight exceeds u; a token of weight 0 is never the first.
     chosen: NumpyArray = np.argmax(total > u, axis=-1)
     return chosen
@@ -191,24 +223,59 @@ def _nucleus(weights: NumpyArray, top_p: float) -> NumpyArray:
     return kept
 
 
-def _prompt(ids: Any) -> NumpyArray:
+def _vocab_size(model: Any) -> float:
+    """The number of tokens of a model; infinite if its config does not tell it."""
+    return getattr(model.config, "vocab_size", math.inf)
+
+
+def _prompt(ids: Any, vocab_size: float) -> NumpyArray:
     """The prompt as an integer array (B, T)."""
-    array = ids.numpy() if isinstance(ids, Tensor) else np.asarray(ids)
+    try:
+        array = ids.numpy() if isinstance(ids, Tensor) else np.asarray(ids)
+    except ValueError:
+        raise ValueError("the prompts of a batch must have the same length") from None
     if array.size == 0:
         raise ValueError("the prompt is empty: pass at least one token")
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
         raise ValueError(
             f"a prompt must hold integers (T,) or (B, T), got {array.dtype} {array.shape}"
         )
+    wrong = array[(array < 0) | (array >= vocab_size)]
+    if wrong.size:
+        raise IndexError(
+            f"the prompt has token id {wrong[0]}, outside of the vocabulary [0, {vocab_size})"
+        )
     return np.atleast_2d(array).astype(np.int64)
 
 
-def _check(temperature: float, top_k: int | None, top_p: float | None, max_new_tokens: int) -> None:
-    if not temperature >= 0:
-        raise ValueError(f"temperature must be at least 0, got {temperature}")
-    if top_k is not None and top_k < 1:
-        raise ValueError(f"top_k must be at least 1, got {top_k}")
-    if top_p is not None and not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be in (0, 1], got {top_p}")
-    if max_new_tokens < 0:
-        raise ValueError(f"max_new_tokens must be at least 0, got {max_new_tokens}")
+def _stop_tokens(given: Any, vocab_size: float) -> NumpyArray | None:
+    """The stop tokens as an integer array (n,), or None."""
+    if given is None:
+        return None
+    is_collection = isinstance(given, Collection) and getattr(given, "shape", None) != ()
+    tokens = [_integer("stop_token", token, 0) for token in (given if is_collection else [given])]
+    for token in tokens:
+        if token >= vocab_size:
+            raise ValueError(
+                f"stop_token must be below the vocabulary size {vocab_size}, got {token}"
+            )
+    return np.array(tokens, np.int64)
+
+
+def _integer(name: str, value: Any, least: int) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = index(value)
+    except TypeError:
+        raise ValueError(f"{name} must be an integer, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return number
+
+
+def _check_distribution(temperature: Any, top_p: Any) -> None:
+    if not isinstance(temperature, Real) or not 0 <= float(temperature) < math.inf:
+        raise ValueError(f"temperature must be at least 0 and finite, got {temperature!r}")
+    if top_p is not None and not (isinstance(top_p, Real) and 0 < float(top_p) <= 1):
+        raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")

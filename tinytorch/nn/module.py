@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from reprlib import recursive_repr
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from ..backends import Backend, get
 from ..ops.dtypes import parse_target, resolve_dtype
 from ..tensor import Tensor
+
+_versions = count(1)
 
 
 class Parameter(Tensor):
@@ -48,6 +51,9 @@ class Module:
     """
 
     training: bool = True
+    # Changes with every assignment to a public attribute of any module, except for `training`, so
+    # that code that has read the structure of a model can tell whether it may have changed.
+    version: ClassVar[int] = 0
 
     def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """Compute the output from the inputs; calling the module calls this."""
@@ -73,6 +79,12 @@ class Module:
         if isinstance(value, list | tuple) and value and all(isinstance(v, Module) for v in value):
             value = ModuleList(value)
         object.__setattr__(self, name, value)
+        if name == "__class__" or (name != "training" and name[:1] != "_"):
+            Module.version = next(_versions)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        Module.version = next(_versions)
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
         """Register a tensor that is not trained, but moved by `to`, and saved if `persistent`.

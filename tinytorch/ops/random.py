@@ -9,6 +9,7 @@ import copy
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,19 @@ def manual_seed(seed: int) -> np.random.Generator:
     >>> float(manual_seed(1337).random()) == float(manual_seed(1337).random())
     True
     """
-    set_generator(np.random.default_rng(seed))
+    set_generator(new_generator(seed))
     return _generator
+
+
+def new_generator(seed: int | np.random.Generator) -> np.random.Generator:
+    """A generator with a seed, an integer of any size and sign; a generator is returned as is."""
+    if isinstance(seed, np.random.Generator):
+        return seed
+    try:
+        number = index(seed)
+    except TypeError:
+        raise TypeError(f"a seed must be an integer, got {seed!r}") from None
+    return np.random.default_rng(number if number >= 0 else number % 2**64)
 
 
 def generator() -> np.random.Generator:
