@@ -4,31 +4,29 @@
 quarter of its time: ops call them for every kernel.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-try:
-    from numpy._core import umath
 
-    _settings: Any = umath._extobj_contextvar
-    _ignored: Any = umath._make_extobj(all="ignore")
-except (ImportError, AttributeError):  # private names, which a later NumPy may not have
-    _settings = _ignored = None
-
-
-def ignore() -> Any:
-    """Switch warnings off; returns the argument of `restore`."""
-    if _settings is not None:
-        return _settings.set(_ignored)
+def _enter() -> Any:
     context = np.errstate(all="ignore")
     context.__enter__()
     return context
 
 
-def restore(before: Any) -> None:
-    """Return to the settings that were in effect before `ignore`."""
-    if _settings is not None:
-        _settings.reset(before)
-    else:
-        before.__exit__(None, None, None)
+def _exit(context: Any) -> None:
+    context.__exit__(None, None, None)
+
+
+ignore: Callable[[], Any]  # switch warnings off; returns the argument of `restore`
+restore: Callable[[Any], None]  # return to the settings that were in effect before `ignore`
+try:
+    from numpy._core import umath
+
+    ignore = functools.partial(umath._extobj_contextvar.set, umath._make_extobj(all="ignore"))
+    restore = umath._extobj_contextvar.reset
+except (ImportError, AttributeError):  # private names, which a later NumPy may not have
+    ignore, restore = _enter, _exit

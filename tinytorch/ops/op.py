@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from ..autograd import Variable, add_node, is_grad_enabled, wrap_array
-from ..backends import Backend, BackendError, float_errors, trace
+from ..backends import Backend, BackendError, trace
 from ..backends.base import Array, Kernel
+from ..backends.float_errors import ignore, restore
 from .promotion import MODES, is_floating, promote_arrays
 
 if TYPE_CHECKING:
@@ -71,15 +72,16 @@ class Op:
         arrays, variables, backend = unwrap(self.name, inputs)
         result_dtype = None
         if self.promote is not None:
+            settled = self._settled
             for variable in variables:
-                if variable._array.dtype is not self._settled:
+                if variable._array.dtype is not settled:
                     arrays, result_dtype = self._promote(arrays, variables, backend)
                     break
         kernel = backend.kernels.get(self.key) or self.reference
         if trace.active:
             ran = "reference" if kernel is self.reference else "kernel"
             kernel = trace.timed_kernel(kernel, self.key, backend.name, ran)
-        warnings = float_errors.ignore()
+        warnings = ignore()
         try:
             outputs = kernel.forward(backend.xp, *arrays, **settings)
             if outputs is NotImplemented:  # the kernel does not support these dtypes or shapes
@@ -87,7 +89,7 @@ class Op:
                 outputs = kernel.forward(backend.xp, *arrays, **settings)
             result, saved = outputs
         finally:
-            float_errors.restore(warnings)
+            restore(warnings)
         if result_dtype is not None:  # booleans, computed as integers
             result = backend.xp.astype(result, result_dtype)
         # For several outputs it is a tuple of tensors; typed as a tensor, which unpacks as well.
@@ -147,11 +149,11 @@ class Composite:
             kernel = trace.timed_kernel(kernel, self.name, backend.name, "kernel")
         if self.promote is not None:
             arrays = promote_arrays(backend.xp, arrays, self.promote, self._keep)[0]
-        warnings = float_errors.ignore()
+        warnings = ignore()
         try:
             outputs = kernel.forward(backend.xp, *arrays, **settings)
         finally:
-            float_errors.restore(warnings)
+            restore(warnings)
         if outputs is NotImplemented:
             return self.function(*inputs, **settings)
         output: Tensor = _wrap_outputs(self.name, kernel, inputs, variables, *outputs)
@@ -225,22 +227,25 @@ def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable],
     """The inputs as arrays, the tensors among them, and the backend of these tensors."""
     arrays: list[Any] = []
     variables: list[Variable] = []
+    backend: Backend | None = None
     foreign = False
     for value in inputs:
         if isinstance(value, Variable):
             variables.append(value)
             arrays.append(value._array)
-            if value._backend is not variables[0]._backend:
-                raise _mixed_backends(name, variables[0]._backend, value._backend)
+            if value._backend is not backend:
+                if backend is not None:
+                    raise _mixed_backends(name, backend, value._backend)
+                backend = value._backend
         else:
             arrays.append(value)
             foreign = foreign or type(value) not in _PLAIN
-    if not variables:
+    if backend is None:
         raise TypeError(f"{name} needs a Tensor among its arguments")
     if foreign:
         tensors = {id(v._array) for v in variables}
         arrays = [a if id(a) in tensors else _native(name, a, variables[0]) for a in arrays]
-    return arrays, variables, variables[0]._backend
+    return arrays, variables, backend
 
 
 _PLAIN = {int, float, NoneType}
@@ -297,8 +302,11 @@ def _wrap_outputs(
     else:
         outputs = _wrap(result, variables, backend)
         results = (outputs,)
-    if is_grad_enabled() and kernel.gradient and any(v._requires_grad for v in variables):
-        add_node(name, kernel.gradient, backend, inputs, results, saved)
+    if kernel.gradient and is_grad_enabled():
+        for variable in variables:
+            if variable._requires_grad:
+                add_node(name, kernel.gradient, backend, inputs, results, saved)
+                break
     return outputs
 
 

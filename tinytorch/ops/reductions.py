@@ -13,6 +13,8 @@ def _axes(x: Array, axis: Axis) -> tuple[int, ...]:
     """`axis` as a tuple of non-negative axes; axis 0 or -1 of a scalar is no axis."""
     if axis is None:
         return tuple(range(x.ndim))
+    if type(axis) is int and -x.ndim <= axis < x.ndim:
+        return (axis % x.ndim,)
     axes = tuple(map(index, axis)) if isinstance(axis, tuple | list) else (index(axis),)
     if x.ndim == 0 and axes in ((0,), (-1,)):
         return ()
@@ -66,8 +68,9 @@ def sum_gradient(xp: Namespace, g: Array, kept_shape: Shape, shape: Shape) -> An
 def mean(xp: Namespace, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """The mean over `axis`; NaN for no values."""
     axes = _axes(x, axis)
+    count = _count(x, axes)
     y = _mean(xp, x, axes, keepdims)
-    return y, (_kept_shape(x, axes), x.shape, _count(x, axes))
+    return y, (_kept_shape(x, axes), x.shape, count)
 
 
 @mean.gradient
@@ -75,9 +78,8 @@ def mean_gradient(xp: Namespace, g: Array, kept_shape: Shape, shape: Shape, coun
     return xp.broadcast_to(xp.reshape(g / count, kept_shape), shape)
 
 
-def _mean(xp: Namespace, x: Array, axis: Axis = -1, keepdims: bool = True) -> Array:
-    """The mean over `axis`; NumPy's would warn where there are no values."""
-    axes = _axes(x, axis)
+def _mean(xp: Namespace, x: Array, axes: tuple[int, ...] = (-1,), keepdims: bool = True) -> Array:
+    """The mean over `axes`; NumPy's would warn where there are no values."""
     if _count(x, axes) == 0:
         return xp.sum(x, axis=axes, keepdims=keepdims) * math.nan
     return xp.mean(x, axis=axes, keepdims=keepdims)
