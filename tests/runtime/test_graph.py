@@ -332,6 +332,45 @@ def test_ids_out_of_range_raise_an_error_in_replayed_steps(cupy: str) -> None:
         loss.item()
 
 
+class SometimesUsed(Module):
+    """The last layer is used for batches of three rows only, the middle one never."""
+
+    def __init__(self, backend: str) -> None:
+        self.first, self.unused, self.last = (Linear(4, 4, backend=backend) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        return self.last(x) if len(x) == 3 else x
+
+
+@pytest.mark.parametrize("optimizer", [AdamW, SGD])
+def test_captured_steps_with_ignored_targets_and_unused_parameters(
+    optimizer: Any, cupy: str
+) -> None:
+    """Nothing is read on the host, and each parameter has its own count of updates."""
+    found = []
+    for graphed in (False, True):
+        tinytorch.manual_seed(1)
+        model = SometimesUsed(cupy)
+        trainer = Trainer(model, optimizer(model.parameters(), 0.1), CrossEntropyLoss(),
+                          grad_clip_norm=0.5, cuda_graph=graphed)  # fmt: skip
+        rng, losses = np.random.default_rng(2), []
+        for rows in (2, 2, 2, 2, 3, 3, 3, 2, 2, 3, 3, 3, 3):
+            x = [rng.standard_normal((n, 4)).astype("f4") for n in (rows, rows, rows)]
+            y = [rng.integers(0, 4, n) for n in (rows, rows, rows)]
+            y[1][0], y[2][:] = -100, -100
+            batches = [
+                tuple(Tensor(a, backend=cupy) for a in pair) for pair in zip(x, y, strict=True)
+            ]
+            with no_host_reads():
+                losses.append(trainer.train_step(batches))
+        found.append(([loss.item() for loss in losses], weights(trainer)))
+        assert [trainer.optimizers[0].missed[i] for i in (2, 4)] == [13, 6]
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
+    for name, array in found[0][1].items():
+        np.testing.assert_allclose(found[1][1][name], array, rtol=1e-4, atol=1e-6)
+
+
 def test_losses_of_earlier_replays_are_kept(cupy: str) -> None:
     trainer, batch = small(cupy, Dropout(0.5))
     losses = [trainer.train_step([batch]) for _ in range(6)]
