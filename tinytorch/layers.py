@@ -147,8 +147,9 @@ def layer_norm(
 @layer_norm.gradient
 def layer_norm_gradient(xp: Namespace, g: Array, normal: Array, scale: Array, weight: Array) -> Any:
     d = g * weight  # gradient of the normalised values
+    mean_d, mean_dn = _mean(xp, d), _mean(xp, d * normal)  # (..., 1)
     # Autograd sums g * normal and g to the shapes of weight and bias.
-    return (d - _mean(xp, d) - normal * _mean(xp, d * normal)) * scale, lambda: g * normal, g
+    return (d - mean_d - normal * mean_dn) * scale, lambda: g * normal, g
 
 
 class LayerNorm(Module):

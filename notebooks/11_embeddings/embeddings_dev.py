@@ -37,6 +37,7 @@ import numpy as np
 
 from tinytorch.ops import random
 from tinytorch.ops.op import op
+from tinytorch.ops.operators import same_backend
 from tinytorch.backends import Backend
 from tinytorch.backends.base import Array, Namespace
 from tinytorch.nn.module import Module, Parameter

@@ -42,6 +42,7 @@ from tinytorch.activations import GELU, SquaredReLU
 from tinytorch.attention import KVCache, MultiHeadAttention, create_causal_mask
 from tinytorch.autograd import no_grad
 from tinytorch.ops.op import op
+from tinytorch.ops.reductions import _mean
 from tinytorch.backends import Backend
 from tinytorch.backends.base import Array, Namespace, NumpyArray
 from tinytorch.generation.decode_step import with_fused_step

@@ -22,7 +22,7 @@ MISTAKES = [
             "Tensor(random.normal((vocab_size, embed_dim)))"),
     Mistake("the standard deviation is 0.02 instead of 1", "11.2", "random.normal((vocab_size, embed_dim))",
             "random.normal((vocab_size, embed_dim), 0.02)"),
-    Mistake("floating ids are accepted", "11.2", "if ids.is_floating_point():", "if False:"),
+    Mistake("floating ids are accepted", "11.2", "if ids.is_floating_point() or ids.dtype", "if ids.dtype"),
     Mistake("sines and cosines are swapped", "11.3", "np.sin(angles), np.cos(angles)",
             "np.cos(angles), np.sin(angles)"),
     Mistake("sines and cosines are not interleaved", "11.3", "table[:, 0::2], table[:, 1::2]",
