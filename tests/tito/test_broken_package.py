@@ -82,3 +82,35 @@ def test_other_programs_named_tito_py_import_the_lessons(tmp_path: Path) -> None
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert "Tensor" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_exported_code_cannot_break_tito_test_or_status(checkout: Path) -> None:
+    """Broken by hand after the export: status and doctor name file, line and the way out."""
+    path = checkout / "tinytorch" / "attention.py"
+    backup = checkout / "workspace" / ".backup" / "12_attention" / "tinytorch" / "attention.py"
+    backup.parent.mkdir(parents=True)
+    backup.write_bytes(path.read_bytes())
+    break_module(path, "an unknown name")
+    for command, code in (("status", 0), ("doctor", 1)):
+        output = " ".join(tito(checkout, command, code=code).split())
+        for part in ("NameError: name 'np' is not defined", "tinytorch/attention.py", "x: np.nd"):
+            assert part in output
+        assert "tito reset 12 restores it" in output
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("command", ["status", "--help", "reset 12", "start 99", "grade nowhere"])
+def test_output_that_cannot_be_written_is_one_sentence(checkout: Path, command: str) -> None:
+    script = checkout.parent / "tito"
+    script.write_text(SCRIPT)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, str(script), *command.split()], cwd=checkout, stdout=full,
+            stderr=subprocess.PIPE, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(checkout)},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("tito: the output cannot be written")
+    assert len(done.stderr.splitlines()) == 1

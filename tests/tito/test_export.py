@@ -172,6 +172,11 @@ BREAKS = {
     ),
     "return outside of a function": (None, "class Helper:\n    return 1\n\n\n", "'return' outside"),
     "too deep": (None, "def helper(): " + "-" * 100_000 + "1\n\n\n", "does not parse"),
+    "a deep expression": (
+        None, "def helper(): return " + "1+" * 9_000 + "1\n\n\n", "too deeply|does not parse",
+    ),
+    "a compiler's error": (None, "def helper():\n    nonlocal x\n\n\n", "does not compile"),
+    "an argument twice": (None, "def helper(x, x): pass\n\n\n", "does not compile"),
     "a NUL": (None, "def helper(): '\0'\n\n\n", "does not parse"),
     "a magic": (None, "%matplotlib inline\n", "does not parse"),
 }  # fmt: skip

@@ -1,8 +1,9 @@
 """`tito`, the command line of the course."""
 
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +41,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # print "?" for what the console cannot encode
             stream.reconfigure(errors="replace")
-    app()
+    try:
+        app()
+    except OSError as error:  # of print: a full disk, for example
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            print(f"tito: the output cannot be written: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _print(text: str, style: str = "") -> None:

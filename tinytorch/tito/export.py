@@ -49,6 +49,20 @@ def export(lesson: Lesson, notebook: Path) -> list[str]:
         ExportError: a cell is missing, does not parse, is still blank, changes a signature, uses a
             name that is not defined in the package's module, or breaks the import of the package.
     """
+    try:
+        texts, written = _new_texts(lesson, notebook)
+    except SyntaxError as error:  # found by the compiler, though the code parses
+        raise ExportError(f"a cell does not compile: {error.msg}, line {error.lineno}") from None
+    except (RecursionError, MemoryError):
+        raise ExportError("the code of the notebook is nested too deeply") from None
+    if texts:
+        _check_import(lesson, texts)
+        _replace(lesson, texts)
+    return written
+
+
+def _new_texts(lesson: Lesson, notebook: Path) -> tuple[dict[Path, str], list[str]]:
+    """Return the files of the package that an export changes, and the changed definitions."""
     sources = _sources(lesson, notebook)
     names = {name for exercise in lesson.exercises for name in exercise.names}
     texts: dict[Path, str] = {}
@@ -65,11 +79,7 @@ def export(lesson: Lesson, notebook: Path) -> list[str]:
         texts[path], added = _add_imports(texts[path], known)
         written += [f"{path.relative_to(lesson.root).as_posix()}: {line}" for line in added]
         _check_names(path, texts[path])
-    texts = {path: text for path, text in texts.items() if text != read_module(path)}
-    if texts:
-        _check_import(lesson, texts)
-        _replace(lesson, texts)
-    return written
+    return {path: text for path, text in texts.items() if text != read_module(path)}, written
 
 
 def reset(lesson: Lesson) -> list[str]:
@@ -89,7 +99,7 @@ def reset(lesson: Lesson) -> list[str]:
                 )
     for backup, file in zip(backups, files, strict=True):
         write_atomically(lesson.root / file, backup.read_bytes())
-    if backups:
+    if is_exported(lesson):
         shutil.rmtree(_backups(lesson))
     return [file.as_posix() for file in files]
 
@@ -240,11 +250,13 @@ def _signature(function: ast.FunctionDef) -> str:
 
 def is_blank(definition: Definition) -> bool:
     """Whether a definition contains the blank that `tito start` has written."""
-    return any(
-        isinstance(node, ast.Raise)
-        and ast.unparse(node).startswith("raise NotImplementedError('exercise ")
-        for node in ast.walk(definition.node)
-    )
+    for node in ast.walk(definition.node):
+        match node:
+            case ast.Raise(
+                exc=ast.Call(func=ast.Name(id="NotImplementedError"), args=[ast.Constant(value)])
+            ) if str(value).startswith("exercise "):
+                return True
+    return False
 
 
 def _imports(sources: Iterable[str]) -> dict[str, str]:

@@ -48,16 +48,22 @@ def release(lesson: Lesson, folder: Path) -> list[str]:
     if target.exists():
         raise LessonError(f"{target} already exists: choose another folder")
     tests = lesson.root / "tests"
+    integration = tests / lesson.folder / f"test_{lesson.name}_integration.py"
+    for path in (integration, tests / "conftest.py"):
+        if not path.is_file():
+            raise LessonError(f"{path} is missing")
     target.mkdir(parents=True)
-    weave.write(weave.student(lesson), target / f"{lesson.name}.ipynb")
-    shutil.copyfile(lesson.source, target / lesson.source.name)
-    integration = f"test_{lesson.name}_integration.py"
-    shutil.copyfile(tests / lesson.folder / integration, target / integration)
-    shutil.copyfile(tests / "conftest.py", target / "conftest.py")
-    about = {"number": lesson.number, "name": lesson.name, "folder": lesson.folder}
-    _write(target / "README.md", README.format(**about))
-    _write(target / "requirements.txt", _requirements(lesson.root))
-    _write(target / ".github" / "workflows" / "classroom.yml", WORKFLOW)
+    try:
+        weave.write(weave.student(lesson), target / f"{lesson.name}.ipynb")
+        for path in (lesson.source, integration, tests / "conftest.py"):
+            shutil.copyfile(path, target / path.name)
+        about = {"number": lesson.number, "name": lesson.name, "folder": lesson.folder}
+        _write(target / "README.md", README.format(**about))
+        _write(target / "requirements.txt", _requirements(lesson.root))
+        _write(target / ".github" / "workflows" / "classroom.yml", WORKFLOW)
+    except BaseException:  # no half release, which would be in the way of the next attempt
+        shutil.rmtree(target, ignore_errors=True)
+        raise
     return sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file())
 
 
@@ -87,10 +93,17 @@ def released(folder: Path) -> list[tuple[Lesson, Path]]:
 
 
 def solutions(number: int, root: Path, folder: Path) -> Path:
-    """Write the solution notebook to `folder`, and return its path."""
+    """Write the solution notebook to `folder`, and return its path.
+
+    Raises:
+        LessonError: a different file of this name exists.
+    """
     lesson = load(number, root)
     path = folder / f"{lesson.name}_solution.ipynb"
-    weave.write(weave.solution(lesson), path)
+    notebook = weave.solution(lesson)
+    if path.exists() and path.read_bytes() != weave.as_bytes(notebook):
+        raise LessonError(f"{path} exists and is different: move it, or choose another folder")
+    weave.write(notebook, path)
     return path
 
 

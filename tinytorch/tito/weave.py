@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ..serialization.atomic import write_atomically
 from ._optional import nbformat
 from .lesson import Cell, Lesson
 
@@ -21,10 +22,15 @@ def solution(lesson: Lesson) -> Any:
 
 
 def write(notebook: Any, path: Path) -> None:
-    """Write a notebook as UTF-8, with the same bytes on every system."""
+    """Write a notebook as UTF-8, atomically and with the same bytes on every system."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = nbformat().writes(notebook, version=4)
-    path.write_bytes((text.rstrip("\n") + "\n").encode())
+    write_atomically(path, as_bytes(notebook))
+
+
+def as_bytes(notebook: Any) -> bytes:
+    """Return the contents of a notebook's file."""
+    text = str(nbformat().writes(notebook, version=4))
+    return (text.rstrip("\n") + "\n").encode()
 
 
 def notebook_path(lesson: Lesson) -> Path:
