@@ -69,6 +69,8 @@ class Optimizer:
             unknown = set(group) - {"params"} - set(defaults)
             if unknown:
                 raise ValueError(f"{name} has no setting {sorted(unknown)}")
+            if "lr" not in {**defaults, **group}:
+                raise TypeError(f"{name} needs the setting lr")
             settings = {**defaults, **group}
             settings["base_lr"] = settings["lr"]
             self.groups.append(_checked_settings(name, settings))
@@ -113,10 +115,13 @@ class Optimizer:
         for group in self.groups:
             group["lr"] = group["base_lr"] * factor
 
-    def zero_grad(self) -> None:
-        """Clear the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Set the gradients of all parameters to None, or to zeros."""
         for parameter in self.parameters():
-            parameter.zero_grad()
+            if set_to_none:
+                parameter.zero_grad()
+            elif parameter.grad is not None:
+                parameter.grad.zero_()
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
@@ -385,8 +390,8 @@ def _checked_settings(optimizer: str, settings: dict[str, Any]) -> dict[str, Any
     checked = {name: _setting(name, value) for name, value in settings.items()}
     if type(checked.get("nesterov", False)) is not bool:
         raise TypeError(
-            f"nesterov must be True or False, not {checked['nesterov']!r}: pass settings of"
-            f" {optimizer} by name, because their order is not PyTorch's"
+            f"nesterov must be True or False, not {checked['nesterov']!r}; pass the settings of"
+            f" {optimizer} by name, as in {optimizer}(params, weight_decay=1e-4)"
         )
     if checked.get("nesterov") and not checked["momentum"]:
         raise ValueError("nesterov needs a momentum")

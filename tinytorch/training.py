@@ -1,7 +1,7 @@
 """Lesson 08: learning rate schedules, gradient clipping and the training loop."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,10 +37,8 @@ class Schedule:
         if max_lr is not None:
             max_lr = check_number("max_lr", max_lr)
         min_lr = check_number("min_lr", min_lr)
-        for name, steps in (("total_steps", total_steps), ("warmup_steps", warmup_steps)):
-            if isinstance(steps, bool) or not hasattr(steps, "__index__"):
-                raise TypeError(f"{name} must be an integer, not {steps!r:.60}")
-        total_steps, warmup_steps = int(total_steps), int(warmup_steps)
+        total_steps = check_integer("total_steps", total_steps)
+        warmup_steps = check_integer("warmup_steps", warmup_steps)
         if total_steps < 1 or not 0 <= warmup_steps <= total_steps:
             raise ValueError(f"{warmup_steps} warm-up steps do not fit in {total_steps} steps")
         self.max_lr, self.min_lr = max_lr, min_lr
@@ -65,6 +63,8 @@ class Schedule:
         """Set the rates of one or several optimizers for step number `step`, counted from 0."""
         rate = self.get_lr(step)
         for optimizer in [optimizers] if isinstance(optimizers, Optimizer) else optimizers:
+            if not isinstance(optimizer, Optimizer):
+                raise TypeError(f"a schedule sets the rates of optimizers, not {optimizer!r:.60}")
             if self.max_lr is None:
                 optimizer.scale_lr(rate)
             else:
@@ -102,6 +102,7 @@ class LinearSchedule(Schedule):
         fraction: float = 1.0,
     ) -> None:
         super().__init__(max_lr, min_lr, total_steps, warmup_steps)
+        fraction = check_number("fraction", fraction)
         if not 0 < fraction <= 1:
             raise ValueError(f"fraction must be in (0, 1], not {fraction}")
         self.fraction = fraction
@@ -199,6 +200,8 @@ def accumulate_gradients(
             the mean over no targets.
     """
     loss = loss_fn(model(x), y)
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"the loss must be a Tensor with one element, not {_describe(loss)}")
     if isinstance(weight, Tensor):
         weight = weight.to(loss.dtype)
     elif weight == 1:
@@ -239,9 +242,17 @@ class Trainer:
         self.model, self.loss_fn, self.scheduler = model, loss_fn, scheduler
         several = isinstance(optimizer, Iterable)
         self.optimizers: list[Optimizer] = list(optimizer) if several else [optimizer]  # type: ignore[arg-type, list-item]
+        if not isinstance(model, Module):
+            raise TypeError(f"model must be a Module, not {_describe(model)}")
         for each in self.optimizers:
             if not isinstance(each, Optimizer):
                 raise TypeError(f"optimizer must be an Optimizer or several, not {_describe(each)}")
+        if isinstance(loss_fn, type) or not callable(loss_fn):
+            raise TypeError(f"loss_fn must be a loss such as MSELoss(), not {_describe(loss_fn)}")
+        if scheduler is not None and (
+            isinstance(scheduler, type) or not hasattr(scheduler, "apply")
+        ):
+            raise TypeError(f"scheduler must be a Schedule, not {_describe(scheduler)}")
         if grad_clip_norm is not None:
             grad_clip_norm = check_number("grad_clip_norm", grad_clip_norm)
         self.grad_clip_norm = grad_clip_norm
@@ -265,7 +276,7 @@ class Trainer:
             TypeError: the batches are not pairs of tensors.
             ValueError: there is none.
         """
-        batches = [_checked(batch) for batch in batches]
+        batches = list(_checked_batches(batches))
         if not batches:
             raise ValueError("train_step needs at least one batch (x, y)")
         if self.scheduler is not None:
@@ -304,14 +315,29 @@ class Trainer:
         return sum(losses[1:], losses[0])
 
     def update(self) -> None:
-        """Clip the gradients, step all optimizers, and clear the gradients."""
+        """Clip the gradients, step all optimizers, and clear the gradients.
+
+        Raises:
+            ValueError: the optimizers have no parameter of the model, and nothing to update.
+        """
         parameters = self.parameters()
+        self._check_optimizers()
         if self.grad_clip_norm is not None:
             clip_grad_norm(parameters, self.grad_clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
         for parameter in parameters:
             parameter.zero_grad()
+
+    def _check_optimizers(self) -> None:
+        updated = (p for optimizer in self.optimizers for p in optimizer.parameters())
+        if all(p.grad is None for p in updated):  # usually the first has a gradient
+            own = {id(p) for p in self.model.parameters()}
+            if not any(id(p) in own for o in self.optimizers for p in o.parameters()):
+                raise ValueError(
+                    "the optimizers have no parameter of the model, so a step would change nothing:"
+                    " create them with model.parameters()"
+                )
 
     def parameters(self) -> list[Parameter]:
         """The parameters of the model, the loss and the optimizers, each once."""
@@ -326,11 +352,11 @@ class Trainer:
 
     def train_epoch(self, loader: Iterable[Any], accumulation_steps: int = 1) -> float:
         """Train on all batches once, `accumulation_steps` per update; returns the mean loss."""
-        if accumulation_steps < 1:
+        if check_integer("accumulation_steps", accumulation_steps) < 1:
             raise ValueError(f"accumulation_steps must be at least 1, not {accumulation_steps}")
         losses: list[tuple[Tensor, Any]] = []
         pending: list[Any] = []
-        for batch in loader:
+        for batch in _checked_batches(loader):
             pending.append(batch)
             if len(pending) == accumulation_steps:
                 losses.append((self.train_step(pending), self._targets(pending)))
@@ -348,7 +374,7 @@ class Trainer:
         """
         with self.model.evaluating():
             return _mean([(self.loss_fn(self.model(x), y), self._targets([(x, y)]))
-                          for x, y in map(_checked, loader)])  # fmt: skip
+                          for x, y in _checked_batches(loader)])  # fmt: skip
 
     def _targets(self, batches: Sequence[Any]) -> Any:
         """Number of targets in the batches, as a number or a 0-d tensor."""
@@ -356,6 +382,8 @@ class Trainer:
 
     def save_checkpoint(self, path: Any, **metadata: Any) -> None:
         """Write model, optimizers, step count and random state to one file, atomically.
+
+        Parameters outside of the model, such as those of a loss, are not saved.
 
         Args:
             path: the file.
@@ -445,6 +473,20 @@ def _mean(losses: Sequence[tuple[Tensor, Any]]) -> float:
     return float(sum(sums) / sum(counts)) if sums else math.nan
 
 
+def _checked_batches(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches, each of which is checked when it is needed.
+
+    Raises:
+        TypeError: `batches` is not iterable, or one of them is not a pair of tensors.
+    """
+    try:
+        return map(_checked, batches)
+    except TypeError:
+        raise TypeError(
+            f"expected a list of batches, [(x, y), ...], not {_describe(batches)}"
+        ) from None
+
+
 def _checked(batch: Any) -> tuple[Tensor, Tensor]:
     """The batch, if it is a pair of tensors.
 
@@ -466,6 +508,15 @@ def _checked(batch: Any) -> tuple[Tensor, Tensor]:
     return x, y
 
 
+def check_integer(name: str, value: Any) -> int:
+    """An integer of any kind as a Python integer; raises TypeError for anything else."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, not {value!r:.60}")
+    return int(value)
+
+
 def _describe(value: Any) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     name = type(value).__name__
     return f"{name} of length {len(value)}" if isinstance(value, tuple | list) else name

@@ -568,6 +568,22 @@ def test_what_is_no_list_of_parameters_raises_an_error(
         make(given)
 
 
+def test_gradients_are_set_to_none_or_to_zeros() -> None:
+    used, unused = leaf(2), leaf(2)
+    optimizer = SGD([used, unused])
+    (used * used).sum().backward()
+    optimizer.zero_grad(set_to_none=False)
+    assert used.grad is not None
+    assert (used.grad.tolist(), unused.grad) == ([0.0, 0.0], None)
+    optimizer.zero_grad(set_to_none=True)
+    assert used.grad is None
+
+
+def test_an_optimizer_needs_a_rate() -> None:
+    with pytest.raises(TypeError, match="Optimizer needs the setting lr"):
+        Optimizer([P], momentum=0.9)
+
+
 def test_a_group_may_be_empty_and_parameters_may_be_frozen() -> None:
     frozen = Parameter([1.0], requires_grad=False)
     optimizer = AdamW([{"params": []}, {"params": [frozen]}])

@@ -117,7 +117,10 @@ def test_invalid_schedules_raise_an_error(make: Any, message: str) -> None:
         (lambda: CosineSchedule("a"), TypeError, "max_lr must be a number"),
         (lambda: CosineSchedule(SGD([P1])), TypeError, "max_lr must be a number"),
         (lambda: CosineSchedule(min_lr=-1.0), ValueError, "min_lr must be 0 or more"),
-        (lambda: LinearSchedule(fraction=NAN), ValueError, "fraction must be in"),
+        (lambda: LinearSchedule(fraction=NAN), ValueError, "fraction must be"),
+        (lambda: LinearSchedule(fraction="a"), TypeError, "fraction must be a number"),
+        (lambda: CosineSchedule().apply("SGD", 0), TypeError, "rates of optimizers, not 'S'"),
+        (lambda: CosineSchedule().apply([None], 0), TypeError, "rates of optimizers, not None"),
         (lambda: CosineSchedule().get_lr(-1), ValueError, "step must be 0 or more, not -1"),
         (lambda: CosineSchedule().get_lr(NAN), ValueError, "step must be 0 or more, not nan"),
         (lambda: CosineSchedule().apply(SGD([P1]), -1), ValueError, "step must be 0 or more"),
@@ -439,6 +442,23 @@ def test_parameters_outside_of_the_model_are_trained_and_cleared(processes: int)
     assert results[1] == pytest.approx(results[0], rel=1e-5)
 
 
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("settings", [{}, {"processes": 2}])
+def test_optimizers_of_another_model_raise_an_error(settings: Any, clip: Any) -> None:
+    model, other = Linear(2, 1), Linear(2, 1)
+    run = Trainer(model, SGD(other.parameters(), 0.1), MSELoss(), None, clip, **settings)
+    with pytest.raises(ValueError, match="no parameter of the model, so a step would change"):
+        run.train_step([(X, Y)])
+
+
+@pytest.mark.parametrize("value", [1.0, None, np.float32(1.0)])
+def test_a_loss_that_is_no_tensor_raises_an_error(value: Any) -> None:
+    model = Linear(2, 1)
+    run = Trainer(model, SGD(model.parameters(), 0.1), lambda prediction, target: value)
+    with pytest.raises(TypeError, match="the loss must be a Tensor with one element, not"):
+        run.train_step([(X, Y)])
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_gradients_from_before_a_step_are_added(processes: int) -> None:
     results = []
@@ -473,6 +493,22 @@ def test_invalid_arguments_raise_an_error() -> None:
     for optimizer in (None, "SGD", [SGD([P1]), 3], model.parameters()):
         with pytest.raises(TypeError, match="optimizer"):
             Trainer(model, optimizer, MSELoss())  # type: ignore[arg-type]
+    for bad in (None, abs, 3):
+        with pytest.raises(TypeError, match="model must be a Module"):
+            Trainer(bad, SGD([P1]), MSELoss())  # type: ignore[arg-type]
+    for loss in (None, "mse", MSELoss):
+        with pytest.raises(TypeError, match=r"loss_fn must be a loss such as MSELoss\(\)"):
+            Trainer(model, SGD([P1]), loss)
+    for schedule in (1.0, "cosine", CosineSchedule):
+        with pytest.raises(TypeError, match="scheduler must be a Schedule, not"):
+            Trainer(model, SGD([P1]), MSELoss(), schedule)  # type: ignore[arg-type]
+    for steps in (1.5, "2", True, None):
+        with pytest.raises(TypeError, match="accumulation_steps must be an integer"):
+            run.train_epoch([], accumulation_steps=steps)  # type: ignore[arg-type]
+    for nothing in (None, 3, abs):
+        for use in (run.train_step, run.evaluate, run.train_epoch):
+            with pytest.raises(TypeError, match="expected a list of batches"):
+                use(nothing)  # type: ignore[arg-type]
     for norm in (-1.0, NAN, "1"):
         with pytest.raises((TypeError, ValueError), match="grad_clip_norm must be"):
             Trainer(model, SGD([P1]), MSELoss(), grad_clip_norm=norm)  # type: ignore[arg-type]

@@ -86,6 +86,7 @@ class GraphedStep:
         tensors = [wrap_array(Tensor, array, backend) for array in arrays]
         with random.masks_from(masks) as seeds:
             loss = trainer.accumulate(list(zip(tensors[::2], tensors[1::2], strict=True)))
+            trainer._check_optimizers()
             parameters = trainer.parameters()
             if trainer.grad_clip_norm is not None:
                 clip_grad_norm(parameters, trainer.grad_clip_norm)

@@ -8,7 +8,7 @@ from .. import training
 from ..nn.module import Module
 from ..optimizers import Optimizer
 from ..tensor import Tensor
-from ..training import Schedule
+from ..training import Schedule, check_integer
 from .data_parallel import DataParallelStep
 from .eager import EagerStep
 from .graphed import GraphedStep
@@ -64,15 +64,14 @@ class Trainer(training.Trainer):
         *,
         record: bool | None = None,
     ) -> None:
-        if isinstance(processes, bool) or not hasattr(processes, "__index__"):
-            raise TypeError(f"processes must be an integer, not {processes!r:.60}")
+        processes = check_integer("processes", processes)
         if processes < 1:
             raise ValueError(f"processes must be at least 1, not {processes}")
         if record is not None:
             warnings.warn("record= is now cuda_graph=", DeprecationWarning, stacklevel=2)
             cuda_graph = record
         super().__init__(model, optimizer, loss_fn, scheduler, grad_clip_norm)
-        self.runner = make_runner(int(processes), cuda_graph)
+        self.runner = make_runner(processes, cuda_graph)
 
     @property
     def processes(self) -> int:
