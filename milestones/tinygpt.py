@@ -230,7 +230,6 @@ def _train(run: Run, report: Report, interrupt: Interrupt) -> None:
 def _evaluate(run: Run, report: Report) -> None:
     """Estimate the validation loss, save a checkpoint, and show a sample."""
     val_loss = run.validate(every=EVAL_STRIDE)
-    run.check_loss(val_loss)
     run.log(val_loss=val_loss)
     run.save()
     prompt = default_prompt(run.corpus.text)

@@ -127,7 +127,8 @@ def tolerate_encodings() -> None:
     """Print "?" for the characters that the console cannot encode, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            with suppress(OSError, ValueError):  # it may be closed
+                stream.reconfigure(errors="replace")
 
 
 def sentence(error: Exception, memory_advice: str) -> str:
@@ -159,8 +160,8 @@ def training_error(run: Run, error: Exception, memory_advice: str, resume: str) 
         return RunError(f"{what}; the last save is intact, resume with: {resume}")
     try:
         run.save()
-    except CheckpointError as second:
-        return RunError(f"{what}; and {second}")
+    except (CheckpointError, MemoryError) as second:
+        return RunError(f"{what}; and the run could not be saved: {one_line(str(second))}")
     return RunError(f"{what}; step {run.trainer.step} is saved, resume with: {resume}")
 
 

@@ -308,9 +308,14 @@ class Run:
         Args:
             every: use every n-th block only, for a quick estimate. With 1, every token but the
                 first is predicted exactly once.
+
+        Raises:
+            DivergedError: the loss is not finite.
         """
         batches = validation_batches(self.val_ids, self.config.preset.context, every)
-        return self.trainer.evaluate(batches)
+        loss = self.trainer.evaluate(batches)
+        self.check_loss(loss)
+        return loss
 
     def val_loss_per_char(self, val_loss: float) -> float:
         """Convert a loss per token to nats per character, comparable between tokenizers."""
