@@ -311,3 +311,11 @@ def test_a_condition_must_be_boolean(backend: str) -> None:
     for call in (lambda: tt.where(x, x, x), lambda: x.masked_fill(x, 2)):
         with pytest.raises(TypeError, match="where needs a boolean condition"):
             call()
+
+
+@pytest.mark.parametrize("tokens", [4, 100])
+def test_an_additive_mask_in_float64_does_not_widen_attention(tokens: int, backend: str) -> None:
+    hidden = np.where(np.tri(tokens) > 0, 0.0, -np.inf)
+    x = Tensor(np.ones((1, 2, tokens, 8), np.float32), True, backend=backend)
+    y, weights = tt.scaled_dot_product_attention(x, x, x, Tensor(hidden, backend=backend))
+    assert {name_of(y.dtype), name_of(weights.dtype)} == {"float32"}

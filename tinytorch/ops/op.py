@@ -184,7 +184,8 @@ def op(
         promote: how the arrays are cast before the call, one of `promotion.MODES`: "float" for an
             op that needs floats, "common" for one that also takes integers. By default no array is
             cast.
-        keep: names of arrays that are left as they are, such as ids or a mask.
+        keep: names of arrays that do not determine the dtype, and that are left as they are if they
+            are integers or booleans, such as ids or a mask.
 
     >>> from tinytorch import Tensor
     >>> from tinytorch.ops.op import op

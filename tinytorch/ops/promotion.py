@@ -35,7 +35,8 @@ def promote_arrays(
         xp: the namespace of the arrays.
         arrays: arrays, Python numbers and None.
         mode: one of `MODES`.
-        keep: positions of arrays that neither count nor change, such as a mask or ids.
+        keep: positions of arrays that do not count, such as a mask or ids. Integers and booleans
+            among them do not change; floats are cast, as an additive mask.
 
     Returns:
         The new list, the dtype to compute in, and the dtype to cast the result to, or None.
@@ -52,7 +53,7 @@ def promote_arrays(
     small = computed not in ("int64", "float16", "float32", "float64")
     promoted = list(arrays)
     for i, a in enumerate(arrays):
-        if i in keep or a is None:
+        if a is None or (i in keep and not (hasattr(a, "dtype") and is_floating(a.dtype))):
             continue
         if isinstance(a, int):
             promoted[i] = _fit(a, computed) if small or isinstance(a, bool) else a
