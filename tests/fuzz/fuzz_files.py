@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 TIME_LIMIT = 20  # seconds
@@ -49,8 +49,10 @@ class Target(NamedTuple):
 def all_targets() -> list[Target]:
     """Return the targets of the files in this folder."""
     import checkpoint_files
+    import notebook_files
+    import tokenizer_files
 
-    return [*checkpoint_files.TARGETS]
+    return [*checkpoint_files.TARGETS, *tokenizer_files.TARGETS, *notebook_files.TARGETS]
 
 
 def fuzz(target: Target, seed: int, numbers: Sequence[int]) -> tuple[Counter[str], list[str]]:
@@ -122,6 +124,11 @@ def run_case(target: Target, prepared: Any, seed: int, number: int, folder: Path
         where = f"{Path(place.filename).name}:{place.lineno}"
         return f"{type(error).__name__}: {error!s:.200} ({where})"
     return "accepted"
+
+
+def check_length(error: BaseException, *paths: Path) -> None:
+    """Check that a message does not carry a file's own text at any length."""
+    assert len(str(error)) < 1000 + sum(len(str(path)) for path in paths)
 
 
 # Values of every JSON type, for a place in a file where another one belongs.

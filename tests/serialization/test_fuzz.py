@@ -14,7 +14,7 @@ pytest.importorskip("resource", reason="this system cannot limit a process's mem
 @pytest.mark.slow
 def test_mutated_files_raise_only_declared_errors() -> None:
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--cases", "560", "--seed", "15"],
+        [sys.executable, str(SCRIPT), "--cases", "960", "--seed", "15"],
         capture_output=True,
         encoding="utf-8",
         check=False,

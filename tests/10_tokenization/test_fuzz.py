@@ -1,0 +1,19 @@
+"""Mutated tokenizers are read or refused with a ValueError; `tests/fuzz` has longer runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "fuzz" / "fuzz_files.py"
+
+pytest.importorskip("resource", reason="this system cannot limit a process's memory")
+
+
+@pytest.mark.parametrize("target", ["Tokenizer.load", "from_gpt2", "encode and decode"])
+def test_mutated_tokenizers_raise_only_declared_errors(target: str) -> None:
+    command = [sys.executable, str(SCRIPT), "--cases", "200", "--seed", "15", "--only", target]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " refused" in done.stdout
