@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -24,6 +25,8 @@ __all__ = [
     "host_array",
 ]
 
+
+_CREATION = ("arange", "asarray", "empty", "eye", "full", "linspace", "ones", "zeros")
 
 Row = tuple[NativeArray, ...]  # a parameter, its gradient and its optimizer state
 
@@ -118,9 +121,14 @@ class Backend:
         """The name, with a description of the device if there is one."""
         return self.name
 
-    def namespace(self, standard: ModuleType, **overrides: Any) -> Namespace:
-        """The functions of `standard` with this backend's extras; `overrides` replace both."""
+    def namespace(self, standard: ModuleType, device: Any = None, **overrides: Any) -> Namespace:
+        """The functions of `standard` with this backend's extras; `overrides` replace both.
+
+        Creation functions are bound to `device`, if it is given.
+        """
         functions = {n: f for n, f in vars(standard).items() if not n.startswith("__")}
+        if device is not None:
+            functions |= {n: partial(functions[n], device=device) for n in _CREATION}
         extras = {name: getattr(self, name) for name in self.EXTRAS}
         return cast(Namespace, SimpleNamespace(**{**functions, **extras, **overrides}))
 
