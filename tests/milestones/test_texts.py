@@ -3,6 +3,8 @@
 import io
 import re
 import shlex
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -124,3 +126,20 @@ def test_a_checkpoint_is_saved_before_anything_is_printed(
     error = capsys.readouterr().err
     assert "Broken pipe; step 2 is saved, resume with: " in error
     assert tinygpt.main(["--resume", str(tmp_path / "run"), "--quiet"]) == 0
+
+
+def test_a_reader_that_ends_is_one_sentence(tmp_path: Path) -> None:
+    file = write(tmp_path / "text", TEXTS["dna"])
+    program = [sys.executable, str(MILESTONES / "tinygpt.py"), "--data", str(file), *SETTINGS[2:]]
+    with subprocess.Popen(
+        [*program, "--steps", "1000000", "--out", str(tmp_path / "run")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)  # its message cannot be printed
+        assert process.stderr is not None
+        error = process.stderr.read()
+    assert process.returncode in (2, 130)
+    assert error.count("\n") <= 1

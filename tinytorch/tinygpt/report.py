@@ -1,8 +1,12 @@
 """Progress display, samples and plots of a run."""
 
+import errno
 import io
 import logging
+import os
+import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -46,6 +50,7 @@ class ProgressReport(Report):
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._console = Console(highlight=False, soft_wrap=True)
+        self._console.on_broken_pipe = _broken_pipe  # type: ignore[method-assign]
         self._bar = Progress(
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:3.0f}%  loss {task.fields[loss]:.3f}"),
@@ -70,6 +75,13 @@ class ProgressReport(Report):
 
     def update(self, progress: float, loss: float, tokens_per_second: float) -> None:
         self._bar.update(self._task, completed=progress, loss=loss, speed=tokens_per_second)
+
+
+def _broken_pipe() -> None:
+    """Raise BrokenPipeError where rich would exit, so that the program can save first."""
+    with suppress(OSError, ValueError):  # what is still in the buffer goes nowhere, at exit too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise BrokenPipeError(errno.EPIPE, "the reader of the output has ended")
 
 
 def sample_text(model: GPT, tokenizer: Tokenizer, prompt: str, tokens: int, **settings: Any) -> str:
