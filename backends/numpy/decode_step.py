@@ -14,6 +14,7 @@ import numpy as np
 
 from ..base import NumpyArray as Array
 from ..decode_step import GPTWeights, LinearWeights, NormWeights
+from .layer_norm import centred_row
 from .rows import constant_column
 
 
@@ -72,14 +73,14 @@ class NumpyDecodeStep:
 
     def _norm(self, x: Array, norm: NormWeights) -> Array:
         """Layer norm of every column of x (C, B), or of x (C,)."""
-        average = self.average
-        y: Array = x - x[0]  # first, so that a large mean costs no digits
-        y -= average.dot(y)
         if x.ndim == 1:
-            y *= x.dtype.type(1 / math.sqrt(y.dot(y) / len(x) + norm.eps))
+            y, squares = centred_row(x, self.average)
+            y *= 1 / math.sqrt(squares / len(x) + norm.eps)
             y *= norm.weight
         else:
-            variance = average.dot(y * y)  # (B,)
+            y = x - x[0]  # before the mean, so that a large mean costs no digits
+            y -= self.average.dot(y)
+            variance = self.average.dot(y * y)  # (B,)
             variance += norm.eps
             y /= np.sqrt(variance, out=variance)
             y *= norm.weight[:, None]

@@ -82,16 +82,31 @@ def _normalise(rows: Array, eps: float) -> tuple[Array, Array]:
     return normal, scale
 
 
+def centred_row(row: Array, average: Array) -> tuple[Array, float]:
+    """A row (C,) minus its mean, and the sum of squares of the result.
+
+    Args:
+        average: (C,), 1 / C.
+    """
+    mean = float(row.dot(average))
+    centred: Array = row - mean
+    squares = float(centred.dot(centred))
+    if mean * mean * len(row) > LARGE_MEAN**2 * squares:  # as in `_normalise`
+        centred = row - row[0]
+        centred -= centred.dot(average)
+        squares = float(centred.dot(centred))
+    return centred, squares
+
+
 def _layer_norm_row(x: Array, weight: Array, bias: Array | None, eps: float) -> Any:
     """`layer_norm` of one row (..., 1, C), as in generation token by token.
 
     Uses a vector and scalars: broadcasting a (1, 1) array takes NumPy longer than the work itself.
     """
     row = x.reshape(-1)  # (C,)
-    size, scalar = len(row), row.dtype.type
-    normal = row - row[0]  # as in `_normalise`
-    normal -= normal.dot(constant_column(size, 1 / size, row.dtype)[:, 0])
-    scale = scalar(1 / math.sqrt(normal.dot(normal) / size + eps))
+    size = len(row)
+    normal, squares = centred_row(row, constant_column(size, 1 / size, row.dtype)[:, 0])
+    scale = row.dtype.type(1 / math.sqrt(squares / size + eps))
     normal *= scale
     y = normal * weight
     if bias is not None:

@@ -16,6 +16,7 @@ from ..tensor import Tensor
 from .decode_step import with_fused_step
 from .evaluation_mode import EvaluationMode, evaluation_mode
 
+SMALLEST_TEMPERATURE = 1e-200  # already greedy; a division by less could overflow
 DIVERGED = (
     "no token can be sampled: the logits are NaN, or all are -inf. The model has diverged; load an"
     " earlier checkpoint, and train with a lower learning rate or clip the gradients"
@@ -123,10 +124,16 @@ def _stream(
     token = window[:, -1]  # (B,)
     backend = model.backend
     for _ in range(max_new_tokens):
-        with mode.entered(model):  # left before the yield: the caller may train the model
+        mode.enter(model)  # and leave before the yield: the caller may train the model
+        try:
             logits = _last_logits(model, backend, unread, caches)  # (B, V)
-        token = np.where(done, token, choose_token(logits, *choice, rng=rng))  # (B,)
-        if stop_tokens is not None:
+        finally:
+            mode.leave()
+        new = choose_token(logits, *choice, rng=rng)  # (B,)
+        if stop_tokens is None:
+            token = new
+        else:
+            token = np.where(done, token, new)
             done = (token[:, None] == stop_tokens).any(axis=1)
         yield token
         if done.all():
@@ -190,18 +197,21 @@ def sample(
 
     Source: A. Holtzman et al., "The Curious Case of Neural Text Degeneration" (2019), for top_p.
     """
-    largest = logits.max(axis=-1, keepdims=True)  # NaN if any is
-    if not (largest > -np.inf).all():
-        raise RuntimeError(DIVERGED)
+    largest = logits.max(axis=-1, keepdims=True)  # (B, 1), NaN if any is
+    if not math.isfinite(largest.sum()):
+        if not (largest > -np.inf).all():
+            raise RuntimeError(DIVERGED)
+        logits = np.where(largest < np.inf, logits, np.where(logits == largest, 0.0, -np.inf))
+        largest = np.where(largest < np.inf, largest, 0.0)
     if temperature == 0:
         likeliest: NumpyArray = np.argmax(logits, axis=-1)
         return likeliest
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled = (logits.astype(np.float64) - largest) / temperature  # at most 0
-    scaled[logits == largest] = 0  # not NaN, if it is infinite
+    scaled = logits.astype(np.float64)
+    scaled -= largest
+    scaled /= max(temperature, SMALLEST_TEMPERATURE)  # at most 0
     if top_k is not None and top_k < scaled.shape[-1]:
         kth = np.partition(scaled, -top_k, axis=-1)[:, -top_k, None]
-        scaled = np.where(scaled < kth, -np.inf, scaled)
+        scaled[scaled < kth] = -np.inf
     weights = np.exp(scaled)
     if top_p is not None and top_p < 1:
         weights = _nucleus(weights, top_p)
