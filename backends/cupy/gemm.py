@@ -151,7 +151,7 @@ def _stack_stride(x: Array, lead: tuple[int, ...]) -> int | None:
             return None
         expected *= lead[axis]
     assert stride is not None
-    return int(stride) // int(x.itemsize)
+    return None if stride < 0 else int(stride) // int(x.itemsize)
 
 
 @functools.lru_cache(maxsize=256)

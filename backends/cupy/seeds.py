@@ -23,7 +23,7 @@ def seed_arguments(seed: int | Seed, count: int) -> tuple[Array, int]:
         # Not cached during capture: if the capture failed, the array would stay uninitialised.
         copy = _to_device if is_capturing() else _cached
         key = copy(key % 2**64, cupy.cuda.runtime.getDevice())
-    return key, offset
+    return key, (offset + 2**63) % 2**64 - 2**63  # its low 64 bits, as a signed number
 
 
 def _to_device(key: int, device: int) -> Array:

@@ -11,6 +11,7 @@ from op_table import OP_INFOS
 
 from tinytorch import Tensor, backends, create_causal_mask
 from tinytorch.attention import attention
+from tinytorch.backends.random_bits import Seed
 from tinytorch.ops.op import OPS
 
 SIZES = {"B": 2, "N": 5, "T": 3, "S": 4, "h": 2, "s": 4, "C": 6, "O": 3, "V": 7}
@@ -288,3 +289,101 @@ def test_layer_norm_of_large_means_is_as_accurate_as_pytorch(
     ):  # fmt: skip
         error, allowed = np.abs(ours - truth).max(), np.abs(other - truth).max()
         assert error <= max(1.5 * allowed, 3e-6)
+
+
+# Memory layouts: the inputs are views of larger tensors
+
+VIEWS: dict[str, Any] = {
+    "reversed": lambda t: t[(slice(None, None, -1),) * t.ndim],
+    "every second": lambda t: t[(slice(None, None, 2),) * t.ndim],
+    "shifted": lambda t: t[(slice(1, None),) * t.ndim],
+    "permuted": lambda t: t.permute(*reversed(range(t.ndim))),
+    "expanded": lambda t: t[:1].expand(*t.shape),
+}
+
+
+def base_of(array: np.ndarray, view: str) -> np.ndarray:
+    """An array whose view has the values of `array`, up to the order of its axes or elements."""
+    if view == "every second":
+        return (
+            np.repeat(array, 2) if array.ndim == 0 else np.kron(array, np.ones((2,) * array.ndim))
+        )
+    if view == "shifted":
+        return np.pad(array, [(1, 0)] * array.ndim)
+    return np.ascontiguousarray(array.T) if view == "permuted" else array
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize(
+    ("name", "inputs", "settings"), SHAPES, ids=[f"{n}({'; '.join(i)})" for n, i, _ in SHAPES]
+)
+@pytest.mark.parametrize("backend", ["numpy", "cupy"], indirect=True)
+def test_kernels_read_views(
+    name: str, inputs: tuple[str, ...], settings: Any, view: str, backend: str
+) -> None:
+    arrays, results = draw(inputs, SIZES, np.random.default_rng(1)), []
+    for home in (backend, REFERENCE):
+        leaves: list[Tensor] = []
+        given: list[Tensor] = []
+        for array in arrays:
+            floating = array.dtype.kind == "f"
+            base = base_of(array, view).astype(array.dtype) if floating else array
+            leaves.append(Tensor(base, floating, backend=home))
+            given.append(VIEWS[view](leaves[-1]) if floating else leaves[-1])
+        for tensor, array in zip(given, arrays, strict=True):
+            assert tensor.shape == array.shape
+        values = outputs(OPS[name](*given, **settings))
+        factors = weights([v.shape for v in values], np.float64)
+        loss: Any = 0.0
+        for value, factor in zip(values, factors, strict=True):
+            loss = (value * Tensor(factor, backend=home)).sum() + loss
+        loss.backward()
+        results.append([*values, *(t.grad for t in leaves if t.requires_grad)])
+    for ours, theirs in zip(*results, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-11)
+
+
+# Settings
+
+
+@pytest.mark.parametrize("number", [float, np.float64, np.float32])
+@pytest.mark.parametrize("rows", [1, 3, 4000])
+@pytest.mark.parametrize("backend", ["numpy", "cupy"], indirect=True)
+def test_settings_that_are_numpy_numbers_keep_float32(rows: int, number: Any, backend: str) -> None:
+    x, one = np.random.default_rng(0).standard_normal((rows, 4)).astype(np.float32), ONES
+    one = one.astype(np.float32)
+    for name, arrays, settings in (
+        ("layer_norm", (x, one, one), {"eps": number(1e-5)}),
+        ("attention_weights", (x[:, None], x[:4][None] if rows > 3 else x[:1][None]),
+         {"scale": number(0.5)}),
+        ("dropout", (x,), {"p": number(0.5), "seed": 3}),
+    ):  # fmt: skip
+        if name not in backends.get(backend).kernels:
+            continue
+        values, gradients = run(OPS[name], arrays, settings, backend)
+        assert {a.dtype for a in (*values, *gradients)} == {np.dtype(np.float32)}, name
+
+
+@pytest.mark.parametrize("key", [0, 5, -1, -(2**63), 2**63, 2**64 - 1, 2**64 + 5, 2**70])
+def test_random_bits_of_any_seed_are_equal_on_every_backend(key: int, backend: str) -> None:
+    home, reference = backends.get(backend), backends.get("numpy")
+    x = np.ones((5, 16), np.float32)
+    for offset in (0, 3, 2**63, 2**64 - 1, 2**64, 2**70, -1):
+        for seed in (key, Seed(key, offset)):
+            bits = home.to_numpy(home.xp.random_bits(seed, (40,)))
+            np.testing.assert_array_equal(bits, reference.xp.random_bits(seed, (40,)))
+        settings = {"p": 0.5, "seed": Seed(key, offset)}
+        kept = [run(OPS["dropout"], (x,), settings, b)[0][0] for b in (backend, REFERENCE)]
+        np.testing.assert_array_equal(*kept)
+
+
+def test_a_launch_with_an_empty_grid_does_nothing(fake_cupy: Any) -> None:
+    """On a GPU it would be an error."""
+    from tinytorch.backends.cupy import launch
+
+    before = launch.launches
+    for grid in ((0,), (3, 0), (0, 3, 1)):
+        launch.launch("gelu", np.dtype(np.float32), grid, (32,), None, None, 0)
+    assert launch.launches == before

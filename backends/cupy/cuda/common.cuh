@@ -62,7 +62,7 @@ __device__ unsigned long long mix64(unsigned long long x) {
 struct Seed {
     Bits low, high;
     __device__ Seed(const Index* key, Index offset) {
-        unsigned long long seed = key ? key[0] ^ mix64(key[1] + offset) : 0;
+        unsigned long long seed = key ? key[0] ^ mix64((unsigned long long)key[1] + offset) : 0;
         low = (Bits)seed;
         high = (Bits)(seed >> 32);
     }
