@@ -36,7 +36,7 @@ class Optimizer:
         state: index of a parameter -> its state by name.
         steps: number of steps taken.
         missed: index of a parameter -> number of steps in which it had no gradient, if any. Its
-            own count of updates, as for Adam's bias correction, is ``steps`` minus this.
+            number of updates, used by Adam's bias correction, is ``steps`` minus this.
 
     Raises:
         TypeError: `params` is not an iterable of tensors or of groups.
@@ -242,9 +242,9 @@ class OptimizerState(NamedTuple):
 
 
 def _read_state(optimizer: Optimizer, state: Any) -> OptimizerState:
-    """Raises ValueError, with the reason, if `state` does not fit the optimizer."""
+    """Convert and check a `state_dict`; the ValueError that it raises has the reason only."""
     if not isinstance(state, Mapping):
-        raise ValueError(f"it is no dict but {type(state).__name__}")
+        raise ValueError(f"expected a dict, got {type(state).__name__}")
     absent = [key for key in ("steps", "lr", "arrays") if key not in state]
     if absent:
         raise ValueError(f"{' and '.join(absent)} missing, which state_dict writes")
@@ -337,7 +337,7 @@ def _index(text: Any, count: int, key: Any = None) -> int:
 
 
 def _groups(name: str, params: Any) -> list[dict[str, Any]]:
-    """The groups of parameters that were given, each with a list of them.
+    """Parameter groups, each with a list of parameters.
 
     Raises:
         TypeError: `params` is not an iterable of tensors or of groups.
@@ -417,7 +417,7 @@ def check_number(name: str, value: Any) -> Any:
     """A number of any kind, 0 or more, as a Python number; a 0-d tensor is read on the host.
 
     Raises:
-        TypeError: `value` is no number.
+        TypeError: `value` is not a number.
         ValueError: it is negative or NaN.
     """
     value = _python_number(value)

@@ -141,7 +141,7 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Te
         wait for a device.
 
     Raises:
-        TypeError: not tensors, or `max_norm` is no number.
+        TypeError: not tensors, or `max_norm` is not a number.
         ValueError: `max_norm` is negative or NaN, or there are no gradients, as before backward;
             PyTorch returns a norm of 0 then.
 
@@ -173,7 +173,7 @@ def count_targets(loss_fn: Callable[..., Tensor], y: Tensor) -> Any:
 
 
 def weights_of(counts: Sequence[Any]) -> list[Any]:
-    """Each count divided by their sum: the weights that turn means into the mean of everything.
+    """Divide each count by their sum: the weights with which means are averaged.
 
     If all counts are 0, the weights are equal. Counts that are tensors are not read on the host, so
     the host does not wait for a device.
@@ -223,7 +223,7 @@ class Trainer:
         optimizer: one optimizer, or several, each for some of the parameters.
         loss_fn: ``loss_fn(prediction, target)``, the mean over the targets of a batch. If it leaves
             out some of them, it needs a method ``count_targets(target)`` (see `count_targets`);
-            else batches are weighted by all their targets. A loss that is a sum is averaged too.
+            else batches are weighted by all their targets. Sums are averaged as if they were means.
         scheduler: sets the learning rate before each step.
         grad_clip_norm: the maximum norm of all gradients together.
 
@@ -265,8 +265,8 @@ class Trainer:
             batches: pairs (x, y); a single one is given as ``[(x, y)]``.
 
         Each batch is weighted by its number of targets (without those that the loss ignores), so
-        the result is that of one large batch, whatever the sizes. The modes of the modules stay as
-        they are: call ``model.train()`` after ``model.eval()``, as in PyTorch.
+        the result equals that of one large batch, for all sizes. The modes of the modules are not
+        changed: call ``model.train()`` after ``model.eval()``, as in PyTorch.
 
         Returns:
             the mean loss, a 0-d tensor without gradient. It is not read on the host, so the host
@@ -331,7 +331,7 @@ class Trainer:
 
     def _check_optimizers(self) -> None:
         updated = (p for optimizer in self.optimizers for p in optimizer.parameters())
-        if all(p.grad is None for p in updated):  # usually the first has a gradient
+        if all(p.grad is None for p in updated):  # usually stops at the first parameter
             own = {id(p) for p in self.model.parameters()}
             if not any(id(p) in own for o in self.optimizers for p in o.parameters()):
                 raise ValueError(
@@ -417,7 +417,7 @@ class Trainer:
         `DataLoader.state_dict`.
 
         Raises:
-            CheckpointError: the file cannot be read, or is no training checkpoint.
+            CheckpointError: the file cannot be read, or is not a training checkpoint.
             ValueError: it belongs to another model or other optimizers; nothing is changed then.
         """
         arrays, metadata = checkpoint.load(path)
@@ -474,7 +474,7 @@ def _mean(losses: Sequence[tuple[Tensor, Any]]) -> float:
 
 
 def _checked_batches(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches, each of which is checked when it is needed.
+    """Iterate over the batches and check each of them.
 
     Raises:
         TypeError: `batches` is not iterable, or one of them is not a pair of tensors.

@@ -38,8 +38,8 @@ _state = _ThreadState()
 def num_threads() -> int:
     """Return the number of threads to use: OMP_NUM_THREADS, else the CPUs of this process.
 
-    At most `MAX_THREADS`. What is not a positive integer is ignored; of a list, as for nested
-    levels in OpenMP, the first counts.
+    At most `MAX_THREADS`. A value that is not a positive integer is ignored; of a list of values
+    for nested levels, the first is used.
     """
     requested = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip().lstrip("0")
     if requested.isascii() and requested.isdecimal():

@@ -292,7 +292,7 @@ def test_an_optimizer_without_a_rule_raises_an_error() -> None:
         Empty([P], lr=0.1).step()
 
 
-def test_an_optimizer_of_ones_own_needs_a_rule_and_the_names_of_its_state() -> None:
+def test_custom_optimizer_with_rule_and_state_names() -> None:
     class SignSGD(Optimizer):
         """Steps of the sign of a running mean of the gradient."""
 
@@ -316,8 +316,7 @@ def sign_update(xp: Any, p: Any, g: Any, m: Any, *, lr: float, decay: float) -> 
 
 # Parameters without gradients in some steps
 
-# For each of 12 steps, the parameters that have a gradient in it: one is unfrozen late, one is used
-# now and then, one never; some steps have none at all.
+# Indices of the parameters that have a gradient in each of 12 steps; some steps have none.
 USED = [{0}, {0, 1}, set(), {0}, {0, 1}, {0, 2}, set(), {1, 2}, {0, 1, 2}, {0}, {2}, {0, 1, 2}]
 SOME = [(3, 2), (2, 3), (2, 2), (2, 4)]
 
@@ -335,7 +334,7 @@ def train_some(optimizer: Optimizer, first: int = 0, last: int = len(USED)) -> l
 
 @pytest.mark.parametrize("grouped", [False, True])
 @pytest.mark.parametrize(("make", "settings"), CASES, ids=NAMES)
-def test_steps_count_per_parameter_as_in_pytorch(
+def test_updates_are_counted_per_parameter_as_in_pytorch(
     make: Any, settings: dict[str, Any], grouped: bool, backend: str
 ) -> None:
     torch = require("torch")
@@ -356,7 +355,7 @@ def test_steps_count_per_parameter_as_in_pytorch(
     assert counts == [sum(i in used for used in USED) for i in range(len(SOME))]
 
 
-def test_the_first_update_of_a_parameter_is_of_full_size_whenever_it_comes() -> None:
+def test_first_update_of_a_parameter_has_full_size_at_any_step() -> None:
     early, late = Parameter([1.0]), Parameter([1.0])
     optimizer = Adam([early, late], lr=0.01)
     for _ in range(10):
@@ -369,7 +368,7 @@ def test_the_first_update_of_a_parameter_is_of_full_size_whenever_it_comes() -> 
 
 @EACH
 @pytest.mark.parametrize("middle", [1, 5, 7])
-def test_counts_of_parameters_are_saved(make: Any, middle: int) -> None:
+def test_update_counts_are_saved_and_restored(make: Any, middle: int) -> None:
     one = make(parameters(SOME))
     half = train_some(one, 0, middle)
     saved = one.state_dict()
@@ -387,8 +386,7 @@ def json_copy(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @EACH
-def test_state_without_counts_and_settings_continues_exactly(make: Any) -> None:
-    """State that was saved before these were."""
+def test_state_from_before_counts_and_settings_were_saved_continues_exactly(make: Any) -> None:
     one = make(parameters(MATRICES))
     half = train(one, 0, 5, MATRICES)
     state = one.state_dict()
@@ -449,8 +447,8 @@ def with_array(name: str, value: Any) -> dict[str, Any]:
         (without("steps"), "steps missing"),
         (without("lr"), "lr missing"),
         (without("arrays"), "arrays missing"),
-        (None, "no dict but NoneType"),
-        ([1], "no dict but list"),
+        (None, "expected a dict, got NoneType"),
+        ([1], "expected a dict, got list"),
         (changed(steps=-1), "steps must be a count of steps, not -1"),
         (changed(steps=1.5), "steps must be"),
         (changed(steps="3"), "steps must be"),
@@ -494,7 +492,9 @@ def with_array(name: str, value: Any) -> dict[str, Any]:
         (Muon([Parameter([[1.0]])]).state_dict(), "another optimizer's"),
     ],
 )
-def test_damaged_state_raises_one_error_and_changes_nothing(state: Any, message: str) -> None:
+def test_loading_damaged_state_raises_an_error_and_changes_nothing(
+    state: Any, message: str
+) -> None:
     optimizer = AdamW(parameters([(3, 2), (4,)]))
     train(optimizer, 0, 2, [(3, 2), (4,)])
     before = optimizer.state_dict()
@@ -503,7 +503,7 @@ def test_damaged_state_raises_one_error_and_changes_nothing(state: Any, message:
     np.testing.assert_equal(optimizer.state_dict(), before)
 
 
-def test_settings_that_json_cannot_represent_are_not_saved() -> None:
+def test_settings_that_json_cannot_represent_are_left_out_of_the_state() -> None:
     class WithFunction(SGD):
         def __init__(self, params: Any, scale: Any) -> None:
             Optimizer.__init__(
@@ -516,14 +516,14 @@ def test_settings_that_json_cannot_represent_are_not_saved() -> None:
     assert optimizer.groups[0]["scale"] is abs
 
 
-# What is given as parameters and settings
+# Parameters and settings
 
 
 def leaf(*shape: int) -> Parameter:
     return Parameter(np.ones(shape, np.float32))
 
 
-def test_one_tensor_is_a_group_but_not_a_list_of_parameters() -> None:
+def test_a_single_tensor_is_accepted_in_a_group_only() -> None:
     w = leaf(2, 2)
     with pytest.raises(TypeError, match="SGD takes a list of parameters, not one Tensor"):
         SGD(w)
@@ -561,14 +561,12 @@ def test_one_tensor_is_a_group_but_not_a_list_of_parameters() -> None:
     ],
 )
 @pytest.mark.parametrize("make", [SGD, Adam, AdamW, Muon])
-def test_what_is_no_list_of_parameters_raises_an_error(
-    make: Any, given: Any, error: Any, message: str
-) -> None:
+def test_invalid_parameters_raise_an_error(make: Any, given: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         make(given)
 
 
-def test_gradients_are_set_to_none_or_to_zeros() -> None:
+def test_zero_grad_sets_gradients_to_none_or_to_zeros() -> None:
     used, unused = leaf(2), leaf(2)
     optimizer = SGD([used, unused])
     (used * used).sum().backward()
@@ -579,12 +577,12 @@ def test_gradients_are_set_to_none_or_to_zeros() -> None:
     assert used.grad is None
 
 
-def test_an_optimizer_needs_a_rate() -> None:
+def test_an_optimizer_without_learning_rate_raises_an_error() -> None:
     with pytest.raises(TypeError, match="Optimizer needs the setting lr"):
         Optimizer([P], momentum=0.9)
 
 
-def test_a_group_may_be_empty_and_parameters_may_be_frozen() -> None:
+def test_empty_groups_and_frozen_parameters_are_accepted() -> None:
     frozen = Parameter([1.0], requires_grad=False)
     optimizer = AdamW([{"params": []}, {"params": [frozen]}])
     optimizer.step()
@@ -622,7 +620,7 @@ def test_a_group_may_be_empty_and_parameters_may_be_frozen() -> None:
         (lambda: Muon([leaf()]), ValueError, "matrices only"),
     ],
 )
-def test_settings_of_other_types_raise_an_error(make: Any, error: Any, message: str) -> None:
+def test_settings_of_wrong_types_raise_an_error(make: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         make()
 
@@ -639,7 +637,7 @@ SCALARS = [0.5, np.float64(0.5), np.float32(0.5), np.array(0.5), Tensor(0.5)]
 
 
 @pytest.mark.parametrize("value", SCALARS, ids=lambda value: type(value).__name__)
-def test_scalars_of_any_kind_are_settings(value: Any) -> None:
+def test_numpy_scalars_and_0d_tensors_are_accepted_as_settings(value: Any) -> None:
     results = []
     for number in (0.5, value):
         p = leaf(2, 3)
@@ -655,11 +653,11 @@ def test_scalars_of_any_kind_are_settings(value: Any) -> None:
 @EACH
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (2, 3)])
-def test_dtypes_and_parameters_without_elements(
+def test_updates_keep_dtype_and_accept_zero_size_parameters(
     make: Any, dtype: str, shape: Any, backend: str
 ) -> None:
     if backend != "numpy" and dtype == "float16":
-        pytest.skip("float16 is no dtype of the standard")
+        pytest.skip("float16 is not a dtype of the standard")
     p = Parameter(np.ones(shape, dtype), backend=backend)
     optimizer = make([p])
     for _ in range(2):

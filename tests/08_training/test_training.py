@@ -126,21 +126,21 @@ def test_invalid_schedules_raise_an_error(make: Any, message: str) -> None:
         (lambda: CosineSchedule().apply(SGD([P1]), -1), ValueError, "step must be 0 or more"),
     ],
 )
-def test_arguments_of_schedules(make: Any, error: Any, message: str) -> None:
+def test_invalid_arguments_of_schedules_raise_an_error(make: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         make()
 
 
 @pytest.mark.parametrize("step", [10, 11, 1000, 10**400, np.int64(2**62), 1e300])
 @pytest.mark.parametrize("kind", [CosineSchedule, LinearSchedule])
-def test_after_the_last_step_the_rate_stays_constant(kind: Any, step: Any) -> None:
+def test_rate_is_constant_after_the_last_step(kind: Any, step: Any) -> None:
     for warmup in (0, 3, 10):
         schedule = kind(1.0, 0.25, np.int64(10), warmup)
         expected = 1.0 if warmup == 10 and step == 10 else 0.25
         assert schedule.get_lr(step) == pytest.approx(expected)
 
 
-def test_a_schedule_is_applied_to_one_optimizer_or_to_several() -> None:
+def test_apply_takes_one_or_several_optimizers() -> None:
     optimizers = [SGD([Parameter([1.0])], 0.1) for _ in range(3)]
     schedule = CosineSchedule(0.5, total_steps=10)
     schedule.apply(optimizers[0], 5)
@@ -209,7 +209,7 @@ def test_clipping_of_extreme_values_equals_pytorch(
         np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=1e-6)
 
 
-def test_one_tensor_a_generator_and_an_iterator_may_be_clipped() -> None:
+def test_clipping_accepts_a_single_tensor_and_any_iterable() -> None:
     def parameter() -> Parameter:
         p = Parameter([[1.0, 2.0], [3.0, 4.0]])
         (p * p).sum().backward()
@@ -246,7 +246,7 @@ def test_gradients_of_several_dtypes_are_clipped_together() -> None:
         ([None], 1.0, TypeError, "tensors with gradients, not NoneType"),
     ],
 )
-def test_invalid_arguments_of_clipping(
+def test_invalid_arguments_of_clipping_raise_an_error(
     parameters: Any, max_norm: Any, error: Any, message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -354,8 +354,7 @@ def part_modes(model: Module) -> list[bool]:
     return [module.training for module in model.modules()]
 
 
-def test_modes_of_parts_are_kept_by_training_and_evaluation() -> None:
-    """A part in eval mode, as a frozen one, does not get its dropout back."""
+def test_training_and_evaluation_keep_the_mode_of_each_module() -> None:
     manual_seed(0)
     model = Sequential(Linear(3, 4), Dropout(0.5), Linear(4, 2), Dropout(0.5))
     run, batch = Trainer(model, SGD(model.parameters(), 0.1), MSELoss()), examples(4)
@@ -399,7 +398,7 @@ X, Y = Tensor([[1.0, 2.0], [3.0, 4.0]]), Tensor([[1.0], [2.0]])
         ([[(X, Y)]], "not list of length 1"),
     ],
 )
-def test_what_is_no_batch_raises_an_error(batches: Any, message: str) -> None:
+def test_invalid_batches_raise_an_error(batches: Any, message: str) -> None:
     model = Linear(2, 1)
     run = Trainer(model, SGD(model.parameters(), 0.1), MSELoss())
     for use in (run.train_step, run.evaluate, run.train_epoch):
@@ -407,7 +406,7 @@ def test_what_is_no_batch_raises_an_error(batches: Any, message: str) -> None:
             use(batches)
 
 
-def test_batches_may_come_from_any_iterable() -> None:
+def test_batches_may_be_any_iterable() -> None:
     run, (x, y) = trainer(), examples(6)
     pairs: Any = [[x[:2], y[:2]], (x[2:], y[2:])]
     losses = [trainer().train_step(b).item() for b in (pairs, tuple(pairs), iter(pairs))]
@@ -423,7 +422,6 @@ def test_targets_on_another_backend_raise_an_error(strict: str) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_parameters_outside_of_the_model_are_trained_and_cleared(processes: int) -> None:
-    """They belong to the loss, or to an optimizer alone."""
     model, scale, shift = Linear(2, 1), Parameter([2.0]), Parameter([0.5])
 
     def loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -452,7 +450,7 @@ def test_optimizers_of_another_model_raise_an_error(settings: Any, clip: Any) ->
 
 
 @pytest.mark.parametrize("value", [1.0, None, np.float32(1.0)])
-def test_a_loss_that_is_no_tensor_raises_an_error(value: Any) -> None:
+def test_a_loss_function_that_returns_no_tensor_raises_an_error(value: Any) -> None:
     model = Linear(2, 1)
     run = Trainer(model, SGD(model.parameters(), 0.1), lambda prediction, target: value)
     with pytest.raises(TypeError, match="the loss must be a Tensor with one element, not"):
@@ -554,8 +552,8 @@ def test_training_resumes_from_a_checkpoint_bit_for_bit(tmp_path: Path) -> None:
     assert_equal(values(resumed.model), values(straight.model))
 
 
-def test_a_checkpoint_without_counts_and_settings_resumes_bit_for_bit(tmp_path: Path) -> None:
-    """As they were written before counts per parameter and settings were saved."""
+def test_older_checkpoints_resume_bit_for_bit(tmp_path: Path) -> None:
+    """Checkpoints from before update counts per parameter and settings were saved."""
     path, run = tmp_path / "checkpoint.safetensors", gpt_trainer(seed=1)
     gpt_losses(run, 4)
     run.save_checkpoint(path)
@@ -573,9 +571,7 @@ def test_a_checkpoint_without_counts_and_settings_resumes_bit_for_bit(tmp_path: 
 
 @pytest.mark.parametrize("value", [None, -1, 1.5, "3", [], {}, [3], [{}], {"0": {}}, True])
 @pytest.mark.parametrize("name", ["step", "optimizers", "random"])
-def test_malformed_metadata_raise_a_checkpoint_error_or_a_value_error(
-    name: str, value: Any, tmp_path: Path
-) -> None:
+def test_malformed_metadata_raises_a_value_error(name: str, value: Any, tmp_path: Path) -> None:
     run, path = trainer(), tmp_path / "checkpoint.safetensors"
     run.train_step([examples(4)])
     run.save_checkpoint(path)
@@ -588,7 +584,7 @@ def test_malformed_metadata_raise_a_checkpoint_error_or_a_value_error(
 
 
 @pytest.mark.parametrize("name", ["step", "optimizers", "random"])
-def test_names_that_a_checkpoint_uses_itself_are_refused(name: str, tmp_path: Path) -> None:
+def test_reserved_metadata_names_raise_an_error(name: str, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.safetensors"
     with pytest.raises(ValueError, match=rf"save_checkpoint writes \['{name}'\] itself"):
         trainer().save_checkpoint(path, note="a", **{name: 99})
@@ -712,7 +708,7 @@ def test_a_copy_of_a_trainer_trains_as_the_original_does(settings: dict[str, Any
     assert [loss(run)] == pytest.approx([loss(duplicate)], rel=1e-6)
 
 
-def test_a_training_loop_of_ones_own_resumes_from_the_random_state() -> None:
+def test_a_custom_training_loop_resumes_from_the_random_state() -> None:
     """Batches and dropout masks continue, without a Trainer."""
 
     def losses(steps: int) -> list[float]:

@@ -172,9 +172,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("text", COUNTS, ids=lambda text: repr(text)[:12])
-def test_the_number_of_threads_requested_by_the_environment(
-    text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_num_threads_reads_omp_num_threads(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     default = threads.num_threads.__wrapped__()
     monkeypatch.setenv("OMP_NUM_THREADS", text)
@@ -182,10 +180,10 @@ def test_the_number_of_threads_requested_by_the_environment(
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 2])
-def test_fewer_threads_than_requested_compute_everything(
+def test_parallel_loops_are_complete_with_fewer_threads_than_requested(
     allowed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where the system limits the number of threads of a user."""
+    """For example because of RLIMIT_NPROC."""
     start, started = threading.Thread.start, []
 
     def limited(thread: threading.Thread) -> None:

@@ -232,7 +232,7 @@ def test_a_killed_replica_raises_an_error() -> None:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
-def test_after_the_end_of_a_replica_the_state_is_that_before_the_step(
+def test_parameters_are_unchanged_after_a_replica_was_killed(
     sent: signal.Signals, tmp_path: Path
 ) -> None:
     model, x, y = model_and_batch()
@@ -265,18 +265,18 @@ def test_a_stopped_replica_is_ended_by_close() -> None:
 class Exits(Refuses):
     def forward(self, x: Tensor) -> Tensor:
         if float(x.min()) < 0:
-            sys.exit("the model has had enough")
+            sys.exit("the model exits")
         return self.linear(x)
 
 
 @pytest.mark.parametrize("bad", [0, 1])
-def test_a_model_that_exits_does_so_in_any_process(
+def test_system_exit_of_the_model_in_any_process_is_raised(
     bad: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     replicas = DataParallel(Exits(), MSELoss(), 2)
     x = np.ones((2, 1), np.float32)
     x[bad] = -1
-    with pytest.raises(SystemExit, match="had enough"):
+    with pytest.raises(SystemExit, match="the model exits"):
         replicas.backward(Tensor(x), Tensor(np.ones((2, 1), np.float32)))
     assert capfd.readouterr().err == ""
 
@@ -286,7 +286,7 @@ def replicas_of(trainer: Trainer) -> Any:
     return runner.replicas
 
 
-def test_there_are_no_more_processes_than_rows() -> None:
+def test_at_most_one_process_per_row_is_started() -> None:
     model, x, y = model_and_batch(6)
     trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=5)
     trainer.train_step([(x[:1], y[:1])])
@@ -297,7 +297,7 @@ def test_there_are_no_more_processes_than_rows() -> None:
 
 
 @pytest.mark.parametrize("value", [2.5, 2.0, True, "2", None, [2]])
-def test_the_number_of_processes_is_an_integer(value: Any) -> None:
+def test_invalid_numbers_of_processes_raise_an_error(value: Any) -> None:
     model, _, _ = model_and_batch()
     with pytest.raises(TypeError, match="processes must be an integer, not"):
         Trainer(model, SGD(model.parameters()), MSELoss(), processes=value)
@@ -307,7 +307,7 @@ def test_the_number_of_processes_is_an_integer(value: Any) -> None:
     assert Trainer(model, SGD(model.parameters()), MSELoss(), processes=np.int64(2)).processes == 2  # type: ignore[arg-type]
 
 
-def test_when_no_process_can_be_started_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_fork_raises_replica_error(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x, y = model_and_batch()
     trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=3)
     fork, forks = os.fork, []
@@ -343,7 +343,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_worker_of_a_pool_cannot_start_processes() -> None:
+def test_starting_replicas_in_a_pool_worker_raises_replica_error() -> None:
     program = subprocess.run(
         [sys.executable, "-c", IN_A_POOL], capture_output=True, text=True, timeout=120
     )
@@ -354,7 +354,7 @@ def test_a_worker_of_a_pool_cannot_start_processes() -> None:
 
 
 @pytest.mark.parametrize("bits", [np.random.MT19937, np.random.Philox, np.random.SFC64])
-def test_any_generator_of_numpy_may_be_used_with_processes(bits: Any) -> None:
+def test_all_bit_generators_of_numpy_work_with_processes(bits: Any) -> None:
     class Noisy(Module):
         def __init__(self) -> None:
             self.linear = Linear(5, 3)
@@ -380,7 +380,7 @@ def test_any_generator_of_numpy_may_be_used_with_processes(bits: Any) -> None:
 
 
 class Changeable(Module):
-    """Has everything that a user may change between two steps."""
+    """A model with every kind of attribute that may change between two steps."""
 
     def __init__(self) -> None:
         self.linear, self.dropout, self.head = Linear(3, 3), Dropout(0.5), Linear(3, 3)
@@ -459,7 +459,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_every_change_between_steps_has_the_effect_that_it_has_in_one_process(change: Any) -> None:
+def test_changes_between_steps_have_the_same_effect_as_in_one_process(change: Any) -> None:
     rng = np.random.default_rng(0)
     x, y = (Tensor(rng.standard_normal((4, 3)).astype(np.float32)) for _ in range(2))
     runs = []
@@ -474,7 +474,7 @@ def test_every_change_between_steps_has_the_effect_that_it_has_in_one_process(ch
     assert runs[1] == pytest.approx(runs[0], rel=1e-4, abs=1e-5)
 
 
-def test_replicas_are_not_started_again_without_a_change() -> None:
+def test_replicas_are_kept_while_nothing_changes() -> None:
     manual_seed(0)
     model = GPT(11, 8, 1, 2, max_seq_len=8, dropout=0.1, positions="rotary")
     trainer = Trainer(model, AdamW(model.parameters()), CrossEntropyLoss(), processes=2,
@@ -506,7 +506,7 @@ class Remembers(Module):
         return self.last
 
 
-def test_what_the_forward_pass_changes_does_not_start_replicas_again() -> None:
+def test_replicas_are_kept_if_only_the_forward_pass_changes_the_model() -> None:
     _, x, y = model_and_batch()
     model = Remembers()
     trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=2)

@@ -1,4 +1,4 @@
-"""A captured step never replays stale counts of updates; capture is simulated on the host."""
+"""Captured steps are not replayed with outdated update counts; capture is simulated on the host."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ from tinytorch.optimizers import Optimizer
 
 
 class Constants:
-    """What a captured step would keep: how far each group of updates is behind the input `step`."""
+    """Records the constants of a captured step: own step number - `step`, for each update."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[float] = []
@@ -40,7 +40,7 @@ class Constants:
 
 
 def simulated(constants: Constants, replays: list[int]) -> Callable[..., Any]:
-    """As `cupy.graph.GraphedCallable`, but "replays" run the work, and check its constants."""
+    """Imitate `cupy.graph.GraphedCallable`: replays run the work and compare its constants."""
 
     def graphed(work: Callable[..., Any]) -> Callable[..., Any]:
         captured: dict[Any, list[float]] = {}
@@ -55,7 +55,7 @@ def simulated(constants: Constants, replays: list[int]) -> Callable[..., Any]:
             result = work(*arrays)
             if shapes in captured:
                 replays.append(1)
-                assert constants.seen == captured[shapes], "a replay would use stale counts"
+                assert constants.seen == captured[shapes], "a replay would use outdated counts"
             captured[shapes] = constants.seen
             return result
 
@@ -78,7 +78,9 @@ class Choice(Module):
 @pytest.mark.parametrize(
     "rows", [[2] * 8, [3] * 8, [3, 3, 3, 2, 2, 2, 2, 3, 2, 3, 3, 3], [2, 3] * 6]
 )
-def test_counts_of_captured_steps(rows: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captured_steps_count_updates_per_parameter(
+    rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     constants, replays = Constants(monkeypatch), []
     numpy = backends.get("numpy")
     monkeypatch.setattr(numpy, "graphed", simulated(constants, replays))

@@ -1,6 +1,6 @@
-"""However a batch is divided, the step is that of the whole: every counted target weighs the same.
+"""Ignored targets: steps on divided batches equal the step on one large batch.
 
-Batches are divided among processes, into accumulated batches and into batches of an evaluation.
+Batches are divided by accumulation, among processes, and in evaluation.
 """
 
 import sys
@@ -24,7 +24,7 @@ from tinytorch import (
 IGNORED = -100
 ROWS, LENGTH, CLASSES = 6, 4, 5
 
-# Rows, and whether the targets of each are counted: all, by columns, some or none.
+# Which targets are counted, (ROWS, LENGTH).
 MASKS = {
     "all count": np.ones((ROWS, LENGTH), bool),
     "padding": np.arange(LENGTH) < np.array([[4], [1], [3], [4], [2], [1]]),
@@ -85,7 +85,7 @@ def assert_same(found: Any, expected: Any) -> None:
 @EACH_MASK
 @EACH_DIVISION
 @pytest.mark.parametrize("processes", PROCESSES)
-def test_a_divided_step_equals_the_step_of_one_batch(
+def test_divided_batches_equal_one_large_batch(
     mask: np.ndarray, sizes: list[int], processes: int
 ) -> None:
     x, y = batch(mask)
@@ -98,13 +98,15 @@ def test_a_divided_step_equals_the_step_of_one_batch(
 @pytest.mark.filterwarnings("ignore:invalid value")  # 0 / 0 on strict if no target counts
 @EACH_MASK
 @EACH_DIVISION
-def test_accumulation_on_other_backends(mask: np.ndarray, sizes: list[int], backend: str) -> None:
+def test_accumulated_batches_equal_one_large_batch_on_every_backend(
+    mask: np.ndarray, sizes: list[int], backend: str
+) -> None:
     expected = train([batch(mask)])
     assert_same(train(divided(*batch(mask, backend), sizes), backend=backend), expected)
 
 
 @EACH_MASK
-def test_the_update_equals_pytorch(mask: np.ndarray) -> None:
+def test_updates_equal_pytorch(mask: np.ndarray) -> None:
     torch = pytest.importorskip("torch")
     x, y = batch(mask)
     manual_seed(1)
@@ -125,7 +127,7 @@ def test_the_update_equals_pytorch(mask: np.ndarray) -> None:
 
 @EACH_MASK
 @EACH_DIVISION
-def test_evaluation_equals_the_loss_of_one_batch(mask: np.ndarray, sizes: list[int]) -> None:
+def test_evaluation_equals_the_loss_of_one_large_batch(mask: np.ndarray, sizes: list[int]) -> None:
     x, y = batch(mask)
     model = Linear(3, CLASSES).to("float64")
     trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss())
@@ -136,7 +138,7 @@ def test_evaluation_equals_the_loss_of_one_batch(mask: np.ndarray, sizes: list[i
 
 @EACH_MASK
 @pytest.mark.parametrize("accumulation_steps", [1, 2, 3])
-def test_the_mean_loss_of_an_epoch_counts_each_target_once(
+def test_train_epoch_returns_the_mean_over_counted_targets(
     mask: np.ndarray, accumulation_steps: int
 ) -> None:
     x, y = batch(mask)
@@ -166,9 +168,7 @@ class MaskedError(Module):
 @EACH_MASK
 @EACH_DIVISION
 @pytest.mark.parametrize("processes", PROCESSES)
-def test_a_loss_of_ones_own_says_how_many_targets_it_counts(
-    mask: np.ndarray, sizes: list[int], processes: int
-) -> None:
+def test_custom_loss_with_count_targets(mask: np.ndarray, sizes: list[int], processes: int) -> None:
     x = batch(mask)[0]
     values = np.random.default_rng(1).standard_normal((ROWS, LENGTH, CLASSES))
     y = Tensor(np.where(mask[..., None], values, np.nan))
@@ -177,7 +177,7 @@ def test_a_loss_of_ones_own_says_how_many_targets_it_counts(
 
 
 @pytest.mark.parametrize("processes", PROCESSES)
-def test_a_function_as_loss_counts_all_targets(processes: int) -> None:
+def test_all_targets_count_if_the_loss_is_a_function(processes: int) -> None:
     def loss(prediction: Tensor, target: Tensor) -> Tensor:
         return ((prediction - target) ** 2).mean()
 
@@ -198,7 +198,7 @@ class Flattened(Module):
 
 
 @pytest.mark.parametrize("processes", PROCESSES)
-def test_targets_may_have_another_first_axis_than_inputs(processes: int) -> None:
+def test_targets_with_another_first_axis_than_inputs(processes: int) -> None:
     x, y = batch(MASKS["padding"])
     results = []
     for batches in ([(x, y)], divided(x, y, [1, 5])):

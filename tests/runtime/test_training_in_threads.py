@@ -1,4 +1,4 @@
-"""Threads that train models of their own at once get the weights that each gets alone."""
+"""Training several models in parallel threads gives the weights of training them one by one."""
 
 import sys
 import threading
@@ -42,7 +42,7 @@ class Training:
     def __init__(self, number: int, make: Make, through_trainer: bool, backend: str) -> None:
         manual_seed(number)
         self.number, self.through_trainer = number, through_trainer
-        # Models of different sizes, so that one thread is never at the same place as another.
+        # Different sizes, so that threads are at different places of the step.
         self.model = GPT(11, 8 * (number + 1), 2, 2, max_seq_len=12, dropout=0.3).to(backend)
         matrices = [p for p in self.model.blocks.parameters() if p.ndim == 2]
         rest = [p for p in self.model.parameters() if not any(p is m for m in matrices)]
@@ -113,7 +113,7 @@ def in_threads(trainings: list[Training]) -> list[Any]:
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize("through_trainer", [True, False], ids=["Trainer", "loop"])
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_models_trained_in_threads_equal_those_trained_alone(
+def test_training_in_threads_equals_training_alone(
     make: Make, through_trainer: bool, count: int
 ) -> None:
     def trainings() -> list[Training]:
@@ -127,7 +127,7 @@ def test_models_trained_in_threads_equal_those_trained_alone(
             np.testing.assert_array_equal(one, other)
 
 
-def test_threads_may_train_on_several_backends(strict: str) -> None:
+def test_training_in_threads_on_several_backends(strict: str) -> None:
     def trainings() -> list[Training]:
         backends = ("numpy", strict, "reference", "numpy")
         return [Training(i, OPTIMIZERS["Muon"], True, name) for i, name in enumerate(backends)]
@@ -139,7 +139,7 @@ def test_threads_may_train_on_several_backends(strict: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs fork")
-def test_threads_may_train_with_processes() -> None:
+def test_training_in_threads_with_processes() -> None:
     def trainings() -> list[Training]:
         made = [Training(i, OPTIMIZERS["AdamW"], True, "numpy") for i in range(2)]
         for training in made:

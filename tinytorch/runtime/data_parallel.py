@@ -173,10 +173,10 @@ class DataParallel:
         return alive and self._key == _replica_key(model, loss_fn, parameters)
 
     def accept_changes(self) -> None:
-        """Regard the state of the modules as known to the replicas.
+        """Update the key that `matches` compares; called after each step.
 
-        Called after a step: what the forward pass itself changes, such as a counter or a cached
-        activation, each replica changes too.
+        Changes made by the forward pass itself, such as a counter or a cached activation, are also
+        made in each replica.
         """
         self._key = _replica_key(self.model, self.loss_fn, self.parameters)
 
