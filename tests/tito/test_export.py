@@ -240,6 +240,8 @@ def test_an_export_that_cannot_be_written_changes_nothing(
     with pytest.raises(OSError, match="No space left"):
         export(lesson, notebook(lesson, lambda s: s.replace("2 * x", "x + x")))
     assert module(lesson) == PLAIN
+    assert not (lesson.root / "workspace" / ".backup" / "77_things").exists()
+    assert not is_exported(lesson)
     assert reset(lesson) == []
 
 

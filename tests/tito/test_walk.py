@@ -163,6 +163,43 @@ def test_the_error_for_a_missing_package_says_what_to_install(
     )
 
 
+@pytest.mark.parametrize("name", ["ipykernel", "pytest"])
+def test_the_error_for_a_missing_kernel_or_pytest_says_what_to_install(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("tinytorch.tito._optional.find_spec", lambda n: n != name or None)
+    tito("start", "12", "--no-open")
+    assert f"{name} is missing: install it with pip install" in tito("test", "12", code=1)
+
+
+def test_files_in_the_way_and_changed_solutions_are_kept(checkout: Path) -> None:
+    solution = checkout / "solutions" / "attention_solution.ipynb"
+    assert "wrote" in tito("solutions", "12")
+    assert "wrote" in tito("solutions", "12")
+    solution.write_text("my notes")
+    assert "exists and is different" in tito("solutions", "12", code=1)
+    assert solution.read_text() == "my notes"
+    (checkout / "tests" / "conftest.py").unlink()
+    assert "conftest.py is missing" in tito("release", "12", "--to", "rel", code=1)
+    assert not (checkout / "rel").exists()
+    (checkout / "workspace").touch()
+    for command in ("start 12 --no-open", "test 12", "export 12"):
+        assert len(tito(*command.split(), code=1).splitlines()) <= 2
+    for command in ("status", "reset 12"):
+        tito(*command.split())
+
+
+def test_a_release_that_fails_leaves_nothing(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tinytorch.tito.release.shutil.copyfile", full)
+    assert "No space left" in tito("release", "12", "--to", "rel", code=1)
+    assert not (checkout / "rel" / "12_attention").exists()
+
+
 def test_doctor_reports_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     def version(name: str) -> str:
         raise doctor.PackageNotFoundError(name)

@@ -1,6 +1,7 @@
 """Optional dependencies for notebooks: imported on first use, with a helpful error if missing."""
 
 import importlib
+from importlib.util import find_spec
 from types import ModuleType
 
 
@@ -20,6 +21,16 @@ def require(name: str) -> ModuleType:
         raise MissingPackageError(
             f'{name} is missing: install it with pip install -e ".[lessons]"'
         ) from error
+
+
+def check(name: str, extra: str = "lessons") -> None:
+    """Check that a package is installed that other processes import.
+
+    Raises:
+        MissingPackageError: it is not.
+    """
+    if find_spec(name) is None:
+        raise MissingPackageError(f'{name} is missing: install it with pip install -e ".[{extra}]"')
 
 
 def jupytext() -> ModuleType:

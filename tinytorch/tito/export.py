@@ -99,14 +99,14 @@ def reset(lesson: Lesson) -> list[str]:
                 )
     for backup, file in zip(backups, files, strict=True):
         write_atomically(lesson.root / file, backup.read_bytes())
-    if is_exported(lesson):
+    if _backups(lesson).is_dir():
         shutil.rmtree(_backups(lesson))
     return [file.as_posix() for file in files]
 
 
 def is_exported(lesson: Lesson) -> bool:
     """Return whether this lesson is exported to the package."""
-    return _backups(lesson).is_dir()
+    return any(_backups(lesson).rglob("*.py"))
 
 
 def _sources(lesson: Lesson, notebook: Path) -> dict[str, str]:
@@ -345,7 +345,7 @@ def _original(lesson: Lesson, path: Path) -> str:
 def _replace(lesson: Lesson, texts: dict[Path, str]) -> None:
     """Back up and write files; if one cannot be written, none is changed."""
     before = {path: path.read_bytes() for path in texts}
-    done = []
+    first, done = not is_exported(lesson), []
     try:
         for path, text in texts.items():
             _back_up(lesson, path)
@@ -355,6 +355,8 @@ def _replace(lesson: Lesson, texts: dict[Path, str]) -> None:
     except BaseException:
         for path in done:
             write_atomically(path, before[path])
+        if first:
+            shutil.rmtree(_backups(lesson), ignore_errors=True)
         raise
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ._optional import nbclient, nbformat
+from ._optional import check, nbclient, nbformat
 from .lesson import Cell, Lesson
 from .notebook import StudentCell, exercise_cells, no_cell, read
 from .process import LIMITS
@@ -69,7 +69,9 @@ def run(lesson: Lesson, notebook: Path, timeout: float = TIMEOUT) -> list[Outcom
 
     Raises:
         ValueError: the file is not a notebook.
+        MissingPackageError: Jupyter's kernel is not installed.
     """
+    check("ipykernel")
     steps = _steps(lesson, read(notebook))
     replies, kernel_error = _execute(steps, timeout, notebook.parent)
     return [

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ._optional import check
 from .export import ExportError, export
 from .lesson import Lesson, LessonError
 from .package import copy_package, environment_for
@@ -29,6 +30,7 @@ def run(lesson: Lesson, notebook: Path, tests: Path, timeout: float = TIMEOUT) -
     The status is "not run" if the notebook cannot be exported, and "failed" if a test takes longer
     than `timeout` seconds.
     """
+    check("pytest", "test")
     if not tests.exists():
         return Report("not run", f"{tests} is missing")
     with tempfile.TemporaryDirectory(prefix="tito") as folder:
