@@ -31,7 +31,7 @@
 
 # %% setup=true
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,7 +47,17 @@ from tinytorch.backends import Backend
 from tinytorch.backends.base import Array, Namespace, NumpyArray
 from tinytorch.generation.decode_step import with_fused_step
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
-from tinytorch.generation.generate import _check, _prompt, generate
+from tinytorch.generation.evaluation_mode import EvaluationMode, evaluation_mode
+from tinytorch.generation.generate import (
+    DIVERGED,
+    SMALLEST_TEMPERATURE,
+    _check_distribution,
+    _integer,
+    _prompt,
+    _stop_tokens,
+    _vocab_size,
+    generate,
+)
 from tinytorch.layers import Dropout, Linear
 from tinytorch.nn.module import Module, Parameter, check_flags, check_sizes
 from tinytorch.tensor import Tensor
@@ -351,9 +361,12 @@ with Exercise("13.5", "init_gpt2") as check:
 from tinytorch.generation.generate import _nucleus, sample
 
 # sample:
-#   Temperature 0: np.argmax over the last axis. Otherwise divide, in float64.
+#   largest is the largest logit of each row (B, 1). If one is -inf or NaN, raise a RuntimeError with
+#   the message DIVERGED.
+#   Temperature 0: np.argmax over the last axis. Otherwise subtract largest, so that nothing
+#   overflows, and divide by the temperature, in float64.
 #   top_k: np.partition puts the k-th largest at index -k; set smaller scores to -inf.
-#   Weights: exp of the scores, after subtracting the maximum of the row so that nothing overflows.
+#   Weights: exp of the scores.
 #   top_p below 1: _nucleus(weights, top_p).
 #   np.cumsum is the line; the dart is rng.random((B, 1)) times its length; np.argmax of a boolean
 #   row finds the first True.
@@ -421,10 +434,11 @@ from tinytorch.generation.generate import _last_logits, _stream, choose_token, g
 #   tokens that the model has not processed yet: at first all, later only the last one.
 #   In each round: _last_logits, choose_token(logits, *choice, rng=rng), and yield the token.
 #   choose_token calls your sample; on a GPU it samples on the device.
-#   With a stop_token, rows that have produced it repeat it; return when all rows have.
+#   With stop_tokens (n,), rows that have produced one repeat it; return when all rows have.
 #   If the window is full: keep its newer limit // 2, create new caches, and all is unread again.
 #   Without a cache, everything is always unread.
-#   try ... finally: restore the mode that the model had at the start.
+#   mode.enter(model) turns dropout off for the call of the model; mode.leave() restores the modes,
+#   in a finally block.
 
 # %% test="13.7" points=4
 with Exercise("13.7", "_stream") as check:
@@ -471,7 +485,7 @@ with Exercise("13.7", "_stream") as check:
     model.train()
     generate(model, [1], 2)
     check.true(model.training, "a model in training mode is in training mode again afterwards",
-               cause="finally: model.train(training)")  # fmt: skip
+               cause="finally: mode.leave()")  # fmt: skip
 
 # %% [markdown]
 # ## Train it
