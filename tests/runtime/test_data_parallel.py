@@ -454,7 +454,10 @@ CHANGES = {
     "the optimizer": lambda t: setattr(t, "optimizers", [SGD(t.model.head.parameters(), 0.01)]),
     "the rate": lambda t: setattr(t.optimizers[0], "lr", 0.3),
     "the seed": lambda t: manual_seed(77),
-    "the model": lambda t: setattr(t, "model", Changeable()),
+    "the model": lambda t: (
+        setattr(t, "model", Changeable()),
+        setattr(t, "optimizers", [SGD(t.model.parameters(), 0.01)]),
+    ),
 }
 
 
