@@ -321,9 +321,9 @@ def _read_arrays(optimizer: Optimizer, arrays: Any) -> dict[int, dict[str, Tenso
     return read
 
 
-def _count(name: str, value: Any, most: int | None = None) -> int:
-    if type(value) is not int or value < 0 or (most is not None and value > most):
-        raise ValueError(f"{name} must be a count of steps, not {value!r:.60}")
+def _count(name: str, value: Any, most: int = 2**53) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"{name} must be a count of steps, not {value!s:.60}")
     return value
 
 
@@ -374,7 +374,11 @@ def _list_of(name: str, params: Any) -> list[Any]:
 def _python_number(value: Any) -> Any:
     """NumPy scalars as Python numbers, which keep the dtype of the arrays that they meet."""
     if isinstance(value, tuple | list):
-        return tuple(map(_python_number, value))
+        return tuple(map(_python_scalar, value))
+    return _python_scalar(value)
+
+
+def _python_scalar(value: Any) -> Any:
     if isinstance(value, np.generic) or (isinstance(value, Tensor | np.ndarray) and not value.ndim):
         return value.item()
     return value
@@ -425,6 +429,8 @@ def check_number(name: str, value: Any) -> Any:
         raise TypeError(f"{name} must be a number, not {_shown(value)}")
     if not value >= 0:
         raise ValueError(f"{name} must be 0 or more, not {value}")
+    if isinstance(value, int) and value > 2**53:
+        raise ValueError(f"{name} is too large: it has {value.bit_length()} bits")
     return value
 
 

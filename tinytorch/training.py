@@ -448,8 +448,8 @@ class Trainer:
                 raise checkpoint.CheckpointError(
                     f"{path}: {name} must be a {kind.__name__}, not {value!r:.60}"
                 )
-        if step < 0:
-            raise checkpoint.CheckpointError(f"{path}: step must not be negative, got {step}")
+        if not 0 <= step <= 2**53:
+            raise checkpoint.CheckpointError(f"{path}: step must be a count, not {step!s:.60}")
         if len(states) != len(self.optimizers):
             raise ValueError(f"{path} has {len(states)} optimizers, not {len(self.optimizers)}")
         if not all(isinstance(state, dict) for state in states):

@@ -454,6 +454,8 @@ def with_array(name: str, value: Any) -> dict[str, Any]:
         (changed(steps="3"), "steps must be"),
         (changed(steps=True), "steps must be"),
         (changed(steps=None), "steps must be"),
+        (changed(steps=10**400), "steps must be a count of steps, not 1000"),
+        (changed(lr=[10**400]), "lr is too large: it has 1329 bits"),
         (changed(lr=0.1), "lr must be a list of numbers"),
         (changed(lr=[]), "0 groups, not 1"),
         (changed(lr=[0.1, 0.1]), "2 groups, not 1"),

@@ -3,6 +3,7 @@
 import copy
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -581,6 +582,58 @@ def test_malformed_metadata_raises_a_value_error(name: str, value: Any, tmp_path
     with pytest.raises(ValueError, match=r"checkpoint|optimizer|generator"):
         run.load_checkpoint(path)
     assert everything(run) == before
+
+
+WRONG: list[Any] = [
+    None, True, -1, 0, 1, 2**64, 10**400, -1.5, NAN, INF, "", "a", "²", [], {}, [[]], [None],
+    {"a": 1}, [1] * 5, "0.m", {"0": 1}, [0.9, 0.9],
+]  # fmt: skip
+
+
+def mutated(value: Any, rng: Random) -> Any:
+    """A copy of JSON data in which one entry is replaced, removed or added."""
+    value = copy.deepcopy(value)
+    node = value
+    while True:
+        keys = [*node] if isinstance(node, dict) else [*range(len(node))]
+        if not keys:
+            return value
+        key = rng.choice(keys)
+        if isinstance(node[key], dict | list) and rng.random() < 0.85:
+            node = node[key]
+        elif rng.random() < 0.7:
+            node[key] = copy.deepcopy(rng.choice(WRONG))
+            return value
+        elif isinstance(node, dict) and rng.random() < 0.5:
+            node[rng.choice(["x", "0", "lr", "²"])] = copy.deepcopy(rng.choice(WRONG))
+            return value
+        else:
+            del node[key]
+            return value
+
+
+def test_fuzzed_checkpoints_raise_a_value_error_and_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, rng, batch = tmp_path / "checkpoint.safetensors", Random(0), examples(2)
+    run = trainer()
+    run.train_step([batch])
+    run.save_checkpoint(path)
+    arrays, metadata = checkpoint.load(path)
+    loaded = 0
+    for _ in range(300):
+        wrong = mutated(metadata, rng)
+        monkeypatch.setattr(checkpoint, "load", lambda path, wrong=wrong: (dict(arrays), wrong))
+        fresh = trainer()
+        before = everything(fresh)
+        try:
+            fresh.load_checkpoint(path)
+        except ValueError:
+            assert everything(fresh) == before
+        else:
+            fresh.train_step([batch])
+            loaded += 1
+    assert 0 < loaded < 150
 
 
 @pytest.mark.parametrize("name", ["step", "optimizers", "random"])
