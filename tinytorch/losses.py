@@ -77,7 +77,7 @@ class CrossEntropyLoss(Module):
     """
 
     def __init__(self, ignore_index: int = -100) -> None:
-        self.ignore_index = ignore_index
+        self.ignore_index = int(ignore_index)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Logits (..., V) and integer targets (...) -> scalar, in nats.

@@ -643,6 +643,8 @@ class Tensor(Variable):
     __hash__ = object.__hash__  # by identity, since == compares elements
 
     def __invert__(self) -> "Tensor":
+        if self.is_floating_point():
+            raise TypeError("~ needs integers or booleans; compare first, as in ~(x > 0)")
         return constant(self, ~self._array)
 
     def __and__(self, other: Any) -> "Tensor":

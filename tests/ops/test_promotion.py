@@ -1,6 +1,7 @@
 """Type promotion equals PyTorch's on every backend: dtypes and values, for all pairs of dtypes."""
 
 import itertools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -131,6 +132,30 @@ def test_a_tensor_and_a_python_or_numpy_number(operation: str, backend: str) -> 
                         (operation, name, scalar, flipped),
                         operation in MORE_PERMISSIVE,
                     )
+
+
+@pytest.mark.parametrize("operation", [*BINARY, "maximum", "minimum", "matmul"])
+def test_a_tensor_and_a_numpy_array_or_a_list(operation: str, backend: str) -> None:
+    """An array counts as the tensor of its values, on either side."""
+    function = BINARY[operation] if operation in BINARY else FUNCTIONS[operation][0]
+    if operation == "matmul":
+        function = operator.matmul
+    names = available(backend, DTYPES)
+    for left, right in itertools.product(names, names):
+        a, b = np.array([1, 3]).astype(left), np.array([2, 1]).astype(right)
+        x, y = Tensor(a, backend=backend), Tensor(b, backend=backend)
+        expected = result_of(function, x, y)
+        for operands in ((x, b), (a, y)):
+            result = result_of(function, *operands)
+            assert isinstance(result, Exception) == isinstance(expected, Exception)
+            if not isinstance(expected, Exception):
+                assert isinstance(result, Tensor)
+                assert_alike(result, expected, (operation, operands))
+    x = Tensor(np.float32([1, 3]), backend=backend)
+    for values in ([2, 1], [0.5, 1.5], [True, False]):
+        expected = result_of(function, x, Tensor(values, backend=backend))
+        if not isinstance(expected, Exception):
+            assert_alike(function(x, values), expected, (operation, values))
 
 
 @pytest.mark.parametrize("number", [True, 2, 1.5])

@@ -244,12 +244,17 @@ def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable],
     if backend is None:
         raise TypeError(f"{name} needs a Tensor among its arguments")
     if foreign:
-        tensors = {id(v._array) for v in variables}
-        arrays = [a if id(a) in tensors else _native(name, a, variables[0]) for a in arrays]
+        tensor = variables[0]
+        for i, value in enumerate(inputs):
+            if not isinstance(value, Variable):
+                arrays[i] = _native(name, value, tensor)
+                if type(arrays[i]) not in _NUMBERS:  # an array counts as a tensor from here on
+                    variables.append(wrap_array(tensor._result_class, arrays[i], backend))
     return arrays, variables, backend
 
 
 _PLAIN = {int, float, NoneType}
+_NUMBERS = {int, float, bool, NoneType}
 
 
 def _native(name: str, value: Any, like: Variable) -> Any:
