@@ -29,6 +29,8 @@ def create_causal_mask(seq_len: int, past: int = 0, backend: str | Backend | Non
             [ True,  True, False],
             [ True,  True,  True]], dtype=bool)
     """
+    if seq_len < 0 or past < 0:
+        raise ValueError(f"seq_len and past must be at least 0, got {seq_len} and {past}")
     backend = get(backend)
     queries = backend.xp.arange(past, past + seq_len)
     keys = backend.xp.arange(past + seq_len)
@@ -130,6 +132,10 @@ def scaled_dot_product_attention(
         raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} need at least two axes")
     if Q.shape[-1] != K.shape[-1] or K.shape[-2] != V.shape[-2]:
         raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} have incompatible shapes")
+    if dropout is not None and not callable(dropout):
+        raise TypeError(
+            f"dropout must be a function of the weights, as Dropout(0.1), got {dropout}"
+        )
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(max(1, Q.shape[-1])))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 

@@ -104,7 +104,7 @@ class PositionalEncoding(Module):
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """x (B, T, C) -> (B, T, C), where `start` is the position of the first token."""
-        _check_length(start + x.shape[-2], self.max_seq_len)
+        _check_positions(start, x.shape[-2], self.max_seq_len)
         return x + self.weight[start : start + x.shape[-2]]
 
 
@@ -122,7 +122,7 @@ class SinusoidalEncoding(Module):
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """x (B, T, C) -> (B, T, C), where `start` is the position of the first token."""
-        _check_length(start + x.shape[-2], self.max_seq_len)
+        _check_positions(start, x.shape[-2], self.max_seq_len)
         return x + self.table[start : start + x.shape[-2]]
 
 
@@ -178,6 +178,9 @@ class RotaryEmbedding(Module):
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """x (B, nh, T, hs) -> (B, nh, T, hs), where `start` is the position of the first token."""
+        if x.ndim < 2 or x.shape[-1] != 2 * self.cos.shape[1]:
+            hs = 2 * self.cos.shape[1]
+            raise ValueError(f"RotaryEmbedding takes a tensor (..., T, {hs}), got shape {x.shape}")
         cos, sin = self._tables(start, start + x.shape[-2])
         return rotary(x, cos, sin)
 
@@ -186,14 +189,17 @@ class RotaryEmbedding(Module):
         key = start, end, id(self.cos._array)
         cached = self._cached  # read once: another thread may replace it
         if cached is None or cached[:3] != key:
-            _check_length(end, self.max_seq_len)
+            _check_positions(start, end - start, self.max_seq_len)
             cached = self._cached = (*key, self.cos[start:end], self.sin[start:end])
         return cached[3:]
 
 
-def _check_length(length: int, limit: int) -> None:
-    if length > limit:
-        raise ValueError(f"{length} positions exceed max_seq_len={limit} of the encoding")
+def _check_positions(start: int, length: int, limit: int) -> None:
+    """Check that the positions from `start` on, `length` of them, are in [0, limit)."""
+    if start < 0:
+        raise ValueError(f"the first position must be at least 0, got start={start}")
+    if start + length > limit:
+        raise ValueError(f"{start + length} positions exceed max_seq_len={limit} of the encoding")
 
 
 ENCODINGS = {"learned": PositionalEncoding, "sinusoidal": SinusoidalEncoding}

@@ -189,12 +189,12 @@ plt.show()
 # after all the tokens that were already processed.
 
 # %% exercise="11.4" points=2
-from tinytorch.embeddings import PositionalEncoding, SinusoidalEncoding, _check_length
+from tinytorch.embeddings import PositionalEncoding, SinusoidalEncoding, _check_positions
 
 # PositionalEncoding.__init__:
 #   Store max_seq_len. self.weight is a Parameter of random.normal with standard deviation 0.02.
 # PositionalEncoding.forward:
-#   Call _check_length(positions needed, positions available), then add the right rows.
+#   Call _check_positions(start, number of tokens, rows of the table), then add the right rows.
 #   T is the second axis from the end of x (B, T, C).
 # SinusoidalEncoding.forward:
 #   The same, with self.table.

@@ -88,6 +88,7 @@ print("result ", (weights @ values).round(2), "<- an average of the values")
 from tinytorch.attention import create_causal_mask
 
 # create_causal_mask:
+#   Raise a ValueError if seq_len or past is negative.
 #   The queries are at positions past, past + 1, ...: seq_len of them.
 #   The keys are at positions 0, 1, 2, ... up to the last query.
 #   get(backend) returns the backend; its xp has arange and expand_dims: turn one of the two into a

@@ -45,19 +45,14 @@ from tinytorch.ops.op import op
 from tinytorch.ops.reductions import _mean
 from tinytorch.backends import Backend
 from tinytorch.backends.base import Array, Namespace, NumpyArray
+from tinytorch.generation.checks import (
+    SMALLEST_TEMPERATURE, check_tokens, finite_logits, parse_choice, parse_integer, parse_prompt,
+    parse_stop_tokens,
+)  # fmt: skip
 from tinytorch.generation.decode_step import with_fused_step
+from tinytorch.generation.evaluation_mode import evaluation_mode, forget_modules
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
-from tinytorch.generation.evaluation_mode import EvaluationMode, evaluation_mode
-from tinytorch.generation.generate import (
-    DIVERGED,
-    SMALLEST_TEMPERATURE,
-    _check_distribution,
-    _integer,
-    _prompt,
-    _stop_tokens,
-    _vocab_size,
-    generate,
-)
+from tinytorch.generation.generate import generate
 from tinytorch.layers import Dropout, Linear
 from tinytorch.nn.module import Module, Parameter, check_flags, check_sizes
 from tinytorch.tensor import Tensor
@@ -361,10 +356,9 @@ with Exercise("13.5", "init_gpt2") as check:
 from tinytorch.generation.generate import _nucleus, sample
 
 # sample:
-#   largest is the largest logit of each row (B, 1). If one is -inf or NaN, raise a RuntimeError with
-#   the message DIVERGED.
-#   Temperature 0: np.argmax over the last axis. Otherwise subtract largest, so that nothing
-#   overflows, and divide by the temperature, in float64.
+#   First finite_logits(logits), which raises an error if the model has diverged to NaN.
+#   A temperature of 0, or below SMALLEST_TEMPERATURE: np.argmax over the last axis.
+#   Otherwise, in float64, subtract the maximum of the row, so that exp cannot overflow, and divide.
 #   top_k: np.partition puts the k-th largest at index -k; set smaller scores to -inf.
 #   Weights: exp of the scores.
 #   top_p below 1: _nucleus(weights, top_p).
@@ -434,11 +428,9 @@ from tinytorch.generation.generate import _last_logits, _stream, choose_token, g
 #   tokens that the model has not processed yet: at first all, later only the last one.
 #   In each round: _last_logits, choose_token(logits, *choice, rng=rng), and yield the token.
 #   choose_token calls your sample; on a GPU it samples on the device.
-#   With stop_tokens (n,), rows that have produced one repeat it; return when all rows have.
+#   With stop_tokens (n,), a row that has produced one repeats it; return when all rows have.
 #   If the window is full: keep its newer limit // 2, create new caches, and all is unread again.
 #   Without a cache, everything is always unread.
-#   mode.enter(model) turns dropout off for the call of the model; mode.leave() restores the modes,
-#   in a finally block.
 
 # %% test="13.7" points=4
 with Exercise("13.7", "_stream") as check:
@@ -485,7 +477,7 @@ with Exercise("13.7", "_stream") as check:
     model.train()
     generate(model, [1], 2)
     check.true(model.training, "a model in training mode is in training mode again afterwards",
-               cause="finally: mode.leave()")  # fmt: skip
+               cause="compute the logits with _last_logits, which restores it")  # fmt: skip
 
 # %% [markdown]
 # ## Train it

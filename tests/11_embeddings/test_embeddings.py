@@ -140,3 +140,22 @@ def test_embedding_layer(pos_encoding: str | None, scale: bool, backend: str) ->
         expected = expected + create_sinusoidal_embeddings(7, 16).numpy()[2:5]
     y = layer(Tensor(ids, backend=backend), start=2)
     np.testing.assert_allclose(y.numpy(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: EmbeddingLayer(5, 4, 8), lambda: EmbeddingLayer(5, 4, 8, "sinusoidal"),
+    lambda: RotaryEmbedding(4, 8), lambda: PositionalEncoding(8, 4),
+], ids=["learned", "sinusoidal", "rotary", "alone"])  # fmt: skip
+def test_a_negative_position_raises(make: Any) -> None:
+    layer = make()
+    ids = Tensor([[1, 2]])
+    x = ids if isinstance(layer, EmbeddingLayer) else Tensor(np.zeros((1, 2, 4), np.float32))
+    for start in (-1, -2):
+        with pytest.raises(ValueError, match=f"must be at least 0, got start={start}"):
+            layer(x, start=start)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 3, 6), (3, 8), (3, 3), (4,)], ids=str)
+def test_rotary_positions_of_another_head_size_raise(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"takes a tensor \(\.\.\., T, 4\), got shape"):
+        RotaryEmbedding(4, 8)(Tensor(np.zeros(shape, np.float32)))

@@ -49,6 +49,21 @@ def test_causal_mask_allows_the_past_and_the_present(backend: str) -> None:
     assert create_causal_mask(0, backend=backend).shape == (0, 0)
 
 
+@pytest.mark.parametrize(("seq_len", "past"), [(-1, 0), (2, -1)])
+def test_negative_sizes_of_a_causal_mask_raise(seq_len: int, past: int) -> None:
+    with pytest.raises(ValueError, match="seq_len and past must be at least 0"):
+        create_causal_mask(seq_len, past)
+
+
+def test_a_dropout_probability_instead_of_a_function_raises() -> None:
+    x = Tensor(np.ones((2, 4), np.float32))
+    for function in (scaled_dot_product_attention, attention):
+        with pytest.raises(
+            TypeError, match=r"a function of the weights, as Dropout\(0.1\), got 0.5"
+        ):
+            function(x, x, x, None, 0.5)
+
+
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
 def test_attention_and_its_gradients_equal_pytorch(mask: np.ndarray | None, backend: str) -> None:
     torch = require("torch")

@@ -399,7 +399,7 @@ def test_extreme_logits_on_host_and_device(where: str, dtype: Any, cupy: str) ->
     rows += [[3e4, -3e4, 0], [-3e4, -3e4 - 64, -3e4 - 64]]
     expected = [[1], [0], [2], [0, 2], [0, 1], [0, 1, 2], [0], [0]]
     assert draw(rows, where, dtype) == expected
-    assert draw([[0, 1, 2], [7, 6, 7]], where, dtype, temperature=1e-320) == [[2], [0, 2]]
+    assert draw([[0, 1, 2], [7, 6, 7]], where, dtype, temperature=1e-320) == [[2], [0]]
     assert draw([[0, INF, 2]], where, dtype, temperature=1e-320) == [[1]]
 
 

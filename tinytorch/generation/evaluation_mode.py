@@ -1,36 +1,57 @@
 """Evaluation mode for the time of one call, also if several threads generate from one model."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..nn.module import Module
 
-_modes: "WeakKeyDictionary[Any, EvaluationMode]" = WeakKeyDictionary()
+_modes: "WeakKeyDictionary[Any, _EvaluationMode]" = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def evaluation_mode(model: Any) -> "EvaluationMode":
-    """The `EvaluationMode` that all threads share for a model."""
-    with _lock:
-        mode = _modes.setdefault(model, EvaluationMode())
-    mode.forget_modules()
-    return mode
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """A context in which dropout is off in all modules of a model.
 
+    Afterwards each module has its own mode again. The same as `Module.evaluating`, but for one call
+    per token, and for several threads that generate from one model: the first that enters turns
+    dropout off, the last one that leaves restores the modes.
 
-class EvaluationMode:
-    """Turns dropout off in all modules of a model, and each module's own mode back on afterwards.
-
-    The same as `Module.evaluating`, but it finds the modules again only after an assignment to one,
-    which matters for a call per token, and it counts: the first thread that enters turns the modes
-    off, the last one that leaves restores them.
+    Args:
+        model: a module, or an object with its `modules()`.
     """
+    mode = _mode(model)
+    mode.enter(model)
+    try:
+        yield
+    finally:
+        mode.leave()
+
+
+def forget_modules(model: Any) -> None:
+    """Make `evaluation_mode` find the modules again: a list or dict of them may have changed."""
+    _mode(model).version = -1
+
+
+def _mode(model: Any) -> "_EvaluationMode":
+    root = next(iter(model.modules()))  # of a proxy, the model itself
+    with _lock:
+        if root not in _modes:
+            _modes[root] = _EvaluationMode()
+        return _modes[root]
+
+
+class _EvaluationMode:
+    """The modules of one model, and the threads that use it in evaluation mode."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
         self._modules: list[dict[str, Any]] = []  # the attributes of each module
-        self._version = -1
+        self.version = -1  # of `Module.version` when the modules were found
         self._training: list[dict[str, Any]] = []
 
     def enter(self, model: Any) -> None:
@@ -53,8 +74,8 @@ class EvaluationMode:
 
     def forget_modules(self) -> None:
         """Find the modules anew: lists and dicts may have changed."""
-        self._version = -1
+        self.version = -1  # of `Module.version` when the modules were found
 
     def _find(self, model: Any) -> None:
-        if self._version != Module.version:
-            self._version, self._modules = Module.version, [vars(m) for m in model.modules()]
+        if self.version != Module.version:
+            self.version, self._modules = Module.version, [vars(m) for m in model.modules()]

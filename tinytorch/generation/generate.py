@@ -1,9 +1,6 @@
 """Text generation from a language model, one token at a time."""
 
-import math
 from collections.abc import Collection, Iterator
-from numbers import Real
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -13,14 +10,17 @@ from ..backends import Backend
 from ..backends.base import NumpyArray
 from ..ops import random
 from ..tensor import Tensor
-from .decode_step import with_fused_step
-from .evaluation_mode import EvaluationMode, evaluation_mode
-
-SMALLEST_TEMPERATURE = 1e-200  # already greedy; a division by less could overflow
-DIVERGED = (
-    "no token can be sampled: the logits are NaN, or all are -inf. The model has diverged; load an"
-    " earlier checkpoint, and train with a lower learning rate or clip the gradients"
+from .checks import (
+    SMALLEST_TEMPERATURE,
+    check_tokens,
+    finite_logits,
+    parse_choice,
+    parse_integer,
+    parse_prompt,
+    parse_stop_tokens,
 )
+from .decode_step import with_fused_step
+from .evaluation_mode import evaluation_mode, forget_modules
 
 
 def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tensor:
@@ -45,7 +45,7 @@ def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tens
     >>> model.generate([1, 2], 30, temperature=0.8, top_k=5, seed=1).shape
     (32,)
     """
-    prompt = _prompt(ids, _vocab_size(model))
+    prompt = parse_prompt(ids, model)
     new = list(stream(model, prompt, max_new_tokens, **settings))
     tokens = np.concatenate([prompt, *(t[:, None] for t in new)], axis=1)  # (B, T + n)
     one = np.ndim(ids if not isinstance(ids, Tensor) else ids.numpy()) == 1
@@ -94,26 +94,21 @@ def stream(
         for token in stream(model, tokenizer.encode("ROMEO:"), 500, temperature=0.8):
             print(tokenizer.decode(token), end="", flush=True)
     """
-    vocab_size = _vocab_size(model)
-    window = _prompt(ids, vocab_size)
-    top_k = None if top_k is None else _integer("top_k", top_k, 1)
-    _check_distribution(temperature, top_p)
-    return _stream(
-        with_fused_step(model), evaluation_mode(model), window,
-        _integer("max_new_tokens", max_new_tokens, 0),
-        (temperature, top_k, top_p), _stop_tokens(stop_token, vocab_size),
-        None if seed is None else random.new_generator(seed), use_cache,
-    )  # fmt: skip
+    window, stop_tokens = parse_prompt(ids, model), parse_stop_tokens(stop_token, model)
+    count = parse_integer("max_new_tokens", max_new_tokens, 0)
+    choice = parse_choice(temperature, top_k, top_p)
+    rng = random.generator() if seed is None else random.new_generator(seed)
+    forget_modules(model)
+    return _stream(with_fused_step(model), window, count, choice, stop_tokens, rng, use_cache)
 
 
 def _stream(
     model: Any,
-    mode: EvaluationMode,
     window: NumpyArray,
     max_new_tokens: int,
     choice: tuple[float, int | None, float | None],
     stop_tokens: NumpyArray | None,
-    rng: np.random.Generator | None,
+    rng: np.random.Generator,
     use_cache: bool,
 ) -> Iterator[NumpyArray]:
     limit = model.config.max_seq_len
@@ -121,19 +116,12 @@ def _stream(
     caches = model.new_caches() if use_cache else None
     unread = window
     done = np.zeros(len(window), dtype=bool)
-    token = window[:, -1]  # (B,)
     backend = model.backend
     for _ in range(max_new_tokens):
-        mode.enter(model)  # and leave before the yield: the caller may train the model
-        try:
-            logits = _last_logits(model, backend, unread, caches)  # (B, V)
-        finally:
-            mode.leave()
-        new = choose_token(logits, *choice, rng=rng)  # (B,)
-        if stop_tokens is None:
-            token = new
-        else:
-            token = np.where(done, token, new)
+        logits = _last_logits(model, backend, unread, caches)  # (B, V)
+        token = choose_token(logits, *choice, rng=rng)  # (B,)
+        if stop_tokens is not None:
+            token = np.where(done, window[:, -1], token)
             done = (token[:, None] == stop_tokens).any(axis=1)
         yield token
         if done.all():
@@ -150,8 +138,9 @@ def _stream(
 
 @no_grad()
 def _last_logits(model: Any, backend: Backend, ids: NumpyArray, caches: Any) -> Tensor:
-    """The logits (B, V) at the last position of ids (B, T)."""
-    last: Tensor = model(Tensor(ids, backend=backend), caches)[:, -1, :]  # of (B, T, V)
+    """The logits (B, V) at the last position of ids (B, T), in evaluation mode."""
+    with evaluation_mode(model):
+        last: Tensor = model(Tensor(ids, backend=backend), caches)[:, -1, :]  # of (B, T, V)
     return last
 
 
@@ -161,7 +150,7 @@ def choose_token(
     top_k: int | None,
     top_p: float | None,
     *,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator,
 ) -> NumpyArray:
     """As `sample`, but on the device if the backend can, so that only tokens are copied.
 
@@ -172,12 +161,10 @@ def choose_token(
         integers (B,).
     """
     on_device = logits.backend.sample
-    if on_device is None or temperature == 0 or top_k is not None or top_p is not None:
+    greedy = temperature < SMALLEST_TEMPERATURE
+    if on_device is None or greedy or top_k is not None or top_p is not None:
         return sample(logits.numpy(), temperature, top_k, top_p, rng=rng)
-    tokens = on_device(logits.data, temperature, (rng or random.generator()).random(len(logits)))
-    if tokens.size and tokens.min() < 0:
-        raise RuntimeError(DIVERGED)
-    return tokens
+    return check_tokens(on_device(logits.data, temperature, rng.random(len(logits))))
 
 
 def sample(
@@ -186,37 +173,29 @@ def sample(
     top_k: int | None = None,
     top_p: float | None = None,
     *,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator,
 ) -> NumpyArray:
     """Sample one token for each row of logits (B, V): integers (B,).
-
-    A logit of infinity is always chosen. `rng` is by default the generator of `manual_seed`.
 
     Raises:
         RuntimeError: a logit is NaN, or all are -inf.
 
     Source: A. Holtzman et al., "The Curious Case of Neural Text Degeneration" (2019), for top_p.
     """
-    largest = logits.max(axis=-1, keepdims=True)  # (B, 1), NaN if any is
-    if not math.isfinite(largest.sum()):
-        if not (largest > -np.inf).all():
-            raise RuntimeError(DIVERGED)
-        logits = np.where(largest < np.inf, logits, np.where(logits == largest, 0.0, -np.inf))
-        largest = np.where(largest < np.inf, largest, 0.0)
-    if temperature == 0:
+    logits = finite_logits(logits)
+    if temperature < SMALLEST_TEMPERATURE:
         likeliest: NumpyArray = np.argmax(logits, axis=-1)
         return likeliest
     scaled = logits.astype(np.float64)
-    scaled -= largest
-    scaled /= max(temperature, SMALLEST_TEMPERATURE)  # at most 0
+    scaled = (scaled - scaled.max(axis=-1, keepdims=True)) / temperature  # at most 0
     if top_k is not None and top_k < scaled.shape[-1]:
         kth = np.partition(scaled, -top_k, axis=-1)[:, -top_k, None]
-        scaled[scaled < kth] = -np.inf
+        scaled = np.where(scaled < kth, -np.inf, scaled)
     weights = np.exp(scaled)
     if top_p is not None and top_p < 1:
         weights = _nucleus(weights, top_p)
     total = np.cumsum(weights, axis=-1)  # (B, V)
-    u = (rng or random.generator()).random((len(logits), 1)) * total[:, -1:]  # (B, 1)
+    u = rng.random((len(logits), 1)) * total[:, -1:]  # (B, 1)
     # The first token whose cumulative weight exceeds u; a token of weight 0 is never the first.
     chosen: NumpyArray = np.argmax(total > u, axis=-1)
     return chosen
@@ -231,61 +210,3 @@ def _nucleus(weights: NumpyArray, top_p: float) -> NumpyArray:
     kept = np.empty_like(weights)
     np.put_along_axis(kept, order, ranked, axis=-1)
     return kept
-
-
-def _vocab_size(model: Any) -> float:
-    """The number of tokens of a model; infinite if its config does not tell it."""
-    return getattr(model.config, "vocab_size", math.inf)
-
-
-def _prompt(ids: Any, vocab_size: float) -> NumpyArray:
-    """The prompt as an integer array (B, T)."""
-    try:
-        array = ids.numpy() if isinstance(ids, Tensor) else np.asarray(ids)
-    except ValueError:
-        raise ValueError("the prompts of a batch must have the same length") from None
-    if array.size == 0:
-        raise ValueError("the prompt is empty: pass at least one token")
-    if array.dtype.kind not in "iu" or array.ndim not in (1, 2):
-        raise ValueError(
-            f"a prompt must hold integers (T,) or (B, T), got {array.dtype} {array.shape}"
-        )
-    wrong = array[(array < 0) | (array >= vocab_size)]
-    if wrong.size:
-        raise IndexError(
-            f"the prompt has token id {wrong[0]}, outside of the vocabulary [0, {vocab_size})"
-        )
-    return np.atleast_2d(array).astype(np.int64)
-
-
-def _stop_tokens(given: Any, vocab_size: float) -> NumpyArray | None:
-    """The stop tokens as an integer array (n,), or None."""
-    if given is None:
-        return None
-    is_collection = isinstance(given, Collection) and getattr(given, "shape", None) != ()
-    tokens = [_integer("stop_token", token, 0) for token in (given if is_collection else [given])]
-    for token in tokens:
-        if token >= vocab_size:
-            raise ValueError(
-                f"stop_token must be below the vocabulary size {vocab_size}, got {token}"
-            )
-    return np.array(tokens, np.int64)
-
-
-def _integer(name: str, value: Any, least: int) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return number
-
-
-def _check_distribution(temperature: Any, top_p: Any) -> None:
-    if not isinstance(temperature, Real) or not 0 <= float(temperature) < math.inf:
-        raise ValueError(f"temperature must be at least 0 and finite, got {temperature!r}")
-    if top_p is not None and not (isinstance(top_p, Real) and 0 < float(top_p) <= 1):
-        raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
