@@ -136,21 +136,21 @@ def _train_and_finish(run: Run, arguments: argparse.Namespace) -> int:
             with report:
                 _introduce(run, report)
                 _train(run, report, interrupt)
+        except DivergedError:  # keep the last save
+            raise
         except Exception as error:
-            if isinstance(error, DivergedError):
-                raise
             if not (interrupt.requested and run.intact):
                 advice = _memory_advice(arguments)
                 raise cli.training_error(run, error, advice, _resume(run)) from error
             # A signal to all processes ends the replicas first; the weights are whole.
         run.save()
+        interrupt.deferred = False  # everything is saved, so a signal ends the program at once
         if interrupt.requested:
             with suppress(OSError):  # the terminal may be closed
                 report.print(
                     f"Stopped after step {run.trainer.step}. Resume with:\n  {_resume(run)}"
                 )
             return 128 + interrupt.requested
-        interrupt.deferred = False  # everything is saved, so a signal ends the program at once
         _finish(run, report)
     return 0
 

@@ -94,9 +94,9 @@ def explain_and_train(run: Run, epochs: float) -> int:
     with Interrupt() as interrupt, report:
         try:
             train(run, report, epochs, interrupt)
+        except DivergedError:  # keep the last save
+            raise
         except Exception as error:
-            if isinstance(error, DivergedError):
-                raise
             if not (interrupt.requested and run.intact):
                 advice = f"try a --batch-size below {run.config.preset.batch_size}"
                 resume = shlex.join(["python", "milestones/tinygpt.py", "--resume", str(run.out)])
