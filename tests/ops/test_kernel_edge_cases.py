@@ -1,6 +1,7 @@
 """Kernels at the edges: zero-size axes, NaN and infinity, float16, mixed dtypes, odd strides."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from helpers import require
 from op_checks import REFERENCE, outputs, run, weights
 from op_table import OP_INFOS
 
-from tinytorch import Tensor, backends, create_causal_mask
+from tinytorch import GPT, CrossEntropyLoss, Tensor, backends, create_causal_mask
 from tinytorch.attention import attention
 from tinytorch.backends.random_bits import Seed
 from tinytorch.ops.op import OPS
@@ -343,6 +344,32 @@ def test_kernels_read_views(
         assert (ours is None) == (theirs is None)
         if ours is not None:
             np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-9, atol=1e-11)
+
+
+# Threads
+
+
+def gradients_of_a_model(seed: int) -> list[np.ndarray]:
+    """The loss and all gradients of a GPT with random sizes and weights, for a random batch."""
+    rng = np.random.default_rng(seed)
+    model = GPT(50, 32 * int(rng.integers(1, 4)), 2, 2, 64, bias=bool(seed % 2)).eval()
+    for parameter in model.parameters():
+        parameter.data = (rng.standard_normal(parameter.shape) * 0.1).astype(np.float32)
+    ids = rng.integers(0, 50, (int(rng.integers(1, 12)), 65))
+    loss = CrossEntropyLoss()(model(Tensor(ids[:, :-1])), Tensor(ids[:, 1:]))
+    loss.backward()
+    return [loss.numpy(), *(p.grad.numpy() for p in model.parameters() if p.grad is not None)]
+
+
+def test_eight_threads_compute_what_each_computes_alone() -> None:
+    """To the last bit: kernels share no memory, and caches are read-only."""
+    seeds = range(16)
+    alone = [gradients_of_a_model(seed) for seed in seeds]
+    with ThreadPoolExecutor(8) as pool:
+        together = [*pool.map(gradients_of_a_model, seeds)]
+    for found, expected in zip(together, alone, strict=True):
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 # Settings
