@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,35 @@ def test_a_narrower_result_is_cast_to_the_dtype_of_the_tensor() -> None:
     h *= Tensor([3.0], dtype="float64")
     h.backward()
     assert (h.dtype, x.grad.tolist()) == (x.dtype, [3])
+
+
+DTYPES = ["bool", "uint8", "int8", "int32", "int64", "float32", "float64"]
+SHAPES = [((2, 2), (2,)), ((2, 2), ()), ((), ()), ((2,), (2, 2)), ((0, 2), (2,))]
+
+
+@pytest.mark.parametrize("symbol", OPERATORS)
+@pytest.mark.parametrize("backend", ["numpy", "strict"])
+def test_dtypes_shapes_and_errors_equal_pytorch(symbol: str, backend: str) -> None:
+    torch, update = require("torch"), OPERATORS[symbol]
+    for dtype, other, (shape, other_shape) in product(DTYPES, [*DTYPES, 2, 1.5, True], SHAPES):
+        if (symbol == "-=" and (other is True or "bool" in (dtype, other))) or (
+            symbol == "**=" and dtype == "bool"
+        ):
+            continue  # PyTorch does not subtract booleans or raise them to a power
+        a, b = np.full(shape, 3).astype(dtype), other
+        if isinstance(other, str):
+            b = np.full(other_shape, 2).astype(other)
+        x, t = Tensor(a, backend=backend), torch.tensor(a)
+        y, u = (Tensor(b, backend=backend), torch.tensor(b)) if isinstance(other, str) else (b, b)
+        try:
+            update(t, u)
+        except RuntimeError:
+            with pytest.raises((TypeError, ValueError), match="an in-place operator cannot"):
+                update(x, y)
+            continue
+        update(x, y)
+        assert str(t.dtype)[6:] == str(x.numpy().dtype)
+        np.testing.assert_allclose(x.numpy(), t.numpy(), rtol=1e-6)
 
 
 # Random programs, run here and in PyTorch

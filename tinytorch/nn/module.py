@@ -31,13 +31,16 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad, dtype=dtype, backend=backend)
 
 
+_PLAIN = {int, float, bool, str, type(None)}  # types of attributes that hold no tensor
+
+
 class Module:
     """Base class of layers and models; a subclass defines `forward`.
 
     Assigning a parameter or a module to an attribute registers it, in the order of assignment. So
     do lists, tuples and dicts of them, also nested and if they are filled or changed later. A list
-    or tuple of modules becomes a `ModuleList`. Modules in other objects, such as sets, are not
-    found.
+    or tuple of modules becomes a `ModuleList`, another object than the list. Modules in other
+    objects, such as sets, are not found.
 
     >>> from tinytorch import Linear, Module, zeros
     >>> class TwoLayers(Module):
@@ -106,28 +109,42 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """(name, module) for each module in an attribute, directly or in lists and dicts."""
-        return ((name, value) for name, value in self._contents() if isinstance(value, Module))
+        return iter(self._contents()[1])
 
-    def _contents(self) -> Iterator[tuple[str, Any]]:
-        """(name, value) for each module, parameter and buffer; None for a buffer without value."""
-        buffers = vars(self).get("_buffers", ())
-        for name, value in vars(self).items():
-            if isinstance(value, list | tuple | dict):
-                yield from _flat(name, value)
-            elif isinstance(value, Module | Parameter) or name in buffers:
-                yield name, value
+    def _contents(self) -> tuple[list[tuple[str, Tensor]], list[tuple[str, "Module"]]]:
+        """The parameters and buffers, and the modules, of this module alone, with their names."""
+        tensors: list[Any] = []
+        modules: list[Any] = []
+        buffers = self.__dict__.get("_buffers", ())
+        for name, value in self.__dict__.items():
+            if type(value) in _PLAIN:  # most attributes; the fastest test comes first
+                continue
+            if isinstance(value, Module):
+                modules.append((name, value))
+            elif isinstance(value, Parameter) or name in buffers:
+                tensors.append((name, value))
+            elif isinstance(value, (list, tuple, dict)):
+                for item in _flat(name, value):
+                    (modules if isinstance(item[1], Module) else tensors).append(item)
+        return tensors, modules
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """(dotted name, module) for this module and all modules within it, each once."""
-        return self._modules(prefix, set())
+        return ((name, module) for name, module, _ in self._walk(prefix))
 
-    def _modules(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, "Module"]]:
-        if id(self) in seen:
-            return
-        seen.add(id(self))
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child._modules(f"{prefix}.{name}" if prefix else name, seen)
+    def _walk(self, prefix: str) -> Iterator[tuple[str, "Module", list[tuple[str, Tensor]]]]:
+        """(dotted name, module, its own tensors) for each module, parents before children."""
+        seen: set[int] = set()
+        pending: list[tuple[str, Module]] = [(prefix, self)]
+        while pending:
+            name, module = pending.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            tensors, children = module._contents()
+            yield name, module, tensors
+            start = f"{name}." if name else ""
+            pending += [(start + child, value) for child, value in reversed(children)]
 
     def modules(self) -> Iterator["Module"]:
         """This module and all modules within it."""
@@ -143,11 +160,12 @@ class Module:
 
     def _named_tensors(self, saved: bool = False) -> Iterator[tuple[str, Tensor]]:
         """All parameters and buffers, or only the saved ones, under every name that they have."""
-        for prefix, module in self.named_modules():
-            buffers: dict[str, bool] = vars(module).get("_buffers", {})
-            for name, value in module._contents():
-                if isinstance(value, Tensor) and buffers.get(name, True) >= saved:
-                    yield (f"{prefix}.{name}" if prefix else name), value
+        for prefix, module, tensors in self._walk(""):
+            buffers: dict[str, bool] = module.__dict__.get("_buffers", {})
+            start = f"{prefix}." if prefix else ""
+            for name, value in tensors:
+                if not saved or buffers.get(name, True):
+                    yield start + name, value
 
     def parameters(self) -> list[Parameter]:
         """All parameters, each once."""
@@ -179,7 +197,7 @@ class Module:
         if not isinstance(mode, bool):
             raise TypeError(f"train(mode) takes True or False, not {type(mode).__name__}")
         for module in self.modules():
-            module.training = mode
+            object.__setattr__(module, "training", mode)
         return self
 
     def eval(self) -> Self:
