@@ -193,19 +193,20 @@ def reset(number: Number) -> None:
     from .lesson import find_root, load
 
     with _errors_as_messages():
-        files = restore(load(number, find_root()))
-    for name in files:
-        _print(f"restored {name}")
-    if not files:
-        _print(f"lesson {number} is not exported: nothing to undo")
+        root = find_root()
+        files = restore(load(number, root))
+        for name in files:
+            _print(f"restored {name}")
+        if not files:
+            _print(f"lesson {number} is not exported: nothing to undo")
+        importable = _check_package(root)
+    raise typer.Exit(0 if importable else 1)
 
 
 @app.command()
 def status() -> None:
     """Show your progress in the course."""
-    from .export import repair_advice
     from .lesson import find_root
-    from .package import import_problem
     from .workspace import progress
 
     with _errors_as_messages():
@@ -221,9 +222,7 @@ def status() -> None:
         for p in found:
             if p.problem:
                 _print(f"lesson {p.lesson.number}: {p.problem}", "red")
-        if problem := import_problem(root):
-            _print(f"the package cannot be imported: {problem}", "red")
-            _print(repair_advice(root, problem))
+        _check_package(root)
 
 
 @app.command()
@@ -312,6 +311,18 @@ def milestone_run(context: typer.Context, name: str) -> None:
     with _errors_as_messages():
         code = milestones.run(milestones.find(name), find_root(), context.args)
     raise typer.Exit(code)
+
+
+def _check_package(root: Path) -> bool:
+    """Return whether the package can be imported; if not, print why and how to repair it."""
+    from .export import repair_advice
+    from .package import import_problem
+
+    problem = import_problem(root)
+    if problem is not None:
+        _print(f"the package cannot be imported: {problem}", "red")
+        _print(repair_advice(root, problem))
+    return problem is None
 
 
 def _number(number: int | None, root: Path) -> int:

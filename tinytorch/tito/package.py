@@ -21,6 +21,8 @@ _IMPORT = (
     + """
 import faulthandler, importlib, json, os, sys, traceback
 result, seconds, folder, *modules = sys.argv[1:]
+# The finder of an editable install would find a deleted module in the installed checkout.
+sys.meta_path[:] = [f for f in sys.meta_path if "tinytorch" not in getattr(f, "__module__", "")]
 hang = open(result + ".hang", "w")
 faulthandler.dump_traceback_later(float(seconds), exit=True, file=hang)
 found = {}
