@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ from helpers import load_module
 
 from tinytorch.runtime.data_parallel import DataParallel
 from tinytorch.serialization import atomic, checkpoint
-from tinytorch.tinygpt import Run
+from tinytorch.tinygpt import PRESETS, Run
 from tinytorch.tinygpt.interrupt import Interrupt, Stop
 from tinytorch.tinygpt.run import CHECKPOINT, RESULTS
 
@@ -43,7 +44,11 @@ POINTS: dict[str, tuple[Any, str, int]] = {
 
 @pytest.fixture(scope="module")
 def tinygpt() -> ModuleType:
-    return load_module(PROGRAM)
+    """The program with a small model, because the tests run it some eighty times."""
+    module = load_module(PROGRAM)
+    small = replace(PRESETS["default"], embed_dim=16, num_layers=1, num_heads=1, context=32)
+    module.PRESETS = {**PRESETS, "default": small}  # type: ignore[attr-defined]
+    return module
 
 
 @pytest.fixture(scope="module")

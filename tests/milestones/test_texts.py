@@ -6,12 +6,15 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from helpers import load_module
+
+from tinytorch.tinygpt import PRESETS
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +46,11 @@ ENCODINGS = ("ascii", "cp1252", "latin-1")
 
 @pytest.fixture(scope="module")
 def tinygpt() -> ModuleType:
-    return load_module(MILESTONES / "tinygpt.py")
+    """The program with a small model."""
+    module = load_module(MILESTONES / "tinygpt.py")
+    small = replace(PRESETS["default"], embed_dim=16, num_layers=1, num_heads=1, context=32)
+    module.PRESETS = {**PRESETS, "default": small}  # type: ignore[attr-defined]
+    return module
 
 
 @pytest.fixture(scope="module")
