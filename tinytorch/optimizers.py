@@ -73,7 +73,7 @@ class Optimizer:
                 raise TypeError(f"{name} needs the setting lr")
             settings = {**defaults, **group}
             settings["base_lr"] = settings["lr"]
-            self.groups.append(_checked_settings(name, settings))
+            self.groups.append(self.check_settings(settings))
         self._check_parameters()
         self.state: dict[int, dict[str, Tensor]] = {}
         self.steps = 0
@@ -93,6 +93,22 @@ class Optimizer:
                 )
         if len({id(p) for p in self.parameters()}) != len(self.parameters()):
             raise ValueError(f"{name}: a parameter is given twice")
+
+    def check_settings(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """The settings of a group, with NumPy scalars and 0-d tensors as Python numbers.
+
+        Raises:
+            TypeError: one is not of the right type.
+            ValueError: one is out of range.
+        """
+        checked = {name: _setting(name, value) for name, value in settings.items()}
+        if type(checked.get("nesterov", False)) is not bool:
+            name = type(self).__name__
+            raise TypeError(
+                f"nesterov must be True or False, not {checked['nesterov']!r}; pass the settings of"
+                f" {name} by name, as in {name}(params, weight_decay=1e-4)"
+            )
+        return checked
 
     def parameters(self) -> list[Parameter]:
         """The parameters of all groups, in order."""
@@ -263,7 +279,7 @@ def _read_state(optimizer: Optimizer, state: Any) -> OptimizerState:
 
 def _read_groups(optimizer: Optimizer, state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The settings of each group; only their rates if the state is an older one."""
-    name, rates = type(optimizer).__name__, state["lr"]
+    rates = state["lr"]
     if not isinstance(rates, list | tuple):
         raise ValueError(f"lr must be a list of numbers, not {rates!r:.60}")
     saved = state.get("groups", [{} for _ in rates])
@@ -278,8 +294,11 @@ def _read_groups(optimizer: Optimizer, state: Mapping[str, Any]) -> list[dict[st
         if differing:
             raise ValueError(f"it is another optimizer's: the settings differ in {differing}")
         settings = {**group, "lr": rate}
+        for key, value in settings.items():
+            if isinstance(own[key], int | float) and not isinstance(value, int | float):
+                raise ValueError(f"{key} must be a number, not {value!r:.60}")
         try:
-            groups.append(_checked_settings(name, settings))
+            groups.append(optimizer.check_settings(settings))
         except TypeError as error:
             raise ValueError(str(error)) from None
     return groups
@@ -384,24 +403,6 @@ def _python_scalar(value: Any) -> Any:
     return value
 
 
-def _checked_settings(optimizer: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with NumPy scalars and 0-d tensors as Python numbers.
-
-    Raises:
-        TypeError: one is not of the right type.
-        ValueError: one is out of range.
-    """
-    checked = {name: _setting(name, value) for name, value in settings.items()}
-    if type(checked.get("nesterov", False)) is not bool:
-        raise TypeError(
-            f"nesterov must be True or False, not {checked['nesterov']!r}; pass the settings of"
-            f" {optimizer} by name, as in {optimizer}(params, weight_decay=1e-4)"
-        )
-    if checked.get("nesterov") and not checked["momentum"]:
-        raise ValueError("nesterov needs a momentum")
-    return checked
-
-
 def _setting(name: str, value: Any) -> Any:
     if name == "params":
         return value
@@ -409,9 +410,8 @@ def _setting(name: str, value: Any) -> Any:
     if name in ("lr", "base_lr", "momentum", "weight_decay", "eps"):
         return check_number(name, value)
     if name == "betas":
-        pair = isinstance(value, tuple) and len(value) == 2
-        if not pair or not all(isinstance(beta, int | float) for beta in value):
-            raise TypeError(f"betas must be two numbers, not {_shown(value)}")
+        if not isinstance(value, tuple) or not all(isinstance(v, int | float) for v in value):
+            raise TypeError(f"betas must be a tuple of numbers, not {_shown(value)}")
         if not all(0 <= beta < 1 for beta in value):
             raise ValueError(f"betas must be in [0, 1), not {value}")
     return value
@@ -493,6 +493,12 @@ class SGD(Optimizer):
             params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
         )
 
+    def check_settings(self, settings: dict[str, Any]) -> dict[str, Any]:
+        checked = super().check_settings(settings)
+        if checked.get("nesterov") and not checked.get("momentum"):
+            raise ValueError("nesterov needs a momentum")
+        return checked
+
     def state_names_of(self, group: dict[str, Any]) -> tuple[str, ...]:
         return self.state_names if group["momentum"] else ()
 
@@ -546,6 +552,12 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def check_settings(self, settings: dict[str, Any]) -> dict[str, Any]:
+        checked = super().check_settings(settings)
+        if len(checked.get("betas", (0, 0))) != 2:
+            raise TypeError(f"betas must be two numbers, not {checked['betas']}")
+        return checked
 
     def settings(self, group: dict[str, Any], step: Any) -> dict[str, Any]:
         return {**super().settings(group, step), "decoupled": self.decoupled, "step": step}

@@ -180,7 +180,7 @@ def weights_of(counts: Sequence[Any]) -> list[Any]:
     """
     total = sum(counts)
     if not isinstance(total, Tensor):
-        return [count / total if total else 1 / len(counts) for count in counts]
+        return [float(count / total) if total else 1 / len(counts) for count in counts]
     empty = (total == 0).to("float64")  # 1 if all counts are 0
     total = total.to("float64") + len(counts) * empty
     return [(count.to("float64") + empty) / total for count in counts]

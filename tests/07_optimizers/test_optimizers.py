@@ -477,7 +477,8 @@ def with_array(name: str, value: Any) -> dict[str, Any]:
         (changed(groups=[{"lr": 0.1}]), "another optimizer's.*betas"),
         (changed(groups=[{**GROUP, "betas": [0.9]}]), "betas must be two numbers"),
         (changed(groups=[{**GROUP, "betas": [0.9, 1.0]}]), "betas must be in"),
-        (changed(groups=[{**GROUP, "betas": "ab"}]), "betas must be two numbers"),
+        (changed(groups=[{**GROUP, "betas": "ab"}]), "betas must be a tuple of numbers"),
+        (changed(groups=[{**GROUP, "betas": [0.9] * 3}]), "betas must be two numbers"),
         (changed(groups=[{**GROUP, "eps": None}]), "eps must be a number"),
         (changed(groups=[{**GROUP, "weight_decay": [1]}]), "weight_decay must be a number"),
         (changed(arrays=[1]), "arrays must be a dict"),
@@ -579,6 +580,17 @@ def test_zero_grad_sets_gradients_to_none_or_to_zeros() -> None:
     assert used.grad is None
 
 
+def test_custom_optimizers_have_settings_of_their_own() -> None:
+    optimizer = Optimizer([P], lr=0.1, betas=(0.9, 0.99, 0.999), scale=2.0, momentum=0.0)
+    state = json_copy(optimizer.state_dict())
+    optimizer.load_state_dict(state)
+    assert optimizer.groups[0]["betas"] == (0.9, 0.99, 0.999)
+    state["groups"][0]["scale"] = "a"
+    with pytest.raises(ValueError, match="scale must be a number, not 'a'"):
+        optimizer.load_state_dict(state)
+    Muon([leaf(2, 2)], momentum=0.0)  # with nesterov, as in PyTorch
+
+
 def test_an_optimizer_without_learning_rate_raises_an_error() -> None:
     with pytest.raises(TypeError, match="Optimizer needs the setting lr"):
         Optimizer([P], momentum=0.9)
@@ -608,11 +620,13 @@ def test_empty_groups_and_frozen_parameters_are_accepted() -> None:
         (lambda: SGD([P], lr=Tensor(-0.1)), ValueError, "lr must be 0 or more"),
         (lambda: SGD([P], P), TypeError, "lr must be a number, not Parameter of shape"),
         (lambda: SGD([P], lr=1j), TypeError, "lr must be a number"),
-        (lambda: Adam([P], betas=0.9), TypeError, "betas must be two numbers, not 0.9"),
+        (lambda: Adam([P], betas=0.9), TypeError, "betas must be a tuple of numbers, not 0.9"),
         (lambda: Adam([P], betas=(0.9,)), TypeError, "betas must be two numbers"),
         (lambda: Adam([P], betas=(0.9, 0.9, 0.9)), TypeError, "betas must be two numbers"),
-        (lambda: Adam([P], 1e-3, 0.9, 0.999), TypeError, "betas must be two numbers"),
-        (lambda: Adam([P], betas="ab"), TypeError, "betas must be two numbers"),
+        (lambda: Adam([P], 1e-3, 0.9, 0.999), TypeError, "betas must be a tuple of numbers"),
+        (lambda: Adam([P], betas="ab"), TypeError, "betas must be a tuple of numbers"),
+        (lambda: Adam([{"params": [P], "betas": (0.9,)}]), TypeError, "betas must be two numbers"),
+        (lambda: SGD([{"params": [P], "nesterov": True}]), ValueError, "nesterov needs a momentum"),
         (lambda: Adam([P], betas=(0.9, float("nan"))), ValueError, "betas must be in"),
         (lambda: Adam([P], eps=float("nan")), ValueError, "eps must be 0 or more"),
         (lambda: AdamW([{"params": [P], "lr": "a"}]), TypeError, "lr must be a number"),

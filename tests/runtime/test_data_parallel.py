@@ -520,11 +520,12 @@ def test_replicas_are_kept_if_only_the_forward_pass_changes_the_model() -> None:
         assert replicas_of(trainer) is replicas
 
 
-def test_replicas_ignore_an_interrupt() -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGHUP])
+def test_replicas_ignore_signals_that_the_parent_handles(sent: signal.Signals) -> None:
     model, x, y = model_and_batch()
     replicas = DataParallel(model, CrossEntropyLoss(), 2)
     before = replicas.backward(x, y).item()
-    os.kill(replicas.processes[0].pid, signal.SIGINT)
+    os.kill(replicas.processes[0].pid, sent)
     time.sleep(0.1)
     assert replicas.backward(x, y).item() == before
 

@@ -202,7 +202,9 @@ class DataParallel:
 
     def _serve(self, pipe: Connection, buckets: list[Bucket]) -> None:
         """The main loop of a replica, until the parent process ends or closes the pipe."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
+        # The parent handles Ctrl-C and the end of a terminal, and ends its replicas.
+        for name in ("SIGINT", "SIGHUP"):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for other in self.pipes:
             other.close()  # otherwise this replica would keep its own pipe open
