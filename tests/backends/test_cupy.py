@@ -184,11 +184,11 @@ def test_products_of_operands_in_all_layouts(
             np.testing.assert_allclose(backend.to_numpy(out), 3 - 2 * expected, **tolerance)
 
 
-def test_sampling_from_logits_of_nan_returns_0_as_on_the_host(cupy: str) -> None:
+def test_sampling_from_logits_of_nan_returns_minus_1_for_the_host_to_find(cupy: str) -> None:
     backend = backends.get(cupy)
     assert backend.sample is not None
     logits = backend.asarray(np.full((2, 40), np.nan, np.float32))
-    assert backend.sample(logits, 1.0, np.array([0.1, 0.9])).tolist() == [0, 0]
+    assert backend.sample(logits, 1.0, np.array([0.1, 0.9])).tolist() == [-1, -1]
 
 
 def test_segment_sum_by_scanning_ids_and_by_atomic_additions(
