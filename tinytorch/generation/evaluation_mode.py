@@ -57,12 +57,12 @@ class _EvaluationMode:
     def enter(self, model: Any) -> None:
         """Turn evaluation mode on in all modules of `model`, until as many calls of `leave`."""
         with self._lock:
-            self._users += 1
-            if self._users == 1:
+            if self._users == 0:
                 self._find(model)
                 self._training = [m for m in self._modules if m.get("training", True)]
                 for attributes in self._training:  # much faster than Module.__setattr__
                     attributes["training"] = False
+            self._users += 1
 
     def leave(self) -> None:
         """Restore the modes if no other thread is within."""
@@ -71,10 +71,6 @@ class _EvaluationMode:
             if self._users == 0:
                 for attributes in self._training:
                     attributes["training"] = True
-
-    def forget_modules(self) -> None:
-        """Find the modules anew: lists and dicts may have changed."""
-        self.version = -1  # of `Module.version` when the modules were found
 
     def _find(self, model: Any) -> None:
         if self.version != Module.version:
