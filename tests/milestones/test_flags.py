@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -387,23 +389,28 @@ def test_a_second_run_in_a_folder_is_refused(
 
 @POSIX
 def test_the_lock_leaves_no_file_and_ends_with_its_process(tmp_path: Path) -> None:
+    """Also if the process is killed, and a replica that it has forked is still alive."""
+    (tmp_path / "folder").mkdir()
+    read, write = os.pipe()
     child = os.fork()
     if not child:
-        lock = FolderLock(tmp_path)
-        os._exit(0 if lock.held else 1)  # without releasing it
-    assert os.waitpid(child, 0)[1] == 0
-    with FolderLock(tmp_path) as lock:
-        assert lock.held
-        other = os.fork()  # a replica does not keep the lock
-        if not other:
-            os.read(os.pipe()[0], 1)  # waits forever: this process has the other end as well
+        FolderLock(tmp_path / "folder").__enter__()
+        replica = os.fork()
+        if not replica:
+            time.sleep(300)
+            os._exit(0)
+        os.write(write, str(replica).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    replica = int(os.read(read, 20))
     try:
-        with FolderLock(tmp_path) as again:
-            assert again.held
+        with FolderLock(tmp_path / "folder") as lock:
+            assert lock.held
     finally:
-        os.kill(other, 9)
-        os.waitpid(other, 0)
-    assert not list(tmp_path.iterdir())
+        os.kill(replica, signal.SIGKILL)
+        os.close(read)
+        os.close(write)
+    assert not list((tmp_path / "folder").iterdir())
 
 
 def test_where_folders_cannot_be_locked_the_run_goes_on(
