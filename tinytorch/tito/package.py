@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -136,4 +137,8 @@ def _problem(
     except (OSError, ValueError, IndexError, TypeError):
         text = ""
     name = os.path.relpath(file, folder).replace(os.sep, "/")
+    missing = re.match(r"ImportError: cannot import name '(\w+)' from '([\w.]+)'", error)
+    if missing and text.startswith("from . import") and "circular" not in error:
+        name = f"{missing[2].replace('.', '/')}/{missing[1]}.py"  # a deleted module
+        return ImportProblem(error, name)
     return ImportProblem(error, name, f"line {number}: {text}")
