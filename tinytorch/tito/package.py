@@ -137,8 +137,9 @@ def _problem(
     except (OSError, ValueError, IndexError, TypeError):
         text = ""
     name = os.path.relpath(file, folder).replace(os.sep, "/")
-    missing = re.match(r"ImportError: cannot import name '(\w+)' from '([\w.]+)'", error)
-    if missing and text.startswith("from . import") and "circular" not in error:
-        name = f"{missing[2].replace('.', '/')}/{missing[1]}.py"  # a deleted module
-        return ImportProblem(error, name)
+    missing = re.search(r"import name '(\w+)' from (?:partially \w+ module )?'([\w.]+)'", error)
+    if missing and text.startswith(("from . import", "from .. import")):
+        module = f"{missing[2].replace('.', '/')}/{missing[1]}.py"
+        if not (folder / module).exists():  # it was deleted
+            return ImportProblem(error, module)
     return ImportProblem(error, name, f"line {number}: {text}")
