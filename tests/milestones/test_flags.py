@@ -394,7 +394,8 @@ def test_the_lock_leaves_no_file_and_ends_with_its_process(tmp_path: Path) -> No
     read, write = os.pipe()
     child = os.fork()
     if not child:
-        FolderLock(tmp_path / "folder").__enter__()
+        held = FolderLock(tmp_path / "folder")
+        assert held.held
         replica = os.fork()
         if not replica:
             time.sleep(300)
