@@ -62,10 +62,13 @@ def manual_seed(seed: int) -> np.random.Generator:
     return _generator
 
 
-def new_generator(seed: int | np.random.Generator) -> np.random.Generator:
-    """A generator with a seed, an integer of any size and sign; a generator is returned as is."""
-    if isinstance(seed, np.random.Generator):
-        return seed
+def new_generator(seed: Any) -> np.random.Generator:
+    """A generator with a seed, an integer of any size and sign; a generator is returned as is.
+
+    NumPy's seed sequences and bit generators are seeds too.
+    """
+    if isinstance(seed, np.random.Generator | np.random.SeedSequence | np.random.BitGenerator):
+        return np.random.default_rng(seed)  # a generator as is
     try:
         number = index(seed)
     except TypeError:
