@@ -839,7 +839,8 @@ def _sequence(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _is_numeric(value: Any) -> bool:
     """Whether `value` can be an operand: a number, an array or a tensor, or a list of them."""
-    return isinstance(value, Variable | int | float | list | tuple) or hasattr(value, "__dlpack__")
+    kinds = (Variable, int, float, np.generic, list, tuple)
+    return isinstance(value, kinds) or hasattr(value, "__dlpack__")
 
 
 def _index_array(key: Any) -> np.ndarray[Any, Any]:
