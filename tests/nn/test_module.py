@@ -174,6 +174,23 @@ def test_modules_in_lists_and_dicts_are_found_however_they_are_filled() -> None:
     assert "(nested.0.0): Linear" in repr(filled)
 
 
+def test_two_tensors_of_one_name_are_an_error() -> None:
+    layer = Linear(1, 1)
+    layer.more = {1: Linear(1, 1), "1": Linear(1, 1)}
+    with pytest.raises(ValueError, match="two tensors with the name 'more.1.weight'"):
+        layer.state_dict()
+
+
+def test_attributes_may_be_assigned_before_the_base_class_is_initialised() -> None:
+    class Late(Module):
+        def __init__(self) -> None:
+            self.first = Linear(1, 1)
+            super().__init__()
+            self.second = Linear(1, 1)
+
+    assert [n for n, _ in Late().named_children()] == ["first", "second"]
+
+
 def test_a_module_may_contain_itself() -> None:
     layer = Linear(2, 1)
     layer.itself = layer
@@ -481,9 +498,11 @@ def test_layers_name_the_wrong_argument(call: Any, error: Any, match: str) -> No
 def test_other_attribute_errors_are_not_changed() -> None:
     class Broken(Module):
         def forward(self, x: Any) -> Any:
+            if x is None:
+                raise AttributeError("missing, says the module")
             return [].missing if x == [] else self.missing
 
-    for value in ([], 1):
+    for value in ([], 1, None):
         with pytest.raises(AttributeError, match="missing"):
             Broken()(value)
 

@@ -66,8 +66,9 @@ class Module:
         try:
             return self.forward(*inputs, **keywords)
         except AttributeError as error:
-            wrong = error.obj
-            if isinstance(wrong, _NO_TENSORS) and any(wrong is value for value in inputs):
+            wrong = error.obj  # whose attribute is missing
+            found = error.name is not None and any(wrong is value for value in inputs)
+            if found and isinstance(wrong, _NO_TENSORS):
                 raise TypeError(
                     f"{type(self).__name__} takes tensors, not {type(wrong).__name__}"
                 ) from error
@@ -262,8 +263,19 @@ class Module:
     # Saving
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Copies of all parameters and persistent buffers as NumPy arrays, by dotted name."""
-        return {name: value.numpy().copy() for name, value in self._named_tensors(saved=True)}
+        """Copies of all parameters and persistent buffers as NumPy arrays, by dotted name.
+
+        A shared parameter is saved under each of its names, a shared module under its first name.
+        """
+        return {name: value.numpy().copy() for name, value in self._saved_tensors().items()}
+
+    def _saved_tensors(self) -> dict[str, Tensor]:
+        saved: dict[str, Tensor] = {}
+        for name, value in self._named_tensors(saved=True):
+            if name in saved:  # such as {1: module, "1": other}
+                raise ValueError(f"{type(self).__name__} has two tensors with the name {name!r}")
+            saved[name] = value
+        return saved
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
         """Copy saved values into the parameters and buffers; if an error is raised, none changes.
@@ -275,7 +287,7 @@ class Module:
         Raises:
             ValueError: names are missing or unexpected, or shapes differ; the message lists all.
         """
-        own = dict(self._named_tensors(saved=True))
+        own = self._saved_tensors()
         problems = [
             f"{name} has shape {tuple(np.shape(state[name]))}, not {own[name].shape}"
             for name in own
