@@ -177,7 +177,7 @@ def test_modules_in_lists_and_dicts_are_found_however_they_are_filled() -> None:
 def test_two_tensors_of_one_name_are_an_error() -> None:
     layer = Linear(1, 1)
     layer.more = {1: Linear(1, 1), "1": Linear(1, 1)}
-    with pytest.raises(ValueError, match="two tensors with the name 'more.1.weight'"):
+    with pytest.raises(ValueError, match=r"two tensors with the name 'more\.1\.weight'"):
         layer.state_dict()
 
 
