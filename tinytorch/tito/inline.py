@@ -108,8 +108,9 @@ def _execute(
         all could be run, else "".
     """
     new = nbformat().v4.new_code_cell
-    program = nbformat().v4.new_notebook(cells=[new(LIMITS)])
-    program.cells += [new(s.source if s.kind != "missing" else "") for s in steps]
+    sources = [LIMITS, *(step.source if step.kind != "missing" else "" for step in steps)]
+    cells = [new(source, metadata={"index": index}) for index, source in enumerate(sources)]
+    program = nbformat().v4.new_notebook(cells=cells)
     program.metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     replies: dict[int, dict[str, Any]] = {}
     watchdog: list[asyncio.TimerHandle] = []
@@ -120,20 +121,21 @@ def _execute(
 
     def started(cell: Any, cell_index: int) -> None:
         loop = asyncio.get_running_loop()
-        watchdog.append(loop.call_later(seconds(cell_index) + GRACE, kill))
+        watchdog.append(loop.call_later(seconds(cell_index) + GRACE, kill, cell_index))
 
     def ended(cell: Any, cell_index: int, execute_reply: Any) -> None:
         watchdog.pop().cancel()
         replies[cell_index - 1] = execute_reply["content"]
 
-    def kill() -> None:
+    def kill(cell_index: int) -> None:
         """End a process that does not stop when it is interrupted."""
+        replies[cell_index - 1] = {"ename": "KeyboardInterrupt"}
         _kill_group(client)
         client.task_poll_for_reply.cancel()
 
     client = nbclient().NotebookClient(
         program, interrupt_on_timeout=True, allow_errors=True,
-        timeout_func=lambda cell: seconds(program.cells.index(cell)),
+        timeout_func=lambda cell: seconds(cell.metadata["index"]),
         resources={"metadata": {"path": str(folder)}},
         extra_arguments=["--log-level=ERROR"],
         on_cell_execute=started, on_cell_executed=ended,

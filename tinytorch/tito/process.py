@@ -13,12 +13,14 @@ from pathlib import Path
 SHOWN = 20_000  # characters of output that are kept, from its end
 
 # Run by the program itself, because no limit may apply to tito. RLIMIT_DATA counts allocated
-# memory only; RLIMIT_AS would also count the addresses that CUDA reserves.
+# memory only; RLIMIT_AS would also count the addresses that CUDA reserves. NumPy's matrix products
+# allocate about 40 MiB per processor.
 LIMITS = """
 try:
-    import resource
+    import os, resource
+    _memory = (4 << 30) + (os.cpu_count() or 1) * (64 << 20)
     for _limit, _value in (
-        (resource.RLIMIT_DATA, 4 << 30), (resource.RLIMIT_FSIZE, 1 << 28), (resource.RLIMIT_CORE, 0)
+        (resource.RLIMIT_DATA, _memory), (resource.RLIMIT_FSIZE, 1 << 28), (resource.RLIMIT_CORE, 0)
     ):
         _soft, _hard = resource.getrlimit(_limit)
         if _hard == resource.RLIM_INFINITY or _hard > _value:

@@ -28,6 +28,7 @@ on: [push]
 jobs:
   grade:
     runs-on: ubuntu-latest
+    timeout-minutes: 30
     steps:
       - uses: actions/checkout@v4
       - uses: actions/setup-python@v5
