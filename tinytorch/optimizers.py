@@ -7,15 +7,15 @@ gradient and its state. The optimizer applies the rule to all parameters.
 import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from .autograd import wrap_array
 from .backends.base import Array, Namespace
+from .nn.arguments import check_number, describe, parameter_groups, python_number
 from .nn.module import Parameter
 from .ops.op import Op, op
 from .ops.update import update_tensors
+from .serialization.optimizer_state import OptimizerState, read_state, saved_settings
 from .tensor import Tensor
 
 
@@ -65,7 +65,7 @@ class Optimizer:
     def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
         name = type(self).__name__
         self.groups: list[dict[str, Any]] = []
-        for group in _groups(name, params):
+        for group in parameter_groups(name, params):
             unknown = set(group) - {"params"} - set(defaults)
             if unknown:
                 raise ValueError(f"{name} has no setting {sorted(unknown)}")
@@ -183,7 +183,7 @@ class Optimizer:
     def settings(self, group: dict[str, Any], step: Any) -> dict[str, Any]:
         """The rule's settings for the parameters of a group."""
         names = (name for name in group if name not in ("params", "base_lr"))
-        return {name: _python_number(group[name]) for name in names}
+        return {name: python_number(group[name]) for name in names}
 
     def state_names_of(self, group: dict[str, Any]) -> tuple[str, ...]:
         """Names of the state arrays of a group's parameters."""
@@ -210,7 +210,7 @@ class Optimizer:
             for name, value in state.items()
         }
         groups = [
-            {name: _python_number(group[name]) for name in sorted(_saved_settings(group))}
+            {name: python_number(group[name]) for name in sorted(saved_settings(group))}
             for group in self.groups
         ]
         rates = [float(group["lr"]) for group in self.groups]
@@ -233,212 +233,26 @@ class Optimizer:
         for group, settings in zip(self.groups, read.groups, strict=True):
             group.update(settings)
 
-    def read_state(self, state: Mapping[str, Any]) -> "OptimizerState":
+    def read_state(self, state: Mapping[str, Any]) -> OptimizerState:
         """Convert and check a `state_dict`; raises ValueError if it does not match."""
         try:
-            return _read_state(self, state)
+            return read_state(self, state)
         except ValueError as error:
             raise ValueError(f"{type(self).__name__} cannot load this state: {error}") from None
-
-
-class OptimizerState(NamedTuple):
-    """A `state_dict` of an optimizer that has been checked.
-
-    Attributes:
-        steps: number of steps taken.
-        missed: see `Optimizer`.
-        groups: settings of each group.
-        arrays: index of a parameter -> its state by name.
-    """
-
-    steps: int
-    missed: dict[int, int]
-    groups: list[dict[str, Any]]
-    arrays: dict[int, dict[str, Tensor]]
-
-
-def _read_state(optimizer: Optimizer, state: Any) -> OptimizerState:
-    """Convert and check a `state_dict`; the ValueError that it raises has the reason only."""
-    if not isinstance(state, Mapping):
-        raise ValueError(f"expected a dict, got {type(state).__name__}")
-    absent = [key for key in ("steps", "lr", "arrays") if key not in state]
-    if absent:
-        raise ValueError(f"{' and '.join(absent)} missing, which state_dict writes")
-    count = len(optimizer.parameters())
-    missed = state.get("missed", {})
-    if not isinstance(missed, Mapping):
-        raise ValueError(f"missed must be a dict, not {missed!r:.60}")
-    steps = _count("steps", state["steps"])
-    return OptimizerState(
-        steps,
-        {_index(key, count): _count(f"missed {key}", n, steps) for key, n in missed.items()},
-        _read_groups(optimizer, state),
-        _read_arrays(optimizer, state["arrays"]),
-    )
-
-
-def _read_groups(optimizer: Optimizer, state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The settings of each group; only their rates if the state is an older one."""
-    rates = state["lr"]
-    if not isinstance(rates, list | tuple):
-        raise ValueError(f"lr must be a list of numbers, not {rates!r:.60}")
-    saved = state.get("groups", [{} for _ in rates])
-    if not isinstance(saved, list | tuple) or not all(isinstance(g, Mapping) for g in saved):
-        raise ValueError(f"groups must be a list of dicts, not {saved!r:.60}")
-    for found in (len(rates), len(saved)):
-        if found != len(optimizer.groups):
-            raise ValueError(f"it has {found} groups, not {len(optimizer.groups)}")
-    groups = []
-    for own, group, rate in zip(optimizer.groups, saved, rates, strict=True):
-        differing = sorted(set(group) ^ _saved_settings(own), key=str) if group else []
-        if differing:
-            raise ValueError(f"it is another optimizer's: the settings differ in {differing}")
-        settings = {**group, "lr": rate}
-        for key, value in settings.items():
-            if isinstance(own[key], int | float) and not isinstance(value, int | float):
-                raise ValueError(f"{key} must be a number, not {value!r:.60}")
-        try:
-            groups.append(optimizer.check_settings(settings))
-        except TypeError as error:
-            raise ValueError(str(error)) from None
-    return groups
-
-
-def _saved_settings(group: dict[str, Any]) -> set[str]:
-    """Names of the settings that JSON can represent; others, such as functions, are not saved."""
-    plain = (int, float, str, bool, type(None))
-    values = {name: _python_number(value) for name, value in group.items() if name != "params"}
-    return {
-        name
-        for name, value in values.items()
-        if all(isinstance(v, plain) for v in (value if isinstance(value, tuple) else (value,)))
-    }
-
-
-def _read_arrays(optimizer: Optimizer, arrays: Any) -> dict[int, dict[str, Tensor]]:
-    """The state of each parameter, with the parameter's dtype and backend."""
-    if not isinstance(arrays, Mapping):
-        raise ValueError(f"arrays must be a dict, not {type(arrays).__name__}")
-    parameters = optimizer.parameters()
-    read: dict[int, dict[str, Tensor]] = {}
-    for key, value in arrays.items():
-        place, _, name = str(key).partition(".")
-        index, array = _index(place, len(parameters), key), np.asarray(value)
-        p = parameters[index]
-        if p.shape != array.shape or array.dtype.kind not in "fiub":
-            raise ValueError(
-                f"{key} of shape {array.shape} and dtype {array.dtype} fits no parameter: number"
-                f" {index} has shape {p.shape}"
-            )
-        read.setdefault(index, {})[name] = Tensor(array, dtype=p.dtype, backend=p.backend)
-    for index, state in read.items():
-        if set(state) != set(optimizer.state_names):
-            raise ValueError(
-                f"it is another optimizer's: it has {sorted(state)} for parameter {index} instead"
-                f" of {[*optimizer.state_names]}"
-            )
-    return read
-
-
-def _count(name: str, value: Any, most: int = 2**53) -> int:
-    if type(value) is not int or not 0 <= value <= most:
-        raise ValueError(f"{name} must be a count of steps, not {value!s:.60}")
-    return value
-
-
-def _index(text: Any, count: int, key: Any = None) -> int:
-    """The index of a parameter that a key names."""
-    if isinstance(text, str) and text.isdecimal() and text.isascii() and len(text) < 10:
-        index = int(text)
-        if index < count:
-            return index
-    raise ValueError(f"{key or text!r} fits no parameter of the {count}")
-
-
-def _groups(name: str, params: Any) -> list[dict[str, Any]]:
-    """Parameter groups, each with a list of parameters.
-
-    Raises:
-        TypeError: `params` is not an iterable of tensors or of groups.
-    """
-    given = [params] if isinstance(params, Mapping) else _list_of(name, params)
-    grouped = [isinstance(item, Mapping) for item in given]
-    if any(grouped) and not all(grouped):
-        raise TypeError(f"{name} takes either parameters or groups (dicts), not both")
-    groups = given if any(grouped) else [{"params": given}]
-    for group in groups:
-        if "params" not in group:
-            raise ValueError(f'{name}: a group needs the key "params", got {sorted(group)}')
-    one = (g["params"] for g in groups)
-    lists = [[p] if isinstance(p, Tensor) else _list_of(name, p) for p in one]
-    return [{**g, "params": own} for g, own in zip(groups, lists, strict=True)]
-
-
-def _list_of(name: str, params: Any) -> list[Any]:
-    if isinstance(params, Tensor):
-        raise TypeError(f"{name} takes a list of parameters, not one Tensor: put it in a list")
-    if isinstance(params, set | frozenset):
-        raise TypeError(f"{name} needs parameters in order, not in a set: its state is by index")
-    try:
-        if isinstance(params, str):
-            raise TypeError
-        return list(params)
-    except TypeError:
-        raise TypeError(
-            f"{name} takes a list of parameters, as of model.parameters(), not"
-            f" {type(params).__name__}"
-        ) from None
-
-
-def _python_number(value: Any) -> Any:
-    """NumPy scalars as Python numbers, which keep the dtype of the arrays that they meet."""
-    if isinstance(value, tuple | list):
-        return tuple(map(_python_scalar, value))
-    return _python_scalar(value)
-
-
-def _python_scalar(value: Any) -> Any:
-    if isinstance(value, np.generic) or (isinstance(value, Tensor | np.ndarray) and not value.ndim):
-        return value.item()
-    return value
 
 
 def _setting(name: str, value: Any) -> Any:
     if name == "params":
         return value
-    value = _python_number(value)
+    value = python_number(value)
     if name in ("lr", "base_lr", "momentum", "weight_decay", "eps"):
         return check_number(name, value)
     if name == "betas":
         if not isinstance(value, tuple) or not all(isinstance(v, int | float) for v in value):
-            raise TypeError(f"betas must be a tuple of numbers, not {_shown(value)}")
+            raise TypeError(f"betas must be a tuple of numbers, not {describe(value)}")
         if not all(0 <= beta < 1 for beta in value):
             raise ValueError(f"betas must be in [0, 1), not {value}")
     return value
-
-
-def check_number(name: str, value: Any) -> Any:
-    """A number of any kind, 0 or more, as a Python number; a 0-d tensor is read on the host.
-
-    Raises:
-        TypeError: `value` is not a number.
-        ValueError: it is negative or NaN.
-    """
-    value = _python_number(value)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, not {_shown(value)}")
-    if not value >= 0:
-        raise ValueError(f"{name} must be 0 or more, not {value}")
-    if isinstance(value, int) and value > 2**53:
-        raise ValueError(f"{name} is too large: it has {value.bit_length()} bits")
-    return value
-
-
-def _shown(value: Any) -> str:
-    """A value of an unexpected type, for an error message."""
-    if isinstance(value, Tensor | np.ndarray):
-        return f"{type(value).__name__} of shape {value.shape}"
-    return f"{value!r:.60}"
 
 
 @op

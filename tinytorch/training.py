@@ -1,17 +1,18 @@
 """Lesson 08: learning rate schedules, gradient clipping and the training loop."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from .autograd import no_grad
 from .backends.base import Array, Namespace
+from .nn.arguments import check_integer, check_number, checked_batches, describe
 from .nn.module import Module, Parameter
 from .ops import random
 from .ops.elementwise import where
 from .ops.op import op
-from .optimizers import Optimizer, check_number
+from .optimizers import Optimizer
 from .serialization import checkpoint
 from .serialization.random_state import random_state, read_random_state
 from .tensor import Tensor
@@ -151,7 +152,7 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Te
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     for p in parameters:
         if not isinstance(p, Tensor):
-            raise TypeError(f"clip_grad_norm takes tensors with gradients, not {_describe(p)}")
+            raise TypeError(f"clip_grad_norm takes tensors with gradients, not {describe(p)}")
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient; call backward first")
@@ -201,7 +202,7 @@ def accumulate_gradients(
     """
     loss = loss_fn(model(x), y)
     if not isinstance(loss, Tensor):
-        raise TypeError(f"the loss must be a Tensor with one element, not {_describe(loss)}")
+        raise TypeError(f"the loss must be a Tensor with one element, not {describe(loss)}")
     if isinstance(weight, Tensor):
         weight = weight.to(loss.dtype)
     elif weight == 1:
@@ -243,16 +244,16 @@ class Trainer:
         several = isinstance(optimizer, Iterable)
         self.optimizers: list[Optimizer] = list(optimizer) if several else [optimizer]  # type: ignore[arg-type, list-item]
         if not isinstance(model, Module):
-            raise TypeError(f"model must be a Module, not {_describe(model)}")
+            raise TypeError(f"model must be a Module, not {describe(model)}")
         for each in self.optimizers:
             if not isinstance(each, Optimizer):
-                raise TypeError(f"optimizer must be an Optimizer or several, not {_describe(each)}")
+                raise TypeError(f"optimizer must be an Optimizer or several, not {describe(each)}")
         if isinstance(loss_fn, type) or not callable(loss_fn):
-            raise TypeError(f"loss_fn must be a loss such as MSELoss(), not {_describe(loss_fn)}")
+            raise TypeError(f"loss_fn must be a loss such as MSELoss(), not {describe(loss_fn)}")
         if scheduler is not None and (
             isinstance(scheduler, type) or not hasattr(scheduler, "apply")
         ):
-            raise TypeError(f"scheduler must be a Schedule, not {_describe(scheduler)}")
+            raise TypeError(f"scheduler must be a Schedule, not {describe(scheduler)}")
         if grad_clip_norm is not None:
             grad_clip_norm = check_number("grad_clip_norm", grad_clip_norm)
         self.grad_clip_norm = grad_clip_norm
@@ -276,7 +277,7 @@ class Trainer:
             TypeError: the batches are not pairs of tensors.
             ValueError: there is none.
         """
-        batches = list(_checked_batches(batches))
+        batches = list(checked_batches(batches))
         if not batches:
             raise ValueError("train_step needs at least one batch (x, y)")
         if self.scheduler is not None:
@@ -356,7 +357,7 @@ class Trainer:
             raise ValueError(f"accumulation_steps must be at least 1, not {accumulation_steps}")
         losses: list[tuple[Tensor, Any]] = []
         pending: list[Any] = []
-        for batch in _checked_batches(loader):
+        for batch in checked_batches(loader):
             pending.append(batch)
             if len(pending) == accumulation_steps:
                 losses.append((self.train_step(pending), self._targets(pending)))
@@ -374,7 +375,7 @@ class Trainer:
         """
         with self.model.evaluating():
             return _mean([(self.loss_fn(self.model(x), y), self._targets([(x, y)]))
-                          for x, y in _checked_batches(loader)])  # fmt: skip
+                          for x, y in checked_batches(loader)])  # fmt: skip
 
     def _targets(self, batches: Sequence[Any]) -> Any:
         """Number of targets in the batches, as a number or a 0-d tensor."""
@@ -471,52 +472,3 @@ def _mean(losses: Sequence[tuple[Tensor, Any]]) -> float:
     counts = [n.item() if isinstance(n, Tensor) else n for _, n in losses]
     sums = [loss.item() * n for (loss, _), n in zip(losses, counts, strict=True) if n]
     return float(sum(sums) / sum(counts)) if sums else math.nan
-
-
-def _checked_batches(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Iterate over the batches and check each of them.
-
-    Raises:
-        TypeError: `batches` is not iterable, or one of them is not a pair of tensors.
-    """
-    try:
-        return map(_checked, batches)
-    except TypeError:
-        raise TypeError(
-            f"expected a list of batches, [(x, y), ...], not {_describe(batches)}"
-        ) from None
-
-
-def _checked(batch: Any) -> tuple[Tensor, Tensor]:
-    """The batch, if it is a pair of tensors.
-
-    Raises:
-        TypeError: it is not.
-    """
-    if isinstance(batch, Tensor):
-        raise TypeError(
-            "expected batches (x, y), got a tensor: put a single batch in a list, [(x, y)]"
-        )
-    if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise TypeError(f"a batch must be a pair (x, y) of tensors, not {_describe(batch)}")
-    x, y = batch
-    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
-        raise TypeError(
-            f"a batch must be a pair (x, y) of tensors, not ({_describe(x)}, {_describe(y)}):"
-            " convert arrays and lists with Tensor(...)"
-        )
-    return x, y
-
-
-def check_integer(name: str, value: Any) -> int:
-    """An integer of any kind as a Python integer; raises TypeError for anything else."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, not {value!r:.60}")
-    return int(value)
-
-
-def _describe(value: Any) -> str:
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
-    name = type(value).__name__
-    return f"{name} of length {len(value)}" if isinstance(value, tuple | list) else name

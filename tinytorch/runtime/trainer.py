@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .. import training
+from ..nn.arguments import check_integer
 from ..nn.module import Module
 from ..optimizers import Optimizer
 from ..tensor import Tensor
-from ..training import Schedule, check_integer
+from ..training import Schedule
 from .data_parallel import DataParallelStep
 from .eager import EagerStep
 from .graphed import GraphedStep
