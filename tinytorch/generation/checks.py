@@ -89,13 +89,13 @@ def finite_logits(logits: NumpyArray) -> NumpyArray:
     Raises:
         RuntimeError: a logit is NaN, or all of a row are -inf.
     """
-    largest = logits.max(axis=-1, keepdims=True)  # (B, 1), NaN if any is
-    if math.isfinite(largest.sum()):
+    largest = np.maximum.reduce(logits, axis=-1)  # (B,), NaN if any is
+    if math.isfinite(np.add.reduce(largest)):
         return logits
     if not (largest > -np.inf).all():
         raise _diverged()
     only_infinite = np.where(logits == np.inf, 0.0, -np.inf)
-    return np.where(largest < np.inf, logits, only_infinite)
+    return np.where(largest[:, None] < np.inf, logits, only_infinite)
 
 
 def check_tokens(tokens: NumpyArray) -> NumpyArray:
