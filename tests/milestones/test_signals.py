@@ -247,6 +247,22 @@ def test_any_error_of_a_step_saves_the_steps_before_it(
     assert_equal_runs(out, whole)
 
 
+def test_an_unexpected_error_names_its_place_and_debugging_shows_the_traceback(
+    tinygpt: ModuleType, flags: list[str], tmp_path: Path, capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def failing(*arguments: Any) -> None:
+        raise AttributeError("no such method")
+
+    monkeypatch.setattr(Run, "step", failing)
+    assert tinygpt.main([*flags, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "AttributeError: no such method (in test_signals.py, line " in error
+    monkeypatch.setenv("TT_DEBUG", "1")
+    assert tinygpt.main([*flags, "--out", str(tmp_path)]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_weights_that_are_half_updated_are_not_saved(
     tinygpt: ModuleType, flags: list[str], whole: Path, tmp_path: Path, capsys: Any,
     monkeypatch: pytest.MonkeyPatch,

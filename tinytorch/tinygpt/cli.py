@@ -167,7 +167,7 @@ def training_error(run: Run, error: Exception, memory_advice: str, resume: str) 
 
 def show_traceback(error: Exception) -> None:
     """Print the traceback of an exception if TT_DEBUG is set."""
-    if os.environ.get("TT_DEBUG", "0") not in ("", "0"):
+    if os.environ.get("TT_DEBUG", "").strip().lower() not in ("", "0", "false", "no", "off"):
         traceback.print_exception(error)
 
 
