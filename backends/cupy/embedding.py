@@ -38,6 +38,8 @@ def segment_sum(values: Array, ids: Array, rows: int) -> Array:
 
     The order of summation, and so the last bits, may differ between runs for a large table.
     """
+    if not is_supported(values):  # float16
+        return segment_sum(values.astype(cupy.float32), ids, rows).astype(values.dtype)
     (N, C), values, ids = values.shape, contiguous(values), as_ids(ids)
     if rows * N * -(-C // 32) > SCAN_LIMIT:
         dw = cupy.zeros((rows, C), values.dtype)

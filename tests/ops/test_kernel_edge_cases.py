@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import require
 from op_checks import REFERENCE, outputs, run, weights
+from op_checks import draw as sample_inputs
 from op_table import OP_INFOS
 
 from tinytorch import GPT, CrossEntropyLoss, Tensor, backends, create_causal_mask
@@ -244,6 +245,22 @@ def test_float16_rows_that_are_far_apart_stay_finite(backend: str) -> None:
     )
     np.testing.assert_allclose(weights.sum(axis=-1, dtype=float), 1, atol=2e-3)
     assert all(np.isfinite(g).all() for g in gradients)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _, _ in SHAPES} | {"dropout"}))
+def test_cuda_runs_float16_as_written(name: str, cupy: str) -> None:
+    """Its kernels are compiled for float32 and float64 only."""
+    for sample in OP_INFOS[name].samples:
+        if "large" in sample.name or "many" in sample.name:
+            continue
+        inputs = sample_inputs(sample, "float16")
+        found, expected = (run(OPS[name], inputs, sample.settings, b) for b in (cupy, REFERENCE))
+        pairs = [zip(*both, strict=True) for both in zip(found, expected, strict=True)]
+        for ours, theirs in itertools.chain(*pairs):
+            assert (ours is None) == (theirs is None)
+            if ours is not None:
+                assert ours.dtype == theirs.dtype == np.float16
+                np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=2e-2)
 
 
 # LayerNorm
