@@ -52,6 +52,7 @@ def break_module(path: Path, how: str) -> None:
         path.write_text(path.read_text(encoding="utf-8") + str(BREAKS[how]), encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [False, True], ids=["tito", "python -m tinytorch.tito"])
 @pytest.mark.parametrize("how", BREAKS)
 def test_reset_repairs_an_exported_module_that_is_broken(

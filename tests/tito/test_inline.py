@@ -161,7 +161,7 @@ def test_functions_that_do_not_return_are_reported(
     def change(notebook: Any) -> None:
         cell(notebook, "exercise", "77.1").source = f"def double(x):\n    {body}"
 
-    first, second = run(lesson, change, timeout=5)
+    first, second = run(lesson, change, timeout=5 if "endless" in message else 60)
     assert first[0] == status
     assert message in first[1]
     assert len(first[1]) < 4000

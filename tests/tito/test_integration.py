@@ -67,6 +67,7 @@ def test_tests_run_in_a_folder_of_any_name(lesson: Lesson, folder: str) -> None:
     assert (report.status, "1 passed" in report.output) == ("passed", True), report.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
@@ -100,12 +101,14 @@ def test_code_that_does_not_end_or_takes_too_much_is_stopped(
     assert len(report.output) <= 21_000
 
 
+@pytest.mark.slow
 def test_a_loop_at_the_import_of_the_tests_is_stopped(lesson: Lesson) -> None:
     report = run(lesson, "while True:\n    pass\n", timeout=3)
     assert report.status == "failed"
     assert "the import of the tests was stopped" in report.output
 
 
+@pytest.mark.slow
 def test_the_children_of_a_stopped_test_are_killed(lesson: Lesson, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     body = (
