@@ -94,18 +94,19 @@ def softplus_gradient(xp: Namespace, g: Array, y: Array) -> Any:
 def softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Any:
     """exp(x) / sum(exp(x)) over `axis`, without overflow; a row of only -inf gives zeros."""
     axes = _axes(x, axis)
-    y = softmax_array(xp, x, axes)
-    return y, (y, axes)
+    along: Axis = axes[0] if axes else ()  # a scalar has no axis
+    y = softmax_array(xp, x, along)
+    return y, (y, along)
 
 
 @softmax.gradient
-def softmax_gradient(xp: Namespace, g: Array, y: Array, axes: tuple[int, ...]) -> Any:
-    return y * (g - xp.sum(g * y, axis=axes, keepdims=True))
+def softmax_gradient(xp: Namespace, g: Array, y: Array, along: Axis) -> Any:
+    return y * (g - xp.sum(g * y, axis=along, keepdims=True))
 
 
 def softmax_array(xp: Namespace, x: Array, axis: Axis = -1) -> Array:
     """Softmax of an array over `axis`, for ops that contain one."""
-    if 0 in x.shape:
+    if x.size == 0:
         return xp.zeros_like(x)
     largest = xp.max(x, axis=axis, keepdims=True)
     # The maximum of a row that is masked everywhere is -inf, and -inf - -inf would be NaN.
