@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
+_PACKAGE = __name__.rpartition(".")[0] + "."
+
+
 class _GradMode(threading.local):
     """Whether this thread builds the graph; threads do not affect each other."""
 
@@ -338,6 +341,8 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge
     def can_steal(edge: Edge, array: Array) -> bool:
         if isinstance(edge.target, Node):  # only leaves keep gradients
             return False
+        if not str(node.gradient.__module__).startswith(_PACKAGE):
+            return False  # an op defined elsewhere may keep the array that it returned
         if not node.backend.is_writable(array):
             return False
         memory = xp.storage(array)  # its size differs if the array is a slice or a broadcast view

@@ -165,6 +165,24 @@ def test_gradients_that_an_op_does_not_own_are_copied(gradient: Any, backend: st
     np.testing.assert_array_equal((x.grad.numpy(), y.grad.numpy()), ([[0]], [[2]]))
 
 
+def test_a_gradient_that_an_op_keeps_is_copied(backend: str) -> None:
+    kept = Tensor([[1.0]], backend=backend)
+
+    @op
+    def same(xp: Any, x: Any) -> Any:
+        return x * 1, ()
+
+    @same.gradient
+    def same_gradient(xp: Any, g: Any) -> Any:
+        return kept._array
+
+    x = Tensor([[2.0]], True, backend=backend)
+    for count in (1, 2, 3):
+        same(x).sum().backward()
+        np.testing.assert_array_equal(x.grad.numpy(), [[count]])
+    np.testing.assert_array_equal(kept.numpy(), [[1]])
+
+
 MEANS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean of one element": lambda x: x.mean(),
     "over an axis of size 1": lambda x: x.mean(axis=1).sum(),
