@@ -18,8 +18,7 @@ from tinytorch.ops.op import OPS
 
 SIZES = {"B": 2, "N": 5, "T": 3, "S": 4, "h": 2, "s": 4, "C": 6, "O": 3, "V": 7}
 
-# Op, its inputs as axes of SIZES ("ids": integers below V; "mask": booleans; "->": a gradient is
-# required), and settings.
+# Op, its inputs as axes of SIZES ("ids": integers below V; "mask": booleans), and settings.
 SHAPES: list[tuple[str, tuple[str, ...], dict[str, Any]]] = [
     ("add", ("B T C", "B T C"), {}),
     ("gelu", ("B T C",), {}),
