@@ -41,7 +41,8 @@ def mutate(good: tuple[Lesson, Any], rng: random.Random, folder: Path) -> Lesson
         kind = rng.random()
         cell = rng.choice(cells) if cells else {}
         if kind < 0.3:
-            text = "".join(cell.get("source", ""))
+            source = cell.get("source", "")
+            text = "".join(map(str, source)) if isinstance(source, list) else str(source)
             at = rng.randrange(len(text) + 1)
             new = text[:at] + rng.choice(FRAGMENTS) + text[at + rng.choice([0, 0, 1, 5, 50]) :]
             cell["source"] = rng.choice([new, new.splitlines(keepends=True)])
