@@ -9,7 +9,7 @@ from example_lesson import PACKAGE, make
 from tinytorch.tito import integration, weave
 from tinytorch.tito.integration import Report
 from tinytorch.tito.lesson import Lesson
-from tinytorch.tito.package import copy_package
+from tinytorch.tito.package import copy_package, import_problem
 
 
 @pytest.mark.parametrize("link", ["link", "text file", "missing"])
@@ -39,6 +39,16 @@ def test_without_a_checkout_the_installed_package_is_copied(tmp_path: Path) -> N
     copy_package(tmp_path / "released lesson", tmp_path / "copy")
     for name in ("tensor.py", "backends/numpy/backend.py", "tito/integration.py"):
         assert (tmp_path / "copy" / "tinytorch" / name).is_file()
+
+
+def test_a_copy_of_a_copy_can_be_imported(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    for number in range(3):
+        copy_package(root, tmp_path / str(number))
+        root = tmp_path / str(number)
+        assert import_problem(root) is None
+    (root / "tinytorch" / "backends" / "base.py").unlink()
+    assert import_problem(root) is not None
 
 
 PASSES = (

@@ -69,13 +69,12 @@ class ImportProblem:
 
 def copy_package(root: Path, folder: Path) -> None:
     """Copy the package of a checkout, or else the installed package, into `folder`."""
-    package, its_backends = root / PACKAGE, root / "backends"
+    package = root / PACKAGE
     if not package.is_dir():
         package = Path(__file__).resolve().parents[1]
-        its_backends = package / "backends"
-        if not its_backends.is_dir():
-            its_backends = package.parent / "backends"
     # In a checkout tinytorch/backends is a link, or a text file where links are not supported.
+    inner, outer = package / "backends", package.parent / "backends"
+    its_backends = inner if inner.is_dir() else outer
     ignore = shutil.ignore_patterns("__pycache__", "backends")
     shutil.copytree(package, folder / PACKAGE, ignore=ignore)
     if its_backends.is_dir():
