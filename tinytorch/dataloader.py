@@ -34,8 +34,8 @@ class Dataset(ABC):
 def collate(examples: Sequence[Any]) -> Any:
     """Join examples of one structure to a batch, as PyTorch's default_collate does.
 
-    Tensors, arrays and numbers are stacked along a new first axis, strings are listed, and tuples,
-    lists and dicts are joined element by element. Lists become tuples.
+    Tensors (also PyTorch's), arrays and numbers are stacked along a new first axis, strings are
+    listed, and tuples, lists and dicts are joined element by element. Lists become tuples.
 
     Raises:
         TypeError: an example has another type than the first, or one that cannot be joined.
@@ -48,6 +48,9 @@ def collate(examples: Sequence[Any]) -> Any:
             [4., 5.]]), Tensor([3, 6]))
     """
     first = examples[0]
+    if hasattr(first, "__dlpack__") and not isinstance(first, Tensor | np.ndarray | np.generic):
+        examples = [np.asarray(e) for e in examples]  # tensors of another library
+        first = examples[0]
     kind = next((k for k in _KINDS if isinstance(first, k)), None)
     for i, example in enumerate(examples):
         if kind is None or not isinstance(example, kind):
@@ -59,7 +62,7 @@ def collate(examples: Sequence[Any]) -> Any:
     if kind is str or kind is bytes:
         return list(examples)
     if kind is Mapping:
-        _check_equal([tuple(e) for e in examples], "keys")
+        _check_equal([e.keys() for e in examples], "keys")
         return {key: collate([e[key] for e in examples]) for key in first}
     if kind is _SEQUENCE:
         _check_equal([len(e) for e in examples], "lengths")
@@ -165,7 +168,10 @@ class TokenDataset(Dataset):
 
     def batch(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> Batch:
         """Inputs (B, T) and targets (B, T)."""
-        starts = np.asarray(indices)[:, None] * self.stride  # (B, 1)
+        indices = np.asarray(indices)  # (B,)
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(f"block {indices} does not exist among {len(self)}")
+        starts = indices[:, None] * self.stride  # (B, 1)
         blocks = self.ids[starts + np.arange(self.block_size + 1)]  # (B, T + 1)
         return (
             Tensor(blocks[:, :-1], backend=self.backend),
@@ -241,7 +247,8 @@ class DataLoader:
             self._state = (start, first + self.batch_size)
             indices = order[first : first + self.batch_size]
             batch = getattr(self.dataset, "batch", None)
-            yield _examples(self.dataset, indices) if batch is None else batch(indices)
+            yield batch(indices) if callable(batch) else _examples(self.dataset, indices)
+        self._state = None, 0  # between two epochs: the next one starts from the beginning
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the current epoch, which JSON can represent.
@@ -257,6 +264,8 @@ class DataLoader:
 
         The dataset, batch_size, shuffle and drop_last must be those of then.
         """
+        if not isinstance(state, Mapping) or set(state) != {"generator", "position"}:
+            raise ValueError("DataLoader.load_state_dict takes what state_dict() returned")
         self._state = self._resumed = (state["generator"], index(state["position"]))
 
 

@@ -293,9 +293,8 @@ class Tensor(Variable):
         """Copy and pickle the values, `grad` and the backend's name, but not the graph."""
         if not self.is_leaf:
             raise RuntimeError("a computed tensor cannot be copied or pickled; detach() it first")
-        return _restore, (
-            type(self), self.numpy(), self._requires_grad, self._grad, self._backend.name
-        )  # fmt: skip
+        values = type(self), self.numpy(), self._requires_grad, self._grad, self._backend.name
+        return _restore, values, getattr(self, "__dict__", None)  # attributes of a subclass
 
     def __format__(self, spec: str) -> str:
         return format(self.item() if spec else str(self), spec)

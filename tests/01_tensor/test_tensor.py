@@ -230,3 +230,16 @@ def test_zeros_ones_and_fill(backend: str) -> None:
             t.fill_(1)
     t.data = 7  # assigning data works outside of no_grad()
     assert t.numpy().min() == 7
+
+
+class Tagged(Parameter):
+    """A subclass with attributes of its own."""
+
+    tag: str
+
+
+def test_copy_and_pickle_keep_attributes_of_a_subclass() -> None:
+    p = Tagged([1.0])
+    p.tag = "frozen"
+    for other in (copy.deepcopy(p), copy.copy(p), pickle.loads(pickle.dumps(p))):
+        assert other.tag == "frozen"

@@ -334,3 +334,50 @@ def test_training_continues_bit_for_bit_in_the_middle_of_an_epoch(tmp_path: Path
         resumed.train_step([batch])
     assert resumed.step == trainer.step
     np.testing.assert_array_equal(resumed.model.weight.numpy(), trainer.model.weight.numpy())
+
+
+def test_a_state_saved_between_epochs_starts_the_next_epoch() -> None:
+    manual_seed(0)
+    loader = DataLoader(numbers(5), 2, shuffle=True)
+    batches_of(loader)
+    state = json.loads(json.dumps(loader.state_dict()))
+    generator = random.generator().bit_generator.state
+    expected = [batches_of(loader), batches_of(loader)]
+    random.generator().bit_generator.state = generator
+    resumed = DataLoader(numbers(5), 2, shuffle=True)
+    resumed.load_state_dict(state)
+    assert [batches_of(resumed), batches_of(resumed)] == expected
+
+
+@pytest.mark.parametrize("state", [None, {}, {"position": 2}, [1, 2]])
+def test_load_state_dict_of_a_loader_checks_its_argument(state: Any) -> None:
+    with pytest.raises(ValueError, match="takes what state_dict"):
+        DataLoader([1, 2]).load_state_dict(state)
+
+
+def test_a_dataset_may_have_an_attribute_batch_that_is_no_method() -> None:
+    class Sized(list[int]):
+        batch = 32
+
+    assert [b.tolist() for b in DataLoader(Sized([1, 2, 3]), 2)] == [[1, 2], [3]]
+
+
+def test_collate_joins_dicts_whose_keys_are_in_another_order() -> None:
+    batch = collate([{"x": 1, "y": 2}, {"y": 3, "x": 4}])
+    assert [batch["x"].tolist(), batch["y"].tolist()] == [[1, 4], [2, 3]]
+
+
+def test_collate_joins_tensors_of_other_libraries() -> None:
+    torch = require("torch")
+    x, y = collate([(torch.ones(2), torch.tensor(3)), (torch.zeros(2), torch.tensor(4))])
+    assert isinstance(x, Tensor)
+    assert x.tolist() == [[1, 1], [0, 0]]
+    assert y.tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("index", [-1, 8])
+def test_a_batch_of_blocks_that_do_not_exist_is_an_error(index: int) -> None:
+    data = TokenDataset(np.arange(10), block_size=2)
+    assert data.batch([0, 7])[0].tolist() == [[0, 1], [7, 8]]
+    with pytest.raises(IndexError, match="does not exist among 8"):
+        data.batch([0, index])

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections import OrderedDict
+from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -509,3 +509,45 @@ def test_other_attribute_errors_are_not_changed() -> None:
 
 def test_layer_norm_takes_the_shape_of_one_axis() -> None:
     assert LayerNorm((4,))(tinytorch.ones(2, 4)).shape == (2, 4)
+
+
+class FrozenPart(Module):
+    """Overrides `train` to keep a part in evaluation mode."""
+
+    def __init__(self) -> None:
+        self.part = Sequential(Dropout(0.5))
+        self.head = Dropout(0.5)
+
+    def train(self, mode: bool = True) -> "FrozenPart":
+        super().train(mode)
+        self.part.eval()
+        return self
+
+
+def test_train_of_an_outer_module_calls_overridden_train_of_inner_ones() -> None:
+    inner = FrozenPart()
+    Sequential(Sequential(inner), Dropout(0.5)).train()
+    assert [m.training for m in inner.modules()] == [True, False, False, True]
+    assert not inner.eval().head.training
+
+
+def test_a_named_tuple_of_modules_keeps_its_names() -> None:
+    Pair = namedtuple("Pair", "first second")
+    module = Module()
+    module.pair = Pair(Linear(2, 2), ReLU())
+    assert isinstance(module.pair.second, ReLU)
+    assert [n for n, _ in module.named_parameters()] == ["pair.0.weight", "pair.0.bias"]
+
+
+@pytest.mark.parametrize("state", [None, "model.safetensors", [1], Linear(2, 2)])
+def test_load_state_dict_takes_a_dict_only(state: Any) -> None:
+    with pytest.raises(TypeError, match="takes a dict of arrays by name"):
+        Linear(2, 2).load_state_dict(state)
+
+
+def test_load_state_dict_with_no_name_that_fits_is_an_error() -> None:
+    layer = Linear(2, 2)
+    state = {f"module.{name}": value for name, value in layer.state_dict().items()}
+    with pytest.raises(ValueError, match=r"it has 'module.weight', not 'weight'"):
+        layer.load_state_dict(state, strict=False)
+    layer.load_state_dict({}, strict=False)

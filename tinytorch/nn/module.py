@@ -80,7 +80,7 @@ class Module:
             _check_replacement(self, name, old, value)
         if isinstance(value, Parameter | Module) and "." in name:
             raise ValueError(f"{type(self).__name__}: the name {name!r} cannot contain a dot")
-        if isinstance(value, list | tuple) and value and all(isinstance(v, Module) for v in value):
+        if type(value) in (list, tuple) and value and all(isinstance(v, Module) for v in value):
             value = ModuleList(value)
         object.__setattr__(self, name, value)
         if name == "__class__" or (name != "training" and name[:1] != "_"):
@@ -194,11 +194,16 @@ class Module:
 
         To train a model with a frozen part, call ``model.train()``, then ``part.eval()``. Code that
         trains calls ``train()`` only if ``model.training`` is false, so that the part stays as set.
+        A class may override `train` to keep a part frozen, also within other modules.
         """
         if not isinstance(mode, bool):
             raise TypeError(f"train(mode) takes True or False, not {type(mode).__name__}")
-        for module in self.modules():
-            object.__setattr__(module, "training", mode)
+        # In reverse, so that a class's own train() runs after those of the modules within it.
+        for module in reversed(list(self.modules())):
+            if module is self or type(module).train is Module.train:
+                object.__setattr__(module, "training", mode)
+            else:
+                module.train(mode)
         return self
 
     def eval(self) -> Self:
@@ -282,11 +287,18 @@ class Module:
 
         Args:
             state: arrays by dotted name, as returned by `state_dict`.
-            strict: whether missing and unexpected names are errors.
+            strict: whether missing and unexpected names are errors. If false, it is one only if
+                no name fits.
 
         Raises:
+            TypeError: `state` is not a dict.
             ValueError: names are missing or unexpected, or shapes differ; the message lists all.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"load_state_dict takes a dict of arrays by name, as of state_dict(), not"
+                f" {type(state).__name__}"
+            )
         own = self._saved_tensors()
         problems = [
             f"{name} has shape {tuple(np.shape(state[name]))}, not {own[name].shape}"
@@ -296,6 +308,8 @@ class Module:
         if strict:
             problems += [f"{name} is missing" for name in own if name not in state]
             problems += [f"{name} is unexpected" for name in state if name not in own]
+        elif state and not any(name in own for name in state):
+            problems += [f"no name fits: it has {next(iter(state))!r}, not {next(iter(own), '')!r}"]
         if problems:
             raise ValueError(f"{type(self).__name__} cannot load this state: {'; '.join(problems)}")
         ready = {
@@ -450,12 +464,11 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """(dotted name, value) for each module and parameter in nested lists, tuples and dicts."""
     if isinstance(value, Module | Parameter):
         yield name, value
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _flat(f"{name}.{index}", item)
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _flat(f"{name}.{key}", item)
+    elif isinstance(value, (list, tuple, dict)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            if type(item) not in _PLAIN:  # such as the losses of all steps so far
+                yield from _flat(f"{name}.{key}", item)
 
 
 def _check_replacement(module: Module, name: str, old: Any, value: Any) -> None:
