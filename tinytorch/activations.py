@@ -91,10 +91,10 @@ def softplus_gradient(xp: Namespace, g: Array, y: Array) -> Any:
 
 
 @op(promote="float")
-def softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Any:
-    """exp(x) / sum(exp(x)) over `axis`, without overflow; a row of only -inf gives zeros."""
+def softmax(xp: Namespace, x: Array, *, axis: Axis = -1) -> Any:
+    """exp(x) / sum(exp(x)) over `axis`, one or several, without overflow; only -inf gives zeros."""
     axes = _axes(x, axis)
-    along: Axis = axes[0] if axes else ()  # a scalar has no axis
+    along: Axis = axes[0] if len(axes) == 1 else axes  # NumPy reduces over an int faster
     y = softmax_array(xp, x, along)
     return y, (y, along)
 

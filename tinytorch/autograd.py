@@ -361,7 +361,10 @@ def _unbroadcast(xp: Namespace, gradient: Array, edge: Edge) -> Array:
             for axis, size in enumerate(edge.shape)
             if size == 1 and gradient.shape[axis + extra] != 1
         ]
-        gradient = xp.sum(gradient, axis=(*range(extra), *stretched), keepdims=True)
+        half = getattr(xp, "float16", None)  # not in the standard
+        # A sum in float16 would be rounded at every step.
+        dtype = xp.float32 if half is not None and gradient.dtype == half else None
+        gradient = xp.sum(gradient, axis=(*range(extra), *stretched), keepdims=True, dtype=dtype)
         gradient = xp.reshape(gradient, edge.shape)
     return gradient if gradient.dtype == edge.dtype else xp.astype(gradient, edge.dtype)
 

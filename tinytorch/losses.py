@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .backends.base import Array, Namespace
+from .backends.arrays import Array, Axis, Namespace
 from .nn.module import Module
 from .ops.op import op
 from .ops.operators import same_backend
@@ -14,8 +14,8 @@ from .tensor import Tensor
 
 
 @op(promote="float")
-def log_softmax(xp: Namespace, x: Array, *, axis: int = -1) -> Any:
-    """log(softmax(x)) over `axis`, computed without overflow."""
+def log_softmax(xp: Namespace, x: Array, *, axis: Axis = -1) -> Any:
+    """log(softmax(x)) over `axis`, one or several, computed without overflow."""
     axes = _axes(x, axis)
     if x.size == 0:
         return xp.zeros_like(x), (x, axes)

@@ -707,7 +707,7 @@ class Tensor(Variable):
 
     def _axis(self, axis: int) -> int:
         """`axis` as a non-negative number; a scalar is treated as having one axis."""
-        count, axis = self.ndim or 1, index(axis)
+        count, axis = self.ndim or 1, reductions.axis_index(axis)
         if not -count <= axis < count:
             raise IndexError(f"axis {axis} does not exist in a tensor of shape {self.shape}")
         return axis % count

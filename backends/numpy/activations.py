@@ -55,9 +55,9 @@ def gelu_gradient(xp: Namespace, g: Array, rows: Array, y: Array) -> Any:
         xb, db = rows[i:j], dx[i:j]
         with np.errstate(invalid="ignore"):
             s = y[i:j] / xb
-        if math.isnan(s.min()):  # 0 / 0
-            np.copyto(s, 0.5, where=xb == 0)
         slope = xb * xb
+        if not slope.min() > 0:  # x is 0, so that s is 0 / 0, or so small that y is rounded
+            np.copyto(s, 0.5, where=slope == 0)
         slope *= 6 * GELU_A * GELU_C
         slope += 2 * GELU_C  # 2 u'
         np.subtract(1, s, out=db)

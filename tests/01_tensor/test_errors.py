@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import LayerNorm, Linear, Parameter, Tensor, concat, no_grad, ones, stack, zeros
+from tinytorch import (
+    LayerNorm,
+    Linear,
+    Parameter,
+    Tensor,
+    concat,
+    no_grad,
+    ones,
+    softmax,
+    stack,
+    zeros,
+)
 from tinytorch.backends import BackendError
 
 BOX = zeros(2, 3, 4)
@@ -42,6 +53,13 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "squeeze": (lambda: BOX.squeeze(7), IndexError, "axis 7"),
     "unsqueeze": (lambda: BOX.unsqueeze(9), IndexError, "at 9"),
     "permute": (lambda: BOX.permute(0, 1), ValueError, "permutation"),
+    # Axes
+    "sum, keepdims": (lambda: BOX.sum(True), TypeError, "integer, not True; pass keepdims by name"),
+    "sum, float axis": (lambda: BOX.sum(1.0), TypeError, "axis must be an integer, not 1.0"),
+    "argmax, axes": (lambda: BOX.argmax((0, 1)), TypeError, r"integer, not \(0, 1\)"),
+    "cumsum, axis": (lambda: BOX.cumsum(None), TypeError, "integer, not None"),
+    "softmax, axis": (lambda: softmax(BOX, axis=True), TypeError, "integer, not True"),
+    "split, float axis": (lambda: BOX.split(1, 1.0), TypeError, "integer, not 1.0"),
     # Joining
     "concat of one": (lambda: concat(PAIR), TypeError, r"concat\(\[x, y\]\)"),
     "stack of one": (lambda: stack(PAIR), TypeError, r"stack\(\[x, y\]\)"),

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 from helpers import require
 
-from tinytorch import GELU, Module, ReLU, Sigmoid, Softmax, SquaredReLU, Tanh, Tensor, softplus
+from tinytorch import (
+    GELU,
+    Module,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    SquaredReLU,
+    Tanh,
+    Tensor,
+    log_softmax,
+    softmax,
+    softplus,
+)
 
 MODULES = {
     "relu": (ReLU(), lambda torch: torch.nn.ReLU()),
@@ -88,3 +100,19 @@ def test_gradient_of_gelu_at_zero(size: int) -> None:
     assert x.grad is not None
     expected = [0.5, 0.5, 1.0829641, -0.0829641]
     np.testing.assert_allclose(x.grad.numpy()[:4], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [softmax, log_softmax])
+def test_softmax_over_several_axes(function: Any, backend: str) -> None:
+    values = np.random.default_rng(0).normal(size=(2, 3, 4))
+    for axis, whole in (((0, 2), (1, 2, 0)), ((-1, 1), (0, 1, 2)), (None, (0, 1, 2))):
+        x = Tensor(values, True, backend=backend)
+        kept = 3 if axis == (0, 2) else 2 if axis == (-1, 1) else 1
+        y = function(x, axis=axis)
+        flat = function(Tensor(values.transpose(whole).reshape(kept, -1), backend=backend))
+        shape = [values.shape[a] for a in whole]
+        expected = flat.numpy().reshape(shape).transpose(np.argsort(whole))
+        np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12)
+        (y * y).sum().backward()
+        assert x.grad is not None
+        np.testing.assert_allclose(x.grad.numpy().sum(), 0, atol=1e-12)

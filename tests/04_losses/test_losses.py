@@ -294,3 +294,12 @@ def test_losses_are_equal_on_the_strict_backend(loss: Module, strict: str) -> No
         results.append((value.numpy(), x.grad.numpy()))
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(theirs, ours, rtol=1e-12, atol=1e-14)
+
+
+def test_float16_losses_of_more_rows_than_float16_can_count() -> None:
+    logits = Tensor(np.zeros((70_000, 2), np.float16), True)
+    loss = CrossEntropyLoss()(logits, Tensor(np.zeros(70_000, np.int64)))
+    assert loss.dtype == np.float16
+    assert loss.item() == pytest.approx(math.log(2), rel=1e-3)
+    half = Tensor(np.full(70_000, 0.5, np.float16))
+    assert BinaryCrossEntropyLoss()(half, half).item() == pytest.approx(math.log(2), rel=1e-3)

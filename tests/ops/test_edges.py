@@ -50,6 +50,13 @@ INPUTS: dict[str, list[tuple[np.ndarray, ...]]] = {
     "large special": [(np.concatenate([np.tile(SPECIAL, 500), np.zeros(24)]).reshape(-1, 24),)],
     "one value": [(np.ones((3, 1)),), (np.full((2, 3), 2.0),)],
     "float16": [(elements(3, 4).astype(np.float16),), (np.float16([[60, -60, 0, 1]]),)],
+    "wide float16": [
+        (elements(4, 5).astype(np.float16) * 1000 - 500,),  # squares overflow float16
+        (np.ones((5000, 2), np.float16),),  # sums in float16 would end at 2048
+        (np.float16([[2e4, 3.0, -2e4], [300, 20, 1]]),),
+    ],
+    "denormal": [(np.array(x).astype(dtype),) for dtype in ("float32", "float64")
+                 for x in ([[1e-45, -4e-45, 1.0]], np.full((90, 60), 3e-42), [5e-324, -1e-320])],
     "integer": [(np.arange(12).reshape(3, 4) - 2,), (np.array([], np.int64),), (np.array(3),)],
     "boolean": [(np.array([[True, False, True]]),), (np.array(True),)],
     # two tensors that broadcast
@@ -60,6 +67,14 @@ INPUTS: dict[str, list[tuple[np.ndarray, ...]]] = {
     "two scalars": [(np.array(0.5), np.array(2.0)), (np.array(0.5), elements(2, 3))],
     "two strided": [(elements(4, 3).T, elements(3, 8)[:, ::-2])],
     "two special": [tuple(np.meshgrid(SPECIAL, SPECIAL))],
+    "two far": [
+        (np.float32([1e25, 1e-25, 1e-30, 3.0]), np.float32([1e25, 1e-25, 1e-30, 1e20])),
+        (np.float64([1e200, 1e-200]), np.float64([1e200, 1e-200])),
+    ],
+    "two far, float16": [
+        (np.array([1, 2, 3]), np.float16([6e4, 300, 6e-8])),
+        (np.array([2**31, 5]), np.float16([1.0, 2.0])),
+    ],
     "two float16": [(elements(3, 4).astype(np.float16), np.float16([2, 1, 0.5, 3]))],
     # matrix products
     "matrices": [
@@ -105,6 +120,8 @@ INPUTS: dict[str, list[tuple[np.ndarray, ...]]] = {
 }  # fmt: skip
 
 ALL = ("empty", "scalar", "strided", "special", "large special", "float16")
+HALF = ("wide float16", "denormal")
+FAR = ("two far", "two far, float16")
 NUMBERS = (*ALL, "integer")
 TWO = ("two empty", "two scalars", "two strided", "two special", "two float16")
 
@@ -158,7 +175,7 @@ CASES: dict[str, Case] = {
     "add": Case(lambda x, y: x + y, lambda torch, x, y: x + y, TWO),
     "subtract": Case(lambda x, y: x - y, lambda torch, x, y: x - y, TWO),
     "multiply": Case(lambda x, y: x * y, lambda torch, x, y: x * y, TWO),
-    "divide": Case(lambda x, y: x / y, lambda torch, x, y: x / y, TWO),
+    "divide": Case(lambda x, y: x / y, lambda torch, x, y: x / y, (*TWO, *FAR)),
     "power": Case(lambda x, y: x**y, lambda torch, x, y: x**y, TWO),
     "maximum": Case(tt.maximum, lambda torch, x, y: torch.maximum(x, y), TWO),
     "minimum": Case(tt.minimum, lambda torch, x, y: torch.minimum(x, y), TWO),
@@ -171,10 +188,10 @@ CASES: dict[str, Case] = {
     # activations
     "relu": Case(tt.relu, lambda torch, x: x.relu(), NUMBERS),
     "squared_relu": Case(tt.SquaredReLU(), lambda torch, x: x.relu() ** 2, ALL),
-    "sigmoid": Case(tt.Sigmoid(), lambda torch, x: x.sigmoid(), (*NUMBERS, "boolean")),
+    "sigmoid": Case(tt.Sigmoid(), lambda torch, x: x.sigmoid(), (*NUMBERS, *HALF, "boolean")),
     "tanh": Case(tt.Tanh(), lambda torch, x: x.tanh(), (*NUMBERS, "boolean")),
-    "gelu": Case(tt.gelu, functional("gelu", approximate="tanh"), ALL),
-    "softplus": Case(tt.softplus, functional("softplus"), ALL),
+    "gelu": Case(tt.gelu, functional("gelu", approximate="tanh"), (*ALL, *HALF)),
+    "softplus": Case(tt.softplus, functional("softplus"), (*ALL, *HALF)),
     "softmax": Case(tt.softmax, lambda torch, x: x.softmax(-1), (*ALL, "one value")),
     "softmax, first": Case(
         lambda x: tt.softmax(x, axis=0), lambda torch, x: x.softmax(0), (*ALL, "one value")
@@ -189,7 +206,7 @@ CASES: dict[str, Case] = {
     "layer_norm": Case(
         lambda x: tt.LayerNorm(x.shape[-1], backend=x.backend).to(x.dtype)(x),
         lambda torch, x: torch.nn.functional.layer_norm(x, x.shape[-1:]),
-        ("empty", "strided", "float16", "one value"),
+        ("empty", "strided", "float16", "wide float16", "one value"),
     ),
     "dropout": Case(
         lambda x: tt.layers.dropout(x, p=0.0, seed=3), lambda torch, x: x * 1.0, ALL
@@ -254,10 +271,10 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 
 _REDUCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[str, ...]]] = {
-    "sum": (Tensor.sum, lambda torch, x, *a: x.sum(*a), (*NUMBERS, "boolean")),
-    "mean": (Tensor.mean, lambda torch, x, *a: x.mean(*a), ALL),
+    "sum": (Tensor.sum, lambda torch, x, *a: x.sum(*a), (*NUMBERS, *HALF, "boolean")),
+    "mean": (Tensor.mean, lambda torch, x, *a: x.mean(*a), (*ALL, *HALF)),
     "var": (Tensor.var, lambda torch, x, *a: x.var(*a), ALL),
-    "std": (Tensor.std, lambda torch, x, *a: x.std(*a), ALL),
+    "std": (Tensor.std, lambda torch, x, *a: x.std(*a), (*ALL, "wide float16")),
     "max": (Tensor.max, torch_max, (*NUMBERS, "boolean")),
     "min": (Tensor.min, torch_min, (*NUMBERS, "boolean")),
     "logsumexp": (Tensor.logsumexp, lambda torch, x, *a: x.logsumexp(*(a or (axes_of(x),))), ALL),

@@ -48,7 +48,7 @@ def divide(xp: Namespace, x: Array, y: Array) -> Any:
 
 @divide.gradient
 def divide_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
-    return lambda: g / y, lambda: -g * x / (y * y)
+    return lambda: g / y, lambda: -g * (x / y / y)  # y * y could overflow or become 0
 
 
 @op(promote="common")

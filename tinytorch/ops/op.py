@@ -76,6 +76,8 @@ class Op:
             for variable in variables:
                 if variable._array.dtype is not settled:
                     arrays, result_dtype = self._promote(arrays, variables, backend)
+                    if result_dtype is not None and is_floating(result_dtype):
+                        return self._in_float32(inputs, arrays, settings, result_dtype)
                     break
         kernel = backend.kernels.get(self.key) or self.reference
         if trace.active:
@@ -105,6 +107,23 @@ class Op:
         if is_floating(dtype) and all(v._array.dtype == dtype for v in variables):
             self._settled = variables[0]._array.dtype
         return promoted, result_dtype
+
+    def _in_float32(
+        self, inputs: Sequence[Any], arrays: Sequence[Any], settings: dict[str, Any], dtype: Any
+    ) -> "Tensor":
+        """The op computed in float32 and rounded to `dtype`, float16; the casts have gradients.
+
+        Args:
+            arrays: the inputs as arrays, cast to float32; used for inputs that are no tensors.
+        """
+        pairs = zip(inputs, arrays, strict=True)
+        wide = [_cast(x, "float32") if isinstance(x, Variable) else a for x, a in pairs]
+        result: Any = self(*wide, **settings)
+        several = isinstance(result, tuple)
+        output: Tensor = (
+            tuple([_cast(r, dtype) for r in result]) if several else _cast(result, dtype)
+        )
+        return output
 
 
 class Composite:
@@ -148,7 +167,9 @@ class Composite:
         if trace.active:
             kernel = trace.timed_kernel(kernel, self.name, backend.name, "kernel")
         if self.promote is not None:
-            arrays = promote_arrays(backend.xp, arrays, self.promote, self._keep)[0]
+            arrays, _, result_dtype = promote_arrays(backend.xp, arrays, self.promote, self._keep)
+            if result_dtype is not None:  # float16, which the function's ops compute in float32
+                return self.function(*inputs, **settings)
         warnings = ignore()
         try:
             outputs = kernel.forward(backend.xp, *arrays, **settings)
@@ -255,6 +276,11 @@ def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable],
 
 _PLAIN = {int, float, NoneType}
 _NUMBERS = {int, float, bool, NoneType}
+
+
+def _cast(value: Variable, dtype: Any) -> Any:
+    """A floating tensor as `dtype`; another one as it is."""
+    return OPS["cast"](value, dtype=dtype) if is_floating(value._array.dtype) else value
 
 
 def _native(name: str, value: Any, like: Variable) -> Any:

@@ -11,6 +11,8 @@ An op declares its mode, and `Op.__call__` casts its arrays before the kernel se
 - "number": the same, and booleans are computed as int64 and the result cast back to booleans;
 - "sum": the same, but booleans and integers become int64;
 - "float": the same, but booleans and integers become float32.
+
+In the last two, float16 is computed in float32 and the result is rounded, as in PyTorch.
 """
 
 import functools
@@ -58,7 +60,8 @@ def promote_arrays(
         if isinstance(a, int):
             promoted[i] = _fit(a, computed) if small or isinstance(a, bool) else a
         elif not isinstance(a, float) and a.dtype != dtype:
-            promoted[i] = xp.astype(a, dtype)
+            with np.errstate(over="ignore"):  # what is too large for the dtype becomes infinite
+                promoted[i] = xp.astype(a, dtype)
     return promoted, dtype, None if name == computed else getattr(xp, name)
 
 
@@ -92,8 +95,12 @@ def result_dtype(operands: tuple[tuple[Any, int], ...], mode: str) -> tuple[str,
         result = np.dtype(np.int64)
     if result.kind != "f" and mode == "float":
         result = np.dtype(np.float32)
-    is_counted = result.kind == "b" and mode == "number"
-    return result.name, "int64" if is_counted else result.name
+    computed = result.name
+    if result.kind == "b" and mode == "number":
+        computed = "int64"
+    if computed == "float16" and mode in ("sum", "float"):
+        computed = "float32"
+    return result.name, computed
 
 
 def _operand(value: Any) -> tuple[Any, int]:

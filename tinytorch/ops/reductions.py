@@ -15,7 +15,7 @@ def _axes(x: Array, axis: Axis) -> tuple[int, ...]:
         return tuple(range(x.ndim))
     if type(axis) is int and -x.ndim <= axis < x.ndim:
         return (axis % x.ndim,)
-    axes = tuple(map(index, axis)) if isinstance(axis, tuple | list) else (index(axis),)
+    axes = tuple(map(axis_index, axis if isinstance(axis, tuple | list) else (axis,)))
     if x.ndim == 0 and axes in ((0,), (-1,)):
         return ()
     for a in axes:
@@ -24,6 +24,13 @@ def _axes(x: Array, axis: Axis) -> tuple[int, ...]:
     if len({a % x.ndim for a in axes}) != len(axes):
         raise ValueError(f"axes {axes} contain an axis twice")
     return tuple(a % x.ndim for a in axes)
+
+
+def axis_index(axis: Any) -> int:
+    """The axis as a Python integer; a boolean is no axis, so that ``x.sum(True)`` is an error."""
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise TypeError(f"an axis must be an integer, not {axis!r:.40}; pass keepdims by name")
+    return index(axis)
 
 
 def _nonempty(name: str, x: Array, axis: Axis) -> tuple[int, ...]:
@@ -37,7 +44,7 @@ def _nonempty(name: str, x: Array, axis: Axis) -> tuple[int, ...]:
 
 def nonempty_axis(name: str, x: Array, axis: int | None) -> int | None:
     """`axis` for argmax or argmin of x, which need at least one value."""
-    axes = _nonempty(name, x, axis)
+    axes = _nonempty(name, x, axis if axis is None else axis_index(axis))
     return axes[0] if axis is not None and axes else None
 
 
