@@ -118,11 +118,7 @@ class Op:
         """
         pairs = zip(inputs, arrays, strict=True)
         wide = [_cast(x, "float32") if isinstance(x, Variable) else a for x, a in pairs]
-        result: Any = self(*wide, **settings)
-        several = isinstance(result, tuple)
-        output: Tensor = (
-            tuple([_cast(r, dtype) for r in result]) if several else _cast(result, dtype)
-        )
+        output: Tensor = _cast(self(*wide, **settings), dtype)
         return output
 
 
@@ -278,8 +274,10 @@ _PLAIN = {int, float, NoneType}
 _NUMBERS = {int, float, bool, NoneType}
 
 
-def _cast(value: Variable, dtype: Any) -> Any:
-    """A floating tensor as `dtype`; another one as it is."""
+def _cast(value: Any, dtype: Any) -> Any:
+    """A floating tensor, or several, as `dtype`; another one as it is."""
+    if isinstance(value, tuple):
+        return tuple([_cast(v, dtype) for v in value])
     return OPS["cast"](value, dtype=dtype) if is_floating(value._array.dtype) else value
 
 
