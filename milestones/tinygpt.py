@@ -118,11 +118,12 @@ def train(arguments: argparse.Namespace) -> int:
     """Start or resume a run, and train until it is finished or interrupted."""
     _check_extras()
     if arguments.resume:
-        with open_folder(arguments.resume):
+        with open_folder(arguments.resume) as lock:
             run = Run.resume(arguments.resume, arguments.processes)
+            run.lock = lock
             return _train_and_finish(run, arguments)
     run = _new_run(arguments)
-    with prepare_folder(run.out):
+    with prepare_folder(run.out) as run.lock:
         return _train_and_finish(run, arguments)
 
 

@@ -78,7 +78,7 @@ def run_demo(arguments: argparse.Namespace) -> int:
         raise RunError(str(error)) from None
     default()  # raises for an unusable backend, before anything is written
     run = Run.start(config, arguments.out)
-    with prepare_folder(run.out):
+    with prepare_folder(run.out) as run.lock:
         return explain_and_train(run, epochs)
 
 

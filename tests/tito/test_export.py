@@ -69,6 +69,55 @@ def test_added_functions_are_exported_once(lesson: Lesson) -> None:
     assert names["double"](4) == 8
 
 
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_only_line_feeds_end_a_line(lesson: Lesson, character: str) -> None:
+    """Unlike str.splitlines, Python ends no line at these characters."""
+    helper = f"def helper(x):\n    # a{character}b\n    return x, 'a{character}b'\n\n\n"
+    path = notebook(lesson, lambda s: helper + s.replace("2 * x", f"2 * x  # a{character}b"))
+    assert export(lesson, path) == ["tinytorch/things.py: helper", "tinytorch/things.py: double"]
+    assert helper in module(lesson)
+    assert export(lesson, path) == []
+    reset(lesson)
+    assert module(lesson) == PLAIN
+
+
+def test_a_longer_helper_and_a_new_one_are_exported_together(lesson: Lesson) -> None:
+    first = "def first(x):\n    return x\n\n\n"
+    export(lesson, notebook(lesson, lambda s: first + s))
+    first = "def first(x):\n    y = x\n    z = y\n    return z\n\n\n"
+    second = "async def second(x):\n    return x\n\n\n"
+    export(lesson, notebook(lesson, lambda s: first + second + s))
+    assert module(lesson) == PLAIN.replace("LIMIT = 3", first + second + "LIMIT = 3")
+
+
+def test_names_that_a_module_has_may_be_imported_again(lesson: Lesson) -> None:
+    imports = "import math\nfrom math import floor\n__all__ = [__name__]\n"
+    helper = "class Helper:\n    name = __qualname__\n\n\ndef f(): return super\n\n\n"
+    export(lesson, notebook(lesson, lambda s: imports + helper + s))
+    assert module(lesson) == PLAIN.replace("LIMIT = 3", helper + "LIMIT = 3")
+
+
+def test_two_exports_at_once_keep_the_original(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one finds no backup yet, but the first one's code when it reads the file."""
+    mine = notebook(lesson, lambda s: s.replace("2 * x", "x + x"))
+    copy = lesson.root / "workspace" / "other.ipynb"
+    copy.write_bytes(mine.read_bytes())
+    mkdir = Path.mkdir
+
+    def meanwhile(path: Path, *args: Any, **kwargs: Any) -> None:
+        if path.name == "tinytorch" and ".backup" in path.parts:
+            monkeypatch.setattr(Path, "mkdir", mkdir)
+            export(lesson, copy)
+        mkdir(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", meanwhile)
+    export(lesson, mine)
+    reset(lesson)
+    assert module(lesson) == PLAIN
+
+
 def test_line_endings_are_kept(lesson: Lesson) -> None:
     path = lesson.root / "tinytorch" / "things.py"
     path.write_bytes(PLAIN.replace("\n", "\r\n").encode())
@@ -95,7 +144,16 @@ def test_line_endings_are_kept(lesson: Lesson) -> None:
             "base classes of Counter must be none, not dict",
         ),
         ("2 * x", "2 * other(x)", "double uses other, which is not defined in things.py"),
-        ("2 * x", "LIMITS * x", "uses LIMITS"),
+        ("2 * x", "LIMITS * x", "uses LIMITS.*variables"),
+        ("def double", "def len(x): pass\n\n\ndef double", "len is a function of Python"),
+        ("def double", "def math(x): pass\n\n\ndef double", "math has another meaning"),
+        ("def double", "import numpy as math\n\n\ndef double", "math has another meaning"),
+        ("def double", "math = 3\n\n\ndef double", "math has another meaning"),
+        (
+            "class Counter:",
+            "class Helper:\n    def f(self): __double(1)\n\n\nclass Counter:",
+            "f uses _Helper__double, which is not defined",
+        ),
     ],
 )
 def test_code_that_would_break_the_package_is_rejected(
@@ -178,7 +236,7 @@ BREAKS = {
     "a compiler's error": (None, "def helper():\n    nonlocal x\n\n\n", "does not compile"),
     "an argument twice": (None, "def helper(x, x): pass\n\n\n", "does not compile"),
     "a NUL": (None, "def helper(): '\0'\n\n\n", "does not parse"),
-    "a magic": (None, "%matplotlib inline\n", "does not parse"),
+    "a magic": (None, "%matplotlib inline\n", "does not parse.*move commands of IPython"),
 }  # fmt: skip
 
 

@@ -101,12 +101,7 @@ class DataParallel:
         self.parameters = model.parameters() if parameters is None else list(parameters)
         self._key = _replica_key(model, loss_fn, self.parameters)
         self._owner = os.getpid()
-        shareable = all(isinstance(p._array, np.ndarray) for p in self.parameters)
-        if not hasattr(os, "fork") or not shareable:
-            names = sorted({p.backend.name for p in self.parameters})
-            raise ValueError(
-                f"processes cannot share arrays of the backend {', '.join(names)} on this system"
-            )
+        check_shareable(self.parameters)
         if multiprocessing.current_process().daemon:
             raise ReplicaError(
                 "this is a daemonic process, as in a multiprocessing.Pool, which cannot start"
@@ -328,6 +323,16 @@ class DataParallelStep:
             self.replicas.accept_changes()
         trainer.update()
         return loss
+
+
+def check_shareable(parameters: Sequence[Parameter]) -> None:
+    """Raise ValueError if processes cannot share the arrays of parameters."""
+    if not hasattr(os, "fork") or not all(isinstance(p._array, np.ndarray) for p in parameters):
+        names = sorted({p.backend.name for p in parameters})
+        raise ValueError(
+            f"processes cannot share arrays of the backend {', '.join(names)} on this system: use"
+            " one process"
+        )
 
 
 def rows_of(x: Tensor, y: Tensor) -> int:

@@ -13,12 +13,13 @@ from typing import NoReturn
 
 from ..backends import BackendError
 from ..data.datasets import DataError
+from ..runtime.data_parallel import ReplicaError
 from ..serialization.checkpoint import CheckpointError
 from .interrupt import Stop
 from .presets import MAX_STEPS
 from .run import Run, RunError
 
-EXPECTED = (BackendError, CheckpointError, DataError, RunError, OSError)
+EXPECTED = (BackendError, CheckpointError, DataError, ReplicaError, RunError, OSError)
 LONGEST = 600  # characters of an error message; some quote the contents of a file
 MAX_MINUTES = 1e6  # about two years
 SMALLEST_TEMPERATURE = 1e-6  # below it, sampling is greedy in every float
@@ -160,7 +161,7 @@ def training_error(run: Run, error: Exception, memory_advice: str, resume: str) 
         return RunError(f"{what}; the last save is intact, resume with: {resume}")
     try:
         run.save()
-    except (CheckpointError, MemoryError) as second:
+    except (CheckpointError, RunError, MemoryError) as second:
         return RunError(f"{what}; and the run could not be saved: {one_line(str(second))}")
     return RunError(f"{what}; step {run.trainer.step} is saved, resume with: {resume}")
 

@@ -50,6 +50,15 @@ class FolderLock:
             self.held = True
             _open.add(self)
 
+    def replaced(self, folder: Path) -> bool:
+        """Whether there is another folder now in the place of the locked one."""
+        if not self.held or self._descriptor is None:
+            return False
+        try:
+            return not os.path.samestat(os.stat(folder), os.fstat(self._descriptor))
+        except OSError:  # it is deleted or moved, which writing to it reports
+            return False
+
     def release(self) -> None:
         """Release the lock; in a forked process, only close its copy of the descriptor."""
         if self._descriptor is None:

@@ -17,6 +17,7 @@ from ..backends import default
 from ..data.datasets import Corpus, read_text, tiny_shakespeare
 from ..dataloader import Batch, DataLoader, TokenDataset
 from ..ops import random
+from ..runtime.data_parallel import check_shareable
 from ..serialization import checkpoint
 from ..serialization.atomic import read_regular_file, remove_temporary_files, write_atomically
 from ..tensor import Tensor
@@ -113,6 +114,7 @@ class Run:
         seconds: time spent in training steps, including those before the run was resumed.
         intact: whether the weights are those after `trainer.step` steps; False if an update failed
             halfway, so they must not be saved.
+        lock: the lock on `out`, if there is one; nothing is saved after the folder was replaced.
 
     Example::
 
@@ -146,6 +148,8 @@ class Run:
         self.blocks = TokenDataset(self.train_ids, config.preset.context)
         self.model = build_model(config.preset, tokenizer.vocab_size)
         self.trainer = build_trainer(config.preset, self.model, processes)
+        self._check_processes()
+        self.lock: FolderLock | None = None
         self.seconds = 0.0
         self.intact = True
 
@@ -211,6 +215,13 @@ class Run:
                     f"the text is too short: its {name} part has {len(ids)} tokens, and a context"
                     f" of {self.config.preset.context} needs at least {needed}"
                 )
+
+    def _check_processes(self) -> None:
+        if self.trainer.processes > 1:
+            try:
+                check_shareable(self.model.parameters())
+            except ValueError as error:
+                raise RunError(str(error)) from None
 
     # Training
 
@@ -324,7 +335,13 @@ class Run:
     # Results
 
     def save(self) -> None:
-        """Write the checkpoint, atomically."""
+        """Write the checkpoint, atomically.
+
+        Raises:
+            CheckpointError: it cannot be written.
+            RunError: the folder was replaced, so it may be that of another run.
+        """
+        self._check_folder()
         self.trainer.save_checkpoint(
             self.out / CHECKPOINT,
             config=self.config.to_dict(),
@@ -337,9 +354,14 @@ class Run:
 
     def log(self, **values: Any) -> None:
         """Append a line to metrics.jsonl."""
+        self._check_folder()
         line = {"step": self.trainer.step, **values}
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def _check_folder(self) -> None:
+        if self.lock is not None and self.lock.replaced(self.out):
+            raise RunError(f"folder {self.out} was replaced by another one during the run")
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the entries of metrics.jsonl, without a last line that is incomplete.
@@ -378,6 +400,7 @@ class Run:
     def summarise(self) -> dict[str, Any]:
         """Compute the loss on the whole validation text, and write summary.json."""
         val_loss = self.validate()
+        self._check_folder()
         summary = {
             "backend": default().name,
             "dataset": self.corpus.name,
@@ -425,16 +448,18 @@ def _read_corpus(config: RunConfig) -> Corpus:
 def _read_entry(line: bytes) -> dict[str, Any]:
     """Return the entry in a line of metrics.jsonl, or raise ValueError."""
     entry = json.loads(line)
-    if not isinstance(entry, dict) or not all(map(_is_number, entry.values())):
-        raise ValueError("not an object of numbers")
+    if not isinstance(entry, dict) or not all(map(_can_be_drawn, entry.values())):
+        raise ValueError("not an object of numbers below 1e100")
     step = entry.get("step")
     if not isinstance(step, int) or not 0 <= step <= MAX_STEPS:
         raise ValueError("no step")
     return entry
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _can_be_drawn(value: Any) -> bool:
+    """Whether a value is a number that Matplotlib can draw: differences of larger ones overflow."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and not 1e100 < abs(value) < math.inf
 
 
 def _tokenizer_from(metadata: Mapping[str, Any]) -> Tokenizer:
