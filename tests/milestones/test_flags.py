@@ -341,8 +341,10 @@ def test_a_damaged_last_line_of_metrics_is_dropped(
 
 
 @pytest.mark.parametrize(
-    "line", [b'{"step": 9, "lo', b"\0", b"\xff", b"[1]", b'{"loss": 1.0}', b"7", b'{"step": -1}']
-)
+    "line",
+    [b'{"step": 9, "lo', b"\0", b"\xff", b"[1]", b'{"loss": 1.0}', b"7", b'{"step": -1}',
+     b'{"step": 1, "loss": 1' + b"0" * 400 + b"}", b'{"step": 1, "val_loss": -1e308}'],
+)  # fmt: skip
 def test_another_damaged_line_of_metrics_is_named(
     programs: dict[str, ModuleType], good: Path, unfinished: Path, line: bytes, capsys: Any
 ) -> None:
@@ -385,6 +387,30 @@ def test_a_second_run_in_a_folder_is_refused(
         assert snapshot(unfinished) == before
         assert main(programs["tinygpt"], ["--sample", str(unfinished), "--tokens", "2"], good) == 0
     assert main(programs["tinygpt"], ["--quiet", "--resume", str(unfinished)], good) == 0
+
+
+@POSIX
+def test_a_run_does_not_write_to_a_folder_that_replaced_its_own(
+    programs: dict[str, ModuleType], good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+) -> None:  # fmt: skip
+    """As after `rm -r` of its folder and a new run there."""
+    step, out = Run.step, tmp_path / "run"
+
+    def patched(run: Run) -> Any:
+        if run.trainer.step == 5:
+            out.rename(tmp_path / "moved")
+            out.mkdir()
+            (out / CHECKPOINT).write_bytes(b"of another run")
+        return step(run)
+
+    monkeypatch.setattr(Run, "step", patched)
+    flags = [*TRAIN[:2], "--steps", "9", "--out", str(out), "--quiet", "--processes", "1"]
+    assert main(programs["tinygpt"], flags, good) == 2
+    assert_one_sentence(captured := capsys.readouterr(), "tinygpt")
+    assert f"folder {out} was replaced by another one" in captured.err
+    assert [path.name for path in out.iterdir()] == [CHECKPOINT]
+    assert (out / CHECKPOINT).read_bytes() == b"of another run"
 
 
 @POSIX

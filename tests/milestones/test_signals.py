@@ -215,7 +215,8 @@ def test_a_replica_that_is_killed_costs_no_step(
         patch.setattr(DataParallel, "backward", patched)
         assert tinygpt.main([*arguments, "--out", str(out)]) == 2
     error = capsys.readouterr().err
-    assert "ended with exit code -9" in error
+    assert error.startswith("tinygpt: replica 1, which computes part of each batch, ended with")
+    assert "exit code -9" in error
     assert "step 5 is saved, resume with: " in error
     assert error.count("\n") == 1
     assert tinygpt.main(["--resume", str(out), "--processes", "2", "--quiet"]) == 0

@@ -393,6 +393,17 @@ def test_an_unusable_backend_is_an_error_before_training(
     assert not (tmp_path / "r").exists()
 
 
+def test_processes_that_the_backend_does_not_support_are_an_error_before_training(
+    text: Path, tmp_path: Path
+) -> None:
+    flags = ["--data", text, "--steps", 1, "--out", tmp_path / "r", "--processes", 2]
+    done = program(*flags, TT_BACKEND="strict")
+    assert done.returncode == 2
+    assert done.stderr.startswith("tinygpt: processes cannot share arrays of the backend strict")
+    assert done.stderr.endswith(": use one process\n")
+    assert not (tmp_path / "r").exists()
+
+
 def test_missing_packages_are_reported_before_training(
     tinygpt: ModuleType, monkeypatch: pytest.MonkeyPatch, text: Path, capsys: Any
 ) -> None:

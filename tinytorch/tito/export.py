@@ -6,17 +6,20 @@ import shutil
 import symtable
 import tempfile
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from ..serialization.atomic import write_atomically
 from . import notebook as notebooks
 from .lesson import (
+    PACKAGE,
     Definition,
     Exercise,
     Lesson,
     LessonError,
     definitions,
     functions,
+    lines_of,
     parsed,
     read_module,
 )
@@ -34,9 +37,9 @@ def export(lesson: Lesson, notebook: Path) -> list[str]:
 
     Functions and classes that the student has added to an exercise's cell are inserted before the
     exercise. A module they need is imported as in the notebook. Anything else in the cell, such as
-    a call of print, is ignored. The package is first imported with the new code, in a copy and in
-    another process. The files are backed up before a lesson's first export, so that `reset` can
-    restore them.
+    a variable or a call of print, is ignored. The package is first imported with the new code, in a
+    copy and in another process. The files are backed up before a lesson's first export, so that
+    `reset` can restore them.
 
     Args:
         lesson: the lesson.
@@ -47,7 +50,8 @@ def export(lesson: Lesson, notebook: Path) -> list[str]:
 
     Raises:
         ExportError: a cell is missing, does not parse, is still blank, changes a signature, uses a
-            name that is not defined in the package's module, or breaks the import of the package.
+            name that is not defined in the package's module, gives another meaning to a name
+            of that module, or breaks the import of the package.
     """
     try:
         texts, written = _new_texts(lesson, notebook)
@@ -175,24 +179,53 @@ def _insert(exercise: Exercise, module: str, cell: str, original: str, exercises
     added = [
         name
         for name, definition in mine.items()
-        if name not in exercises and isinstance(definition.node, ast.FunctionDef | ast.ClassDef)
+        if name not in exercises
+        and isinstance(definition.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     ]
-    known = definitions(original)
-    for name in added:
-        if name in known:
-            raise ExportError(
-                f"{where}: {name} is already defined in {exercise.module}; choose another name"
-            )
-    lines, own = module.splitlines(), cell.splitlines()
+    _check_new_meanings(where, exercise.module, cell, original, exercises)
+    lines, own = lines_of(module), lines_of(cell)
+    edits = [
+        (theirs[name].start, theirs[name].stop, _lines(own, mine[name]))
+        for name in {*exercise.names, *added} & set(theirs)
+    ]
     first = min(theirs[name].start for name in exercise.names)
-    for name in sorted(
-        [*exercise.names, *(set(added) & set(theirs))], key=lambda n: -theirs[n].start
-    ):
-        lines[theirs[name].start : theirs[name].stop] = _lines(own, mine[name])
-    for name in reversed(added):
-        if name not in theirs:
-            lines[first:first] = [*_lines(own, mine[name]), "", ""]
+    new = [[*_lines(own, mine[name]), "", ""] for name in added if name not in theirs]
+    edits.append((first, first, list(chain(*new))))
+    for start, stop, text in sorted(edits, reverse=True):  # from the end, so that lines stay valid
+        lines[start:stop] = text
     return "\n".join(lines) + "\n"
+
+
+def _check_new_meanings(
+    where: str, module: str, cell: str, original: str, exercises: set[str]
+) -> None:
+    """Check that a cell gives no other meaning to a name that the module uses.
+
+    It would have that meaning in the whole module (a function), or not in the module, though in the
+    notebook (an import or a variable).
+    """
+    mine, known = definitions(cell), _origins(original)
+    for name, origin in _origins(cell).items():
+        differs = name in known and (name in mine or origin != known[name])
+        if differs and name not in exercises:
+            raise ExportError(
+                f"{where}: {name} has another meaning in {module}; choose another name"
+            )
+    for name, definition in mine.items():
+        if hasattr(builtins, name) and not isinstance(definition.node, ast.Assign | ast.AnnAssign):
+            raise ExportError(f"{where}: {name} is a function of Python; choose another name")
+
+
+def _origins(source: str) -> dict[str, str]:
+    """Return the package that each global name of a module of the package comes from.
+
+    The types of `typing` and of `collections` count as equal.
+    """
+    found = dict.fromkeys(definitions(source), PACKAGE)
+    for name, line in _imports([source]).items():
+        package = line.split()[1].partition(".")[0] or PACKAGE  # of "from .ops import random"
+        found[name] = "typing" if package == "collections" else package
+    return found
 
 
 def _lines(lines: list[str], definition: Definition) -> list[str]:
@@ -200,7 +233,7 @@ def _lines(lines: list[str], definition: Definition) -> list[str]:
 
 
 def _changed(before: str, after: str) -> Iterator[str]:
-    old, new = before.splitlines(), after.splitlines()
+    old, new = lines_of(before), lines_of(after)
     was, now = definitions(before), definitions(after)
     for name, definition in now.items():
         if name not in was or _lines(new, definition) != _lines(old, was[name]):
@@ -231,7 +264,9 @@ def _check_same(where: str, name: str, mine: ast.stmt, theirs: ast.stmt) -> None
 
 
 def _kind(node: ast.stmt) -> str:
-    names = {ast.FunctionDef: "function", ast.ClassDef: "class"}
+    names = {
+        ast.FunctionDef: "function", ast.AsyncFunctionDef: "coroutine", ast.ClassDef: "class",
+    }  # fmt: skip
     return names.get(type(node), "constant")
 
 
@@ -290,7 +325,7 @@ def _add_imports(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
             end = node.end_lineno or 0
     if not end and body:
         end = (body[0].end_lineno or 0) if isinstance(body[0], ast.Expr) else 0
-    lines = text.splitlines()
+    lines = lines_of(text)
     lines[end:end] = added
     return "\n".join(lines) + "\n", added
 
@@ -298,14 +333,12 @@ def _add_imports(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
 def _check_names(path: Path, text: str) -> None:
     """Check that every global name used in the module is defined in it."""
     for user, name in _undefined(text):
-        line = next(
-            text.splitlines()[node.lineno - 1].strip()
-            for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.Name) and node.id == name
-        )
+        found = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name) and n.id == name)
+        node = next(found, None)  # None if Python has changed the name, as __x in a class
+        line = f", in: {lines_of(text)[node.lineno - 1].strip():.100}" if node else ""
         raise ExportError(
-            f"{user or path.name} uses {name}, which is not defined in {path.name}, in: {line:.100}"
-            " (define it as a function in the same cell, or import it there)"
+            f"{user or path.name} uses {name}, which is not defined in {path.name}{line}"
+            " (functions, classes and imports of the same cell are exported, but not variables)"
         )
 
 
@@ -317,10 +350,10 @@ def _undefined(text: str) -> Iterator[tuple[str, str]]:
     table = symtable.symtable(text, "module", "exec")
     known = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported()}
     known |= {child.get_name() for child in table.get_children()}
-    known |= set(dir(builtins)) | {"__file__", "__name__", "__doc__"}
+    known |= set(dir(builtins))
     used = [("", s.get_name()) for s in table.get_symbols() if s.is_referenced()]
     for user, name in [*_globals(table), *used]:
-        if name not in known:
+        if name not in known and not (name.startswith("__") and name.endswith("__")):
             yield user, name
 
 
@@ -348,7 +381,7 @@ def _replace(lesson: Lesson, texts: dict[Path, str]) -> None:
     first, done = not is_exported(lesson), []
     try:
         for path, text in texts.items():
-            _back_up(lesson, path)
+            _back_up(lesson, path, before[path])
             newline = "\r\n" if b"\r\n" in before[path] else "\n"
             write_atomically(path, text.replace("\n", newline).encode())
             done.append(path)
@@ -360,8 +393,13 @@ def _replace(lesson: Lesson, texts: dict[Path, str]) -> None:
         raise
 
 
-def _back_up(lesson: Lesson, path: Path) -> None:
+def _back_up(lesson: Lesson, path: Path, before: bytes) -> None:
+    """Back up a file before the first export, given the bytes that were read from it.
+
+    They were read before looking for a backup: another export running at the same time, which
+    makes a backup before it writes the file, cannot pass off its own code as the original.
+    """
     backup = _backups(lesson) / path.relative_to(lesson.root)
     if not backup.exists():
         backup.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(backup, path.read_bytes())
+        write_atomically(backup, before)

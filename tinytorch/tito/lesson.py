@@ -195,7 +195,7 @@ class Lesson:
 
     def _parts(self, exercise: Exercise) -> Iterator[tuple[Definition, list[str]]]:
         """Yield each of the exercise's definitions with its lines."""
-        lines = read_module(self.module_path(exercise.module)).splitlines()
+        lines = lines_of(read_module(self.module_path(exercise.module)))
         found = definitions("\n".join(lines))
         for name in exercise.names:
             if name not in found:
@@ -276,11 +276,20 @@ def parsed(source: str, where: str) -> ast.Module:
         return ast.parse(source)
     except SyntaxError as error:
         line = (error.text or "").strip()[:100]
+        advice = " (move commands of IPython to another cell)" if _is_magic(line) else ""
         raise LessonError(
-            f"{where} does not parse: {error.msg}, line {error.lineno}: {line}"
+            f"{where} does not parse: {error.msg}, line {error.lineno}: {line}{advice}"
         ) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise LessonError(f"{where} does not parse: {_first_line(error)}") from None
+
+
+def lines_of(source: str) -> list[str]:
+    """Return the lines of a source text as Python counts them.
+
+    `str.splitlines` would also split it at form feeds and at U+2028, for example.
+    """
+    return source.removesuffix("\n").split("\n")
 
 
 def definitions(source: str) -> dict[str, Definition]:
@@ -306,10 +315,14 @@ def functions(definition: Definition) -> Iterator[tuple[str, ast.FunctionDef]]:
 
 def _bound_names(node: ast.stmt) -> list[str]:
     """Return the names that a definition binds; none for imports and other statements."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _is_magic(line: str) -> bool:
+    return line.startswith(("%", "!", "?")) or line.endswith("?")
 
 
 def _is_number(text: str) -> bool:

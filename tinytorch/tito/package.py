@@ -132,7 +132,7 @@ def _problem(
         return ImportProblem(error)
     file, number = place
     try:
-        text = Path(file).read_text(encoding="utf-8").splitlines()[number - 1].strip()
+        text = Path(file).read_text(encoding="utf-8").split("\n")[number - 1].strip()
     except (OSError, ValueError, IndexError, TypeError):
         text = ""
     name = os.path.relpath(file, folder).replace(os.sep, "/")
