@@ -65,8 +65,7 @@ class StrictBackend(Backend):
     def asarray(self, data: Any, dtype: Any = None) -> NativeArray:
         if isinstance(data, self.array_type):
             return self._strict.asarray(data, dtype=dtype, device=self.device, copy=True)
-        array = self._wrap(host_array(data))
-        return array if dtype is None else self._strict.astype(array, dtype)
+        return self._wrap(host_array(data, None if dtype is None else dtype._np_dtype))
 
     def is_writable(self, array: NativeArray) -> bool:
         return bool(self._unwrap(array).flags.writeable)

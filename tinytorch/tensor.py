@@ -176,7 +176,7 @@ class Tensor(Variable):
     @data.setter
     def data(self, value: Any) -> None:
         if not isinstance(value, int | float):
-            value = same_backend(self, value)
+            value = same_backend(self, value, self.dtype)
             if value.shape and value.shape != self.shape:
                 raise ValueError(
                     f"data of shape {value.shape} does not fit a tensor of shape {self.shape};"
@@ -392,7 +392,7 @@ class Tensor(Variable):
                 )
         key = self._key(key)
         if not isinstance(value, int | float):
-            value = same_backend(self, value).detach().to(self.dtype)._array
+            value = same_backend(self, value, self.dtype).detach().to(self.dtype)._array
             if value.size == 1:  # fits wherever it goes, also where x[key] has fewer axes
                 value = self._backend.xp.reshape(value, ())
         self._write(key, value)
@@ -610,7 +610,7 @@ class Tensor(Variable):
 
     def masked_fill(self, mask: "Tensor", value: float) -> "Tensor":
         """`value` where the boolean `mask` is true, this tensor elsewhere; the dtype stays."""
-        fill = same_backend(self, value).to(self.dtype)
+        fill = same_backend(self, value, self.dtype).to(self.dtype)
         return elementwise.where(mask, fill, self)
 
     # Comparison: boolean tensors outside the graph

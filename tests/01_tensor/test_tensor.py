@@ -243,3 +243,13 @@ def test_copy_and_pickle_keep_attributes_of_a_subclass() -> None:
     p.tag = "frozen"
     for other in (copy.deepcopy(p), copy.copy(p), pickle.loads(pickle.dumps(p))):
         assert other.tag == "frozen"
+
+
+def test_numbers_and_lists_are_written_to_float64_without_rounding(backend: str) -> None:
+    x = Tensor([2.0, 3.0], dtype="float64", backend=backend)
+    filled = x.masked_fill(Tensor([True, False], backend=backend), 0.1)
+    assert filled.tolist() == [0.1, 3.0]
+    x[0] = [0.1]
+    assert x.tolist() == [0.1, 3.0]
+    x.data = [0.2, 0.3]
+    assert x.tolist() == [0.2, 0.3]

@@ -51,14 +51,16 @@ def compare(method: str, x: "Tensor", other: Any) -> "Tensor":
     return constant(x, getattr(left, method)(right))
 
 
-def same_backend(tensor: "Tensor", value: Any) -> "Tensor":
-    """`value` as a tensor on the backend of `tensor`; a NumPy array or a list is copied there.
+def same_backend(tensor: "Tensor", value: Any, dtype: Any = None) -> "Tensor":
+    """`value` as a tensor on the backend of `tensor`; a number, an array or a list is copied there.
+
+    A copy has the dtype `dtype`, if it is given.
 
     Raises:
         BackendError: `value` is a tensor on another backend.
     """
     if not isinstance(value, Variable):
-        return tensor._result_class(value, backend=tensor._backend)
+        return tensor._result_class(value, dtype=dtype, backend=tensor._backend)
     if value._backend is not tensor._backend:
         unwrap("the operation", (tensor, value))  # raises an error that names both backends
     return value  # type: ignore[return-value]
