@@ -17,3 +17,4 @@ def test_mutated_tokenizers_raise_only_declared_errors(target: str) -> None:
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert " refused" in done.stdout
+    assert " accepted" in done.stdout

@@ -2,9 +2,11 @@
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fuzz_files import ODD_VALUES, Target, check_length, mutate_bytes, mutate_json
 
 from tinytorch import BPETokenizer, CharTokenizer, Tokenizer, create_tokenizer
@@ -104,35 +106,61 @@ def load_gpt2(files: tuple[Path, Path]) -> None:
         raise
 
 
-def mutate_inputs(good: Any, rng: random.Random, folder: Path) -> list[Any]:
-    """Inputs of encode and decode, of the right and of other types."""
-    text = "".join(rng.choice("ab <>|e\0é空😀\ud800\n") for _ in range(rng.randrange(30)))
-    ids = [rng.choice([0, 1, 5, 255, 256, -1, 2**70, 1.0, None, "1", True]) for _ in range(3)]
-    return [rng.choice([text, text.encode(errors="replace"), ids, *ODD_VALUES]) for _ in range(3)]
+def prepare_tokenizers(folder: Path) -> list[Tokenizer]:
+    byte_pairs = BPETokenizer(300, ["<e>"])
+    byte_pairs.train(TEXT)
+    return [create_tokenizer("char", corpus=TEXT), byte_pairs]
 
 
-def use_inputs(inputs: list[Any]) -> None:
-    """Every input is encoded and decoded, or refused with TypeError or ValueError."""
-    refused = 0
-    for value in inputs:
-        for tokenizer in (create_tokenizer("char", corpus=TEXT), BPETokenizer(300, ["<e>"])):
-            try:
-                assert isinstance(tokenizer.encode(value), list)
-                assert isinstance(tokenizer.decode(tokenizer.encode_array(value)), str)
-            except (TypeError, ValueError):
-                refused += 1
-            try:
-                assert isinstance(tokenizer.decode(value), str)
-                assert isinstance(list(tokenizer.decode_stream(value)), list)
-            except (TypeError, ValueError):
-                refused += 1
-    if refused:
-        raise ValueError("some are refused")
+def mutate_input(
+    tokenizers: list[Tokenizer], rng: random.Random, folder: Path
+) -> tuple[Tokenizer, Any]:
+    """A tokenizer, and an input for encode and decode, of the right or of another type."""
+    text = "".join(rng.choice("abe <>|e\n") for _ in range(rng.randrange(30)))
+    odd_text = text + rng.choice("\0é空😀\ud800x")
+    ids = [rng.randrange(20) for _ in range(rng.randrange(5))]
+    odd_ids = [*ids, rng.choice([255, 256, 300, -1, 2**70, 1.0, None, "1", True])]
+    bytes_ = text.encode()
+    value = rng.choice([text, odd_text, ids, odd_ids, bytes_, np.array(ids), *ODD_VALUES])
+    return rng.choice(tokenizers), value
+
+
+def use_input(given: tuple[Tokenizer, Any]) -> None:
+    """Text is encoded, and ids are decoded; anything else is a TypeError or a ValueError."""
+    tokenizer, value = given
+    if isinstance(value, str):
+        ids = tokenizer.encode(value)
+        assert tokenizer.encode_array(value).tolist() == ids
+        assert tokenizer.decode(ids) == value
+        _assert_refused(tokenizer.decode, value)
+    elif _are_ids(value, tokenizer.vocab_size):
+        assert "".join(tokenizer.decode_stream(value)) == tokenizer.decode(value)
+        _assert_refused(tokenizer.encode, value)
+    else:
+        _assert_refused(tokenizer.encode, value)
+        tokenizer.decode(value)
+        raise AssertionError(f"{value!r:.60} is decoded")
+
+
+def _are_ids(value: Any, vocab_size: int) -> bool:
+    if not isinstance(value, list | dict | np.ndarray):  # an empty dict has no wrong id
+        return False
+    return all(isinstance(i, int | np.integer) and 0 <= i < vocab_size for i in value)
+
+
+def _assert_refused(function: Callable[[Any], Any], value: Any) -> None:
+    try:
+        function(value)
+    except (TypeError, ValueError):
+        return
+    raise AssertionError(f"{function.__name__} takes {value!r:.60}")
 
 
 TARGETS = [
     Target("Tokenizer.load, char", prepare_char, mutate, load, (ValueError,)),
     Target("Tokenizer.load, bpe", prepare_bpe, mutate, load, (ValueError,)),
     Target("from_gpt2", prepare_gpt2, mutate_gpt2, load_gpt2, (ValueError,)),
-    Target("encode and decode", lambda folder: None, mutate_inputs, use_inputs, (ValueError,)),
+    Target(
+        "encode and decode", prepare_tokenizers, mutate_input, use_input, (TypeError, ValueError)
+    ),
 ]

@@ -23,3 +23,4 @@ def test_mutated_files_raise_only_declared_errors() -> None:
     assert "0 failures" in done.stdout
     assert " refused" in done.stdout
     assert " accepted" in done.stdout
+    assert " accepted" in done.stdout

@@ -18,3 +18,4 @@ def test_mutated_notebooks_raise_only_declared_errors() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert " refused" in done.stdout
     assert " accepted" in done.stdout
+    assert " accepted" in done.stdout
