@@ -101,6 +101,14 @@ def apply_dropout(x: Tensor, p: float, seed: Any) -> Tensor:
     return x * 0 if p == 1 else dropout(x, p=p, seed=seed)
 
 
+def _probability(p: Any) -> float:
+    if isinstance(p, bool):
+        raise TypeError(f"the dropout probability must be a number, not {p}")
+    if not 0 <= p <= 1:
+        raise ValueError(f"the dropout probability must be in [0, 1], not {p}")
+    return float(p)  # a NumPy scalar would turn float32 into float64
+
+
 class Dropout(Module):
     """During training, zero elements with probability p and scale the others by 1 / (1 - p).
 
@@ -110,15 +118,11 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        if isinstance(p, bool):
-            raise TypeError(f"the dropout probability must be a number, not {p}")
-        if not 0 <= p <= 1:
-            raise ValueError(f"the dropout probability must be in [0, 1], not {p}")
-        self.p = float(p)  # a NumPy scalar would turn float32 into float64
+        self.p = _probability(p)
 
     def draw(self) -> tuple[float, Any]:
         """The probability in effect (0 outside training), and the seed of the next mask."""
-        p = self.p if self.training else 0.0
+        p = _probability(self.p) if self.training else 0.0  # it may be assigned at any time
         return p, random.next_seed() if 0 < p < 1 else None
 
     def forward(self, x: Tensor) -> Tensor:

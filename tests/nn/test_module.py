@@ -551,3 +551,13 @@ def test_load_state_dict_with_no_name_that_fits_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"it has 'module.weight', not 'weight'"):
         layer.load_state_dict(state, strict=False)
     layer.load_state_dict({}, strict=False)
+
+
+def test_a_probability_of_dropout_that_is_assigned_later_is_checked() -> None:
+    layer, x = Dropout(0.5), tinytorch.ones(3)
+    layer.p = np.float64(0.5)
+    assert layer(x).dtype == x.dtype
+    for wrong in (1.5, -0.1, math.nan):
+        layer.p = wrong
+        with pytest.raises(ValueError, match="must be in"):
+            layer(x)

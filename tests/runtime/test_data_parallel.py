@@ -73,6 +73,18 @@ def test_gradients_equal_those_of_one_process(rows: int, count: int, drop: float
         np.testing.assert_allclose(mine, one, rtol=1e-5, atol=1e-7)
 
 
+def test_inputs_that_require_a_gradient_get_all_of_it() -> None:
+    gradients = []
+    for count in (1, 2):
+        model, x, y = model_and_batch()
+        x.requires_grad_()
+        trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=count)
+        trainer.train_step([(x, y)])
+        assert x.grad is not None
+        gradients.append(x.grad.tolist())
+    assert gradients[0] == gradients[1]
+
+
 @pytest.mark.parametrize("room", [1, 256])  # bytes; the weights take 192, 64, 128 and 64
 def test_gradients_that_need_several_buckets(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "BUCKET_BYTES", room)

@@ -69,7 +69,7 @@ class DataParallel:
     are those of one process, up to floating-point summation order, if the loss is a mean over
     targets (see `training.count_targets`) and the first axis of everything that is dropped is that
     of the batch: masks are indexed by the row of the batch. A batch whose x and y have different
-    lengths is not divided.
+    lengths, or require gradients, is not divided.
 
     Args:
         model: the model; its parameters are moved to shared memory and can be used as before.
@@ -337,6 +337,8 @@ def check_shareable(parameters: Sequence[Parameter]) -> None:
 
 def rows_of(x: Tensor, y: Tensor) -> int:
     """Number of rows into which a batch can be divided."""
+    if x.requires_grad or y.requires_grad:  # gradients of the inputs stay in the replicas
+        return 1
     return len(y) if y.ndim and x.ndim and len(x) == len(y) else 1
 
 
