@@ -240,14 +240,26 @@ def grouped(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> list[tuple[A
 
 
 def host_array(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
-    """`data` as a new NumPy array: by default float32 for Python floats, else its own dtype."""
+    """`data` as a new NumPy array: by default float32 for Python floats, else its own dtype.
+
+    Raises:
+        TypeError: the data are not real numbers, or an array of a dtype that tensors do not have.
+        ValueError: a number in a list does not fit the integer dtype that was asked for.
+    """
     typed = isinstance(data, np.ndarray | np.generic) or hasattr(data, "__dlpack__")
     try:
         array = np.array(data)
     except ValueError as error:  # lists of different lengths
         raise TypeError(f"expected numbers in regular nested lists, got {data!r:.60}") from error
-    if array.dtype == object or array.dtype.kind not in "biufc":
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(f"expected numbers in regular nested lists, got {data!r:.60}")
     if dtype is None and not typed and array.dtype == np.float64:
         dtype = np.float32
-    return array if dtype is None else array.astype(dtype, copy=False)
+    if dtype is None or array.dtype == dtype:
+        return array
+    if not typed and np.dtype(dtype).kind in "iu":
+        limits = np.iinfo(dtype)
+        if not ((array >= limits.min) & (array <= limits.max)).all():  # NaN too
+            raise ValueError(f"{np.dtype(dtype)} cannot hold all numbers of {data!r:.60}")
+    with np.errstate(over="ignore", invalid="ignore"):  # as in PyTorch, without a warning
+        return array.astype(dtype)

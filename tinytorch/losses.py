@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .backends.arrays import Array, Axis, Namespace
-from .nn.module import Module
+from .nn.module import Module, check_sizes
 from .ops.op import op
 from .ops.operators import same_backend
 from .ops.reductions import _axes
@@ -77,6 +77,7 @@ class CrossEntropyLoss(Module):
     """
 
     def __init__(self, ignore_index: int = -100) -> None:
+        check_sizes("CrossEntropyLoss", -(2**63), ignore_index=ignore_index)
         self.ignore_index = int(ignore_index)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -89,7 +90,7 @@ class CrossEntropyLoss(Module):
         logits, targets = _tensors("cross entropy", logits, targets)
         if targets.dtype == logits.backend.xp.bool:
             raise TypeError("cross entropy needs integer targets, not bool; cast with to('int64')")
-        if targets.is_floating_point() or logits.shape[:-1] != targets.shape:
+        if targets.is_floating_point() or not logits.shape or logits.shape[:-1] != targets.shape:
             raise ValueError(
                 "cross entropy needs logits (..., V) and integer targets (...), got"
                 f" {logits.shape} and {targets.shape} with dtype {targets.dtype}"

@@ -601,8 +601,11 @@ class Tensor(Variable):
         return elementwise.abs(self)
 
     def clip(self, min: float | None = None, max: float | None = None) -> "Tensor":
-        """Limit each element to [min, max]; integers with floating limits become float32."""
-        low, high = [_number(b) for b in (min, max)]
+        """Limit each element to [min, max]; integers with floating limits become float32.
+
+        Limits that are tensors are written ``minimum(maximum(x, low), high)``.
+        """
+        low, high = _limit(min), _limit(max)
         x = self
         if isinstance(low, float) or isinstance(high, float):
             x = x if x.is_floating_point() else x.to("float32")
@@ -818,9 +821,16 @@ def _host(variable: Variable) -> np.ndarray[Any, Any]:
     return variable._backend.to_numpy(variable._array)
 
 
-def _number(value: Any) -> Any:
-    """A NumPy scalar or a tensor of one element as a Python number."""
-    return value.item() if hasattr(value, "item") else value
+def _limit(value: Any) -> int | float | None:
+    """A limit of clip as a Python number; NumPy scalars and tensors of one element are read."""
+    if getattr(value, "size", 0) == 1:
+        value = value.item()
+    if value is None or isinstance(value, int | float):
+        return value
+    raise TypeError(
+        f"clip needs numbers as min and max, not {type(value).__name__};"
+        " with tensors write minimum(maximum(x, low), high)"
+    )
 
 
 def _sequence(sizes: tuple[Any, ...]) -> tuple[int, ...]:

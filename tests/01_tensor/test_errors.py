@@ -16,12 +16,15 @@ from tinytorch import (
     ones,
     softmax,
     stack,
+    where,
     zeros,
 )
 from tinytorch.backends import BackendError
 
 BOX = zeros(2, 3, 4)
 PAIR = Tensor([1.0, 2.0])
+COUNT = Tensor([1, 2])
+NAN = float("nan")
 
 ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     # Positional arguments that are no flags
@@ -53,6 +56,22 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "squeeze": (lambda: BOX.squeeze(7), IndexError, "axis 7"),
     "unsqueeze": (lambda: BOX.unsqueeze(9), IndexError, "at 9"),
     "permute": (lambda: BOX.permute(0, 1), ValueError, "permutation"),
+    # Numbers
+    "complex": (lambda: Tensor([1 + 2j]), TypeError, "expected numbers"),
+    "complex operand": (lambda: PAIR + 1j, TypeError, "add: expected numbers"),
+    "complex dtype": (lambda: PAIR.to(dtype="complex64"), TypeError, "unknown dtype"),
+    "long double": (lambda: Tensor(np.ones(2, np.longdouble)), TypeError, "expected numbers"),
+    "too large": (lambda: Tensor([1, 300], dtype="uint8"), ValueError, "uint8 cannot hold"),
+    "NaN as integer": (lambda: Tensor([NAN], dtype="int64"), ValueError, "int64 cannot hold"),
+    "fill with NaN": (
+        lambda: COUNT.masked_fill(COUNT > 1, NAN),
+        ValueError,
+        "int64 cannot hold .*nan",
+    ),
+    "clip, tensor": (lambda: PAIR.clip(PAIR), TypeError, r"minimum\(maximum\(x, low\), high\)"),
+    "clip, string": (lambda: PAIR.clip(max="1"), TypeError, "clip needs numbers .* not str"),
+    "where of None": (lambda: where(PAIR > 0, PAIR, None), TypeError, "where takes .* not None"),
+    "plus None": (lambda: PAIR + None, TypeError, "add takes tensors and numbers, not None"),
     # Axes
     "sum, keepdims": (lambda: BOX.sum(True), TypeError, "integer, not True; pass keepdims by name"),
     "sum, float axis": (lambda: BOX.sum(1.0), TypeError, "axis must be an integer, not 1.0"),

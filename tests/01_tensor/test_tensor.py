@@ -253,3 +253,25 @@ def test_numbers_and_lists_are_written_to_float64_without_rounding(backend: str)
     assert x.tolist() == [0.1, 3.0]
     x.data = [0.2, 0.3]
     assert x.tolist() == [0.2, 0.3]
+
+
+@pytest.mark.parametrize("limits", [(np.nan, 1.0), (0.0, np.nan), (np.nan, None)])
+def test_clip_with_a_limit_that_is_nan_gives_nan(limits: Any, backend: str) -> None:
+    x = Tensor([-2.0, 0.5, 3.0], True, backend=backend)
+    y = x.clip(*limits)
+    assert np.isnan(y.numpy()).all()
+    y.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 0, 0]
+
+
+def test_numbers_that_are_too_large_for_a_float_become_infinite_without_a_warning(
+    backend: str,
+) -> None:
+    large = Tensor(np.array([1e300, -1e300]), dtype="float32", backend=backend)
+    assert large.tolist() == [np.inf, -np.inf]
+    assert Tensor([1.5, -1.5], dtype="int64", backend=backend).tolist() == [1, -1]
+    assert (Tensor([1.0, 2.0], backend=backend) >= Tensor(1e300, backend=backend)).tolist() == [
+        False,
+        False,
+    ]

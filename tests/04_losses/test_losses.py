@@ -303,3 +303,15 @@ def test_float16_losses_of_more_rows_than_float16_can_count() -> None:
     assert loss.item() == pytest.approx(math.log(2), rel=1e-3)
     half = Tensor(np.full(70_000, 0.5, np.float16))
     assert BinaryCrossEntropyLoss()(half, half).item() == pytest.approx(math.log(2), rel=1e-3)
+
+
+@pytest.mark.parametrize("ignore_index", [None, 1.7, "1", True])
+def test_ignore_index_must_be_an_integer(ignore_index: Any) -> None:
+    with pytest.raises(TypeError, match="CrossEntropyLoss: ignore_index must be an integer"):
+        CrossEntropyLoss(ignore_index)
+    assert CrossEntropyLoss(np.int64(3)).ignore_index == 3
+
+
+def test_cross_entropy_of_a_scalar_is_an_error(backend: str) -> None:
+    with pytest.raises(ValueError, match=r"logits \(..., V\)"):
+        CrossEntropyLoss()(Tensor(1.0, backend=backend), Tensor(0, backend=backend))

@@ -53,7 +53,6 @@ def parse_target(target: Any, dtype: Any, backend: Any) -> tuple[Any, Any]:
 
 def _is_dtype(name: str) -> bool:
     try:
-        np.dtype(name)
+        return np.dtype(name).kind in "biuf"
     except TypeError:
         return False
-    return True

@@ -204,6 +204,8 @@ def _arrays(xp: Namespace, x: Array | float, y: Array | float) -> tuple[Array, A
     if isinstance(x, int | float):
         assert not isinstance(y, int | float)
         return xp.full((), x, dtype=y.dtype), y
+    if y is None:  # NumPy would make an array of objects
+        raise TypeError("None is not a number")
     return x, xp.full((), y, dtype=x.dtype) if isinstance(y, int | float) else y
 
 
@@ -211,13 +213,13 @@ def _arrays(xp: Namespace, x: Array | float, y: Array | float) -> tuple[Array, A
 def clip(xp: Namespace, x: Array, *, min: float | None = None, max: float | None = None) -> Any:
     """x limited to [min, max]; its derivative is 1 inside, bounds included, and 0 outside.
 
-    NaN stays NaN.
+    NaN stays NaN, and a bound that is NaN makes all elements NaN.
     """
     y = x
     if min is not None:
-        y = xp.where(y < min, xp.full_like(y, min), y)
+        y = xp.where((y < min) | (min != min), xp.full_like(y, min), y)
     if max is not None:
-        y = xp.where(y > max, xp.full_like(y, max), y)
+        y = xp.where((y > max) | (max != max), xp.full_like(y, max), y)
     return y, (x == y,)
 
 

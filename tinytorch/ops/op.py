@@ -51,6 +51,8 @@ class Op:
         self.reference = Kernel(forward, None)
         self.promote = promote
         self._keep = _positions(forward, promote, keep)
+        defaults = forward.__defaults__ or ()
+        self._required = forward.__code__.co_argcount - 1 - len(defaults)  # arrays that are no None
         self._settled: Any = None  # a floating dtype: tensors of it need no promotion
         if own:
             if self.name in OPS:
@@ -90,6 +92,10 @@ class Op:
                 kernel = self.reference
                 outputs = kernel.forward(backend.xp, *arrays, **settings)
             result, saved = outputs
+        except (TypeError, AttributeError) as error:
+            if any(x is None for x in inputs[: self._required]):
+                raise TypeError(f"{self.name} takes tensors and numbers, not None") from error
+            raise
         finally:
             restore(warnings)
         if result_dtype is not None:  # booleans, computed as integers
