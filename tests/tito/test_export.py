@@ -97,6 +97,12 @@ def test_names_that_a_module_has_may_be_imported_again(lesson: Lesson) -> None:
     assert module(lesson) == PLAIN.replace("LIMIT = 3", helper + "LIMIT = 3")
 
 
+def test_notebooks_are_woven_from_the_original_code_after_an_export(lesson: Lesson) -> None:
+    woven = weave.as_bytes(weave.student(lesson)), weave.as_bytes(weave.solution(lesson))
+    export(lesson, notebook(lesson, lambda s: s.replace("2 * x", "x + x").replace("Twice", "2 x")))
+    assert (weave.as_bytes(weave.student(lesson)), weave.as_bytes(weave.solution(lesson))) == woven
+
+
 def test_two_exports_at_once_keep_the_original(
     lesson: Lesson, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..data.datasets import data_home
 from . import export
-from .lesson import LessonError, find_root
+from .lesson import WORKSPACE, LessonError, find_root
 from .package import import_problem
 
 REQUIRED = ["numpy", "array-api-compat", "safetensors", "regex", "typer", "rich"]
@@ -83,7 +83,7 @@ def _checkout() -> Iterator[Finding]:
     advice = problem and export.repair_advice(root, problem)
     message = f"{problem}{advice and f' ({advice})'}" if problem else "yes"
     yield Finding("import tinytorch", problem is None, message)
-    for folder in (root, root / "tinytorch", root / export.WORKSPACE):
+    for folder in (root, root / "tinytorch", root / WORKSPACE):
         if folder.exists():
             ok = os.access(folder, os.W_OK)
             yield Finding(f"write to {folder.name}", ok, "yes" if ok else "permission denied")

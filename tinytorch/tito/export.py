@@ -13,6 +13,7 @@ from ..serialization.atomic import write_atomically
 from . import notebook as notebooks
 from .lesson import (
     PACKAGE,
+    WORKSPACE,
     Definition,
     Exercise,
     Lesson,
@@ -24,8 +25,6 @@ from .lesson import (
     read_module,
 )
 from .package import ImportProblem, copy_package, import_problem
-
-WORKSPACE = "workspace"
 
 
 class ExportError(Exception):
@@ -74,7 +73,7 @@ def _new_texts(lesson: Lesson, notebook: Path) -> tuple[dict[Path, str], list[st
     for exercise in lesson.exercises:
         path = lesson.module_path(exercise.module)
         before = texts.get(path) or read_module(path)
-        original = _original(lesson, path)
+        original = lesson.original(exercise.module)
         texts[path] = _insert(exercise, before, sources[exercise.number], original, names)
         file = path.relative_to(lesson.root).as_posix()
         written += [f"{file}: {name}" for name in _changed(before, texts[path])]
@@ -92,25 +91,25 @@ def reset(lesson: Lesson) -> list[str]:
     Raises:
         ExportError: another lesson was exported to the same file later; reset that one first.
     """
-    backups = sorted(_backups(lesson).rglob("*.py"))
-    files = [backup.relative_to(_backups(lesson)) for backup in backups]
+    backups = sorted(lesson.backups.rglob("*.py"))
+    files = [backup.relative_to(lesson.backups) for backup in backups]
     for backup, file in zip(backups, files, strict=True):
-        for other in _backups(lesson).parent.glob(f"*/{file.as_posix()}"):
+        for other in lesson.backups.parent.glob(f"*/{file.as_posix()}"):
             if other.stat().st_mtime_ns > backup.stat().st_mtime_ns:
-                later = other.relative_to(_backups(lesson).parent).parts[0]
+                later = other.relative_to(lesson.backups.parent).parts[0]
                 raise ExportError(
                     f"{file.as_posix()} also contains {later}: reset that lesson first"
                 )
     for backup, file in zip(backups, files, strict=True):
         write_atomically(lesson.root / file, backup.read_bytes())
-    if _backups(lesson).is_dir():
-        shutil.rmtree(_backups(lesson))
+    if lesson.backups.is_dir():
+        shutil.rmtree(lesson.backups)
     return [file.as_posix() for file in files]
 
 
 def is_exported(lesson: Lesson) -> bool:
     """Return whether this lesson is exported to the package."""
-    return any(_backups(lesson).rglob("*.py"))
+    return any(lesson.backups.rglob("*.py"))
 
 
 def _sources(lesson: Lesson, notebook: Path) -> dict[str, str]:
@@ -365,16 +364,6 @@ def _globals(table: symtable.SymbolTable) -> Iterator[tuple[str, str]]:
         yield from _globals(child)
 
 
-def _backups(lesson: Lesson) -> Path:
-    return lesson.root / WORKSPACE / ".backup" / lesson.folder
-
-
-def _original(lesson: Lesson, path: Path) -> str:
-    """Return the text of a file as it was before the lesson's first export."""
-    backup = _backups(lesson) / path.relative_to(lesson.root)
-    return read_module(backup if backup.exists() else path)
-
-
 def _replace(lesson: Lesson, texts: dict[Path, str]) -> None:
     """Back up and write files; if one cannot be written, none is changed."""
     before = {path: path.read_bytes() for path in texts}
@@ -389,7 +378,7 @@ def _replace(lesson: Lesson, texts: dict[Path, str]) -> None:
         for path in done:
             write_atomically(path, before[path])
         if first:
-            shutil.rmtree(_backups(lesson), ignore_errors=True)
+            shutil.rmtree(lesson.backups, ignore_errors=True)
         raise
 
 
@@ -399,7 +388,7 @@ def _back_up(lesson: Lesson, path: Path, before: bytes) -> None:
     They were read before looking for a backup: another export running at the same time, which
     makes a backup before it writes the file, cannot pass off its own code as the original.
     """
-    backup = _backups(lesson) / path.relative_to(lesson.root)
+    backup = lesson.backups / path.relative_to(lesson.root)
     if not backup.exists():
         backup.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(backup, before)

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-PACKAGE = "tinytorch"
+PACKAGE, WORKSPACE = "tinytorch", "workspace"
 
 
 class LessonError(Exception):
@@ -170,6 +170,17 @@ class Lesson:
         """Return the file of a module, such as "tinytorch.attention"."""
         return self.root.joinpath(*module.split(".")).with_suffix(".py")
 
+    @property
+    def backups(self) -> Path:
+        """The folder with the package's files as they were before the lesson's first export."""
+        return self.root / WORKSPACE / ".backup" / self.folder
+
+    def original(self, module: str) -> str:
+        """Return the text of a module as it was before the lesson's first export."""
+        path = self.module_path(module)
+        backup = self.backups / path.relative_to(self.root)
+        return read_module(backup if backup.exists() else path)
+
     def solution(self, cell: Cell) -> str:
         """Return the package's definitions of an exercise, in the order of the module."""
         exercise = self.exercise(cell)
@@ -195,7 +206,7 @@ class Lesson:
 
     def _parts(self, exercise: Exercise) -> Iterator[tuple[Definition, list[str]]]:
         """Yield each of the exercise's definitions with its lines."""
-        lines = lines_of(read_module(self.module_path(exercise.module)))
+        lines = lines_of(self.original(exercise.module))
         found = definitions("\n".join(lines))
         for name in exercise.names:
             if name not in found:

@@ -7,13 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from . import export, weave
-from .lesson import Lesson, LessonError, definitions, lessons, load
+from .lesson import WORKSPACE, Lesson, LessonError, definitions, lessons, load
 from .notebook import exercise_cells, read, source_of
 
 
 def notebook(lesson: Lesson) -> Path:
     """Return the path of the student's notebook of a lesson."""
-    return lesson.root / export.WORKSPACE / lesson.folder / f"{lesson.name}.ipynb"
+    return lesson.root / WORKSPACE / lesson.folder / f"{lesson.name}.ipynb"
 
 
 def start(lesson: Lesson) -> bool:
@@ -41,7 +41,7 @@ def has_jupyterlab() -> bool:
 def lesson_here(root: Path, folder: Path) -> int | None:
     """Return the lesson whose folder in workspace/ or notebooks/ contains `folder`."""
     for path in (folder, *folder.parents):
-        if path.parent in (root / export.WORKSPACE, root / "notebooks"):
+        if path.parent in (root / WORKSPACE, root / "notebooks"):
             number = path.name.split("_")[0]
             return int(number) if number.isdigit() else None
     return None
