@@ -20,6 +20,7 @@ Source: A. Griewank and A. Walther, "Evaluating Derivatives" (2008), chapter 3, 
 """
 
 import heapq
+import inspect
 import itertools
 import threading
 import weakref
@@ -54,7 +55,8 @@ _mode = _GradMode()
 class no_grad(ContextDecorator):  # noqa: N801  PyTorch's name
     """Context manager that disables gradients: ops save nothing and results require no gradient.
 
-    It also works as a decorator, with or without parentheses. Do not hold it open across a `yield`.
+    It also works as a decorator, with or without parentheses, but not of generators and coroutines.
+    Do not hold it open across a `yield`.
 
     >>> from tinytorch import Tensor, no_grad
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -75,6 +77,14 @@ class no_grad(ContextDecorator):  # noqa: N801  PyTorch's name
             if not callable(function):
                 raise TypeError(f"{cls.__name__}() takes no arguments")
             return context(function)  # of @no_grad
+
+    def __call__(self, function: Callable[..., Any]) -> Any:
+        if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
+            raise TypeError(
+                f"{type(self).__name__} cannot decorate {function.__name__}, whose body runs after"
+                f" the call: write `with {type(self).__name__}():` between its yields or awaits"
+            )
+        return super().__call__(function)
 
     def __enter__(self) -> None:
         _mode.outer.append(_mode.grad_enabled)

@@ -85,7 +85,9 @@ class Optimizer:
             raise ValueError(f"{name} got no parameters")
         for parameter in self.parameters():
             if not isinstance(parameter, Tensor):
-                raise TypeError(f"a parameter must be a Tensor, not {type(parameter).__name__}")
+                kind = type(parameter)
+                found = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
+                raise TypeError(f"{name}: a parameter must be a Tensor, not {found}")
             if parameter._node is not None:
                 raise ValueError(
                     f"{name} got a tensor of shape {parameter.shape} that was computed from others:"

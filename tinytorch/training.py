@@ -63,7 +63,7 @@ class Schedule:
     def apply(self, optimizers: Optimizer | Iterable[Optimizer], step: int) -> None:
         """Set the rates of one or several optimizers for step number `step`, counted from 0."""
         rate = self.get_lr(step)
-        for optimizer in [optimizers] if isinstance(optimizers, Optimizer) else optimizers:
+        for optimizer in optimizers if isinstance(optimizers, Iterable) else [optimizers]:
             if not isinstance(optimizer, Optimizer):
                 raise TypeError(f"a schedule sets the rates of optimizers, not {optimizer!r:.60}")
             if self.max_lr is None:
@@ -88,7 +88,7 @@ class CosineSchedule(Schedule):
 
 
 class LinearSchedule(Schedule):
-    """Constant, then linear decay over the last `fraction` of the steps.
+    """Constant, then linear decay over the last `fraction` of the steps after the warm-up.
 
     Source: A. Hägele et al., "Scaling Laws and Compute-Optimal Training Beyond Fixed Training
     Durations" (2024).
@@ -149,6 +149,8 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Te
     Source: R. Pascanu et al., "On the difficulty of training recurrent neural networks" (2012).
     """
     max_norm = check_number("max_norm", max_norm)
+    if not isinstance(parameters, Iterable):
+        raise TypeError(f"clip_grad_norm takes parameters, not {describe(parameters)}")
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     for p in parameters:
         if not isinstance(p, Tensor):

@@ -121,6 +121,19 @@ def test_decorators_need_no_parentheses() -> None:
     assert Both.off.__doc__ == "Doc."
 
 
+def test_grad_modes_do_not_decorate_generators_and_coroutines() -> None:
+    def numbers() -> Any:
+        yield 1
+
+    async def number() -> int:
+        return 1
+
+    for function in (numbers, number):
+        for decorate in (no_grad, no_grad(), enable_grad()):
+            with pytest.raises(TypeError, match=f"grad cannot decorate {function.__name__}"):
+                decorate(function)
+
+
 def test_grad_modes_are_thread_local_even_in_a_shared_decorator() -> None:
     @no_grad()
     def step(entered: threading.Event, leave: threading.Event) -> bool:

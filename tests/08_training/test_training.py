@@ -821,3 +821,13 @@ def test_a_step_that_was_replaced_on_an_optimizer_is_called() -> None:
     for _ in range(3):
         run.train_step([(Tensor([[1.0, 2.0]]), Tensor([[3.0]]))])
     assert (len(calls), optimizer.steps) == (3, 3)
+
+
+def test_arguments_of_a_wrong_type_are_named() -> None:
+    model = Linear(1, 1)
+    with pytest.raises(TypeError, match="clip_grad_norm takes parameters, not Linear"):
+        clip_grad_norm(model, 1.0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="sets the rates of optimizers, not Linear"):
+        CosineSchedule(1.0).apply(model, 0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"SGD: a parameter must be a Tensor, not numpy"):
+        SGD([model.weight.numpy()])
