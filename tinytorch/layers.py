@@ -102,8 +102,8 @@ def apply_dropout(x: Tensor, p: float, seed: Any) -> Tensor:
 
 
 def _probability(p: Any) -> float:
-    if isinstance(p, bool):
-        raise TypeError(f"the dropout probability must be a number, not {p}")
+    if isinstance(p, bool) or not hasattr(p, "__float__"):
+        raise TypeError(f"the dropout probability must be a number, not {p!r:.40}")
     if not 0 <= p <= 1:
         raise ValueError(f"the dropout probability must be in [0, 1], not {p}")
     return float(p)  # a NumPy scalar would turn float32 into float64

@@ -302,7 +302,7 @@ class Tensor(Variable):
     def to(self, target: Any = None, *, dtype: Any = None, backend: Any = None) -> "Tensor":
         """Cast this tensor to a dtype, copy it to a backend, or both.
 
-        Gradients flow through a cast. A tensor on another backend is a new leaf.
+        Gradients flow through a cast to a floating dtype. A tensor on another backend is a new leaf.
 
         Args:
             target: a dtype or a backend, or the name of one.
@@ -325,7 +325,8 @@ class Tensor(Variable):
             result = Tensor(_host(self), self._requires_grad, backend=backend)
         dtype = resolve_dtype(dtype, backend)
         if dtype is not None and dtype != result.dtype:
-            result = elementwise.cast(result, dtype=dtype)
+            source = result if is_floating(dtype) else result.detach()
+            result = elementwise.cast(source, dtype=dtype)
         return result
 
     # Autograd

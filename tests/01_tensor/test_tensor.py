@@ -275,3 +275,13 @@ def test_numbers_that_are_too_large_for_a_float_become_infinite_without_a_warnin
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_a_cast_to_integers_or_booleans_has_no_gradient(dtype: str, backend: str) -> None:
+    x = Tensor([0.0, 1.5], True, backend=backend)
+    whole = x.to(dtype)
+    assert not whole.requires_grad
+    (whole * x).sum().backward()  # not also through `whole`
+    assert x.grad is not None
+    assert x.grad.tolist() == [0, 1]
