@@ -302,7 +302,7 @@ class Tensor(Variable):
     def to(self, target: Any = None, *, dtype: Any = None, backend: Any = None) -> "Tensor":
         """Cast this tensor to a dtype, copy it to a backend, or both.
 
-        Gradients flow through a cast to a floating dtype. A tensor on another backend is a new leaf.
+        Gradients flow through a cast to floats. A tensor on another backend is a new leaf.
 
         Args:
             target: a dtype or a backend, or the name of one.
