@@ -102,6 +102,29 @@ def test_a_link_to_a_file_in_another_folder_stays_a_link(old: Path, tmp_path: Pa
     assert list(link.parent.iterdir()) == [link]
 
 
+@POSIX
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_refused_and_stays_a_pipe(tmp_path: Path, linked: bool) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)  # stands for a device, which only root can create
+    path = tmp_path / "link" if linked else pipe
+    if linked:
+        path.symlink_to(pipe)
+    with pytest.raises(OSError, match="a pipe or a device, not a file"):
+        write_atomically(path, b"new")
+    assert pipe.is_fifo()
+    assert set(tmp_path.iterdir()) == {pipe, path}
+
+
+@POSIX
+def test_a_link_to_a_file_that_does_not_exist_creates_it(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("new")
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert (tmp_path / "new").read_bytes() == b"new"
+
+
 def test_errors_are_those_of_writing_a_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "missing" / "file.txt", b"")

@@ -21,7 +21,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     to its target, whose contents are replaced.
 
     Raises:
-        OSError: the file cannot be written (no such folder, a full disk).
+        OSError: the file cannot be written (no such folder, a full disk), or `path` is a folder, a
+            pipe or a device, which a rename would destroy.
         ValueError: the path contains a NUL.
 
     Example::
@@ -29,6 +30,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         write_atomically("notes.txt", b"all of it")
     """
     target = Path(os.path.realpath(path))  # the rename would replace a link itself
+    with suppress(FileNotFoundError):
+        check_regular_file(target)
     # In the same folder, because a rename is atomic only within one file system.
     temporary = target.with_name(f".tinytorch-{secrets.token_hex(8)}.tmp")
     try:
@@ -58,7 +61,7 @@ def remove_temporary_files(folder: Path) -> None:
 
 
 def check_regular_file(path: str | os.PathLike[str]) -> None:
-    """Raise an error unless `path` is a file whose contents have an end.
+    """Raise an error unless `path` is a regular file.
 
     Reading a pipe can wait forever, and reading a device such as /dev/zero never ends.
 
