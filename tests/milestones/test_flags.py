@@ -306,10 +306,10 @@ def test_a_checkpoint_with_another_model_to_sample(
 def test_a_checkpoint_without_the_right_to_read_it(
     programs: dict[str, ModuleType], good: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(*arguments: Any) -> Any:
+    def denied(*arguments: Any, **settings: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(checkpoint, "_digests", denied)
+    monkeypatch.setattr("safetensors.safe_open", denied)
     for flag in ("--resume", "--sample"):
         assert main(programs["tinygpt"], [flag, "{}/run"], good) == 2
         assert "cannot be read: Permission denied" in capsys.readouterr().err

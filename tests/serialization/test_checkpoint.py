@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
@@ -114,7 +115,7 @@ class TestRoundTrip:
         assert load(path) == ({}, {})
 
     def test_unusual_names(self, path: Path) -> None:
-        names = ["", "a.b.0.weight", "größe", "名", '"\n\\', "\0", "🎭", 'x"file_sha256']
+        names = ["", "a.b.0.weight", "größe", "名", '"\n\\', "\0", "🎭", 'x"contents_sha256']
         save(path, {name: np.full(2, i) for i, name in enumerate(names)}, {n: n for n in names})
         arrays, metadata = load(path)
         assert {name: int(array[0]) for name, array in arrays.items()} == {
@@ -139,7 +140,7 @@ class TestRoundTrip:
         save(path, {"a": np.ones((2, 3), np.float32)}, {"step": 7, "name": "x"})
         with safe_open(path, framework="np") as file:
             metadata = file.metadata()
-            assert len(metadata.pop("file_sha256")) == 64
+            assert len(metadata.pop("contents_sha256")) == 64
             assert metadata == {
                 "format": "tinytorch",
                 "version": "2",
@@ -178,7 +179,7 @@ class TestSaveRefuses:
             save(path, {}, {name: 1})
         assert not path.exists()
 
-    @pytest.mark.parametrize("key", ["format", "version", "file_sha256"])
+    @pytest.mark.parametrize("key", ["format", "version", "contents_sha256"])
     def test_reserved_metadata_keys(self, path: Path, key: str) -> None:
         with pytest.raises(CheckpointError, match=f"cannot have the key '{key}'"):
             save(path, {}, {key: 1})
@@ -230,12 +231,15 @@ class TestLoadRefuses:
     def test_a_changed_byte(self, path: Path, where: int, byte: int) -> None:
         save(path, {"a": np.arange(3)}, {"step": 1, "names": ["a"]})
         data = bytearray(path.read_bytes())
-        if data[where % len(data)] == byte:
-            byte ^= 1
+        assume(data[where % len(data)] != byte)
         data[where % len(data)] = byte
         path.write_bytes(data)
-        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
-            load(path)
+        # White space in the header, and an older version, change nothing that is read.
+        with suppress(CheckpointError):
+            arrays, metadata = load(path)
+            assert metadata == {"step": 1, "names": ["a"]}
+            assert arrays.keys() == {"a"}
+            assert_same(arrays["a"], np.arange(3))
 
     def test_a_wrong_bit_anywhere_in_a_small_file(self, path: Path) -> None:
         save(path, {"a": np.arange(3, dtype=np.float32), "b": np.ones(0)}, {"step": 1, "": None})
@@ -265,10 +269,10 @@ class TestLoadRefuses:
     ) -> None:
         save(path, {}, {})
 
-        def denied(*args: Any) -> None:
+        def denied(*args: Any, **settings: Any) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("builtins.open", denied)
+        monkeypatch.setattr("safetensors.safe_open", denied)
         with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
             load(path)
 

@@ -6,7 +6,6 @@ No pickle is involved, so reading a file from an untrusted source runs no code f
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,8 @@ from numpy.typing import NDArray
 from .atomic import check_regular_file, write_atomically
 
 FORMAT = "tinytorch"
-VERSION = "2"  # since version 2, a file contains its own SHA-256
-_RESERVED = ("format", "version", "file_sha256")  # metadata keys of the format itself
-_NO_DIGEST = "0" * 64
-_DIGEST = re.compile(rb'(?<!\\)"file_sha256":"([0-9a-f]{64})"')  # in the file's header
-_CHUNK = 2**20  # bytes read at a time
+VERSION = "2"  # since version 2, a file contains the SHA-256 of its contents
+_RESERVED = ("format", "version", "contents_sha256")  # metadata keys of the format itself
 
 _DTYPES = {np.dtype(code).name for code in "?bhiqBHIQefd"}  # bool to float64
 
@@ -78,7 +74,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
 
     Raises:
         CheckpointError: the file is missing or damaged, or was not written by `save`. Files of
-            version 2 contain a checksum, so every damage to them is noticed.
+            version 2 contain a checksum, so a wrong bit in what they hold is noticed.
 
     Example::
 
@@ -91,17 +87,13 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
         raise CheckpointError(f"{path} is a folder, not a checkpoint")
     try:
         check_regular_file(path)
-        stored, actual = _digests(path)
         # "np" is the only spelling that every release of safetensors accepts.
         with safe_open(path, framework="np") as file:
             encoded = file.metadata() or {}
             metadata = _decode_metadata(path, encoded)
-            if encoded["version"] != "1" and (not stored or stored != actual):
-                raise CheckpointError(
-                    f"{path} is damaged: its contents do not match their checksum"
-                )
-            names = file.keys()
-            arrays = {name: _writable(file.get_tensor(name)) for name in names}
+            arrays = {name: _writable(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        if encoded["version"] != "1" and encoded.get("contents_sha256") != _sha256(arrays, encoded):
+            raise CheckpointError(f"{path} is damaged: its contents do not match their checksum")
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
     except CheckpointError:
@@ -115,26 +107,15 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     return arrays, metadata
 
 
-def _digests(path: Path) -> tuple[str, str]:
-    """Return the SHA-256 that a file contains, or "", and its actual one.
-
-    The digits in the file were zeros when the hash was computed.
-    """
-    with open(path, "rb") as file:
-        start = file.read(8)
-        size = min(int.from_bytes(start, "little"), os.path.getsize(path))
-        header = file.read(size)
-        found = _DIGEST.search(header)
-        if found is None:
-            return "", ""
-        digest = hashlib.sha256(start + _with_digest(header, found, _NO_DIGEST))
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return found[1].decode(), digest.hexdigest()
-
-
-def _with_digest(header: bytes, found: re.Match[bytes], digest: str) -> bytes:
-    return header[: found.start(1)] + digest.encode() + header[found.end(1) :]
+def _sha256(arrays: Mapping[str, NDArray[Any]], encoded: Mapping[str, str]) -> str:
+    """Hash names, dtypes, shapes, numbers and metadata, except for the hash itself."""
+    metadata = sorted((key, text) for key, text in encoded.items() if key != "contents_sha256")
+    names = sorted(arrays)
+    described = [(name, arrays[name].dtype.name, arrays[name].shape) for name in names]
+    digest = hashlib.sha256(json.dumps([metadata, described]).encode())
+    for name in names:
+        digest.update(_contiguous(name, arrays[name]))
+    return digest.hexdigest()
 
 
 def strip_prefix(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
@@ -195,7 +176,7 @@ def _to_json_types(value: Any) -> Any:
 
 def _encode_metadata(path: Path, metadata: Mapping[str, Any]) -> dict[str, str]:
     """Encode each value as JSON, because the metadata of safetensors are strings."""
-    encoded = {"format": FORMAT, "version": VERSION, "file_sha256": _NO_DIGEST}
+    encoded = {"format": FORMAT, "version": VERSION}
     for key, value in metadata.items():
         if not isinstance(key, str) or key in _RESERVED:
             raise CheckpointError(f"{path}: metadata cannot have the key {key!r}")
@@ -227,24 +208,21 @@ def _serialize(path: Path, arrays: Mapping[str, NDArray[Any]], metadata: dict[st
         raise CheckpointError(f"{path}: safetensors reserves the array name '__metadata__'")
     try:
         contiguous = {name: _contiguous(name, array) for name, array in arrays.items()}
-        data = serialize(contiguous, metadata)
+        digest = _sha256(contiguous, metadata)
+        return serialize(contiguous, {**metadata, "contents_sha256": digest})
     except (SafetensorError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} was not written: {_reason(error)}") from error
-    found = _DIGEST.search(data, 0, 8 + int.from_bytes(data[:8], "little"))
-    assert found is not None
-    view = memoryview(data)
-    digest = hashlib.sha256(data).hexdigest()  # of the file with zeros in place of the digest
-    return b"".join([view[: found.start(1)], digest.encode(), view[found.end(1) :]])
 
 
 def _contiguous(name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array in C order: safetensors ignores strides (but converts byte order)."""
-    array = np.asarray(array, order="C")  # np.ascontiguousarray would give a scalar an axis
+    """Return the array as a file holds it: little-endian and in C order."""
+    array = np.asarray(array)
     if array.dtype.name not in _DTYPES:
         raise CheckpointError(
             f"array {name!r} has dtype {array.dtype}, which a checkpoint cannot represent"
         )
-    return array
+    # np.ascontiguousarray would give a scalar an axis.
+    return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
 
 def _writable(array: NDArray[Any]) -> NDArray[Any]:
