@@ -36,10 +36,23 @@ class BackendError(RuntimeError):
 
 
 class Kernel(NamedTuple):
-    """A fast version of one op; the values that its forward saves are private to the pair."""
+    """A fast version of one op; the values that its forward saves are private to the pair.
+
+    Attributes:
+        forward: computes the result and the values for the gradient.
+        gradient: computes the gradients, or None.
+        own: whether both are defined in this package, whose gradients keep no array that they
+            return. Those of other kernels are copied before they are written to.
+    """
 
     forward: Callable[..., Any]
     gradient: Callable[..., Any] | None
+    own: bool = False
+
+
+def is_own(function: Callable[..., Any]) -> bool:
+    """Whether a function is defined in this package."""
+    return str(function.__module__).partition(".")[0] == __name__.partition(".")[0]
 
 
 class KernelTable(dict[str, Kernel]):
@@ -54,7 +67,7 @@ class KernelTable(dict[str, Kernel]):
 
     def forward(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Declare the kernel of the op that has the function's name."""
-        self[function.__name__] = Kernel(function, None)
+        self[function.__name__] = Kernel(function, None, is_own(function))
         return function
 
     def gradient(
@@ -63,7 +76,7 @@ class KernelTable(dict[str, Kernel]):
         """Declare the gradient, which takes the values that `forward` saves."""
 
         def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-            self[forward.__name__] = Kernel(forward, function)
+            self[forward.__name__] = Kernel(forward, function, is_own(function))
             return function
 
         return declare

@@ -153,7 +153,7 @@ def timed_kernel(kernel: Kernel, what: str, backend: str, ran: str) -> Kernel:
         entries = timed_gradient(kernel.gradient)(*arguments)
         return tuple(map(timed_entry, entries)) if type(entries) is tuple else timed_entry(entries)
 
-    return Kernel(forward, kernel.gradient and gradient)
+    return kernel._replace(forward=forward, gradient=kernel.gradient and gradient)
 
 
 def _add(key: Key, calls: int = 0, forward: float = 0.0, gradient: float = 0.0) -> None:

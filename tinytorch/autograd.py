@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-_PACKAGE = __name__.rpartition(".")[0] + "."
-
-
 class _GradMode(threading.local):
     """Whether this thread builds the graph; threads do not affect each other."""
 
@@ -168,6 +165,7 @@ class Node:
         sequence_nr: greater than those of all nodes that it depends on.
         name: name of the op, for error messages.
         gradient: the gradient function.
+        own: whether it is defined in this package, so that nothing else keeps its results.
         backend: the backend of all its arrays.
         inputs: an edge for each argument of the op, None where no gradient is required.
         saved: the values for the gradient function; None once they are freed.
@@ -182,6 +180,7 @@ class Node:
         "inputs",
         "name",
         "num_outputs",
+        "own",
         "saved",
         "saved_versions",
         "sequence_nr",
@@ -192,6 +191,7 @@ class Node:
         self,
         name: str,
         gradient: Callable[..., Any],
+        own: bool,
         backend: Backend,
         inputs: list["Edge | None"],
         saved: tuple[Any, ...],
@@ -199,6 +199,7 @@ class Node:
         self.sequence_nr = next(self._sequence_nrs)
         self.name = name
         self.gradient = gradient
+        self.own = own
         self.backend = backend
         self.inputs = inputs
         self.saved: tuple[Any, ...] | None = saved
@@ -227,6 +228,7 @@ class Edge:
 def add_node(
     name: str,
     gradient: Callable[..., Any],
+    own: bool,
     backend: Backend,
     inputs: Sequence[Any],
     outputs: Sequence[Variable],
@@ -234,7 +236,7 @@ def add_node(
 ) -> None:
     """Add one call of an op to the graph: its outputs then require a gradient."""
     edges = [Edge(v) if isinstance(v, Variable) and v._requires_grad else None for v in inputs]
-    node, xp = Node(name, gradient, backend, edges, saved), backend.xp
+    node, xp = Node(name, gradient, own, backend, edges, saved), backend.xp
     node.num_outputs = len(outputs)
     saved_memory = {id(xp.storage(s)) for s in saved if hasattr(s, "shape")}
     for output_nr, output in enumerate(outputs):
@@ -351,8 +353,8 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge
     def can_steal(edge: Edge, array: Array) -> bool:
         if isinstance(edge.target, Node):  # only leaves keep gradients
             return False
-        if not str(node.gradient.__module__).startswith(_PACKAGE):
-            return False  # an op defined elsewhere may keep the array that it returned
+        if not node.own:  # an op defined elsewhere may keep the array that it returned
+            return False
         if not node.backend.is_writable(array):
             return False
         memory = xp.storage(array)  # its size differs if the array is a slice or a broadcast view

@@ -38,4 +38,4 @@ def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 for _name in ("gelu", "squared_relu"):
-    KERNELS[_name] = Kernel(*_elementwise(_name))
+    KERNELS[_name] = Kernel(*_elementwise(_name), own=True)

@@ -1,12 +1,14 @@
 """In-place writes that would make a gradient wrong raise; gradients own their memory."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tinytorch import Parameter, Tensor, clip_grad_norm, concat, no_grad, stack
+from tinytorch.backends import Trace
 from tinytorch.ops.op import op
 
 # Every way to write, for everything that a gradient needs
@@ -165,7 +167,8 @@ def test_gradients_that_an_op_does_not_own_are_copied(gradient: Any, backend: st
     np.testing.assert_array_equal((x.grad.numpy(), y.grad.numpy()), ([[0]], [[2]]))
 
 
-def test_a_gradient_that_an_op_keeps_is_copied(backend: str) -> None:
+@pytest.mark.parametrize("context", [nullcontext, Trace], ids=["alone", "traced"])
+def test_a_gradient_that_an_op_keeps_is_copied(context: Any, backend: str) -> None:
     kept = Tensor([[1.0]], backend=backend)
 
     @op
@@ -178,7 +181,8 @@ def test_a_gradient_that_an_op_keeps_is_copied(backend: str) -> None:
 
     x = Tensor([[2.0]], True, backend=backend)
     for count in (1, 2, 3):
-        same(x).sum().backward()
+        with context():
+            same(x).sum().backward()
         np.testing.assert_array_equal(x.grad.numpy(), [[count]])
     np.testing.assert_array_equal(kept.numpy(), [[1]])
 

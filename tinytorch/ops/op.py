@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autograd import Variable, add_node, is_grad_enabled, wrap_array
 from ..backends import Backend, BackendError, trace
-from ..backends.base import Array, Kernel
+from ..backends.base import Array, Kernel, is_own
 from ..backends.float_errors import ignore, restore
 from .promotion import MODES, is_floating, promote_arrays
 
@@ -40,15 +40,14 @@ class Op:
         keep: Sequence[str] = (),
     ) -> None:
         self.name: str = forward.__name__
-        module = forward.__module__
-        own = _is_of_this_package(module)
-        self.key = self.name if own else f"{module}.{self.name}"
+        own = is_own(forward)
+        self.key = self.name if own else f"{forward.__module__}.{self.name}"
         self.forward = forward
         self.__doc__ = forward.__doc__
         self.__name__ = self.name
         self.__module__ = forward.__module__
         self.__wrapped__ = forward
-        self.reference = Kernel(forward, None)
+        self.reference = Kernel(forward, None, own)
         self.promote = promote
         self._keep = _positions(forward, promote, keep)
         defaults = forward.__defaults__ or ()
@@ -61,7 +60,7 @@ class Op:
 
     def gradient(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Declare the gradient: a decorator, used directly below the op."""
-        self.reference = Kernel(self.forward, function)
+        self.reference = Kernel(self.forward, function, is_own(function))
         return function
 
     def __repr__(self) -> str:
@@ -149,7 +148,7 @@ class Composite:
         self.__name__ = self.name
         self.__module__ = function.__module__
         self.__wrapped__ = function
-        self._own = _is_of_this_package(function.__module__)
+        self._own = is_own(function)
         if self._own:
             COMPOSITES[self.name] = self
 
@@ -312,10 +311,6 @@ def _positions(
     return frozenset(names.index(name) - first for name in keep)
 
 
-def _is_of_this_package(module: str) -> bool:
-    return module.partition(".")[0] == __name__.partition(".")[0]
-
-
 def _mixed_backends(name: str, first: Backend, other: Backend) -> BackendError:
     return BackendError(
         f"{name}: one tensor is on {first.name!r} and another on {other.name!r};"
@@ -341,7 +336,7 @@ def _wrap_outputs(
     if kernel.gradient and is_grad_enabled():
         for variable in variables:
             if variable._requires_grad:
-                add_node(name, kernel.gradient, backend, inputs, results, saved)
+                add_node(name, kernel.gradient, kernel.own, backend, inputs, results, saved)
                 break
     return outputs
 
