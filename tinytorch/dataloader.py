@@ -1,5 +1,6 @@
 """Lesson 05: datasets, and a loader that iterates over them in batches."""
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 
 from .backends import Backend
 from .ops import random
+from .serialization.checkpoint import restore_rng, rng_state
 from .tensor import Tensor, stack
 
 Batch = tuple[Tensor, ...]
@@ -187,7 +189,7 @@ class TokenDataset(Dataset):
             batch_size: B, number of blocks.
             rng: a generator or a seed; by default the generator that `manual_seed` seeds.
         """
-        rng = random.generator() if rng is None else np.random.default_rng(rng)
+        rng = random.generator() if rng is None else random.new_generator(rng)
         return self.batch(rng.integers(len(self), size=batch_size))
 
 
@@ -224,8 +226,9 @@ class DataLoader:
                 raise TypeError(f"DataLoader: {name} must be True or False, not {flag!r:.40}")
         self.dataset, self.batch_size = dataset, _count("batch_size", batch_size)
         self.shuffle, self.drop_last = shuffle, drop_last
-        self._state: tuple[Any, int] = (None, 0)
-        self._resumed: tuple[Any, int] | None = None
+        # The generator as at the start of the epoch, and the position in the epoch.
+        self._state: tuple[np.random.Generator | None, int] = (None, 0)
+        self._resumed: tuple[np.random.Generator | None, int] | None = None
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -238,10 +241,8 @@ class DataLoader:
         count, rng, position = len(self.dataset), random.generator(), 0
         if self._resumed is not None:
             (start, position), self._resumed = self._resumed, None
-            if self.shuffle and start is not None:
-                rng = np.random.default_rng()
-                rng.bit_generator.state = start
-        start = rng.bit_generator.state if self.shuffle else None
+            rng = rng if start is None else start
+        start = copy.deepcopy(rng) if self.shuffle else None
         order = rng.permutation(count) if self.shuffle else np.arange(count)
         for first in range(position, self._batches(count) * self.batch_size, self.batch_size):
             self._state = (start, first + self.batch_size)
@@ -257,7 +258,8 @@ class DataLoader:
         ``trainer.save_checkpoint(path, loader=loader.state_dict())``, and later
         ``loader.load_state_dict(trainer.load_checkpoint(path)["loader"])``.
         """
-        return dict(zip(("generator", "position"), self._state, strict=True))
+        generator, position = self._state
+        return {"generator": generator and rng_state(generator), "position": position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Make the next iteration the rest of the epoch in which `state` was saved.
@@ -266,7 +268,9 @@ class DataLoader:
         """
         if not isinstance(state, Mapping) or set(state) != {"generator", "position"}:
             raise ValueError("DataLoader.load_state_dict takes what state_dict() returned")
-        self._state = self._resumed = (state["generator"], index(state["position"]))
+        saved = state["generator"]
+        generator = None if saved is None else restore_rng(saved)
+        self._state = self._resumed = (generator, index(state["position"]))
 
 
 def _count(name: str, value: Any) -> int:

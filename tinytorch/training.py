@@ -7,7 +7,7 @@ from typing import Any
 
 from .autograd import no_grad
 from .backends.base import Array, Namespace
-from .nn.arguments import check_integer, check_number, checked_batches, describe, warn_of_ignored
+from .nn.arguments import check_integer, check_number, checked_batches, describe
 from .nn.module import Module, Parameter
 from .ops import random
 from .ops.elementwise import where
@@ -169,13 +169,10 @@ def count_targets(loss_fn: Callable[..., Tensor], y: Tensor) -> Any:
     """Number of targets in y that `loss_fn` averages over, as a number or a 0-d tensor.
 
     A loss that leaves out targets has a method ``count_targets(y)``, as `CrossEntropyLoss` does;
-    for any other loss all elements of y count, with a warning if y contains -100.
+    for any other loss all elements of y count, also those that it ignores.
     """
     count = getattr(loss_fn, "count_targets", None)
-    if count is None:
-        warn_of_ignored(loss_fn, y)
-        return y.size
-    return count(y)
+    return y.size if count is None else count(y)
 
 
 def weights_of(counts: Sequence[Any]) -> list[Any]:

@@ -274,10 +274,10 @@ def test_wrong_data_raise_errors_that_name_the_example(call: Any, error: Any, ma
 
 def test_random_batches_take_a_seed() -> None:
     data = TokenDataset(np.arange(1000), 4)
-    for seed in (0, 5, np.int64(7)):
+    for seed in (0, 5, np.int64(7), -1):
         first, second = (data.random_batch(3, seed)[0].tolist() for _ in range(2))
         assert first == second
-        assert first == data.random_batch(3, np.random.default_rng(seed))[0].tolist()
+        assert first == data.random_batch(3, random.new_generator(seed))[0].tolist()
 
 
 def test_a_dataset_may_change_its_length_between_epochs() -> None:
@@ -311,6 +311,20 @@ def test_an_epoch_continues_from_a_saved_state(shuffle: bool, drop_last: bool, s
     other = DataLoader(range(7), 2, shuffle, drop_last)
     other.load_state_dict(place)
     assert [batch.tolist() for _ in "ab" for batch in other] == expected
+
+
+@pytest.mark.parametrize("bits", ["PCG64DXSM", "MT19937", "Philox", "SFC64"])
+def test_a_saved_state_works_with_every_bit_generator(bits: str) -> None:
+    before = random.generator(), random.mask_state()
+    random.set_generator(np.random.Generator(getattr(np.random, bits)(5)))
+    loader = DataLoader(range(7), 2, shuffle=True)
+    epoch = iter(loader)
+    next(epoch)
+    state = json.loads(json.dumps(loader.state_dict()))
+    random.set_generator(*before)
+    other = DataLoader(range(7), 2, shuffle=True)
+    other.load_state_dict(state)
+    assert [batch.tolist() for batch in other] == [batch.tolist() for batch in epoch]
 
 
 def test_training_continues_bit_for_bit_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
@@ -353,6 +367,8 @@ def test_a_state_saved_between_epochs_starts_the_next_epoch() -> None:
 def test_load_state_dict_of_a_loader_checks_its_argument(state: Any) -> None:
     with pytest.raises(ValueError, match="takes what state_dict"):
         DataLoader([1, 2]).load_state_dict(state)
+    with pytest.raises(ValueError, match="not the state of a random generator"):
+        DataLoader([1, 2]).load_state_dict({"generator": 3, "position": 2})
 
 
 def test_a_dataset_may_have_an_attribute_batch_that_is_no_method() -> None:

@@ -226,13 +226,3 @@ def test_float32_losses_stay_float32(sizes: list[int]) -> None:
     trainer.train_step(divided(x.to("float32"), y, sizes))
     assert str(loss.dtype) == "float32"
     assert all(str(p.dtype) == "float32" for p in model.parameters())
-
-
-@pytest.mark.parametrize("processes", PROCESSES)
-def test_a_loss_that_may_ignore_targets_uncounted_gives_a_warning(processes: int) -> None:
-    def loss(prediction: Tensor, target: Tensor) -> Tensor:
-        return CrossEntropyLoss()(prediction, target)
-
-    x, y = batch(MASKS["padding"])
-    with pytest.warns(UserWarning, match="the loss loss ignores them"):
-        train(divided(x, y, [3, 3]), processes, loss)

@@ -1,6 +1,5 @@
 """Conversion and checks of arguments: numbers, groups of parameters, batches."""
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -114,18 +113,6 @@ def _checked_batch(batch: Any) -> tuple[Tensor, Tensor]:
             " convert arrays and lists with Tensor(...)"
         )
     return x, y
-
-
-def warn_of_ignored(loss_fn: Any, y: Tensor) -> None:
-    """Warn of targets of -100, on the host, which a loss without `count_targets` may ignore."""
-    targets = y._array
-    if isinstance(targets, np.ndarray) and targets.dtype.kind == "i" and (targets == -100).any():
-        name = getattr(loss_fn, "__name__", type(loss_fn).__name__)
-        warnings.warn(
-            f"the targets contain -100. If the loss {name} ignores them, batches are weighted"
-            " wrongly: use CrossEntropyLoss(), or define count_targets(y) in the loss",
-            stacklevel=3,
-        )
 
 
 def describe(value: Any) -> str:
