@@ -91,9 +91,10 @@ def explain_and_train(run: Run, epochs: float) -> int:
     explain_tokens(run, report, line)
     explain_embedding(run, report, line)
     explain_attention(run, report, line)
-    with Interrupt() as interrupt, report:
+    with Interrupt() as interrupt:
         try:
-            train(run, report, epochs, interrupt)
+            with report:
+                train(run, report, epochs, interrupt)
         except DivergedError:  # keep the last save
             raise
         except Exception as error:
@@ -101,8 +102,9 @@ def explain_and_train(run: Run, epochs: float) -> int:
                 advice = f"try a --batch-size below {run.config.preset.batch_size}"
                 resume = shlex.join(["python", "milestones/tinygpt.py", "--resume", str(run.out)])
                 raise cli.training_error(run, error, advice, resume) from error
+        if run.trainer.step:
+            run.save()
     if run.trainer.step:
-        run.save()
         finish(run, report, line)
     if interrupt.requested:
         report.print(f"Stopped after step {run.trainer.step}; the checkpoint is in {run.out}.")

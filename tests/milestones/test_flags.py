@@ -18,6 +18,7 @@ from tinytorch.tinygpt import Run, RunConfig
 from tinytorch.tinygpt.interrupt import Stop
 from tinytorch.tinygpt.lock import FolderLock
 from tinytorch.tinygpt.presets import PRESETS, fit_steps
+from tinytorch.tinygpt.report import ProgressReport
 from tinytorch.tinygpt.run import CHECKPOINT
 
 MILESTONES = Path(__file__).parents[2] / "milestones"
@@ -501,6 +502,30 @@ def test_the_demo_stopped_by_a_signal_at_once(
 
     monkeypatch.setattr(Run, "step", stopped)
     assert main(programs["demo"], [*TRAIN[:2], "--out", str(tmp_path / "run")], good) == 143
+
+
+@POSIX
+def test_the_demo_is_saved_if_its_terminal_is_closed(
+    programs: dict[str, ModuleType], good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGHUP comes, and writing to the terminal fails from then on, also to end the bar."""
+    step, closed = Run.step, []
+
+    def patched(run: Run) -> Any:
+        if run.trainer.step == 5:
+            os.kill(os.getpid(), signal.SIGHUP)
+            closed.append(True)
+        return step(run)
+
+    def failing(*arguments: Any) -> None:
+        if closed:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Run, "step", patched)
+    monkeypatch.setattr(ProgressReport, "__exit__", failing)
+    flags = [*TRAIN[:2], "--batch-size", "2", "--out", str(tmp_path / "run")]
+    assert main(programs["demo"], flags, good) == 129
+    assert checkpoint.load(tmp_path / "run" / CHECKPOINT)[1]["step"] == 6
 
 
 def test_a_diverged_run_is_one_sentence_and_keeps_the_last_good_checkpoint(
