@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
 class _GradMode(threading.local):
     """Whether this thread builds the graph; threads do not affect each other."""
 
@@ -75,7 +78,7 @@ class no_grad(ContextDecorator):  # noqa: N801  PyTorch's name
                 raise TypeError(f"{cls.__name__}() takes no arguments")
             return context(function)  # of @no_grad
 
-    def __call__(self, function: Callable[..., Any]) -> Any:
+    def __call__(self, function: F) -> F:
         if inspect.isgeneratorfunction(function) or inspect.iscoroutinefunction(function):
             raise TypeError(
                 f"{type(self).__name__} cannot decorate {function.__name__}, whose body runs after"

@@ -11,7 +11,7 @@ from typing import Any
 
 from .autograd import wrap_array
 from .backends.base import Array, Namespace
-from .nn.arguments import check_number, describe, parameter_groups, python_number
+from .nn.arguments import check_number, describe, parameter_groups, python_number, type_name
 from .nn.module import Parameter
 from .ops.op import Op, op
 from .ops.update import update_tensors
@@ -85,9 +85,7 @@ class Optimizer:
             raise ValueError(f"{name} got no parameters")
         for parameter in self.parameters():
             if not isinstance(parameter, Tensor):
-                kind = type(parameter)
-                found = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
-                raise TypeError(f"{name}: a parameter must be a Tensor, not {found}")
+                raise TypeError(f"{name}: a parameter must be a Tensor, not {type_name(parameter)}")
             if parameter._node is not None:
                 raise ValueError(
                     f"{name} got a tensor of shape {parameter.shape} that was computed from others:"

@@ -115,9 +115,16 @@ def _checked_batch(batch: Any) -> tuple[Tensor, Tensor]:
     return x, y
 
 
+def type_name(value: Any) -> str:
+    """Name of the type of a value; with its module for tensors of other libraries."""
+    name = type(value).__name__
+    other = name == "Tensor" and not isinstance(value, Tensor)
+    return f"{type(value).__module__}.{name}" if other else name
+
+
 def describe(value: Any) -> str:
     """A value of an unexpected type, for an error message: itself if it is short, else its type."""
-    name = type(value).__name__
+    name = type_name(value)
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if isinstance(value, Tensor | np.ndarray):
