@@ -60,7 +60,7 @@ class Op:
 
     def gradient(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Declare the gradient: a decorator, used directly below the op."""
-        self.reference = Kernel(self.forward, function, is_own(function))
+        self.reference = Kernel(self.forward, function, bool(function) and is_own(function))
         return function
 
     def __repr__(self) -> str:
