@@ -50,8 +50,8 @@ class Op:
         self.reference = Kernel(forward, None, own)
         self.promote = promote
         self._keep = _positions(forward, promote, keep)
-        defaults = forward.__defaults__ or ()
-        self._required = forward.__code__.co_argcount - 1 - len(defaults)  # arrays that are no None
+        parameters = list(inspect.signature(forward).parameters.values())[1:]
+        self._required = sum(p.default is p.empty and p.kind in _POSITIONAL for p in parameters)
         self._settled: Any = None  # a floating dtype: tensors of it need no promotion
         if own:
             if self.name in OPS:
@@ -275,6 +275,7 @@ def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable],
     return arrays, variables, backend
 
 
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _PLAIN = {int, float, NoneType}
 _NUMBERS = {int, float, bool, NoneType}
 
