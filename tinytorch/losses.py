@@ -137,7 +137,7 @@ class BinaryCrossEntropyLoss(Module):
 
     Raises:
         ValueError: the shapes differ, or a number is outside of [0, 1]. On a device, where this
-            check would make the host wait, such a probability gives NaN and a target is not checked.
+            check would make the host wait, such a probability gives NaN; targets are not checked.
 
     >>> from tinytorch import BinaryCrossEntropyLoss, Tensor
     >>> round(BinaryCrossEntropyLoss()(Tensor([0.5]), Tensor([1])).item(), 4)
