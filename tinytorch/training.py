@@ -232,6 +232,8 @@ class Trainer:
 
     Attributes:
         step: number of steps taken.
+        updating: whether a step has begun to change the parameters and is not finished. True after
+            an error in that part, which may have left some parameters with new values.
     """
 
     def __init__(
@@ -260,6 +262,7 @@ class Trainer:
             grad_clip_norm = check_number("grad_clip_norm", grad_clip_norm)
         self.grad_clip_norm = grad_clip_norm
         self.step = 0
+        self.updating = False
 
     def train_step(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
         """Update the parameters once, with gradients accumulated over one or several batches.
@@ -290,6 +293,7 @@ class Trainer:
             self.zero_grad()  # else the next step would add to the gradients of this one
             raise
         self.step += 1
+        self.updating = False
         return loss
 
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
@@ -327,6 +331,7 @@ class Trainer:
         self._check_optimizers()
         if self.grad_clip_norm is not None:
             clip_grad_norm(parameters, self.grad_clip_norm)
+        self.updating = True
         for optimizer in self.optimizers:
             optimizer.step()
         for parameter in parameters:
@@ -431,7 +436,7 @@ class Trainer:
         self.model.load_state_dict(checkpoint.strip_prefix(arrays, "model/"))
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.load_state_dict(state)
-        self.step = step
+        self.step, self.updating = step, False
         random.set_generator(generator, masks)
         return metadata
 

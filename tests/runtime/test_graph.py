@@ -98,6 +98,25 @@ def test_a_replayed_step_launches_nothing_from_python(cupy: str) -> None:
     assert (launch.launches, gemm.calls) == before
 
 
+def test_after_a_replay_that_fails_the_weights_are_not_those_of_a_finished_step(
+    cupy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(cupy, True)
+    steps(trainer, 2)
+    assert not trainer.updating
+    replay: Any = trainer.runner._graphed  # type: ignore[attr-defined]
+
+    def interrupted(*arguments: Any) -> None:
+        replay(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.runner, "_graphed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            steps(trainer, 1)
+    assert trainer.updating
+
+
 @pytest.mark.slow
 def test_each_shape_has_its_own_graph(cupy: str) -> None:
     eager, graphed = make_trainer(cupy, False), make_trainer(cupy, True)

@@ -58,6 +58,7 @@ class GraphedStep:
         self._trainer = trainer
         try:
             key = graph_key(trainer), self._earlier_updates(trainer)
+            trainer.updating = True  # a replay is one launch: its update cannot be told apart
             loss = self._graphed(key, *inputs, *arrays)
         finally:
             self._trainer = None

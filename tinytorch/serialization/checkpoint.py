@@ -114,7 +114,7 @@ def _sha256(arrays: Mapping[str, NDArray[Any]], encoded: Mapping[str, str]) -> s
     described = [(name, arrays[name].dtype.name, arrays[name].shape) for name in names]
     digest = hashlib.sha256(json.dumps([metadata, described]).encode())
     for name in names:
-        digest.update(_contiguous(name, arrays[name]))
+        digest.update(_contiguous(name, arrays[name]).data)
     return digest.hexdigest()
 
 

@@ -5,7 +5,6 @@ import json
 import math
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -47,7 +46,7 @@ class RunError(ValueError):
 
 
 class DivergedError(RunError):
-    """The loss is no longer finite, so the weights are of no use and must not be saved."""
+    """The loss or a weight is no longer finite, so the run cannot be continued."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +111,6 @@ class Run:
         model: the model.
         trainer: its optimizers, schedule and step count.
         seconds: time spent in training steps, including those before the run was resumed.
-        intact: whether the weights are those after `trainer.step` steps; False if an update failed
-            halfway, so they must not be saved.
         lock: the lock on `out`, if there is one; nothing is saved after the folder was replaced.
 
     Example::
@@ -151,7 +148,6 @@ class Run:
         self._check_processes()
         self.lock: FolderLock | None = None
         self.seconds = 0.0
-        self.intact = True
 
     @classmethod
     def start(cls, config: RunConfig, out: Path, processes: int | None = None) -> Self:
@@ -201,7 +197,7 @@ class Run:
             run.trainer.load_checkpoint(path)
         except (RunError, checkpoint.CheckpointError):
             raise
-        except INVALID as error:
+        except ValueError as error:
             raise _not_a_run(path, error) from None
         run.seconds = float(seconds)
         run._drop_metrics_after(run.trainer.step)
@@ -249,6 +245,11 @@ class Run:
         return [name for name in RESULTS if not (self.out / name).exists()]
 
     @property
+    def intact(self) -> bool:
+        """Whether the weights are those after `trainer.step` steps; not if an update has failed."""
+        return not self.trainer.updating
+
+    @property
     def progress(self) -> float:
         """Completed fraction of the run, in [0, 1]."""
         if self.config.minutes is None:
@@ -280,8 +281,7 @@ class Run:
                 self.blocks.random_batch(preset.batch_size) for _ in range(preset.accumulation)
             ]
             loss = self.trainer.train_step(batches)
-        except BaseException as error:
-            self.intact = not _during_update(error)
+        except BaseException:
             random.generator().bit_generator.state = state[0]
             random.set_masks(*state[1])
             raise
@@ -298,10 +298,13 @@ class Run:
     def check_loss(self, loss: float) -> None:
         """Raise DivergedError if a loss is not finite."""
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"training has diverged: the loss is {loss} after step {self.trainer.step}; the"
-                " last save is kept, start a new run with a lower learning rate or another --seed"
-            )
+            raise self._diverged(f"the loss is {loss}")
+
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(
+            f"training has diverged: {what} after step {self.trainer.step}; the last save is kept,"
+            " start a new run with a lower learning rate or another --seed"
+        )
 
     def _steps_in_time(self) -> int:
         """Number of steps within the time limit, extrapolated from the speed so far."""
@@ -324,7 +327,7 @@ class Run:
             DivergedError: the loss is not finite.
         """
         batches = validation_batches(self.val_ids, self.config.preset.context, every)
-        loss = self.trainer.evaluate(batches)
+        loss: float = self.trainer.evaluate(batches)
         self.check_loss(loss)
         return loss
 
@@ -339,9 +342,13 @@ class Run:
 
         Raises:
             CheckpointError: it cannot be written.
+            DivergedError: a weight is not finite. The loss shows it too, but is not read each step.
             RunError: the folder was replaced, so it may be that of another run.
         """
         self._check_folder()
+        name = not_finite(self.model.state_dict())
+        if name:
+            raise self._diverged(f"{name} is not finite")
         self.trainer.save_checkpoint(
             self.out / CHECKPOINT,
             config=self.config.to_dict(),
@@ -418,7 +425,8 @@ class Run:
         return summary
 
 
-# What the parts of a checkpoint raise if their description is of a wrong type or value.
+# What reading metadata raises if a value is missing or of a wrong type. Not caught around building
+# the model, where it would be an error of the code.
 INVALID = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError,
     ZeroDivisionError,
@@ -434,11 +442,10 @@ def _shorten(error: Exception) -> str:
     return text if len(text) <= 300 else text[:300] + "..."
 
 
-def _during_update(error: BaseException) -> bool:
-    """Whether an exception was raised while optimizers changed the weights."""
-    return any(
-        frame.f_code.co_name == "update" for frame, _ in traceback.walk_tb(error.__traceback__)
-    )
+def not_finite(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
+    """Return the name of the first array with NaN or infinity, or an empty string."""
+    floats = ((name, array) for name, array in arrays.items() if array.dtype.kind == "f")
+    return next((name for name, array in floats if not np.isfinite(array).all()), "")
 
 
 def _read_corpus(config: RunConfig) -> Corpus:
@@ -490,9 +497,9 @@ def _check_arrays(config: GPTConfig, arrays: Mapping[str, np.ndarray[Any, Any]])
     blocks = {name.split(".")[1] for name in weights if name.startswith("blocks.")}
     if len(blocks) != config.num_layers:
         raise ValueError(f"it has the weights of {len(blocks)} blocks, not {config.num_layers}")
-    for name, array in weights.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"{name} is not finite, so training has diverged")
+    name = not_finite(weights)
+    if name:
+        raise ValueError(f"{name} is not finite, so training has diverged")
 
 
 def _build_tokenizer(config: RunConfig, corpus: Corpus) -> Tokenizer:
@@ -532,9 +539,12 @@ def load_model(out: Path) -> tuple[GPT, Tokenizer]:
                 f"the tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}"
             )
         _check_arrays(config, arrays)
+    except INVALID as error:
+        raise _not_a_run(out / CHECKPOINT, error) from None
+    try:
         model = GPT.from_config(config)
         model.load_state_dict(checkpoint.strip_prefix(arrays, "model/"))
-    except INVALID as error:
+    except ValueError as error:
         raise _not_a_run(out / CHECKPOINT, error) from None
     model.eval()
     return model, tokenizer
