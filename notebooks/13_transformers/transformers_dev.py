@@ -50,11 +50,10 @@ from tinytorch.generation.checks import (
     parse_stop_tokens,
 )  # fmt: skip
 from tinytorch.generation.decode_step import with_fused_step
-from tinytorch.generation.evaluation_mode import evaluation_mode, forget_modules
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from tinytorch.generation.generate import generate
 from tinytorch.layers import Dropout, Linear
-from tinytorch.nn.module import Module, Parameter, check_flags, check_sizes
+from tinytorch.nn.module import Module, Parameter, check_flags, check_sizes, evaluating
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
 from tinytorch.transformers import INITIALISATIONS
@@ -477,7 +476,7 @@ with Exercise("13.7", "_stream") as check:
     model.train()
     generate(model, [1], 2)
     check.true(model.training, "a model in training mode is in training mode again afterwards",
-               cause="compute the logits with _last_logits, which restores it")  # fmt: skip
+               cause="compute the logits with _last_logits, which does not change it")  # fmt: skip
 
 # %% [markdown]
 # ## Train it

@@ -501,6 +501,33 @@ def test_eight_threads_generate_from_one_model(name: str, positions: str, traini
     assert not model.blocks[0].training
 
 
+def test_a_model_is_trained_while_another_thread_generates_from_it() -> None:
+    model = gpt(dropout=0.9).train()
+    expected, ids = generate(gpt(), PROMPTS, 30, seed=1).tolist(), Tensor(PROMPTS)
+    evaluated = gpt()(ids).numpy()
+
+    def write() -> list[Any]:
+        return [generate(model, PROMPTS, 30, seed=1).tolist() for _ in range(10)]
+
+    with ThreadPoolExecutor(1) as pool:
+        texts, forwards = pool.submit(write), 0
+        while not texts.done() or forwards == 0:
+            assert not np.allclose(model(ids).numpy(), evaluated)  # dropout is active
+            forwards += 1
+    assert texts.result() == [expected] * 10
+
+
+def test_a_class_in_evaluation_mode_is_not_changed() -> None:
+    class Frozen(Dropout):
+        training = False
+
+    model = gpt(dropout=0.9).train()
+    model.blocks[0].mlp.dropout = Frozen(0.9)
+    generate(model, PROMPTS, 3)
+    assert not model.blocks[0].mlp.dropout.training
+    assert model.training
+
+
 def test_text_without_a_seed_varies() -> None:
     model = gpt()
     texts = {tuple(generate(model, [1], 8).tolist()) for _ in range(5)}

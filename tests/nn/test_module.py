@@ -2,8 +2,10 @@
 
 import copy
 import math
+import pickle
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from tinytorch import (
     Sequential,
     Tensor,
 )
+from tinytorch.nn.module import evaluating
 
 
 class Block(Module):
@@ -469,6 +472,54 @@ def test_evaluating_restores_the_mode_of_each_module_also_after_an_error() -> No
     with pytest.raises(KeyError), model.evaluating():
         raise KeyError
     assert [module.training for module in model.modules()] == [True, False, True]
+
+
+def test_evaluating_holds_for_every_module_of_one_thread() -> None:
+    model, x = Dropout(0.5), tinytorch.ones(100)
+
+    def is_active() -> bool:
+        return model.training and bool((model(x).numpy() == 0).any())
+
+    with evaluating(), ThreadPoolExecutor(1) as pool:
+        assert not is_active()
+        assert pool.submit(is_active).result()
+        assert not Dropout(0.5).training  # also of a module that is created within
+        with evaluating():
+            pass
+        assert not is_active()  # not until the outer context is left
+        assert not pool.submit(evaluating()(is_active)).result()  # as a decorator
+        assert pool.submit(is_active).result()
+    assert is_active()
+
+
+def test_a_mode_that_is_set_within_evaluating_takes_effect_afterwards() -> None:
+    model = Sequential(Dropout(0.5), Dropout(0.5), Dropout(0.5))
+    with evaluating():
+        model[0].eval()
+        model[1].train()
+        model[2].training = False
+        assert [module.training for module in model] == [False, False, False]
+        copied, pickled = copy.deepcopy(model), pickle.dumps(model)
+    for found in (model, copied, pickle.loads(pickled)):
+        assert [module.training for module in found] == [False, True, False]
+
+
+def test_a_class_may_begin_in_evaluation_mode() -> None:
+    class Frozen(Dropout):
+        training: bool = False
+
+    class Thawed(Frozen):
+        training = True
+
+    assert [Frozen().training, Thawed().training, Dropout().training] == [False, True, True]
+    model = Sequential(Frozen(0.5))
+    with evaluating():
+        pass
+    assert [module.training for module in model.modules()] == [True, False]
+    model.train()
+    assert model[0].training
+    with evaluating():
+        assert not model[0].training
 
 
 LAYER_ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {

@@ -59,11 +59,6 @@ def with_fused_step(model: Any) -> Any:
     return model
 
 
-def unfused(model: Any) -> Any:
-    """The model itself, if `with_fused_step` returned a proxy for it."""
-    return model._model if type(model) is _FusedModel else model
-
-
 class _FusedModel:
     """Proxy for a model; only `__call__` differs."""
 

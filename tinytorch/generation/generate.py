@@ -8,6 +8,7 @@ import numpy as np
 from ..autograd import no_grad
 from ..backends import Backend
 from ..backends.base import NumpyArray
+from ..nn.module import evaluating
 from ..ops import random
 from ..tensor import Tensor
 from .checks import (
@@ -20,15 +21,14 @@ from .checks import (
     parse_stop_tokens,
 )
 from .decode_step import with_fused_step
-from .evaluation_mode import evaluation_mode, forget_modules
 
 
 def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tensor:
     """Return the prompt followed by up to `max_new_tokens` new tokens.
 
     Args:
-        model: a GPT, or a callable object with its `config.max_seq_len`, `new_caches()`,
-            `modules()` and `backend`.
+        model: a GPT, or a callable object with its `config.max_seq_len`, `new_caches()` and
+            `backend`.
         ids: the prompt, integers (T,) or (B, T) with T at least 1; a list, array or tensor. The
             prompts of a batch have one length.
         max_new_tokens: the maximum number of tokens to add.
@@ -87,7 +87,8 @@ def stream(
         IndexError: the prompt has a token outside of the vocabulary.
         RuntimeError: the logits are NaN or infinite: the model has diverged.
 
-    Between two tokens the model may be trained, and each of its modules has its own mode.
+    Each token is computed in evaluation mode (`nn.module.evaluating`), in the calling thread only.
+    Between two tokens, and in other threads at any time, the model may be trained.
 
     Example:
 
@@ -98,7 +99,6 @@ def stream(
     count = parse_integer("max_new_tokens", max_new_tokens, 0)
     choice = parse_choice(temperature, top_k, top_p)
     rng = random.generator() if seed is None else random.new_generator(seed)
-    forget_modules(model)
     return _stream(with_fused_step(model), window, count, choice, stop_tokens, rng, use_cache)
 
 
@@ -137,10 +137,10 @@ def _stream(
 
 
 @no_grad()
+@evaluating()
 def _last_logits(model: Any, backend: Backend, ids: NumpyArray, caches: Any) -> Tensor:
     """The logits (B, V) at the last position of ids (B, T), in evaluation mode."""
-    with evaluation_mode(model):
-        last: Tensor = model(Tensor(ids, backend=backend), caches)[:, -1, :]  # of (B, T, V)
+    last: Tensor = model(Tensor(ids, backend=backend), caches)[:, -1, :]  # of (B, T, V)
     return last
 
 

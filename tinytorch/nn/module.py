@@ -1,7 +1,8 @@
 """Lesson 03: Parameter and Module, the base classes of trainable weights and of layers."""
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ContextDecorator, contextmanager
 from itertools import count
 from reprlib import recursive_repr
 from typing import Any, ClassVar, Self
@@ -31,6 +32,38 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad, dtype=dtype, backend=backend)
 
 
+class _Evaluating(threading.local):
+    depth = 0  # number of `evaluating` contexts that this thread is in
+
+
+_evaluating = _Evaluating()
+
+
+class evaluating(ContextDecorator):  # noqa: N801  like no_grad
+    """Context manager for evaluation mode: in this thread `training` is False for all modules.
+
+    Nothing is written to the modules, so other threads may train them, and afterwards each has its
+    own mode again. `train` and `eval` take effect afterwards. It also works as a decorator, with
+    parentheses. Do not hold it open across a `yield`.
+
+    >>> from tinytorch import Dropout, Linear, Sequential
+    >>> from tinytorch.nn.module import evaluating
+    >>> model = Sequential(Linear(2, 2), Dropout(0.5))
+    >>> frozen = model[0].eval()
+    >>> with evaluating():
+    ...     [module.training for module in model.modules()]
+    [False, False, False]
+    >>> [module.training for module in model.modules()]
+    [True, False, True]
+    """
+
+    def __enter__(self) -> None:
+        _evaluating.depth += 1
+
+    def __exit__(self, *exception: object) -> None:
+        _evaluating.depth -= 1
+
+
 _PLAIN = {int, float, bool, str, type(None)}  # types of attributes that hold no tensor
 
 
@@ -53,10 +86,26 @@ class Module:
     ((3, 1), ['first.weight', 'first.bias', 'second.weight', 'second.bias'])
     """
 
-    training: bool = True
-    # Changes with every assignment to a public attribute of any module, except for `training`, so
-    # that code that has read the structure of a model can tell whether it may have changed.
+    # Changes with every assignment to a public attribute of any module, so that code that has read
+    # the structure of a model can tell whether it may have changed.
     version: ClassVar[int] = 0
+    _initial_mode: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if isinstance(mode := vars(cls).get("training"), bool):  # it would hide the property
+            cls._initial_mode = mode
+            del cls.training
+
+    @property
+    def training(self) -> bool:
+        """Whether the module is in training mode; within `evaluating`, False for every module."""
+        mode: bool = self.__dict__.get("training", self._initial_mode)
+        return mode and not _evaluating.depth
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self.__dict__["training"] = mode
 
     def forward(self, *inputs: Any, **keywords: Any) -> Tensor:
         """Compute the output from the inputs; calling the module calls this."""
@@ -83,7 +132,7 @@ class Module:
         if type(value) in (list, tuple) and value and all(isinstance(v, Module) for v in value):
             value = ModuleList(value)
         object.__setattr__(self, name, value)
-        if name == "__class__" or (name != "training" and name[:1] != "_"):
+        if name[:1] != "_" or name == "__class__":
             Module.version = next(_versions)
 
     def __delattr__(self, name: str) -> None:
@@ -201,7 +250,7 @@ class Module:
         # In reverse, so that a class's own train() runs after those of the modules within it.
         for module in reversed(list(self.modules())):
             if module is self or type(module).train is Module.train:
-                object.__setattr__(module, "training", mode)
+                module.__dict__["training"] = mode
             else:
                 module.train(mode)
         return self
@@ -212,24 +261,9 @@ class Module:
 
     @contextmanager
     def evaluating(self) -> Iterator[Self]:
-        """Context manager for evaluation mode; afterwards each module has its own mode again.
-
-        >>> from tinytorch import Dropout, Linear, Sequential
-        >>> model = Sequential(Linear(2, 2), Dropout(0.5))
-        >>> frozen = model[0].eval()
-        >>> with model.evaluating():
-        ...     [module.training for module in model.modules()]
-        [False, False, False]
-        >>> [module.training for module in model.modules()]
-        [True, False, True]
-        """
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
+        """The context manager `evaluating`, which holds for all modules, as a method."""
+        with evaluating():
             yield self
-        finally:
-            for module, mode in modes:
-                module.training = mode
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""
