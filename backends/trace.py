@@ -165,11 +165,17 @@ def _add(key: Key, calls: int = 0, forward: float = 0.0, gradient: float = 0.0) 
             row.gradient += gradient
 
 
+def debugging() -> bool:
+    """Whether the environment variable TT_DEBUG is set, to anything but 0, false, no or off."""
+    value = os.environ.get("TT_DEBUG", "").strip().lower()
+    return value not in ("", "0", "false", "no", "off")
+
+
 def _print_at_exit() -> None:
     trace = Trace().__enter__()
     title = "TT_DEBUG: which code ran in this process"
     atexit.register(lambda: print(f"{title}\n{trace}", file=sys.stderr))
 
 
-if os.environ.get("TT_DEBUG", "").strip().lower() not in ("", "0", "false", "no", "off"):
+if debugging():
     _print_at_exit()

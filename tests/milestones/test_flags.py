@@ -425,9 +425,9 @@ def test_the_lock_leaves_no_file_and_ends_with_its_process(tmp_path: Path) -> No
         assert held.held
         replica = os.fork()
         if not replica:
+            os.write(write, str(os.getpid()).encode())
             time.sleep(300)
             os._exit(0)
-        os.write(write, str(replica).encode())
         os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitpid(child, 0)[1] == signal.SIGKILL
     replica = int(os.read(read, 20))

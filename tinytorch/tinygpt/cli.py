@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..backends import BackendError
+from ..backends.trace import debugging
 from ..data.datasets import DataError
 from ..runtime.data_parallel import ReplicaError
 from ..serialization.checkpoint import CheckpointError
@@ -22,7 +23,6 @@ from .run import Run, RunError
 EXPECTED = (BackendError, CheckpointError, DataError, ReplicaError, RunError, OSError)
 LONGEST = 600  # characters of an error message; some quote the contents of a file
 MAX_MINUTES = 1e6  # about two years
-SMALLEST_TEMPERATURE = 1e-6  # below it, sampling is greedy in every float
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,14 +77,14 @@ def minutes(text: str) -> float:
 
 
 def temperature(text: str) -> float:
-    """Parse a temperature; one too small to divide by is 0, which is greedy sampling as well."""
+    """Parse a temperature: 0, which is greedy sampling, or a positive, finite number."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"must be 0 or a positive number, not {text!r:.40}")
-    return value if value >= SMALLEST_TEMPERATURE else 0.0
+    return value
 
 
 def path(text: str) -> Path:
@@ -168,7 +168,7 @@ def training_error(run: Run, error: Exception, memory_advice: str, resume: str) 
 
 def show_traceback(error: Exception) -> None:
     """Print the traceback of an exception if TT_DEBUG is set."""
-    if os.environ.get("TT_DEBUG", "").strip().lower() not in ("", "0", "false", "no", "off"):
+    if debugging():
         traceback.print_exception(error)
 
 

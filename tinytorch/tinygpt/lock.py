@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, Self
 if sys.platform != "win32":
     import fcntl
 
-PATIENCE = 0.5  # seconds to wait for a lock
 _open: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()  # closed in forked processes
 
 
@@ -40,7 +38,7 @@ class FolderLock:
             return
         try:
             self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            _lock(self._descriptor)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()
             raise
@@ -78,19 +76,6 @@ class FolderLock:
 
     def __del__(self) -> None:
         self.release()
-
-
-def _lock(descriptor: int) -> None:
-    """Lock an open folder; wait a moment for the replicas of a run that was just killed."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.02)
 
 
 def _release_in_child() -> None:
