@@ -78,3 +78,11 @@ def test_errors_in_a_source_name_the_exercise(
     with pytest.raises(LessonError, match=message) as caught:
         lesson.blank(lesson.cells[2])
     assert "77.1" in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["", "junk (", SOURCE.replace("exercise=", "exercises=")])
+def test_a_source_without_exercises_is_an_error(tmp_path: Path, source: str) -> None:
+    """A test or an export of nothing must not pass."""
+    lesson = make(tmp_path, source)
+    with pytest.raises(LessonError, match=r"things_dev\.py contains no exercises"):
+        lesson.exercises  # noqa: B018

@@ -129,7 +129,7 @@ def test_doctor_lists_packages_backends_and_data() -> None:
         (["test", "12"], "tito start 12"),
         (["test"], "which lesson?"),
         (["export"], "which lesson?"),
-        (["export", "12"], "No such file"),
+        (["export", "12"], "tito start 12"),
         (["milestone", "run", "nothing"], "there is no milestone nothing"),
         (["grade", "."], "is not a released lesson"),
     ],

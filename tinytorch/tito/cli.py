@@ -121,12 +121,7 @@ def run_tests(number: OptionalNumber = None) -> None:
     with _errors_as_messages():
         root = find_root()
         lesson = load(_number(number, root), root)
-        path = workspace.notebook(lesson)
-        if not path.exists():
-            raise FileNotFoundError(
-                f"lesson {lesson.number} is not started: run tito start {lesson.number}"
-            )
-        passed = _test(lesson, path, root / "tests" / lesson.folder)
+        passed = _test(lesson, workspace.started_notebook(lesson), root / "tests" / lesson.folder)
     raise typer.Exit(0 if passed else 1)
 
 
@@ -177,7 +172,7 @@ def export(number: OptionalNumber = None) -> None:
     with _errors_as_messages():
         root = find_root()
         lesson = load(_number(number, root), root)
-        written = write(lesson, workspace.notebook(lesson))
+        written = write(lesson, workspace.started_notebook(lesson))
     for line in written:
         _print(line)
     if written:

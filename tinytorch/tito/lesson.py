@@ -116,7 +116,7 @@ class Lesson:
         """All cells, in order.
 
         Raises:
-            LessonError: the source cannot be read.
+            LessonError: the source cannot be read, or has no exercises.
         """
         from ._optional import jupytext
 
@@ -127,7 +127,10 @@ class Lesson:
             raise
         except Exception as error:  # the errors of jupytext have no common base class
             raise LessonError(f"{self.source.name} cannot be read: {_first_line(error)}") from None
-        return [self._cell(c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells]
+        cells = [self._cell(c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells]
+        if not any(cell.kind == "exercise" for cell in cells):
+            raise LessonError(f"{self.source.name} contains no exercises")
+        return cells
 
     def _cell(self, kind: str, source: str, metadata: dict[str, object]) -> Cell:
         points = metadata.get("points", 0)

@@ -16,6 +16,14 @@ def notebook(lesson: Lesson) -> Path:
     return lesson.root / WORKSPACE / lesson.folder / f"{lesson.name}.ipynb"
 
 
+def started_notebook(lesson: Lesson) -> Path:
+    """Return the path of the student's notebook; LessonError if the lesson is not started."""
+    path = notebook(lesson)
+    if not path.exists():
+        raise LessonError(f"lesson {lesson.number} is not started: run tito start {lesson.number}")
+    return path
+
+
 def start(lesson: Lesson) -> bool:
     """Create the blank notebook in the workspace; an existing one is kept, and False returned."""
     path = notebook(lesson)
