@@ -532,6 +532,30 @@ def test_replicas_are_kept_if_only_the_forward_pass_changes_the_model() -> None:
         assert replicas_of(trainer) is replicas
 
 
+class Counter(Module):
+    """A model whose forward pass counts its calls, and depends on the count."""
+
+    def __init__(self) -> None:
+        self.layers = [Linear(5, 3) for _ in range(3)]
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.layers[self.calls % 3](x)
+
+
+def test_changes_by_the_forward_pass_of_a_batch_with_too_few_rows() -> None:
+    _, x, y = model_and_batch()
+    losses = []
+    for count in (1, 2):
+        manual_seed(0)
+        model = Counter()
+        trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=count)
+        sizes = [6, 1, 6, 6]
+        losses.append([trainer.train_step([(x[:n], y[:n])]).item() for n in sizes])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGHUP])
 def test_replicas_ignore_signals_that_the_parent_handles(sent: signal.Signals) -> None:
     model, x, y = model_and_batch()

@@ -168,10 +168,11 @@ class DataParallel:
         return alive and self._key == _replica_key(model, loss_fn, parameters)
 
     def accept_changes(self) -> None:
-        """Update the key that `matches` compares; called after each step.
+        """Update the key that `matches` compares; called after a step of all processes.
 
         Changes made by the forward pass itself, such as a counter or a cached activation, are also
-        made in each replica.
+        made in each replica. Statistics of the batch, such as running means, are in each process
+        those of its own rows.
         """
         self._key = _replica_key(self.model, self.loss_fn, self.parameters)
 
@@ -319,8 +320,9 @@ class DataParallelStep:
             self.replicas = DataParallel(model, loss_fn, count, parameters)
         backward = None if self.replicas is None else self.replicas.backward
         loss = trainer.accumulate(batches, backward)
-        if self.replicas is not None:
-            self.replicas.accept_changes()
+        replicas = self.replicas
+        if replicas is not None and all(rows_of(x, y) >= replicas.count for x, y in batches):
+            replicas.accept_changes()
         trainer.update()
         return loss
 
