@@ -12,6 +12,22 @@ from tinytorch.tito.lesson import Lesson
 from tinytorch.tito.package import copy_package, import_problem
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs links and pipes")
+def test_lock_files_of_emacs_are_not_copied_and_other_obstacles_are_one_sentence(
+    tmp_path: Path,
+) -> None:
+    package = tmp_path / "tinytorch"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / ".#attention.py").symlink_to("ada@host.123:456")  # emacs, with unsaved changes
+    copy_package(tmp_path, tmp_path / "copy")
+    assert [p.name for p in (tmp_path / "copy" / "tinytorch").iterdir()] == ["__init__.py"]
+    for name in "abc":
+        os.mkfifo(package / name)
+    with pytest.raises(OSError, match=r"tinytorch/\w cannot be copied to .*: .* is a named pipe"):
+        copy_package(tmp_path, tmp_path / "other")
+
+
 @pytest.mark.parametrize("link", ["link", "text file", "missing"])
 def test_the_copy_contains_the_backends_of_the_checkout(tmp_path: Path, link: str) -> None:
     """Git writes the link tinytorch/backends as a text file where links are not supported."""

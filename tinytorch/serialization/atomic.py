@@ -41,9 +41,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())  # the bytes must be on disk before the name points to them
         os.replace(temporary, target)
-    except BaseException:  # including KeyboardInterrupt: leave no temporary file behind
+    except BaseException as error:  # including KeyboardInterrupt: leave no temporary file behind
         with suppress(OSError):
             temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename = os.fspath(path)  # the one of a full disk has no name
         raise
     _sync_folder(target.parent)
 

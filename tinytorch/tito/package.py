@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .process import LIMITS, run
@@ -68,18 +69,28 @@ class ImportProblem:
 
 
 def copy_package(root: Path, folder: Path) -> None:
-    """Copy the package of a checkout, or else the installed package, into `folder`."""
+    """Copy the package of a checkout, or else the installed package, into `folder`.
+
+    Raises:
+        OSError: a file cannot be copied, because the disk is full, for example.
+    """
     package = root / PACKAGE
     if not package.is_dir():
         package = Path(__file__).resolve().parents[1]
     # In a checkout tinytorch/backends is a link, or a text file where links are not supported.
     inner, outer = package / "backends", package.parent / "backends"
     its_backends = inner if inner.is_dir() else outer
-    ignore = shutil.ignore_patterns("__pycache__", "backends")
-    shutil.copytree(package, folder / PACKAGE, ignore=ignore)
-    if its_backends.is_dir():
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(its_backends, folder / PACKAGE / "backends", ignore=ignore)
+    # A dangling link can be Emacs' lock of a file with unsaved changes.
+    copy = partial(shutil.copytree, ignore_dangling_symlinks=True)
+    try:
+        ignore = shutil.ignore_patterns("__pycache__", "backends")
+        copy(package, folder / PACKAGE, ignore=ignore)
+        if its_backends.is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            copy(its_backends, folder / PACKAGE / "backends", ignore=ignore)
+    except shutil.Error as error:  # a list of what cannot be copied
+        source, _, reason = error.args[0][0]
+        raise OSError(f"{source} cannot be copied to {folder}: {reason}") from None
 
 
 def import_problem(
