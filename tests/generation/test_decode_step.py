@@ -316,6 +316,21 @@ def test_text_is_that_of_the_model_if_the_model_changes_between_two_tokens(
     assert fused == text_of(gpt()) != unchanged
 
 
+def test_an_assignment_to_another_module_does_not_verify_the_step_again(
+    own_steps: list[int],
+) -> None:
+    model, other = gpt(), Linear(2, 2)
+    for token in stream(model, [1, 2, 3], 9):
+        other.note = token
+        Linear(2, 2)
+        model.train()
+        model.head.weight = model.head.weight  # the same one
+    assert own_steps == [3, 1]
+    for _ in stream(model, [1, 2, 3], 9):
+        model.note = object()
+    assert own_steps == [3, 1, 3, *8 * [1]]
+
+
 def test_two_streams_of_one_model_do_not_share_memory() -> None:
     model = gpt()
     alone = [generate(model, prompt, 8, seed=1).tolist() for prompt in ([1, 2, 3], [4, 5, 6, 7])]

@@ -36,8 +36,8 @@ def with_fused_step(model: Any) -> Any:
     rewritten that code. `backends.Trace` shows which of the two ran, and why.
 
     Between two tokens, weights may be written to or replaced, and so may parameters, modules,
-    methods of an instance and settings such as `eps`: after an assignment to an attribute of any
-    module, the step is read and verified again.
+    methods of an instance and settings such as `eps`: after an assignment to a public attribute of
+    one of its modules, the step is read and verified again.
 
     Three changes are not noticed until the next proxy is created, and so the next text begun: a
     method that is replaced on a *class* between two tokens, an in-place write to the table of
@@ -95,15 +95,21 @@ class _FusedStep:
         self._timed_step = trace.timed(self.step, "decode step", self.backend.name, "fused")
         self._tensors = [tensor for _, tensor in model._named_tensors()]
         self._arrays = [tensor._array for tensor in self._tensors]
+        self._modules = list(model.modules())
+        self._attributes = _attributes(self._modules)
 
     def is_current(self) -> bool:
         """Whether the model still has the same modules and arrays.
 
         In-place writes to the arrays take effect.
         """
-        return self._version == Module.version and all(
-            map(is_, [tensor._array for tensor in self._tensors], self._arrays)
-        )
+        version = Module.version
+        if version != self._version:  # an attribute of some module of the program was assigned
+            found = _attributes(self._modules)
+            if len(found) != len(self._attributes) or not all(map(is_, found, self._attributes)):
+                return False
+            self._version = version
+        return all(map(is_, [tensor._array for tensor in self._tensors], self._arrays))
 
     def __call__(self, ids: Tensor, caches: list[KVCache]) -> Tensor:
         """ids (B, 1) -> logits (B, 1, V)."""
@@ -123,6 +129,11 @@ class _FusedStep:
         ]
         logits = self.step(ids._array[:, 0], copies, position)  # (B, V)
         return self.backend.to_numpy(logits)[:, None]
+
+
+def _attributes(modules: list[Module]) -> list[Any]:
+    """Class, names and values of the attributes of each module, to be compared by identity."""
+    return [x for m in modules for x in (type(m), *vars(m), *vars(m).values())]
 
 
 def _copy(array: Any, cache: KVCache, backend: Backend) -> Any:
