@@ -51,7 +51,8 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
         cross_entropy,
         log_softmax,
     )
-    from .nn.module import Module, ModuleList, Parameter, Sequential
+    from .nn.containers import ModuleList, Sequential
+    from .nn.module import Module, Parameter
     from .ops import random
     from .ops.elementwise import maximum, minimum, where
     from .ops.operators import matmul

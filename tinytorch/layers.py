@@ -5,7 +5,8 @@ from typing import Any
 
 from .backends import Backend
 from .backends.base import Array, Namespace
-from .nn.module import Module, ModuleList, Parameter, Sequential, check_flags, check_sizes
+from .nn.containers import ModuleList, Sequential
+from .nn.module import Module, Parameter, check_flags, check_sizes
 from .ops import random
 from .ops.op import op
 from .ops.reductions import _mean

@@ -10,6 +10,7 @@ from .backends import Backend
 from .embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from .generation.generate import generate
 from .layers import Dropout, LayerNorm, Linear
+from .nn.containers import ModuleList
 from .nn.module import Module, Parameter, check_flags, check_sizes
 from .ops import random
 from .tensor import Tensor
@@ -171,12 +172,12 @@ class GPT(Module):
             vocab_size, embed_dim, max_seq_len, None if rotary else positions, backend=backend
         )
         self.dropout = Dropout(dropout)
-        self.blocks = [
+        self.blocks = ModuleList(
             TransformerBlock(
                 embed_dim, num_heads, 4, dropout, bias, rotary, activation, backend=backend
             )
             for _ in range(num_layers)
-        ]
+        )
         self.ln_f = LayerNorm(embed_dim, bias=bias, backend=backend)
         self.head = Linear(embed_dim, vocab_size, bias=False, backend=backend)
         if tie_weights:

@@ -165,6 +165,8 @@ def changes(what: str, model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
     elif what == "activation":
         for block in model.blocks:
             block.mlp.activation = Linear(4 * C, 4 * C)
+    elif what == "list":
+        model.blocks = list(model.blocks)
     elif what == "class":
         model.__class__ = MyGPT
     elif what == "names":
@@ -181,6 +183,7 @@ REASONS = {
     "part": r"blocks.0.attention is a .*MyAttention, not a layer of the fused step",
     "forward": "blocks.1 has its own forward instead of its class's",
     "method": "blocks.1.attention has its own attend instead of its class's",
+    "list": "blocks is a list, not a ModuleList",
     "class": ".*MyGPT has no fused step",
     "names": "a layer has been rewritten: 'TransformerBlock' object has no attribute 'ln1'",
     "cache": r"tinytorch.attention.KVCache does not hold arrays \(B, nh, T, hs\)",

@@ -47,9 +47,8 @@ LINEARS = ["first.weight", "first.bias", "layers.0.weight", "layers.0.bias", "la
 def test_attributes_are_registered_in_order_of_assignment() -> None:
     block = Block()
     assert [n for n, _ in block.named_parameters()] == ["scale", *LINEARS]
-    assert [n for n, _ in block.named_modules()] == ["", "first", "layers", "layers.0", "layers.1"]
-    assert [n for n, _ in block.named_children()] == ["first", "layers"]
-    assert isinstance(block.layers, ModuleList)
+    assert [n for n, _ in block.named_modules()] == ["", "first", "layers.0", "layers.1"]
+    assert [n for n, _ in block.named_children()] == ["first", "layers.0", "layers.1"]
     assert block.num_parameters() == 2 + 9 + 12 + 6
     assert list(block.state_dict()) == ["scale", "table", *LINEARS]  # the mask is not persistent
 
@@ -148,9 +147,10 @@ class Filled(Module):
         self.later.append(Linear(1, 1, bias=False))
         self.later += [Linear(1, 1, bias=False)]
         self.later[0] = Linear(1, 1, bias=False)
-        self.converted = [Linear(1, 1, bias=False)]
-        self.converted += [Linear(1, 1, bias=False)]
-        self.converted.extend([Linear(1, 1, bias=False)])
+        given = [Linear(1, 1, bias=False)]
+        self.given = given
+        given.append(Linear(1, 1, bias=False))
+        self.given.extend([Linear(1, 1, bias=False)])
         self.nested = [[Linear(1, 1, bias=False)], (ReLU(), {"a": Linear(1, 1, bias=False)})]
         self.named = {"x": Linear(1, 1, bias=False)}
         self.mixed = [None, Linear(1, 1, bias=False), "text"]
@@ -162,7 +162,7 @@ def test_modules_in_lists_and_dicts_are_found_however_they_are_filled() -> None:
     filled = Filled()
     names = [
         *("later.0.weight", "later.1.weight"),
-        *("converted.0.weight", "converted.1.weight", "converted.2.weight"),
+        *("given.0.weight", "given.1.weight", "given.2.weight"),
         *("nested.0.0.weight", "nested.1.1.a.weight", "named.x.weight", "mixed.1.weight"),
         *("weights.0", "weights.1"),
     ]
@@ -175,6 +175,18 @@ def test_modules_in_lists_and_dicts_are_found_however_they_are_filled() -> None:
     other.load_state_dict(filled.state_dict())
     assert other.later[0].weight.tolist() == filled.later[0].weight.tolist()
     assert "(nested.0.0): Linear" in repr(filled)
+
+
+def test_lists_and_tuples_of_modules_stay_what_they_are() -> None:
+    module, layers = Module(), [Linear(1, 1), Linear(1, 1)]
+    module.layers, module.pair = layers, tuple(layers)
+    assert module.layers is layers
+    assert type(module.pair) is tuple
+    listed = Module()
+    listed.layers = ModuleList(layers)
+    assert [n for n, _ in module.named_parameters()] == [n for n, _ in listed.named_parameters()]
+    listed.layers = layers  # over a ModuleList
+    assert list(listed.state_dict())[:2] == ["layers.0.weight", "layers.0.bias"]
 
 
 def test_two_tensors_of_one_name_are_an_error() -> None:
@@ -334,7 +346,7 @@ def test_changing_a_parameter_between_forward_and_backward_raises(change: Any) -
 def test_train_and_eval_apply_to_every_module() -> None:
     block = Block()
     assert block.eval() is block
-    assert [m.training for m in block.modules()] == [False] * 5
+    assert [m.training for m in block.modules()] == [False] * 4
     assert all(m.training for m in block.train().modules())
 
 

@@ -14,7 +14,8 @@ from ..embeddings import (
     SinusoidalEncoding,
 )
 from ..layers import Dropout, LayerNorm, Linear
-from ..nn.module import Module, ModuleList
+from ..nn.containers import ModuleList
+from ..nn.module import Module
 from ..ops.op import OPS
 from ..transformers import ACTIVATIONS, GPT, MLP, TransformerBlock
 from .decode_step import WEIGHTS, NotFusableError, class_name
@@ -34,6 +35,8 @@ def gpt_weights(model: GPT) -> GPTWeights:
     Raises:
         NotFusableError: a layer is not the package's own, or applies dropout.
     """
+    if type(model.blocks) is not ModuleList:  # changes of a list would not be noticed
+        raise NotFusableError(f"blocks is a {type(model.blocks).__name__}, not a ModuleList")
     for name, module in model.named_modules():
         _check_layer(name or "the model", module)
     try:

@@ -1,7 +1,7 @@
 """Lesson 03: Parameter and Module, the base classes of trainable weights and of layers."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ContextDecorator, contextmanager
 from itertools import count
 from reprlib import recursive_repr
@@ -65,15 +65,16 @@ class evaluating(ContextDecorator):  # noqa: N801  like no_grad
 
 
 _PLAIN = {int, float, bool, str, type(None)}  # types of attributes that hold no tensor
+# Types that are passed to a module by mistake.
+_NO_TENSORS = (list, tuple, str, int, float, np.ndarray, np.generic, type(None))
 
 
 class Module:
     """Base class of layers and models; a subclass defines `forward`.
 
     Assigning a parameter or a module to an attribute registers it, in the order of assignment. So
-    do lists, tuples and dicts of them, also nested and if they are filled or changed later. A list
-    or tuple of modules becomes a `ModuleList`, another object than the list. Modules in other
-    objects, such as sets, are not found.
+    do lists, tuples and dicts of them, also nested and if they are filled or changed later. Modules
+    in other objects, such as sets, are not found.
 
     >>> from tinytorch import Linear, Module, zeros
     >>> class TwoLayers(Module):
@@ -129,8 +130,6 @@ class Module:
             _check_replacement(self, name, old, value)
         if isinstance(value, Parameter | Module) and "." in name:
             raise ValueError(f"{type(self).__name__}: the name {name!r} cannot contain a dot")
-        if type(value) in (list, tuple) and value and all(isinstance(v, Module) for v in value):
-            value = ModuleList(value)
         object.__setattr__(self, name, value)
         if name[:1] != "_" or name == "__class__":
             Module.version = next(_versions)
@@ -365,110 +364,6 @@ class Module:
         return ""
 
 
-class ModuleList(Module):
-    """A list of modules; a list or tuple of modules assigned to an attribute becomes one.
-
-    >>> from tinytorch import Linear, ModuleList, ReLU
-    >>> layers = ModuleList([Linear(2, 2)])
-    >>> layers += [ReLU(), Linear(2, 1)]
-    >>> del layers[1]
-    >>> [name for name, _ in layers.named_parameters()]
-    ['0.weight', '0.bias', '1.weight', '1.bias']
-    """
-
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
-        self.extend(modules)
-
-    def append(self, module: Module) -> Self:
-        """Append a module."""
-        return self.extend([module])
-
-    def extend(self, modules: Iterable[Module]) -> Self:
-        """Append several modules."""
-        new = list(modules)
-        for module in new:
-            _check_module(self, module)
-        index = len(self)
-        for module in new:
-            while str(index) in vars(self):  # in a Sequential whose modules have names
-                index += 1
-            setattr(self, str(index), module)
-        return self
-
-    def insert(self, index: int, module: Module) -> None:
-        """Insert a module before the one at `index`; the modules are then named 0, 1, ..."""
-        modules = list(self)
-        modules.insert(index, module)
-        self._replace(modules)
-
-    def _items(self) -> dict[str, Module]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
-
-    def _replace(self, modules: list[Module]) -> None:
-        for module in modules:
-            _check_module(self, module)
-        for name in self._items():
-            delattr(self, name)
-        self.extend(modules)
-
-    def __len__(self) -> int:
-        return len(self._items())
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._items().values())
-
-    def __getitem__(self, index: Any) -> Any:
-        found = list(self)[index]
-        return ModuleList(found) if isinstance(index, slice) else found
-
-    def __setitem__(self, index: int, module: Module) -> None:
-        _check_module(self, module)
-        setattr(self, list(self._items())[index], module)
-
-    def __delitem__(self, index: Any) -> None:
-        modules = list(self)
-        del modules[index]
-        self._replace(modules)
-
-    def __iadd__(self, modules: Iterable[Module]) -> Self:
-        return self.extend(modules)
-
-    def __add__(self, modules: Iterable[Module]) -> "ModuleList":
-        return ModuleList([*self, *modules])
-
-
-class Sequential(ModuleList):
-    """Chain of modules: the output of each is the input of the next.
-
-    Args:
-        modules: the modules in order, or one dict of modules by name.
-
-    >>> from tinytorch import Linear, ReLU, Sequential, zeros
-    >>> Sequential(Linear(784, 128), ReLU(), Linear(128, 10))(zeros(32, 784)).shape
-    (32, 10)
-    """
-
-    def __init__(self, *modules: Any) -> None:
-        if len(modules) == 1 and isinstance(modules[0], dict):
-            for name, module in modules[0].items():
-                _check_module(self, module)
-                setattr(self, name, module)
-        else:
-            super().__init__(modules)
-
-    def __getitem__(self, index: Any) -> Any:
-        found = super().__getitem__(index)
-        return Sequential(*found) if isinstance(index, slice) else found
-
-    def forward(self, x: Tensor) -> Tensor:
-        for module in self:
-            x = module(x)
-        return x
-
-
-_NO_TENSORS = (list, tuple, str, int, float, np.ndarray, np.generic, type(None))
-
-
 def check_sizes(owner: str, minimum: int = 0, **sizes: Any) -> None:
     """Check that arguments are integers of at least `minimum`.
 
@@ -522,18 +417,6 @@ def _check_replacement(module: Module, name: str, old: Any, value: Any) -> None:
             f"cannot assign {type(value).__name__} to the {what} {name!r} of"
             f" {type(module).__name__}; assign {fix}"
         )
-
-
-def _check_module(container: Module, value: Any) -> None:
-    if isinstance(value, Module):
-        return
-    what = getattr(value, "__name__", type(value).__name__)
-    fix = ""
-    if isinstance(value, type) and issubclass(value, Module):
-        what, fix = f"the class {what}", f"; create an instance: {what}(...)"
-    elif isinstance(value, list | tuple):
-        fix = f"; pass the modules as arguments: {type(container).__name__}(*modules)"
-    raise TypeError(f"{type(container).__name__}: {what} is not a Module{fix}")
 
 
 def _move(tensor: Tensor, dtype: Any, backend: Any) -> None:
