@@ -87,6 +87,20 @@ def run(lesson: Lesson, tests: str, folder: str = "tests", timeout: float = 60) 
     return integration.run(lesson, notebook, path, timeout)
 
 
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Code after which every look at the clock takes 2 seconds, and before it no time passes."""
+    mark, now = tmp_path / "hanging", 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 2 * mark.exists()
+        return now
+
+    monkeypatch.setattr(integration, "clock", clock)
+    return f"open({str(mark)!r}, 'w').close()"
+
+
 @pytest.mark.parametrize("folder", ["tests", "12-attention-alice", "größe und 空 [x]", "a/b/c-d"])
 def test_tests_run_in_a_folder_of_any_name(lesson: Lesson, folder: str) -> None:
     report = run(lesson, PASSES, folder)
@@ -97,14 +111,17 @@ def test_tests_run_in_a_folder_of_any_name(lesson: Lesson, folder: str) -> None:
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
-        ("    while True: pass", "failed", "::test_it was stopped after 3 seconds: is there an"),
         (
-            "    while True:\n        try:\n            while True: pass\n"
+            "    {hanging}\n    while True: pass",
+            "failed", "::test_it was stopped after 3 seconds: is there an",
+        ),
+        (
+            "    {hanging}\n    while True:\n        try:\n            while True: pass\n"
             "        except BaseException: pass",
             "failed", "::test_it was stopped after 3 seconds",
         ),
         (
-            "    import subprocess, sys\n"
+            "    {hanging}\n    import subprocess, sys\n"
             "    subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])",
             "failed", "::test_it was stopped after 3 seconds",
         ),
@@ -119,8 +136,9 @@ def test_tests_run_in_a_folder_of_any_name(lesson: Lesson, folder: str) -> None:
     ids=lambda value: value.split("\n")[0].strip()[:40] if isinstance(value, str) else "",
 )  # fmt: skip
 def test_code_that_does_not_end_or_takes_too_much_is_stopped(
-    lesson: Lesson, body: str, status: str, message: str
+    lesson: Lesson, body: str, status: str, message: str, hanging: str
 ) -> None:
+    body = body.replace("{hanging}", hanging)
     report = run(lesson, f"{PASSES}def test_it():\n{body}\n", timeout=3)
     assert report.status == status
     assert message in report.output
@@ -128,19 +146,22 @@ def test_code_that_does_not_end_or_takes_too_much_is_stopped(
 
 
 @pytest.mark.slow
-def test_a_loop_at_the_import_of_the_tests_is_stopped(lesson: Lesson) -> None:
-    report = run(lesson, "while True:\n    pass\n", timeout=3)
+def test_a_loop_at_the_import_of_the_tests_is_stopped(lesson: Lesson, hanging: str) -> None:
+    report = run(lesson, f"{hanging}\nwhile True:\n    pass\n", timeout=3)
     assert report.status == "failed"
     assert "the import of the tests was stopped" in report.output
 
 
 @pytest.mark.slow
-def test_the_children_of_a_stopped_test_are_killed(lesson: Lesson, tmp_path: Path) -> None:
+def test_the_children_of_a_stopped_test_are_killed(
+    lesson: Lesson, tmp_path: Path, hanging: str
+) -> None:
     pid = tmp_path / "pid"
     body = (
         "import subprocess, sys\n"
         "    child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
-        f"    open({str(pid)!r}, 'w').write(str(child.pid))\n    while True: pass"
+        f"    open({str(pid)!r}, 'w').write(str(child.pid))\n"
+        f"    {hanging}\n    while True: pass"
     )
     run(lesson, f"def test_it():\n    {body}\n", timeout=3)
     status = Path(f"/proc/{pid.read_text()}/status")

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from .process import LIMITS
 from .process import run as run_limited
 
 TIMEOUT = 120  # seconds per test
+clock: Callable[[], float] = time.monotonic  # in seconds; replaced in tests
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,14 @@ def _pytest(tests: Path, scratch: Path, timeout: float) -> Report:
     environment = environment_for(scratch) | {"TITO_PROGRESS": str(progress)}
     environment.pop("PYTEST_ADDOPTS", None)  # set for the calling pytest, if any
 
+    seen, since = start, clock()
+
     def hangs() -> bool:
-        return time.time() - progress.stat().st_mtime > timeout
+        nonlocal seen, since
+        now = progress.read_text(encoding="utf-8", errors="replace")
+        if now != seen:
+            seen, since = now, clock()
+        return clock() - since > timeout
 
     done = run_limited([*command, name], folder, environment, hangs)
     running = progress.read_text(encoding="utf-8")
