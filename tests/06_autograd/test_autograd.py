@@ -308,3 +308,10 @@ def test_ops_are_pickled_by_reference() -> None:
     for function in (gelu, fused_attention):
         assert pickle.loads(pickle.dumps(function)) is function
         assert copy.deepcopy(function) is function
+
+
+def test_broadcast_gradients_in_float16_are_summed_in_float32() -> None:
+    bias = Tensor(np.zeros(2, np.float16), True)
+    (Tensor(np.ones((5000, 2), np.float16)) + bias).sum().backward()
+    assert bias.grad is not None
+    assert bias.grad.tolist() == [5000, 5000]  # a sum in float16 would end at 2048
