@@ -459,3 +459,15 @@ def test_falling_back_for_a_changed_model_does_not_warn(recwarn: pytest.Warnings
     with pytest.raises(NotFusableError):
         gpt_weights(model)
     assert not recwarn
+
+
+def test_a_float16_model_generates_without_the_fused_step_and_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    model = gpt("float16")
+    with Trace() as trace:
+        tokens = model.generate([1, 2, 3], 4, temperature=0.0)
+    assert tokens.shape == (7,)
+    assert not recwarn.list
+    (ran,) = trace.ran("decode step")
+    assert ran.endswith("weight is float16")

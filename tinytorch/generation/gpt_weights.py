@@ -33,12 +33,16 @@ def gpt_weights(model: GPT) -> GPTWeights:
     """The arrays and settings of a GPT.
 
     Raises:
-        NotFusableError: a layer is not the package's own, or applies dropout.
+        NotFusableError: a layer is not the package's own, or applies dropout, or a weight is
+            float16, which ops compute in float32.
     """
     if type(model.blocks) is not ModuleList:  # changes of a list would not be noticed
         raise NotFusableError(f"blocks is a {type(model.blocks).__name__}, not a ModuleList")
     for name, module in model.named_modules():
         _check_layer(name or "the model", module)
+    for name, tensor in model._named_tensors():
+        if str(tensor.dtype).endswith("float16"):
+            raise NotFusableError(f"{name} is float16")
     try:
         return _read(model)
     except AttributeError as error:
