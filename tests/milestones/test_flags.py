@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,10 +13,9 @@ import pytest
 from helpers import load_module
 
 from tinytorch.serialization import checkpoint
-from tinytorch.tinygpt import Run, RunConfig
+from tinytorch.tinygpt import Run
 from tinytorch.tinygpt.interrupt import Stop
 from tinytorch.tinygpt.lock import FolderLock
-from tinytorch.tinygpt.presets import PRESETS, fit_steps
 from tinytorch.tinygpt.report import ProgressReport
 from tinytorch.tinygpt.run import CHECKPOINT
 
@@ -167,39 +165,6 @@ def test_a_huge_temperature_a_huge_top_k_and_a_huge_seed(
 ) -> None:
     flags = ["--temperature", "1e308", "--top-k", str(10**12), "--seed", str(2**64 - 1)]
     assert main(programs["tinygpt"], ["--sample", "{}/run", "--tokens", "3", *flags], good) == 0
-
-
-def test_processes_are_at_most_the_rows_of_a_batch(good: Path, tmp_path: Path) -> None:
-    preset = fit_steps(PRESETS["demo"], batch_size=2)
-    run = Run.start(RunConfig(preset, str(good / "text")), tmp_path, processes=10**6)
-    assert run.trainer.processes == 2
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"num_layers": 2**31}, "num_layers must be from 1 to"),
-        ({"num_layers": 0}, "num_layers must be from 1 to"),
-        ({"num_layers": True}, "num_layers cannot be True"),
-        ({"num_layers": 1.0}, r"num_layers cannot be 1\.0"),
-        ({"accumulation": 2**31}, "accumulation must be from 1 to"),
-        ({"context": 2**40}, "context must be from 1 to"),
-        ({"batch_size": 2**40}, "batch_size must be from 1 to"),
-        ({"lr": float("nan")}, "lr cannot be nan"),
-        ({"lr": 0.0}, "lr must be from"),
-        ({"betas": (0.9,)}, "betas cannot be"),
-        ({"betas": (0.9, 1.0)}, "betas must be in"),
-        ({"dropout": 1.0}, "dropout and betas must be in"),
-        ({"schedule": "step"}, "schedule must be 'cosine' or 'linear'"),
-        ({"muon_lr": "x"}, "muon_lr cannot be 'x'"),
-        ({"warmup_steps": 10**6}, "warmup_steps must be from 0 to"),
-    ],
-)
-def test_a_preset_has_ranges(changes: dict[str, Any], message: str) -> None:
-    from dataclasses import replace
-
-    with pytest.raises(ValueError, match=message):
-        replace(PRESETS["default"], **changes)
 
 
 # Checkpoints that are readable, but have wrong contents
@@ -412,33 +377,6 @@ def test_a_run_does_not_write_to_a_folder_that_replaced_its_own(
     assert f"folder {out} was replaced by another one" in captured.err
     assert [path.name for path in out.iterdir()] == [CHECKPOINT]
     assert (out / CHECKPOINT).read_bytes() == b"of another run"
-
-
-@POSIX
-def test_the_lock_leaves_no_file_and_ends_with_its_process(tmp_path: Path) -> None:
-    """Also if the process is killed, and a replica that it has forked is still alive."""
-    (tmp_path / "folder").mkdir()
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:
-        held = FolderLock(tmp_path / "folder")
-        assert held.held
-        replica = os.fork()
-        if not replica:
-            os.write(write, str(os.getpid()).encode())
-            time.sleep(300)
-            os._exit(0)
-        os.kill(os.getpid(), signal.SIGKILL)
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    replica = int(os.read(read, 20))
-    try:
-        with FolderLock(tmp_path / "folder") as lock:
-            assert lock.held
-    finally:
-        os.kill(replica, signal.SIGKILL)
-        os.close(read)
-        os.close(write)
-    assert not list((tmp_path / "folder").iterdir())
 
 
 def test_where_folders_cannot_be_locked_the_run_goes_on(

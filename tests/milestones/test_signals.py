@@ -18,7 +18,6 @@ from helpers import load_module
 from tinytorch.runtime.data_parallel import DataParallel
 from tinytorch.serialization import atomic, checkpoint
 from tinytorch.tinygpt import PRESETS, Run
-from tinytorch.tinygpt.interrupt import Interrupt, Stop
 from tinytorch.tinygpt.run import CHECKPOINT, RESULTS
 
 pytestmark = [
@@ -316,38 +315,6 @@ def test_a_result_that_is_removed_is_made_again(
     (out / name).unlink()
     assert tinygpt.main([*RESUME, str(out)]) == 0
     assert_equal_runs(out, whole)
-
-
-# The context manager
-
-
-def test_the_first_signal_is_a_request_and_the_second_one_stops_at_once() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with Interrupt() as interrupt:
-        signal.raise_signal(signal.SIGINT)
-        assert interrupt.requested == signal.SIGINT
-        with pytest.raises(Stop) as caught:
-            signal.raise_signal(signal.SIGTERM)
-        assert caught.value.number == signal.SIGTERM
-        assert isinstance(caught.value, KeyboardInterrupt)
-    assert signal.getsignal(signal.SIGINT) == before
-
-
-def test_a_closed_terminal_may_send_several_signals() -> None:
-    with Interrupt() as interrupt:
-        for _ in range(3):
-            signal.raise_signal(signal.SIGHUP)
-        assert interrupt.requested == signal.SIGHUP
-
-
-def test_a_signal_that_nohup_ignores_stays_ignored() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with Interrupt() as interrupt:
-            signal.raise_signal(signal.SIGHUP)
-            assert not interrupt.requested
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def test_ctrl_c_during_the_imports_is_not_a_traceback(tmp_path: Path) -> None:

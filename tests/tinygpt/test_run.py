@@ -119,3 +119,8 @@ def test_metadata_of_a_wrong_type_are_a_damaged_checkpoint(run: Run, key: str, v
     read = load_model if key == "model" else Run.resume
     with pytest.raises(RunError, match="is not a checkpoint of TinyGPT"):
         read(run.out)
+
+
+def test_processes_are_at_most_the_rows_of_a_batch(run: Run) -> None:
+    assert run.config.preset.batch_size == 2
+    assert Run.start(run.config, run.out, processes=10**6).trainer.processes == 2
