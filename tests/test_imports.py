@@ -18,10 +18,10 @@ TINYTORCH = Path(tinytorch.__file__).parent
 BACKENDS = Path(backends.__file__).parent
 ROOT = TINYTORCH.parent
 
-LESSONS = {p.stem for p in TINYTORCH.glob("*.py")} - {"__init__"}
+LESSONS = {p.stem for p in TINYTORCH.glob("*.py")} - {"__init__", "arguments"}
 # From bottom to top: a module imports only modules of its own layer or of lower ones.
 LAYERS = [
-    {"backends"},
+    {"arguments", "backends"},
     {"autograd"},
     {"ops"},
     {"tensor"},

@@ -4,11 +4,11 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from operator import index
 from typing import Any
 
 import numpy as np
 
+from .arguments import check_flag, check_integer
 from .backends import Backend
 from .ops import random
 from .serialization.checkpoint import restore_rng, rng_state
@@ -151,8 +151,8 @@ class TokenDataset(Dataset):
         if given.size and given.dtype.kind not in "iu":
             raise TypeError(f"TokenDataset takes integer token ids, not {given.dtype}")
         self.ids = given.astype(np.int64)
-        self.block_size = _count("block_size", block_size)
-        self.stride, self.backend = _count("stride", stride), backend
+        self.block_size = check_integer("TokenDataset: block_size", block_size, 1)
+        self.stride, self.backend = check_integer("TokenDataset: stride", stride, 1), backend
         if len(self.ids) <= block_size:
             raise ValueError(
                 f"a text of {self.ids.size} tokens is too short for blocks of {block_size} tokens"
@@ -221,11 +221,10 @@ class DataLoader:
                 f"DataLoader needs a dataset with __len__ and __getitem__, such as a list, not"
                 f" {type(dataset).__name__}"
             )
-        for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
-            if not isinstance(flag, bool | np.bool_):
-                raise TypeError(f"DataLoader: {name} must be True or False, not {flag!r:.40}")
-        self.dataset, self.batch_size = dataset, _count("batch_size", batch_size)
-        self.shuffle, self.drop_last = shuffle, drop_last
+        self.dataset = dataset
+        self.batch_size = check_integer("DataLoader: batch_size", batch_size, 1)
+        self.shuffle = check_flag("DataLoader: shuffle", shuffle)
+        self.drop_last = check_flag("DataLoader: drop_last", drop_last)
         # The generator as at the start of the epoch, and the position in the epoch.
         self._state: tuple[np.random.Generator | None, int] = (None, 0)
         self._resumed: tuple[np.random.Generator | None, int] | None = None
@@ -270,13 +269,4 @@ class DataLoader:
             raise ValueError("DataLoader.load_state_dict takes what state_dict() returned")
         saved = state["generator"]
         generator = None if saved is None else restore_rng(saved)
-        self._state = self._resumed = (generator, index(state["position"]))
-
-
-def _count(name: str, value: Any) -> int:
-    """`value` as a positive integer."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be an integer, not {value!r:.40}")
-    if index(value) < 1:
-        raise ValueError(f"{name}={value} must be at least 1")
-    return index(value)
+        self._state = self._resumed = (generator, check_integer("position", state["position"]))

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import check_integer
 from .backends import Backend
 from .backends.base import Array, Namespace
-from .nn.module import Module, Parameter, check_sizes
+from .nn.module import Module, Parameter
 from .ops import random
 from .ops.op import op
 from .ops.operators import same_backend
@@ -44,7 +45,8 @@ class Embedding(Module):
     def __init__(
         self, vocab_size: int, embed_dim: int, *, backend: str | Backend | None = None
     ) -> None:
-        check_sizes("Embedding", vocab_size=vocab_size, embed_dim=embed_dim)
+        vocab_size = check_integer("Embedding: vocab_size", vocab_size)
+        embed_dim = check_integer("Embedding: embed_dim", embed_dim)
         self.vocab_size, self.embed_dim = vocab_size, embed_dim
         self.weight = Parameter(random.normal((vocab_size, embed_dim)), backend=backend)
 

@@ -3,10 +3,11 @@
 import math
 from typing import Any
 
+from .arguments import check_flag, check_integer, check_number
 from .backends import Backend
 from .backends.base import Array, Namespace
 from .nn.containers import ModuleList, Sequential
-from .nn.module import Module, Parameter, check_flags, check_sizes
+from .nn.module import Module, Parameter
 from .ops import random
 from .ops.op import op
 from .ops.reductions import _mean
@@ -59,8 +60,9 @@ class Linear(Module):
         *,
         backend: str | Backend | None = None,
     ) -> None:
-        check_sizes("Linear", in_features=in_features, out_features=out_features)
-        check_flags("Linear", bias=bias)
+        in_features = check_integer("Linear: in_features", in_features)
+        out_features = check_integer("Linear: out_features", out_features)
+        check_flag("Linear: bias", bias)
         self.in_features, self.out_features = in_features, out_features
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
         shape = (out_features, in_features)
@@ -103,11 +105,7 @@ def apply_dropout(x: Tensor, p: float, seed: Any) -> Tensor:
 
 
 def _probability(p: Any) -> float:
-    if isinstance(p, bool) or not hasattr(p, "__float__"):
-        raise TypeError(f"the dropout probability must be a number, not {p!r:.40}")
-    if not 0 <= p <= 1:
-        raise ValueError(f"the dropout probability must be in [0, 1], not {p}")
-    return float(p)  # a NumPy scalar would turn float32 into float64
+    return float(check_number("Dropout: p", p, 0, 1))
 
 
 class Dropout(Module):
@@ -176,8 +174,8 @@ class LayerNorm(Module):
     ) -> None:
         if isinstance(normalized_shape, tuple | list) and len(normalized_shape) == 1:
             normalized_shape = normalized_shape[0]
-        check_sizes("LayerNorm", normalized_shape=normalized_shape)
-        check_flags("LayerNorm", bias=bias)
+        normalized_shape = check_integer("LayerNorm: normalized_shape", normalized_shape)
+        check_flag("LayerNorm: bias", bias)
         self.size, self.eps = normalized_shape, float(eps)
         self.weight = Parameter([1.0] * normalized_shape, backend=backend)
         self.bias = Parameter([0.0] * normalized_shape, backend=backend) if bias else None

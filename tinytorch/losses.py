@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import check_integer
 from .backends.arrays import Array, Axis, Namespace
-from .nn.module import Module, check_sizes
+from .nn.module import Module
 from .ops.op import op
 from .ops.operators import same_backend
 from .ops.reductions import _axes
@@ -77,7 +78,7 @@ class CrossEntropyLoss(Module):
     """
 
     def __init__(self, ignore_index: int = -100) -> None:
-        check_sizes("CrossEntropyLoss", -(2**63), ignore_index=ignore_index)
+        check_integer("CrossEntropyLoss: ignore_index", ignore_index, -(2**63))
         self.ignore_index = int(ignore_index)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:

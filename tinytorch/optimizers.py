@@ -4,18 +4,19 @@ A rule is an op without gradient: it computes the new parameter and state from o
 gradient and its state. The optimizer applies the rule to all parameters.
 """
 
+import inspect
 import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from .arguments import check_like, check_number, check_type, python_number
 from .autograd import wrap_array
 from .backends.base import Array, Namespace
-from .nn.arguments import check_number, describe, parameter_groups, python_number, type_name
 from .nn.module import Parameter
 from .ops.op import Op, op
 from .ops.update import update_tensors
-from .serialization.optimizer_state import OptimizerState, read_state, saved_settings
+from .serialization.optimizer_state import OptimizerState, read_state
 from .tensor import Tensor
 
 
@@ -29,7 +30,8 @@ class Optimizer:
         params: parameters, or groups of them, ``[{"params": [...], "lr": 0.1}, ...]``; a group
             may override any of the optimizer's settings. Parameters that do not require gradients
             are skipped until they do.
-        defaults: the settings, for groups that do not override them.
+        defaults: the settings, for groups that do not override them. Each has the type of its
+            default value in the signature of the subclass, and numbers are 0 or more.
 
     Attributes:
         groups: the groups of parameters with their settings.
@@ -64,16 +66,24 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
         name = type(self).__name__
+        signature = inspect.signature(type(self)).parameters
+        examples = {n: signature[n].default if n in signature else v for n, v in defaults.items()}
         self.groups: list[dict[str, Any]] = []
         for group in parameter_groups(name, params):
             unknown = set(group) - {"params"} - set(defaults)
             if unknown:
                 raise ValueError(f"{name} has no setting {sorted(unknown)}")
-            if "lr" not in {**defaults, **group}:
-                raise TypeError(f"{name} needs the setting lr")
             settings = {**defaults, **group}
-            settings["base_lr"] = settings["lr"]
-            self.groups.append(self.check_settings(settings))
+            if "lr" not in settings:
+                raise TypeError(f"{name} needs the setting lr")
+            own = settings.pop("params")
+            settings = {
+                key: check_like(f"{name}: {key}", value, examples[key])
+                for key, value in settings.items()
+            }
+            rate = check_number(f"{name}: lr", settings["lr"])
+            self.groups.append({**settings, "params": own, "lr": rate, "base_lr": rate})
+            self.check_settings(self.groups[-1])
         self._check_parameters()
         self.state: dict[int, dict[str, Tensor]] = {}
         self.steps = 0
@@ -84,8 +94,7 @@ class Optimizer:
         if not self.parameters():
             raise ValueError(f"{name} got no parameters")
         for parameter in self.parameters():
-            if not isinstance(parameter, Tensor):
-                raise TypeError(f"{name}: a parameter must be a Tensor, not {type_name(parameter)}")
+            check_type(f"{name}: a parameter", parameter, Tensor, "a Tensor")
             if parameter._node is not None:
                 raise ValueError(
                     f"{name} got a tensor of shape {parameter.shape} that was computed from others:"
@@ -94,21 +103,8 @@ class Optimizer:
         if len({id(p) for p in self.parameters()}) != len(self.parameters()):
             raise ValueError(f"{name}: a parameter is given twice")
 
-    def check_settings(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """The settings of a group, with NumPy scalars and 0-d tensors as Python numbers.
-
-        Raises:
-            TypeError: one is not of the right type.
-            ValueError: one is out of range.
-        """
-        checked = {name: _setting(name, value) for name, value in settings.items()}
-        if type(checked.get("nesterov", False)) is not bool:
-            name = type(self).__name__
-            raise TypeError(
-                f"nesterov must be True or False, not {checked['nesterov']!r}; pass the settings of"
-                f" {name} by name, as in {name}(params, weight_decay=1e-4)"
-            )
-        return checked
+    def check_settings(self, group: Mapping[str, Any]) -> None:
+        """Raise ValueError if settings of a group, whose types are right, are out of range."""
 
     def parameters(self) -> list[Parameter]:
         """The parameters of all groups, in order."""
@@ -122,7 +118,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        value = _setting("lr", value)
+        value = check_number("lr", value)
         for group in self.groups:
             group["lr"] = value
 
@@ -209,10 +205,7 @@ class Optimizer:
             for index, state in self.state.items()
             for name, value in state.items()
         }
-        groups = [
-            {name: python_number(group[name]) for name in sorted(saved_settings(group))}
-            for group in self.groups
-        ]
+        groups = [_saved_settings(group) for group in self.groups]
         rates = [float(group["lr"]) for group in self.groups]
         missed = {str(index): count for index, count in self.missed.items()}
         return {"steps": self.steps, "missed": missed, "lr": rates, "groups": groups,
@@ -229,30 +222,75 @@ class Optimizer:
                 nothing is changed then.
         """
         read = self.read_state(state)
-        self.state, self.steps, self.missed = read.arrays, read.steps, read.missed
+        parameters = self.parameters()
+        self.state = {
+            index: {
+                name: Tensor(a, dtype=parameters[index].dtype, backend=parameters[index].backend)
+                for name, a in arrays.items()
+            }
+            for index, arrays in read.arrays.items()
+        }
+        self.steps, self.missed = read.steps, read.missed
         for group, settings in zip(self.groups, read.groups, strict=True):
             group.update(settings)
 
     def read_state(self, state: Mapping[str, Any]) -> OptimizerState:
         """Convert and check a `state_dict`; raises ValueError if it does not match."""
+        groups = [_saved_settings(group) for group in self.groups]
+        shapes = [p.shape for p in self.parameters()]
         try:
-            return read_state(self, state)
-        except ValueError as error:
+            read = read_state(state, groups, shapes, self.state_names)
+            for own, group in zip(self.groups, read.groups, strict=True):
+                self.check_settings({**own, **group})
+            return read
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{type(self).__name__} cannot load this state: {error}") from None
 
 
-def _setting(name: str, value: Any) -> Any:
-    if name == "params":
-        return value
-    value = python_number(value)
-    if name in ("lr", "base_lr", "momentum", "weight_decay", "eps"):
-        return check_number(name, value)
-    if name == "betas":
-        if not isinstance(value, tuple) or not all(isinstance(v, int | float) for v in value):
-            raise TypeError(f"betas must be a tuple of numbers, not {describe(value)}")
-        if not all(0 <= beta < 1 for beta in value):
-            raise ValueError(f"betas must be in [0, 1), not {value}")
-    return value
+def _saved_settings(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that JSON can represent; others, such as functions, are not saved."""
+    plain = (int, float, str, bool, type(None))
+    values = {name: python_number(group[name]) for name in sorted(group) if name != "params"}
+    return {
+        name: value
+        for name, value in values.items()
+        if all(isinstance(v, plain) for v in (value if isinstance(value, tuple) else (value,)))
+    }
+
+
+def parameter_groups(name: str, params: Any) -> list[dict[str, Any]]:
+    """Parameter groups, each with a list of parameters.
+
+    Raises:
+        TypeError: `params` is not an iterable of tensors or of groups.
+    """
+    given = [params] if isinstance(params, Mapping) else _list_of(name, params)
+    grouped = [isinstance(item, Mapping) for item in given]
+    if any(grouped) and not all(grouped):
+        raise TypeError(f"{name} takes either parameters or groups (dicts), not both")
+    groups = given if any(grouped) else [{"params": given}]
+    for group in groups:
+        if "params" not in group:
+            raise ValueError(f'{name}: a group needs the key "params", got {sorted(group)}')
+    one = (g["params"] for g in groups)
+    lists = [[p] if isinstance(p, Tensor) else _list_of(name, p) for p in one]
+    return [{**g, "params": own} for g, own in zip(groups, lists, strict=True)]
+
+
+def _list_of(name: str, params: Any) -> list[Any]:
+    if isinstance(params, Tensor):
+        raise TypeError(f"{name} takes a list of parameters, not one Tensor: put it in a list")
+    if isinstance(params, set | frozenset):
+        raise TypeError(f"{name} needs parameters in order, not in a set: its state is by index")
+    try:
+        if isinstance(params, str):
+            raise TypeError
+        return list(params)
+    except TypeError:
+        raise TypeError(
+            f"{name} takes a list of parameters, as of model.parameters(), not"
+            f" {type(params).__name__}"
+        ) from None
 
 
 @op
@@ -307,11 +345,9 @@ class SGD(Optimizer):
             params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
         )
 
-    def check_settings(self, settings: dict[str, Any]) -> dict[str, Any]:
-        checked = super().check_settings(settings)
-        if checked.get("nesterov") and not checked.get("momentum"):
+    def check_settings(self, group: Mapping[str, Any]) -> None:
+        if group["nesterov"] and not group["momentum"]:
             raise ValueError("nesterov needs a momentum")
-        return checked
 
     def state_names_of(self, group: dict[str, Any]) -> tuple[str, ...]:
         return self.state_names if group["momentum"] else ()
@@ -367,11 +403,9 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def check_settings(self, settings: dict[str, Any]) -> dict[str, Any]:
-        checked = super().check_settings(settings)
-        if len(checked.get("betas", (0, 0))) != 2:
-            raise TypeError(f"betas must be two numbers, not {checked['betas']}")
-        return checked
+    def check_settings(self, group: Mapping[str, Any]) -> None:
+        if not all(beta < 1 for beta in group["betas"]):
+            raise ValueError(f"betas must be in [0, 1), not {group['betas']}")
 
     def settings(self, group: dict[str, Any], step: Any) -> dict[str, Any]:
         return {**super().settings(group, step), "decoupled": self.decoupled, "step": step}

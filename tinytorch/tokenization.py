@@ -16,11 +16,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import check_integer, shown
 from .text.fast_bpe import CharTable, accelerated
 from .text.gpt2_files import Vocabulary, read_gpt2, vocabulary_from_dict, vocabulary_to_dict
 from .text.tokenizer import TokenIds as TokenIds
 from .text.tokenizer import Tokenizer as Tokenizer
-from .text.tokenizer import checked_ids, checked_text, shown, texts_of
+from .text.tokenizer import checked_ids, checked_text, texts_of
 
 Pair = tuple[int, int]
 
@@ -313,14 +314,7 @@ class BPETokenizer(Tokenizer):
         self._set_merges([])
 
     def _checked_target(self, vocab_size: int) -> int:
-        if isinstance(vocab_size, bool) or not hasattr(vocab_size, "__index__"):
-            raise TypeError(f"vocab_size must be an integer, not {shown(vocab_size)}")
-        smallest = 256 + len(self.special_tokens)
-        if vocab_size < smallest:
-            raise ValueError(
-                f"vocab_size is {shown(vocab_size)}, but bytes and special tokens take {smallest}"
-            )
-        return vocab_size
+        return check_integer("vocab_size", vocab_size, least=256 + len(self.special_tokens))
 
     @property
     def vocab_size(self) -> int:

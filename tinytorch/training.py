@@ -1,13 +1,14 @@
 """Lesson 08: learning rate schedules, gradient clipping and the training loop."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from types import NoneType
 from typing import Any
 
+from .arguments import check_integer, check_number, check_type, shown
 from .autograd import no_grad
 from .backends.base import Array, Namespace
-from .nn.arguments import check_integer, check_number, checked_batches, describe
 from .nn.module import Module, Parameter
 from .ops import random
 from .ops.elementwise import where
@@ -15,6 +16,7 @@ from .ops.op import op
 from .optimizers import Optimizer
 from .serialization import checkpoint
 from .serialization.random_state import random_state, read_random_state
+from .serialization.training_state import read_training_state
 from .tensor import Tensor
 
 
@@ -38,12 +40,9 @@ class Schedule:
         if max_lr is not None:
             max_lr = check_number("max_lr", max_lr)
         min_lr = check_number("min_lr", min_lr)
-        total_steps = check_integer("total_steps", total_steps)
-        warmup_steps = check_integer("warmup_steps", warmup_steps)
-        if total_steps < 1 or not 0 <= warmup_steps <= total_steps:
-            raise ValueError(f"{warmup_steps} warm-up steps do not fit in {total_steps} steps")
         self.max_lr, self.min_lr = max_lr, min_lr
-        self.total_steps, self.warmup_steps = total_steps, warmup_steps
+        self.total_steps = check_integer("total_steps", total_steps, 1)
+        self.warmup_steps = check_integer("warmup_steps", warmup_steps, 0, self.total_steps)
 
     def decay(self, progress: float) -> float:
         """The rate at `progress` in [0, 1] of the decay, on a scale from 0 (`min_lr`) to 1."""
@@ -52,7 +51,7 @@ class Schedule:
     def get_lr(self, step: int) -> float:
         """The rate of step number `step`, counted from 0; after `total_steps` it stays constant."""
         if not step >= 0:
-            raise ValueError(f"step must be 0 or more, not {step}")
+            raise ValueError(f"step must be at least 0, not {step}")
         high = 1.0 if self.max_lr is None else self.max_lr
         if step < self.warmup_steps:
             return high * (step + 1) / (self.warmup_steps + 1)
@@ -64,8 +63,7 @@ class Schedule:
         """Set the rates of one or several optimizers for step number `step`, counted from 0."""
         rate = self.get_lr(step)
         for optimizer in optimizers if isinstance(optimizers, Iterable) else [optimizers]:
-            if not isinstance(optimizer, Optimizer):
-                raise TypeError(f"a schedule sets the rates of optimizers, not {optimizer!r:.60}")
+            check_type("optimizers", optimizer, Optimizer, "an Optimizer or several")
             if self.max_lr is None:
                 optimizer.scale_lr(rate)
             else:
@@ -150,11 +148,10 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Te
     """
     max_norm = check_number("max_norm", max_norm)
     if not isinstance(parameters, Iterable):
-        raise TypeError(f"clip_grad_norm takes parameters, not {describe(parameters)}")
+        raise TypeError(f"clip_grad_norm takes parameters, not {shown(parameters)}")
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     for p in parameters:
-        if not isinstance(p, Tensor):
-            raise TypeError(f"clip_grad_norm takes tensors with gradients, not {describe(p)}")
+        check_type("clip_grad_norm: each parameter", p, Tensor, "a Tensor")
     gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         raise ValueError("clip_grad_norm: no parameter has a gradient; call backward first")
@@ -203,8 +200,7 @@ def accumulate_gradients(
             the mean over no targets.
     """
     loss = loss_fn(model(x), y)
-    if not isinstance(loss, Tensor):
-        raise TypeError(f"the loss must be a Tensor with one element, not {describe(loss)}")
+    check_type("the loss", loss, Tensor, "a Tensor with one element")
     if isinstance(weight, Tensor):
         weight = weight.to(loss.dtype)
     elif weight == 1:
@@ -216,6 +212,41 @@ def accumulate_gradients(
     if isinstance(weight, Tensor):
         return where(weight > 0, loss, weight)
     return loss if weight else Tensor(0.0, dtype=loss.dtype, backend=loss.backend)
+
+
+def checked_batches(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over the batches and check each of them.
+
+    Raises:
+        TypeError: `batches` is not iterable, or one of them is not a pair of tensors.
+    """
+    try:
+        return map(_checked_batch, batches)
+    except TypeError:
+        raise TypeError(
+            f"expected a list of batches, [(x, y), ...], not {shown(batches)}"
+        ) from None
+
+
+def _checked_batch(batch: Any) -> tuple[Tensor, Tensor]:
+    """The batch, if it is a pair of tensors.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if isinstance(batch, Tensor):
+        raise TypeError(
+            "expected batches (x, y), got a tensor: put a single batch in a list, [(x, y)]"
+        )
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise TypeError(f"a batch must be a pair (x, y) of tensors, not {shown(batch)}")
+    x, y = batch
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        raise TypeError(
+            f"a batch must be a pair (x, y) of tensors, not ({shown(x)}, {shown(y)}):"
+            " convert arrays and lists with Tensor(...)"
+        )
+    return x, y
 
 
 class Trainer:
@@ -247,17 +278,13 @@ class Trainer:
         self.model, self.loss_fn, self.scheduler = model, loss_fn, scheduler
         several = isinstance(optimizer, Iterable)
         self.optimizers: list[Optimizer] = list(optimizer) if several else [optimizer]  # type: ignore[arg-type, list-item]
-        if not isinstance(model, Module):
-            raise TypeError(f"model must be a Module, not {describe(model)}")
+        check_type("model", model, Module, "a Module")
         for each in self.optimizers:
-            if not isinstance(each, Optimizer):
-                raise TypeError(f"optimizer must be an Optimizer or several, not {describe(each)}")
+            check_type("optimizer", each, Optimizer, "an Optimizer or several")
         if isinstance(loss_fn, type) or not callable(loss_fn):
-            raise TypeError(f"loss_fn must be a loss such as MSELoss(), not {describe(loss_fn)}")
-        if scheduler is not None and (
-            isinstance(scheduler, type) or not hasattr(scheduler, "apply")
-        ):
-            raise TypeError(f"scheduler must be a Schedule, not {describe(scheduler)}")
+            raise TypeError(f"loss_fn must be a loss such as MSELoss(), not {shown(loss_fn)}")
+        if isinstance(scheduler, type) or not hasattr(scheduler, "apply"):
+            check_type("scheduler", scheduler, NoneType, "a Schedule")
         if grad_clip_norm is not None:
             grad_clip_norm = check_number("grad_clip_norm", grad_clip_norm)
         self.grad_clip_norm = grad_clip_norm
@@ -360,8 +387,7 @@ class Trainer:
 
     def train_epoch(self, loader: Iterable[Any], accumulation_steps: int = 1) -> float:
         """Train on all batches once, `accumulation_steps` per update; returns the mean loss."""
-        if check_integer("accumulation_steps", accumulation_steps) < 1:
-            raise ValueError(f"accumulation_steps must be at least 1, not {accumulation_steps}")
+        accumulation_steps = check_integer("accumulation_steps", accumulation_steps, 1)
         losses: list[tuple[Tensor, Any]] = []
         pending: list[Any] = []
         for batch in checked_batches(loader):
@@ -429,7 +455,7 @@ class Trainer:
             ValueError: it belongs to another model or other optimizers; nothing is changed then.
         """
         arrays, metadata = checkpoint.load(path)
-        states, step, rng = self._training_state(path, arrays, metadata)
+        states, step, rng = read_training_state(path, arrays, metadata, len(self.optimizers))
         for optimizer, state in zip(self.optimizers, states, strict=True):
             optimizer.read_state(state)  # raises before anything is changed
         generator, masks = read_random_state(rng)
@@ -439,37 +465,6 @@ class Trainer:
         self.step, self.updating = step, False
         random.set_generator(generator, masks)
         return metadata
-
-    def _training_state(
-        self, path: Any, arrays: dict[str, Any], metadata: dict[str, Any]
-    ) -> tuple[list[dict[str, Any]], int, dict[str, Any]]:
-        """The optimizers' states, the step and the random state in a file's contents."""
-        try:
-            states, step, rng = (metadata[k] for k in ("optimizers", "step", "random"))
-        except KeyError as missing:
-            raise checkpoint.CheckpointError(
-                f"{path} has no {missing}: it is not a training checkpoint"
-            ) from None
-        kinds = (("optimizers", states, list), ("step", step, int), ("random", rng, dict))
-        for name, value, kind in kinds:
-            if type(value) is not kind:
-                raise checkpoint.CheckpointError(
-                    f"{path}: {name} must be a {kind.__name__}, not {value!r:.60}"
-                )
-        if not 0 <= step <= 2**53:
-            raise checkpoint.CheckpointError(f"{path}: step must be a count, not {step!s:.60}")
-        if len(states) != len(self.optimizers):
-            raise ValueError(f"{path} has {len(states)} optimizers, not {len(self.optimizers)}")
-        if not all(isinstance(state, dict) for state in states):
-            raise checkpoint.CheckpointError(f"{path}: the state of an optimizer must be a dict")
-        return (
-            [
-                {**state, "arrays": checkpoint.strip_prefix(arrays, f"optimizer{index}/")}
-                for index, state in enumerate(states)
-            ],
-            step,
-            rng,
-        )
 
 
 def _mean(losses: Sequence[tuple[Tensor, Any]]) -> float:

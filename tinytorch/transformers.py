@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .activations import GELU, SquaredReLU
+from .arguments import check_flag, check_integer
 from .attention import KVCache, MultiHeadAttention, create_causal_mask
 from .backends import Backend
 from .embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from .generation.generate import generate
 from .layers import Dropout, LayerNorm, Linear
 from .nn.containers import ModuleList
-from .nn.module import Module, Parameter, check_flags, check_sizes
+from .nn.module import Module, Parameter
 from .ops import random
 from .tensor import Tensor
 
@@ -110,9 +111,10 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         """Check the sizes; `MultiHeadAttention` checks num_heads."""
-        sizes = ("vocab_size", "embed_dim", "num_layers", "max_seq_len")
-        check_sizes("GPT", 1, **{name: getattr(self, name) for name in sizes})
-        check_flags("GPT", bias=self.bias, tie_weights=self.tie_weights)
+        for name in ("vocab_size", "embed_dim", "num_layers", "max_seq_len"):
+            check_integer(f"GPT: {name}", getattr(self, name), 1)
+        for name in ("bias", "tie_weights"):
+            check_flag(f"GPT: {name}", getattr(self, name))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dictionary that can be saved as JSON."""

@@ -42,6 +42,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tinytorch.arguments import check_integer, shown
 from tinytorch.text.fast_bpe import CharTable, accelerated
 from tinytorch.text.gpt2_files import (
     Vocabulary,
@@ -51,7 +52,7 @@ from tinytorch.text.gpt2_files import (
 )
 from tinytorch.tito.checks import Exercise
 from tinytorch.tokenization import Pair, TokenIds, Tokenizer, split_words
-from tinytorch.text.tokenizer import checked_ids, checked_text, shown, texts_of
+from tinytorch.text.tokenizer import checked_ids, checked_text, texts_of
 
 # %% [markdown]
 # ## The idea, by hand

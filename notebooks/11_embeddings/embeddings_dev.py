@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 
+from tinytorch.arguments import check_integer
 from tinytorch.ops import random
 from tinytorch.ops.op import op
 from tinytorch.ops.operators import same_backend

@@ -39,6 +39,7 @@ import numpy as np
 
 from tinytorch.ops import random
 from tinytorch.activations import GELU, SquaredReLU
+from tinytorch.arguments import check_flag, check_integer
 from tinytorch.attention import KVCache, MultiHeadAttention, create_causal_mask
 from tinytorch.autograd import no_grad
 from tinytorch.ops.op import op
@@ -46,14 +47,15 @@ from tinytorch.ops.reductions import _mean
 from tinytorch.backends import Backend
 from tinytorch.backends.base import Array, Namespace, NumpyArray
 from tinytorch.generation.checks import (
-    SMALLEST_TEMPERATURE, check_tokens, finite_logits, parse_choice, parse_integer, parse_prompt,
+    SMALLEST_TEMPERATURE, check_tokens, finite_logits, parse_choice, parse_prompt,
     parse_stop_tokens,
 )  # fmt: skip
 from tinytorch.generation.decode_step import with_fused_step
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from tinytorch.generation.generate import generate
 from tinytorch.layers import Dropout, Linear
-from tinytorch.nn.module import Module, Parameter, check_flags, check_sizes, evaluating
+from tinytorch.nn.containers import ModuleList
+from tinytorch.nn.module import Module, Parameter, evaluating
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
 from tinytorch.transformers import INITIALISATIONS

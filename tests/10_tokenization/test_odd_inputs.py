@@ -87,7 +87,7 @@ def test_vocab_size_may_be_of_numpy_or_larger_than_the_text_needs() -> None:
     huge.train("aaaa")
     assert huge.vocab[256:] == [b"aa", b"aaaa"]
     for size in (-1, 0, 255, -HUGE):
-        with pytest.raises(ValueError, match="bytes and special tokens take 256"):
+        with pytest.raises(ValueError, match="vocab_size must be at least 256, not"):
             BPETokenizer(size)
 
 

@@ -266,7 +266,7 @@ def test_a_model_can_be_rebuilt_from_its_config(options: dict[str, Any]) -> None
         ({"num_heads": 5}, "num_heads=5 does not divide embed_dim=24"),
         ({"num_heads": 8, "positions": "rotary"}, "head_dim=3 must be even"),
         ({"num_heads": 0, "positions": "rotary"}, "num_heads=0 does not divide"),
-        ({"dropout": 1.5}, "dropout probability must be in"),
+        ({"dropout": 1.5}, "Dropout: p must be in"),
     ],
 )
 def test_invalid_arguments_raise(wrong: dict[str, Any], message: str) -> None:

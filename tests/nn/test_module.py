@@ -537,11 +537,15 @@ def test_a_class_may_begin_in_evaluation_mode() -> None:
 LAYER_ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "Linear, dtype": (lambda: Linear(2, 2, "float64"), TypeError, "bias must be True or False"),
     "Linear, size": (lambda: Linear(2.5, 2), TypeError, "in_features must be an integer, not 2.5"),
-    "Linear, negative": (lambda: Linear(2, -2), ValueError, "out_features=-2"),
+    "Linear, negative": (
+        lambda: Linear(2, -2),
+        ValueError,
+        "out_features must be at least 0, not -2",
+    ),
     "LayerNorm, axes": (lambda: LayerNorm((3, 4)), TypeError, r"an integer, not \(3, 4\)"),
     "Dropout, flag": (lambda: Dropout(True), TypeError, "must be a number, not True"),
-    "GPT, layers": (lambda: GPT(10, 8, 0, 2), ValueError, "GPT: num_layers=0"),
-    "GPT, vocabulary": (lambda: GPT(0, 8, 1, 2), ValueError, "GPT: vocab_size=0"),
+    "GPT, layers": (lambda: GPT(10, 8, 0, 2), ValueError, "GPT: num_layers must be at least 1"),
+    "GPT, vocabulary": (lambda: GPT(0, 8, 1, 2), ValueError, "GPT: vocab_size must be at least 1"),
     "GPT, float": (lambda: GPT(10, 8.0, 1, 2), TypeError, "embed_dim must be an integer"),
     "GPT, flag": (lambda: GPT(10, 8, 1, 2, tie_weights=1), TypeError, "tie_weights must be True"),
     "list": (lambda: Linear(2, 1)([1.0, 2.0]), TypeError, "Linear takes tensors, not list"),

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Collection
-from numbers import Real
-from operator import index
 from typing import Any
 
 import numpy as np
 
+from ..arguments import check_integer, check_number
 from ..backends.base import NumpyArray
 from ..tensor import Tensor
 
@@ -47,7 +46,8 @@ def parse_stop_tokens(given: Any, model: Any) -> NumpyArray | None:
     is_collection = isinstance(given, Collection) and getattr(given, "shape", None) != ()
     tokens = given if is_collection else [given]
     return np.array(
-        [parse_integer("stop_token", token, 0, _vocab_size(model)) for token in tokens], np.int64
+        [check_integer("stop_token", token, 0, _vocab_size(model) - 1) for token in tokens],
+        np.int64,
     )
 
 
@@ -55,27 +55,16 @@ def parse_choice(
     temperature: Any, top_k: Any, top_p: Any
 ) -> tuple[float, int | None, float | None]:
     """The settings of `sample`, checked."""
-    if not isinstance(temperature, Real) or not 0 <= float(temperature) < math.inf:
-        raise ValueError(f"temperature must be at least 0 and finite, got {temperature!r}")
-    if top_p is not None and not (isinstance(top_p, Real) and 0 < float(top_p) <= 1):
-        raise ValueError(f"top_p must be in (0, 1], got {top_p!r}")
-    k = None if top_k is None else parse_integer("top_k", top_k, 1)
-    return float(temperature), k, None if top_p is None else float(top_p)
-
-
-def parse_integer(name: str, value: Any, least: int, limit: float = math.inf) -> int:
-    """`value` as an integer in [least, limit)."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = index(value)
-    except TypeError:
-        raise ValueError(f"{name} must be an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    if number >= limit:
-        raise ValueError(f"{name} must be below the vocabulary size {limit}, got {value}")
-    return number
+    heat = float(check_number("temperature", temperature))
+    if heat == math.inf:
+        raise ValueError("temperature must be at least 0 and finite, not inf")
+    k = None if top_k is None else check_integer("top_k", top_k, 1)
+    if top_p is None:
+        return heat, k, None
+    p = float(check_number("top_p", top_p))
+    if not 0 < p <= 1:
+        raise ValueError(f"top_p must be in (0, 1], not {top_p}")
+    return heat, k, p
 
 
 def _vocab_size(model: Any) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import check_integer
 from ..autograd import no_grad
 from ..backends import Backend
 from ..backends.base import NumpyArray
@@ -16,7 +17,6 @@ from .checks import (
     check_tokens,
     finite_logits,
     parse_choice,
-    parse_integer,
     parse_prompt,
     parse_stop_tokens,
 )
@@ -96,7 +96,7 @@ def stream(
             print(tokenizer.decode(token), end="", flush=True)
     """
     window, stop_tokens = parse_prompt(ids, model), parse_stop_tokens(stop_token, model)
-    count = parse_integer("max_new_tokens", max_new_tokens, 0)
+    count = check_integer("max_new_tokens", max_new_tokens)
     choice = parse_choice(temperature, top_k, top_p)
     rng = random.generator() if seed is None else random.new_generator(seed)
     return _stream(with_fused_step(model), window, count, choice, stop_tokens, rng, use_cache)

@@ -364,31 +364,6 @@ class Module:
         return ""
 
 
-def check_sizes(owner: str, minimum: int = 0, **sizes: Any) -> None:
-    """Check that arguments are integers of at least `minimum`.
-
-    Raises:
-        TypeError: one is no integer.
-        ValueError: one is too small.
-    """
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not hasattr(size, "__index__"):
-            raise TypeError(f"{owner}: {name} must be an integer, not {size!r:.40}")
-        if size < minimum:
-            raise ValueError(f"{owner}: {name}={size} must be at least {minimum}")
-
-
-def check_flags(owner: str, **flags: Any) -> None:
-    """Check that arguments are booleans.
-
-    Raises:
-        TypeError: one is not, such as a dtype that was passed in its place.
-    """
-    for name, flag in flags.items():
-        if not isinstance(flag, bool | np.bool_):
-            raise TypeError(f"{owner}: {name} must be True or False, not {flag!r:.40}")
-
-
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """(dotted name, value) for each module and parameter in nested lists, tuples and dicts."""
     if isinstance(value, Module | Parameter):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .. import training
-from ..nn.arguments import check_integer
+from ..arguments import check_integer
 from ..nn.module import Module
 from ..optimizers import Optimizer
 from ..tensor import Tensor
@@ -65,9 +65,7 @@ class Trainer(training.Trainer):
         *,
         record: bool | None = None,
     ) -> None:
-        processes = check_integer("processes", processes)
-        if processes < 1:
-            raise ValueError(f"processes must be at least 1, not {processes}")
+        processes = check_integer("processes", processes, 1)
         if record is not None:
             warnings.warn("record= is now cuda_graph=", DeprecationWarning, stacklevel=2)
             cuda_graph = record

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .tokenizer import read_json, shown
+from ..arguments import shown
+from .tokenizer import read_json
 
 # GPT-2 writes tokens as printable text: the bytes that are not printable characters are mapped, in
 # order, to the code points from U+0100 on, so a space is written Ġ and a line feed Ċ.

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import shown
 from ..serialization.atomic import write_atomically
 
 TokenIds = Iterable[SupportsIndex]  # ints, or an integer array of shape (T,)
@@ -110,15 +111,6 @@ class Tokenizer(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(vocab_size={self.vocab_size})"
-
-
-def shown(value: object, longest: int = 60) -> str:
-    """Return a value for an error message, cut to `longest` characters."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an int of more than 4300 digits; deeply nested lists
-        text = f"a huge {type(value).__name__}"
-    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
