@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 import numpy as np
 
 from .arrays import Array, DType, Namespace, NativeArray, NumpyArray
+from .float_errors import ignore, restore
 
 __all__ = [
     "Array",
@@ -274,5 +275,8 @@ def host_array(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
         limits = np.iinfo(dtype)
         if not ((array >= limits.min) & (array <= limits.max)).all():  # NaN too
             raise ValueError(f"{np.dtype(dtype)} cannot hold all numbers of {data!r:.60}")
-    with np.errstate(over="ignore", invalid="ignore"):  # as in PyTorch, without a warning
+    warnings = ignore()
+    try:
         return array.astype(dtype)
+    finally:
+        restore(warnings)

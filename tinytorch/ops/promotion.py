@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.arrays import DType, Namespace
+from ..backends.float_errors import ignore, restore
 
 MODES = ("common", "number", "sum", "float")
 _CATEGORIES = {"b": 0, "u": 1, "i": 1, "f": 2}
@@ -60,8 +61,11 @@ def promote_arrays(
         if isinstance(a, int):
             promoted[i] = _fit(a, computed) if small or isinstance(a, bool) else a
         elif not isinstance(a, float) and a.dtype != dtype:
-            with np.errstate(over="ignore"):  # what is too large for the dtype becomes infinite
+            warnings = ignore()  # what is too large for the dtype becomes infinite
+            try:
                 promoted[i] = xp.astype(a, dtype)
+            finally:
+                restore(warnings)
     return promoted, dtype, None if name == computed else getattr(xp, name)
 
 
