@@ -1,11 +1,13 @@
 """Compute with NaN, infinities and division by zero without warnings, as PyTorch does.
 
 `ignore` and `restore` do what ``np.errstate(all="ignore")`` does, for the calling thread only, in a
-quarter of its time: ops call them for every kernel.
+quarter of its time: ops call them for every kernel. Elsewhere `ignored` is a context manager and a
+decorator.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,3 +32,13 @@ try:
     restore = umath._extobj_contextvar.reset
 except (ImportError, AttributeError):  # private names, which a later NumPy may not have
     ignore, restore = _enter, _exit
+
+
+@contextmanager
+def ignored() -> Iterator[None]:
+    """Context manager and decorator that switches warnings off."""
+    before = ignore()
+    try:
+        yield
+    finally:
+        restore(before)

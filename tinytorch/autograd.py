@@ -28,10 +28,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-import numpy as np
-
 from .backends import Backend
 from .backends.base import Array, Namespace
+from .backends.float_errors import ignored
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -277,7 +276,7 @@ class _PendingGradients:
         return [self._sums.pop((node.sequence_nr, i), None) for i in range(node.num_outputs)]
 
 
-@np.errstate(all="ignore")
+@ignored()
 def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> None:
     """Add the gradients of `root` to `grad` of every leaf that requires one.
 

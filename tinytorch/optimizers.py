@@ -143,10 +143,10 @@ class Optimizer:
         """The numbers of the next step: its own, from 1, and the learning rate of each group."""
         return [self.steps + 1, *(float(group["lr"]) for group in self.groups)]
 
-    def count_step(self, updated: Collection[int] | None) -> None:
-        """Count a step that has updated the parameters with these indices, or all if None."""
+    def count_step(self, updated: Collection[int]) -> None:
+        """Count a step that has updated the parameters with these indices."""
         self.steps += 1
-        if updated is not None and len(updated) < len(self.parameters()):
+        if len(updated) < len(self.parameters()):
             for index in set(range(len(self.parameters()))).difference(updated):
                 self.missed[index] = self.missed.get(index, 0) + 1
 

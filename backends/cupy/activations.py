@@ -7,7 +7,6 @@ import cupy
 
 from ..base import Kernel, KernelTable, Namespace
 from ..base import NativeArray as Array
-from ..numpy.rows import is_supported
 from .launch import launch_vectorized
 from .layout import contiguous
 
@@ -22,8 +21,6 @@ def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """
 
     def forward(xp: Namespace, x: Array) -> Any:
-        if not is_supported(x):
-            return NotImplemented
         x = contiguous(x)
         y = cupy.empty_like(x)
         launch_vectorized(name, x, x, y, x.size)

@@ -8,7 +8,6 @@ import numpy as np
 from ..attention_mask import check_mask
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
-from ..numpy.rows import is_supported
 from .gemm import gemm
 from .launch import launch_rows
 from .layout import contiguous
@@ -24,8 +23,6 @@ def attention_weights(
 
     A boolean mask is True where a key is visible; a floating one is added to the scores.
     """
-    if not is_supported(q, k):
-        return NotImplemented
     if mask is not None:
         check_mask(xp, q, k, mask)
     scores = gemm(q, k.swapaxes(-1, -2), scale)  # (..., T, S)

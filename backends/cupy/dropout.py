@@ -6,7 +6,6 @@ import cupy
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
-from ..numpy.rows import is_supported
 from .launch import launch_vectorized
 from .layout import contiguous
 from .seeds import seed_arguments
@@ -17,8 +16,6 @@ KERNELS = KernelTable()
 @KERNELS.forward
 def dropout(xp: Namespace, x: Array, *, p: float, seed: Any) -> Any:
     """x of any shape; seed as in `seeds.seed_arguments`."""
-    if not is_supported(x):
-        return NotImplemented
     return apply_mask(x, p, seed), (p, seed)
 
 

@@ -6,10 +6,9 @@ import cupy
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
-from ..numpy.rows import is_supported
 from .errors import error_flag
 from .launch import launch, launch_rows
-from .layout import as_ids, contiguous
+from .layout import as_ids, contiguous, is_supported
 
 SCAN_LIMIT = 2**33  # id comparisons in embedding_gradient; beyond it, additions are atomic
 

@@ -6,9 +6,8 @@ import cupy
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
-from ..numpy.rows import is_supported
 from .launch import MAX_GRID_YZ, WARPS, launch, launch_rows
-from .layout import contiguous, with_strides
+from .layout import contiguous, is_supported, with_strides
 
 KERNELS = KernelTable()
 

@@ -32,3 +32,11 @@ def with_strides(x: Array | None) -> tuple[Any, ...]:
         return None, 0, 0, 0
     x = x if x.strides[3] == x.itemsize else contiguous(x)
     return x, *(stride // x.itemsize for stride in x.strides[:3])
+
+
+def is_supported(x: Array) -> bool:
+    """True for float32 and float64, the dtypes that the CUDA kernels are compiled for.
+
+    For other dtypes a kernel returns NotImplemented, and the op runs as written.
+    """
+    return bool(x.dtype.char in "fd")

@@ -6,7 +6,6 @@ import cupy
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
-from ..numpy.rows import is_supported
 from .launch import MAX_GRID_YZ, WARPS, launch
 from .layout import contiguous, with_strides
 
@@ -19,8 +18,6 @@ def rotary(xp: Namespace, x: Array, cos: Array, sin: Array) -> Any:
 
     x (..., T, hs), cos and sin (T, hs / 2) -> (..., T, hs).
     """
-    if not is_supported(x):
-        return NotImplemented
     return _rotate(x, cos, sin, 1), (cos, sin)
 
 

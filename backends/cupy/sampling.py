@@ -3,9 +3,8 @@
 import cupy
 
 from ..base import NativeArray as Array
-from ..numpy.rows import is_supported
 from .launch import launch_rows
-from .layout import contiguous
+from .layout import contiguous, is_supported
 
 
 def sample(logits: Array, temperature: float, uniforms: Array) -> Array:

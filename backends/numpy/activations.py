@@ -7,7 +7,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .rows import SMALL_SIZE, as_rows, is_supported
+from .rows import SMALL_SIZE, as_rows
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
@@ -18,8 +18,6 @@ GELU_A, GELU_C = 0.044715, math.sqrt(2 / math.pi)
 @KERNELS.forward
 def gelu(xp: Namespace, x: Array) -> Any:
     """(..., C) -> (..., C), the tanh approximation. Saves the rows of x (N, C), and y."""
-    if not is_supported(x):
-        return NotImplemented
     rows = as_rows(x)
     y = np.empty_like(rows)
     if x.size <= SMALL_SIZE:
@@ -53,8 +51,7 @@ def gelu_gradient(xp: Namespace, g: Array, rows: Array, y: Array) -> Any:
 
     def work(i: int, j: int) -> None:
         xb, db = rows[i:j], dx[i:j]
-        with np.errstate(invalid="ignore"):
-            s = y[i:j] / xb
+        s = y[i:j] / xb
         slope = xb * xb
         if not slope.min() > 0:  # x is 0, so that s is 0 / 0, or so small that y is rounded
             np.copyto(s, 0.5, where=slope == 0)

@@ -192,8 +192,6 @@ def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
         (mask is None or (getattr(mask, "shape", None) == (T, S) and mask.dtype == np.bool_))
         and K.shape == (*lead, S, hs)
         and V.shape[:3] == (*lead, S)
-        and Q.dtype == K.dtype == V.dtype
-        and Q.itemsize >= 4
         and lead[0] * lead[1] * T * S > MIN_WEIGHTS
     )
     return result

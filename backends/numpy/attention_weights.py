@@ -7,7 +7,7 @@ import numpy as np
 from ..attention_mask import check_mask
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .rows import as_stack, common_maximum, constant_column, is_supported
+from .rows import as_stack, common_maximum, constant_column
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
@@ -23,8 +23,6 @@ def attention_weights(
 
     A boolean mask is True where a key is visible; a floating one is added to the scores.
     """
-    if not is_supported(q, k):
-        return NotImplemented
     if mask is not None:
         check_mask(xp, q, k, mask)
     keys = k.swapaxes(-1, -2)  # (..., hs, S)

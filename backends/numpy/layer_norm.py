@@ -7,7 +7,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .rows import SMALL_SIZE, as_rows, column_sums, constant_column, is_supported
+from .rows import SMALL_SIZE, as_rows, column_sums, constant_column
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
@@ -25,8 +25,6 @@ def layer_norm(
     Saves the normalised rows (N, C), 1 / standard deviation (N, 1), the weight, and None; or, to
     save memory, the output instead of the normalised rows, and 1 / weight instead of None.
     """
-    if not is_supported(x, weight, bias):
-        return NotImplemented
     rows = as_rows(x)  # (N, C)
     if not x.size:
         return x.copy(), (rows, np.ones((len(rows), 1), x.dtype), weight, None)

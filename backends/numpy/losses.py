@@ -6,7 +6,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .rows import as_matrix, common_maximum, constant_column, is_supported
+from .rows import as_matrix, common_maximum, constant_column
 
 KERNELS = KernelTable()
 
@@ -18,8 +18,6 @@ def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index:
     Saves the probabilities (N, V), the indices of the rows that are not ignored, their targets, and
     the shape of the logits.
     """
-    if not is_supported(logits):
-        return NotImplemented
     p = as_matrix(np.array(logits, order="C"))  # (N, V), a copy to work in
     classes = targets.reshape(-1)
     kept = np.flatnonzero(classes != ignore_index)
@@ -34,8 +32,8 @@ def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index:
     total = p @ constant_column(p.shape[1], 1.0, p.dtype)  # (N, 1)
     p *= 1 / total
     count = p.dtype.type(len(kept))
-    with np.errstate(invalid="ignore"):  # all targets ignored: 0 / 0 = NaN, as in PyTorch
-        loss = np.sum(np.log(total[kept, 0]) - picked) / count
+    # If all targets are ignored, 0 / 0 = NaN, as in PyTorch.
+    loss = np.sum(np.log(total[kept, 0]) - picked) / count
     return loss, (p, kept, chosen, logits.shape)
 
 

@@ -30,16 +30,6 @@ def as_rows(x: Array) -> Array:
     return rows if rows.flags.c_contiguous else np.ascontiguousarray(rows)
 
 
-def is_supported(x: Array, *others: Array | None) -> bool:
-    """True if all arrays are float32 or all are float64.
-
-    For other dtypes a kernel returns NotImplemented, and the op runs as written. In float16,
-    exponentials and sums of squares overflow too easily for the shortcuts of the kernels.
-    """
-    dtype = x.dtype
-    return dtype.char in "fd" and all([a is None or a.dtype == dtype for a in others])  # noqa: C419
-
-
 @functools.lru_cache(maxsize=64)
 def constant_column(size: int, value: float, dtype: Any) -> Array:
     """Return a cached read-only column (size, 1) filled with `value`.

@@ -165,6 +165,10 @@ def changes(what: str, model: GPT, monkeypatch: pytest.MonkeyPatch) -> None:
     elif what == "activation":
         for block in model.blocks:
             block.mlp.activation = Linear(4 * C, 4 * C)
+    elif what == "float16":
+        model.to("float16")
+    elif what == "dtypes":
+        model.blocks[1].to("float64")
     elif what == "list":
         model.blocks = list(model.blocks)
     elif what == "class":
@@ -183,6 +187,8 @@ REASONS = {
     "part": r"blocks.0.attention is a .*MyAttention, not a layer of the fused step",
     "forward": "blocks.1 has its own forward instead of its class's",
     "method": "blocks.1.attention has its own attend instead of its class's",
+    "float16": "its weights are float16",
+    "dtypes": "its weights are float32 and float64",
     "list": "blocks is a list, not a ModuleList",
     "class": ".*MyGPT has no fused step",
     "names": "a layer has been rewritten: 'TransformerBlock' object has no attribute 'ln1'",
@@ -332,6 +338,15 @@ def test_an_assignment_to_another_module_does_not_verify_the_step_again(
     for _ in stream(model, [1, 2, 3], 9):
         model.note = object()
     assert own_steps == [3, 1, 3, *8 * [1]]
+
+
+def test_the_fused_step_gives_no_warnings_of_large_numbers() -> None:
+    model = gpt()
+    model.blocks[0].mlp.fc.bias.data = np.full(4 * C, 1e20, np.float32)  # its square overflows
+    model.blocks[0].mlp.proj.weight.data = 0.0
+    with Trace() as trace, np.errstate(all="raise"):
+        generate(model, [1, 2, 3], 8, seed=1)
+    assert trace.ran("decode step") == {"fused": 6}
 
 
 def test_two_streams_of_one_model_do_not_share_memory() -> None:

@@ -484,5 +484,10 @@ def test_both_ways_to_switch_warnings_off(ignore: Any, restore: Any) -> None:
     np.ones(1) / np.zeros(1)
     restore(outer)
     assert np.geterr() == before
+    with float_errors.ignored():
+        np.ones(1) / np.zeros(1)
+    with pytest.raises(KeyError), float_errors.ignored():
+        raise KeyError
+    assert np.geterr() == before
     with pytest.warns(RuntimeWarning, match="divide by zero"):
         np.ones(1) / np.zeros(1)

@@ -12,6 +12,7 @@ from ..autograd import is_grad_enabled, wrap_array
 from ..backends import Backend, trace
 from ..backends.base import NumpyArray
 from ..backends.decode_step import DecodeStep, GPTWeights
+from ..backends.float_errors import ignored
 from ..nn.module import Module
 from ..tensor import Tensor
 
@@ -111,6 +112,7 @@ class _FusedStep:
             self._version = version
         return all(map(is_, [tensor._array for tensor in self._tensors], self._arrays))
 
+    @ignored()
     def __call__(self, ids: Tensor, caches: list[KVCache]) -> Tensor:
         """ids (B, 1) -> logits (B, 1, V)."""
         position = caches[0].length
@@ -120,6 +122,7 @@ class _FusedStep:
             cache.length = position + 1
         return wrap_array(Tensor, logits[:, None], self.backend)
 
+    @ignored()
     def logits_of_last(self, ids: Tensor, caches: list[KVCache]) -> NumpyArray:
         """Logits (B, 1, V) on the host for ids (B, 1), the last tokens in the caches."""
         position = caches[0].length - 1

@@ -40,9 +40,9 @@ def gpt_weights(model: GPT) -> GPTWeights:
         raise NotFusableError(f"blocks is a {type(model.blocks).__name__}, not a ModuleList")
     for name, module in model.named_modules():
         _check_layer(name or "the model", module)
-    for name, tensor in model._named_tensors():
-        if str(tensor.dtype).endswith("float16"):
-            raise NotFusableError(f"{name} is float16")
+    dtypes = {str(tensor.dtype) for _, tensor in model._named_tensors()}
+    if dtypes not in ({"float32"}, {"float64"}):  # float16 is computed in float32 and rounded
+        raise NotFusableError(f"its weights are {' and '.join(sorted(dtypes))}")
     try:
         return _read(model)
     except AttributeError as error:

@@ -53,6 +53,6 @@ def parse_target(target: Any, dtype: Any, backend: Any) -> tuple[Any, Any]:
 
 def _is_dtype(name: str) -> bool:
     try:
-        return np.dtype(name).kind in "biuf"
+        return np.dtype(name).kind in "biuf" and np.dtype(name).char != "g"  # long double
     except TypeError:
         return False

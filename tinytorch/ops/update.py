@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ..backends import Backend, trace
+from ..backends.float_errors import ignored
 from .op import Op, unwrap
 
 Tensors = Sequence[Any]  # a parameter, its gradient and its optimizer state
 
 
-@np.errstate(all="ignore")
+@ignored()
 def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
     """Write to parameters and optimizer state what an update rule computes from them.
 
