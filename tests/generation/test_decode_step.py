@@ -485,4 +485,4 @@ def test_a_float16_model_generates_without_the_fused_step_and_without_a_warning(
     assert tokens.shape == (7,)
     assert not recwarn.list
     (ran,) = trace.ran("decode step")
-    assert ran.endswith("weight is float16")
+    assert ran.endswith("its weights are float16")
