@@ -9,7 +9,7 @@ from typing import Any
 from .arguments import check_integer, check_number, check_type, shown
 from .autograd import no_grad
 from .backends.base import Array, Namespace
-from .nn.module import Module, Parameter
+from .nn.module import Module, Parameter, evaluating
 from .ops import random
 from .ops.elementwise import where
 from .ops.op import op
@@ -406,7 +406,7 @@ class Trainer:
         Targets that the loss ignores do not count, see `count_targets`. Afterwards each module has
         its own mode again.
         """
-        with self.model.evaluating():
+        with evaluating():
             return _mean([(self.loss_fn(self.model(x), y), self._targets([(x, y)]))
                           for x, y in checked_batches(loader)])  # fmt: skip
 

@@ -504,6 +504,14 @@ def test_evaluating_holds_for_every_module_of_one_thread() -> None:
     assert is_active()
 
 
+def test_evaluating_of_a_teacher_leaves_the_student_in_training_mode() -> None:
+    teacher, student = Sequential(Dropout(0.5)), Sequential(Dropout(0.5))
+    with teacher.evaluating(), teacher[0].evaluating():
+        assert not teacher[0].training
+        assert student[0].training
+    assert teacher[0].training
+
+
 def test_a_mode_that_is_set_within_evaluating_takes_effect_afterwards() -> None:
     model = Sequential(Dropout(0.5), Dropout(0.5), Dropout(0.5))
     with evaluating():

@@ -34,6 +34,7 @@ class Parameter(Tensor):
 
 class _Evaluating(threading.local):
     depth = 0  # number of `evaluating` contexts that this thread is in
+    modules: frozenset[int] = frozenset()  # ids of the modules in `Module.evaluating` contexts
 
 
 _evaluating = _Evaluating()
@@ -102,7 +103,7 @@ class Module:
     def training(self) -> bool:
         """Whether the module is in training mode; within `evaluating`, False for every module."""
         mode: bool = self.__dict__.get("training", self._initial_mode)
-        return mode and not _evaluating.depth
+        return mode and not _evaluating.depth and id(self) not in _evaluating.modules
 
     @training.setter
     def training(self, mode: bool) -> None:
@@ -260,9 +261,14 @@ class Module:
 
     @contextmanager
     def evaluating(self) -> Iterator[Self]:
-        """The context manager `evaluating`, which holds for all modules, as a method."""
-        with evaluating():
+        """The context manager `evaluating` for this module and all within it, but no others."""
+        modules = list(self.modules())  # alive within the context, so that their ids stay theirs
+        outside = _evaluating.modules
+        _evaluating.modules = outside.union(map(id, modules))
+        try:
             yield self
+        finally:
+            _evaluating.modules = outside
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""
