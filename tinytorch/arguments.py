@@ -93,10 +93,11 @@ def python_number(value: Any) -> Any:
     """
     if isinstance(value, tuple | list):
         return tuple(map(python_number, value))
-    if isinstance(value, int | float):
-        return value.item() if isinstance(value, np.generic) else value
-    is_scalar = getattr(value, "ndim", None) == 0 and hasattr(value, "item")
-    return value.item() if is_scalar else value
+    if isinstance(value, np.generic):
+        return value.item()
+    # Arrays on a device, such as the rates of a captured step, are not read on the host.
+    is_tensor = isinstance(value, np.ndarray) or hasattr(value, "numpy")
+    return value.item() if is_tensor and value.ndim == 0 else value
 
 
 _PLAIN = (int, float, complex, str, bytes, np.generic, NoneType)

@@ -348,8 +348,15 @@ class Trainer:
         losses = [backward(x, y, w) for (x, y), w in zip(batches, weights, strict=True)]
         return sum(losses[1:], losses[0])
 
-    def update(self) -> None:
+    def update(self, numbers: Sequence[Sequence[Any]] | None = None) -> list[list[int]]:
         """Clip the gradients, step all optimizers, and clear the gradients.
+
+        Args:
+            numbers: arguments of each optimizer's `update`, which does not count the step; by
+                default each optimizer takes and counts its next step.
+
+        Returns:
+            for each optimizer the indices of the updated parameters, if `numbers` are given.
 
         Raises:
             ValueError: the optimizers have no parameter of the model, and nothing to update.
@@ -359,10 +366,15 @@ class Trainer:
         if self.grad_clip_norm is not None:
             clip_grad_norm(parameters, self.grad_clip_norm)
         self.updating = True
-        for optimizer in self.optimizers:
-            optimizer.step()
+        updated = []
+        for index, optimizer in enumerate(self.optimizers):
+            if numbers is None:
+                optimizer.step()
+            else:
+                updated.append(optimizer.update(*numbers[index]))
         for parameter in parameters:
             parameter.zero_grad()
+        return updated
 
     def _check_optimizers(self) -> None:
         updated = (p for optimizer in self.optimizers for p in optimizer.parameters())

@@ -147,6 +147,7 @@ def test_comparison_with_what_is_no_number_is_false_as_in_pytorch() -> None:
         (bool, "bool"),
         ("float", "float32"),
         ("double", "float64"),
+        ("int", "int32"),
         ("long", "int64"),
         (np.float64, "float64"),
         (np.dtype("int32"), "int32"),

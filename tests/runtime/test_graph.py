@@ -26,7 +26,7 @@ from tinytorch import (
 from tinytorch.activations import SquaredReLU
 from tinytorch.backends import BackendError
 from tinytorch.ops.op import op
-from tinytorch.runtime.graphed import GraphedStep
+from tinytorch.runtime.graphed import GraphedStep, graph_key
 from tinytorch.runtime.trainer import EagerStep, make_runner
 from tinytorch.tinygpt import PRESETS
 from tinytorch.tinygpt.presets import build_model, build_trainer
@@ -202,6 +202,18 @@ def test_changes_between_steps_take_effect(cupy: str, change: Callable[[Trainer]
         change(trainer)
     expected, found = steps(eager, 5), steps(graphed, 5)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_step_is_captured_again_if_a_number_in_a_list_changes() -> None:
+    trainer = make_trainer("numpy", False)
+    model: Any = trainer.model
+    model.scales, model.last = [1.0, {"a": 2.0}], None
+    key = graph_key(trainer)
+    model.last = Tensor([1.0])  # as forward may assign in each capture
+    write(trainer)
+    assert graph_key(trainer) == key
+    model.scales[1]["a"] = 3.0
+    assert graph_key(trainer) != key
 
 
 def test_an_optimizer_without_a_multi_tensor_update_is_captured_too(cupy: str) -> None:

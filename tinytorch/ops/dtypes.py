@@ -6,12 +6,12 @@ import numpy as np
 
 from ..backends import Backend
 
-# PyTorch's names, also those of Python's types.
+# PyTorch's names, and those of Python's types.
 _TORCH_NAMES = {
     "float": "float32",
     "double": "float64",
     "half": "float16",
-    "int": "int64",
+    "int": "int32",
     "long": "int64",
     "short": "int16",
 }
@@ -20,8 +20,8 @@ _TORCH_NAMES = {
 def resolve_dtype(dtype: Any, backend: Backend) -> Any:
     """The backend's dtype for a name, a NumPy dtype or another backend's dtype; None for None.
 
-    PyTorch's names "float", "double", "half", "long" and "short" are known; Python's types float,
-    int and bool are the dtypes that their numbers get.
+    PyTorch's names "float", "double", "half", "int" (int32), "long" and "short" are known; Python's
+    types float, int and bool are the dtypes that their numbers get: float32, int64 and bool.
 
     Raises:
         TypeError: it is not a dtype that the backend has.
@@ -30,7 +30,7 @@ def resolve_dtype(dtype: Any, backend: Backend) -> Any:
         return None
     name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
     name = name.rsplit(".", 1)[-1]
-    name = _TORCH_NAMES.get(name, name)
+    name = "int64" if dtype is int else _TORCH_NAMES.get(name, name)
     resolved = getattr(backend.xp, name, None)
     if resolved is None or not _is_dtype(name):
         raise TypeError(f"unknown dtype {dtype!r}")

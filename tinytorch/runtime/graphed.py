@@ -8,12 +8,12 @@ import numpy as np
 from ..autograd import wrap_array
 from ..backends import Backend, trace
 from ..backends.base import Array
-from ..nn.module import Module
 from ..ops import random
 from ..optimizers import Optimizer
 from ..tensor import Tensor
-from ..training import Trainer, clip_grad_norm
+from ..training import Trainer
 from .eager import EagerStep
+from .module_key import module_key
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -87,17 +87,7 @@ class GraphedStep:
         tensors = [wrap_array(Tensor, array, backend) for array in arrays]
         with random.masks_from(masks) as seeds:
             loss = trainer.accumulate(list(zip(tensors[::2], tensors[1::2], strict=True)))
-            trainer._check_optimizers()
-            parameters = trainer.parameters()
-            if trainer.grad_clip_norm is not None:
-                clip_grad_norm(parameters, trainer.grad_clip_norm)
-            own_numbers = _split(trainer.optimizers, numbers)
-            updated = [
-                optimizer.update(step, *rates)
-                for optimizer, (step, *rates) in zip(trainer.optimizers, own_numbers, strict=True)
-            ]
-            for parameter in parameters:
-                parameter.zero_grad()
+            updated = trainer.update(_split(trainer.optimizers, numbers))
         self._masks[_shapes(arrays)] = seeds.offset
         self._updated[_shapes(arrays)] = updated
         return loss._array
@@ -128,7 +118,9 @@ def graph_key(trainer: Trainer) -> Hashable:
     """Cache key of a captured step: if it changes, the step is captured again.
 
     It contains everything that a step depends on besides its inputs: the identity of the arrays of
-    parameters and optimizer state, settings, and the modules with their numbers and strings.
+    parameters and optimizer state, settings, and the modules with their numbers and strings, also
+    within lists, tuples and dicts. Objects of other types are not compared: a captured step would
+    assign new ones in each capture.
     """
     arrays = [tensor._array for _, tensor in trainer.model._named_tensors()]
     settings: list[Any] = []
@@ -138,11 +130,5 @@ def graph_key(trainer: Trainer) -> Hashable:
         for group in optimizer.groups:
             settings += [item for item in group.items() if item[0] not in ("params", "lr")]
     trained = (parameter.requires_grad for parameter in trainer.model.parameters())
-    modules = (
-        (module, *(v for v in vars(module).values() if isinstance(v, int | float | str)))
-        for root in (trainer.model, trainer.loss_fn)
-        if isinstance(root, Module)
-        for module in root.modules()
-    )
-    return (trainer.grad_clip_norm, trainer.loss_fn, *trained, *map(id, arrays), *settings,
-            *modules)  # fmt: skip
+    modules = module_key(trainer.model, trainer.loss_fn, plain=True)
+    return trainer.grad_clip_norm, *trained, *map(id, arrays), *settings, modules

@@ -24,7 +24,7 @@ class Same:
         return id(self.value)
 
 
-def module_key(*roots: Any) -> Hashable:
+def module_key(*roots: Any, plain: bool = False) -> Hashable:
     """All attributes of the modules in `roots`, as a value that can be compared with a later one.
 
     Numbers and strings, also within lists, tuples and dicts, are compared by value, and tensors by
@@ -35,6 +35,7 @@ def module_key(*roots: Any) -> Hashable:
 
     Args:
         roots: modules; other objects, such as a loss function, are compared by identity.
+        plain: compare numbers and strings only, no tensors and no other objects.
     """
     key: list[Any] = []
     for root in roots:
@@ -48,7 +49,8 @@ def module_key(*roots: Any) -> Hashable:
             for name, value in attributes.items():
                 if name == "training":  # an attribute of the class until it is set
                     continue
-                if name[:1] != "_" or name in buffers or _is_plain(value):
+                identity = not plain and (name[:1] != "_" or name in buffers)
+                if identity or _is_plain(value):
                     key.append((name, _frozen(value)))
     return tuple(key)
 

@@ -38,10 +38,10 @@ class Trainer(training.Trainer):
             they are started again; see `module_key` for what is detected.
         cuda_graph: on a GPU, capture a step once as a CUDA graph and replay it from then on, so
             that the host launches one graph per step instead of hundreds of kernels. Weights,
-            learning rates, settings of optimizers, modules and their numbers and strings may change
-            at any time; if necessary, the step is captured again. Other changes, such as to a list
-            in a module or in the loss, are not detected. The model and the loss must not read
-            results on the host.
+            learning rates, settings of optimizers, modules and their numbers and strings, also in
+            lists, may change at any time; if necessary, the step is captured again. Changes of
+            other objects in a module or in the loss are not detected. The model and the loss must
+            not read results on the host.
         record: deprecated name of `cuda_graph`.
 
     Attributes:
