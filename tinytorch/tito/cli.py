@@ -143,9 +143,11 @@ def grade(
 def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
     """Run all tests, print the results, and return whether all have passed."""
     from . import inline, integration
+    from .process import exit_on_signals
 
     console = Console(highlight=False)
-    outcomes = inline.run(lesson, notebook)
+    with exit_on_signals():
+        outcomes = inline.run(lesson, notebook)
     table = Table("exercise", "", "points", box=None)
     for o in outcomes:
         points = f"{o.points if o.status == 'passed' else 0} of {o.points}"
@@ -157,7 +159,8 @@ def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
         if outcome.message:
             _print(f"\n{outcome.message}")
     _print(f"\n{tests.name}, on a copy of the package with your code")
-    report = integration.run(lesson, notebook, tests)
+    with exit_on_signals():
+        report = integration.run(lesson, notebook, tests)
     _print(f"{report.status}\n{report.output}", STYLES[report.status])
     return report.status == "passed" and all(o.status == "passed" for o in outcomes)
 

@@ -119,8 +119,14 @@ def _execute(
         # Setup cells import packages, which can take long on a busy machine.
         return timeout if index and steps[index - 1].kind != "setup" else TIMEOUT
 
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
     def started(cell: Any, cell_index: int) -> None:
         loop = asyncio.get_running_loop()
+        for number, handler in handlers.items():  # nbclient's end the kernel, but not tito
+            with suppress(NotImplementedError):  # on Windows
+                if loop.remove_signal_handler(number):
+                    signal.signal(number, handler)
         watchdog.append(loop.call_later(seconds(cell_index) + GRACE, kill, cell_index))
 
     def ended(cell: Any, cell_index: int, execute_reply: Any) -> None:

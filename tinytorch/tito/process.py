@@ -5,8 +5,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,23 @@ def run(
             _kill(program)
         output.seek(max(0, output.seek(0, os.SEEK_END) - SHOWN))
         return Finished(code, output.read().decode("utf-8", errors="replace").strip())
+
+
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Exit on SIGTERM and SIGHUP (a closed terminal), which would leave the program running.
+
+    A signal that is ignored, by nohup for example, stays ignored.
+    """
+    signals = [getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)]
+    changed = [number for number in signals if signal.getsignal(number) == signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _has_ended(program: subprocess.Popen[bytes]) -> bool:
