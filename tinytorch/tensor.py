@@ -480,7 +480,13 @@ class Tensor(Variable):
     add_, sub_, mul_, div_, pow_ = __iadd__, __isub__, __imul__, __itruediv__, __ipow__
 
     def clamp_(self, min: float | None = None, max: float | None = None) -> Self:
-        """Limit each element to [min, max] in place."""
+        """Limit each element to [min, max] in place.
+
+        Raises:
+            ValueError: there is neither a minimum nor a maximum.
+        """
+        if min is None and max is None:
+            raise ValueError("clamp_ needs a minimum or a maximum")
         return self._update(self.clip(min, max))
 
     def _set_array(self, array: Array) -> None:

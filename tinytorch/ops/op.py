@@ -264,7 +264,8 @@ def unwrap(name: str, inputs: Sequence[Any]) -> tuple[list[Any], list[Variable],
             arrays.append(value)
             foreign = foreign or type(value) not in _PLAIN
     if backend is None:
-        raise TypeError(f"{name} needs a Tensor among its arguments")
+        given = type(inputs[0]).__name__ if inputs else "no arguments"
+        raise TypeError(f"{name} takes tensors, not {given}")
     if foreign:
         tensor = variables[0]
         for i, value in enumerate(inputs):

@@ -33,13 +33,14 @@ def matmul(x: "Tensor", y: Any) -> "Tensor":
     return linalg.matmul(x, y)
 
 
-_ORDER = {"__lt__", "__le__", "__gt__", "__ge__"}
+_ORDER = {"__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">="}
 _LOGIC = {"__and__": "&", "__or__": "|"}
+_SYMBOLS = {"__eq__": "==", "__ne__": "!=", **_ORDER, **_LOGIC}
 
 
 def compare(method: str, x: "Tensor", other: Any) -> "Tensor":
     """Apply `method`, a comparison or logical operator of arrays, to x and `other`; no gradient."""
-    (left, right), _, backend = unwrap(method, (x, other))
+    (left, right), _, backend = unwrap(_SYMBOLS[method], (x, other))
     xp, is_number = backend.xp, isinstance(right, int | float)
     if left.dtype != (xp.float32 if is_number else right.dtype) or left.dtype == xp.bool:
         mode = "number" if method in _ORDER else "common"  # the standard does not order booleans

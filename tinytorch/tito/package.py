@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -147,9 +146,4 @@ def _problem(
     except (OSError, ValueError, IndexError, TypeError):
         text = ""
     name = os.path.relpath(file, folder).replace(os.sep, "/")
-    missing = re.search(r"import name '(\w+)' from (?:partially \w+ module )?'([\w.]+)'", error)
-    if missing and text.startswith(("from . import", "from .. import")):
-        module = f"{missing[2].replace('.', '/')}/{missing[1]}.py"
-        if not (folder / module).exists():  # it was deleted
-            return ImportProblem(error, module)
     return ImportProblem(error, name, f"line {number}: {text}")
