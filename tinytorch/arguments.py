@@ -1,6 +1,8 @@
 """Check the arguments of functions, and show values in error messages."""
 
 import math
+import sys
+import warnings
 from numbers import Real
 from operator import index
 from types import NoneType
@@ -120,6 +122,17 @@ def shown(value: Any, longest: int = 60) -> str:
     if isinstance(getattr(value, "shape", None), tuple):
         return f"{name} of shape {value.shape}"
     return f"{name} of length {len(value)}" if isinstance(value, tuple | list | dict) else name
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of code outside of this package that called into it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith(_INNER):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
+
+
+_INNER = (__name__.partition(".")[0] + ".", "contextlib")  # contextlib: decorators such as no_grad
 
 
 def _check_range(name: str, number: float, least: float, most: float) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 from .activations import softmax_array
 from .autograd import wrap_array
 from .backends import Backend, get
-from .backends.attention_mask import check_mask
 from .backends.base import Array, Namespace
 from .embeddings import RotaryEmbedding
 from .layers import Dropout, Linear, apply_dropout
+from .nn.attention_mask import check_mask
 from .nn.module import Module
 from .ops.op import composite, op
 from .tensor import Tensor
@@ -73,10 +73,9 @@ def attention_weights(
 ) -> Any:
     """softmax(q @ k.T * scale) over the keys: q (..., T, hs), k (..., S, hs) -> (..., T, S).
 
-    A boolean mask is True where a key is visible; a floating mask is added to the scores.
+    A boolean mask is True where a key is visible; a floating mask is added to the scores. Masks are
+    not checked here, see `scaled_dot_product_attention`.
     """
-    if mask is not None:
-        check_mask(xp, q, k, mask)
     scores = q @ xp.matrix_transpose(k) * scale  # (..., T, S)
     if mask is not None and mask.dtype == xp.bool:
         scores = xp.where(mask, scores, xp.full_like(scores, -math.inf))
@@ -136,6 +135,8 @@ def scaled_dot_product_attention(
         raise TypeError(
             f"dropout must be a function of the weights, as Dropout(0.1), got {dropout}"
         )
+    if mask is not None:
+        check_mask(Q, K, mask)
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(max(1, Q.shape[-1])))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 

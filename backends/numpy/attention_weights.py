@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from ..attention_mask import check_mask
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
 from .rows import as_stack, common_maximum, constant_column
@@ -23,8 +22,6 @@ def attention_weights(
 
     A boolean mask is True where a key is visible; a floating one is added to the scores.
     """
-    if mask is not None:
-        check_mask(xp, q, k, mask)
     keys = k.swapaxes(-1, -2)  # (..., hs, S)
     lead = q.shape[:-2]
     if mask is None and q.shape[-2] == 1 and k.size:  # one query: not worth dividing into blocks

@@ -42,10 +42,10 @@ from tinytorch.activations import softmax_array
 from tinytorch.autograd import wrap_array, no_grad
 from tinytorch.ops.op import composite, op
 from tinytorch.backends import Backend, get
-from tinytorch.backends.attention_mask import check_mask
 from tinytorch.backends.base import Array, Namespace
 from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.layers import Dropout, Linear, apply_dropout
+from tinytorch.nn.attention_mask import check_mask
 from tinytorch.nn.module import Module
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
@@ -148,7 +148,6 @@ plt.show()
 from tinytorch.attention import attention_weights
 
 # attention_weights:
-#   If there is a mask, call check_mask(xp, q, k, mask): it refuses masks of integers.
 #   Scores: each query times each key. xp.matrix_transpose swaps the last two axes. Then the scale.
 #   A boolean mask: xp.where selects the score or -inf (xp.full_like creates an array of -inf).
 #   A float mask is added to the scores; None means no mask.
@@ -259,6 +258,7 @@ from tinytorch.attention import attention, fused_attention, scaled_dot_product_a
 # scaled_dot_product_attention:
 #   Q and K must have the same last axis, K and V the same number of tokens; otherwise raise a
 #   ValueError with the three shapes.
+#   If there is a mask, call check_mask(Q, K, mask): it refuses masks of integers.
 #   attention_weights does most of the work; which scale?
 #   Dropout, if given, is applied to the weights, before they are multiplied by the values.
 #   Return the output and the weights (those without dropout).

@@ -18,7 +18,7 @@ from tinytorch import (
     no_grad,
     scaled_dot_product_attention,
 )
-from tinytorch.attention import attention, attention_weights
+from tinytorch.attention import attention
 
 SHAPE = (2, 3, 5, 4)  # (B, nh, T, hs)
 
@@ -160,11 +160,11 @@ def test_an_integer_mask_raises_and_names_the_fix(
         function(x, x, x, mask.to("bool"))
 
 
-def test_multi_head_attention_and_the_op_refuse_integer_masks(backend: str) -> None:
+def test_multi_head_attention_refuses_integer_masks(backend: str) -> None:
     x = Tensor(np.ones((2, 3, 8), np.float32), backend=backend)
     mask = Tensor(np.ones((3, 3), np.int64), backend=backend)
     layer = MultiHeadAttention(8, 2, backend=backend)
-    for call in (layer, layer.attend, lambda x, m: attention_weights(x, x, m, scale=1.0)):
+    for call in (layer, layer.attend):
         with pytest.raises(TypeError, match=r"got .*int64; convert"):
             call(x, mask)
 
@@ -174,8 +174,28 @@ def test_multi_head_attention_and_the_op_refuse_integer_masks(backend: str) -> N
 def test_a_floating_mask_of_0_and_1_warns(function: Any, name: str) -> None:
     x = Tensor(np.ones((1, 1, 5, 4), np.float32), backend=name)
     for dtype in ("float32", "float64"):
-        with pytest.warns(UserWarning, match="hides nothing; pass a boolean mask.*mask == 1"):
-            function(x, x, x, Tensor(np.tril(np.ones((5, 5), dtype)), backend=name))
+        mask = Tensor(np.tril(np.ones((5, 5), dtype)), backend=name)
+        with pytest.warns(UserWarning, match="hides nothing; pass a boolean.*mask == 1") as found:
+            function(x, x, x, mask)
+        assert [warning.filename for warning in found] == [__file__]
+
+
+def test_masks_may_be_arrays_and_lists() -> None:
+    x = Tensor(np.ones((1, 1, 2, 4), np.float32))
+    expected = scaled_dot_product_attention(x, x, x, Tensor(np.tri(2) == 1))[1].tolist()
+    for mask in (np.tri(2) == 1, [[True, False], [True, True]], [[0.0, -np.inf], [0.0, 0.0]]):
+        assert scaled_dot_product_attention(x, x, x, mask)[1].tolist() == expected
+    for wrong in ([[1, 0], [1, 1]], np.tri(2, dtype=np.uint8), "ab"):
+        with pytest.raises(TypeError, match="an attention mask must be"):
+            scaled_dot_product_attention(x, x, x, wrong)
+
+
+def test_the_warning_of_a_mask_names_the_line_that_called_the_model() -> None:
+    layer, x = MultiHeadAttention(8, 2), Tensor(np.ones((1, 3, 8), np.float32))
+    for call in (layer, no_grad()(layer)):
+        with pytest.warns(UserWarning, match="hides nothing") as found:
+            call(x, Tensor(np.tri(3)))
+        assert [warning.filename for warning in found] == [__file__]
 
 
 @pytest.mark.parametrize("name", ["numpy", "reference"])

@@ -1,12 +1,12 @@
 """Fused single-token decoding, verified against the model's own forward."""
 
-import warnings
 from collections.abc import Callable
 from operator import is_
 from typing import Any
 
 import numpy as np
 
+from ..arguments import warn
 from ..attention import KVCache
 from ..autograd import is_grad_enabled, wrap_array
 from ..backends import Backend, trace
@@ -159,7 +159,7 @@ def _verified_step(
     except Exception as error:  # the model itself still works
         why = f"{type(error).__name__}: {error}"
         message = f"the fused decode step failed, so the model's own code is used: {why}"
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        warn(message, RuntimeWarning)
     trace.fallback("decode step", why, model.backend.name)
     return None
 

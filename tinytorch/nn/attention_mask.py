@@ -1,13 +1,16 @@
-"""Validation of attention masks, shared by the kernels and the reference of attention."""
+"""Validation of attention masks."""
 
-import warnings
+from typing import Any
 
 import numpy as np
 
-from .base import Array, Namespace, NumpyArray
+from ..arguments import warn
+from ..backends.base import NumpyArray
+from ..ops.promotion import is_floating
+from ..tensor import Tensor
 
 
-def check_mask(xp: Namespace, q: Array, k: Array, mask: Array) -> None:
+def check_mask(q: Tensor, k: Tensor, mask: Any) -> None:
     """Check the dtype and shape of a mask for queries q (..., T, hs) and keys k (..., S, hs).
 
     Raises:
@@ -19,13 +22,14 @@ def check_mask(xp: Namespace, q: Array, k: Array, mask: Array) -> None:
             since the host would have to wait for them.
     """
     T, S = q.shape[-2], k.shape[-2]
-    dtype, shape = getattr(mask, "dtype", None), getattr(mask, "shape", ())
-    if shape == (T, S) and dtype == xp.bool:
+    array = mask._array if isinstance(mask, Tensor) else np.asarray(mask)
+    shape, is_boolean = tuple(array.shape), str(array.dtype).endswith("bool")
+    if is_boolean and shape == (T, S):
         return
-    if dtype is None or not xp.isdtype(dtype, ("bool", "real floating")):
+    if not is_boolean and not (array.dtype != object and is_floating(array.dtype)):
         raise TypeError(
             "an attention mask must be a boolean tensor, True where a key is visible, or a floating"
-            f" one that is added to the scores, got {dtype or type(mask).__name__};"
+            f" one that is added to the scores, got {array.dtype};"
             ' convert 0 and 1 with mask.to("bool") or mask == 1'
         )
     try:
@@ -35,14 +39,13 @@ def check_mask(xp: Namespace, q: Array, k: Array, mask: Array) -> None:
         fits = False
     if not fits:
         raise ValueError(
-            f"an attention mask of shape {tuple(shape)} does not broadcast to the weights"
+            f"an attention mask of shape {shape} does not broadcast to the weights"
             f" (..., T, S) of queries {tuple(q.shape)} and keys {tuple(k.shape)}"
         )
-    if isinstance(mask, np.ndarray) and dtype != np.bool_ and _holds_only_0_and_1(mask):
-        warnings.warn(
+    if not is_boolean and isinstance(array, np.ndarray) and _holds_only_0_and_1(array):
+        warn(
             "a floating attention mask of only 0 and 1 is added to the scores and hides nothing;"
-            " pass a boolean mask, True where a key is visible: mask == 1",
-            stacklevel=2,
+            " pass a boolean mask, True where a key is visible: mask == 1"
         )
 
 
