@@ -173,9 +173,9 @@ DECLARED = (CheckpointError, RunError, DataError)
 TARGETS = [
     Target("checkpoint.load", prepare, mutate, load, (CheckpointError,)),
     Target("Trainer.load_checkpoint", prepare, mutate, load_into_trainer, (ValueError,)),
-    Target("--sample", prepare, mutate, sample, (CheckpointError, RunError)),
+    Target("--sample, char", prepare, mutate, sample, (CheckpointError, RunError)),
     Target("--sample, bpe", prepare_other, mutate, sample, (CheckpointError, RunError)),
-    Target("--resume", prepare, mutate, resume, DECLARED),
+    Target("--resume, char", prepare, mutate, resume, DECLARED),
     Target("--resume, bpe", prepare_other, mutate, resume, DECLARED),
     Target("metrics.jsonl", prepare, mutate_metrics, resume, DECLARED),
 ]
