@@ -110,17 +110,15 @@ class LinearSchedule(Schedule):
         return min(1.0, (1 - progress) / self.fraction)
 
 
-@op
+@op(promote="float")
 def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
     """The norm of all gradients together, and the gradients scaled to at most `max_norm`."""
     flat = [xp.reshape(g, (-1,)) for g in gradients]
-    half = [xp.finfo(f.dtype).bits < 32 for f in flat]  # squares would overflow
-    flat = [xp.astype(f, xp.float32) if h else f for f, h in zip(flat, half, strict=True)]
     squares = [xp.vecdot(f, f) for f in flat]
     norm = xp.sqrt(sum(squares[1:], squares[0]))
     scale = max_norm / (norm + 1e-6)
     scale = xp.where(scale >= 1, xp.ones_like(scale), scale)  # NaN stays NaN
-    return (norm, *(g * xp.astype(scale, g.dtype, copy=False) for g in gradients)), ()
+    return (norm, *(g * scale for g in gradients)), ()
 
 
 @no_grad()
@@ -158,6 +156,8 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float) -> Te
     norm: Tensor
     norm, *clipped = clip_gradients(*gradients, max_norm=max_norm)
     for gradient, new in zip(gradients, clipped, strict=True):
+        if new.dtype != gradient.dtype:  # gradients of several dtypes were cast to one
+            new = new.to(gradient.dtype)
         gradient._set_array(new._array)
     return norm
 

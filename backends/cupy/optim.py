@@ -85,8 +85,6 @@ def _chunks(sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
 def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
     flat = [contiguous(g) for g in gradients]
     dtype = flat[0].dtype
-    if any(g.dtype != dtype for g in flat) or dtype.itemsize < 4:
-        return _clip_mixed(flat, max_norm), ()
     chunks = chunk_table([(g, g) for g in flat])
     partial_sums, result = cupy.empty(len(chunks), dtype), cupy.empty(2, dtype)
     if len(chunks):
@@ -95,16 +93,6 @@ def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
     if len(chunks):
         launch("scale_chunks", dtype, (len(chunks),), (512,), chunks, result)
     return (result[0], *flat), ()
-
-
-def _clip_mixed(gradients: Sequence[Array], max_norm: float) -> tuple[Array, ...]:
-    """`clip_gradients` for several dtypes or float16, whose squares are summed in float32."""
-    wide = [g.reshape(-1).astype(np.promote_types(g.dtype, np.float32)) for g in gradients]
-    squares = [cupy.sum(g * g) for g in wide]
-    norm = cupy.sqrt(sum(squares[1:], squares[0]))
-    scale = max_norm / (norm + 1e-6)
-    scale = cupy.where(scale >= 1, cupy.ones_like(scale), scale)
-    return (norm, *(g * scale.astype(g.dtype) for g in gradients))
 
 
 def muon_update(

@@ -97,15 +97,9 @@ def _chunks(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _square(g: Array) -> Any:
-    """The sum of squares, for float16 in float32, which does not overflow."""
-    g = g.astype(np.float32) if g.itemsize < 4 else g
-    return np.vdot(g, g)
-
-
 @KERNELS.forward
 def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
-    norm = np.sqrt(sum(map(_square, gradients)))
+    norm = np.sqrt(sum(np.vdot(g, g) for g in gradients))
     scale = max_norm / (norm + 1e-6)
     if not scale >= 1:  # NaN stays NaN
         for g in gradients:

@@ -845,3 +845,22 @@ def test_arguments_of_a_wrong_type_are_named() -> None:
         CosineSchedule(1.0).apply(model, 0)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"SGD: a parameter must be a Tensor, not torch.Tensor"):
         SGD([require("torch").ones(2)])
+
+
+MIXED = (["float16", "float16"], ["float16", "float32"], ["float32", "float64"])
+
+
+@pytest.mark.parametrize("dtypes", MIXED)
+    "dtypes", [["float16"] * 2, ["float16", "float32"], ["float32", "float64"]]
+)
+def test_gradients_of_each_dtype_are_clipped_and_keep_it(dtypes: list[str], backend: str) -> None:
+    if backend == "strict" and "float16" in dtypes:
+        pytest.skip("the standard has no float16")
+    parameters = [Parameter([0.0], dtype=dtype, backend=backend) for dtype in dtypes]
+    for p, value in zip(parameters, (300.0, 400.0), strict=True):  # the squares overflow float16
+        p.grad = Tensor([value], dtype=p.dtype, backend=backend)
+    norm = clip_grad_norm(parameters, 5.0)
+    assert norm.item() == 500
+    for p, value, dtype in zip(parameters, (3.0, 4.0), dtypes, strict=True):
+        assert str(p.grad.dtype).rsplit(".", 1)[-1] == dtype
+        np.testing.assert_allclose(p.grad.numpy(), [value], rtol=1e-3)
