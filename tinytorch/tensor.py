@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import autograd
+from .arguments import shown
 from .autograd import Variable, no_grad, wrap_array
 from .backends import Backend, BackendError, get, of
 from .backends.arrays import Array, Axis
@@ -136,7 +137,7 @@ class Tensor(Variable):
     def requires_grad(self, value: bool) -> None:
         if not isinstance(value, bool | np.bool_):
             raise TypeError(
-                f"requires_grad must be True or False, not {value!r:.40}; a dtype is given as"
+                f"requires_grad must be True or False, not {shown(value)}; a dtype is given as"
                 " Tensor(data, dtype=...), and zeros(2, 3) is a tensor of that shape"
             )
         if value and not self.is_floating_point():
@@ -528,7 +529,7 @@ class Tensor(Variable):
             return self._backend.asarray(_index_array(key))
         if key is None or key is ... or isinstance(key, np.integer | np.bool_):
             return key
-        raise IndexError(f"a tensor cannot be indexed with {type(key).__name__} {key!r:.40}")
+        raise IndexError(f"a tensor cannot be indexed with {type(key).__name__} {shown(key)}")
 
     def __getitem__(self, key: Any) -> "Tensor":
         """x[key], by NumPy's rules.
@@ -848,7 +849,7 @@ def _sequence(sizes: tuple[Any, ...]) -> tuple[int, ...]:
         return tuple(map(index, sizes))
     except TypeError:
         raise TypeError(
-            f"a shape consists of integers, not {sizes!r:.60}; dtype and backend are given by"
+            f"a shape consists of integers, not {shown(sizes)}; dtype and backend are given by"
             " keyword, as in zeros(2, 3, dtype='float64')"
         ) from None
 
@@ -865,7 +866,7 @@ def _index_array(key: Any) -> np.ndarray[Any, Any]:
         array = np.asarray(key, dtype=np.int64 if isinstance(key, list) and not key else None)
     except ValueError:
         raise IndexError(
-            f"a tensor cannot be indexed with the irregular list {key!r:.60}"
+            f"a tensor cannot be indexed with the irregular list {shown(key)}"
         ) from None
     if array.dtype.kind not in "biu":
         raise IndexError(f"an index must have an integer or boolean dtype, not {array.dtype}")

@@ -851,8 +851,6 @@ MIXED = (["float16", "float16"], ["float16", "float32"], ["float32", "float64"])
 
 
 @pytest.mark.parametrize("dtypes", MIXED)
-    "dtypes", [["float16"] * 2, ["float16", "float32"], ["float32", "float64"]]
-)
 def test_gradients_of_each_dtype_are_clipped_and_keep_it(dtypes: list[str], backend: str) -> None:
     if backend == "strict" and "float16" in dtypes:
         pytest.skip("the standard has no float16")

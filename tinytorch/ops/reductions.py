@@ -5,6 +5,7 @@ import math
 from operator import index
 from typing import Any
 
+from ..arguments import shown
 from ..backends.arrays import Array, Axis, Namespace, Shape
 from .op import op
 
@@ -29,7 +30,7 @@ def _axes(x: Array, axis: Axis) -> tuple[int, ...]:
 def axis_index(axis: Any) -> int:
     """The axis as a Python integer; a boolean is no axis, so that ``x.sum(True)`` is an error."""
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
-        raise TypeError(f"an axis must be an integer, not {axis!r:.40}; pass keepdims by name")
+        raise TypeError(f"an axis must be an integer, not {shown(axis)}; pass keepdims by name")
     return index(axis)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import shown
 from ..ops import random
 from .checkpoint import CheckpointError, restore_rng, rng_state
 
@@ -41,4 +42,4 @@ def read_random_state(
         return generator, None
     if isinstance(masks, list) and len(masks) == 2 and all(type(n) is int for n in masks):
         return generator, (masks[0], masks[1])
-    raise CheckpointError(f"not the state of dropout masks: {masks!r:.60}")
+    raise CheckpointError(f"not the state of dropout masks: {shown(masks)}")
