@@ -222,6 +222,9 @@ BREAKS = {
     "an error in an annotation": (None, "def helper(x: {}['k']): pass\n\n\n", "KeyError"),
     "sys.exit": (None, "import sys\ndef helper(x=sys.exit(0)): pass\n\n\n", "SystemExit"),
     "os._exit": (None, "import os\ndef helper(x=os._exit(0)): pass\n\n\n", "Python ended"),
+    "a module that is changed": (
+        None, "class Helper:\n    import json; json.dump = None\n\n\n", "Python ended during",
+    ),
     "an endless loop": (
         None, "class Helper:\n    while True: pass\n\n\n", "longer than 2 seconds",
     ),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -104,8 +105,11 @@ def import_problem(
         environment = environment_for(folder) | {"TT_BACKEND": "numpy", "TT_DEBUG": "0"}
         end = time.monotonic() + timeout + 10
         finished = run(command, Path(scratch), environment, lambda: time.monotonic() > end)
-        if result.exists():
+        try:
             found = json.loads(result.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # Python ended before it was complete
+            found = None
+        if found is not None:
             return _problem(folder, **found) if found else None
         hang = Path(f"{result}.hang")
         place = _innermost(hang.read_text(encoding="utf-8") if hang.exists() else "", folder)
@@ -146,4 +150,9 @@ def _problem(
     except (OSError, ValueError, IndexError, TypeError):
         text = ""
     name = os.path.relpath(file, folder).replace(os.sep, "/")
+    missing = re.search(r"import name '(\w+)' from (?:partially \w+ module )?'([\w.]+)'", error)
+    if missing and text.startswith(("from . import", "from .. import")):
+        module = f"{missing[2].replace('.', '/')}/{missing[1]}.py"
+        if not (folder / module).exists():  # it was deleted
+            return ImportProblem(error, module)
     return ImportProblem(error, name, f"line {number}: {text}")
