@@ -42,6 +42,7 @@ def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_registered_backend_runs_the_tests(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "--backend", "mine", "-vv")
     assert done.returncode == 0, done.stdout
@@ -51,6 +52,7 @@ def test_a_registered_backend_runs_the_tests(tmp_path: Path) -> None:
     assert "SKIPPED" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_backend_that_cannot_be_used_is_skipped_with_its_reason(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "--backend", "broken", "-rs")
     assert "broken: the driver is missing" in done.stdout

@@ -52,6 +52,7 @@ def mypy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     return check
 
 
+@pytest.mark.slow
 def test_mypy_accepts_code_that_follows_the_standard(mypy: Callable[[str], str]) -> None:
     assert "Success" in mypy(ACCEPTED)
 

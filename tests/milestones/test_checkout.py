@@ -58,6 +58,7 @@ def test_a_program_imports_the_package_of_its_own_checkout(
     assert "--epochs" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_trains_without_an_install(checkout: Path, other: Path, program: str) -> None:
     text, out = other / "text.txt", other / "out"

@@ -443,6 +443,8 @@ def test_the_demo_stopped_by_a_signal_at_once(
 
 
 @POSIX
+@pytest.mark.slow
+@pytest.mark.usefixtures("hangup")
 def test_the_demo_is_saved_if_its_terminal_is_closed(
     programs: dict[str, ModuleType], good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ from tinytorch.tinygpt.run import CHECKPOINT, RESULTS
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("hangup"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no signals like these"),
 ]
 

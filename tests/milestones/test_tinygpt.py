@@ -117,6 +117,7 @@ def test_a_run_writes_summary_metrics_plots_and_checkpoint(
     assert capsys.readouterr().out.startswith(prompt)
 
 
+@pytest.mark.slow
 def test_the_validation_loss_averages_over_every_token(
     tinygpt: ModuleType, text: Path, tmp_path: Path
 ) -> None:

@@ -22,6 +22,7 @@ def test_the_first_signal_is_a_request_and_the_second_one_stops_at_once() -> Non
 
 
 @HANGUP
+@pytest.mark.usefixtures("hangup")
 def test_a_closed_terminal_may_send_several_signals() -> None:
     with Interrupt() as interrupt:
         for _ in range(3):

@@ -206,6 +206,7 @@ def copies(notebook: Any, *sources: str) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_split_copied_merged_and_unmarked_cells_are_run(lesson: Lesson) -> None:
     wrong, right = "def double(x):\n    return 0", "def double(x):\n    return help_(x)"
     helper = "def help_(x):\n    return 2 * x"

@@ -7,6 +7,7 @@ from typing import Any
 
 import nbclient
 import pytest
+from example_lesson import make
 
 from tinytorch.tito import build, weave
 from tinytorch.tito.lesson import Lesson, definitions, lessons, load
@@ -85,17 +86,15 @@ def test_a_blank_notebook_fails_its_first_test_with_a_message(lesson: Lesson) ->
 
 
 def test_notebooks_have_a_colab_badge_if_the_project_has_a_repository(tmp_path: Path) -> None:
+    lesson = make(tmp_path)
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "x"\n[project.urls]\nRepository = "https://github.com/someone/torch.git"\n'
     )
-    source = tmp_path / "notebooks" / "12_attention" / "attention_dev.py"
-    source.parent.mkdir(parents=True)
-    source.write_text("# %% [markdown]\n# # Attention\n")
-    badge, install, title = weave.student(Lesson(source, tmp_path)).cells
-    path = "someone/torch/blob/main/notebooks/12_attention/attention.ipynb"
+    badge, install, title = weave.student(lesson).cells[:3]
+    path = "someone/torch/blob/main/notebooks/77_things/things.ipynb"
     assert f"(https://colab.research.google.com/github/{path})" in badge.source
     assert "git+https://github.com/someone/torch" in install.source
-    assert title.source == "# Attention"
+    assert title.source == "# Title"
 
 
 def test_notebooks_are_written_as_utf_8_with_unix_line_endings(tmp_path: Path) -> None:

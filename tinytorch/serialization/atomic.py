@@ -44,7 +44,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException as error:  # including KeyboardInterrupt: leave no temporary file behind
         with suppress(OSError):
             temporary.unlink()
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:
             error.filename = os.fspath(path)  # the one of a full disk has no name
         raise
     _sync_folder(target.parent)
