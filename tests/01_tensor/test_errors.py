@@ -72,7 +72,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "no limits": (lambda: PAIR.clamp_(), ValueError, "clamp_ needs a minimum or a maximum"),
     "complex dtype": (lambda: PAIR.to(dtype="complex64"), TypeError, "unknown dtype"),
-    "long double": (lambda: PAIR.to(dtype="longdouble"), TypeError, "unknown dtype"),
+    "long double dtype": (lambda: PAIR.to(dtype="longdouble"), TypeError, "unknown dtype"),
     "long double": (lambda: Tensor(np.ones(2, np.longdouble)), TypeError, "expected numbers"),
     "too large": (lambda: Tensor([1, 300], dtype="uint8"), ValueError, "uint8 cannot hold"),
     "NaN as integer": (lambda: Tensor([NAN], dtype="int64"), ValueError, "int64 cannot hold"),
