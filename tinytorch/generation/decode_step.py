@@ -9,10 +9,9 @@ import numpy as np
 from ..arguments import warn
 from ..attention import KVCache
 from ..autograd import is_grad_enabled, wrap_array
-from ..backends import Backend, trace
+from ..backends import Backend, float_errors, trace
 from ..backends.base import NumpyArray
 from ..backends.decode_step import DecodeStep, GPTWeights
-from ..backends.float_errors import ignored
 from ..nn.module import Module
 from ..tensor import Tensor
 
@@ -112,17 +111,20 @@ class _FusedStep:
             self._version = version
         return all(map(is_, [tensor._array for tensor in self._tensors], self._arrays))
 
-    @ignored()
     def __call__(self, ids: Tensor, caches: list[KVCache]) -> Tensor:
         """ids (B, 1) -> logits (B, 1, V)."""
         position = caches[0].length
         arrays = [(cache._keys, cache._values) for cache in caches]
-        logits = self._timed_step(ids._array[:, 0], arrays, position)  # (B, V)
+        warnings = float_errors.ignore()  # `ignored` takes 4 microseconds longer
+        try:
+            logits = self._timed_step(ids._array[:, 0], arrays, position)  # (B, V)
+        finally:
+            float_errors.restore(warnings)
         for cache in caches:
             cache.length = position + 1
         return wrap_array(Tensor, logits[:, None], self.backend)
 
-    @ignored()
+    @float_errors.ignored()
     def logits_of_last(self, ids: Tensor, caches: list[KVCache]) -> NumpyArray:
         """Logits (B, 1, V) on the host for ids (B, 1), the last tokens in the caches."""
         position = caches[0].length - 1

@@ -232,7 +232,7 @@ class Module:
         Raises:
             ValueError: there are none.
         """
-        for parameter in self.parameters():
+        for _, parameter in self.named_parameters():
             return parameter.backend
         raise ValueError(f"{type(self).__name__} has no parameters, and so no backend")
 
