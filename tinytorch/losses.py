@@ -100,7 +100,7 @@ class CrossEntropyLoss(Module):
 
     def count_targets(self, targets: Tensor) -> Tensor:
         """Number of targets in the mean, a 0-d tensor: all but those equal to `ignore_index`."""
-        return (targets != self.ignore_index).to("int64").sum()
+        return (targets != self.ignore_index).sum()
 
 
 class MSELoss(Module):

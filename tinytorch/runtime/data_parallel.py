@@ -141,8 +141,8 @@ class DataParallel:
             return accumulate_gradients(self.model, self.loss_fn, x, y, weight)
         bounds = [rows * i // count for i in range(count + 1)]
         parts = [slice(*pair) for pair in itertools.pairwise(bounds)]
-        fractions = weights_of([count_targets(self.loss_fn, y[part]) for part in parts])
-        weights = [float(weight) * float(fraction) for fraction in fractions]
+        counts = [float(count_targets(self.loss_fn, y[part])) for part in parts]
+        weights = [float(weight) * fraction for fraction in weights_of(counts)]
         self._share_weights()
         state = dict(random.generator().bit_generator.state), random.mask_state()
         try:
