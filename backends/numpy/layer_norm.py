@@ -58,7 +58,7 @@ def layer_norm(
 
     parallel_blocks(work, len(rows), rows.itemsize * size)
     # The mean, a product, is off by some 1e-7 of itself.
-    inexact = np.abs(mean) > LARGE_MEAN / math.sqrt(size) * np.sqrt(squares)
+    inexact = mean * mean * (size / LARGE_MEAN**2) > squares
     if inexact.any():
         chosen = np.flatnonzero(inexact)
         normal[chosen], scale[chosen] = _normalise(rows[chosen], eps)

@@ -57,12 +57,17 @@ def _bounded(text: str, smallest: int, largest: int) -> int:
     return value
 
 
+def _number(text: str) -> float:
+    """The text as a number, or NaN."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def positive(text: str) -> float:
     """Parse a positive, finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r:.40}")
     return value
@@ -78,10 +83,7 @@ def minutes(text: str) -> float:
 
 def temperature(text: str) -> float:
     """Parse a temperature: 0, which is greedy sampling, or a positive, finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
+    value = _number(text)
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"must be 0 or a positive number, not {text!r:.40}")
     return value
