@@ -58,7 +58,8 @@ def layer_norm(
 
     parallel_blocks(work, len(rows), rows.itemsize * size)
     # The mean, a product, is off by some 1e-7 of itself.
-    inexact = mean * mean * (size / LARGE_MEAN**2) > squares
+    # Not compared by squares: those of small means underflow.
+    inexact = np.abs(mean) > LARGE_MEAN / math.sqrt(size) * np.sqrt(squares)
     if inexact.any():
         chosen = np.flatnonzero(inexact)
         normal[chosen], scale[chosen] = _normalise(rows[chosen], eps)
