@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 try:
     from tinytorch.backends import default
     from tinytorch.generation.generate import stream
+    from tinytorch.runtime.data_parallel import ReplicaError
     from tinytorch.tinygpt import PRESETS, Run, RunConfig, cli, load_model
     from tinytorch.tinygpt.interrupt import Interrupt
     from tinytorch.tinygpt.presets import fit_steps
@@ -140,10 +141,11 @@ def _train_and_finish(run: Run, arguments: argparse.Namespace) -> int:
         except DivergedError:  # keep the last save
             raise
         except Exception as error:
-            if not (interrupt.requested and run.intact):
+            # A signal to all processes may end the replicas first, or close the terminal.
+            is_result = isinstance(error, ReplicaError | OSError)
+            if not (interrupt.requested and run.intact and is_result):
                 advice = _memory_advice(arguments)
                 raise cli.training_error(run, error, advice, _resume(run)) from error
-            # A signal to all processes ends the replicas first; the weights are whole.
         run.save()
         interrupt.deferred = False  # everything is saved, so a signal ends the program at once
         if interrupt.requested:

@@ -176,7 +176,7 @@ class LayerNorm(Module):
             normalized_shape = normalized_shape[0]
         normalized_shape = check_integer("LayerNorm: normalized_shape", normalized_shape)
         check_flag("LayerNorm: bias", bias)
-        self.size, self.eps = normalized_shape, float(eps)
+        self.size, self.eps = normalized_shape, float(check_number("LayerNorm: eps", eps))
         self.weight = Parameter([1.0] * normalized_shape, backend=backend)
         self.bias = Parameter([0.0] * normalized_shape, backend=backend) if bias else None
 

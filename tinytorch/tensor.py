@@ -909,7 +909,7 @@ def _several(name: str, tensors: Any) -> list[Any]:
 
 
 def _index(name: str, axis: Any) -> int:
-    if isinstance(axis, Variable) or not hasattr(axis, "__index__"):
+    if isinstance(axis, Variable | bool) or not hasattr(axis, "__index__"):
         raise TypeError(f"{name} takes a list of tensors and an axis: {name}([x, y], axis=0)")
     return index(axis)
 

@@ -220,12 +220,9 @@ def checked_batches(batches: Iterable[Any]) -> Iterator[tuple[Tensor, Tensor]]:
     Raises:
         TypeError: `batches` is not iterable, or one of them is not a pair of tensors.
     """
-    try:
-        return map(_checked_batch, batches)
-    except TypeError:
-        raise TypeError(
-            f"expected a list of batches, [(x, y), ...], not {shown(batches)}"
-        ) from None
+    if not (hasattr(batches, "__iter__") or hasattr(batches, "__getitem__")):
+        raise TypeError(f"expected a list of batches, [(x, y), ...], not {shown(batches)}")
+    return map(_checked_batch, batches)
 
 
 def _checked_batch(batch: Any) -> tuple[Tensor, Tensor]:
@@ -263,8 +260,9 @@ class Trainer:
 
     Attributes:
         step: number of steps taken.
-        updating: whether a step has begun to change the parameters and is not finished. True after
-            an error in that part, which may have left some parameters with new values.
+        updating: whether a step has begun to change the parameters and `train_step` has not counted
+            it yet. True after an error in that part, which may have left some parameters with new
+            values.
     """
 
     def __init__(
@@ -348,15 +346,11 @@ class Trainer:
         losses = [backward(x, y, w) for (x, y), w in zip(batches, weights, strict=True)]
         return sum(losses[1:], losses[0])
 
-    def update(self, numbers: Sequence[Sequence[Any]] | None = None) -> list[list[int]]:
+    def update(self, step: Callable[[Optimizer], Any] | None = None) -> None:
         """Clip the gradients, step all optimizers, and clear the gradients.
 
         Args:
-            numbers: arguments of each optimizer's `update`, which does not count the step; by
-                default each optimizer takes and counts its next step.
-
-        Returns:
-            for each optimizer the indices of the updated parameters, if `numbers` are given.
+            step: called with each optimizer instead of its method `step`.
 
         Raises:
             ValueError: the optimizers have no parameter of the model, and nothing to update.
@@ -366,15 +360,13 @@ class Trainer:
         if self.grad_clip_norm is not None:
             clip_grad_norm(parameters, self.grad_clip_norm)
         self.updating = True
-        updated = []
-        for index, optimizer in enumerate(self.optimizers):
-            if numbers is None:
+        for optimizer in self.optimizers:
+            if step is None:
                 optimizer.step()
             else:
-                updated.append(optimizer.update(*numbers[index]))
+                step(optimizer)
         for parameter in parameters:
             parameter.zero_grad()
-        return updated
 
     def _check_optimizers(self) -> None:
         updated = (p for optimizer in self.optimizers for p in optimizer.parameters())

@@ -24,6 +24,7 @@ try:
     from tinytorch.autograd import no_grad
     from tinytorch.backends import default
     from tinytorch.generation.generate import stream
+    from tinytorch.runtime.data_parallel import ReplicaError
     from tinytorch.tensor import Tensor
     from tinytorch.tinygpt import PRESETS, Run, RunConfig, cli
     from tinytorch.tinygpt.interrupt import Interrupt
@@ -98,7 +99,9 @@ def explain_and_train(run: Run, epochs: float) -> int:
         except DivergedError:  # keep the last save
             raise
         except Exception as error:
-            if not (interrupt.requested and run.intact):
+            # A signal to all processes may end the replicas first, or close the terminal.
+            is_result = isinstance(error, ReplicaError | OSError)
+            if not (interrupt.requested and run.intact and is_result):
                 advice = f"try a --batch-size below {run.config.preset.batch_size}"
                 resume = shlex.join(["python", "milestones/tinygpt.py", "--resume", str(run.out)])
                 raise cli.training_error(run, error, advice, resume) from error

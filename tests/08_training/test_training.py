@@ -421,6 +421,17 @@ def test_invalid_batches_raise_an_error(batches: Any, message: str) -> None:
             use(batches)
 
 
+def test_a_type_error_of_a_loader_is_not_called_a_wrong_argument() -> None:
+    class Broken:
+        def __iter__(self) -> Any:
+            raise TypeError("a fault of the loader")
+
+    model = Linear(2, 1)
+    trainer = Trainer(model, SGD(model.parameters()), MSELoss())
+    with pytest.raises(TypeError, match="a fault of the loader"):
+        trainer.train_epoch(Broken())
+
+
 def test_batches_may_be_any_iterable() -> None:
     run, (x, y) = trainer(), examples(6)
     pairs: Any = [[x[:2], y[:2]], (x[2:], y[2:])]

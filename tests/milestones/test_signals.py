@@ -223,6 +223,28 @@ def test_a_replica_that_is_killed_costs_no_step(
     assert_equal_runs(out, whole)
 
 
+def test_an_error_that_comes_with_a_signal_is_reported(
+    tinygpt: ModuleType, flags: list[str], tmp_path: Path, capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Only an ended replica or a closed terminal is a result of the signal."""
+    from tinytorch.training import Trainer
+
+    accumulate = Trainer.accumulate
+
+    def failing(self: Trainer, *arguments: Any) -> Any:
+        if self.step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise KeyError("a bug")
+        return accumulate(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "accumulate", failing)
+    assert tinygpt.main([*flags, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert "a bug" in error
+    assert "step 7 is saved, resume with: " in error
+
+
 @pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left"), KeyError("x")])
 def test_any_error_of_a_step_saves_the_steps_before_it(
     tinygpt: ModuleType, flags: list[str], whole: Path, tmp_path: Path, capsys: Any,

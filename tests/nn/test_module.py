@@ -479,9 +479,9 @@ def test_dropout_with_p_0_and_1(backend: str) -> None:
 def test_evaluating_restores_the_mode_of_each_module_also_after_an_error() -> None:
     model = Sequential(Linear(2, 2), Dropout(0.5))
     model[0].eval()
-    with model.evaluating():
+    with evaluating():
         assert not any(module.training for module in model.modules())
-    with pytest.raises(KeyError), model.evaluating():
+    with pytest.raises(KeyError), evaluating():
         raise KeyError
     assert [module.training for module in model.modules()] == [True, False, True]
 
@@ -502,14 +502,6 @@ def test_evaluating_holds_for_every_module_of_one_thread() -> None:
         assert not pool.submit(evaluating()(is_active)).result()  # as a decorator
         assert pool.submit(is_active).result()
     assert is_active()
-
-
-def test_evaluating_of_a_teacher_leaves_the_student_in_training_mode() -> None:
-    teacher, student = Sequential(Dropout(0.5)), Sequential(Dropout(0.5))
-    with teacher.evaluating(), teacher[0].evaluating():
-        assert not teacher[0].training
-        assert student[0].training
-    assert teacher[0].training
 
 
 def test_a_mode_that_is_set_within_evaluating_takes_effect_afterwards() -> None:

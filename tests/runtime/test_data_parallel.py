@@ -1,5 +1,6 @@
 """Data-parallel processes compute the gradients of one process, and end when unused."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -33,6 +34,7 @@ from tinytorch.ops import random
 from tinytorch.ops.random import generator
 from tinytorch.runtime import data_parallel as parallel
 from tinytorch.runtime.data_parallel import DataParallel, ReplicaError
+from tinytorch.runtime.module_key import module_key
 from tinytorch.training import accumulate_gradients
 
 pytestmark = pytest.mark.skipif(
@@ -652,3 +654,13 @@ def test_parameters_without_elements_and_of_other_dtypes() -> None:
     assert model.scale.grad is not None
     assert model.scale.grad.item() == pytest.approx(2.0)
     assert model.empty.shape == (0, 3)
+
+
+def test_nan_in_a_module_is_not_a_change() -> None:
+    model = Linear(2, 1)
+    model.last_loss = math.nan
+    key = module_key(model)
+    model.last_loss = float("nan")  # NaN does not equal itself
+    assert module_key(model) == key
+    model.last_loss = 1.0
+    assert module_key(model) != key

@@ -152,3 +152,15 @@ def test_training_in_threads_with_processes() -> None:
     for mine, alone in zip(in_threads(trainings()), expected, strict=True):
         for one, other in zip(mine, alone, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_the_state_of_masks_is_set_where_it_is_read() -> None:
+    """Within `masks_from` it is the thread's own, so that a restored step does not touch others."""
+    before = random.mask_state()
+    with random.masks_from(5):
+        own = random.mask_state()
+        random.next_seed()
+        random.skip_masks(3)
+        random.set_masks(*own)
+        assert random.mask_state() == (5, 0)
+    assert random.mask_state() == before

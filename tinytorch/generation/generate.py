@@ -38,7 +38,7 @@ def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tens
         integer ids (T + n,) or (B, T + n). After its stop token, a row is padded with it.
 
     Raises:
-        RuntimeError: the logits are NaN or infinite: the model has diverged.
+        RuntimeError: a logit is NaN, or all are -inf: the model has diverged.
 
     >>> from tinytorch import GPT
     >>> model = GPT(vocab_size=10, embed_dim=8, num_layers=1, num_heads=2, max_seq_len=16)
@@ -85,7 +85,7 @@ def stream(
     Raises:
         ValueError: the prompt is empty, or a setting is out of range.
         IndexError: the prompt has a token outside of the vocabulary.
-        RuntimeError: the logits are NaN or infinite: the model has diverged.
+        RuntimeError: a logit is NaN, or all are -inf: the model has diverged.
 
     Each token is computed in evaluation mode (`nn.module.evaluating`), in the calling thread only.
     Between two tokens, and in other threads at any time, the model may be trained.

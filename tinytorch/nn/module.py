@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ContextDecorator, contextmanager
+from contextlib import ContextDecorator
 from itertools import count
 from reprlib import recursive_repr
 from typing import Any, ClassVar, Self
@@ -34,7 +34,6 @@ class Parameter(Tensor):
 
 class _Evaluating(threading.local):
     depth = 0  # number of `evaluating` contexts that this thread is in
-    modules: frozenset[int] = frozenset()  # ids of the modules in `Module.evaluating` contexts
 
 
 _evaluating = _Evaluating()
@@ -45,7 +44,7 @@ class evaluating(ContextDecorator):  # noqa: N801  like no_grad
 
     Nothing is written to the modules, so other threads may train them, and afterwards each has its
     own mode again. `train` and `eval` take effect afterwards. It also works as a decorator, with
-    parentheses. Do not hold it open across a `yield`.
+    parentheses. Do not hold it open across a `yield`. For one of several models, call its `eval`.
 
     >>> from tinytorch import Dropout, Linear, Sequential
     >>> from tinytorch.nn.module import evaluating
@@ -103,7 +102,7 @@ class Module:
     def training(self) -> bool:
         """Whether the module is in training mode; within `evaluating`, False for every module."""
         mode: bool = self.__dict__.get("training", self._initial_mode)
-        return mode and not _evaluating.depth and id(self) not in _evaluating.modules
+        return mode and not _evaluating.depth
 
     @training.setter
     def training(self, mode: bool) -> None:
@@ -258,17 +257,6 @@ class Module:
     def eval(self) -> Self:
         """Set evaluation mode, in which dropout is inactive; the same as ``train(False)``."""
         return self.train(False)
-
-    @contextmanager
-    def evaluating(self) -> Iterator[Self]:
-        """The context manager `evaluating` for this module and all within it, but no others."""
-        modules = list(self.modules())  # alive within the context, so that their ids stay theirs
-        outside = _evaluating.modules
-        _evaluating.modules = outside.union(map(id, modules))
-        try:
-            yield self
-        finally:
-            _evaluating.modules = outside
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""

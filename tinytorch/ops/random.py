@@ -37,6 +37,16 @@ class MaskSeeds:
             self.offset += 1
             return Seed(self.key, self.offset - 1)
 
+    def skip(self, count: int) -> None:
+        """Advance the offset."""
+        with self._lock:
+            self.offset += count
+
+    def set(self, key: Any, offset: int) -> None:
+        """Continue from another key and offset."""
+        with self._lock:
+            self.key, self.offset = key, offset
+
 
 class _Override(threading.local):
     """Seeds that this thread draws instead of the global ones."""
@@ -103,14 +113,17 @@ def mask_state() -> tuple[int, int]:
 
 
 def set_masks(key: int, offset: int) -> None:
-    """Set the key and offset of the next dropout mask."""
+    """Set the key and offset of the next dropout mask; within `masks_from`, of this thread's."""
     global _masks
-    _masks = MaskSeeds(key, offset)
+    if _override.masks is None:
+        _masks = MaskSeeds(key, offset)
+    else:
+        _override.masks.set(key, offset)
 
 
 def skip_masks(count: int) -> None:
     """Advance the offset by `count` dropout masks."""
-    (_override.masks or _masks).offset += count
+    (_override.masks or _masks).skip(count)
 
 
 def next_seed() -> Seed:

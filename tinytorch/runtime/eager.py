@@ -11,4 +11,6 @@ class EagerStep:
 
     def run(self, trainer: Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """Run one step."""
-        return Trainer.run_step(trainer, batches)
+        loss = trainer.accumulate(batches)
+        trainer.update()
+        return loss

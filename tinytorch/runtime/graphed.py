@@ -44,8 +44,7 @@ class GraphedStep:
         """
         tensors = [tensor for batch in batches for tensor in batch]
         backend = tensors[0].backend
-        no_graphs = "the backend has no graphs" if backend.graphed is None else ""
-        reason = no_graphs or _why_eager(trainer, tensors)
+        reason = _why_eager(trainer, tensors)
         if backend.graphed is None or reason:
             trace.fallback("graphed step", reason, backend.name)
             return EagerStep().run(trainer, batches)
@@ -87,7 +86,9 @@ class GraphedStep:
         tensors = [wrap_array(Tensor, array, backend) for array in arrays]
         with random.masks_from(masks) as seeds:
             loss = trainer.accumulate(list(zip(tensors[::2], tensors[1::2], strict=True)))
-            updated = trainer.update(_split(trainer.optimizers, numbers))
+            own_numbers = iter(_split(trainer.optimizers, numbers))
+            updated: list[list[int]] = []
+            trainer.update(lambda optimizer: updated.append(optimizer.update(*next(own_numbers))))
         self._masks[_shapes(arrays)] = seeds.offset
         self._updated[_shapes(arrays)] = updated
         return loss._array
@@ -95,6 +96,8 @@ class GraphedStep:
 
 def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
     """Why a step cannot be captured, or an empty string."""
+    if tensors[0].backend.graphed is None:
+        return "the backend has no graphs"
     if any(tensor.backend is not tensors[0].backend for tensor in tensors):
         return "the batches are on several backends"
     if any(getattr(o.step, "__func__", None) is not Optimizer.step for o in trainer.optimizers):

@@ -66,7 +66,7 @@ def _is_plain(value: Any) -> bool:
 
 def _frozen(value: Any) -> Hashable:
     if isinstance(value, _Plain):
-        return value
+        return value if value == value else "NaN"  # which does not equal itself
     if isinstance(value, list | tuple):
         return tuple(map(_frozen, value))
     if isinstance(value, dict):
