@@ -39,7 +39,7 @@ import numpy as np
 
 from tinytorch.ops import random
 from tinytorch.activations import GELU, SquaredReLU
-from tinytorch.arguments import check_flag, check_integer
+from tinytorch.arguments import check_flag, check_integer, check_number
 from tinytorch.attention import KVCache, MultiHeadAttention, create_causal_mask
 from tinytorch.autograd import no_grad
 from tinytorch.ops.op import op
