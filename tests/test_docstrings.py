@@ -36,7 +36,15 @@ def examples(module: ModuleType) -> Iterator[doctest.DocTest]:
             finder = doctest.DocTestFinder(exclude_empty=True)
             # module=False: the finder's own test of where an object is from misses ops.
             found = finder.find(target, f"{module.__name__}.{name}", module=False, globs=names)
-            yield from (test for test in found if test.examples)
+            yield from (test for test in found if test.examples and is_own(module, test.name))
+
+
+def is_own(module: ModuleType, name: str) -> bool:
+    """Whether a class's attribute is from this module, not one that the class only refers to."""
+    value: object = module
+    for part in name.removeprefix(f"{module.__name__}.").split("."):
+        value = inspect.getattr_static(value, part)
+    return getattr(value, "__module__", module.__name__) == module.__name__
 
 
 @pytest.mark.parametrize("name", list(names_of_modules_with_examples()))

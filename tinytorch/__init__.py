@@ -3,7 +3,9 @@
 >>> from tinytorch import GPT, AdamW, CrossEntropyLoss, Trainer
 """
 
+from importlib import import_module as _import_module
 from pathlib import Path
+from typing import Any as _Any
 
 if not (
     Path(__file__).parent / "backends" / "__init__.py"
@@ -42,6 +44,12 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
         SinusoidalEncoding,
         create_sinusoidal_embeddings,
     )
+    from .functions.creation import *  # noqa: F403
+    from .functions.creation import from_dlpack, ones, zeros
+    from .functions.elementwise import *  # noqa: F403
+    from .functions.reductions import *  # noqa: F403
+    from .functions.shapes import *  # noqa: F403
+    from .functions.shapes import concat, stack
     from .generation import gpt_weights as _gpt_weights  # noqa: F401  registers GPT
     from .layers import Dropout, LayerNorm, Linear
     from .losses import (
@@ -51,15 +59,15 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
         cross_entropy,
         log_softmax,
     )
-    from .nn.containers import ModuleList, Sequential
-    from .nn.module import Module, Parameter
+    from .modules.containers import ModuleList, Sequential
+    from .modules.module import Module, Parameter
     from .ops import random
     from .ops.elementwise import maximum, minimum, where
     from .ops.operators import matmul
     from .ops.random import manual_seed
     from .optimizers import SGD, Adam, AdamW, Muon, Optimizer
     from .runtime.trainer import Trainer
-    from .tensor import Tensor, concat, from_dlpack, ones, stack, zeros
+    from .tensor import Tensor
     from .tokenization import (
         BPETokenizer,
         CharTokenizer,
@@ -71,6 +79,18 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     from .transformers import GPT, MLP, GPTConfig, TransformerBlock
 
 __version__ = "0.1.0"
+
+_SUBMODULES = {"cuda", "linalg", "nn", "optim", "utils"}
+
+
+def __getattr__(name: str) -> _Any:
+    """Import a submodule when it is first used; raise an error for a missing name of PyTorch."""
+    if name in _SUBMODULES:
+        return _import_module(f".{name}", __name__)
+    from .missing import missing_name
+
+    raise missing_name("torch", name, [*globals(), *_SUBMODULES])
+
 
 __all__ = [
     "GELU",

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from .backends.arrays import Array, Axis, Namespace
-from .nn.module import Module
+from .modules.module import Module
 from .ops.op import op
 from .ops.reductions import _axes
 from .tensor import Tensor

@@ -139,3 +139,16 @@ def _check_range(name: str, number: float, least: float, most: float) -> None:
     if not least <= number <= most:
         needed = f"at least {least}" if most == math.inf else f"in [{least}, {most}]"
         raise ValueError(f"{name} must be {needed}, not {shown(number)}")
+
+
+def check_shape(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """The sizes of ``f(2, 3)`` or of ``f((2, 3))``."""
+    if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
+        sizes = tuple(sizes[0])
+    try:
+        return tuple(map(index, sizes))
+    except TypeError:
+        raise TypeError(
+            f"a shape consists of integers, not {shown(sizes)}; dtype and backend are given by"
+            " keyword, as in zeros(2, 3, dtype='float64')"
+        ) from None

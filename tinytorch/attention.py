@@ -10,8 +10,8 @@ from .backends import Backend, get
 from .backends.base import Array, Namespace
 from .embeddings import RotaryEmbedding
 from .layers import Dropout, Linear, apply_dropout
-from .nn.attention_mask import check_mask
-from .nn.module import Module
+from .modules.attention_mask import check_mask
+from .modules.module import Module
 from .ops.op import composite, op
 from .tensor import Tensor
 

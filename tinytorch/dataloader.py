@@ -10,9 +10,10 @@ import numpy as np
 
 from .arguments import check_flag, check_integer
 from .backends import Backend
+from .functions.shapes import stack
 from .ops import random
 from .serialization.checkpoint import restore_rng, rng_state
-from .tensor import Tensor, stack
+from .tensor import Tensor
 
 Batch = tuple[Tensor, ...]
 

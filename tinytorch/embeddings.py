@@ -8,7 +8,7 @@ import numpy as np
 from .arguments import check_integer
 from .backends import Backend
 from .backends.base import Array, Namespace
-from .nn.module import Module, Parameter
+from .modules.module import Module, Parameter
 from .ops import random
 from .ops.op import op
 from .ops.operators import same_backend

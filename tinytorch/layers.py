@@ -6,8 +6,8 @@ from typing import Any
 from .arguments import check_flag, check_integer, check_number
 from .backends import Backend
 from .backends.base import Array, Namespace
-from .nn.containers import ModuleList, Sequential
-from .nn.module import Module, Parameter
+from .modules.containers import ModuleList, Sequential
+from .modules.module import Module, Parameter
 from .ops import random
 from .ops.op import op
 from .ops.reductions import _mean

@@ -7,7 +7,7 @@ import numpy as np
 
 from .arguments import check_integer
 from .backends.arrays import Array, Axis, Namespace
-from .nn.module import Module
+from .modules.module import Module
 from .ops.op import op
 from .ops.operators import same_backend
 from .ops.reductions import _axes

@@ -13,7 +13,7 @@ from typing import Any
 from .arguments import check_like, check_number, check_type, python_number
 from .autograd import wrap_array
 from .backends.base import Array, Namespace
-from .nn.module import Parameter
+from .modules.module import Parameter
 from .ops.op import Op, op
 from .ops.update import update_tensors
 from .serialization.optimizer_state import OptimizerState, read_state

@@ -9,7 +9,7 @@ from typing import Any
 from .arguments import check_integer, check_number, check_type, shown
 from .autograd import no_grad
 from .backends.base import Array, Namespace
-from .nn.module import Module, Parameter, evaluating
+from .modules.module import Module, Parameter, evaluating
 from .ops import random
 from .ops.elementwise import where
 from .ops.op import op

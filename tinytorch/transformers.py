@@ -11,8 +11,8 @@ from .backends import Backend
 from .embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from .generation.generate import generate
 from .layers import Dropout, LayerNorm, Linear
-from .nn.containers import ModuleList
-from .nn.module import Module, Parameter
+from .modules.containers import ModuleList
+from .modules.module import Module, Parameter
 from .ops import random
 from .tensor import Tensor
 

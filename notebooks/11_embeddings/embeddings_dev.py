@@ -41,7 +41,7 @@ from tinytorch.ops.op import op
 from tinytorch.ops.operators import same_backend
 from tinytorch.backends import Backend
 from tinytorch.backends.base import Array, Namespace
-from tinytorch.nn.module import Module, Parameter
+from tinytorch.modules.module import Module, Parameter
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
 

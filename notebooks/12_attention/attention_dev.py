@@ -45,8 +45,8 @@ from tinytorch.backends import Backend, get
 from tinytorch.backends.base import Array, Namespace
 from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.layers import Dropout, Linear, apply_dropout
-from tinytorch.nn.attention_mask import check_mask
-from tinytorch.nn.module import Module
+from tinytorch.modules.attention_mask import check_mask
+from tinytorch.modules.module import Module
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
 

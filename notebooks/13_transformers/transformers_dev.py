@@ -54,8 +54,8 @@ from tinytorch.generation.decode_step import with_fused_step
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from tinytorch.generation.generate import generate
 from tinytorch.layers import Dropout, Linear
-from tinytorch.nn.containers import ModuleList
-from tinytorch.nn.module import Module, Parameter, evaluating
+from tinytorch.modules.containers import ModuleList
+from tinytorch.modules.module import Module, Parameter, evaluating
 from tinytorch.tensor import Tensor
 from tinytorch.tito.checks import Exercise
 from tinytorch.transformers import INITIALISATIONS

@@ -14,7 +14,7 @@ from tinytorch.dataloader import TokenDataset
 from tinytorch.embeddings import EmbeddingLayer, RotaryEmbedding
 from tinytorch.layers import LayerNorm, Linear
 from tinytorch.losses import CrossEntropyLoss
-from tinytorch.nn.module import Module
+from tinytorch.modules.module import Module
 from tinytorch.optimizers import AdamW
 from tinytorch.tensor import Tensor
 from tinytorch.tokenization import CharTokenizer

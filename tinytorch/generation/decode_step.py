@@ -12,7 +12,7 @@ from ..autograd import is_grad_enabled, wrap_array
 from ..backends import Backend, float_errors, trace
 from ..backends.base import NumpyArray
 from ..backends.decode_step import DecodeStep, GPTWeights
-from ..nn.module import Module
+from ..modules.module import Module
 from ..tensor import Tensor
 
 # Model class -> the function that reads the weights of its instances. Subclasses are not included,

@@ -9,7 +9,7 @@ from ..arguments import check_integer
 from ..autograd import no_grad
 from ..backends import Backend
 from ..backends.base import NumpyArray
-from ..nn.module import evaluating
+from ..modules.module import evaluating
 from ..ops import random
 from ..tensor import Tensor
 from .checks import (
@@ -87,8 +87,8 @@ def stream(
         IndexError: the prompt has a token outside of the vocabulary.
         RuntimeError: a logit is NaN, or all are -inf: the model has diverged.
 
-    Each token is computed in evaluation mode (`nn.module.evaluating`), in the calling thread only.
-    Between two tokens, and in other threads at any time, the model may be trained.
+    Each token is computed in evaluation mode (`modules.module.evaluating`), in the calling
+    thread only. Between two tokens, and in other threads at any time, the model may be trained.
 
     Example:
 

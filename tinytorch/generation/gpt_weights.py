@@ -14,8 +14,8 @@ from ..embeddings import (
     SinusoidalEncoding,
 )
 from ..layers import Dropout, LayerNorm, Linear
-from ..nn.containers import ModuleList
-from ..nn.module import Module
+from ..modules.containers import ModuleList
+from ..modules.module import Module
 from ..ops.op import OPS
 from ..transformers import ACTIVATIONS, GPT, MLP, TransformerBlock
 from .decode_step import WEIGHTS, NotFusableError, class_name

@@ -1,1 +1,20 @@
-"""Building blocks of networks: Module, Parameter and containers."""
+"""The names of `torch.nn`, imported from the lessons and from the files of this folder."""
+
+from typing import Any
+
+from ..activations import GELU, ReLU, Sigmoid, Softmax, Tanh
+from ..layers import Dropout, LayerNorm, Linear
+from ..losses import MSELoss
+from ..missing import missing_name
+from ..modules.containers import ModuleList, Sequential
+from ..modules.module import Module, Parameter
+from . import functional
+
+__all__ = [
+    "GELU", "Dropout", "LayerNorm", "Linear", "MSELoss", "Module", "ModuleList", "Parameter",
+    "ReLU", "Sequential", "Sigmoid", "Softmax", "Tanh", "functional",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    raise missing_name("torch.nn", name, globals())

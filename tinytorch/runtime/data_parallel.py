@@ -23,7 +23,7 @@ import numpy as np
 
 from ..backends.base import Backend
 from ..backends.base import NumpyArray as Array
-from ..nn.module import Module, Parameter
+from ..modules.module import Module, Parameter
 from ..ops import random
 from ..tensor import Tensor
 from ..training import Trainer, accumulate_gradients, count_targets, weights_of

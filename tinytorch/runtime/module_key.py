@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from typing import Any
 
-from ..nn.module import Module, Parameter
+from ..modules.module import Module, Parameter
 from ..tensor import Tensor
 
 _Plain = int | float | complex | str | bytes | None

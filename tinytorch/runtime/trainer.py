@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from .. import training
 from ..arguments import check_integer
-from ..nn.module import Module
+from ..modules.module import Module
 from ..optimizers import Optimizer
 from ..tensor import Tensor
 from ..training import Schedule

@@ -47,7 +47,7 @@ class evaluating(ContextDecorator):  # noqa: N801  like no_grad
     parentheses. Do not hold it open across a `yield`. For one of several models, call its `eval`.
 
     >>> from tinytorch import Dropout, Linear, Sequential
-    >>> from tinytorch.nn.module import evaluating
+    >>> from tinytorch.modules.module import evaluating
     >>> model = Sequential(Linear(2, 2), Dropout(0.5))
     >>> frozen = model[0].eval()
     >>> with evaluating():

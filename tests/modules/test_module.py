@@ -25,7 +25,7 @@ from tinytorch import (
     Sequential,
     Tensor,
 )
-from tinytorch.nn.module import evaluating
+from tinytorch.modules.module import evaluating
 
 
 class Block(Module):

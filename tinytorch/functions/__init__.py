@@ -1,0 +1,1 @@
+"""Functions of tensors: each is also a method, or creates tensors."""

@@ -1,0 +1,66 @@
+"""The methods of tensors that lesson 01 does not build; each is a function in `functions/`."""
+
+from .autograd import Variable
+from .functions import conversion, elementwise, in_place, reductions, shapes
+
+
+class Methods(Variable):
+    """Base class of Tensor: a table of its further methods."""
+
+    __slots__ = ()
+
+    # Conversion
+    __array__ = conversion.as_numpy
+    __array_ufunc__ = conversion.apply_ufunc
+    __dlpack__ = conversion.dlpack
+    __dlpack_device__ = conversion.dlpack_device
+    __float__ = conversion.as_float
+    __int__ = conversion.as_int
+    __bool__ = conversion.as_bool
+    __index__ = conversion.as_index
+    __reduce__ = conversion.reduce
+    __format__ = conversion.as_format
+    item = conversion.item
+    to = conversion.to
+
+    # In place; x @= y is x = x @ y, which may change the shape, as in PyTorch
+    __iadd__ = add_ = in_place.add_
+    __isub__ = sub_ = in_place.sub_
+    __imul__ = mul_ = in_place.mul_
+    __itruediv__ = div_ = in_place.div_
+    __ipow__ = pow_ = in_place.pow_
+    __iand__ = in_place.and_
+    __ior__ = in_place.or_
+    clamp_ = in_place.clamp_
+    copy_ = in_place.copy_
+    fill_ = in_place.fill_
+    zero_ = in_place.zero_
+
+    # Elementwise
+    __abs__ = abs = elementwise.abs
+    clip = elementwise.clip
+    cos = elementwise.cos
+    exp = elementwise.exp
+    log = elementwise.log
+    masked_fill = elementwise.masked_fill
+    sin = elementwise.sin
+    sqrt = elementwise.sqrt
+
+    # Reductions
+    all = reductions.all
+    any = reductions.any
+    argmax = reductions.argmax
+    argmin = reductions.argmin
+    cumsum = reductions.cumsum
+    logsumexp = reductions.logsumexp
+    max = reductions.max
+    min = reductions.min
+    std = reductions.std
+    var = reductions.var
+
+    # Shapes
+    expand = shapes.expand
+    flatten = shapes.flatten
+    split = shapes.split
+    squeeze = shapes.squeeze
+    unsqueeze = shapes.unsqueeze
