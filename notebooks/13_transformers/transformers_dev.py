@@ -41,7 +41,7 @@ from tinytorch.ops import random
 from tinytorch.activations import GELU, SquaredReLU
 from tinytorch.arguments import check_flag, check_integer, check_number
 from tinytorch.attention import KVCache, MultiHeadAttention, create_causal_mask
-from tinytorch.autograd import no_grad
+from tinytorch.autograd import no_grad, wrap_array
 from tinytorch.ops.op import op
 from tinytorch.ops.reductions import _mean
 from tinytorch.backends import Backend
@@ -357,9 +357,10 @@ with Exercise("13.5", "init_gpt2") as check:
 from tinytorch.generation.generate import _nucleus, sample
 
 # sample:
-#   First finite_logits(logits), which raises an error if the model has diverged to NaN.
+#   First finite_logits(logits): it returns the logits (B, V) and the largest of each row (B, 1), or
+#   raises an error if the model has diverged to NaN.
 #   A temperature of 0, or below SMALLEST_TEMPERATURE: np.argmax over the last axis.
-#   Otherwise, in float64, subtract the maximum of the row, so that exp cannot overflow, and divide.
+#   Otherwise, in float64, subtract the largest of the row, so that exp cannot overflow, and divide.
 #   top_k: np.partition puts the k-th largest at index -k; set smaller scores to -inf.
 #   Weights: exp of the scores.
 #   top_p below 1: _nucleus(weights, top_p).

@@ -72,19 +72,22 @@ def _vocab_size(model: Any) -> float:
     return getattr(model.config, "vocab_size", math.inf)
 
 
-def finite_logits(logits: NumpyArray) -> NumpyArray:
-    """The logits (B, V); in a row with a logit of infinity, 0 for it and -inf for all others.
+def finite_logits(logits: NumpyArray) -> tuple[NumpyArray, NumpyArray]:
+    """The logits (B, V), and the largest of each row (B, 1), which is finite.
+
+    In a row with a logit of infinity, they are 0 for it and -inf for all others.
 
     Raises:
         RuntimeError: a logit is NaN, or all of a row are -inf.
     """
-    largest = np.maximum.reduce(logits, axis=-1)  # (B,), NaN if any is
-    if math.isfinite(np.add.reduce(largest)):
-        return logits
+    largest = np.maximum.reduce(logits, axis=-1, keepdims=True)  # (B, 1), NaN if any is
+    if math.isfinite(np.add.reduce(largest, axis=None)):
+        return logits, largest
     if not (largest > -np.inf).all():
         raise _diverged()
     only_infinite = np.where(logits == np.inf, 0.0, -np.inf)
-    return np.where(largest[:, None] < np.inf, logits, only_infinite)
+    logits = np.where(largest < np.inf, logits, only_infinite)
+    return logits, np.where(largest < np.inf, largest, 0.0)
 
 
 def check_tokens(tokens: NumpyArray) -> NumpyArray:

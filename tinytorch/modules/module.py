@@ -192,8 +192,9 @@ class Module:
             seen.add(id(module))
             tensors, children = module._contents()
             yield name, module, tensors
-            start = f"{name}." if name else ""
-            pending += [(start + child, value) for child, value in reversed(children)]
+            if children:
+                start = f"{name}." if name else ""
+                pending += [(start + child, value) for child, value in reversed(children)]
 
     def modules(self) -> Iterator["Module"]:
         """This module and all modules within it."""

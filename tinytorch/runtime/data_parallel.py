@@ -99,7 +99,7 @@ class DataParallel:
     ) -> None:
         self.model, self.loss_fn, self.count = model, loss_fn, count
         self.parameters = model.parameters() if parameters is None else list(parameters)
-        self._key = _replica_key(model, loss_fn, self.parameters)
+        self._key = self._key_after = _replica_key(model, loss_fn, self.parameters)
         self._owner = os.getpid()
         check_shareable(self.parameters)
         if multiprocessing.current_process().daemon:
@@ -153,6 +153,8 @@ class DataParallel:
                 loss = accumulate_gradients(
                     self.model, self.loss_fn, x[parts[0]], y[parts[0]], weights[0]
                 )
+            # Computed here, while the replicas finish their rows.
+            self._key_after = _replica_key(self.model, self.loss_fn, self.parameters)
             for number in range(count - 1):
                 loss = loss + self._reduce(number)
             return loss
@@ -174,7 +176,7 @@ class DataParallel:
         made in each replica. Statistics of the batch, such as running means, are in each process
         those of its own rows.
         """
-        self._key = _replica_key(self.model, self.loss_fn, self.parameters)
+        self._key = self._key_after
 
     def close(self) -> None:
         """Terminate the replicas."""

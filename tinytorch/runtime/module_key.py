@@ -6,7 +6,8 @@ from typing import Any
 from ..modules.module import Module, Parameter
 from ..tensor import Tensor
 
-_Plain = int | float | complex | str | bytes | None
+_PLAIN = (int, float, complex, str, bytes, type(None))
+_FAST = {int, bool, str, type(None)}  # most attributes; the fastest test comes first
 
 
 class Same:
@@ -49,8 +50,8 @@ def module_key(*roots: Any, plain: bool = False) -> Hashable:
             for name, value in attributes.items():
                 if name == "training":  # an attribute of the class until it is set
                     continue
-                identity = not plain and (name[:1] != "_" or name in buffers)
-                if identity or _is_plain(value):
+                private = name[:1] == "_" and name not in buffers
+                if not (plain or private) or _is_plain(value):
                     key.append((name, _frozen(value)))
     return tuple(key)
 
@@ -59,20 +60,24 @@ def _is_plain(value: Any) -> bool:
     """Whether the value consists of numbers and strings only."""
     if isinstance(value, dict):
         value = list(value.values())
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
-    return value is not None and isinstance(value, _Plain)
+    return value is not None and isinstance(value, _PLAIN)
 
 
 def _frozen(value: Any) -> Hashable:
-    if isinstance(value, _Plain):
+    if type(value) in _FAST:
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, Module):
+        return Same(value)
+    if isinstance(value, Parameter):
+        return None
+    if isinstance(value, _PLAIN):
         return value if value == value else "NaN"  # which does not equal itself
-    if isinstance(value, list | tuple):
+    if isinstance(value, (list, tuple)):
         return tuple(map(_frozen, value))
     if isinstance(value, dict):
         return tuple([(name, _frozen(item)) for name, item in value.items()])
-    if isinstance(value, Parameter):
-        return None
     if isinstance(value, Tensor):
         return Same(value._array), value._version.count
     return Same(value)
