@@ -59,8 +59,10 @@ def layer_norm(
     parallel_blocks(work, len(rows), rows.itemsize * size)
     # The mean, a product, is off by some 1e-7 of itself.
     # Not compared by squares: those of small means underflow.
-    inexact = np.abs(mean) > LARGE_MEAN / math.sqrt(size) * np.sqrt(squares)
-    if inexact.any():
+    limit = np.sqrt(squares, out=squares)
+    limit *= LARGE_MEAN / math.sqrt(size)
+    inexact = np.abs(mean, out=mean) > limit
+    if np.logical_or.reduce(inexact, axis=None):
         chosen = np.flatnonzero(inexact)
         normal[chosen], scale[chosen] = _normalise(rows[chosen], eps)
         y[chosen] = normal[chosen] * weight if bias is None else normal[chosen] * weight + bias
