@@ -76,7 +76,7 @@ class Op:
             settled = self._settled
             for variable in variables:
                 if variable._array.dtype is not settled:
-                    arrays, result_dtype = self._promote(arrays, variables, backend)
+                    arrays, result_dtype = _promote(self, arrays, variables, backend)
                     if result_dtype is not None and is_floating(result_dtype):
                         return self._in_float32(inputs, arrays, settings, result_dtype)
                     break
@@ -102,16 +102,6 @@ class Op:
         # For several outputs it is a tuple of tensors; typed as a tensor, which unpacks as well.
         output: Tensor = _wrap_outputs(self.name, kernel, inputs, variables, result, saved)
         return output
-
-    def _promote(
-        self, arrays: list[Any], variables: list[Variable], backend: Backend
-    ) -> tuple[list[Any], Any]:
-        """The arrays cast to the dtype to compute in; the result's dtype if it is another."""
-        assert self.promote is not None
-        promoted, dtype, result_dtype = promote_arrays(backend.xp, arrays, self.promote, self._keep)
-        if is_floating(dtype) and all(v._array.dtype == dtype for v in variables):
-            self._settled = variables[0]._array.dtype
-        return promoted, result_dtype
 
     def _in_float32(
         self, inputs: Sequence[Any], arrays: Sequence[Any], settings: dict[str, Any], dtype: Any
@@ -149,6 +139,7 @@ class Composite:
         self.__module__ = function.__module__
         self.__wrapped__ = function
         self._own = is_own(function)
+        self._settled: Any = None  # a floating dtype: tensors of it need no promotion
         if self._own:
             COMPOSITES[self.name] = self
 
@@ -168,9 +159,13 @@ class Composite:
         if trace.active:
             kernel = trace.timed_kernel(kernel, self.name, backend.name, "kernel")
         if self.promote is not None:
-            arrays, _, result_dtype = promote_arrays(backend.xp, arrays, self.promote, self._keep)
-            if result_dtype is not None:  # float16, which the function's ops compute in float32
-                return self.function(*inputs, **settings)
+            settled = self._settled
+            for variable in variables:
+                if variable._array.dtype is not settled:
+                    arrays, result_dtype = _promote(self, arrays, variables, backend)
+                    if result_dtype is not None:  # float16: the function's ops compute in float32
+                        return self.function(*inputs, **settings)
+                    break
         warnings = ignore()
         try:
             outputs = kernel.forward(backend.xp, *arrays, **settings)
@@ -180,6 +175,17 @@ class Composite:
             return self.function(*inputs, **settings)
         output: Tensor = _wrap_outputs(self.name, kernel, inputs, variables, *outputs)
         return output
+
+
+def _promote(
+    op: Op | Composite, arrays: list[Any], variables: list[Variable], backend: Backend
+) -> tuple[list[Any], Any]:
+    """The arrays cast to the dtype to compute in; the result's dtype if it is another."""
+    assert op.promote is not None
+    promoted, dtype, result_dtype = promote_arrays(backend.xp, arrays, op.promote, op._keep)
+    if is_floating(dtype) and all(v._array.dtype == dtype for v in variables):
+        op._settled = variables[0]._array.dtype
+    return promoted, result_dtype
 
 
 OPS: dict[str, Op] = {}  # the ops of this package
