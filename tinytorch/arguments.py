@@ -11,6 +11,22 @@ from typing import Any
 import numpy as np
 
 
+class ShapeError(ValueError, RuntimeError):
+    """Shapes that do not fit together: a ValueError as in NumPy, and a RuntimeError as in PyTorch.
+
+    >>> from tinytorch import ones
+    >>> try:
+    ...     ones(2, 3) @ ones(2, 3)
+    ... except RuntimeError as error:
+    ...     print(error)
+    matmul cannot multiply (2, 3) by (2, 3): 3 != 2
+    """
+
+
+class DtypeError(TypeError, RuntimeError):
+    """A dtype that an operation does not support: also a RuntimeError, as in PyTorch."""
+
+
 def check_integer(name: str, value: Any, least: int = 0, most: float = math.inf) -> int:
     """An integer of any kind in [least, most], as a Python integer.
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from .arguments import check_flag, check_integer, check_number
+from .arguments import ShapeError, check_flag, check_integer, check_number
 from .backends import Backend
 from .backends.base import Array, Namespace
 from .modules.containers import ModuleList, Sequential
@@ -74,7 +74,7 @@ class Linear(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
         if x.shape[-1:] != (self.in_features,):
-            raise ValueError(
+            raise ShapeError(
                 f"Linear({self.in_features}, {self.out_features}) needs a last axis of"
                 f" {self.in_features}, got shape {x.shape}"
             )

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from . import autograd
-from .arguments import check_shape, shown
+from .arguments import DtypeError, ShapeError, check_shape, shown
 from .autograd import Variable, no_grad, wrap_array
 from .backends import Backend, BackendError, get, of
 from .backends.arrays import Array, Axis
@@ -122,7 +122,7 @@ class Tensor(Methods):
                 " Tensor(data, dtype=...), and zeros(2, 3) is a tensor of that shape"
             )
         if value and not self.is_floating_point():
-            raise TypeError(f"only floating tensors can require a gradient, not {self.dtype}")
+            raise DtypeError(f"only floating tensors can require a gradient, not {self.dtype}")
         if not self.is_leaf and not value:
             raise RuntimeError("requires_grad of a computed tensor cannot be cleared; use detach()")
         self._requires_grad = bool(value)
@@ -491,7 +491,7 @@ def _check_matches(tensor: Tensor, other: Any, what: str) -> None:
     if not isinstance(other, Tensor):
         raise TypeError(f"{what} must be a Tensor, not {type(other).__name__}")
     if other.shape != tensor.shape:
-        raise ValueError(f"{what} has shape {other.shape}, its tensor {tensor.shape}")
+        raise ShapeError(f"{what} has shape {other.shape}, its tensor {tensor.shape}")
     if other._backend is not tensor._backend:
         raise ValueError(
             f"{what} is on {other.backend.name!r}, its tensor on {tensor.backend.name!r}"

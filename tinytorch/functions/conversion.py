@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arguments import ShapeError
 from ..autograd import Variable, wrap_array
 from ..backends import get
 from ..ops import elementwise
@@ -83,7 +84,7 @@ def dlpack_device(x: "Tensor") -> Any:
 def item(x: "Tensor") -> Any:
     """The value of a tensor with one element, as a Python number."""
     if x.size != 1:
-        raise ValueError(f"item() needs a tensor with one element, not shape {x.shape}")
+        raise ShapeError(f"item() needs a tensor with one element, not shape {x.shape}")
     return host(x).item()
 
 
@@ -97,7 +98,7 @@ def as_int(x: "Tensor") -> int:
 
 def as_bool(x: "Tensor") -> bool:
     if x.size != 1:
-        raise ValueError(
+        raise ShapeError(
             f"the truth of a tensor of shape {x.shape} is ambiguous; use any() or all()"
         )
     return bool(x.item())

@@ -4,6 +4,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import autograd
+from ..arguments import DtypeError, ShapeError
 from ..ops import elementwise
 from ..ops.promotion import is_floating
 
@@ -25,13 +26,13 @@ def update(x: "Tensor", result: "Tensor") -> "Tensor":
         ValueError: `result` has another shape, because the operand has more axes or elements.
     """
     if result.shape != x.shape:
-        raise ValueError(
+        raise ShapeError(
             f"an in-place operator cannot change the shape {x.shape} to {result.shape};"
             " write x = x + y instead of x += y"
         )
     if result.dtype != x.dtype:
         if _kind(result) > _kind(x):
-            raise TypeError(
+            raise DtypeError(
                 f"an in-place operator cannot store {result.dtype} in a tensor of {x.dtype};"
                 " write x = x + y instead of x += y"
             )

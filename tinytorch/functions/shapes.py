@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arguments import check_shape
+from ..arguments import ShapeError, check_shape
 from ..autograd import Variable
 from ..ops import movement
 from .names import accepts_dim, axis_of
@@ -48,7 +48,7 @@ def expand(x: "Tensor", *shape: Any) -> "Tensor":
     sizes = check_shape(shape)
     extra = len(sizes) - x.ndim
     if extra < 0 or -1 in sizes[:extra] or min(sizes, default=0) < -1:
-        raise ValueError(f"a tensor of shape {x.shape} cannot be expanded to {sizes}")
+        raise ShapeError(f"a tensor of shape {x.shape} cannot be expanded to {sizes}")
     target = tuple(x.shape[a - extra] if n == -1 else n for a, n in enumerate(sizes))
     return movement.broadcast_to(x, shape=target)
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from ..arguments import ShapeError
 from ..backends import Backend, get
 from ..ops.dtypes import parse_target, resolve_dtype
 from ..tensor import Tensor
@@ -339,7 +340,7 @@ class Module:
         elif state and not any(name in own for name in state):
             problems += [f"no name fits: it has {next(iter(state))!r}, not {next(iter(own), '')!r}"]
         if problems:
-            raise ValueError(f"{type(self).__name__} cannot load this state: {'; '.join(problems)}")
+            raise ShapeError(f"{type(self).__name__} cannot load this state: {'; '.join(problems)}")
         ready = {
             name: Tensor(state[name], dtype=value.dtype, backend=value.backend)
             for name, value in own.items()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..arguments import ShapeError
 from ..backends.arrays import Array, Namespace, Shape
 from .op import op
 
@@ -15,7 +16,7 @@ def reshape(xp: Namespace, x: Array, *, shape: Shape) -> Any:
             raise ValueError
         return xp.reshape(x, shape), (x.shape,)
     except ValueError:
-        raise ValueError(f"a tensor of shape {x.shape} cannot be reshaped to {shape}") from None
+        raise ShapeError(f"a tensor of shape {x.shape} cannot be reshaped to {shape}") from None
 
 
 @reshape.gradient
@@ -29,7 +30,7 @@ def permute(xp: Namespace, x: Array, *, axes: tuple[int, ...]) -> Any:
     try:
         return xp.permute_dims(x, axes), (axes,)
     except ValueError:
-        raise ValueError(f"{axes} is not a permutation of the axes of shape {x.shape}") from None
+        raise ShapeError(f"{axes} is not a permutation of the axes of shape {x.shape}") from None
 
 
 @permute.gradient
@@ -44,7 +45,7 @@ def broadcast_to(xp: Namespace, x: Array, *, shape: Shape) -> Any:
     try:
         return xp.broadcast_to(x, shape), ()
     except ValueError:
-        raise ValueError(f"a tensor of shape {x.shape} cannot be expanded to {shape}") from None
+        raise ShapeError(f"a tensor of shape {x.shape} cannot be expanded to {shape}") from None
 
 
 @broadcast_to.gradient
@@ -84,7 +85,7 @@ def concat_gradient(xp: Namespace, g: Array, sizes: list[int], axis: int) -> Any
 def split(xp: Namespace, x: Array, *, sizes: tuple[int, ...], axis: int = 0) -> Any:
     """x split along `axis` into pieces of the given sizes."""
     if any(n < 0 for n in sizes) or sum(sizes) != x.shape[axis]:
-        raise ValueError(f"sizes {tuple(sizes)} do not add up to axis {axis} of shape {x.shape}")
+        raise ShapeError(f"sizes {tuple(sizes)} do not add up to axis {axis} of shape {x.shape}")
     return tuple(_split(x, sizes, axis)), (x.shape, sizes, axis)
 
 
@@ -125,6 +126,6 @@ def stack_gradient(xp: Namespace, g: Array, count: int, axis: int) -> Any:
     return tuple(g[(*leading, i, ...)] for i in range(count))
 
 
-def _cannot_join(name: str, arrays: Sequence[Array], axis: int) -> ValueError:
+def _cannot_join(name: str, arrays: Sequence[Array], axis: int) -> ShapeError:
     shapes = ", ".join(str(tuple(a.shape)) for a in arrays)
-    return ValueError(f"{name} cannot join the shapes {shapes} along axis {axis}")
+    return ShapeError(f"{name} cannot join the shapes {shapes} along axis {axis}")

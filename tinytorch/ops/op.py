@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from ..arguments import ShapeError
 from ..autograd import Variable, add_node, is_grad_enabled, wrap_array
 from ..backends import Backend, BackendError, trace
 from ..backends.base import Array, Kernel, is_own
@@ -91,6 +92,11 @@ class Op:
                 kernel = self.reference
                 outputs = kernel.forward(backend.xp, *arrays, **settings)
             result, saved = outputs
+        except ValueError as error:
+            if "broadcast" in str(error) and not isinstance(error, ShapeError):
+                shapes = " and ".join(str(tuple(a.shape)) for a in arrays if hasattr(a, "shape"))
+                raise ShapeError(f"{self.name}: the shapes {shapes} do not broadcast") from error
+            raise
         except (TypeError, AttributeError) as error:
             if any(x is None for x in inputs[: self._required]):
                 raise TypeError(f"{self.name} takes tensors and numbers, not None") from error

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import ShapeError
 from ..autograd import Variable, wrap_array
 from ..backends.base import Array
 from . import linalg
@@ -26,10 +27,10 @@ def matmul(x: "Tensor", y: Any) -> "Tensor":
     y = same_backend(x, y)
     left, right = x._array.shape, y._array.shape
     if not left or not right:
-        raise ValueError("matmul needs operands with at least one axis; use * for scalars")
+        raise ShapeError("matmul needs operands with at least one axis; use * for scalars")
     inner = right[0] if len(right) == 1 else right[-2]
     if left[-1] != inner:
-        raise ValueError(f"matmul cannot multiply {left} by {right}: {left[-1]} != {inner}")
+        raise ShapeError(f"matmul cannot multiply {left} by {right}: {left[-1]} != {inner}")
     return linalg.matmul(x, y)
 
 
