@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 def _missing(what: str) -> None:
@@ -70,3 +71,27 @@ def no_host_reads() -> Iterator[None]:
 
     with getattr(cupy, "no_host_reads", contextlib.nullcontext)():
         yield
+
+
+def old_optimizer_state(optimizer: Any) -> dict[str, Any]:
+    """The state of an optimizer in the layout of versions before that of PyTorch."""
+    names = {"adam_update": ("m", "v"), "muon_update": ("m",), "sgd_update": ("v",)}
+    arrays = {}
+    for index, p in enumerate(optimizer.parameters()):
+        state = optimizer.state.get(p, {})
+        for old, value in zip(names[optimizer.rule.name], state.values(), strict=False):
+            arrays[f"{index}.{old}"] = value.numpy().copy()
+    newer = {"amsgrad", "capturable", "dampening", "decoupled_weight_decay", "differentiable",
+             "foreach", "fused", "initial_lr", "maximize", "params"}  # fmt: skip
+    groups = [
+        {name: value for name, value in group.items() if name not in newer}
+        | {"base_lr": group.get("initial_lr", group["lr"])}
+        for group in optimizer.param_groups
+    ]
+    return {
+        "steps": optimizer.steps,
+        "missed": {str(index): count for index, count in optimizer.missed.items()},
+        "lr": [group["lr"] for group in optimizer.param_groups],
+        "groups": groups,
+        "arrays": arrays,
+    }

@@ -4,14 +4,19 @@ A rule is an op without gradient: it computes the new parameter and state from o
 gradient and its state. The optimizer applies the rule to all parameters.
 """
 
+import copy
+import difflib
 import inspect
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
 
 from .arguments import check_like, check_number, check_type, python_number
-from .autograd import wrap_array
+from .autograd import enable_grad, wrap_array
 from .backends.base import Array, Namespace
 from .modules.module import Parameter
 from .ops.op import Op, op
@@ -24,7 +29,9 @@ class Optimizer:
     """Base class of all optimizers.
 
     A subclass sets `rule`, the update rule, and `state_names`, the names of the arrays that the
-    rule keeps for each parameter; these are initialised to zeros of the parameter's shape.
+    rule keeps for each parameter; these are initialised to zeros of the parameter's shape. The
+    settings in the signature of the rule are passed to it. Instead, as in PyTorch, a subclass may
+    override `step`, and keep values in `state`.
 
     Args:
         params: parameters, or groups of them, ``[{"params": [...], "lr": 0.1}, ...]``; a group
@@ -32,10 +39,12 @@ class Optimizer:
             are skipped until they do.
         defaults: the settings, for groups that do not override them. Each has the type of its
             default value in the signature of the subclass, and numbers are 0 or more.
+            ``Optimizer(params, {"lr": 0.1})`` is PyTorch's form, for any values.
 
     Attributes:
-        groups: the groups of parameters with their settings.
-        state: index of a parameter -> its state by name.
+        param_groups: the groups of parameters with their settings, which may be changed.
+        state: parameter -> its state by name.
+        defaults: the settings of groups that do not override them.
         steps: number of steps taken.
         missed: index of a parameter -> number of steps in which it had no gradient, if any. Its
             number of updates, used by Adam's bias correction, is ``steps`` minus this.
@@ -43,7 +52,7 @@ class Optimizer:
     Raises:
         TypeError: `params` is not an iterable of tensors or of groups.
         ValueError: no parameters, a parameter given twice or computed by an op, or a setting
-            unknown or out of range.
+            misspelled or out of range.
 
     >>> from tinytorch import Optimizer, Parameter, Tensor
     >>> from tinytorch.ops.op import op
@@ -63,69 +72,113 @@ class Optimizer:
 
     rule: Op
     state_names: tuple[str, ...] = ()
+    saves_step = True  # whether a state_dict has the number of updates, as PyTorch's has
+    choices: ClassVar[dict[str, Any]] = {"foreach": None, "differentiable": False, "fused": None}
 
-    def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
-        name = type(self).__name__
-        signature = inspect.signature(type(self)).parameters
-        examples = {n: signature[n].default if n in signature else v for n, v in defaults.items()}
-        self.groups: list[dict[str, Any]] = []
-        for group in parameter_groups(name, params):
-            unknown = set(group) - {"params"} - set(defaults)
-            if unknown:
-                raise ValueError(f"{name} has no setting {sorted(unknown)}")
-            settings = {**defaults, **group}
-            if "lr" not in settings:
-                raise TypeError(f"{name} needs the setting lr")
-            own = settings.pop("params")
-            settings = {
-                key: check_like(f"{name}: {key}", value, examples[key])
-                for key, value in settings.items()
+    def __init__(
+        self, params: Iterable[Any], defaults: Mapping[str, Any] | None = None, **settings: Any
+    ) -> None:
+        self.defaults: dict[str, Any] = {**(defaults or {}), **settings}
+        self._examples: dict[str, Any] | None = None  # setting -> a value of its type
+        if defaults is None:
+            signature = inspect.signature(type(self)).parameters
+            self._examples = {
+                name: signature[name].default if name in signature else value
+                for name, value in settings.items()
             }
-            rate = check_number(f"{name}: lr", settings["lr"])
-            self.groups.append({**settings, "params": own, "lr": rate, "base_lr": rate})
-            self.check_settings(self.groups[-1])
-        self._check_parameters()
-        self.state: dict[int, dict[str, Tensor]] = {}
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.steps = 0
         self.missed: dict[int, int] = {}
-
-    def _check_parameters(self) -> None:
-        name = type(self).__name__
+        for group in parameter_groups(type(self).__name__, params):
+            self.add_param_group(group)
         if not self.parameters():
-            raise ValueError(f"{name} got no parameters")
-        for parameter in self.parameters():
+            raise ValueError(f"{type(self).__name__} got no parameters")
+
+    def accept(self, choices: Mapping[str, Any]) -> dict[str, Any]:
+        """PyTorch's choices among its implementations, which have no effect here.
+
+        Raises:
+            TypeError: other arguments.
+        """
+        name = type(self).__name__
+        for key in choices:
+            if key not in self.choices:
+                known = [*inspect.signature(type(self)).parameters, *self.choices]
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise TypeError(f"{name} got an unexpected argument {key!r}{hint}")
+        if choices.get("differentiable"):
+            raise ValueError(f"{name} has no gradient: leave out differentiable=True")
+        return {**self.choices, **choices}
+
+    def add_param_group(self, param_group: Mapping[str, Any]) -> None:
+        """Add a group of parameters, such as ``{"params": layer.parameters(), "lr": 0.1}``.
+
+        Settings that the optimizer does not have are kept in the group, as in PyTorch, unless they
+        look like misspelled ones.
+        """
+        name = type(self).__name__
+        check_type(f"{name}: a group", param_group, Mapping, "a dict")
+        (group,) = parameter_groups(name, [param_group])
+        for key in set(group) - {"params"} - set(self.defaults):
+            if near := difflib.get_close_matches(str(key), self.defaults, 1, 0.85):
+                raise ValueError(f"{name} has no setting {key!r}; did you mean {near[0]!r}?")
+        parameters, settings = group["params"], {**self.defaults, **group}
+        if self._examples is not None:
+            if "lr" not in settings:
+                raise TypeError(f"{name} needs the setting lr")
+            for key in self._examples:
+                settings[key] = check_like(f"{name}: {key}", settings[key], self._examples[key])
+            settings["lr"] = check_number(f"{name}: lr", settings["lr"])
+            self.check_settings(settings)
+        self._check_parameters(name, parameters)
+        self.param_groups.append({**settings, "params": parameters})
+
+    def _check_parameters(self, name: str, parameters: list[Any]) -> None:
+        present = {id(p) for p in self.parameters()}
+        for parameter in parameters:
             check_type(f"{name}: a parameter", parameter, Tensor, "a Tensor")
             if parameter._node is not None:
                 raise ValueError(
                     f"{name} got a tensor of shape {parameter.shape} that was computed from others:"
                     " updates of it would have no effect; pass the tensors that it depends on"
                 )
-        if len({id(p) for p in self.parameters()}) != len(self.parameters()):
-            raise ValueError(f"{name}: a parameter is given twice")
+            if id(parameter) in present:
+                raise ValueError(f"{name}: a parameter is given twice")
+            present.add(id(parameter))
 
     def check_settings(self, group: Mapping[str, Any]) -> None:
         """Raise ValueError if settings of a group, whose types are right, are out of range."""
 
     def parameters(self) -> list[Parameter]:
         """The parameters of all groups, in order."""
-        return [p for group in self.groups for p in group["params"]]
+        return [p for group in self.param_groups for p in group["params"]]
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """Another name of `param_groups`."""
+        return self.param_groups
 
     @property
     def lr(self) -> float:
         """The learning rate of the first group; assigning to it sets the rates of all groups."""
-        rate: float = self.groups[0]["lr"]
+        rate: float = self.param_groups[0]["lr"]
         return rate
 
     @lr.setter
     def lr(self, value: float) -> None:
         value = check_number("lr", value)
-        for group in self.groups:
+        for group in self.param_groups:
             group["lr"] = value
 
     def scale_lr(self, factor: float) -> None:
-        """Set each group's learning rate to its initial value times `factor`."""
-        for group in self.groups:
-            group["lr"] = group["base_lr"] * factor
+        """Set each group's learning rate to its initial value times `factor`.
+
+        The initial value is that of the first call, as for the schedulers of PyTorch.
+        """
+        for group in self.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set the gradients of all parameters to None, or to zeros."""
@@ -135,13 +188,22 @@ class Optimizer:
             elif parameter.grad is not None:
                 parameter.grad.zero_()
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the gradients and returns the loss, which is then the result.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
         self.count_step(self.update(*self.next_step()))
+        return loss
 
     def next_step(self) -> list[float]:
         """The numbers of the next step: its own, from 1, and the learning rate of each group."""
-        return [self.steps + 1, *(float(group["lr"]) for group in self.groups)]
+        return [self.steps + 1, *(float(group["lr"]) for group in self.param_groups)]
 
     def count_step(self, updated: Collection[int]) -> None:
         """Count a step that has updated the parameters with these indices."""
@@ -161,61 +223,86 @@ class Optimizer:
             the indices of the updated parameters.
         """
         if not hasattr(self, "rule"):
-            raise TypeError(f"{type(self).__name__} has no update rule: set the attribute `rule`")
+            raise TypeError(
+                f"{type(self).__name__} has no update rule: set the attribute `rule`, or override"
+                " step()"
+            )
         updated: list[int] = []
         index = itertools.count()
-        for group, lr in zip(self.groups, rates, strict=True):
+        for group, lr in zip(self.param_groups, rates, strict=True):
             by_missed: dict[int, list[Any]] = {}  # rows with the same number of earlier updates
             for p, i in zip(group["params"], index, strict=False):
                 if p.grad is not None:
-                    rows = by_missed.setdefault(self.missed.get(i, 0), [])
-                    rows.append((p, p.grad, *self._state_of(i, p, group)))
+                    gradient = -p.grad if group.get("maximize") else p.grad
+                    row = p, gradient, *self._state_of(i, p, group)
+                    by_missed.setdefault(self.missed.get(i, 0), []).append(row)
                     updated.append(i)
             for missed, rows in by_missed.items():
                 own_step = step - missed if missed else step
-                update_tensors(self.rule, rows, **self.settings({**group, "lr": lr}, own_step))
+                settings = self.settings({**group, "lr": lr}, own_step)
+                update_tensors(self.rule_of(group), rows, **settings)
         return updated
+
+    def rule_of(self, group: Mapping[str, Any]) -> Op:
+        """The update rule for the parameters of a group."""
+        return self.rule
 
     def settings(self, group: dict[str, Any], step: Any) -> dict[str, Any]:
         """The rule's settings for the parameters of a group."""
-        names = (name for name in group if name not in ("params", "base_lr"))
-        return {name: python_number(group[name]) for name in names}
+        values = {**group, "step": step}
+        names = self.rule_of(group).settings
+        return {name: python_number(values[name]) for name in names if name in values}
 
-    def state_names_of(self, group: dict[str, Any]) -> tuple[str, ...]:
+    def state_names_of(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         """Names of the state arrays of a group's parameters."""
         return self.state_names
 
+    def initial_state(self, name: str, p: Tensor, group: Mapping[str, Any]) -> Array:
+        """A state array of a parameter before its first update."""
+        return p.backend.xp.zeros_like(p._array)
+
     def _state_of(self, index: int, p: Parameter, group: dict[str, Any]) -> list[Tensor]:
-        """The state of a parameter, created as zeros of its shape if missing."""
-        state = self.state.setdefault(index, {})
-        for name in self.state_names_of(group):
+        """The state of a parameter, which is created if it is missing."""
+        names = self.state_names_of(group)
+        if not names:
+            return []
+        state = self.state[p]
+        for name in names:
             if name not in state:
-                state[name] = wrap_array(Tensor, p.backend.xp.zeros_like(p._array), p.backend)
-        return [state[name] for name in self.state_names_of(group)]
+                array = self.initial_state(name, p, group)
+                state[name] = wrap_array(Tensor, array, p.backend)
+                if self.steps:
+                    self.missed[index] = self.steps  # updates are counted from here
+        return [state[name] for name in names]
 
     def state_dict(self) -> dict[str, Any]:
-        """Counts of steps, settings of each group, and the state of each parameter.
+        """The settings of each group and the state of each parameter, as in PyTorch.
 
         Returns:
-            a dict with "steps", "missed", "lr" and "groups", which JSON can represent, and
-            "arrays", NumPy arrays by the parameter's index and the name of the state ("0.m").
+            ``{"state": {0: {"step": ..., "exp_avg": ...}, ...}, "param_groups": [...]}``, where
+            parameters are numbered through all groups, and tensors are copies.
         """
-        arrays = {
-            f"{index}.{name}": value.numpy().copy()
-            for index, state in self.state.items()
-            for name, value in state.items()
-        }
-        groups = [_saved_settings(group) for group in self.groups]
-        rates = [float(group["lr"]) for group in self.groups]
-        missed = {str(index): count for index, count in self.missed.items()}
-        return {"steps": self.steps, "missed": missed, "lr": rates, "groups": groups,
-                "arrays": arrays}  # fmt: skip
+        parameters = self.parameters()
+        numbers = {id(p): i for i, p in enumerate(parameters)}
+        state: dict[int, dict[str, Any]] = {}
+        for p in parameters:
+            if values := self.state.get(p):
+                i = numbers[id(p)]
+                count = float(self.steps - self.missed.get(i, 0))
+                with_step = hasattr(self, "rule") and self.saves_step
+                state[i] = {"step": Tensor(count, backend="numpy")} if with_step else {}
+                state[i] |= {name: _copy(value) for name, value in values.items()}
+        groups = [
+            {**group, "params": [numbers[id(p)] for p in group["params"]]}
+            for group in self.param_groups
+        ]
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`, with its settings, as in PyTorch.
 
-        State from before the settings of groups were saved leaves all but the learning rate as they
-        are. `Adam` and `AdamW` load each other's state.
+        States that older versions saved, and those of PyTorch's optimizers, can be loaded. `Adam`
+        and `AdamW` load each other's state.
 
         Raises:
             ValueError: it belongs to other parameters or another optimizer, or it is damaged;
@@ -223,39 +310,51 @@ class Optimizer:
         """
         read = self.read_state(state)
         parameters = self.parameters()
-        self.state = {
-            index: {
-                name: Tensor(a, dtype=parameters[index].dtype, backend=parameters[index].backend)
-                for name, a in arrays.items()
-            }
-            for index, arrays in read.arrays.items()
-        }
+        self.state.clear()
+        for index, values in read.values.items():
+            p = parameters[index]
+            dtype = p.dtype if hasattr(self, "rule") else None
+            for name, value in values.items():
+                is_array = isinstance(value, np.ndarray)
+                new = Tensor(value, dtype=dtype, backend=p.backend) if is_array else _copy(value)
+                self.state[p][name] = new
         self.steps, self.missed = read.steps, read.missed
-        for group, settings in zip(self.groups, read.groups, strict=True):
+        for group, settings in zip(self.param_groups, read.groups, strict=True):
             group.update(settings)
 
     def read_state(self, state: Mapping[str, Any]) -> OptimizerState:
         """Convert and check a `state_dict`; raises ValueError if it does not match."""
-        groups = [_saved_settings(group) for group in self.groups]
-        shapes = [p.shape for p in self.parameters()]
+        groups = [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.param_groups
+        ]
+        shapes = [[p.shape for p in group["params"]] for group in self.param_groups]
+        has_rule = hasattr(self, "rule")
         try:
-            read = read_state(state, groups, shapes, self.state_names)
-            for own, group in zip(self.groups, read.groups, strict=True):
+            read = read_state(
+                state,
+                groups,
+                shapes,
+                self.state_names_of if has_rule else None,
+                self.rule.name if has_rule else "",
+            )
+            for own, group in zip(groups, read.groups, strict=True):
                 self.check_settings({**own, **group})
             return read
         except (TypeError, ValueError) as error:
             raise ValueError(f"{type(self).__name__} cannot load this state: {error}") from None
 
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return "\n".join([*lines, ")"])
 
-def _saved_settings(group: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that JSON can represent; others, such as functions, are not saved."""
-    plain = (int, float, str, bool, type(None))
-    values = {name: python_number(group[name]) for name in sorted(group) if name != "params"}
-    return {
-        name: value
-        for name, value in values.items()
-        if all(isinstance(v, plain) for v in (value if isinstance(value, tuple) else (value,)))
-    }
+
+def _copy(value: Any) -> Any:
+    """A copy of a value in an optimizer's state."""
+    return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
 
 
 def parameter_groups(name: str, params: Any) -> list[dict[str, Any]]:
@@ -302,21 +401,22 @@ def sgd_update(
     *,
     lr: float,
     momentum: float,
+    dampening: float,
     weight_decay: float,
     nesterov: bool,
+    step: int,
 ) -> Any:
     """The parameter and its velocity after one step of gradient descent."""
     g = g + weight_decay * p if weight_decay else g
     if v is None:
         return (p - lr * g,), ()
-    v = momentum * v + g
+    damped = g * (1 - dampening * (step > 1)) if dampening else g  # not in the first step
+    v = momentum * v + damped
     return (p - lr * (g + momentum * v if nesterov else v), v), ()
 
 
 class SGD(Optimizer):
     """Gradient descent with momentum, as in PyTorch: v = momentum v + g; p = p - lr v.
-
-    Pass `weight_decay` and `nesterov` by name: PyTorch has a `dampening` before them.
 
     Source: I. Sutskever et al., "On the importance of initialization and momentum" (2013).
 
@@ -331,25 +431,33 @@ class SGD(Optimizer):
     """
 
     rule = sgd_update
-    state_names = ("v",)
+    state_names = ("momentum_buffer",)
+    saves_step = False
 
     def __init__(
         self,
         params: Iterable[Any],
         lr: float = 1e-3,
-        momentum: float = 0.0,
-        weight_decay: float = 0.0,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        **choices: Any,
     ) -> None:
         super().__init__(
-            params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
-        )
+            params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
+            nesterov=nesterov, maximize=maximize, **self.accept(choices),
+        )  # fmt: skip
 
     def check_settings(self, group: Mapping[str, Any]) -> None:
         if group["nesterov"] and not group["momentum"]:
             raise ValueError("nesterov needs a momentum")
+        if group["nesterov"] and group["dampening"]:
+            raise ValueError("nesterov needs dampening=0")
 
-    def state_names_of(self, group: dict[str, Any]) -> tuple[str, ...]:
+    def state_names_of(self, group: Mapping[str, Any]) -> tuple[str, ...]:
         return self.state_names if group["momentum"] else ()
 
 
@@ -380,6 +488,38 @@ def adam_update(
     return (p - lr * m_hat / (xp.sqrt(v_hat) + eps), m, v), ()
 
 
+@op
+def amsgrad_update(
+    xp: Namespace,
+    p: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    v_max: Array,
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    step: int,
+) -> Any:
+    """As `adam_update`, with the largest second moment so far instead of the present one.
+
+    Source: S. Reddi et al., "On the Convergence of Adam and Beyond" (2018), algorithm 2.
+    """
+    if weight_decay and decoupled:
+        p = p * (1 - lr * weight_decay)
+    elif weight_decay:
+        g = g + weight_decay * p
+    m = betas[0] * m + (1 - betas[0]) * g
+    v = betas[1] * v + (1 - betas[1]) * (g * g)
+    v_max = xp.maximum(v_max, v)
+    m_hat = m / (1 - betas[0] ** step)
+    v_hat = v_max / (1 - betas[1] ** step)
+    return (p - lr * m_hat / (xp.sqrt(v_hat) + eps), m, v, v_max), ()
+
+
 class Adam(Optimizer):
     """Adaptive moments: step sizes are normalised by a running RMS of the gradient.
 
@@ -390,8 +530,8 @@ class Adam(Optimizer):
     """
 
     rule = adam_update
-    state_names = ("m", "v")
-    decoupled = False
+    state_names = ("exp_avg", "exp_avg_sq")
+    choices: ClassVar[dict[str, Any]] = {**Optimizer.choices, "capturable": False}
 
     def __init__(
         self,
@@ -399,16 +539,31 @@ class Adam(Optimizer):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+        **choices: Any,
     ) -> None:
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        super().__init__(
+            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad,
+            maximize=maximize, decoupled_weight_decay=decoupled_weight_decay,
+            **self.accept(choices),
+        )  # fmt: skip
 
     def check_settings(self, group: Mapping[str, Any]) -> None:
         if not all(beta < 1 for beta in group["betas"]):
             raise ValueError(f"betas must be in [0, 1), not {group['betas']}")
 
+    def rule_of(self, group: Mapping[str, Any]) -> Op:
+        return amsgrad_update if group["amsgrad"] else self.rule
+
+    def state_names_of(self, group: Mapping[str, Any]) -> tuple[str, ...]:
+        return (*self.state_names, "max_exp_avg_sq") if group["amsgrad"] else self.state_names
+
     def settings(self, group: dict[str, Any], step: Any) -> dict[str, Any]:
-        return {**super().settings(group, step), "decoupled": self.decoupled, "step": step}
+        return super().settings({**group, "decoupled": group["decoupled_weight_decay"]}, step)
 
 
 class AdamW(Adam):
@@ -420,8 +575,6 @@ class AdamW(Adam):
     >>> optimizer = AdamW(Linear(2, 1).parameters(), lr=1e-3, weight_decay=0.1)
     """
 
-    decoupled = True
-
     def __init__(
         self,
         params: Iterable[Any],
@@ -429,8 +582,15 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        **choices: Any,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize,
+            decoupled_weight_decay=True, **choices,
+        )  # fmt: skip
 
 
 @op
@@ -480,7 +640,8 @@ class Muon(Optimizer):
     """
 
     rule = muon_update
-    state_names = ("m",)
+    state_names = ("momentum_buffer",)
+    saves_step = False
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from .ops.elementwise import where
 from .ops.op import op
 from .optimizers import Optimizer
 from .serialization import checkpoint
+from .serialization.optimizer_state import split_state
 from .serialization.random_state import random_state, read_random_state
 from .serialization.training_state import read_training_state
 from .tensor import Tensor
@@ -437,8 +438,8 @@ class Trainer:
         arrays = {f"model/{name}": a for name, a in self.model.state_dict().items()}
         states = []
         for index, optimizer in enumerate(self.optimizers):
-            state = optimizer.state_dict()
-            arrays |= {f"optimizer{index}/{n}": a for n, a in state.pop("arrays").items()}
+            state, own = split_state(optimizer.state_dict())
+            arrays |= {f"optimizer{index}/{name}": a for name, a in own.items()}
             states.append(state)
         metadata |= {
             "step": self.step,

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import require
+from helpers import old_optimizer_state, require
 
 from tinytorch import SGD, Adam, AdamW, Muon, Optimizer, Parameter, Tensor
 from tinytorch.ops.op import op
 from tinytorch.optimizers import orthogonalise
+from tinytorch.serialization.optimizer_state import join_state, split_state
 
 SHAPES = [(4, 3), (3, 7), (5,), ()]
 STEPS = 12
@@ -63,12 +64,17 @@ CASES = [
     (SGD, {"lr": 0.1, "weight_decay": 0.1}),
     (SGD, {"lr": 0.1, "momentum": 0.9}),
     (SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    (SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    (SGD, {"lr": 0.1, "momentum": 0.9, "maximize": True}),
     (Adam, {}),
+    (Adam, {"lr": 0.05, "amsgrad": True, "weight_decay": 0.1, "maximize": True}),
+    (Adam, {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     (Adam, {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-3}),
     (Adam, {"lr": 0.05, "weight_decay": 0.1}),
     (AdamW, {}),
     (AdamW, {"lr": 0.05, "betas": (0.9, 0.95), "weight_decay": 0.3}),
     (AdamW, {"lr": 0.05, "weight_decay": 0.0}),
+    (AdamW, {"lr": 0.05, "amsgrad": True, "weight_decay": 0.3}),
 ]
 NAMES = [f"{make.__name__}-{'-'.join(settings) or 'defaults'}" for make, settings in CASES]
 
@@ -85,13 +91,13 @@ def test_groups_have_their_own_settings_and_rates() -> None:
         return [{"params": p[:2], "weight_decay": 0.3}, {"params": p[2:], "lr": 0.01}]
 
     ours = AdamW(groups(parameters()), lr=0.05, weight_decay=0.0)
-    assert [g["lr"] for g in ours.groups] == [0.05, 0.01]
+    assert [g["lr"] for g in ours.param_groups] == [0.05, 0.01]
     theirs = train_torch(lambda torch, p: torch.optim.AdamW(groups(p), lr=0.05, weight_decay=0.0))
     assert_close(train(ours), theirs)
     ours.scale_lr(0.5)
-    assert [g["lr"] for g in ours.groups] == [0.025, 0.005]
+    assert [g["lr"] for g in ours.param_groups] == [0.025, 0.005]
     ours.lr = 0.2
-    assert [g["lr"] for g in ours.groups] == [0.2, 0.2]
+    assert [g["lr"] for g in ours.param_groups] == [0.2, 0.2]
 
 
 @pytest.mark.parametrize("make", [SGD, Adam, AdamW, Muon])
@@ -178,7 +184,14 @@ P = Parameter([1.0])
         (lambda: Adam([P], eps=-1e-8), ValueError, "eps must be at least 0"),
         (lambda: AdamW([P], weight_decay=-0.1), ValueError, "weight_decay must be at least 0"),
         (lambda: AdamW([{"params": [P], "lr": -1}]), ValueError, "lr must be at least 0"),
-        (lambda: AdamW([{"params": [P], "rate": 1}]), ValueError, "no setting .'rate'"),
+        (
+            lambda: AdamW([{"params": [P], "weight_deacy": 1}]),
+            ValueError,
+            "no setting 'weight_deacy'; did you mean 'weight_decay'",
+        ),
+        (lambda: SGD([P], momentun=1), TypeError, "argument 'momentun'; did you mean momentum"),
+        (lambda: SGD([P], 0.1, 0.9, 0.5, 0.0, True), ValueError, "nesterov needs dampening=0"),
+        (lambda: Adam([P], differentiable=True), ValueError, "leave out differentiable"),
         (lambda: AdamW([]), ValueError, "no parameters"),
         (lambda: AdamW([P, P]), ValueError, "twice"),
         (lambda: AdamW([{"params": [P]}, {"params": [P]}]), ValueError, "twice"),
@@ -208,7 +221,7 @@ def test_a_parameter_without_gradient_is_unchanged(make: Any) -> None:
     optimizer.step()
     np.testing.assert_array_equal(frozen.numpy(), before)
     assert (learned.numpy() != start([(2, 2)])[0]).all()
-    assert 0 not in {int(name.split(".")[0]) for name in optimizer.state_dict()["arrays"]}
+    assert 0 not in optimizer.state_dict()["state"]
 
 
 @EACH
@@ -224,31 +237,48 @@ def test_training_continues_exactly_from_a_saved_state(make: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-def state_of(make: Any, shapes: Any, groups: int = 1) -> dict[str, Any]:
+def state_of(make: Any, shapes: Any, groups: int = 1, old: bool = False) -> dict[str, Any]:
     p = parameters(shapes)
     optimizer = make(p if groups == 1 else [{"params": [q]} for q in p])
     train(optimizer, 0, 1, shapes)
-    state: dict[str, Any] = optimizer.state_dict()
+    state: dict[str, Any] = old_optimizer_state(optimizer) if old else optimizer.state_dict()
     return state
+
+
+KINDS = ["shape", "more", "groups", "SGD", "Muon"]
 
 
 @pytest.mark.parametrize(
     ("state", "message"),
     [
         (state_of(AdamW, [(2, 3), (5,)]), "fits no parameter"),
-        (state_of(AdamW, [(3, 2), (4,), (1,)]), "fits no parameter"),
+        (state_of(AdamW, [(3, 2), (4,), (1,)]), "group 0 has 3 parameters, not 2"),
         (state_of(AdamW, [(3, 2), (4,)], groups=2), "2 groups, not 1"),
         (state_of(ALL[0], [(3, 2), (4,)]), "another optimizer's"),
-        (state_of(Muon, [(3, 2)]), "another optimizer's"),
+        (state_of(Muon, [(3, 2), (3, 2)]), "another optimizer's"),
+        (state_of(AdamW, [(2, 3), (5,)], old=True), "fits no parameter"),
+        (state_of(AdamW, [(3, 2), (4,), (1,)], old=True), "fits no parameter"),
+        (state_of(AdamW, [(3, 2), (4,)], groups=2, old=True), "2 groups, not 1"),
+        (state_of(ALL[0], [(3, 2), (4,)], old=True), "another optimizer's"),
+        (state_of(Muon, [(3, 2)], old=True), "another optimizer's"),
     ],
-    ids=["shape", "more", "groups", "SGD", "Muon"],
+    ids=[a + b for b in ("", " of an old version") for a in KINDS],
 )
 def test_loading_the_state_of_another_optimizer_raises_an_error(state: Any, message: str) -> None:
     optimizer = AdamW(parameters([(3, 2), (4,)]))
-    before = optimizer.state_dict()
+    before = plain(optimizer.state_dict())
     with pytest.raises(ValueError, match=message):
         optimizer.load_state_dict(state)
-    assert optimizer.state_dict() == before
+    assert plain(optimizer.state_dict()) == before
+
+
+def plain(state: Any) -> Any:
+    """A state with lists instead of tensors."""
+    if isinstance(state, dict):
+        return {key: plain(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [plain(value) for value in state]
+    return state.tolist() if isinstance(state, Tensor) else state
 
 
 @EACH
@@ -267,10 +297,10 @@ def test_settings_may_be_numpy_numbers(make: Any, backend: str) -> None:
     p.grad = Tensor(np.ones((2, 2), np.float32), backend=backend)
     optimizer = make([p])
     optimizer.lr = np.float64(0.1)
-    for name in {"momentum", "weight_decay", "eps"} & set(optimizer.groups[0]):
-        optimizer.groups[0][name] = np.float64(optimizer.groups[0][name])
-    if "betas" in optimizer.groups[0]:
-        optimizer.groups[0]["betas"] = (np.float64(0.9), np.float64(0.99))
+    for name in {"momentum", "weight_decay", "eps"} & set(optimizer.param_groups[0]):
+        optimizer.param_groups[0][name] = np.float64(optimizer.param_groups[0][name])
+    if "betas" in optimizer.param_groups[0]:
+        optimizer.param_groups[0]["betas"] = (np.float64(0.9), np.float64(0.99))
     optimizer.step()
     assert p.numpy().dtype == np.float32
     assert np.isfinite(p.numpy()).all()
@@ -305,7 +335,9 @@ def test_custom_optimizer_with_rule_and_state_names() -> None:
         p.grad = Tensor(gradient)
         optimizer.step()
     assert p.tolist() == [0.0, 2.0]
-    np.testing.assert_allclose(optimizer.state_dict()["arrays"]["0.m"], [0.08, -0.17], rtol=1e-5)
+    np.testing.assert_allclose(
+        optimizer.state_dict()["state"][0]["m"].numpy(), [0.08, -0.17], rtol=1e-5
+    )
 
 
 @op
@@ -381,15 +413,31 @@ def test_update_counts_are_saved_and_restored(make: Any, middle: int) -> None:
 
 def json_copy(state: dict[str, Any]) -> dict[str, Any]:
     """As a state comes back from a checkpoint."""
-    plain = {name: value for name, value in state.items() if name != "arrays"}
-    return {**json.loads(json.dumps(plain)), "arrays": state["arrays"]}
+    if "param_groups" in state:
+        values, arrays = split_state(state)
+        return join_state(json.loads(json.dumps(values)), arrays)
+    values = {name: value for name, value in state.items() if name != "arrays"}
+    return {**json.loads(json.dumps(values)), "arrays": state["arrays"]}
+
+
+@EACH
+@pytest.mark.parametrize("middle", [1, 5, 7])
+def test_states_of_older_versions_continue_exactly(make: Any, middle: int) -> None:
+    one = make(parameters(SOME))
+    half = train_some(one, 0, middle)
+    old = json_copy(old_optimizer_state(one))
+    expected = train_some(one, middle)
+    other = make([Parameter(a) for a in half])
+    other.load_state_dict(old)
+    for a, b in zip(train_some(other, middle), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @EACH
 def test_state_from_before_counts_and_settings_were_saved_continues_exactly(make: Any) -> None:
     one = make(parameters(MATRICES))
     half = train(one, 0, 5, MATRICES)
-    state = one.state_dict()
+    state = old_optimizer_state(one)
     old = {name: state[name] for name in ("steps", "lr", "arrays")}
     expected = train(one, 5, 10, MATRICES)
     other = make([Parameter(a) for a in half])
@@ -406,14 +454,19 @@ def test_settings_are_restored_as_in_pytorch() -> None:
     saved.scale_lr(0.5)
     loaded = AdamW([Parameter([2.0])], 0.1)
     loaded.load_state_dict(json_copy(saved.state_dict()))
-    settings = [{k: v for k, v in o.groups[0].items() if k != "params"} for o in (saved, loaded)]
+    settings = [
+        {k: v for k, v in o.param_groups[0].items() if k != "params"} for o in (saved, loaded)
+    ]
     assert settings[0] == settings[1]
-    assert (loaded.lr, loaded.groups[0]["betas"]) == (0.15, (0.8, 0.9))
+    assert (loaded.lr, loaded.param_groups[0]["betas"]) == (0.15, (0.8, 0.9))
     loaded.scale_lr(1.0)
     assert loaded.lr == 0.3
     momentum = SGD([Parameter([2.0])], 0.1)
-    momentum.load_state_dict(SGD([P], 0.1, 0.9, 0.01, nesterov=True).state_dict())
-    assert (momentum.groups[0]["momentum"], momentum.groups[0]["nesterov"]) == (0.9, True)
+    momentum.load_state_dict(SGD([P], 0.1, 0.9, 0, 0.01, nesterov=True).state_dict())
+    assert (momentum.param_groups[0]["momentum"], momentum.param_groups[0]["nesterov"]) == (
+        0.9,
+        True,
+    )
 
 
 def test_adam_and_adamw_load_each_others_state() -> None:
@@ -421,11 +474,14 @@ def test_adam_and_adamw_load_each_others_state() -> None:
     train(one, 0, 3, MATRICES)
     other = AdamW(parameters(MATRICES))
     other.load_state_dict(one.state_dict())
-    assert (other.steps, other.lr, other.decoupled) == (3, 0.1, True)
+    assert (other.steps, other.lr) == (3, 0.1)
+    assert other.param_groups[0]["decoupled_weight_decay"] is True
 
 
-GOOD = state_of(AdamW, [(3, 2), (4,)])
+GOOD = state_of(AdamW, [(3, 2), (4,)], old=True)
 GROUP = GOOD["groups"][0]
+NEW = state_of(AdamW, [(3, 2), (4,)])
+NEW_GROUP = NEW["param_groups"][0]
 
 
 def changed(**values: Any) -> dict[str, Any]:
@@ -434,6 +490,18 @@ def changed(**values: Any) -> dict[str, Any]:
 
 def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in GOOD.items() if key != name}
+
+
+def new(**values: Any) -> dict[str, Any]:
+    return {**NEW, **values}
+
+
+def new_group(**values: Any) -> dict[str, Any]:
+    return new(param_groups=[{**NEW_GROUP, **values}])
+
+
+def new_values(**values: Any) -> dict[str, Any]:
+    return new(state={**NEW["state"], 1: {**NEW["state"][1], **values}})
 
 
 def with_array(name: str, value: Any) -> dict[str, Any]:
@@ -473,7 +541,6 @@ def with_array(name: str, value: Any) -> dict[str, Any]:
         (changed(groups=3), "groups must be a list of dicts"),
         (changed(groups=[3]), "groups must be a list of dicts"),
         (changed(groups=[]), "0 groups, not 1"),
-        (changed(groups=[{**GROUP, "momentum": 0.9}]), "another optimizer's.*momentum"),
         (changed(groups=[{"lr": 0.1}]), "another optimizer's.*betas"),
         (changed(groups=[{**GROUP, "betas": [0.9]}]), "betas must be a tuple of 2 numbers"),
         (changed(groups=[{**GROUP, "betas": [0.9, 1.0]}]), "betas must be in"),
@@ -493,6 +560,32 @@ def with_array(name: str, value: Any) -> dict[str, Any]:
         (changed(arrays={"1.m": np.zeros(4)}), "another optimizer's"),
         (SGD([P], 0.1, 0.9).state_dict(), "another optimizer's"),
         (Muon([Parameter([[1.0]])]).state_dict(), "another optimizer's"),
+        (new(param_groups=3), "param_groups must be a list of dicts, not 3"),
+        (new(param_groups=[3]), "param_groups must be a list of dicts, not 3"),
+        (new(param_groups=[]), "0 groups, not 1"),
+        (new(state=None), "state must be a dict, not None"),
+        (new(state=[1]), "state must be a dict"),
+        (new(state={0: 3}), "state 0 must be a dict, not 3"),
+        (new(state={"0": 3}), "state '0' must be a dict, not 3"),
+        (new(state={2: {}}), "2 fits no parameter of the 2"),
+        (new(state={None: {}}), "None fits no parameter"),
+        (new(state={0: {}}), "another optimizer's"),
+        (new_group(params=None), "params must be a list of numbers"),
+        (new_group(params=[0]), "group 0 has 1 parameters, not 2"),
+        (new_group(params=[0, 1, 2]), "group 0 has 3 parameters, not 2"),
+        (new_group(lr=None), "lr must be a number, not None"),
+        (new_group(lr=-1), "lr must be at least 0, not -1"),
+        (new_group(betas=[0.9, 1.0]), "betas must be in"),
+        (new_group(amsgrad=3), "amsgrad must be True or False"),
+        (new_group(amsgrad=True), "another optimizer's"),
+        (new_values(step=-1), "step must be a count of steps, not -1"),
+        (new_values(step=1.5), "step must be a count"),
+        (new_values(step="a"), "step must be a count"),
+        (new_values(step=[1]), "step must be a count"),
+        (new_values(exp_avg=np.zeros(5)), "1.exp_avg of shape .5,. .* fits no parameter"),
+        (new_values(exp_avg="a"), "fits no parameter"),
+        (new_values(exp_avg=None), "another optimizer's"),
+        (new_values(w=np.zeros(4)), "another optimizer's"),
     ],
 )
 def test_loading_damaged_state_raises_an_error_and_changes_nothing(
@@ -500,23 +593,25 @@ def test_loading_damaged_state_raises_an_error_and_changes_nothing(
 ) -> None:
     optimizer = AdamW(parameters([(3, 2), (4,)]))
     train(optimizer, 0, 2, [(3, 2), (4,)])
-    before = optimizer.state_dict()
+    before = plain(optimizer.state_dict())
     with pytest.raises(ValueError, match=f"AdamW cannot load this state: .*({message})"):
         optimizer.load_state_dict(state)
-    np.testing.assert_equal(optimizer.state_dict(), before)
+    assert plain(optimizer.state_dict()) == before
 
 
-def test_settings_that_json_cannot_represent_are_left_out_of_the_state() -> None:
+def test_settings_that_json_cannot_represent_are_left_out_of_files() -> None:
     class WithFunction(SGD):
         def __init__(self, params: Any, scale: Any) -> None:
             Optimizer.__init__(
-                self, params, lr=0.1, momentum=0.0, weight_decay=0.0, nesterov=False, scale=scale
-            )
+                self, params, lr=0.1, momentum=0.0, dampening=0.0, weight_decay=0.0,
+                nesterov=False, scale=scale,
+            )  # fmt: skip
 
     optimizer = WithFunction([Parameter([1.0])], abs)
-    assert "scale" not in json_copy(optimizer.state_dict())["groups"][0]
+    assert optimizer.state_dict()["param_groups"][0]["scale"] is abs
+    assert "scale" not in json_copy(optimizer.state_dict())["param_groups"][0]
     optimizer.load_state_dict(json_copy(optimizer.state_dict()))
-    assert optimizer.groups[0]["scale"] is abs
+    assert optimizer.param_groups[0]["scale"] is abs
 
 
 # Parameters and settings
@@ -584,8 +679,8 @@ def test_custom_optimizers_have_settings_of_their_own() -> None:
     optimizer = Optimizer([P], lr=0.1, betas=(0.9, 0.99, 0.999), scale=2.0, momentum=0.0)
     state = json_copy(optimizer.state_dict())
     optimizer.load_state_dict(state)
-    assert optimizer.groups[0]["betas"] == (0.9, 0.99, 0.999)
-    state["groups"][0]["scale"] = "a"
+    assert optimizer.param_groups[0]["betas"] == (0.9, 0.99, 0.999)
+    state["param_groups"][0]["scale"] = "a"
     with pytest.raises(ValueError, match="scale must be a number, not 'a'"):
         optimizer.load_state_dict(state)
     Muon([leaf(2, 2)], momentum=0.0)  # with nesterov, as in PyTorch
@@ -611,11 +706,11 @@ def test_empty_groups_and_frozen_parameters_are_accepted() -> None:
     ("make", "error", "message"),
     [
         (
-            lambda: SGD([P], 0.1, 0.9, 0, 1e-4),
+            lambda: SGD([P], 0.1, 0.9, 0, 0, 1e-4),
             TypeError,
             "SGD: nesterov must be True or False, not 0.0001",
         ),
-        (lambda: SGD([P], 0.1, 0.9, 0, 1), TypeError, "nesterov must be True or False"),
+        (lambda: SGD([P], 0.1, 0.9, 0, 0, 1), TypeError, "nesterov must be True or False"),
         (lambda: SGD([P], lr="0.1"), TypeError, "lr must be a number, not '0.1'"),
         (lambda: SGD([P], lr=None), TypeError, "lr must be a number"),
         (lambda: SGD([P], lr=True), TypeError, "lr must be a number"),
@@ -674,7 +769,7 @@ def test_numpy_scalars_and_0d_tensors_are_accepted_as_settings(value: Any) -> No
         p.grad = Tensor(np.ones((2, 3), np.float32))
         optimizer.step()
         results.append(p.numpy())
-        assert all(type(v) is float for k, v in optimizer.groups[0].items() if k == "lr")
+        assert all(type(v) is float for k, v in optimizer.param_groups[0].items() if k == "lr")
     np.testing.assert_array_equal(results[1], results[0])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import require
+from helpers import old_optimizer_state, require
 
 from tinytorch import (
     GPT,
@@ -85,7 +85,7 @@ def test_a_schedule_sets_one_rate_or_scales_the_rate_of_each_optimizer() -> None
     for max_lr in (1.0, None):
         both = optimizers()
         LinearSchedule(max_lr, total_steps=10).apply(both, 5)
-        rates[max_lr] = [g["lr"] for o in both for g in o.groups]
+        rates[max_lr] = [g["lr"] for o in both for g in o.param_groups]
     assert rates == {1.0: [0.5, 0.5, 0.5], None: [0.25, 0.05, 0.1]}
 
 
@@ -578,15 +578,19 @@ def test_training_resumes_from_a_checkpoint_bit_for_bit(tmp_path: Path) -> None:
     assert_equal(values(resumed.model), values(straight.model))
 
 
-def test_older_checkpoints_resume_bit_for_bit(tmp_path: Path) -> None:
-    """Checkpoints from before update counts per parameter and settings were saved."""
+@pytest.mark.parametrize("age", ["before settings were saved", "before PyTorch's layout"])
+def test_older_checkpoints_resume_bit_for_bit(age: str, tmp_path: Path) -> None:
     path, run = tmp_path / "checkpoint.safetensors", gpt_trainer(seed=1)
     gpt_losses(run, 4)
     run.save_checkpoint(path)
     arrays, metadata = checkpoint.load(path)
-    for state in metadata["optimizers"]:
-        assert state.pop("missed") == {}
-        del state["groups"]
+    arrays = {name: a for name, a in arrays.items() if name.startswith("model/")}
+    metadata["optimizers"] = [old_optimizer_state(o) for o in run.optimizers]
+    for index, state in enumerate(metadata["optimizers"]):
+        arrays |= {f"optimizer{index}/{name}": a for name, a in state.pop("arrays").items()}
+        if age == "before settings were saved":
+            assert state.pop("missed") == {}
+            del state["groups"]
     checkpoint.save(path, arrays, metadata)
     expected = gpt_losses(run, 4)
     resumed = gpt_trainer(seed=2)
@@ -673,7 +677,8 @@ def everything(run: Trainer) -> Any:
     states = [o.state_dict() for o in run.optimizers]
     return (
         [a.tolist() for a in values(run.model)],
-        [{**s, "arrays": {n: a.tolist() for n, a in s["arrays"].items()}} for s in states],
+        [[{n: a.tolist() for n, a in own.items()} for own in s["state"].values()] for s in states],
+        [s["param_groups"] for s in states],
         run.step,
         tt_random.generator().bit_generator.state,
         tt_random.mask_state(),
@@ -834,7 +839,7 @@ def test_a_numpy_learning_rate_can_be_saved(tmp_path: Path) -> None:
     run.optimizers[0].lr = np.float32(0.5)  # type: ignore[assignment]
     run.save_checkpoint(tmp_path / "checkpoint.safetensors")
     metadata = run.load_checkpoint(tmp_path / "checkpoint.safetensors")
-    assert metadata["optimizers"][0]["lr"] == [0.5]
+    assert metadata["optimizers"][0]["param_groups"][0]["lr"] == 0.5
 
 
 def test_a_step_that_was_replaced_on_an_optimizer_is_called() -> None:

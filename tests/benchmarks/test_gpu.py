@@ -153,7 +153,7 @@ def test_both_sides_have_the_same_optimizer_groups(gpu: Any) -> None:
         assert len(ours) == len(theirs), name
         for mine, other in zip(ours, theirs, strict=True):
             assert type(mine).__name__ == type(other).__name__
-            for group, torch_group in zip(mine.groups, other.param_groups, strict=True):
+            for group, torch_group in zip(mine.param_groups, other.param_groups, strict=True):
                 assert group["lr"] == torch_group["lr"]
                 assert group["weight_decay"] == torch_group["weight_decay"]
                 shapes = [tuple(p.shape) for p in torch_group["params"]]

@@ -131,7 +131,7 @@ def freeze(trainer: Trainer) -> None:
 
 
 def decay(trainer: Trainer) -> None:
-    trainer.optimizers[0].groups[0]["weight_decay"] = 0.9
+    trainer.optimizers[0].param_groups[0]["weight_decay"] = 0.9
 
 
 def clip(trainer: Trainer) -> None:

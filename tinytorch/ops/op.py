@@ -32,6 +32,7 @@ class Op:
         forward: the readable reference, ``forward(xp, *arrays, **settings) -> (result, saved)``.
         reference: forward and gradient as a pair.
         promote: the mode of type promotion, or None.
+        settings: the names of the keyword arguments.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Op:
         self.promote = promote
         self._keep = _positions(forward, promote, keep)
         parameters = list(inspect.signature(forward).parameters.values())[1:]
+        self.settings = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         self._required = sum(p.default is p.empty and p.kind in _POSITIONAL for p in parameters)
         self._settled: Any = None  # a floating dtype: tensors of it need no promotion
         if own:

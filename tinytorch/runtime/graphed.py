@@ -110,7 +110,7 @@ def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
 def _split(optimizers: Sequence[Optimizer], numbers: Array) -> list[list[Array]]:
     """`next_step` of each optimizer as 0-d arrays, from one array with those of all."""
     scalars = iter([numbers[i, ...] for i in range(numbers.shape[0])])
-    return [[next(scalars) for _ in range(1 + len(o.groups))] for o in optimizers]
+    return [[next(scalars) for _ in range(1 + len(o.param_groups))] for o in optimizers]
 
 
 def _shapes(arrays: Any) -> Shapes:
@@ -130,8 +130,8 @@ def graph_key(trainer: Trainer) -> Hashable:
     for optimizer in trainer.optimizers:
         arrays += [p._array for p in optimizer.parameters()]
         arrays += [t._array for state in optimizer.state.values() for t in state.values()]
-        for group in optimizer.groups:
-            settings += [item for item in group.items() if item[0] not in ("params", "lr")]
+        for group in optimizer.param_groups:
+            settings += [(name, group[name]) for name in optimizer.defaults if name != "lr"]
     trained = (parameter.requires_grad for parameter in trainer.model.parameters())
     modules = module_key(trainer.model, trainer.loss_fn, plain=True)
     return trainer.grad_clip_norm, *trained, *map(id, arrays), *settings, modules

@@ -1,12 +1,24 @@
-"""The state of an optimizer: check a `state_dict` before anything of it is used."""
+"""The state of an optimizer: its form in a file, and checks of a `state_dict` before it is used."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import check_like, check_type, shown
+from ..arguments import check_like, check_type, python_number, shown
 from ..backends.base import NumpyArray
+from ..tensor import Tensor
+
+Settings = Mapping[str, Any]
+Shapes = Sequence[tuple[int, ...]]
+
+# Settings that a saved state may lack: older ones and those of other versions of PyTorch do.
+OPTIONAL = frozenset(
+    ("amsgrad", "capturable", "dampening", "decoupled_weight_decay", "differentiable", "foreach",
+     "fused", "initial_lr", "maximize")
+)  # fmt: skip
+# Names of the state arrays before they were those of PyTorch, by update rule.
+OLD_NAMES = {"adam_update": ("m", "v"), "muon_update": ("m",), "sgd_update": ("v",)}
 
 
 class OptimizerState(NamedTuple):
@@ -16,53 +28,134 @@ class OptimizerState(NamedTuple):
         steps: number of steps taken.
         missed: see `Optimizer`.
         groups: settings of each group.
-        arrays: index of a parameter -> its state by name.
+        values: index of a parameter -> its state by name: arrays and, for optimizers without an
+            update rule, other values.
     """
 
     steps: int
     missed: dict[int, int]
     groups: list[dict[str, Any]]
-    arrays: dict[int, dict[str, NumpyArray]]
+    values: dict[int, dict[str, Any]]
+
+
+def split_state(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, NumpyArray]]:
+    """A `state_dict` as values that JSON can represent, and arrays by names such as "0.exp_avg".
+
+    Settings that JSON cannot represent, such as functions, are left out.
+    """
+    plain: dict[str, dict[str, Any]] = {}
+    arrays: dict[str, NumpyArray] = {}
+    for index, values in state["state"].items():
+        for name, value in values.items():
+            number = _count_of(value) if name == "step" else value
+            if isinstance(number, Tensor | np.ndarray):
+                arrays[f"{index}.{name}"] = _host(value)
+            elif _is_plain(number):
+                plain.setdefault(str(index), {})[name] = number
+    groups = [
+        {name: python_number(value) for name, value in group.items() if _is_plain(value)}
+        for group in state["param_groups"]
+    ]
+    return {"state": plain, "param_groups": groups}, arrays
+
+
+def join_state(plain: Mapping[str, Any], arrays: Mapping[str, NumpyArray]) -> dict[str, Any]:
+    """The state whose parts `split_state` returned; parts that older versions saved too."""
+    if "param_groups" not in plain or not isinstance(plain.get("state"), Mapping):
+        return {**plain, "arrays": arrays}
+    values = {k: dict(v) if isinstance(v, Mapping) else v for k, v in plain["state"].items()}
+    for key, array in arrays.items():
+        index, _, name = key.partition(".")
+        own = values.setdefault(index, {})
+        if isinstance(own, dict):
+            own[name] = array
+    return {**plain, "state": values}
 
 
 def read_state(
     state: Any,
-    groups: Sequence[Mapping[str, Any]],
-    shapes: Sequence[tuple[int, ...]],
-    names: Sequence[str],
+    groups: Sequence[Settings],
+    shapes: Sequence[Shapes],
+    names_of: Callable[[Settings], Sequence[str]] | None,
+    rule: str,
 ) -> OptimizerState:
-    """Convert and check a `state_dict`.
+    """Convert and check a `state_dict`, of this version, an older one, or PyTorch.
 
     Args:
         state: the value to check.
         groups: the present settings of each group; those of the state must be like these.
-        shapes: the shape of each parameter.
-        names: names of the arrays that are kept for a parameter.
+        shapes: the shapes of the parameters of each group.
+        names_of: returns the names of the arrays that are kept for the parameters of a group with
+            these settings; None allows any values.
+        rule: name of the update rule.
 
     Raises:
         TypeError, ValueError: `state` is damaged or another optimizer's.
     """
     if not isinstance(state, Mapping):
         raise ValueError(f"expected a dict, got {type(state).__name__}")
+    if "param_groups" in state:
+        return _read(state, groups, shapes, names_of)
     absent = [key for key in ("steps", "lr", "arrays") if key not in state]
     if absent:
-        raise ValueError(f"{' and '.join(absent)} missing, which state_dict writes")
-    count = len(shapes)
-    missed = state.get("missed", {})
-    check_type("missed", missed, Mapping, "a dict")
-    steps = _count("steps", state["steps"])
+        raise ValueError(
+            f"{' and '.join(absent)} missing, and so is param_groups, which state_dict returns"
+        )
+    return _read_old(state, groups, shapes, names_of, OLD_NAMES.get(rule))
+
+
+def _read(
+    state: Mapping[str, Any],
+    own_groups: Sequence[Settings],
+    shapes: Sequence[Shapes],
+    names_of: Callable[[Settings], Sequence[str]] | None,
+) -> OptimizerState:
+    """Read PyTorch's layout: {"state": {0: {...}}, "param_groups": [{"params": [0], ...}]}."""
+    saved, values = state["param_groups"], state.get("state")
+    check_type("param_groups", saved, list | tuple, "a list of dicts")
+    check_type("state", values, Mapping, "a dict")
+    groups = _read_groups(saved, own_groups)
+    place: dict[str, int] = {}  # a parameter's number in the state -> its index here
+    for number, (group, own) in enumerate(zip(saved, shapes, strict=True)):
+        keys = group.get("params")
+        check_type("params", keys, list | tuple, "a list of numbers")
+        if len(keys) != len(own):
+            raise ValueError(f"group {number} has {len(keys)} parameters, not {len(own)}")
+        place.update({str(key): len(place) + i for i, key in enumerate(keys)})
+    by_index: dict[int, dict[str, Any]] = {}
+    counts = [0] * sum(map(len, shapes))
+    for key, kept in dict(values).items():  # type: ignore[arg-type]
+        if str(key) not in place or place[str(key)] >= len(counts):
+            raise ValueError(f"{shown(key)} fits no parameter of the {len(counts)}")
+        check_type(f"state {shown(key)}", kept, Mapping, "a dict")
+        index = place[str(key)]
+        own_state = {name: value for name, value in kept.items() if value is not None}
+        if names_of is not None:
+            # Without a count, as for SGD, there has been one update at least.
+            counts[index] = _count("step", _count_of(own_state.pop("step", 1)))
+        by_index[index] = own_state
+    steps = max(counts, default=0)
+    missed = {i: steps - count for i, count in enumerate(counts) if count < steps}
     return OptimizerState(
         steps,
-        {_index(key, count): _count(f"missed {key}", n, steps) for key, n in missed.items()},
-        _read_groups(state, groups),
-        _read_arrays(state["arrays"], shapes, names),
+        missed if names_of is not None else {},
+        groups,
+        _read_values(by_index, own_groups, groups, shapes, names_of),
     )
 
 
-def _read_groups(
-    state: Mapping[str, Any], own_groups: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
-    """The settings of each group; only their rates if the state is an older one."""
+def _read_old(
+    state: Mapping[str, Any],
+    own_groups: Sequence[Settings],
+    shapes: Sequence[Shapes],
+    names_of: Callable[[Settings], Sequence[str]] | None,
+    old_names: Sequence[str] | None,
+) -> OptimizerState:
+    """Read the layout before PyTorch's: counts, settings, and arrays by names such as "0.m"."""
+    count = sum(map(len, shapes))
+    missed = state.get("missed", {})
+    check_type("missed", missed, Mapping, "a dict")
+    steps = _count("steps", state["steps"])
     rates = state["lr"]
     check_type("lr", rates, list | tuple, "a list of numbers")
     saved = state.get("groups", [{} for _ in rates])
@@ -70,39 +163,114 @@ def _read_groups(
     for found in (len(rates), len(saved)):
         if found != len(own_groups):
             raise ValueError(f"it has {found} groups, not {len(own_groups)}")
-    groups = []
-    for own, group, rate in zip(own_groups, saved, rates, strict=True):
+    for group in saved:
         check_type("groups", group, Mapping, "a list of dicts")
-        differing = sorted(set(group) ^ set(own), key=str) if group else []
-        if differing:
-            raise ValueError(f"it is another optimizer's: the settings differ in {differing}")
-        settings = {**group, "lr": rate}
-        groups.append({key: check_like(key, value, own[key]) for key, value in settings.items()})
+    renamed = [
+        {"initial_lr" if key == "base_lr" else key: value for key, value in group.items()}
+        or {"initial_lr": own.get("initial_lr", own.get("lr"))}
+        for group, own in zip(saved, own_groups, strict=True)
+    ]
+    groups = _read_groups(
+        [{**group, "lr": rate} for group, rate in zip(renamed, rates, strict=True)],
+        own_groups,
+        partial=not any(saved),
+    )
+    check_type("arrays", state["arrays"], Mapping, "a dict")
+    values: dict[int, dict[str, Any]] = {}
+    for key, value in state["arrays"].items():
+        place, _, name = str(key).partition(".")
+        values.setdefault(_index(place, count, key), {})[name] = value
+    return OptimizerState(
+        steps,
+        {_index(key, count): _count(f"missed {key}", n, steps) for key, n in missed.items()},
+        groups,
+        _read_values(values, own_groups, groups, shapes, names_of, old_names),
+    )
+
+
+def _read_groups(
+    saved: Sequence[Any], own_groups: Sequence[Settings], partial: bool = False
+) -> list[dict[str, Any]]:
+    """The settings of each group. Those that this optimizer does not have are kept, as in PyTorch.
+
+    Args:
+        saved: the groups of the state.
+        own_groups: the present settings.
+        partial: allow any of them to be absent.
+    """
+    if len(saved) != len(own_groups):
+        raise ValueError(f"it has {len(saved)} groups, not {len(own_groups)}")
+    groups = []
+    for own, group in zip(own_groups, saved, strict=True):
+        check_type("param_groups", group, Mapping, "a list of dicts")
+        needed = {name for name, value in own.items() if _is_plain(value)} - OPTIONAL
+        absent = sorted(needed - set(group))
+        if absent and not partial:
+            raise ValueError(f"it is another optimizer's: it lacks the settings {absent}")
+        # Adam and AdamW, which load each other's state, decouple the decay or do not.
+        names = [name for name in group if name not in ("params", "decoupled_weight_decay")]
+        like = {"initial_lr": own.get("lr"), **own}
+        groups.append({name: check_like(str(name), group[name], like.get(name)) for name in names})
     return groups
 
 
-def _read_arrays(
-    arrays: Any, shapes: Sequence[tuple[int, ...]], names: Sequence[str]
-) -> dict[int, dict[str, NumpyArray]]:
-    """The state of each parameter by name."""
-    check_type("arrays", arrays, Mapping, "a dict")
-    read: dict[int, dict[str, NumpyArray]] = {}
-    for key, value in arrays.items():
-        place, _, name = str(key).partition(".")
-        index, array = _index(place, len(shapes), key), np.asarray(value)
-        if shapes[index] != array.shape or array.dtype.kind not in "fiub":
+def _read_values(
+    values: Mapping[int, Mapping[str, Any]],
+    own_groups: Sequence[Settings],
+    groups: Sequence[Settings],
+    shapes: Sequence[Shapes],
+    names_of: Callable[[Settings], Sequence[str]] | None,
+    old_names: Sequence[str] | None = None,
+) -> dict[int, dict[str, Any]]:
+    """The state of each parameter by name, checked if the names are known."""
+    if names_of is None:
+        return {index: dict(own) for index, own in values.items()}
+    expected = [
+        (shape, tuple(names_of({**own, **group})))
+        for own, group, each in zip(own_groups, groups, shapes, strict=True)
+        for shape in each
+    ]
+    read: dict[int, dict[str, Any]] = {}
+    for index, own in values.items():
+        shape, names = expected[index]
+        saved_names = names if old_names is None else tuple(old_names)[: len(names)]
+        arrays = {name: _checked(f"{index}.{name}", value, shape) for name, value in own.items()}
+        if set(arrays) != set(saved_names):
             raise ValueError(
-                f"{key} of shape {array.shape} and dtype {array.dtype} fits no parameter: number"
-                f" {index} has shape {shapes[index]}"
+                f"it is another optimizer's: it has {sorted(arrays)} for parameter {index} instead"
+                f" of {[*saved_names]}"
             )
-        read.setdefault(index, {})[name] = array
-    for index, state in read.items():
-        if set(state) != set(names):
-            raise ValueError(
-                f"it is another optimizer's: it has {sorted(state)} for parameter {index} instead"
-                f" of {[*names]}"
-            )
+        read[index] = {new: arrays[old] for new, old in zip(names, saved_names, strict=True)}
     return read
+
+
+def _checked(key: str, value: Any, shape: tuple[int, ...]) -> NumpyArray:
+    """A state array of a parameter of this shape."""
+    array = _host(value)
+    if array.shape != shape or array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{key} of shape {array.shape} and dtype {array.dtype} fits no parameter: its shape is"
+            f" {shape}"
+        )
+    return array
+
+
+def _host(value: Any) -> NumpyArray:
+    """A tensor or an array in host memory."""
+    return np.asarray(value.numpy() if isinstance(value, Tensor) else value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON can represent a setting."""
+    value = python_number(value)
+    items = value if isinstance(value, tuple) else (value,)
+    return all(isinstance(item, int | float | str | bool | None) for item in items)
+
+
+def _count_of(value: Any) -> Any:
+    """A whole number, also of a 0-d tensor or a float, as a Python integer."""
+    number = python_number(value)
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def _count(name: str, value: Any, most: int = 2**53) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 from ..arguments import check_integer, check_type
 from ..backends.base import NumpyArray
 from .checkpoint import CheckpointError, strip_prefix
+from .optimizer_state import join_state
 
 
 def read_training_state(
@@ -37,7 +38,7 @@ def read_training_state(
     if len(states) != count:
         raise ValueError(f"{path} has {len(states)} optimizers, not {count}")
     states = [
-        {**state, "arrays": strip_prefix(arrays, f"optimizer{index}/")}
+        join_state(state, strip_prefix(arrays, f"optimizer{index}/"))
         for index, state in enumerate(states)
     ]
     return states, step, rng
