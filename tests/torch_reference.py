@@ -168,7 +168,7 @@ class GPTReference(nn.Module):
 
 def copy_weights(model: Module, reference: Any) -> Any:
     """Copy the weights of `model` and their dtype to `reference`, which has the same names."""
-    state = {name: torch.from_numpy(array) for name, array in model.state_dict().items()}
+    state = {name: torch.tensor(t.numpy()) for name, t in model.state_dict().items()}
     reference.to(next(iter(state.values())).dtype).load_state_dict(state)
     return reference
 

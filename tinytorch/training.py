@@ -435,7 +435,7 @@ class Trainer:
         reserved = [name for name in metadata if name in ("step", "optimizers", "random")]
         if reserved:
             raise ValueError(f"save_checkpoint writes {reserved} itself: use another name")
-        arrays = {f"model/{name}": a for name, a in self.model.state_dict().items()}
+        arrays = {f"model/{name}": t.numpy() for name, t in self.model.state_dict().items()}
         states = []
         for index, optimizer in enumerate(self.optimizers):
             state, own = split_state(optimizer.state_dict())

@@ -89,7 +89,7 @@ def test_activations_leave_the_input_unchanged_and_return_a_tensor() -> None:
     x = Tensor([-1.0, 0.0, 1.0])
     for module, _ in MODULES.values():
         assert type(module(x)) is Tensor
-        assert module.parameters() == []
+        assert list(module.parameters()) == []
     assert x.tolist() == [-1, 0, 1]
 
 

@@ -77,7 +77,7 @@ def test_encodings_count_positions_from_start(encoding: Any, backend: str) -> No
 def test_parameters_and_saved_state_of_encodings() -> None:
     assert [p.shape for p in PositionalEncoding(7, 4).parameters()] == [(7, 4)]
     for fixed in (SinusoidalEncoding(7, 4), RotaryEmbedding(4, 7)):
-        assert fixed.parameters() == []
+        assert list(fixed.parameters()) == []
         assert fixed.state_dict() == {}
 
 

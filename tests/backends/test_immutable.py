@@ -81,7 +81,8 @@ def test_a_model_starts_trains_and_generates_as_on_numpy(positions: str, optimiz
         losses = [trainer.train_step([blocks.random_batch(3) for _ in "ab"]).item() for _ in "abc"]
         tokens = model.generate([1, 2], 8, seed=3)
         assert tokens.tolist() == model.generate([1, 2], 8, seed=3, use_cache=False).tolist()
-        return losses, model.state_dict(), tokens.tolist()
+        state = {n: t.numpy() for n, t in model.state_dict().items()}
+        return losses, state, tokens.tolist()
 
     losses, state, tokens = run(IMMUTABLE)
     expected_losses, expected_state, expected_tokens = run(get("reference"))

@@ -141,7 +141,7 @@ def load_into_trainer(given: tuple[Good, Path]) -> None:
 
 
 def _weights(trainer: Any) -> Any:
-    arrays = {name: a.tobytes() for name, a in trainer.model.state_dict().items()}
+    arrays = {name: t.numpy().tobytes() for name, t in trainer.model.state_dict().items()}
     return arrays, trainer.step, [o.lr for o in trainer.optimizers]
 
 

@@ -72,7 +72,7 @@ def losses(run: Run, steps: int) -> list[float]:
 
 
 def weights(run: Run) -> dict[str, np.ndarray]:
-    return {name: np.array(a) for name, a in run.model.state_dict().items()}
+    return {name: t.numpy().copy() for name, t in run.model.state_dict().items()}
 
 
 def test_weights_and_batches_are_equal_on_every_backend(

@@ -125,12 +125,12 @@ def test_new_weights_frozen_parameters_and_another_loss_are_detected() -> None:
         trainer = Trainer(model, SGD(model.parameters(), lr=0.1), MSELoss(), processes=processes)
         y = Tensor(np.ones((4, 3), np.float32))
         seen = [trainer.train_step([(x, y)]).item()]
-        weights = {n: np.full_like(a, 0.1) for n, a in model.state_dict().items()}
+        weights = {n: np.full(t.shape, 0.1) for n, t in model.state_dict().items()}
         model.load_state_dict(weights)
         seen.append(trainer.train_step([(x, y)]).item())
-        model.parameters()[0].requires_grad_(False)
+        list(model.parameters())[0].requires_grad_(False)
         seen += [trainer.train_step([(x, y)]).item() for _ in range(2)]
-        model.parameters()[0].requires_grad_(True)
+        list(model.parameters())[0].requires_grad_(True)
         seen += [trainer.train_step([(x, y)]).item() for _ in range(2)]
         trainer.loss_fn = lambda p, t: ((p - t) ** 2).mean() * 3
         seen.append(trainer.train_step([(x, y)]).item())

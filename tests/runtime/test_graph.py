@@ -49,7 +49,7 @@ def make_trainer(backend: str, graphed: bool, **changes: Any) -> Trainer:
 def steps(trainer: Trainer, count: int, blocks: int = 3, each: int = 1) -> list[float]:
     """Losses of that many steps, each with new batches and dropout masks."""
     tinytorch.manual_seed(100 + trainer.step)
-    backend = trainer.model.parameters()[0].backend
+    backend = trainer.model.backend
     data = TokenDataset(IDS, TINY.context, backend=backend)
     rng = np.random.default_rng(trainer.step)
     losses = [
@@ -67,7 +67,7 @@ def graphs(trainer: Trainer) -> int:
 
 
 def weights(trainer: Trainer) -> dict[str, np.ndarray]:
-    return {name: np.array(a) for name, a in trainer.model.state_dict().items()}
+    return {name: t.numpy().copy() for name, t in trainer.model.state_dict().items()}
 
 
 @pytest.mark.parametrize("changes", [{}, {"muon_lr": None, "bias": True, "positions": "learned"}])
@@ -92,7 +92,7 @@ def test_a_replayed_step_launches_nothing_from_python(cupy: str) -> None:
     assert graphs(trainer) == 1
     before = launch.launches, gemm.calls
     with no_host_reads():
-        backend = trainer.model.parameters()[0].backend
+        backend = trainer.model.backend
         batch = TokenDataset(IDS, TINY.context, backend=backend).random_batch(3)
         trainer.train_step([batch])
     assert (launch.launches, gemm.calls) == before
@@ -127,7 +127,7 @@ def test_each_shape_has_its_own_graph(cupy: str) -> None:
 
 
 def freeze(trainer: Trainer) -> None:
-    trainer.model.parameters()[0].requires_grad = False
+    list(trainer.model.parameters())[0].requires_grad = False
 
 
 def decay(trainer: Trainer) -> None:
@@ -168,7 +168,7 @@ def other_loss(trainer: Trainer) -> None:
 
 
 def write(trainer: Trainer) -> None:
-    trainer.model.parameters()[2].data = 0.01
+    list(trainer.model.parameters())[2].data = 0.01
 
 
 def numpy_rate(trainer: Trainer) -> None:

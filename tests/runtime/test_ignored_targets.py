@@ -67,13 +67,13 @@ def train(
     """The loss of a step, and the gradients, which SGD with rate 1 subtracts from the weights."""
     manual_seed(1)
     model = Linear(3, CLASSES).to("float64").to(backend)
-    before = list(model.state_dict().values())
+    before = [t.numpy().copy() for t in model.state_dict().values()]
     trainer = Trainer(
         model, SGD(model.parameters(), lr=1.0), loss or CrossEntropyLoss(), processes=processes
     )
     value = trainer.train_step(batches).item()
     after = model.state_dict().values()
-    return value, [a - b for a, b in zip(before, after, strict=True)]
+    return value, [a - b.numpy() for a, b in zip(before, after, strict=True)]
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -207,7 +207,7 @@ def test_targets_with_another_first_axis_than_inputs(processes: int) -> None:
         trainer = Trainer(model, SGD(model.parameters(), lr=1.0), CrossEntropyLoss(),
                           processes=processes)  # fmt: skip
         loss = trainer.train_step([(a, b.reshape(-1)) for a, b in batches]).item()
-        results.append((loss, list(model.state_dict().values())))
+        results.append((loss, [t.numpy() for t in model.state_dict().values()]))
     assert_same(results[1], results[0])
 
 

@@ -66,7 +66,7 @@ class Training:
                     losses.append(self.trainer.evaluate([(x, y)]))
                 if self.number % 2:
                     losses += self.model.generate([1], 4, seed=1).tolist()
-        return [np.array(losses), *self.model.state_dict().values()]
+        return [np.array(losses), *(t.numpy() for t in self.model.state_dict().values())]
 
     def _step(self, x: Tensor, y: Tensor) -> float:
         if self.through_trainer:

@@ -218,9 +218,9 @@ class Module:
                 if not saved or buffers.get(name, True):
                     yield start + name, value
 
-    def parameters(self) -> list[Parameter]:
+    def parameters(self) -> Iterator[Parameter]:
         """All parameters, each once."""
-        return [parameter for _, parameter in self.named_parameters()]
+        return (parameter for _, parameter in self.named_parameters())
 
     def num_parameters(self) -> int:
         """The total number of elements of all parameters."""
@@ -296,12 +296,13 @@ class Module:
 
     # Saving
 
-    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Copies of all parameters and persistent buffers as NumPy arrays, by dotted name.
+    def state_dict(self) -> dict[str, Tensor]:
+        """All parameters and persistent buffers by dotted name, as tensors that share their memory.
 
-        A shared parameter is saved under each of its names, a shared module under its first name.
+        Later training changes them: to keep the values of now, copy.deepcopy the dict. A shared
+        parameter is saved under each of its names, a shared module under its first name.
         """
-        return {name: value.numpy().copy() for name, value in self._saved_tensors().items()}
+        return {name: value.detach() for name, value in self._saved_tensors().items()}
 
     def _saved_tensors(self) -> dict[str, Tensor]:
         saved: dict[str, Tensor] = {}

@@ -98,7 +98,7 @@ class DataParallel:
         parameters: Sequence[Parameter] | None = None,
     ) -> None:
         self.model, self.loss_fn, self.count = model, loss_fn, count
-        self.parameters = model.parameters() if parameters is None else list(parameters)
+        self.parameters = list(model.parameters() if parameters is None else parameters)
         self._key = self._key_after = _replica_key(model, loss_fn, self.parameters)
         self._owner = os.getpid()
         check_shareable(self.parameters)

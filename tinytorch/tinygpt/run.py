@@ -215,7 +215,7 @@ class Run:
     def _check_processes(self) -> None:
         if self.trainer.processes > 1:
             try:
-                check_shareable(self.model.parameters())
+                check_shareable(list(self.model.parameters()))
             except ValueError as error:
                 raise RunError(str(error)) from None
 
@@ -346,7 +346,7 @@ class Run:
             RunError: the folder was replaced, so it may be that of another run.
         """
         self._check_folder()
-        name = not_finite(self.model.state_dict())
+        name = not_finite({n: t.numpy() for n, t in self.model.state_dict().items()})
         if name:
             raise self._diverged(f"{name} is not finite")
         self.trainer.save_checkpoint(
