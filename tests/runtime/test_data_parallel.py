@@ -128,9 +128,9 @@ def test_new_weights_frozen_parameters_and_another_loss_are_detected() -> None:
         weights = {n: np.full(t.shape, 0.1) for n, t in model.state_dict().items()}
         model.load_state_dict(weights)
         seen.append(trainer.train_step([(x, y)]).item())
-        list(model.parameters())[0].requires_grad_(False)
+        next(model.parameters()).requires_grad_(False)
         seen += [trainer.train_step([(x, y)]).item() for _ in range(2)]
-        list(model.parameters())[0].requires_grad_(True)
+        next(model.parameters()).requires_grad_(True)
         seen += [trainer.train_step([(x, y)]).item() for _ in range(2)]
         trainer.loss_fn = lambda p, t: ((p - t) ** 2).mean() * 3
         seen.append(trainer.train_step([(x, y)]).item())

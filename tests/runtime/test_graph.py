@@ -127,7 +127,7 @@ def test_each_shape_has_its_own_graph(cupy: str) -> None:
 
 
 def freeze(trainer: Trainer) -> None:
-    list(trainer.model.parameters())[0].requires_grad = False
+    next(trainer.model.parameters()).requires_grad = False
 
 
 def decay(trainer: Trainer) -> None:
