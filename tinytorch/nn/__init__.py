@@ -9,6 +9,9 @@ from ..missing import missing_name
 from ..modules.containers import ModuleList, Sequential
 from ..modules.module import Module, Parameter
 from . import functional
+from .attention import *  # noqa: F403
+from .rnn import *  # noqa: F403
+from .transformer import *  # noqa: F403
 
 __all__ = [
     "GELU", "Dropout", "LayerNorm", "Linear", "MSELoss", "Module", "ModuleList", "Parameter",
