@@ -1,11 +1,13 @@
 """The table of all ops: samples and PyTorch's function for each, which `tests/ops` tests."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+import tinytorch.nn  # noqa: F401  declares the ops of layers that no lesson builds
 from tinytorch.backends.base import Array
 
 Rng = np.random.Generator
@@ -157,6 +159,25 @@ def _torch_split_heads(torch: Any, qkv: Any, *, num_heads: int) -> Any:
     B, T, C3 = qkv.shape
     shape = (B, T, num_heads, C3 // 3 // num_heads)
     return tuple(part.reshape(shape).transpose(1, 2) for part in qkv.split(C3 // 3, dim=2))
+
+
+def _torch_recurrent(
+    name: str, torch: Any, x: Any, *inputs: Any, reverse: bool = False, nonlinearity: str = "tanh"
+) -> Any:
+    """A layer without weights of its own: x is multiplied by the identity."""
+    states = inputs[: 2 if name == "LSTM" else 1]
+    weight, *bias = inputs[len(states) :]
+    x = x.flip(0) if reverse else x
+    kind = {"nonlinearity": nonlinearity} if name == "RNN" else {}
+    layer = getattr(torch.nn, name)(x.shape[2], weight.shape[1], **kind).double()
+    zeros = torch.zeros(x.shape[2], dtype=torch.float64)
+    weights = {"weight_ih_l0": torch.eye(x.shape[2], dtype=torch.float64), "bias_ih_l0": zeros}
+    weights |= {"weight_hh_l0": weight, "bias_hh_l0": bias[0] if bias else zeros}
+    initial = tuple(state[None] for state in states)
+    inputs = (x, initial if name == "LSTM" else initial[0])
+    y, final = torch.func.functional_call(layer, weights, inputs)
+    final = final if name == "LSTM" else (final,)
+    return (y.flip(0) if reverse else y, *(state[0] for state in final))
 
 
 def _torch_rotary(torch: Any, x: Any, cos: Any, sin: Any) -> Any:
@@ -465,6 +486,34 @@ OP_INFOS: dict[str, OpInfo] = {
             Sample("empty", normal((0, 2, 5, 3), (0, 2, 6, 3)), {"scale": 0.5}),
         ],
         _torch_attention_weights,
+    ),
+    # recurrent layers
+    "rnn": OpInfo(
+        [
+            Sample("tanh", normal((5, 3, 4), (3, 4), (4, 4))),
+            Sample("relu", normal((5, 3, 4), (3, 4), (4, 4)), {"nonlinearity": "relu"}),
+            Sample("reverse", transposed(normal((5, 3, 4), (3, 4), (4, 4))), {"reverse": True}),
+            Sample("one step", normal((1, 3, 4), (3, 4), (4, 4))),
+        ],
+        functools.partial(_torch_recurrent, "RNN"),
+    ),
+    "lstm": OpInfo(
+        [
+            Sample("plain", normal((5, 3, 8), (3, 2), (3, 2), (8, 2))),
+            Sample("reverse", transposed(normal((5, 3, 8), (3, 2), (3, 2), (8, 2))),
+                   {"reverse": True}),
+            Sample("one step", normal((1, 3, 8), (3, 2), (3, 2), (8, 2))),
+        ],
+        functools.partial(_torch_recurrent, "LSTM"),
+    ),
+    "gru": OpInfo(
+        [
+            Sample("bias", normal((5, 3, 6), (3, 2), (6, 2), (6,))),
+            Sample("no bias", normal((5, 3, 6), (3, 2), (6, 2))),
+            Sample("reverse", transposed(normal((5, 3, 6), (3, 2), (6, 2))), {"reverse": True}),
+            Sample("one step", normal((1, 3, 6), (3, 2), (6, 2), (6,))),
+        ],
+        functools.partial(_torch_recurrent, "GRU"),
     ),
     # training: clip_grad_norm is compared with PyTorch's in tests/08_training
     "clip_gradients": OpInfo(

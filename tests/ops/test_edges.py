@@ -18,6 +18,7 @@ from tinytorch import Tensor
 from tinytorch.attention import attention_weights, merge_heads, split_heads
 from tinytorch.backends import Trace, float_errors
 from tinytorch.embeddings import embedding, rotary
+from tinytorch.ops import recurrent
 from tinytorch.ops.op import OPS
 
 NAN, INF = float("nan"), float("inf")
@@ -115,6 +116,8 @@ INPUTS: dict[str, list[tuple[np.ndarray, ...]]] = {
         (elements(4, 3).T, elements(3, 4)),
     ],
     "heads": [(elements(*s),) for s in ((2, 3, 12), (0, 3, 12), (2, 0, 12))],
+    "steps": [(elements(*s),) for s in ((5, 3, 12), (1, 2, 12), (2, 0, 12))]
+    + [(elements(12, 3, 4).T,)],
     "tokens": [(elements(*s),) for s in ((2, 3, 4), (0, 3, 4), (2, 0, 4), (2, 3, 0))],
     "special matrices": [(SPECIAL.reshape(3, 4), elements(4, 2)), (SPECIAL, np.ones(12))],
 }  # fmt: skip
@@ -141,6 +144,22 @@ def torch_max(torch: Any, x: Any, axis: Any = None, keepdims: bool = False) -> A
 
 def torch_min(torch: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return x.min() if axis is None else x.amin(axis, keepdims)
+
+
+def states_and_weight(x: Any, gates: int, states: int) -> list[Any]:
+    """Initial states of 0, and a weight of 0.1, for inputs x (T, B, gates H)."""
+    H = x.shape[2] // gates
+    sizes = [(x.shape[1], H)] * states
+    zeros = [tt.zeros(size, dtype="float64", backend=x.backend) for size in sizes]
+    return [*zeros, tt.zeros(gates * H, H, dtype="float64", backend=x.backend) + 0.1]
+
+
+def torch_recurrent(torch: Any, name: str, x: Any, gates: int) -> Any:
+    """The layer whose inputs are multiplied by the identity."""
+    layer = getattr(torch.nn, name)(x.shape[2], x.shape[2] // gates, bias=False).double()
+    layer.weight_ih_l0.data = torch.eye(x.shape[2], dtype=torch.float64)
+    layer.weight_hh_l0.data.fill_(0.1)
+    return layer(x)[0]
 
 
 def last(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -242,6 +261,22 @@ CASES: dict[str, Case] = {
         lambda x: attention_weights(x, x * 2, scale=0.5),
         lambda torch, x: (x @ (x * 2).mT * 0.5).softmax(-1),
         ("tokens",),
+    ),
+    # recurrent layers
+    "rnn": Case(
+        lambda x: recurrent.rnn(x, *states_and_weight(x, 1, 1))[0],
+        lambda torch, x: torch_recurrent(torch, "RNN", x, 1),
+        ("steps",),
+    ),
+    "lstm": Case(
+        lambda x: recurrent.lstm(x, *states_and_weight(x, 4, 2))[0],
+        lambda torch, x: torch_recurrent(torch, "LSTM", x, 4),
+        ("steps",),
+    ),
+    "gru": Case(
+        lambda x: recurrent.gru(x, *states_and_weight(x, 3, 1))[0],
+        lambda torch, x: torch_recurrent(torch, "GRU", x, 3),
+        ("steps",),
     ),
     # matrix products
     "matmul": Case(

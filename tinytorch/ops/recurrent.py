@@ -43,7 +43,7 @@ def rnn(
     states = [h] * len(steps)
     for t in steps:
         z = x[t, ...] + h @ columns  # (B, H)
-        h = xp.tanh(z) if nonlinearity == "tanh" else xp.clip(z, min=0)
+        h = xp.tanh(z) if nonlinearity == "tanh" else xp.where(z <= 0, xp.zeros_like(z), z)
         states[t] = h
     y = xp.stack(states)
     return (y, h), (y, initial, weight, nonlinearity, reverse)
