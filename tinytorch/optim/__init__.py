@@ -4,8 +4,9 @@ from typing import Any
 
 from ..missing import missing_name
 from ..optimizers import SGD, Adam, AdamW, Muon, Optimizer
+from . import lr_scheduler
 
-__all__ = ["SGD", "Adam", "AdamW", "Muon", "Optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Muon", "Optimizer", "lr_scheduler"]
 
 
 def __getattr__(name: str) -> Any:
