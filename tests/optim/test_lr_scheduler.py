@@ -316,5 +316,5 @@ def test_one_cycle_ends() -> None:
 
 
 def test_a_missing_scheduler_is_named() -> None:
-    with pytest.raises(AttributeError, match="lr_scheduler.StepsLR is not in .* mean StepLR"):
+    with pytest.raises(AttributeError, match=r"lr_scheduler\.StepsLR is not in .* mean StepLR"):
         lr_scheduler.StepsLR  # noqa: B018

@@ -141,9 +141,6 @@ class LRScheduler:
         vars(self).update(state_dict)
 
 
-_LRScheduler = LRScheduler  # its name in older versions of PyTorch
-
-
 def _check_optimizer(scheduler: Any, optimizer: Any) -> None:
     check_type(f"{type(scheduler).__name__}: optimizer", optimizer, Optimizer, "an Optimizer")
 
@@ -818,4 +815,6 @@ def _for_groups(name: str, value: Any, count: int) -> list[Any]:
 
 
 def __getattr__(name: str) -> Any:
+    if name == "_LRScheduler":  # in older versions of PyTorch
+        return LRScheduler
     raise missing_name("torch.optim.lr_scheduler", name, globals())
