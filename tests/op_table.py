@@ -198,6 +198,24 @@ def _torch_where(torch: Any, condition: Any, x: Any, y: Any) -> Any:
     return torch.where(condition, x, y)
 
 
+def _torch_index_put(torch: Any, x: Any, values: Any, *, key: Any, accumulate: bool = False) -> Any:
+    out = x.clone()
+    out[key] = out[key] + values if accumulate else values
+    return out
+
+
+def _triangle(torch_function: Callable[..., Any]) -> OpInfo:
+    return OpInfo(
+        [
+            Sample("square", normal((4, 4))),
+            Sample("below", normal((3, 5)), {"diagonal": -1}),
+            Sample("above, stack", transposed(normal((2, 5, 3))), {"diagonal": 1}),
+            Sample("empty", normal((0, 3))),
+        ],
+        torch_function,
+    )
+
+
 def _angles(rng: Rng) -> Inputs:
     angle = rng.standard_normal((5, 3))
     return rng.standard_normal((2, 2, 5, 6)), np.cos(angle), np.sin(angle)
@@ -323,6 +341,34 @@ OP_INFOS: dict[str, OpInfo] = {
         ],
         lambda torch, x, key: x[key],
     ),
+    "index_put": OpInfo(
+        [
+            Sample("slice", normal((5, 6), (2, 6)), {"key": slice(1, 3)}),
+            Sample("broadcast", normal((5, 6), (3, 1)), {"key": (slice(1, 4), slice(None))}),
+            Sample("more axes", normal((5, 6), (1, 1, 6)), {"key": 2}),
+            Sample("added", normal((5, 6), (2, 6)), {"key": slice(1, 3), "accumulate": True}),
+            Sample("number", with_values(normal((5, 6)), 2.0), {"key": (..., 0)}),
+        ],
+        _torch_index_put,
+    ),
+    "flip": OpInfo(
+        [
+            Sample("one axis", normal((2, 3, 4)), {"axes": (1,)}),
+            Sample("two axes", transposed(normal((3, 4))), {"axes": (0, 1)}),
+            Sample("no axes", normal((3, 4)), {"axes": ()}),
+        ],
+        lambda torch, x, axes: x.flip(axes),
+    ),
+    "roll": OpInfo(
+        [
+            Sample("one axis", normal((2, 3, 4)), {"shifts": (1,), "axes": (1,)}),
+            Sample("two axes", normal((3, 4)), {"shifts": (-1, 6), "axes": (1, 0)}),
+            Sample("empty", normal((0, 4)), {"shifts": (1,), "axes": (0,)}),
+        ],
+        lambda torch, x, shifts, axes: x.roll(shifts, axes),
+    ),
+    "tril": _triangle(lambda torch, x, diagonal=0: x.tril(diagonal)),
+    "triu": _triangle(lambda torch, x, diagonal=0: x.triu(diagonal)),
     "concat": OpInfo(
         [
             Sample("rows", normal((2, 3), (1, 3), (4, 3)), {"axis": 0}),

@@ -59,8 +59,46 @@ class Methods(Variable):
     var = reductions.var
 
     # Shapes
+    size = property(shapes.size)
+    numel = nelement = shapes.numel
+    dim = ndimension = shapes.dim
+    element_size = shapes.element_size
+    itemsize = property(shapes.element_size)
+    nbytes = property(shapes.nbytes)
+    stride = shapes.stride
+    data_ptr = shapes.data_ptr
+    is_contiguous = shapes.is_contiguous
+    contiguous = shapes.contiguous
+    broadcast_to = shapes.broadcast_to
+    chunk = shapes.chunk
+    diag = shapes.diag
+    diag_embed = shapes.diag_embed
+    diagflat = shapes.diagflat
+    diagonal = shapes.diagonal
     expand = shapes.expand
+    expand_as = shapes.expand_as
     flatten = shapes.flatten
+    flip = shapes.flip
+    fliplr = shapes.fliplr
+    flipud = shapes.flipud
+    moveaxis = movedim = shapes.movedim
+    narrow = shapes.narrow
+    ravel = shapes.ravel
+    repeat = shapes.repeat
+    repeat_interleave = shapes.repeat_interleave
+    reshape_as = view_as = shapes.reshape_as
+    roll = shapes.roll
+    rot90 = shapes.rot90
+    select = shapes.select
     split = shapes.split
     squeeze = shapes.squeeze
+    swapaxes = swapdims = shapes.swapaxes
+    t = shapes.t
+    tensor_split = shapes.tensor_split
+    tile = shapes.tile
+    tril = shapes.tril
+    triu = shapes.triu
+    unbind = shapes.unbind
+    unflatten = shapes.unflatten
+    unfold = shapes.unfold
     unsqueeze = shapes.unsqueeze

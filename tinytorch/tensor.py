@@ -4,7 +4,6 @@ Its methods call the ops in `ops/`, where each op is defined together with its g
 argument order follow PyTorch, except for `axis` and `keepdims`, the array API's names.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self
@@ -81,11 +80,6 @@ class Tensor(Methods):
     @property
     def ndim(self) -> int:
         return len(self._array.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return math.prod(self._array.shape)
 
     @property
     def dtype(self) -> Any:

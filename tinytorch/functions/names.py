@@ -10,10 +10,40 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
 
 R = TypeVar("R")
-_NAMES = {"dim": "axis", "keepdim": "keepdims"}
+Function = Callable[..., R]
 
 
-def accepts_dim(function: Callable[..., R]) -> Callable[..., R]:
+def accepts_names(**names: str) -> Callable[[Function[R]], Function[R]]:
+    """Decorator for a function that also accepts PyTorch's names of some keyword arguments.
+
+    The first argument can also be given as `input`, PyTorch's name of a function's tensor.
+
+    Args:
+        **names: PyTorch's name -> the name of the function's parameter.
+    """
+
+    def decorate(function: Function[R]) -> Function[R]:
+        @functools.wraps(function)
+        def renamed(*arguments: Any, **keywords: Any) -> R:
+            if keywords:
+                for theirs, ours in names.items():
+                    if theirs in keywords:
+                        if ours in keywords:
+                            raise TypeError(
+                                f"{function.__name__} takes {theirs} or {ours}, which mean the"
+                                " same, not both"
+                            )
+                        keywords[ours] = keywords.pop(theirs)
+                if "input" in keywords:
+                    arguments = (keywords.pop("input"), *arguments)
+            return function(*arguments, **keywords)
+
+        return renamed
+
+    return decorate
+
+
+def accepts_dim(function: Function[R]) -> Function[R]:
     """Decorator for a function with an argument `axis`, and perhaps `keepdims`, that also accepts
     PyTorch's names `dim` and `keepdim`.
 
@@ -21,21 +51,7 @@ def accepts_dim(function: Callable[..., R]) -> Callable[..., R]:
     >>> Tensor([[1.0, 2.0]]).sum(dim=1, keepdim=True)
     Tensor([[3.]])
     """
-
-    @functools.wraps(function)
-    def renamed(*arguments: Any, **keywords: Any) -> R:
-        if keywords:
-            for theirs, ours in _NAMES.items():
-                if theirs in keywords:
-                    if ours in keywords:
-                        raise TypeError(
-                            f"{function.__name__} takes {theirs} or {ours}, which mean the same,"
-                            " not both"
-                        )
-                    keywords[ours] = keywords.pop(theirs)
-        return function(*arguments, **keywords)
-
-    return renamed
+    return accepts_names(dim="axis", keepdim="keepdims")(function)
 
 
 def axis_of(x: "Tensor", axis: int) -> int:

@@ -67,6 +67,78 @@ def getitem_gradient(xp: Namespace, g: Array, shape: Shape, key: Any) -> Any:
     return xp.index_add(xp.zeros(shape, dtype=g.dtype), key, g)
 
 
+@op
+def index_put(xp: Namespace, x: Array, values: Any, *, key: Any, accumulate: bool = False) -> Any:
+    """A copy of x with `values` at x[key], or with `values` added there.
+
+    Where an index occurs twice, one of its values is stored; with `accumulate`, all are added.
+    """
+    change = xp.index_add if accumulate else xp.index_set
+    try:
+        out = change(xp.asarray(x, copy=True), key, values)
+    except (IndexError, ValueError) as error:
+        kind = IndexError if isinstance(error, IndexError) else ShapeError
+        raise kind(f"cannot assign to x[key], x of shape {x.shape}: {error}") from None
+    return out, (key, len(getattr(values, "shape", ())), accumulate)
+
+
+@index_put.gradient
+def index_put_gradient(xp: Namespace, g: Array, key: Any, axes: int, accumulate: bool) -> Any:
+    def values_gradient() -> Array:
+        chosen = xp.index(g, key)
+        # Values may have more axes of size 1 than x[key] has axes.
+        return xp.reshape(chosen, (1,) * (axes - chosen.ndim) + chosen.shape)
+
+    def x_gradient() -> Array:
+        return g if accumulate else xp.index_set(xp.asarray(g, copy=True), key, 0)
+
+    return x_gradient, values_gradient
+
+
+@op
+def flip(xp: Namespace, x: Array, *, axes: tuple[int, ...]) -> Any:
+    """x with the order of its elements reversed along `axes`."""
+    return xp.flip(x, axis=axes), (axes,)
+
+
+@flip.gradient
+def flip_gradient(xp: Namespace, g: Array, axes: tuple[int, ...]) -> Any:
+    return xp.flip(g, axis=axes)
+
+
+@op
+def roll(xp: Namespace, x: Array, *, shifts: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    """x shifted along `axes`; elements that leave an end come in at the other."""
+    return xp.roll(x, shifts, axis=axes), (shifts, axes)
+
+
+@roll.gradient
+def roll_gradient(xp: Namespace, g: Array, shifts: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    return xp.roll(g, tuple(-shift for shift in shifts), axis=axes)
+
+
+@op
+def tril(xp: Namespace, x: Array, *, diagonal: int = 0) -> Any:
+    """The matrices x (..., M, N) with 0 above a diagonal: the lower triangles."""
+    return xp.tril(x, k=diagonal), (diagonal,)
+
+
+@tril.gradient
+def tril_gradient(xp: Namespace, g: Array, diagonal: int) -> Any:
+    return xp.tril(g, k=diagonal)
+
+
+@op
+def triu(xp: Namespace, x: Array, *, diagonal: int = 0) -> Any:
+    """The matrices x (..., M, N) with 0 below a diagonal: the upper triangles."""
+    return xp.triu(x, k=diagonal), (diagonal,)
+
+
+@triu.gradient
+def triu_gradient(xp: Namespace, g: Array, diagonal: int) -> Any:
+    return xp.triu(g, k=diagonal)
+
+
 @op(promote="common")
 def concat(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
     """The arrays joined along an existing axis."""
