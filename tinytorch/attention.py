@@ -152,7 +152,7 @@ def attention(
 
     A backend may compute it without materialising the weights (T, S).
     """
-    if dropout is None or type(dropout) is Dropout:
+    if dropout is None or (type(dropout) is Dropout and not dropout._hooks):
         p, seed = dropout.draw() if dropout else (0.0, None)
         return fused_attention(Q, K, V, mask, p=p, seed=seed)
     return scaled_dot_product_attention(Q, K, V, mask, dropout)[0]

@@ -54,6 +54,8 @@ WEIGHTS[GPT] = gpt_weights
 
 def _check_layer(name: str, module: Module) -> None:
     cls = type(module)
+    if module._hooks:
+        raise NotFusableError(f"{name} has hooks")
     if cls not in LAYERS:
         raise NotFusableError(f"{name} is a {class_name(module)}, not a layer of the fused step")
     for attribute in vars(module):

@@ -1,36 +1,26 @@
-"""Lesson 03: Parameter and Module, the base classes of trainable weights and of layers."""
+"""Lesson 03: Module, the base class of layers and models."""
 
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ContextDecorator
 from itertools import count
 from reprlib import recursive_repr
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from ..arguments import ShapeError
+from ..arguments import ShapeError, warn
+from ..autograd import no_grad
 from ..backends import Backend, get
 from ..ops.dtypes import parse_target, resolve_dtype
 from ..tensor import Tensor
+from .hooks import call_with_hooks
+from .methods import ModuleMethods
+from .parameter import Parameter
+
+__all__ = ["Module", "Parameter", "evaluating"]
 
 _versions = count(1)
-
-
-class Parameter(Tensor):
-    """A trainable tensor; assigning it to an attribute of a module registers it there."""
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        data: Any,
-        requires_grad: bool = True,
-        *,
-        dtype: Any = None,
-        backend: str | Backend | None = None,
-    ) -> None:
-        super().__init__(data, requires_grad, dtype=dtype, backend=backend)
 
 
 class _Evaluating(threading.local):
@@ -70,7 +60,7 @@ _PLAIN = {int, float, bool, str, type(None)}  # types of attributes that hold no
 _NO_TENSORS = (list, tuple, str, int, float, np.ndarray, np.generic, type(None))
 
 
-class Module:
+class Module(ModuleMethods):
     """Base class of layers and models; a subclass defines `forward`.
 
     Assigning a parameter or a module to an attribute registers it, in the order of assignment. So
@@ -115,6 +105,9 @@ class Module:
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Tensor:
         try:
+            if self._hooks:
+                output: Tensor = call_with_hooks(self, inputs, keywords)
+                return output
             return self.forward(*inputs, **keywords)
         except AttributeError as error:
             wrong = error.obj  # whose attribute is missing
@@ -127,16 +120,21 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         old = self.__dict__.get(name)
-        if isinstance(old, Parameter | Module) or name in self.__dict__.get("_buffers", ()):
+        if isinstance(old, Parameter | Module) or name in self.__dict__.get("_persistent", ()):
             _check_replacement(self, name, old, value)
         if isinstance(value, Parameter | Module) and "." in name:
             raise ValueError(f"{type(self).__name__}: the name {name!r} cannot contain a dot")
         object.__setattr__(self, name, value)
         if name[:1] != "_" or name == "__class__":
-            Module.version = next(_versions)
+            self.mark_changed()
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
+        self.mark_changed()
+
+    @staticmethod
+    def mark_changed() -> None:
+        """Change `version`."""
         Module.version = next(_versions)
 
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
@@ -147,7 +145,7 @@ class Module:
         what = f"{type(self).__name__}.register_buffer"
         if not isinstance(name, str) or not name or "." in name:
             raise ValueError(f"{what}: {name!r} is not a name; it cannot be empty or contain a dot")
-        buffers = self.__dict__.setdefault("_buffers", {})
+        buffers = self.__dict__.setdefault("_persistent", {})
         if name not in buffers and hasattr(self, name):
             raise ValueError(f"{what}: an attribute {name!r} already exists")
         if not isinstance(value, Tensor | None) or isinstance(value, Parameter):
@@ -159,68 +157,130 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """(name, module) for each module in an attribute, directly or in lists and dicts."""
-        return iter(self._contents()[1])
+        seen: set[int] = set()
+        for name, module in self._contents()[1]:
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
 
-    def _contents(self) -> tuple[list[tuple[str, Tensor]], list[tuple[str, "Module"]]]:
-        """The parameters and buffers, and the modules, of this module alone, with their names."""
-        tensors: list[Any] = []
+    def _contents(self) -> tuple[list[tuple[str, Tensor]], list[tuple[str, "Module"]], bool]:
+        """What this module alone holds: the parameters, then the buffers; the modules, by name.
+
+        The third result is whether any of them is in a list or a dict.
+        """
+        has_lists = False
+        parameters: list[Any] = []
+        buffers: list[Any] = []
         modules: list[Any] = []
-        buffers = self.__dict__.get("_buffers", ())
+        buffer_names = self.__dict__.get("_persistent", ())
         for name, value in self.__dict__.items():
             if type(value) in _PLAIN:  # most attributes; the fastest test comes first
                 continue
             if isinstance(value, Module):
                 modules.append((name, value))
-            elif isinstance(value, Parameter) or name in buffers:
-                tensors.append((name, value))
+            elif name in buffer_names:
+                buffers.append((name, value))
+            elif isinstance(value, Parameter):
+                parameters.append((name, value))
             elif isinstance(value, (list, tuple, dict)):
                 for item in _flat(name, value):
-                    (modules if isinstance(item[1], Module) else tensors).append(item)
-        return tensors, modules
+                    (modules if isinstance(item[1], Module) else parameters).append(item)
+                    has_lists = True
+        return parameters + buffers, modules, has_lists
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
-        """(dotted name, module) for this module and all modules within it, each once."""
-        return ((name, module) for name, module, _ in self._walk(prefix))
+    def named_modules(
+        self, memo: Any = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, "Module"]]:
+        """(dotted name, module) for this module and all modules within it, each once.
 
-    def _walk(self, prefix: str) -> Iterator[tuple[str, "Module", list[tuple[str, Tensor]]]]:
-        """(dotted name, module, its own tensors) for each module, parents before children."""
+        Args:
+            memo: a set of modules to leave out, to which those found are added.
+            prefix: put before each name, with a dot.
+            remove_duplicate: leave out all but the first name of each module.
+        """
+        for name, module, _ in self._walk(prefix, remove_duplicate):
+            if memo is None or module not in memo:
+                if memo is not None:
+                    memo.add(module)
+                yield name, module
+
+    def _walk(
+        self, prefix: str, once: bool = True
+    ) -> Iterator[tuple[str, "Module", list[tuple[str, Tensor]]]]:
+        """(dotted name, module, its own tensors) for each module, parents before children.
+
+        What a list or a dict holds is left out if it is also in an attribute somewhere, and so has
+        the name that it has in PyTorch, which does not look into lists.
+
+        Args:
+            prefix: put before each name, with a dot.
+            once: leave out all but the first name of a module; else only modules in themselves.
+        """
         seen: set[int] = set()
-        pending: list[tuple[str, Module]] = [(prefix, self)]
+        in_attributes: set[int] | None = None
+        pending: list[tuple[str, Module, tuple[int, ...]]] = [(prefix, self, ())]
         while pending:
-            name, module = pending.pop()
-            if id(module) in seen:
+            name, module, parents = pending.pop()
+            if id(module) in (seen if once else parents):
                 continue
             seen.add(id(module))
-            tensors, children = module._contents()
+            tensors, children, has_lists = module._contents()
+            if has_lists:
+                in_attributes = in_attributes or _ids_in_attributes(self)
+                tensors = [t for t in tensors if "." not in t[0] or id(t[1]) not in in_attributes]
+                children = [c for c in children if "." not in c[0] or id(c[1]) not in in_attributes]
             yield name, module, tensors
             if children:
                 start = f"{name}." if name else ""
-                pending += [(start + child, value) for child, value in reversed(children)]
+                path = (*parents, id(module))
+                pending += [(start + child, value, path) for child, value in reversed(children)]
 
     def modules(self) -> Iterator["Module"]:
-        """This module and all modules within it."""
+        """This module and all modules within it, each once."""
         return (module for _, module in self.named_modules())
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """(dotted name, parameter) for each parameter; a shared one only under its first name."""
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """(dotted name, parameter) for each parameter; a shared one only under its first name.
+
+        Args:
+            prefix: put before each name, with a dot.
+            recurse: whether to include those of the modules within this one.
+            remove_duplicate: leave out all but the first name of each parameter.
+        """
+        return self._named(True, prefix, recurse, remove_duplicate)
+
+    def _named(
+        self, parameters: bool, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
+        """(dotted name, tensor) for each parameter, or else for each buffer."""
         seen: set[int] = set()
-        for name, value in self._named_tensors():
-            if isinstance(value, Parameter) and id(value) not in seen:
-                seen.add(id(value))
+        for name, value in self._named_tensors(prefix, recurse, remove_duplicate):
+            if isinstance(value, Parameter) is parameters and id(value) not in seen:
+                if remove_duplicate:
+                    seen.add(id(value))
                 yield name, value
 
-    def _named_tensors(self, saved: bool = False) -> Iterator[tuple[str, Tensor]]:
-        """All parameters and buffers, or only the saved ones, under every name that they have."""
-        for prefix, module, tensors in self._walk(""):
-            buffers: dict[str, bool] = module.__dict__.get("_buffers", {})
-            start = f"{prefix}." if prefix else ""
-            for name, value in tensors:
-                if not saved or buffers.get(name, True):
-                    yield start + name, value
+    def _named_tensors(
+        self, prefix: str = "", recurse: bool = True, once: bool = True, saved: bool = False
+    ) -> Iterator[tuple[str, Tensor]]:
+        """All parameters and buffers, or only the saved ones; the arguments are those of `_walk`.
 
-    def parameters(self) -> Iterator[Parameter]:
-        """All parameters, each once."""
-        return (parameter for _, parameter in self.named_parameters())
+        A tensor in several attributes of one module, or in several modules, is not left out.
+        """
+        for path, module, tensors in self._walk(prefix, once):
+            persistent: dict[str, bool] = module.__dict__.get("_persistent", {})
+            start = f"{path}." if path else ""
+            for name, value in tensors:
+                if not saved or persistent.get(name, True):
+                    yield start + name, value
+            if not recurse:
+                return
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters, each once; without `recurse`, those of this module alone."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
     def num_parameters(self) -> int:
         """The total number of elements of all parameters."""
@@ -260,10 +320,13 @@ class Module:
         """Set evaluation mode, in which dropout is inactive; the same as ``train(False)``."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Set the gradients of all parameters to None."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Set the gradients of all parameters to None, or to zeros."""
         for parameter in self.parameters():
-            parameter.zero_grad()
+            if set_to_none:
+                parameter.zero_grad()
+            elif parameter.grad is not None:
+                parameter.grad.zero_()
 
     def to(self, target: Any = None, *, dtype: Any = None, backend: Any = None) -> Self:
         """Move all parameters and buffers to a backend or cast them to a dtype, in place.
@@ -296,69 +359,140 @@ class Module:
 
     # Saving
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(
+        self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Tensor]:
         """All parameters and persistent buffers by dotted name, as tensors that share their memory.
 
-        Later training changes them: to keep the values of now, copy.deepcopy the dict. A shared
-        parameter is saved under each of its names, a shared module under its first name.
+        Later training changes them: to keep the values of now, copy.deepcopy the dict. What is
+        shared is saved under each of its names.
+
+        Args:
+            destination: a dict to write to, instead of a new one.
+            prefix: put before each name, without a dot.
+            keep_vars: whether to return the parameters themselves, not detached from the graph.
         """
-        return {name: value.detach() for name, value in self._saved_tensors().items()}
+        state: dict[str, Tensor] = {} if destination is None else destination
+        for name, value in self._saved_tensors().items():
+            state[prefix + name] = value if keep_vars else value.detach()
+        return state
 
     def _saved_tensors(self) -> dict[str, Tensor]:
         saved: dict[str, Tensor] = {}
-        for name, value in self._named_tensors(saved=True):
+        for name, value in self._named_tensors(once=False, saved=True):
             if name in saved:  # such as {1: module, "1": other}
                 raise ValueError(f"{type(self).__name__} has two tensors with the name {name!r}")
             saved[name] = value
         return saved
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> "LoadedKeys":
         """Copy saved values into the parameters and buffers; if an error is raised, none changes.
 
         Args:
-            state: arrays by dotted name, as returned by `state_dict`.
-            strict: whether missing and unexpected names are errors. If false, it is one only if
-                no name fits.
+            state_dict: tensors or arrays by dotted name, as returned by `state_dict`.
+            strict: whether missing and unexpected names are errors. A tensor with several names is
+                missing only if none of them is there.
+            assign: PyTorch's option to keep the given tensors themselves; must be False.
+
+        Returns:
+            The missing and the unexpected names.
 
         Raises:
-            TypeError: `state` is not a dict.
+            TypeError: `state_dict` is not a dict.
             ValueError: names are missing or unexpected, or shapes differ; the message lists all.
+
+        Warns:
+            UserWarning: without `strict`, if no name fits.
         """
-        if not isinstance(state, Mapping):
+        if not isinstance(state_dict, Mapping):
             raise TypeError(
-                f"load_state_dict takes a dict of arrays by name, as of state_dict(), not"
-                f" {type(state).__name__}"
+                f"load_state_dict takes a dict of tensors by name, as of state_dict(), not"
+                f" {type(state_dict).__name__}"
             )
+        if assign:
+            raise NotImplementedError("load_state_dict copies values; assign must be False")
         own = self._saved_tensors()
+        given = {id(value) for name, value in own.items() if name in state_dict}
+        keys = LoadedKeys(
+            [name for name, value in own.items() if id(value) not in given],
+            [name for name in state_dict if name not in own],
+        )
         problems = [
-            f"{name} has shape {tuple(np.shape(state[name]))}, not {own[name].shape}"
+            f"{name} has shape {tuple(np.shape(state_dict[name]))}, not {own[name].shape}"
             for name in own
-            if name in state and tuple(np.shape(state[name])) != own[name].shape
+            if name in state_dict and tuple(np.shape(state_dict[name])) != own[name].shape
         ]
         if strict:
-            problems += [f"{name} is missing" for name in own if name not in state]
-            problems += [f"{name} is unexpected" for name in state if name not in own]
-        elif state and not any(name in own for name in state):
-            problems += [f"no name fits: it has {next(iter(state))!r}, not {next(iter(own), '')!r}"]
+            problems += [f"{name} is missing" for name in keys.missing_keys]
+            problems += [f"{name} is unexpected" for name in keys.unexpected_keys]
         if problems:
             raise ShapeError(f"{type(self).__name__} cannot load this state: {'; '.join(problems)}")
+        if state_dict and not given:
+            warn(
+                f"{type(self).__name__}.load_state_dict: no name fits, so nothing is loaded; it has"
+                f" {next(iter(state_dict))!r}, not {next(iter(own), '')!r}"
+            )
         ready = {
-            name: Tensor(state[name], dtype=value.dtype, backend=value.backend)
+            name: Tensor(state_dict[name], dtype=value.dtype, backend=value.backend)
             for name, value in own.items()
-            if name in state
+            if name in state_dict
         }
-        for name, value in ready.items():
-            own[name].data = value
+        with no_grad():
+            for name, value in ready.items():
+                own[name][...] = value
+        return keys
 
     @recursive_repr()
     def __repr__(self) -> str:
-        children = [f"  ({n}): {v!r}".replace("\n", "\n  ") for n, v in self.named_children()]
-        inner = "\n" + "\n".join(children) + "\n" if children else self.extra_repr()
-        return f"{type(self).__name__}({inner})"
+        extra = self.extra_repr()
+        lines = [f"({name}): {_indented(repr(m))}" for name, m in self.named_children()]
+        return _tree(type(self).__name__, extra, lines)
 
     def extra_repr(self) -> str:
-        """The arguments that `repr` shows for a module without children."""
+        """The arguments of the module that `repr` shows."""
         return ""
+
+
+class LoadedKeys(NamedTuple):
+    """Result of `load_state_dict`: names without a value, and values without a place."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        # PyTorch's texts, since scripts print them
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"_IncompatibleKeys(missing_keys={self[0]}, unexpected_keys={self[1]})"
+
+
+def _tree(name: str, extra: str, lines: list[str]) -> str:
+    """The text of a module: its arguments, and a line for each module within it."""
+    if not lines:
+        extra_lines = extra.split("\n")
+        return f"{name}({extra})" if len(extra_lines) == 1 else _tree(name, "", extra_lines)
+    lines = [*extra.split("\n"), *lines] if extra else lines
+    return "\n  ".join([f"{name}(", *lines]) + "\n)"
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n  ")
+
+
+def _ids_in_attributes(root: Module) -> set[int]:
+    """The ids of all modules and tensors that are attributes, of `root` and of modules that are."""
+    found: set[int] = set()
+    pending = [root]
+    while pending:
+        module = pending.pop()
+        if id(module) not in found:
+            found.add(id(module))
+            tensors, modules, _ = module._contents()
+            found |= {id(value) for name, value in tensors if "." not in name}
+            pending += [value for name, value in modules if "." not in name]
+    return found
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:

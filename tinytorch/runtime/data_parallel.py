@@ -21,12 +21,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backends import trace
 from ..backends.base import Backend
 from ..backends.base import NumpyArray as Array
+from ..modules.hooks import has_hooks
 from ..modules.module import Module, Parameter
 from ..ops import random
 from ..tensor import Tensor
 from ..training import Trainer, accumulate_gradients, count_targets, weights_of
+from .eager import EagerStep
 from .module_key import Same, module_key
 
 CACHE_LINE = 64  # bytes
@@ -311,6 +314,9 @@ class DataParallelStep:
         There are no more processes than rows in the largest batch so far.
         """
         model, loss_fn, parameters = trainer.model, trainer.loss_fn, trainer.parameters()
+        if has_hooks(model, loss_fn):  # what they record would stay in the replicas
+            trace.fallback("data-parallel step", "a module has hooks", model.backend.name)
+            return EagerStep().run(trainer, batches)
         count = min(self.count, max(rows_of(x, y) for x, y in batches))
         replicas = self.replicas
         if replicas is not None and not (

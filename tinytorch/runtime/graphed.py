@@ -8,6 +8,7 @@ import numpy as np
 from ..autograd import wrap_array
 from ..backends import Backend, trace
 from ..backends.base import Array
+from ..modules.hooks import has_hooks
 from ..ops import random
 from ..optimizers import Optimizer
 from ..tensor import Tensor
@@ -104,6 +105,8 @@ def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
         return "an optimizer overrides step()"
     if any(p.grad is not None for p in trainer.parameters()):
         return "parameters have gradients from before the step"
+    if has_hooks(trainer.model, trainer.loss_fn):  # a replay would not call them
+        return "a module has hooks"
     return ""
 
 

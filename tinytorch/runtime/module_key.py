@@ -45,7 +45,7 @@ def module_key(*roots: Any, plain: bool = False) -> Hashable:
             continue
         for _, module in root.named_modules():
             attributes = vars(module)
-            buffers = attributes.get("_buffers", ())
+            buffers = attributes.get("_persistent", ())
             key.append((Same(module), module.training))
             for name, value in attributes.items():
                 if name == "training":  # an attribute of the class until it is set
