@@ -1,15 +1,17 @@
 """Lesson 05: datasets, and a loader that iterates over them in batches."""
 
 import copy
+import itertools
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import GenericAlias
 from typing import Any
 
 import numpy as np
 
-from .arguments import check_flag, check_integer
+from .arguments import check_flag, check_integer, shown
 from .backends import Backend
+from .data.samplers import RandomOrder, RandomSampler, SequentialSampler, batched
 from .functions.shapes import stack
 from .ops import random
 from .serialization.checkpoint import restore_rng, rng_state
@@ -18,20 +20,26 @@ from .tensor import Tensor
 Batch = tuple[Tensor, ...]
 
 
-class Dataset(ABC):
+class Dataset:
     """Base class of map-style datasets; a subclass defines `__len__` and `__getitem__`."""
 
-    @abstractmethod
-    def __len__(self) -> int:
-        """The number of examples."""
+    __class_getitem__: Any = classmethod(GenericAlias)  # Dataset[int], for type checkers
 
-    @abstractmethod
     def __getitem__(self, index: int) -> Any:
         """One example, such as a tuple of tensors; see `collate` for what it may be."""
+        raise NotImplementedError(f"{type(self).__name__} must define __getitem__(index)")
 
     def batch(self, indices: Sequence[int] | np.ndarray[Any, Any]) -> Any:
         """The examples at `indices`, stacked; a subclass may override this with a faster way."""
         return _examples(self, indices)
+
+
+class IterableDataset(Dataset):
+    """Base class of datasets that are read as a stream; a subclass defines `__iter__`."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The examples."""
+        raise NotImplementedError(f"{type(self).__name__} must define __iter__()")
 
 
 def collate(examples: Sequence[Any]) -> Any:
@@ -95,8 +103,24 @@ def _check_equal(values: list[Any], what: str) -> None:
             )
 
 
+def convert(example: Any) -> Any:
+    """An example with tensors instead of NumPy arrays, as PyTorch's default_convert returns."""
+    if isinstance(example, np.ndarray | np.generic):
+        return Tensor(example)
+    if isinstance(example, Mapping):
+        return {key: convert(value) for key, value in example.items()}
+    if isinstance(example, tuple) and hasattr(example, "_fields"):
+        return type(example)(*map(convert, example))
+    return type(example)(map(convert, example)) if isinstance(example, _SEQUENCE) else example
+
+
 def _examples(dataset: Any, indices: Sequence[int] | np.ndarray[Any, Any]) -> Any:
-    return collate([dataset[int(i)] for i in indices])
+    return collate([dataset[_plain(i)] for i in indices])
+
+
+def _plain(index: Any) -> Any:
+    """An index as a Python integer; keys of other types, such as strings, as they are."""
+    return int(index) if isinstance(index, np.integer | Tensor) else index
 
 
 class TensorDataset(Dataset):
@@ -197,12 +221,24 @@ class TokenDataset(Dataset):
 class DataLoader:
     """Iterable over the batches of a dataset; each iteration is one epoch.
 
+    Batches are loaded in this process, and their arrays are not copied to pinned memory:
+    `num_workers`, `pin_memory`, `timeout`, `worker_init_fn`, `multiprocessing_context`,
+    `prefetch_factor`, `persistent_workers`, `pin_memory_device` and `in_order`, which PyTorch has
+    for this, are without effect.
+
     Args:
-        dataset: a `Dataset`, a list, or any object with `__len__` and `__getitem__`. Its examples
-            are joined by its method `batch`, or else by `collate`.
-        batch_size: number of examples in a batch; the last batch may have fewer.
-        shuffle: draw a new order for each epoch from the generator that `manual_seed` seeds.
+        dataset: a `Dataset`, a list, or any object with `__len__` and `__getitem__`; or an
+            `IterableDataset`.
+        batch_size: number of examples in a batch; the last batch may have fewer. None loads
+            examples one by one, without an axis for the batch.
+        shuffle: draw a new order for each epoch.
+        sampler: an iterable of the indices of an epoch, instead of `shuffle`.
+        batch_sampler: an iterable of lists of indices, instead of all of `batch_size`, `shuffle`,
+            `sampler` and `drop_last`.
+        collate_fn: joins a list of examples to a batch; by default the method `batch` of the
+            dataset if it has one, else `collate`.
         drop_last: leave out the last batch if it is not full.
+        generator: for `shuffle`; by default the generator that `manual_seed` seeds.
 
     >>> from tinytorch import DataLoader, Tensor, TensorDataset
     >>> for (x,) in DataLoader(TensorDataset(Tensor([1, 2, 3])), batch_size=2):
@@ -215,41 +251,143 @@ class DataLoader:
     """
 
     def __init__(
-        self, dataset: Any, batch_size: int = 1, shuffle: bool = False, drop_last: bool = False
+        self,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = False,
+        sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[Any] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: np.random.Generator | None = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:
-        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
-            raise TypeError(
-                f"DataLoader needs a dataset with __len__ and __getitem__, such as a list, not"
-                f" {type(dataset).__name__}"
-            )
-        self.dataset = dataset
-        self.batch_size = check_integer("DataLoader: batch_size", batch_size, 1)
-        self.shuffle = check_flag("DataLoader: shuffle", shuffle)
+        self.dataset, self.num_workers, self.pin_memory = dataset, num_workers, pin_memory
+        check_integer("DataLoader: num_workers", num_workers)
+        self.shuffle = check_flag("DataLoader: shuffle", False if shuffle is None else shuffle)
         self.drop_last = check_flag("DataLoader: drop_last", drop_last)
+        self.is_stream = isinstance(dataset, IterableDataset)
+        self._check_dataset(sampler, batch_sampler)
+        if sampler is not None and self.shuffle:
+            raise ValueError("DataLoader takes either shuffle=True or a sampler")
+        if batch_sampler is not None and (
+            batch_size != 1 or self.shuffle or sampler is not None or drop_last
+        ):
+            raise ValueError(
+                "DataLoader takes either a batch_sampler, or batch_size, shuffle, sampler and"
+                " drop_last"
+            )
+        for name, value in (("sampler", sampler), ("batch_sampler", batch_sampler)):
+            if value is not None and not hasattr(value, "__iter__"):
+                raise TypeError(
+                    f"DataLoader: {name} must be an iterable of indices, not {shown(value)};"
+                    " drop_last is given by name"
+                )
+        if collate_fn is not None and not callable(collate_fn):
+            raise TypeError(f"DataLoader: collate_fn must be a function, not {shown(collate_fn)}")
+        if batch_size is not None:
+            batch_size = check_integer("DataLoader: batch_size", batch_size, 1)
+        self.batch_size = None if batch_sampler is not None else batch_size
+        if sampler is None and not self.is_stream and batch_sampler is None:
+            sampler = (
+                RandomSampler(dataset, generator=generator)
+                if self.shuffle
+                else SequentialSampler(dataset)
+            )
+        self.sampler, self.batch_sampler, self.generator = sampler, batch_sampler, generator
+        self.collate_fn = collate_fn
         # The generator as at the start of the epoch, and the position in the epoch.
         self._state: tuple[np.random.Generator | None, int] = (None, 0)
         self._resumed: tuple[np.random.Generator | None, int] | None = None
 
+    def _check_dataset(self, *samplers: Any) -> None:
+        needed = [] if self.is_stream else ["__getitem__"]
+        given = any(sampler is not None for sampler in samplers)
+        if self.is_stream and (given or self.shuffle):
+            raise ValueError(
+                "DataLoader reads an IterableDataset in its own order: without shuffle, sampler and"
+                " batch_sampler"
+            )
+        if not self.is_stream and not given:
+            needed.insert(0, "__len__")
+        if not all(hasattr(self.dataset, name) for name in needed):
+            raise TypeError(
+                f"DataLoader needs a dataset with {' and '.join(needed)}, such as a list, or an"
+                f" IterableDataset, not {type(self.dataset).__name__}"
+            )
+
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        return self._batches(len(self.dataset))
+        if self.batch_sampler is not None:
+            return len(self.batch_sampler)  # type: ignore[arg-type]
+        count = len(self.dataset if self.is_stream else self.sampler)  # type: ignore[arg-type]
+        return count if self.batch_size is None else self._batches(count, self.batch_size)
 
-    def _batches(self, count: int) -> int:
-        return count // self.batch_size if self.drop_last else math.ceil(count / self.batch_size)
+    def _batches(self, count: int, size: int) -> int:
+        return count // size if self.drop_last else math.ceil(count / size)
 
     def __iter__(self) -> Iterator[Any]:
-        count, rng, position = len(self.dataset), random.generator(), 0
-        if self._resumed is not None:
-            (start, position), self._resumed = self._resumed, None
-            rng = rng if start is None else start
-        start = copy.deepcopy(rng) if self.shuffle else None
-        order = rng.permutation(count) if self.shuffle else np.arange(count)
-        for first in range(position, self._batches(count) * self.batch_size, self.batch_size):
-            self._state = (start, first + self.batch_size)
-            indices = order[first : first + self.batch_size]
-            batch = getattr(self.dataset, "batch", None)
-            yield batch(indices) if callable(batch) else _examples(self.dataset, indices)
+        if self.is_stream:
+            yield from self._stream()
+        elif self.batch_sampler is not None:
+            for indices in self.batch_sampler:
+                yield self._load(indices)
+        elif self.batch_size is None:
+            assert self.sampler is not None
+            for index in self.sampler:
+                yield self._convert(self.dataset[index])
+        else:
+            yield from self._epoch(self.batch_size)
+
+    def _epoch(self, size: int) -> Iterator[Any]:
+        """The batches of an epoch, or of the rest of one."""
+        (start, position), self._resumed = self._resumed or (None, 0), None
+        if isinstance(self.sampler, RandomOrder):
+            rng = self.sampler.random_numbers() if start is None else start
+            start = copy.deepcopy(rng)
+            batches = self._slices(self.sampler.order(rng), size, position)
+        elif isinstance(self.sampler, SequentialSampler):
+            batches = self._slices(np.arange(len(self.sampler)), size, position)
+        else:
+            assert self.sampler is not None
+            rest = itertools.islice(self.sampler, position, None)
+            batches = batched(rest, size, self.drop_last)
+        for indices in batches:
+            position += size
+            self._state = start, position
+            yield self._load(indices)
         self._state = None, 0  # between two epochs: the next one starts from the beginning
+
+    def _slices(self, order: np.ndarray[Any, Any], size: int, position: int) -> Iterator[Any]:
+        stop = self._batches(len(order), size) * size
+        return (order[first : first + size] for first in range(position, stop, size))
+
+    def _load(self, indices: Any) -> Any:
+        """The batch of the examples at these indices."""
+        if self.collate_fn is not None:
+            return self.collate_fn([self.dataset[_plain(i)] for i in indices])
+        batch = getattr(self.dataset, "batch", None)
+        return batch(indices) if callable(batch) else _examples(self.dataset, indices)
+
+    def _stream(self) -> Iterator[Any]:
+        if self.batch_size is None:
+            yield from map(self._convert, self.dataset)
+            return
+        join = self.collate_fn or collate
+        for examples in batched(self.dataset, self.batch_size, self.drop_last):
+            yield join(examples)
+
+    def _convert(self, example: Any) -> Any:
+        return (self.collate_fn or convert)(example)
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the current epoch, which JSON can represent.
@@ -264,7 +402,8 @@ class DataLoader:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Make the next iteration the rest of the epoch in which `state` was saved.
 
-        The dataset, batch_size, shuffle and drop_last must be those of then.
+        The dataset, batch_size, shuffle, drop_last and generator must be those of then. The order
+        of a sampler of another class than those of this package is not restored.
         """
         if not isinstance(state, Mapping) or set(state) != {"generator", "position"}:
             raise ValueError("DataLoader.load_state_dict takes what state_dict() returned")

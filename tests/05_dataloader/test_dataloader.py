@@ -130,7 +130,7 @@ def test_random_batches_are_reproducible_and_cover_the_text(backend: str) -> Non
 def test_an_epoch_contains_each_example_once(
     count: int, batch_size: int, shuffle: bool, drop_last: bool
 ) -> None:
-    loader = DataLoader(numbers(count), batch_size, shuffle, drop_last)
+    loader = DataLoader(numbers(count), batch_size, shuffle, drop_last=drop_last)
     batches = batches_of(loader)
     assert len(batches) == len(loader)
     assert all(batches), "no batch is empty"
@@ -259,7 +259,7 @@ LOADER_ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "negative": (lambda: DataLoader([1], -2), ValueError, "batch_size must be at least 1, not -2"),
     "float": (lambda: DataLoader([1], 2.0), TypeError, "batch_size must be an integer"),
     "bool": (lambda: DataLoader([1], True), TypeError, "batch_size must be an integer, not True"),
-    "sampler": (lambda: DataLoader([1], 1, False, 4), TypeError, "drop_last must be True or"),
+    "sampler": (lambda: DataLoader([1], 1, False, 4), TypeError, "sampler must be an iterable"),
     "shuffle": (lambda: DataLoader([1], 1, "yes"), TypeError, "shuffle must be True or False"),
     "0-d": (lambda: TensorDataset(Tensor(1.0)), ValueError, "equal length"),
     "float ids": (lambda: TokenDataset([0.5, 1.5, 2.5], 1), TypeError, "integer token ids"),
@@ -301,7 +301,7 @@ def test_a_dataset_may_change_its_length_between_epochs() -> None:
 @pytest.mark.parametrize("seen", range(1, 4))
 def test_an_epoch_continues_from_a_saved_state(shuffle: bool, drop_last: bool, seen: int) -> None:
     manual_seed(4)
-    loader = DataLoader(range(7), 2, shuffle, drop_last)
+    loader = DataLoader(range(7), 2, shuffle, drop_last=drop_last)
     list(loader)
     epoch = iter(loader)
     for _ in range(seen):
@@ -312,7 +312,7 @@ def test_an_epoch_continues_from_a_saved_state(shuffle: bool, drop_last: bool, s
     manual_seed(9)
     place, generator = json.loads(saved)
     random.generator().bit_generator.state = generator
-    other = DataLoader(range(7), 2, shuffle, drop_last)
+    other = DataLoader(range(7), 2, shuffle, drop_last=drop_last)
     other.load_state_dict(place)
     assert [batch.tolist() for _ in "ab" for batch in other] == expected
 

@@ -46,7 +46,7 @@ NUMBERS: dict[str, Callable[[Any], Any]] = {
 FLAGS: dict[str, Callable[[Any], Any]] = {
     "bias": lambda f: Linear(2, 2, f),
     "tie_weights": lambda f: GPT(10, 8, 1, 2, tie_weights=f),
-    "shuffle": lambda f: DataLoader([1], 1, f),
+    "drop_last": lambda f: DataLoader([1], drop_last=f),
     "nesterov": lambda f: SGD([Parameter([1.0])], nesterov=f),
 }
 
