@@ -47,6 +47,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     from .functions.creation import *  # noqa: F403
     from .functions.creation import from_dlpack, ones, zeros
     from .functions.elementwise import *  # noqa: F403
+    from .functions.indexing import *  # noqa: F403
     from .functions.reductions import *  # noqa: F403
     from .functions.shapes import *  # noqa: F403
     from .functions.shapes import concat, stack

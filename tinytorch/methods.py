@@ -1,7 +1,7 @@
 """The methods of tensors that lesson 01 does not build; each is a function in `functions/`."""
 
 from .autograd import Variable
-from .functions import conversion, elementwise, in_place, reductions, shapes
+from .functions import conversion, elementwise, in_place, indexing, reductions, shapes
 
 
 class Methods(Variable):
@@ -45,6 +45,24 @@ class Methods(Variable):
     masked_fill = elementwise.masked_fill
     sin = elementwise.sin
     sqrt = elementwise.sqrt
+
+    # Indexing
+    __getitem__ = indexing.getitem
+    __setitem__ = indexing.setitem
+    argwhere = indexing.argwhere
+    gather = indexing.gather
+    index_add = indexing.index_add
+    index_copy = indexing.index_copy
+    index_fill = indexing.index_fill
+    index_put = indexing.index_put
+    index_select = indexing.index_select
+    masked_scatter = indexing.masked_scatter
+    masked_select = indexing.masked_select
+    nonzero = indexing.nonzero
+    scatter = indexing.scatter
+    scatter_add = indexing.scatter_add
+    take = indexing.take
+    take_along_dim = indexing.take_along_dim
 
     # Reductions
     all = reductions.all

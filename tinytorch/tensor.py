@@ -254,25 +254,6 @@ class Tensor(Methods):
 
     # In-place writes
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        if autograd.is_grad_enabled():
-            if self._requires_grad:
-                raise RuntimeError(
-                    "in-place writes have no gradient; write under no_grad(), or compute a new"
-                    " tensor with where()"
-                )
-            if isinstance(value, Tensor) and value._requires_grad:
-                raise RuntimeError(
-                    "an in-place write would lose the gradient of the value; detach() it, or use"
-                    " where(), concat() or stack()"
-                )
-        key = self._key(key)
-        if not isinstance(value, int | float):
-            value = same_backend(self, value, self.dtype).detach().to(self.dtype)._array
-            if value.size == 1:  # fits wherever it goes, also where x[key] has fewer axes
-                value = self._backend.xp.reshape(value, ())
-        self._write(key, value)
-
     def _write(self, key: Any, value: Any) -> None:
         """Write an array or a number to the memory of this tensor; counts as an in-place write."""
         if not self._backend.is_writable(self._array):
@@ -289,40 +270,6 @@ class Tensor(Methods):
         """Replace the array by one of the same shape and backend; counts as an in-place write."""
         self._array = array
         self._version.count += 1
-
-    def _key(self, key: Any) -> Any:
-        """`key` with tensors, lists and NumPy arrays copied to arrays of the backend.
-
-        They are copied because the gradient uses them later, and they may have changed by then.
-        """
-        if isinstance(key, slice | int):
-            return key
-        if isinstance(key, tuple):
-            return tuple([self._key(k) for k in key])
-        if isinstance(key, Tensor):
-            same_backend(self, key)
-            if key.is_floating_point():
-                raise IndexError(
-                    "an index must have an integer or boolean dtype, not a floating one"
-                )
-            return self._backend.xp.asarray(key._array, copy=True)
-        if isinstance(key, list | np.ndarray):
-            return self._backend.asarray(_index_array(key))
-        if key is None or key is ... or isinstance(key, np.integer | np.bool_):
-            return key
-        raise IndexError(f"a tensor cannot be indexed with {type(key).__name__} {shown(key)}")
-
-    def __getitem__(self, key: Any) -> "Tensor":
-        """x[key], by NumPy's rules.
-
-        Args:
-            key: integers, slices, None, `...`, integer arrays and boolean masks, or a tuple of
-                them. Slices and integers give a view, arrays and masks a copy.
-
-        An integer next to an array counts as an array, as in NumPy: for x (4, 5, 6),
-        ``x[0, :, [1, 2]]`` is (2, 5), where PyTorch has (5, 2).
-        """
-        return movement.getitem(self, key=self._key(key))
 
     # Arithmetic
 
@@ -466,19 +413,6 @@ def _is_numeric(value: Any) -> bool:
     """Whether `value` can be an operand: a number, an array or a tensor, or a list of them."""
     kinds = (Variable, int, float, np.generic, list, tuple)
     return isinstance(value, kinds) or hasattr(value, "__dlpack__")
-
-
-def _index_array(key: Any) -> np.ndarray[Any, Any]:
-    """A list or an array as an array of indices or a mask."""
-    try:
-        array = np.asarray(key, dtype=np.int64 if isinstance(key, list) and not key else None)
-    except ValueError:
-        raise IndexError(
-            f"a tensor cannot be indexed with the irregular list {shown(key)}"
-        ) from None
-    if array.dtype.kind not in "biu":
-        raise IndexError(f"an index must have an integer or boolean dtype, not {array.dtype}")
-    return array
 
 
 def _check_matches(tensor: Tensor, other: Any, what: str) -> None:

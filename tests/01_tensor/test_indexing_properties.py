@@ -67,7 +67,17 @@ def shape_and_key(draw: Any) -> tuple[tuple[int, ...], Any]:
         np.empty(shape)[key]
     except IndexError:  # arrays that do not broadcast, too many axes
         assume(False)
+    assume(not is_combined(key))
     return shape, key
+
+
+def is_combined(key: Any) -> bool:
+    """Whether NumPy combines an integer with arrays across a slice, where PyTorch selects first."""
+    if not isinstance(key, tuple):
+        return False
+    used = [i for i, k in enumerate(key) if isinstance(k, int | np.integer | np.ndarray | list)]
+    integers = any(isinstance(key[i], int | np.integer) for i in used)
+    return integers and used[-1] - used[0] >= len(used)
 
 
 def with_tensors(key: Any, backend: str) -> Any:

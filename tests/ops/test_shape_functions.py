@@ -1,14 +1,12 @@
 """Functions that move elements give the same values, dtypes, gradients and errors as PyTorch's."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from torch_compare import compare, tensor_of
 
-import tinytorch
-
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
 X = np.arange(24.0).reshape(2, 3, 4).astype(np.float32)
 M = np.arange(12.0).reshape(3, 4).astype(np.float32)
@@ -16,22 +14,17 @@ Q = np.arange(16.0).reshape(4, 4).astype(np.float32)
 V = np.arange(5.0).astype(np.float32)
 
 
-def _tensor(library: Any, values: Any) -> Any:
-    """A tensor of integers or booleans."""
-    return torch.tensor(values) if library is torch else tinytorch.Tensor(values)
-
-
 # Each case is a function of the library and of tensors of the arrays that follow it.
 CASES: dict[str, tuple[Any, ...]] = {
-    "numel": (lambda t, x: _tensor(t, x.numel()), X),
-    "size()": (lambda t, x: _tensor(t, list(x.size())), X),
-    "size(-1)": (lambda t, x: _tensor(t, [x.size(-1), x.size(dim=0), x.dim(), x.ndimension()]), X),
+    "numel": (lambda t, x: tensor_of(t, x.numel()), X),
+    "size()": (lambda t, x: tensor_of(t, list(x.size())), X),
+    "size(-1)": (lambda t, x: tensor_of(t, [x.size(-1), x.size(dim=0), x.dim()]), X),
     "size(3)": (lambda t, x: x.size(3), X),
-    "stride": (lambda t, x: _tensor(t, [*x.stride(), x.stride(0), *x.mT.stride()]), X),
-    "contiguous": (lambda t, x: _tensor(t, [x.is_contiguous(), x.mT.is_contiguous(),
+    "stride": (lambda t, x: tensor_of(t, [*x.stride(), x.stride(0), *x.mT.stride()]), X),
+    "contiguous": (lambda t, x: tensor_of(t, [x.is_contiguous(), x.mT.is_contiguous(),
                                           x.mT.contiguous().is_contiguous()]), X),
     "contiguous values": (lambda t, x: x.mT.contiguous(), X),
-    "element_size": (lambda t, x: _tensor(t, [x.element_size(), x.nbytes, x.itemsize]), X),
+    "element_size": (lambda t, x: tensor_of(t, [x.element_size(), x.nbytes, x.itemsize]), X),
     "view_as": (lambda t, x, y: x.view_as(y), M, np.zeros((2, 6))),
     "reshape": (lambda t, x: t.reshape(x, (4, -1)), M),
     "ravel": (lambda t, x: t.ravel(x.t()), M),
@@ -104,7 +97,7 @@ CASES: dict[str, tuple[Any, ...]] = {
     "repeat_interleave": (lambda t, x: x.repeat_interleave(2), M),
     "repeat_interleave dim": (lambda t, x: t.repeat_interleave(x, 3, dim=1), X),
     "repeat_interleave counts": (
-        lambda t, x: t.repeat_interleave(x, _tensor(t, [2, 0, 1]), dim=0), M),
+        lambda t, x: t.repeat_interleave(x, tensor_of(t, [2, 0, 1]), dim=0), M),
     "meshgrid": (lambda t, x, y: t.meshgrid(x, y, indexing="ij"), V, V[:3]),
     "meshgrid xy": (lambda t, x, y: t.meshgrid([x, y], indexing="xy"), V, V[:3]),
     "cartesian_prod": (lambda t, x, y: t.cartesian_prod(x, y), V, V[:3]),
@@ -147,41 +140,3 @@ def test_function_equals_pytorch(name: str, backend: str) -> None:
         pytest.skip("the standard does not show the layout of memory")
     function, *arrays = CASES[name]
     compare(function, [np.array(a) for a in arrays], backend)
-
-
-def compare(function: Callable[..., Any], arrays: list[Any], backend: str) -> None:
-    """Compare values, dtypes and gradients of `function`, or that both libraries raise an error."""
-    theirs = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
-    ours = [tinytorch.Tensor(a, a.dtype.kind == "f", backend=backend) for a in arrays]
-    try:
-        expected = function(torch, *theirs)
-    except (RuntimeError, IndexError, ValueError, TypeError) as error:
-        with pytest.raises((RuntimeError, IndexError, ValueError, TypeError)) as raised:
-            function(tinytorch, *ours)
-        if isinstance(error, IndexError):
-            assert isinstance(raised.value, IndexError)
-        return
-    result = function(tinytorch, *ours)
-    pairs = (
-        list(zip(result, expected, strict=True)) if type(expected) is tuple or
-        isinstance(expected, list) else [(result, expected)]
-    )  # fmt: skip
-    total, loss = None, None
-    for mine, other in pairs:
-        assert mine.shape == tuple(other.shape)
-        assert str(mine.dtype).rsplit(".", 1)[-1] == str(other.dtype).rsplit(".", 1)[-1]
-        np.testing.assert_allclose(mine.numpy(), other.detach().numpy(), rtol=1e-5, atol=1e-6)
-        assert mine.requires_grad == other.requires_grad
-        if other.requires_grad:
-            weights = np.cos(np.arange(other.numel(), dtype=np.float64)).reshape(other.shape)
-            loss = (other * torch.tensor(weights)).sum() + (0 if loss is None else loss)
-            weights = tinytorch.Tensor(weights, backend=backend)
-            total = (mine * weights).sum() + (0 if total is None else total)
-    if total is None or loss is None:
-        return
-    total.backward()
-    loss.backward()
-    for x, y in zip(ours, theirs, strict=True):
-        assert (x.grad is None) == (y.grad is None) or not x.numel()
-        if x.grad is not None and y.grad is not None:
-            np.testing.assert_allclose(x.grad.numpy(), y.grad.numpy(), rtol=1e-4, atol=1e-5)
