@@ -8,6 +8,7 @@ array([1., 2.], dtype=float32)
 """
 
 from .base import Backend, BackendError, Kernel
+from .device import device, device_of
 from .registry import default, get, names, of, register, status
 from .trace import Trace
 
@@ -17,6 +18,8 @@ __all__ = [
     "Kernel",
     "Trace",
     "default",
+    "device",
+    "device_of",
     "get",
     "names",
     "of",

@@ -88,6 +88,7 @@ class Backend:
 
     Attributes:
         name: the value of ``TT_BACKEND`` that selects it.
+        device_type: PyTorch's name of the kind of device that holds the arrays, "cpu" or "cuda".
         array_type: the class of this backend's arrays; `registry.of` finds the backend by it.
         xp: the array API namespace with `EXTRAS` added; the `xp` that every op receives.
         kernels: op name -> `Kernel`, used in place of the op's readable reference.
@@ -109,6 +110,7 @@ class Backend:
     """
 
     name: ClassVar[str]
+    device_type: ClassVar[str] = "cpu"
     array_type: type
     xp: Namespace
     kernels: Mapping[str, Kernel] = {}
@@ -253,8 +255,14 @@ def grouped(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> list[tuple[A
     return list(groups.items())
 
 
+class DefaultFloat:
+    """The dtype of new tensors of Python floats; an attribute, so that it can be set."""
+
+    dtype = np.dtype(np.float32)
+
+
 def host_array(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
-    """`data` as a new NumPy array: by default float32 for Python floats, else its own dtype.
+    """`data` as a new NumPy array: by default `DefaultFloat` for Python floats, else its own dtype.
 
     Raises:
         TypeError: the data are not real numbers, or an array of a dtype that tensors do not have.
@@ -268,7 +276,7 @@ def host_array(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise TypeError(f"expected numbers in regular nested lists, got {data!r:.60}")
     if dtype is None and not typed and array.dtype == np.float64:
-        dtype = np.float32
+        dtype = DefaultFloat.dtype
     if dtype is None or array.dtype == dtype:
         return array
     if not typed and np.dtype(dtype).kind in "iu":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib import metadata
 
 from .base import Array, Backend, BackendError
+from .device import device
 
 # Name -> module:class, imported at the first use of the backend.
 _BUILT_IN = {
@@ -56,13 +57,20 @@ def _factory(name: str) -> Callable[[], Backend]:
         loaded: Callable[[], Backend] = points[name].load()
         return loaded
     known = ", ".join(names())
-    if name.partition(":")[0] in ("cpu", "cuda", "gpu"):
+    if name.partition(":")[0] in ("gpu", "mps", "xpu"):
         known += '; "numpy" runs on the CPU and "cupy" on NVIDIA GPUs'
     raise BackendError(f"unknown backend {name!r}; available: {known}")
 
 
-def get(name: str | Backend | None = None) -> Backend:
+def get(name: str | Backend | device | None = None, own: Backend | None = None) -> Backend:
     """Return the backend of this name, loading it at its first use; None means the default.
+
+    A device or its name is the backend whose arrays are there: "cuda" is cupy, and "cpu" is the
+    first backend on the host among `own`, the default backend and numpy.
+
+    Args:
+        name: a backend, a device, or the name of one.
+        own: the backend of the tensor that is to be copied to "cpu".
 
     Raises:
         BackendError: the name is unknown, or the backend cannot be used on this machine.
@@ -71,15 +79,38 @@ def get(name: str | Backend | None = None) -> Backend:
         return name
     if name is None:
         return default()
+    if isinstance(name, device) or name[:3] == "cpu" or name[:4] == "cuda":
+        return _on(device(name), own)
     if name not in _loaded:
         _loaded[name] = _factory(name)()
     return _loaded[name]
 
 
+def _on(place: device, own: Backend | None = None) -> Backend:
+    """The backend whose arrays are on a device."""
+    if place.backend is not None:
+        return place.backend
+    if place.index:
+        raise BackendError(f"{place}: only the first device of a kind is used, {place.type}:0")
+    if place.type == "cuda":
+        return get("cupy")
+    chosen = own or _named_by_environment()
+    return chosen if chosen.device_type == "cpu" else get("numpy")
+
+
 @functools.cache
-def default() -> Backend:
-    """Return the backend named by the environment variable TT_BACKEND, read once; else numpy."""
+def _named_by_environment() -> Backend:
     return get(os.environ.get("TT_BACKEND") or "numpy")
+
+
+def default() -> Backend:
+    """The backend of new tensors.
+
+    It is that of the device in whose context this is called (`device`), else the one named by the
+    environment variable TT_BACKEND, which is read once, else numpy.
+    """
+    place = device.current.chosen
+    return _named_by_environment() if place is None else _on(place)
 
 
 def of(array: Array) -> Backend:

@@ -44,7 +44,7 @@ def run(op: Op, inputs: Inputs, settings: Any, backend: Any) -> tuple[list[Any],
     """The op's outputs, and the gradients of a random weighted sum of them, as NumPy arrays."""
     given = tensors(inputs, backend)
     results = outputs(op(*given, **settings))
-    values = [backends.get(backend).to_numpy(r.data) for r in results]
+    values = [backends.get(backend).to_numpy(r._array) for r in results]
     if op.reference.gradient is None:
         return values, []
     factors = weights([r.shape for r in results], values[0].dtype)
@@ -54,7 +54,7 @@ def run(op: Op, inputs: Inputs, settings: Any, backend: Any) -> tuple[list[Any],
     loss.backward()
     leaves = [t for t in given if isinstance(t, Tensor) and t.requires_grad]
     return values, [
-        None if t.grad is None else backends.get(backend).to_numpy(t.grad.data) for t in leaves
+        None if t.grad is None else backends.get(backend).to_numpy(t.grad._array) for t in leaves
     ]
 
 

@@ -35,6 +35,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
         scaled_dot_product_attention,
     )
     from .autograd import enable_grad, is_grad_enabled, no_grad
+    from .backends import device
     from .dataloader import DataLoader, Dataset, TensorDataset, TokenDataset
     from .embeddings import (
         Embedding,
@@ -45,9 +46,11 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
         create_sinusoidal_embeddings,
     )
     from .functions.creation import *  # noqa: F403
-    from .functions.creation import from_dlpack, ones, zeros
+    from .functions.creation import from_dlpack, ones, tensor, zeros  # tensor hides the module
+    from .functions.dtypes import *  # noqa: F403
     from .functions.elementwise import *  # noqa: F403
     from .functions.indexing import *  # noqa: F403
+    from .functions.random import *  # noqa: F403
     from .functions.reductions import *  # noqa: F403
     from .functions.shapes import *  # noqa: F403
     from .functions.shapes import concat, stack
@@ -145,6 +148,7 @@ __all__ = [
     "create_sinusoidal_embeddings",
     "create_tokenizer",
     "cross_entropy",
+    "device",
     "enable_grad",
     "from_dlpack",
     "gelu",
@@ -162,6 +166,7 @@ __all__ = [
     "softmax",
     "softplus",
     "stack",
+    "tensor",
     "tokenize_dataset",
     "where",
     "zeros",

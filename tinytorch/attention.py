@@ -215,7 +215,7 @@ def _write(cached: Array, where: slice, new: Tensor) -> Array:
     Returns:
         The same array, or a new one if the array library cannot write in place.
     """
-    return new.backend.xp.index_set(cached, (slice(None), slice(None), where), new.data)
+    return new.backend.xp.index_set(cached, (slice(None), slice(None), where), new._array)
 
 
 def _first(cached: Array, count: int, like: Tensor) -> Tensor:

@@ -1,7 +1,16 @@
 """The methods of tensors that lesson 01 does not build; each is a function in `functions/`."""
 
 from .autograd import Variable
-from .functions import conversion, elementwise, in_place, indexing, reductions, shapes
+from .functions import (
+    conversion,
+    creation,
+    elementwise,
+    in_place,
+    indexing,
+    reductions,
+    shapes,
+    size,
+)
 
 
 class Methods(Variable):
@@ -22,6 +31,33 @@ class Methods(Variable):
     __format__ = conversion.as_format
     item = conversion.item
     to = conversion.to
+    cpu = conversion.to_cpu
+    cuda = conversion.to_cuda
+    float = conversion.to_float
+    double = conversion.to_double
+    half = conversion.to_half
+    int = conversion.to_int
+    long = conversion.to_long
+    short = conversion.to_short
+    bool = conversion.to_bool
+    byte = conversion.to_byte
+    char = conversion.to_char
+    type = conversion.to_type
+    type_as = conversion.type_as
+    get_device = conversion.get_device
+
+    # Attributes
+    data = property(conversion.data, conversion.set_data)
+    device = property(conversion.device)
+    is_cuda = property(conversion.is_cuda)
+    size = property(size.size)
+
+    # New tensors with the dtype and backend of this one
+    new_empty = creation.new_zeros
+    new_full = creation.new_full
+    new_ones = creation.new_ones
+    new_tensor = creation.new_tensor
+    new_zeros = creation.new_zeros
 
     # In place; x @= y is x = x @ y, which may change the shape, as in PyTorch
     __iadd__ = add_ = in_place.add_

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import autograd
 from .arguments import DtypeError, ShapeError, check_shape, shown
-from .autograd import Variable, no_grad, wrap_array
+from .autograd import Variable, wrap_array
 from .backends import Backend, BackendError, get, of
 from .backends.arrays import Array, Axis
 from .functions.conversion import host
@@ -20,7 +20,7 @@ from .functions.names import accepts_dim
 from .methods import Methods
 from .ops import elementwise, movement, reductions
 from .ops.dtypes import resolve_dtype
-from .ops.operators import compare, constant, matmul, same_backend
+from .ops.operators import compare, constant, matmul
 from .ops.promotion import is_floating
 
 Scalar = int | float | bool
@@ -35,6 +35,7 @@ class Tensor(Methods):
         requires_grad: whether `backward` computes a gradient for this tensor.
         dtype: a dtype of the backend, or its name. By default, Python floats become float32,
             Python integers int64, and arrays keep their dtype.
+        device: "cpu" or "cuda", PyTorch's names, in place of `backend`.
         backend: "numpy", "cupy", ...; by default the backend of `data` if it is on a device, else
             the one that the environment variable TT_BACKEND names.
 
@@ -57,10 +58,12 @@ class Tensor(Methods):
         requires_grad: bool = False,
         *,
         dtype: Any = None,
+        device: Any = None,
         backend: str | Backend | None = None,
     ) -> None:
+        backend = device if backend is None else backend
         if isinstance(data, Variable):
-            backend = data._backend if backend is None else get(backend)
+            backend = data._backend if backend is None else get(backend, data._backend)
             data = data._array if backend is data._backend else host(data)
         self._backend = _infer_backend(data) if backend is None else get(backend)
         self._array = self._backend.asarray(data, dtype=resolve_dtype(dtype, self._backend))
@@ -133,33 +136,6 @@ class Tensor(Methods):
             if value.dtype != self.dtype:
                 raise TypeError(f"a gradient of {value.dtype} cannot be that of a {self.dtype}")
         self._grad = value
-
-    @property
-    def data(self) -> Array:
-        """The backend's array; on NumPy a read-only view of it.
-
-        It is no tensor: it has no `zero_` or `fill_`, and autograd does not detect writes to it,
-        which could make gradients wrong. To write, use ``tensor -= values`` or ``tensor[...] =
-        values`` under `no_grad`, or assign an array, a tensor or a list of the same shape, or a
-        number: ``tensor.data = values`` copies them into the tensor's memory.
-        """
-        if isinstance(self._array, np.ndarray):
-            view = self._array.view()
-            view.flags.writeable = False
-            return view
-        return self._array
-
-    @data.setter
-    def data(self, value: Any) -> None:
-        if not isinstance(value, int | float):
-            value = same_backend(self, value, self.dtype)
-            if value.shape and value.shape != self.shape:
-                raise ValueError(
-                    f"data of shape {value.shape} does not fit a tensor of shape {self.shape};"
-                    " use tensor[...] = values to broadcast, or create a new tensor"
-                )
-        with no_grad():
-            self[...] = value
 
     def is_floating_point(self) -> bool:
         return is_floating(self._array.dtype)

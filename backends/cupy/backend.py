@@ -53,6 +53,7 @@ class CupyBackend(Backend):
     """
 
     name = "cupy"
+    device_type = "cuda"
 
     def __init__(self) -> None:
         self._cupy = _probe()

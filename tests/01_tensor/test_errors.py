@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinytorch
 from tinytorch import (
     LayerNorm,
     Linear,
@@ -21,7 +22,7 @@ from tinytorch import (
     where,
     zeros,
 )
-from tinytorch.backends import BackendError
+from tinytorch.backends import BackendError, device
 
 BOX = zeros(2, 3, 4)
 PAIR = Tensor([1.0, 2.0])
@@ -41,8 +42,18 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     # Dtypes and backends
     "unknown dtype": (lambda: Tensor([1.0], dtype="foo"), TypeError, "unknown dtype 'foo'"),
     "class as dtype": (lambda: Tensor([1.0], dtype=list), TypeError, "unknown dtype"),
-    "cpu": (lambda: PAIR.to("cpu"), BackendError, '"numpy" runs on the CPU and "cupy"'),
-    "cuda": (lambda: Linear(1, 1).to("cuda:0"), BackendError, '"cupy" on NVIDIA GPUs'),
+    "gpu": (lambda: PAIR.to("gpu"), BackendError, '"numpy" runs on the CPU and "cupy"'),
+    "second GPU": (lambda: Linear(1, 1).to("cuda:1"), BackendError, "only the first device"),
+    "mps": (lambda: device("mps"), BackendError, '"cuda" for an NVIDIA GPU'),
+    "bfloat16": (lambda: zeros(2, dtype=tinytorch.bfloat16), TypeError, "no backend has"),
+    "option": (lambda: zeros(2, sizes=3), TypeError, r"zeros\(\) has no argument 'sizes'"),
+    "out": (lambda: zeros(2, out=BOX), TypeError, "assign the result"),
+    "arange": (lambda: tinytorch.arange(3, 1), ValueError, "does not lead to the end"),
+    "randint, empty": (lambda: tinytorch.randint(3, 3, (2,)), ValueError, "which is empty"),
+    "randint, size": (lambda: tinytorch.randint(0, 3, 2), TypeError, "must be a tuple"),
+    "randn, dtype": (lambda: tinytorch.randn(2, dtype="int64"), TypeError, "use randint"),
+    "default dtype": (lambda: tinytorch.set_default_dtype("int64"), TypeError, "a floating one"),
+    "size": (lambda: BOX.size(3), IndexError, r"size\(3\): axis 3 does not exist"),
     # Shapes
     "float size": (lambda: BOX.reshape(2.0, 12), TypeError, "integers, not"),
     "size -2": (lambda: BOX.reshape(-2, 12), ValueError, r"reshaped to \(-2, 12\)"),
@@ -71,7 +82,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "softmax takes tensors, not ndarray",
     ),
     "no limits": (lambda: PAIR.clamp_(), ValueError, "clamp_ needs a minimum or a maximum"),
-    "complex dtype": (lambda: PAIR.to(dtype="complex64"), TypeError, "unknown dtype"),
+    "complex dtype": (lambda: PAIR.to(dtype="complex64"), TypeError, "no backend has"),
     "long double dtype": (lambda: PAIR.to(dtype="longdouble"), TypeError, "unknown dtype"),
     "long double": (lambda: Tensor(np.ones(2, np.longdouble)), TypeError, "expected numbers"),
     "too large": (lambda: Tensor([1, 300], dtype="uint8"), ValueError, "uint8 cannot hold"),

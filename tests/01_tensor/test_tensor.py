@@ -64,14 +64,14 @@ def test_an_unknown_dtype_raises() -> None:
 def test_construction_copies_the_data(backend: str) -> None:
     source = np.zeros(3, "float32")
     first = Tensor(source, backend=backend)
-    second, third = Tensor(first), Tensor(first.data)
+    second, third = Tensor(first), Tensor(first._array)
     source += 1
     first[...] = 2
     for t, value in ((first, 2), (second, 0), (third, 0)):
         np.testing.assert_array_equal(t.numpy(), [value] * 3)
     assert first.backend.name == second.backend.name == backend
     # The type of an array determines its backend; NumPy arrays belong to the default backend.
-    on_host = isinstance(first.data, np.ndarray)
+    on_host = isinstance(first._array, np.ndarray)
     assert third.backend is (backends.default() if on_host else first.backend)
 
 
@@ -150,7 +150,7 @@ def test_repr(make: Any, text: str) -> None:
 
 def test_numpy_returns_a_read_only_view_or_a_copy() -> None:
     t = Tensor([1.0, 2.0])
-    for view in (t.numpy(), t.data, np.asarray(t), np.asarray(t, copy=False)):
+    for view in (t.numpy(), np.asarray(t), np.asarray(t, copy=False)):
         assert np.shares_memory(view, t._array)
         with pytest.raises(ValueError, match="read-only"):
             view[0] = 9

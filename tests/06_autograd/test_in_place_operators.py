@@ -65,6 +65,8 @@ TRAINING: dict[str, Callable[[Any], Any]] = {
     "p[...] =": lambda p: p.__setitem__(..., p - 0.1 * p.grad),
     "p.copy_": lambda p: p.copy_(p - 0.1 * p.grad),
     "p.data =": lambda p: setattr(p, "data", p - 0.1 * p.grad),
+    "p.data -=": lambda p: setattr(p, "data", operator.isub(p.data, 0.1 * p.grad.data)),
+    "p.data.sub_": lambda p: p.data.sub_(0.1 * p.grad),
 }
 
 
@@ -156,7 +158,6 @@ IN_PLACE_ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "expanded": (lambda: zeros(1).expand(3).add_(1), ValueError, "clone"),
     "None": (lambda: operator.iadd(zeros(1), None), TypeError, "None"),
     "array": (lambda: operator.isub(leaf().numpy().copy(), leaf()), TypeError, r"tensor.numpy\(\)"),
-    "data": (lambda: operator.isub(leaf().data, leaf()), TypeError, r"under no_grad\(\)"),
     "data of another shape": (lambda: setattr(zeros(3, 2), "data", zeros(2)), ValueError, "shape"),
 }
 

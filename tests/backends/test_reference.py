@@ -184,7 +184,7 @@ def test_mixing_numpy_and_reference_raises_an_error_that_names_both() -> None:
 
 def test_tensors_of_the_reference_backend_are_read_only_and_keep_it_when_copied() -> None:
     x = Tensor([1.0, 2.0], backend="reference")
-    for view in (x.numpy(), x.data, np.asarray(x)):
+    for view in (x.numpy(), np.asarray(x)):
         with pytest.raises(ValueError, match="read-only"):
             view[0] = 5.0
     for copied in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
@@ -195,4 +195,4 @@ def test_tensors_of_the_reference_backend_are_read_only_and_keep_it_when_copied(
 def test_a_wrapped_array_is_not_copied() -> None:
     home = registry.get("reference")
     array = np.ones(2)
-    assert wrap_array(Tensor, array, home).data.base is array
+    assert wrap_array(Tensor, array, home)._array is array

@@ -36,10 +36,10 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 
     def choose(name: str) -> None:
         monkeypatch.setenv("TT_BACKEND", name)
-        registry.default.cache_clear()
+        registry._named_by_environment.cache_clear()
 
     yield choose
-    registry.default.cache_clear()
+    registry._named_by_environment.cache_clear()
 
 
 @pytest.fixture

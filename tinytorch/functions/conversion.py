@@ -1,14 +1,16 @@
 """Convert tensors to Python numbers, arrays of other libraries, dtypes and backends."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arguments import ShapeError
-from ..autograd import Variable, wrap_array
-from ..backends import get
+from ..autograd import Variable, no_grad, wrap_array
+from ..backends import device_of, get
 from ..ops import elementwise
-from ..ops.dtypes import parse_target, resolve_dtype
+from ..ops.dtypes import host_dtype, parse_target, resolve_dtype
+from ..ops.operators import same_backend
 from ..ops.promotion import is_floating
 
 if TYPE_CHECKING:
@@ -59,8 +61,7 @@ def apply_ufunc(
     """
     if out is not None:
         raise TypeError(
-            "a NumPy array cannot be updated in place with a tensor: use tensor.numpy(), and"
-            " instead of p.data -= lr * p.grad write p -= lr * p.grad under no_grad()"
+            "a NumPy array cannot be updated in place with a tensor: use tensor.numpy()"
         )
     operator = getattr(x, _REFLECTED.get(ufunc.__name__, ""), None)
     if method != "__call__" or keywords or operator is None or inputs[1] is not x:
@@ -122,15 +123,30 @@ def as_format(x: "Tensor", spec: str) -> str:
     return format(x.item() if spec else str(x), spec)
 
 
-def to(x: "Tensor", target: Any = None, *, dtype: Any = None, backend: Any = None) -> "Tensor":
-    """Cast this tensor to a dtype, copy it to a backend, or both.
+def to(
+    x: "Tensor",
+    *target: Any,
+    dtype: Any = None,
+    device: Any = None,
+    backend: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    **others: Any,
+) -> "Tensor":
+    """Cast this tensor to a dtype, copy it to a device or a backend, or both.
 
     Gradients flow through a cast to floats. A tensor on another backend is a new leaf.
 
     Args:
-        target: a dtype or a backend, or the name of one.
+        target: a dtype, a device or a backend, or the name of one; or a tensor, whose dtype and
+            backend are meant.
         dtype: a dtype or its name.
+        device: a device or its name: "cuda" is the backend cupy; "cpu" is the tensor's own backend
+            if it is on the host, else numpy.
         backend: a backend or its name.
+        non_blocking: without effect; no call waits for a copy to a GPU.
+        copy: copy also if nothing changes.
+        others: PyTorch's `memory_format`, without effect.
 
     Returns:
         This tensor itself if it has that dtype and backend already.
@@ -138,11 +154,13 @@ def to(x: "Tensor", target: Any = None, *, dtype: Any = None, backend: Any = Non
     >>> from tinytorch import Tensor
     >>> Tensor([1, 2]).to("float64")
     Tensor([1., 2.], dtype=float64)
-    >>> Tensor([1, 2]).to(dtype="int32", backend="numpy")
+    >>> Tensor([1, 2]).to("cpu", dtype="int32")
     Tensor([1, 2], dtype=int32)
     """
-    dtype, backend = parse_target(target, dtype, backend)
-    backend = x._backend if backend is None else get(backend)
+    if unknown := others.keys() - {"memory_format"}:
+        raise TypeError(f"to() has no argument {unknown.pop()!r}")
+    dtype, backend = parse_target(target, dtype, device if backend is None else backend)
+    backend = x._backend if backend is None else get(backend, x._backend)
     result = x
     if backend is not x._backend:
         result = x._result_class(host(x), x._requires_grad, backend=backend)
@@ -150,7 +168,114 @@ def to(x: "Tensor", target: Any = None, *, dtype: Any = None, backend: Any = Non
     if dtype is not None and dtype != result.dtype:
         source = result if is_floating(dtype) else result.detach()
         result = elementwise.cast(source, dtype=dtype)
-    return result
+    return result.clone() if result is x and (copy or True in target[-1:]) else result
+
+
+def to_cpu(x: "Tensor", memory_format: Any = None) -> "Tensor":
+    """This tensor on the host: itself, or a copy from a device."""
+    return to(x, "cpu")
+
+
+def to_cuda(x: "Tensor", device: Any = None, non_blocking: bool = False) -> "Tensor":
+    """This tensor on the GPU, the backend cupy."""
+    return to(x, "cuda" if device is None else device)
+
+
+def _cast_to(name: str) -> "Callable[[Tensor], Tensor]":
+    def cast(x: "Tensor", memory_format: Any = None) -> "Tensor":
+        return to(x, dtype=name)
+
+    cast.__name__ = cast.__qualname__ = name
+    cast.__doc__ = f"This tensor with PyTorch's dtype `{name}`."
+    return cast
+
+
+to_float, to_double, to_half = map(_cast_to, ("float", "double", "half"))
+to_int, to_long, to_short = map(_cast_to, ("int", "long", "short"))
+to_bool, to_byte, to_char = map(_cast_to, ("bool", "uint8", "int8"))
+
+
+def to_type(x: "Tensor", dtype: Any = None, non_blocking: bool = False) -> Any:
+    """This tensor as another dtype; without one, PyTorch's name of its class and dtype.
+
+    >>> from tinytorch import zeros
+    >>> zeros(2).type()
+    'torch.FloatTensor'
+    """
+    if dtype is None:
+        module = "torch.cuda" if x._backend.device_type == "cuda" else "torch"
+        return f"{module}.{_CLASSES[host_dtype(x.dtype).name]}Tensor"
+    if isinstance(dtype, str):  # "torch.FloatTensor"
+        name = dtype.rpartition(".")[2].removesuffix("Tensor")
+        dtype = next((d for d, c in _CLASSES.items() if c == name), dtype)
+    return to(x, dtype=dtype)
+
+
+_CLASSES = {
+    "float32": "Float",
+    "float64": "Double",
+    "float16": "Half",
+    "int64": "Long",
+    "int32": "Int",
+    "int16": "Short",
+    "int8": "Char",
+    "uint8": "Byte",
+    "bool": "Bool",
+    "uint16": "UInt16",
+    "uint32": "UInt32",
+    "uint64": "UInt64",
+}
+
+
+def type_as(x: "Tensor", other: "Tensor") -> "Tensor":
+    """This tensor with the dtype, and on the backend, of another."""
+    return to(x, other)
+
+
+def get_device(x: "Tensor") -> int:
+    """The number of the device: 0 on a GPU, -1 on the host."""
+    index = device_of(x._backend).index
+    return -1 if index is None else index
+
+
+def is_cuda(x: "Tensor") -> bool:
+    """Whether the tensor is on a GPU."""
+    return x._backend.device_type == "cuda"
+
+
+def device(x: "Tensor") -> Any:
+    """The device that holds the tensor: ``device("cpu")`` or ``device("cuda", 0)``.
+
+    >>> from tinytorch import zeros
+    >>> zeros(2).device
+    device(type='cpu')
+    """
+    return device_of(x._backend)
+
+
+def data(x: "Tensor") -> "Tensor":
+    """The values as a tensor outside the graph that shares the memory, as `detach` returns it.
+
+    Writes to it, as in ``p.data -= lr * p.grad`` or ``p.data.zero_()``, need no `no_grad`; as after
+    any in-place write, backward raises an error if a gradient needs the old values. Assigned
+    values, ``p.data = values``, are copied into the memory, so they must have the tensor's shape:
+    a tensor, an array or a list, or a number for all elements.
+    """
+    return x.detach()
+
+
+def set_data(x: "Tensor", value: Any) -> None:
+    if isinstance(value, Variable) and value._array is x._array:
+        return  # of ``x.data -= y``, which has written to the memory
+    if not isinstance(value, int | float):
+        value = same_backend(x, value, x.dtype)
+        if value.shape and value.shape != x.shape:
+            raise ShapeError(
+                f"data of shape {value.shape} does not fit a tensor of shape {x.shape};"
+                " use tensor[...] = values to broadcast, or create a new tensor"
+            )
+    with no_grad():
+        x[...] = value
 
 
 def _restore(

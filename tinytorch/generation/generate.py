@@ -165,7 +165,7 @@ def choose_token(
     greedy = temperature < SMALLEST_TEMPERATURE
     if on_device is None or greedy or top_k is not None or top_p is not None:
         return sample(logits.numpy(), temperature, top_k, top_p, rng=rng)
-    return check_tokens(on_device(logits.data, temperature, rng.random(len(logits))))
+    return check_tokens(on_device(logits._array, temperature, rng.random(len(logits))))
 
 
 def sample(

@@ -328,15 +328,24 @@ class Module(ModuleMethods):
             elif parameter.grad is not None:
                 parameter.grad.zero_()
 
-    def to(self, target: Any = None, *, dtype: Any = None, backend: Any = None) -> Self:
+    def to(
+        self,
+        *target: Any,
+        dtype: Any = None,
+        device: Any = None,
+        backend: Any = None,
+        non_blocking: bool = False,
+    ) -> Self:
         """Move all parameters and buffers to a backend or cast them to a dtype, in place.
 
         Create optimizers afterwards, because their state does not move.
 
         Args:
-            target: a dtype or a backend, or the name of one; see `Tensor.to`.
+            target: a dtype, a device or a backend, or the name of one; see `Tensor.to`.
             dtype: a floating dtype or its name; integer buffers keep theirs.
+            device: "cpu" or "cuda", PyTorch's names, in place of `backend`.
             backend: a backend or its name.
+            non_blocking: without effect; no call waits for a copy to a GPU.
 
         Raises:
             TypeError: the dtype is not a floating one.
@@ -345,7 +354,7 @@ class Module(ModuleMethods):
         >>> Linear(2, 1).to("float64").weight.dtype
         dtype('float64')
         """
-        dtype, backend = parse_target(target, dtype, backend)
+        dtype, backend = parse_target(target, dtype, device if backend is None else backend)
         xp = get(backend).xp
         if dtype is not None and not xp.isdtype(
             resolve_dtype(dtype, get(backend)), "real floating"

@@ -17,6 +17,7 @@ class Parameter(Tensor):
         requires_grad: bool = True,
         *,
         dtype: Any = None,
+        device: Any = None,
         backend: str | Backend | None = None,
     ) -> None:
-        super().__init__(data, requires_grad, dtype=dtype, backend=backend)
+        super().__init__(data, requires_grad, dtype=dtype, device=device, backend=backend)

@@ -9,14 +9,15 @@ import copy
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from operator import index
 from typing import Any
 
 import numpy as np
 
+from ..backends.base import DefaultFloat
 from ..backends.random_bits import Seed
+from .generator import Generator
 
-_generator = np.random.default_rng()
+_generator: np.random.Generator = Generator()
 
 
 class MaskSeeds:
@@ -58,7 +59,7 @@ _override = _Override()
 _masks = MaskSeeds(int(np.random.default_rng().integers(2**63)))
 
 
-def manual_seed(seed: int) -> np.random.Generator:
+def manual_seed(seed: int) -> Generator:
     """Seed the generator and the dropout masks; returns the generator.
 
     All threads share them: threads that draw at once are repeatable only with generators of their
@@ -68,8 +69,9 @@ def manual_seed(seed: int) -> np.random.Generator:
     >>> float(manual_seed(1337).random()) == float(manual_seed(1337).random())
     True
     """
-    set_generator(new_generator(seed))
-    return _generator
+    generator = Generator().manual_seed(seed)
+    set_generator(generator)
+    return generator
 
 
 def new_generator(seed: Any) -> np.random.Generator:
@@ -79,11 +81,7 @@ def new_generator(seed: Any) -> np.random.Generator:
     """
     if isinstance(seed, np.random.Generator | np.random.SeedSequence | np.random.BitGenerator):
         return np.random.default_rng(seed)  # a generator as is
-    try:
-        number = index(seed)
-    except TypeError:
-        raise TypeError(f"a seed must be an integer, got {seed!r}") from None
-    return np.random.default_rng(number if number >= 0 else number % 2**64)
+    return Generator().manual_seed(seed)
 
 
 def generator() -> np.random.Generator:
@@ -147,10 +145,10 @@ def masks_from(key: Any, offset: int = 0) -> Iterator[MaskSeeds]:
 
 
 def normal(shape: tuple[int, ...], std: float = 1.0) -> np.ndarray[Any, Any]:
-    """float32 normal numbers with mean 0 and standard deviation `std`."""
-    return (_generator.standard_normal(shape) * std).astype(np.float32)
+    """Normal numbers of the default dtype with mean 0 and standard deviation `std`."""
+    return (_generator.standard_normal(shape) * std).astype(DefaultFloat.dtype)
 
 
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray[Any, Any]:
-    """float32 numbers, uniform in [low, high)."""
-    return _generator.uniform(low, high, shape).astype(np.float32)
+    """Numbers of the default dtype, uniform in [low, high)."""
+    return _generator.uniform(low, high, shape).astype(DefaultFloat.dtype)
