@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-import tinytorch.nn  # noqa: F401  declares the ops of layers that no lesson builds
+import tinytorch.nn
+import tinytorch.optim  # noqa: F401  both declare ops of what no lesson builds
 from tinytorch.backends.base import Array
 
 Rng = np.random.Generator
@@ -222,7 +223,21 @@ def _angles(rng: Rng) -> Inputs:
 
 
 _ADAM = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "step": 3}
-_MOMENTS = with_values(normal((3, 4), (3, 4), (3, 4)), lambda rng: rng.uniform(0, 1, (3, 4)))
+_RMSPROP = {"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0.1, "momentum": 0.0}
+
+
+def _positive(rng: np.random.Generator) -> Any:
+    return rng.uniform(0, 1, (3, 4))
+
+
+_MOMENTS = with_values(normal((3, 4), (3, 4), (3, 4)), _positive)
+_SQUARES = with_values(normal((3, 4), (3, 4)), _positive)  # parameter, gradient, second moment
+_TWO_SQUARES = with_values(_SQUARES, _positive)
+_THREE_MOMENTS = with_values(_MOMENTS, _positive)
+_CENTERED = with_values(
+    with_values(with_values(normal((3, 4), (3, 4)), lambda rng: 9 + _positive(rng)), _positive),
+    _positive,
+)
 
 OP_INFOS: dict[str, OpInfo] = {
     # elementwise
@@ -579,6 +594,9 @@ OP_INFOS: dict[str, OpInfo] = {
                    {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True}),
             Sample("plain", normal((3, 4), (3, 4)),
                    {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "nesterov": False}),
+            Sample("dampening", normal((3, 4), (3, 4), (3, 4)),
+                   {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0, "nesterov": False,
+                    "dampening": 0.3, "step": 2}),
         ],
         None,
     ),
@@ -587,6 +605,39 @@ OP_INFOS: dict[str, OpInfo] = {
             Sample("decoupled", _MOMENTS, {**_ADAM, "decoupled": True}),
             Sample("coupled", _MOMENTS, {**_ADAM, "decoupled": False}),
         ],
+        None,
+    ),
+    "amsgrad_update": OpInfo(
+        [
+            Sample("decoupled", _THREE_MOMENTS, {**_ADAM, "decoupled": True}),
+            Sample("coupled", _THREE_MOMENTS, {**_ADAM, "decoupled": False}),
+        ],
+        None,
+    ),
+    "rmsprop_update": OpInfo(
+        [
+            Sample("plain", _SQUARES, {**_RMSPROP, "centered": False}),
+            Sample("all", _CENTERED,
+                   {**_RMSPROP, "momentum": 0.9, "centered": True}),
+        ],
+        None,
+    ),
+    "adagrad_update": OpInfo(
+        [
+            Sample("decay", _SQUARES,
+                   {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "eps": 1e-10, "step": 3}),
+        ],
+        None,
+    ),
+    "adadelta_update": OpInfo(
+        [
+            Sample("decay", _TWO_SQUARES,
+                   {"lr": 0.1, "rho": 0.9, "eps": 1e-6, "weight_decay": 0.1}),
+        ],
+        None,
+    ),
+    "adamax_update": OpInfo(
+        [Sample("decay", _MOMENTS, {**_ADAM})],
         None,
     ),
     "muon_update": OpInfo(

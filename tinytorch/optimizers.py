@@ -401,10 +401,10 @@ def sgd_update(
     *,
     lr: float,
     momentum: float,
-    dampening: float,
     weight_decay: float,
     nesterov: bool,
-    step: int,
+    dampening: float = 0,
+    step: int = 1,
 ) -> Any:
     """The parameter and its velocity after one step of gradient descent."""
     g = g + weight_decay * p if weight_decay else g

@@ -23,6 +23,17 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("Adam", {"lr": 0.1, "amsgrad": True}),
     ("AdamW", {"lr": 0.1}),
     ("AdamW", {"lr": 0.1, "betas": (0.8, 0.9), "amsgrad": True}),
+    ("RMSprop", {}),
+    ("RMSprop", {"alpha": 0.9, "eps": 1e-6, "weight_decay": 0.1, "momentum": 0.9}),
+    ("RMSprop", {"centered": True, "maximize": True}),
+    ("RMSprop", {"centered": True, "momentum": 0.8}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "eps": 1e-6}),
+    ("Adagrad", {"initial_accumulator_value": 0.3, "maximize": True}),
+    ("Adadelta", {}),
+    ("Adadelta", {"lr": 0.5, "rho": 0.8, "weight_decay": 0.1, "maximize": True}),
+    ("Adamax", {}),
+    ("Adamax", {"lr": 0.1, "betas": (0.8, 0.9), "weight_decay": 0.1}),
 ]
 EACH = pytest.mark.parametrize(("name", "settings"), CASES)
 
@@ -36,6 +47,33 @@ def both(name: str, settings: dict[str, Any]) -> Any:
         (library, parameters, getattr(library.optim, name)(parameters, **settings))
         for library, parameters in ((tinytorch, own), (torch, theirs))
     ]
+
+
+@EACH
+def test_steps_equal_pytorch(name: str, settings: dict[str, Any]) -> None:
+    results = []
+    for library, parameters, optimizer in both(name, settings):
+        train(library, parameters, optimizer, 12)
+        results.append(values(parameters))
+    assert_close(*results)
+    assert not np.allclose(results[0][0], START[0], rtol=1e-5)
+
+
+@EACH
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_are_equal_on_every_backend(
+    name: str, settings: dict[str, Any], dtype: str, backend: str
+) -> None:
+    results = []
+    for place in ("numpy", backend):
+        p = Parameter(START[0], dtype=dtype, backend=place)
+        optimizer = getattr(tinytorch.optim, name)([p], **settings)
+        for step in range(4):
+            p.grad = Tensor(START[0] * (step - 1.2), dtype=dtype, backend=place)
+            optimizer.step()
+        results.append([p.numpy()])
+    assert str(p.numpy().dtype) == dtype
+    assert_close(*results)
 
 
 def train(library: Any, parameters: Any, optimizer: Any, steps: int = 5, seed: int = 0) -> None:
@@ -103,7 +141,9 @@ def test_optimizers_are_printed_as_in_pytorch(name: str, settings: Any) -> None:
     assert repr(ours) == repr(theirs)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "Muon"])
+@pytest.mark.parametrize(
+    "name", ["SGD", "Adam", "AdamW", "Muon", "RMSprop", "Adagrad", "Adadelta", "Adamax"]
+)
 def test_positional_arguments_and_defaults_are_those_of_pytorch(name: str) -> None:
     torch = require("torch")
 
@@ -128,7 +168,7 @@ def test_rates_and_other_settings_of_groups_can_be_changed_between_steps() -> No
     assert_close(*results)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
 def test_groups_can_be_added_while_training(name: str) -> None:
     results = []
     for library, parameters, _ in both("SGD", {}):

@@ -5,8 +5,20 @@ from typing import Any
 from ..missing import missing_name
 from ..optimizers import SGD, Adam, AdamW, Muon, Optimizer
 from . import lr_scheduler
+from .adaptive import Adadelta, Adagrad, Adamax, RMSprop
 
-__all__ = ["SGD", "Adam", "AdamW", "Muon", "Optimizer", "lr_scheduler"]
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Muon",
+    "Optimizer",
+    "RMSprop",
+    "lr_scheduler",
+]
 
 
 def __getattr__(name: str) -> Any:
