@@ -196,7 +196,7 @@ class _Backward:
         outputs = output if isinstance(output, tuple) else (output,)
         positions = _requiring_grad(outputs)
 
-        def keep(gradients: list[Tensor]) -> list[Any]:
+        def keep(gradients: list[Any]) -> list[Any]:
             grad_output = _spread(gradients, positions, len(outputs))
             for hook in self._module._hooks:
                 if hook.kind == "backward_pre":
@@ -210,7 +210,7 @@ class _Backward:
         watched = _watched("BackwardHookOutput", outputs, positions, keep)
         return watched if isinstance(output, tuple) else watched[0]
 
-    def _call_hooks(self, gradients: list[Tensor]) -> list[Any]:
+    def _call_hooks(self, gradients: list[Any]) -> list[Any]:
         grad_input = _spread(gradients, self._inputs, self._num_inputs)
         for hook in self._module._hooks:
             if hook.kind == "backward":
@@ -223,7 +223,7 @@ def _requiring_grad(values: tuple[Any, ...]) -> list[int]:
     return [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
 
 
-def _spread(gradients: list[Tensor], positions: list[int], length: int) -> tuple[Any, ...]:
+def _spread(gradients: list[Any], positions: list[int], length: int) -> tuple[Any, ...]:
     """The gradients at their positions in a tuple, with None elsewhere."""
     found = dict(zip(positions, gradients, strict=True))
     return tuple(found.get(i) for i in range(length))
@@ -246,7 +246,7 @@ def _watched(
     name: str,
     values: tuple[Any, ...],
     positions: list[int],
-    function: Callable[[list[Tensor]], list[Any]],
+    function: Callable[[list[Any]], list[Any]],
 ) -> tuple[Any, ...]:
     """The values, with a node that calls `function` after those at `positions`.
 
@@ -254,7 +254,7 @@ def _watched(
         name: of the node.
         values: tensors and other objects.
         positions: of the tensors with a gradient.
-        function: maps the gradients of these tensors to new ones.
+        function: maps the gradients of these tensors, or None, to new ones.
     """
     if not positions:
         return values
@@ -263,11 +263,7 @@ def _watched(
 
     def gradient(xp: Any, g: Any) -> tuple[Any, ...]:
         arrays = g if len(tensors) > 1 else (g,)
-        arrays = [
-            xp.zeros_like(tensor._array) if array is None else array
-            for tensor, array in zip(tensors, arrays, strict=True)
-        ]
-        results = function([wrap_array(Tensor, array, backend) for array in arrays])
+        results = function([a if a is None else wrap_array(Tensor, a, backend) for a in arrays])
         return tuple(None if result is None else result._array for result in results)
 
     outputs = [wrap_array(Tensor, tensor._array, backend) for tensor in tensors]

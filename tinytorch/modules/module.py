@@ -158,10 +158,18 @@ class Module(ModuleMethods):
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """(name, module) for each module in an attribute, directly or in lists and dicts."""
         seen: set[int] = set()
-        for name, module in self._contents()[1]:
+        for name, module in self._children():
             if id(module) not in seen:
                 seen.add(id(module))
                 yield name, module
+
+    def _children(self) -> list[tuple[str, "Module"]]:
+        """(name, module) for each child under every name; see `_walk` for those in lists."""
+        _, children, has_lists = self._contents()
+        if has_lists:
+            ids = _ids_in_attributes(self)
+            children = [c for c in children if "." not in c[0] or id(c[1]) not in ids]
+        return children
 
     def _contents(self) -> tuple[list[tuple[str, Tensor]], list[tuple[str, "Module"]], bool]:
         """What this module alone holds: the parameters, then the buffers; the modules, by name.
@@ -217,7 +225,7 @@ class Module(ModuleMethods):
             once: leave out all but the first name of a module; else only modules in themselves.
         """
         seen: set[int] = set()
-        in_attributes: set[int] | None = None
+        ids: set[int] = set()  # of what is in attributes; computed if there are lists
         pending: list[tuple[str, Module, tuple[int, ...]]] = [(prefix, self, ())]
         while pending:
             name, module, parents = pending.pop()
@@ -226,9 +234,9 @@ class Module(ModuleMethods):
             seen.add(id(module))
             tensors, children, has_lists = module._contents()
             if has_lists:
-                in_attributes = in_attributes or _ids_in_attributes(self)
-                tensors = [t for t in tensors if "." not in t[0] or id(t[1]) not in in_attributes]
-                children = [c for c in children if "." not in c[0] or id(c[1]) not in in_attributes]
+                ids = ids or _ids_in_attributes(self)
+                tensors = [t for t in tensors if "." not in t[0] or id(t[1]) not in ids]
+                children = [c for c in children if "." not in c[0] or id(c[1]) not in ids]
             yield name, module, tensors
             if children:
                 start = f"{name}." if name else ""
@@ -401,8 +409,8 @@ class Module(ModuleMethods):
 
         Args:
             state_dict: tensors or arrays by dotted name, as returned by `state_dict`.
-            strict: whether missing and unexpected names are errors. A tensor with several names is
-                missing only if none of them is there.
+            strict: whether missing and unexpected names are errors. A shared tensor
+                may lack some of its names, as in older checkpoints.
             assign: PyTorch's option to keep the given tensors themselves; must be False.
 
         Returns:
@@ -425,7 +433,7 @@ class Module(ModuleMethods):
         own = self._saved_tensors()
         given = {id(value) for name, value in own.items() if name in state_dict}
         keys = LoadedKeys(
-            [name for name, value in own.items() if id(value) not in given],
+            [name for name in own if name not in state_dict],
             [name for name in state_dict if name not in own],
         )
         problems = [
@@ -434,7 +442,7 @@ class Module(ModuleMethods):
             if name in state_dict and tuple(np.shape(state_dict[name])) != own[name].shape
         ]
         if strict:
-            problems += [f"{name} is missing" for name in keys.missing_keys]
+            problems += [f"{n} is missing" for n in keys.missing_keys if id(own[n]) not in given]
             problems += [f"{name} is unexpected" for name in keys.unexpected_keys]
         if problems:
             raise ShapeError(f"{type(self).__name__} cannot load this state: {'; '.join(problems)}")
@@ -456,8 +464,8 @@ class Module(ModuleMethods):
     @recursive_repr()
     def __repr__(self) -> str:
         extra = self.extra_repr()
-        lines = [f"({name}): {_indented(repr(m))}" for name, m in self.named_children()]
-        return _tree(type(self).__name__, extra, lines)
+        lines = [f"({name}): {module!r}" for name, module in self._children()]
+        return module_text(type(self).__name__, extra, lines)
 
     def extra_repr(self) -> str:
         """The arguments of the module that `repr` shows."""
@@ -477,17 +485,13 @@ class LoadedKeys(NamedTuple):
         return f"_IncompatibleKeys(missing_keys={self[0]}, unexpected_keys={self[1]})"
 
 
-def _tree(name: str, extra: str, lines: list[str]) -> str:
-    """The text of a module: its arguments, and a line for each module within it."""
-    if not lines:
-        extra_lines = extra.split("\n")
-        return f"{name}({extra})" if len(extra_lines) == 1 else _tree(name, "", extra_lines)
-    lines = [*extra.split("\n"), *lines] if extra else lines
+def module_text(name: str, extra: str, children: list[str]) -> str:
+    """The text of a module, with its arguments `extra` and a text for each module within it."""
+    lines = extra.split("\n") if extra else []
+    if not children and len(lines) < 2:
+        return f"{name}({extra})"
+    lines += [child.replace("\n", "\n  ") for child in children]
     return "\n  ".join([f"{name}(", *lines]) + "\n)"
-
-
-def _indented(text: str) -> str:
-    return text.replace("\n", "\n  ")
 
 
 def _ids_in_attributes(root: Module) -> set[int]:

@@ -6,17 +6,42 @@ from ..activations import GELU, ReLU, Sigmoid, Softmax, Tanh
 from ..layers import Dropout, LayerNorm, Linear
 from ..losses import MSELoss
 from ..missing import missing_name
-from ..modules.containers import ModuleList, Sequential
+from ..modules.containers import (
+    ModuleDict,
+    ModuleList,
+    ParameterDict,
+    ParameterList,
+    Sequential,
+)
 from ..modules.module import Module, Parameter
-from . import functional
+from . import functional, init, parameter, utils
 from .attention import *  # noqa: F403
 from .rnn import *  # noqa: F403
+from .shapes import *  # noqa: F403
 from .transformer import *  # noqa: F403
 
 __all__ = [
-    "GELU", "Dropout", "LayerNorm", "Linear", "MSELoss", "Module", "ModuleList", "Parameter",
-    "ReLU", "Sequential", "Sigmoid", "Softmax", "Tanh", "functional",
-]  # fmt: skip
+    "GELU",
+    "Dropout",
+    "LayerNorm",
+    "Linear",
+    "MSELoss",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "ParameterDict",
+    "ParameterList",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "functional",
+    "init",
+    "parameter",
+    "utils",
+]
 
 
 def __getattr__(name: str) -> Any:
