@@ -217,6 +217,35 @@ def _triangle(torch_function: Callable[..., Any]) -> OpInfo:
     )
 
 
+def _torch_divide(torch: Any, x: Any, y: Any, mode: str) -> Any:
+    return torch.div(torch.as_tensor(x, dtype=torch.float64), y, rounding_mode=mode)
+
+
+def _torch_prod(x: Any, axis: Any, keepdims: bool) -> Any:
+    for a in sorted(_axes(x, axis), reverse=True, key=lambda a: a % x.ndim):
+        x = x.prod(a, keepdims)
+    return x
+
+
+def _within(low: float, high: float) -> Callable[..., Callable[[Rng], Inputs]]:
+    """Uniform numbers in [low, high)."""
+
+    def draw(*shapes: tuple[int, ...]) -> Callable[[Rng], Inputs]:
+        return lambda rng: tuple(np.asarray(rng.uniform(low, high, shape)) for shape in shapes)
+
+    return draw
+
+
+def _places(shape: tuple[int, ...], size: int, axis: int) -> Callable[[Rng], Array]:
+    """Different indices below `size` along `axis`."""
+
+    def draw(rng: Rng) -> Array:
+        order = np.argsort(rng.random([size if n == shape[axis] else n for n in shape]), axis=axis)
+        return np.take(order, range(shape[axis]), axis)
+
+    return draw
+
+
 def _angles(rng: Rng) -> Inputs:
     angle = rng.standard_normal((5, 3))
     return rng.standard_normal((2, 2, 5, 6)), np.cos(angle), np.sin(angle)
@@ -286,7 +315,81 @@ OP_INFOS: dict[str, OpInfo] = {
     ),
     "cast": OpInfo([Sample("same", normal((3, 4)), {"dtype": "float64"})], None),
     "copy": unary(lambda torch, x: x.clone()),
+    # rounding: finite differences of the values of these distributions are far from jumps
+    "floor": unary(lambda torch, x: x.floor()),
+    "ceil": unary(lambda torch, x: x.ceil()),
+    "trunc": unary(lambda torch, x: x.trunc()),
+    "round": unary(lambda torch, x: x.round()),
+    "sign": unary(lambda torch, x: x.sign(), away_from_zero),
+    "trunc_divide": binary(lambda torch, x, y: _torch_divide(torch, x, y, "trunc"), positive),
+    "floor_divide": binary(lambda torch, x, y: _torch_divide(torch, x, y, "floor"), positive),
+    "remainder": OpInfo(
+        binary(None, positive).samples[:4], lambda torch, x, y: torch.remainder(x, y)
+    ),
+    "fmod": OpInfo(binary(None, positive).samples[:4], lambda torch, x, y: torch.fmod(x, y)),
+    # transcendental functions
+    "reciprocal": unary(lambda torch, x: x.reciprocal(), away_from_zero),
+    "rsqrt": unary(lambda torch, x: x.rsqrt(), positive),
+    "exp2": unary(lambda torch, x: x.exp2()),
+    "expm1": unary(lambda torch, x: x.expm1()),
+    "log1p": unary(lambda torch, x: x.log1p(), positive),
+    "log2": unary(lambda torch, x: x.log2(), positive),
+    "log10": unary(lambda torch, x: x.log10(), positive),
+    "tan": unary(lambda torch, x: x.tan(), _within(-1.0, 1.0)),
+    "asin": unary(lambda torch, x: x.asin(), _within(-0.9, 0.9)),
+    "acos": unary(lambda torch, x: x.acos(), _within(-0.9, 0.9)),
+    "atan": unary(lambda torch, x: x.atan()),
+    "atan2": OpInfo(
+        binary(None, positive).samples[:4],
+        lambda torch, y, x: torch.atan2(y, torch.as_tensor(x, dtype=y.dtype)),
+    ),
+    "sinh": unary(lambda torch, x: x.sinh()),
+    "cosh": unary(lambda torch, x: x.cosh()),
+    "asinh": unary(lambda torch, x: x.asinh()),
+    "acosh": unary(lambda torch, x: x.acosh(), _within(1.1, 3.0)),
+    "atanh": unary(lambda torch, x: x.atanh(), _within(-0.9, 0.9)),
+    # sorting
+    "pick": OpInfo(
+        [
+            Sample("last", with_values(normal((3, 5)), _places((3, 2), 5, -1)), {"axis": 1}),
+            Sample("first", with_values(normal((5, 3)), _places((2, 3), 5, 0)), {"axis": 0}),
+            Sample("empty", with_values(normal((0, 5)), _places((0, 2), 5, -1)), {"axis": 1}),
+        ],
+        lambda torch, x, indices, axis: x.gather(axis, indices),
+    ),
     # reductions
+    "prod": OpInfo(
+        [
+            *reduction(None).samples,
+            Sample("zeros", lambda rng: (np.float64([[2, 0, 3], [0, 0, 4], [1, 2, 3]]),),
+                   {"axis": 1}),
+        ],
+        lambda torch, x, axis=None, keepdims=False: _torch_prod(x, axis, keepdims),
+    ),
+    "cumprod": OpInfo(
+        [
+            Sample("first", normal((3, 4)), {"axis": 0}),
+            Sample("last", transposed(normal((2, 3, 4))), {"axis": -1}),
+            Sample("empty", normal((0, 4)), {"axis": 0}),
+            Sample("zeros", lambda rng: (np.float64([[2, 0, 3, 4], [0, 0, 4, 1], [1, 2, 3, 0]]),),
+                   {"axis": 1}),
+        ],
+        lambda torch, x, axis: torch.cumprod(x, axis),
+    ),
+    "vector_norm": OpInfo(
+        [
+            *reduction(None).samples,
+            Sample("sum", away_from_zero((3, 4)), {"axis": 1, "p": 1}),
+            Sample("largest", normal((3, 4)), {"axis": 0, "p": float("inf")}),
+            Sample("smallest", normal((3, 4)), {"axis": 0, "p": -float("inf"), "keepdims": True}),
+            Sample("cubes", away_from_zero((3, 4)), {"p": 3}),
+            Sample("roots", positive((3, 4)), {"axis": 1, "p": 0.5}),
+            Sample("count", normal((3, 4)), {"axis": 1, "p": 0}),
+        ],
+        lambda torch, x, p=2, axis=None, keepdims=False: torch.linalg.vector_norm(
+            x, p, axis, keepdims
+        ),
+    ),
     "sum": reduction(lambda torch, x, axis=None, keepdims=False: x.sum(axis, keepdims)),
     "mean": reduction(lambda torch, x, axis=None, keepdims=False: x.mean(axis, keepdims)),
     "var": OpInfo(

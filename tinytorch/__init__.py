@@ -24,9 +24,6 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
         SquaredReLU,
         Tanh,
         gelu,
-        relu,
-        softmax,
-        softplus,
     )
     from .attention import (
         KVCache,
@@ -45,15 +42,27 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
         SinusoidalEncoding,
         create_sinusoidal_embeddings,
     )
+    from .functions.comparison import *  # noqa: F403
     from .functions.creation import *  # noqa: F403
     from .functions.creation import from_dlpack, ones, tensor, zeros  # tensor hides the module
     from .functions.dtypes import *  # noqa: F403
     from .functions.elementwise import *  # noqa: F403
+    from .functions.elementwise import (
+        log_softmax,
+        maximum,
+        minimum,
+        relu,
+        softmax,
+        softplus,
+        where,
+    )
     from .functions.indexing import *  # noqa: F403
     from .functions.random import *  # noqa: F403
     from .functions.reductions import *  # noqa: F403
+    from .functions.sampling import *  # noqa: F403
     from .functions.shapes import *  # noqa: F403
     from .functions.shapes import concat, stack
+    from .functions.sorting import *  # noqa: F403
     from .generation import gpt_weights as _gpt_weights  # noqa: F401  registers GPT
     from .layers import Dropout, LayerNorm, Linear
     from .losses import (
@@ -61,12 +70,10 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
         CrossEntropyLoss,
         MSELoss,
         cross_entropy,
-        log_softmax,
     )
     from .modules.containers import ModuleList, Sequential
     from .modules.module import Module, Parameter
     from .ops import random
-    from .ops.elementwise import maximum, minimum, where
     from .ops.operators import matmul
     from .ops.random import manual_seed
     from .optimizers import SGD, Adam, AdamW, Muon, Optimizer

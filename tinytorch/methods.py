@@ -2,14 +2,17 @@
 
 from .autograd import Variable
 from .functions import (
+    comparison,
     conversion,
     creation,
     elementwise,
     in_place,
     indexing,
     reductions,
+    sampling,
     shapes,
     size,
+    sorting,
 )
 
 
@@ -72,15 +75,98 @@ class Methods(Variable):
     fill_ = in_place.fill_
     zero_ = in_place.zero_
 
-    # Elementwise
-    __abs__ = abs = elementwise.abs
+    # Arithmetic
+    __abs__ = abs = absolute = elementwise.abs
+    __floordiv__ = floor_divide = elementwise.floor_divide
+    __rfloordiv__ = elementwise.rfloor_divide
+    __mod__ = remainder = elementwise.remainder
+    __rmod__ = elementwise.rremainder
+    __pos__ = positive = elementwise.positive
+    add = elementwise.add
+    addcdiv = elementwise.addcdiv
+    addcmul = elementwise.addcmul
+    div = divide = elementwise.div
+    fmod = elementwise.fmod
+    lerp = elementwise.lerp
+    mul = multiply = elementwise.mul
+    neg = negative = elementwise.neg
+    pow = elementwise.pow
+    sub = subtract = elementwise.sub
+    true_divide = elementwise.true_divide
+
+    # Functions of each element
+    acos = arccos = elementwise.acos
+    acosh = arccosh = elementwise.acosh
+    asin = arcsin = elementwise.asin
+    asinh = arcsinh = elementwise.asinh
+    atan = arctan = elementwise.atan
+    atan2 = arctan2 = elementwise.atan2
+    atanh = arctanh = elementwise.atanh
+    ceil = elementwise.ceil
+    clamp = elementwise.clamp
+    clamp_max = elementwise.clamp_max
+    clamp_min = elementwise.clamp_min
     clip = elementwise.clip
     cos = elementwise.cos
+    cosh = elementwise.cosh
+    deg2rad = elementwise.deg2rad
     exp = elementwise.exp
+    exp2 = elementwise.exp2
+    expm1 = elementwise.expm1
+    floor = elementwise.floor
+    frac = elementwise.frac
     log = elementwise.log
+    log10 = elementwise.log10
+    log1p = elementwise.log1p
+    log2 = elementwise.log2
+    log_softmax = elementwise.log_softmax
     masked_fill = elementwise.masked_fill
+    maximum = elementwise.maximum
+    minimum = elementwise.minimum
+    nan_to_num = elementwise.nan_to_num
+    rad2deg = elementwise.rad2deg
+    reciprocal = elementwise.reciprocal
+    relu = elementwise.relu
+    round = elementwise.round
+    rsqrt = elementwise.rsqrt
+    sigmoid = elementwise.sigmoid
+    sign = elementwise.sign
     sin = elementwise.sin
+    sinh = elementwise.sinh
+    softmax = elementwise.softmax
     sqrt = elementwise.sqrt
+    square = elementwise.square
+    tan = elementwise.tan
+    tanh = elementwise.tanh
+    trunc = elementwise.trunc
+    where = elementwise.where_method
+
+    # Comparisons, logic and bits
+    __xor__ = __rxor__ = bitwise_xor = comparison.bitwise_xor
+    __lshift__ = bitwise_left_shift = comparison.bitwise_left_shift
+    __rshift__ = bitwise_right_shift = comparison.bitwise_right_shift
+    allclose = comparison.allclose
+    bitwise_and = comparison.bitwise_and
+    bitwise_not = comparison.bitwise_not
+    bitwise_or = comparison.bitwise_or
+    eq = comparison.eq
+    equal = comparison.equal
+    ge = greater_equal = comparison.ge
+    gt = greater = comparison.gt
+    isclose = comparison.isclose
+    isfinite = comparison.isfinite
+    isinf = comparison.isinf
+    isnan = comparison.isnan
+    isneginf = comparison.isneginf
+    isposinf = comparison.isposinf
+    le = less_equal = comparison.le
+    logical_and = comparison.logical_and
+    logical_not = comparison.logical_not
+    logical_or = comparison.logical_or
+    logical_xor = comparison.logical_xor
+    lt = less = comparison.lt
+    ne = not_equal = comparison.ne
+    signbit = comparison.signbit
 
     # Indexing
     __getitem__ = indexing.getitem
@@ -102,15 +188,43 @@ class Methods(Variable):
 
     # Reductions
     all = reductions.all
+    amax = reductions.amax
+    amin = reductions.amin
+    aminmax = reductions.aminmax
     any = reductions.any
     argmax = reductions.argmax
     argmin = reductions.argmin
+    count_nonzero = reductions.count_nonzero
+    cumprod = reductions.cumprod
     cumsum = reductions.cumsum
     logsumexp = reductions.logsumexp
     max = reductions.max
+    mean = reductions.mean
     min = reductions.min
+    nanmean = reductions.nanmean
+    nansum = reductions.nansum
+    norm = reductions.norm
+    prod = reductions.prod
     std = reductions.std
+    sum = reductions.sum
     var = reductions.var
+
+    # Order, counts and random choices
+    argsort = sorting.argsort
+    bernoulli = sampling.bernoulli
+    bincount = sorting.bincount
+    histc = sorting.histc
+    kthvalue = sorting.kthvalue
+    median = sorting.median
+    mode = sorting.mode
+    msort = sorting.msort
+    multinomial = sampling.multinomial
+    nanmedian = sorting.nanmedian
+    quantile = sorting.quantile
+    sort = sorting.sort
+    topk = sorting.topk
+    unique = sorting.unique
+    unique_consecutive = sorting.unique_consecutive
 
     # Shapes
     size = property(shapes.size)

@@ -14,11 +14,10 @@ from . import autograd
 from .arguments import DtypeError, ShapeError, check_shape, shown
 from .autograd import Variable, wrap_array
 from .backends import Backend, BackendError, get, of
-from .backends.arrays import Array, Axis
+from .backends.arrays import Array
 from .functions.conversion import host
-from .functions.names import accepts_dim
 from .methods import Methods
-from .ops import elementwise, movement, reductions
+from .ops import elementwise, movement
 from .ops.dtypes import resolve_dtype
 from .ops.operators import compare, constant, matmul
 from .ops.promotion import is_floating
@@ -334,16 +333,6 @@ class Tensor(Methods):
         return compare("__or__", self, other)
 
     __rand__, __ror__ = __and__, __or__
-
-    # Reductions
-
-    @accepts_dim
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return reductions.sum(self, axis=axis, keepdims=keepdims)
-
-    @accepts_dim
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> "Tensor":
-        return reductions.mean(self, axis=axis, keepdims=keepdims)
 
     # Shape
 

@@ -92,8 +92,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         ValueError,
         "int64 cannot hold .*nan",
     ),
-    "clip, tensor": (lambda: PAIR.clip(PAIR), TypeError, r"minimum\(maximum\(x, low\), high\)"),
-    "clip, string": (lambda: PAIR.clip(max="1"), TypeError, "clip needs numbers .* not str"),
+    "clip, string": (lambda: PAIR.clip(max="1"), TypeError, "clamp needs numbers .* not '1'"),
     "where of None": (lambda: where(PAIR > 0, PAIR, None), TypeError, "where takes .* not None"),
     "plus None": (lambda: PAIR + None, TypeError, "add takes tensors and numbers, not None"),
     # Axes
@@ -188,7 +187,8 @@ def test_numpy_integers_are_axes_sizes_and_indices(backend: str) -> None:
     shapes = [
         (x.sum(one), (2, 4)),
         (x.mean((np.int64(0), one)), (4,)),
-        (x.max(np.int32(-1)), (2, 3)),
+        (x.max(np.int32(-1)).values, (2, 3)),
+        (x.max(axis=np.int32(-1)), (2, 3)),
         (x.argmax(one), (2, 4)),
         (x.std(one), (2, 4)),
         (x.reshape(one, -1), (1, 24)),

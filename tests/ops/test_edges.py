@@ -305,6 +305,51 @@ CASES: dict[str, Case] = {
                   (*NUMBERS, "boolean")),
 }  # fmt: skip
 
+# Methods that are called in the same way in both libraries
+for _name in [
+    "floor",
+    "ceil",
+    "trunc",
+    "sign",
+    "reciprocal",
+    "rsqrt",
+    "exp2",
+    "expm1",
+    "log1p",
+    "log2",
+    "log10",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "asinh",
+    "acosh",
+    "atanh",
+]:
+    CASES[_name] = Case(
+        lambda x, name=_name: getattr(x, name)(),
+        lambda torch, x, name=_name: getattr(x, name)(),
+        NUMBERS,
+    )
+CASES["round"] = Case(lambda x: x.round(), lambda torch, x: x.round(), (*ALL, "integer"))
+for _name in "remainder", "fmod", "atan2":
+    CASES[_name] = Case(
+        lambda x, y, name=_name: getattr(x, name)(y),
+        lambda torch, x, y, name=_name: getattr(x.double(), name)(y.double()).to(x.dtype),
+        ("two empty", "two scalars", "two strided", "two float16"),
+    )
+for _mode in "trunc", "floor":
+    CASES[f"divide, {_mode}"] = Case(
+        lambda x, y, mode=_mode: x.div(y, rounding_mode=mode),
+        lambda torch, x, y, mode=_mode: torch.div(x, y, rounding_mode=mode),
+        TWO,
+    )
+CASES["sort"] = Case(
+    lambda x: x.sort().values, lambda torch, x: x.sort(stable=True).values, NUMBERS
+)
+
 _REDUCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[str, ...]]] = {
     "sum": (Tensor.sum, lambda torch, x, *a: x.sum(*a), (*NUMBERS, *HALF, "boolean")),
     "mean": (Tensor.mean, lambda torch, x, *a: x.mean(*a), (*ALL, *HALF)),
@@ -317,6 +362,11 @@ _REDUCTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[str, 
     "argmin": (Tensor.argmin, lambda torch, x, *a: x.argmin(*a), NUMBERS),
     "any": (Tensor.any, lambda torch, x, *a: x.any(*a), (*NUMBERS, "boolean")),
     "all": (Tensor.all, lambda torch, x, *a: x.all(*a), (*NUMBERS, "boolean")),
+    "norm": (lambda x, axis=None: x.norm(2, axis), lambda torch, x, *a: x.norm(2, *a), ALL),
+    "prod": (Tensor.prod, lambda torch, x, *a: x.prod(*a),
+             ("empty", "scalar", "strided", "float16", "integer", "boolean")),
+    "cumprod": (lambda x, axis=0: x.cumprod(axis), lambda torch, x, a=0: x.cumprod(a),
+                ("empty", "scalar", "strided", "integer", "boolean")),
     "cumsum": (lambda x, axis=0: x.cumsum(axis), lambda torch, x, a=0: x.cumsum(a),
                (*NUMBERS, "boolean")),
 }  # fmt: skip

@@ -1,16 +1,98 @@
-"""Functions of each element."""
+"""Arithmetic and functions of each element."""
 
+import builtins
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..ops import elementwise
-from ..ops.op import Op
+from ..arguments import DtypeError, shown
+from ..autograd import Variable
+from ..backends.arrays import Axis
+from ..ops import elementwise, rounding, transcendental
+from ..ops.op import OPS, Op
 from ..ops.operators import same_backend
+from ..ops.promotion import is_floating
+from .conversion import host
+from .names import accepts_dim
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["abs", "clip", "cos", "exp", "log", "masked_fill", "sin", "sqrt"]
+__all__ = [
+    "abs",
+    "absolute",
+    "acos",
+    "acosh",
+    "add",
+    "addcdiv",
+    "addcmul",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "ceil",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "clip",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "div",
+    "divide",
+    "exp",
+    "exp2",
+    "expm1",
+    "floor",
+    "floor_divide",
+    "fmod",
+    "frac",
+    "lerp",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "log_softmax",
+    "masked_fill",
+    "maximum",
+    "minimum",
+    "mul",
+    "multiply",
+    "nan_to_num",
+    "neg",
+    "negative",
+    "positive",
+    "pow",
+    "rad2deg",
+    "reciprocal",
+    "relu",
+    "remainder",
+    "round",
+    "rsqrt",
+    "sigmoid",
+    "sign",
+    "sin",
+    "sinh",
+    "softmax",
+    "softplus",
+    "sqrt",
+    "square",
+    "sub",
+    "subtract",
+    "tan",
+    "tanh",
+    "true_divide",
+    "trunc",
+    "where",
+]
 
 
 def _function_of(op: Op) -> "Callable[[Tensor], Tensor]":
@@ -24,23 +106,315 @@ def _function_of(op: Op) -> "Callable[[Tensor], Tensor]":
     return function
 
 
-abs = _function_of(elementwise.abs)
+def _binary_function_of(op: Op) -> "Callable[[Tensor, Any], Tensor]":
+    """An op of two tensors, or a tensor and a number, as a function."""
+
+    def function(x: "Tensor", other: Any) -> "Tensor":
+        return op(x, other)
+
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = op.__doc__
+    return function
+
+
+abs = absolute = _function_of(elementwise.abs)
+acos = arccos = _function_of(transcendental.acos)
+acosh = arccosh = _function_of(transcendental.acosh)
+asin = arcsin = _function_of(transcendental.asin)
+asinh = arcsinh = _function_of(transcendental.asinh)
+atan = arctan = _function_of(transcendental.atan)
+atanh = arctanh = _function_of(transcendental.atanh)
+ceil = _function_of(rounding.ceil)
 cos = _function_of(elementwise.cos)
+cosh = _function_of(transcendental.cosh)
 exp = _function_of(elementwise.exp)
+exp2 = _function_of(transcendental.exp2)
+expm1 = _function_of(transcendental.expm1)
+floor = _function_of(rounding.floor)
 log = _function_of(elementwise.log)
+log10 = _function_of(transcendental.log10)
+log1p = _function_of(transcendental.log1p)
+log2 = _function_of(transcendental.log2)
+neg = negative = _function_of(elementwise.negative)
+reciprocal = _function_of(transcendental.reciprocal)
+rsqrt = _function_of(transcendental.rsqrt)
+sign = _function_of(rounding.sign)
 sin = _function_of(elementwise.sin)
+sinh = _function_of(transcendental.sinh)
 sqrt = _function_of(elementwise.sqrt)
+tan = _function_of(transcendental.tan)
+trunc = _function_of(rounding.trunc)
+
+atan2 = arctan2 = _binary_function_of(transcendental.atan2)
+maximum = _binary_function_of(elementwise.maximum)
+minimum = _binary_function_of(elementwise.minimum)
+mul = multiply = _binary_function_of(elementwise.multiply)
 
 
-def clip(x: "Tensor", min: float | None = None, max: float | None = None) -> "Tensor":
-    """Limit each element to [min, max]; integers with floating limits become float32.
+# Activations, which lesson 02 and 04 declare as ops
 
-    Limits that are tensors are written ``minimum(maximum(x, low), high)``.
+
+def relu(x: "Tensor") -> "Tensor":
+    """max(x, 0)."""
+    return OPS["relu"](x)
+
+
+def sigmoid(x: "Tensor") -> "Tensor":
+    """1 / (1 + exp(-x))."""
+    return OPS["sigmoid"](x)
+
+
+def tanh(x: "Tensor") -> "Tensor":
+    """The hyperbolic tangent."""
+    return OPS["tanh"](x)
+
+
+def softplus(x: "Tensor") -> "Tensor":
+    """log(1 + exp(x))."""
+    return OPS["softplus"](x)
+
+
+@accepts_dim
+def softmax(x: "Tensor", axis: Axis = -1, dtype: Any = None) -> "Tensor":
+    """exp(x) / sum(exp(x)) over `axis`, by default the last one.
+
+    >>> from tinytorch import Tensor, softmax
+    >>> softmax(Tensor([[0.0, 0.0]]), dim=1)
+    Tensor([[0.5, 0.5]])
     """
+    return OPS["softmax"](x if dtype is None else x.to(dtype), axis=axis)
+
+
+@accepts_dim
+def log_softmax(x: "Tensor", axis: Axis = -1, dtype: Any = None) -> "Tensor":
+    """log(softmax(x)) over `axis`, by default the last one."""
+    return OPS["log_softmax"](x if dtype is None else x.to(dtype), axis=axis)
+
+
+# Arithmetic
+
+
+def add(x: "Tensor", other: Any, *, alpha: float = 1) -> "Tensor":
+    """x + alpha * other."""
+    return elementwise.add(x, other if alpha == 1 else _times("add", x, other, alpha))
+
+
+def sub(x: "Tensor", other: Any, *, alpha: float = 1) -> "Tensor":
+    """x - alpha * other."""
+    return elementwise.subtract(x, other if alpha == 1 else _times("sub", x, other, alpha))
+
+
+def rsub(x: "Tensor", other: Any) -> "Tensor":
+    """other - x."""
+    return elementwise.subtract(other, x)
+
+
+def _times(name: str, x: "Tensor", other: Any, alpha: float) -> Any:
+    if isinstance(alpha, float) and not _is_floating(x) and not _is_floating(other):
+        raise DtypeError(f"{name}: alpha must be an integer for integers, not {alpha}")
+    return other * alpha
+
+
+def _is_floating(value: Any) -> bool:
+    if isinstance(value, Variable):
+        return is_floating(value._array.dtype)
+    return isinstance(value, float)
+
+
+def div(x: "Tensor", other: Any, *, rounding_mode: str | None = None) -> "Tensor":
+    """x / other; rounded down with "floor", towards zero with "trunc".
+
+    Raises:
+        ValueError: another rounding mode.
+        ZeroDivisionError: integers in host memory are divided by 0 with rounding.
+    """
+    if rounding_mode is None:
+        return elementwise.divide(x, other)
+    if rounding_mode == "floor":
+        return floor_divide(x, other)
+    if rounding_mode != "trunc":
+        raise ValueError(
+            f"div: rounding_mode must be None, 'trunc' or 'floor', not {shown(rounding_mode)}"
+        )
+    _check_divisor("div", x, other)
+    return rounding.trunc_divide(x, other)
+
+
+def true_divide(x: "Tensor", other: Any) -> "Tensor":
+    """x / other."""
+    return elementwise.divide(x, other)
+
+
+def floor_divide(x: "Tensor", other: Any) -> "Tensor":
+    """x / other, rounded down: ``x // other``."""
+    _check_divisor("//", x, other)
+    return rounding.floor_divide(x, other)
+
+
+def rfloor_divide(x: "Tensor", other: Any) -> "Tensor":
+    """other // x."""
+    _check_divisor("//", other, x)
+    return rounding.floor_divide(other, x)
+
+
+def remainder(x: "Tensor", other: Any) -> "Tensor":
+    """x modulo other, with the sign of `other`: ``x % other``."""
+    _check_divisor("%", x, other)
+    return rounding.remainder(x, other)
+
+
+def rremainder(x: "Tensor", other: Any) -> "Tensor":
+    """other % x."""
+    _check_divisor("%", other, x)
+    return rounding.remainder(other, x)
+
+
+def fmod(x: "Tensor", other: Any) -> "Tensor":
+    """x modulo other, with the sign of x."""
+    _check_divisor("fmod", x, other)
+    return rounding.fmod(x, other)
+
+
+def _check_divisor(name: str, x: Any, other: Any) -> None:
+    """Integers have no infinity; a device is not made to wait for the check."""
+    if _is_floating(x) or _is_floating(other):
+        return
+    values: Any = other._array if isinstance(other, Variable) else other
+    if isinstance(other, Variable) and not hasattr(values, "__array_interface__"):
+        return
+    if (values == 0).any() if hasattr(values, "any") else values == 0:
+        raise ZeroDivisionError(f"{name}: division of integers by zero")
+
+
+def pow(x: Any, exponent: Any) -> "Tensor":
+    """x ** exponent."""
+    return elementwise.power(x, exponent)
+
+
+def square(x: "Tensor") -> "Tensor":
+    """x * x."""
+    return elementwise.power(x, 2)
+
+
+def positive(x: "Tensor") -> "Tensor":
+    """x itself."""
+    if x.dtype == x._backend.xp.bool:
+        raise DtypeError("+x needs numbers, not booleans")
+    return x
+
+
+def round(x: "Tensor", *, decimals: int = 0) -> "Tensor":
+    """The number nearest to x with `decimals` decimals; halves are rounded to the even one."""
+    if decimals == 0:
+        return rounding.round(x)
+    scale = 10.0 ** builtins.abs(decimals)
+    if decimals > 0:
+        return rounding.round(x * scale) / scale
+    return rounding.round(x / scale) * scale
+
+
+def frac(x: "Tensor") -> "Tensor":
+    """The fractional part of x, with the sign of x."""
+    return elementwise.subtract(x, rounding.trunc(x))
+
+
+def deg2rad(x: "Tensor") -> "Tensor":
+    """Degrees as radians."""
+    return elementwise.multiply(x, math.pi / 180)
+
+
+def rad2deg(x: "Tensor") -> "Tensor":
+    """Radians as degrees."""
+    return elementwise.multiply(x, 180 / math.pi)
+
+
+def lerp(x: "Tensor", end: "Tensor", weight: Any) -> "Tensor":
+    """x + weight * (end - x)."""
+    return elementwise.add(x, weight * (end - x))
+
+
+def addcmul(x: "Tensor", tensor1: "Tensor", tensor2: "Tensor", *, value: float = 1) -> "Tensor":
+    """x + value * tensor1 * tensor2."""
+    return add(x, tensor1 * tensor2, alpha=value)
+
+
+def addcdiv(x: "Tensor", tensor1: "Tensor", tensor2: "Tensor", *, value: float = 1) -> "Tensor":
+    """x + value * tensor1 / tensor2."""
+    return add(x, tensor1 / tensor2, alpha=value)
+
+
+# Limits and choices
+
+
+def clamp(x: "Tensor", min: Any = None, max: Any = None) -> "Tensor":
+    """Limit each element to [min, max], numbers or tensors.
+
+    Integers with floating limits become float32. The gradient is 1 inside, bounds included.
+
+    Raises:
+        ValueError: there is neither a minimum nor a maximum.
+    """
+    if min is None and max is None:
+        raise ValueError("clamp needs a minimum or a maximum")
+    return _clamped(x, min, max)
+
+
+def clip(x: "Tensor", min: Any = None, max: Any = None) -> "Tensor":
+    """Limit each element to [min, max], numbers or tensors; `clamp` without limits is an error."""
+    return _clamped(x, min, max)
+
+
+def clamp_min(x: "Tensor", min: Any) -> "Tensor":
+    """Limit each element to at least `min`."""
+    return _clamped(x, min, None)
+
+
+def clamp_max(x: "Tensor", max: Any) -> "Tensor":
+    """Limit each element to at most `max`."""
+    return _clamped(x, None, max)
+
+
+def _clamped(x: "Tensor", min: Any, max: Any) -> "Tensor":
     low, high = _limit(min), _limit(max)
-    if isinstance(low, float) or isinstance(high, float):
-        x = x if x.is_floating_point() else x.to("float32")
-    return elementwise.clip(x, min=low, max=high)
+    if not isinstance(low, Variable) and not isinstance(high, Variable):
+        if isinstance(low, float) or isinstance(high, float):
+            x = x if is_floating(x._array.dtype) else x.to("float32")
+        return elementwise.clip(x, min=low, max=high)
+    if low is not None:  # NaN in a bound or in x stays NaN
+        x = elementwise.where((x < low) | (low != low), low, x)
+    if high is not None:
+        x = elementwise.where((x > high) | (high != high), high, x)
+    return x
+
+
+def _limit(value: Any) -> Any:
+    """A limit of clip as a Python number or a tensor."""
+    if hasattr(value, "dtype") and not isinstance(value, Variable):
+        value = value.item()
+    if value is None or isinstance(value, int | float | Variable):
+        return value
+    raise TypeError(f"clamp needs numbers or tensors as min and max, not {shown(value)}")
+
+
+def where(condition: "Tensor", x: Any = None, other: Any = None) -> Any:
+    """x where the boolean `condition` is true, else `other`, element by element.
+
+    With the condition only: the indices of its true elements, a tuple with a tensor for each axis.
+
+    >>> from tinytorch import Tensor, where
+    >>> x = Tensor([-1.0, 2.0])
+    >>> where(x > 0, x, 0.0)
+    Tensor([0., 2.])
+    """
+    if x is None and other is None:
+        indices = host(condition).nonzero()
+        return tuple([same_backend(condition, i) for i in indices])
+    return elementwise.where(condition, x, other)
+
+
+def where_method(x: "Tensor", condition: "Tensor", other: Any) -> "Tensor":
+    """This tensor where the boolean `condition` is true, else `other`."""
+    return elementwise.where(condition, x, other)
 
 
 def masked_fill(x: "Tensor", mask: "Tensor", value: float) -> "Tensor":
@@ -49,13 +423,18 @@ def masked_fill(x: "Tensor", mask: "Tensor", value: float) -> "Tensor":
     return elementwise.where(mask, fill, x)
 
 
-def _limit(value: Any) -> int | float | None:
-    """A limit of clip as a Python number; NumPy scalars and tensors of one element are read."""
-    if getattr(value, "size", 0) == 1:
-        value = value.item()
-    if value is None or isinstance(value, int | float):
-        return value
-    raise TypeError(
-        f"clip needs numbers as min and max, not {type(value).__name__};"
-        " with tensors write minimum(maximum(x, low), high)"
-    )
+def nan_to_num(
+    x: "Tensor", nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> "Tensor":
+    """x with NaN replaced by `nan`, and infinities by numbers, by default the largest ones."""
+    if not is_floating(x._array.dtype):
+        return x.clone()
+    limits = x._backend.xp.finfo(x.dtype)
+    most = float(limits.max) if posinf is None else posinf
+    least = float(limits.min) if neginf is None else neginf
+    finite = elementwise.where(x != x, nan, x)
+    finite = elementwise.where(finite == math.inf, most, finite)
+    return elementwise.where(finite == -math.inf, least, finite)
+
+
+divide, subtract = div, sub

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..arguments import ShapeError
+from ..arguments import DtypeError, ShapeError
 from ..autograd import Variable, wrap_array
 from ..backends.base import Array
 from . import linalg
@@ -35,7 +35,7 @@ def matmul(x: "Tensor", y: Any) -> "Tensor":
 
 
 _ORDER = {"__lt__": "<", "__le__": "<=", "__gt__": ">", "__ge__": ">="}
-_LOGIC = {"__and__": "&", "__or__": "|"}
+_LOGIC = {"__and__": "&", "__or__": "|", "__xor__": "^", "__lshift__": "<<", "__rshift__": ">>"}
 _SYMBOLS = {"__eq__": "==", "__ne__": "!=", **_ORDER, **_LOGIC}
 
 
@@ -49,7 +49,9 @@ def compare(method: str, x: "Tensor", other: Any) -> "Tensor":
             mode = "sum"  # int64 can be compared with a number that does not fit a small dtype
         (left, right), *_ = promote_arrays(xp, [left, right], mode)
     if method in _LOGIC and is_floating(left.dtype):
-        raise TypeError(f"{_LOGIC[method]} needs integers or booleans; compare first, as in x > 0")
+        raise DtypeError(f"{_LOGIC[method]} needs integers or booleans; compare first, as in x > 0")
+    if method in ("__lshift__", "__rshift__") and left.dtype == xp.bool:
+        raise DtypeError(f"{_LOGIC[method]} needs integers, not booleans")
     return constant(x, getattr(left, method)(right))
 
 

@@ -205,5 +205,101 @@ def cumsum(xp: Namespace, x: Array, *, axis: int) -> Any:
 def cumsum_gradient(xp: Namespace, g: Array, axes: tuple[int, ...]) -> Any:
     if not axes:
         return g
+    return _sum_from(xp, g, axes[0])
+
+
+@op(promote="sum")
+def prod(xp: Namespace, x: Array, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The product over `axis`; integers and booleans are multiplied in int64."""
+    axes = _axes(x, axis)
+    y = xp.prod(x, axis=axes, keepdims=keepdims)
+    return y, (x, xp.reshape(y, _kept_shape(x, axes)), axes)
+
+
+@prod.gradient
+def prod_gradient(xp: Namespace, g: Array, x: Array, y: Array, axes: tuple[int, ...]) -> Any:
+    # The product of the others: y / x, or where one element is 0, the product without it.
+    zero: Any = x == 0
+    ones = xp.ones_like(x)
+    zeros = xp.sum(xp.astype(zero, x.dtype), axis=axes, keepdims=True)
+    others = xp.prod(xp.where(zero, ones, x), axis=axes, keepdims=True)
+    others = xp.where(
+        zeros - xp.astype(zero, x.dtype) == 0, others / xp.where(zero, ones, x), 0 * x
+    )
+    return xp.reshape(g, y.shape) * others
+
+
+@op(promote="sum")
+def cumprod(xp: Namespace, x: Array, *, axis: int) -> Any:
+    """The cumulative product along `axis`; integers and booleans are multiplied in int64."""
+    axes = _axes(x, (axis,))
+    return xp.cumulative_prod(x, axis=axes[0]) if axes else x + 0, (x, axes)
+
+
+@cumprod.gradient
+def cumprod_gradient(xp: Namespace, g: Array, x: Array, axes: tuple[int, ...]) -> Any:
+    if not axes:
+        return g
     (axis,) = axes
-    return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
+    # From the first 0 on, the products depend on this one element only, as if it were 1.
+    zero: Any = xp.astype(x == 0, xp.int64)
+    seen = xp.cumulative_sum(zero, axis=axis)
+    first = (seen == 1) & (zero == 1)
+    ones = xp.ones_like(x)
+    before = _sum_from(xp, g * xp.cumulative_prod(x, axis=axis), axis) / xp.where(x == 0, ones, x)
+    without = xp.cumulative_prod(xp.where(first, ones, x), axis=axis)
+    at_zero = _sum_from(xp, g * without, axis)
+    return xp.where(seen == 0, before, xp.where(first, at_zero, xp.zeros_like(g)))
+
+
+def _sum_from(xp: Namespace, x: Array, axis: int) -> Array:
+    """The sum of each element and all that follow it."""
+    return xp.flip(xp.cumulative_sum(xp.flip(x, axis=axis), axis=axis), axis=axis)
+
+
+@op(promote="float")
+def vector_norm(
+    xp: Namespace, x: Array, *, p: float = 2, axis: Axis = None, keepdims: bool = False
+) -> Any:
+    """sum(abs(x) ** p) ** (1 / p) over `axis`; the largest and the smallest abs(x) for +-infinity.
+
+    The gradient is 0 where the norm is 0.
+    """
+    axes = _axes(x, axis)
+    size = xp.abs(x)
+    if _count(x, axes) == 0 and (p < 0 or p == math.inf):
+        raise ValueError(f"the norm of order {p} needs at least one value, not shape {x.shape}")
+    if p == math.inf:
+        y = xp.max(size, axis=axes, keepdims=True)
+    elif p == -math.inf:
+        y = xp.min(size, axis=axes, keepdims=True)
+    elif p == 0:
+        y = xp.sum(xp.astype(x != 0, x.dtype), axis=axes, keepdims=True)
+    elif p == 1:
+        y = xp.sum(size, axis=axes, keepdims=True)
+    elif p == 2:
+        y = xp.sqrt(xp.sum(x * x, axis=axes, keepdims=True))
+    else:
+        y = xp.sum(size**p, axis=axes, keepdims=True) ** (1 / p)
+    return _drop_axes(xp, y, axes, keepdims), (x, y, float(p), axes)
+
+
+@vector_norm.gradient
+def vector_norm_gradient(
+    xp: Namespace, g: Array, x: Array, y: Array, p: float, axes: tuple[int, ...]
+) -> Any:
+    g = xp.reshape(g, y.shape)
+    if p == 0:
+        return 0 * g * x
+    if p == 1:
+        return g * xp.sign(x)
+    if p in (math.inf, -math.inf):
+        return _spread_evenly(xp, g, xp.abs(x), y, axes) * xp.sign(x)
+    zero: Any = y == 0
+    safe = xp.where(zero, xp.ones_like(y), y)
+    if p == 2:
+        return xp.where(zero, xp.zeros_like(g), g / safe) * x
+    size = xp.abs(x)
+    at_zero = size == 0
+    power = xp.where(at_zero, size, xp.where(at_zero, xp.ones_like(size), size) ** (p - 1))
+    return xp.where(zero, xp.zeros_like(g), g / safe ** (p - 1)) * power * xp.sign(x)
