@@ -71,7 +71,7 @@ def get_total_norm(
         if not given:
             return Tensor(0.0)
         if order == math.inf:
-            norm = concat([t.abs().max().reshape(1) for t in given]).max()
+            norm = concat([t.abs().amax().reshape(1) for t in given]).amax()
         else:
             norm = sum((t.abs() ** order).sum() for t in given) ** (1 / order)
     if error_if_nonfinite and not math.isfinite(norm.item()):
