@@ -70,9 +70,84 @@ class Methods(Variable):
     __ipow__ = pow_ = in_place.pow_
     __iand__ = in_place.and_
     __ior__ = in_place.or_
-    clamp_ = in_place.clamp_
+    abs_ = in_place.in_place("abs")
+    acos_ = in_place.in_place("acos")
+    addcdiv_ = in_place.addcdiv_
+    addcmul_ = in_place.addcmul_
+    addmm_ = in_place.in_place("addmm")
+    asin_ = in_place.in_place("asin")
+    atan_ = in_place.in_place("atan")
+    baddbmm_ = in_place.in_place("baddbmm")
+    bernoulli_ = in_place.bernoulli_
+    __ixor__ = bitwise_xor_ = in_place.in_place("bitwise_xor")
+    ceil_ = in_place.in_place("ceil")
+    clamp_ = clip_ = in_place.clamp_
     copy_ = in_place.copy_
+    cos_ = in_place.in_place("cos")
+    cosh_ = in_place.in_place("cosh")
+    cumprod_ = in_place.in_place("cumprod")
+    cumsum_ = in_place.in_place("cumsum")
+    detach_ = in_place.detach_
+    eq_ = in_place.in_place("eq")
+    erf_ = in_place.in_place("erf")
+    exp2_ = in_place.in_place("exp2")
+    exp_ = in_place.in_place("exp")
+    expm1_ = in_place.in_place("expm1")
+    exponential_ = in_place.exponential_
     fill_ = in_place.fill_
+    fill_diagonal_ = in_place.fill_diagonal_
+    floor_ = in_place.in_place("floor")
+    __ifloordiv__ = floor_divide_ = in_place.in_place("floor_divide")
+    fmod_ = in_place.in_place("fmod")
+    frac_ = in_place.in_place("frac")
+    ge_ = in_place.in_place("ge")
+    gt_ = in_place.in_place("gt")
+    index_add_ = in_place.in_place("index_add")
+    index_copy_ = in_place.in_place("index_copy")
+    index_fill_ = in_place.in_place("index_fill")
+    index_put_ = in_place.in_place("index_put")
+    le_ = in_place.in_place("le")
+    lerp_ = in_place.lerp_
+    log10_ = in_place.in_place("log10")
+    log1p_ = in_place.in_place("log1p")
+    log2_ = in_place.in_place("log2")
+    log_ = in_place.in_place("log")
+    log_normal_ = in_place.log_normal_
+    logical_and_ = in_place.in_place("logical_and")
+    logical_not_ = in_place.in_place("logical_not")
+    logical_or_ = in_place.in_place("logical_or")
+    logical_xor_ = in_place.in_place("logical_xor")
+    lt_ = in_place.in_place("lt")
+    masked_fill_ = in_place.in_place("masked_fill")
+    masked_scatter_ = in_place.in_place("masked_scatter")
+    nan_to_num_ = in_place.in_place("nan_to_num")
+    ne_ = in_place.in_place("ne")
+    neg_ = negative_ = in_place.in_place("neg")
+    normal_ = in_place.normal_
+    random_ = in_place.random_
+    reciprocal_ = in_place.in_place("reciprocal")
+    relu_ = in_place.in_place("relu")
+    __imod__ = remainder_ = in_place.in_place("remainder")
+    round_ = in_place.in_place("round")
+    rsqrt_ = in_place.in_place("rsqrt")
+    scatter_ = in_place.in_place("scatter")
+    scatter_add_ = in_place.in_place("scatter_add")
+    sigmoid_ = in_place.in_place("sigmoid")
+    sign_ = in_place.in_place("sign")
+    sin_ = in_place.in_place("sin")
+    sinh_ = in_place.in_place("sinh")
+    sqrt_ = in_place.in_place("sqrt")
+    square_ = in_place.in_place("square")
+    squeeze_ = in_place.squeeze_
+    t_ = in_place.t_
+    tan_ = in_place.in_place("tan")
+    tanh_ = in_place.in_place("tanh")
+    transpose_ = in_place.transpose_
+    tril_ = in_place.in_place("tril")
+    triu_ = in_place.in_place("triu")
+    trunc_ = in_place.in_place("trunc")
+    uniform_ = in_place.uniform_
+    unsqueeze_ = in_place.unsqueeze_
     zero_ = in_place.zero_
 
     # Arithmetic

@@ -49,7 +49,6 @@ CASES: dict[str, tuple[Any, ...]] = {
     "scatter number": (lambda t, x, i: t.scatter(x, 1, i, 2.0), M, COLUMN),
     "scatter value": (lambda t, x, i: x.scatter(dim=1, index=i, value=1), M, COLUMN),
     "scatter one-hot": (lambda t, x, i: t.zeros(3, 4).scatter(1, i, 1.0) * x, M, COLUMN),
-    "scatter reduce": (lambda t, x, i, s: x.scatter(1, i, s, reduce="add"), I, I % 2, I),
     "scatter of integers": (lambda t, x, i, s: x.scatter(1, i, s), M, COLUMN, COLUMN),
     "scatter far": (lambda t, x, i, s: x.scatter(1, i, s), M, COLUMN + 1, M[:, :1]),
     "scatter_add": (lambda t, x, i, s: x.scatter_add(0, i, s), M, I, M[:, :2] + 1),

@@ -1,12 +1,16 @@
 """In-place operations: ``x += y``, ``x.add_(y)``, ``x.zero_()``."""
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .. import autograd
 from ..arguments import DtypeError, ShapeError
-from ..ops import elementwise
-from ..ops.promotion import is_floating
+from ..autograd import Variable
+from ..ops import elementwise, random
+from ..ops.promotion import _numpy_dtype, is_floating
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -57,24 +61,54 @@ def update(x: "Tensor", result: "Tensor") -> "Tensor":
     return x
 
 
-def add_(x: "Tensor", other: Any) -> "Tensor":
-    return update(x, x + other)
+def in_place(name: str) -> Callable[..., Any]:
+    """The in-place version of a method: ``x.exp_()`` stores ``x.exp()`` in x and returns x."""
+
+    def function(x: "Tensor", *arguments: Any, **keywords: Any) -> "Tensor":
+        return update(x, getattr(x, name)(*arguments, **keywords))
+
+    function.__name__ = function.__qualname__ = f"{name}_"
+    function.__doc__ = f"`{name}` in place."
+    return function
 
 
-def sub_(x: "Tensor", other: Any) -> "Tensor":
-    return update(x, x - other)
+# Arithmetic
+
+
+def add_(x: "Tensor", other: Any, *, alpha: float = 1) -> "Tensor":
+    """Add ``alpha * other`` in place."""
+    return update(x, x + (other if alpha == 1 else _times(alpha, other)))
+
+
+def sub_(x: "Tensor", other: Any, *, alpha: float = 1) -> "Tensor":
+    """Subtract ``alpha * other`` in place."""
+    return update(x, x - (other if alpha == 1 else _times(alpha, other)))
+
+
+def _times(alpha: float, other: Any) -> Any:
+    return other * alpha
 
 
 def mul_(x: "Tensor", other: Any) -> "Tensor":
+    """Multiply by `other` in place."""
     return update(x, x * other)
 
 
-def div_(x: "Tensor", other: Any) -> "Tensor":
-    return update(x, x / other)
+def div_(x: "Tensor", other: Any, *, rounding_mode: str | None = None) -> "Tensor":
+    """Divide by `other` in place.
+
+    Args:
+        rounding_mode: None, or "floor" or "trunc" to round the quotients down or towards 0.
+    """
+    if rounding_mode is None:
+        return update(x, x / other)
+    quotient = getattr(x, "div")(other, rounding_mode=rounding_mode)  # noqa: B009
+    return update(x, quotient)
 
 
-def pow_(x: "Tensor", other: Any) -> "Tensor":
-    return update(x, x**other)
+def pow_(x: "Tensor", exponent: Any) -> "Tensor":
+    """Raise to the power of `exponent` in place."""
+    return update(x, x**exponent)
 
 
 def and_(x: "Tensor", other: Any) -> "Tensor":
@@ -83,6 +117,21 @@ def and_(x: "Tensor", other: Any) -> "Tensor":
 
 def or_(x: "Tensor", other: Any) -> "Tensor":
     return update(x, x | other)
+
+
+def addcmul_(x: "Tensor", tensor1: "Tensor", tensor2: "Tensor", *, value: float = 1) -> "Tensor":
+    """Add ``value * tensor1 * tensor2`` in place."""
+    return add_(x, tensor1 * tensor2, alpha=value)
+
+
+def addcdiv_(x: "Tensor", tensor1: "Tensor", tensor2: "Tensor", *, value: float = 1) -> "Tensor":
+    """Add ``value * tensor1 / tensor2`` in place."""
+    return add_(x, tensor1 / tensor2, alpha=value)
+
+
+def lerp_(x: "Tensor", end: "Tensor", weight: Any) -> "Tensor":
+    """Move towards `end` by the fraction `weight` in place."""
+    return update(x, x + (end - x) * weight)
 
 
 def clamp_(x: "Tensor", min: float | None = None, max: float | None = None) -> "Tensor":
@@ -96,8 +145,17 @@ def clamp_(x: "Tensor", min: float | None = None, max: float | None = None) -> "
     return update(x, x.clip(min, max))
 
 
-def copy_(x: "Tensor", source: Any) -> "Tensor":
-    """Set all elements to `source`, broadcast to this tensor's shape."""
+# Copies and constants
+
+
+def copy_(x: "Tensor", source: Any, non_blocking: bool = False) -> "Tensor":
+    """Set all elements to `source`, broadcast to this tensor's shape.
+
+    A tensor on another backend is copied to this one's.
+    """
+    if isinstance(source, Variable) and source._backend is not x._backend:
+        values = source._backend.to_numpy(source._array)
+        source = x._result_class(values, backend=x._backend)
     x[...] = source
     return x
 
@@ -110,7 +168,129 @@ def fill_(x: "Tensor", value: Any) -> "Tensor":
 
 def zero_(x: "Tensor") -> "Tensor":
     """Set every element to 0."""
-    return x.fill_(0)
+    return fill_(x, 0)
+
+
+def fill_diagonal_(x: "Tensor", fill_value: float) -> "Tensor":
+    """Set the elements with the same index on all axes to `fill_value`."""
+    if x.ndim < 2:
+        raise ShapeError(f"fill_diagonal_ needs at least two axes, not shape {x.shape}")
+    x[(np.arange(min(x.shape)),) * x.ndim] = fill_value
+    return x
+
+
+# The same tensor with other axes
+
+
+def t_(x: "Tensor") -> "Tensor":
+    """Transpose a matrix in place."""
+    return _become(x, x.t())
+
+
+def transpose_(x: "Tensor", dim0: int, dim1: int) -> "Tensor":
+    """Swap two axes in place."""
+    return _become(x, x.transpose(dim0, dim1))
+
+
+def squeeze_(x: "Tensor", dim: Any = None) -> "Tensor":
+    """Remove axes of size 1 in place."""
+    return _become(x, x.squeeze(dim))
+
+
+def unsqueeze_(x: "Tensor", dim: int) -> "Tensor":
+    """Insert an axis of size 1 in place."""
+    return _become(x, x.unsqueeze(dim))
+
+
+def _become(x: "Tensor", view: "Tensor") -> "Tensor":
+    """Make x the tensor `view`, which has the same elements."""
+    if autograd.is_grad_enabled() and x._requires_grad and x._node is None:
+        raise RuntimeError(
+            "a leaf that requires a gradient cannot change its axes in place; use the view that"
+            " t(), squeeze() or unsqueeze() returns"
+        )
+    x._array, x._version = view._array, view._version
+    x._node, x._output_nr = view._node, view._output_nr
+    return x
+
+
+def detach_(x: "Tensor") -> "Tensor":
+    """Remove this tensor from the graph: it becomes a leaf that requires no gradient."""
+    x._node, x._output_nr, x._requires_grad = None, 0, False
+    return x
+
+
+# Random numbers
+
+
+def uniform_(x: "Tensor", low: float = 0, high: float = 1, *, generator: Any = None) -> "Tensor":
+    """Draw every element uniformly from [low, high)."""
+    if low > high:
+        raise ValueError(f"uniform_ needs low <= high, not {low} and {high}")
+    return _draw(x, "uniform_", generator, lambda rng: rng.uniform(low, high, x.shape))
+
+
+def normal_(x: "Tensor", mean: float = 0, std: float = 1, *, generator: Any = None) -> "Tensor":
+    """Draw every element from a normal distribution."""
+    if std < 0:
+        raise ValueError(f"normal_ needs a standard deviation of at least 0, not {std}")
+    return _draw(x, "normal_", generator, lambda rng: rng.standard_normal(x.shape) * std + mean)
+
+
+def log_normal_(x: "Tensor", mean: float = 1, std: float = 2, *, generator: Any = None) -> "Tensor":
+    """Draw the logarithm of every element from a normal distribution."""
+    return _draw(x, "log_normal_", generator, lambda rng: rng.lognormal(mean, std, x.shape))
+
+
+def exponential_(x: "Tensor", lambd: float = 1, *, generator: Any = None) -> "Tensor":
+    """Draw every element from an exponential distribution of rate `lambd`."""
+    if not lambd > 0:
+        raise ValueError(f"exponential_ needs a rate above 0, not {lambd}")
+    return _draw(x, "exponential_", generator, lambda rng: rng.exponential(1 / lambd, x.shape))
+
+
+def bernoulli_(x: "Tensor", p: Any = 0.5, *, generator: Any = None) -> "Tensor":
+    """Set every element to 1 with probability `p`, a number or a tensor, else to 0."""
+    chances = np.asarray(p.detach() if isinstance(p, Variable) else p)  # type: ignore[attr-defined]
+    if not ((chances >= 0) & (chances <= 1)).all():
+        raise ValueError("bernoulli_ needs probabilities in [0, 1]")
+    return _store(x, _source(generator).random(x.shape) < chances)
+
+
+def random_(x: "Tensor", low: Any = None, high: Any = None, *, generator: Any = None) -> "Tensor":
+    """Draw every element from the integers in [low, high).
+
+    ``random_(high)`` starts at 0; by default they are all that the dtype can hold exactly.
+    """
+    if high is None:
+        low, high = 0, low
+    if high is None:
+        dtype = _numpy_dtype(x.dtype)
+        exact = {"b": 1, "f": 2 ** (np.finfo(dtype).nmant + 1) if dtype.kind == "f" else 0}
+        high = exact[dtype.kind] + 1 if dtype.kind in exact else int(np.iinfo(dtype).max)
+    if low is None or not low < high:
+        raise ValueError(f"random_ needs low < high, not {low} and {high}")
+    return _store(x, _source(generator).integers(low, high, x.shape))
+
+
+def _draw(
+    x: "Tensor",
+    name: str,
+    generator: Any,
+    draw: "Callable[[np.random.Generator], np.ndarray[Any, Any]]",
+) -> "Tensor":
+    if not x.is_floating_point():
+        raise DtypeError(f"{name} draws floating numbers, which {x.dtype} cannot hold")
+    return _store(x, draw(_source(generator)))
+
+
+def _store(x: "Tensor", values: "np.ndarray[Any, Any]") -> "Tensor":
+    """Store values that were drawn on the host, cast to the dtype of x."""
+    return update(x, x._result_class(values, dtype=x.dtype, backend=x._backend))
+
+
+def _source(generator: Any) -> np.random.Generator:
+    return random.generator() if generator is None else generator
 
 
 def _kind(tensor: "Tensor") -> int:
