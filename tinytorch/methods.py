@@ -302,7 +302,6 @@ class Methods(Variable):
     unique_consecutive = sorting.unique_consecutive
 
     # Shapes
-    size = property(shapes.size)
     numel = nelement = shapes.numel
     dim = ndimension = shapes.dim
     element_size = shapes.element_size

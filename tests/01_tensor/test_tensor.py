@@ -206,7 +206,7 @@ def test_to_casts_and_moves() -> None:
         lambda x, y: x @ y,
         lambda x, y: x == y,
         lambda x, y: x[y.to("int64")],
-        lambda x, y: x.copy_(y),
+        lambda x, y: x.__setitem__(0, y),
         lambda x, y: where(x > 0, x, y),
         lambda x, y: tinytorch.stack([x, y]),
         lambda x, y: maximum(y, x),

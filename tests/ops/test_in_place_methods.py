@@ -142,3 +142,9 @@ def test_random_methods_check_their_arguments() -> None:
         zeros(2).bernoulli_(2)
     with pytest.raises(RuntimeError, match="no_grad"):
         tinytorch.Parameter([1.0]).normal_()
+
+
+def test_copy_copies_a_tensor_of_another_backend() -> None:
+    x, y = zeros(2), Tensor([1.0, 2.0], backend="strict")
+    assert x.copy_(y).tolist() == [1, 2]
+    assert y.copy_(zeros(2)).tolist() == [0, 0]

@@ -9,8 +9,9 @@ import numpy as np
 from .. import autograd
 from ..arguments import DtypeError, ShapeError
 from ..autograd import Variable
-from ..ops import elementwise, random
+from ..ops import elementwise
 from ..ops.promotion import _numpy_dtype, is_floating
+from .random import source
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -148,15 +149,18 @@ def clamp_(x: "Tensor", min: float | None = None, max: float | None = None) -> "
 # Copies and constants
 
 
-def copy_(x: "Tensor", source: Any, non_blocking: bool = False) -> "Tensor":
-    """Set all elements to `source`, broadcast to this tensor's shape.
+def copy_(x: "Tensor", src: Any, non_blocking: bool = False) -> "Tensor":
+    """Set all elements to `src`, broadcast to this tensor's shape.
 
-    A tensor on another backend is copied to this one's.
+    A tensor on another backend is copied to this one's, but not in the graph.
     """
-    if isinstance(source, Variable) and source._backend is not x._backend:
-        values = source._backend.to_numpy(source._array)
-        source = x._result_class(values, backend=x._backend)
-    x[...] = source
+    if (
+        isinstance(src, Variable)
+        and src._backend is not x._backend
+        and not (autograd.is_grad_enabled() and src._requires_grad)
+    ):
+        src = x._result_class(src._backend.to_numpy(src._array), backend=x._backend)
+    x[...] = src
     return x
 
 
@@ -254,7 +258,7 @@ def bernoulli_(x: "Tensor", p: Any = 0.5, *, generator: Any = None) -> "Tensor":
     chances = np.asarray(p.detach() if isinstance(p, Variable) else p)  # type: ignore[attr-defined]
     if not ((chances >= 0) & (chances <= 1)).all():
         raise ValueError("bernoulli_ needs probabilities in [0, 1]")
-    return _store(x, _source(generator).random(x.shape) < chances)
+    return _store(x, source(generator).random(x.shape) < chances)
 
 
 def random_(x: "Tensor", low: Any = None, high: Any = None, *, generator: Any = None) -> "Tensor":
@@ -270,7 +274,7 @@ def random_(x: "Tensor", low: Any = None, high: Any = None, *, generator: Any = 
         high = exact[dtype.kind] + 1 if dtype.kind in exact else int(np.iinfo(dtype).max)
     if low is None or not low < high:
         raise ValueError(f"random_ needs low < high, not {low} and {high}")
-    return _store(x, _source(generator).integers(low, high, x.shape))
+    return _store(x, source(generator).integers(low, high, x.shape))
 
 
 def _draw(
@@ -281,16 +285,12 @@ def _draw(
 ) -> "Tensor":
     if not x.is_floating_point():
         raise DtypeError(f"{name} draws floating numbers, which {x.dtype} cannot hold")
-    return _store(x, draw(_source(generator)))
+    return _store(x, draw(source(generator)))
 
 
 def _store(x: "Tensor", values: "np.ndarray[Any, Any]") -> "Tensor":
     """Store values that were drawn on the host, cast to the dtype of x."""
     return update(x, x._result_class(values, dtype=x.dtype, backend=x._backend))
-
-
-def _source(generator: Any) -> np.random.Generator:
-    return random.generator() if generator is None else generator
 
 
 def _kind(tensor: "Tensor") -> int:

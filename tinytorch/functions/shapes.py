@@ -73,40 +73,6 @@ __all__ = [
 # Sizes and memory
 
 
-class Count(int):
-    """The number of elements of a tensor, as NumPy's ``x.size``; called, PyTorch's ``x.size()``.
-
-    >>> from tinytorch import zeros
-    >>> x = zeros(2, 3)
-    >>> x.size, x.size(), x.size(-1)
-    (6, (2, 3), 3)
-    """
-
-    shape: tuple[int, ...]
-
-    def __call__(self, dim: int | None = None) -> Any:
-        """The shape, or the size of one axis."""
-        if dim is None:
-            return self.shape
-        try:
-            return self.shape[dim]
-        except IndexError:
-            raise IndexError(
-                f"size({dim}): axis {dim} does not exist in a tensor of shape {self.shape}"
-            ) from None
-
-    def __reduce__(self) -> Any:
-        return int, (int(self),)
-
-
-def size(x: "Tensor") -> Count:
-    """The number of elements; ``x.size()`` is the shape and ``x.size(0)`` the size of an axis."""
-    shape = tuple(x._array.shape)
-    number = Count(math.prod(shape))
-    number.shape = shape
-    return number
-
-
 def numel(x: "Tensor") -> int:
     """The number of elements."""
     return math.prod(x._array.shape)
