@@ -15,7 +15,7 @@ if not (
 from .tito import is_running as _tito_is_running
 
 if not _tito_is_running():  # the command `tito` must work even if the lessons cannot be imported
-    from . import backends
+    from . import autograd, backends
     from .activations import (
         GELU,
         ReLU,
@@ -42,6 +42,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
         SinusoidalEncoding,
         create_sinusoidal_embeddings,
     )
+    from .functions import gradients as _gradients
     from .functions.comparison import *  # noqa: F403
     from .functions.creation import *  # noqa: F403
     from .functions.creation import from_dlpack, ones, tensor, zeros  # tensor hides the module
@@ -56,6 +57,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
         softplus,
         where,
     )
+    from .functions.gradients import *  # noqa: F403
     from .functions.indexing import *  # noqa: F403
     from .functions.random import *  # noqa: F403
     from .functions.reductions import *  # noqa: F403
@@ -88,6 +90,10 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     )
     from .training import CosineSchedule, LinearSchedule, Schedule, clip_grad_norm
     from .transformers import GPT, MLP, GPTConfig, TransformerBlock
+
+    # The names of torch.autograd that lesson 06 does not build.
+    for _name in ("Function", "grad", "gradcheck"):
+        setattr(autograd, _name, getattr(_gradients, _name))
 
 __version__ = "0.1.0"
 

@@ -124,6 +124,7 @@ class Variable:
         "_array",
         "_backend",
         "_grad",
+        "_hooks",
         "_node",
         "_output_nr",
         "_requires_grad",
@@ -135,12 +136,14 @@ class Variable:
     _array: Array
     _backend: Backend
     _grad: "Tensor | None"
+    _hooks: "list[Hook] | None"  # of a leaf; those of other tensors are in `Node.hooks`
     _node: "Node | None"  # the node that computed it; None for a leaf
     _output_nr: int  # its index among the node's outputs
     _requires_grad: bool
     _version: Version
 
 
+Hook = Callable[[Array], Array]  # returns the gradient that is passed on
 V = TypeVar("V", bound=Variable)
 
 
@@ -150,6 +153,7 @@ def wrap_array(cls: type[V], array: Array, backend: Backend) -> V:
     result._array = array
     result._backend = backend
     result._grad = None
+    result._hooks = None
     result._node = None
     result._output_nr = 0
     result._requires_grad = False
@@ -167,6 +171,7 @@ class Node:
         sequence_nr: greater than those of all nodes that it depends on.
         name: name of the op, for error messages.
         gradient: the gradient function.
+        hooks: for the index of an output, functions that its gradient passes through.
         own: whether it is defined in this package, so that nothing else keeps its results.
         backend: the backend of all its arrays.
         inputs: an edge for each argument of the op, None where no gradient is required.
@@ -179,6 +184,7 @@ class Node:
     __slots__ = (
         "backend",
         "gradient",
+        "hooks",
         "inputs",
         "name",
         "num_outputs",
@@ -201,12 +207,16 @@ class Node:
         self.sequence_nr = next(self._sequence_nrs)
         self.name = name
         self.gradient = gradient
+        self.hooks: dict[int, list[Hook]] | None = None
         self.own = own
         self.backend = backend
         self.inputs = inputs
         self.saved: tuple[Any, ...] | None = saved
         self.num_outputs = 1
         self.saved_versions: list[tuple[weakref.ref[Version], int]] = []
+
+    def __repr__(self) -> str:
+        return f"<gradient of {self.name}>"
 
     def free_saved(self) -> None:
         """Free the saved values; a second backward through this node is an error from then on."""
@@ -253,31 +263,39 @@ def add_node(
 class _PendingGradients:
     """Gradients of outputs whose nodes have not run yet, summed where several paths meet.
 
+    Leaves are added only if their gradients are needed as a sum, as the output 0 of themselves.
+
     The first gradient of an output is stored by reference, since the function that returned it may
     share it. The first addition allocates the sum; later ones add to it in place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._sums: dict[tuple[int, int], Array] = {}
         self._allocated: set[tuple[int, int]] = set()
 
-    def add(self, node: Node, output_nr: int, gradient: Array) -> None:
-        key = (node.sequence_nr, output_nr)
+    def add(self, target: "Node | Variable", output_nr: int, gradient: Array) -> None:
+        key = (id(target), output_nr)
         if key not in self._sums:
             self._sums[key] = gradient
         elif key in self._allocated:
             self._sums[key] += gradient
         else:
-            self._sums[key] = node.backend.xp.add(self._sums[key], gradient)
+            self._sums[key] = self._backend.xp.add(self._sums[key], gradient)
             self._allocated.add(key)
 
-    def pop(self, node: Node) -> list[Array | None]:
-        """Remove and return the gradient of each output of the node, None where there is none."""
-        return [self._sums.pop((node.sequence_nr, i), None) for i in range(node.num_outputs)]
+    def pop(self, target: "Node | Variable", num_outputs: int = 1) -> list[Array | None]:
+        """Remove and return the gradient of each output, None where there is none."""
+        return [self._sums.pop((id(target), i), None) for i in range(num_outputs)]
 
 
 @ignored()
-def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> None:
+def backward(
+    root: Variable,
+    gradient: Array,
+    retain_graph: bool = False,
+    wanted: Sequence[Variable] | None = None,
+) -> list[Array | None]:
     """Add the gradients of `root` to `grad` of every leaf that requires one.
 
     Nodes run in decreasing order of `sequence_nr`, so each one has received all gradients of its
@@ -287,30 +305,62 @@ def backward(root: Variable, gradient: Array, retain_graph: bool = False) -> Non
         root: the variable to differentiate.
         gradient: of the loss with respect to `root`, with its shape.
         retain_graph: keep the saved values, so that backward can run again.
+        wanted: variables whose gradients are returned, None where `root` does not depend on one;
+            `grad` of leaves stays as it is then.
 
     Raises:
         RuntimeError: the graph was freed by an earlier backward, or a saved array was modified in
             place.
     """
+    pending = _PendingGradients(root._backend)
+    leaves: dict[int, Variable] = {}  # that have hooks or are wanted: their sums come last
+    places = [(id(v._node or v), v._output_nr) for v in wanted or ()]
+    found: dict[tuple[int, int], Array | None] = {}
     if root._node is None:
-        _accumulate(root, gradient, can_steal=False)
-        return
-    pending = _PendingGradients()
-    pending.add(root._node, root._output_nr, gradient)
-    queue = [(-root._node.sequence_nr, root._node)]
-    queued = {root._node.sequence_nr}
+        leaves[id(root)] = root
+        pending.add(root, 0, gradient)
+        queue = []
+    else:
+        pending.add(root._node, root._output_nr, gradient)
+        queue = [(-root._node.sequence_nr, root._node)]
+    queued = {node.sequence_nr for _, node in queue}
     while queue:
         node = heapq.heappop(queue)[1]
-        for edge, array, can_steal in _input_gradients(node, pending.pop(node)):
-            if isinstance(edge.target, Variable):
-                _accumulate(edge.target, array, can_steal)
+        outputs = pending.pop(node, node.num_outputs)
+        if node.hooks is not None:
+            outputs = [_hooked(g, node.hooks.get(i)) for i, g in enumerate(outputs)]
+        if wanted is not None:
+            found |= {(id(node), i): g for i, g in enumerate(outputs) if (id(node), i) in places}
+        for edge, array, can_steal in _input_gradients(node, outputs):
+            target = edge.target
+            if isinstance(target, Variable):
+                if wanted is None and target._hooks is None:
+                    _accumulate(target, array, can_steal)
+                else:
+                    leaves[id(target)] = target
+                    pending.add(target, 0, array)
                 continue
-            pending.add(edge.target, edge.output_nr, array)
-            if edge.target.sequence_nr not in queued:
-                queued.add(edge.target.sequence_nr)
-                heapq.heappush(queue, (-edge.target.sequence_nr, edge.target))
+            pending.add(target, edge.output_nr, array)
+            if target.sequence_nr not in queued:
+                queued.add(target.sequence_nr)
+                heapq.heappush(queue, (-target.sequence_nr, target))
         if not retain_graph:
             node.free_saved()
+    for leaf in leaves.values():
+        total = _hooked(pending.pop(leaf)[0], leaf._hooks)
+        if wanted is not None:
+            found[id(leaf), 0] = total
+        elif total is not None:
+            _accumulate(leaf, total, can_steal=False)
+    return [found.get(place) for place in places]
+
+
+def _hooked(gradient: Array | None, hooks: list[Hook] | None) -> Array | None:
+    """The gradient after it has passed through the hooks."""
+    for hook in hooks or ():
+        if gradient is not None:
+            gradient = hook(gradient)
+    return gradient
 
 
 def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge, Array, bool]]:

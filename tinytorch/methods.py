@@ -6,6 +6,7 @@ from .functions import (
     conversion,
     creation,
     elementwise,
+    gradients,
     in_place,
     indexing,
     reductions,
@@ -54,6 +55,12 @@ class Methods(Variable):
     device = property(conversion.device)
     is_cuda = property(conversion.is_cuda)
     size = property(size.size)
+
+    # Gradients
+    grad_fn = property(gradients.grad_fn)
+    register_hook = gradients.register_hook
+    retain_grad = gradients.retain_grad
+    retains_grad = property(gradients.retains_grad)
 
     # New tensors with the dtype and backend of this one
     new_empty = creation.new_zeros

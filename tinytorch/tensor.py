@@ -67,6 +67,7 @@ class Tensor(Methods):
         self._backend = _infer_backend(data) if backend is None else get(backend)
         self._array = self._backend.asarray(data, dtype=resolve_dtype(dtype, self._backend))
         self._grad = None
+        self._hooks = None
         self._node = None
         self._output_nr = 0
         self._version = autograd.Version()
