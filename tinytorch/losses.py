@@ -133,6 +133,15 @@ def binary_cross_entropy_gradient(xp: Namespace, g: Array, p: Array, target: Arr
     return p_gradient, lambda: g * (xp.log(1 - p) - xp.log(p)) / p.size
 
 
+def check_probabilities(name: str, what: str, tensor: Tensor) -> None:
+    """Check that all elements are in [0, 1]; not on a device, where this would make it wait."""
+    array = tensor._array
+    if isinstance(array, np.ndarray) and ((array < 0) | (array > 1)).any():
+        raise ValueError(
+            f"{name} needs {what} between 0 and 1; for scores, apply Sigmoid first"
+        )
+
+
 class BinaryCrossEntropyLoss(Module):
     """Mean of -(t log p + (1 - t) log(1 - p)) for probabilities p and targets t in [0, 1].
 
@@ -147,13 +156,8 @@ class BinaryCrossEntropyLoss(Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         prediction, target = _check_shapes("BinaryCrossEntropyLoss", prediction, target)
-        for name, tensor in (("predictions", prediction), ("targets", target)):
-            array = tensor._array
-            if isinstance(array, np.ndarray) and ((array < 0) | (array > 1)).any():
-                raise ValueError(
-                    f"BinaryCrossEntropyLoss needs {name} between 0 and 1; for scores, apply"
-                    " Sigmoid first"
-                )
+        check_probabilities("BinaryCrossEntropyLoss", "predictions", prediction)
+        check_probabilities("BinaryCrossEntropyLoss", "targets", target)
         return binary_cross_entropy(prediction, target)
 
 

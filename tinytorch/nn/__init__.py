@@ -2,9 +2,6 @@
 
 from typing import Any
 
-from ..activations import GELU, ReLU, Sigmoid, Softmax, Tanh
-from ..layers import Dropout, LayerNorm, Linear
-from ..losses import MSELoss
 from ..missing import missing_name
 from ..modules.containers import (
     ModuleDict,
@@ -15,28 +12,23 @@ from ..modules.containers import (
 )
 from ..modules.module import Module, Parameter
 from . import functional, init, parameter, utils
+from .activations import *  # noqa: F403
 from .attention import *  # noqa: F403
+from .layers import *  # noqa: F403
+from .losses import *  # noqa: F403
+from .normalization import *  # noqa: F403
 from .rnn import *  # noqa: F403
 from .shapes import *  # noqa: F403
 from .transformer import *  # noqa: F403
 
 __all__ = [
-    "GELU",
-    "Dropout",
-    "LayerNorm",
-    "Linear",
-    "MSELoss",
     "Module",
     "ModuleDict",
     "ModuleList",
     "Parameter",
     "ParameterDict",
     "ParameterList",
-    "ReLU",
     "Sequential",
-    "Sigmoid",
-    "Softmax",
-    "Tanh",
     "functional",
     "init",
     "parameter",
