@@ -137,9 +137,7 @@ def check_probabilities(name: str, what: str, tensor: Tensor) -> None:
     """Check that all elements are in [0, 1]; not on a device, where this would make it wait."""
     array = tensor._array
     if isinstance(array, np.ndarray) and ((array < 0) | (array > 1)).any():
-        raise ValueError(
-            f"{name} needs {what} between 0 and 1; for scores, apply Sigmoid first"
-        )
+        raise ValueError(f"{name} needs {what} between 0 and 1; for scores, apply Sigmoid first")
 
 
 class BinaryCrossEntropyLoss(Module):

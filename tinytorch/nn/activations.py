@@ -312,14 +312,15 @@ class PReLU(Module):
         self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None
     ) -> None:
         super().__init__()
-        self.num_parameters, self.init = num_parameters, init
+        # `num_parameters` is also a method of every module here.
+        self._slopes, self.init = num_parameters, init
         self.weight = Parameter([float(init)] * num_parameters, dtype=dtype, backend=device)
 
     def forward(self, input: Tensor) -> Tensor:
         return prelu(input, self.weight)
 
     def extra_repr(self) -> str:
-        return f"num_parameters={self.num_parameters}"
+        return f"num_parameters={self._slopes}"
 
 
 class ELU(Module):
@@ -423,9 +424,7 @@ class Tanhshrink(Module):
 class Hardtanh(Module):
     """x limited to [min_val, max_val]."""
 
-    def __init__(
-        self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False
-    ) -> None:
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
         self.min_val, self.max_val, self.inplace = min_val, max_val, inplace
 

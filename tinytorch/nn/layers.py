@@ -12,7 +12,6 @@ from ..arguments import DtypeError, ShapeError, check_integer, check_number, sho
 from ..backends import Backend
 from ..modules.module import Module, Parameter
 from ..ops import random
-from ..ops.elementwise import abs as _abs
 from ..ops.elementwise import clip, where
 from ..ops.elementwise import sqrt as _sqrt
 from ..ops.movement import getitem
@@ -47,9 +46,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return layers.linear(input, weight, bias)
 
 
-def bilinear(
-    input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1 @ weight[k] @ input2 + bias[k] for each k: (..., out) from (..., in1), (..., in2).
 
     The weight is (out, in1, in2).
@@ -66,9 +63,7 @@ def bilinear(
     return y if bias is None else y + bias
 
 
-def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero elements with probability p and scale the others by 1 / (1 - p), if `training`."""
     p = float(check_number("dropout: p", p, 0, 1))
     if not training:
@@ -174,9 +169,7 @@ def pad(
     return input
 
 
-def _pad_axis(
-    x: Tensor, axis: int, before: int, after: int, mode: str, value: float
-) -> Tensor:
+def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str, value: float) -> Tensor:
     """Pad one axis by a lookup of its elements."""
     size = x.shape[axis]
     if size + before + after < 0:
@@ -295,8 +288,9 @@ class Embedding(embeddings.Embedding):
         sparse: bool = False,
     ) -> Self:
         """A table of given rows (V, C), which are copied."""
-        settings: Any = (padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
-        return cls(*embeddings.shape, *settings, _weight=embeddings, _freeze=freeze)
+        rows, size = embeddings.shape
+        _check_unsupported("from_pretrained", max_norm, scale_grad_by_freq)
+        return cls(rows, size, padding_idx, _weight=embeddings, _freeze=freeze)
 
     def forward(self, input: Tensor) -> Tensor:
         """Integers (...) -> (..., C)."""

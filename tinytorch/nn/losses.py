@@ -606,9 +606,7 @@ class NLLLoss(_ClassLoss):
     """-input[target] for log-probabilities (N, C, ...) and integer targets (N, ...)."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return nll_loss(
-            input, target, self.weight, None, self.ignore_index, None, self.reduction
-        )
+        return nll_loss(input, target, self.weight, None, self.ignore_index, None, self.reduction)
 
 
 class CrossEntropyLoss(_ClassLoss):
@@ -756,9 +754,7 @@ class CosineEmbeddingLoss(_MarginLoss):
     """1 - cosine for target 1, and max(0, cosine - margin) for target -1."""
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        return cosine_embedding_loss(
-            input1, input2, target, self.margin, reduction=self.reduction
-        )
+        return cosine_embedding_loss(input1, input2, target, self.margin, reduction=self.reduction)
 
 
 class MarginRankingLoss(_MarginLoss):
@@ -802,17 +798,13 @@ class TripletMarginLoss(_Loss):
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         settings = self.margin, self.p, self.eps, self.swap
-        return triplet_margin_loss(
-            anchor, positive, negative, *settings, reduction=self.reduction
-        )
+        return triplet_margin_loss(anchor, positive, negative, *settings, reduction=self.reduction)
 
 
 class GaussianNLLLoss(_Loss):
     """0.5 (log var + (input - target) ** 2 / var); see `gaussian_nll_loss`."""
 
-    def __init__(
-        self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
-    ) -> None:
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.full, self.eps = full, eps
 

@@ -67,13 +67,13 @@ def _flat(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _last_axes(name: str, x: Tensor, shape: Any, *parameters: Tensor | None) -> tuple[int, ...]:
     """`shape` as a tuple, which x must end with and the parameters must have."""
-    shape = _shape(name, shape)
-    if x.shape[max(0, x.ndim - len(shape)) :] != shape:
-        raise ShapeError(f"{name} over {shape} cannot normalise shape {x.shape}")
+    sizes = _shape(name, shape)
+    if x.shape[max(0, x.ndim - len(sizes)) :] != sizes:
+        raise ShapeError(f"{name} over {sizes} cannot normalise shape {x.shape}")
     for parameter in parameters:
-        if parameter is not None and parameter.shape != shape:
-            raise ShapeError(f"{name} over {shape} cannot take a parameter {parameter.shape}")
-    return shape
+        if parameter is not None and parameter.shape != sizes:
+            raise ShapeError(f"{name} over {sizes} cannot take a parameter {parameter.shape}")
+    return sizes
 
 
 def _shape(name: str, shape: Any) -> tuple[int, ...]:

@@ -45,8 +45,9 @@ def erf_array(xp: Namespace, x: Array) -> Array:
 
 def _polynomial(coefficients: Any, x: Array) -> Array:
     """The sum of coefficients[n] x^n, by Horner's rule."""
-    *lower, last = coefficients
-    result = x * last
+    lower, last = coefficients[:-1], coefficients[-1]
+    result: Array = x * last
     for c in reversed(lower[1:]):
         result = (result + c) * x
-    return result + lower[0]
+    result = result + lower[0]
+    return result
