@@ -545,6 +545,40 @@ OP_INFOS: dict[str, OpInfo] = {
         ],
         lambda torch, x, axis=-1: x.softmax(axis),
     ),
+    "erf": OpInfo(
+        [
+            *unary(None).samples,
+            Sample("large values", lambda rng: (rng.uniform(-8, 8, (30, 40)),)),
+        ],
+        lambda torch, x: x.erf(),
+    ),
+    "gelu_erf": unary(lambda torch, x: torch.nn.functional.gelu(x)),
+    "silu": unary(lambda torch, x: torch.nn.functional.silu(x)),
+    "leaky_relu": OpInfo(
+        [
+            Sample("plain", away_from_zero((3, 4)), {"negative_slope": 0.1}),
+            Sample("negative", away_from_zero((3, 4)), {"negative_slope": -0.5}),
+        ],
+        lambda torch, x, negative_slope: torch.nn.functional.leaky_relu(x, negative_slope),
+    ),
+    "elu": OpInfo(
+        [
+            Sample("elu", away_from_zero((3, 4)), {"alpha": 0.7}),
+            Sample("all settings", away_from_zero((3, 4)),
+                   {"alpha": 0.7, "scale": 1.2, "rate": 2.0}),
+        ],
+        lambda torch, x, alpha, scale=1.0, rate=1.0: scale * torch.where(
+            x > 0, x, alpha * torch.expm1(rate * x)
+        ),
+    ),
+    "hardtanh": OpInfo(
+        [Sample("plain", normal((30, 4)), {"low": -0.5, "high": 0.7})],
+        lambda torch, x, low, high: torch.nn.functional.hardtanh(x, low, high),
+    ),
+    "hardswish": OpInfo(
+        [Sample("plain", lambda rng: (rng.uniform(-5, 5, (30, 4)),))],
+        lambda torch, x: torch.nn.functional.hardswish(x),
+    ),
     # layers
     "linear": OpInfo(
         [
@@ -573,6 +607,22 @@ OP_INFOS: dict[str, OpInfo] = {
         ],
         lambda torch, x, *wb: torch.nn.functional.layer_norm(x, x.shape[-1:], *wb),
     ),
+    "standardize": OpInfo(
+        [
+            Sample("last", normal((2, 3, 8)), {"axes": (2,), "eps": 1e-5}),
+            Sample("two axes", transposed(normal((4, 3, 5))), {"axes": (0, 2), "eps": 1e-5}),
+        ],
+        lambda torch, x, axes, eps: (x - x.mean(axes, keepdim=True))
+        / (x.var(axes, correction=0, keepdim=True) + eps).sqrt(),
+    ),
+    "rms_norm": OpInfo(
+        [
+            Sample("weight", normal((2, 3, 8), (8,)), {"eps": 1e-5}),
+            Sample("no weight", transposed(normal((3, 8))), {"eps": 1e-2}),
+            Sample("empty", normal((0, 8), (8,)), {"eps": 1e-5}),
+        ],
+        lambda torch, x, *w, eps: torch.nn.functional.rms_norm(x, x.shape[-1:], *w, eps=eps),
+    ),
     # losses
     "log_softmax": OpInfo(
         [
@@ -591,6 +641,24 @@ OP_INFOS: dict[str, OpInfo] = {
             Sample("transposed", with_values(transposed(normal((6, 5))), _ids((6,), 5))),
         ],
         lambda torch, x, y: torch.nn.functional.cross_entropy(x.flatten(0, -2), y.flatten()),
+    ),
+    "pick_classes": OpInfo(
+        [
+            Sample("rows", with_values(normal((6, 5)), _ids((6,), 5)), {"ignore_index": 2}),
+            Sample("sequences", with_values(normal((4, 3, 5)), _some_ignored),
+                   {"ignore_index": -100}),
+        ],
+        lambda torch, x, y, ignore_index: x.gather(-1, y.clip(min=0)[..., None])[..., 0]
+        * (y != ignore_index),
+    ),
+    "binary_cross_entropy_terms": OpInfo(
+        [
+            Sample("probabilities", lambda rng: (rng.uniform(0.1, 0.9, (3, 4)),
+                                                 rng.integers(0, 2, (3, 4)).astype(bool) * 1.0)),
+        ],
+        lambda torch, p, t: torch.nn.functional.binary_cross_entropy(
+            p, t.detach(), reduction="none"
+        ),
     ),
     "binary_cross_entropy": OpInfo(
         [

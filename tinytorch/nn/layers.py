@@ -1,6 +1,5 @@
 """PyTorch's layers that the lessons build with fewer arguments, and functions of arrays of data."""
 
-import builtins
 import math
 from collections.abc import Sequence
 from typing import Any, Self
@@ -14,7 +13,7 @@ from ..modules.module import Module, Parameter
 from ..ops import random
 from ..ops.elementwise import clip, where
 from ..ops.elementwise import sqrt as _sqrt
-from ..ops.movement import getitem
+from ..ops.movement import concat, getitem
 from ..ops.operators import constant, same_backend
 from ..ops.reductions import _axes
 from ..tensor import Tensor
@@ -170,28 +169,29 @@ def pad(
 
 
 def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str, value: float) -> Tensor:
-    """Pad one axis by a lookup of its elements."""
-    size = x.shape[axis]
+    """Pad one axis: with blocks of a constant, or by a lookup of its elements."""
+    size, leading = x.shape[axis], (slice(None),) * axis
     if size + before + after < 0:
         raise ShapeError(f"pad cannot remove {-before - after} of {size} elements of axis {axis}")
+    if mode == "constant":
+        inner = x[(*leading, slice(max(0, -before), size - max(0, -after)))]
+        blocks = [_block(x, axis, width, value) for width in (max(0, before), max(0, after))]
+        return concat(blocks[0], inner, blocks[1], axis=axis)
     places = np.arange(-before, size + after)
     if mode == "reflect":
-        if builtins.max(before, after) >= size:
+        if max(before, after) >= size:
             raise ShapeError(f"pad: reflect adds fewer elements than axis {axis} has, {size}")
         places = size - 1 - np.abs(size - 1 - np.abs(places))
-    elif mode == "circular":
-        places = places % builtins.max(size, 1)
-    outside = (places < 0) | (places >= size)
-    places = np.clip(places, 0, builtins.max(size - 1, 0))
-    backend, leading = x._backend, (slice(None),) * axis
-    if not size and len(places):  # nothing to copy
-        shape = (*x.shape[:axis], len(places), *x.shape[axis + 1 :])
-        return constant(x, backend.xp.full(shape, value, dtype=x.dtype))
-    y = getitem(x, key=(*leading, backend.asarray(places)))
-    if mode != "constant" or not outside.any():
-        return y
-    mask = outside.reshape(-1, *[1] * (x.ndim - axis - 1))
-    return where(Tensor(mask, backend=backend), value, y).to(x.dtype)
+    elif size == 0 or (mode == "circular" and max(before, after) > size):
+        raise ShapeError(f"pad: {mode} cannot add {(before, after)} elements to {size}")
+    places = places % size if mode == "circular" else np.clip(places, 0, size - 1)
+    return getitem(x, key=(*leading, x._backend.asarray(places)))
+
+
+def _block(x: Tensor, axis: int, width: int, value: float) -> Tensor:
+    """`width` elements along `axis`, all `value`, to join with x."""
+    shape = (*x.shape[:axis], width, *x.shape[axis + 1 :])
+    return constant(x, x._backend.xp.full(shape, value, dtype=x.dtype))
 
 
 def gumbel_softmax(

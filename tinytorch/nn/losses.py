@@ -99,11 +99,13 @@ def cross_entropy(
         return losses.cross_entropy(rows, target, ignore_index=ignore_index)
     log_p = _log_softmax(rows)
     loss, counted = _negative_log_likelihood(log_p, target, weight, ignore_index)
+    loss = _class_mean(loss, counted, reduction)
     if label_smoothing:
         even = -(log_p if weight is None else log_p * weight).sum(axis=-1)
         even = where(target == ignore_index, 0.0, even) / rows.shape[-1]
+        even = _class_mean(even, counted, reduction)
         loss = (1 - label_smoothing) * loss + label_smoothing * even
-    return _sum(loss) / counted if reduction == "mean" else _reduce(loss, reduction)
+    return loss
 
 
 def nll_loss(
@@ -120,6 +122,11 @@ def nll_loss(
     input, target = _tensors("nll_loss", input, target)
     _check_classes("nll_loss", input, target)
     loss, counted = _negative_log_likelihood(_classes_last(input), target, weight, ignore_index)
+    return _class_mean(loss, counted, reduction)
+
+
+def _class_mean(loss: Tensor, counted: Tensor, reduction: str) -> Tensor:
+    """The losses reduced; the mean divides by the sum of the targets' weights."""
     return _sum(loss) / counted if reduction == "mean" else _reduce(loss, reduction)
 
 
@@ -295,12 +302,14 @@ def binary_cross_entropy(
     """-(t log p + (1 - t) log(1 - p)) for probabilities p in `input`, with logs of at least -100.
 
     Raises:
-        ValueError: a probability is outside of [0, 1]; on a device its loss is NaN instead.
+        ValueError: a number is outside of [0, 1]. On a device, where this check would make the host
+            wait, such a probability gives NaN; targets are not checked.
     """
     reduction = _reduction("binary_cross_entropy", reduction, size_average, reduce)
     input, target = _check_shapes("binary_cross_entropy", input, target)
     _check_floating("binary_cross_entropy", target)
     losses.check_probabilities("binary_cross_entropy", "the input", input)
+    losses.check_probabilities("binary_cross_entropy", "the target", target)
     if weight is None and reduction == "mean":
         return losses.binary_cross_entropy(input, target)
     return _weighted(binary_cross_entropy_terms(input, target), weight, reduction)

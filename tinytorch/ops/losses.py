@@ -42,15 +42,13 @@ def binary_cross_entropy_terms(xp: Namespace, p: Array, target: Array) -> Any:
     """-(t log p + (1 - t) log(1 - p)), with logarithms limited to -100, element by element."""
     floor = xp.full_like(p, -100.0)
     log_p, log_q = xp.maximum(xp.log(p), floor), xp.maximum(xp.log(1 - p), floor)
-    return -(target * log_p + (1 - target) * log_q), (p, target, log_p, log_q)
+    return -(target * log_p + (1 - target) * log_q), (p, target)
 
 
 @binary_cross_entropy_terms.gradient
-def binary_cross_entropy_terms_gradient(
-    xp: Namespace, g: Array, p: Array, target: Array, log_p: Array, log_q: Array
-) -> Any:
+def binary_cross_entropy_terms_gradient(xp: Namespace, g: Array, p: Array, target: Array) -> Any:
     def p_gradient() -> Array:
         spread = p * (1 - p)
         return g * (p - target) / xp.maximum(spread, xp.full_like(spread, 1e-12))
 
-    return p_gradient, lambda: g * (log_q - log_p)
+    return p_gradient, lambda: g * (xp.log(1 - p) - xp.log(p))
