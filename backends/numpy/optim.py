@@ -20,6 +20,28 @@ KERNELS = KernelTable()
 _CHUNK = 2**17  # elements; smaller chunks fit into the cache, but threads contend more often
 
 
+def sgd_update(
+    rows: Sequence[Row],
+    *,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+    dampening: float,
+    step: int,
+) -> list[Row]:
+    """Rows of parameter, gradient and, with momentum, velocity; see `base.Backend.updates`."""
+    part = 1 - dampening * (step > 1)
+    for p, g, *velocities in rows:
+        direction = g + weight_decay * p if weight_decay else g
+        for v in velocities:
+            v *= momentum
+            v += direction if part == 1 else part * direction
+            direction = direction + momentum * v if nesterov else v
+        p -= lr * direction
+    return [(p, *velocities) for p, _, *velocities in rows]
+
+
 def adam_update(
     rows: Sequence[Row],
     *,
@@ -178,4 +200,5 @@ def orthogonalise(wide: list[Array], side: int, dtype: Any, steps: int = 5) -> l
 UPDATES: dict[str, Callable[..., list[Row]]] = {
     "adam_update": adam_update,
     "muon_update": muon_update,
+    "sgd_update": sgd_update,
 }

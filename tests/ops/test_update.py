@@ -12,7 +12,7 @@ from tinytorch.ops.update import update_tensors
 
 ADAM = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.2, "step": 3}
 MUON = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
-SGD = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
+SGD = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "dampening": 0.0, "step": 1}
 CASES = [
     ("adam_update", 2, {**ADAM, "decoupled": True}),
     ("adam_update", 2, {**ADAM, "decoupled": False}),
@@ -21,6 +21,8 @@ CASES = [
     ("muon_update", 1, {**MUON, "nesterov": False, "weight_decay": 0.0}),
     ("sgd_update", 1, {**SGD, "nesterov": True}),
     ("sgd_update", 0, {**SGD, "nesterov": False, "momentum": 0.0}),
+    ("sgd_update", 1, {**SGD, "nesterov": False, "dampening": 0.3, "step": 2}),
+    ("sgd_update", 1, {**SGD, "nesterov": False, "dampening": 0.3, "step": 1}),
 ]
 MATRICES = [(3, 5), (5, 3), (3, 5), (1, 4), (130, 70), (0, 4), (4, 4)]
 SHAPES = {"muon_update": MATRICES}

@@ -31,8 +31,9 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
     for backend, same in by_backend.items():
         fused = backend.updates.get(rule.key)
         if fused is None:
+            arrays = {n: a for n, a in settings.items() if type(a) is backend.array_type}
             for row in same:
-                _update_row(rule, row, settings)
+                _update_row(rule, row, settings, arrays)
         else:
             fused = trace.timed(fused, rule.key, backend.name, "kernel")
             updated = fused([tuple(t._array for t in row) for row in same], **settings)
@@ -41,14 +42,14 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
                     tensor._set_array(array)
 
 
-def _update_row(rule: Op, row: Tensors, settings: dict[str, Any]) -> None:
-    """Apply the rule to one row, and write its results to the memory of the tensors."""
+def _update_row(rule: Op, row: Tensors, settings: dict[str, Any], arrays: dict[str, Any]) -> None:
+    """Apply the rule to one row, and write its results to the memory of the tensors.
+
+    Args:
+        arrays: the settings that are 0-d arrays; these are cast to the dtype of the parameter.
+    """
     parameter, _, *state = row
-    backend = parameter.backend
-    xp = backend.xp
-    own = {
-        name: xp.astype(value, parameter.dtype) if type(value) is backend.array_type else value
-        for name, value in settings.items()
-    }
+    xp = parameter.backend.xp
+    own = {**settings, **{n: xp.astype(a, parameter.dtype) for n, a in arrays.items()}}
     for tensor, new in zip((parameter, *state), rule(*row, **own), strict=True):
         tensor._set_array(xp.index_set(tensor._array, ..., new._array))
