@@ -292,3 +292,52 @@ def two_inputs(nn: Any) -> Any:
 
 def test_backward_hooks_of_several_inputs_and_outputs() -> None:
     assert two_inputs(tinytorch.nn) == two_inputs(torch.nn)
+
+
+class Parts(tinytorch.Module):
+    """The same modules in a list or a dict, and as attributes."""
+
+    def __init__(self) -> None:
+        self.listed: list[Any] = []
+        self.chain = tinytorch.Sequential(tinytorch.Linear(1, 1), tinytorch.ReLU())
+        self.listed += list(self.chain)
+        self.weight = tinytorch.Parameter([1.0])
+        self.weights = {"w": self.weight}
+        self.only = [tinytorch.Linear(2, 2, bias=False)]
+
+
+def test_what_is_in_a_list_and_an_attribute_has_the_name_of_the_attribute() -> None:
+    module = Parts()
+    expected = ["weight", "chain.0.weight", "chain.0.bias", "only.0.weight"]
+    assert names(module.named_parameters()) == list(module.state_dict()) == expected
+    assert names(module.named_children()) == ["chain", "only.0"]
+    assert "listed" not in repr(module)
+    visited: list[Any] = []
+    module.apply(visited.append)
+    assert len(visited) == 5
+
+
+def test_missing_methods_and_attributes() -> None:
+    with pytest.raises(AttributeError, match=r"torch.nn.Module.share_memory is not in tinytorch"):
+        tinytorch.nn.ReLU().share_memory()
+    with pytest.raises(AttributeError, match="'ReLU' object has no attribute 'weight'"):
+        tinytorch.nn.ReLU().weight  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["half", "double", "float", "cpu"])
+def test_conversions_return_the_module(name: str) -> None:
+    ours, theirs = (getattr(net(nn), name)() for nn in (tinytorch.nn, torch.nn))
+    assert str(ours.scale.dtype) in str(theirs.scale.dtype)
+    assert ours.table.dtype == ours.scale.dtype
+    with pytest.raises(TypeError, match="no backend has bfloat16"):
+        ours.bfloat16()
+
+
+def test_a_conversion_without_effect_keeps_gradients_and_graphs() -> None:
+    layer = tinytorch.Linear(2, 1)
+    loss = layer(tinytorch.ones(2)).sum()
+    layer.to("cpu").float()
+    loss.backward()
+    layer.to("cpu")
+    assert layer.weight.grad.tolist() == [[1, 1]]
+    assert layer.double().weight.grad.dtype == layer.weight.dtype

@@ -3,11 +3,19 @@
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from ..missing import missing_name
 from . import hooks, structure, views
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
     from .module import Module, Parameter
+
+# PyTorch's methods that modules do not have.
+MISSING = {
+    "get_extra_state", "register_backward_hook", "register_load_state_dict_post_hook",
+    "register_load_state_dict_pre_hook", "register_state_dict_post_hook",
+    "register_state_dict_pre_hook", "set_extra_state", "set_submodule", "share_memory", "to_empty",
+}  # fmt: skip
 
 
 class ModuleMethods(structure.ModuleBase):
@@ -29,6 +37,8 @@ class ModuleMethods(structure.ModuleBase):
 
     # Conversion
     requires_grad_ = structure.requires_grad_
+    cpu = structure.cpu
+    cuda = structure.cuda
     half = structure.half
     float = structure.float_
     double = structure.double
@@ -41,6 +51,13 @@ class ModuleMethods(structure.ModuleBase):
     register_forward_pre_hook = hooks.register_forward_pre_hook
     register_full_backward_hook = hooks.register_full_backward_hook
     register_full_backward_pre_hook = hooks.register_full_backward_pre_hook
+
+    def __getattr__(self, name: str) -> Any:
+        if name in MISSING:
+            raise missing_name("torch.nn.Module", name, dir(type(self)))
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+        )
 
     # Dicts by name of what this module alone holds; assigning to them assigns attributes
 

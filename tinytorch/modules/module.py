@@ -227,6 +227,7 @@ class Module(ModuleMethods):
         seen: set[int] = set()
         ids: set[int] = set()  # of what is in attributes; computed if there are lists
         pending: list[tuple[str, Module, tuple[int, ...]]] = [(prefix, self, ())]
+        path: tuple[int, ...] = ()
         while pending:
             name, module, parents = pending.pop()
             if id(module) in (seen if once else parents):
@@ -240,7 +241,8 @@ class Module(ModuleMethods):
             yield name, module, tensors
             if children:
                 start = f"{name}." if name else ""
-                path = (*parents, id(module))
+                if not once:
+                    path = (*parents, id(module))
                 pending += [(start + child, value, path) for child, value in reversed(children)]
 
     def modules(self) -> Iterator["Module"]:
@@ -539,7 +541,11 @@ def _check_replacement(module: Module, name: str, old: Any, value: Any) -> None:
 
 
 def _move(tensor: Tensor, dtype: Any, backend: Any) -> None:
-    """Cast a parameter or buffer, or move it to another backend, in place."""
+    """Cast a parameter or buffer with its gradient, or move them to another backend, in place."""
     moved = tensor.detach().to(dtype=dtype, backend=backend)
-    tensor._array, tensor._backend, tensor._grad = moved._array, moved._backend, None
+    if moved._array is tensor._array:
+        return
+    gradient = tensor._grad
+    tensor._array, tensor._backend = moved._array, moved._backend
+    tensor._grad = None if gradient is None else gradient.to(dtype=dtype, backend=backend)
     tensor._version.count += 1

@@ -144,6 +144,16 @@ def requires_grad_(module: "Module", requires_grad: bool = True) -> "Module":
     return module
 
 
+def cpu(module: "Module") -> "Module":
+    """Move all parameters and buffers to the host."""
+    return module.to("cpu")
+
+
+def cuda(module: "Module", device: Any = None) -> "Module":
+    """Move all parameters and buffers to the GPU, the backend cupy."""
+    return module.to("cuda" if device is None else device)
+
+
 def half(module: "Module") -> "Module":
     """Cast all floating parameters and buffers to float16."""
     return module.to(dtype="float16")
