@@ -45,6 +45,9 @@ class Linear(Module):
         in_features: size of x's last axis.
         out_features: size of y's last axis.
         bias: whether to add b.
+        device: of the parameters; PyTorch's name of the backend.
+        dtype: of the parameters.
+        backend: of the parameters.
 
     Attributes:
         weight: W (out_features, in_features), initialised uniformly in ±1/sqrt(in_features), as in
@@ -57,6 +60,8 @@ class Linear(Module):
         in_features: int,
         out_features: int,
         bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
         *,
         backend: str | Backend | None = None,
     ) -> None:
@@ -66,10 +71,9 @@ class Linear(Module):
         self.in_features, self.out_features = in_features, out_features
         bound = 1 / math.sqrt(in_features) if in_features else 0.0
         shape = (out_features, in_features)
-        self.weight = Parameter(random.uniform(shape, -bound, bound), backend=backend)
-        self.bias = None
-        if bias:
-            self.bias = Parameter(random.uniform(shape[:1], -bound, bound), backend=backend)
+        place: Any = {"dtype": dtype, "device": device, "backend": backend}
+        self.weight = Parameter(random.uniform(shape, -bound, bound), **place)
+        self.bias = Parameter(random.uniform(shape[:1], -bound, bound), **place) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
@@ -81,7 +85,8 @@ class Linear(Module):
         return linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        sizes = f"in_features={self.in_features}, out_features={self.out_features}"
+        return f"{sizes}, bias={self.bias is not None}"
 
 
 @op(promote="float")

@@ -381,7 +381,7 @@ def test_zero_grad_clears_all_gradients() -> None:
 def test_repr_shows_the_tree_of_modules() -> None:
     assert repr(Sequential(Linear(2, 3), ModuleList([Dropout(0.1)]), LayerNorm(3))) == (
         "Sequential(\n"
-        "  (0): Linear(2, 3, bias=True)\n"
+        "  (0): Linear(in_features=2, out_features=3, bias=True)\n"
         "  (1): ModuleList(\n"
         "    (0): Dropout(p=0.1)\n"
         "  )\n"

@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 from ..arguments import ShapeError, check_flag, check_integer
 from ..autograd import wrap_array
 from ..backends import get
-from ..layers import Dropout, LayerNorm, Linear
 from ..modules.containers import ModuleList
 from ..modules.module import Module
 from ..ops.dtypes import resolve_dtype
 from ..tensor import Tensor
 from . import functional as F  # noqa: N812
 from .attention import MultiheadAttention, glorot_uniform
+from .layers import Dropout, Linear
+from .normalization import LayerNorm
 
 __all__ = [
     "Transformer",
