@@ -7,6 +7,7 @@ import numpy as np
 
 from ..arguments import DtypeError
 from ..autograd import Variable
+from ..backends.float_errors import ignored
 from ..ops.operators import compare, constant, same_backend
 from ..ops.promotion import is_floating
 from .conversion import host
@@ -142,6 +143,7 @@ def signbit(x: "Tensor") -> "Tensor":
     return compare("__lt__", x, 0)
 
 
+@ignored()
 def isclose(
     x: "Tensor", other: "Tensor", rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> "Tensor":

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..arguments import DtypeError, shown
 from ..autograd import Variable
 from ..backends.arrays import Axis
@@ -376,6 +378,8 @@ def clamp_max(x: "Tensor", max: Any) -> "Tensor":
 
 def _clamped(x: "Tensor", min: Any, max: Any) -> "Tensor":
     low, high = _limit(min), _limit(max)
+    if x._array.dtype == x._backend.xp.bool and not isinstance(low or high, bool | Variable):
+        x = x.to("int64")
     if not isinstance(low, Variable) and not isinstance(high, Variable):
         if isinstance(low, float) or isinstance(high, float):
             x = x if is_floating(x._array.dtype) else x.to("float32")
@@ -407,7 +411,7 @@ def where(condition: "Tensor", x: Any = None, other: Any = None) -> Any:
     Tensor([0., 2.])
     """
     if x is None and other is None:
-        indices = host(condition).nonzero()
+        indices = np.atleast_1d(host(condition)).nonzero()
         return tuple([same_backend(condition, i) for i in indices])
     return elementwise.where(condition, x, other)
 

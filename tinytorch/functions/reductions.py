@@ -57,7 +57,7 @@ class MinAndMax(NamedTuple):
 @accepts_dim
 def sum(x: "Tensor", axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> "Tensor":
     """The sum over `axis`, by default all; integers are summed in int64."""
-    return reductions.sum(_cast(x, dtype), axis=axis, keepdims=keepdims)
+    return _cast(reductions.sum(_cast(x, dtype), axis=axis, keepdims=keepdims), dtype)
 
 
 @accepts_dim
@@ -69,7 +69,7 @@ def mean(x: "Tensor", axis: Axis = None, keepdims: bool = False, *, dtype: Any =
 @accepts_dim
 def prod(x: "Tensor", axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> "Tensor":
     """The product over `axis`, by default all; integers are multiplied in int64."""
-    return reductions.prod(_cast(x, dtype), axis=axis, keepdims=keepdims)
+    return _cast(reductions.prod(_cast(x, dtype), axis=axis, keepdims=keepdims), dtype)
 
 
 @accepts_dim
@@ -300,13 +300,13 @@ def logsumexp(x: "Tensor", axis: Axis = None, keepdims: bool = False) -> "Tensor
 @accepts_dim
 def cumsum(x: "Tensor", axis: int, *, dtype: Any = None) -> "Tensor":
     """The cumulative sum along `axis`."""
-    return reductions.cumsum(_cast(x, dtype), axis=axis)
+    return _cast(reductions.cumsum(_cast(x, dtype), axis=axis), dtype)
 
 
 @accepts_dim
 def cumprod(x: "Tensor", axis: int, *, dtype: Any = None) -> "Tensor":
     """The cumulative product along `axis`."""
-    return reductions.cumprod(_cast(x, dtype), axis=axis)
+    return _cast(reductions.cumprod(_cast(x, dtype), axis=axis), dtype)
 
 
 @accepts_dim

@@ -46,6 +46,8 @@ def trunc_divide(xp: Namespace, x: Array | float, y: Array | float) -> Any:
     x, y = _arrays(xp, x, y)
     if is_floating(x.dtype):
         return xp.trunc(x / y), ()
+    if x.dtype == xp.bool:
+        raise DtypeError("div with rounding needs numbers, not booleans")
     quotient = xp.abs(x) // xp.abs(y)
     return xp.where((x < 0) ^ (y < 0), -quotient, quotient), ()
 
