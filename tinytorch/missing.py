@@ -4,7 +4,11 @@ import difflib
 from collections.abc import Iterable
 
 # What to use instead of a missing name, where no name is similar.
-INSTEAD: dict[str, str] = {}
+INSTEAD: dict[str, str] = {
+    "torch.nn.utils.rnn.pack_padded_sequence": "pass the padded batch to the recurrent layer.",
+    "torch.nn.utils.rnn.pad_packed_sequence": "pass the padded batch to the recurrent layer.",
+    "torch.nn.DataParallel": "use Trainer(..., processes=2).",
+}
 
 
 def missing_name(owner: str, name: str, present: Iterable[str]) -> AttributeError:

@@ -72,3 +72,26 @@ def test_parameters_and_vectors() -> None:
     assert [p.tolist() for p in given] == [[[1, 2], [3, 4]], [5], [6]]
     with pytest.raises(ValueError, match="a vector of 2 elements is too short"):
         nn.utils.vector_to_parameters(Tensor([1.0, 2.0]), given)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padded_sequences(batch_first: bool, side: str, backend: str) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((n, 2)).astype("float32") for n in (2, 4, 1)]
+    ours = [Tensor(a, requires_grad=True, backend=backend) for a in arrays]
+    padded = nn.utils.rnn.pad_sequence(ours, batch_first, 7.0, side)
+    theirs = [torch.tensor(a) for a in arrays]
+    expected = torch.nn.utils.rnn.pad_sequence(theirs, batch_first, 7.0, side)
+    np.testing.assert_array_equal(padded.numpy(), expected.numpy())
+    (padded * padded).sum().backward()
+    np.testing.assert_allclose(ours[2].grad.numpy(), 2 * arrays[2])
+    if side == "right":
+        back = nn.utils.rnn.unpad_sequence(padded, Tensor([2, 4, 1]), batch_first)
+        for found, array in zip(back, arrays, strict=True):
+            np.testing.assert_array_equal(found.numpy(), array)
+
+
+def test_packed_sequences_are_missing() -> None:
+    with pytest.raises(AttributeError, match="pass the padded batch"):
+        nn.utils.rnn.pack_padded_sequence  # noqa: B018

@@ -1,6 +1,7 @@
 """Lesson 03: Module, the base class of layers and models."""
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import ContextDecorator
 from itertools import count
@@ -391,7 +392,7 @@ class Module(ModuleMethods):
             prefix: put before each name, without a dot.
             keep_vars: whether to return the parameters themselves, not detached from the graph.
         """
-        state: dict[str, Tensor] = {} if destination is None else destination
+        state: dict[str, Tensor] = OrderedDict() if destination is None else destination
         for name, value in self._saved_tensors().items():
             state[prefix + name] = value if keep_vars else value.detach()
         return state

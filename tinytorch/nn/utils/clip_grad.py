@@ -1,23 +1,20 @@
-"""The names of `torch.nn.utils`: clip gradients, and parameters as one vector."""
+"""Clip gradients by their norm or their value."""
 
 import math
 from collections.abc import Iterable
 from typing import Any
 
-from ..arguments import ShapeError, check_number
-from ..autograd import no_grad
-from ..functions.shapes import concat
-from ..missing import missing_name
-from ..tensor import Tensor
-from ..training import clip_grad_norm
+from ...arguments import check_number
+from ...autograd import no_grad
+from ...functions.shapes import concat
+from ...tensor import Tensor
+from ...training import clip_grad_norm
 
 __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "clip_grads_with_norm_",
     "get_total_norm",
-    "parameters_to_vector",
-    "vector_to_parameters",
 ]
 
 Tensors = Tensor | Iterable[Tensor]
@@ -101,27 +98,6 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
             parameter.grad.clamp_(-clip_value, clip_value)
 
 
-def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All elements of the parameters in one vector."""
-    return concat([parameter.reshape(-1) for parameter in parameters])
-
-
-def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Copy the elements of a vector to the parameters, in order."""
-    if not isinstance(vec, Tensor) or vec.ndim != 1:
-        raise TypeError("vector_to_parameters takes a tensor with one axis")
-    parameters = list(parameters)
-    needed = sum(parameter.numel() for parameter in parameters)
-    if needed > len(vec):
-        raise ShapeError(f"a vector of {len(vec)} elements is too short for {needed} parameters")
-    start = 0
-    with no_grad():
-        for parameter in parameters:
-            end = start + parameter.numel()
-            parameter[...] = vec[start:end].reshape(parameter.shape)
-            start = end
-
-
 def _with_grad(name: str, parameters: Tensors) -> list[Any]:
     """The parameters that have a gradient."""
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
@@ -129,7 +105,3 @@ def _with_grad(name: str, parameters: Tensors) -> list[Any]:
         if not isinstance(parameter, Tensor):
             raise TypeError(f"{name} takes tensors, not {type(parameter).__name__}")
     return [parameter for parameter in given if parameter.grad is not None]
-
-
-def __getattr__(name: str) -> Any:
-    raise missing_name("torch.nn.utils", name, globals())
