@@ -80,6 +80,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     from .ops.random import manual_seed
     from .optimizers import SGD, Adam, AdamW, Muon, Optimizer
     from .runtime.trainer import Trainer
+    from .serialization.objects import load, save
     from .tensor import Tensor
     from .tokenization import (
         BPETokenizer,
@@ -166,6 +167,7 @@ __all__ = [
     "from_dlpack",
     "gelu",
     "is_grad_enabled",
+    "load",
     "log_softmax",
     "manual_seed",
     "matmul",
@@ -175,6 +177,7 @@ __all__ = [
     "ones",
     "random",
     "relu",
+    "save",
     "scaled_dot_product_attention",
     "softmax",
     "softplus",

@@ -23,7 +23,7 @@ def missing_name(owner: str, name: str, present: Iterable[str]) -> AttributeErro
     >>> missing_name("torch.nn", "Linaer", ["Linear", "Dropout"])
     AttributeError('torch.nn.Linaer is not in tinytorch; did you mean Linear? See docs/pytorch.md')
     """
-    near = difflib.get_close_matches(name, [n for n in present if n[:1] != "_"], n=1)
+    near = difflib.get_close_matches(name, [n for n in present if n[:1] != "_"], n=1, cutoff=0.75)
     hint = INSTEAD.get(f"{owner}.{name}") or (f"did you mean {near[0]}?" if near else "")
     text = f"{owner}.{name} is not in tinytorch; {hint} See docs/pytorch.md"
     return AttributeError(text.replace(";  ", "; ").replace("; See", "; see"), name=name)

@@ -66,8 +66,15 @@ def save(
         raise CheckpointError(f"{path} was not written: {_reason(error)}") from error
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def load(
+    path: str | os.PathLike[str], any_format: bool = False
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read the arrays and the metadata of a file written by `save`.
+
+    Args:
+        path: the file.
+        any_format: whether safetensors files of other programs are read too; their metadata are
+            left out.
 
     Returns:
         The arrays, as writable copies, and the metadata.
@@ -90,9 +97,12 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
         # "np" is the only spelling that every release of safetensors accepts.
         with safe_open(path, framework="np") as file:
             encoded = file.metadata() or {}
-            metadata = _decode_metadata(path, encoded)
+            is_foreign = any_format and encoded.get("format") != FORMAT
+            metadata = {} if is_foreign else _decode_metadata(path, encoded)
             arrays = {name: _writable(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
-        if encoded["version"] != "1" and encoded.get("contents_sha256") != _sha256(arrays, encoded):
+        if is_foreign or encoded["version"] == "1":
+            return arrays, metadata
+        if encoded.get("contents_sha256") != _sha256(arrays, encoded):
             raise CheckpointError(f"{path} is damaged: its contents do not match their checksum")
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
