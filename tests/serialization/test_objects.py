@@ -138,7 +138,7 @@ def test_files_that_cannot_be_read_raise(tmp_path: Path) -> None:
     content = (tmp_path / "file").read_bytes()
     for damaged in (b"", content[:-3], content[:20], content[:-1] + b"\x01"):
         (tmp_path / "file").write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="damaged|cannot be read"):
+        with pytest.raises(CheckpointError, match=r"damaged|cannot be read"):
             load(tmp_path / "file")
 
 

@@ -33,8 +33,8 @@ def save(obj: Any, f: Any, *_: Any, **__: Any) -> None:
     atomically: if anything fails, an older file stays as it was.
 
     Args:
-        obj: a tensor, or a dict, list or tuple of tensors, NumPy arrays, numbers, strings, booleans,
-            None, dtypes, devices, and of such dicts, lists and tuples, as in
+        obj: a tensor, or a dict, list or tuple of tensors, NumPy arrays, numbers, strings,
+            booleans, None, dtypes, devices, and of such dicts, lists and tuples, as in
             ``{"model": model.state_dict(), "epoch": 3}``.
         f: a path, or a binary file that is open for writing.
 
