@@ -192,16 +192,21 @@ class Methods(Variable):
     cos = elementwise.cos
     cosh = elementwise.cosh
     deg2rad = elementwise.deg2rad
+    erf = elementwise.erf
     exp = elementwise.exp
     exp2 = elementwise.exp2
     expm1 = elementwise.expm1
+    float_power = elementwise.float_power
     floor = elementwise.floor
     frac = elementwise.frac
+    hypot = elementwise.hypot
     log = elementwise.log
     log10 = elementwise.log10
     log1p = elementwise.log1p
     log2 = elementwise.log2
     log_softmax = elementwise.log_softmax
+    logaddexp = elementwise.logaddexp
+    logit = elementwise.logit
     masked_fill = elementwise.masked_fill
     maximum = elementwise.maximum
     minimum = elementwise.minimum
@@ -212,7 +217,7 @@ class Methods(Variable):
     round = elementwise.round
     rsqrt = elementwise.rsqrt
     sigmoid = elementwise.sigmoid
-    sign = elementwise.sign
+    sgn = sign = elementwise.sign
     sin = elementwise.sin
     sinh = elementwise.sinh
     softmax = elementwise.softmax
@@ -220,8 +225,9 @@ class Methods(Variable):
     square = elementwise.square
     tan = elementwise.tan
     tanh = elementwise.tanh
-    trunc = elementwise.trunc
+    fix = trunc = elementwise.trunc
     where = elementwise.where_method
+    xlogy = elementwise.xlogy
 
     # Comparisons, logic and bits
     __xor__ = __rxor__ = bitwise_xor = comparison.bitwise_xor
@@ -276,9 +282,15 @@ class Methods(Variable):
     any = reductions.any
     argmax = reductions.argmax
     argmin = reductions.argmin
+    corrcoef = reductions.corrcoef
     count_nonzero = reductions.count_nonzero
+    cov = reductions.cov
+    cummax = reductions.cummax
+    cummin = reductions.cummin
     cumprod = reductions.cumprod
     cumsum = reductions.cumsum
+    diff = reductions.diff
+    dist = reductions.dist
     logsumexp = reductions.logsumexp
     max = reductions.max
     mean = reductions.mean

@@ -630,6 +630,47 @@ SORTING = [
 ]
 
 
+FURTHER = [
+    unary("erf"),
+    unary("sgn", grad=False),
+    unary("fix", more=NO_BOOLEANS),
+    unary("logit", {"plain": (probabilities(3, 4),), "scalar": (probabilities(),)}),
+    Row("logit of limited", lambda torch, x: torch.logit(x, eps=0.1), POSITIVE),
+    binary("logaddexp", {n: BINARY[n] for n in ("plain", "broadcast", "empty", "two scalars")}),
+    binary("hypot", {n: BINARY[n] for n in ("plain", "broadcast", "empty", "two scalars")}),
+    Row(
+        "logaddexp of infinities",
+        lambda torch, x, y: torch.logaddexp(x, y),
+        {"special": BINARY["special"]},
+        grad=False,
+    ),
+    Row("float_power", lambda torch, x: (torch.float_power(x, 2), x.float_power(0.5)), POSITIVE),
+    Row(
+        "xlogy",
+        lambda torch, x, y: (torch.xlogy(x, y.abs()), x.xlogy(2.0)),
+        {"plain": BINARY["plain"], "zeros": (np.float32([0, 0, 1]), np.float32([0, 2, 0]))},
+        grad=False,
+    ),
+    Row("cummax", lambda torch, x: (torch.cummax(x, 0), x.cummin(dim=-1)), {**UNARY, **_TIES}),
+    Row("diff", lambda torch, x: (torch.diff(x), x.diff(dim=0), x.diff(n=2)), _FLOAT_AXES),
+    Row(
+        "dist",
+        lambda torch, x, y: (torch.dist(x, y), x.dist(y, 1)),
+        {n: BINARY[n] for n in ("plain", "broadcast", "two scalars")},
+    ),
+    Row(
+        "cov",
+        lambda torch, x: (torch.cov(x), torch.corrcoef(x), x.cov(correction=0)),
+        {"plain": (floats(3, 5),), "vector": (floats(5),)},
+    ),
+]
+
+
+@each(FURTHER)
+def test_further_functions(row: Row, backend: str) -> None:
+    check(row, backend)
+
+
 @each(ELEMENTWISE)
 def test_elementwise(row: Row, backend: str) -> None:
     check(row, backend)

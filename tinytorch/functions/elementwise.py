@@ -10,7 +10,7 @@ import numpy as np
 from ..arguments import DtypeError, shown
 from ..autograd import Variable
 from ..backends.arrays import Axis
-from ..ops import elementwise, rounding, transcendental
+from ..ops import elementwise, rounding, special, transcendental
 from ..ops.op import OPS, Op
 from ..ops.operators import same_backend
 from ..ops.promotion import is_floating
@@ -50,19 +50,25 @@ __all__ = [
     "deg2rad",
     "div",
     "divide",
+    "erf",
     "exp",
     "exp2",
     "expm1",
+    "fix",
+    "float_power",
     "floor",
     "floor_divide",
     "fmod",
     "frac",
+    "hypot",
     "lerp",
     "log",
     "log1p",
     "log2",
     "log10",
     "log_softmax",
+    "logaddexp",
+    "logit",
     "masked_fill",
     "maximum",
     "minimum",
@@ -79,6 +85,7 @@ __all__ = [
     "remainder",
     "round",
     "rsqrt",
+    "sgn",
     "sigmoid",
     "sign",
     "sin",
@@ -94,6 +101,7 @@ __all__ = [
     "true_divide",
     "trunc",
     "where",
+    "xlogy",
 ]
 
 
@@ -127,6 +135,7 @@ asinh = arcsinh = _function_of(transcendental.asinh)
 atan = arctan = _function_of(transcendental.atan)
 atanh = arctanh = _function_of(transcendental.atanh)
 ceil = _function_of(rounding.ceil)
+erf = _function_of(special.erf)
 cos = _function_of(elementwise.cos)
 cosh = _function_of(transcendental.cosh)
 exp = _function_of(elementwise.exp)
@@ -140,12 +149,12 @@ log2 = _function_of(transcendental.log2)
 neg = negative = _function_of(elementwise.negative)
 reciprocal = _function_of(transcendental.reciprocal)
 rsqrt = _function_of(transcendental.rsqrt)
-sign = _function_of(rounding.sign)
+sign = sgn = _function_of(rounding.sign)
 sin = _function_of(elementwise.sin)
 sinh = _function_of(transcendental.sinh)
 sqrt = _function_of(elementwise.sqrt)
 tan = _function_of(transcendental.tan)
-trunc = _function_of(rounding.trunc)
+trunc = fix = _function_of(rounding.trunc)
 
 atan2 = arctan2 = _binary_function_of(transcendental.atan2)
 maximum = _binary_function_of(elementwise.maximum)
@@ -282,7 +291,7 @@ def _check_divisor(name: str, x: Any, other: Any) -> None:
     if _is_floating(x) or _is_floating(other):
         return
     values: Any = other._array if isinstance(other, Variable) else other
-    if isinstance(other, Variable) and not hasattr(values, "__array_interface__"):
+    if isinstance(other, Variable) and not isinstance(values, np.ndarray):
         return
     if (values == 0).any() if hasattr(values, "any") else values == 0:
         raise ZeroDivisionError(f"{name}: division of integers by zero")
@@ -313,6 +322,43 @@ def round(x: "Tensor", *, decimals: int = 0) -> "Tensor":
     if decimals > 0:
         return rounding.round(x * scale) / scale
     return rounding.round(x / scale) * scale
+
+
+def float_power(x: Any, exponent: Any) -> "Tensor":
+    """x ** exponent, computed in float64."""
+    return elementwise.power(_float64(x), _float64(exponent))
+
+
+def _float64(x: Any) -> Any:
+    return elementwise.cast(x, dtype="float64") if isinstance(x, Variable) else x
+
+
+def logaddexp(x: "Tensor", other: "Tensor") -> "Tensor":
+    """log(exp(x) + exp(other)), computed without overflow."""
+    largest = elementwise.maximum(x, other).detach()
+    largest = elementwise.where(abs(largest) == math.inf, 0.0, largest)
+    total = elementwise.exp(x - largest) + elementwise.exp(other - largest)
+    return elementwise.log(total) + largest
+
+
+def hypot(x: "Tensor", other: "Tensor") -> "Tensor":
+    """sqrt(x**2 + other**2)."""
+    return elementwise.sqrt(square(x) + square(other))
+
+
+def xlogy(x: Any, other: Any) -> "Tensor":
+    """x * log(other), 0 where x is 0."""
+    like: Any = x if isinstance(x, Variable) else other
+    x, other = same_backend(like, x), same_backend(like, other)
+    skipped = (x == 0) & (other == other)
+    return elementwise.multiply(x, elementwise.log(elementwise.where(skipped, 1.0, other)))
+
+
+def logit(x: "Tensor", eps: float | None = None) -> "Tensor":
+    """log(x / (1 - x)), the inverse of `sigmoid`; with `eps`, of x limited to [eps, 1 - eps]."""
+    if eps is not None:
+        x = clip(x, eps, 1 - eps)
+    return elementwise.log(x / (1 - x))
 
 
 def frac(x: "Tensor") -> "Tensor":

@@ -2,12 +2,15 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from ..arguments import DtypeError, shown
 from ..autograd import Variable
 from ..backends.arrays import Axis
 from ..ops import elementwise, reductions, sorting
 from ..ops.operators import constant
 from ..ops.promotion import is_floating
+from .conversion import host
 from .names import accepts_dim, axis_of
 
 if TYPE_CHECKING:
@@ -21,9 +24,15 @@ __all__ = [
     "any",
     "argmax",
     "argmin",
+    "corrcoef",
     "count_nonzero",
+    "cov",
+    "cummax",
+    "cummin",
     "cumprod",
     "cumsum",
+    "diff",
+    "dist",
     "logsumexp",
     "max",
     "mean",
@@ -57,13 +66,17 @@ class MinAndMax(NamedTuple):
 @accepts_dim
 def sum(x: "Tensor", axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> "Tensor":
     """The sum over `axis`, by default all; integers are summed in int64."""
-    return _cast(reductions.sum(_cast(x, dtype), axis=axis, keepdims=keepdims), dtype)
+    if dtype is None:
+        return reductions.sum(x, axis=axis, keepdims=keepdims)
+    return reductions.sum(x.to(dtype), axis=axis, keepdims=keepdims).to(dtype)
 
 
 @accepts_dim
 def mean(x: "Tensor", axis: Axis = None, keepdims: bool = False, *, dtype: Any = None) -> "Tensor":
     """The mean over `axis`, by default all; that of integers is float32 (PyTorch: an error)."""
-    return reductions.mean(_cast(x, dtype), axis=axis, keepdims=keepdims)
+    if dtype is not None:
+        x = x.to(dtype)
+    return reductions.mean(x, axis=axis, keepdims=keepdims)
 
 
 @accepts_dim
@@ -307,6 +320,71 @@ def cumsum(x: "Tensor", axis: int, *, dtype: Any = None) -> "Tensor":
 def cumprod(x: "Tensor", axis: int, *, dtype: Any = None) -> "Tensor":
     """The cumulative product along `axis`."""
     return _cast(reductions.cumprod(_cast(x, dtype), axis=axis), dtype)
+
+
+@accepts_dim
+def cummax(x: "Tensor", axis: int) -> ValuesAndIndices:
+    """The largest of each element and those before it along `axis`, and its last index."""
+    return _running(x, axis, larger=True)
+
+
+@accepts_dim
+def cummin(x: "Tensor", axis: int) -> ValuesAndIndices:
+    """The smallest of each element and those before it along `axis`, and its last index."""
+    return _running(x, axis, larger=False)
+
+
+def _running(x: "Tensor", axis: int, larger: bool) -> ValuesAndIndices:
+    """The running maximum or minimum; the indices are found on the host."""
+    axis = axis_of(x, axis)
+    tensor = x if x.ndim else x.reshape(1)
+    values = np.moveaxis(host(tensor), axis, 0)
+    indices = np.zeros(values.shape, np.int64)
+    for i in range(1, len(values)):
+        before = np.take_along_axis(values, indices[i - 1 : i], 0)[0]
+        better = values[i] >= before if larger else values[i] <= before
+        better |= values[i] != values[i]
+        better &= (before == before) | (values[i] != values[i])
+        indices[i] = np.where(better, i, indices[i - 1])
+    places = constant(x, x._backend.asarray(np.moveaxis(indices, 0, axis)))
+    key = [np.arange(n).reshape([-1 if a == b else 1 for b in range(tensor.ndim)])
+           for a, n in enumerate(tensor.shape)]  # fmt: skip
+    key[axis] = host(places)
+    picked = tensor[tuple(key)]
+    return ValuesAndIndices(picked.reshape(x.shape), places.reshape(x.shape))
+
+
+@accepts_dim
+def diff(x: "Tensor", n: int = 1, axis: int = -1) -> "Tensor":
+    """The differences of neighbours along `axis`, n times."""
+    axis = axis_of(x, axis)
+    before = (slice(None),) * axis
+    for _ in range(n):
+        x = x[(*before, slice(1, None))] - x[(*before, slice(None, -1))]
+    return x
+
+
+def dist(x: "Tensor", other: "Tensor", p: float = 2) -> "Tensor":
+    """The norm of order p of x - other."""
+    return norm(x - other, p)
+
+
+def cov(x: "Tensor", *, correction: int = 1) -> "Tensor":
+    """The covariance matrix of variables, the rows of x, over observations, its columns."""
+    x = x.reshape(1, -1) if x.ndim < 2 else x
+    centred = x - mean(x, 1, True)
+    result = centred @ centred.mT / (x.shape[1] - correction)
+    return result.reshape(()) if x.shape[0] == 1 else result
+
+
+def corrcoef(x: "Tensor") -> "Tensor":
+    """The correlation matrix of variables, the rows of x."""
+    covariance = cov(x)
+    if not covariance.ndim:
+        return covariance / covariance
+    each = list(range(len(covariance)))
+    deviation = elementwise.sqrt(covariance[each, each])
+    return covariance / deviation.reshape(-1, 1) / deviation
 
 
 @accepts_dim

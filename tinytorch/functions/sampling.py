@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arguments import DtypeError, ShapeError, check_integer
-from ..ops import random
 from ..ops.operators import same_backend
 from ..ops.promotion import is_floating
 from .conversion import host
+from .random import source
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -49,7 +49,7 @@ def multinomial(
             f"multinomial cannot draw {count} of {(weights > 0).sum(1).min()} indices without"
             " replacement"
         )
-    rng = random.generator() if generator is None else generator
+    rng = source(generator)
     if replacement or count == 1:
         sums = np.cumsum(weights, axis=1)
         points = rng.random((len(weights), count)) * sums[:, -1:]
@@ -75,6 +75,6 @@ def bernoulli(x: "Tensor", p: float | None = None, *, generator: Any = None) -> 
     chances = np.full(x.shape, p) if p is not None else host(x)
     if not ((chances >= 0) & (chances <= 1)).all():
         raise ShapeError("bernoulli: a probability is not in [0, 1]")
-    rng = random.generator() if generator is None else generator
+    rng = source(generator)
     drawn = np.asarray(rng.random(x.shape) < chances)
     return same_backend(x, drawn).to(x.dtype)
