@@ -33,7 +33,7 @@ class StrictBackend(Backend):
         self._strict = strict
         extras = {name: self._extra(name) for name in self.EXTRAS}
         extras["random_bits"] = partial(random_bits, strict, device=self.device)
-        self.xp = self.namespace(strict, self.device, **extras)
+        self.xp = self.namespace(strict, self.device, linalg=strict.linalg, **extras)
 
     def _extra(self, name: str) -> Any:
         """Wrap NumPy's implementation of an extra for arrays on the device."""

@@ -199,6 +199,22 @@ def _torch_where(torch: Any, condition: Any, x: Any, y: Any) -> Any:
     return torch.where(condition, x, y)
 
 
+def _invertible(*shape: int) -> Callable[[Rng], Inputs]:
+    """Square matrices with distinct singular values, far from singular."""
+    n = shape[-1]
+    return lambda rng: (np.diag(np.arange(2.0, n + 2)) + 0.2 * rng.normal(size=(*shape, n)),)
+
+
+def _symmetric(*shape: int) -> Callable[[Rng], Inputs]:
+    """Symmetric positive definite matrices with distinct eigenvalues."""
+
+    def draw(rng: Rng) -> Inputs:
+        (x,) = _invertible(*shape)(rng)
+        return (x + np.swapaxes(x, -2, -1),)
+
+    return draw
+
+
 def _torch_index_put(torch: Any, x: Any, values: Any, *, key: Any, accumulate: bool = False) -> Any:
     out = x.clone()
     out[key] = out[key] + values if accumulate else values
@@ -524,6 +540,46 @@ OP_INFOS: dict[str, OpInfo] = {
             Sample("empty", normal((0, 4), (4, 5))),
         ],
         lambda torch, x, y: x @ y,
+    ),
+    "inverse": OpInfo(
+        [Sample("matrix", _invertible(3)), Sample("stack", _invertible(2, 3))],
+        lambda torch, x: x.inverse(),
+    ),
+    "solve": OpInfo(
+        [
+            Sample("matrices", with_values(_invertible(3), lambda rng: rng.normal(size=(3, 2)))),
+            Sample("stack", with_values(_invertible(2, 3), lambda rng: rng.normal(size=(2, 3, 1)))),
+        ],
+        lambda torch, a, b: torch.linalg.solve(a, b),
+    ),
+    "det": OpInfo(
+        [Sample("matrix", _invertible(3)), Sample("stack", _invertible(2, 3))],
+        lambda torch, x: torch.linalg.det(x),
+    ),
+    "slogdet": OpInfo(
+        [Sample("matrix", _invertible(3)), Sample("stack", _invertible(2, 3))],
+        lambda torch, x: tuple(torch.linalg.slogdet(x)),
+    ),
+    "cholesky": OpInfo(
+        [Sample("matrix", _symmetric(3)), Sample("stack", _symmetric(2, 3))],
+        lambda torch, x: torch.linalg.cholesky(x),
+    ),
+    # The signs of eigenvectors are free: see tests/ops/test_linear_algebra.py.
+    "eigh": OpInfo([Sample("matrix", _symmetric(3)), Sample("stack", _symmetric(2, 3))], None),
+    "svd": OpInfo(
+        [
+            Sample("square", _invertible(3)),
+            Sample("tall", lambda rng: (np.vstack([*_invertible(3)(rng), np.ones((1, 3))]),)),
+            Sample("wide", lambda rng: (np.vstack([*_invertible(3)(rng), np.ones((1, 3))]).T,)),
+        ],
+        None,
+    ),
+    "qr": OpInfo(
+        [
+            Sample("square", _invertible(3)),
+            Sample("tall", lambda rng: (np.vstack([*_invertible(3)(rng), np.ones((1, 3))]),)),
+        ],
+        None,
     ),
     # activations
     "relu": unary(lambda torch, x: x.relu(), away_from_zero),

@@ -59,6 +59,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     )
     from .functions.gradients import *  # noqa: F403
     from .functions.indexing import *  # noqa: F403
+    from .functions.linear_algebra import *  # noqa: F403
     from .functions.random import *  # noqa: F403
     from .functions.reductions import *  # noqa: F403
     from .functions.sampling import *  # noqa: F403

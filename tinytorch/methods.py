@@ -9,6 +9,7 @@ from .functions import (
     gradients,
     in_place,
     indexing,
+    linear_algebra,
     reductions,
     sampling,
     shapes,
@@ -273,6 +274,28 @@ class Methods(Variable):
     scatter_add = indexing.scatter_add
     take = indexing.take
     take_along_dim = indexing.take_along_dim
+
+    # Linear algebra
+    addbmm = linear_algebra.addbmm
+    addmm = linear_algebra.addmm
+    addmv = linear_algebra.addmv
+    baddbmm = linear_algebra.baddbmm
+    bmm = linear_algebra.bmm
+    cholesky = linear_algebra.cholesky
+    cross = linear_algebra.cross
+    det = linear_algebra.det
+    dot = linear_algebra.dot
+    inner = linear_algebra.inner
+    inverse = linear_algebra.inverse
+    kron = linear_algebra.kron
+    logdet = linear_algebra.logdet
+    matrix_power = linear_algebra.matrix_power
+    mm = linear_algebra.mm
+    mv = linear_algebra.mv
+    slogdet = linear_algebra.slogdet
+    trace = linear_algebra.trace
+    vdot = linear_algebra.vdot
+    outer = ger = linear_algebra.outer
 
     # Reductions
     all = reductions.all
