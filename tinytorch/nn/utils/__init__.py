@@ -3,7 +3,7 @@
 from typing import Any
 
 from ...missing import missing_name
-from . import rnn
+from . import parametrize, rnn
 from .clip_grad import (
     clip_grad_norm_,
     clip_grad_value_,
@@ -18,6 +18,7 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "parametrize",
     "rnn",
     "vector_to_parameters",
 ]
