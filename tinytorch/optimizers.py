@@ -34,9 +34,9 @@ class Optimizer:
     override `step`, and keep values in `state`.
 
     Args:
-        params: parameters, or groups of them, ``[{"params": [...], "lr": 0.1}, ...]``; a group
-            may override any of the optimizer's settings. Parameters that do not require gradients
-            are skipped until they do.
+        params: parameters, also as pairs with their names, or groups of them,
+            ``[{"params": [...], "lr": 0.1}, ...]``; a group may override any of the optimizer's
+            settings. Parameters that do not require gradients are skipped until they do.
         defaults: the settings, for groups that do not override them. Each has the type of its
             default value in the signature of the subclass, and numbers are 0 or more.
             ``Optimizer(params, {"lr": 0.1})`` is PyTorch's form, for any values.
@@ -121,10 +121,11 @@ class Optimizer:
         name = type(self).__name__
         check_type(f"{name}: a group", param_group, Mapping, "a dict")
         (group,) = parameter_groups(name, [param_group])
-        for key in set(group) - {"params"} - set(self.defaults):
+        for key in set(group) - {"params", "param_names"} - set(self.defaults):
             if near := difflib.get_close_matches(str(key), self.defaults, 1, 0.85):
                 raise ValueError(f"{name} has no setting {key!r}; did you mean {near[0]!r}?")
-        parameters, settings = group["params"], {**self.defaults, **group}
+        parameters = group["params"]
+        settings = {**group, **{k: v for k, v in self.defaults.items() if k not in group}}
         if self._examples is not None:
             if "lr" not in settings:
                 raise TypeError(f"{name} needs the setting lr")
@@ -133,7 +134,7 @@ class Optimizer:
             settings["lr"] = check_number(f"{name}: lr", settings["lr"])
             self.check_settings(settings)
         self._check_parameters(name, parameters)
-        self.param_groups.append({**settings, "params": parameters})
+        self.param_groups.append(settings)
 
     def _check_parameters(self, name: str, parameters: list[Any]) -> None:
         present = {id(p) for p in self.parameters()}
@@ -293,10 +294,17 @@ class Optimizer:
                 state[i] = {"step": Tensor(count, backend="numpy")} if with_step else {}
                 state[i] |= {name: _copy(value) for name, value in values.items()}
         groups = [
-            {**group, "params": [numbers[id(p)] for p in group["params"]]}
-            for group in self.param_groups
+            {**settings, "params": [numbers[id(p)] for p in group["params"]]}
+            for settings, group in zip(self._settings(), self.param_groups, strict=True)
         ]
         return {"state": state, "param_groups": groups}
+
+    def _settings(self) -> list[dict[str, Any]]:
+        """The settings of each group."""
+        return [
+            {name: value for name, value in group.items() if name != "params"}
+            for group in self.param_groups
+        ]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a `state_dict`, with its settings, as in PyTorch.
@@ -324,16 +332,14 @@ class Optimizer:
 
     def read_state(self, state: Mapping[str, Any]) -> OptimizerState:
         """Convert and check a `state_dict`; raises ValueError if it does not match."""
-        groups = [
-            {name: value for name, value in group.items() if name != "params"}
-            for group in self.param_groups
-        ]
+        groups = self._settings()
         shapes = [[p.shape for p in group["params"]] for group in self.param_groups]
         has_rule = hasattr(self, "rule")
         try:
             read = read_state(
                 state,
                 groups,
+                self.defaults,
                 shapes,
                 self.state_names_of if has_rule else None,
                 self.rule.name if has_rule else "",
@@ -371,9 +377,16 @@ def parameter_groups(name: str, params: Any) -> list[dict[str, Any]]:
     for group in groups:
         if "params" not in group:
             raise ValueError(f'{name}: a group needs the key "params", got {sorted(group)}')
-    one = (g["params"] for g in groups)
-    lists = [[p] if isinstance(p, Tensor) else _list_of(name, p) for p in one]
-    return [{**g, "params": own} for g, own in zip(groups, lists, strict=True)]
+    return [{**group, **_named(name, group["params"])} for group in groups]
+
+
+def _named(name: str, params: Any) -> dict[str, list[Any]]:
+    """The parameters of a group as a list, and their names if it has pairs of both."""
+    items = [params] if isinstance(params, Tensor) else _list_of(name, params)
+    pairs = [p for p in items if isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str)]
+    if not pairs or len(pairs) < len(items):
+        return {"params": items}
+    return {"params": [p for _, p in pairs], "param_names": [n for n, _ in pairs]}
 
 
 def _list_of(name: str, params: Any) -> list[Any]:
@@ -531,7 +544,12 @@ class Adam(Optimizer):
 
     rule = adam_update
     state_names = ("exp_avg", "exp_avg_sq")
-    choices: ClassVar[dict[str, Any]] = {**Optimizer.choices, "capturable": False}
+    choices: ClassVar[dict[str, Any]] = {
+        "foreach": None,
+        "capturable": False,
+        "differentiable": False,
+        "fused": None,
+    }
 
     def __init__(
         self,
@@ -548,8 +566,8 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(
             params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad,
-            maximize=maximize, decoupled_weight_decay=decoupled_weight_decay,
-            **self.accept(choices),
+            maximize=maximize, **self.accept(choices),
+            decoupled_weight_decay=decoupled_weight_decay,
         )  # fmt: skip
 
     def check_settings(self, group: Mapping[str, Any]) -> None:

@@ -511,7 +511,7 @@ def with_array(name: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ({}, "steps and lr and arrays missing"),
+        ({}, "param_groups missing"),
         (without("steps"), "steps missing"),
         (without("lr"), "lr missing"),
         (without("arrays"), "arrays missing"),
@@ -644,7 +644,9 @@ def test_a_single_tensor_is_accepted_in_a_group_only() -> None:
         (["a"], TypeError, "must be a Tensor, not 'a'"),
         ([1.0], TypeError, "must be a Tensor, not 1.0"),
         ([None], TypeError, "must be a Tensor, not None"),
-        ([("w", P)], TypeError, "must be a Tensor, not tuple of length 2"),
+        ([("w", 1.0)], TypeError, "must be a Tensor, not 1.0"),
+        ([("w", P), P], TypeError, "must be a Tensor, not tuple of length 2"),
+        ([(P, "w")], TypeError, "must be a Tensor, not tuple of length 2"),
         ([[P]], TypeError, "must be a Tensor, not list of length 1"),
         ({P}, TypeError, "in a set"),
         ([P, {"params": [P]}], TypeError, "either parameters or groups"),

@@ -103,6 +103,8 @@ def test_state_dicts_have_the_layout_and_the_values_of_pytorch(name: str, settin
     ours, theirs = states
     assert [*ours] == [*theirs]
     assert ours["param_groups"] == theirs["param_groups"]
+    if name in ("SGD", "Adam", "AdamW"):  # they are also printed in the same order
+        assert str(ours["param_groups"]) == str(theirs["param_groups"])
     assert {i: [*own] for i, own in ours["state"].items()} == {
         i: [*own] for i, own in theirs["state"].items()
     }
@@ -212,6 +214,8 @@ def test_settings_of_other_names_stay_in_the_group_and_in_its_state() -> None:
     other = AdamW([Parameter([1.0])])
     other.load_state_dict(state)
     assert (other.param_groups[0]["name"], other.param_groups[0]["lr_scale"]) == ("all", 0.5)
+    other.load_state_dict(AdamW([Parameter([1.0])], lr=0.3).state_dict())
+    assert (other.lr, other.param_groups[0]["name"]) == (0.3, "all")
 
 
 def test_a_step_with_a_closure_returns_the_loss() -> None:
@@ -299,6 +303,18 @@ def test_copies_of_model_and_optimizer_train_alike() -> None:
     train(tinytorch, optimizer.parameters(), optimizer)
     train(tinytorch, other.parameters(), other)
     np.testing.assert_array_equal(model.weight.numpy(), twin.weight.numpy())
+
+
+def test_parameters_may_have_names() -> None:
+    printed = []
+    for library in (tinytorch, require("torch")):
+        layer = library.nn.Linear(2, 2)
+        optimizer = library.optim.SGD(layer.named_parameters(), lr=0.1)
+        assert optimizer.param_groups[0]["params"][0] is layer.weight
+        optimizer.load_state_dict(optimizer.state_dict())
+        grouped = library.optim.SGD([{"params": layer.named_parameters(), "lr": 0.2}])
+        printed.append([repr(optimizer), repr(grouped), optimizer.state_dict()])
+    assert printed[0] == printed[1]
 
 
 def test_choices_of_implementations_are_accepted() -> None:

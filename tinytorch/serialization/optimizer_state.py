@@ -1,6 +1,6 @@
 """The state of an optimizer: its form in a file, and checks of a `state_dict` before it is used."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ Shapes = Sequence[tuple[int, ...]]
 # Settings that a saved state may lack: older ones and those of other versions of PyTorch do.
 OPTIONAL = frozenset(
     ("amsgrad", "capturable", "dampening", "decoupled_weight_decay", "differentiable", "foreach",
-     "fused", "initial_lr", "maximize")
+     "fused", "initial_lr", "maximize", "param_names")
 )  # fmt: skip
 # Names of the state arrays before they were those of PyTorch, by update rule.
 OLD_NAMES = {"adam_update": ("m", "v"), "muon_update": ("m",), "sgd_update": ("v",)}
@@ -75,6 +75,7 @@ def join_state(plain: Mapping[str, Any], arrays: Mapping[str, NumpyArray]) -> di
 def read_state(
     state: Any,
     groups: Sequence[Settings],
+    defaults: Collection[str],
     shapes: Sequence[Shapes],
     names_of: Callable[[Settings], Sequence[str]] | None,
     rule: str,
@@ -84,6 +85,7 @@ def read_state(
     Args:
         state: the value to check.
         groups: the present settings of each group; those of the state must be like these.
+        defaults: the names of the settings that the optimizer has itself.
         shapes: the shapes of the parameters of each group.
         names_of: returns the names of the arrays that are kept for the parameters of a group with
             these settings; None allows any values.
@@ -95,18 +97,19 @@ def read_state(
     if not isinstance(state, Mapping):
         raise ValueError(f"expected a dict, got {type(state).__name__}")
     if "param_groups" in state:
-        return _read(state, groups, shapes, names_of)
-    absent = [key for key in ("steps", "lr", "arrays") if key not in state]
+        return _read(state, groups, defaults, shapes, names_of)
+    old = ("steps", "lr", "arrays")
+    absent = [key for key in old if key not in state]
     if absent:
-        raise ValueError(
-            f"{' and '.join(absent)} missing, and so is param_groups, which state_dict returns"
-        )
-    return _read_old(state, groups, shapes, names_of, OLD_NAMES.get(rule))
+        absent = absent if len(absent) < len(old) else ["param_groups"]
+        raise ValueError(f"{' and '.join(absent)} missing, which state_dict writes")
+    return _read_old(state, groups, defaults, shapes, names_of, OLD_NAMES.get(rule))
 
 
 def _read(
     state: Mapping[str, Any],
     own_groups: Sequence[Settings],
+    defaults: Collection[str],
     shapes: Sequence[Shapes],
     names_of: Callable[[Settings], Sequence[str]] | None,
 ) -> OptimizerState:
@@ -114,7 +117,7 @@ def _read(
     saved, values = state["param_groups"], state.get("state")
     check_type("param_groups", saved, list | tuple, "a list of dicts")
     check_type("state", values, Mapping, "a dict")
-    groups = _read_groups(saved, own_groups)
+    groups = _read_groups(saved, own_groups, defaults)
     place: dict[str, int] = {}  # a parameter's number in the state -> its index here
     for number, (group, own) in enumerate(zip(saved, shapes, strict=True)):
         keys = group.get("params")
@@ -147,6 +150,7 @@ def _read(
 def _read_old(
     state: Mapping[str, Any],
     own_groups: Sequence[Settings],
+    defaults: Collection[str],
     shapes: Sequence[Shapes],
     names_of: Callable[[Settings], Sequence[str]] | None,
     old_names: Sequence[str] | None,
@@ -173,6 +177,7 @@ def _read_old(
     groups = _read_groups(
         [{**group, "lr": rate} for group, rate in zip(renamed, rates, strict=True)],
         own_groups,
+        defaults,
         partial=not any(saved),
     )
     check_type("arrays", state["arrays"], Mapping, "a dict")
@@ -189,13 +194,17 @@ def _read_old(
 
 
 def _read_groups(
-    saved: Sequence[Any], own_groups: Sequence[Settings], partial: bool = False
+    saved: Sequence[Any],
+    own_groups: Sequence[Settings],
+    defaults: Collection[str],
+    partial: bool = False,
 ) -> list[dict[str, Any]]:
     """The settings of each group. Those that this optimizer does not have are kept, as in PyTorch.
 
     Args:
         saved: the groups of the state.
         own_groups: the present settings.
+        defaults: the names of those that the optimizer has itself.
         partial: allow any of them to be absent.
     """
     if len(saved) != len(own_groups):
@@ -203,14 +212,22 @@ def _read_groups(
     groups = []
     for own, group in zip(own_groups, saved, strict=True):
         check_type("param_groups", group, Mapping, "a list of dicts")
-        needed = {name for name, value in own.items() if _is_plain(value)} - OPTIONAL
-        absent = sorted(needed - set(group))
+        needed = {name for name, value in own.items() if name in defaults and _is_plain(value)}
+        absent = sorted(needed - OPTIONAL - set(group))
         if absent and not partial:
             raise ValueError(f"it is another optimizer's: it lacks the settings {absent}")
         # Adam and AdamW, which load each other's state, decouple the decay or do not.
         names = [name for name in group if name not in ("params", "decoupled_weight_decay")]
         like = {"initial_lr": own.get("lr"), **own}
-        groups.append({name: check_like(str(name), group[name], like.get(name)) for name in names})
+        like = {name: value for name, value in like.items() if not isinstance(value, list)}
+        groups.append(
+            {
+                name: check_like(str(name), group[name], like[name])
+                if name in like
+                else group[name]
+                for name in names
+            }
+        )
     return groups
 
 
