@@ -129,6 +129,7 @@ class Variable:
         "_output_nr",
         "_requires_grad",
         "_version",
+        "_view_of",
     )
     # The class of all op results; an op on a Parameter returns a plain tensor.
     _result_class: ClassVar[type["Tensor"]]
@@ -141,6 +142,7 @@ class Variable:
     _output_nr: int  # its index among the node's outputs
     _requires_grad: bool
     _version: Version
+    _view_of: tuple["Tensor", Any]  # of a view x[key]: x and key; unset for other tensors
 
 
 Hook = Callable[[Array], Array]  # returns the gradient that is passed on

@@ -118,6 +118,37 @@ def test_index_assignment_has_a_gradient(backend: str) -> None:
     assert x.grad.tolist() == [18 * 1 + 3, 22 * 2 + 2]
 
 
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda y, x: y.__setitem__(0, y[0] + x),
+        lambda y, x: y[0].add_(x),
+        lambda y, x: y[:1][0].add_(x),
+        lambda y, x: exec("y[0] += x"),
+        lambda y, x: exec("y[[0]] += x"),
+        lambda y, x: exec("y[0][:] += x"),
+        lambda y, x: exec("v = y[0]; v += x"),
+    ],
+)
+def test_an_update_of_a_view_with_a_gradient_updates_the_tensor(add: Any, backend: str) -> None:
+    x = Tensor([1.0, 2.0], True, backend=backend)
+    y = zeros(2, 2, backend=backend) + x  # [[1, 2], [1, 2]]
+    add(y, x)
+    assert y.tolist() == [[2, 4], [1, 2]]
+    (y * y).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2 * 2 * 2 + 2, 2 * 4 * 2 + 4]
+
+
+def test_a_view_of_a_leaf_that_requires_a_gradient_cannot_be_updated() -> None:
+    x = Tensor([1.0, 2.0], True)
+    with pytest.raises(RuntimeError, match="leaf"):
+        x[0] += 1
+    with no_grad():
+        x[0] += 1
+    assert x.tolist() == [2, 2]
+
+
 def test_index_assignment_with_a_gradient_to_a_tensor_with_views_raises() -> None:
     x, y = Tensor([1.0, 2.0], True), Tensor([0.0, 0.0])
     view = y[:1]

@@ -130,7 +130,7 @@ def computed_with(alias: Callable[[Tensor], Any]) -> Callable[[], None]:
 
 
 def view_of(tensor: Tensor) -> Callable[[], Any]:
-    return lambda: operator.iadd(tensor[:1], leaf()[:1])
+    return lambda: operator.iadd(tensor.reshape(1, -1), leaf()[:1])
 
 
 def ints() -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from .. import autograd
 from ..arguments import DtypeError, ShapeError
 from ..autograd import Variable
-from ..ops import elementwise
+from ..ops import elementwise, movement
 from ..ops.promotion import _numpy_dtype, is_floating
 from .random import source
 
@@ -22,11 +22,12 @@ def update(x: "Tensor", result: "Tensor") -> "Tensor":
 
     Without a gradient, it is written to this tensor's memory, so that views see it too. In the
     graph, this tensor becomes `result`, with its memory and its node, so that values that a
-    gradient needs stay as they were. Views would not see that, so they are an error.
+    gradient needs stay as they were. If it is a view x[key], x is updated in the same way. Other
+    views would not see that, so they are an error.
 
     Raises:
-        RuntimeError: this tensor is a leaf that requires a gradient, or a view of a tensor, or
-            the tensor of a view, that is in use.
+        RuntimeError: this tensor is a leaf that requires a gradient, or another view of its memory
+            is in use.
         TypeError: `result` is floating and this tensor is not, or it is boolean.
         ValueError: `result` has another shape, because the operand has more axes or elements.
     """
@@ -45,21 +46,43 @@ def update(x: "Tensor", result: "Tensor") -> "Tensor":
     if not (autograd.is_grad_enabled() and (x._requires_grad or result._requires_grad)):
         x._write(..., result._array)
         return x
-    if x._requires_grad and x._node is None:
+    views = _view_chain(x)
+    root = views[-1][1] if views else x
+    if root._requires_grad and root._node is None:
         raise RuntimeError(
             "a leaf that requires a gradient cannot be updated in place, which has no gradient;"
             " update it under no_grad(), or write x = x + y instead of x += y"
         )
     # The count includes the reference that is passed to getrefcount.
-    if sys.getrefcount(x._version) > 2:
+    if sys.getrefcount(x._version) > 2 + len(views):
         raise RuntimeError(
             "an in-place operator with a gradient cannot update a tensor that shares its memory"
-            " with a view or detach() of it; write x = x + y instead of x += y, or where(...)"
+            " with another view or detach() of it; write x = x + y instead of x += y, or where(...)"
         )
+    for _, owner, key in views:
+        result = movement.index_put(owner, result, key=key)
+    _assign(root, result)
+    for view, owner, key in reversed(views):
+        _assign(view, movement.getitem(owner, key=key))
+    return x
+
+
+def _view_chain(x: "Tensor") -> "list[tuple[Tensor, Tensor, Any]]":
+    """For a view x = y[key], (x, y, key); then the same for y, if it is a view."""
+    chain: list[tuple[Tensor, Tensor, Any]] = []
+    while True:
+        owner, key = getattr(x, "_view_of", (None, None))
+        if owner is None or owner._version is not x._version:
+            return chain
+        chain.append((x, owner, key))
+        x = owner
+
+
+def _assign(x: "Tensor", result: "Tensor") -> None:
+    """Make x the tensor `result`: its memory, and its place in the graph."""
     x._array, x._version = result._array, result._version
     x._node, x._output_nr = result._node, result._output_nr
     x._requires_grad = result._requires_grad
-    return x
 
 
 def in_place(name: str) -> Callable[..., Any]:

@@ -44,10 +44,11 @@ def getitem(x: "Tensor", key: Any) -> "Tensor":
     An integer selects first, as in PyTorch: for x (4, 5, 6), ``x[0, :, [1, 2]]`` is ``x[0][:, [1,
     2]]``, of shape (5, 2), where NumPy has (2, 5).
     """
-    if isinstance(key, slice | int):
-        return movement.getitem(x, key=key)
-    for part in _split_key(_native_key(x, key)):
-        x = movement.getitem(x, key=part)
+    for part in [key] if isinstance(key, slice | int) else _split_key(_native_key(x, key)):
+        y = movement.getitem(x, key=part)
+        if y._version is x._version:
+            y._view_of = x, part
+        x = y
     return x
 
 
@@ -63,6 +64,8 @@ def setitem(x: "Tensor", key: Any, value: Any) -> None:
     """
     parts = _split_key(_native_key(x, key))
     if not isinstance(value, int | float):
+        if isinstance(value, Variable) and _is_view(value, x, parts):
+            return  # x[key] += y, which has stored its result in x
         value = same_backend(x, value, x.dtype)
         if value.dtype != x.dtype:
             source = value if x.is_floating_point() else value.detach()
@@ -79,6 +82,20 @@ def setitem(x: "Tensor", key: Any, value: Any) -> None:
     if len(parts) > 1:
         x = movement.getitem(x.detach(), key=parts[0])
     x._write(parts[-1], value)
+
+
+def _is_view(y: Variable, x: "Tensor", parts: list[Any]) -> bool:
+    """Whether y is the view x[key] for a key of basic indices."""
+    owner, key = getattr(y, "_view_of", (None, None))
+    if owner is not x or y._version is not x._version or len(parts) != 1:
+        return False
+    ours, theirs = _tuple(key), _tuple(parts[0])
+    same_types = [type(k) for k in ours] == [type(k) for k in theirs]
+    return same_types and ours == theirs
+
+
+def _tuple(key: Any) -> tuple[Any, ...]:
+    return key if isinstance(key, tuple) else (key,)
 
 
 def _put(x: "Tensor", parts: list[Any], value: Any, accumulate: bool = False) -> "Tensor":
