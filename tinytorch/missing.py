@@ -7,6 +7,11 @@ from collections.abc import Iterable
 INSTEAD: dict[str, str] = {
     "torch.nn.utils.rnn.pack_padded_sequence": "pass the padded batch to the recurrent layer.",
     "torch.nn.utils.rnn.pad_packed_sequence": "pass the padded batch to the recurrent layer.",
+    "torch.optim.LBFGS": "use SGD with momentum, or Adam.",
+    "torch.optim.NAdam": "use Adam.",
+    "torch.optim.RAdam": "use Adam.",
+    "torch.optim.SparseAdam": "use Adam.",
+    "torch.utils.data.DistributedSampler": "use Trainer(..., processes=2).",
     "torch.nn.DataParallel": "use Trainer(..., processes=2).",
 }
 

@@ -120,6 +120,11 @@ def _shapes(arrays: Any) -> Shapes:
     return tuple(array.shape for array in arrays)
 
 
+def _is_value(setting: Any) -> bool:
+    """Whether a setting of a group is compared; lists, such as the parameters, are not."""
+    return not isinstance(setting, list | dict | set)
+
+
 def graph_key(trainer: Trainer) -> Hashable:
     """Cache key of a captured step: if it changes, the step is captured again.
 
@@ -134,7 +139,7 @@ def graph_key(trainer: Trainer) -> Hashable:
         arrays += [p._array for p in optimizer.parameters()]
         arrays += [t._array for state in optimizer.state.values() for t in state.values()]
         for group in optimizer.param_groups:
-            settings += [(name, group[name]) for name in optimizer.defaults if name != "lr"]
+            settings += [item for item in group.items() if item[0] != "lr" and _is_value(item[1])]
     trained = (parameter.requires_grad for parameter in trainer.model.parameters())
     modules = module_key(trainer.model, trainer.loss_fn, plain=True)
     return trainer.grad_clip_norm, *trained, *map(id, arrays), *settings, modules
