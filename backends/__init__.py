@@ -7,6 +7,8 @@ array([1., 2.], dtype=float32)
 ``backends.default()`` is the backend named by the environment variable TT_BACKEND, or else NumPy.
 """
 
+from typing import Any
+
 from .base import Backend, BackendError, Kernel
 from .device import device, device_of
 from .registry import default, get, names, of, register, status
@@ -26,3 +28,12 @@ __all__ = [
     "register",
     "status",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The switches of `torch.backends`, such as ``cudnn.benchmark``."""
+    from .flags import FLAGS
+
+    if name in FLAGS:
+        return FLAGS[name]
+    raise AttributeError(f"tinytorch.backends has no attribute {name!r}", name=name)

@@ -63,6 +63,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     from .functions.random import *  # noqa: F403
     from .functions.reductions import *  # noqa: F403
     from .functions.sampling import *  # noqa: F403
+    from .functions.settings import *  # noqa: F403
     from .functions.shapes import *  # noqa: F403
     from .functions.shapes import concat, stack
     from .functions.sorting import *  # noqa: F403
@@ -99,13 +100,17 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
 
 __version__ = "0.1.0"
 
-_SUBMODULES = {"cuda", "linalg", "nn", "optim", "utils"}
+_SUBMODULES = {"amp", "cuda", "linalg", "nn", "optim", "utils"}
 
 
 def __getattr__(name: str) -> _Any:
     """Import a submodule when it is first used; raise an error for a missing name of PyTorch."""
     if name in _SUBMODULES:
         return _import_module(f".{name}", __name__)
+    if name == "autocast":
+        return _import_module(".amp", __name__).autocast
+    if name == "default_generator":
+        return random.generator()
     from .missing import missing_name
 
     raise missing_name("torch", name, [*globals(), *_SUBMODULES])

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from . import amp
 from .backends import device, get, status
 from .missing import missing_name
 from .ops.random import manual_seed
 
 __all__ = [
+    "amp",
     "current_device",
     "device",
     "device_count",

@@ -1,5 +1,7 @@
 """The methods of tensors that lesson 01 does not build; each is a function in `functions/`."""
 
+from typing import TYPE_CHECKING, Any
+
 from .autograd import Variable
 from .functions import (
     comparison,
@@ -12,16 +14,23 @@ from .functions import (
     linear_algebra,
     reductions,
     sampling,
+    settings,
     shapes,
     size,
     sorting,
 )
+from .missing import missing_name
 
 
 class Methods(Variable):
     """Base class of Tensor: a table of its further methods."""
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:  # with this method, mypy would accept any attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing_name("torch.Tensor", name, type(self))
 
     # Conversion
     __array__ = conversion.as_numpy
@@ -56,6 +65,14 @@ class Methods(Variable):
     device = property(conversion.device)
     is_cuda = property(conversion.is_cuda)
     size = property(size.size)
+
+    # Of no effect, or always the same
+    bfloat16 = settings.bfloat16
+    is_complex = settings.is_complex
+    is_cpu = property(settings.is_cpu)
+    is_nonzero = settings.is_nonzero
+    pin_memory = settings.itself
+    share_memory_ = settings.itself
 
     # Gradients
     grad_fn = property(gradients.grad_fn)

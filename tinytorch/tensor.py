@@ -15,7 +15,7 @@ from .arguments import DtypeError, ShapeError, check_shape, shown
 from .autograd import Variable, wrap_array
 from .backends import Backend, BackendError, get, of
 from .backends.arrays import Array
-from .functions.conversion import host
+from .functions.conversion import host, print_options
 from .methods import Methods
 from .ops import elementwise, movement
 from .ops.dtypes import resolve_dtype
@@ -149,11 +149,11 @@ class Tensor(Methods):
         return (self[i] for i in range(len(self)))
 
     def __repr__(self) -> str:
-        values = np.array2string(host(self), separator=", ", prefix="Tensor(", threshold=1000)
+        values = np.array2string(host(self), separator=", ", prefix="Tensor(", **print_options)
         notes = []
         if self.dtype != self._backend.xp.float32 and self.dtype != self._backend.xp.int64:
             notes.append(f"dtype={str(self.dtype).rsplit('.', 1)[-1]}")
-        if self.size == 0 or self.size > 1000:
+        if self.size == 0 or self.size > print_options["threshold"]:
             notes.append(f"shape={self.shape}")
         if self._backend.name != "numpy":
             notes.append(f"backend={self._backend.name!r}")

@@ -36,6 +36,9 @@ _REFLECTED = {
     "bitwise_or": "__ror__",
 }
 
+# Arguments of np.array2string, which prints tensors; `set_printoptions` changes them.
+print_options: dict[str, Any] = {"threshold": 1000}
+
 
 def host(x: Variable) -> np.ndarray[Any, Any]:
     """The values of a tensor in host memory."""
@@ -168,7 +171,8 @@ def to(
     if dtype is not None and dtype != result.dtype:
         source = result if is_floating(dtype) else result.detach()
         result = elementwise.cast(source, dtype=dtype)
-    return result.clone() if result is x and (copy or True in target[-1:]) else result
+    flags = [flag for flag in target if isinstance(flag, bool)]  # non_blocking, copy
+    return result.clone() if result is x and (copy or flags[1:] == [True]) else result
 
 
 def to_cpu(x: "Tensor", memory_format: Any = None) -> "Tensor":

@@ -95,6 +95,11 @@ def check_sizes(name: str, sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return sizes
 
 
+def named_size(size: tuple[Any, ...], options: Any) -> tuple[Any, ...]:
+    """The sizes, which may also be given as the keyword argument `size`: removed from options."""
+    return (options.pop("size"),) if "size" in options and not size else size
+
+
 # From values
 
 
@@ -267,6 +272,7 @@ def _filled(
     options: Options,
     own: Backend | None = None,
 ) -> "Tensor":
+    size = named_size(size, options)
     backend, sizes = backend_of(options, own), check_sizes(name, size)
     if type(value) is not int:
         value = python_number(value)

@@ -11,7 +11,7 @@ from ..ops import random
 from ..ops.dtypes import get_default_dtype, host_dtype
 from ..ops.generator import Generator
 from ..ops.random import manual_seed
-from .creation import Options, backend_of, check_sizes, dtype_of, finished
+from .creation import Options, backend_of, check_sizes, dtype_of, finished, named_size
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -142,8 +142,7 @@ def _floats(
     dtype: Any,
     own: Backend | None = None,
 ) -> "Tensor":
-    if "size" in options:  # rand(size=(2, 3))
-        size = (options.pop("size"),)  # type: ignore[typeddict-item]
+    size = named_size(size, options)
     backend, sizes = backend_of(options, own), check_sizes(name, size)
     dtype = dtype_of(name, options, backend, dtype)
     if not backend.xp.isdtype(dtype, "real floating"):
