@@ -470,6 +470,8 @@ def where_method(x: "Tensor", condition: "Tensor", other: Any) -> "Tensor":
 
 def masked_fill(x: "Tensor", mask: "Tensor", value: float) -> "Tensor":
     """`value` where the boolean `mask` is true, this tensor elsewhere; the dtype stays."""
+    if type(value) is float and is_floating(x._array.dtype):
+        return elementwise.where(mask, value, x)
     fill = same_backend(x, value, x.dtype).to(x.dtype)
     return elementwise.where(mask, fill, x)
 
