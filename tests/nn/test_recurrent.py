@@ -92,7 +92,7 @@ def test_recurrent_layers_on_every_backend(name: str, backend: str) -> None:
     expected = layer(Tensor(x))[0]
     (expected * expected).sum().backward()
     gradients = [p.grad.numpy() for p in layer.parameters()]
-    layer.to(backend)
+    layer.to(backend).zero_grad()
     y = layer(Tensor(x, backend=backend))[0]
     (y * y).sum().backward()
     np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
