@@ -44,6 +44,7 @@ __all__ = [
     "qr",
     "slogdet",
     "solve",
+    "solve_triangular",
     "svd",
     "svdvals",
     "vecdot",
@@ -79,6 +80,25 @@ def solve(A: "Tensor", B: "Tensor") -> "Tensor":
     if B.shape[-2] != A.shape[-1]:
         raise ShapeError(f"solve: B of shape {B.shape} does not fit A of shape {A.shape}")
     return _solved(linalg.solve, A, B)
+
+
+def solve_triangular(
+    A: "Tensor",
+    B: "Tensor",
+    *,
+    upper: bool,
+    left: bool = True,
+    unitriangular: bool = False,
+) -> "Tensor":
+    """The solution x of ``A @ x = B``, or of ``x @ A = B``, where A is triangular."""
+    A = A.triu() if upper else A.tril()
+    if unitriangular:
+        A = (
+            A
+            - A.diagonal(0, -2, -1).diag_embed()
+            + constant(A, A._backend.xp.eye(A.shape[-1], dtype=A.dtype))
+        )
+    return solve(A, B) if left else solve(A.mT, B.mT).mT
 
 
 def eigh(A: "Tensor") -> Eigen:

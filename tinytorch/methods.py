@@ -89,29 +89,43 @@ class Methods(Variable):
 
     # In place; x @= y is x = x @ y, which may change the shape, as in PyTorch
     __iadd__ = add_ = in_place.add_
-    __isub__ = sub_ = in_place.sub_
-    __imul__ = mul_ = in_place.mul_
-    __itruediv__ = div_ = in_place.div_
+    __isub__ = sub_ = subtract_ = in_place.sub_
+    __imul__ = mul_ = multiply_ = in_place.mul_
+    __itruediv__ = div_ = divide_ = true_divide_ = in_place.div_
     __ipow__ = pow_ = in_place.pow_
     __iand__ = in_place.and_
     __ior__ = in_place.or_
-    abs_ = in_place.in_place("abs")
-    acos_ = in_place.in_place("acos")
+    abs_ = absolute_ = in_place.in_place("abs")
+    acos_ = arccos_ = in_place.in_place("acos")
+    acosh_ = arccosh_ = in_place.in_place("acosh")
+    addbmm_ = in_place.in_place("addbmm")
     addcdiv_ = in_place.addcdiv_
     addcmul_ = in_place.addcmul_
     addmm_ = in_place.in_place("addmm")
-    asin_ = in_place.in_place("asin")
-    atan_ = in_place.in_place("atan")
+    addmv_ = in_place.in_place("addmv")
+    asin_ = arcsin_ = in_place.in_place("asin")
+    asinh_ = arcsinh_ = in_place.in_place("asinh")
+    atan2_ = arctan2_ = in_place.in_place("atan2")
+    atan_ = arctan_ = in_place.in_place("atan")
+    atanh_ = arctanh_ = in_place.in_place("atanh")
     baddbmm_ = in_place.in_place("baddbmm")
     bernoulli_ = in_place.bernoulli_
+    bitwise_and_ = in_place.in_place("bitwise_and")
+    bitwise_left_shift_ = in_place.in_place("bitwise_left_shift")
+    bitwise_not_ = in_place.in_place("bitwise_not")
+    bitwise_or_ = in_place.in_place("bitwise_or")
+    bitwise_right_shift_ = in_place.in_place("bitwise_right_shift")
     __ixor__ = bitwise_xor_ = in_place.in_place("bitwise_xor")
     ceil_ = in_place.in_place("ceil")
     clamp_ = clip_ = in_place.clamp_
+    clamp_max_ = in_place.in_place("clamp_max")
+    clamp_min_ = in_place.in_place("clamp_min")
     copy_ = in_place.copy_
     cos_ = in_place.in_place("cos")
     cosh_ = in_place.in_place("cosh")
     cumprod_ = in_place.in_place("cumprod")
     cumsum_ = in_place.in_place("cumsum")
+    deg2rad_ = in_place.in_place("deg2rad")
     detach_ = in_place.detach_
     eq_ = in_place.in_place("eq")
     erf_ = in_place.in_place("erf")
@@ -121,18 +135,25 @@ class Methods(Variable):
     exponential_ = in_place.exponential_
     fill_ = in_place.fill_
     fill_diagonal_ = in_place.fill_diagonal_
+    fix_ = in_place.in_place("fix")
+    float_power_ = in_place.in_place("float_power")
     floor_ = in_place.in_place("floor")
     __ifloordiv__ = floor_divide_ = in_place.in_place("floor_divide")
     fmod_ = in_place.in_place("fmod")
     frac_ = in_place.in_place("frac")
     ge_ = in_place.in_place("ge")
+    greater_ = in_place.in_place("greater")
+    greater_equal_ = in_place.in_place("greater_equal")
     gt_ = in_place.in_place("gt")
+    hypot_ = in_place.in_place("hypot")
     index_add_ = in_place.in_place("index_add")
     index_copy_ = in_place.in_place("index_copy")
     index_fill_ = in_place.in_place("index_fill")
     index_put_ = in_place.in_place("index_put")
     le_ = in_place.in_place("le")
     lerp_ = in_place.lerp_
+    less_ = in_place.in_place("less")
+    less_equal_ = in_place.in_place("less_equal")
     log10_ = in_place.in_place("log10")
     log1p_ = in_place.in_place("log1p")
     log2_ = in_place.in_place("log2")
@@ -142,6 +163,7 @@ class Methods(Variable):
     logical_not_ = in_place.in_place("logical_not")
     logical_or_ = in_place.in_place("logical_or")
     logical_xor_ = in_place.in_place("logical_xor")
+    logit_ = in_place.in_place("logit")
     lt_ = in_place.in_place("lt")
     masked_fill_ = in_place.in_place("masked_fill")
     masked_scatter_ = in_place.in_place("masked_scatter")
@@ -149,6 +171,8 @@ class Methods(Variable):
     ne_ = in_place.in_place("ne")
     neg_ = negative_ = in_place.in_place("neg")
     normal_ = in_place.normal_
+    not_equal_ = in_place.in_place("not_equal")
+    rad2deg_ = in_place.in_place("rad2deg")
     random_ = in_place.random_
     reciprocal_ = in_place.in_place("reciprocal")
     relu_ = in_place.in_place("relu")
@@ -157,6 +181,8 @@ class Methods(Variable):
     rsqrt_ = in_place.in_place("rsqrt")
     scatter_ = in_place.in_place("scatter")
     scatter_add_ = in_place.in_place("scatter_add")
+    scatter_reduce_ = in_place.in_place("scatter_reduce")
+    sgn_ = in_place.in_place("sgn")
     sigmoid_ = in_place.in_place("sigmoid")
     sign_ = in_place.in_place("sign")
     sin_ = in_place.in_place("sin")
@@ -167,12 +193,13 @@ class Methods(Variable):
     t_ = in_place.t_
     tan_ = in_place.in_place("tan")
     tanh_ = in_place.in_place("tanh")
-    transpose_ = in_place.transpose_
+    transpose_ = swapaxes_ = swapdims_ = in_place.transpose_
     tril_ = in_place.in_place("tril")
     triu_ = in_place.in_place("triu")
     trunc_ = in_place.in_place("trunc")
     uniform_ = in_place.uniform_
     unsqueeze_ = in_place.unsqueeze_
+    xlogy_ = in_place.in_place("xlogy")
     zero_ = in_place.zero_
 
     # Arithmetic
@@ -289,6 +316,9 @@ class Methods(Variable):
     nonzero = indexing.nonzero
     scatter = indexing.scatter
     scatter_add = indexing.scatter_add
+    scatter_reduce = indexing.scatter_reduce
+    select_scatter = indexing.select_scatter
+    slice_scatter = indexing.slice_scatter
     take = indexing.take
     take_along_dim = indexing.take_along_dim
 
@@ -370,6 +400,8 @@ class Methods(Variable):
     data_ptr = shapes.data_ptr
     is_contiguous = shapes.is_contiguous
     contiguous = shapes.contiguous
+    adjoint = shapes.adjoint
+    as_strided = shapes.as_strided
     broadcast_to = shapes.broadcast_to
     chunk = shapes.chunk
     diag = shapes.diag
@@ -392,6 +424,12 @@ class Methods(Variable):
     rot90 = shapes.rot90
     select = shapes.select
     split = shapes.split
+    hsplit = shapes.hsplit
+    vsplit = shapes.vsplit
+    dsplit = shapes.dsplit
+    split_with_sizes = shapes.split_with_sizes
+    sum_to_size = shapes.sum_to_size
+    mH = H = property(shapes.adjoint)  # noqa: N815  PyTorch's name
     squeeze = shapes.squeeze
     swapaxes = swapdims = shapes.swapaxes
     t = shapes.t

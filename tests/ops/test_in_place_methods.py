@@ -64,7 +64,6 @@ CASES: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize("backend", ["numpy", "strict"])
 @pytest.mark.parametrize("name", CASES)
 def test_method_equals_pytorch(name: str, backend: str) -> None:
     function, *arrays = CASES[name]

@@ -123,7 +123,6 @@ CASES: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("backend", ["numpy", "strict"])
 @pytest.mark.parametrize("name", CASES)
 def test_function_equals_pytorch(name: str, backend: str) -> None:
     function, *arrays = CASES[name]

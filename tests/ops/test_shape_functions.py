@@ -109,6 +109,19 @@ CASES: dict[str, tuple[Any, ...]] = {
     "chunk uneven": (lambda t, x: t.chunk(x, 4), np.arange(10.0)),
     "tensor_split": (lambda t, x: t.tensor_split(x, 3), V),
     "tensor_split at": (lambda t, x: x.tensor_split((1, 3), dim=0), V),
+    "hsplit": (lambda t, x: t.hsplit(x, 2), M),
+    "vsplit": (lambda t, x: x.vsplit([1]), M),
+    "dsplit": (lambda t, x: x.dsplit(2), X),
+    "split_with_sizes": (lambda t, x: x.split_with_sizes([1, 2], dim=1), X),
+    "as_strided": (lambda t, x: x.as_strided((2, 2, 3), (4, 1, 1)), M),
+    "as_strided outside": (lambda t, x: t.as_strided(x, (4, 4), (4, 1)), M),
+    "combinations": (lambda t, x: t.combinations(x), V),
+    "combinations with replacement": (lambda t, x: t.combinations(x, 3, True), V),
+    "block_diag": (lambda t, x, y: t.block_diag(x, y, x), M, V),
+    "row_stack": (lambda t, x, y: t.row_stack((x, y)), V, V),
+    "adjoint": (lambda t, x: x.adjoint() + x.mH, X),
+    "sum_to_size": (lambda t, x: x.sum_to_size(3, 1), X),
+    "sum_to_size misfit": (lambda t, x: x.sum_to_size(2, 1), X),
     "unbind": (lambda t, x: x.unbind(1), X),
     "unbind first": (lambda t, x: t.unbind(x), X),
     "narrow": (lambda t, x: x.narrow(1, 1, 2), X),
@@ -133,7 +146,6 @@ CASES: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("backend", ["numpy", "strict"])
 @pytest.mark.parametrize("name", CASES)
 def test_function_equals_pytorch(name: str, backend: str) -> None:
     if backend == "strict" and name in ("stride", "contiguous"):

@@ -29,6 +29,9 @@ __all__ = [
     "nonzero",
     "scatter",
     "scatter_add",
+    "scatter_reduce",
+    "select_scatter",
+    "slice_scatter",
     "take",
     "take_along_dim",
 ]
@@ -235,6 +238,28 @@ def scatter_add(x: "Tensor", axis: int, index: Any, src: Any) -> "Tensor":
 
 
 @accepts_dim
+def scatter_reduce(
+    x: "Tensor", axis: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
+) -> "Tensor":
+    """A copy of x with the sums or means of the elements of `src` that `index` assigns to each.
+
+    Args:
+        reduce: "sum" or "mean".
+        include_self: whether the elements of x themselves count too.
+    """
+    if reduce not in ("sum", "mean"):
+        raise ValueError(f'scatter_reduce: reduce must be "sum" or "mean", not {reduce!r}')
+    total = scatter_add(x if include_self else scatter(x, axis, index, 0), axis, index, src)
+    if reduce == "sum":
+        return total
+    ones, zeros = x._backend.xp.ones_like(x._array), x._backend.xp.zeros_like(x._array)
+    base = constant(x, ones if include_self else zeros)
+    one = constant(x, x._backend.xp.ones_like(same_backend(x, src)._array))
+    count = scatter_add(base, axis, index, one)
+    return total / elementwise.maximum(count, constant(x, ones))
+
+
+@accepts_dim
 def index_add(x: "Tensor", axis: int, index: Any, source: Any, *, alpha: float = 1) -> "Tensor":
     """A copy of x with the slices of `source` added along `axis` at the positions `index`."""
     source = same_backend(x, source)
@@ -253,6 +278,26 @@ def index_fill(x: "Tensor", axis: int, index: Any, value: Any) -> "Tensor":
     """A copy of x with `value` along `axis` at the positions `index`."""
     value = same_backend(x, value).to(x.dtype) if isinstance(value, Variable) else value
     return movement.index_put(x, value, key=_slices("index_fill", x, axis, index))
+
+
+@accepts_names(dim="axis", index="position")
+def select_scatter(x: "Tensor", src: "Tensor", axis: int, position: int) -> "Tensor":
+    """A copy of x with `src` at one index along `axis`."""
+    return movement.index_put(x, src, key=(slice(None),) * axis_of(x, axis) + (int(position),))
+
+
+@accepts_dim
+def slice_scatter(
+    x: "Tensor",
+    src: "Tensor",
+    axis: int = 0,
+    start: int | None = None,
+    end: int | None = None,
+    step: int = 1,
+) -> "Tensor":
+    """A copy of x with `src` at the slice ``start:end:step`` along `axis`."""
+    key = (slice(None),) * axis_of(x, axis) + (slice(start, end, step),)
+    return movement.index_put(x, src, key=key)
 
 
 @accepts_names(dim="axis")
@@ -292,14 +337,19 @@ def masked_select(x: "Tensor", mask: Any) -> "Tensor":
 def masked_scatter(x: "Tensor", mask: Any, source: "Tensor") -> "Tensor":
     """A copy of x with the first elements of `source`, in order, where `mask` is true."""
     shape = np.broadcast_shapes(x.shape, mask.shape)
-    key = _native_key(x, mask.expand(shape))
-    count = int(x._backend.xp.sum(x._backend.xp.astype(key, x._backend.xp.int64)))
+    key, xp = _native_key(x, mask.expand(shape)), x._backend.xp
     values = source.reshape(-1)
-    if values.shape[0] < count:
+    if not values.shape[0]:
+        return x.expand(shape).clone()
+    rank = xp.cumulative_sum(xp.reshape(xp.astype(key, xp.int64), (-1,)), axis=0) - 1
+    rank = xp.reshape(xp.where(rank < 0, xp.zeros_like(rank), rank), shape)
+    if isinstance(rank, np.ndarray) and rank.size and rank.flat[-1] >= values.shape[0]:
         raise ShapeError(
-            f"masked_scatter: the mask has {count} true elements, source {values.shape[0]}"
+            f"masked_scatter: the mask has {rank.flat[-1] + 1} true elements, source"
+            f" {values.shape[0]}"
         )
-    return movement.index_put(x.expand(shape), values[:count], key=key)
+    chosen = movement.getitem(values, key=(rank,))
+    return elementwise.where(constant(x, key), chosen, x)
 
 
 @accepts_names()

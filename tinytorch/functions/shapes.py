@@ -1,5 +1,6 @@
 """Change shapes, join and split tensors."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from operator import index
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..arguments import ShapeError, check_shape
 from ..autograd import Variable
-from ..ops import movement
+from ..ops import movement, reductions
 from ..ops.operators import constant
 from ..ops.promotion import _numpy_dtype
 from .names import accepts_dim, accepts_names, axis_of
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
 
 __all__ = [
+    "adjoint",
+    "as_strided",
     "atleast_1d",
     "atleast_2d",
     "atleast_3d",
+    "block_diag",
     "broadcast_shapes",
     "broadcast_tensors",
     "broadcast_to",
@@ -28,17 +32,20 @@ __all__ = [
     "cat",
     "chunk",
     "column_stack",
+    "combinations",
     "concat",
     "concatenate",
     "diag",
     "diag_embed",
     "diagflat",
     "diagonal",
+    "dsplit",
     "dstack",
     "flatten",
     "flip",
     "fliplr",
     "flipud",
+    "hsplit",
     "hstack",
     "meshgrid",
     "moveaxis",
@@ -51,8 +58,10 @@ __all__ = [
     "reshape",
     "roll",
     "rot90",
+    "row_stack",
     "select",
     "split",
+    "split_with_sizes",
     "squeeze",
     "stack",
     "swapaxes",
@@ -66,6 +75,7 @@ __all__ = [
     "unbind",
     "unflatten",
     "unsqueeze",
+    "vsplit",
     "vstack",
 ]
 
@@ -233,6 +243,11 @@ def t(x: "Tensor") -> "Tensor":
     return x.transpose(0, 1) if x.ndim == 2 else x
 
 
+def adjoint(x: "Tensor") -> "Tensor":
+    """The matrices transposed, as `x.mT`, since there are no complex numbers."""
+    return x.transpose(-2, -1)
+
+
 def movedim(x: "Tensor", source: Any, destination: Any) -> "Tensor":
     """Move one axis, or several, to other positions; the others keep their order."""
     sources = [axis_of(x, a) for a in _tuple(source)]
@@ -383,6 +398,17 @@ def expand_as(x: "Tensor", other: "Tensor") -> "Tensor":
 def broadcast_to(x: "Tensor", size: Sequence[int]) -> "Tensor":
     """A view that repeats axes of size 1 up to the shape `size`."""
     return expand(x, tuple(size))
+
+
+def sum_to_size(x: "Tensor", *size: Any) -> "Tensor":
+    """The sum over the axes that broadcasting to the shape of x would have added or repeated."""
+    target = check_shape(size)
+    extra = x.ndim - len(target)
+    axes = [a + extra for a, n in enumerate(target) if n == 1 and x.shape[a + extra] != 1]
+    if extra < 0 or tuple(1 if a in axes else x.shape[a] for a in range(extra, x.ndim)) != target:
+        raise ShapeError(f"a tensor of shape {x.shape} cannot be summed to {target}")
+    every = (*range(extra), *axes)
+    return reductions.sum(x, axis=every, keepdims=True).reshape(target) if every else x
 
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
@@ -537,6 +563,26 @@ def tensor_split(x: "Tensor", indices_or_sections: Any, axis: int = 0) -> "tuple
     return tuple(movement.getitem(x, key=(*leading, slice(a, b))) for a, b in ranges)
 
 
+def split_with_sizes(x: "Tensor", split_sizes: Sequence[int], dim: int = 0) -> "tuple[Tensor, ...]":
+    """Split along `dim` into pieces of the given sizes."""
+    return split(x, list(split_sizes), dim)
+
+
+def hsplit(x: "Tensor", indices_or_sections: Any) -> "tuple[Tensor, ...]":
+    """Split along axis 1, or a vector along axis 0: see `tensor_split`."""
+    return tensor_split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+
+
+def vsplit(x: "Tensor", indices_or_sections: Any) -> "tuple[Tensor, ...]":
+    """Split along axis 0: see `tensor_split`."""
+    return tensor_split(x, indices_or_sections, 0)
+
+
+def dsplit(x: "Tensor", indices_or_sections: Any) -> "tuple[Tensor, ...]":
+    """Split along axis 2: see `tensor_split`."""
+    return tensor_split(x, indices_or_sections, 2)
+
+
 @accepts_dim
 def unbind(x: "Tensor", axis: int = 0) -> "tuple[Tensor, ...]":
     """The slices along `axis`, without that axis."""
@@ -581,6 +627,33 @@ def unfold(x: "Tensor", dimension: int, size: int, step: int) -> "Tensor":
     return movedim(y, at + 1, -1)
 
 
+def as_strided(
+    x: "Tensor", size: Sequence[int], stride: Sequence[int], storage_offset: int = 0
+) -> "Tensor":
+    """A copy of the elements at these steps, counted in the row-major order of x's elements.
+
+    PyTorch counts in memory, which is the same for a contiguous tensor, and returns a view.
+    """
+    if len(size) != len(stride):
+        raise ShapeError(f"as_strided: size {size} and stride {stride} have different lengths")
+    ids = np.full((), storage_offset)
+    for n, step in zip(size, stride, strict=True):
+        ids = ids[..., None] + np.arange(n) * step
+    if ids.size and not 0 <= ids.min() <= ids.max() < numel(x):
+        raise ShapeError(
+            f"as_strided: size {size} and stride {stride} reach outside of shape {x.shape}"
+        )
+    return movement.getitem(x.reshape(-1), key=(x._backend.asarray(ids),))
+
+
+def combinations(x: "Tensor", r: int = 2, with_replacement: bool = False) -> "Tensor":
+    """All combinations of r elements of a vector, one in each row."""
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = list(choose(range(x.shape[0]), r))
+    ids = np.array(rows, np.int64).reshape(len(rows), r)
+    return movement.getitem(x, key=(x._backend.asarray(ids),))
+
+
 # Joined tensors
 
 
@@ -611,9 +684,26 @@ def hstack(tensors: Sequence["Tensor"]) -> "Tensor":
     return concat(several, 0 if several[0].ndim == 1 else 1)
 
 
+def block_diag(*tensors: "Tensor") -> "Tensor":
+    """A matrix with the given matrices on its diagonal; vectors count as rows."""
+    matrices = [atleast_2d(x) for x in tensors]
+    width = sum(x.shape[1] for x in matrices)
+    rows, before = [], 0
+    for x in matrices:
+        xp, (height, own) = x._backend.xp, x.shape
+        left = constant(x, xp.zeros((height, before), dtype=x.dtype))
+        right = constant(x, xp.zeros((height, width - before - own), dtype=x.dtype))
+        rows.append(concat([left, x, right], 1))
+        before += own
+    return concat(rows, 0)
+
+
 def vstack(tensors: Sequence["Tensor"]) -> "Tensor":
     """Join tensors along axis 0; vectors become rows."""
     return concat([atleast_2d(x) for x in _several("vstack", tensors)], 0)
+
+
+row_stack = vstack
 
 
 def dstack(tensors: Sequence["Tensor"]) -> "Tensor":
