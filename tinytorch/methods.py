@@ -234,6 +234,7 @@ class Methods(Variable):
     clamp_max = elementwise.clamp_max
     clamp_min = elementwise.clamp_min
     clip = elementwise.clip
+    copysign = elementwise.copysign
     cos = elementwise.cos
     cosh = elementwise.cosh
     deg2rad = elementwise.deg2rad
@@ -243,7 +244,10 @@ class Methods(Variable):
     expm1 = elementwise.expm1
     float_power = elementwise.float_power
     floor = elementwise.floor
+    fmax = elementwise.fmax
+    fmin = elementwise.fmin
     frac = elementwise.frac
+    heaviside = elementwise.heaviside
     hypot = elementwise.hypot
     log = elementwise.log
     log10 = elementwise.log10
@@ -264,6 +268,7 @@ class Methods(Variable):
     sigmoid = elementwise.sigmoid
     sgn = sign = elementwise.sign
     sin = elementwise.sin
+    sinc = elementwise.sinc
     sinh = elementwise.sinh
     softmax = elementwise.softmax
     sqrt = elementwise.sqrt
@@ -378,6 +383,7 @@ class Methods(Variable):
     bernoulli = sampling.bernoulli
     bincount = sorting.bincount
     histc = sorting.histc
+    histogram = sorting.histogram
     kthvalue = sorting.kthvalue
     median = sorting.median
     mode = sorting.mode

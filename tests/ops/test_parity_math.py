@@ -630,7 +630,35 @@ SORTING = [
 ]
 
 
+FLOATING_POSITIVE = {n: x for n, x in POSITIVE.items() if n != "integer"}
+_EQUAL = {n: BINARY[n] for n in ("plain", "broadcast", "empty", "two scalars", "special")}
 FURTHER = [
+    binary("copysign", _EQUAL, grad=False),
+    binary("heaviside", _EQUAL, grad=False),
+    binary("fmax", _EQUAL, differs=NAN_GRADIENT),
+    binary("fmin", _EQUAL, differs=NAN_GRADIENT),
+    unary("sinc", FLOATING),
+    Row("rsub", lambda torch, x: torch.rsub(x, 2), UNARY, more=NO_BOOLEANS),
+    Row(
+        "histogram",
+        lambda torch, x: (
+            torch.histogram(x, 4),
+            x.histogram(bins=3, range=(-1, 1), density=True),
+            torch.histogram(x, bins=5, density=True).hist,
+        ),
+        {"plain": (floats(3, 40),), "float64": (floats(90).astype("d"),)},
+        grad=False,
+    ),
+    Row(
+        "trapezoid",
+        lambda torch, y, x: (
+            torch.trapezoid(y),
+            torch.trapz(y, x),
+            torch.trapezoid(y, dx=0.5, dim=0),
+        ),
+        {"plain": (floats(3, 4), floats(4))},
+    ),
+    Row("poisson", lambda torch, x: torch.poisson(x), FLOATING_POSITIVE, values=False, grad=False),
     unary("erf"),
     unary("sgn", grad=False),
     unary("fix", more=NO_BOOLEANS),

@@ -14,6 +14,7 @@ from ..ops import elementwise, rounding, special, transcendental
 from ..ops.op import OPS, Op
 from ..ops.operators import same_backend
 from ..ops.promotion import is_floating
+from .comparison import signbit
 from .conversion import host
 from .names import accepts_dim
 
@@ -45,6 +46,7 @@ __all__ = [
     "clamp_max",
     "clamp_min",
     "clip",
+    "copysign",
     "cos",
     "cosh",
     "deg2rad",
@@ -58,8 +60,11 @@ __all__ = [
     "float_power",
     "floor",
     "floor_divide",
+    "fmax",
+    "fmin",
     "fmod",
     "frac",
+    "heaviside",
     "hypot",
     "lerp",
     "log",
@@ -85,10 +90,12 @@ __all__ = [
     "remainder",
     "round",
     "rsqrt",
+    "rsub",
     "sgn",
     "sigmoid",
     "sign",
     "sin",
+    "sinc",
     "sinh",
     "softmax",
     "softplus",
@@ -365,6 +372,36 @@ def logit(x: "Tensor", eps: float | None = None) -> "Tensor":
 def frac(x: "Tensor") -> "Tensor":
     """The fractional part of x, with the sign of x."""
     return elementwise.subtract(x, rounding.trunc(x))
+
+
+def copysign(x: "Tensor", other: Any) -> "Tensor":
+    """The absolute value of x with the sign of `other`; -0.0 is negative."""
+    other = same_backend(x, other, "float32")
+    negative = signbit(other)
+    return elementwise.where(negative, -1.0, 1.0) * abs(x)
+
+
+def heaviside(x: "Tensor", values: "Tensor") -> "Tensor":
+    """0 where x is negative, 1 where it is positive, and `values` where it is 0."""
+    step = elementwise.cast(x > 0, dtype=x.dtype)
+    return elementwise.where(x == 0, values, step).detach()
+
+
+def sinc(x: "Tensor") -> "Tensor":
+    """sin(pi x) / (pi x), 1 at 0."""
+    angle = elementwise.multiply(x, math.pi)
+    zero = angle == 0
+    return elementwise.where(zero, 1.0, sin(angle) / elementwise.where(zero, 1.0, angle))
+
+
+def fmax(x: "Tensor", other: "Tensor") -> "Tensor":
+    """The larger of x and `other`; the other one where one is NaN."""
+    return elementwise.where((x >= other) | (other != other), x, other)
+
+
+def fmin(x: "Tensor", other: "Tensor") -> "Tensor":
+    """The smaller of x and `other`; the other one where one is NaN."""
+    return elementwise.where((x <= other) | (other != other), x, other)
 
 
 def deg2rad(x: "Tensor") -> "Tensor":

@@ -44,6 +44,8 @@ __all__ = [
     "std",
     "std_mean",
     "sum",
+    "trapezoid",
+    "trapz",
     "var",
     "var_mean",
 ]
@@ -352,6 +354,25 @@ def _running(x: "Tensor", axis: int, larger: bool) -> ValuesAndIndices:
     key[axis] = host(places)
     picked = tensor[tuple(key)]
     return ValuesAndIndices(picked.reshape(x.shape), places.reshape(x.shape))
+
+
+@accepts_dim
+def trapezoid(
+    y: "Tensor", x: "Tensor | None" = None, *, dx: float = 1.0, axis: int = -1
+) -> "Tensor":
+    """The integral of y along `axis` by the trapezoidal rule, at positions x or in steps dx."""
+    axis = axis_of(y, axis)
+    before = (slice(None),) * axis
+    middle = (y[(*before, slice(1, None))] + y[(*before, slice(None, -1))]) / 2
+    if x is None:
+        return sum(middle, axis) * dx
+    steps = diff(x) if x.ndim == 1 else diff(x, 1, axis)
+    if x.ndim == 1:
+        steps = steps.reshape([-1] + [1] * (y.ndim - 1 - axis))
+    return sum(middle * steps, axis)
+
+
+trapz = trapezoid
 
 
 @accepts_dim

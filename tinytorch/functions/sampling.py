@@ -13,7 +13,7 @@ from .random import source
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["bernoulli", "multinomial"]
+__all__ = ["bernoulli", "multinomial", "poisson"]
 
 
 def multinomial(
@@ -78,3 +78,11 @@ def bernoulli(x: "Tensor", p: float | None = None, *, generator: Any = None) -> 
     rng = source(generator)
     drawn = np.asarray(rng.random(x.shape) < chances)
     return same_backend(x, drawn).to(x.dtype)
+
+
+def poisson(x: "Tensor", *, generator: Any = None) -> "Tensor":
+    """Random numbers of events, for the expected numbers x."""
+    rates = host(x)
+    if not (rates >= 0).all():
+        raise ShapeError("poisson: a rate is negative or NaN")
+    return same_backend(x, np.asarray(source(generator).poisson(rates))).to(x.dtype)

@@ -5,7 +5,7 @@ Functions whose result has a size that depends on the values, such as `unique`, 
 
 import builtins
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ __all__ = [
     "bincount",
     "bucketize",
     "histc",
+    "histogram",
     "kthvalue",
     "median",
     "mode",
@@ -301,6 +302,44 @@ def histc(x: "Tensor", bins: int = 100, min: float = 0, max: float = 0) -> "Tens
         raise ValueError(f"histc: min must be below max, not {min} and {max}")
     counts, _ = np.histogram(values, check_integer("histc: bins", bins, least=1), (min, max))
     return same_backend(x, counts.astype(values.dtype))
+
+
+class Histogram(NamedTuple):
+    """The number of elements, or their density, between neighbours among the edges."""
+
+    hist: "Tensor"
+    bin_edges: "Tensor"
+
+
+def histogram(
+    x: "Tensor",
+    bins: Any,
+    *,
+    range: Any = None,
+    weight: "Tensor | None" = None,
+    density: bool = False,
+) -> Histogram:
+    """Count the elements of x in intervals; with `density`, the histogram's area is 1.
+
+    Args:
+        x: a floating tensor.
+        bins: the number of equal intervals, or their ascending edges.
+        range: the lowest and the highest edge; by default the smallest and the largest element.
+        weight: what each element counts.
+        density: divide by the sum and the lengths of the intervals.
+    """
+    if not is_floating(x._array.dtype):
+        raise DtypeError(f"histogram needs a floating tensor, not {x.dtype}")
+    values = host(x).reshape(-1)
+    edges = host(bins) if isinstance(bins, Variable) else check_integer("histogram: bins", bins, 1)
+    if values.size == 0 and range is None:
+        range = (0, 1)
+    weights = None if weight is None else host(weight).reshape(-1)
+    counts, edges = np.histogram(values, edges, range, density, weights)
+    dtype = values.dtype
+    return Histogram(
+        same_backend(x, counts.astype(dtype)), same_backend(x, np.asarray(edges).astype(dtype))
+    )
 
 
 def searchsorted(
