@@ -1,18 +1,20 @@
-"""GELU and squared ReLU in NumPy."""
+"""Activation functions in NumPy."""
 
 import math
 from typing import Any
 
 import numpy as np
 
+from ..arrays import Axis
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .rows import SMALL_SIZE, as_rows
+from .rows import SMALL_SIZE, as_rows, constant_column, keep_where
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
 
 GELU_A, GELU_C = 0.044715, math.sqrt(2 / math.pi)
+MIN_TOTAL = 1e-20  # of exponentials in a row: float32 is exact far below it
 
 
 @KERNELS.forward
@@ -94,3 +96,81 @@ def squared_relu_gradient(xp: Namespace, g: Array, rectified: Array) -> Any:
 
     parallel_blocks(work, len(dx), dx.itemsize * dx.shape[1])
     return dx.reshape(g.shape)
+
+
+@KERNELS.forward
+def relu(xp: Namespace, x: Array) -> Any:
+    """(...) -> (...). Saves y, which is 0 where x is at most 0, and NaN where x is."""
+    if x.dtype.char not in "fd":
+        return NotImplemented
+    flat = np.ascontiguousarray(x).reshape(-1)
+    y = np.empty_like(flat)
+
+    def work(i: int, j: int) -> None:
+        np.maximum(flat[i:j], 0, out=y[i:j])
+
+    parallel_blocks(work, len(y), y.itemsize)
+    result = y.reshape(x.shape)
+    return result, (result,)
+
+
+@KERNELS.gradient(relu)
+def relu_gradient(xp: Namespace, g: Array, y: Array) -> Any:
+    gradient, y = np.ascontiguousarray(g).reshape(-1), y.reshape(-1)
+    dx = np.empty_like(gradient)
+
+    def work(i: int, j: int) -> None:
+        keep_where(y[i:j] != 0, gradient[i:j], dx[i:j])
+
+    parallel_blocks(work, len(dx), dx.itemsize)
+    return dx.reshape(g.shape)
+
+
+@KERNELS.forward
+def softmax(xp: Namespace, x: Array, *, axis: Axis = -1) -> Any:
+    """Softmax of (..., C) over the last axis; returns NotImplemented for others."""
+    if x.ndim == 0 or axis not in (-1, x.ndim - 1):
+        return NotImplemented
+    rows = as_rows(x)
+    y = np.empty_like(rows)
+
+    def work(i: int, j: int) -> None:
+        _softmax_block(rows[i:j], y[i:j])
+
+    if x.size:
+        parallel_blocks(work, len(rows), rows[:1].nbytes)
+    result = y.reshape(x.shape)
+    return result, (result,)
+
+
+def _softmax_block(x: Array, y: Array) -> None:
+    """Write the softmax of x (N, C) to y; rows of only -inf become zeros.
+
+    One shift for the block replaces the maximum of each row, which takes longer than all the rest,
+    if no row underflows.
+    """
+    ones = constant_column(x.shape[1], 1.0, x.dtype)
+    np.exp(np.subtract(x, x.max(), out=y), out=y)
+    total = y @ ones  # (N, 1)
+    if not total.min() > MIN_TOTAL:  # a row is far below the maximum, or contains NaN or inf
+        largest = np.maximum.reduce(x, axis=1, keepdims=True)
+        np.copyto(largest, 0, where=largest == -np.inf)
+        np.exp(np.subtract(x, largest, out=y), out=y)
+        total = y @ ones
+        np.copyto(total, 1, where=total == 0)
+    y *= np.divide(1, total, out=total)
+
+
+@KERNELS.gradient(softmax)
+def softmax_gradient(xp: Namespace, g: Array, y: Array) -> Any:
+    """dx = y (g - sum(g y)), with the sum over the last axis."""
+    gradient, weights = as_rows(g), as_rows(y)
+    dx = np.empty_like(weights)
+
+    def work(i: int, j: int) -> None:
+        gb, yb = gradient[i:j], weights[i:j]
+        np.subtract(gb, np.vecdot(gb, yb)[:, None], out=dx[i:j])
+        dx[i:j] *= yb
+
+    parallel_blocks(work, len(dx), dx[:1].nbytes)
+    return dx.reshape(y.shape)
