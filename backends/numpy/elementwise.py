@@ -13,8 +13,8 @@ KERNELS = KernelTable()
 
 
 @KERNELS.forward
-def where(xp: Namespace, condition: Array, x: Array | float, y: Array | float) -> Any:
-    """A condition that broadcasts to one of x and y, which the other is a scalar for.
+def where(xp: Namespace, condition: Array, x: Any, y: Any) -> Any:
+    """For a condition that broadcasts to one of x and y, if the other is a scalar.
 
     Returns NotImplemented for other arguments, and for small arrays.
     """
@@ -23,7 +23,7 @@ def where(xp: Namespace, condition: Array, x: Array | float, y: Array | float) -
     keep, value, scalar = (condition, x, y) if _is_scalar(y) else (~condition, y, x)
     if not _is_supported(keep, value) or getattr(scalar, "dtype", value.dtype) != value.dtype:
         return NotImplemented
-    bits = np.asarray(scalar, value.dtype).reshape(()).view(INTEGERS[value.dtype.char])
+    bits: Any = np.asarray(scalar, value.dtype).reshape(()).view(INTEGERS[value.dtype.char])
     out, filled = _kept(keep, value), ~keep * bits
     out.view(bits.dtype)[...] |= filled
     return out, (condition,)
@@ -34,7 +34,7 @@ def where_gradient(xp: Namespace, g: Array, condition: Array) -> Any:
     return None, lambda: _kept(condition, g), lambda: _kept(~condition, g)
 
 
-def _is_scalar(x: Array | float) -> bool:
+def _is_scalar(x: Any) -> bool:
     return isinstance(x, int | float) or x.ndim == 0
 
 
