@@ -1,7 +1,5 @@
 """The methods of tensors that lesson 01 does not build; each is a function in `functions/`."""
 
-from typing import TYPE_CHECKING, Any
-
 from .autograd import Variable
 from .functions import (
     comparison,
@@ -19,18 +17,13 @@ from .functions import (
     size,
     sorting,
 )
-from .missing import missing_name
+from .missing import TENSOR_METHODS, MissingAttribute
 
 
 class Methods(Variable):
     """Base class of Tensor: a table of its further methods."""
 
     __slots__ = ()
-
-    if not TYPE_CHECKING:  # with this method, mypy would accept any attribute
-
-        def __getattr__(self, name: str) -> Any:
-            raise missing_name("torch.Tensor", name, type(self))
 
     # Conversion
     __array__ = conversion.as_numpy
@@ -447,3 +440,10 @@ class Methods(Variable):
     unflatten = shapes.unflatten
     unfold = shapes.unfold
     unsqueeze = shapes.unsqueeze
+
+
+for _name in TENSOR_METHODS:
+    if not hasattr(Methods, _name):
+        _missing = MissingAttribute("torch.Tensor")
+        _missing.__set_name__(Methods, _name)
+        setattr(Methods, _name, _missing)

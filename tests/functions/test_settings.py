@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinytorch
-from tinytorch import Linear, backends, device, tensor, zeros
+from tinytorch import Linear, Tensor, backends, device, tensor, zeros
 
 
 @pytest.fixture(autouse=True)
@@ -118,11 +118,19 @@ def test_print_options() -> None:
 
 
 def test_missing_names_are_named() -> None:
-    for owner, name in ((zeros(1), "numppy"), (tinytorch, "rnadn"), (tinytorch, "jit")):
+    for owner, name in ((zeros(1), "resize_"), (tinytorch, "rnadn"), (tinytorch, "jit")):
         with pytest.raises(AttributeError, match=rf"{name} is not in tinytorch; .*docs/pytorch.md"):
             getattr(owner, name)
     assert not hasattr(zeros(1), "__cuda_array_interface__")
     assert getattr(zeros(1), "nothing", 3) == 3
+
+
+def test_tensors_have_each_attribute_of_pytorch_or_name_it_as_missing() -> None:
+    torch = pytest.importorskip("torch")
+    for name in dir(torch.Tensor):
+        if name[:1] != "_" and not hasattr(Tensor, name):
+            with pytest.raises(AttributeError, match=f"torch.Tensor.{name} is not in tinytorch"):
+                getattr(zeros(1), name)
 
 
 def test_constructors_of_pytorch() -> None:
