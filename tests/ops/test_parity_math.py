@@ -755,7 +755,7 @@ def test_multinomial_uses_the_generator() -> None:
         (lambda torch, x: 1 if torch.__name__ == "torch" else 2, "PyTorch: int 1"),
         (lambda torch, x: 1 / 0 if torch.__name__ == "torch" else x, "no error"),
         (lambda torch, x: x if torch.__name__ == "torch" else x[9], "IndexError"),
-        (lambda torch, x: x.nothing, "AttributeError"),
+        (lambda torch, x: x.nothing, "MissingNameError"),
         (
             lambda torch, x: (
                 x * (2 if torch.__name__ == "torch" else x.detach() * 0 + 2) * x
