@@ -1,5 +1,7 @@
 """Hooks of modules run in every step: no fused, captured or divided step skips them."""
 
+import copy
+import pickle
 from itertools import islice
 from typing import Any
 
@@ -106,3 +108,20 @@ def test_hooks_of_the_loss_run_too(cupy: str) -> None:
     for _ in range(3):
         trainer.train_step([(ids, ids)])
     assert calls == [2] * 3
+
+
+class Count:
+    """A hook that can be pickled, and counts its calls."""
+
+    calls = 0
+
+    def __call__(self, *arguments: Any) -> None:
+        type(self).calls += 1
+
+
+def test_copies_have_hooks_too() -> None:
+    model = nn.Linear(2, 2)
+    model.register_forward_hook(Count())
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        copied(Tensor([1.0, 2.0]))
+    assert Count.calls == 2

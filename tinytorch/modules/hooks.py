@@ -2,7 +2,7 @@
 
 A module's hooks are a tuple in its attribute `_hooks`, which is replaced when it changes; a module
 without hooks has the empty tuple of its class. `Module.__call__` calls `call_with_hooks` only if
-there are any.
+there are any. Steps that do not call each module (fused, captured, divided) ask `has_hooks`.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from .module import Module
 
 
+# Empty until there is a hook: `Module.__call__` looks here first, which costs next to nothing.
+USED: set[str] = set()
+
+
 @dataclass(frozen=True, eq=False)
 class Hook:
     """A function registered under "forward_pre", "forward", "backward_pre" or "backward"."""
@@ -23,6 +27,12 @@ class Hook:
     kind: str
     function: Callable[..., Any]
     with_kwargs: bool = False
+
+    def __post_init__(self) -> None:
+        USED.add("hooks")
+
+    def __reduce__(self) -> Any:
+        return Hook, (self.kind, self.function, self.with_kwargs)  # runs __post_init__ too
 
 
 class RemovableHandle:
@@ -47,12 +57,9 @@ class RemovableHandle:
         self.remove()
 
 
-_registered = False  # whether any module has ever had a hook
-
-
 def has_hooks(*roots: Any) -> bool:
     """Whether any module within `roots` has hooks; roots that are no modules have none."""
-    return _registered and any(
+    return bool(USED) and any(
         module._hooks for root in roots if hasattr(root, "modules") for module in root.modules()
     )
 
@@ -120,13 +127,11 @@ def register_full_backward_pre_hook(
 
 
 def _register(module: "Module", hook: Hook, prepend: bool) -> RemovableHandle:
-    global _registered
     if not callable(hook.function):
         raise TypeError(
             f"a hook must be a function, not {type(hook.function).__name__}; it is called as"
             " hook(module, args, output)"
         )
-    _registered = True
     _set_hooks(module, (hook, *module._hooks) if prepend else (*module._hooks, hook))
     return RemovableHandle(module, hook)
 

@@ -10,12 +10,19 @@ if TYPE_CHECKING:
     from ..tensor import Tensor
     from .module import Module, Parameter
 
-# PyTorch's methods that modules do not have.
-MISSING = {
-    "get_extra_state", "register_backward_hook", "register_load_state_dict_post_hook",
-    "register_load_state_dict_pre_hook", "register_state_dict_post_hook",
-    "register_state_dict_pre_hook", "set_extra_state", "set_submodule", "share_memory", "to_empty",
-}  # fmt: skip
+
+class _Missing:
+    """A method of PyTorch that modules do not have: it raises an AttributeError that says so.
+
+    (A `__getattr__` would make every access to an attribute of a module slower.)
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        present = [n for n, v in vars(ModuleMethods).items() if not isinstance(v, _Missing)]
+        raise missing_name("torch.nn.Module", self.name, present)
 
 
 class ModuleMethods(structure.ModuleBase):
@@ -52,12 +59,17 @@ class ModuleMethods(structure.ModuleBase):
     register_full_backward_hook = hooks.register_full_backward_hook
     register_full_backward_pre_hook = hooks.register_full_backward_pre_hook
 
-    def __getattr__(self, name: str) -> Any:
-        if name in MISSING:
-            raise missing_name("torch.nn.Module", name, dir(type(self)))
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
-        )
+    # Missing
+    get_extra_state = _Missing()
+    register_backward_hook = _Missing()
+    register_load_state_dict_post_hook = _Missing()
+    register_load_state_dict_pre_hook = _Missing()
+    register_state_dict_post_hook = _Missing()
+    register_state_dict_pre_hook = _Missing()
+    set_extra_state = _Missing()
+    set_submodule = _Missing()
+    share_memory = _Missing()
+    to_empty = _Missing()
 
     # Dicts by name of what this module alone holds; assigning to them assigns attributes
 

@@ -15,7 +15,7 @@ from ..autograd import no_grad
 from ..backends import Backend, get
 from ..ops.dtypes import parse_target, resolve_dtype
 from ..tensor import Tensor
-from .hooks import call_with_hooks
+from .hooks import USED, call_with_hooks
 from .methods import ModuleMethods
 from .parameter import Parameter
 
@@ -106,7 +106,7 @@ class Module(ModuleMethods):
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Tensor:
         try:
-            if self._hooks:
+            if USED and self._hooks:
                 output: Tensor = call_with_hooks(self, inputs, keywords)
                 return output
             return self.forward(*inputs, **keywords)

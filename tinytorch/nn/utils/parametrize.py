@@ -62,8 +62,8 @@ class ParametrizationList(ModuleList):
 
 
 def register_parametrization(
-    module: Module, tensor_name: str, parametrization: Module, *, unsafe: bool = False
-) -> Module:
+    module: Any, tensor_name: str, parametrization: Module, *, unsafe: bool = False
+) -> Any:
     """Compute the parameter or buffer `tensor_name` of `module` by ``parametrization(original)``.
 
     The parameter becomes ``module.parametrizations.<name>.original`` and is trained as before.
@@ -109,9 +109,7 @@ def register_parametrization(
     return module
 
 
-def remove_parametrizations(
-    module: Module, tensor_name: str, leave_parametrized: bool = True
-) -> Module:
+def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: bool = True) -> Any:
     """Make the tensor a parameter again: with its computed value, or else with the original."""
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"{tensor_name!r} of {type(module).__name__} is not parametrized")
@@ -131,7 +129,7 @@ def remove_parametrizations(
     return module
 
 
-def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
+def is_parametrized(module: Any, tensor_name: str | None = None) -> bool:
     """Whether the module, or one of its tensors, has parametrizations."""
     found = module.__dict__.get("parametrizations")
     return isinstance(found, ModuleDict) and (tensor_name is None or tensor_name in found)
@@ -143,7 +141,7 @@ def cached() -> Iterator[None]:
     yield
 
 
-def _set_class(module: Module, base: type) -> None:
+def _set_class(module: Any, base: type) -> None:
     """Make the class of the module a new subclass of `base` with a property for each tensor."""
     properties = {name: _property(name) for name in module.parametrizations}
     name = f"Parametrized{base.__name__}"
