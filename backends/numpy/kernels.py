@@ -17,6 +17,7 @@ from . import (
     losses,
     optim,
     rotary,
+    smooth_activations,
 )
 
 KERNELS = KernelTable(
@@ -31,5 +32,6 @@ KERNELS = KernelTable(
         **losses.KERNELS,
         **optim.KERNELS,
         **rotary.KERNELS,
+        **smooth_activations.KERNELS,
     }
 )

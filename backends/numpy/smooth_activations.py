@@ -1,0 +1,127 @@
+"""The exact GELU, SiLU and leaky ReLU in NumPy, in blocks that stay in the cache."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..base import KernelTable, Namespace
+from ..base import NumpyArray as Array
+from .rows import as_rows
+from .threads import parallel_blocks
+
+KERNELS = KernelTable()
+
+# Phi(x) = 1/2 + x P(x^2) / Q(x^2) for |x| <= LIMIT, from the approximation of erf in
+# `ops/special.py`, whose argument is x / sqrt(2).
+_ERF_P = (1.12837914, 0.193531977, 0.0530997157, 0.00388269918, 0.000284538017, 1.986712e-06)
+_ERF_Q = (1.0, 0.504845808, 0.115344321, 0.0152059716, 0.0011853896, 3.74179744e-05)
+P = tuple(c / 2**n / math.sqrt(8) for n, c in enumerate(_ERF_P))
+Q = tuple(c / 2**n for n, c in enumerate(_ERF_Q))
+LIMIT = 4 * math.sqrt(2)
+
+
+@KERNELS.forward
+def gelu_erf(xp: Namespace, x: Array) -> Any:
+    """(..., C) -> (..., C) in float32. Saves the rows of x (N, C), and Phi of them."""
+    if x.dtype != np.float32:
+        return NotImplemented
+    rows = as_rows(x)
+    y, cdf = np.empty_like(rows), np.empty_like(rows)
+
+    def work(i: int, j: int) -> None:
+        xb, yb, cb = rows[i:j], y[i:j], cdf[i:j]
+        near = np.clip(xb, -LIMIT, LIMIT)
+        square = near * near
+        np.multiply(square, Q[-1], out=cb)
+        np.multiply(square, P[-1], out=yb)
+        for p, q in zip(P[-2:0:-1], Q[-2:0:-1], strict=True):
+            yb += p
+            yb *= square
+            cb += q
+            cb *= square
+        yb += P[0]
+        cb += Q[0]
+        yb /= cb
+        yb *= near
+        yb += 0.5
+        np.clip(yb, 0, 1, out=cb)
+        np.multiply(xb, cb, out=yb)
+
+    # Small blocks: this is a chain of thirty calls.
+    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1], 2**16)
+    return y.reshape(x.shape), (rows, cdf)
+
+
+@KERNELS.gradient(gelu_erf)
+def gelu_erf_gradient(xp: Namespace, g: Array, rows: Array, cdf: Array) -> Any:
+    """dy/dx = Phi(x) + x phi(x), with phi the normal density."""
+    gradient, dx = as_rows(g), np.empty_like(rows)
+
+    def work(i: int, j: int) -> None:
+        xb, db = rows[i:j], dx[i:j]
+        np.multiply(xb, xb, out=db)
+        db *= -0.5
+        np.exp(db, out=db)
+        db *= 1 / math.sqrt(2 * math.pi)
+        db *= xb
+        db += cdf[i:j]
+        db *= gradient[i:j]
+
+    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    return dx.reshape(g.shape)
+
+
+@KERNELS.forward
+def silu(xp: Namespace, x: Array) -> Any:
+    """(..., C) -> (..., C). Saves the rows of x (N, C), and their sigmoids."""
+    rows = as_rows(x)
+    y, s = np.empty_like(rows), np.empty_like(rows)
+
+    def work(i: int, j: int) -> None:
+        sb = s[i:j]
+        np.negative(rows[i:j], out=sb)
+        np.exp(sb, out=sb)  # infinity for large negative x, which makes the sigmoid 0
+        sb += 1
+        np.reciprocal(sb, out=sb)
+        np.multiply(rows[i:j], sb, out=y[i:j])
+
+    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    return y.reshape(x.shape), (rows, s)
+
+
+@KERNELS.gradient(silu)
+def silu_gradient(xp: Namespace, g: Array, rows: Array, s: Array) -> Any:
+    """dy/dx = s (1 + x (1 - s))."""
+    gradient, dx = as_rows(g), np.empty_like(rows)
+
+    def work(i: int, j: int) -> None:
+        db = dx[i:j]
+        np.subtract(1, s[i:j], out=db)
+        db *= rows[i:j]
+        db += 1
+        db *= s[i:j]
+        db *= gradient[i:j]
+
+    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    return dx.reshape(g.shape)
+
+
+@KERNELS.forward
+def leaky_relu(xp: Namespace, x: Array, *, negative_slope: float) -> Any:
+    """The larger of x and negative_slope * x, for slopes in (0, 1].
+
+    Saves the factor of each gradient.
+    """
+    if not 0 < negative_slope <= 1 or x.dtype.kind != "f":
+        return NotImplemented
+    y = np.multiply(x, negative_slope, out=np.empty_like(x))
+    np.maximum(x, y, out=y)
+    slope = np.greater(x, 0, out=np.empty_like(x), casting="unsafe")
+    np.maximum(slope, negative_slope, out=slope)
+    return y, (slope,)
+
+
+@KERNELS.gradient(leaky_relu)
+def leaky_relu_gradient(xp: Namespace, g: Array, slope: Array) -> Any:
+    return g * slope
