@@ -55,16 +55,18 @@ def train(model, steps=50):
     rng = np.random.default_rng(0)
     mse, bce = nn.MSELoss(), nn.BCELoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2, weight_decay=1e-5)
+    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.1, total_iters=5)
     losses = []
     for _ in range(steps):
         clean = torch.as_tensor(make_bars(batch_size, rng))
         noise = torch.from_numpy(rng.normal(size=clean.shape).astype("float32"))
-        noisy = torch.clamp(clean + 0.2 * noise, min=0.0, max=1.0)
+        noisy = (clean + 0.2 * noise).clamp_(0.0, 1.0)
         recon = model(noisy)
         loss = bce(recon, clean) + 0.5 * mse(recon, clean)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        warmup.step()
         losses.append(loss.item())
     return losses
 
@@ -96,7 +98,8 @@ def report(model):
 def sample(model):
     """Decode points on a line between two codes."""
     t = torch.linspace(0, 1, 5).unsqueeze(1)  # (5, 1)
-    z = torch.lerp(torch.randn(1, code), torch.randn(1, code), t)
+    start = torch.randn(1, code)
+    z = torch.lerp(start, torch.randn_like(start), t)  # (5, code)
     with torch.no_grad():
         return model.decoder(z).squeeze(1)
 

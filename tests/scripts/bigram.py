@@ -112,7 +112,10 @@ def report(model):
     xb, yb = get_batch("val", np.random.default_rng(2))
     logits, loss = model(xb, yb)
     print(logits.shape, f"{loss.item():.4f}")
-    after_t = model.token_embedding_table.weight[stoi["t"]]
+    table = model.token_embedding_table.weight.detach()
+    vowels = [F.cosine_similarity(table[stoi["a"]], table[stoi[v]], dim=0).item() for v in "eio"]
+    print("similarity of a to e, i and o:", [round(v, 3) for v in vowels])
+    after_t = table[stoi["t"]]
     best = torch.argmax(after_t).item()
     print(f"after 't': {itos[best]!r}, p = {F.softmax(after_t, dim=0)[best].item():.3f}")
 

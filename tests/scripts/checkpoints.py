@@ -55,7 +55,7 @@ class Net(nn.Module):
     def forward(self, values, lengths):
         x = self.features(values.unsqueeze(-1))  # (B, T, 16)
         mask = torch.arange(values.shape[1])[None, :] < lengths[:, None]  # (B, T)
-        x = (x * mask.unsqueeze(-1)).sum(dim=1) / lengths.unsqueeze(1)
+        x = (x * mask.unsqueeze(-1).type_as(x)).sum(dim=1) / lengths.unsqueeze(1)
         return self.head(x).squeeze(-1)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn, optim
-from torch.utils.data import DataLoader, TensorDataset, random_split
+from torch.utils.data import DataLoader, Sampler, TensorDataset, random_split
 
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 batch_size = 32
@@ -35,7 +35,7 @@ def make_data(count, seed):
     return TensorDataset(torch.from_numpy(images), torch.from_numpy(labels))
 
 
-class NumpySampler:
+class NumpySampler(Sampler):
     """Draws indices with replacement, the same ones on every machine."""
 
     def __init__(self, size, count, seed):
@@ -66,6 +66,8 @@ class DigitNet(nn.Module):
 
 def build():
     torch.manual_seed(0)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(0)
     return DigitNet().to(device)
 
 
@@ -103,7 +105,7 @@ def evaluate(model, dataset):
         for images, labels in loader:
             logits = model(images.to(device)).cpu()
             _, predicted = torch.max(logits, 1)
-            correct += (predicted == labels).sum().item()
+            correct += predicted.eq(labels.view_as(predicted)).sum().item()
             loss += F.cross_entropy(logits, labels, reduction="sum").item()
             for t, p in zip(labels.view(-1), predicted.view(-1), strict=True):
                 confusion[t.long(), p.long()] += 1
@@ -127,4 +129,6 @@ if __name__ == "__main__":
     model = build()
     print(model)
     train(model)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
     report(model)

@@ -94,6 +94,8 @@ def train(model, steps=50):
         errG = criterion(output, torch.ones_like(output))
         errG.backward()
         optimizerG.step()
+        if torch.isnan(errG).any() or not torch.isfinite(errD_fake):
+            raise RuntimeError(f"diverged in step {step}")
         if step % 10 == 0:
             D_x = torch.sigmoid(output.detach()).mean().item()
             print(
@@ -114,7 +116,7 @@ def report(model):
 
 
 def sample(model):
-    z = torch.randn(10, latent_dim)
+    z = torch.cat([torch.randn(5, latent_dim), 2 * torch.rand(5, latent_dim) - 1])
     return model["G"](z).detach().numpy()
 
 

@@ -16,11 +16,16 @@ class Net(nn.Module):
         super().__init__()
         self.lin1 = nn.Linear(3, 6, dtype=torch.float64)
         self.lin2 = nn.Linear(6, 4).double()
-        self.scale = nn.Parameter(torch.tensor([0.7, 1.3, 1.0, 0.9], dtype=torch.double))
+        self.affine = nn.ParameterDict(
+            {
+                "scale": nn.Parameter(torch.tensor([0.7, 1.3, 1.0, 0.9], dtype=torch.double)),
+                "shift": nn.Parameter(torch.full((4,), 0.1, dtype=torch.double)),
+            }
+        )
 
     def forward(self, x):
         x = F.softplus(self.lin1(x))
-        return self.lin2(x) * self.scale
+        return self.lin2(x) * self.affine["scale"] + self.affine["shift"]
 
 
 def build():
@@ -64,6 +69,20 @@ def compare(name, autograd_gradient, numeric):
     print(f"{name:12} close: {close}, relative error below 1e-6: {relative.item() < 1e-6}")
 
 
+class Cube(autograd.Function):
+    """A function with its own gradient."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        (x,) = ctx.saved_tensors
+        return grad_output * 3 * x**2
+
+
 def functions():
     """Scalar functions of one tensor, as a table."""
     return {
@@ -78,6 +97,21 @@ def functions():
         "gelu": lambda x: F.gelu(x).sum() + F.gelu(x, approximate="tanh").sum(),
         "softmax": lambda x: (F.softmax(x, dim=0) * x.abs().sqrt()).sum(),
         "triu": lambda x: (torch.triu(x @ x.T, diagonal=1) ** 3).sum(),
+        "flip": lambda x: (x * x.flip(0) * torch.roll(x, 1, dims=1)).sum(),
+        "cumprod": lambda x: x.cumprod(dim=0).mean(),
+        "sort": lambda x: (x.sort(dim=1, descending=True).values * torch.arange(4)).sum(),
+        "topk": lambda x: x.flatten().topk(3).values.prod(),
+        "select": lambda x: x.index_select(1, torch.tensor([0, 2, 2])).pow(2).sum(),
+        "repeat": lambda x: (x.repeat(2, 1) * x.repeat_interleave(2, dim=0)).sum(),
+        "clamp": lambda x: x.clamp(-0.5, 0.5).square().sum() + x.clamp(min=0.2).sum(),
+        "maximum": lambda x: torch.maximum(x, x.mean(dim=0, keepdim=True).expand_as(x)).sum(),
+        "addmm": lambda x: torch.addmm(x[:, :3], x, x.T, beta=0.5, alpha=2.0).sigmoid().sum(),
+        "normalize": lambda x: F.normalize(x, dim=1).diagonal().sum(),
+        "elu": lambda x: (F.elu(x) + F.leaky_relu(x, 0.2) + F.hardtanh(x)).sum(),
+        "kl": lambda x: F.kl_div(x.log_softmax(1), torch.full_like(x, 0.25), reduction="batchmean"),
+        "huber": lambda x: F.huber_loss(x, x.detach().sign()) + F.l1_loss(x, x.detach().floor()),
+        "bce": lambda x: F.binary_cross_entropy_with_logits(x, (x.detach() > 0).double()),
+        "cube": lambda x: Cube.apply(x).sum(),
         "atan": lambda x: torch.atan(x).mul(torch.rsqrt(1 + x * x)).sum(),
     }
 
@@ -95,6 +129,8 @@ def report(model):
         with torch.no_grad():
             compare(name, gradient, numerical_gradient(lambda f=function, x=x: f(x), x))
 
+    x = torch.ones(2, 3, dtype=torch.double, requires_grad=True)
+    print("gradcheck:", torch.autograd.gradcheck(lambda x: torch.tanh(x) * x, (x,), eps=1e-6))
     x = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64, requires_grad=True)
     y = (x**3).sum() + x.prod()
     unused = torch.zeros(2, requires_grad=True)

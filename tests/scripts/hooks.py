@@ -17,14 +17,15 @@ class DeepNet(nn.Module):
         self.inp = nn.Linear(5, width)
         self.hidden = nn.ModuleList([nn.Linear(width, width) for _ in range(depth)])
         self.acts = nn.ModuleList([activation() for _ in range(depth)])
+        self.gains = nn.ParameterList([nn.Parameter(torch.ones(width)) for _ in range(depth)])
         self.out = nn.Linear(width, 1)
         self.register_buffer("calls", torch.zeros(1, dtype=torch.long))
 
     def forward(self, x):
         self.calls += 1
         x = torch.tanh(self.inp(x))
-        for lin, act in zip(self.hidden, self.acts, strict=True):
-            x = act(lin(x))
+        for lin, act, gain in zip(self.hidden, self.acts, self.gains, strict=True):
+            x = act(lin(x) * gain)
         return self.out(x).squeeze(1)
 
 

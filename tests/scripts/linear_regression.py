@@ -63,6 +63,10 @@ def report(params):
     found = torch.cat([w.detach().flatten(), b.detach()])
     close = torch.allclose(found, best, atol=0.1)
     print(f"distance {torch.dist(found, best).item():.5f}, close: {close}")
+    total = torch.tensor(0.0)
+    for batch in torch.randperm(len(X)).split(64):  # an epoch, in any order
+        total += squared_loss(model(params, X[batch]), y[batch]).detach().sum()
+    print(f"mean loss {total / len(X):.5f}")
     residuals = y - model(params, X).detach()
     r2 = 1 - residuals.var() / y.var()
     print(f"R^2 = {r2:.4f}, std of residuals {residuals.std().item():.4f}")

@@ -36,7 +36,7 @@ class LoRALinear(nn.Module):
             return out
         return out + F.linear(F.linear(x, self.lora_A), self.lora_B) * self.scaling
 
-    @torch.no_grad()
+    @torch.no_grad
     def merge(self):
         if not self.merged:
             self.base.weight.add_(self.delta)
@@ -90,15 +90,21 @@ def train(model, steps=50):
     optimizer = torch.optim.AdamW(trainable, lr=2e-2)
     frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
     losses = []
-    for _ in range(steps):
+    for step in range(steps):
+        if step == steps // 2:  # train the head too, slowly
+            model.head.requires_grad_(True)
+            optimizer.add_param_group({"params": model.head.parameters(), "lr": 1e-3})
         x, y = get_batch(rng)
-        loss = F.smooth_l1_loss(model(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+
+        def closure(x=x, y=y):
+            optimizer.zero_grad()
+            loss = F.smooth_l1_loss(model(x), y)
+            loss.backward()
+            return loss
+
+        losses.append(optimizer.step(closure).item())
     for name, p in model.named_parameters():
-        if name in frozen:
+        if name in frozen and not name.startswith("head"):
             assert p.grad is None and torch.equal(p, frozen[name]), name
     return losses
 

@@ -59,7 +59,7 @@ class Transformer(nn.Module):
         self.wpe = nn.Parameter(torch.zeros(1, block_size, 16))
         self.attn = nn.Linear(16, 48)
         self.mlp = nn.Sequential(nn.Linear(16, 64), nn.GELU(), nn.Linear(64, 16))
-        self.norms = nn.ModuleList(nn.LayerNorm(16) for _ in range(3))
+        self.norms = nn.ModuleList([nn.LayerNorm(16), nn.LayerNorm(16), nn.RMSNorm(16)])
         self.head = nn.Linear(16 * block_size, V)
 
     def forward(self, idx):
@@ -127,6 +127,8 @@ def train(model, steps=50):
 
 
 def report(model):
+    parameters = list(model["mlp"].values())
+    print(sum(p.nelement() for p in parameters), "numbers in the MLP")
     P = (bigram_counts() + 1).float()
     P /= P.sum(1, keepdim=True)
     nll = 0.0

@@ -163,6 +163,8 @@ def get_batch(rng, block_size):
         [torch.from_numpy(stream[i + 1 : i + 1 + block_size].astype(np.int64)) for i in ix]
     )
     y[:, 0] = -1  # not counted: one token does not say how the stream goes on
+    if device == "cuda":
+        return (t.pin_memory().to(device, non_blocking=True) for t in (x, y))
     return x.to(device), y.to(device)
 
 

@@ -116,7 +116,11 @@ def report(model):
     print("trainable:", sum(p.numel() for p in model.parameters() if p.requires_grad))
     x, y = spirals(300, np.random.default_rng(5))
     model.eval()
-    with torch.no_grad():
+    flat = nn.utils.parameters_to_vector(model.parameters())
+    print(
+        f"norm of all parameters {torch.norm(flat).item():.3f}, {len(list(model.children()))} parts"
+    )
+    with torch.set_grad_enabled(False):
         logits = model(torch.from_numpy(x))
         predictions = logits.argmax(dim=1)
     hits = predictions.eq(torch.from_numpy(y))

@@ -26,6 +26,9 @@ class VanillaRNN(nn.Module):
         self.i2h = nn.Linear(V, hidden_size)
         self.h2h = nn.Linear(hidden_size, hidden_size, bias=False)
         self.h2o = nn.Linear(hidden_size, V)
+        nn.init.xavier_normal_(self.i2h.weight)
+        nn.init.uniform_(self.h2h.weight, -0.1, 0.1)
+        nn.init.trunc_normal_(self.h2o.weight, std=0.1)
 
     def init_hidden(self, batch_size):
         return torch.zeros(batch_size, hidden_size)
@@ -96,7 +99,7 @@ def report(model):
     seed = torch.tensor([[char_to_ix[c] for c in "one and "]])
     for name, net in model.items():
         logits, h = net(F.one_hot(seed, V).float(), net.init_hidden(1))
-        p = logits[0, -1].softmax(dim=0)
+        p = nn.Softmax(dim=-1)(logits[0, -1])
         values, indices = p.topk(3)
         print(
             f"{name:8} {h.norm().item():.4f}",

@@ -80,6 +80,7 @@ def report(p):
     lse = torch.logsumexp(logits, dim=1)
     print(f"log-sum-exp {lse.mean().item():.4f}")
     print("one-hot:", torch.equal(one_hot(y).long(), F.one_hot(y, num_classes=classes)))
+    print("rows of the identity:", torch.equal(one_hot(y), torch.eye(classes)[y]))
 
     # the gradient of softmax regression in closed form: X^T (p - t) / N
     probs = torch.softmax(logits, dim=1)
@@ -90,6 +91,8 @@ def report(p):
     counts = torch.bincount(y, minlength=classes)
     means = torch.stack([X[y == c].mean(0) for c in range(classes)])
     print("counts:", counts.tolist(), "means:", means.round(decimals=2).tolist())
+    values, how_many = torch.unique(y, return_counts=True)
+    print("unique:", dict(zip(values.tolist(), how_many.tolist())))
     confident = torch.where(probs.max(1)[0] > 0.9, 1.0, 0.0).sum()
     print(
         "confident:",
@@ -97,6 +100,13 @@ def report(p):
         "wrong:",
         torch.nonzero(probs.argmax(1) != y).flatten().tolist(),
     )
+
+    # a map of the decision regions
+    xx, yy = torch.meshgrid(torch.linspace(-3, 3, 9), torch.linspace(-3, 3, 9), indexing="ij")
+    grid = torch.stack([xx.reshape(-1), yy.reshape(-1)], dim=1)  # (81, 2)
+    regions = (grid @ p["W"] + p["b"]).argmax(dim=1).view(xx.shape)
+    for row in regions.flip(0):
+        print(" ".join(str(c.item()) for c in row))
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ torch = require("torch")
 FOLDER = Path(__file__).parent
 SCRIPTS = {p.stem: p for p in sorted(FOLDER.glob("*.py")) if p != Path(__file__)}
 STEPS = 50
-# Of losses after 50 steps in float32: twice the change when the initial weights change by 1e-7.
-TOLERANCE = 1e-3
+# Changing the initial weights by one part in a million changes no loss by more than 1.1e-5.
+TOLERANCE = 2e-4
 # These use no device, so that the default backend runs them.
 ON_OTHER_BACKENDS = ["bigram", "autoencoder", "linear_regression", "lora", "softmax_regression"]
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -62,18 +62,18 @@ def load(path: Path, exchange: Callable[[str], str] = str) -> ModuleType:
 def weights_of(model: Any) -> Any:
     """The values of a model's tensors as NumPy arrays, in the same dicts and lists."""
     if hasattr(model, "state_dict"):
-        return {name: value.numpy().copy() for name, value in model.state_dict().items()}
+        return {name: np.array(value) for name, value in model.state_dict().items()}
     if isinstance(model, dict):
         return {name: weights_of(part) for name, part in model.items()}
     if isinstance(model, list):
         return [weights_of(part) for part in model]
-    return model.detach().numpy().copy()
+    return np.array(model.detach())
 
 
 def set_weights(model: Any, values: Any) -> None:
     """Write what `weights_of` returned to a model of TinyTorch."""
     if hasattr(model, "state_dict"):
-        model.load_state_dict(values)
+        model.load_state_dict({name: tinytorch.Tensor(value) for name, value in values.items()})
     elif isinstance(model, dict):
         for name, part in model.items():
             set_weights(part, values[name])
@@ -125,8 +125,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 
 def check(actual: Result, wanted: Result) -> None:
     assert len(actual.losses) == len(wanted.losses)
-    np.testing.assert_allclose(actual.losses[:5], wanted.losses[:5], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(actual.losses, wanted.losses, rtol=TOLERANCE, atol=1e-5)
+    np.testing.assert_allclose(actual.losses, wanted.losses, rtol=TOLERANCE)
     check_printed(actual.printed, wanted.printed)
     assert actual.sample_shape == wanted.sample_shape
 
@@ -136,7 +135,7 @@ def check_printed(actual: str, wanted: str) -> None:
     actual, wanted = (re.sub(r"torch\.Size\(\[(.*?)\]\)", r"(\1)", t) for t in (actual, wanted))
     assert NUMBER.sub("#", actual) == NUMBER.sub("#", wanted), f"{actual}\n-- PyTorch:\n{wanted}"
     numbers = [[float(n) for n in NUMBER.findall(text)] for text in (actual, wanted)]
-    np.testing.assert_allclose(*numbers, rtol=1e-2, atol=2e-3)
+    np.testing.assert_allclose(*numbers, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
