@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-# Attributes of tuples, dicts and data sets that are names of tensors' methods too.
-NOT_OF_TENSORS = {"values", "indices", "keys", "items", "index", "name"}
+# Attributes of tuples, dicts and devices that are names of tensors' methods too.
+NOT_OF_TENSORS = {"values", "indices", "keys", "items", "index", "name", "type"}
 
 
 def imported_names(tree: ast.AST) -> dict[str, str]:
