@@ -60,14 +60,14 @@ def load(path: Path, exchange: Callable[[str], str] = str) -> ModuleType:
 
 
 def weights_of(model: Any) -> Any:
-    """The values of a model's tensors as NumPy arrays, in the same dicts and lists."""
+    """A PyTorch model's tensors as NumPy arrays, in the same dicts and lists."""
     if hasattr(model, "state_dict"):
-        return {name: np.array(value) for name, value in model.state_dict().items()}
+        return {name: value.numpy().copy() for name, value in model.state_dict().items()}
     if isinstance(model, dict):
         return {name: weights_of(part) for name, part in model.items()}
     if isinstance(model, list):
         return [weights_of(part) for part in model]
-    return np.array(model.detach())
+    return model.detach().numpy().copy()
 
 
 def set_weights(model: Any, values: Any) -> None:
