@@ -115,12 +115,12 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 
     def choose(name: str) -> None:
         monkeypatch.setenv("TT_BACKEND", name)
-        registry.default.cache_clear()
+        registry._named_by_environment.cache_clear()
         if hasattr(tinytorch, "cuda"):
             monkeypatch.setattr(tinytorch.cuda, "is_available", lambda: name == "cupy")
 
     yield choose
-    registry.default.cache_clear()
+    registry._named_by_environment.cache_clear()
 
 
 def check(actual: Result, wanted: Result) -> None:
