@@ -58,7 +58,7 @@ def _factory(name: str) -> Callable[[], Backend]:
         return loaded
     known = ", ".join(names())
     if name.partition(":")[0] in ("gpu", "mps", "xpu"):
-        known += '; "numpy" runs on the CPU and "cupy" on NVIDIA GPUs'
+        known += '; "cpu" is numpy, "cuda" is cupy, on NVIDIA GPUs'
     raise BackendError(f"unknown backend {name!r}; available: {known}")
 
 

@@ -64,7 +64,7 @@ CASES = {
         "nn.BCELoss()(torch.full((4, 1), 0.5), torch.ones(4))", ("(4, 1)", "(4,)")
     ),
     "floating ids of an embedding": Case(
-        "nn.Embedding(10, 4)(torch.ones(2, 3))", ("Embedding", "integer", "float32")
+        "nn.Embedding(10, 4)(torch.ones(2, 3))", ("embedding", "integer", "float32")
     ),
     "an id outside of the embedding": Case("nn.Embedding(10, 4)(torch.tensor([3, 10]))", ("10",)),
     "a forgotten super().__init__()": Case(
@@ -144,7 +144,8 @@ CASES = {
         ("weight", "(3, 4)", "(2, 4)"),
     ),
     "missing and unexpected names": Case(
-        "nn.Linear(4, 2).load_state_dict({'w': torch.ones(2, 4)})", ("weight", "bias", "'w'")
+        "nn.Linear(4, 2).load_state_dict({'w': torch.ones(2, 4)})",
+        ("weight", "bias", "w is unexpected"),
     ),
     "a probability of dropout above 1": Case("nn.Dropout(1.5)", ("1.5", "1")),
     "heads that do not divide the width": Case("nn.MultiheadAttention(10, 3)", ("10", "3", "divi")),
@@ -152,7 +153,7 @@ CASES = {
     "an unknown device": Case("torch.ones(2, device='gpu')", ("gpu", "cuda")),
     "an irregular list": Case("torch.tensor([[1, 2], [3]])", ("[[1, 2], [3]]",)),
     "text instead of numbers": Case("torch.tensor('hello')", ("hello",)),
-    "mse_loss with a number": Case("F.mse_loss(torch.ones(3), 1.0)", ("target", "float")),
+    "mse_loss with a number": Case("F.mse_loss(torch.ones(3), 1.0)", ("target", "(3,)", "()")),
     "squeeze of an axis out of range": Case("torch.ones(2).squeeze(3)", ("3", "(2,)")),
     "softmax over a missing axis": Case("F.softmax(torch.ones(2), dim=1)", ("1", "(2,)")),
     "gather of floats": Case(

@@ -126,7 +126,7 @@ def report(model):
     hits = predictions.eq(torch.from_numpy(y))
     per_class = [hits[torch.from_numpy(y == c)].float().mean().item() for c in range(num_classes)]
     print(f"accuracy {hits.float().mean().item():.3f}", [round(a, 2) for a in per_class])
-    entropy = torch.special.entr(logits.softmax(-1)).sum(-1)
+    entropy = -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
     print(f"entropy {entropy.mean():.3f} +- {entropy.std():.3f}")
 
 

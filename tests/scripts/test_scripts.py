@@ -33,8 +33,8 @@ SCRIPTS = {p.stem: p for p in sorted(FOLDER.glob("*.py")) if p != Path(__file__)
 STEPS = 50
 # Changing the initial weights by one part in a million changes no loss by more than 1.1e-5.
 TOLERANCE = 2e-4
-# These use no device, so that the default backend runs them.
-ON_OTHER_BACKENDS = ["bigram", "autoencoder", "linear_regression", "lora", "softmax_regression"]
+# These name no device, so that the default backend runs them.
+ON_DEFAULT_BACKEND = ["bigram", "autoencoder", "linear_regression", "lora", "softmax_regression"]
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
@@ -111,13 +111,13 @@ def expected(name: str) -> Result:
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
-    """A function that sets the default backend; ``device = "cuda"`` only for cupy."""
+    """A function that sets the default backend, and whether scripts find a GPU."""
 
-    def choose(name: str) -> None:
+    def choose(name: str, cuda: bool = False) -> None:
         monkeypatch.setenv("TT_BACKEND", name)
         registry._named_by_environment.cache_clear()
         if hasattr(tinytorch, "cuda"):
-            monkeypatch.setattr(tinytorch.cuda, "is_available", lambda: name == "cupy")
+            monkeypatch.setattr(tinytorch.cuda, "is_available", lambda: cuda)
 
     yield choose
     registry._named_by_environment.cache_clear()
@@ -152,7 +152,7 @@ def test_script_computes_the_same_as_in_pytorch(name: str, use: Callable[[str], 
     check(run(load(SCRIPTS[name], exchange_imports), wanted.weights), wanted)
 
 
-@pytest.mark.parametrize("name", ON_OTHER_BACKENDS)
+@pytest.mark.parametrize("name", ON_DEFAULT_BACKEND)
 def test_script_runs_on_the_strict_backend(
     name: str, use: Callable[[str], None], strict: str
 ) -> None:
@@ -161,10 +161,13 @@ def test_script_runs_on_the_strict_backend(
     check(run(load(SCRIPTS[name], exchange_imports), wanted.weights), wanted)
 
 
-@pytest.mark.parametrize("name", [*ON_OTHER_BACKENDS, "digits_mlp", "gpt_heads"])
-def test_script_runs_on_cupy(name: str, use: Callable[[str], None], cupy_fp32: str) -> None:
+@pytest.mark.parametrize("name", [*ON_DEFAULT_BACKEND, "digits_mlp", "gpt_heads"])
+def test_script_runs_on_cupy(name: str, use: Callable[..., None], cupy_fp32: str) -> None:
     wanted = expected(name)
-    use(cupy_fp32)
+    if name in ON_DEFAULT_BACKEND:
+        use(cupy_fp32)
+    else:
+        use("numpy", cuda=True)
     check(run(load(SCRIPTS[name], exchange_imports), wanted.weights), wanted)
 
 

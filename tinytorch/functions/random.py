@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from ..arguments import ShapeError, check_integer, python_number
-from ..autograd import Variable
+from ..autograd import Variable, no_grad
 from ..backends import Backend
 from ..ops import random
 from ..ops.dtypes import get_default_dtype, host_dtype
@@ -108,8 +108,9 @@ def normal(
         if size is None:
             raise TypeError("normal needs a size if mean and std are numbers")
         sizes: Any = size if isinstance(size, tuple | list) else (size,)
-        numbers = randn(sizes, generator=generator, **options)
-        return numbers.mul_(std).add_(mean)
+        with no_grad():
+            numbers = randn(sizes, generator=generator, **options)
+            return numbers.mul_(std).add_(mean)
     if size is not None:
         raise TypeError("normal takes a size only if mean and std are numbers")
     try:
