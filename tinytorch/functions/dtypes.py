@@ -8,14 +8,12 @@ __all__ = [
     "bfloat16",
     "bool",
     "double",
-    "finfo",
     "float",
     "float16",
     "float32",
     "float64",
     "get_default_dtype",
     "half",
-    "iinfo",
     "int",
     "int8",
     "int16",
@@ -36,5 +34,4 @@ int8, int16, int32, int64 = map(np.dtype, ("int8", "int16", "int32", "int64"))
 float16, float32, float64 = map(np.dtype, ("float16", "float32", "float64"))
 short, int, long = int16, int32, int64
 half, float, double = float16, float32, float64
-finfo, iinfo = np.finfo, np.iinfo  # limits of a dtype: finfo(float32).eps
 bfloat16 = "bfloat16"  # only a name: an error wherever it is used as a dtype
