@@ -102,6 +102,8 @@ def reprs(nn: Any) -> Any:
             module.extra = extra
             found.append(repr(module))
     found += map(repr, (model, nn.ModuleList(), nn.Sequential(), nn.Flatten(), nn.Identity(3, a=4)))
+    weights = [nn.Parameter(library(nn).zeros(2, 3)), 3]
+    found += [repr(nn.ParameterList(weights)), repr(nn.ParameterDict({"a": weights[0], "b": 3}))]
     return [*found, repr(nn.Unflatten(1, (2, 3)))]
 
 

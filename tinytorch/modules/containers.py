@@ -1,6 +1,6 @@
 """Modules that hold other modules or parameters: in order, or by name."""
 
-from collections.abc import Iterable, Iterator, KeysView, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, KeysView, Mapping, MutableMapping
 from itertools import groupby
 from typing import Any, Self
 
@@ -228,7 +228,7 @@ class ParameterDict(_Dict):
         del self._names[key]
 
     def extra_repr(self) -> str:
-        return _described(self.items())
+        return _described(self.items(), lambda tensor: str(tensor.type()))
 
 
 class ParameterList(Module):
@@ -277,7 +277,7 @@ class ParameterList(Module):
         return self.extend(values)
 
     def extra_repr(self) -> str:
-        return _described(self._items().items())
+        return _described(self._items().items(), _dtype_name)
 
 
 def _as_parameter(value: Any) -> Any:
@@ -287,14 +287,19 @@ def _as_parameter(value: Any) -> Any:
     )
 
 
-def _described(items: Iterable[tuple[str, Any]]) -> str:
-    """A line for each parameter with its dtype and size."""
+def _dtype_name(tensor: Tensor) -> str:
+    return "torch." + str(tensor.dtype).rsplit(".", 1)[-1]
+
+
+def _described(items: Iterable[tuple[str, Any]], dtype_name: Callable[[Tensor], str]) -> str:
+    """A line for each parameter with its dtype and size, as PyTorch prints them."""
     lines = []
     for name, value in items:
         text = f"Object of type: {type(value).__name__}"
         if isinstance(value, Tensor):
             size = "x".join(map(str, value.shape))
-            text = f"{type(value).__name__} containing: [{value.dtype} of size {size}]"
+            place = f" ({value.device})" if value.device.type == "cuda" else ""
+            text = f"{type(value).__name__} containing: [{dtype_name(value)} of size {size}{place}]"
         lines.append(f"  ({name}): {text}")
     return "\n".join(lines)
 
