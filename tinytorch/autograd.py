@@ -256,6 +256,8 @@ def add_node(
     for output_nr, output in enumerate(outputs):
         output._node, output._output_nr = node, output_nr
         output._requires_grad = True
+    if not saved_memory:
+        return
     for variable in (*inputs, *outputs):
         if isinstance(variable, Variable) and id(xp.storage(variable._array)) in saved_memory:
             version = variable._version
@@ -271,8 +273,7 @@ class _PendingGradients:
     share it. The first addition allocates the sum; later ones add to it in place.
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self) -> None:
         self._sums: dict[tuple[int, int], Array] = {}
         self._allocated: set[tuple[int, int]] = set()
 
@@ -283,7 +284,8 @@ class _PendingGradients:
         elif key in self._allocated:
             self._sums[key] += gradient
         else:
-            self._sums[key] = self._backend.xp.add(self._sums[key], gradient)
+            backend = target.backend if isinstance(target, Node) else target._backend
+            self._sums[key] = backend.xp.add(self._sums[key], gradient)
             self._allocated.add(key)
 
     def pop(self, target: "Node | Variable", num_outputs: int = 1) -> list[Array | None]:
@@ -314,7 +316,7 @@ def backward(
         RuntimeError: the graph was freed by an earlier backward, or a saved array was modified in
             place.
     """
-    pending = _PendingGradients(root._backend)
+    pending = _PendingGradients()
     leaves: dict[int, Variable] = {}  # that have hooks or are wanted: their sums come last
     places = [(id(v._node or v), v._output_nr) for v in wanted or ()]
     found: dict[tuple[int, int], Array | None] = {}

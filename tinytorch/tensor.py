@@ -16,6 +16,7 @@ from .autograd import Variable, wrap_array
 from .backends import Backend, BackendError, get, of
 from .backends.arrays import Array
 from .functions.conversion import host, print_options
+from .functions.gradients import NO_SECOND
 from .methods import Methods
 from .ops import elementwise, movement
 from .ops.dtypes import resolve_dtype
@@ -182,19 +183,27 @@ class Tensor(Methods):
 
     # Autograd
 
-    def backward(self, gradient: "Tensor | None" = None, retain_graph: bool = False) -> None:
+    def backward(
+        self,
+        gradient: "Tensor | None" = None,
+        retain_graph: bool | None = False,
+        create_graph: bool = False,
+    ) -> None:
         """Add the gradients of this tensor to `grad` of every leaf that requires one.
 
         Args:
             gradient: of the loss with respect to this tensor, with its shape; by default 1, for a
                 tensor with one element.
             retain_graph: keep the saved values, so that backward can be called again.
+            create_graph: not supported.
 
         Raises:
             RuntimeError: this tensor does not require a gradient, the graph was freed by an
                 earlier backward, a tensor that a gradient needs was modified in place, or
                 `gradient` is missing for a tensor with several elements.
         """
+        if create_graph:
+            raise NotImplementedError(NO_SECOND)
         if not self._requires_grad:
             raise RuntimeError("backward needs a tensor computed from one with requires_grad=True")
         if gradient is None:
@@ -207,7 +216,7 @@ class Tensor(Methods):
         else:
             _check_matches(self, gradient, "the gradient")
             array = gradient._array
-        autograd.backward(self, array, retain_graph)
+        autograd.backward(self, array, bool(retain_graph))
 
     def detach(self) -> "Tensor":
         """A tensor with the same memory and version counter, outside the graph."""

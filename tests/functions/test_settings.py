@@ -237,3 +237,18 @@ def test_random_numbers_have_the_moments_of_their_distribution() -> None:
     z = tinytorch.normal(mean, tensor([1.0, 1.0]), generator=g)
     assert not z.requires_grad
     assert z[1] > 50
+
+
+def test_gradients_flow_between_devices(cupy: str) -> None:
+    x = tensor([1.0, 2.0], requires_grad=True)
+    h = (x * 2).to("cuda")
+    ((h * h).cpu() + x).sum().backward()
+    assert x.grad.tolist() == [9.0, 17.0]
+    assert x.grad.device == device("cpu")
+    with tinytorch.no_grad():
+        assert x.cuda().is_leaf
+    x.data = x.data.to("cuda")
+    assert x.is_cuda
+    assert x.grad is None
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]

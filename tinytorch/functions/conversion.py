@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arguments import ShapeError
-from ..autograd import Variable, no_grad, wrap_array
-from ..backends import device_of, get
+from ..autograd import Variable, add_node, is_grad_enabled, no_grad, wrap_array
+from ..backends import Backend, device_of, get
 from ..ops import elementwise
 from ..ops.dtypes import host_dtype, parse_target, resolve_dtype
 from ..ops.operators import same_backend
@@ -138,7 +138,7 @@ def to(
 ) -> "Tensor":
     """Cast this tensor to a dtype, copy it to a device or a backend, or both.
 
-    Gradients flow through a cast to floats. A tensor on another backend is a new leaf.
+    Gradients flow through a cast to floats and through a copy.
 
     Args:
         target: a dtype, a device or a backend, or the name of one; or a tensor, whose dtype and
@@ -166,13 +166,26 @@ def to(
     backend = x._backend if backend is None else get(backend, x._backend)
     result = x
     if backend is not x._backend:
-        result = x._result_class(host(x), x._requires_grad, backend=backend)
+        result = _copied(x, backend)
     dtype = resolve_dtype(dtype, backend)
     if dtype is not None and dtype != result.dtype:
         source = result if is_floating(dtype) else result.detach()
         result = elementwise.cast(source, dtype=dtype)
     flags = [flag for flag in target if isinstance(flag, bool)]  # non_blocking, copy
     return result.clone() if result is x and (copy or flags[1:] == [True]) else result
+
+
+def _copied(x: "Tensor", backend: Backend) -> "Tensor":
+    """A copy on another backend, whose gradient is copied back."""
+    result = x._result_class(host(x), backend=backend)
+    if x._requires_grad and is_grad_enabled():
+        own = x._backend
+
+        def gradient(xp: Any, g: Any) -> Any:
+            return own.asarray(backend.to_numpy(g))
+
+        add_node("to", gradient, False, backend, [x], [result], ())
+    return result
 
 
 def to_cpu(x: "Tensor", memory_format: Any = None) -> "Tensor":
@@ -271,6 +284,14 @@ def data(x: "Tensor") -> "Tensor":
 def set_data(x: "Tensor", value: Any) -> None:
     if isinstance(value, Variable) and value._array is x._array:
         return  # of ``x.data -= y``, which has written to the memory
+    if isinstance(value, Variable) and value._backend is not x._backend:
+        # Of ``x.data = x.data.to(device)``: the tensor moves.
+        if value._array.shape != x.shape:
+            raise ShapeError(f"data of shape {value._array.shape} does not fit shape {x.shape}")
+        moved = value._backend.xp.asarray(value._array, copy=True)
+        x._array, x._backend, x._grad = moved, value._backend, None
+        x._version.count += 1
+        return
     if not isinstance(value, int | float):
         value = same_backend(x, value, x.dtype)
         if value.shape and value.shape != x.shape:

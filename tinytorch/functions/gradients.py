@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "no_grad", "set_grad_enabled"]
 
-_NO_SECOND = (
+NO_SECOND = (
     "create_graph=True needs gradients of gradients, which tinytorch does not compute; see"
     " docs/pytorch.md"
 )
@@ -100,7 +100,7 @@ def grad(
     (Tensor([2., 4.]),)
     """
     if create_graph:
-        raise NotImplementedError(_NO_SECOND)
+        raise NotImplementedError(NO_SECOND)
     wanted = [inputs] if isinstance(inputs, Variable) else list(inputs)
     for i, value in enumerate(wanted):
         if not isinstance(value, Variable) or not value._requires_grad:
@@ -127,7 +127,7 @@ def backward(
 ) -> None:
     """Add the gradients of the sum of `tensors` to `grad` of all leaves; see `Tensor.backward`."""
     if create_graph:
-        raise NotImplementedError(_NO_SECOND)
+        raise NotImplementedError(NO_SECOND)
     root, gradient = _one_root("backward", tensors, grad_tensors)
     autograd.backward(root, gradient, bool(retain_graph))
 
