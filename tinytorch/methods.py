@@ -418,7 +418,9 @@ class Methods(Variable):
     ravel = shapes.ravel
     repeat = shapes.repeat
     repeat_interleave = shapes.repeat_interleave
-    reshape_as = view_as = shapes.reshape_as
+    reshape_as = shapes.reshape_as
+    view = shapes.view
+    view_as = shapes.view_as
     roll = shapes.roll
     rot90 = shapes.rot90
     select = shapes.select

@@ -247,8 +247,7 @@ class Tensor(Methods):
             # A library with immutable arrays returns a new one.
             self._array = self._backend.xp.index_set(self._array, key, value)
         except (IndexError, ValueError) as error:
-            kind = IndexError if isinstance(error, IndexError) else ValueError
-            raise kind(f"cannot assign to x[key], x of shape {self.shape}: {error}") from None
+            raise movement.assignment_error(self.shape, value, error) from None
         self._version.count += 1
 
     def _set_array(self, array: Array) -> None:
@@ -354,8 +353,6 @@ class Tensor(Methods):
         ((2, 3), (3, 2))
         """
         return movement.reshape(self, shape=check_shape(shape))
-
-    view = reshape
 
     def permute(self, *axes: Any) -> "Tensor":
         """A view with the axes in the given order."""

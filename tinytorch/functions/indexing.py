@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import autograd
-from ..arguments import ShapeError, shown
+from ..arguments import DtypeError, ShapeError, shown
 from ..autograd import Variable
 from ..ops import elementwise, movement
 from ..ops.operators import constant, same_backend
@@ -389,7 +389,7 @@ def _scatter(name: str, x: "Tensor", axis: int, index: Any, src: Any, accumulate
     values = _values(x, src)
     if isinstance(values, Variable):
         if values._array.dtype != x.dtype:
-            raise TypeError(f"{name}: src has dtype {values._array.dtype}, the tensor {x.dtype}")
+            raise DtypeError(f"{name}: src has dtype {values._array.dtype}, the tensor {x.dtype}")
         shape = same_backend(x, index).shape
         if len(values._array.shape) != len(shape) or any(
             n > m for n, m in zip(shape, values._array.shape, strict=True)

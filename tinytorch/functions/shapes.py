@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arguments import ShapeError, check_shape
+from ..arguments import ShapeError, check_shape, shown
 from ..autograd import Variable
 from ..ops import movement, reductions
 from ..ops.operators import constant
@@ -138,6 +138,28 @@ def contiguous(x: "Tensor") -> "Tensor":
 def reshape(x: "Tensor", shape: Sequence[int] | int) -> "Tensor":
     """The same elements in another shape; a size of -1 is inferred."""
     return x.reshape(shape)
+
+
+def view(x: "Tensor", *shape: Any) -> "Tensor":
+    """The same elements and memory in another shape; a size of -1 is inferred.
+
+    Raises:
+        RuntimeError: the elements lie in another order in memory, after `transpose` for example,
+            so that only `reshape` can give them this shape, with a copy.
+    """
+    if len(shape) == 1 and not (
+        isinstance(shape[0], tuple | list) or hasattr(shape[0], "__index__")
+    ):
+        raise TypeError(
+            f"view takes sizes, not {shown(shape[0])}; to convert values to a dtype, use to(dtype)"
+        )
+    result: Tensor = x.reshape(*shape)
+    if result._version is not x._version and numel(x):
+        raise ShapeError(
+            f"a tensor of shape {x.shape} cannot be viewed as {result.shape} without a copy: its"
+            " elements lie in another order in memory; use reshape() or contiguous().view()"
+        )
+    return result
 
 
 def reshape_as(x: "Tensor", other: "Tensor") -> "Tensor":
@@ -390,6 +412,11 @@ def expand(x: "Tensor", *shape: Any) -> "Tensor":
     return movement.broadcast_to(x, shape=target)
 
 
+def view_as(x: "Tensor", other: "Tensor") -> "Tensor":
+    """The same elements and memory in the shape of `other`."""
+    return view(x, other.shape)
+
+
 def expand_as(x: "Tensor", other: "Tensor") -> "Tensor":
     """A view of the shape of `other`."""
     return expand(x, other.shape)
@@ -494,9 +521,11 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> "tuple[Tensor, ...]":
     """
     if indexing not in ("ij", "xy"):
         raise ValueError(f'meshgrid: indexing must be "ij" or "xy", not {indexing!r}')
-    vectors = [
-        x.reshape(-1) for x in _several("meshgrid", tensors[0] if _is_list(tensors) else tensors)
-    ]
+    several = _several("meshgrid", tensors[0] if _is_list(tensors) else tensors)
+    if any(x.ndim > 1 for x in several):
+        shapes = ", ".join(str(x.shape) for x in several)
+        raise ShapeError(f"meshgrid takes vectors, not shapes {shapes}")
+    vectors = [x.reshape(-1) for x in several]
     swapped = indexing == "xy" and len(vectors) > 1
     if swapped:
         vectors[:2] = vectors[1::-1]

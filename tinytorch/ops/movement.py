@@ -77,9 +77,18 @@ def index_put(xp: Namespace, x: Array, values: Any, *, key: Any, accumulate: boo
     try:
         out = change(xp.asarray(x, copy=True), key, values)
     except (IndexError, ValueError) as error:
-        kind = IndexError if isinstance(error, IndexError) else ShapeError
-        raise kind(f"cannot assign to x[key], x of shape {x.shape}: {error}") from None
+        raise assignment_error(x.shape, values, error) from None
     return out, (key, len(getattr(values, "shape", ())), accumulate)
+
+
+def assignment_error(shape: Shape, values: Any, error: Exception) -> Exception:
+    """The error for ``x[key] = values`` with x of a shape, from that of the array library."""
+    if isinstance(error, IndexError):
+        return IndexError(f"cannot assign to x[key], x of shape {tuple(shape)}: {error}")
+    given = tuple(getattr(values, "shape", ()))
+    return ShapeError(
+        f"cannot assign a value of shape {given} to x[key], x of shape {tuple(shape)}: {error}"
+    )
 
 
 @index_put.gradient
