@@ -119,6 +119,8 @@ INPUTS: dict[str, list[tuple[np.ndarray, ...]]] = {
     "steps": [(elements(*s),) for s in ((5, 3, 12), (1, 2, 12), (2, 0, 12))]
     + [(elements(12, 3, 4).T,)],
     "tokens": [(elements(*s),) for s in ((2, 3, 4), (0, 3, 4), (2, 0, 4), (2, 3, 0))],
+    "square matrices": [(elements(*s),) for s in ((3, 3), (2, 3, 3), (0, 2, 2), (1, 1))]
+    + [(elements(3, 3).T,)],
     "special matrices": [(SPECIAL.reshape(3, 4), elements(4, 2)), (SPECIAL, np.ones(12))],
 }  # fmt: skip
 
@@ -160,6 +162,21 @@ def torch_recurrent(torch: Any, name: str, x: Any, gates: int) -> Any:
     layer.weight_ih_l0.data = torch.eye(x.shape[2], dtype=torch.float64)
     layer.weight_hh_l0.data.fill_(0.1)
     return layer(x)[0]
+
+
+def with_zeros(x: Any) -> Any:
+    """The elements in a row, all but the first set to 0 in place."""
+    result = x.reshape(-1).clone()
+    result[1:] = 0
+    return result
+
+
+def decomposed(linalg: Any, name: str, part: int | None, x: Any) -> Any:
+    """One result of a function of `linalg`, for a positive definite matrix made from x."""
+    ones = x.detach() * 0 + 1
+    matrix = x @ x.mT + ones.tril() * ones.triu()  # the identity
+    result = getattr(linalg, name)(*((matrix, x) if name == "solve" else (matrix,)))
+    return result if part is None else result[part]
 
 
 def last(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -332,6 +349,32 @@ for _name in [
         lambda x, name=_name: getattr(x, name)(),
         lambda torch, x, name=_name: getattr(x, name)(),
         NUMBERS,
+    )
+for _name in ("erf", "tril", "triu"):
+    CASES[_name] = Case(
+        lambda x, name=_name: getattr(tt, name)(x if name == "erf" else x.unsqueeze(-1)),
+        lambda torch, x, name=_name: getattr(torch, name)(x if name == "erf" else x[..., None]),
+        NUMBERS,
+    )
+CASES["flip"] = Case(
+    lambda x: x.reshape(-1).flip(0), lambda torch, x: x.reshape(-1).flip(0), NUMBERS
+)
+CASES["roll"] = Case(lambda x: x.roll(1), lambda torch, x: x.roll(1), NUMBERS)
+CASES["index assignment"] = Case(with_zeros, lambda torch, x: with_zeros(x), NUMBERS)
+for _name, _part in {
+    "det": None,
+    "slogdet": 1,
+    "inv": None,
+    "cholesky": None,
+    "eigh": 0,
+    "svd": 1,
+    "qr": 1,
+    "solve": None,
+}.items():
+    CASES[_name] = Case(
+        lambda x, name=_name, part=_part: decomposed(tt.linalg, name, part, x),
+        lambda torch, x, name=_name, part=_part: decomposed(torch.linalg, name, part, x),
+        ("square matrices",),
     )
 CASES["round"] = Case(lambda x: x.round(), lambda torch, x: x.round(), (*ALL, "integer"))
 for _name in "remainder", "fmod", "atan2":
