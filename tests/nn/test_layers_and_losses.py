@@ -253,3 +253,17 @@ def test_gradients_of_parts_of_a_batch_add_up(settings: dict[str, Any]) -> None:
 def test_a_batch_is_not_divided_for_a_sum() -> None:
     with pytest.raises(ValueError, match="reduction 'sum'; use 'mean'"):
         nn.CrossEntropyLoss(reduction="sum").count_targets(Tensor([0, 1]))
+
+
+@pytest.mark.parametrize("settings", [{"processes": 2}, {"cuda_graph": True}])
+def test_batch_norm_is_computed_from_the_whole_batch(settings: dict[str, Any]) -> None:
+    results = []
+    for runner in ({}, settings):
+        tinytorch.manual_seed(3)
+        model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+        optimizer = tinytorch.optim.SGD(model.parameters(), lr=0.1)
+        trainer = Trainer(model, optimizer, nn.CrossEntropyLoss(), **runner)
+        x, y = Tensor(np.float32(np.arange(24).reshape(6, 4) % 7)), Tensor([0, 1, 2, 2, 1, 0])
+        losses_ = [trainer.train_step([(x, y)]).item() for _ in range(3)]
+        results.append((losses_, model[1].running_var.tolist()))
+    assert results[0] == results[1]

@@ -2,7 +2,7 @@
 
 A module's hooks are a tuple in its attribute `_hooks`, which is replaced when it changes; a module
 without hooks has the empty tuple of its class. `Module.__call__` calls `call_with_hooks` only if
-there are any. Steps that do not call each module (fused, captured, divided) ask `has_hooks`.
+there are any. Steps that do not call each module (fused, captured, divided) ask `why_eager`.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Empty until there is a hook: `Module.__call__` looks here first, which costs next to nothing.
 USED: set[str] = set()
+# Classes of modules that compute from the whole batch and change their buffers.
+STATEFUL: set[type] = set()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +59,21 @@ class RemovableHandle:
         self.remove()
 
 
-def has_hooks(*roots: Any) -> bool:
-    """Whether any module within `roots` has hooks; roots that are no modules have none."""
-    return bool(USED) and any(
-        module._hooks for root in roots if hasattr(root, "modules") for module in root.modules()
-    )
+def why_eager(*roots: Any) -> str:
+    """Why steps of the modules within `roots` must run op by op in one process, or "".
+
+    Roots that are no modules are skipped.
+    """
+    if USED or STATEFUL:
+        for root in roots:
+            for module in root.modules() if hasattr(root, "modules") else ():
+                if (
+                    module._hooks
+                ):  # a replay would not call them, and replicas keep what they record
+                    return "a module has hooks"
+                if isinstance(module, tuple(STATEFUL)):
+                    return "a module changes its buffers"
+    return ""
 
 
 def register_forward_hook(

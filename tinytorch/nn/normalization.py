@@ -8,6 +8,7 @@ from ..arguments import ShapeError, check_integer, check_number
 from ..autograd import no_grad
 from ..backends import Backend
 from ..functions.creation import ones, zeros
+from ..modules.hooks import STATEFUL
 from ..modules.module import Module, Parameter
 from ..ops import normalization as ops
 from ..ops.reductions import mean, var
@@ -346,6 +347,9 @@ class BatchNorm1d(Module):
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine},"
             f" bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
+
+
+STATEFUL.add(BatchNorm1d)
 
 
 def _parameter(

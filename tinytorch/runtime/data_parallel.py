@@ -24,7 +24,7 @@ import numpy as np
 from ..backends import trace
 from ..backends.base import Backend
 from ..backends.base import NumpyArray as Array
-from ..modules.hooks import has_hooks
+from ..modules.hooks import why_eager
 from ..modules.module import Module, Parameter
 from ..ops import random
 from ..tensor import Tensor
@@ -314,8 +314,8 @@ class DataParallelStep:
         There are no more processes than rows in the largest batch so far.
         """
         model, loss_fn, parameters = trainer.model, trainer.loss_fn, trainer.parameters()
-        if has_hooks(model, loss_fn):  # what they record would stay in the replicas
-            trace.fallback("data-parallel step", "a module has hooks", model.backend.name)
+        if reason := why_eager(model, loss_fn):
+            trace.fallback("data-parallel step", reason, model.backend.name)
             return EagerStep().run(trainer, batches)
         count = min(self.count, max(rows_of(x, y) for x, y in batches))
         replicas = self.replicas

@@ -8,7 +8,7 @@ import numpy as np
 from ..autograd import wrap_array
 from ..backends import Backend, trace
 from ..backends.base import Array
-from ..modules.hooks import has_hooks
+from ..modules.hooks import why_eager
 from ..ops import random
 from ..optimizers import Optimizer
 from ..tensor import Tensor
@@ -105,9 +105,7 @@ def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
         return "an optimizer overrides step()"
     if any(p.grad is not None for p in trainer.parameters()):
         return "parameters have gradients from before the step"
-    if has_hooks(trainer.model, trainer.loss_fn):  # a replay would not call them
-        return "a module has hooks"
-    return ""
+    return why_eager(trainer.model, trainer.loss_fn)
 
 
 def _split(optimizers: Sequence[Optimizer], numbers: Array) -> list[list[Array]]:
