@@ -735,6 +735,27 @@ def test_multinomial_draws_with_the_probabilities(backend: str) -> None:
     assert abs((first.numpy()[:, 0] == 2).mean() - 0.75) < 0.03
 
 
+@pytest.mark.parametrize("value", [[1.0, 2.0], 2.5, np.float32([1, 2])])
+def test_a_function_of_another_type_than_a_tensor_names_it(value: Any) -> None:
+    calls = {
+        "clamp": (0,), "max": (), "norm": (), "sort": (), "topk": (1,), "unique": (), "argmax": (),
+        "bincount": (), "multinomial": (1,), "bernoulli": (), "isnan": (), "logical_and": (value,),
+        "median": (), "quantile": (0.5,), "any": (), "mean": (), "exp": (), "softmax": (0,),
+    }  # fmt: skip
+    for name, more in calls.items():
+        kind = type(value).__name__
+        with pytest.raises(TypeError, match=rf"takes? (a )?tensors?, not .*({kind}|2\.5|1\.0)"):
+            getattr(torch, name)(value, *more)
+
+
+def test_the_tensor_may_be_given_as_input() -> None:
+    x = torch.tensor([1.0, 3.0, 2.0])
+    assert torch.max(input=x, dim=0).indices.item() == 1
+    assert torch.clamp(input=x, max=2).tolist() == [1, 2, 2]
+    assert torch.topk(input=x, k=1)[0].tolist() == [3]
+    assert torch.multinomial(input=x, num_samples=2).shape == (2,)
+
+
 def test_multinomial_uses_the_generator() -> None:
     p = torch.tensor([[0.5, 0.25, 0.25]] * 9)
     for replacement in (False, True):
@@ -755,7 +776,7 @@ def test_multinomial_uses_the_generator() -> None:
         (lambda torch, x: 1 if torch.__name__ == "torch" else 2, "PyTorch: int 1"),
         (lambda torch, x: 1 / 0 if torch.__name__ == "torch" else x, "no error"),
         (lambda torch, x: x if torch.__name__ == "torch" else x[9], "IndexError"),
-        (lambda torch, x: x.nothing, "MissingNameError"),
+        (lambda torch, x: x.nothing, "nothing"),
         (
             lambda torch, x: (
                 x * (2 if torch.__name__ == "torch" else x.detach() * 0 + 2) * x

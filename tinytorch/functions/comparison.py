@@ -11,6 +11,7 @@ from ..backends.float_errors import ignored
 from ..ops.operators import compare, constant, same_backend
 from ..ops.promotion import is_floating
 from .conversion import host
+from .names import accepts_names
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -83,21 +84,25 @@ def _boolean(x: Any, like: "Tensor") -> "Tensor":
     return x if x.dtype == x._backend.xp.bool else compare("__ne__", x, 0)
 
 
+@accepts_names()
 def logical_not(x: "Tensor") -> "Tensor":
     """Which elements are 0 or False."""
     return ~_boolean(x, x)
 
 
+@accepts_names()
 def logical_and(x: "Tensor", other: Any) -> "Tensor":
     """Whether both are true; numbers are, unless they are 0."""
     return _boolean(x, x) & _boolean(other, x)
 
 
+@accepts_names()
 def logical_or(x: "Tensor", other: Any) -> "Tensor":
     """Whether one or both are true; numbers are, unless they are 0."""
     return _boolean(x, x) | _boolean(other, x)
 
 
+@accepts_names()
 def logical_xor(x: "Tensor", other: Any) -> "Tensor":
     """Whether exactly one is true; numbers are, unless they are 0."""
     return _boolean(x, x) != _boolean(other, x)
@@ -111,16 +116,19 @@ def _test(x: "Tensor", name: str, of_integers: bool) -> "Tensor":
     return constant(x, getattr(xp, name)(array))
 
 
+@accepts_names()
 def isnan(x: "Tensor") -> "Tensor":
     """Which elements are NaN."""
     return _test(x, "isnan", False)
 
 
+@accepts_names()
 def isinf(x: "Tensor") -> "Tensor":
     """Which elements are infinite."""
     return _test(x, "isinf", False)
 
 
+@accepts_names()
 def isfinite(x: "Tensor") -> "Tensor":
     """Which elements are neither infinite nor NaN."""
     return _test(x, "isfinite", True)
@@ -136,6 +144,7 @@ def isneginf(x: "Tensor") -> "Tensor":
     return compare("__eq__", x, float("-inf"))
 
 
+@accepts_names()
 def signbit(x: "Tensor") -> "Tensor":
     """Which elements are negative; -0.0 is."""
     if is_floating(x._array.dtype):
@@ -143,6 +152,7 @@ def signbit(x: "Tensor") -> "Tensor":
     return compare("__lt__", x, 0)
 
 
+@accepts_names()
 @ignored()
 def isclose(
     x: "Tensor", other: "Tensor", rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False

@@ -16,7 +16,7 @@ from ..ops.operators import same_backend
 from ..ops.promotion import is_floating
 from .comparison import signbit
 from .conversion import host
-from .names import accepts_dim
+from .names import accepts_dim, accepts_names
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -431,6 +431,7 @@ def addcdiv(x: "Tensor", tensor1: "Tensor", tensor2: "Tensor", *, value: float =
 # Limits and choices
 
 
+@accepts_names()
 def clamp(x: "Tensor", min: Any = None, max: Any = None) -> "Tensor":
     """Limit each element to [min, max], numbers or tensors.
 
@@ -444,6 +445,7 @@ def clamp(x: "Tensor", min: Any = None, max: Any = None) -> "Tensor":
     return _clamped(x, min, max)
 
 
+@accepts_names()
 def clip(x: "Tensor", min: Any = None, max: Any = None) -> "Tensor":
     """Limit each element to [min, max], numbers or tensors; `clamp` without limits is an error."""
     return _clamped(x, min, max)

@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..arguments import shown
+from ..autograd import Variable
 from ..ops import reductions
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ def accepts_names(**names: str) -> Callable[[Function[R]], Function[R]]:
     """
 
     def decorate(function: Function[R]) -> Function[R]:
+        inner: Any = getattr(function, "__wrapped__", function)
+        takes_tensor = inner.__code__.co_varnames[:1] == ("x",)
+
         @functools.wraps(function)
         def renamed(*arguments: Any, **keywords: Any) -> R:
             if keywords:
@@ -36,7 +41,15 @@ def accepts_names(**names: str) -> Callable[[Function[R]], Function[R]]:
                         keywords[ours] = keywords.pop(theirs)
                 if "input" in keywords:
                     arguments = (keywords.pop("input"), *arguments)
-            return function(*arguments, **keywords)
+            try:
+                return function(*arguments, **keywords)
+            except AttributeError as error:
+                if takes_tensor and arguments and not isinstance(arguments[0], Variable):
+                    raise TypeError(
+                        f"{function.__name__} takes a tensor, not {shown(arguments[0])};"
+                        " make one with tensor(...)"
+                    ) from error
+                raise
 
         return renamed
 

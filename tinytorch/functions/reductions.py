@@ -11,7 +11,7 @@ from ..ops import elementwise, reductions, sorting
 from ..ops.operators import constant
 from ..ops.promotion import is_floating
 from .conversion import host
-from .names import accepts_dim, axis_of
+from .names import accepts_dim, accepts_names, axis_of
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -194,6 +194,7 @@ def _correction(
 # The largest and smallest elements
 
 
+@accepts_names()
 def max(x: "Tensor", *arguments: Any, **keywords: Any) -> Any:
     """The largest elements.
 
@@ -213,6 +214,7 @@ def max(x: "Tensor", *arguments: Any, **keywords: Any) -> Any:
     return _extreme("max", x, arguments, keywords)
 
 
+@accepts_names()
 def min(x: "Tensor", *arguments: Any, **keywords: Any) -> Any:
     """The smallest elements; the forms of the call are those of `max`."""
     return _extreme("min", x, arguments, keywords)

@@ -8,6 +8,7 @@ from ..arguments import DtypeError, ShapeError, check_integer
 from ..ops.operators import same_backend
 from ..ops.promotion import is_floating
 from .conversion import host
+from .names import accepts_names
 from .random import source
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["bernoulli", "multinomial", "poisson"]
 
 
+@accepts_names()
 def multinomial(
     x: "Tensor", num_samples: int, replacement: bool = False, *, generator: Any = None
 ) -> "Tensor":
@@ -64,6 +66,7 @@ def multinomial(
     return same_backend(x, drawn if x.ndim == 2 else drawn[0])
 
 
+@accepts_names()
 def bernoulli(x: "Tensor", p: float | None = None, *, generator: Any = None) -> "Tensor":
     """1 with the probability that x has there, else 0; or with probability p everywhere.
 

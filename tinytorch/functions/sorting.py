@@ -15,7 +15,7 @@ from ..ops import elementwise, movement, reductions, sorting
 from ..ops.operators import constant, same_backend
 from ..ops.promotion import is_floating
 from .conversion import host
-from .names import accepts_dim, axis_of
+from .names import accepts_dim, accepts_names, axis_of
 from .reductions import ValuesAndIndices, _chosen
 
 if TYPE_CHECKING:
@@ -216,6 +216,7 @@ _INTERPOLATIONS: dict[str, Callable[[float], float]] = {
 }
 
 
+@accepts_names()
 def unique(
     x: "Tensor",
     sorted: bool = True,
@@ -264,6 +265,7 @@ def _selected(
     return tensors if len(tensors) > 1 else tensors[0]
 
 
+@accepts_names()
 def bincount(x: "Tensor", weights: "Tensor | None" = None, minlength: int = 0) -> "Tensor":
     """How often each integer from 0 occurs in the vector x, or the sum of its weights.
 
@@ -286,6 +288,7 @@ def bincount(x: "Tensor", weights: "Tensor | None" = None, minlength: int = 0) -
     return same_backend(x, sums.astype(dtype))
 
 
+@accepts_names()
 def histc(x: "Tensor", bins: int = 100, min: float = 0, max: float = 0) -> "Tensor":
     """The number of elements in each of `bins` equal intervals of [min, max].
 
