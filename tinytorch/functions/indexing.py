@@ -1,6 +1,7 @@
 """Read and write elements by index: ``x[key]``, ``x[key] = y``, gather, scatter and others."""
 
 import math
+from types import EllipsisType, NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def getitem(x: "Tensor", key: Any) -> "Tensor":
     An integer selects first, as in PyTorch: for x (4, 5, 6), ``x[0, :, [1, 2]]`` is ``x[0][:, [1,
     2]]``, of shape (5, 2), where NumPy has (2, 5).
     """
-    for part in [key] if isinstance(key, slice | int) else _split_key(_native_key(x, key)):
+    for part in _parts(x, key):
         y = movement.getitem(x, key=part)
         if y._version is x._version:
             y._view_of = x, part
@@ -65,7 +66,7 @@ def setitem(x: "Tensor", key: Any, value: Any) -> None:
         RuntimeError: x is a leaf that requires a gradient, or a gradient is needed and x is or has
             a view that is in use.
     """
-    parts = _split_key(_native_key(x, key))
+    parts = _parts(x, key)
     if not isinstance(value, int | float):
         if isinstance(value, Variable) and _is_view(value, x, parts):
             return  # x[key] += y, which has stored its result in x
@@ -107,6 +108,17 @@ def _put(x: "Tensor", parts: list[Any], value: Any, accumulate: bool = False) ->
         value = _put(movement.getitem(x, key=parts[0]), parts[1:], value, accumulate)
         accumulate = False
     return movement.index_put(x, value, key=parts[0], accumulate=accumulate)
+
+
+_BASIC = {int, slice, NoneType, EllipsisType}
+
+
+def _parts(x: "Tensor", key: Any) -> list[Any]:
+    """The key with arrays of the backend, in one part or two."""
+    for k in key if type(key) is tuple else (key,):
+        if type(k) not in _BASIC:
+            return _split_key(_native_key(x, key))
+    return [key]
 
 
 def _native_key(x: "Tensor", key: Any) -> Any:
@@ -151,6 +163,11 @@ def _split_key(key: Any) -> list[Any]:
     The first part then selects the integers, and the second has the arrays.
     """
     if not isinstance(key, tuple):
+        return [key]
+    for k in key:
+        if isinstance(k, int | np.integer):
+            break
+    else:
         return [key]
     integers = [isinstance(k, int | np.integer) and not isinstance(k, bool) for k in key]
     arrays = [hasattr(k, "ndim") and not isinstance(k, np.generic) for k in key]

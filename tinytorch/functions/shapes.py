@@ -692,10 +692,14 @@ def concat(tensors: Sequence["Tensor"], axis: int = 0) -> "Tensor":
 
     As in PyTorch, a tensor of shape (0,) fits everywhere.
     """
-    several = _several("concat", tensors)
-    if any(len(x.shape) != len(several[0].shape) for x in several):
-        several = [x for x in several if x.shape != (0,)]
-    return movement.concat(*several, axis=_index("concat", axis))
+    several, axis = _several("concat", tensors), _index("concat", axis)
+    try:
+        return movement.concat(*several, axis=axis)
+    except ShapeError:
+        others = [x for x in several if x.shape != (0,)]
+        if not 0 < len(others) < len(several):
+            raise
+    return movement.concat(*others, axis=axis)
 
 
 cat = concatenate = concat
