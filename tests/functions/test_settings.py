@@ -252,3 +252,9 @@ def test_gradients_flow_between_devices(cupy: str) -> None:
     assert x.grad is None
     (x * 3).sum().backward()
     assert x.grad.tolist() == [3.0, 3.0]
+
+
+def test_a_transposed_tensor_can_be_viewed_once_it_is_contiguous(backend: str) -> None:
+    x = tinytorch.arange(6, backend=backend).reshape(2, 3).t()
+    assert x.contiguous().view(6).tolist() == [0, 3, 1, 4, 2, 5]
+    assert x.contiguous().view(2, 3).tolist() == [[0, 3, 1], [4, 2, 5]]

@@ -129,7 +129,8 @@ def is_contiguous(x: "Tensor") -> bool:
 
 def contiguous(x: "Tensor") -> "Tensor":
     """The tensor itself if its elements lie in memory in row-major order, else a copy that does."""
-    return x if is_contiguous(x) else x.reshape(-1).reshape(x.shape)
+    shows_memory = hasattr(x._array, "flags")  # elsewhere, a reshape copies if it has to
+    return x if shows_memory and is_contiguous(x) else x.reshape(-1).reshape(x.shape)
 
 
 # Other shapes of the same elements
