@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import check_integer
+from .arguments import ShapeError, check_integer
 from .backends.arrays import Array, Axis, Namespace
 from .modules.module import Module
 from .ops.op import op
@@ -173,8 +173,8 @@ def _check_shapes(name: str, prediction: Tensor, target: Any) -> tuple[Tensor, T
     """Both as tensors of one shape."""
     prediction, target = _tensors(name, prediction, target)
     if prediction.shape != target.shape:
-        raise ValueError(
+        raise ShapeError(
             f"{name} needs prediction and target of the same shape, got {prediction.shape} and"
-            f" {target.shape}"
+            f" {target.shape}; change one of them, as with target.reshape(prediction.shape)"
         )
     return prediction, target
