@@ -14,7 +14,7 @@ import pytest
 from helpers import require
 
 import tinytorch as tt
-from tinytorch import Tensor
+from tinytorch import Tensor, nn
 from tinytorch.attention import attention_weights, merge_heads, split_heads
 from tinytorch.backends import Trace, float_errors
 from tinytorch.embeddings import embedding, rotary
@@ -356,6 +356,39 @@ for _name in ("erf", "tril", "triu"):
         lambda torch, x, name=_name: getattr(torch, name)(x if name == "erf" else x[..., None]),
         NUMBERS,
     )
+for _name in ("elu", "gelu", "hardswish", "hardtanh", "leaky_relu", "silu"):
+    CASES[f"F.{_name}"] = Case(
+        lambda x, name=_name: getattr(nn.functional, name)(x),
+        functional(_name),
+        ("empty", "scalar", "strided"),
+    )
+CASES["F.rms_norm"] = Case(
+    lambda x: nn.functional.rms_norm(x, x.shape[-1:], eps=1e-6),
+    lambda torch, x: torch.nn.functional.rms_norm(x, x.shape[-1:], eps=1e-6),
+    ("strided", "one value"),
+)
+CASES["F.layer_norm"] = Case(
+    lambda x: nn.functional.layer_norm(x, x.shape),
+    lambda torch, x: torch.nn.functional.layer_norm(x, x.shape),
+    ("strided", "one value"),
+)
+CASES["F.binary_cross_entropy"] = Case(
+    lambda x, y: nn.functional.binary_cross_entropy(x, y.detach(), reduction="sum"),
+    lambda torch, x, y: torch.nn.functional.binary_cross_entropy(x, y.detach(), reduction="sum"),
+    ("probabilities",),
+)
+CASES["F.binary_cross_entropy_with_logits"] = Case(
+    lambda x, y: nn.functional.binary_cross_entropy_with_logits(x, y.detach()),
+    lambda torch, x, y: torch.nn.functional.binary_cross_entropy_with_logits(x, y.detach()),
+    ("probabilities",),
+)
+CASES["F.nll_loss"] = Case(
+    lambda x, y: nn.functional.nll_loss(
+        nn.functional.log_softmax(x, -1), y.to("int64"), reduction="sum"
+    ),
+    lambda torch, x, y: torch.nn.functional.nll_loss(x.log_softmax(-1), y.long(), reduction="sum"),
+    ("targets",),
+)
 CASES["flip"] = Case(
     lambda x: x.reshape(-1).flip(0), lambda torch, x: x.reshape(-1).flip(0), NUMBERS
 )
