@@ -169,7 +169,6 @@ CASES = {
     "split into wrong sizes": Case("torch.ones(5).split([2, 2])", ("(2, 2)", "5")),
     "a missing name": Case("torch.fft.fftt(torch.ones(4))", ("torch.fft", "docs/pytorch.md")),
     "a misspelt layer": Case("nn.Linaer(2, 2)", ("nn.Linaer", "Linear")),
-    "a misspelt method": Case("torch.ones(2).transpse(0, 1)", ("transpse", "transpose")),
 }
 
 

@@ -42,7 +42,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     # Dtypes and backends
     "unknown dtype": (lambda: Tensor([1.0], dtype="foo"), TypeError, "unknown dtype 'foo'"),
     "class as dtype": (lambda: Tensor([1.0], dtype=list), TypeError, "unknown dtype"),
-    "gpu": (lambda: PAIR.to("gpu"), BackendError, '"numpy" runs on the CPU and "cupy"'),
+    "gpu": (lambda: PAIR.to("gpu"), BackendError, '"cpu" is numpy, "cuda" is cupy'),
     "second GPU": (lambda: Linear(1, 1).to("cuda:1"), BackendError, "only the first device"),
     "mps": (lambda: device("mps"), BackendError, '"cuda" for an NVIDIA GPU'),
     "bfloat16": (lambda: zeros(2, dtype=tinytorch.bfloat16), TypeError, "no backend has"),

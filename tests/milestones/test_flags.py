@@ -214,8 +214,11 @@ DAMAGES: dict[str, Any] = {
             "seconds": [None, -1, "x", float("nan"), True],
             "step": [None, -1, "x", 1.5, True],
             "optimizers": [None, [], {}, [{}, {}], [1, 2]],
-            "optimizers/0/lr": [None, ["a", "b"], [float("nan"), 0.1], [0.1], [-1, -1]],
-            "optimizers/0/steps": [None, -1, "x"],
+            "optimizers/0/param_groups": [None, [], [{}], [{}, {}], "x"],
+            "optimizers/0/param_groups/0/lr": [None, "a", float("nan"), -1, [0.1]],
+            "optimizers/0/param_groups/1/params": [None, [], [3, "x"]],
+            "optimizers/0/state": [None, "x", {"99": {}}],
+            "optimizers/0/state/0/step": [None, -1, "x"],
             "random": [None, {}, {"bit_generator": "x"}],
             "random/masks": [[1], "x", [1.5, 2]],
         }.items()

@@ -270,9 +270,9 @@ def test_random_graphs_without_kernels(first: int, strict: str) -> None:
 
 
 def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinytorch.activations import relu, relu_gradient
+    from tinytorch.ops.elementwise import abs, abs_gradient  # an op without a kernel
 
-    wrong = relu.reference._replace(gradient=lambda xp, g, off: 1.001 * relu_gradient(xp, g, off))
-    monkeypatch.setattr(relu, "reference", wrong)
+    wrong = abs.reference._replace(gradient=lambda xp, g, x: 1.001 * abs_gradient(xp, g, x))
+    monkeypatch.setattr(abs, "reference", wrong)
     with pytest.raises(AssertionError):
         test_random_graphs_on_numpy(0)

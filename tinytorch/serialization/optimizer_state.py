@@ -135,7 +135,8 @@ def _read(
         own_state = {name: value for name, value in kept.items() if value is not None}
         if names_of is not None:
             # Without a count, as for SGD, there has been one update at least.
-            counts[index] = _count("step", _count_of(own_state.pop("step", 1)))
+            counts[index] = _count("step", _count_of(kept.get("step", 1)))
+            own_state.pop("step", None)
         by_index[index] = own_state
     steps = max(counts, default=0)
     missed = {i: steps - count for i, count in enumerate(counts) if count < steps}
