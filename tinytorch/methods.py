@@ -92,8 +92,8 @@ class Methods(Variable):
     acos_ = arccos_ = in_place.in_place("acos")
     acosh_ = arccosh_ = in_place.in_place("acosh")
     addbmm_ = in_place.in_place("addbmm")
-    addcdiv_ = in_place.addcdiv_
-    addcmul_ = in_place.addcmul_
+    addcdiv_ = in_place.in_place("addcdiv")
+    addcmul_ = in_place.in_place("addcmul")
     addmm_ = in_place.in_place("addmm")
     addmv_ = in_place.in_place("addmv")
     asin_ = arcsin_ = in_place.in_place("asin")
@@ -110,7 +110,7 @@ class Methods(Variable):
     bitwise_right_shift_ = in_place.in_place("bitwise_right_shift")
     __ixor__ = bitwise_xor_ = in_place.in_place("bitwise_xor")
     ceil_ = in_place.in_place("ceil")
-    clamp_ = clip_ = in_place.clamp_
+    clamp_ = clip_ = in_place.in_place("clamp")
     clamp_max_ = in_place.in_place("clamp_max")
     clamp_min_ = in_place.in_place("clamp_min")
     copy_ = in_place.copy_
@@ -144,7 +144,7 @@ class Methods(Variable):
     index_fill_ = in_place.in_place("index_fill")
     index_put_ = in_place.in_place("index_put")
     le_ = in_place.in_place("le")
-    lerp_ = in_place.lerp_
+    lerp_ = in_place.in_place("lerp")
     less_ = in_place.in_place("less")
     less_equal_ = in_place.in_place("less_equal")
     log10_ = in_place.in_place("log10")

@@ -12,7 +12,7 @@ from .embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from .generation.generate import generate
 from .layers import Dropout, LayerNorm, Linear
 from .modules.containers import ModuleList
-from .modules.module import Module, Parameter
+from .modules.module import Module
 from .ops import random
 from .tensor import Tensor
 
@@ -245,7 +245,7 @@ def init_gpt2(model: GPT) -> None:
             parameter.data = 0.0
         elif parameter.ndim == 2:
             std = small if name.endswith("proj.weight") else 0.02
-            _set(parameter, random.normal(parameter.shape, std))
+            parameter.data = random.normal(parameter.shape, std)
 
 
 def init_zero(model: GPT) -> None:
@@ -260,14 +260,10 @@ def init_zero(model: GPT) -> None:
         if name.endswith(("bias", "proj.weight", "head.weight")):
             parameter.data = 0.0
         elif name.endswith("tokens.weight") and model.config.tie_weights:
-            _set(parameter, random.normal(parameter.shape, 0.02))
+            parameter.data = random.normal(parameter.shape, 0.02)
         elif name.endswith(("qkv.weight", "fc.weight")):
             bound = math.sqrt(3 / parameter.shape[1])
-            _set(parameter, random.uniform(parameter.shape, -bound, bound))
-
-
-def _set(parameter: Parameter, values: Any) -> None:
-    parameter.data = Tensor(values, backend=parameter.backend)
+            parameter.data = random.uniform(parameter.shape, -bound, bound)
 
 
 INITIALISATIONS = {"gpt2": init_gpt2, "zero": init_zero}

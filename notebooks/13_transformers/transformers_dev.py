@@ -314,11 +314,11 @@ with Exercise("13.4", "GPT") as check, no_grad():
 # model as for a shallow one.
 
 # %% exercise="13.5" points=2
-from tinytorch.transformers import INITIALISATIONS, _set, init_gpt2, init_zero
+from tinytorch.transformers import INITIALISATIONS, init_gpt2, init_zero
 
 # init_gpt2:
 #   Loop over model.named_parameters(). If a name ends in "bias", assign 0.0 to .data.
-#   Matrices (ndim 2) get random.normal(shape, std) by _set: std is 0.02, or the smaller value for
+#   Matrices (ndim 2) get the data random.normal(shape, std): std is 0.02, or the smaller value for
 #   names that end in "proj.weight". The weights of the norms stay 1: they have one axis.
 
 # %% test="13.5" points=2

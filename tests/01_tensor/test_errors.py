@@ -81,7 +81,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         TypeError,
         "softmax takes tensors, not ndarray",
     ),
-    "no limits": (lambda: PAIR.clamp_(), ValueError, "clamp_ needs a minimum or a maximum"),
+    "no limits": (lambda: PAIR.clamp_(), ValueError, "clamp needs a minimum or a maximum"),
     "complex dtype": (lambda: PAIR.to(dtype="complex64"), TypeError, "no backend has"),
     "long double dtype": (lambda: PAIR.to(dtype="longdouble"), TypeError, "unknown dtype"),
     "long double": (lambda: Tensor(np.ones(2, np.longdouble)), TypeError, "expected numbers"),

@@ -293,3 +293,30 @@ def test_random_programs_equal_pytorch() -> None:
                 np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-9, atol=1e-12)
     assert completed > 100
     assert gradients > 100
+
+
+def test_a_view_whose_axes_have_changed_is_not_written_to_the_old_elements() -> None:
+    w = Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = zeros(4, 2)
+    view = y[0:2]
+    view.t_()
+    with pytest.raises(RuntimeError, match="shares its memory"):
+        view += w
+    assert not y.any()
+
+
+def test_a_view_that_requires_a_gradient_itself_cannot_be_updated() -> None:
+    view = zeros(3, 2)[0].requires_grad_()
+    with pytest.raises(RuntimeError, match="a leaf that requires a gradient"):
+        view += 1
+
+
+def test_assigned_data_of_another_floating_dtype_change_the_dtype() -> None:
+    x = Tensor([1.5, 2.0], requires_grad=True)
+    x.data = x.data.double()
+    assert x.dtype == "float64"
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [3.0, 4.0]
+    assert x.grad.dtype == "float64"
+    x.data = Tensor([1, 2])  # integers have no gradient, so they are cast
+    assert x.dtype == "float64"

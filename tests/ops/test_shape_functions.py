@@ -157,3 +157,42 @@ def test_function_equals_pytorch(name: str, backend: str) -> None:
         pytest.skip("the standard does not show the layout of memory")
     function, *arrays = CASES[name]
     compare(function, [np.array(a) for a in arrays], backend)
+
+
+COPIES = {
+    "flip": lambda t, x: x.flip(0),
+    "fliplr": lambda t, x: t.fliplr(x),
+    "rot90": lambda t, x: t.rot90(x),
+    "roll": lambda t, x: x.roll(1),
+    "tril": lambda t, x: x.tril(5),
+    "repeat": lambda t, x: x.repeat(1, 1),
+    "cat of one": lambda t, x: t.cat([x]),
+    "pad by nothing": lambda t, x: t.nn.functional.pad(x, (0, 0)),
+    "clamp": lambda t, x: x.clamp(min=-1000),
+    "index_select": lambda t, x: x.index_select(0, t.tensor([0, 1, 2])),
+    "diag": lambda t, x: x.diag(),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_functions_that_copy_share_no_memory(name: str) -> None:
+    import torch
+
+    import tinytorch
+
+    for library in (torch, tinytorch):
+        x: Any = library.zeros(3, 4)
+        COPIES[name](library, x).fill_(1)
+        assert not x.any()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "strict", "reference"])
+def test_the_number_of_elements_is_a_number_in_every_function(backend: str) -> None:
+    import tinytorch as t
+
+    x = t.tensor([1.0, 2.0, 3.0], backend=backend)
+    results = [x.sum() / x.size, x.size * x, x.add(1, alpha=x.size), x.clamp(max=x.size),
+               t.full((2,), x.size, backend=backend), x.long() * x.size]  # fmt: skip
+    expected = [2.0, [3.0, 6.0, 9.0], [4.0, 5.0, 6.0], [1.0, 2.0, 3.0], [3, 3], [3, 6, 9]]
+    assert [result.tolist() for result in results] == expected
+    assert [str(r.dtype).rsplit(".")[-1][:3] for r in results] == ["flo"] * 4 + ["int"] * 2

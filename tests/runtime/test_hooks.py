@@ -100,6 +100,31 @@ def test_steps_with_hooks_run_in_this_process_op_by_op(
     np.testing.assert_allclose(run(**settings), run(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [{"cuda_graph": True}, {"processes": 2}], ids=str)
+def test_hooks_of_parameters_see_the_gradient_of_the_whole_batch(
+    settings: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    backend = request.getfixturevalue("cupy") if "cuda_graph" in settings else "numpy"
+    x, y = np.ones((4, 3)), np.arange(8.0).reshape(4, 2)
+
+    def run(**options: Any) -> list[Any]:
+        manual_seed(2)
+        model, calls = Linear(3, 2).to(backend), []
+
+        def limit(gradient: Tensor) -> Tensor:
+            calls.append(gradient.shape)
+            return gradient.clamp(-0.001, 0.001)
+
+        model.weight.register_hook(limit)
+        trainer = Trainer(model, SGD(model.parameters(), 0.1), MSELoss(), **options)
+        for _ in range(4):
+            trainer.train_step([(tensor(x, backend), tensor(y, backend))])
+        assert len(calls) == 4
+        return model.weight.tolist()
+
+    assert run(**settings) == run()
+
+
 def test_hooks_of_the_loss_run_too(cupy: str) -> None:
     model, loss, calls = gpt(cupy), CrossEntropyLoss(), []
     loss.register_forward_pre_hook(lambda m, args: calls.append(len(args)))

@@ -276,7 +276,8 @@ def data(x: "Tensor") -> "Tensor":
     Writes to it, as in ``p.data -= lr * p.grad`` or ``p.data.zero_()``, need no `no_grad`; as after
     any in-place write, backward raises an error if a gradient needs the old values. Assigned
     values, ``p.data = values``, are copied into the memory, so they must have the tensor's shape:
-    a tensor, an array or a list, or a number for all elements.
+    a tensor, an array or a list, or a number for all elements. A tensor of another floating dtype
+    or on another backend changes those of this tensor: ``p.data = p.data.half()``.
     """
     return x.detach()
 
@@ -284,8 +285,7 @@ def data(x: "Tensor") -> "Tensor":
 def set_data(x: "Tensor", value: Any) -> None:
     if isinstance(value, Variable) and value._array is x._array:
         return  # of ``x.data -= y``, which has written to the memory
-    if isinstance(value, Variable) and value._backend is not x._backend:
-        # Of ``x.data = x.data.to(device)``: the tensor moves.
+    if isinstance(value, Variable) and _moves(x, value):
         if value._array.shape != x.shape:
             raise ShapeError(f"data of shape {value._array.shape} does not fit shape {x.shape}")
         moved = value._backend.xp.asarray(value._array, copy=True)
@@ -301,6 +301,14 @@ def set_data(x: "Tensor", value: Any) -> None:
             )
     with no_grad():
         x[...] = value
+
+
+def _moves(x: "Tensor", value: Variable) -> bool:
+    """Whether x takes the backend or the floating dtype of `value`."""
+    if value._backend is not x._backend:
+        return True
+    dtype = value._array.dtype
+    return dtype != x.dtype and is_floating(dtype) and x.is_floating_point()
 
 
 def _restore(

@@ -279,8 +279,8 @@ def _filled(
         if not isinstance(value, bool | int | float):
             raise TypeError(f"{name}: the value must be a number, not {shown(value)}")
     if dtype is None:
-        kinds = {bool: "bool", int: "int64"}
-        dtype = kinds.get(type(value), get_default_dtype())
+        kinds = ((bool, "bool"), (int, "int64"), (float, get_default_dtype()))
+        dtype = next(dtype for kind, dtype in kinds if isinstance(value, kind))
     dtype = dtype_of(name, options, backend, dtype)
     xp = backend.xp
     if value == 0:

@@ -480,6 +480,8 @@ def _limit(value: Any) -> Any:
     """A limit of clip as a Python number or a tensor."""
     if hasattr(value, "dtype") and not isinstance(value, Variable):
         value = value.item()
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)  # of a subclass too, such as that of x.size
     if value is None or isinstance(value, int | float | Variable):
         return value
     raise TypeError(f"clamp needs numbers or tensors as min and max, not {shown(value)}")

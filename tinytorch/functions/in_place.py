@@ -11,6 +11,7 @@ from ..arguments import DtypeError, ShapeError
 from ..autograd import Variable
 from ..ops import elementwise, movement
 from ..ops.promotion import _numpy_dtype, is_floating
+from . import elementwise as functions
 from .random import source
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def update(x: "Tensor", result: "Tensor") -> "Tensor":
         return x
     views = _view_chain(x)
     root = views[-1][1] if views else x
-    if root._requires_grad and root._node is None:
+    if any(t._requires_grad and t._node is None for t in (x, *[owner for _, owner, _ in views])):
         raise RuntimeError(
             "a leaf that requires a gradient cannot be updated in place, which has no gradient;"
             " update it under no_grad(), or write x = x + y instead of x += y"
@@ -101,16 +102,12 @@ def in_place(name: str) -> Callable[..., Any]:
 
 def add_(x: "Tensor", other: Any, *, alpha: float = 1) -> "Tensor":
     """Add ``alpha * other`` in place."""
-    return update(x, x + (other if alpha == 1 else _times(alpha, other)))
+    return update(x, x + other if alpha == 1 else functions.add(x, other, alpha=alpha))
 
 
 def sub_(x: "Tensor", other: Any, *, alpha: float = 1) -> "Tensor":
     """Subtract ``alpha * other`` in place."""
-    return update(x, x - (other if alpha == 1 else _times(alpha, other)))
-
-
-def _times(alpha: float, other: Any) -> Any:
-    return other * alpha
+    return update(x, x - other if alpha == 1 else functions.sub(x, other, alpha=alpha))
 
 
 def mul_(x: "Tensor", other: Any) -> "Tensor":
@@ -124,10 +121,7 @@ def div_(x: "Tensor", other: Any, *, rounding_mode: str | None = None) -> "Tenso
     Args:
         rounding_mode: None, or "floor" or "trunc" to round the quotients down or towards 0.
     """
-    if rounding_mode is None:
-        return update(x, x / other)
-    quotient = getattr(x, "div")(other, rounding_mode=rounding_mode)  # noqa: B009
-    return update(x, quotient)
+    return update(x, functions.div(x, other, rounding_mode=rounding_mode))
 
 
 def pow_(x: "Tensor", exponent: Any) -> "Tensor":
@@ -141,32 +135,6 @@ def and_(x: "Tensor", other: Any) -> "Tensor":
 
 def or_(x: "Tensor", other: Any) -> "Tensor":
     return update(x, x | other)
-
-
-def addcmul_(x: "Tensor", tensor1: "Tensor", tensor2: "Tensor", *, value: float = 1) -> "Tensor":
-    """Add ``value * tensor1 * tensor2`` in place."""
-    return add_(x, tensor1 * tensor2, alpha=value)
-
-
-def addcdiv_(x: "Tensor", tensor1: "Tensor", tensor2: "Tensor", *, value: float = 1) -> "Tensor":
-    """Add ``value * tensor1 / tensor2`` in place."""
-    return add_(x, tensor1 / tensor2, alpha=value)
-
-
-def lerp_(x: "Tensor", end: "Tensor", weight: Any) -> "Tensor":
-    """Move towards `end` by the fraction `weight` in place."""
-    return update(x, x + (end - x) * weight)
-
-
-def clamp_(x: "Tensor", min: float | None = None, max: float | None = None) -> "Tensor":
-    """Limit each element to [min, max] in place.
-
-    Raises:
-        ValueError: there is neither a minimum nor a maximum.
-    """
-    if min is None and max is None:
-        raise ValueError("clamp_ needs a minimum or a maximum")
-    return update(x, x.clip(min, max))
 
 
 # Copies and constants
@@ -238,6 +206,7 @@ def _become(x: "Tensor", view: "Tensor") -> "Tensor":
         )
     x._array, x._version = view._array, view._version
     x._node, x._output_nr = view._node, view._output_nr
+    x._view_of = None, None  # its axes are no longer those of y[key]
     return x
 
 

@@ -5,7 +5,7 @@ without hooks has the empty tuple of its class. `Module.__call__` calls `call_wi
 there are any. Steps that do not call each module (fused, captured, divided) ask `why_eager`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,17 +59,21 @@ class RemovableHandle:
         self.remove()
 
 
-def why_eager(*roots: Any) -> str:
+def why_eager(*roots: Any, parameters: Iterable[Tensor] = ()) -> str:
     """Why steps of the modules within `roots` must run op by op in one process, or "".
 
-    Roots that are no modules are skipped.
+    A replay of a step would not call hooks, and replicas would keep what they record.
+
+    Args:
+        roots: modules; other objects are skipped.
+        parameters: the tensors that are trained.
     """
+    if any(parameter._hooks for parameter in parameters):
+        return "a parameter has hooks"
     if USED or STATEFUL:
         for root in roots:
             for module in root.modules() if hasattr(root, "modules") else ():
-                if (
-                    module._hooks
-                ):  # a replay would not call them, and replicas keep what they record
+                if module._hooks:
                     return "a module has hooks"
                 if isinstance(module, tuple(STATEFUL)):
                     return "a module changes its buffers"

@@ -165,7 +165,7 @@ def pad(
     for axis, (before, after) in zip(range(input.ndim - 1, -1, -1), pairs, strict=False):
         if before or after:
             input = _pad_axis(input, axis, before, after, mode, value or 0)
-    return input
+    return input if any(widths) else input.clone()
 
 
 def _pad_axis(x: Tensor, axis: int, before: int, after: int, mode: str, value: float) -> Tensor:

@@ -107,7 +107,8 @@ def index_put_gradient(xp: Namespace, g: Array, key: Any, axes: int, accumulate:
 @op
 def flip(xp: Namespace, x: Array, *, axes: tuple[int, ...]) -> Any:
     """x with the order of its elements reversed along `axes`."""
-    return xp.flip(x, axis=axes), (axes,)
+    # A copy, as in PyTorch; NumPy returns a view.
+    return xp.asarray(xp.flip(x, axis=axes), copy=True), (axes,)
 
 
 @flip.gradient

@@ -309,8 +309,10 @@ def _native(name: str, value: Any, like: Variable) -> Any:
         value = value.item()
     if isinstance(value, bool) and like._array.dtype != backend.xp.bool:
         return int(value)  # the standard mixes Python booleans with boolean arrays only
-    if value is None or isinstance(value, int | float):
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int | float):  # of a subclass, such as that of x.size
+        return int(value) if isinstance(value, int) else float(value)
     try:
         return backend.asarray(value)
     except TypeError as error:

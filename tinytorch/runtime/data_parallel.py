@@ -314,7 +314,7 @@ class DataParallelStep:
         There are no more processes than rows in the largest batch so far.
         """
         model, loss_fn, parameters = trainer.model, trainer.loss_fn, trainer.parameters()
-        if reason := why_eager(model, loss_fn):
+        if reason := why_eager(model, loss_fn, parameters=parameters):
             trace.fallback("data-parallel step", reason, model.backend.name)
             return EagerStep().run(trainer, batches)
         count = min(self.count, max(rows_of(x, y) for x, y in batches))

@@ -103,9 +103,10 @@ def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
         return "the batches are on several backends"
     if any(getattr(o.step, "__func__", None) is not Optimizer.step for o in trainer.optimizers):
         return "an optimizer overrides step()"
-    if any(p.grad is not None for p in trainer.parameters()):
+    parameters = trainer.parameters()
+    if any(p.grad is not None for p in parameters):
         return "parameters have gradients from before the step"
-    return why_eager(trainer.model, trainer.loss_fn)
+    return why_eager(trainer.model, trainer.loss_fn, parameters=parameters)
 
 
 def _split(optimizers: Sequence[Optimizer], numbers: Array) -> list[list[Array]]:
