@@ -142,7 +142,7 @@ class Variable:
     _output_nr: int  # its index among the node's outputs
     _requires_grad: bool
     _version: Version
-    _view_of: tuple["Tensor", Any]  # of a view x[key]: x and key; unset for other tensors
+    _view_of: tuple["Tensor | None", Any]  # of a view x[key]: x and key; unset for others
 
 
 Hook = Callable[[Array], Array]  # returns the gradient that is passed on
