@@ -18,7 +18,7 @@ TINYTORCH = Path(tinytorch.__file__).parent
 BACKENDS = Path(backends.__file__).parent
 ROOT = TINYTORCH.parent
 
-NO_LESSONS = {"__init__", "amp", "arguments", "cuda", "linalg", "methods", "missing"}
+NO_LESSONS = {"__init__", "accelerator", "amp", "arguments", "cuda", "linalg", "methods", "missing"}
 LESSONS = {p.stem for p in TINYTORCH.glob("*.py")} - NO_LESSONS
 # From bottom to top: a module imports only modules of its own layer or of lower ones.
 LAYERS = [
@@ -31,7 +31,7 @@ LAYERS = [
     {"modules"},
     {"data", "serialization", "text"},
     {"generation", *LESSONS} - {"autograd", "tensor"},
-    {"amp", "cuda", "linalg", "nn", "optim", "utils"},  # names of PyTorch
+    {"accelerator", "amp", "cuda", "linalg", "nn", "optim", "utils"},  # names of PyTorch
     {"runtime"},
     {"tinygpt", "tito"},
     {"milestones"},

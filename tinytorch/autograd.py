@@ -120,6 +120,7 @@ class Variable:
     """An array with its place in the graph: the part of a tensor that autograd uses."""
 
     __slots__ = (
+        "__dict__",  # for attributes that scripts set
         "__weakref__",
         "_array",
         "_backend",
@@ -142,7 +143,8 @@ class Variable:
     _output_nr: int  # its index among the node's outputs
     _requires_grad: bool
     _version: Version
-    _view_of: tuple["Tensor | None", Any]  # of a view x[key]: x and key; unset for others
+    # Of a view of x: x, and the key of x[key], "reshape" or ("permute", *axes); else unset or None.
+    _view_of: tuple["Tensor | None", Any]
 
 
 Hook = Callable[[Array], Array]  # returns the gradient that is passed on

@@ -352,11 +352,18 @@ class Tensor(Methods):
         >>> zeros(6).reshape(2, -1).shape, zeros(6).reshape((3, 2)).shape
         ((2, 3), (3, 2))
         """
-        return movement.reshape(self, shape=check_shape(shape))
+        result = movement.reshape(self, shape=check_shape(shape))
+        if result._requires_grad and result._version is self._version:
+            result._view_of = self, "reshape"
+        return result
 
     def permute(self, *axes: Any) -> "Tensor":
         """A view with the axes in the given order."""
-        return movement.permute(self, axes=check_shape(axes))
+        axes = check_shape(axes)
+        result = movement.permute(self, axes=axes)
+        if result._requires_grad and result._version is self._version:
+            result._view_of = self, ("permute", *axes)
+        return result
 
     def transpose(self, first: int = 0, second: int = 1) -> "Tensor":
         """A view with two axes swapped."""

@@ -362,6 +362,10 @@ class Function:
             with no_grad():
                 given = cls.backward(ctx, *[wrap_array(result_class, a, backend) for a in arrays])
             entries = given if isinstance(given, tuple) else (given,)
+            if len(entries) > len(inputs) and not any(
+                entry is not None for entry in entries[len(inputs) :]
+            ):
+                entries = entries[: len(inputs)]  # of arguments that were left out
             if len(entries) != len(inputs):
                 raise RuntimeError(
                     f"{cls.__name__}.backward returned {len(entries)} gradients for"

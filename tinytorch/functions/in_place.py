@@ -23,8 +23,8 @@ def update(x: "Tensor", result: "Tensor") -> "Tensor":
 
     Without a gradient, it is written to this tensor's memory, so that views see it too. In the
     graph, this tensor becomes `result`, with its memory and its node, so that values that a
-    gradient needs stay as they were. If it is a view x[key], x is updated in the same way. Other
-    views would not see that, so they are an error.
+    gradient needs stay as they were. If it is a view of x, by index, `reshape` or `permute`, x is
+    updated in the same way. Other views would not see that, so they are an error.
 
     Raises:
         RuntimeError: this tensor is a leaf that requires a gradient, or another view of its memory
@@ -60,16 +60,38 @@ def update(x: "Tensor", result: "Tensor") -> "Tensor":
             "an in-place operator with a gradient cannot update a tensor that shares its memory"
             " with another view or detach() of it; write x = x + y instead of x += y, or where(...)"
         )
-    for _, owner, key in views:
-        result = movement.index_put(owner, result, key=key)
+    for view, owner, key in views:
+        result = _replace_view(owner, view, key, result)
     _assign(root, result)
     for view, owner, key in reversed(views):
-        _assign(view, movement.getitem(owner, key=key))
+        _assign(view, _view(owner, view, key))
     return x
 
 
+def _replace_view(owner: "Tensor", view: "Tensor", key: Any, value: "Tensor") -> "Tensor":
+    """A tensor like `owner`, with `value` in the place of its view."""
+    if key == "reshape":
+        return value.reshape(owner.shape)
+    if isinstance(key, tuple) and key[:1] == ("permute",):
+        return value.permute(
+            [[a % owner.ndim for a in key[1:]].index(a) for a in range(owner.ndim)]
+        )
+    result: Tensor = movement.index_put(owner, value, key=key)
+    return result
+
+
+def _view(owner: "Tensor", view: "Tensor", key: Any) -> "Tensor":
+    """The view of `owner` that replaces an earlier one."""
+    if key == "reshape":
+        return owner.reshape(view.shape)
+    if isinstance(key, tuple) and key[:1] == ("permute",):
+        return owner.permute(key[1:])
+    result: Tensor = movement.getitem(owner, key=key)
+    return result
+
+
 def _view_chain(x: "Tensor") -> "list[tuple[Tensor, Tensor, Any]]":
-    """For a view x = y[key], (x, y, key); then the same for y, if it is a view."""
+    """For a view x of y, as in x = y[key], (x, y, key); then the same for y, if it is a view."""
     chain: list[tuple[Tensor, Tensor, Any]] = []
     while True:
         owner, key = getattr(x, "_view_of", (None, None))

@@ -74,6 +74,8 @@ def setitem(x: "Tensor", key: Any, value: Any) -> None:
         if value.dtype != x.dtype:
             source = value if x.is_floating_point() else value.detach()
             value = elementwise.cast(source, dtype=x.dtype)
+        if value.ndim and math.prod(value.shape) == 1:
+            value = value.reshape(())  # fits wherever it goes, also where x[key] has fewer axes
     if autograd.is_grad_enabled() and (
         x._requires_grad or (isinstance(value, Variable) and value._requires_grad)
     ):
@@ -81,8 +83,6 @@ def setitem(x: "Tensor", key: Any, value: Any) -> None:
         return
     if isinstance(value, Variable):
         value = value._array
-        if math.prod(value.shape) == 1:  # fits wherever it goes, also where x[key] has fewer axes
-            value = x._backend.xp.reshape(value, ())
     if len(parts) > 1:
         x = movement.getitem(x.detach(), key=parts[0])
     x._write(parts[-1], value)
@@ -402,6 +402,8 @@ def _scatter(name: str, x: "Tensor", axis: int, index: Any, src: Any, accumulate
         src = same_backend(x, src).reshape(-1) if isinstance(src, Variable) else src
     else:
         whole = True
+        if x.ndim == 1:  # a single index or value counts as a vector
+            index, src = _at_least_vector(x, index), _at_least_vector(x, src)
     key = _along(name, x, axis, index, within=False)
     values = _values(x, src)
     if isinstance(values, Variable):
@@ -420,6 +422,11 @@ def _scatter(name: str, x: "Tensor", axis: int, index: Any, src: Any, accumulate
         values = x._result_class(values, dtype=x.dtype, backend=x._backend)
     result = movement.index_put(x, values, key=key, accumulate=accumulate)
     return result if whole else result.reshape(())
+
+
+def _at_least_vector(x: "Tensor", value: Any) -> Any:
+    """A tensor without axes as one of shape (1,), anything else as it is."""
+    return value.reshape(1) if isinstance(value, type(x)) and not value.ndim else value
 
 
 def _along(name: str, x: "Tensor", axis: int, index: Any, within: bool = True) -> tuple[Any, ...]:

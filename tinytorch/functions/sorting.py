@@ -316,7 +316,7 @@ class Histogram(NamedTuple):
 
 def histogram(
     x: "Tensor",
-    bins: Any,
+    bins: Any = 100,
     *,
     range: Any = None,
     weight: "Tensor | None" = None,

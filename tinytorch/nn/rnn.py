@@ -99,6 +99,11 @@ class _Recurrent(Module):
         """One layer in one direction: the outputs (T, B, H), then the final states (B, H)."""
         raise NotImplementedError
 
+    @property
+    def _flat_weights_names(self) -> list[str]:
+        """The names of the weights, by layer and direction, as in PyTorch."""
+        return [name for name, _ in self.named_parameters()]
+
     def flatten_parameters(self) -> None:
         """Do nothing; PyTorch needs it for cuDNN."""
 

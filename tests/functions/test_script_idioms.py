@@ -1,0 +1,71 @@
+"""Idioms of PyTorch scripts that no other test uses."""
+
+import copy
+
+import pytest
+
+import tinytorch
+from tinytorch import autograd, nn
+from tinytorch.nn import functional as F  # noqa: N812
+
+
+def test_tensors_take_further_attributes() -> None:
+    x = tinytorch.ones(2)
+    x.g = x * 2
+    assert x.g.tolist() == [2, 2]
+    weight = nn.Linear(2, 1).weight
+    assert not hasattr(weight, "average")
+    weight.average = 3
+    assert weight.average == 3
+    assert (copy.deepcopy(x) + x).tolist() == [2, 2]
+
+
+def test_scatter_to_a_vector_takes_a_single_index() -> None:
+    x = tinytorch.zeros(4).scatter_(0, tinytorch.tensor(2), value=1)
+    assert x.tolist() == [0, 0, 1, 0]
+    x = tinytorch.zeros(4).scatter(0, tinytorch.tensor(1), tinytorch.tensor(5.0))
+    assert x.tolist() == [0, 5, 0, 0]
+
+
+class LinearFunction(autograd.Function):
+    @staticmethod
+    def forward(ctx, input, weight, bias=None):
+        ctx.save_for_backward(input, weight, bias)
+        y = input.mm(weight.t())
+        return y if bias is None else y + bias
+
+    @staticmethod
+    def backward(ctx, g):
+        input, weight, bias = ctx.saved_tensors
+        return g.mm(weight), g.t().mm(input), None if bias is None else g.sum(0)
+
+
+def test_function_returns_none_for_arguments_that_were_left_out() -> None:
+    x = tinytorch.ones(3, 2, requires_grad=True)
+    weight = tinytorch.ones(4, 2, requires_grad=True)
+    LinearFunction.apply(x, weight).sum().backward()
+    assert x.grad.tolist() == [[4.0, 4.0]] * 3
+    assert weight.grad.tolist() == [[3.0, 3.0]] * 4
+    bias = tinytorch.ones(4, requires_grad=True)
+    LinearFunction.apply(x, weight, bias).sum().backward()
+    assert bias.grad.tolist() == [3.0] * 4
+
+
+def test_accelerator_is_the_gpu() -> None:
+    assert tinytorch.accelerator.is_available() == tinytorch.cuda.is_available()
+    if not tinytorch.accelerator.is_available():
+        assert tinytorch.accelerator.current_accelerator() is None
+    with pytest.raises(AttributeError, match=r"torch\.accelerator\.memory_stats"):
+        _ = tinytorch.accelerator.memory_stats
+
+
+def test_histogram_has_100_bins_by_default() -> None:
+    counts, edges = tinytorch.histogram(F.relu(tinytorch.randn(50)))
+    assert counts.shape == (100,)
+    assert edges.shape == (101,)
+
+
+def test_names_of_recurrent_weights() -> None:
+    names = nn.GRU(2, 3, 2)._flat_weights_names
+    assert names[:4] == ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
+    assert len(names) == 8
