@@ -110,7 +110,7 @@ def lacking(theirs: Any, ours: Any) -> str:
         return ""
     accepted = {OUR_NAMES.get(name, name) for name in accepted} | accepted
     missing = [name for name in wanted if name not in accepted | NOT_COMPARED | FIRST]
-    return f"without {', '.join(f'`{name}`' for name in missing)}" if missing else ""
+    return f"without {', '.join(f'`{name}`' for name in sorted(missing))}" if missing else ""
 
 
 def arguments(function: Any) -> set[str] | None:
@@ -119,9 +119,10 @@ def arguments(function: Any) -> set[str] | None:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return documented_arguments(function)
+    renamed = getattr(function, "torch_names", set())
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return documented_arguments(function) if function.__module__ == "torch" else None
-    return {p.name for p in parameters if p.kind is not p.VAR_POSITIONAL}
+    return renamed | {p.name for p in parameters if p.kind is not p.VAR_POSITIONAL}
 
 
 def documented_arguments(function: Any) -> set[str] | None:

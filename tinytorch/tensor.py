@@ -228,9 +228,9 @@ class Tensor(Methods):
         """A copy; gradients flow through it."""
         return elementwise.copy(self)
 
-    def requires_grad_(self, value: bool = True) -> Self:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad` in place and return the tensor."""
-        self.requires_grad = value
+        self.requires_grad = requires_grad
         return self
 
     def zero_grad(self) -> None:
@@ -365,6 +365,7 @@ class Tensor(Methods):
             result._view_of = self, ("permute", *axes)
         return result
 
+    @accepts_names(dim0="first", dim1="second")
     def transpose(self, first: int = 0, second: int = 1) -> "Tensor":
         """A view with two axes swapped."""
         axes = list(range(self.ndim))

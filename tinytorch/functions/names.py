@@ -51,6 +51,7 @@ def accepts_names(**names: str) -> Callable[[Function[R]], Function[R]]:
                     ) from error
                 raise
 
+        renamed.torch_names = {*names, "input"}  # type: ignore[attr-defined]
         return renamed
 
     return decorate

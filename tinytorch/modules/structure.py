@@ -93,7 +93,7 @@ def add_module(module: "Module", name: str, child: "Module | None") -> None:
     setattr(module, name, child)
 
 
-def register_parameter(module: "Module", name: str, parameter: Parameter | None) -> None:
+def register_parameter(module: "Module", name: str, param: Parameter | None) -> None:
     """Add a parameter, or None in its place, as the attribute `name`.
 
     Raises:
@@ -101,15 +101,15 @@ def register_parameter(module: "Module", name: str, parameter: Parameter | None)
         KeyError: the name is empty or contains a dot, or another attribute has it.
     """
     what = f"{type(module).__name__}.register_parameter"
-    if not isinstance(parameter, Parameter | None):
+    if not isinstance(param, Parameter | None):
         raise TypeError(
-            f"{what}: {name} must be a Parameter or None, not {type(parameter).__name__}"
+            f"{what}: {name} must be a Parameter or None, not {type(param).__name__}"
         )
-    if parameter is not None and parameter._node is not None:
+    if param is not None and param._node is not None:
         raise ValueError(f"{what}: {name} was computed from other tensors; detach() it")
     old = module.__dict__.get(name)
     _check_name(what, name, not isinstance(old, Parameter | None), module)
-    setattr(module, name, parameter)
+    setattr(module, name, param)
 
 
 def _check_name(what: str, name: str, is_used: bool, module: "Module") -> None:
@@ -121,8 +121,8 @@ def _check_name(what: str, name: str, is_used: bool, module: "Module") -> None:
         raise KeyError(f"{what}: an attribute {name!r} already exists")
 
 
-def apply(module: "Module", function: Callable[["Module"], Any]) -> "Module":
-    """Call ``function(m)`` for each module within this one, and then for this one.
+def apply(module: "Module", fn: Callable[["Module"], Any]) -> "Module":
+    """Call ``fn(m)`` for each module within this one, and then for this one.
 
     >>> from tinytorch import Linear, Sequential
     >>> def init(m):
@@ -132,8 +132,8 @@ def apply(module: "Module", function: Callable[["Module"], Any]) -> "Module":
     [[1.0, 1.0]]
     """
     for child in children(module):
-        child.apply(function)
-    function(module)
+        child.apply(fn)
+    fn(module)
     return module
 
 
