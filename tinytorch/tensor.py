@@ -17,6 +17,7 @@ from .backends import Backend, BackendError, get, of
 from .backends.arrays import Array
 from .functions.conversion import host, print_options
 from .functions.gradients import NO_SECOND
+from .functions.names import accepts_names
 from .methods import Methods
 from .ops import elementwise, movement
 from .ops.dtypes import resolve_dtype

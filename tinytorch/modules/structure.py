@@ -102,9 +102,7 @@ def register_parameter(module: "Module", name: str, param: Parameter | None) -> 
     """
     what = f"{type(module).__name__}.register_parameter"
     if not isinstance(param, Parameter | None):
-        raise TypeError(
-            f"{what}: {name} must be a Parameter or None, not {type(param).__name__}"
-        )
+        raise TypeError(f"{what}: {name} must be a Parameter or None, not {type(param).__name__}")
     if param is not None and param._node is not None:
         raise ValueError(f"{what}: {name} was computed from other tensors; detach() it")
     old = module.__dict__.get(name)
