@@ -31,7 +31,7 @@ def padding(B: int, T: int) -> np.ndarray:
     "settings",
     [
         {},
-        {"batch_first": True, "norm_first": True},
+        {"batch_first": True, "norm_first": True, "activation": "gelu"},
         {"activation": "relu", "bias": False, "layer_norm_eps": 1e-3},
     ],
     ids=str,

@@ -10,11 +10,13 @@ from ..arguments import DtypeError, ShapeError, check_flag, check_integer, check
 from ..attention import fused_attention, merge_heads, split_heads
 from ..attention import scaled_dot_product_attention as attention_with_weights
 from ..autograd import wrap_array
+from ..functions.creation import zeros
 from ..layers import Linear, apply_dropout, linear
 from ..modules.attention_mask import check_mask
 from ..modules.module import Module, Parameter
 from ..ops import random
 from ..tensor import Tensor
+from .init import xavier_uniform_
 
 __all__ = ["MultiheadAttention", "scaled_dot_product_attention"]
 
@@ -93,12 +95,6 @@ def _repeat_heads(what: str, x: Tensor, query: Tensor) -> Tensor:
     return x.reshape(*lead, heads, S, hs)
 
 
-def glorot_uniform(rows: int, columns: int) -> Any:
-    """Numbers uniform in ±sqrt(6 / (rows + columns)), as of X. Glorot and Y. Bengio (2010)."""
-    bound = math.sqrt(6 / (rows + columns))
-    return random.uniform((rows, columns), -bound, bound)
-
-
 class NonDynamicallyQuantizableLinear(Linear):
     """A Linear; PyTorch prints the output projection of `MultiheadAttention` under this name."""
 
@@ -161,15 +157,15 @@ class MultiheadAttention(Module):
         self.batch_first = check_flag("MultiheadAttention: batch_first", batch_first)
         self.kdim, self.vdim = kdim or E, vdim or E
         self._same = self.kdim == self.vdim == E  # one matrix for all three projections
-        self.in_proj_weight = Parameter(glorot_uniform(3 * E, E)) if self._same else None
+        self.in_proj_weight = _matrix(3 * E, E) if self._same else None
         for name, size in (("q", E), ("k", self.kdim), ("v", self.vdim)):
-            weight = None if self._same else Parameter(glorot_uniform(E, size))
+            weight = None if self._same else _matrix(E, size)
             setattr(self, f"{name}_proj_weight", weight)
         self.in_proj_bias = Parameter([0.0] * (3 * E)) if bias else None
         self.out_proj = NonDynamicallyQuantizableLinear(E, E, bias=bias)
         if self.out_proj.bias is not None:
             self.out_proj.bias.data = 0.0
-        self.to(dtype=dtype, backend=device)
+        self.to(dtype=dtype, device=device)
 
     def forward(
         self,
@@ -285,6 +281,13 @@ class MultiheadAttention(Module):
             )
 
 
+def _matrix(rows: int, columns: int) -> Parameter:
+    """The initial matrix of a projection."""
+    weight = Parameter(zeros(rows, columns))
+    xavier_uniform_(weight)
+    return weight
+
+
 def _check_mask(what: str, mask: Any, shapes: list[tuple[int, ...]]) -> None:
     name = f"MultiheadAttention: {what}"
     if not isinstance(mask, Tensor):
@@ -304,5 +307,6 @@ def _added(mask: Tensor, dtype: Any) -> Tensor:
     if mask.is_floating_point():
         return mask
     xp, hidden = mask.backend.xp, mask._array
-    zeros = xp.zeros(hidden.shape, dtype=dtype)
-    return wrap_array(Tensor, xp.where(hidden, xp.full_like(zeros, -math.inf), zeros), mask.backend)
+    visible = xp.zeros(hidden.shape, dtype=dtype)
+    added = xp.where(hidden, xp.full_like(visible, -math.inf), visible)
+    return wrap_array(Tensor, added, mask.backend)

@@ -56,7 +56,7 @@ class _Recurrent(Module):
             for suffix in self._suffixes:
                 ending = f"_l{layer}{suffix}"
                 _add_weights(self, self.gates, inputs, hidden_size, bias, ending)
-        self.to(dtype=dtype, backend=device)
+        self.to(dtype=dtype, device=device)
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """Run the layers over a sequence.
@@ -286,7 +286,7 @@ class _Cell(Module):
         self.hidden_size = check_integer(f"{name}: hidden_size", hidden_size, 1)
         self.bias = check_flag(f"{name}: bias", bias)
         _add_weights(self, self.gates, input_size, hidden_size, bias, "")
-        self.to(dtype=dtype, backend=device)
+        self.to(dtype=dtype, device=device)
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
         """The next state, for an input (B, I) or (I,) and a state (B, H) or (H,), by default zeros.

@@ -6,18 +6,19 @@ change nothing.
 """
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from ..arguments import ShapeError, check_flag, check_integer
-from ..autograd import wrap_array
-from ..backends import get
+from ..functions.creation import full
+from ..functions.shapes import triu
 from ..modules.containers import ModuleList
 from ..modules.module import Module
-from ..ops.dtypes import resolve_dtype
 from ..tensor import Tensor
 from . import functional as F  # noqa: N812
-from .attention import MultiheadAttention, glorot_uniform
+from .attention import MultiheadAttention
+from .init import xavier_uniform_
 from .layers import Dropout, Linear
 from .normalization import LayerNorm
 
@@ -78,7 +79,7 @@ class _Layer(Module):
         for i in numbers:
             setattr(self, f"dropout{i}", Dropout(dropout))
         self.activation = _ACTIVATIONS[activation] if isinstance(activation, str) else activation
-        self.to(dtype=dtype, backend=device)
+        self.to(dtype=dtype, device=device)
 
     def _add(self, x: Tensor, norm: Module, block: Function) -> Tensor:
         """x + block(norm(x)) if `norm_first`, else norm(x + block(x))."""
@@ -308,8 +309,8 @@ class Transformer(Module):
         )
         for parameter in self.parameters():  # copies of a layer begin with different weights
             if parameter.ndim > 1:
-                parameter.data = glorot_uniform(*parameter.shape)
-        self.to(dtype=dtype, backend=device)
+                xavier_uniform_(parameter)
+        self.to(dtype=dtype, device=device)
 
     def forward(
         self,
@@ -358,9 +359,4 @@ class Transformer(Module):
         Tensor([[  0., -inf],
                 [  0.,   0.]])
         """
-        backend = get(device)
-        xp = backend.xp
-        kind = resolve_dtype(dtype or "float32", backend)
-        hidden = xp.triu(xp.ones((sz, sz), dtype=xp.bool), k=1)
-        zeros = xp.zeros((sz, sz), dtype=kind)
-        return wrap_array(Tensor, xp.where(hidden, zeros - float("inf"), zeros), backend)
+        return triu(full((sz, sz), -math.inf, dtype=dtype, device=device), 1)
