@@ -4,10 +4,13 @@ import functools
 import importlib
 import os
 from collections.abc import Callable
-from importlib import metadata
+from typing import TYPE_CHECKING
 
 from .base import Array, Backend, BackendError
 from .device import device
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 # Name -> module:class, imported at the first use of the backend.
 _BUILT_IN = {
@@ -34,7 +37,9 @@ def register(name: str, factory: Callable[[], Backend]) -> None:
     _registered[name] = factory
 
 
-def _entry_points() -> dict[str, metadata.EntryPoint]:
+def _entry_points() -> "dict[str, EntryPoint]":
+    from importlib import metadata  # slow to import and rarely needed
+
     return {point.name: point for point in metadata.entry_points(group="tinytorch.backends")}
 
 

@@ -1,6 +1,5 @@
 """Errors for names of PyTorch that TinyTorch does not have."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -77,6 +76,8 @@ class MissingNameError(AttributeError):
         self.owner, self.name, self._present = owner, name, present
 
     def __str__(self) -> str:
+        import difflib  # here, because only an error needs it
+
         known = self._present
         names = _attributes(known) if isinstance(known, type) else known
         present = [n for n in names if n[:1] != "_"]

@@ -6,7 +6,6 @@ there are any. Steps that do not call each module (fused, captured, divided) ask
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..autograd import add_node, is_grad_enabled, wrap_array
@@ -22,19 +21,15 @@ USED: set[str] = set()
 STATEFUL: set[type] = set()
 
 
-@dataclass(frozen=True, eq=False)
 class Hook:
     """A function registered under "forward_pre", "forward", "backward_pre" or "backward"."""
 
-    kind: str
-    function: Callable[..., Any]
-    with_kwargs: bool = False
-
-    def __post_init__(self) -> None:
+    def __init__(self, kind: str, function: Callable[..., Any], with_kwargs: bool = False) -> None:
+        self.kind, self.function, self.with_kwargs = kind, function, with_kwargs
         USED.add("hooks")
 
     def __reduce__(self) -> Any:
-        return Hook, (self.kind, self.function, self.with_kwargs)  # runs __post_init__ too
+        return Hook, (self.kind, self.function, self.with_kwargs)  # runs __init__ too
 
 
 class RemovableHandle:

@@ -325,8 +325,8 @@ def _positions(
     """The positions of the parameters `keep`, where the parameter `first` counts as 0."""
     if promote is not None and promote not in MODES:
         raise ValueError(f"promote must be one of {', '.join(MODES)}, not {promote!r}")
-    names = list(inspect.signature(function).parameters)
-    return frozenset(names.index(name) - first for name in keep)
+    names = list(inspect.signature(function).parameters) if keep else []
+    return frozenset([names.index(name) - first for name in keep])
 
 
 def _mixed_backends(name: str, first: Backend, other: Backend) -> BackendError:
