@@ -10,7 +10,6 @@ from ..modules.module import Module
 from ..optimizers import Optimizer
 from ..tensor import Tensor
 from ..training import Schedule
-from .data_parallel import DataParallelStep
 from .eager import EagerStep
 from .graphed import GraphedStep
 
@@ -75,7 +74,8 @@ class Trainer(training.Trainer):
     @property
     def processes(self) -> int:
         """Number of processes among which the rows of each batch are divided."""
-        return self.runner.count if isinstance(self.runner, DataParallelStep) else 1
+        count: int = getattr(self.runner, "count", 1)  # of a data-parallel step
+        return count
 
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         return self.runner.run(self, batches)
@@ -84,5 +84,7 @@ class Trainer(training.Trainer):
 def make_runner(processes: int = 1, cuda_graph: bool = False) -> StepRunner:
     """The step runner for a number of processes, or for CUDA graphs in one process."""
     if processes > 1:
+        from .data_parallel import DataParallelStep  # loads multiprocessing, which is slow
+
         return DataParallelStep(processes)
     return GraphedStep() if cuda_graph else EagerStep()
