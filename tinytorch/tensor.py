@@ -74,7 +74,8 @@ class Tensor(Methods):
         self._output_nr = 0
         self._version = autograd.Version()
         self._requires_grad = False
-        self.requires_grad = requires_grad
+        if requires_grad is not False:
+            self.requires_grad = requires_grad
 
     # Attributes
 

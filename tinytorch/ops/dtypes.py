@@ -1,5 +1,6 @@
 """Dtypes by name, and the arguments of ``to(...)``."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ def resolve_dtype(dtype: Any, backend: Backend) -> Any:
     """
     if dtype is None:
         return None
+    resolve = _resolve_cached if isinstance(dtype, np.dtype | str) else _resolve
+    return resolve(dtype, backend)
+
+
+def _resolve(dtype: Any, backend: Backend) -> Any:
     name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", str(dtype))
     name = name.rsplit(".", 1)[-1]
     name = "int64" if dtype is int else _TORCH_NAMES.get(name, name)
@@ -43,6 +49,9 @@ def resolve_dtype(dtype: Any, backend: Backend) -> Any:
     if resolved is None or not _is_dtype(name):
         raise TypeError(f"unknown dtype {dtype!r}")
     return resolved
+
+
+_resolve_cached = functools.cache(_resolve)
 
 
 def host_dtype(dtype: Any) -> np.dtype[Any]:
