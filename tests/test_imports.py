@@ -31,7 +31,16 @@ LAYERS = [
     {"modules"},
     {"data", "serialization", "text"},
     {"generation", *LESSONS} - {"autograd", "tensor"},
-    {"accelerator", "amp", "cuda", "linalg", "nn", "optim", "utils"},  # names of PyTorch
+    {
+        "accelerator",
+        "amp",
+        "cuda",
+        "distributions",
+        "linalg",
+        "nn",
+        "optim",
+        "utils",
+    },  # names of PyTorch
     {"runtime"},
     {"tinygpt", "tito"},
     {"milestones"},

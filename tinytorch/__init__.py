@@ -100,7 +100,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
 
 __version__ = "0.1.0"
 
-_SUBMODULES = {"accelerator", "amp", "cuda", "linalg", "nn", "optim", "utils"}
+_SUBMODULES = {"accelerator", "amp", "cuda", "distributions", "linalg", "nn", "optim", "utils"}
 
 
 def __getattr__(name: str) -> _Any:

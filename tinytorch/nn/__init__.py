@@ -15,6 +15,7 @@ from . import functional, init, parameter, utils
 from .activations import *  # noqa: F403
 from .attention import *  # noqa: F403
 from .layers import *  # noqa: F403
+from .lazy import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .rnn import *  # noqa: F403
