@@ -23,8 +23,6 @@ INSTEAD: dict[str, str] = {
     "torch.multiprocessing": "use Trainer(..., processes=2).",
     "torch.profiler": "set TT_DEBUG=1, which prints the time of each op.",
     "torch.onnx": "save the weights with save(model.state_dict(), path).",
-    "torch.nn.utils.rnn.pack_padded_sequence": "pass the padded batch to the recurrent layer.",
-    "torch.nn.utils.rnn.pad_packed_sequence": "pass the padded batch to the recurrent layer.",
     "torch.optim.LBFGS": "use SGD with momentum, or Adam.",
     "torch.optim.NAdam": "use Adam.",
     "torch.optim.RAdam": "use Adam.",

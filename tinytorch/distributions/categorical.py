@@ -19,10 +19,9 @@ class Categorical(Distribution):
 
     >>> from tinytorch import tensor
     >>> from tinytorch.distributions import Categorical
-    >>> policy = Categorical(tensor([0.0, 1.0]))
-    >>> action = policy.sample()
-    >>> action, policy.log_prob(action).exp()
-    (Tensor(1), Tensor(1.))
+    >>> policy = Categorical(tensor([0.0, 2.0]))
+    >>> policy.probs, policy.sample()
+    (Tensor([0., 1.]), Tensor(1))
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from ..layers import apply_dropout, linear
 from ..modules.module import Module, Parameter
 from ..ops import random, recurrent
 from ..tensor import Tensor
+from .utils.rnn import PackedSequence
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
@@ -58,11 +59,12 @@ class _Recurrent(Module):
                 _add_weights(self, self.gates, inputs, hidden_size, bias, ending)
         self.to(dtype=dtype, device=device)
 
-    def forward(self, input: Tensor, hx: Any = None) -> Any:
+    def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> Any:
         """Run the layers over a sequence.
 
         Args:
-            input: (T, B, I); (B, T, I) with `batch_first`; or (T, I) for one sequence.
+            input: (T, B, I); (B, T, I) with `batch_first`; (T, I) for one sequence; or a
+                `PackedSequence`.
             hx: initial state (num_layers * directions, B, H), without B for one sequence; by
                 default zeros. For an LSTM a tuple (h_0, c_0).
 
@@ -70,6 +72,8 @@ class _Recurrent(Module):
             The outputs of the last layer for all steps, (T, B, directions * H) or as the input, and
             the state after the last step, with the shape of `hx`.
         """
+        if isinstance(input, PackedSequence):
+            return self._packed(input, hx)
         self._check_input(input)
         batched = input.ndim == 3
         x = input if batched else input.unsqueeze(1)
@@ -94,6 +98,26 @@ class _Recurrent(Module):
         if not batched:
             x, states = x.squeeze(1), tuple(state.squeeze(1) for state in states)
         return x, states if self.states > 1 else states[0]
+
+    def _packed(self, sequence: PackedSequence, hx: Any) -> Any:
+        """Run the layers over the sequences of each length separately, without their padding."""
+        lengths = sequence.lengths
+        groups = [[b for b, n in enumerate(lengths) if n == size] for size in sorted({*lengths})]
+        parts, finals = [], []
+        for rows in groups:
+            size = lengths[rows[0]]
+            x = sequence.padded[:size, rows]  # (t, b, I)
+            state = None if hx is None else _rows(hx, rows)
+            y, final = self.forward(x.transpose(0, 1) if self.batch_first else x, state)
+            y = y.transpose(0, 1) if self.batch_first else y  # (t, b, directions * H)
+            padding = y.new_zeros((max(lengths) - size, *y.shape[1:]))
+            parts.append(concat([y, padding]))
+            finals.append(final if self.states > 1 else (final,))
+        order = [b for rows in groups for b in rows]
+        back = [order.index(b) for b in range(len(order))]
+        states = tuple(concat(s, axis=1)[:, back] for s in zip(*finals, strict=True))
+        output = PackedSequence(concat(parts, axis=1)[:, back], lengths)
+        return output, states if self.states > 1 else states[0]
 
     def _run(self, x: Tensor, states: tuple[Tensor, ...], ending: str) -> Any:
         """One layer in one direction: the outputs (T, B, H), then the final states (B, H)."""
@@ -146,6 +170,13 @@ class _Recurrent(Module):
         }  # fmt: skip
         changed = [f"{n}={getattr(self, n)}" for n, d in defaults.items() if getattr(self, n) != d]
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+
+
+def _rows(state: Any, rows: list[int]) -> Any:
+    """The rows of a batch in a state (layers, B, H), or in a tuple of states."""
+    if isinstance(state, Tensor):
+        return state[:, rows]
+    return tuple(_rows(part, rows) for part in state)
 
 
 class RNN(_Recurrent):

@@ -1,13 +1,102 @@
 """The names of `torch.nn.utils.rnn`: batches of sequences of different lengths."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from ...arguments import ShapeError, shown
+from ...functions.creation import arange, tensor
 from ...functions.shapes import concat, stack
 from ...missing import missing_name
 from ...tensor import Tensor
 
-__all__ = ["pad_sequence", "unpad_sequence"]
+__all__ = [
+    "PackedSequence",
+    "pack_padded_sequence",
+    "pack_sequence",
+    "pad_packed_sequence",
+    "pad_sequence",
+    "unpad_sequence",
+]
+
+
+@dataclass(frozen=True)
+class PackedSequence:
+    """A batch of sequences of different lengths, for recurrent layers.
+
+    PyTorch stores the steps without padding; here the batch keeps it.
+
+    Attributes:
+        padded: the sequences (T, B, ...), with padding after their ends.
+        lengths: the length of each sequence, from 1 to T.
+    """
+
+    padded: Tensor
+    lengths: tuple[int, ...]
+
+    def to(self, *target: Any, **options: Any) -> "PackedSequence":
+        """The batch on another device or of another dtype."""
+        return PackedSequence(self.padded.to(*target, **options), self.lengths)
+
+
+def pack_padded_sequence(
+    input: Tensor, lengths: Any, batch_first: bool = False, enforce_sorted: bool = True
+) -> PackedSequence:
+    """A batch whose padding recurrent layers skip.
+
+    Args:
+        input: the sequences (T, B, ...), or (B, T, ...) with `batch_first`.
+        lengths: the length of each, a list or a tensor.
+        batch_first: whether the batch is the first axis.
+        enforce_sorted: raise an error if the lengths are not descending.
+
+    Raises:
+        RuntimeError: a length is not in 1 to T, or they are not descending.
+    """
+    x = input.transpose(0, 1) if batch_first else input
+    sizes = tuple(int(n) for n in lengths)
+    if len(sizes) != x.shape[1] or not all(1 <= n <= len(x) for n in sizes):
+        raise ShapeError(
+            f"pack_padded_sequence needs {x.shape[1]} lengths from 1 to {len(x)}, got"
+            f" {shown(sizes)}"
+        )
+    if enforce_sorted and list(sizes) != sorted(sizes, reverse=True):
+        raise RuntimeError(
+            "pack_padded_sequence: the lengths are not in descending order;"
+            " pass enforce_sorted=False"
+        )
+    return PackedSequence(x[: max(sizes)], sizes)
+
+
+def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
+    """The same for a list of sequences (T_i, ...)."""
+    lengths = [len(x) for x in sequences]
+    return pack_padded_sequence(pad_sequence(sequences), lengths, False, enforce_sorted)
+
+
+def pad_packed_sequence(
+    sequence: PackedSequence,
+    batch_first: bool = False,
+    padding_value: float = 0.0,
+    total_length: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The sequences of a packed batch with padding (T, B, ...), and their lengths.
+
+    Args:
+        sequence: what a recurrent layer, or `pack_padded_sequence`, returned.
+        batch_first: return (B, T, ...) instead.
+        padding_value: the value after the end of each sequence.
+        total_length: T; by default the largest length.
+    """
+    x, lengths = sequence.padded, tensor(sequence.lengths, device=sequence.padded.backend)
+    steps = total_length or len(x)
+    if steps < len(x):
+        raise ShapeError(f"pad_packed_sequence: total_length {steps} is less than {len(x)}")
+    if steps > len(x):
+        x = concat([x, x.new_zeros((steps - len(x), *x.shape[1:]))])
+    after = arange(steps, device=x.backend).unsqueeze(1) >= lengths  # (T, B)
+    x = x.masked_fill(after.reshape(*after.shape, *[1] * (x.ndim - 2)), padding_value)
+    return (x.transpose(0, 1) if batch_first else x), lengths
 
 
 def pad_sequence(
