@@ -175,14 +175,14 @@ def _wrap_copy(like: Any, array: Array) -> "Tensor":
 
 
 class RemovableHandle:
-    """Removes a hook: ``handle.remove()``."""
+    """Removes a hook by ``remove()``, or at the end of a ``with`` block.
 
-    def __init__(self, hooks: list[Any], hook: Any) -> None:
-        self._hooks, self._hook = hooks, hook
+    Args:
+        remove: the function that does it, without effect if the hook is removed already.
+    """
 
-    def remove(self) -> None:
-        """Remove the hook; it may be called again."""
-        self._hooks[:] = [hook for hook in self._hooks if hook is not self._hook]
+    def __init__(self, remove: Callable[[], None]) -> None:
+        self.remove = remove
 
     def __enter__(self) -> "RemovableHandle":
         return self
@@ -270,7 +270,11 @@ def _add_hook(x: "Tensor", hook: Any) -> RemovableHandle:
     # Stored gradients are those that all hooks have changed.
     where = sum(not hasattr(other, "retains") for other in hooks)
     hooks.insert(len(hooks) if hasattr(hook, "retains") else where, hook)
-    return RemovableHandle(hooks, hook)
+
+    def remove() -> None:
+        hooks[:] = [other for other in hooks if other is not hook]
+
+    return RemovableHandle(remove)
 
 
 # Functions with a gradient of their own

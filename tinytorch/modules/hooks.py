@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..autograd import add_node, is_grad_enabled, wrap_array
+from ..functions.gradients import RemovableHandle
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -30,28 +31,6 @@ class Hook:
 
     def __reduce__(self) -> Any:
         return Hook, (self.kind, self.function, self.with_kwargs)  # runs __init__ too
-
-
-class RemovableHandle:
-    """Removes a hook by ``remove()``, or at the end of a ``with`` block.
-
-    Args:
-        owner: the object with the hook, in the tuple `_hooks`.
-        hook: the hook.
-    """
-
-    def __init__(self, owner: "Module", hook: Hook) -> None:
-        self._owner, self._hook = owner, hook
-
-    def remove(self) -> None:
-        """Remove the hook; without effect if it is removed already."""
-        _set_hooks(self._owner, tuple(h for h in self._owner._hooks if h is not self._hook))
-
-    def __enter__(self) -> "RemovableHandle":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()
 
 
 def why_eager(*roots: Any, parameters: Iterable[Tensor] = ()) -> str:
@@ -144,7 +123,11 @@ def _register(module: "Module", hook: Hook, prepend: bool) -> RemovableHandle:
             " hook(module, args, output)"
         )
     _set_hooks(module, (hook, *module._hooks) if prepend else (*module._hooks, hook))
-    return RemovableHandle(module, hook)
+
+    def remove() -> None:
+        _set_hooks(module, tuple(other for other in module._hooks if other is not hook))
+
+    return RemovableHandle(remove)
 
 
 def _set_hooks(module: "Module", hooks: tuple[Hook, ...]) -> None:

@@ -3,26 +3,12 @@
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from ..missing import missing_name
+from ..missing import MissingAttribute
 from . import hooks, structure, views
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
     from .module import Module, Parameter
-
-
-class _Missing:
-    """A method of PyTorch that modules do not have: it raises an AttributeError that says so.
-
-    (A `__getattr__` would make every access to an attribute of a module slower.)
-    """
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: type) -> Any:
-        present = [n for n, v in vars(ModuleMethods).items() if not isinstance(v, _Missing)]
-        raise missing_name("torch.nn.Module", self.name, present)
 
 
 class ModuleMethods(structure.ModuleBase):
@@ -60,16 +46,16 @@ class ModuleMethods(structure.ModuleBase):
     register_full_backward_pre_hook = hooks.register_full_backward_pre_hook
 
     # Missing
-    get_extra_state = _Missing()
-    register_backward_hook = _Missing()
-    register_load_state_dict_post_hook = _Missing()
-    register_load_state_dict_pre_hook = _Missing()
-    register_state_dict_post_hook = _Missing()
-    register_state_dict_pre_hook = _Missing()
-    set_extra_state = _Missing()
-    set_submodule = _Missing()
-    share_memory = _Missing()
-    to_empty = _Missing()
+    get_extra_state = MissingAttribute("torch.nn.Module")
+    register_backward_hook = MissingAttribute("torch.nn.Module")
+    register_load_state_dict_post_hook = MissingAttribute("torch.nn.Module")
+    register_load_state_dict_pre_hook = MissingAttribute("torch.nn.Module")
+    register_state_dict_post_hook = MissingAttribute("torch.nn.Module")
+    register_state_dict_pre_hook = MissingAttribute("torch.nn.Module")
+    set_extra_state = MissingAttribute("torch.nn.Module")
+    set_submodule = MissingAttribute("torch.nn.Module")
+    share_memory = MissingAttribute("torch.nn.Module")
+    to_empty = MissingAttribute("torch.nn.Module")
 
     # Dicts by name of what this module alone holds; assigning to them assigns attributes
 
