@@ -223,6 +223,19 @@ def test_random_numbers_follow_the_seed(backend: str) -> None:
     assert max(first[2]) < 5
 
 
+def test_dropout_is_repeated_from_a_saved_state() -> None:
+    x = tinytorch.ones(100)
+    tinytorch.nn.functional.dropout(x)
+    state = tinytorch.get_rng_state()
+    first = [tinytorch.nn.functional.dropout(x).tolist() for _ in range(2)]
+    tinytorch.set_rng_state(state)
+    assert [tinytorch.nn.functional.dropout(x).tolist() for _ in range(2)] == first
+    # A generator's own state has no masks; they follow from it.
+    for _ in range(2):
+        tinytorch.set_rng_state(tinytorch.Generator().manual_seed(3).get_state())
+        assert tinytorch.nn.functional.dropout(x).tolist() != first[0]
+
+
 def test_random_numbers_have_the_moments_of_their_distribution() -> None:
     g = tinytorch.Generator().manual_seed(0)
     x = tinytorch.rand(100_000, generator=g).numpy()

@@ -9,7 +9,7 @@ from ..autograd import Variable, no_grad
 from ..backends import Backend
 from ..ops import random
 from ..ops.dtypes import get_default_dtype, host_dtype
-from ..ops.generator import Generator
+from ..ops.generator import Generator, decoded, encoded
 from ..ops.random import manual_seed
 from .creation import Options, backend_of, check_sizes, dtype_of, finished, named_size
 
@@ -199,13 +199,15 @@ def seed() -> int:
 
 
 def get_rng_state() -> "Tensor":
-    """The state of the random numbers, except that of dropout masks, as a tensor of bytes."""
-    return _current("get_rng_state").get_state()
+    """The state of the random numbers and of the dropout masks as a tensor of bytes."""
+    state = decoded(_current("get_rng_state").get_state())
+    return encoded({**state, "masks": random.mask_state()})
 
 
 def set_rng_state(new_state: "Tensor") -> None:
-    """Continue from a state that `get_rng_state` returned; dropout masks follow from it."""
-    random.set_generator(Generator().set_state(new_state))
+    """Continue from a state that `get_rng_state` returned."""
+    generator = Generator().set_state(new_state)
+    random.set_generator(generator, decoded(new_state).get("masks"))
 
 
 def _current(name: str) -> Generator:

@@ -54,9 +54,7 @@ class Generator(np.random.Generator):
 
     def get_state(self) -> "Tensor":
         """The state as a tensor of bytes, which can be saved."""
-        state = {"seed": self._seed, "state": self.bit_generator.state}
-        values = np.frombuffer(json.dumps(state).encode(), np.uint8)
-        return Variable._result_class(values, backend="numpy")
+        return encoded({"seed": self._seed, "state": self.bit_generator.state})
 
     def set_state(self, state: "Tensor") -> "Generator":
         """Continue from a state that `get_state` returned.
@@ -65,7 +63,7 @@ class Generator(np.random.Generator):
             RuntimeError: it is no such state; the generator is as it was.
         """
         try:
-            found = json.loads(state.numpy().astype(np.uint8).tobytes())
+            found = decoded(state)
             seed, self.bit_generator.state = index(found["seed"]), found["state"]
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RuntimeError("set_state needs a tensor that get_state() returned") from error
@@ -74,6 +72,18 @@ class Generator(np.random.Generator):
 
     def __reduce__(self) -> Any:
         return _restore, (self._seed, self.bit_generator.state)
+
+
+def encoded(values: dict[str, Any]) -> "Tensor":
+    """Values for JSON as a tensor of bytes."""
+    return Variable._result_class(
+        np.frombuffer(json.dumps(values).encode(), np.uint8), backend="numpy"
+    )
+
+
+def decoded(state: "Tensor") -> Any:
+    """The values that `encoded` was given."""
+    return json.loads(state.numpy().astype(np.uint8).tobytes())
 
 
 def check_seed(seed: Any) -> int:
