@@ -251,8 +251,15 @@ def test_gradients_of_parts_of_a_batch_add_up(settings: dict[str, Any]) -> None:
 
 
 def test_a_batch_is_not_divided_for_a_sum() -> None:
-    with pytest.raises(ValueError, match="reduction 'sum'; use 'mean'"):
-        nn.CrossEntropyLoss(reduction="sum").count_targets(Tensor([0, 1]))
+    for loss in (nn.CrossEntropyLoss(reduction="sum"), nn.MSELoss(reduction="sum")):
+        with pytest.raises(ValueError, match="reduction 'sum'; use 'mean'"):
+            loss.count_targets(Tensor([0, 1]))
+
+
+def test_a_distance_of_0_has_the_gradient_0() -> None:
+    x = Tensor([[1.0, 2.0]], requires_grad=True)
+    nn.functional.pairwise_distance(x, x.detach(), eps=0).sum().backward()
+    assert x.grad.tolist() == [[0.0, 0.0]]
 
 
 @pytest.mark.parametrize("settings", [{"processes": 2}, {"cuda_graph": True}])

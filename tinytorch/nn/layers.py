@@ -12,13 +12,11 @@ from ..backends import Backend
 from ..modules.module import Module, Parameter
 from ..ops import random
 from ..ops.elementwise import clip, where
-from ..ops.elementwise import sqrt as _sqrt
 from ..ops.movement import concat, getitem
 from ..ops.operators import constant, same_backend
-from ..ops.reductions import _axes
+from ..ops.reductions import _axes, vector_norm
 from ..tensor import Tensor
 from .activations import softmax
-from .losses import vector_norm
 
 __all__ = [
     "Bilinear",
@@ -133,9 +131,7 @@ def normalize(
     input: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12, out: None = None
 ) -> Tensor:
     """x divided by its p-norm over `dim`, which counts as at least `eps`."""
-    if p == 2:  # the limit is applied to the squares, so that the gradient at 0 is not NaN
-        return input / _sqrt(clip((input * input).sum(axis=dim, keepdims=True), min=eps * eps))
-    return input / clip(vector_norm(input, p, dim, keepdim=True), min=eps)
+    return input / clip(vector_norm(input, p=p, axis=dim, keepdims=True), min=eps)
 
 
 _PAD_MODES = ("constant", "reflect", "replicate", "circular")

@@ -17,8 +17,8 @@ from ..ops.elementwise import clip, exp, log, minimum, where
 from ..ops.elementwise import sqrt as _sqrt
 from ..ops.losses import binary_cross_entropy_terms, pick_classes
 from ..ops.movement import permute
-from ..ops.reductions import max as _max
 from ..ops.reductions import sum as _sum
+from ..ops.reductions import vector_norm
 from ..tensor import Tensor
 
 __all__ = [
@@ -394,18 +394,7 @@ def pairwise_distance(
     x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Tensor:
     """The p-norm of x1 - x2 + eps over the last axis."""
-    return vector_norm(x1 - x2 + eps, p, -1, keepdim)
-
-
-def vector_norm(x: Tensor, p: float, dim: Any, keepdim: bool = False) -> Tensor:
-    """(sum |x| ** p) ** (1 / p) over `dim`, or the largest |x| for p = inf; not for x = 0."""
-    if p == 2:
-        return _sqrt((x * x).sum(axis=dim, keepdims=keepdim))
-    if p == 1:
-        return _abs(x).sum(axis=dim, keepdims=keepdim)
-    if p == math.inf:
-        return _max(_abs(x), axis=dim, keepdims=keepdim)
-    return (_abs(x) ** p).sum(axis=dim, keepdims=keepdim) ** (1 / p)
+    return vector_norm(x1 - x2 + eps, p=p, axis=-1, keepdims=keepdim)
 
 
 def cosine_embedding_loss(
@@ -565,6 +554,15 @@ class _Loss(Module):
         super().__init__()
         self.reduction = _reduction(type(self).__name__, reduction, size_average, reduce)
 
+    def count_targets(self, target: Tensor) -> Any:
+        """What the mean divides by; a `Trainer` needs a mean to divide a batch."""
+        if self.reduction != "mean":
+            raise ValueError(
+                f"{type(self).__name__}: batches cannot be divided with reduction"
+                f" {self.reduction!r}; use 'mean'"
+            )
+        return target.size
+
 
 class _WeightedLoss(_Loss):
     """Base class of the losses with a factor for each class or element."""
@@ -597,15 +595,13 @@ class _ClassLoss(_WeightedLoss):
         check_integer(f"{type(self).__name__}: ignore_index", ignore_index, -(2**63))
         self.ignore_index = int(ignore_index)
 
-    def count_targets(self, target: Tensor) -> Tensor:
-        """What the mean divides by: the number or the weights of the targets not ignored."""
-        if self.reduction != "mean":
-            raise ValueError(
-                f"{type(self).__name__}: batches cannot be divided with reduction"
-                f" {self.reduction!r}; use 'mean'"
-            )
+    def count_targets(self, target: Tensor) -> Any:
+        """The number or the weights of the targets that are not ignored."""
+        size = super().count_targets(target)
+        if target.is_floating_point():
+            return size
         counted = target != self.ignore_index
-        if self.weight is None or target.is_floating_point():
+        if self.weight is None:
             return counted.sum()
         rows = self.weight.expand((*target.shape, *self.weight.shape))
         return _sum(pick_classes(rows, target, ignore_index=self.ignore_index))
