@@ -60,6 +60,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     from .functions.gradients import *  # noqa: F403
     from .functions.indexing import *  # noqa: F403
     from .functions.linear_algebra import *  # noqa: F403
+    from .functions.linear_algebra import matmul
     from .functions.random import *  # noqa: F403
     from .functions.reductions import *  # noqa: F403
     from .functions.sampling import *  # noqa: F403
@@ -78,7 +79,6 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     from .modules.containers import ModuleList, Sequential
     from .modules.module import Module, Parameter
     from .ops import random
-    from .ops.operators import matmul
     from .ops.random import manual_seed
     from .optimizers import SGD, Adam, AdamW, Muon, Optimizer
     from .runtime.trainer import Trainer
@@ -97,6 +97,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     # The names of torch.autograd that lesson 06 does not build.
     for _name in ("Function", "grad", "gradcheck"):
         setattr(autograd, _name, getattr(_gradients, _name))
+    setattr(autograd.Variable, "__init__", _gradients.variable)  # noqa: B010
 
 __version__ = "0.1.0"
 

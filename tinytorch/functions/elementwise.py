@@ -17,6 +17,7 @@ from ..ops.promotion import is_floating
 from .comparison import signbit
 from .conversion import host
 from .names import accepts_dim, accepts_names
+from .out import stored
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -112,22 +113,22 @@ __all__ = [
 ]
 
 
-def _function_of(op: Op) -> "Callable[[Tensor], Tensor]":
+def _function_of(op: Op) -> "Callable[..., Tensor]":
     """An op of one tensor as a function, which, unlike an op, can be a method of a class."""
 
-    def function(x: "Tensor") -> "Tensor":
-        return op(x)
+    def function(x: "Tensor", *, out: "Tensor | None" = None) -> "Tensor":
+        return op(x) if out is None else stored(op(x), out)
 
     function.__name__ = function.__qualname__ = op.name
     function.__doc__ = op.__doc__
     return function
 
 
-def _binary_function_of(op: Op) -> "Callable[[Tensor, Any], Tensor]":
+def _binary_function_of(op: Op) -> "Callable[..., Tensor]":
     """An op of two tensors, or a tensor and a number, as a function."""
 
-    def function(x: "Tensor", other: Any) -> "Tensor":
-        return op(x, other)
+    def function(x: "Tensor", other: Any, *, out: "Tensor | None" = None) -> "Tensor":
+        return op(x, other) if out is None else stored(op(x, other), out)
 
     function.__name__ = function.__qualname__ = op.name
     function.__doc__ = op.__doc__
@@ -212,14 +213,16 @@ def log_softmax(x: "Tensor", axis: Axis = -1, dtype: Any = None) -> "Tensor":
 # Arithmetic
 
 
-def add(x: "Tensor", other: Any, *, alpha: float = 1) -> "Tensor":
+def add(x: "Tensor", other: Any, *, alpha: float = 1, out: "Tensor | None" = None) -> "Tensor":
     """x + alpha * other."""
-    return elementwise.add(x, other if alpha == 1 else _times("add", x, other, alpha))
+    return stored(elementwise.add(x, other if alpha == 1 else _times("add", x, other, alpha)), out)
 
 
-def sub(x: "Tensor", other: Any, *, alpha: float = 1) -> "Tensor":
+def sub(x: "Tensor", other: Any, *, alpha: float = 1, out: "Tensor | None" = None) -> "Tensor":
     """x - alpha * other."""
-    return elementwise.subtract(x, other if alpha == 1 else _times("sub", x, other, alpha))
+    return stored(
+        elementwise.subtract(x, other if alpha == 1 else _times("sub", x, other, alpha)), out
+    )
 
 
 def rsub(x: "Tensor", other: Any) -> "Tensor":
@@ -239,13 +242,21 @@ def _is_floating(value: Any) -> bool:
     return isinstance(value, float)
 
 
-def div(x: "Tensor", other: Any, *, rounding_mode: str | None = None) -> "Tensor":
+def div(
+    x: "Tensor",
+    other: Any,
+    *,
+    rounding_mode: str | None = None,
+    out: "Tensor | None" = None,
+) -> "Tensor":
     """x / other; rounded down with "floor", towards zero with "trunc".
 
     Raises:
         ValueError: another rounding mode.
         ZeroDivisionError: integers in host memory are divided by 0 with rounding.
     """
+    if out is not None:
+        return stored(div(x, other, rounding_mode=rounding_mode), out)
     if rounding_mode is None:
         return elementwise.divide(x, other)
     if rounding_mode == "floor":

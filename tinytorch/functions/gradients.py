@@ -383,6 +383,17 @@ class Function:
         return tuple(outputs) if isinstance(result, tuple) else outputs[0]
 
 
+def variable(self: Any, data: "Tensor", requires_grad: bool = False) -> None:
+    """``torch.autograd.Variable(data)``: a tensor that shares the memory of `data`, as `detach`."""
+    if not isinstance(data, Variable):
+        raise TypeError(f"Variable takes a tensor, not {shown(data)}")
+    self.__class__ = Variable._result_class
+    self._array, self._backend, self._version = data._array, data._backend, data._version
+    self._grad = self._hooks = self._node = None
+    self._output_nr, self._requires_grad = 0, False
+    self.requires_grad_(requires_grad)
+
+
 # Checks
 
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from ..arguments import ShapeError
 from ..autograd import Variable
-from ..ops import linalg, reductions
-from ..ops.operators import matmul
+from ..ops import linalg, operators, reductions
 from .names import accepts_dim, axis_of
+from .out import stored
 from .shapes import diagonal, roll
 
 if TYPE_CHECKING:
@@ -49,10 +49,15 @@ __all__ = [
 # Products of vectors and matrices
 
 
-def mm(x: "Tensor", mat2: "Tensor") -> "Tensor":
+def matmul(x: "Tensor", other: Any, *, out: "Tensor | None" = None) -> "Tensor":
+    """x @ other, which is the matrix product; see `ops.operators.matmul`."""
+    return stored(operators.matmul(x, other), out)
+
+
+def mm(x: "Tensor", mat2: "Tensor", *, out: "Tensor | None" = None) -> "Tensor":
     """The product of two matrices (M, K) and (K, N)."""
     _check_axes("mm", (x, 2), (mat2, 2))
-    return matmul(x, mat2)
+    return matmul(x, mat2, out=out)
 
 
 def bmm(x: "Tensor", mat2: "Tensor") -> "Tensor":

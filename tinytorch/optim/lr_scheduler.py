@@ -206,9 +206,12 @@ class StepLR(LRScheduler):
     """
 
     def __init__(
-        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+        self, optimizer: Optimizer, step_size: float, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.step_size = check_integer("StepLR: step_size", step_size, 1)
+        whole = isinstance(step_size, float) and step_size.is_integer()
+        self.step_size = check_integer(
+            "StepLR: step_size", int(step_size) if whole else step_size, 1
+        )
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
