@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinytorch
-from tinytorch import Linear, Tensor, load, save, tensor
+from tinytorch import Linear, Tensor, load, save, tensor, zeros
 from tinytorch.serialization.checkpoint import CheckpointError
 
 PLAIN: dict[str, Any] = {
@@ -156,3 +156,12 @@ def test_map_location_may_be_a_function_or_a_dict(tmp_path: Path) -> None:
     assert load(tmp_path / "file", lambda storage, location: storage).tolist() == [1.0]
     assert load(tmp_path / "file", {"cpu": "strict"}).backend.name == "strict"
     assert load(tmp_path / "file", tinytorch.device("cpu")).backend.name == "numpy"
+
+
+def test_a_file_with_any_length_of_its_header_is_no_pickle(tmp_path: Path) -> None:
+    path, first_bytes = tmp_path / "object.pt", set()
+    for length in range(0, 264, 8):  # the first byte of the file is that of the header's length
+        save({"a" * length: zeros(1)}, path)
+        first_bytes.add(path.read_bytes()[:1])
+        assert list(load(path)) == ["a" * length]
+    assert b"\x80" in first_bytes  # with which a pickle starts

@@ -112,8 +112,10 @@ def _check_no_pickle(path: Path) -> None:
     if not path.is_file():
         return  # `checkpoint.load` has the error
     with open(path, "rb") as file:
-        start = file.read(4)
-    if start == b"PK\x03\x04" or start[:1] == b"\x80":
+        start = file.read(9)
+    if start[8:] == b"{":  # safetensors: the length of the header, which may begin with any byte
+        return
+    if start[:4] == b"PK\x03\x04" or start[:1] == b"\x80":
         raise CheckpointError(
             f"{path} is a pickle, as PyTorch writes it, which can run code when it is read;"
             f" {_CONVERT.format(name=path.name)}"
