@@ -95,7 +95,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     from .transformers import GPT, MLP, GPTConfig, TransformerBlock
 
     # The names of torch.autograd that lesson 06 does not build.
-    for _name in ("Function", "grad", "gradcheck"):
+    for _name in ("Function", "backward", "grad", "gradcheck"):
         setattr(autograd, _name, getattr(_gradients, _name))
     setattr(autograd.Variable, "__init__", _gradients.variable)  # noqa: B010
 

@@ -296,7 +296,7 @@ class _PendingGradients:
 
 
 @ignored()
-def backward(
+def run_backward(
     root: Variable,
     gradient: Array,
     retain_graph: bool = False,

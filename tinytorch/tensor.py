@@ -218,7 +218,7 @@ class Tensor(Methods):
         else:
             _check_matches(self, gradient, "the gradient")
             array = gradient._array
-        autograd.backward(self, array, bool(retain_graph))
+        autograd.run_backward(self, array, bool(retain_graph))
 
     def detach(self) -> "Tensor":
         """A tensor with the same memory and version counter, outside the graph."""

@@ -65,6 +65,16 @@ def test_an_unused_input_gives_none_or_zeros() -> None:
     assert zeros.tolist() == [0, 0]
 
 
+def test_backward_of_several_tensors_adds_the_gradients_of_their_sum() -> None:
+    x = leaf(1.0, 2.0)
+    autograd.backward([x.sum(), x * x], [None, tensor([1.0, 10.0])])
+    assert x.grad.tolist() == [3.0, 41.0]
+    autograd.backward(x.sum())
+    assert x.grad.tolist() == [4.0, 42.0]
+    with pytest.raises(RuntimeError, match="needs its gradient"):
+        autograd.backward(x * 2)
+
+
 def test_retain_grad_stores_the_gradient_of_a_computed_tensor(backend: str) -> None:
     x = leaf(1.0, 2.0, backend=backend)
     y = x * 3

@@ -106,7 +106,7 @@ def grad(
         if not isinstance(value, Variable) or not value._requires_grad:
             raise RuntimeError(f"grad: input {i} must be a tensor that requires a gradient")
     root, gradient = _one_root("grad", outputs, grad_outputs)
-    arrays = autograd.backward(root, gradient, bool(retain_graph), wanted)
+    arrays = autograd.run_backward(root, gradient, bool(retain_graph), wanted)
     results: list[Tensor | None] = []
     for i, (value, array) in enumerate(zip(wanted, arrays, strict=True)):
         if array is None and materialize_grads:
@@ -129,7 +129,7 @@ def backward(
     if create_graph:
         raise NotImplementedError(NO_SECOND)
     root, gradient = _one_root("backward", tensors, grad_tensors)
-    autograd.backward(root, gradient, bool(retain_graph))
+    autograd.run_backward(root, gradient, bool(retain_graph))
 
 
 def _one_root(name: str, outputs: Any, gradients: Any) -> "tuple[Tensor, Array]":
