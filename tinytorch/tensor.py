@@ -355,7 +355,7 @@ class Tensor(Methods):
         ((2, 3), (3, 2))
         """
         result = movement.reshape(self, shape=check_shape(shape))
-        if result._requires_grad and result._version is self._version:
+        if result._version is self._version and result._requires_grad == self._requires_grad:
             result._view_of = self, "reshape"
         return result
 
@@ -363,7 +363,7 @@ class Tensor(Methods):
         """A view with the axes in the given order."""
         axes = check_shape(axes)
         result = movement.permute(self, axes=axes)
-        if result._requires_grad and result._version is self._version:
+        if result._version is self._version and result._requires_grad == self._requires_grad:
             result._view_of = self, ("permute", *axes)
         return result
 

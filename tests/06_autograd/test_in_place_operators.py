@@ -133,6 +133,10 @@ def view_of(tensor: Tensor) -> Callable[[], Any]:
     return lambda: operator.iadd(tensor.reshape(1, -1), leaf()[:1])
 
 
+def two_views_of(tensor: Tensor) -> Callable[[], Any]:
+    return lambda: (tensor[:1], operator.iadd(tensor.reshape(1, -1), leaf()[:1]))
+
+
 def ints() -> Tensor:
     return Tensor([1, 2])
 
@@ -141,7 +145,7 @@ IN_PLACE_ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "leaf": (lambda: operator.iadd(leaf(), 1), RuntimeError, "no_grad"),
     "leaf, method": (lambda: leaf().mul_(2), RuntimeError, "no_grad"),
     "view of a leaf": (view_of(leaf()), RuntimeError, "x = x"),
-    "view of a constant": (view_of(zeros(2)), RuntimeError, "x = x"),
+    "constant with two views": (two_views_of(zeros(2)), RuntimeError, "x = x"),
     "with a view": (computed_with(lambda h: h[0]), RuntimeError, "x = x"),
     "with a reshaped view": (computed_with(lambda h: h.reshape(1, 2)), RuntimeError, "x = x"),
     "with detach": (computed_with(lambda h: h.detach()), RuntimeError, "x = x"),

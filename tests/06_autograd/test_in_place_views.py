@@ -61,3 +61,12 @@ def test_single_value_of_more_axes_can_be_assigned_to_an_element() -> None:
         assert x.tolist() == [0, 0, 3, 0]
     x.sum().backward()
     assert value.grad.tolist() == [[3.0]]
+
+
+def test_values_with_a_gradient_are_written_through_a_view_of_a_constant() -> None:
+    values = tinytorch.ones(2, 4, requires_grad=True)
+    x = tinytorch.zeros(2, 12)
+    x.view(2, 3, 4)[:, 0] = values * 3
+    (x * x).sum().backward()
+    assert x[:, :4].tolist() == [[3.0] * 4] * 2
+    assert values.grad.tolist() == [[18.0] * 4] * 2
