@@ -46,6 +46,8 @@ def gelu_erf(xp: Namespace, x: Array) -> Any:
         yb *= near
         yb += 0.5
         np.clip(yb, 0, 1, out=cb)
+        # Rounding leaves some 3e-8 of Phi, which a large negative x would multiply.
+        cb *= np.greater(xb, -LIMIT, out=near, casting="unsafe")
         np.multiply(xb, cb, out=yb)
 
     # Small blocks: this is a chain of thirty calls.

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from parity import UNARY, Row, bools, check, each, floats, ints, probabilities
 
+from tinytorch import Tensor, nn
+
 FLOATS = {k: v for k, v in UNARY.items() if v[0].dtype.kind == "f"}
 LIMITS = {"limits": (np.float32([-6, -3, -1, -0.5, 0, 0.5, 1, 3, 6, 7, 30, -30, 100, -100]),)}
 
@@ -532,3 +534,13 @@ def test_function(row: Row, backend: str) -> None:
 @each(NORMS)
 def test_normalization(row: Row, backend: str) -> None:
     check(row, backend)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_gelu_of_large_numbers_is_0_or_the_number(approximate: str) -> None:
+    values = np.array([-1e30, -1e10, -100.0, -6.0, 20.0, 1e30], np.float32)
+    x = Tensor(np.repeat(values[:, None], 5000, 1), requires_grad=True)
+    y = nn.functional.gelu(x, approximate=approximate)
+    y.sum().backward()
+    np.testing.assert_allclose(y.numpy()[:, 0], np.where(values < 0, 0, values), atol=1e-7)
+    np.testing.assert_allclose(x.grad.numpy()[:, 0], values > 0, atol=1e-6)
