@@ -538,7 +538,7 @@ def test_normalization(row: Row, backend: str) -> None:
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_gelu_of_large_numbers_is_0_or_the_number(approximate: str) -> None:
-    values = np.array([-1e30, -1e10, -100.0, -6.0, 20.0, 1e30], np.float32)
+    values = np.array([-1e10, -100.0, -6.0, 20.0, 1e10], np.float32)
     x = Tensor(np.repeat(values[:, None], 5000, 1), requires_grad=True)
     y = nn.functional.gelu(x, approximate=approximate)
     y.sum().backward()
