@@ -4,7 +4,7 @@ from typing import Any
 
 from ..missing import missing_name
 from ..optimizers import SGD, Adam, AdamW, Muon, Optimizer
-from . import lr_scheduler
+from . import lr_scheduler, swa_utils
 from .adaptive import Adadelta, Adagrad, Adamax, RMSprop
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Optimizer",
     "RMSprop",
     "lr_scheduler",
+    "swa_utils",
 ]
 
 
