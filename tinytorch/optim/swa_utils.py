@@ -18,7 +18,11 @@ AverageFunction = Callable[[Tensor, Tensor, Any], Tensor]
 
 def get_ema_avg_fn(decay: float = 0.999) -> AverageFunction:
     """The exponential moving average: ``decay * average + (1 - decay) * value``."""
-    return lambda average, value, count: average * decay + value * (1 - decay)
+
+    def average_of(average: Tensor, value: Tensor, count: Any) -> Tensor:
+        return average * decay + value * (1 - decay)
+
+    return average_of
 
 
 def _mean(average: Tensor, value: Tensor, count: Any) -> Tensor:
