@@ -13,19 +13,19 @@ from ..tensor import Tensor
 __all__ = ["AveragedModel", "get_ema_avg_fn"]
 
 # From the average, the new value and the number of values so far to the new average.
-AverageFunction = Callable[[Tensor, Tensor, Any], Tensor]
+AverageFunction = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def get_ema_avg_fn(decay: float = 0.999) -> AverageFunction:
     """The exponential moving average: ``decay * average + (1 - decay) * value``."""
 
-    def average_of(average: Tensor, value: Tensor, count: Any) -> Tensor:
+    def average_of(average: Tensor, value: Tensor, count: int) -> Tensor:
         return average * decay + value * (1 - decay)
 
     return average_of
 
 
-def _mean(average: Tensor, value: Tensor, count: Any) -> Tensor:
+def _mean(average: Tensor, value: Tensor, count: int) -> Tensor:
     return average + (value - average) / (count + 1)
 
 
