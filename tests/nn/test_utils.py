@@ -90,8 +90,3 @@ def test_padded_sequences(batch_first: bool, side: str, backend: str) -> None:
         back = nn.utils.rnn.unpad_sequence(padded, Tensor([2, 4, 1]), batch_first)
         for found, array in zip(back, arrays, strict=True):
             np.testing.assert_array_equal(found.numpy(), array)
-
-
-def test_packed_sequences_are_missing() -> None:
-    with pytest.raises(AttributeError, match="pass the padded batch"):
-        nn.utils.rnn.pack_padded_sequence  # noqa: B018
