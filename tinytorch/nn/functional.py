@@ -32,6 +32,7 @@ from .activations import (
     threshold,
 )
 from .attention import scaled_dot_product_attention
+from .class_losses import cross_entropy, nll_loss
 from .layers import (
     bilinear,
     dropout,
@@ -42,12 +43,11 @@ from .layers import (
     one_hot,
     pad,
 )
-from .losses import (
+from .loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cosine_embedding_loss,
     cosine_similarity,
-    cross_entropy,
     gaussian_nll_loss,
     hinge_embedding_loss,
     huber_loss,
@@ -55,7 +55,6 @@ from .losses import (
     l1_loss,
     margin_ranking_loss,
     mse_loss,
-    nll_loss,
     pairwise_distance,
     poisson_nll_loss,
     smooth_l1_loss,
