@@ -2,10 +2,10 @@
 
 A module's hooks are a tuple in its attribute `_hooks`, which is replaced when it changes; a module
 without hooks has the empty tuple of its class. `Module.__call__` calls `call_with_hooks` only if
-there are any. Steps that do not call each module (fused, captured, divided) ask `why_eager`.
+there are any.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..autograd import add_node, is_grad_enabled, wrap_array
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Empty until there is a hook: `Module.__call__` looks here first, which costs next to nothing.
 USED: set[str] = set()
-# Classes of modules that compute from the whole batch and change their buffers.
+# Classes of modules that compute from the whole batch and change their buffers in forward.
 STATEFUL: set[type] = set()
 
 
@@ -31,27 +31,6 @@ class Hook:
 
     def __reduce__(self) -> Any:
         return Hook, (self.kind, self.function, self.with_kwargs)  # runs __init__ too
-
-
-def why_eager(*roots: Any, parameters: Iterable[Tensor] = ()) -> str:
-    """Why steps of the modules within `roots` must run op by op in one process, or "".
-
-    A replay of a step would not call hooks, and replicas would keep what they record.
-
-    Args:
-        roots: modules; other objects are skipped.
-        parameters: the tensors that are trained.
-    """
-    if any(parameter._hooks for parameter in parameters):
-        return "a parameter has hooks"
-    if USED or STATEFUL:
-        for root in roots:
-            for module in root.modules() if hasattr(root, "modules") else ():
-                if module._hooks:
-                    return "a module has hooks"
-                if isinstance(module, tuple(STATEFUL)):
-                    return "a module changes its buffers"
-    return ""
 
 
 def register_forward_hook(

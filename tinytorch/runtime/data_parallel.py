@@ -24,12 +24,11 @@ import numpy as np
 from ..backends import trace
 from ..backends.base import Backend
 from ..backends.base import NumpyArray as Array
-from ..modules.hooks import why_eager
 from ..modules.module import Module, Parameter
 from ..ops import random
 from ..tensor import Tensor
 from ..training import Trainer, accumulate_gradients, count_targets, weights_of
-from .eager import EagerStep
+from .eager import EagerStep, why_eager
 from .module_key import Same, module_key
 
 CACHE_LINE = 64  # bytes

@@ -1,7 +1,9 @@
 """Training steps run as they are written, in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from ..modules.hooks import STATEFUL, USED
 from ..tensor import Tensor
 from ..training import Trainer
 
@@ -14,3 +16,24 @@ class EagerStep:
         loss = trainer.accumulate(batches)
         trainer.update()
         return loss
+
+
+def why_eager(*roots: Any, parameters: Iterable[Tensor] = ()) -> str:
+    """Why steps of the modules within `roots` must run op by op in one process, or "".
+
+    A replay of a step would not call hooks, and replicas would keep what they record.
+
+    Args:
+        roots: modules; other objects are skipped.
+        parameters: the tensors that are trained.
+    """
+    if any(parameter._hooks for parameter in parameters):
+        return "a parameter has hooks"
+    if USED or STATEFUL:
+        for root in roots:
+            for module in root.modules() if hasattr(root, "modules") else ():
+                if module._hooks:
+                    return "a module has hooks"
+                if isinstance(module, tuple(STATEFUL)):
+                    return "a module changes its buffers"
+    return ""

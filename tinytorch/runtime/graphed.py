@@ -8,12 +8,11 @@ import numpy as np
 from ..autograd import wrap_array
 from ..backends import Backend, trace
 from ..backends.base import Array
-from ..modules.hooks import why_eager
 from ..ops import random
 from ..optimizers import Optimizer
 from ..tensor import Tensor
 from ..training import Trainer
-from .eager import EagerStep
+from .eager import EagerStep, why_eager
 from .module_key import module_key
 
 Shapes = tuple[tuple[int, ...], ...]
