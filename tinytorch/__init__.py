@@ -46,6 +46,7 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     from .functions.comparison import *  # noqa: F403
     from .functions.creation import *  # noqa: F403
     from .functions.creation import from_dlpack, ones, tensor, zeros  # tensor hides the module
+    from .functions.diagonals import *  # noqa: F403
     from .functions.dtypes import *  # noqa: F403
     from .functions.elementwise import *  # noqa: F403
     from .functions.elementwise import (
@@ -59,15 +60,18 @@ if not _tito_is_running():  # the command `tito` must work even if the lessons c
     )
     from .functions.gradients import *  # noqa: F403
     from .functions.indexing import *  # noqa: F403
+    from .functions.joining import *  # noqa: F403
+    from .functions.joining import concat, stack
     from .functions.linear_algebra import *  # noqa: F403
     from .functions.linear_algebra import matmul
     from .functions.random import *  # noqa: F403
     from .functions.reductions import *  # noqa: F403
+    from .functions.repeating import *  # noqa: F403
     from .functions.sampling import *  # noqa: F403
     from .functions.settings import *  # noqa: F403
     from .functions.shapes import *  # noqa: F403
-    from .functions.shapes import concat, stack
     from .functions.sorting import *  # noqa: F403
+    from .functions.splitting import *  # noqa: F403
     from .generation import gpt_weights as _gpt_weights  # noqa: F401  registers GPT
     from .layers import Dropout, LayerNorm, Linear
     from .losses import (

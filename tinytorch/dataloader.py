@@ -12,7 +12,7 @@ import numpy as np
 from .arguments import check_flag, check_integer, shown
 from .backends import Backend
 from .data.samplers import RandomOrder, RandomSampler, SequentialSampler, batched
-from .functions.shapes import stack
+from .functions.joining import stack
 from .ops import random
 from .serialization.checkpoint import restore_rng, rng_state
 from .tensor import Tensor

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .arguments import ShapeError
 from .functions import linear_algebra
+from .functions.diagonals import diagonal
 from .functions.linear_algebra import (
     LinAlgError,
     _check_square,
@@ -15,7 +16,6 @@ from .functions.linear_algebra import (
     slogdet,
 )
 from .functions.linear_algebra import inverse as inv
-from .functions.shapes import diagonal
 from .missing import missing_name
 from .ops import linalg, reductions
 from .ops.operators import constant, matmul

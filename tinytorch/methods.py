@@ -5,17 +5,20 @@ from .functions import (
     comparison,
     conversion,
     creation,
+    diagonals,
     elementwise,
     gradients,
     in_place,
     indexing,
     linear_algebra,
     reductions,
+    repeating,
     sampling,
     settings,
     shapes,
     size,
     sorting,
+    splitting,
 )
 from .missing import TENSOR_METHODS, MissingAttribute
 
@@ -400,47 +403,47 @@ class Methods(Variable):
     is_contiguous = shapes.is_contiguous
     contiguous = shapes.contiguous
     adjoint = shapes.adjoint
-    as_strided = shapes.as_strided
-    broadcast_to = shapes.broadcast_to
-    chunk = shapes.chunk
-    diag = shapes.diag
-    diag_embed = shapes.diag_embed
-    diagflat = shapes.diagflat
-    diagonal = shapes.diagonal
-    expand = shapes.expand
-    expand_as = shapes.expand_as
+    as_strided = splitting.as_strided
+    broadcast_to = repeating.broadcast_to
+    chunk = splitting.chunk
+    diag = diagonals.diag
+    diag_embed = diagonals.diag_embed
+    diagflat = diagonals.diagflat
+    diagonal = diagonals.diagonal
+    expand = repeating.expand
+    expand_as = repeating.expand_as
     flatten = shapes.flatten
     flip = shapes.flip
     fliplr = shapes.fliplr
     flipud = shapes.flipud
     moveaxis = movedim = shapes.movedim
-    narrow = shapes.narrow
+    narrow = splitting.narrow
     ravel = shapes.ravel
-    repeat = shapes.repeat
-    repeat_interleave = shapes.repeat_interleave
+    repeat = repeating.repeat
+    repeat_interleave = repeating.repeat_interleave
     reshape_as = shapes.reshape_as
     view = shapes.view
-    view_as = shapes.view_as
+    view_as = repeating.view_as
     roll = shapes.roll
     rot90 = shapes.rot90
-    select = shapes.select
-    split = shapes.split
-    hsplit = shapes.hsplit
-    vsplit = shapes.vsplit
-    dsplit = shapes.dsplit
-    split_with_sizes = shapes.split_with_sizes
-    sum_to_size = shapes.sum_to_size
+    select = splitting.select
+    split = splitting.split
+    hsplit = splitting.hsplit
+    vsplit = splitting.vsplit
+    dsplit = splitting.dsplit
+    split_with_sizes = splitting.split_with_sizes
+    sum_to_size = repeating.sum_to_size
     mH = H = property(shapes.adjoint)  # noqa: N815  PyTorch's name
     squeeze = shapes.squeeze
     swapaxes = swapdims = shapes.swapaxes
     t = shapes.t
-    tensor_split = shapes.tensor_split
-    tile = shapes.tile
-    tril = shapes.tril
-    triu = shapes.triu
-    unbind = shapes.unbind
+    tensor_split = splitting.tensor_split
+    tile = repeating.tile
+    tril = diagonals.tril
+    triu = diagonals.triu
+    unbind = splitting.unbind
     unflatten = shapes.unflatten
-    unfold = shapes.unfold
+    unfold = splitting.unfold
     unsqueeze = shapes.unsqueeze
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from ..functions.repeating import broadcast_tensors
 from ..functions.sampling import multinomial
-from ..functions.shapes import broadcast_tensors
 from ..tensor import Tensor
 from .distribution import Distribution, one_of
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from ..autograd import Variable, no_grad
 from ..functions.creation import tensor
-from ..functions.shapes import broadcast_tensors
+from ..functions.repeating import broadcast_tensors
 from ..tensor import Tensor
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from ..arguments import ShapeError
 from ..autograd import Variable
 from ..ops import linalg, operators, reductions
+from .diagonals import diagonal
 from .names import accepts_dim, axis_of
 from .out import stored
-from .shapes import diagonal, roll
+from .shapes import roll
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from ..arguments import ShapeError, check_flag, check_integer, check_number, warn
 from ..functions.creation import zeros
-from ..functions.shapes import concat, stack
+from ..functions.joining import concat, stack
 from ..layers import apply_dropout, linear
 from ..modules.module import Module, Parameter
 from ..ops import random, recurrent

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ..arguments import ShapeError, check_flag, check_integer
 from ..functions.creation import full
-from ..functions.shapes import triu
+from ..functions.diagonals import triu
 from ..modules.containers import ModuleList
 from ..modules.module import Module
 from ..tensor import Tensor

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...arguments import check_number
 from ...autograd import no_grad
-from ...functions.shapes import concat
+from ...functions.joining import concat
 from ...tensor import Tensor
 from ...training import clip_grad_norm
 

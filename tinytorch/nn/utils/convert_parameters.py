@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ...arguments import ShapeError
 from ...autograd import no_grad
-from ...functions.shapes import concat
+from ...functions.joining import concat
 from ...tensor import Tensor
 
 __all__ = ["parameters_to_vector", "vector_to_parameters"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from ...arguments import ShapeError, shown
 from ...functions.creation import arange, tensor
-from ...functions.shapes import concat, stack
+from ...functions.joining import concat, stack
 from ...missing import missing_name
 from ...tensor import Tensor
 
