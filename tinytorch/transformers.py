@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from .activations import GELU, SquaredReLU
 from .arguments import check_flag, check_integer
@@ -95,7 +95,21 @@ class TransformerBlock(Module):
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """Arguments of `GPT`, which documents them, for saving and rebuilding a model."""
+    """The arguments of `GPT`, for saving and rebuilding a model.
+
+    Args:
+        vocab_size: V, number of tokens.
+        embed_dim: C, size of the token vectors.
+        num_layers: L, number of blocks.
+        num_heads: nh, a divisor of C.
+        max_seq_len: maximum context length.
+        dropout: dropout probability, in the places where GPT-2 has dropout.
+        bias: whether linear layers and layer norms have a bias.
+        tie_weights: whether the head shares its weight with the token embedding.
+        positions: "learned", "sinusoidal" or "rotary".
+        activation: a key of `ACTIVATIONS`: "gelu" or "squared_relu".
+        init: a key of `INITIALISATIONS`: "gpt2" (`init_gpt2`) or "zero" (`init_zero`).
+    """
 
     vocab_size: int
     embed_dim: int
@@ -121,29 +135,8 @@ class GPTConfig:
         return asdict(self)
 
 
-class GPT(Module):
-    """Decoder-only transformer that predicts the next token.
-
-    Args:
-        vocab_size: V, number of tokens.
-        embed_dim: C, size of the token vectors.
-        num_layers: L, number of blocks.
-        num_heads: nh, a divisor of C.
-        max_seq_len: maximum context length.
-        dropout: dropout probability, in the places where GPT-2 has dropout.
-        bias: whether linear layers and layer norms have a bias.
-        tie_weights: whether the head shares its weight with the token embedding.
-        positions: "learned", "sinusoidal" or "rotary".
-        activation: a key of `ACTIVATIONS`: "gelu" or "squared_relu".
-        init: a key of `INITIALISATIONS`: "gpt2" (`init_gpt2`) or "zero" (`init_zero`).
-
-    Source: A. Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
-
-    >>> from tinytorch import GPT, Tensor
-    >>> model = GPT(vocab_size=65, embed_dim=32, num_layers=2, num_heads=4, max_seq_len=64)
-    >>> model(Tensor([[1, 2, 3]])).shape
-    (1, 3, 65)
-    """
+class GPTBase(Module):
+    """The modules of a `GPT`, with initialised weights. Arguments as for `GPTConfig`."""
 
     def __init__(
         self,
@@ -187,9 +180,32 @@ class GPT(Module):
         _choose("init", INITIALISATIONS, init)(self)
 
     @classmethod
-    def from_config(cls, config: GPTConfig, backend: str | Backend | None = None) -> "GPT":
+    def from_config(cls, config: GPTConfig, backend: str | Backend | None = None) -> Self:
         """A model with the arguments in `config` and newly initialised weights."""
         return cls(**config.to_dict(), backend=backend)
+
+    def attention_weights(self, ids: Tensor) -> list[Tensor]:
+        """The attention weights (B, nh, T, T) of each block, for ids (B, T)."""
+        if not isinstance(ids, Tensor) or ids.ndim != 2:
+            raise ValueError("attention_weights needs a tensor of ids (B, T)")
+        mask = create_causal_mask(ids.shape[1], backend=ids.backend)
+        x, weights = self.embedding(ids), []
+        for block in self.blocks:
+            weights.append(block.attention.attend(block.ln1(x), mask)[1])
+            x = block(x, mask)
+        return weights
+
+
+class GPT(GPTBase):
+    """Decoder-only transformer that predicts the next token. Arguments as for `GPTConfig`.
+
+    Source: A. Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
+
+    >>> from tinytorch import GPT, Tensor
+    >>> model = GPT(vocab_size=65, embed_dim=32, num_layers=2, num_heads=4, max_seq_len=64)
+    >>> model(Tensor([[1, 2, 3]])).shape
+    (1, 3, 65)
+    """
 
     def forward(self, ids: Tensor, caches: list[KVCache] | None = None) -> Tensor:
         """Integer ids (B, T) or (T,) -> logits (B, T, V) or (T, V).
@@ -213,17 +229,6 @@ class GPT(Module):
         for index, block in enumerate(self.blocks):
             x = block(x, mask, caches[index] if caches else None)
         return self.head(self.ln_f(x))  # (B, T, V)
-
-    def attention_weights(self, ids: Tensor) -> list[Tensor]:
-        """The attention weights (B, nh, T, T) of each block, for ids (B, T)."""
-        if not isinstance(ids, Tensor) or ids.ndim != 2:
-            raise ValueError("attention_weights needs a tensor of ids (B, T)")
-        mask = create_causal_mask(ids.shape[1], backend=ids.backend)
-        x, weights = self.embedding(ids), []
-        for block in self.blocks:
-            weights.append(block.attention.attend(block.ln1(x), mask)[1])
-            x = block(x, mask)
-        return weights
 
     def new_caches(self) -> list[KVCache]:
         """Empty caches, one for each block."""

@@ -258,7 +258,7 @@ plt.show()
 # positions `past`, `past + 1`, ... A single new token needs no mask, since it may see everything.
 
 # %% exercise="13.4" points=4
-from tinytorch.transformers import GPT, GPTConfig
+from tinytorch.transformers import GPT, GPTBase, GPTConfig
 
 # GPT.forward:
 #   Ids of a single sequence (T,): reshape them to (1, T), call forward again, and return the first
