@@ -150,7 +150,7 @@ def test_line_endings_are_kept(lesson: Lesson) -> None:
             "base classes of Counter must be none, not dict",
         ),
         ("2 * x", "2 * other(x)", "double uses other, which is not defined in things.py"),
-        ("2 * x", "LIMITS * x", "uses LIMITS.*variables"),
+        ("2 * x", "LIMITS * x", "uses LIMITS.*define it in the exercise's cell"),
         ("def double", "def len(x): pass\n\n\ndef double", "len is a function of Python"),
         ("def double", "def math(x): pass\n\n\ndef double", "math has another meaning"),
         ("def double", "import numpy as math\n\n\ndef double", "math has another meaning"),
@@ -287,6 +287,67 @@ def test_modules_that_a_student_uses_are_imported_as_in_the_notebook(tmp_path: P
     assert module(lesson).startswith('"""A module."""\n\nimport math\n')
     assert export(lesson, path) == []
     reset(lesson)
+    assert module(lesson) == PLAIN
+
+
+CONSTANTS = {
+    "a number": ("BASE = 2\n", "BASE * x"),
+    "a number with its type": ("BASE: int = 2  # twice\n", "BASE * x"),
+    "another module's name": ("import numpy as N\n\nBASE = -N.pi\n", "N.abs(-2) * x + 0 * BASE"),
+    "a module imported under another name": ("import numpy as N\n", "N.add(x, x)"),
+    "a module of a package": ("import os.path as P\n", "len(P.join('', 'ab')) * x"),
+    "constants of constants": ("ONE = 1\nTWO = (ONE + ONE, 'text')\n", "TWO[0] * x"),
+    "a constant of the module": ("MORE = {'a': LIMIT - 1}\n", "MORE['a'] * x"),
+    "two on a line": ("print(1); BASE = 2; print(3)\n", "BASE * x"),
+    "several lines": ("BASE = [\n    1,\n    2,\n]\n", "BASE[1] * x"),
+    "used by a helper": ("BASE = 2\n\n\ndef helper(x): return BASE * x\n\n\n", "helper(x)"),
+    "a default": ("BASE = 2\n\n\ndef helper(x, by=BASE): return by * x\n\n\n", "helper(x)"),
+}
+
+
+@pytest.mark.parametrize("what", CONSTANTS)
+def test_constants_and_imports_of_an_exercise_are_exported_with_it(
+    tmp_path: Path, what: str
+) -> None:
+    lesson = make(tmp_path, SOURCE.replace("LIMIT, ", ""), PLAIN)
+    added, used = CONSTANTS[what]
+    first = "UNUSED = 3\nprint(UNUSED)\n"
+
+    def change(source: str) -> str:  # after the module's own constants, as in the module
+        source = source.replace("2 * x", used)
+        return first + source.replace("def double", added + "\n\ndef double")
+
+    path = notebook(lesson, change)
+    assert "tinytorch/things.py: double" in export(lesson, path)
+    names: dict[str, Any] = {}
+    exec(module(lesson), names)
+    assert names["double"](4) == 8
+    assert "UNUSED" not in module(lesson)
+    assert "print" not in module(lesson)
+    text = module(lesson)
+    assert export(lesson, path) == []
+    assert module(lesson) == text
+    changed = notebook(lesson, lambda s: change(s).replace("2", "(1 + 1)"))
+    export(lesson, changed)  # also a second time, with other values
+    exec(module(lesson), names)
+    assert names["double"](4) == 8
+    reset(lesson)
+    assert module(lesson) == PLAIN
+
+
+@pytest.mark.parametrize(
+    "value", ["print(2)", "[x for x in range(3)]", "(lambda: 2)", "f'{2}'", "open", "other.pi"]
+)
+def test_variables_that_need_a_call_or_another_name_are_not_exported(
+    lesson: Lesson, value: str
+) -> None:
+    added = f"BASE = {value}\n\n\n"
+    path = notebook(lesson, lambda s: added + s.replace("2 * x", "BASE * x"))
+    if value == "open":
+        assert "tinytorch/things.py: BASE" in export(lesson, path)
+        return
+    with pytest.raises(ExportError, match=r"uses (BASE|other), which is not defined.*by a call"):
+        export(lesson, path)
     assert module(lesson) == PLAIN
 
 

@@ -48,6 +48,30 @@ def test_the_blank_keeps_signatures_docstrings_and_hints_but_no_solution(tmp_pat
     assert blank.count("# YOUR CODE HERE") == 3
 
 
+def test_the_markers_of_nbgrader_enclose_what_the_student_writes(tmp_path: Path) -> None:
+    lesson = make(tmp_path)
+    marked = lesson.marked(lesson.cells[2])
+    assert (
+        """
+    # What is two times x?
+    # It is more.
+    ### BEGIN SOLUTION
+    # a remark
+    y = 2 * x
+    return y  # the result
+    ### END SOLUTION
+"""
+        in marked
+    )
+    without = [
+        line
+        for line in marked.splitlines()
+        if "### " not in line and line.strip() not in {"# What is two times x?", "# It is more."}
+        and line.strip() not in {"# Add first.", "# Return it."}
+    ]  # fmt: skip
+    assert without == lesson.solution(lesson.cells[2]).splitlines()
+
+
 def test_the_error_for_an_unknown_lesson_lists_the_lessons(tmp_path: Path) -> None:
     make(tmp_path)
     assert lessons(tmp_path) == [77]

@@ -35,10 +35,10 @@ def export(lesson: Lesson, notebook: Path) -> list[str]:
     """Write the definitions of a notebook's exercises into the package.
 
     Functions and classes that the student has added to an exercise's cell are inserted before the
-    exercise. A module they need is imported as in the notebook. Anything else in the cell, such as
-    a variable or a call of print, is ignored. The package is first imported with the new code, in a
-    copy and in another process. The files are backed up before a lesson's first export, so that
-    `reset` can restore them.
+    exercise, and constants that they use. A module they need is imported as in the notebook.
+    Anything else in the cell, such as a call of print, is ignored. The package is first imported
+    with the new code, in a copy and in another process. The files are backed up before a lesson's
+    first export, so that `reset` can restore them.
 
     Args:
         lesson: the lesson.
@@ -181,18 +181,55 @@ def _insert(exercise: Exercise, module: str, cell: str, original: str, exercises
         if name not in exercises
         and isinstance(definition.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
     ]
+    constants = _constants(mine, {*exercise.names, *added}) - exercises
+    added = [name for name in mine if name in constants or name in added]
     _check_new_meanings(where, exercise.module, cell, original, exercises)
     lines, own = lines_of(module), lines_of(cell)
+    texts = {name: _lines(own, mine[name]) for name in (*exercise.names, *added)}
+    for name in constants:  # without another statement of the line
+        texts[name] = lines_of(ast.get_source_segment(cell, mine[name].node) or "")
     edits = [
-        (theirs[name].start, theirs[name].stop, _lines(own, mine[name]))
-        for name in {*exercise.names, *added} & set(theirs)
+        (theirs[name].start, theirs[name].stop, texts[name]) for name in texts if name in theirs
     ]
     first = min(theirs[name].start for name in exercise.names)
-    new = [[*_lines(own, mine[name]), "", ""] for name in added if name not in theirs]
+    new = [[*texts[name], "", ""] for name in added if name not in theirs]
     edits.append((first, first, list(chain(*new))))
     for start, stop, text in sorted(edits, reverse=True):  # from the end, so that lines stay valid
         lines[start:stop] = text
     return "\n".join(lines) + "\n"
+
+
+def _constants(mine: dict[str, Definition], users: set[str]) -> set[str]:
+    """Return the constants of a cell that the definitions `users` refer to, also indirectly.
+
+    A constant is assigned once, a value that is computed without a call: numbers, texts, lists.
+    """
+    simple = {name for name, definition in mine.items() if _is_constant(definition.node)}
+    found: set[str] = set()
+    nodes = [mine[name].node for name in users]
+    while nodes:
+        names = {node.id for node in ast.walk(nodes.pop()) if isinstance(node, ast.Name)}
+        nodes += [mine[name].node for name in names & simple - found - users]
+        found |= names & simple - users
+    return found
+
+
+def _is_constant(node: ast.stmt) -> bool:
+    match node:
+        case ast.Assign(targets=[ast.Name()], value=value):
+            pass
+        case ast.AnnAssign(target=ast.Name(), value=ast.expr() as value):
+            pass
+        case _:
+            return False
+    return all(
+        isinstance(
+            part,
+            ast.Constant | ast.UnaryOp | ast.BinOp | ast.Tuple | ast.List | ast.Set | ast.Dict
+            | ast.Name | ast.Attribute | ast.operator | ast.unaryop | ast.expr_context,
+        )
+        for part in ast.walk(value)
+    )  # fmt: skip
 
 
 def _check_new_meanings(
@@ -283,12 +320,19 @@ def _signature(function: ast.FunctionDef) -> str:
 
 
 def is_blank(definition: Definition) -> bool:
-    """Whether a definition contains the blank that `tito start` has written."""
+    """Whether a definition contains the blank of `tito start`, or a body ends with nbgrader's."""
     for node in ast.walk(definition.node):
         match node:
             case ast.Raise(
                 exc=ast.Call(func=ast.Name(id="NotImplementedError"), args=[ast.Constant(value)])
             ) if str(value).startswith("exercise "):
+                return True
+            case ast.FunctionDef(
+                body=[
+                    *_,
+                    ast.Raise(exc=ast.Call(func=ast.Name(id="NotImplementedError"), args=[])),
+                ]
+            ):
                 return True
     return False
 
@@ -337,7 +381,8 @@ def _check_names(path: Path, text: str) -> None:
         line = f", in: {lines_of(text)[node.lineno - 1].strip():.100}" if node else ""
         raise ExportError(
             f"{user or path.name} uses {name}, which is not defined in {path.name}{line}"
-            " (functions, classes and imports of the same cell are exported, but not variables)"
+            " (define it in the exercise's cell: functions, classes, imports and constants are"
+            " exported with it, but no variable that is computed by a call, and no other cell)"
         )
 
 

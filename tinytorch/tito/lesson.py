@@ -19,7 +19,7 @@ and methods with hints are blank for the student, all others are given:
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -191,6 +191,17 @@ class Lesson:
 
     def blank(self, cell: Cell) -> str:
         """Return the solution with blank bodies for all functions and methods with hints."""
+        return self._with_hints(cell, _blank_body)
+
+    def marked(self, cell: Cell) -> str:
+        """Return the solution with hints, and nbgrader's markers around the bodies after them.
+
+        `nbgrader generate_assignment` replaces the lines between the markers by a blank.
+        """
+        return self._with_hints(cell, _marked_body)
+
+    def _with_hints(self, cell: Cell, new_body: Callable[..., list[str]]) -> str:
+        """Return the solution with other bodies for all functions and methods with hints."""
         exercise = self.exercise(cell)
         wanted, done = set(exercise.hints), set()
         parts = []
@@ -201,7 +212,10 @@ class Lesson:
                 if name in wanted:
                     done.add(name)
                     start, stop = _body(function, lines, offset)
-                    lines[start:stop] = _blank_body(name, exercise, function.body[0].col_offset)
+                    indent = " " * function.body[0].col_offset
+                    hints = [f"{indent}# {line}".rstrip() for line in exercise.hints[name]]
+                    body = new_body(name, exercise.number, indent, lines[start:stop])
+                    lines[start:stop] = hints + body
         if wanted - done:
             missing = ", ".join(sorted(wanted - done))
             raise LessonError(f"exercise {exercise.number}: {exercise.module} has no {missing}")
@@ -371,10 +385,13 @@ def _body(function: ast.FunctionDef, lines: list[str], offset: int) -> tuple[int
     return start, end
 
 
-def _blank_body(name: str, exercise: Exercise, indent: int) -> list[str]:
-    body = [f"# {line}".rstrip() for line in exercise.hints[name]]
-    body += ["# YOUR CODE HERE", f'raise NotImplementedError("exercise {exercise.number}: {name}")']
-    return [" " * indent + line for line in body]
+def _blank_body(name: str, number: str, indent: str, body: list[str]) -> list[str]:
+    blank = f'{indent}raise NotImplementedError("exercise {number}: {name}")'
+    return [f"{indent}# YOUR CODE HERE", blank]
+
+
+def _marked_body(name: str, number: str, indent: str, body: list[str]) -> list[str]:
+    return [f"{indent}### BEGIN SOLUTION", *body, f"{indent}### END SOLUTION"]
 
 
 def _join(parts: Iterator[list[str]] | list[list[str]]) -> str:

@@ -21,6 +21,11 @@ def solution(lesson: Lesson) -> Any:
     return _weave(lesson, lesson.solution)
 
 
+def for_nbgrader(lesson: Lesson) -> Any:
+    """Return the notebook for nbgrader's folder source/: solutions between its markers."""
+    return _weave(lesson, lesson.marked)
+
+
 def write(notebook: Any, path: Path) -> None:
     """Write a notebook as UTF-8, atomically and with the same bytes on every system."""
     path.parent.mkdir(parents=True, exist_ok=True)
