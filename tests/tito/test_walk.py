@@ -69,7 +69,7 @@ def test_a_student_starts_tests_exports_and_resets_lesson_12(checkout: Path) -> 
     fill_in(checkout, lambda source: source.replace(">=", ">"))
     failed = tito("test", cwd=notebook.parent, code=1)
     assert "Exercise 12.1, create_causal_mask: the mask of 3 tokens" in failed
-    assert "expected: [[True, False, False]" in failed
+    assert "expected: [[ True, False, False]" in failed
     assert "likely cause" in failed
     assert "FAILED" in failed  # the integration tests too, on the package with this code
     assert same_package(checkout)

@@ -3,24 +3,32 @@
 >>> from tinytorch import create_causal_mask
 >>> from tinytorch.tito.checks import Exercise
 >>> with Exercise("12.1", "create_causal_mask") as check:
-...     check.equal(create_causal_mask(2), [[True, False], [True, True]],
+...     check.equal(lambda: create_causal_mask(2), [[True, False], [True, True]],
 ...                 "the mask of two tokens", cause="a token attends to itself too: use >=, not >")
 Exercise 12.1, create_causal_mask: 1 check passed
 """
 
-import traceback
+import re
+import sys
 from collections.abc import Callable
 from types import FunctionType, TracebackType
 from typing import Any, NoReturn, Self
 
 import numpy as np
 
-from ..autograd import Variable
 from ..tensor import Tensor
+from .frames import Cell
+from .values import difference, numbers, plain, same, show
+
+FAILED = "__failed_exercises__"  # a notebook's variable: the names of each exercise that failed
 
 
 class ExerciseError(AssertionError):
     """An exercise is blank or wrong; the message names it and the likely cause."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what Jupyter displays: the message alone."""
+        return str(self).split("\n")
 
 
 class Exercise:
@@ -29,16 +37,22 @@ class Exercise:
     Every error of the tested code is reported as an `ExerciseError` that names the exercise. On
     success, the number of passed checks is printed; it is an error if nothing was checked.
 
+    The result to check, `got`, is best passed as a function without arguments: an error that it
+    raises is then reported as its result, together with the likely cause.
+
     Args:
         number: number of the exercise, "12.1".
         name: name of the function or class that the student writes, "create_causal_mask".
     """
 
     def __init__(self, number: str, name: str) -> None:
+        self.number, self.name = number, name
         self.title = f"Exercise {number}, {name}"
         self.passed = 0
 
     def __enter__(self) -> Self:
+        frame = sys._getframe(1)
+        self._cell = Cell(frame.f_code, frame.f_globals)
         return self
 
     def __exit__(
@@ -47,58 +61,80 @@ class Exercise:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is None:
-            if not self.passed:
-                raise ExerciseError(f"{self.title}: nothing was checked")
+        if kind is None and self.passed:
             checks = "1 check" if self.passed == 1 else f"{self.passed} checks"
             print(f"{self.title}: {checks} passed")
-        elif isinstance(error, ExerciseError) or not isinstance(error, Exception):
-            return  # already complete, or not an error of the code (Ctrl-C)
-        elif type(error) is NotImplementedError:  # Jupyter's error for input() is a subclass
-            reason = str(error) or "its body raises NotImplementedError"
-            raise ExerciseError(f"{self.title}: still blank ({reason})") from None
-        else:
-            raise ExerciseError(f"{self.title}: {_describe(error)}") from error
+            self._failures().pop(self.number, None)
+            return
+        if error is not None and not isinstance(error, Exception):
+            return  # not an error of the code (Ctrl-C)
+        self._failures()[self.number] = self._cell.own(re.findall(r"\w+", self.name))
+        if error is None:
+            raise ExerciseError(f"{self.title}: nothing was checked")
+        if not isinstance(error, ExerciseError):
+            raise ExerciseError(self._explain(error)) from error
 
     def equal(self, got: Any, expected: Any, what: str, cause: str = "") -> None:
-        """Check that `got` equals `expected`; arrays and tensors are compared as lists.
+        """Check that `got` equals `expected`; lists, tuples, arrays and tensors by their elements.
+
+        Only numbers, text, and collections of them can be equal. An object of any other class is
+        equal only to itself, whatever its `__eq__` returns.
 
         Args:
-            got: the result, or a function without arguments that returns it. An error raised by
-                the function is reported as its result.
-            expected: numbers, text, lists, arrays or tensors.
+            got: the result, or a function without arguments that returns it.
+            expected: numbers, text, lists, dicts, sets, arrays or tensors.
             what: description of the result, "the mask of two tokens".
             cause: the most likely mistake.
         """
-        if isinstance(got, FunctionType):
-            try:
-                got = got()
-            except NotImplementedError:
-                raise
-            except Exception as error:
-                self.fail(what, _format(expected), f"{type(error).__name__}: {error}", cause)
-        if _as_lists(got) != _as_lists(expected):
-            self.fail(what, _format(expected), _format(got), cause)
+        wanted = plain(expected)
+        mine = plain(self._result(got, show(wanted, None)[0], what, cause))
+        if not same(mine, wanted):
+            self._differ(wanted, mine, what, cause)
         self.passed += 1
 
     def close(
         self, got: Any, expected: Any, what: str, cause: str = "", tolerance: float = 1e-5
     ) -> None:
         """Check that `got` has the shape of `expected`, and its values up to `tolerance`."""
-        mine, wanted = _as_array(got), _as_array(expected)
-        if mine is None or wanted is None:
-            self.fail(what, _format(expected), _format(got), cause)
+        wanted = numbers(plain(expected))
+        if wanted is None:
+            raise TypeError(f"{what}: expected values must be numbers, got {expected!r:.60}")
+        result = plain(self._result(got, show(wanted, None)[0], what, cause))
+        mine = numbers(result)
+        if mine is None:
+            self._differ(wanted, result, what, cause)
         elif mine.shape != wanted.shape:
-            self.fail(f"the shape of {what}", _format(wanted.shape), _format(mine.shape), cause)
+            self._differ(wanted.shape, mine.shape, f"the shape of {what}", cause)
         elif not np.allclose(mine, wanted, rtol=tolerance, atol=tolerance):
-            self.fail(what, _format(wanted), _format(mine), cause)
+            self._differ(wanted, mine, what, cause)
         self.passed += 1
 
-    def true(self, condition: Any, what: str, cause: str = "") -> None:
-        """Check that `condition` holds; `what` describes it, as in "every row sums to 1"."""
-        if not bool(condition):
-            self.fail(what, "true", "false", cause)
+    def true(self, got: Any, what: str, cause: str = "") -> None:
+        """Check that `got` is True; `what` describes it, as in "every row sums to 1"."""
+        result = plain(self._result(got, "True", what, cause))
+        if result is not True:
+            self._differ(True, result, what, cause)
         self.passed += 1
+
+    def call(
+        self, function: Callable[[], Any], what: str, cause: str = "", count: int | None = None
+    ) -> Any:
+        """Return the result of `function()`, for several checks; an error of it is a failure.
+
+        Args:
+            function: a function without arguments.
+            what: description of the result, as in "the output and the weights".
+            cause: the most likely mistake.
+            count: the number of results, if it must be a tuple or a list.
+        """
+        expected = "a result" if count is None else f"{count} results"
+        result = self._result(function, expected, what, cause)
+        if count is not None:
+            results = plain(result)
+            if type(results) not in (list, tuple) or len(results) != count:
+                shown = show(results, None)[0]
+                self.fail(what, expected, shown, cause)
+        return result
 
     def raises(
         self,
@@ -117,21 +153,19 @@ class Exercise:
             cause: the most likely mistake.
             message: text that the error message must contain.
         """
+        expected = f"{_article(error)} {error.__name__}"
         try:
             got = call()
-        except NotImplementedError:
-            raise
-        except error as expected_error:
-            if message not in str(expected_error):
-                expected = f"a {error.__name__} whose message contains {message!r}"
-                self.fail(
-                    what, expected, f"{type(expected_error).__name__}: {expected_error}", cause
-                )
+        except Exception as raised:
+            self._check_written(raised)
+            if not isinstance(raised, error):
+                self.fail(what, expected, _describe(raised), cause, raised)
+            if message not in str(raised):
+                expected += f" whose message contains {message!r}"
+                self.fail(what, expected, _describe(raised), cause, raised)
             self.passed += 1
-        except Exception as other:
-            self.fail(what, f"a {error.__name__}", f"{type(other).__name__}: {other}", cause)
         else:
-            self.fail(what, f"a {error.__name__}", f"no error, but {_format(got)}", cause)
+            self.fail(what, expected, f"no error, but {show(plain(got), None)[0]}", cause)
 
     def gradient(
         self,
@@ -150,28 +184,94 @@ class Exercise:
             cause: the most likely mistake.
             tolerance: relative to the largest gradient.
         """
+        title = f"the gradient of {what}"
         for x in inputs:
             x.zero_grad()
-        output = function(*inputs)
-        weights = np.cos(np.arange(output.size)).reshape(output.shape)
+        output = self._result(lambda: function(*inputs), "a tensor", what, cause)
+        if not issubclass(type(output), Tensor):
+            self.fail(what, "a tensor", show(plain(output), None)[0], cause)
         if not output.requires_grad:
-            self.fail(f"the gradient of {what}", "an output that requires a gradient",
+            self.fail(title, "an output that requires a gradient",
                       "one that does not: the computation left the graph", cause)  # fmt: skip
-        output.backward(Tensor(weights, dtype=output.dtype, backend=output.backend))
+        weights = np.cos(np.arange(output.size)).reshape(output.shape)
+        given = Tensor(weights, dtype=output.dtype, backend=output.backend)
+        self._result(lambda: output.backward(given), "gradients", title, cause)
         for position, x in enumerate(inputs):
-            name = f"the gradient of {what} with respect to input {position + 1}"
+            name = f"{title} with respect to input {position + 1}"
             if x.grad is None:
                 self.fail(name, "a gradient", "None: no gradient was computed", cause)
-            wanted = _numeric_gradient(function, inputs, position, weights)
+            wanted = self._result(
+                lambda i=position: _numeric_gradient(function, inputs, i, weights),
+                "a tensor", what, cause,
+            )  # fmt: skip
             scale = max(1.0, float(np.abs(wanted).max(initial=0.0)))
-            self.close(x.grad.numpy() / scale, wanted / scale, name, cause, tolerance)
+            self.close(plain(x.grad) / scale, wanted / scale, name, cause, tolerance)
 
-    def fail(self, what: str, expected: str, got: str, cause: str = "") -> NoReturn:
-        """Raise `ExerciseError` with expected and actual values and the likely cause."""
-        lines = [f"{self.title}: {what}", f"  expected: {expected}", f"  got: {got}"]
-        if cause:
-            lines.append(f"  likely cause: {cause}")
-        raise ExerciseError("\n".join(lines))
+    def fail(
+        self, what: str, expected: str, got: str, cause: str = "", error: Exception | None = None
+    ) -> NoReturn:
+        """Raise `ExerciseError` with expected and actual values, and the likely cause.
+
+        Args:
+            what: description of the result.
+            expected, got: what it is, as text. Further lines are aligned with the first.
+            cause: the most likely mistake.
+            error: what the student's code raised; the message shows the line.
+        """
+        entries = [("expected:", expected), ("got:", got), ("likely cause:", cause)]
+        text = f"{self.title}: {what}" + "".join(_entry(*e) for e in entries)
+        raise ExerciseError(text + self._context(error)) from None
+
+    def _differ(self, wanted: Any, mine: Any, what: str, cause: str) -> NoReturn:
+        expected, got = show(wanted, mine)
+        first = difference(wanted, mine)
+        self.fail(what, expected, got + (f"\nfirst difference {first}" if first else ""), cause)
+
+    def _result(self, got: Any, expected: str, what: str, cause: str) -> Any:
+        """Return a result; call it if it is a function."""
+        if not isinstance(got, FunctionType):
+            return got
+        try:
+            return got()
+        except Exception as error:
+            self._check_written(error)
+            self.fail(what, expected, _describe(error), cause, error)
+
+    def _check_written(self, error: Exception) -> None:
+        """Raise an error again that says that an exercise is blank, and what a check inside raised.
+
+        Jupyter's error for `input()` is a subclass of NotImplementedError.
+        """
+        if isinstance(error, ExerciseError) or type(error) is NotImplementedError:
+            raise error
+
+    def _explain(self, error: Exception) -> str:
+        """Return the message for an error that was raised outside of a check."""
+        if type(error) is not NotImplementedError:
+            return f"{self.title}: {_describe(error)}{self._context(error)}"
+        reason = str(error) or "its body raises NotImplementedError"
+        other = re.match(r"exercise ([\d.]+): ([\w.]+)", reason)
+        if other is None or other[1] == self.number:
+            return f"{self.title}: still blank ({reason})"
+        return (
+            f"{self.title}: it uses {other[2]}, which is still blank\n"
+            f"  first complete: exercise {other[1]}"
+        )
+
+    def _context(self, error: Exception | None) -> str:
+        """Return the place of an error, and an earlier exercise that failed and is used here."""
+        place = _entry("at:", self._cell.place(error)) if error else ""
+        uses = self._cell.uses() if self._failures() else set()
+        earlier = [n for n, own in self._failures().items() if _order(n) < _order(self.number)
+                   and own & uses]  # fmt: skip
+        if not earlier:
+            return place
+        first = min(earlier, key=_order)
+        return f"{place}\n  first mend: exercise {first}, which has failed and is used here"
+
+    def _failures(self) -> dict[str, set[str]]:
+        failures: dict[str, set[str]] = self._cell.names.setdefault(FAILED, {})
+        return failures
 
 
 def _numeric_gradient(
@@ -192,37 +292,27 @@ def _numeric_gradient(
     return gradient
 
 
-def _as_lists(value: Any) -> Any:
-    """Convert arrays, tensors and tuples to lists, also nested ones, for comparison by ==."""
-    if isinstance(value, Variable | np.ndarray | np.generic):
-        return value.tolist()  # type: ignore[union-attr]
-    if isinstance(value, list | tuple):
-        return [_as_lists(v) for v in value]
-    return value
+def _entry(label: str, text: str) -> str:
+    """Format an entry of a message, "" without a text; all lines of values start in one column."""
+    if not text:
+        return ""
+    label = f"\n  {label:<9} "
+    return label + text.replace("\n", "\n" + " " * (len(label) - 1))
 
 
-def _as_array(value: Any) -> Any:
-    """Convert to a float64 array; None if the value is not numeric."""
-    try:
-        return np.asarray(value.numpy() if isinstance(value, Tensor) else value, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
+def _order(number: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", number))
 
 
-def _format(value: Any) -> str:
-    """Format a value on one line, or a small matrix on several."""
-    if isinstance(value, Tensor):
-        value = value.numpy()
-    if isinstance(value, np.ndarray):
-        text = np.array2string(value, precision=4, suppress_small=True, threshold=40, separator=" ")
-        return text.replace("\n", "\n            ")
-    text = repr(value)
-    return text if len(text) <= 300 else f"{text[:300]}..."
+def _article(error: type[Exception]) -> str:
+    return "an" if error.__name__[0] in "AEIOU" else "a"
 
 
 def _describe(error: Exception) -> str:
-    """Format an unexpected error, with the line of the student's code that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    line = next((f.line for f in reversed(frames) if "tinytorch" not in f.filename and f.line), "")
-    location = f"\n  at: {line}" if line else ""
-    return f"{type(error).__name__}: {error}{location}"
+    """Format the type of an error and the start of its message."""
+    try:
+        message = str(error)
+    except Exception:  # of a student's class
+        message = "..."
+    message = message if len(message) <= 300 else f"{message[:300]}..."
+    return f"{type(error).__name__}: {message}".removesuffix(": ")
