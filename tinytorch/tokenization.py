@@ -7,6 +7,7 @@ versions.
 import codecs
 import os
 import re
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -29,30 +30,13 @@ Pair = tuple[int, int]
 # Characters ------------------------------------------------------------------------------------
 
 
-class CharTokenizer(Tokenizer):
-    """Character-level tokenizer: one id per character.
-
-    Args:
-        vocab: the characters in the order of their ids; alternatively, call `build_vocab`.
-        unknown: token with id 0 that represents all characters outside the vocabulary. Without
-            it, encoding such a character raises ValueError.
+class CharVocabulary(Tokenizer):
+    """Base class of CharTokenizer: the vocabulary, and how it is saved.
 
     Attributes:
         vocab: list of V strings.
         char_to_id, id_to_char: dictionaries for encoding and decoding.
-
-    Encoding a lone surrogate raises ValueError, with or without `unknown`.
-
-    Example:
-        >>> tokenizer = CharTokenizer()
-        >>> tokenizer.build_vocab("hello")
-        >>> tokenizer.vocab
-        ['e', 'h', 'l', 'o']
-        >>> tokenizer.encode("hole")
-        [1, 3, 2, 0]
     """
-
-    kind = "char"
 
     def __init__(self, vocab: Iterable[str] | None = None, unknown: str | None = None) -> None:
         if unknown is not None and not (isinstance(unknown, str) and unknown):
@@ -60,14 +44,8 @@ class CharTokenizer(Tokenizer):
         self.unknown = unknown
         self._set_vocab([] if vocab is None else vocab)
 
-    def build_vocab(self, corpus: str | Iterable[str]) -> None:
-        """Set the vocabulary to the characters of one or more texts, sorted by code point."""
-        characters: set[str] = set()
-        for text in texts_of(corpus):
-            characters |= set(text)
-        self._set_vocab(sorted(characters))
-
     def _set_vocab(self, vocab: Iterable[str]) -> None:
+        """Assign ids to the characters, in order; the unknown token, if any, gets id 0."""
         characters = [c for c in vocab if self.unknown is None or c != self.unknown]
         if any(not isinstance(character, str) or len(character) != 1 for character in characters):
             raise ValueError("each entry of a character vocabulary must be a single character")
@@ -82,11 +60,17 @@ class CharTokenizer(Tokenizer):
     def vocab_size(self) -> int:
         return len(self.vocab)
 
-    def encode(self, text: str) -> list[int]:
-        """Return the id of each character; unknown characters are handled by `_unknown_id`."""
-        text = checked_text(text)
-        known = self.char_to_id
-        return [known[c] if c in known else self._unknown_id(c, text) for c in text]
+    def _unknown_id(self, character: str, text: str) -> int:
+        """Return the id of a character outside the vocabulary, or raise ValueError."""
+        character.encode("utf-8")  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
+        if self.unknown is not None:
+            return 0
+        missing = sorted({character} | set(text) - set(self.vocab))
+        names = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+        raise ValueError(
+            f"not in the vocabulary of {self.vocab_size} characters: {names}; call build_vocab "
+            'with text that contains them, or create the tokenizer with unknown="<unk>"'
+        )
 
     def encode_array(self, text: str) -> NDArray[np.int64]:
         """Return the ids of a text as an array (T,), by one table lookup."""
@@ -94,22 +78,6 @@ class CharTokenizer(Tokenizer):
         if ids.min(initial=0) < 0:
             self._unknown_id(text[int(ids.argmin())], text)
         return ids
-
-    def _unknown_id(self, character: str, text: str) -> int:
-        """Return the id of a character outside the vocabulary, or raise ValueError."""
-        character.encode("utf-8")  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
-        if self.unknown is not None:
-            return 0
-        missing = sorted(set(text) - set(self.vocab))
-        names = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
-        raise ValueError(
-            f"not in the vocabulary of {self.vocab_size} characters: {names}; call build_vocab "
-            'with text that contains them, or create the tokenizer with unknown="<unk>"'
-        )
-
-    def decode(self, ids: TokenIds) -> str:
-        """Return the characters of ids, joined; an id outside [0, V) raises ValueError."""
-        return "".join([self.id_to_char[i] for i in checked_ids(ids, self.vocab_size)])
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.kind, "vocab": list(self.vocab), "unknown": self.unknown}
@@ -119,6 +87,45 @@ class CharTokenizer(Tokenizer):
         if not isinstance(state["vocab"], list):
             raise ValueError(f"vocab must be a list of characters, not {shown(state['vocab'])}")
         return cls(state["vocab"], state["unknown"])
+
+
+class CharTokenizer(CharVocabulary):
+    """Character-level tokenizer: one id per character.
+
+    Args:
+        vocab: the characters in the order of their ids; alternatively, call `build_vocab`.
+        unknown: token with id 0 that represents all characters outside the vocabulary. Without
+            it, encoding such a character raises ValueError.
+
+    Encoding a lone surrogate raises ValueError, with or without `unknown`.
+
+    Example:
+        >>> tokenizer = CharTokenizer()
+        >>> tokenizer.build_vocab("hello")
+        >>> tokenizer.vocab
+        ['e', 'h', 'l', 'o']
+        >>> tokenizer.encode("hole")
+        [1, 3, 2, 0]
+    """
+
+    kind = "char"
+
+    def build_vocab(self, corpus: str | Iterable[str]) -> None:
+        """Set the vocabulary to the characters of one or more texts, sorted by code point."""
+        characters: set[str] = set()
+        for text in texts_of(corpus):
+            characters |= set(text)
+        self._set_vocab(sorted(characters))
+
+    def encode(self, text: str) -> list[int]:
+        """Return the id of each character; unknown characters are handled by `_unknown_id`."""
+        text = checked_text(text)
+        known = self.char_to_id
+        return [known[c] if c in known else self._unknown_id(c, text) for c in text]
+
+    def decode(self, ids: TokenIds) -> str:
+        """Return the characters of ids, joined; an id outside [0, V) raises ValueError."""
+        return "".join([self.id_to_char[i] for i in checked_ids(ids, self.vocab_size)])
 
 
 # Byte-pair encoding: the algorithm ---------------------------------------------------------------
@@ -275,33 +282,15 @@ def split_special(text: str, special_tokens: Iterable[str]) -> list[str]:
 # Byte-pair encoding: the tokenizer ----------------------------------------------------------------
 
 
-class BPETokenizer(Tokenizer):
-    """Byte-level byte-pair encoding (BPE): start from bytes, merge the most frequent pairs.
-
-    Ids 0 to 255 are the bytes, followed by one token per merge, followed by the special tokens.
-    Any text can be encoded and decodes to itself; a lone surrogate raises ValueError.
-
-    Args:
-        vocab_size: number of tokens to train, including bytes and special tokens; ValueError if
-            it is smaller than their number.
-        special_tokens: texts such as "<|endoftext|>", each a single token that is never merged.
+class BPEVocabulary(Tokenizer):
+    """Base class of BPETokenizer: the numbering of the tokens, and how they are saved.
 
     Attributes:
         vocab: list of V bytes objects, indexed by id.
         merges: list of pairs of ids, in the order in which they were learned.
         special_tokens: dictionary from text to id.
-
-    Sources: Sennrich, Haddow and Birch 2016, https://arxiv.org/abs/1508.07909; on bytes: Radford
-    et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2).
-
-    Example:
-        >>> tokenizer = BPETokenizer(vocab_size=258)
-        >>> tokenizer.train("low lower lowest")
-        >>> [tokenizer.vocab[i] for i in tokenizer.encode("slow")]
-        [b's', b'low']
     """
 
-    kind = "bpe"
     _CACHED_WORDS, _CACHED_LENGTH = 65_536, 64
 
     def __init__(self, vocab_size: int = 1000, special_tokens: Iterable[str] = ()) -> None:
@@ -319,21 +308,6 @@ class BPETokenizer(Tokenizer):
     @property
     def vocab_size(self) -> int:
         return len(self.vocab)
-
-    def train(self, corpus: str | Iterable[str], vocab_size: int | None = None) -> None:
-        """Learn merges from one or more texts, replacing those learned before.
-
-        Each step merges the most frequent pair of tokens; ties go to the smallest ids. Training
-        stops early, with a smaller vocab_size, when no pair is left. Special tokens split the
-        text, and nothing is learned from them.
-        """
-        if vocab_size is not None:
-            self._target = self._checked_target(vocab_size)
-        words: Counter[str] = Counter()
-        for text in texts_of(corpus):
-            for part in split_special(text, self.special_tokens)[::2]:
-                words.update(split_words(part))
-        self._set_merges(learn_merges(words, self._target - 256 - len(self.special_tokens)))
 
     def _set_merges(self, merges: list[Pair]) -> None:
         """Assign ids in this order: bytes, merges, special tokens."""
@@ -355,23 +329,9 @@ class BPETokenizer(Tokenizer):
         }
         self._cache: dict[str, list[int]] = {}
 
+    @abstractmethod
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
-        """Return the ids of a text.
-
-        Args:
-            text: any text without lone surrogates.
-            allow_special: encode special tokens in the text as such. By default they are ordinary
-                text, so that a user who types "<|endoftext|>" cannot end a prompt.
-        """
-        ids: list[int] = []
-        text = checked_text(text)
-        for n, part in enumerate(split_special(text, self.special_tokens if allow_special else [])):
-            if n % 2:
-                ids.append(self.special_tokens[part])
-            else:
-                for word in split_words(part):
-                    ids += self._cache.get(word) or self._encode_word(word)
-        return ids
+        """Return the ids of a text."""
 
     def encode_array(self, text: str, allow_special: bool = False) -> NDArray[np.int64]:
         return np.array(self.encode(text, allow_special), dtype=np.int64)
@@ -384,10 +344,6 @@ class BPETokenizer(Tokenizer):
                 self._cache.clear()
             self._cache[word] = ids
         return ids
-
-    def decode(self, ids: TokenIds) -> str:
-        """Return the text of ids; invalid UTF-8, such as half a character, becomes U+FFFD."""
-        return bytes_to_text(self.vocab[i] for i in checked_ids(ids, self.vocab_size))
 
     def decode_stream(self, ids: TokenIds) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
@@ -430,6 +386,64 @@ class BPETokenizer(Tokenizer):
         except ValueError as error:
             files = f"{os.fspath(vocab_file)} and {os.fspath(merges_file)}"
             raise ValueError(f"cannot create a tokenizer from {files}: {error}") from error
+
+
+class BPETokenizer(BPEVocabulary):
+    """Byte-level byte-pair encoding (BPE): start from bytes, merge the most frequent pairs.
+
+    Ids 0 to 255 are the bytes, followed by one token per merge, followed by the special tokens.
+    Any text can be encoded and decodes to itself; a lone surrogate raises ValueError.
+
+    Args:
+        vocab_size: number of tokens to train, including bytes and special tokens; ValueError if
+            it is smaller than their number.
+        special_tokens: texts such as "<|endoftext|>", each a single token that is never merged.
+
+    Sources: Sennrich, Haddow and Birch 2016, https://arxiv.org/abs/1508.07909; on bytes: Radford
+    et al. 2019, "Language Models are Unsupervised Multitask Learners" (GPT-2).
+
+    Example:
+        >>> tokenizer = BPETokenizer(vocab_size=258)
+        >>> tokenizer.train("low lower lowest")
+        >>> [tokenizer.vocab[i] for i in tokenizer.encode("slow")]
+        [b's', b'low']
+    """
+
+    kind = "bpe"
+
+    def train(self, corpus: str | Iterable[str], vocab_size: int | None = None) -> None:
+        """Learn merges from one or more texts, replacing those learned before.
+
+        Training stops early, with a smaller vocab_size, when no pair is left. Special tokens
+        split the text, and nothing is learned from them.
+        """
+        if vocab_size is not None:
+            self._target = self._checked_target(vocab_size)
+        words: Counter[str] = Counter()
+        for text in texts_of(corpus):
+            for part in split_special(text, self.special_tokens)[::2]:
+                words.update(split_words(part))
+        self._set_merges(learn_merges(words, self._target - 256 - len(self.special_tokens)))
+
+    def encode(self, text: str, allow_special: bool = False) -> list[int]:
+        """Return the ids of a text.
+
+        With `allow_special`, special tokens in the text are encoded as such. By default they are
+        ordinary text, so that a user who types "<|endoftext|>" cannot end a prompt.
+        """
+        text = checked_text(text)
+        ids: list[int] = []
+        for n, part in enumerate(split_special(text, self.special_tokens if allow_special else [])):
+            if n % 2:
+                ids.append(self.special_tokens[part])
+            else:
+                for word in split_words(part):
+                    ids += self._cache.get(word) or self._encode_word(word)
+        return ids
+
+    def decode(self, ids: TokenIds) -> str:
+        """Return the text of ids; invalid UTF-8, such as half a character, becomes U+FFFD."""
+        return bytes_to_text(self.vocab[i] for i in checked_ids(ids, self.vocab_size))
 
 
 def create_tokenizer(

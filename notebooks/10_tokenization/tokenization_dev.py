@@ -51,8 +51,15 @@ from tinytorch.text.gpt2_files import (
     vocabulary_to_dict,
 )
 from tinytorch.tito.checks import Exercise
-from tinytorch.tokenization import Pair, TokenIds, Tokenizer, split_words
 from tinytorch.text.tokenizer import checked_ids, checked_text, texts_of
+from tinytorch.tokenization import (
+    BPEVocabulary,
+    CharVocabulary,
+    Pair,
+    TokenIds,
+    Tokenizer,
+    split_words,
+)
 
 # %% [markdown]
 # ## The idea, by hand

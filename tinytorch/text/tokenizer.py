@@ -74,7 +74,9 @@ class Tokenizer(ABC):
             ValueError: `state` describes no tokenizer, or not one of this class.
         """
         # The first class of a kind is the package's: a notebook may have defined another since.
-        kinds = {known.kind: known for known in reversed(Tokenizer.__subclasses__())}
+        kinds: dict[str, type[Tokenizer]] = {}
+        for known in _subclasses(Tokenizer):
+            kinds.setdefault(known.kind, known)
         if not isinstance(state, Mapping):
             raise ValueError(f"a tokenizer is described by a dict, not {shown(state)}")
         kind = state.get("type")
@@ -111,6 +113,13 @@ class Tokenizer(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(vocab_size={self.vocab_size})"
+
+
+def _subclasses(base: type[Any]) -> Iterator[type[Tokenizer]]:
+    """Yield the subclasses of a class, and theirs, in the order of their definition."""
+    for known in base.__subclasses__():
+        yield known
+        yield from _subclasses(known)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
