@@ -1,106 +1,81 @@
-"""Mutation tests of the lessons: the inline tests find the typical mistakes of students."""
+"""Mutation tests of the lessons: the inline tests find wrong solutions, and accept right ones.
 
-import contextlib
-import io
-from functools import cache
-from importlib.util import module_from_spec, spec_from_file_location
+`python tests/tito/mutation.py 12` prints what the tests of lesson 12 do not find.
+"""
+
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mistake import Mistake
+from helpers import load_module
+from mistake import Change, Mistake
 
-from tinytorch.tito.checks import ExerciseError
-from tinytorch.tito.lesson import Lesson, lessons, load
+from tinytorch.tito.lesson import lessons
 
-ROOT = Path(__file__).parents[2]
-NUMBERS = lessons(ROOT)
+mutation = load_module(Path(__file__).with_name("mutation.py"))
+mutants = load_module(Path(__file__).with_name("mutants.py"))
 
-
-def mistakes(number: int) -> list[Mistake]:
-    """The mistakes in `tests/NN_name/mistakes.py`."""
-    path = ROOT / "tests" / lesson(number).folder / "mistakes.py"
-    spec = spec_from_file_location(f"mistakes_{number}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return list(module.MISTAKES)
-
-
-@cache
-def lesson(number: int) -> Lesson:
-    return load(number, ROOT)
+NUMBERS = lessons(mutation.ROOT)
+EXERCISES = [
+    exercise
+    for source in sorted((mutation.ROOT / "notebooks").glob("*_*/*_dev.py"))
+    for exercise in re.findall(r'(?m)^# %% exercise="([\d.]+)"', source.read_text("utf-8"))
+]
+# Lessons whose inline tests find all generated mutants.
+COMPLETE: tuple[int, ...] = ()
+COMPLETE_EXERCISES = [e for e in EXERCISES if mutation.number_of(e) in COMPLETE]
 
 
-@cache
-def programs(number: int) -> list[tuple[str, str, str]]:
-    """Kind, exercise and source of all cells that the inline tests need."""
-    own = lesson(number)
-    return [
-        (c.kind, c.exercise, own.solution(c) if c.kind == "exercise" else c.source)
-        for c in own.cells
-        if c.kind in ("setup", "exercise", "test")
-    ]
-
-
-def run(number: int, until: str, changed: str | None = None) -> None:
-    """Run setup, exercises and the test of the exercise `until`, as a notebook would.
-
-    `changed` replaces the source of that exercise.
-    """
-    names: dict[str, Any] = {"__name__": "__main__"}
-    for kind, exercise, source in programs(number):
-        if changed is not None and (kind, exercise) == ("exercise", until):
-            source = changed
-        if kind != "test" or exercise == until:
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(source, f"{kind} {exercise}", "exec"), names)
-        if kind == "test" and exercise == until:
-            return
-    raise AssertionError(f"there is no test {until}")
-
-
-def changed_source(number: int, mistake: Mistake) -> str:
-    """The exercise's source with the mistake.
-
-    Raises:
-        ValueError: the mistake does not apply, because the code has changed since.
-    """
-    sources = {e: source for kind, e, source in programs(number) if kind == "exercise"}
-    return mistake.in_source(sources[mistake.exercise])
-
-
-def missed(number: int, mistake: Mistake, changed: str) -> str:
-    """Description of a mistake that the exercise's own test misses; empty if it detects it."""
-    try:
-        run(number, mistake.exercise, changed)
-    except ExerciseError as error:
-        right = str(error).startswith(f"Exercise {mistake.exercise}")
-        return "" if right else f"{mistake.name}: {error}"
-    except Exception as error:
-        return f"{mistake.name}: outside of the test, {type(error).__name__}: {error}"
-    return f"{mistake.name} (exercise {mistake.exercise}) is not found"
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_correct_code_passes(exercise: str) -> None:
+    assert mutation.runner(exercise).missed is None
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_correct_code_passes(number: int) -> None:
-    tests = [exercise for kind, exercise, _ in programs(number) if kind == "test"]
-    assert tests == [exercise for kind, exercise, _ in programs(number) if kind == "exercise"]
-    for exercise in tests:
-        run(number, exercise)
-
-
-@pytest.mark.parametrize("number", NUMBERS)
-def test_typical_mistakes_are_found(number: int) -> None:
-    """There are at least 18 per lesson, all apply, and the tests detect at least 95% of them."""
-    known = mistakes(number)
-    assert len(known) >= 18
+def test_every_exercise_has_a_test_and_mistakes(number: int) -> None:
+    programs, known = mutation.programs(number), mutation.mistakes(number)
+    exercises = [exercise for kind, exercise, _ in programs if kind == "exercise"]
+    assert [exercise for kind, exercise, _ in programs if kind == "test"] == exercises
+    assert {m.exercise for m in known} == set(exercises)
     assert len({m.name for m in known}) == len(known)
-    assert {m.exercise for m in known} == {e.number for e in lesson(number).exercises}
-    changed = [changed_source(number, m) for m in known]
-    problems = [p for m, c in zip(known, changed, strict=True) if (p := missed(number, m, c))]
-    assert len(problems) <= 0.05 * len(known), "\n".join(problems)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_mistakes_are_found(exercise: str) -> None:
+    run, known = mutation.runner(exercise), mutation.mistakes(mutation.number_of(exercise))
+    found = [run.outcome(m.name, mutation.changed(m)) for m in known if m.exercise == exercise]
+    assert [(o.name, o.message) for o in found if not o.caught] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exercise", COMPLETE_EXERCISES)
+def test_generated_mutants_are_found(exercise: str) -> None:
+    _, found = mutation.outcomes(exercise)
+    assert [(o.name, o.line, o.message) for o in found if not o.caught] == []
+
+
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_equivalent_mutants_pass(exercise: str) -> None:
+    """Each id in EQUIVALENT is a mutant, has a reason, and is indeed not found."""
+    same = mutation.equivalent(mutation.number_of(exercise))
+    known = {m.id: m for m in mutation.mutants(exercise)}
+    own = {name: why for name, why in same.items() if name.split(" ")[0] == exercise}
+    assert set(own) <= set(known)
+    assert all(own.values())
+    run = mutation.runner(exercise)
+    assert {name: m for name in own if (m := run.run(known[name].source))} == {}
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_alternatives_are_accepted(number: int) -> None:
+    known = mutation.alternatives(number)
+    assert len({a.name for a in known}) == len(known)
+    messages = {a.name: mutation.runner(a.exercise).run(mutation.changed(a)) for a in known}
+    assert {name: message for name, message in messages.items() if message} == {}
+
+
+# Mistakes -----------------------------------------------------------------------------------------
 
 
 def test_a_mistake_that_does_not_apply_is_an_error() -> None:
@@ -108,17 +83,155 @@ def test_a_mistake_that_does_not_apply_is_an_error() -> None:
     for mistake in (
         Mistake("renamed since", f"{first}.1", "old_name(", "new_name("),
         Mistake("occurs more often", f"{first}.1", "\n", ""),
+        Mistake("another function", f"{first}.1", new="def something(): ..."),
+        Mistake("no such class", f"{first}.1", new="def encode(): ...", within="Tokenizers"),
     ):
-        with pytest.raises(ValueError, match=f"{mistake.name}: .* occurs"):
-            changed_source(first, mistake)
+        with pytest.raises(ValueError, match=mistake.name):
+            mutation.changed(mistake)
+
+
+SOURCE = '''@op
+def double(x):
+    """Twice x."""
+    return 2 * x
+
+
+class Counter:
+    def step(self):
+        self.n += 1
+
+    @property
+    def bare(self):
+        return self.n
+'''
+
+
+def test_a_change_replaces_whole_functions_and_keeps_decorators() -> None:
+    new = "import math\n\ndef helper(x):\n    return x\n\ndef double(x):\n    return helper(x)\n"
+    changed = Change("other code", "77.1", new=new).in_source(SOURCE)
+    assert changed.startswith("import math\ndef helper(x):\n    return x\n@op\ndef double(x):\n")
+    assert "2 * x" not in changed
+    assert changed.endswith(SOURCE[SOURCE.index("\n\nclass") :])
+
+
+def test_a_change_replaces_methods() -> None:
+    new = "def bare(self):\n    if self:\n        return 0\n"
+    changed = Change("other code", "77.1", new=new, within="Counter").in_source(SOURCE)
+    end = "    @property\n    def bare(self):\n        if self:\n            return 0\n"
+    assert changed == SOURCE.replace(SOURCE[SOURCE.index("    @property") :], end)
+
+
+# Mutants ------------------------------------------------------------------------------------------
+
+
+def ids(source: str, *written: str) -> list[str]:
+    return [m.id for m in mutants.mutants("77.1", source, written)]
+
+
+def test_mutants_change_only_what_the_student_writes() -> None:
+    assert ids(SOURCE) == []
+    assert ids(SOURCE, "Counter.step") == [
+        '77.1 Counter.step: dropped in "self.n += 1"',
+        '77.1 Counter.step: += -> = in "self.n += 1"',
+        '77.1 Counter.step: += -> -= in "self.n += 1"',
+        '77.1 Counter.step: 1 -> 2 in "self.n += 1"',
+        '77.1 Counter.step: 1 -> 0 in "self.n += 1"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [
+        ("return a * b", 'a / b'),
+        ("return a * b", 'b'),
+        ("return a - b", "(b) - (a)"),
+        ("return a < b", "a <= b"),
+        ("return a < b", "b < b"),
+        ("return f(a, axis=-1)", "axis=-2"),
+        ("return f(a, axis=-1)", "f(a)"),
+        ("return f(a, b)", "f(b, a)"),
+        ("return f(a, b)", "return (a)"),
+        ("return (a, 1, b)", "(a, b, 1)"),
+        ("return f(a, (2, 0, 1))", "(2, 1, 0)"),
+        ("return a[1:b]", "1 : b + 1"),
+        ("return a[1:b]", "2:b"),
+        ("return a[1:b]", " : b"),
+        ("if a and b: a = 1\nreturn a", "if (a): a = 1"),
+        ("if a and b: a = 1\nreturn a", "if not (a and b): a = 1"),
+        ("if a and b: a = 1\nreturn a", "pass"),
+        ("a.x, a.y = b, 1", "_, a.y = b, 1"),
+        ("a.x = b", "pass"),
+        ("for c in a: b.append(c)", "for c in list(a)[1:]:"),
+        ("while a: b = 1", "while False: b = 1"),
+        ("raise ValueError(f'{a}')", "raise ValueError()"),
+        ("return [c for c in a if b]", "if True"),
+        ("return a if b else 0", "return (a)"),
+        ("return not a", "return (a)"),
+        ("with a: return b", "nullcontext(): return b"),
+        ("return np.zeros(a)", "np.ones(a)"),
+        ("return True", "False"),
+    ],
+)  # fmt: skip
+def test_kinds_of_mutants(code: str, change: str) -> None:
+    body = "\n".join(f"    {line}" for line in code.split("\n"))
+    known = mutants.mutants("77.1", f"def f(a: int, b: int):\n{body}\n", ["f"])
+    fitting = [m for m in known if change.replace(" ", "") in plain(m.source)]
+    assert fitting, [m.source for m in known]
+
+
+def plain(source: str) -> str:
+    """A source text without blanks, also with the brackets around operands removed."""
+    return source.replace(" ", "") + re.sub(r"\((\w)\)", r"\1", source).replace(" ", "")
+
+
+def test_ids_do_not_depend_on_other_lines() -> None:
+    before = ids(SOURCE, "double")
+    longer = "import math\n\n" + SOURCE.replace("    return 2", "    x = 1\n    return 2")
+    assert len(before) > 3
+    assert ids(longer, "double")[-len(before) :] == before
+
+
+def test_equal_changes_in_one_function_are_numbered() -> None:
+    found = ids("def f(x):\n    g(-1)\n    g(-1)\n", "f")
+    assert '77.1 f: dropped in "g(-1)"' in found
+    assert '77.1 f: dropped in "g(-1)" #2' in found
+
+
+# The runner ---------------------------------------------------------------------------------------
+
+
+def changed_loop(new: str) -> Any:
+    return mutation.runner("10.4").run(f"def merge_pair(ids, pair, merged):\n{new}\n")
+
+
+def test_endless_loops_are_cut_off() -> None:
+    assert "EndlessLoopError" in changed_loop("    while True:\n        pass")
+    assert "EndlessLoopError" in changed_loop(
+        "    i = 0\n    while i < len(ids): continue\n    return ids"
+    )
+
+
+def test_a_mutant_cannot_fill_the_memory() -> None:
+    require_limit = Path("/proc/self/statm")
+    if not require_limit.exists():
+        pytest.skip("the limit of memory is for Linux")
+    message = changed_loop("    result = [0]\n    for _ in range(60): result = result + result\n")
+    assert "MemoryError" in message
+
+
+def test_a_run_leaves_nothing_behind() -> None:
+    run = mutation.runner("10.4")
+    before = dict(run.names)
+    assert run.run("left = 1\n" + run.solution) is None
+    assert run.names == before
 
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_names_that_exercises_use_are_defined(number: int) -> None:
     """All names that a definition uses are defined in the setup or in an earlier exercise."""
     names: dict[str, Any] = {"__name__": "__main__"}
-    for kind, exercise, source in programs(number):
-        if kind == "setup":
+    for kind, exercise, source in mutation.programs(number):
+        if kind in ("setup", "given"):
             exec(source, names)
         elif kind == "exercise":
             code = compile(source, exercise, "exec")
