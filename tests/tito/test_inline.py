@@ -241,3 +241,49 @@ def test_a_file_that_is_not_a_notebook_is_an_error(lesson: Lesson) -> None:
     path.write_text("not json")
     with pytest.raises(ValueError, match=r"bad\.ipynb is not a notebook"):
         inline.run(lesson, path)
+
+
+HELPED = (
+    SOURCE.replace(
+        '# %% exercise="77.1"',
+        '# %% given="77.1"\nfrom tinytorch.things import half\n\n# %% exercise="77.1"',
+    )
+    .replace(
+        '# %% test="77.1"',
+        '# %% given="77.1"\nfrom tinytorch.things import four\n\n# %% test="77.1"',
+    )
+    .replace("check.equal(double(2), 4", "check.equal(four, 4")
+)
+HELPERS = """
+
+def half(x):
+    return x / 2
+
+
+four = double(2)
+"""
+
+
+def test_given_code_comes_from_the_lesson_around_its_exercise(tmp_path: Path) -> None:
+    """Also if it was changed or deleted; some is defined with the student's code."""
+    package = PACKAGE.replace("@decorated\n", "") + HELPERS
+    lesson = make(tmp_path, HELPED, package)
+
+    def change(notebook: Any) -> None:
+        cell(notebook, "exercise", "77.1").source = "def double(x):\n    return x / half(1)"
+        cell(notebook, "given", "77.1").source = "def half(x):\n    return 1 / 0"
+
+    def delete(notebook: Any) -> None:
+        for _ in range(2):
+            notebook.cells.remove(cell(notebook, "given", "77.1"))
+
+    def fail(notebook: Any) -> None:
+        cell(notebook, "exercise", "77.1").source = "def double(x):\n    return 5"
+
+    assert run(lesson, change) == [("passed", "")] * 2
+    assert run(lesson, delete) == [("passed", "")] * 2
+    first, second = run(lesson, fail)
+    assert first[0] == "failed"
+    assert "got:      5" in first[1]
+    assert second == ("passed", "")
+    assert run(lesson, blank=True)[0] == ("failed", "Exercise 77.1, double: still blank")

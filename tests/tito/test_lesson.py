@@ -2,11 +2,14 @@
 
 import ast
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import pytest
 from example_lesson import PACKAGE, SOURCE, make
 
-from tinytorch.tito.lesson import LessonError, definitions, find_root, lessons, load
+from tinytorch.tito import weave
+from tinytorch.tito.lesson import Lesson, LessonError, definitions, find_root, lessons, load
 
 
 def test_kind_exercise_and_points_of_cells(tmp_path: Path) -> None:
@@ -110,3 +113,69 @@ def test_a_source_without_exercises_is_an_error(tmp_path: Path, source: str) -> 
     lesson = make(tmp_path, source)
     with pytest.raises(LessonError, match=r"things_dev\.py contains no exercises"):
         lesson.exercises  # noqa: B018
+
+
+GIVEN = SOURCE.replace(
+    '# %% exercise="77.1"',
+    '# %% given="77.1"\nfrom tinytorch.things import LIMIT, NAMES\n\n# %% exercise="77.1"',
+).replace("Counter, LIMIT, NAMES, double", "Counter, double")
+GIVEN += """
+# %% [markdown] instructor=true
+# The answer is 42.
+
+# %% [markdown]
+# The end.
+"""
+
+
+def kind(cell: Any) -> str:
+    return str(cell.metadata.get("tinytorch", {}).get("kind"))
+
+
+def test_given_definitions_are_woven_folded_and_locked(tmp_path: Path) -> None:
+    lesson = make(tmp_path, GIVEN)
+    for notebook in (weave.student(lesson), weave.solution(lesson)):
+        (given,) = (c for c in notebook.cells if kind(c) == "given")
+        assert given.source == 'LIMIT = 3\nNAMES = {\n    "a": 1,\n}'
+        assert given.metadata.jupyter == {"source_hidden": True}
+        assert given.metadata.tinytorch == {"kind": "given", "exercise": "77.1"}
+        assert given.metadata.nbgrader.locked
+        assert given.metadata.nbgrader.grade_id == "given-2"
+        nbformat.validate(notebook)
+    assert [e.names for e in lesson.exercises] == [("Counter", "double")]
+    before, after = lesson.given("77.1")
+    assert [c.source for c in before] == ["from tinytorch.things import LIMIT, NAMES"]
+    assert after == []
+
+
+def test_given_definitions_of_an_unknown_exercise_are_an_error(tmp_path: Path) -> None:
+    lesson = make(tmp_path, GIVEN.replace('given="77.1"', 'given="77.2"'))
+    with pytest.raises(LessonError, match=r"things_dev\.py has no exercise 77\.2, only given"):
+        lesson.cells  # noqa: B018
+
+
+def test_only_instructors_see_cells_for_instructors(tmp_path: Path) -> None:
+    lesson = make(tmp_path, GIVEN)
+    mine, full = weave.student(lesson).cells, weave.solution(lesson).cells
+    assert [any("42" in c.source for c in cells) for cells in (mine, full)] == [False, True]
+    assert {c.id for c in mine} < {c.id for c in full}
+    released = lesson.for_students()
+    assert "42" not in released
+    path = tmp_path / "things_dev.py"
+    path.write_text(released)
+    kinds = [cell.kind for cell in lesson.cells if cell.kind != "instructor"]
+    assert [cell.kind for cell in Lesson(path, tmp_path).cells] == kinds
+
+
+def test_test_cells_are_folded_and_exercises_are_not(tmp_path: Path) -> None:
+    cells = {kind(c): c for c in weave.student(make(tmp_path)).cells}
+    assert cells["test"].metadata.jupyter == {"source_hidden": True}
+    assert "jupyter" not in cells["exercise"].metadata
+    assert "jupyter" not in cells["code"].metadata
+
+
+def test_a_released_lesson_reads_the_installed_package(tmp_path: Path) -> None:
+    source = tmp_path / "things_dev.py"
+    source.write_text('# %% exercise="77.1"\nfrom tinytorch.attention import KVCache\n')
+    lesson = Lesson(source, tmp_path)
+    assert lesson.solution(lesson.cells[0]).startswith("class KVCache")

@@ -43,7 +43,8 @@ class Step(NamedTuple):
     """A cell to run.
 
     Attributes:
-        kind: "setup", "exercise", "test", "added", or "missing" for an exercise without a cell.
+        kind: "setup", "given", "exercise", "test", "added", or "missing" for an exercise without a
+            cell.
         exercises: numbers of its exercises, several if the student has merged their cells.
         source: its code; why there is none if it is missing.
     """
@@ -56,8 +57,8 @@ class Step(NamedTuple):
 def run(lesson: Lesson, notebook: Path, timeout: float = TIMEOUT) -> list[Outcome]:
     """Run the lesson's tests on the student's exercises, in a new process.
 
-    Setup and test cells come from the lesson, even if the student has changed or deleted them;
-    exercises and added cells come from the notebook, in its order.
+    Setup, given and test cells come from the lesson, even if the student has changed or deleted
+    them; exercises and added cells come from the notebook, in its order.
 
     Args:
         lesson: the lesson.
@@ -82,20 +83,34 @@ def run(lesson: Lesson, notebook: Path, timeout: float = TIMEOUT) -> list[Outcom
 
 
 def _steps(lesson: Lesson, cells: list[StudentCell]) -> list[Step]:
-    """Return the cells to run: setup, then the student's cells, each test after its exercise."""
+    """Return the cells to run: setup, then the student's cells.
+
+    Each exercise has what it is given around it, and its test after it.
+    """
     steps = [Step("setup", (), cell.source) for cell in lesson.cells if cell.kind == "setup"]
     tests = [cell for cell in lesson.cells if cell.kind == "test"]
     own = exercise_cells(cells, lesson.exercises)
     for cell in cells:
         exercises = tuple(number for number, found in own.items() if cell in found)
+        first = [number for number in exercises if own[number][0] == cell]
+        complete = [number for number in exercises if own[number][-1] == cell]
+        steps += [given for number in first for given in _given(lesson, number)[0]]
         if exercises or (cell.type == "code" and not cell.kind):
             steps.append(Step("exercise" if exercises else "added", exercises, cell.source))
-        complete = [number for number in exercises if own[number][-1] == cell]
+        steps += [given for number in complete for given in _given(lesson, number)[1]]
         steps += [Step("test", (t.exercise,), t.source) for t in tests if t.exercise in complete]
     for test in tests:
         if not own.get(test.exercise):
             steps.append(Step("missing", (test.exercise,), no_cell(cells, test.exercise)))
     return steps
+
+
+def _given(lesson: Lesson, number: str) -> list[list[Step]]:
+    """Return what an exercise is given before and after its own code."""
+    return [
+        [Step("given", (number,), lesson.code(cell)) for cell in cells]
+        for cells in lesson.given(number)
+    ]
 
 
 def _execute(
@@ -204,6 +219,10 @@ def _outcome(
         status, message = "not run", f"the setup failed: {error}"
     elif error := next(filter(None, errors("exercise", number)), None):
         status, message = "failed", f"Exercise {number}: its cell raises an error: {error}"
+    elif error := next(filter(None, errors("given", number)), None):
+        status, message = "failed", f"Exercise {number}: the code it is given fails: {error}"
+        if error.startswith("NotImplementedError"):
+            message = f"Exercise {number}, {', '.join(names)}: still blank"
     elif tested:
         status, message = ("failed", tested[0]) if tested[0] else ("passed", "")
     else:

@@ -4,13 +4,15 @@ The source of a lesson is `notebooks/NN_name/name_dev.py`, in jupytext's percent
 line of a cell determines its kind:
 
     # %% [markdown]                    prose
+    # %% [markdown] instructor=true    prose for instructors, such as answers
     # %% setup=true                    imports of exercises and tests
+    # %% given="12.1"                  an import of helper definitions that exercise 12.1 uses
     # %% exercise="12.1" points=2      an import from one module of the package, then hints
     # %% test="12.1" points=2          the inline test of that exercise
     # %%                               worked examples, figures, measurements
 
-In a notebook, the import of an exercise is replaced by the definitions that it imports. Functions
-and methods with hints are blank for the student, all others are given:
+In a notebook, the import of an exercise, or of a given cell, is replaced by the definitions that it
+imports. Functions and methods with hints are blank for the student, all others are given:
 
     from tinytorch.attention import KVCache
 
@@ -19,6 +21,7 @@ and methods with hints are blank for the student, all others are given:
 """
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,9 +39,9 @@ class Cell:
     """A cell of the source.
 
     Attributes:
-        kind: "markdown", "setup", "exercise", "test" or "code".
+        kind: "markdown", "instructor", "setup", "given", "exercise", "test" or "code".
         source: its text.
-        exercise: number of the exercise, "12.1", for an exercise or its test.
+        exercise: number of the exercise, "12.1", for an exercise, its test, or what it is given.
         points: points for passing.
     """
 
@@ -116,7 +119,8 @@ class Lesson:
         """All cells, in order.
 
         Raises:
-            LessonError: the source cannot be read, or has no exercises.
+            LessonError: the source cannot be read, has no exercises, or gives code to an exercise
+                that it does not have.
         """
         from ._optional import jupytext
 
@@ -128,8 +132,12 @@ class Lesson:
         except Exception as error:  # the errors of jupytext have no common base class
             raise LessonError(f"{self.source.name} cannot be read: {_first_line(error)}") from None
         cells = [self._cell(c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells]
-        if not any(cell.kind == "exercise" for cell in cells):
+        numbers = {cell.exercise for cell in cells if cell.kind == "exercise"}
+        if not numbers:
             raise LessonError(f"{self.source.name} contains no exercises")
+        for cell in cells:
+            if cell.kind == "given" and cell.exercise not in numbers:
+                raise LessonError(f"{self.source.name} has no exercise {cell.exercise}, only given")
         return cells
 
     def _cell(self, kind: str, source: str, metadata: dict[str, object]) -> Cell:
@@ -137,10 +145,10 @@ class Lesson:
         if not isinstance(points, int):
             raise LessonError(f"{self.source.name}: points must be a number, not {points!r:.60}")
         if kind == "markdown":
-            return Cell("markdown", source)
+            return Cell("instructor" if metadata.get("instructor") else "markdown", source)
         if metadata.get("setup"):
             return Cell("setup", source)
-        for name in ("exercise", "test"):
+        for name in ("given", "exercise", "test"):
             if name in metadata:
                 return Cell(name, source, str(metadata[name]), points)
         return Cell("code", source)
@@ -151,7 +159,7 @@ class Lesson:
         return [self.exercise(cell) for cell in self.cells if cell.kind == "exercise"]
 
     def exercise(self, cell: Cell) -> Exercise:
-        """Parse the import and the hints of an exercise's cell.
+        """Parse the import and the hints of the cell of an exercise, or of what it is given.
 
         Raises:
             LessonError: the cell is not one import from the package, or has hints for a name
@@ -170,8 +178,12 @@ class Lesson:
         return Exercise(cell.exercise, str(first.module), names, hints)
 
     def module_path(self, module: str) -> Path:
-        """Return the file of a module, such as "tinytorch.attention"."""
-        return self.root.joinpath(*module.split(".")).with_suffix(".py")
+        """Return the file of a module, such as "tinytorch.attention".
+
+        It is the installed package's for a released lesson, whose folder contains no package.
+        """
+        root = self.root if (self.root / PACKAGE).is_dir() else Path(__file__).resolve().parents[2]
+        return root.joinpath(*module.split(".")).with_suffix(".py")
 
     @property
     def backups(self) -> Path:
@@ -181,8 +193,23 @@ class Lesson:
     def original(self, module: str) -> str:
         """Return the text of a module as it was before the lesson's first export."""
         path = self.module_path(module)
-        backup = self.backups / path.relative_to(self.root)
+        backup = self.backups.joinpath(*module.split(".")).with_suffix(".py")
         return read_module(backup if backup.exists() else path)
+
+    def for_students(self) -> str:
+        """Return the text of the source without the cells for instructors."""
+        cells = re.split(r"^(?=# %%)", self.source.read_text(encoding="utf-8"), flags=re.M)
+        return "".join(c for c in cells if not re.match(r"# %%.*\binstructor=true", c))
+
+    def code(self, cell: Cell) -> str:
+        """Return the source of a code cell in the notebook with solutions."""
+        return self.solution(cell) if cell.kind in ("given", "exercise") else cell.source
+
+    def given(self, number: str) -> tuple[list[Cell], list[Cell]]:
+        """Return what an exercise is given: the cells before it, and those after it."""
+        cells = [c for c in self.cells if c.exercise == number and c.kind in ("given", "exercise")]
+        index = next(i for i, c in enumerate(cells) if c.kind == "exercise")
+        return cells[:index], [c for c in cells[index:] if c.kind == "given"]
 
     def solution(self, cell: Cell) -> str:
         """Return the package's definitions of an exercise, in the order of the module."""

@@ -56,7 +56,8 @@ def release(lesson: Lesson, folder: Path) -> list[str]:
     target.mkdir(parents=True)
     try:
         weave.write(weave.student(lesson), target / f"{lesson.name}.ipynb")
-        for path in (lesson.source, integration, tests / "conftest.py"):
+        _write(target / lesson.source.name, lesson.for_students())
+        for path in (integration, tests / "conftest.py"):
             shutil.copyfile(path, target / path.name)
         about = {"number": lesson.number, "name": lesson.name, "folder": lesson.folder}
         _write(target / "README.md", README.format(**about))

@@ -9,11 +9,12 @@ from ._optional import nbformat
 from .lesson import Cell, Lesson
 
 COLAB = "https://colab.research.google.com/github"
+FOLDED = {"source_hidden": True}  # Jupyter shows three dots; a click unfolds the code
 
 
 def student(lesson: Lesson) -> Any:
-    """Return the notebook for students, with blank exercises."""
-    return _weave(lesson, lesson.blank)
+    """Return the notebook for students, with blank exercises and no cells for instructors."""
+    return _weave(lesson, lesson.blank, without=("instructor",))
 
 
 def solution(lesson: Lesson) -> Any:
@@ -51,14 +52,15 @@ def repository(root: Path) -> str | None:
     return None if address is None else str(address).rstrip("/").removesuffix(".git")
 
 
-def _weave(lesson: Lesson, code: Any) -> Any:
-    cells = _badge(lesson)
-    for cell in lesson.cells:
-        cells.append(_notebook_cell(lesson, cell, code))
+def _weave(lesson: Lesson, code: Any, without: tuple[str, ...] = ()) -> Any:
+    cells = _badge(lesson) + [_notebook_cell(lesson, cell, code) for cell in lesson.cells]
     for index, cell in enumerate(cells):
         cell["id"] = f"{lesson.name}-{index}"
         if "nbgrader" in cell.metadata and not cell.metadata.nbgrader.grade_id:
-            cell.metadata.nbgrader.grade_id = f"setup-{index}"
+            cell.metadata.nbgrader.grade_id = f"{cell.metadata.tinytorch.kind}-{index}"
+    cells = [
+        cell for cell in cells if cell.metadata.get("tinytorch", {}).get("kind") not in without
+    ]
     notebook = nbformat().v4.new_notebook(cells=cells)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -72,6 +74,8 @@ def _notebook_cell(lesson: Lesson, cell: Cell, code: Any) -> Any:
     v4 = nbformat().v4
     if cell.kind == "markdown":
         return v4.new_markdown_cell(cell.source)
+    if cell.kind == "instructor":
+        return v4.new_markdown_cell(cell.source, metadata={"tinytorch": {"kind": "instructor"}})
     mark: dict[str, Any] = {"kind": cell.kind}
     dashed = cell.exercise.replace(".", "-")
     if cell.kind == "exercise":
@@ -82,11 +86,15 @@ def _notebook_cell(lesson: Lesson, cell: Cell, code: Any) -> Any:
     if cell.kind == "test":
         mark["exercise"] = cell.exercise
         nbgrader = _nbgrader(f"test-{dashed}", grade=True, locked=True) | {"points": cell.points}
-        return v4.new_code_cell(cell.source, metadata={"nbgrader": nbgrader, "tinytorch": mark})
+        metadata = {"jupyter": FOLDED, "nbgrader": nbgrader, "tinytorch": mark}
+        return v4.new_code_cell(cell.source, metadata=metadata)
     metadata = {"tinytorch": mark}
-    if cell.kind == "setup":
+    if cell.kind == "given":
+        mark["exercise"] = cell.exercise
+        metadata["jupyter"] = FOLDED
+    if cell.kind in ("setup", "given"):
         metadata["nbgrader"] = _nbgrader("", locked=True)
-    return v4.new_code_cell(cell.source, metadata=metadata)
+    return v4.new_code_cell(lesson.code(cell), metadata=metadata)
 
 
 def _nbgrader(grade_id: str, **flags: bool) -> dict[str, Any]:
