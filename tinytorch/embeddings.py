@@ -17,7 +17,11 @@ from .tensor import Tensor
 
 @op
 def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
-    """weight[ids]: rows of weight (V, C) for integer ids (...) of any shape -> (..., C)."""
+    """weight[ids]: rows of weight (V, C) for integer ids (...) of any shape -> (..., C).
+
+    Raises:
+        IndexError: an id is outside of [0, V); on a device, raised at the next copy to host.
+    """
     return xp.take_rows(weight, ids), (ids, weight.shape)
 
 
@@ -55,7 +59,7 @@ class Embedding(Module):
 
         Raises:
             TypeError: the ids are not integers.
-            IndexError: an id is outside of [0, V); on a device, raised at the next copy to host.
+            IndexError: an id is outside of [0, V), as in `embedding`.
         """
         ids = same_backend(self.weight, ids)
         if ids.is_floating_point() or ids.dtype == ids.backend.xp.bool:
@@ -70,6 +74,11 @@ def create_sinusoidal_embeddings(
     max_seq_len: int, embed_dim: int, backend: str | Backend | None = None
 ) -> Tensor:
     """Fixed position vectors (T, C): sines in even columns, cosines in odd columns.
+
+    Computed in float64, stored as float32.
+
+    Raises:
+        ValueError: embed_dim is odd.
 
     Source: A. Vaswani et al., "Attention Is All You Need" (2017), section 3.5.
 
@@ -106,7 +115,7 @@ class PositionalEncoding(Module):
         self.weight = Parameter(random.normal((max_seq_len, embed_dim), 0.02), backend=backend)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x (B, T, C) -> (B, T, C), where `start` is the position of the first token."""
+        """x (..., T, C) -> (..., T, C), where `start` is the position of the first token."""
         _check_positions(start, x.shape[-2], self.max_seq_len)
         return x + self.weight[start : start + x.shape[-2]]
 
@@ -124,7 +133,7 @@ class SinusoidalEncoding(Module):
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x (B, T, C) -> (B, T, C), where `start` is the position of the first token."""
+        """x (..., T, C) -> (..., T, C), where `start` is the position of the first token."""
         _check_positions(start, x.shape[-2], self.max_seq_len)
         return x + self.table[start : start + x.shape[-2]]
 
@@ -146,18 +155,8 @@ def _rotate(xp: Namespace, x: Array, cos: Array, sin: Array) -> Array:
     return xp.concat([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
-class RotaryEmbedding(Module):
-    """Rotary positional encoding (RoPE): rotates queries and keys by their positions.
-
-    The dot product of a rotated query and key depends only on the distance between them.
-
-    Args:
-        head_dim: hs, an even number.
-        max_seq_len: number of positions.
-        base: the angle of pair i grows by base ** (-2i / hs) per position.
-
-    Source: J. Su et al., "RoFormer" (2021), section 3.2; pairs as in GPT-NeoX.
-    """
+class _RotaryTables(Module):
+    """cos and sin of the angles of `max_seq_len` positions: (max_seq_len, hs/2) each."""
 
     cos: Tensor
     sin: Tensor
@@ -179,13 +178,11 @@ class RotaryEmbedding(Module):
             tensor = Tensor(table.astype(np.float32), backend=backend)
             self.register_buffer(name, tensor, persistent=False)
 
-    def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """x (B, nh, T, hs) -> (B, nh, T, hs), where `start` is the position of the first token."""
-        if x.ndim < 2 or x.shape[-1] != 2 * self.cos.shape[1]:
-            hs = 2 * self.cos.shape[1]
+    def _check_shape(self, x: Tensor) -> None:
+        """Check that x is (..., T, hs)."""
+        hs = 2 * self.cos.shape[1]
+        if x.ndim < 2 or x.shape[-1] != hs:
             raise ValueError(f"RotaryEmbedding takes a tensor (..., T, {hs}), got shape {x.shape}")
-        cos, sin = self._tables(start, start + x.shape[-2])
-        return rotary(x, cos, sin)
 
     def _tables(self, start: int, end: int) -> tuple[Tensor, Tensor]:
         """The rows [start, end) of both tables; cached, since all blocks of a step use the same."""
@@ -195,6 +192,26 @@ class RotaryEmbedding(Module):
             _check_positions(start, end - start, self.max_seq_len)
             cached = self._cached = (*key, self.cos[start:end], self.sin[start:end])
         return cached[3:]
+
+
+class RotaryEmbedding(_RotaryTables):
+    """Rotary positional encoding (RoPE): rotates queries and keys by their positions.
+
+    The dot product of a rotated query and key depends only on the distance between them.
+
+    Args:
+        head_dim: hs, an even number.
+        max_seq_len: number of positions.
+        base: the angle of pair i grows by base ** (-2i / hs) per position.
+
+    Source: J. Su et al., "RoFormer" (2021), section 3.2; pairs as in GPT-NeoX.
+    """
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """x (..., T, hs) -> (..., T, hs), where `start` is the position of the first token."""
+        self._check_shape(x)
+        cos, sin = self._tables(start, start + x.shape[-2])
+        return rotary(x, cos, sin)
 
 
 def _check_positions(start: int, length: int, limit: int) -> None:

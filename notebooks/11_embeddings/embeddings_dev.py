@@ -28,6 +28,19 @@
 # | learned | a second table, one row per position | GPT-2 |
 # | sinusoidal | fixed waves of many wavelengths | the original transformer (2017) |
 # | rotary | rotates queries and keys by an angle | Llama, and TinyGPT here |
+#
+# **You will learn**
+#
+# - how a table of vectors replaces ids, and why the gradient of a lookup is a sum of rows;
+# - how an op and its gradient are written, as in the rest of the course;
+# - how waves and rotations encode a position, and why only distances matter then;
+# - how much of a model of real size its tables are.
+#
+# **Before you start**: ids from lesson 10; in Python, shapes, slices and broadcasting of NumPy; the
+# chain rule. Lessons 01 to 09 have no notebooks: what you need of them is explained below, in *How
+# an op is written*.
+#
+# **Time**: about two hours, ten minutes per exercise and the rest for reading and experiments.
 
 # %% setup=true
 import math
@@ -67,6 +80,72 @@ one_hot = np.eye(3)[ids]  # (B, T, V)
 print(np.allclose(one_hot @ table, table[ids]))
 
 # %% [markdown]
+# ## How an op is written
+#
+# Lessons 01 to 09 are files of the package (`tinytorch/tensor.py` is the first), not notebooks.
+# This is what you need of them, in this lesson and the next ones.
+#
+# A **tensor** is an array that remembers how it was computed. When you call `backward()` on a
+# result, **autograd** walks back through that history and collects in `x.grad` how much the result
+# changes with each `x` that has `requires_grad=True`.
+#
+# An **op** is one step of such a computation. It consists of two functions of plain arrays. Here is
+# a complete one, $y = x \cdot e^s$:
+
+
+# %%
+@op
+def times_exp(xp: Namespace, x: Array, s: Array) -> Any:
+    """x * exp(s)."""
+    factor = xp.exp(s)
+    return x * factor, (x, factor)  # the result, and what the gradient needs
+
+
+@times_exp.gradient
+def times_exp_gradient(xp: Namespace, g: Array, x: Array, factor: Array) -> Any:
+    return lambda: g * factor, lambda: g * x * factor  # one entry for x, one for s
+
+
+x, s = Tensor([1.0, 2.0], requires_grad=True), Tensor([0.0, 1.0], requires_grad=True)
+times_exp(x, s).backward(Tensor([1.0, 10.0]))  # g
+print("gradient of x:", x.grad, " by hand:", [1.0, 10 * math.e])
+print("gradient of s:", s.grad, " by hand:", [1.0, 10 * 2 * math.e])
+
+# %% [markdown]
+# Line by line:
+#
+# - **`@op`** turns the function of arrays below it into a function of tensors: it unwraps the
+#   tensors' arrays, calls your function, wraps the result, and remembers the call for `backward()`.
+# - **`xp`** is the library of the arrays: NumPy here, CuPy on a GPU. You write `xp.exp(s)` instead
+#   of `np.exp(s)`, and the op runs on both. Most names are NumPy's (`xp.sum`, `xp.reshape(x,
+#   shape)`, `xp.where`); a hint mentions those that are not. Operators, `x.shape` and slices work
+#   as usual.
+# - **The forward function returns two things**: the result, and a tuple of **what the gradient
+#   needs**, such as arrays or shapes; `()` if it needs nothing.
+# - **The gradient function** receives `g`, the gradient of the loss with respect to the result (so
+#   it has the shape of the result), and then the saved values, in their order. It returns **one
+#   entry for each input**: the chain rule says `g` times the derivative. The product `x * factor`
+#   changes by `factor` when x grows by 1, hence `g * factor`.
+# - An entry may be an array, or a **lambda** without arguments that computes it: autograd calls it
+#   only if that input requires a gradient, which saves work. An input without a gradient, such as
+#   integer ids, has the entry `None`. With one input, the entry needs no tuple.
+#
+# Three rules cover most ops of this course:
+#
+# | result | gradients |
+# |---|---|
+# | `x * y`, elementwise | `g * y` and `g * x` |
+# | `x @ y`, a matrix product | `g @ yᵀ` and `xᵀ @ g`: of the shapes that you can multiply, the ones that fit |
+# | a sum, or an input that was used several times | every use has its gradient, and they add up |
+#
+# **Backends.** NumPy and CuPy are two *backends*. A tensor belongs to one, `Tensor(data,
+# backend=backend)`, and layers hand on the argument `backend` to all tensors that they create.
+#
+# **Layers** are classes derived from `Module`. `__init__` stores tensors and further layers as
+# attributes. A `Parameter` is a tensor that is trained: `layer.parameters()` finds them all, also
+# in inner layers, and an optimizer changes them. `layer(x)` calls `layer.forward(x)`.
+
+# %% [markdown]
 # ## 11.1 The lookup and its gradient
 #
 # Forward: copy rows of the table. Backward: each row that was used receives a gradient. If a token
@@ -78,7 +157,7 @@ print(np.allclose(one_hot @ table, table[ids]))
 from tinytorch.embeddings import embedding, embedding_gradient
 
 # embedding:
-#   xp.take_rows(table, ids) looks up rows for ids of any shape.
+#   xp.take_rows(table, ids) looks up rows for ids of any shape. It raises the IndexError.
 #   Return the rows, and what the gradient needs: the ids and the shape of the table.
 # embedding_gradient:
 #   g is (..., C): reshape it to (N, C), and the ids to (N,).
@@ -89,15 +168,72 @@ from tinytorch.embeddings import embedding, embedding_gradient
 # %% test="11.1" points=3
 with Exercise("11.1", "embedding") as check:
     weight = Tensor([[0.0, 1.0], [10.0, 11.0], [20.0, 21.0]], requires_grad=True)
-    ids = Tensor([[2, 0, 2]])
-    found = embedding(weight, ids)
-    check.equal(found.shape, (1, 3, 2), "the shape for ids (1, 3) and a table (3, 2)",
+    found = check.call(lambda: embedding(weight, Tensor([[2, 0, 2]])), "the vectors of tokens 2, 0, 2",
+                       cause="return two things: the rows, and a tuple of what the gradient needs")  # fmt: skip
+    check.equal(lambda: found.shape, (1, 3, 2), "the shape for ids (1, 3) and a table (3, 2)",
                 cause="ids (B, T) give (B, T, C)")  # fmt: skip
-    check.equal(found.tolist(), [[[20, 21], [0, 1], [20, 21]]], "the vectors of tokens 2, 0, 2")
-    found.backward(Tensor([[[1.0, 2.0], [3.0, 4.0], [10.0, 20.0]]]))
-    check.equal(weight.grad.shape, (3, 2), "the shape of the table's gradient")
-    check.equal(weight.grad.tolist(), [[3, 4], [0, 0], [11, 22]], "the table's gradient",
-                cause="token 2 occurs twice: its gradients add up, 1 + 10")  # fmt: skip
+    check.equal(lambda: found, [[[20.0, 21.0], [0.0, 1.0], [20.0, 21.0]]], "the vectors of tokens 2, 0, 2",
+                cause="id 2 selects row 2 of the table, not column 2")  # fmt: skip
+    check.call(lambda: found.backward(Tensor([[[1.0, 2.0], [3.0, 4.0], [10.0, 20.0]]])),
+               "the gradient of the table, for tokens 2, 0, 2",
+               cause="embedding_gradient receives the saved ids and shape, and returns one entry for"
+               " each input: the table's gradient, and None for the ids")  # fmt: skip
+    check.equal(lambda: weight.grad, [[3.0, 4.0], [0.0, 0.0], [11.0, 22.0]], "the table's gradient",
+                cause="(V, C) like the table; token 2 occurs twice: its gradients add up, 1 + 10")  # fmt: skip
+
+    table = np.random.default_rng(11).standard_normal((7, 3))  # V = 7, C = 3
+    for ids in (
+        np.array([[2, 5, 2, 0, 1], [5, 2, 2, 6, 1]]), np.array([6, 0, 6, 6]), np.array(4),
+        np.array([[[3, 1]], [[1, 5]], [[0, 3]]]),
+    ):  # fmt: skip
+        name = f"ids of shape {ids.shape} and a table (7, 3)"
+        check.close(lambda: embedding(Tensor(table), Tensor(ids)), table[ids], f"the vectors for {name}",
+                    cause="ids may have any shape: append an axis C to it")  # fmt: skip
+        check.gradient(lambda w: embedding(w, Tensor(ids)), Tensor(table, requires_grad=True), what=f"embedding for {name}",
+                       cause="reshape g to (N, C) and the ids to (N,), then add the rows of equal ids")  # fmt: skip
+    check.equal(lambda: str(embedding(Tensor(table.astype(np.float32)), Tensor([1])).dtype), "float32",
+                "the dtype of vectors from a float32 table", cause="copy rows; do not compute with float64")  # fmt: skip
+    for wrong in (3, -1):
+        check.raises(IndexError, lambda: embedding(weight, Tensor([0, wrong])), f"id {wrong} for a table of 3 rows",
+                     cause="use xp.take_rows, which raises it: plain indexing takes the last row for -1")  # fmt: skip
+
+# %% [markdown]
+# Both directions in one picture, computed by your code: the lookup *gathers* rows, its gradient
+# *scatters* them back, and what arrives in the same row is added. Row 1 was not used: its gradient
+# is 0.
+
+# %%
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+
+def draw_rows(axis: Axes, x: float, rows: np.ndarray, label: str, color: str) -> None:
+    axis.text(x, 0.6, label, ha="center")
+    for y, row in enumerate(rows):
+        axis.text(x, -y, f"{row[0]:4.0f}{row[1]:4.0f}", ha="center", va="center", family="monospace",
+                  bbox={"boxstyle": "square,pad=0.5", "facecolor": color, "edgecolor": "none"})  # fmt: skip
+
+
+weight = Tensor([[0.0, 1.0], [10.0, 11.0], [20.0, 21.0]], requires_grad=True)
+tokens, g = [2, 0, 2], np.array([[1.0, 2.0], [3.0, 4.0], [10.0, 20.0]])
+vectors = embedding(weight, Tensor(tokens))
+vectors.backward(Tensor(g))
+figure, axes = plt.subplots(1, 2, figsize=(10, 3))
+draw_rows(axes[0], 0, weight.numpy(), "table (V, C)", "#cfe2f3")
+draw_rows(axes[0], 2, vectors.numpy(), f"vectors of tokens {tokens}", "#d9ead3")
+draw_rows(axes[1], 0, weight.grad.numpy(), "gradient of the table", "#f4cccc")
+draw_rows(axes[1], 2, g, "g, the gradient of the vectors", "#fce5cd")
+for place, token in enumerate(tokens):
+    color = f"C{place}"
+    for axis, ends in ((axes[0], [(0.4, -token), (1.6, -place)]), (axes[1], [(1.6, -place), (0.4, -token)])):
+        axis.annotate("", ends[1], ends[0], arrowprops={"arrowstyle": "->", "color": color, "lw": 2})
+axes[0].set_title("forward: gather")
+axes[1].set_title("backward: scatter and add")
+for axis in axes:
+    axis.set(xlim=(-0.7, 2.7), ylim=(-2.6, 1))
+    axis.axis("off")
+figure.tight_layout()
+plt.show()
 
 # %% [markdown]
 # ## 11.2 The layer
@@ -109,20 +245,57 @@ with Exercise("11.1", "embedding") as check:
 from tinytorch.embeddings import Embedding
 
 # Embedding.__init__:
-#   Store vocab_size and embed_dim. self.weight is a Parameter of random.normal((V, C)).
+#   Store vocab_size and embed_dim. self.weight is a Parameter of random.normal((V, C)), on the
+#   backend of the argument: Parameter(..., backend=backend).
 # Embedding.forward:
-#   If ids.is_floating_point(), raise a TypeError that mentions integers. Otherwise apply the op
-#   of exercise 11.1.
+#   If ids.is_floating_point(), or if ids.dtype is ids.backend.xp.bool, raise a TypeError that
+#   mentions integers. Otherwise apply the op of exercise 11.1.
 
 # %% test="11.2" points=1
 with Exercise("11.2", "Embedding") as check:
-    layer = Embedding(50, 8)
-    check.equal(layer.weight.shape, (50, 8), "the shape of the table", cause="(V, C), not (C, V)")
-    check.true(isinstance(layer.weight, Parameter), "weight is a Parameter, so it is trained")
-    check.true(0.8 < float(np.std(layer.weight.numpy())) < 1.2, "the standard deviation of the table is near 1",
+    layer = check.call(lambda: Embedding(50, 8), "Embedding(50, 8)",
+                       cause="random.normal takes the shape as a tuple: random.normal((V, C))")  # fmt: skip
+    check.equal(lambda: (layer.vocab_size, layer.embed_dim), (50, 8), "vocab_size and embed_dim of Embedding(50, 8)",
+                cause="store both as attributes")  # fmt: skip
+    check.equal(lambda: layer.weight.shape, (50, 8), "the shape of the table", cause="(V, C), not (C, V)")
+    check.true(lambda: isinstance(layer.weight, Parameter), "weight is a Parameter",
+               cause="a plain Tensor is not found by parameters(), and never trained")  # fmt: skip
+    check.equal(lambda: [name for name, _ in layer.named_parameters()], ["weight"], "the names of the parameters",
+                cause="the table is the only parameter, called weight")  # fmt: skip
+    check.equal(lambda: str(layer.weight.dtype), "float32", "the dtype of the table",
+                cause="random.normal gives float32; NumPy's own functions give float64")  # fmt: skip
+
+    def table_of(seed: int) -> np.ndarray:
+        random.manual_seed(seed)
+        return Embedding(300, 20).weight.numpy()
+
+    check.equal(lambda: table_of(1), check.call(lambda: table_of(1), "Embedding(300, 20)", cause="any size works"),
+                "a second table after the same random.manual_seed",
+                cause="draw with random.normal, not with np.random: then manual_seed repeats it")  # fmt: skip
+    check.true(lambda: np.abs(table_of(1) - table_of(2)).mean() > 0.5, "another seed gives another table",
+               cause="draw with random.normal, without a seed of your own")  # fmt: skip
+    check.true(lambda: np.abs(table_of(1) - Embedding(300, 20).weight.numpy()).mean() > 0.5,
+               "a second layer has another table", cause="draw with random.normal, without a seed of your own")  # fmt: skip
+    check.true(lambda: 0.95 < table_of(1).std() < 1.05, "the standard deviation of the table is near 1",
                cause="use random.normal with its default standard deviation")  # fmt: skip
-    check.close(layer(Tensor([[3, 4]]))[0, 1], layer.weight[4], "the vector of token 4")
-    check.raises(TypeError, lambda: layer(Tensor([1.0])), "ids that are floats", message="integers")
+    check.true(lambda: abs(table_of(1).mean()) < 0.05 and np.abs(table_of(1)).max() > 2.5,
+               "the table is normally distributed: mean 0, a few numbers beyond 2.5", cause="use random.normal")  # fmt: skip
+    for ids in ([[3, 49, 0], [7, 7, 1]], [4, 3, 4, 2], 5):
+        check.equal(lambda: layer(Tensor(ids)), layer.weight.numpy()[np.array(ids)], f"the vectors of tokens {ids}",
+                    cause="embedding(self.weight, ids): ids of any shape give (..., C)")  # fmt: skip
+    check.equal(lambda: layer(Tensor(np.array([3, 4], np.int32)))[1], layer.weight.numpy()[4], "ids of dtype int32",
+                cause="all kinds of integers are ids")  # fmt: skip
+    check.call(lambda: layer(Tensor([[3, 1, 3]])).sum().backward(), "the gradient of the layer",
+               cause="apply the op to self.weight itself, so that its gradient is computed")  # fmt: skip
+    check.equal(lambda: None if layer.weight.grad is None else layer.weight.grad[:5, 7], [0.0, 1.0, 0.0, 2.0, 0.0],
+                "the gradient in the last column, for tokens 3, 1, 3",
+                cause="apply the op to self.weight itself, so that its gradient is computed")  # fmt: skip
+    check.equal(lambda: Embedding(5, 3, backend="reference").weight.backend.name, "reference",
+                'the backend of Embedding(5, 3, backend="reference")', cause="Parameter(..., backend=backend)")  # fmt: skip
+    check.raises(TypeError, lambda: layer(Tensor([1.0])), "ids that are floats", message="integers",
+                 cause="2.7 is not an id: check ids.is_floating_point(), and mention integers")  # fmt: skip
+    check.raises(TypeError, lambda: layer(Tensor([True, False])), "ids that are booleans", message="integers",
+                 cause="a mask is not ids: check ids.dtype too, and mention integers")  # fmt: skip
 
 # %% [markdown]
 # ## 11.3 Sinusoidal positions
@@ -142,33 +315,45 @@ from tinytorch.embeddings import _angles, create_sinusoidal_embeddings
 
 # _angles:
 #   np.arange(0, size, 2) is 0, 2, 4, ...: the 2i of the formula. Compute one frequency for each.
-#   Multiply a column of positions by the row of frequencies: (T, size/2).
+#   Multiply a column of positions by the row of frequencies: (T, size/2), in float64 as NumPy does.
 # create_sinusoidal_embeddings:
 #   If embed_dim is odd, raise a ValueError that contains its value.
 #   Allocate a float32 table (T, C). Sines go into columns 0, 2, 4, ...: table[:, 0::2].
-#   Cosines go into columns 1, 3, 5, ...
+#   Cosines go into columns 1, 3, 5, ... Return Tensor(table, backend=backend).
 
 # %% test="11.3" points=3
 with Exercise("11.3", "create_sinusoidal_embeddings") as check:
-    check.close(_angles(3, 4, 100.0), [[0, 0], [1, 0.1], [2, 0.2]], "angles of 3 positions with base 100",
+    check.close(lambda: _angles(3, 4, 100.0), [[0, 0], [1, 0.1], [2, 0.2]], "angles of 3 positions, size 4, base 100",
                 cause="position * base ** (-2i / size): 100 ** 0 = 1, 100 ** -0.5 = 0.1")  # fmt: skip
-    table = create_sinusoidal_embeddings(50, 8).numpy()
-    check.equal(table.shape, (50, 8), "the shape for 50 positions and C = 8")
-    check.close(table[0], [0, 1, 0, 1, 0, 1, 0, 1], "position 0",
+    check.close(lambda: _angles(4, 6, 1000.0), [[0, 0, 0], [1, 0.1, 0.01], [2, 0.2, 0.02], [3, 0.3, 0.03]],
+                "angles of 4 positions, size 6, base 1000",
+                cause="three frequencies, 1000 ** (-0/6), 1000 ** (-2/6), 1000 ** (-4/6)")  # fmt: skip
+    check.true(lambda: isinstance(create_sinusoidal_embeddings(50, 8), Tensor), "the result is a Tensor",
+               cause="return Tensor(table, backend=backend)")  # fmt: skip
+    table = check.call(lambda: create_sinusoidal_embeddings(50, 8).numpy(), "the table of 50 positions, C = 8",
+                       cause="np.empty((max_seq_len, embed_dim), dtype=np.float32)")  # fmt: skip
+    check.equal(lambda: table.shape, (50, 8), "the shape for 50 positions and C = 8", cause="(T, C)")
+    check.equal(lambda: str(table.dtype), "float32", "the dtype of the table",
+                cause="np.empty(..., dtype=np.float32): its default is float64")  # fmt: skip
+    check.close(lambda: table[0], [0, 1, 0, 1, 0, 1, 0, 1], "position 0",
                 cause="even columns hold sin(0) = 0, odd columns cos(0) = 1")  # fmt: skip
-    check.close(table[3, :2], [math.sin(3), math.cos(3)], "the first pair of position 3")
-    check.close(table[3, 6:], [math.sin(3e-3), math.cos(3e-3)], "the last pair of position 3",
-                cause="the last frequency is 10000 ** (-(C - 2) / C), here 0.001")  # fmt: skip
-    check.raises(
-        ValueError, lambda: create_sinusoidal_embeddings(5, 7), "an odd embed_dim", message="7"
-    )
+    check.close(lambda: table[3, :2], [math.sin(3), math.cos(3)], "the first pair of position 3",
+                cause="the first frequency is 1: sin(3) and cos(3)")  # fmt: skip
+    check.close(lambda: table[49, 2:4], [math.sin(4.9), math.cos(4.9)], "the second pair of position 49",
+                cause="the second frequency is 10000 ** (-2 / 8) = 0.1", tolerance=1e-6)  # fmt: skip
+    check.close(lambda: table[49], [f(49 * 10.0**-i) for i in range(4) for f in (math.sin, math.cos)], "position 49",
+                cause="compute the angles in float64, with base 10000", tolerance=1e-6)  # fmt: skip
+    check.close(lambda: create_sinusoidal_embeddings(3, 2), [[math.sin(p), math.cos(p)] for p in range(3)],
+                "3 positions, C = 2", cause="only embed_dim must be even; one pair has the frequency 1")  # fmt: skip
+    check.equal(lambda: create_sinusoidal_embeddings(4, 6, "reference").backend.name, "reference",
+                'the backend of create_sinusoidal_embeddings(4, 6, "reference")', cause="Tensor(table, backend=backend)")  # fmt: skip
+    check.raises(ValueError, lambda: create_sinusoidal_embeddings(4, 37), "an odd embed_dim, 37", message="37",
+                 cause="check embed_dim % 2 first, and put its value into the message")  # fmt: skip
 
 # %% [markdown]
 # Here is the table. Each row is a position; fast waves are on the left, slow ones on the right.
 
 # %%
-import matplotlib.pyplot as plt
-
 table = create_sinusoidal_embeddings(100, 64).numpy()
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.6))
 axes[0].imshow(table, aspect="auto", cmap="RdBu")
@@ -193,34 +378,72 @@ plt.show()
 from tinytorch.embeddings import PositionalEncoding, SinusoidalEncoding, _check_positions
 
 # PositionalEncoding.__init__:
-#   Store max_seq_len. self.weight is a Parameter of random.normal with standard deviation 0.02.
+#   Store max_seq_len. self.weight is a Parameter of random.normal with standard deviation 0.02, on
+#   the backend of the argument.
 # PositionalEncoding.forward:
 #   Call _check_positions(start, number of tokens, rows of the table), then add the right rows.
-#   T is the second axis from the end of x (B, T, C).
+#   T is the second axis from the end of x (..., T, C).
 # SinusoidalEncoding.forward:
 #   The same, with self.table.
 
 # %% test="11.4" points=2
 with Exercise("11.4", "PositionalEncoding and SinusoidalEncoding") as check:
-    x = Tensor(np.ones((2, 3, 4), np.float32))
-    learned, waves = PositionalEncoding(10, 4), SinusoidalEncoding(10, 4)
-    check.equal(learned.weight.shape, (10, 4), "the shape of the learned table")
-    check.true(float(np.abs(learned.weight.numpy()).max()) < 0.2, "learned positions start small",
-               cause="use a standard deviation of 0.02: at first the token matters more than its position")  # fmt: skip
-    check.equal(len(list(waves.parameters())), 0, "the number of parameters of SinusoidalEncoding")
-    for layer, rows in ((learned, learned.weight), (waves, waves.table)):
+    learned = check.call(lambda: PositionalEncoding(10, 4), "PositionalEncoding(10, 4)",
+                         cause="random.normal takes a tuple, then the standard deviation: random.normal((T, C), 0.02)")  # fmt: skip
+    waves = check.call(lambda: SinusoidalEncoding(10, 4), "SinusoidalEncoding(10, 4)", cause="its __init__ is given")
+    check.equal(lambda: learned.max_seq_len, 10, "max_seq_len of PositionalEncoding(10, 4)", cause="store it as an attribute")
+    check.equal(lambda: learned.weight.shape, (10, 4), "the shape of the learned table", cause="(max_seq_len, C)")
+    check.true(lambda: isinstance(learned.weight, Parameter), "weight is a Parameter",
+               cause="a plain Tensor is not found by parameters(), and never trained")  # fmt: skip
+    check.equal(lambda: [name for name, _ in learned.named_parameters()], ["weight"], "the names of the parameters",
+                cause="the table is the only parameter, called weight")  # fmt: skip
+    check.equal(lambda: str(learned.weight.dtype), "float32", "the dtype of the learned table",
+                cause="random.normal gives float32; NumPy's own functions give float64")  # fmt: skip
+    check.equal(lambda: PositionalEncoding(10, 4, backend="reference").weight.backend.name, "reference",
+                'the backend of PositionalEncoding(10, 4, backend="reference")', cause="Parameter(..., backend=backend)")  # fmt: skip
+
+    def learned_table(seed: int) -> np.ndarray:
+        random.manual_seed(seed)
+        return PositionalEncoding(300, 20).weight.numpy()
+
+    check.true(lambda: 0.019 < learned_table(1).std() < 0.021, "the standard deviation of learned positions is near 0.02",
+               cause="use random.normal(shape, 0.02): at first the token matters more than its position")  # fmt: skip
+    check.true(lambda: abs(learned_table(1).mean()) < 0.001 and np.abs(learned_table(1)).max() > 0.05,
+               "learned positions are normally distributed: mean 0, a few numbers beyond 0.05", cause="use random.normal")  # fmt: skip
+    check.equal(lambda: learned_table(1), check.call(lambda: learned_table(1), "PositionalEncoding(300, 20)", cause="any size works"),
+                "a second table after the same random.manual_seed",
+                cause="draw with random.normal, not with np.random: then manual_seed repeats it")  # fmt: skip
+    check.true(lambda: np.abs(learned_table(1) - learned_table(2)).mean() > 0.01, "another seed gives another table",
+               cause="draw with random.normal, without a seed of your own")  # fmt: skip
+
+    rng = np.random.default_rng(4)
+    x = Tensor(rng.standard_normal((2, 3, 4)).astype(np.float32), requires_grad=True)  # (B, T, C)
+    before = x.numpy().copy()
+    for layer, rows in ((learned, learned.weight.numpy()), (waves, waves.table.numpy())):
         name = type(layer).__name__
-        check.close(layer(x), 1 + np.broadcast_to(rows.numpy()[:3], (2, 3, 4)), f"{name}(x)",
+        check.close(lambda: layer(x), before + rows[:3], f"{name}(x) for x (2, 3, 4)",
                     cause="add rows 0, 1, 2 to the three tokens of each sequence")  # fmt: skip
-        check.close(layer(x, 5), 1 + np.broadcast_to(rows.numpy()[5:8], (2, 3, 4)),
-                    f"{name}(x, start=5)", cause="add the rows from start to start + T")  # fmt: skip
-        check.raises(
-            ValueError,
-            lambda layer=layer: layer(x, 8),
-            "3 tokens from position 8 of 10",
-            message="11",
-        )
-        layer(x, 7)  # positions 7, 8, 9 exist
+        for start in (5, 7):
+            check.close(lambda: layer(x, start), before + rows[start : start + 3], f"{name}(x, start={start})",
+                        cause="add the rows from start to start + T")  # fmt: skip
+        check.close(lambda: layer(x[1], 1), before[1] + rows[1:4], f"{name}(x, start=1) for x (3, 4)",
+                    cause="T is x.shape[-2], also without an axis for the batch")  # fmt: skip
+        check.close(lambda: layer(x[:, :1], 9), before[:, :1] + rows[9:], f"{name}(x, start=9) for one token",
+                    cause="position 9 of 10 exists")  # fmt: skip
+        check.equal(lambda: str(layer(x).dtype), "float32", f"the dtype of {name}(x)",
+                    cause="add the rows as they are: they are float32")  # fmt: skip
+        check.raises(ValueError, lambda: layer(x, 8), f"{name}: 3 tokens from position 8 of 10", message="11",
+                     cause="_check_positions(start, T, self.max_seq_len)")  # fmt: skip
+        check.raises(ValueError, lambda: layer(x[:, :1], -1), f"{name}: start=-1", message="-1",
+                     cause="_check_positions(start, T, self.max_seq_len)")  # fmt: skip
+    check.equal(lambda: x, before, "x itself, afterwards", cause="return a new tensor, and leave x as it is: x + rows")
+    factor = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    check.call(lambda: (learned(x, 2) * Tensor(factor)).sum().backward(), "the gradient of PositionalEncoding",
+               cause="add rows of self.weight itself, so that its gradient is computed")  # fmt: skip
+    check.close(lambda: x.grad, factor, "the gradient of x", cause="x + rows: the gradient of x is that of the sum")
+    wanted = np.concatenate([np.zeros((2, 4)), factor.sum(axis=0), np.zeros((5, 4))])
+    check.close(lambda: learned.weight.grad, wanted, "the gradient of the learned table, for start=2",
+                cause="add rows of self.weight itself, so that its gradient is computed")  # fmt: skip
 
 # %% [markdown]
 # ## 11.5 Rotary positions
@@ -257,43 +480,83 @@ plt.show()
 # The second and third plots have the same distance, so the angle between the arrows and the dot
 # product are the same too.
 
+# %% [markdown]
+# The angles of all positions are known in advance, so their cosines and sines are computed once.
+# This class is given: it builds both tables and returns their rows. Your `RotaryEmbedding` is
+# derived from it.
+
+# %% given="11.5"
+from tinytorch.embeddings import _RotaryTables
+
 # %% exercise="11.5" points=4
 from tinytorch.embeddings import RotaryEmbedding, _rotate, rotary, rotary_gradient
 
 # _rotate:
 #   x is (..., T, hs), cos and sin are (T, hs/2). Split the last axis into two halves, rotate them
-#   by the formula, and join them with xp.concat.
+#   by the formula, and join them with xp.concat([...], axis=-1).
 # rotary:
 #   Return the rotated x, and what the gradient needs: cos and sin.
 # rotary_gradient:
 #   The gradient of a rotation is the inverse rotation: which sign changes? The tables cos and sin
-#   have no gradient.
+#   have no gradient: one entry for each of the three inputs.
 # RotaryEmbedding.forward:
-#   self._tables(start, end) returns the rows of cos and sin; T is the second axis from the end.
+#   self._check_shape(x) raises an error if the last axis is not hs. self._tables(start, end)
+#   returns the rows of cos and sin; T is the second axis from the end.
 
 # %% test="11.5" points=4
 with Exercise("11.5", "rotary") as check:
     x = Tensor([[1.0, 2.0, 3.0, 4.0]])  # one token, hs = 4: pairs (1, 3) and (2, 4)
-    quarter, none = Tensor([[0.0, 1.0]]), Tensor([[1.0, 0.0]])  # 90 degrees for the first pair
-    check.close(rotary(x, quarter, none), [[-3.0, 2.0, 1.0, 4.0]], "the first pair rotated by 90 degrees",
+    check.close(lambda: rotary(x, Tensor([[0.0, 1.0]]), Tensor([[1.0, 0.0]])), [[-3.0, 2.0, 1.0, 4.0]],
+                "1 2 3 4 with the first pair rotated by 90 degrees",
                 cause="the pairs are (x[i], x[i + hs/2]), and (a, b) becomes (-b, a)")  # fmt: skip
-    rng = np.random.default_rng(0)
-    y = Tensor(rng.standard_normal((2, 3, 4)), requires_grad=True)
-    angles = rng.standard_normal((3, 2))
-    cos, sin = Tensor(np.cos(angles)), Tensor(np.sin(angles))
-    check.gradient(lambda y: rotary(y, cos, sin), y, what="rotary", cause="rotate back: -sin")
+    check.close(lambda: rotary(x, Tensor([[1.0, 0.6]]), Tensor([[0.0, 0.8]])), [[1.0, -2.0, 3.0, 4.0]],
+                "1 2 3 4 with the second pair rotated by cos 0.6, sin 0.8",
+                cause="(a, b) becomes (a cos - b sin, b cos + a sin): 2 * 0.6 - 4 * 0.8, 4 * 0.6 + 2 * 0.8")  # fmt: skip
 
-    layer = RotaryEmbedding(8, 32)
-    check.equal(len(list(layer.parameters())), 0, "the number of parameters of RotaryEmbedding")
-    z = Tensor(rng.standard_normal((1, 1, 3, 8)).astype(np.float32))
-    check.close(layer(z)[:, :, 0], z[:, :, 0], "a token at position 0", cause="its angle is 0")
-    check.close((layer(z) * layer(z)).sum(axis=-1), (z * z).sum(axis=-1), "the lengths of the vectors",
-                cause="a rotation does not change the length", tolerance=1e-4)  # fmt: skip
-    check.close(layer(z, 4), layer(Tensor(np.concatenate([z.numpy()[:, :, :1]] * 4 + [z.numpy()], 2)))[:, :, 4:],
-                "three tokens starting at position 4", cause="use rows start to start + T", tolerance=1e-4)  # fmt: skip
-    near = (layer(z[:, :, :1], 5) * layer(z[:, :, 1:2], 3)).sum()
-    far = (layer(z[:, :, :1], 25) * layer(z[:, :, 1:2], 23)).sum()
-    check.close(near, far, "dot products at positions (5, 3) and (25, 23)", tolerance=1e-4,
+    rng = np.random.default_rng(5)
+    values, angles = rng.standard_normal((2, 3, 5, 6)), rng.standard_normal((5, 3))  # (B, nh, T, hs)
+
+    def rotated(values: np.ndarray, angles: np.ndarray) -> np.ndarray:
+        half = values.shape[-1] // 2
+        pairs = (values[..., :half] + 1j * values[..., half:]) * np.exp(1j * angles)
+        return np.concatenate([pairs.real, pairs.imag], axis=-1)
+
+    y = Tensor(values, requires_grad=True)
+    cos, sin = Tensor(np.cos(angles)), Tensor(np.sin(angles))
+    check.close(lambda: rotary(y, cos, sin), rotated(values, angles), "x (2, 3, 5, 6) rotated by 5 x 3 angles",
+                cause="each token has its own row of cos and sin, the same in all heads")  # fmt: skip
+    check.gradient(lambda y: rotary(y, cos, sin), y, what="rotary",
+                   cause="rotate g back: cos and -sin; return None for cos and for sin")  # fmt: skip
+    check.equal(lambda: y, values, "x itself, afterwards", cause="do not write into x: compute new halves")
+
+    layer = check.call(lambda: RotaryEmbedding(6, 20, base=100.0), "RotaryEmbedding(6, 20, base=100)",
+                       cause="its __init__ is given, and uses _angles of exercise 11.3")  # fmt: skip
+    z = values[:, :, :4].astype(np.float32)  # (2, 3, 4, 6)
+    frequencies = 100.0 ** (-np.arange(3) / 3)
+    for start in (0, 7, 16):
+        turns = (start + np.arange(4))[:, None] * frequencies
+        check.close(lambda: layer(Tensor(z), start), rotated(z, turns), f"RotaryEmbedding of four tokens from position {start} on",
+                    cause="use rows start to start + T; T is x.shape[-2]")  # fmt: skip
+        for inner, shape in ((z[0], "(3, 4, 6)"), (z[1, 2], "(4, 6)")):
+            check.close(lambda: layer(Tensor(inner), start), rotated(inner, turns), f"the same for a tensor {shape}",
+                        cause="T is the second axis from the end, x.shape[-2], for any number of axes")  # fmt: skip
+    check.close(lambda: layer(Tensor(z[:, :, :1]), 19), rotated(z[:, :, :1], 19 * frequencies[None]),
+                "one token at position 19 of 20", cause="use rows start to start + T, here one row")  # fmt: skip
+    check.equal(lambda: str(layer(Tensor(z)).dtype), "float32", "the dtype of the result for a float32 tensor",
+                cause="compute with xp and operators alone")  # fmt: skip
+    check.raises(ValueError, lambda: layer(Tensor(z[:, :, :1]), 20), "position 20 of 20", message="21",
+                 cause="self._tables(start, start + T) checks the positions")  # fmt: skip
+    check.raises(ValueError, lambda: layer(Tensor(z[..., :2])), "a last axis of 2 instead of hs = 6", message="6",
+                 cause="call self._check_shape(x) first")  # fmt: skip
+    w = check.call(lambda: Tensor(z, requires_grad=True), "a tensor", cause="a tensor")
+    check.call(lambda: (layer(w, 3) * Tensor(z[::-1].copy())).sum().backward(), "the gradient of RotaryEmbedding",
+               cause="apply rotary to x itself, so that its gradient is computed")  # fmt: skip
+    check.close(lambda: w.grad, rotated(z[::-1], -(3 + np.arange(4))[:, None] * frequencies), "the gradient of RotaryEmbedding",
+                cause="apply rotary to x itself, so that its gradient is computed")  # fmt: skip
+    near, far = (check.call(lambda: (layer(Tensor(z[:, :, :1]), p) * layer(Tensor(z[:, :, 1:2]), q)).sum(),
+                            f"dot products at positions {p} and {q}", cause="see the messages above")
+                 for p, q in ((5, 3), (18, 16)))  # fmt: skip
+    check.close(lambda: near, far, "dot products at positions (5, 3) and (18, 16)", tolerance=1e-4,
                 cause="the dot product of rotated vectors depends only on the distance")  # fmt: skip
 
 # %% [markdown]
@@ -307,30 +570,66 @@ with Exercise("11.5", "rotary") as check:
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer
 
 # EmbeddingLayer.__init__:
-#   Raise a ValueError if pos_encoding is neither None nor in ENCODINGS.
-#   self.scale is the square root of C, or 1.0. self.tokens is an Embedding. self.positions is None
-#   or the module from ENCODINGS, built with max_seq_len and embed_dim (and backend=backend).
+#   Raise a ValueError with the name if pos_encoding is neither None nor in ENCODINGS.
+#   self.scale is the square root of C if scale_embeddings, or else 1.0.
+#   self.tokens is an Embedding. self.positions is None, or the module from ENCODINGS, built with
+#   max_seq_len and embed_dim. Hand on backend=backend to both.
 # EmbeddingLayer.forward:
 #   Look up the tokens, scale them if required, then add positions from start on.
 
 # %% test="11.6" points=2
 with Exercise("11.6", "EmbeddingLayer") as check:
-    ids = Tensor([[1, 2, 1], [3, 3, 0]])
-    plain = EmbeddingLayer(5, 8, 16, None)
-    check.equal(plain(ids).shape, (2, 3, 8), "the shape for ids (2, 3) and C = 8")
-    check.close(plain(ids), plain.tokens.weight.numpy()[ids.numpy()], "vectors without positions")
-    check.equal(sorted(n for n, _ in EmbeddingLayer(5, 8, 16).named_parameters()),
-                ["positions.weight", "tokens.weight"], "the names of the parameters, by default")  # fmt: skip
+    ids = np.array([[1, 2, 1], [3, 6, 0]])  # (B, T) = (2, 3), of V = 7 tokens
+    plain = check.call(lambda: EmbeddingLayer(7, 6, 16, None), "EmbeddingLayer(7, 6, 16, None)",
+                       cause="None is allowed: then self.positions is None")  # fmt: skip
+    check.equal(lambda: plain.tokens.weight.shape, (7, 6), "the shape of the table of tokens",
+                cause="self.tokens = Embedding(vocab_size, embed_dim, backend=backend)")  # fmt: skip
+    check.equal(lambda: plain.positions, None, "positions for pos_encoding=None", cause="self.positions is None then")
+    check.equal(lambda: plain(Tensor(ids)), plain.tokens.weight.numpy()[ids], "vectors without positions",
+                cause="without positions and scale, it is self.tokens(ids)")  # fmt: skip
+    check.equal(lambda: plain(Tensor(ids), 40), plain.tokens.weight.numpy()[ids], "vectors without positions, from 40 on",
+                cause="without positions, start has no effect")  # fmt: skip
+    for kind, expected in ((None, ["tokens.weight"]), ("sinusoidal", ["tokens.weight"]),
+                           ("learned", ["positions.weight", "tokens.weight"])):  # fmt: skip
+        check.equal(lambda: sorted(name for name, _ in EmbeddingLayer(7, 6, 16, kind).named_parameters()), expected,
+                    f"the names of the parameters for {kind!r}", cause="the layers are called tokens and positions")  # fmt: skip
+    check.equal(lambda: type(EmbeddingLayer(7, 6).positions).__name__, "PositionalEncoding", "positions by default",
+                cause="ENCODINGS[pos_encoding] is the class to use")  # fmt: skip
+    check.equal(lambda: EmbeddingLayer(7, 6, 16).positions.weight.shape, (16, 6), "the table of positions",
+                cause="ENCODINGS[pos_encoding](max_seq_len, embed_dim, backend=backend)")  # fmt: skip
     for kind, rows in (("learned", "weight"), ("sinusoidal", "table")):
-        layer = EmbeddingLayer(5, 8, 16, kind)
-        places = getattr(layer.positions, rows).numpy()
-        wanted = layer.tokens.weight.numpy()[ids.numpy()] + places[4:7]
-        check.close(layer(ids, 4), wanted, f"{kind} positions from 4 on", cause="pass start on")
-    scaled = EmbeddingLayer(5, 16, 16, "learned", scale_embeddings=True)
-    wanted = scaled.tokens.weight.numpy()[ids.numpy()] * 4 + scaled.positions.weight.numpy()[:3]
-    check.close(scaled(ids), wanted, "scaled token vectors plus positions",
-                cause="multiply the tokens by sqrt(16) = 4, but not the positions")  # fmt: skip
-    check.raises(ValueError, lambda: EmbeddingLayer(5, 8, 16, "rotten"), "an unknown pos_encoding")
+        for scaled in (False, True):
+            name = f'EmbeddingLayer(7, 6, 16, "{kind}", {scaled})'
+            layer = check.call(lambda: EmbeddingLayer(7, 6, 16, kind, scaled), name,
+                               cause="ENCODINGS[pos_encoding](max_seq_len, embed_dim, backend=backend)")  # fmt: skip
+            vectors = check.call(lambda: layer.tokens.weight.numpy()[ids] * (math.sqrt(6) if scaled else 1),
+                                 name, cause="self.tokens is an Embedding")  # fmt: skip
+            places = check.call(lambda: getattr(layer.positions, rows).numpy(), name,
+                                cause="self.positions is a module from ENCODINGS")  # fmt: skip
+            check.close(lambda: layer(Tensor(ids)), vectors + places[:3], f"the vectors of {name}",
+                        cause="multiply the tokens by sqrt(6) if scaled, but not the positions")  # fmt: skip
+            check.close(lambda: layer(Tensor(ids), 4), vectors + places[4:7], f"{name} from position 4 on",
+                        cause="hand on start: self.positions(x, start)")  # fmt: skip
+            check.close(lambda: layer(Tensor(ids[1]), 13), vectors[1] + places[13:], f"{name} for one text, from position 13 on",
+                        cause="ids (T,) give (T, C); hand on start")  # fmt: skip
+            check.raises(ValueError, lambda: layer(Tensor(ids), 14), f"{name}: 3 tokens from position 14 of 16", message="17",
+                         cause="hand on max_seq_len and start to the positions")  # fmt: skip
+            check.equal(lambda: str(layer(Tensor(ids)).dtype), "float32", f"the dtype of {name}",
+                        cause="the scale is a Python number")  # fmt: skip
+            check.equal(lambda: [b.backend.name for b in (lambda e: (e.tokens.weight, getattr(e.positions, rows)))(
+                            EmbeddingLayer(7, 6, 16, kind, scaled, backend="reference"))], ["reference", "reference"],
+                        f"the backends of tokens and positions ({kind})", cause="hand on backend=backend to both layers")  # fmt: skip
+    check.call(lambda: layer(Tensor(ids)).sum().backward(), "the gradient of scaled tokens", cause="multiply tensors: x * self.scale")
+    check.close(lambda: layer.tokens.weight.grad[:, 0], math.sqrt(6) * np.array([2, 1, 1, 1, 0, 0, 1]),
+                "the gradient of the scaled table: the root of C, as often as each token occurs",
+                cause="multiply the tensor, not its numbers: x * self.scale")  # fmt: skip
+    only = check.call(lambda: EmbeddingLayer(7, 6, 16, None, True), "EmbeddingLayer(7, 6, 16, None, True)",
+                      cause="the scale does not need positions")  # fmt: skip
+    check.close(lambda: only(Tensor(ids)), only.tokens.weight.numpy()[ids] * math.sqrt(6), "scaled vectors without positions",
+                cause="the scale does not need positions")  # fmt: skip
+    for wrong in ("rotten", "rotary"):
+        check.raises(ValueError, lambda: EmbeddingLayer(7, 6, 16, wrong), f"pos_encoding={wrong!r}", message=wrong,
+                     cause="neither None nor in ENCODINGS: raise a ValueError with the name")  # fmt: skip
 
 # %% [markdown]
 # ## See it learn
