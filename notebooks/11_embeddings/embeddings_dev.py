@@ -342,7 +342,9 @@ with Exercise("11.3", "create_sinusoidal_embeddings") as check:
     check.close(lambda: table[49, 2:4], [math.sin(4.9), math.cos(4.9)], "the second pair of position 49",
                 cause="the second frequency is 10000 ** (-2 / 8) = 0.1", tolerance=1e-6)  # fmt: skip
     check.close(lambda: table[49], [f(49 * 10.0**-i) for i in range(4) for f in (math.sin, math.cos)], "position 49",
-                cause="compute the angles in float64, with base 10000", tolerance=1e-6)  # fmt: skip
+                cause="the frequencies are 1, 0.1, 0.01, 0.001: base 10000", tolerance=1e-6)  # fmt: skip
+    check.close(lambda: create_sinusoidal_embeddings(5000, 8)[4999, 2:4], [math.sin(499.9), math.cos(499.9)],
+                "the second pair of position 4999", cause="compute the angles in float64, NumPy's default", tolerance=1e-6)  # fmt: skip
     check.close(lambda: create_sinusoidal_embeddings(3, 2), [[math.sin(p), math.cos(p)] for p in range(3)],
                 "3 positions, C = 2", cause="only embed_dim must be even; one pair has the frequency 1")  # fmt: skip
     check.equal(lambda: create_sinusoidal_embeddings(4, 6, "reference").backend.name, "reference",
@@ -426,8 +428,8 @@ with Exercise("11.4", "PositionalEncoding and SinusoidalEncoding") as check:
         for start in (5, 7):
             check.close(lambda: layer(x, start), before + rows[start : start + 3], f"{name}(x, start={start})",
                         cause="add the rows from start to start + T")  # fmt: skip
-        check.close(lambda: layer(x[1], 1), before[1] + rows[1:4], f"{name}(x, start=1) for x (3, 4)",
-                    cause="T is x.shape[-2], also without an axis for the batch")  # fmt: skip
+            check.close(lambda: layer(x[1], start), before[1] + rows[start : start + 3], f"{name}(x, start={start}) for x (3, 4)",
+                        cause="T is x.shape[-2], also without an axis for the batch")  # fmt: skip
         check.close(lambda: layer(x[:, :1], 9), before[:, :1] + rows[9:], f"{name}(x, start=9) for one token",
                     cause="position 9 of 10 exists")  # fmt: skip
         check.equal(lambda: str(layer(x).dtype), "float32", f"the dtype of {name}(x)",
@@ -620,12 +622,12 @@ with Exercise("11.6", "EmbeddingLayer") as check:
                             EmbeddingLayer(7, 6, 16, kind, scaled, backend="reference"))], ["reference", "reference"],
                         f"the backends of tokens and positions ({kind})", cause="hand on backend=backend to both layers")  # fmt: skip
     check.call(lambda: layer(Tensor(ids)).sum().backward(), "the gradient of scaled tokens", cause="multiply tensors: x * self.scale")
-    check.close(lambda: layer.tokens.weight.grad[:, 0], math.sqrt(6) * np.array([2, 1, 1, 1, 0, 0, 1]),
+    check.close(lambda: layer.tokens.weight.grad[:, 0], math.sqrt(6) * np.array([1, 2, 1, 1, 0, 0, 1]),
                 "the gradient of the scaled table: the root of C, as often as each token occurs",
                 cause="multiply the tensor, not its numbers: x * self.scale")  # fmt: skip
-    only = check.call(lambda: EmbeddingLayer(7, 6, 16, None, True), "EmbeddingLayer(7, 6, 16, None, True)",
+    only = check.call(lambda: EmbeddingLayer(7, 4, 16, None, True), "EmbeddingLayer(7, 4, 16, None, True)",
                       cause="the scale does not need positions")  # fmt: skip
-    check.close(lambda: only(Tensor(ids)), only.tokens.weight.numpy()[ids] * math.sqrt(6), "scaled vectors without positions",
+    check.close(lambda: only(Tensor(ids)), only.tokens.weight.numpy()[ids] * 2.0, "scaled vectors without positions",
                 cause="the scale does not need positions")  # fmt: skip
     for wrong in ("rotten", "rotary"):
         check.raises(ValueError, lambda: EmbeddingLayer(7, 6, 16, wrong), f"pos_encoding={wrong!r}", message=wrong,
@@ -679,9 +681,8 @@ plt.show()
 # %% [markdown]
 # ## What it costs
 #
-# The table has V x C numbers. In a small model it is most of the model; in the smallest GPT-2 it is
-# 50,257 x 768 numbers, 38.6 of its 124 million parameters. The lookup reads T rows, so its time
-# does not depend on V. The one-hot product does V times the work. Measure it:
+# Time: the lookup reads T rows, however large V is. The one-hot product does V times the work.
+# Measure it:
 
 # %%
 from tinytorch.autograd import no_grad
@@ -697,6 +698,40 @@ with no_grad():
               f"  {1e6 * seconds(lambda: one_hot @ weight):9.0f} us")  # fmt: skip
 
 # %% [markdown]
+# Memory: the table has V x C numbers, learned positions another T x C. How much of a model is that?
+# Sizes as published, at two bytes per number:
+
+# %%
+models = {  # V, C, number of learned positions, number of parameters
+    "TinyGPT here": (65, 96, 0, 455_712),
+    "GPT-2 small": (50_257, 768, 1024, 124_439_808),
+    "GPT-2 XL": (50_257, 1600, 1024, 1_557_611_200),
+    "Llama 3 8B": (128_256, 4096, 0, 8_030_261_248),
+    "GPT-3": (50_257, 12_288, 2048, 175_000_000_000),
+}
+print("              token table          positions     share of all parameters")
+for name, (V, C, T, total) in models.items():
+    print(f"{name:13} {V * C / 1e6:7.2f} million {T * C / 1e6:7.2f} million  {(V + T) * C / total:6.1%}"
+          f"  ({2 * (V + T) * C / 2**20:6.1f} MiB)")  # fmt: skip
+
+# %% [markdown]
+# The blocks of a transformer grow with $C^2$, the table only with $C$: a third of the smallest GPT-2
+# is its table, and next to nothing of GPT-3. A larger vocabulary costs parameters, but makes texts
+# shorter (lesson 10).
+#
+# Which positions should a model have?
+#
+# | | what it does | parameters | texts longer than those in training | used by |
+# |---|---|---|---|---|
+# | learned | adds a row of a table | T x C | impossible: no row | GPT-2, GPT-3 |
+# | sinusoidal | adds waves | 0 | computable, but never trained | the transformer of 2017 |
+# | rotary | rotates queries and keys | 0 | computable; works after slowing the rotation down | Llama |
+# | ALiBi | subtracts slope x distance from each score | 0 | made for it: far tokens count less | BLOOM, MPT |
+#
+# ALiBi needs no vectors at all. It is a table of numbers that is added to the scores of attention,
+# with another slope for each head; after lesson 12 you can build it as a mask.
+
+# %% [markdown]
 # ## Questions to think about
 #
 # 1. If a token does not occur in a batch, what is its gradient? What does AdamW's weight decay do
@@ -707,7 +742,31 @@ with no_grad():
 #    would that save?
 # 4. Why is a position added to the token's vector, and not concatenated with it?
 # 5. Rotary positions rotate queries and keys, but not values. Why?
+
+# %% [markdown] instructor=true
+# ### Answers, for the instructor
 #
+# 1. Its row of the gradient is 0. AdamW still multiplies the row by `1 - lr * weight_decay` in each
+#    step, so vectors of rare tokens shrink; and its momentum, from batches in which the token did
+#    occur, moves the row on for some steps. (Half an answer: "0".)
+# 2. Learned: `_check_positions` raises a ValueError, as there is no row 64. Sinusoidal and rotary:
+#    the formula gives values for every position, so a longer table is enough. But the model never
+#    saw these values in training, and usually becomes worse quickly.
+# 3. Yes: the score of a token is then the dot product of its own vector with the output, C numbers
+#    both. It saves V x C parameters, 38.6 million in the smallest GPT-2, which does that. The
+#    gradients of both uses add up.
+# 4. Concatenating makes vectors longer, and with them all later matrices. A linear layer of a
+#    concatenation is the sum of two linear layers, so adding loses little: in many dimensions
+#    training can keep both parts apart, in different directions.
+# 5. Scores should depend on the distance, and a dot product of two rotated vectors does. Values are
+#    not compared with anything: they are summed up as what a token has to say. If they were rotated
+#    too, the result would depend on absolute positions.
+#
+# Rubric for each question: 2 points for the right answer with its reason, 1 without. Typical
+# trouble: in 11.1 assigning instead of adding (show the picture of gather and scatter), in 11.3 `i`
+# and `2i`, in 11.5 which numbers form a pair (draw the vector as two halves).
+
+# %% [markdown]
 # ## In PyTorch
 #
 # | here | PyTorch |
@@ -718,6 +777,6 @@ with no_grad():
 # | `RotaryEmbedding` | `RotaryPositionalEmbeddings` in torchtune (which pairs adjacent numbers) |
 #
 # Sources: A. Vaswani et al., *Attention Is All You Need* (2017), section 3.5; J. Su et al.,
-# *RoFormer* (2021), section 3.2.
+# *RoFormer* (2021), section 3.2; O. Press et al., *Train Short, Test Long* (2021), for ALiBi.
 #
 # Next: in lesson 12, the vectors start talking to each other.
