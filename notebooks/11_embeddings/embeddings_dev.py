@@ -225,8 +225,13 @@ draw_rows(axes[1], 0, weight.grad.numpy(), "gradient of the table", "#f4cccc")
 draw_rows(axes[1], 2, g, "g, the gradient of the vectors", "#fce5cd")
 for place, token in enumerate(tokens):
     color = f"C{place}"
-    for axis, ends in ((axes[0], [(0.4, -token), (1.6, -place)]), (axes[1], [(1.6, -place), (0.4, -token)])):
-        axis.annotate("", ends[1], ends[0], arrowprops={"arrowstyle": "->", "color": color, "lw": 2})
+    for axis, ends in (
+        (axes[0], [(0.4, -token), (1.6, -place)]),
+        (axes[1], [(1.6, -place), (0.4, -token)]),
+    ):
+        axis.annotate(
+            "", ends[1], ends[0], arrowprops={"arrowstyle": "->", "color": color, "lw": 2}
+        )
 axes[0].set_title("forward: gather")
 axes[1].set_title("backward: scatter and add")
 for axis in axes:
@@ -257,7 +262,9 @@ with Exercise("11.2", "Embedding") as check:
                        cause="random.normal takes the shape as a tuple: random.normal((V, C))")  # fmt: skip
     check.equal(lambda: (layer.vocab_size, layer.embed_dim), (50, 8), "vocab_size and embed_dim of Embedding(50, 8)",
                 cause="store both as attributes")  # fmt: skip
-    check.equal(lambda: layer.weight.shape, (50, 8), "the shape of the table", cause="(V, C), not (C, V)")
+    check.equal(
+        lambda: layer.weight.shape, (50, 8), "the shape of the table", cause="(V, C), not (C, V)"
+    )
     check.true(lambda: isinstance(layer.weight, Parameter), "weight is a Parameter",
                cause="a plain Tensor is not found by parameters(), and never trained")  # fmt: skip
     check.equal(lambda: [name for name, _ in layer.named_parameters()], ["weight"], "the names of the parameters",
@@ -332,7 +339,9 @@ with Exercise("11.3", "create_sinusoidal_embeddings") as check:
                cause="return Tensor(table, backend=backend)")  # fmt: skip
     table = check.call(lambda: create_sinusoidal_embeddings(50, 8).numpy(), "the table of 50 positions, C = 8",
                        cause="np.empty((max_seq_len, embed_dim), dtype=np.float32)")  # fmt: skip
-    check.equal(lambda: table.shape, (50, 8), "the shape for 50 positions and C = 8", cause="(T, C)")
+    check.equal(
+        lambda: table.shape, (50, 8), "the shape for 50 positions and C = 8", cause="(T, C)"
+    )
     check.equal(lambda: str(table.dtype), "float32", "the dtype of the table",
                 cause="np.empty(..., dtype=np.float32): its default is float64")  # fmt: skip
     check.close(lambda: table[0], [0, 1, 0, 1, 0, 1, 0, 1], "position 0",
@@ -392,9 +401,23 @@ from tinytorch.embeddings import PositionalEncoding, SinusoidalEncoding, _check_
 with Exercise("11.4", "PositionalEncoding and SinusoidalEncoding") as check:
     learned = check.call(lambda: PositionalEncoding(10, 4), "PositionalEncoding(10, 4)",
                          cause="random.normal takes a tuple, then the standard deviation: random.normal((T, C), 0.02)")  # fmt: skip
-    waves = check.call(lambda: SinusoidalEncoding(10, 4), "SinusoidalEncoding(10, 4)", cause="its __init__ is given")
-    check.equal(lambda: learned.max_seq_len, 10, "max_seq_len of PositionalEncoding(10, 4)", cause="store it as an attribute")
-    check.equal(lambda: learned.weight.shape, (10, 4), "the shape of the learned table", cause="(max_seq_len, C)")
+    waves = check.call(
+        lambda: SinusoidalEncoding(10, 4),
+        "SinusoidalEncoding(10, 4)",
+        cause="its __init__ is given",
+    )
+    check.equal(
+        lambda: learned.max_seq_len,
+        10,
+        "max_seq_len of PositionalEncoding(10, 4)",
+        cause="store it as an attribute",
+    )
+    check.equal(
+        lambda: learned.weight.shape,
+        (10, 4),
+        "the shape of the learned table",
+        cause="(max_seq_len, C)",
+    )
     check.true(lambda: isinstance(learned.weight, Parameter), "weight is a Parameter",
                cause="a plain Tensor is not found by parameters(), and never trained")  # fmt: skip
     check.equal(lambda: [name for name, _ in learned.named_parameters()], ["weight"], "the names of the parameters",
@@ -438,11 +461,21 @@ with Exercise("11.4", "PositionalEncoding and SinusoidalEncoding") as check:
                      cause="_check_positions(start, T, self.max_seq_len)")  # fmt: skip
         check.raises(ValueError, lambda: layer(x[:, :1], -1), f"{name}: start=-1", message="-1",
                      cause="_check_positions(start, T, self.max_seq_len)")  # fmt: skip
-    check.equal(lambda: x, before, "x itself, afterwards", cause="return a new tensor, and leave x as it is: x + rows")
+    check.equal(
+        lambda: x,
+        before,
+        "x itself, afterwards",
+        cause="return a new tensor, and leave x as it is: x + rows",
+    )
     factor = rng.standard_normal((2, 3, 4)).astype(np.float32)
     check.call(lambda: (learned(x, 2) * Tensor(factor)).sum().backward(), "the gradient of PositionalEncoding",
                cause="add rows of self.weight itself, so that its gradient is computed")  # fmt: skip
-    check.close(lambda: x.grad, factor, "the gradient of x", cause="x + rows: the gradient of x is that of the sum")
+    check.close(
+        lambda: x.grad,
+        factor,
+        "the gradient of x",
+        cause="x + rows: the gradient of x is that of the sum",
+    )
     wanted = np.concatenate([np.zeros((2, 4)), factor.sum(axis=0), np.zeros((5, 4))])
     check.close(lambda: learned.weight.grad, wanted, "the gradient of the learned table, for start=2",
                 cause="add rows of self.weight itself, so that its gradient is computed")  # fmt: skip
@@ -516,7 +549,10 @@ with Exercise("11.5", "rotary") as check:
                 cause="(a, b) becomes (a cos - b sin, b cos + a sin): 2 * 0.6 - 4 * 0.8, 4 * 0.6 + 2 * 0.8")  # fmt: skip
 
     rng = np.random.default_rng(5)
-    values, angles = rng.standard_normal((2, 3, 5, 6)), rng.standard_normal((5, 3))  # (B, nh, T, hs)
+    values, angles = (
+        rng.standard_normal((2, 3, 5, 6)),
+        rng.standard_normal((5, 3)),
+    )  # (B, nh, T, hs)
 
     def rotated(values: np.ndarray, angles: np.ndarray) -> np.ndarray:
         half = values.shape[-1] // 2
@@ -529,7 +565,9 @@ with Exercise("11.5", "rotary") as check:
                 cause="each token has its own row of cos and sin, the same in all heads")  # fmt: skip
     check.gradient(lambda y: rotary(y, cos, sin), y, what="rotary",
                    cause="rotate g back: cos and -sin; return None for cos and for sin")  # fmt: skip
-    check.equal(lambda: y, values, "x itself, afterwards", cause="do not write into x: compute new halves")
+    check.equal(
+        lambda: y, values, "x itself, afterwards", cause="do not write into x: compute new halves"
+    )
 
     layer = check.call(lambda: RotaryEmbedding(6, 20, base=100.0), "RotaryEmbedding(6, 20, base=100)",
                        cause="its __init__ is given, and uses _angles of exercise 11.3")  # fmt: skip
@@ -586,7 +624,12 @@ with Exercise("11.6", "EmbeddingLayer") as check:
                        cause="None is allowed: then self.positions is None")  # fmt: skip
     check.equal(lambda: plain.tokens.weight.shape, (7, 6), "the shape of the table of tokens",
                 cause="self.tokens = Embedding(vocab_size, embed_dim, backend=backend)")  # fmt: skip
-    check.equal(lambda: plain.positions, None, "positions for pos_encoding=None", cause="self.positions is None then")
+    check.equal(
+        lambda: plain.positions,
+        None,
+        "positions for pos_encoding=None",
+        cause="self.positions is None then",
+    )
     check.equal(lambda: plain(Tensor(ids)), plain.tokens.weight.numpy()[ids], "vectors without positions",
                 cause="without positions and scale, it is self.tokens(ids)")  # fmt: skip
     check.equal(lambda: plain(Tensor(ids), 40), plain.tokens.weight.numpy()[ids], "vectors without positions, from 40 on",
@@ -621,7 +664,11 @@ with Exercise("11.6", "EmbeddingLayer") as check:
             check.equal(lambda: [b.backend.name for b in (lambda e: (e.tokens.weight, getattr(e.positions, rows)))(
                             EmbeddingLayer(7, 6, 16, kind, scaled, backend="reference"))], ["reference", "reference"],
                         f"the backends of tokens and positions ({kind})", cause="hand on backend=backend to both layers")  # fmt: skip
-    check.call(lambda: layer(Tensor(ids)).sum().backward(), "the gradient of scaled tokens", cause="multiply tensors: x * self.scale")
+    check.call(
+        lambda: layer(Tensor(ids)).sum().backward(),
+        "the gradient of scaled tokens",
+        cause="multiply tensors: x * self.scale",
+    )
     check.close(lambda: layer.tokens.weight.grad[:, 0], math.sqrt(6) * np.array([1, 2, 1, 1, 0, 0, 1]),
                 "the gradient of the scaled table: the root of C, as often as each token occurs",
                 cause="multiply the tensor, not its numbers: x * self.scale")  # fmt: skip
