@@ -19,6 +19,7 @@ from tinytorch.tito.lesson import load
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+WHERE = "https://host.example/owner/name"  # of the package
 
 
 def tito(*words: str, cwd: Path | None = None, code: int = 0) -> str:
@@ -83,15 +84,16 @@ def test_a_student_starts_tests_exports_and_resets_lesson_12(checkout: Path) -> 
 
 def test_an_instructor_releases_and_grades_lesson_12(checkout: Path) -> None:
     to = checkout / "for the class"
-    assert "attention.ipynb" in tito("release", "12", "--to", str(to))
+    assert "attention.ipynb" in tito("release", "12", "--to", str(to), "--package", WHERE)
     folder = to / "12_attention"
+    assert WHERE in (folder / "requirements.txt").read_text()
     names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert {
         "attention.ipynb", "README.md", "requirements.txt", "conftest.py", "attention_dev.py",
         "test_attention_integration.py", ".github/workflows/classroom.yml",
     } == names  # fmt: skip
     assert "still blank" in tito("grade", ".", cwd=folder, code=1)
-    tito("release", "12", "--to", str(to), code=1)  # it already exists
+    tito("release", "12", "--to", str(to), "--package", WHERE, code=1)  # it already exists
     made = tito("solutions", "12", "--to", str(to))
     assert "attention_solution.ipynb" in made
     (to / "attention_solution.ipynb").replace(folder / "attention.ipynb")
@@ -180,7 +182,9 @@ def test_files_in_the_way_and_changed_solutions_are_kept(checkout: Path) -> None
     assert "exists and is different" in tito("solutions", "12", code=1)
     assert solution.read_text() == "my notes"
     (checkout / "tests" / "conftest.py").unlink()
-    assert "conftest.py is missing" in tito("release", "12", "--to", "rel", code=1)
+    assert "conftest.py is missing" in tito(
+        "release", "12", "--to", "rel", "--package", WHERE, code=1
+    )
     assert not (checkout / "rel").exists()
     (checkout / "workspace").touch()
     for command in ("start 12 --no-open", "test 12", "export 12"):
@@ -196,7 +200,7 @@ def test_a_release_that_fails_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("tinytorch.tito.release.shutil.copyfile", full)
-    assert "No space left" in tito("release", "12", "--to", "rel", code=1)
+    assert "No space left" in tito("release", "12", "--to", "rel", "--package", WHERE, code=1)
     assert not (checkout / "rel" / "12_attention").exists()
 
 
@@ -218,22 +222,29 @@ def test_doctor_reports_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None
 def test_nbdev_build_builds_the_wheel_or_reports_the_error(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (checkout / "dist").mkdir()
+    for name in ("README.md", "LICENSE"):
+        (checkout / name).touch()
 
     def pip(command: list[str], **options: Any) -> Any:
         assert command[1:4] == ["-m", "pip", "wheel"]
         if fails:
             return subprocess.CompletedProcess(command, 1, "", "no setuptools")
-        (checkout / "dist" / "tinytorch.whl").touch()
+        folder = Path(command[command.index("-w") + 1])
+        folder.mkdir()
+        (folder / "tinytorch.whl").touch()
+        assert (Path(command[-1]) / "backends" / "numpy").is_dir()
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr("tinytorch.tito.build.subprocess.run", pip)
     fails = False
     assert "built dist/tinytorch.whl" in tito("nbdev", "build")
+    assert (checkout / "dist" / "tinytorch.whl").exists()
     fails = True
-    assert "the wheel could not be built: no setuptools" in " ".join(
-        tito("nbdev", "build", code=1).split()
-    )
+    for command in (["nbdev", "build"], ["release", "12", "--to", "rel"]):
+        assert "the wheel could not be built: no setuptools" in " ".join(
+            tito(*command, code=1).split()
+        )
+    assert not (checkout / "rel").exists()
 
 
 def test_milestones_are_listed_and_run(checkout: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,14 +1,16 @@
 """Build all notebooks from their sources, and the wheel."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from . import weave
 from .export import export
-from .lesson import Lesson, LessonError, lessons, load
+from .lesson import PACKAGE, Lesson, LessonError, lessons, load
 from .package import copy_package
 
 
@@ -39,14 +41,36 @@ def check_round_trip(lesson: Lesson) -> None:
         raise LessonError(f"lesson {lesson.number}: the export differs in {', '.join(changed)}")
 
 
-def build_wheel(root: Path) -> Path:
-    """Build the wheel in dist/, and return its path.
+def build_wheel(root: Path, folder: Path) -> Path:
+    """Build the wheel of a checkout in `folder`, and return its path.
+
+    It is built from a copy, without the files that an earlier build may have left behind.
 
     Raises:
         LessonError: pip failed; the message contains its errors.
     """
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", "dist", "."]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LessonError(f"the wheel could not be built:\n{done.stderr.strip()}")
-    return max((root / "dist").glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
+    if _has_setuptools():
+        command.append("--no-build-isolation")  # needs no network
+    with tempfile.TemporaryDirectory(prefix="tito") as copy:
+        scratch, wheels = Path(copy, "checkout"), Path(copy, "wheels")
+        scratch.mkdir()
+        copy_package(root, scratch)
+        (scratch / PACKAGE / "backends").rename(scratch / "backends")
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copyfile(root / name, scratch / name)
+        command += ["-w", str(wheels), str(scratch)]
+        done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LessonError(f"the wheel could not be built:\n{done.stderr.strip()}")
+        (built,) = wheels.glob("*.whl")
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy(built, folder))
+
+
+def _has_setuptools() -> bool:
+    """Whether the installed setuptools is the one that pyproject.toml requires."""
+    try:
+        return int(version("setuptools").partition(".")[0]) >= 77
+    except (PackageNotFoundError, ValueError):
+        return False

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -237,15 +238,33 @@ def solutions(
 
 
 @app.command()
-def release(number: Number, to: Annotated[Path, typer.Option(help="Folder to write to.")]) -> None:
+def release(
+    number: Number,
+    to: Annotated[Path, typer.Option(help="Folder to write to.")],
+    package: Annotated[
+        str,
+        typer.Option(
+            help="What requirements.txt installs: a URL or a wheel. By default the repository that"
+            " pyproject.toml names, or else a wheel of this checkout, copied into the release.",
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
     """For instructors: write a lesson as a folder for nbgrader or GitHub Classroom."""
+    from . import weave
+    from .build import build_wheel
     from .lesson import find_root, load
+    from .release import package_at
     from .release import release as write
 
-    with _errors_as_messages():
-        lesson = load(number, find_root())
-        for name in write(lesson, to):
-            _print(f"{to / lesson.folder}: {name}")
+    with _errors_as_messages(), tempfile.TemporaryDirectory(prefix="tito") as scratch:
+        root = find_root()
+        lesson = load(number, root)
+        address = package or weave.repository(root)
+        installs = package_at(address) if address else build_wheel(root, Path(scratch))
+        for name in write(lesson, to, installs):
+            _print(f"wrote {to / name}")
+        _print(f"{to / 'INSTRUCTOR.md'} says what to do with each")
 
 
 @app.command()
@@ -286,7 +305,7 @@ def nbdev_build(
             build.check_round_trip(load(number, root))
         _print(f"checked {len(lessons(root))} lessons: exporting the solutions changes nothing")
         if wheel:
-            _print(f"built {build.build_wheel(root).relative_to(root).as_posix()}")
+            _print(f"built {build.build_wheel(root, root / 'dist').relative_to(root).as_posix()}")
 
 
 @milestone.command("list")

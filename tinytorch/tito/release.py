@@ -1,5 +1,6 @@
 """Release a lesson as a folder for nbgrader or GitHub Classroom, and find it again to grade."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,19 +9,66 @@ from .lesson import Lesson, LessonError, load
 
 README = """# Lesson {number}: {name}
 
-Complete the exercises of `{name}.ipynb` from top to bottom. In the notebook, each exercise is
-followed by its tests. To see your score:
+Complete the exercises of `{name}.ipynb` from top to bottom, in JupyterLab (`pip install
+jupyterlab`), VS Code or another editor. Each exercise is followed by its tests. Once, in this
+folder:
 
     python -m pip install -r requirements.txt
+
+To see your score:
+
     tito grade .
 
-`tito grade` runs the inline tests on the code in your notebook, then
-`test_{name}_integration.py` on a copy of the package with that code. It needs no GPU and, once
-installed, no network.
+It tests the code of your notebook on a copy of the package, needs no GPU and, once installed, no
+network. The other files are for these tests: please do not change them.
+"""
 
-For instructors: the cells have nbgrader's metadata (put the notebook into `source/{folder}/`). For
-GitHub Classroom, make this folder the template repository; its workflow grades each push.
-`{name}_dev.py` contains the tests, but no solutions.
+INSTRUCTOR = """# Releases of TinyTorch's lessons, for instructors
+
+| here | what it is | give it to students? |
+|---|---|---|
+| `NN_name/` | a lesson with blank exercises, its tests, `requirements.txt`, a workflow | yes |
+| `source/NN_name/` | the same notebook for nbgrader, with the solutions between its markers | no |
+| `nbgrader_config.py` | settings for this folder as a course of nbgrader | no |
+
+Answers to the questions and the rubric are in neither: `tito solutions N` writes them. The package
+that `requirements.txt` installs contains the solutions, as everything that the lessons build on
+does; a student who looks there has copied, and no test can tell.
+
+## GitHub Classroom
+
+Make the contents of `NN_name/` the template repository. Its workflow, `.github/workflows/
+classroom.yml`, runs `tito grade .` on each push, in a repository of any name. Students can edit
+every file of their repository, also the tests and the workflow, so its result is feedback. For
+marks, grade their notebooks on your machine, with your own copy of the tests.
+
+## nbgrader
+
+In this folder, where nbgrader is installed beside TinyTorch:
+
+    nbgrader generate_assignment NN_name --create    # source/NN_name -> release/NN_name
+    nbgrader autograde NN_name                       # submitted/STUDENT/NN_name -> autograded/
+    nbgrader generate_feedback NN_name               # autograded/ -> feedback/
+    nbgrader export                                  # points of all students: grades.csv
+
+- Students get `release/NN_name/`. Into `source/` belongs only the notebook that is there: the one
+  of `NN_name/`, or of `tito solutions`, has no markers, and nbgrader would empty its cells whole.
+- In your own course folder, copy `source/NN_name/` there, and the line of `nbgrader_config.py`:
+  nbgrader stops a cell after 30 seconds, and some cells train a model.
+- The tests are visible to students, as feedback. For hidden ones, put them into the test cells in
+  `source/`, between `### BEGIN HIDDEN TESTS` and `### END HIDDEN TESTS`; nbgrader removes them
+  from the release and puts them back to grade.
+- nbgrader puts edited tests back, too. But it runs them in the process of the notebook, where
+  other code of it can change what a test does. `tito grade` does not rely on the notebook.
+
+## Grade in a container
+
+A submission is a program, and grading runs it with your rights. Run `nbgrader autograde` and `tito
+grade` as a user without other files, in a container without a network.
+"""
+
+NBGRADER = """c = get_config()
+c.Execute.timeout = 300  # seconds for a cell; some cells train a model
 """
 
 WORKFLOW = """name: grade
@@ -38,35 +86,80 @@ jobs:
       - run: tito grade .
 """
 
+PROJECT = "tinytorch-backends[grade]"
 
-def release(lesson: Lesson, folder: Path) -> list[str]:
-    """Write a lesson for students to `folder`/NN_name, and return the file names.
+
+def release(lesson: Lesson, folder: Path, package: str | Path = "") -> list[str]:
+    """Write a lesson for students, and its source for nbgrader.
+
+    Args:
+        lesson: the lesson.
+        folder: gets NN_name/ for students, source/NN_name/ for nbgrader, and two files for
+            instructors, which are kept if they exist.
+        package: what requirements.txt installs: a URL as in pip's requirements, or the path of a
+            wheel, which is copied. By default, the package of this name on an index.
+
+    Returns:
+        The paths of the written files in `folder`.
 
     Raises:
-        LessonError: the folder already exists.
+        LessonError: the lesson is already released to the folder, or has no tests.
     """
-    target = folder / lesson.folder
-    if target.exists():
-        raise LessonError(f"{target} already exists: choose another folder")
+    target, source = folder / lesson.folder, folder / "source" / lesson.folder
+    for path in (target, source):
+        if path.exists():
+            raise LessonError(f"{path} already exists: choose another folder")
     tests = lesson.root / "tests"
     integration = tests / lesson.folder / f"test_{lesson.name}_integration.py"
     for path in (integration, tests / "conftest.py"):
         if not path.is_file():
             raise LessonError(f"{path} is missing")
+    about = {"number": lesson.number, "name": lesson.name}
+    texts = {
+        target / f"{lesson.name}_dev.py": lesson.for_students(),
+        target / "README.md": README.format(**about),
+        target / "requirements.txt": _requirement(package),
+        target / ".github" / "workflows" / "classroom.yml": WORKFLOW,
+        **{folder / name: text for name, text in SHARED.items() if not (folder / name).exists()},
+    }
+    copies = [integration, tests / "conftest.py", *([package] if isinstance(package, Path) else [])]
     target.mkdir(parents=True)
     try:
         weave.write(weave.student(lesson), target / f"{lesson.name}.ipynb")
-        _write(target / lesson.source.name, lesson.for_students())
-        for path in (integration, tests / "conftest.py"):
+        weave.write(weave.for_nbgrader(lesson), source / f"{lesson.name}.ipynb")
+        for path in copies:
             shutil.copyfile(path, target / path.name)
-        about = {"number": lesson.number, "name": lesson.name, "folder": lesson.folder}
-        _write(target / "README.md", README.format(**about))
-        _write(target / "requirements.txt", _requirements(lesson.root))
-        _write(target / ".github" / "workflows" / "classroom.yml", WORKFLOW)
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text.encode())
     except BaseException:  # no half release, which would be in the way of the next attempt
-        shutil.rmtree(target, ignore_errors=True)
+        for path in (target, source):
+            shutil.rmtree(path, ignore_errors=True)
         raise
-    return sorted(p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file())
+    written = [p for inner in (target, source) for p in inner.rglob("*") if p.is_file()]
+    written += [path for path in texts if path.parent == folder]
+    return sorted(path.relative_to(folder).as_posix() for path in written)
+
+
+SHARED = {"INSTRUCTOR.md": INSTRUCTOR, "nbgrader_config.py": NBGRADER}
+
+
+def package_at(place: str) -> str | Path:
+    """Return what `release` takes as its package, given a URL or the path of a wheel.
+
+    Raises:
+        LessonError: it is neither.
+    """
+    if "://" not in place:
+        path = Path(place)
+        if path.suffix == ".whl" and path.is_file():
+            return path
+    elif re.fullmatch(r"(git\+)?\w+://[^\s/]\S*", place):
+        archive = place.partition("#")[0].endswith((".whl", ".zip", ".tar.gz"))
+        return place if archive or place.startswith("git+") else f"git+{place}"
+    raise LessonError(
+        f"{place} is neither a URL, such as https://github.com/OWNER/NAME, nor the path of a wheel"
+    )
 
 
 def released(folder: Path) -> list[tuple[Lesson, Path]]:
@@ -109,16 +202,7 @@ def solutions(number: int, root: Path, folder: Path) -> Path:
     return path
 
 
-def _requirements(root: Path) -> str:
-    address = weave.repository(root)
-    if address is None:
-        return (
-            "# The project has no public repository yet: install it from a checkout instead,\n"
-            '# with pip install "PATH/TO/CHECKOUT[test]".\n'
-        )
-    return f"tinytorch-backends[test] @ git+{address}\n"
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode())
+def _requirement(package: str | Path) -> str:
+    if isinstance(package, Path):
+        return f"./{package.name}{PROJECT[PROJECT.index('[') :]}\n"  # in the folder of the lesson
+    return f"{PROJECT} @ {package}\n" if package else f"{PROJECT}\n"

@@ -23,8 +23,11 @@ def solution(lesson: Lesson) -> Any:
 
 
 def for_nbgrader(lesson: Lesson) -> Any:
-    """Return the notebook for nbgrader's folder source/: solutions between its markers."""
-    return _weave(lesson, lesson.marked)
+    """Return the notebook for nbgrader's folder source/: solutions between its markers.
+
+    It has no cells for instructors, because nbgrader would release them.
+    """
+    return _weave(lesson, lesson.marked, without=("instructor",))
 
 
 def write(notebook: Any, path: Path) -> None:
