@@ -245,7 +245,8 @@ BREAKS = {
     "a compiler's error": (None, "def helper():\n    nonlocal x\n\n\n", "does not compile"),
     "an argument twice": (None, "def helper(x, x): pass\n\n\n", "does not compile"),
     "a NUL": (None, "def helper(): '\0'\n\n\n", "does not parse"),
-    "a magic": (None, "%matplotlib inline\n", "does not parse.*move commands of IPython"),
+    "the result of a magic": (None, "x = !ls\n", "does not parse.*move commands of IPython"),
+    "a cell of the shell": (None, "%%bash\n", "does not parse.*move commands of IPython"),
 }  # fmt: skip
 
 
@@ -288,6 +289,13 @@ def test_modules_that_a_student_uses_are_imported_as_in_the_notebook(tmp_path: P
     assert export(lesson, path) == []
     reset(lesson)
     assert module(lesson) == PLAIN
+
+
+@pytest.mark.parametrize("command", ["%matplotlib inline\n", "%%time\n", "!ls (\n", "double?\n"])
+def test_commands_of_ipython_are_left_out(lesson: Lesson, command: str) -> None:
+    path = notebook(lesson, lambda s: command + s.replace("2 * x", "x * 2"))
+    assert export(lesson, path) == ["tinytorch/things.py: double"]
+    assert module(lesson) == PLAIN.replace("2 * x", "x * 2")
 
 
 CONSTANTS = {

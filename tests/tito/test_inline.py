@@ -287,3 +287,77 @@ def test_given_code_comes_from_the_lesson_around_its_exercise(tmp_path: Path) ->
     assert "got:      5" in first[1]
     assert second == ("passed", "")
     assert run(lesson, blank=True)[0] == ("failed", "Exercise 77.1, double: still blank")
+
+
+USED = SOURCE.replace("check.equal(LIMIT, 3", "check.equal(lambda: double(LIMIT), 6")
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ("def double(x):\n    return 3", "exercise 77.1, which has failed and is used here"),
+        ("def double(x:\n    return 3", "exercise 77.1, which defines it"),
+        ("raise ValueError", "exercise 77.1, which defines it"),
+        (None, "exercise 77.1, which defines it"),
+    ],
+)
+def test_the_exercise_to_mend_first_is_named(tmp_path: Path, first: str, message: str) -> None:
+    lesson = make(tmp_path, USED, PACKAGE.replace("@decorated\n", ""))
+
+    def change(notebook: Any) -> None:
+        mine = cell(notebook, "exercise", "77.1")
+        if first is None:
+            notebook.cells.remove(mine)
+        else:
+            mine.source = first
+
+    before, after = run(lesson, change)
+    assert before[0] == ("not run" if first is None else "failed")
+    assert "first mend" not in before[1]
+    assert after[0] == "failed"
+    assert after[1].endswith(f"\n  first mend: {message}")
+
+
+def test_a_blank_exercise_that_a_later_one_uses_is_named(tmp_path: Path) -> None:
+    lesson = make(tmp_path, USED, PACKAGE.replace("@decorated\n", ""))
+    _, (status, message) = run(lesson, blank=True)
+    assert status == "failed"
+    assert message == (
+        "Exercise 77.2, LIMIT: it uses double, which is still blank\n"
+        "  first complete: exercise 77.1"
+    )
+
+
+def test_the_place_of_an_error_is_a_line_of_the_notebook_in_a_kernel(lesson: Lesson) -> None:
+    def change(notebook: Any) -> None:
+        cell(
+            notebook, "exercise", "77.1"
+        ).source = "import json\n\ndef double(x):\n    return json.loads(x)  # mine\n"
+
+    (status, message), _ = run(lesson, change)
+    assert status == "failed"
+    assert message.endswith("\n  at:       return json.loads(x)  # mine  (line 4, in double)")
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_commands_of_ipython_in_exercises_run(lesson: Lesson, marked: bool) -> None:
+    def change(notebook: Any) -> None:
+        mine = cell(notebook, "exercise", "77.1")
+        mine.source = "%matplotlib inline\ndef double(x):\n    %time 1\n    return 2 * x\n!echo ("
+        other = cell(notebook, "exercise", "77.2")
+        other.source = "%%time\nLIMIT = 3"
+        if not marked:
+            mine.metadata.clear()
+            other.metadata.clear()
+
+    assert run(lesson, change) == [("passed", "")] * 2
+
+
+def test_cells_of_the_lesson_that_have_lost_their_metadata_do_not_run_twice(lesson: Lesson) -> None:
+    notebook = weave.solution(lesson)
+    for own in notebook.cells:
+        own.metadata.clear()
+    path = lesson.root / "mine.ipynb"
+    weave.write(notebook, path)
+    kinds = [step.kind for step in inline._steps(lesson, inline.read(path))]
+    assert kinds == ["setup", "exercise", "test", "exercise", "test"]

@@ -117,7 +117,7 @@ def test_folders_and_missing_files(tmp_path: Path) -> None:
 
 
 def test_cells_of_an_exercise(tmp_path: Path) -> None:
-    """Marked cells first; else the last code cell that defines the names."""
+    """Marked cells, and for names that they do not define the last code cell that does."""
     lesson = make(tmp_path, package=PACKAGE)
     names = "LIMIT = NAMES = 1\ndef double(x): pass\nclass Counter: pass"
     cells = [
@@ -126,9 +126,15 @@ def test_cells_of_an_exercise(tmp_path: Path) -> None:
         StudentCell(3, "code", "def double(x): pass"),
         StudentCell(4, "code", "%magic"),
     ]
-    assert [c.number for c in exercise_cells(cells, lesson.exercises)["77.1"]] == [1]
+    assert [c.number for c in exercise_cells(cells, lesson.exercises)["77.1"]] == [1, 3]
+    cells[2] = StudentCell(3, "code", "%magic\ndef double(x): pass")
+    assert [c.number for c in exercise_cells(cells, lesson.exercises)["77.1"]] == [1, 3]
     cells += [StudentCell(n, "code", "", "exercise", "77.1") for n in (5, 6)]
+    assert [c.number for c in exercise_cells(cells, lesson.exercises)["77.1"]] == [1, 3, 5, 6]
+    cells[-1] = StudentCell(6, "code", names, "exercise", "77.1")
     assert [c.number for c in exercise_cells(cells, lesson.exercises)["77.1"]] == [5, 6]
+    cells = [StudentCell(1, "code", "def double(x): pass")]
+    assert [c.number for c in exercise_cells(cells, lesson.exercises)["77.1"]] == [1]
     cells = [StudentCell(1, "markdown", names, "exercise", "77.1")]
     assert exercise_cells(cells, lesson.exercises)["77.1"] == []
 

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,11 +77,26 @@ def run(lesson: Lesson, notebook: Path, timeout: float = TIMEOUT) -> list[Outcom
     check("ipykernel")
     steps = _steps(lesson, read(notebook))
     replies, kernel_error = _execute(steps, timeout, notebook.parent)
-    return [
+    outcomes = [
         _outcome(lesson, cell, steps, replies, kernel_error)
         for cell in lesson.cells
         if cell.kind == "test"
     ]
+    return list(_with_first_to_mend(outcomes))
+
+
+def _with_first_to_mend(outcomes: list[Outcome]) -> Iterator[Outcome]:
+    """Add to each exercise that uses an undefined name which earlier exercise should define it."""
+    for index, outcome in enumerate(outcomes):
+        undefined = re.findall(r"name '(\w+)' is not defined", outcome.message)
+        culprits = (
+            earlier.exercise
+            for earlier in outcomes[:index]
+            if earlier.status != "passed" and {*earlier.names} & {*undefined}
+        )
+        first = next(culprits, "")
+        advice = f"\n  first mend: exercise {first}, which defines it" if first else ""
+        yield replace(outcome, message=outcome.message + advice)
 
 
 def _steps(lesson: Lesson, cells: list[StudentCell]) -> list[Step]:
@@ -90,12 +107,16 @@ def _steps(lesson: Lesson, cells: list[StudentCell]) -> list[Step]:
     steps = [Step("setup", (), cell.source) for cell in lesson.cells if cell.kind == "setup"]
     tests = [cell for cell in lesson.cells if cell.kind == "test"]
     own = exercise_cells(cells, lesson.exercises)
+    theirs = {
+        lesson.code(c).strip() for c in lesson.cells if c.kind not in ("markdown", "exercise")
+    }
     for cell in cells:
         exercises = tuple(number for number, found in own.items() if cell in found)
         first = [number for number in exercises if own[number][0] == cell]
         complete = [number for number in exercises if own[number][-1] == cell]
         steps += [given for number in first for given in _given(lesson, number)[0]]
-        if exercises or (cell.type == "code" and not cell.kind):
+        added = cell.type == "code" and not cell.kind and cell.source.strip() not in theirs
+        if exercises or added:
             steps.append(Step("exercise" if exercises else "added", exercises, cell.source))
         steps += [given for number in complete for given in _given(lesson, number)[1]]
         steps += [Step("test", (t.exercise,), t.source) for t in tests if t.exercise in complete]

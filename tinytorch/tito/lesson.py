@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from .magics import contains_command
+
 PACKAGE, WORKSPACE = "tinytorch", "workspace"
 
 
@@ -331,7 +333,7 @@ def parsed(source: str, where: str) -> ast.Module:
         return ast.parse(source)
     except SyntaxError as error:
         line = (error.text or "").strip()[:100]
-        advice = " (move commands of IPython to another cell)" if _is_magic(line) else ""
+        advice = " (move commands of IPython to another cell)" if contains_command(line) else ""
         raise LessonError(
             f"{where} does not parse: {error.msg}, line {error.lineno}: {line}{advice}"
         ) from None
@@ -374,10 +376,6 @@ def _bound_names(node: ast.stmt) -> list[str]:
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     return [target.id for target in targets if isinstance(target, ast.Name)]
-
-
-def _is_magic(line: str) -> bool:
-    return line.startswith(("%", "!", "?")) or line.endswith("?")
 
 
 def _is_number(text: str) -> bool:

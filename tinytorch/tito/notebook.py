@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .lesson import Exercise, definitions
+from .magics import without_commands
 
 MAX_BYTES, MAX_CELLS = 200 << 20, 10_000
 _TYPES = ("code", "markdown", "raw", "heading")  # headings are cells in nbformat 3
@@ -53,20 +54,18 @@ def exercise_cells(
 ) -> dict[str, list[StudentCell]]:
     """Return the code cells of each exercise, in order.
 
-    These are all cells that carry its number, because both halves of a split cell do. If there are
-    none, it is the last cell that defines the exercise's names: merging cells or converting a
-    notebook loses numbers.
+    These are all cells that carry its number, because both halves of a split cell do. For a name
+    that they do not define, it is also the last other cell that defines it: moving or merging cells
+    and converting a notebook lose numbers.
     """
     code = [c for c in cells if c.type == "code" and c.kind in ("", "exercise")]
-    defined: list[set[str]] = []
+    defined = {cell.number: _defined(cell) for cell in code}
     found = {}
     for exercise in exercises:
-        own = [c for c in code if c.kind and c.exercise == exercise.number]
-        if not own:
-            defined = defined or [_defined(c.source) for c in code]
-            names = set(exercise.names)
-            own = [c for c, known in zip(code, defined, strict=True) if names <= known][-1:]
-        found[exercise.number] = own
+        own = {c.number for c in code if c.kind and c.exercise == exercise.number}
+        for name in set(exercise.names) - set().union(*(defined[n] for n in own)):
+            own |= set([n for n, names in defined.items() if name in names][-1:])
+        found[exercise.number] = [cell for cell in code if cell.number in own]
     return found
 
 
@@ -79,8 +78,11 @@ def no_cell(cells: list[StudentCell], exercise: str) -> str:
 
 
 def source_of(cells: list[StudentCell]) -> str:
-    """Return the code of an exercise; of two definitions of a name, the last one counts."""
-    return "\n\n\n".join(cell.source for cell in cells)
+    """Return the code of an exercise; of two definitions of a name, the last one counts.
+
+    Commands of IPython are left out.
+    """
+    return "\n\n\n".join(without_commands(cell.source) for cell in cells)
 
 
 def _content(path: Path) -> Any:
@@ -135,9 +137,9 @@ def _cell(number: int, cell: Any) -> StudentCell:
     return StudentCell(number, cell["cell_type"], text, kind, exercise)
 
 
-def _defined(source: str) -> set[str]:
+def _defined(cell: StudentCell) -> set[str]:
     """Return the names of the functions, classes and constants of a cell."""
     try:
-        return set(definitions(source))
+        return set(definitions(without_commands(cell.source)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
