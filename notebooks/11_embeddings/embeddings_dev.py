@@ -117,9 +117,9 @@ print("gradient of s:", s.grad, " by hand:", [1.0, 10 * 2 * math.e])
 # - **`@op`** turns the function of arrays below it into a function of tensors: it unwraps the
 #   tensors' arrays, calls your function, wraps the result, and remembers the call for `backward()`.
 # - **`xp`** is the library of the arrays: NumPy here, CuPy on a GPU. You write `xp.exp(s)` instead
-#   of `np.exp(s)`, and the op runs on both. Most names are NumPy's (`xp.sum`, `xp.reshape(x,
-#   shape)`, `xp.where`); a hint mentions those that are not. Operators, `x.shape` and slices work
-#   as usual.
+#   of `np.exp(s)`, and the op runs on both (the last part of `tito test` tries that). Most names are
+#   NumPy's (`xp.sum`, `xp.reshape(x, shape)`, `xp.where`); a hint mentions those that are not.
+#   Operators, `x.shape` and slices work as usual.
 # - **The forward function returns two things**: the result, and a tuple of **what the gradient
 #   needs**, such as arrays or shapes; `()` if it needs nothing.
 # - **The gradient function** receives `g`, the gradient of the loss with respect to the result (so
@@ -210,7 +210,7 @@ from matplotlib.axes import Axes
 def draw_rows(axis: Axes, x: float, rows: np.ndarray, label: str, color: str) -> None:
     axis.text(x, 0.6, label, ha="center")
     for y, row in enumerate(rows):
-        axis.text(x, -y, f"{row[0]:4.0f}{row[1]:4.0f}", ha="center", va="center", family="monospace",
+        axis.text(x, -y, f"{row[0]:.0f}  {row[1]:.0f}", ha="center", va="center", family="monospace",
                   bbox={"boxstyle": "square,pad=0.5", "facecolor": color, "edgecolor": "none"})  # fmt: skip
 
 
@@ -683,47 +683,63 @@ with Exercise("11.6", "EmbeddingLayer") as check:
 # %% [markdown]
 # ## See it learn
 #
-# A task that needs only the tokens: predict the next letter from the current one. A table (V, C)
-# and a linear layer are enough. Then see where the letters ended up: the singular value
-# decomposition finds the two main directions of the C-dimensional cloud, and we plot those.
+# A task that needs only the tokens: predict the next word from the current one, in a made-up
+# language of one kind of sentence. A table (V, C) and a linear layer are enough. Nobody tells the
+# model which words are nouns.
 
 # %%
 from tinytorch.layers import Linear
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.optimizers import AdamW
 
-text = (
-    "it was the best of times, it was the worst of times, it was the age of wisdom, it was the age"
-    " of foolishness, it was the epoch of belief, it was the epoch of incredulity, it was the season"
-    " of light, it was the season of darkness, it was the spring of hope, it was the winter of despair"
-)
-letters = sorted(set(text))
-numbers = np.array([letters.index(c) for c in text])
-random.manual_seed(0)
-embed, head, loss_of = Embedding(len(letters), 16), Linear(16, len(letters)), CrossEntropyLoss()
+kinds = {
+    "adjective": ["old", "young", "brave", "tired", "happy"],
+    "noun": ["king", "queen", "fool", "ghost", "witch", "knight"],
+    "verb": ["sees", "hears", "fears", "greets", "follows"],
+}
+rng = np.random.default_rng(0)
+text = []
+for _ in range(300):
+    adjective, verb = rng.choice(kinds["adjective"]), rng.choice(kinds["verb"])
+    subject, object_ = rng.choice(kinds["noun"], 2)
+    text += ["the", adjective, subject, verb, "the", object_, "."]
+print(" ".join(text[:14]))
+
+words = sorted(set(text))
+numbers = np.array([words.index(word) for word in text])
+random.manual_seed(1)
+embed, head, loss_of = Embedding(len(words), 16), Linear(16, len(words)), CrossEntropyLoss()
 optimizer = AdamW([*embed.parameters(), *head.parameters()], lr=0.02)
-losses = []
+tables, losses = [embed.weight.numpy().copy()], []
 for _ in range(200):
     loss = loss_of(head(embed(Tensor(numbers[:-1]))), Tensor(numbers[1:]))
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
     losses.append(loss.item())
-print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}; random guessing {math.log(len(letters)):.2f}")
+tables.append(embed.weight.numpy())
+print(f"loss {losses[0]:.2f} -> {losses[-1]:.2f}; random guessing {math.log(len(words)):.2f}")
+
+# %% [markdown]
+# Where did the words end up? The singular value decomposition finds the two main directions of the
+# cloud of 16-dimensional vectors; we plot those.
 
 # %%
-vectors = embed.weight.numpy() - embed.weight.numpy().mean(axis=0)
-places = vectors @ np.linalg.svd(vectors)[2][:2].T  # (V, 2)
 figure, axes = plt.subplots(1, 2, figsize=(10, 4))
-axes[0].plot(losses)
-axes[0].set(title="loss", xlabel="step")
-for letter, (a, b) in zip(letters, places, strict=True):
-    color = "C3" if letter in "aeiou" else "C7" if letter in " ," else "C0"
-    axes[1].text(a, b, "_" if letter == " " else letter, color=color, ha="center", fontsize=13)
-axes[1].set(title="letters after training (vowels in red)", xlim=(places[:, 0].min() - 1, places[:, 0].max() + 1),
-            ylim=(places[:, 1].min() - 1, places[:, 1].max() + 1))  # fmt: skip
+for axis, vectors, title in zip(axes, tables, ("before training", "after 200 steps"), strict=True):
+    centred = vectors - vectors.mean(axis=0)
+    points = centred @ np.linalg.svd(centred)[2][:2].T  # (V, 2)
+    for word, (a, b) in zip(words, points, strict=True):
+        kind = next((i for i, own in enumerate(kinds.values()) if word in own), 7)
+        axis.text(a, b, word, color=f"C{kind}", ha="center")
+    axis.set(title=title, xlim=(points[:, 0].min() - 1, points[:, 0].max() + 1),
+             ylim=(points[:, 1].min() - 1, points[:, 1].max() + 1))  # fmt: skip
 figure.tight_layout()
 plt.show()
+
+# %% [markdown]
+# Words that are used in the same way have moved together. *the* has joined the adjectives: here,
+# both are followed by nouns.
 
 # %% [markdown]
 # ## What it costs
