@@ -11,6 +11,7 @@ change and the code around it, so it stays the same when other lines change:
 import ast
 import builtins
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -86,8 +87,10 @@ def mutants(exercise: str, source: str, written: Iterable[str]) -> list[Mutant]:
             start, stop = text.span(edit.node)
             changed = source[:start] + edit.new + source[stop:]
             try:
-                dumped = ast.dump(ast.parse(changed))
-                compile(changed, "mutant", "exec")
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    dumped = ast.dump(ast.parse(changed))
+                    compile(changed, "mutant", "exec")
             except SyntaxError:  # the edit is not possible here
                 continue
             if dumped in seen:

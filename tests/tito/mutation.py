@@ -17,6 +17,7 @@ import io
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -98,7 +99,12 @@ class Runner:
         self.rounds = 0
         tinytorch.manual_seed(1234)
         try:
-            with contextlib.redirect_stdout(io.StringIO()), _limited_memory():
+            with (
+                contextlib.redirect_stdout(io.StringIO()),
+                warnings.catch_warnings(),
+                _limited_memory(),
+            ):
+                warnings.simplefilter("ignore")  # a notebook shows warnings and goes on
                 code = _counted(source, f"exercise {self.exercise}")
                 exec(code, self.names)
                 exec(self.test, self.names)

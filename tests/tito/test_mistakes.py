@@ -219,6 +219,12 @@ def test_a_mutant_cannot_fill_the_memory() -> None:
     assert "MemoryError" in message
 
 
+def test_a_warning_is_not_an_error_as_in_a_notebook() -> None:
+    solution = mutation.runner("10.4").solution
+    warning = "    import warnings\n    warnings.warn('careful')\n    result = []"
+    assert mutation.runner("10.4").run(solution.replace("    result = []", warning)) is None
+
+
 def test_a_run_leaves_nothing_behind() -> None:
     run = mutation.runner("10.4")
     before = dict(run.names)
