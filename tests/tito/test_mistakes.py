@@ -67,6 +67,12 @@ def test_equivalent_mutants_pass(exercise: str) -> None:
     assert {name: m for name in own if (m := run.run(known[name].source))} == {}
 
 
+@pytest.mark.parametrize("number", COMPLETE)
+def test_there_are_enough_wrong_and_right_solutions(number: int) -> None:
+    assert len(mutation.mistakes(number)) >= 18
+    assert len(mutation.alternatives(number)) >= 20
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_alternatives_are_accepted(number: int) -> None:
     known = mutation.alternatives(number)
