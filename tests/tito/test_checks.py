@@ -163,6 +163,7 @@ class LyingText(str):
     __eq__ = lambda self, other: True  # noqa: E731
     __hash__ = str.__hash__
     __str__ = lambda self: "a"  # noqa: E731
+    __contains__ = lambda self, part: True  # noqa: E731
 
 
 LIARS = [Liar(), LyingList([9]), np.array([9, 9]).view(LyingArray), [LyingInt(9), LyingInt(9)]]
@@ -183,6 +184,40 @@ def test_texts_and_keys_that_claim_to_be_equal_are_not() -> None:
     liar = LyingText("b")
     assert "got:      'b'" in failure(lambda c: c.equal(lambda: liar, "a", "x"))
     assert "got:      {'b': 1}" in failure(lambda c: c.equal(lambda: {liar: 1}, {"a": 1}, "x"))
+
+
+class LyingError(Exception):
+    __class__ = ValueError  # type: ignore[assignment]
+    __str__ = lambda self: LyingText("anything")  # noqa: E731
+
+
+class LyingMessageError(ValueError):
+    __str__ = lambda self: LyingText("anything")  # noqa: E731
+
+
+class UnprintableError(ValueError):
+    def __str__(self) -> str:
+        raise TypeError
+
+
+def throw(error: Exception) -> Callable[[], None]:
+    def function() -> None:
+        raise error
+
+    return function
+
+
+def test_errors_that_claim_to_be_expected_are_not() -> None:
+    wrong = failure(lambda c: c.raises(ValueError, throw(LyingError()), "x"))
+    assert "expected: a ValueError\n  got:      LyingError: anything" in wrong
+    wrong = failure(lambda c: c.raises(ValueError, throw(LyingMessageError()), "x", message="7"))
+    assert "expected: a ValueError whose message contains '7'" in wrong
+    assert "got:      UnprintableError: ..." in failure(
+        lambda c: c.equal(throw(UnprintableError()), 1, "x")
+    )
+    with Exercise("1", "a") as check:
+        check.raises(ValueError, throw(UnprintableError()), "x")
+        check.raises(ArithmeticError, lambda: 1 / 0, "x", message="zero")
 
 
 @pytest.mark.parametrize(
@@ -411,6 +446,18 @@ def test_a_blank_exercise_that_is_used_is_named() -> None:
     (message,) = notebook(blank_add, TWICE, TEST.format(2, "twice", "twice(2)"))
     assert message == (
         "Exercise 1.2, twice: it uses add, which is still blank\n  first complete: exercise 1.1"
+    )
+
+
+def test_all_earlier_exercises_that_failed_and_are_used_are_named() -> None:
+    wrong = "def {}(x, y):\n    return 0\n"
+    messages = notebook(
+        wrong.format("add"), TEST.format(2, "add", "add(3, 1)"),
+        wrong.format("one"), TEST.format(1, "one", "one(3, 1)"),
+        wrong.format("last"), TEST.format(3, "last", "last(add(1, 1), one(1, 1))"),
+    )  # fmt: skip
+    assert messages[-1].endswith(
+        "\n  first mend: exercises 1.1 and 1.2, which have failed and are used here"
     )
 
 

@@ -1,5 +1,6 @@
 """The rules that the inline tests and exercises of every lesson keep."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,26 @@ def test_exercises_are_short(lesson: Lesson) -> None:
         if c.metadata.tinytorch.kind == "exercise"
     }
     assert {number: n for number, n in lengths.items() if n > LONGEST} == {}
+
+
+@EACH
+def test_the_first_cell_has_goals_prerequisites_and_time(lesson: Lesson) -> None:
+    head = lesson.cells[0].source
+    goals = re.search(r"\*\*You will learn\*\*.*?\n\n((?:- .*\n(?: .*\n)*)+)", head)
+    assert goals is not None, head
+    assert 3 <= len(re.findall(r"(?m)^- ", goals[1])) <= 5
+    assert re.search(r"\*\*(You need|Before you start)\*\*", head)
+    assert re.search(r"\*\*Time\*\*.*(minutes|hours)", head)
+
+
+@EACH
+def test_instructors_have_answers_to_all_questions(lesson: Lesson) -> None:
+    prose = [cell for cell in lesson.cells if cell.kind == "markdown"]
+    (questions,) = (c.source for c in prose if "## Questions" in c.source)
+    answers = "\n".join(c.source for c in lesson.cells if c.kind == "instructor")
+    numbers = re.findall(r"(?m)^\d+\. ", questions[questions.index("## Questions") :])
+    assert len(numbers) >= 3
+    assert [n for n in numbers if n in re.findall(r"(?m)^\d+\. ", answers)] == numbers
 
 
 CHECK = 'with Exercise("1.1", "f") as check:\n    '

@@ -158,9 +158,9 @@ class Exercise:
             got = call()
         except Exception as raised:
             self._check_written(raised)
-            if not isinstance(raised, error):
+            if not issubclass(type(raised), error):
                 self.fail(what, expected, _describe(raised), cause, raised)
-            if message not in str(raised):
+            if message not in _message(raised):
                 expected += f" whose message contains {message!r}"
                 self.fail(what, expected, _describe(raised), cause, raised)
             self.passed += 1
@@ -259,15 +259,17 @@ class Exercise:
         )
 
     def _context(self, error: Exception | None) -> str:
-        """Return the place of an error, and an earlier exercise that failed and is used here."""
+        """Return the place of an error, and the earlier exercises that failed and are used here."""
         place = _entry("at:", self._cell.place(error)) if error else ""
         uses = self._cell.uses() if self._failures() else set()
         earlier = [n for n, own in self._failures().items() if _order(n) < _order(self.number)
                    and own & uses]  # fmt: skip
         if not earlier:
             return place
-        first = min(earlier, key=_order)
-        return f"{place}\n  first mend: exercise {first}, which has failed and is used here"
+        numbers = " and ".join(sorted(earlier, key=_order))
+        one = len(earlier) == 1
+        failed = "which has failed and is" if one else "which have failed and are"
+        return f"{place}\n  first mend: exercise{'' if one else 's'} {numbers}, {failed} used here"
 
     def _failures(self) -> dict[str, set[str]]:
         failures: dict[str, set[str]] = self._cell.names.setdefault(FAILED, {})
@@ -310,9 +312,13 @@ def _article(error: type[Exception]) -> str:
 
 def _describe(error: Exception) -> str:
     """Format the type of an error and the start of its message."""
-    try:
-        message = str(error)
-    except Exception:  # of a student's class
-        message = "..."
+    message = _message(error)
     message = message if len(message) <= 300 else f"{message[:300]}..."
     return f"{type(error).__name__}: {message}".removesuffix(": ")
+
+
+def _message(error: Exception) -> str:
+    try:
+        return str(plain(str(error)))
+    except Exception:  # of a student's class
+        return "..."
