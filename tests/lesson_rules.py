@@ -151,6 +151,10 @@ class _Test:
                 return all(self.is_deferred(v) for v in (*node.keys, *node.values) if v)
             case ast.Starred(value=value):
                 return isinstance(value, ast.Name) and value.id not in self.names
+            case ast.ListComp() | ast.GeneratorExp():
+                iters = [g.iter for g in node.generators]
+                tests = [test for g in node.generators for test in g.ifs]
+                return all(map(self.is_deferred, [node.elt, *iters, *tests]))
             case ast.Call() if self.only_passes(node):
                 arguments = [*node.args, *(k.value for k in node.keywords)]
                 return all(self.is_deferred(argument) for argument in arguments)
@@ -172,6 +176,8 @@ class _Test:
             change(target.id)
         elif isinstance(target, ast.Tuple | ast.List):
             parts = _parts(value, len(target.elts)) if loop else _elements(value)
+            if isinstance(value, ast.ListComp | ast.GeneratorExp):
+                parts = [value.elt] * len(target.elts)
             counted = isinstance(value, ast.Call) and any(k.arg == "count" for k in value.keywords)
             if parts is None and self.used(value) and not (counted or loop):
                 self.problems.append(f"{_text(target)} = ...: needs count={len(target.elts)}")

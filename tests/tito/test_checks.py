@@ -58,6 +58,15 @@ def test_a_failure_shows_exercise_values_and_cause() -> None:
         (lambda c: c.close(Tensor([1.0]), [[1.0]], "x"), "the shape of x\n  expected: (1, 1)"),
         (lambda c: c.close("text", [1.0], "x"), "got:      'text'"),
         (lambda c: c.close(np.nan, 1.0, "x"), "got:      nan"),
+        (
+            lambda c: c.close(1, lambda: [][0], "x", "y"),
+            "x\n  expected: a value to compare with\n  got:  ",
+        ),
+        (
+            lambda c: c.equal(1, lambda: [][0], "x", "y"),
+            "x\n  expected: a value to compare with\n  got:  ",
+        ),
+        (lambda c: c.equal(1, lambda: 2, "x"), "expected: 2\n  got:      1"),
         (lambda c: c.close("1.0", 1.0, "x"), "got:      '1.0'"),
         (lambda c: c.close(lambda: [][0], [2.0], "x"), "expected: [2.]\n  got:      IndexError"),
         (lambda c: c.close(blank, 1, "x"), "still blank"),

@@ -82,11 +82,12 @@ class Exercise:
 
         Args:
             got: the result, or a function without arguments that returns it.
-            expected: numbers, text, lists, dicts, sets, arrays or tensors.
+            expected: numbers, text, lists, dicts, sets, arrays or tensors, or a function without
+                arguments that computes it with other code of the student.
             what: description of the result, "the mask of two tokens".
             cause: the most likely mistake.
         """
-        wanted = plain(expected)
+        wanted = plain(self._result(expected, "a value to compare with", what, cause))
         mine = plain(self._result(got, show(wanted, None)[0], what, cause))
         if not same(mine, wanted):
             self._differ(wanted, mine, what, cause)
@@ -96,7 +97,7 @@ class Exercise:
         self, got: Any, expected: Any, what: str, cause: str = "", tolerance: float = 1e-5
     ) -> None:
         """Check that `got` has the shape of `expected`, and its values up to `tolerance`."""
-        wanted = numbers(plain(expected))
+        wanted = numbers(plain(self._result(expected, "a value to compare with", what, cause)))
         if wanted is None:
             raise TypeError(f"{what}: expected values must be numbers, got {expected!r:.60}")
         result = plain(self._result(got, show(wanted, None)[0], what, cause))
