@@ -1,6 +1,7 @@
 """`tito`, the command line of the course."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from .lesson import Lesson
@@ -29,16 +32,21 @@ app.add_typer(milestone, name="milestone")
 
 STYLES = {"passed": "green", "failed": "red", "not run": "yellow"}
 
+NARROW = 60  # columns of a terminal in which tables and boxes are hard to read
+
+# Text, because the command line's own message for a word that is no number is not clear.
 Number = Annotated[
-    int, typer.Argument(help="Number of the lesson: 10, 11, ...", show_default=False)
+    str, typer.Argument(help="Lesson: 10, 11, ...", metavar="LESSON", show_default=False)
 ]
 OptionalNumber = Annotated[
-    int | None, typer.Argument(help="Number of the lesson; by default that of this folder.")
+    str | None, typer.Argument(help="Lesson; by default that of this folder.", metavar="LESSON")
 ]
 
 
 def main() -> None:
     """Run the program `tito`."""
+    if shutil.get_terminal_size().columns < NARROW:
+        _without_boxes()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # print "?" for what the console cannot encode
             stream.reconfigure(errors="replace")
@@ -49,6 +57,53 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             print(f"tito: the output cannot be written: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _without_boxes() -> None:
+    """Print help as plain text, with descriptions that are wrapped instead of cut."""
+    app.rich_markup_mode = None
+    for group in app.registered_groups:
+        group.short_help = group.typer_instance.info.help if group.typer_instance else None
+    for typed in (app, nbdev, milestone):
+        for command in typed.registered_commands:
+            command.short_help = str(getattr(command.callback, "__doc__", "")).splitlines()[0]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        _print(f"tito {__version__}, of tinytorch in {Path(__file__).resolve().parents[2]}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """The TinyTorch course: start lessons, test your code, export it to the package."""
+
+
+def _print_table(headings: list[str], rows: list[list[str]]) -> None:
+    """Print rows of markup as a table; in a narrow terminal, the cells of a row in lines."""
+    console = Console(highlight=False)
+    if console.width >= NARROW:
+        table = Table(*headings, box=None, show_header=any(headings))
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        return
+    for first, *rest in rows:
+        console.print(first, overflow="fold")
+        named = zip(headings[1:], rest, strict=True)
+        lines = [f"{heading}: {cell}" if heading else cell for heading, cell in named]
+        for line in lines if any(headings) else [" ".join(rest)]:
+            console.print(Padding(Text.from_markup(line, overflow="fold"), (0, 0, 0, 2)))
 
 
 def _print(text: str, style: str = "") -> None:
@@ -74,13 +129,13 @@ def doctor() -> None:
     """Check that everything the course needs is installed."""
     from .doctor import diagnose
 
-    table = Table("", "", "", show_header=False, box=None)
+    rows = []
     problems = 0
     for finding in diagnose():
         word = {True: "[green]ok[/]", False: "[red]problem[/]", None: "[yellow]-[/]"}[finding.ok]
         problems += finding.ok is False
-        table.add_row(finding.what, word, escape(finding.message))
-    Console(highlight=False).print(table)
+        rows.append([escape(finding.what), word, escape(finding.message)])
+    _print_table(["", "", ""], rows)
     if problems:
         _print(f"{problems} problems to fix" if problems > 1 else "1 problem to fix")
     else:
@@ -94,18 +149,25 @@ def start(
     open_: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the notebook in JupyterLab.")
     ] = True,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Start with a blank notebook; an earlier one is kept."),
+    ] = False,
 ) -> None:
     """Create a lesson's blank notebook in the workspace, and open it."""
     from . import workspace
-    from .lesson import find_root, load
 
     with _errors_as_messages():
-        lesson = load(number, find_root())
+        lesson = _load(number)
         path = workspace.notebook(lesson)
-        if workspace.start(lesson):
-            _print(f"lesson {number} is ready: {path}")
+        kept = workspace.start_again(lesson) if again else None
+        if kept is not None:
+            _print(f"your earlier notebook is now {kept}")
+            _print("(if it is open in Jupyter, close it there without saving)")
+        if again or workspace.start(lesson):
+            _print(f"lesson {lesson.number} is ready: {path}")
         else:
-            _print(f"lesson {number} is already started, your work is kept: {path}")
+            _print(f"lesson {lesson.number} is already started, your work is kept: {path}")
         if open_ and not workspace.open_jupyter(path):
             _print(
                 'JupyterLab is not installed: pip install -e ".[lessons]",'
@@ -117,12 +179,11 @@ def start(
 def run_tests(number: OptionalNumber = None) -> None:
     """Test a lesson: the inline tests, then tests/NN_name, on the code in your notebook."""
     from . import workspace
-    from .lesson import find_root, load
 
     with _errors_as_messages():
-        root = find_root()
-        lesson = load(_number(number, root), root)
-        passed = _test(lesson, workspace.started_notebook(lesson), root / "tests" / lesson.folder)
+        lesson = _load(number)
+        tests = lesson.root / "tests" / lesson.folder
+        passed = _test(lesson, workspace.started_notebook(lesson), tests)
     raise typer.Exit(0 if passed else 1)
 
 
@@ -146,16 +207,15 @@ def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
     from . import inline, integration
     from .process import exit_on_signals
 
-    console = Console(highlight=False)
     with exit_on_signals():
         outcomes = inline.run(lesson, notebook)
-    table = Table("exercise", "", "points", box=None)
+    rows = []
     for o in outcomes:
         points = f"{o.points if o.status == 'passed' else 0} of {o.points}"
         names = ", ".join(o.names)
-        table.add_row(f"{o.exercise} {names}", f"[{STYLES[o.status]}]{o.status}[/]", points)
+        rows.append([f"{o.exercise} {names}", f"[{STYLES[o.status]}]{o.status}[/]", points])
     _print(f"Inline tests, on the code in {notebook.name}")
-    console.print(table)
+    _print_table(["exercise", "", "points"], rows)
     for outcome in outcomes:
         if outcome.message:
             _print(f"\n{outcome.message}")
@@ -163,6 +223,11 @@ def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
     with exit_on_signals():
         report = integration.run(lesson, notebook, tests)
     _print(f"{report.status}\n{report.output}", STYLES[report.status])
+    if report.status == "not run" and all(o.status == "passed" for o in outcomes):
+        _print(
+            "Your code passes the inline tests, but these need it in the package: change what the"
+            " lines above name, in the notebook, and run this again."
+        )
     return report.status == "passed" and all(o.status == "passed" for o in outcomes)
 
 
@@ -171,11 +236,9 @@ def export(number: OptionalNumber = None) -> None:
     """Replace the package's definitions with those of your notebook."""
     from . import workspace
     from .export import export as write
-    from .lesson import find_root, load
 
     with _errors_as_messages():
-        root = find_root()
-        lesson = load(_number(number, root), root)
+        lesson = _load(number)
         written = write(lesson, workspace.started_notebook(lesson))
     for line in written:
         _print(line)
@@ -189,16 +252,15 @@ def export(number: OptionalNumber = None) -> None:
 def reset(number: Number) -> None:
     """Undo the export of a lesson: restore the package's own code."""
     from .export import reset as restore
-    from .lesson import find_root, load
 
     with _errors_as_messages():
-        root = find_root()
-        files = restore(load(number, root))
+        lesson = _load(number)
+        files = restore(lesson)
         for name in files:
             _print(f"restored {name}")
         if not files:
-            _print(f"lesson {number} is not exported: nothing to undo")
-        importable = _check_package(root)
+            _print(f"lesson {lesson.number} is not exported: nothing to undo")
+        importable = _check_package(lesson.root)
     raise typer.Exit(0 if importable else 1)
 
 
@@ -210,14 +272,14 @@ def status() -> None:
 
     with _errors_as_messages():
         root = find_root()
-        table = Table("lesson", "started", "filled in", "exported", box=None)
+        rows = []
         found = progress(root)
         for p in found:
             name = f"{p.lesson.number} {p.lesson.name}"
             yes = {True: "yes", False: "-"}
             filled = f"{p.filled} of {p.exercises}" if not p.problem else "?"
-            table.add_row(name, yes[p.started], filled, yes[p.exported])
-        Console(highlight=False).print(table)
+            rows.append([name, yes[p.started], filled, yes[p.exported]])
+        _print_table(["lesson", "started", "filled in", "exported"], rows)
         for p in found:
             if p.problem:
                 _print(f"lesson {p.lesson.number}: {p.problem}", "red")
@@ -230,11 +292,10 @@ def solutions(
     to: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("solutions"),
 ) -> None:
     """For instructors: write a lesson's notebook with solutions."""
-    from .lesson import find_root
     from .release import solutions as write
 
     with _errors_as_messages():
-        _print(f"wrote {write(number, find_root(), to)}")
+        _print(f"wrote {write(_load(number), to)}")
 
 
 @app.command()
@@ -253,15 +314,13 @@ def release(
     """For instructors: write a lesson as a folder for nbgrader or GitHub Classroom."""
     from . import weave
     from .build import build_wheel
-    from .lesson import find_root, load
     from .release import package_at
     from .release import release as write
 
     with _errors_as_messages(), tempfile.TemporaryDirectory(prefix="tito") as scratch:
-        root = find_root()
-        lesson = load(number, root)
-        address = package or weave.repository(root)
-        installs = package_at(address) if address else build_wheel(root, Path(scratch))
+        lesson = _load(number)
+        address = package or weave.repository(lesson.root)
+        installs = package_at(address) if address else build_wheel(lesson.root, Path(scratch))
         for name in write(lesson, to, installs):
             _print(f"wrote {to / name}")
         _print(f"{to / 'INSTRUCTOR.md'} says what to do with each")
@@ -342,11 +401,24 @@ def _check_package(root: Path) -> bool:
     return problem is None
 
 
-def _number(number: int | None, root: Path) -> int:
-    from .lesson import LessonError
+def _load(number: str | None) -> "Lesson":
+    """Return the lesson with this number or name, or by default that of the current folder."""
+    from .lesson import LessonError, find_root, lessons, load
     from .workspace import lesson_here
 
-    number = lesson_here(root, Path.cwd()) if number is None else number
+    root = find_root()
     if number is None:
-        raise LessonError("which lesson? Give its number, or change to its folder in workspace/")
-    return number
+        here = lesson_here(root, Path.cwd())
+        if here is None:
+            raise LessonError(
+                "which lesson? Give its number, or change to its folder in workspace/"
+            )
+        return load(here, root)
+    if number.isascii() and number.isdecimal() and len(number) < 10:
+        return load(int(number), root)
+    known = [load(n, root) for n in lessons(root)]
+    for lesson in known:
+        if number in (lesson.name, lesson.folder):
+            return lesson
+    choice = ", ".join(str(lesson.number) for lesson in known) or "none"
+    raise LessonError(f"{number!r:.60} is not the number of a lesson; choose from {choice}")

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from . import weave
-from .lesson import Lesson, LessonError, load
+from .lesson import Lesson, LessonError
 
 README = """# Lesson {number}: {name}
 
@@ -187,13 +187,12 @@ def released(folder: Path) -> list[tuple[Lesson, Path]]:
     return found
 
 
-def solutions(number: int, root: Path, folder: Path) -> Path:
+def solutions(lesson: Lesson, folder: Path) -> Path:
     """Write the solution notebook to `folder`, and return its path.
 
     Raises:
         LessonError: a different file of this name exists.
     """
-    lesson = load(number, root)
     path = folder / f"{lesson.name}_solution.ipynb"
     notebook = weave.solution(lesson)
     if path.exists() and path.read_bytes() != weave.as_bytes(notebook):

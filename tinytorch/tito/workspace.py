@@ -1,8 +1,10 @@
 """The student's workspace: started notebooks and their progress."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +33,23 @@ def start(lesson: Lesson) -> bool:
         return False
     weave.write(weave.student(lesson), path)
     return True
+
+
+def start_again(lesson: Lesson) -> Path | None:
+    """Create the blank notebook, and return the path under which an earlier one is kept."""
+    path, blank = notebook(lesson), weave.student(lesson)
+    kept = None
+    if os.path.lexists(path):  # also a link to nowhere
+        kept = _unused(path, date.today().isoformat())
+        path.rename(kept)
+    weave.write(blank, path)
+    return kept
+
+
+def _unused(path: Path, day: str) -> Path:
+    """Return the path of a file that does not exist, "attention-2026-11-27.ipynb"."""
+    names = (f"{path.stem}-{day}{more}{path.suffix}" for more in ("", *range(-2, -10_000, -1)))
+    return next(p for p in map(path.with_name, names) if not os.path.lexists(p))
 
 
 def open_jupyter(path: Path) -> bool:
@@ -65,7 +84,7 @@ class Progress:
         filled: number of exercises without a blank.
         exercises: number of exercises.
         exported: whether it is exported to the package.
-        problem: why the lesson or the notebook cannot be read, or "".
+        problem: why the lesson or the notebook cannot be read, and the way out, or "".
     """
 
     lesson: Lesson
@@ -89,8 +108,11 @@ def _progress(lesson: Lesson) -> Progress:
         if path.exists():
             cells = exercise_cells(read(path), lesson.exercises)
             filled = sum(_is_filled(source_of(cells[e.number]), e.names) for e in lesson.exercises)
-    except (LessonError, OSError, ValueError) as error:
+    except LessonError as error:
         return Progress(lesson, path.exists(), 0, numbers, exported, str(error))
+    except (OSError, ValueError) as error:
+        way_out = f"tito start {lesson.number} --again keeps this file and creates a blank notebook"
+        return Progress(lesson, path.exists(), 0, numbers, exported, f"{error} ({way_out})")
     return Progress(lesson, path.exists(), filled, numbers, exported)
 
 
