@@ -71,9 +71,8 @@ def _without_boxes() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from .. import __version__
-
-        _print(f"tito {__version__}, of tinytorch in {Path(__file__).resolve().parents[2]}")
+        version = sys.modules["tinytorch"].__version__
+        _print(f"tito {version}, of tinytorch in {Path(__file__).resolve().parents[2]}")
         raise typer.Exit
 
 
