@@ -25,46 +25,48 @@ network. The other files are for these tests: please do not change them.
 
 INSTRUCTOR = """# Releases of TinyTorch's lessons, for instructors
 
-| here | what it is | give it to students? |
+| here | what it is | for students? |
 |---|---|---|
 | `NN_name/` | a lesson with blank exercises, its tests, `requirements.txt`, a workflow | yes |
 | `source/NN_name/` | the same notebook for nbgrader, with the solutions between its markers | no |
-| `nbgrader_config.py` | settings for this folder as a course of nbgrader | no |
+| `nbgrader_config.py` | settings that make this folder a course of nbgrader | no |
 
-Answers to the questions and the rubric are in neither: `tito solutions N` writes them. The package
-that `requirements.txt` installs contains the solutions, as everything that the lessons build on
-does; a student who looks there has copied, and no test can tell.
+Answers to the questions and a rubric are in neither: `tito solutions N` writes them.
+
+The package that `requirements.txt` installs contains the solutions, because the lessons run on it.
+No test can tell who wrote the code of a notebook.
 
 ## GitHub Classroom
 
-Make the contents of `NN_name/` the template repository. Its workflow, `.github/workflows/
-classroom.yml`, runs `tito grade .` on each push, in a repository of any name. Students can edit
-every file of their repository, also the tests and the workflow, so its result is feedback. For
-marks, grade their notebooks on your machine, with your own copy of the tests.
+Make the contents of `NN_name/` the template repository. The workflow in it runs `tito grade .` on
+each push, in a repository of any name. A student can edit every file of a repository, also the
+tests and the workflow, so its result is feedback. For marks, clone the repositories into one
+folder, and grade them with the tests that are here:
+
+    tito grade CLONES --lesson NN_name --csv points.csv
 
 ## nbgrader
 
-In this folder, where nbgrader is installed beside TinyTorch:
+In this folder, with nbgrader in the environment of TinyTorch:
 
     nbgrader generate_assignment NN_name --create    # source/NN_name -> release/NN_name
     nbgrader autograde NN_name                       # submitted/STUDENT/NN_name -> autograded/
     nbgrader generate_feedback NN_name               # autograded/ -> feedback/
-    nbgrader export                                  # points of all students: grades.csv
+    nbgrader export                                  # the points of all students: grades.csv
 
-- Students get `release/NN_name/`. Into `source/` belongs only the notebook that is there: the one
-  of `NN_name/`, or of `tito solutions`, has no markers, and nbgrader would empty its cells whole.
-- In your own course folder, copy `source/NN_name/` there, and the line of `nbgrader_config.py`:
+- Students get `release/NN_name/`. Put no other notebook into `source/`: that of `NN_name/` or of
+  `tito solutions` has no markers, and nbgrader would empty its exercises, names included.
+- If you have a course folder, copy `source/NN_name/` into its `source/`, and the settings too:
   nbgrader stops a cell after 30 seconds, and some cells train a model.
-- The tests are visible to students, as feedback. For hidden ones, put them into the test cells in
-  `source/`, between `### BEGIN HIDDEN TESTS` and `### END HIDDEN TESTS`; nbgrader removes them
-  from the release and puts them back to grade.
-- nbgrader puts edited tests back, too. But it runs them in the process of the notebook, where
-  other code of it can change what a test does. `tito grade` does not rely on the notebook.
+- The tests are visible, because students learn from them. Add hidden ones to the test cells in
+  `source/`, between `### BEGIN HIDDEN TESTS` and `### END HIDDEN TESTS`.
+- nbgrader restores edited tests, but runs them in the notebook's process, where other code can
+  change what they do. `tito grade submitted --lesson NN_name` does not rely on the notebook.
 
 ## Grade in a container
 
-A submission is a program, and grading runs it with your rights. Run `nbgrader autograde` and `tito
-grade` as a user without other files, in a container without a network.
+A submission is a program, and grading it runs it with your rights. Run `tito grade` and `nbgrader
+autograde` in a container without a network, as TinyTorch's docs/grading.md shows.
 """
 
 NBGRADER = """c = get_config()
