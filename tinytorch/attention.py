@@ -98,6 +98,16 @@ def attention_weights_gradient(
     )
 
 
+def _check_arguments(Q: Tensor, K: Tensor, V: Tensor, dropout: Any) -> None:
+    """Check that Q, K and V have the axes (..., T, hs), and that `dropout` is a function or None."""
+    if min(Q.ndim, K.ndim, V.ndim) < 2:
+        raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} need at least two axes")
+    if dropout is not None and not callable(dropout):
+        raise TypeError(
+            f"dropout must be a function of the weights, as Dropout(0.1), got {dropout}"
+        )
+
+
 def scaled_dot_product_attention(
     Q: Tensor,
     K: Tensor,
@@ -127,14 +137,9 @@ def scaled_dot_product_attention(
     >>> weights.tolist()
     [[1.0, 0.0], [0.5, 0.5]]
     """
-    if min(Q.ndim, K.ndim, V.ndim) < 2:
-        raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} need at least two axes")
+    _check_arguments(Q, K, V, dropout)
     if Q.shape[-1] != K.shape[-1] or K.shape[-2] != V.shape[-2]:
         raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} have incompatible shapes")
-    if dropout is not None and not callable(dropout):
-        raise TypeError(
-            f"dropout must be a function of the weights, as Dropout(0.1), got {dropout}"
-        )
     if mask is not None:
         check_mask(Q, K, mask)
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(max(1, Q.shape[-1])))
@@ -172,6 +177,27 @@ def fused_attention(
     return scaled_dot_product_attention(Q, K, V, mask, lambda w: apply_dropout(w, p, seed))[0]
 
 
+def _allocate(like: Tensor, max_seq_len: int) -> Array:
+    """An array of zeros (B, nh, max_seq_len, hs) for keys or values `like` (B, nh, T, hs)."""
+    B, nh, _, hs = like.shape
+    return like.backend.xp.zeros((B, nh, max_seq_len, hs), dtype=like.dtype)
+
+
+def _write(cached: Array, where: slice, new: Tensor) -> Array:
+    """Write `new` (B, nh, T, hs) to positions `where` of `cached` (B, nh, max_seq_len, hs).
+
+    Returns:
+        The same array, or a new one if the array library cannot write in place.
+    """
+    return new.backend.xp.index_set(cached, (slice(None), slice(None), where), new._array)
+
+
+def _first(cached: Array, count: int, like: Tensor) -> Tensor:
+    """A view of the first `count` positions of a cache: (B, nh, count, hs)."""
+    xp = like.backend.xp
+    return wrap_array(Tensor, xp.index(cached, (..., slice(count), slice(None))), like.backend)
+
+
 class KVCache:
     """Cache of the keys and values of all tokens so far, so that each is computed once.
 
@@ -193,7 +219,8 @@ class KVCache:
         if keys.requires_grad:
             raise RuntimeError("no gradient flows through a cache: generate under no_grad()")
         if self._keys is None or self._values is None:
-            self._keys, self._values = self._allocate(keys), self._allocate(values)
+            self._keys = _allocate(keys, self.max_seq_len)
+            self._values = _allocate(values, self.max_seq_len)
         if self._keys.shape[:2] != keys.shape[:2]:
             raise ValueError(
                 f"the cache was created for (B, nh) = {self._keys.shape[:2]}, got {keys.shape[:2]}"
@@ -203,25 +230,12 @@ class KVCache:
         self.length = end
         return _first(self._keys, end, keys), _first(self._values, end, keys)
 
-    def _allocate(self, like: Tensor) -> Array:
-        """An array of zeros (B, nh, max_seq_len, hs) for keys or values `like` (B, nh, T, hs)."""
-        B, nh, _, hs = like.shape
-        return like.backend.xp.zeros((B, nh, self.max_seq_len, hs), dtype=like.dtype)
 
-
-def _write(cached: Array, where: slice, new: Tensor) -> Array:
-    """Write `new` (B, nh, T, hs) to positions `where` of `cached` (B, nh, max_seq_len, hs).
-
-    Returns:
-        The same array, or a new one if the array library cannot write in place.
-    """
-    return new.backend.xp.index_set(cached, (slice(None), slice(None), where), new._array)
-
-
-def _first(cached: Array, count: int, like: Tensor) -> Tensor:
-    """A view of the first `count` positions of a cache: (B, nh, count, hs)."""
-    xp = like.backend.xp
-    return wrap_array(Tensor, xp.index(cached, (..., slice(count), slice(None))), like.backend)
+def _check_tokens(x: Any, embed_dim: int) -> None:
+    """Check that x is a tensor (B, T, embed_dim)."""
+    if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[2] != embed_dim:
+        given = f"shape {x.shape}" if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(f"MultiHeadAttention takes a tensor (B, T, {embed_dim}), got {given}")
 
 
 class MultiHeadAttention(Module):
@@ -235,11 +249,6 @@ class MultiHeadAttention(Module):
         rotary: rotates queries and keys by their positions.
 
     Source: A. Vaswani et al., "Attention Is All You Need" (2017), section 3.2.2.
-
-    >>> from tinytorch import Tensor
-    >>> x = Tensor([[[0.0] * 128] * 10] * 2)  # (B, T, C)
-    >>> MultiHeadAttention(128, 4)(x, create_causal_mask(10)).shape
-    (2, 10, 128)
     """
 
     def __init__(
@@ -263,15 +272,10 @@ class MultiHeadAttention(Module):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
-        """x (B, T, C) -> (B, T, C); with a cache, x continues the cached tokens.
+        """x (B, T, C) -> (B, T, C); with a cache, x continues the S - T cached tokens.
 
-        Args:
-            x: token vectors.
-            mask: broadcasts to (B, nh, T, S), where S counts the cached tokens too; boolean, True
-                where a key is visible, or floats that are added to the scores. A mask (B, T, S) is
-                one mask for each *head*, an error unless B is 1 or nh; one for each text has shape
-                (B, 1, T, S).
-            cache: keys and values of the preceding tokens.
+        The mask broadcasts to (B, nh, T, S), as in `scaled_dot_product_attention`. A mask (B, T, S)
+        is one for each *head*, an error unless B is 1 or nh; one for each text is (B, 1, T, S).
         """
         return self.attend(x, mask, cache, need_weights=False)[0]
 
@@ -283,11 +287,7 @@ class MultiHeadAttention(Module):
         need_weights: bool = True,
     ) -> tuple[Tensor, Any]:
         """As `forward`, but return the output and the attention weights (B, nh, T, S) or None."""
-        if not isinstance(x, Tensor) or x.ndim != 3 or x.shape[2] != self.embed_dim:
-            given = f"shape {x.shape}" if isinstance(x, Tensor) else type(x).__name__
-            raise ValueError(
-                f"MultiHeadAttention takes a tensor (B, T, {self.embed_dim}), got {given}"
-            )
+        _check_tokens(x, self.embed_dim)
         past = cache.length if cache else 0
         q, k, v = split_heads(self.qkv(x), num_heads=self.num_heads)  # each (B, nh, T, hs)
         if self.rotary is not None:

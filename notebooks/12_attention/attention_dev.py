@@ -28,8 +28,19 @@
 # A query is compared with all keys, and the result is an average of the values: the better a key
 # matches, the larger its weight. That is all.
 #
-# You will build: the causal mask, attention weights and their gradient, scaled dot-product
-# attention, multiple heads, a KV cache, and the attention module that GPT is made of.
+# **You will learn**
+#
+# - how a mask hides the future, and why masked scores are $-\infty$ and not 0
+# - to write scaled dot-product attention and its gradient, and why there is a square root in it
+# - to split a token's vector into heads without mixing up tokens, and to merge them again
+# - how a KV cache saves most of the work of generating text
+# - what attention costs: memory and time for long texts
+#
+# **You need** lesson 11 (how an op and its gradient are written; rotary positions), matrix products
+# and broadcasting in NumPy. Every function is graded on its own, and the package has all others, so
+# a blank exercise does not stop you.
+#
+# **Time**: 3 to 4 hours. 12.1 is a warm-up; 12.5 and 12.7 take longest.
 
 # %% setup=true
 import math
@@ -93,24 +104,49 @@ from tinytorch.attention import create_causal_mask
 #   The keys are at positions 0, 1, 2, ... up to the last query.
 #   get(backend) returns the backend; its xp has arange and expand_dims: turn one of the two into a
 #   column, the other into a row.
-#   Compare them: broadcasting builds the table. A token sees itself.
+#   Compare them: broadcasting builds the table, of booleans. A token sees itself.
+#   wrap_array(Tensor, array, backend) makes a tensor of it.
 
 # %% test="12.1" points=2
 with Exercise("12.1", "create_causal_mask") as check:
-    check.equal(create_causal_mask(3).shape, (3, 3), "the shape of the mask of 3 tokens")
     check.equal(
-        create_causal_mask(3).tolist(),
+        lambda: create_causal_mask(3).tolist(),
         [[True, False, False], [True, True, False], [True, True, True]],
         "the mask of 3 tokens",
         cause="row t is True up to and including column t: a token sees itself and those before it",
     )
     check.equal(
-        create_causal_mask(2, past=2).tolist(),
-        [[True, True, True, False], [True, True, True, True]],
-        "the mask of 2 tokens that follow 2 others",
+        lambda: create_causal_mask(3, past=2).tolist(),
+        [[True, True, True, False, False], [True, True, True, True, False], [True] * 5],
+        "the mask of 3 tokens that follow 2 others",
         cause="keys start at 0 and queries at past; both end at past + seq_len",
     )
-    check.equal(create_causal_mask(1, past=3).tolist(), [[True] * 4], "the mask of one new token")
+    check.equal(
+        lambda: create_causal_mask(1, 3).tolist(), [[True] * 4], "the mask of one new token",
+        cause="the only query is at position past, and sees all the keys",
+    )  # fmt: skip
+    check.equal(
+        lambda: create_causal_mask(2).numpy().dtype.name, "bool", "the dtype of the mask",
+        cause="return the result of the comparison: a mask of the numbers 0 and 1 hides nothing, "
+        "since it is added to the scores",
+    )  # fmt: skip
+    check.equal(
+        lambda: create_causal_mask(0).shape, (0, 0), "the shape of the mask of no tokens",
+        cause="0 tokens are allowed; only negative numbers are an error",
+    )  # fmt: skip
+    check.raises(
+        ValueError, lambda: create_causal_mask(-1, past=3), "a negative number of tokens",
+        cause="check seq_len: arange of a negative number would be empty, without an error",
+    )  # fmt: skip
+    check.raises(
+        ValueError, lambda: create_causal_mask(3, past=-1), "a negative past",
+        cause="check past as well as seq_len",
+    )  # fmt: skip
+    check.equal(
+        lambda: create_causal_mask(2, backend="reference").backend.name, "reference",
+        "the backend of a mask for the backend 'reference'",
+        cause="pass the argument on: get(backend), and its result to wrap_array",
+    )  # fmt: skip
 
 # %% [markdown]
 # A picture shows it best: rows are queries, columns are keys.
@@ -138,11 +174,13 @@ plt.show()
 # For all queries at once, $W = \mathrm{softmax}(Q K^\top \cdot \mathrm{scale})$.
 #
 # - `q` is (..., T, hs) and `k` is (..., S, hs), so the scores are (..., T, S).
-# - Masked scores are set to $-\infty$, so that their weights are exactly 0 after the softmax.
+# - Masked scores are set to $-\infty$, so that their weights are exactly 0 after the softmax. A
+#   large negative number such as $-10^9$ is not the same: if *all* keys of a query are masked, the
+#   softmax shifts the scores by their maximum, and every masked key gets a weight.
 # - The softmax runs over the **keys**, the last axis: the weights of each query sum to 1.
 #
-# This is an *op*, as in lesson 6: it works on arrays of the namespace `xp`, and returns its result
-# and what its gradient needs.
+# This is an *op* (lesson 11, "How an op is written"): it works on arrays of the namespace `xp`, and
+# returns two things, its result and a tuple of what its gradient needs.
 
 # %% exercise="12.2" points=3
 from tinytorch.attention import attention_weights
@@ -150,38 +188,86 @@ from tinytorch.attention import attention_weights
 # attention_weights:
 #   Scores: each query times each key. xp.matrix_transpose swaps the last two axes. Then the scale.
 #   A boolean mask: xp.where selects the score or -inf (xp.full_like creates an array of -inf).
-#   A float mask is added to the scores; None means no mask.
-#   softmax_array(xp, scores) is the softmax over the last axis, from lesson 2.
+#   A float mask is added to the scaled scores; None means no mask.
+#   softmax_array(xp, scores) is the softmax over the last axis, given in tinytorch/activations.py:
+#   it subtracts the maximum first, and gives weights of 0 where all scores are -inf.
 #   Return weights, and the tuple that the gradient needs: q, k, weights, scale.
 
 # %% test="12.2" points=3
 with Exercise("12.2", "attention_weights") as check:
     q, k = Tensor([[1.0, 0.0], [0.0, 2.0]]), Tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    got = attention_weights(q, k, scale=1.0)
-    check.equal(got.shape, (2, 3), "the shape for 2 queries and 3 keys", cause="(T, S)")
-    check.close(got.sum(axis=-1), [1.0, 1.0], "the sum of each query's weights",
-                cause="the softmax runs over the keys, the last axis")  # fmt: skip
-    check.close(
-        got, [[0.4223, 0.1554, 0.4223], [0.0634, 0.4683, 0.4683]], "the weights",
-        cause="scores are q @ k.T", tolerance=1e-3,
+    check.equal(
+        lambda: attention_weights(q, k, scale=0.5).shape, (2, 3), "the shape for 2 queries, 3 keys",
+        cause="(T, S): each query times each key is q @ the transpose of k",
     )  # fmt: skip
     check.close(
-        attention_weights(q, k, scale=0.5)[1], [0.1554, 0.4223, 0.4223],
-        "the second query's weights with scale 0.5",
-        cause="multiply the scores by scale before the softmax", tolerance=1e-3,
+        lambda: attention_weights(q, k, scale=0.5).sum(axis=-1), [1.0, 1.0],
+        "the sum of each query's weights", cause="the softmax runs over the keys, the last axis",
     )  # fmt: skip
-    only = Tensor([[True, False, False], [True, False, True]])
     check.close(
-        attention_weights(q, k, only, scale=1.0), [[1.0, 0.0, 0.0], [0.1192, 0.0, 0.8808]],
-        "the weights with a mask",
+        lambda: attention_weights(q, k, scale=0.5),
+        [[0.3837, 0.2327, 0.3837], [0.1554, 0.4223, 0.4223]], "the weights with scale 0.5",
+        cause="multiply the scores, q @ k.T, by scale before the softmax", tolerance=1e-3,
+    )  # fmt: skip
+
+    rng = np.random.default_rng(5)  # B = 2, nh = 3, T = 4, S = 5, hs = 6
+    q, k = (Tensor(rng.standard_normal((2, 3, n, 6)).astype(np.float32)) for n in (4, 5))
+    visible = np.array([[1, 0, 1, 0, 1], [0, 1, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 1, 0]]) == 1
+    bias = rng.standard_normal((3, 4, 5)).astype(np.float32)  # one for each head
+    scores = q.numpy() @ k.numpy().swapaxes(-1, -2) * 0.3
+
+    def softmax(scores: np.ndarray) -> np.ndarray:
+        powers = np.exp(scores)
+        return powers / powers.sum(axis=-1, keepdims=True)
+
+    check.close(
+        lambda: attention_weights(q, k, scale=0.3), softmax(scores),
+        "the weights of 2 texts and 3 heads",
+        cause="transpose only the last two axes, with xp.matrix_transpose",
+    )  # fmt: skip
+    check.close(
+        lambda: attention_weights(q, k, Tensor(visible), scale=0.3),
+        softmax(np.where(visible, scores, -np.inf)), "the weights with a boolean mask",
         cause="True means visible; masked scores become -inf before the softmax, not 0",
-        tolerance=1e-3,
     )  # fmt: skip
-    added = Tensor([[0.0, -1e9, -1e9], [0.0, -1e9, 0.0]])
     check.close(
-        attention_weights(q, k, added, scale=1.0)[1], [0.1192, 0.0, 0.8808],
-        "the weights with a float mask", cause="add the mask to the scores", tolerance=1e-3,
+        lambda: attention_weights(q, k, Tensor(bias), scale=0.3), softmax(scores + bias),
+        "the weights with a float mask", cause="add it, as it is, to the scores that are scaled",
     )  # fmt: skip
+    hidden = Tensor(np.where(visible, 0, -np.inf).astype(np.float32))
+    check.close(
+        lambda: attention_weights(q, k, hidden, scale=0.3),
+        softmax(np.where(visible, scores, -np.inf)), "the weights with a float mask of 0 and -inf",
+        cause="only a mask whose dtype is xp.bool goes through xp.where; add any other",
+    )  # fmt: skip
+    nothing = Tensor(np.array([[True] * 5, [False] * 5, [True] * 5, [True] * 5]))
+    check.close(
+        lambda: attention_weights(q, k, nothing, scale=0.3)[:, :, 1], np.zeros((2, 3, 5)),
+        "the weights of a query that sees no key",
+        cause="masked scores are -inf, not a large negative number; use softmax_array",
+    )  # fmt: skip
+    check.close(
+        lambda: attention_weights(q * 1000, k, scale=1.0).sum(axis=-1), np.ones((2, 3, 4)),
+        "the sums of the weights for scores in the thousands",
+        cause="exp overflows unless the maximum is subtracted first: use softmax_array",
+    )  # fmt: skip
+    check.equal(
+        lambda: attention_weights(q, k, Tensor(visible), scale=0.3).numpy().dtype.name, "float32",
+        "the dtype of the weights of float32 queries",
+        cause="xp.full_like(scores, -math.inf) has the dtype of the scores",
+    )  # fmt: skip
+    saved = check.call(
+        lambda: attention_weights.forward(
+            get("numpy").xp, q.numpy(), k.numpy(), visible, scale=0.3
+        )[1],
+        "the tuple for the gradient", cause="return weights, (q, k, weights, scale)", count=4,
+    )  # fmt: skip
+    wanted = (q, k, softmax(np.where(visible, scores, -np.inf)), 0.3)
+    for name, got, value in zip(("q", "k", "weights", "scale"), saved, wanted, strict=True):
+        check.close(
+            got, value, f"{name} in the tuple for the gradient",
+            cause="its order is q, k, weights, scale, and the weights are those after the softmax",
+        )  # fmt: skip
 
 # %% [markdown]
 # ## 12.3 The gradient of attention weights
@@ -192,7 +278,8 @@ with Exercise("12.2", "attention_weights") as check:
 # $$ D = W \odot (G - \textstyle\sum_s G_s W_s) $$
 #
 # The sum is there because raising one score lowers the weights of all the others. The scores
-# $Q K^\top \cdot \mathrm{scale}$ are a matrix product, so as in lesson 6
+# $Q K^\top \cdot \mathrm{scale}$ are a matrix product. The gradients of $Y = A B$ are
+# $dA = dY\,B^\top$ and $dB = A^\top dY$ (the shapes leave no other choice), so
 #
 # $$ dQ = D\,K \cdot \mathrm{scale}, \qquad dK = D^\top Q \cdot \mathrm{scale}. $$
 #
@@ -206,26 +293,39 @@ from tinytorch.attention import attention_weights_gradient
 #   First compute d, the gradient of the scores, by the formula above. The sum is over the last
 #   axis, with keepdims=True so that it broadcasts.
 #   Return three functions without arguments, for q, k and the mask: each is called only if its
-#   gradient is needed.
+#   gradient is needed. Autograd sums the mask's to the mask's shape.
 
 # %% test="12.3" points=3
 with Exercise("12.3", "attention_weights_gradient") as check:
-    rng = np.random.default_rng(0)
-    q = Tensor(rng.standard_normal((2, 3, 4)), requires_grad=True)
-    k = Tensor(rng.standard_normal((2, 3, 4)), requires_grad=True)
+    rng = np.random.default_rng(0)  # B = 2, T = 3, S = 5, hs = 4
+    q, k = (Tensor(rng.standard_normal((2, n, 4)), requires_grad=True) for n in (3, 5))
+    bias = Tensor(rng.standard_normal((3, 5)), requires_grad=True)
+    fixed_q, fixed_k = q.detach(), k.detach()
     check.gradient(
-        lambda q, k: attention_weights(q, k, scale=0.5), q, k, what="attention_weights",
-        cause="d = weights * (g - sum(g * weights)); then the matrix product, and the scale again",
+        lambda bias: attention_weights(fixed_q, fixed_k, bias, scale=0.3), bias,
+        what="attention_weights, as a function of a float mask,",
+        cause="it is d itself, weights * (g - sum(g * weights)), third of the three functions",
     )  # fmt: skip
-    mask = create_causal_mask(3)
     check.gradient(
-        lambda q, k: attention_weights(q, k, mask, scale=0.5), q, k,
-        what="attention_weights with a causal mask",
+        lambda q: attention_weights(q, fixed_k, scale=0.3), q,
+        what="attention_weights, as a function of q,",
+        cause="d @ k, times the scale, first of the three functions",
     )  # fmt: skip
-    bias = Tensor(rng.standard_normal((3, 3)), requires_grad=True)
     check.gradient(
-        lambda q, k, bias: attention_weights(q, k, bias, scale=0.5), q, k, bias,
-        what="attention_weights with a float mask", cause="the gradient of the mask is d itself",
+        lambda k: attention_weights(fixed_q, k, scale=0.3), k,
+        what="attention_weights, as a function of k,",
+        cause="the transpose of d @ q, times the scale, second of the three functions",
+    )  # fmt: skip
+    visible = Tensor(np.array([[1, 0, 1, 0, 0], [0, 1, 0, 0, 0], [1, 1, 1, 1, 1]]) == 1)
+    check.gradient(
+        lambda q, k: attention_weights(q, k, visible, scale=0.3), q, k,
+        what="attention_weights with a boolean mask",
+        cause="no special case: the weight of a masked key is 0, so its d is 0",
+    )  # fmt: skip
+    check.gradient(
+        lambda q, k, bias: attention_weights(q, k, bias, scale=0.3), q, k, bias,
+        what="attention_weights with a float mask",
+        cause="return three functions, for q, k and the mask, in this order",
     )  # fmt: skip
 
 # %% [markdown]
@@ -236,57 +336,139 @@ with Exercise("12.3", "attention_weights_gradient") as check:
 # Why the square root? A score is a sum of `hs` products. If the factors have variance 1, the sum
 # has variance `hs`: the longer the vectors, the larger the scores, and a softmax of large numbers
 # puts nearly all the weight on one key. Its gradient is then close to 0, and nothing is learned.
-# Dividing by $\sqrt{hs}$ brings the variance back to 1.
+# Dividing by $\sqrt{hs}$ brings the variance back to 1. The average over 500 queries of random
+# numbers, each with 16 keys, shows both:
 
 # %%
 rng = np.random.default_rng(0)
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True)
-for axis, scaled in zip(axes, (False, True), strict=True):
-    for hs in (4, 64, 1024):
-        scores = rng.standard_normal((16, hs)) @ rng.standard_normal(hs)
-        weights = np.exp(scores / math.sqrt(hs) if scaled else scores - scores.max())
-        axis.plot(np.sort(weights / weights.sum())[::-1], "o-", label=f"hs = {hs}")
-    axis.set(title="divided by $\\sqrt{hs}$" if scaled else "unscaled", xlabel="key, sorted")
-axes[0].set_ylabel("weight")
-axes[0].legend()
+for hs, line in ((4, "-"), (64, "--"), (1024, ":")):
+    draws = [rng.standard_normal((16, hs)) @ rng.standard_normal(hs) for _ in range(500)]
+    for axis, scale in zip(axes, (1, 1 / math.sqrt(hs)), strict=True):
+        scores = scale * np.array(draws)  # (500, 16)
+        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
+        weights = np.sort(weights / weights.sum(axis=1, keepdims=True))[:, ::-1]
+        label = f"hs = {hs}, variance of the scores {scores.var():.3g}"
+        axis.plot(range(1, 17), weights.mean(axis=0), line, marker=".", label=label)
+for axis, title in zip(axes, ("unscaled", "divided by $\\sqrt{hs}$"), strict=True):
+    axis.set(title=title, xlabel="key, by weight", ylim=(0, 1))
+    axis.legend(fontsize=8)
+axes[0].set_ylabel("weight, averaged")
 figure.tight_layout()
 plt.show()
 
+# %% [markdown]
+# Unscaled, the largest weight grows with `hs` until it takes nearly everything; scaled, the three
+# lines lie on each other.
+#
+# By hand, for three queries, the `keys` and `values` from the beginning, and the causal mask. The
+# size hs is 2, so the scores are divided by 1.414; `x` is masked:
+#
+# | query | scores | scaled | masked | weights | output |
+# |---|---|---|---|---|---|
+# | 2, 0 | 2, 0, 2 | 1.41, 0, 1.41 | 1.41, x, x | 1, 0, 0 | 10, 0 |
+# | 0, 2 | 0, 2, 2 | 0, 1.41, 1.41 | 0, 1.41, x | 0.196, 0.804, 0 | 1.96, 8.04 |
+# | 4, 0 | 4, 0, 4 | 2.83, 0, 2.83 | 2.83, 0, 2.83 | 0.486, 0.029, 0.486 | 7.28, 2.72 |
+#
+# The first token sees only itself, so its output is the first value. The second would have liked
+# the third key as much as its own, but may not see it: the weights of the others still sum to 1.
+
+# %% given="12.4"
+from tinytorch.attention import _check_arguments
+
 # %% exercise="12.4" points=2
-from tinytorch.attention import attention, fused_attention, scaled_dot_product_attention
+from tinytorch.attention import scaled_dot_product_attention
 
 # scaled_dot_product_attention:
+#   _check_arguments(Q, K, V, dropout), given above, comes first.
 #   Q and K must have the same last axis, K and V the same number of tokens; otherwise raise a
-#   ValueError with the three shapes.
+#   ValueError with the three shapes. The last axis of V, hv, may be of any size.
 #   If there is a mask, call check_mask(Q, K, mask): it refuses masks of integers.
-#   attention_weights does most of the work; which scale?
-#   Dropout, if given, is applied to the weights, before they are multiplied by the values.
+#   attention_weights does most of the work; which scale? (max(1, hs) avoids a division by 0.)
+#   Dropout, if given, is a function: apply it to the weights, before the product with the values.
 #   Return the output and the weights (those without dropout).
-# The functions `attention` and `fused_attention` below are given: they return the output alone, for
-# callers that do not need the weights. A backend may replace the second with a kernel that never
-# stores the table of weights.
 
 # %% test="12.4" points=2
 with Exercise("12.4", "scaled_dot_product_attention") as check:
-    rng = np.random.default_rng(1)
-    Q, K, V = (Tensor(rng.standard_normal((2, 3, 4)).astype(np.float32)) for _ in range(3))
-    output, weights = scaled_dot_product_attention(Q, K, V)
-    scores = Q.numpy() @ K.numpy().swapaxes(-1, -2) / 2  # the square root of 4
-    wanted = np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)
-    check.close(weights, wanted, "the weights", cause="the scale is 1 / sqrt(hs), here 1 / 2")
-    check.close(output, wanted @ V.numpy(), "the output", cause="the output is weights @ V")
-    output, weights = scaled_dot_product_attention(Q, K, V, create_causal_mask(3))
-    check.close(output[:, 0], V[:, 0], "the output of the first token with a causal mask",
-                cause="it sees only itself: is the mask passed on?")  # fmt: skip
-    output, weights = scaled_dot_product_attention(Q, K, V, None, Dropout(1.0))
-    check.close(output, np.zeros((2, 3, 4)), "the output when all weights are dropped",
-                cause="apply dropout to the weights, before the product with V")  # fmt: skip
-    check.close(weights.sum(axis=-1), np.ones((2, 3)), "the sums of the returned weights",
-                cause="return the weights without dropout")  # fmt: skip
-    check.raises(ValueError, lambda: scaled_dot_product_attention(Q, K[:, :, :3], V),
-                 "keys that differ in size from the queries", message="(2, 3, 3)")  # fmt: skip
-    check.raises(ValueError, lambda: scaled_dot_product_attention(Q, K, V[:, :2]),
-                 "fewer values than keys")  # fmt: skip
+    rng = np.random.default_rng(1)  # B = 2, nh = 3, T = 4, S = 5, hs = 6, hv = 7
+    shapes = {"Q": (2, 3, 4, 6), "K": (2, 3, 5, 6), "V": (2, 3, 5, 7)}
+    Q, K, V = (Tensor(rng.standard_normal(s).astype(np.float32)) for s in shapes.values())
+    visible = np.array([[1, 0, 1, 0, 1], [0, 1, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 1, 0]]) == 1
+    bias = rng.standard_normal((4, 5)).astype(np.float32)
+    dropped = np.array([0.0, 2.0, 2.0, 0.0, 2.0], np.float32)  # as dropout with p = 0.5 may do
+    scores = Q.numpy() @ K.numpy().swapaxes(-1, -2) / 6**0.5
+
+    def softmax(scores: np.ndarray) -> np.ndarray:
+        powers = np.exp(scores)
+        return powers / powers.sum(axis=-1, keepdims=True)
+
+    for name, mask, wanted in (
+        ("without a mask", None, softmax(scores)),
+        ("with a boolean mask", Tensor(visible), softmax(np.where(visible, scores, -np.inf))),
+        ("with a float mask", Tensor(bias), softmax(scores + bias)),
+    ):
+        output, weights = check.call(
+            lambda mask=mask: scaled_dot_product_attention(Q, K, V, mask), f"the results {name}",
+            cause="return output, weights: a pair, in this order", count=2,
+        )  # fmt: skip
+        check.equal(
+            lambda pair=(output, weights): [x.shape for x in pair], [(2, 3, 4, 7), (2, 3, 4, 5)],
+            f"the shapes of the output (B, nh, T, hv) and the weights (B, nh, T, S) {name}",
+            cause="return output, weights: a pair, in this order; the output is weights @ V",
+        )  # fmt: skip
+        check.close(
+            weights, wanted, f"the weights {name}",
+            cause="the scale is 1 / sqrt(hs), and hs is the last axis of Q" if mask is None
+            else "pass the mask on to attention_weights, as it is",
+        )  # fmt: skip
+        check.close(output, wanted @ V.numpy(), f"the output {name}",
+                    cause="the output is weights @ V")  # fmt: skip
+    check.close(
+        lambda: scaled_dot_product_attention(Q[0, 0], K[0, 0], V[0, 0])[0],
+        (softmax(scores) @ V.numpy())[0, 0], "the output of queries (T, hs), without B and nh",
+        cause="count axes from the end: -1 is hs and -2 is T or S",
+    )  # fmt: skip
+    check.close(
+        lambda: scaled_dot_product_attention(Q[..., :1], K[..., :1], V)[1],
+        softmax(Q.numpy()[..., :1] @ K.numpy()[..., :1].swapaxes(-1, -2)),
+        "the weights for vectors of size hs = 1", cause="for hs = 1 the scale is 1",
+    )  # fmt: skip
+    wanted = softmax(np.where(visible, scores, -np.inf))
+    output, weights = check.call(
+        lambda: scaled_dot_product_attention(
+            Q, K, V, Tensor(visible), lambda w: w * Tensor(dropped)
+        ),
+        "the results with dropout", cause="dropout is a function of a tensor: dropout(weights)",
+        count=2,
+    )  # fmt: skip
+    check.close(
+        output, wanted * dropped @ V.numpy(), "the output with dropout",
+        cause="apply dropout to the weights, before the product with V",
+    )  # fmt: skip
+    check.close(
+        weights, wanted, "the returned weights with dropout",
+        cause="return the weights as they were before dropout",
+    )  # fmt: skip
+
+    for name, shape in shapes.items():
+        check.raises(
+            ValueError, lambda: scaled_dot_product_attention(Q, K, V[:, :, 1:]),
+            "fewer values than keys", message=str((2, 3, 4, 7) if name == "V" else shape),
+            cause=f"K and V need one S, axis -2; the message contains all shapes, also {name}'s",
+        )  # fmt: skip
+    check.raises(
+        ValueError, lambda: scaled_dot_product_attention(Q, K[..., :3], V),
+        "keys that differ in size from the queries", message="(2, 3, 5, 3)",
+        cause="Q and K need one hs, axis -1; the message contains their shapes",
+    )  # fmt: skip
+    check.raises(
+        ValueError, lambda: scaled_dot_product_attention(Q[0, 0, 0], K[0, 0], V[0, 0]),
+        "a query without an axis of tokens", cause="call _check_arguments first",
+    )  # fmt: skip
+    check.raises(
+        TypeError, lambda: scaled_dot_product_attention(Q, K, V, Tensor(visible * 1)),
+        "a mask of integers", cause="if there is a mask, call check_mask(Q, K, mask)",
+    )  # fmt: skip
 
 # %% [markdown]
 # ## 12.5 Heads
@@ -318,38 +500,77 @@ from tinytorch.attention import (
 )
 
 # split_heads:
-#   xp.reshape the last axis into 3, num_heads and -1; then xp.permute_dims as above.
-#   Return a tuple of three arrays, (B, nh, T, hs) each, and the shape of the input.
+#   xp.reshape the last axis into 3, num_heads and hs; then xp.permute_dims as above.
+#   Return a tuple of three arrays, (B, nh, T, hs) each, and a tuple with the shape of the input.
 # split_heads_gradient:
 #   gs has one gradient for each of the three; it is None for an output that was not used: take
 #   zeros there.
 #   xp.stack them to (3, B, nh, T, hs), and undo the forward steps: permute, then reshape.
 # merge_heads:
 #   (B, nh, T, hs) -> (B, T, nh, hs) -> (B, T, C). Permute first!
-#   Return the result and the shape of the input.
+#   Return the result and a tuple with the shape of the input.
 # merge_heads_gradient:
 #   The same two steps in reverse.
 
 # %% test="12.5" points=4
 with Exercise("12.5", "split_heads and merge_heads") as check:
-    qkv = Tensor(np.arange(24.0).reshape(1, 2, 12))  # T=2, C=4
-    q, k, v = split_heads(qkv, num_heads=2)
-    check.equal([q.shape, k.shape, v.shape], [(1, 2, 2, 2)] * 3, "the shapes of q, k and v")
-    check.equal(q.tolist(), [[[[0, 1], [12, 13]], [[2, 3], [14, 15]]]], "the queries",
-                cause="reshape to (B, T, 3, nh, hs) first, then permute to (3, B, nh, T, hs)")  # fmt: skip
-    check.equal(k.tolist(), [[[[4, 5], [16, 17]], [[6, 7], [18, 19]]]], "the keys",
-                cause="a row holds all queries, then all keys, then all values")  # fmt: skip
-    check.equal(v.tolist(), [[[[8, 9], [20, 21]], [[10, 11], [22, 23]]]], "the values")
-    check.equal(merge_heads(q).tolist(), [[[0, 1, 2, 3], [12, 13, 14, 15]]], "the merged heads",
-                cause="permute (B, nh, T, hs) to (B, T, nh, hs) before you reshape")  # fmt: skip
+    small = Tensor(np.arange(24.0).reshape(1, 2, 12))  # T = 2, C = 4
+    parts = check.call(
+        lambda: split_heads(small, num_heads=2), "the queries, keys and values",
+        cause="return a tuple of three arrays, and the tuple (qkv.shape,)", count=3,
+    )  # fmt: skip
+    check.equal([x.shape for x in parts], [(1, 2, 2, 2)] * 3, "the shapes of q, k and v",
+                cause="(B, nh, T, hs) each")  # fmt: skip
+    order = "reshape to (B, T, 3, nh, hs) first, then permute to (3, B, nh, T, hs)"
+    row = "a row holds all queries, then all keys, then all values"
+    for name, got, wanted, cause in (
+        ("queries", parts[0], [[[[0, 1], [12, 13]], [[2, 3], [14, 15]]]], order),
+        ("keys", parts[1], [[[[4, 5], [16, 17]], [[6, 7], [18, 19]]]], row),
+        ("values", parts[2], [[[[8, 9], [20, 21]], [[10, 11], [22, 23]]]], row),
+    ):
+        check.equal(got, wanted, f"the {name} of the 2 heads of 2 tokens", cause=cause)
+    y = Tensor(np.array([[[[0.0, 1.0], [12.0, 13.0]], [[2.0, 3.0], [14.0, 15.0]]]]))
+    check.equal(
+        lambda: merge_heads(y), [[[0, 1, 2, 3], [12, 13, 14, 15]]], "the merged heads of 2 tokens",
+        cause="permute (B, nh, T, hs) to (B, T, nh, hs) before you reshape",
+    )  # fmt: skip
+
+    large = np.arange(360.0).reshape(2, 3, 60)  # B = 2, T = 3, nh = 4, hs = 5
+    parts = check.call(lambda: split_heads(Tensor(large), num_heads=4), "the parts of 2 texts",
+                       cause=order, count=3)  # fmt: skip
+    for i, name in enumerate(("queries", "keys", "values")):
+        wanted = [[large[b, :, 20 * i + 5 * h :][:, :5] for h in range(4)] for b in range(2)]
+        check.equal(parts[i], np.array(wanted), f"the {name} of 2 texts, 3 tokens and 4 heads",
+                    cause=order)  # fmt: skip
+    heads = np.arange(120.0).reshape(2, 4, 3, 5)  # (B, nh, T, hs)
+    wanted = np.concatenate([heads[:, h] for h in range(4)], axis=-1)  # (B, T, C)
+    check.equal(
+        lambda: merge_heads(Tensor(heads)), wanted, "the merged heads of 2 texts",
+        cause="permute (B, nh, T, hs) to (B, T, nh, hs) before you reshape to (B, T, nh * hs)",
+    )  # fmt: skip
+
     rng = np.random.default_rng(2)
-    x = Tensor(rng.standard_normal((2, 3, 12)), requires_grad=True)
-    for index, name in enumerate(("queries", "keys", "values")):
-        check.gradient(lambda x, i=index: split_heads(x, num_heads=2)[i], x, what=f"the {name}",
-                       cause="permute (3, B, nh, T, hs) to (B, T, 3, nh, hs), then reshape")  # fmt: skip
-    y = Tensor(rng.standard_normal((2, 2, 3, 4)), requires_grad=True)
-    check.gradient(lambda y: merge_heads(y), y, what="merge_heads",
-                   cause="reshape to (B, T, nh, hs), then permute")  # fmt: skip
+    x = Tensor(rng.standard_normal((2, 3, 24)), requires_grad=True)
+    for i, name in enumerate(("queries", "keys", "values")):
+        check.gradient(
+            lambda x, i=i: split_heads(x, num_heads=4)[i], x, what=f"the {name} alone",
+            cause="stack zeros for the two that are None; permute (3, B, nh, T, hs) to "
+            "(B, T, 3, nh, hs), then reshape to the shape of the input",
+        )  # fmt: skip
+
+    def all_three(x: Tensor) -> Tensor:
+        q, k, v = split_heads(x, num_heads=4)
+        return q + k * 2 + v * 3
+
+    check.gradient(
+        all_three, x, what="queries, keys and values together",
+        cause="stack the three gradients on a new first axis, in their order",
+    )  # fmt: skip
+    y = Tensor(rng.standard_normal((2, 4, 3, 5)), requires_grad=True)
+    check.gradient(
+        lambda y: merge_heads(y), y, what="merge_heads",
+        cause="undo the reshape first, to (B, T, nh, hs), then permute to (B, nh, T, hs)",
+    )  # fmt: skip
 
 # %% [markdown]
 # ## 12.6 The KV cache
@@ -358,45 +579,92 @@ with Exercise("12.5", "split_heads and merge_heads") as check:
 # values of **all** previous tokens, and these never change, since no token looks ahead. So they are
 # computed once and cached. Without the cache, the 100th token would compute the first 99 again.
 
+# %% given="12.6"
+from tinytorch.attention import _allocate, _first, _write
+
 # %% exercise="12.6" points=3
-from tinytorch.attention import KVCache, _first, _write
+from tinytorch.attention import KVCache
 
 # KVCache.append:
 #   start is the current length, end is the length with the new tokens (axis 2 of keys).
-#   Raise a ValueError that contains both numbers if end is more than max_seq_len.
+#   First the checks. Raise a ValueError that contains max_seq_len and end if end is larger.
 #   Raise a RuntimeError if keys.requires_grad: no gradient flows through a cached array.
-#   The first time, allocate both arrays with _allocate. Later, the first two axes must match:
-#   raise a ValueError if they do not.
+#   The first time, allocate both arrays with _allocate. Later, the first two axes, B and nh, must
+#   match: raise a ValueError if they do not.
 #   _write stores keys and values at slice(start, end) and returns the array that has them: keep it.
 #   Update the length, and return with _first the keys and values of all tokens so far.
 
 # %% test="12.6" points=3
 with Exercise("12.6", "KVCache") as check:
-    rng = np.random.default_rng(3)
-    steps = [Tensor(rng.standard_normal((2, 3, n, 4)).astype(np.float32)) for n in (2, 1, 1)]
-    cache = KVCache(4)
-    check.equal(cache.length, 0, "the length of a new cache")
-    for n, step in enumerate(steps):
-        kept_keys, kept_values = cache.append(step, step * 2)
-        wanted = np.concatenate([s.numpy() for s in steps[: n + 1]], axis=2)
-        check.close(kept_keys, wanted, f"all keys after step {n + 1}",
-                    cause="write the new ones after those already stored, starting at length")  # fmt: skip
-        check.close(kept_values, wanted * 2, f"all values after step {n + 1}",
-                    cause="keys and values each have their own array")  # fmt: skip
-        check.equal(cache.length, wanted.shape[2], f"the length after step {n + 1}",
-                    cause="the length counts tokens, and grows with each append")  # fmt: skip
-    check.raises(ValueError, lambda: cache.append(steps[1], steps[1]), "one token too many")
-    check.equal(cache.length, 4, "the length after an error", cause="check before you write")
+
+    def numbered(first: int, count: int, hs: int) -> Tensor:
+        """Tokens first, first + 1, ..., (B, nh, T, hs) = (2, 3, count, hs), each its number."""
+        tokens = np.arange(first, first + count, dtype=np.float32)[:, None]
+        kinds = np.arange(2)[:, None, None, None] / 2 + np.arange(3)[:, None, None] / 8
+        return Tensor((tokens + kinds + np.arange(hs) / 64).astype(np.float32))
+
+    cache = check.call(lambda: KVCache(13), "a new cache", cause="KVCache(max_seq_len)")
+    for first, count in ((0, 2), (2, 1), (3, 9)):
+        end = first + count
+        kept = check.call(
+            lambda first=first, count=count: cache.append(
+                numbered(first, count, 4), numbered(100 + first, count, 5)
+            ),
+            f"tokens {first} to {end - 1}, appended",
+            cause="return two tensors, with _first: all keys and all values", count=2,
+        )  # fmt: skip
+        check.equal(lambda: cache.length, end, f"the length with {end} tokens",
+                    cause="the length counts tokens: end becomes the new length")  # fmt: skip
+        for name, got, start, hs in (("keys", kept[0], 0, 4), ("values", kept[1], 100, 5)):
+            check.equal(
+                lambda got=got: got.shape, (2, 3, end, hs), f"the shape of the {name}",
+                cause="return all tokens so far, and no empty places; values may be of another size",
+            )  # fmt: skip
+            check.equal(
+                lambda got=got: got.numpy()[0, 0, :, 0], np.arange(start, start + end),
+                f"the tokens whose {name} are in the cache",
+                cause="write new ones at slice(start, end), keys and values each to its own array",
+            )  # fmt: skip
+            check.true(
+                lambda got=got, start=start, end=end, hs=hs: np.array_equal(
+                    got.numpy(), numbered(start, end, hs).numpy()
+                ),
+                f"every text, head and element of the {name} is as it was appended",
+                cause="_write takes the whole tensor, of all texts and heads",
+            )  # fmt: skip
+
+    def append(into: KVCache, count: int, learned: bool = False) -> object:
+        tokens = numbered(12, count, 4)
+        tokens.requires_grad = learned
+        return into.append(tokens, numbered(112, count, 5))
+
+    for number in ("13", "14"):
+        check.raises(
+            ValueError, lambda: append(cache, 2), "2 more tokens, for a cache of 13 that has 12",
+            message=number, cause="compare end with max_seq_len; the message contains both",
+        )  # fmt: skip
     check.raises(
-        ValueError, lambda: KVCache(1).append(steps[0], steps[0]), "two tokens for a cache of one"
-    )
-    learned = Tensor(steps[1].numpy(), requires_grad=True)
+        ValueError, lambda: append(KVCache(1), 2), "2 tokens for a cache of 1",
+        cause="the first tokens, too, may be too many",
+    )  # fmt: skip
+    check.equal(lambda: cache.length, 12, "the length after an error",
+                cause="check before you write, and before you change the length")  # fmt: skip
     check.raises(
-        RuntimeError, lambda: KVCache(4).append(learned, learned), "keys that require a gradient"
-    )
-    half = KVCache(4)
-    half.append(steps[1], steps[1])
-    check.raises(ValueError, lambda: half.append(steps[1][:1], steps[1][:1]), "another batch size")
+        RuntimeError, lambda: append(cache, 1, learned=True), "keys that require a gradient",
+        cause="check keys.requires_grad",
+    )  # fmt: skip
+    for B, nh in ((1, 3), (2, 1)):
+        wrong = numbered(12, 1, 4)[:B, :nh]
+        check.raises(
+            ValueError, lambda wrong=wrong: cache.append(wrong, wrong),
+            f"keys of (B, nh) = {(B, nh)} for a cache of (2, 3)",
+            cause="compare the first two axes, both, with those of the array that is allocated",
+        )  # fmt: skip
+    check.equal(
+        lambda: append(cache, 1)[1].numpy()[1, 2, :, 0], np.arange(100, 113) + 0.75,
+        "the values of a cache that is full to the last place",
+        cause="13 tokens fit into a cache of 13; an error must leave it as it was",
+    )  # fmt: skip
 
 # %% [markdown]
 # ## 12.7 Multi-head attention
@@ -405,6 +673,14 @@ with Exercise("12.6", "KVCache") as check:
 # (lesson 11) rotate queries and keys, so that a score depends on the distance between two tokens;
 # the cache, if there is one, adds the earlier keys and values; then attention, merging the heads,
 # and one more linear layer that combines their results.
+
+# %% [markdown]
+# Two functions are given. `attention` returns the output alone, for callers that do not need the
+# weights; `fused_attention` below it may be replaced by a backend's kernel, which never stores the
+# table of weights (see "What it costs").
+
+# %% given="12.7"
+from tinytorch.attention import _check_tokens, attention, fused_attention
 
 # %% exercise="12.7" points=4
 from tinytorch.attention import MultiHeadAttention
@@ -416,69 +692,199 @@ from tinytorch.attention import MultiHeadAttention
 # MultiHeadAttention.forward:
 #   Return the output of attend only; it need not compute the weights.
 # MultiHeadAttention.attend:
-#   Raise a ValueError if x is not a tensor (B, T, embed_dim).
+#   _check_tokens(x, self.embed_dim), given above, comes first.
 #   Read the length of the cache before you append to it: that is where x starts.
 #   Then: qkv, split, rotary for q and k (with where they start), cache, attention, merge, proj,
 #   dropout. Without need_weights, call `attention` and return None for the weights.
 
 # %% test="12.7" points=4
 with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
-    rng = np.random.default_rng(4)
-    layer = MultiHeadAttention(8, 2)
-    for p in layer.parameters():
-        p.data = rng.standard_normal(p.shape).astype(np.float32)
-    check.equal(sorted(n for n, _ in layer.named_parameters()),
-                ["proj.bias", "proj.weight", "qkv.bias", "qkv.weight"], "the parameters")  # fmt: skip
-    check.equal(layer.qkv.weight.shape, (24, 8), "the shape of qkv.weight")
-    check.equal(MultiHeadAttention(8, 2, bias=False).proj.bias, None, "proj.bias with bias=False")
-    x = Tensor(rng.standard_normal((2, 5, 8)).astype(np.float32))
-    mask = Tensor(np.tril(np.ones((5, 5), bool)))
-    output, weights = layer.attend(x, mask)
-    check.equal(weights.shape, (2, 2, 5, 5), "the shape of the weights", cause="(B, nh, T, S)")
-    qkv = x.numpy() @ layer.qkv.weight.numpy().T + layer.qkv.bias.numpy()
-    found = []
-    for head in range(2):  # one head at a time, in plain NumPy
-        q, k, v = (qkv[..., i * 8 + head * 4 :][..., :4] for i in range(3))
-        scores = np.where(mask.numpy(), q @ k.swapaxes(1, 2) / 2, -np.inf)
-        w = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        found.append(w / w.sum(axis=-1, keepdims=True) @ v)
-    wanted = np.concatenate(found, axis=-1) @ layer.proj.weight.numpy().T + layer.proj.bias.numpy()
-    check.close(output, wanted, "the output", tolerance=1e-4,
-                cause="qkv, split, attention with the mask, merge, proj: is a step missing?")  # fmt: skip
-    check.close(layer(x, mask), wanted, "the result of calling the layer", tolerance=1e-4,
-                cause="forward returns only the output")  # fmt: skip
+    rng = np.random.default_rng(4)  # B = 2, T = 5, C = 12, nh = 3, hs = 4
 
-    rotating = MultiHeadAttention(8, 2, rotary=RotaryEmbedding(4, 16))
-    rotating.load_state_dict(layer.state_dict())
-    at_once = rotating(x, mask)
-    q, k, _ = split_heads(layer.qkv(x), num_heads=2)
-    rotated = attention_weights(rotating.rotary(q), rotating.rotary(k), mask, scale=0.5)
-    check.close(rotating.attend(x, mask)[1], rotated, "the weights with rotary positions",
-                cause="self.rotary rotates both q and k, but not v", tolerance=1e-4)  # fmt: skip
-    cache = KVCache(16)
-    parts = [rotating(x[:, :2], create_causal_mask(2), cache)]
-    parts += [rotating(x[:, t : t + 1], None, cache) for t in range(2, 5)]
-    check.close(np.concatenate([p.numpy() for p in parts], axis=1), at_once, tolerance=1e-4,
-                what="the output token by token with a cache",
-                cause="rotary starts at the cache's length, read before append")  # fmt: skip
-    dropped = MultiHeadAttention(8, 2, dropout=1.0)(x, mask)
-    check.close(dropped, np.zeros((2, 5, 8)), "the output when everything is dropped",
-                cause="output_dropout comes last")  # fmt: skip
-    for heads in (3, 0):
-        check.raises(ValueError, lambda n=heads: MultiHeadAttention(8, n), f"{heads} heads for C=8")
+    def made(*arguments: object, **settings: object) -> MultiHeadAttention:
+        """A layer whose parameters are random numbers, always the same."""
+        layer, rng = MultiHeadAttention(*arguments, **settings), np.random.default_rng(6)
+        for _, p in sorted(layer.named_parameters()):
+            p.data = (rng.standard_normal(p.shape) / 2).astype(np.float32)
+        return layer
+
+    def by_hand(layer, x, visible=True, bias=0.0, rotate=lambda q: q):
+        """The output and the weights, one head at a time, in plain NumPy."""
+        qkv = x @ layer.qkv.weight.numpy().T + layer.qkv.bias.numpy()
+        outputs, tables = [], []
+        for head in range(3):
+            q, k, v = (qkv[..., 12 * i + 4 * head :][..., :4] for i in range(3))
+            scores = rotate(q) @ rotate(k).swapaxes(1, 2) / 2 + bias
+            powers = np.exp(np.where(visible, scores, -np.inf))
+            tables.append(powers / powers.sum(axis=-1, keepdims=True))
+            outputs.append(tables[-1] @ v)
+        merged = np.concatenate(outputs, axis=-1)
+        output = merged @ layer.proj.weight.numpy().T + layer.proj.bias.numpy()
+        return output, np.stack(tables, axis=1)
+
+    layer = check.call(lambda: made(12, 3), "a layer", cause="see the hints for __init__")
+    check.equal(
+        lambda: {name: p.shape for name, p in layer.named_parameters()},
+        {"qkv.weight": (36, 12), "qkv.bias": (36,), "proj.weight": (12, 12), "proj.bias": (12,)},
+        "the parameters and their shapes",
+        cause="self.qkv is a Linear from C to 3 C, self.proj one from C to C",
+    )  # fmt: skip
+    check.equal(lambda: (layer.embed_dim, layer.num_heads), (12, 3), "embed_dim and num_heads",
+                cause="keep both in self")  # fmt: skip
+    check.equal(
+        lambda: sorted(n for n, _ in MultiHeadAttention(12, 3, bias=False).named_parameters()),
+        ["proj.weight", "qkv.weight"], "the parameters with bias=False",
+        cause="pass bias on to both linear layers",
+    )  # fmt: skip
+    check.equal(
+        lambda: [p.backend.name for p in MultiHeadAttention(12, 3, backend="reference").parameters()],
+        ["reference"] * 4, "the backends of the parameters with backend='reference'",
+        cause="pass backend on to both linear layers",
+    )  # fmt: skip
+    for heads in (5, 0, -3):
+        check.raises(
+            ValueError, lambda n=heads: MultiHeadAttention(12, n), f"{heads} heads for C = 12",
+            cause="raise it if num_heads is below 1, or if embed_dim % num_heads is not 0",
+        )  # fmt: skip
+
+    x = rng.standard_normal((2, 5, 12)).astype(np.float32)
+    visible = np.tril(np.ones((5, 5), bool), 1)  # each token sees one ahead: no causal mask
+    visible[3, 0] = False
+    padding = np.array([[[True] * 5], [[True] * 3 + [False] * 2]])  # (B, 1, S)
+    bias = rng.standard_normal((5, 5)).astype(np.float32)
+    cause = "qkv, split, attention with the mask as given, merge, proj: is a step missing?"
+    for name, mask, settings in (
+        ("without a mask", None, {}),
+        ("with a boolean mask", visible, {"visible": visible}),
+        ("with a mask for each text", padding[:, None], {"visible": padding}),
+        ("with a float mask", bias, {"bias": bias}),
+    ):
+        mask = None if mask is None else Tensor(mask)
+        expected, table = by_hand(layer, x, **settings)
+        output, weights = check.call(
+            lambda mask=mask: layer.attend(Tensor(x), mask), f"the results of attend {name}",
+            cause="attend returns output, weights: a pair, in this order", count=2,
+        )  # fmt: skip
+        check.close(weights, table, f"the weights (B, nh, T, S) {name}", cause, 1e-4)
+        check.close(output, expected, f"the output of attend {name}", cause, 1e-4)
+        check.close(
+            lambda mask=mask: layer(Tensor(x), mask), expected, f"the output of the layer {name}",
+            "forward returns the output of attend alone, with the same mask", 1e-4,
+        )  # fmt: skip
+    check.true(
+        lambda: layer.attend(Tensor(x), need_weights=False)[1] is None,
+        "with need_weights=False, the second result is None",
+        cause="call attention then, which returns the output alone",
+    )  # fmt: skip
+    check.raises(
+        ValueError, lambda: layer(Tensor(x[0])), "an x without an axis of texts",
+        cause="call _check_tokens first",
+    )  # fmt: skip
+
+with Exercise("12.7", "MultiHeadAttention with rotary positions and a cache") as check, no_grad():
+    rotary = RotaryEmbedding(4, 16)
+    turning = check.call(lambda: made(12, 3, rotary=rotary), "a layer with rotary positions",
+                         cause="see the hints for __init__")  # fmt: skip
+    causal = np.tril(np.ones((5, 5), bool))
+    for name, tested, settings in (
+        ("with rotary positions", turning, {"rotate": lambda q: rotary(Tensor(q)).numpy()}),
+        ("without them", layer, {}),
+    ):
+        expected, table = by_hand(tested, x, causal, **settings)
+        output, weights = check.call(
+            lambda tested=tested: tested.attend(Tensor(x), Tensor(causal)), f"the results {name}",
+            cause="self.rotary(q, start), start is 0 without a cache", count=2,
+        )  # fmt: skip
+        check.close(weights, table, f"the weights {name}",
+                    "self.rotary rotates both q and k", 1e-4)  # fmt: skip
+        check.close(output, expected, f"the output {name}", "self.rotary rotates q and k, not v",
+                    1e-4)  # fmt: skip
+        cache, other = KVCache(8), KVCache(8)
+        for start, end in ((0, 2), (2, 3), (3, 5)):
+            piece, mask = Tensor(x[:, start:end]), Tensor(causal[start:end, :end])
+            output, weights = check.call(
+                lambda tested=tested, piece=piece, mask=mask, cache=cache: tested.attend(
+                    piece, mask, cache
+                ),
+                f"the results for tokens {start} to {end - 1} {name}, with a cache",
+                cause="k, v = cache.append(k, v) returns those of all tokens so far", count=2,
+            )  # fmt: skip
+            reason = "rotary starts at the cache's length, read before append; " \
+                     "then attention uses all the keys and values that append returns"  # fmt: skip
+            check.close(weights, table[:, :, start:end, :end],
+                        f"the weights of tokens {start} to {end - 1} {name}, with a cache",
+                        reason, 1e-4)  # fmt: skip
+            check.close(output, expected[:, start:end],
+                        f"the output of tokens {start} to {end - 1} {name}, with a cache",
+                        reason, 1e-4)  # fmt: skip
+            check.close(
+                lambda tested=tested, piece=piece, mask=mask, other=other: tested(
+                    piece, mask, other
+                ),
+                expected[:, start:end],
+                f"the output of the layer for tokens {start} to {end - 1} {name}, with a cache",
+                "forward passes mask and cache on to attend", 1e-4,
+            )  # fmt: skip
+        check.equal(lambda c=cache: c.length, 5, "the length of the cache afterwards",
+                    cause="append once for each call")  # fmt: skip
+
+with Exercise("12.7", "dropout in MultiHeadAttention") as check, no_grad():
+    x = rng.standard_normal((64, 1, 12)).astype(np.float32)  # one token sees itself: weights of 1
+    halves = check.call(lambda: made(12, 3, dropout=0.5), "a layer with dropout=0.5",
+                        cause="see the hints for __init__")  # fmt: skip
+    expected = by_hand(halves, x)[0]
+    check.close(lambda: halves.eval()(Tensor(x)), expected, "the output after layer.eval()",
+                "use Dropout modules, kept in self: eval() switches them off", 1e-4)  # fmt: skip
+    halves.train().weights_dropout = Dropout(0.0)
+    for name, call in (("layer", halves), ("attend", lambda x: halves.attend(x)[0])):
+        check.close(
+            lambda call=call: np.unique((call(Tensor(x)).numpy() / expected).round(2)), [0, 2],
+            f"{name}: the factors by which output_dropout changes the output",
+            cause="output_dropout, with p = dropout, is the last step, after proj; of all elements, "
+            "half become 0 and half are doubled",
+        )  # fmt: skip
+    halves = made(12, 3, dropout=0.5)
+    halves.output_dropout = Dropout(0.0)
+    halves.proj.weight.data, halves.proj.bias.data = np.eye(12, dtype=np.float32), np.zeros(12, "f")
+    values = by_hand(halves, x)[0].reshape(192, 4)
+    for name, call in (("layer", halves), ("attend", lambda x: halves.attend(x)[0])):
+        check.close(
+            lambda call=call: np.unique(
+                (call(Tensor(x)).numpy().reshape(192, 4) / values).round(2), axis=0
+            ),
+            [[0, 0, 0, 0], [2, 2, 2, 2]],
+            f"{name}: the factors by which weights_dropout changes the heads of a single token",
+            cause="pass self.weights_dropout to the attention: it drops weights, so a head that "
+            "sees one token is dropped or doubled as a whole",
+        )  # fmt: skip
+    check.close(lambda: halves.attend(Tensor(x))[1], np.ones((64, 3, 1, 1)),
+                "the returned weights with dropout",
+                cause="attend returns the weights as they were before dropout")  # fmt: skip
+    check.close(lambda: MultiHeadAttention(12, 3, dropout=1.0)(Tensor(x)), np.zeros((64, 1, 12)),
+                "the output when everything is dropped", cause="output_dropout comes last")  # fmt: skip
 
 with Exercise("12.7", "gradients of MultiHeadAttention") as check:
-    x = Tensor(rng.standard_normal((1, 3, 8)), requires_grad=True)
-    layer = layer.to(dtype="float64")
-    check.gradient(lambda x: layer(x, create_causal_mask(3)), x, what="the output",
-                   cause="use tensor operations only: autograd does not record .numpy() and .data")  # fmt: skip
-    check.true(all(p.grad is not None for p in layer.parameters()), "all parameters have gradients")
+    x = Tensor(rng.standard_normal((2, 3, 8)), requires_grad=True)
+    exact = check.call(
+        lambda: MultiHeadAttention(8, 2, rotary=RotaryEmbedding(4, 5)).to(dtype="float64"),
+        "a layer in float64", cause="see the hints for __init__",
+    )  # fmt: skip
+    visible = Tensor(np.tril(np.ones((3, 3), bool)))
+    reason = "use tensor operations only: autograd does not record .numpy() and .data"
+    for name, call in (("layer", exact), ("attend", lambda *given: exact.attend(*given)[0])):
+        exact.zero_grad()
+        check.gradient(lambda x, call=call: call(x, visible), x, what=f"the output of {name}",
+                       cause=reason)  # fmt: skip
+        check.equal(
+            lambda: [n for n, p in exact.named_parameters() if not np.any(p.grad.numpy())], [],
+            f"{name}: the parameters whose gradient is 0", cause=reason,
+        )  # fmt: skip
 
 # %% [markdown]
 # ## See it learn
 #
 # A small task: repeat the previous token. The layer must find *the previous position*, whichever
-# token is there: attention by position. Compare the weights before and after 150 training steps.
+# token is there: attention by position. Compare the weights before and after training.
 
 # %%
 from tinytorch.embeddings import EmbeddingLayer
@@ -576,6 +982,53 @@ print(f"without {1000 * slow:.0f} ms, with {1000 * fast:.0f} ms: {slow / fast:.1
 print(f"the cache holds {2 * 128 * 64 * 4 / 1024:.0f} KiB for this layer: 2 x T x C numbers")
 
 # %% [markdown]
+# At the size of real models, for one text of full length and 2 bytes per number:
+
+# %%
+MODELS = {  # layers, heads of queries, heads of keys and values, hs, context
+    "GPT-2 small": (12, 12, 12, 64, 1024),
+    "GPT-3": (96, 96, 96, 128, 2048),
+    "Llama 3.1 8B": (32, 32, 8, 128, 131072),  # four heads of queries share one of keys and values
+}
+print("model          context   weights of one layer   KV cache of all layers")
+for name, (layers, nh, kv_heads, hs, T) in MODELS.items():
+    table, cached = 2 * nh * T * T, 2 * 2 * layers * kv_heads * hs * T
+    print(f"{name:13}  {T:7}   {table / 2**20:16,.0f} MiB   {cached / 2**20:18,.0f} MiB")
+
+# %% [markdown]
+# ### Outlook: attention without the table
+#
+# No GPU has room for the table of the last model. **FlashAttention** never builds it: it goes
+# through the keys in blocks, and keeps for each query three things: the largest score so far, the
+# sum of the powers, and the sum of the values weighted by them. When a block brings a larger score,
+# the sums are multiplied by exp(old maximum - new maximum), as if they had been computed with the
+# new one from the start. This *online softmax* is exact, and needs memory for a block only.
+
+
+# %%
+def attention_in_blocks(query: np.ndarray, keys: np.ndarray, values: np.ndarray, size: int) -> Any:
+    """softmax(keys @ query) @ values for one query, `size` keys at a time."""
+    largest, total, output = -math.inf, 0.0, np.zeros(values.shape[1])
+    for start in range(0, len(keys), size):
+        scores = keys[start : start + size] @ query
+        before, largest = largest, max(largest, scores.max())
+        powers, shrink = np.exp(scores - largest), np.exp(before - largest)
+        total = shrink * total + powers.sum()
+        output = shrink * output + powers @ values[start : start + size]
+    return output / total
+
+
+rng = np.random.default_rng(0)
+keys, values, query = (rng.standard_normal(shape) for shape in ((100, 8), (100, 5), (8,)))
+powers = np.exp(keys @ query)
+print("at once  ", (powers @ values / powers.sum()).round(6))
+print("in blocks", attention_in_blocks(query, keys, values, 16).round(6))
+
+# %% [markdown]
+# The package's kernels for `fused_attention` work in blocks too: `backends/numpy/attention.py` and
+# `backends/cupy/attention.py`.
+
+# %% [markdown]
 # ## Questions to think about
 #
 # 1. If a row of the mask is all `False`, what should the weights be? What are they here?
@@ -585,7 +1038,32 @@ print(f"the cache holds {2 * 128 * 64 * 4 / 1024:.0f} KiB for this layer: 2 x T 
 # 4. Two tokens have the same vector and no positions: can attention tell which came first?
 # 5. A model has 32 layers, C = 4096, a context of 8192 tokens, and 2 bytes per number: how large is
 #    the cache for one sequence?
+
+# %% [markdown] instructor=true
+# ## Answers
 #
+# 1. An average of nothing has no right value. Here the weights are all 0, and so is the output:
+#    `softmax_array` replaces a maximum of -inf, and a sum of 0. A plain softmax gives
+#    0 / 0 = NaN, which spreads through the whole model; -1e9 instead of -inf gives the average of
+#    all the masked values. *Full marks for NaN or 0 with the reason.*
+# 2. The mask hides keys after the query. The cache holds only earlier tokens, and the new one is
+#    the last: its row of the mask is all `True`.
+# 3. One of query and key, and one of value and output. The scores are $x W_q^\top W_k x^\top$:
+#    only the product of the two matrices counts, and with one head (hs = C) it can be any C x C
+#    matrix. So does the product of the value and output maps. With several heads hs < C, and the
+#    product has rank hs: the pairs are then a saving, and a restriction. *Half marks for one pair.*
+# 4. No: scores, weights and outputs depend on the vectors alone, and permuting the tokens only
+#    permutes the outputs. With a causal mask the *number* of visible tokens differs, so a stack of
+#    layers can learn something about positions even without an encoding. *Full marks without the
+#    remark on the mask.*
+# 5. 2 (keys and values) x 32 layers x 8192 tokens x 4096 numbers x 2 bytes = 4 GiB, a quarter of
+#    the memory that 8 billion weights take. *Half marks if keys or layers are forgotten.*
+#
+# Where students get stuck: 12.3 (write the formula for one row on the board first), the reshape of
+# 12.5 (let them print `np.arange` as in the cell above the exercise), and in 12.7 the cache's
+# length, which has to be read before `append`.
+
+# %% [markdown]
 # ## In PyTorch
 #
 # | here | PyTorch |
@@ -595,6 +1073,8 @@ print(f"the cache holds {2 * 128 * 64 * 4 / 1024:.0f} KiB for this layer: 2 x T 
 # | `create_causal_mask` | `is_causal=True` |
 # | `KVCache` | `DynamicCache` in Hugging Face's transformers |
 #
-# Source: A. Vaswani et al., *Attention Is All You Need* (2017), section 3.2.
+# Sources: A. Vaswani et al., *Attention Is All You Need* (2017), section 3.2; M. Milakov and
+# N. Gimelshein, *Online normalizer calculation for softmax* (2018); T. Dao et al.,
+# *FlashAttention* (2022).
 #
 # Next: lesson 13 adds an MLP after each attention, stacks the two, and trains TinyGPT.
