@@ -654,9 +654,9 @@ with Exercise("12.6", "KVCache") as check:
         cause="check keys.requires_grad",
     )  # fmt: skip
     for B, nh in ((1, 3), (2, 1)):
-        wrong = numbered(12, 1, 4)[:B, :nh]
+        wrong = numbered(12, 1, 4)[:B, :nh], numbered(112, 1, 5)[:B, :nh]
         check.raises(
-            ValueError, lambda wrong=wrong: cache.append(wrong, wrong),
+            ValueError, lambda wrong=wrong: cache.append(*wrong),
             f"keys of (B, nh) = {(B, nh)} for a cache of (2, 3)",
             cause="compare the first two axes, both, with those of the array that is allocated",
         )  # fmt: skip
@@ -765,7 +765,8 @@ with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
             lambda mask=mask: layer.attend(Tensor(x), mask), f"the results of attend {name}",
             cause="attend returns output, weights: a pair, in this order", count=2,
         )  # fmt: skip
-        check.close(weights, table, f"the weights (B, nh, T, S) {name}", cause, 1e-4)
+        check.close(weights, table, f"the weights (B, nh, T, S) {name}", cause=cause,
+                    tolerance=1e-4)  # fmt: skip
         check.close(output, expected, f"the output of attend {name}", cause, 1e-4)
         check.close(
             lambda mask=mask: layer(Tensor(x), mask), expected, f"the output of the layer {name}",
@@ -777,7 +778,7 @@ with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
         cause="call attention then, which returns the output alone",
     )  # fmt: skip
     check.raises(
-        ValueError, lambda: layer(Tensor(x[0])), "an x without an axis of texts",
+        ValueError, lambda: layer(x.tolist()), "an x that is a list",
         cause="call _check_tokens first",
     )  # fmt: skip
 
