@@ -210,6 +210,25 @@ with Exercise("12.2", "attention_weights") as check:
         cause="multiply the scores, q @ k.T, by scale before the softmax", tolerance=1e-3,
     )  # fmt: skip
 
+    only = np.array([[True, False, True], [True, True, False]])
+    check.close(
+        lambda: attention_weights(q, k, Tensor(only), scale=0.5), [[0.5, 0, 0.5], [0.2689, 0.7311, 0]],
+        "the weights with a boolean mask",
+        cause="True means visible; masked scores become -inf before the softmax, not 0",
+        tolerance=1e-3,
+    )  # fmt: skip
+    for name, added, wanted in (
+        ("numbers", [[0.0, 1.0, 2.0], [3.0, 2.0, 1.0]],
+         [[0.0996, 0.1643, 0.7361], [0.4223, 0.4223, 0.1554]]),
+        ("0 and -inf", np.where(only, 0, -np.inf), [[0.5, 0, 0.5], [0.2689, 0.7311, 0]]),
+    ):  # fmt: skip
+        check.close(
+            lambda added=added: attention_weights(q, k, Tensor(added), scale=0.5), wanted,
+            f"the weights with a float mask of {name}",
+            cause="add it, as it is, to the scaled scores; only a mask whose dtype is xp.bool goes "
+            "through xp.where", tolerance=1e-3,
+        )  # fmt: skip
+
     rng = np.random.default_rng(5)  # B = 2, nh = 3, T = 4, S = 5, hs = 6
     q, k = (Tensor(rng.standard_normal((2, 3, n, 6)).astype(np.float32)) for n in (4, 5))
     visible = np.array([[1, 0, 1, 0, 1], [0, 1, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 1, 0]]) == 1
@@ -220,26 +239,16 @@ with Exercise("12.2", "attention_weights") as check:
         powers = np.exp(scores)
         return powers / powers.sum(axis=-1, keepdims=True)
 
-    check.close(
-        lambda: attention_weights(q, k, scale=0.3), softmax(scores),
-        "the weights of 2 texts and 3 heads",
-        cause="transpose only the last two axes, with xp.matrix_transpose",
-    )  # fmt: skip
-    check.close(
-        lambda: attention_weights(q, k, Tensor(visible), scale=0.3),
-        softmax(np.where(visible, scores, -np.inf)), "the weights with a boolean mask",
-        cause="True means visible; masked scores become -inf before the softmax, not 0",
-    )  # fmt: skip
-    check.close(
-        lambda: attention_weights(q, k, Tensor(bias), scale=0.3), softmax(scores + bias),
-        "the weights with a float mask", cause="add it, as it is, to the scores that are scaled",
-    )  # fmt: skip
-    hidden = Tensor(np.where(visible, 0, -np.inf).astype(np.float32))
-    check.close(
-        lambda: attention_weights(q, k, hidden, scale=0.3),
-        softmax(np.where(visible, scores, -np.inf)), "the weights with a float mask of 0 and -inf",
-        cause="only a mask whose dtype is xp.bool goes through xp.where; add any other",
-    )  # fmt: skip
+    for name, mask, wanted in (
+        ("no mask", None, softmax(scores)),
+        ("a boolean mask", Tensor(visible), softmax(np.where(visible, scores, -np.inf))),
+        ("a float mask for each head", Tensor(bias), softmax(scores + bias)),
+    ):
+        check.close(
+            lambda mask=mask: attention_weights(q, k, mask, scale=0.3), wanted,
+            f"the weights of 2 texts and 3 heads with {name}",
+            cause="transpose only the last two axes, with xp.matrix_transpose",
+        )  # fmt: skip
     nothing = Tensor(np.array([[True] * 5, [False] * 5, [True] * 5, [True] * 5]))
     check.close(
         lambda: attention_weights(q, k, nothing, scale=0.3)[:, :, 1], np.zeros((2, 3, 5)),
@@ -408,41 +417,43 @@ with Exercise("12.4", "scaled_dot_product_attention") as check:
         ("with a float mask", Tensor(bias), softmax(scores + bias)),
     ):
         output, weights = check.call(
-            lambda mask=mask: scaled_dot_product_attention(Q, K, V, mask), f"the results {name}",
-            cause="return output, weights: a pair, in this order", count=2,
+            lambda mask=mask: scaled_dot_product_attention(Q[0, 0], K[0, 0], V[0, 0], mask),
+            f"the results {name}, without B and nh",
+            cause="return output, weights: a pair, in this order; count axes from the end, -1 is hs",
+            count=2,
         )  # fmt: skip
         check.equal(
-            lambda pair=(output, weights): [x.shape for x in pair], [(2, 3, 4, 7), (2, 3, 4, 5)],
-            f"the shapes of the output (B, nh, T, hv) and the weights (B, nh, T, S) {name}",
+            lambda pair=(output, weights): [x.shape for x in pair], [(4, 7), (4, 5)],
+            f"the shapes of the output (T, hv) and the weights (T, S) {name}",
             cause="return output, weights: a pair, in this order; the output is weights @ V",
         )  # fmt: skip
         check.close(
-            weights, wanted, f"the weights {name}",
+            weights, wanted[0, 0], f"the weights {name}",
             cause="the scale is 1 / sqrt(hs), and hs is the last axis of Q" if mask is None
             else "pass the mask on to attention_weights, as it is",
         )  # fmt: skip
-        check.close(output, wanted @ V.numpy(), f"the output {name}",
+        check.close(output, wanted[0, 0] @ V.numpy()[0, 0], f"the output {name}",
                     cause="the output is weights @ V")  # fmt: skip
+        check.close(
+            lambda mask=mask: scaled_dot_product_attention(Q, K, V, mask)[0], wanted @ V.numpy(),
+            f"the output of 2 texts and 3 heads {name}",
+            cause="count axes from the end: -1 is hs and -2 is T or S",
+        )  # fmt: skip
     check.close(
-        lambda: scaled_dot_product_attention(Q[0, 0], K[0, 0], V[0, 0])[0],
-        (softmax(scores) @ V.numpy())[0, 0], "the output of queries (T, hs), without B and nh",
-        cause="count axes from the end: -1 is hs and -2 is T or S",
-    )  # fmt: skip
-    check.close(
-        lambda: scaled_dot_product_attention(Q[..., :1], K[..., :1], V)[1],
-        softmax(Q.numpy()[..., :1] @ K.numpy()[..., :1].swapaxes(-1, -2)),
+        lambda: scaled_dot_product_attention(Q[0, 0, :, :1], K[0, 0, :, :1], V[0, 0])[1],
+        softmax(Q.numpy()[0, 0, :, :1] @ K.numpy()[0, 0, :, :1].T),
         "the weights for vectors of size hs = 1", cause="for hs = 1 the scale is 1",
     )  # fmt: skip
-    wanted = softmax(np.where(visible, scores, -np.inf))
+    wanted = softmax(np.where(visible, scores, -np.inf))[0, 0]
     output, weights = check.call(
         lambda: scaled_dot_product_attention(
-            Q, K, V, Tensor(visible), lambda w: w * Tensor(dropped)
+            Q[0, 0], K[0, 0], V[0, 0], Tensor(visible), lambda w: w * Tensor(dropped)
         ),
         "the results with dropout", cause="dropout is a function of a tensor: dropout(weights)",
         count=2,
     )  # fmt: skip
     check.close(
-        output, wanted * dropped @ V.numpy(), "the output with dropout",
+        output, wanted * dropped @ V.numpy()[0, 0], "the output with dropout",
         cause="apply dropout to the weights, before the product with V",
     )  # fmt: skip
     check.close(
@@ -461,9 +472,19 @@ with Exercise("12.4", "scaled_dot_product_attention") as check:
         "keys that differ in size from the queries", message="(2, 3, 5, 3)",
         cause="Q and K need one hs, axis -1; the message contains their shapes",
     )  # fmt: skip
+    for name, vectors in (
+        ("Q", (Q[0, 0, 0], K[0, 0], V[0, 0])),
+        ("K", (Q[0, 0], K[0, 0, 0], V[0, 0])),
+        ("V", (Q[0, 0], K[0, 0], V[0, 0, 0])),
+    ):
+        check.raises(
+            ValueError, lambda vectors=vectors: scaled_dot_product_attention(*vectors),
+            f"a {name} without an axis of tokens",
+            cause="call _check_arguments(Q, K, V, dropout) first",
+        )  # fmt: skip
     check.raises(
-        ValueError, lambda: scaled_dot_product_attention(Q[0, 0, 0], K[0, 0], V[0, 0]),
-        "a query without an axis of tokens", cause="call _check_arguments first",
+        ValueError, lambda: scaled_dot_product_attention(Q[:, :, :1], K, V, Tensor(visible)),
+        "a mask of 4 queries for one query", cause="if there is a mask, call check_mask(Q, K, mask)",
     )  # fmt: skip
     check.raises(
         TypeError, lambda: scaled_dot_product_attention(Q, K, V, Tensor(visible * 1)),
@@ -515,36 +536,34 @@ from tinytorch.attention import (
 # %% test="12.5" points=4
 with Exercise("12.5", "split_heads and merge_heads") as check:
     small = Tensor(np.arange(24.0).reshape(1, 2, 12))  # T = 2, C = 4
-    parts = check.call(
+    q, k, v = check.call(
         lambda: split_heads(small, num_heads=2), "the queries, keys and values",
         cause="return a tuple of three arrays, and the tuple (qkv.shape,)", count=3,
     )  # fmt: skip
-    check.equal([x.shape for x in parts], [(1, 2, 2, 2)] * 3, "the shapes of q, k and v",
-                cause="(B, nh, T, hs) each")  # fmt: skip
     order = "reshape to (B, T, 3, nh, hs) first, then permute to (3, B, nh, T, hs)"
     row = "a row holds all queries, then all keys, then all values"
     for name, got, wanted, cause in (
-        ("queries", parts[0], [[[[0, 1], [12, 13]], [[2, 3], [14, 15]]]], order),
-        ("keys", parts[1], [[[[4, 5], [16, 17]], [[6, 7], [18, 19]]]], row),
-        ("values", parts[2], [[[[8, 9], [20, 21]], [[10, 11], [22, 23]]]], row),
+        ("queries", q, [[[[0, 1], [12, 13]], [[2, 3], [14, 15]]]], order),
+        ("keys", k, [[[[4, 5], [16, 17]], [[6, 7], [18, 19]]]], row),
+        ("values", v, [[[[8, 9], [20, 21]], [[10, 11], [22, 23]]]], row),
     ):
-        check.equal(got, wanted, f"the {name} of the 2 heads of 2 tokens", cause=cause)
+        check.close(got, wanted, f"the {name} of the 2 heads of 2 tokens", cause=cause)
     y = Tensor(np.array([[[[0.0, 1.0], [12.0, 13.0]], [[2.0, 3.0], [14.0, 15.0]]]]))
-    check.equal(
+    check.close(
         lambda: merge_heads(y), [[[0, 1, 2, 3], [12, 13, 14, 15]]], "the merged heads of 2 tokens",
         cause="permute (B, nh, T, hs) to (B, T, nh, hs) before you reshape",
     )  # fmt: skip
 
     large = np.arange(360.0).reshape(2, 3, 60)  # B = 2, T = 3, nh = 4, hs = 5
-    parts = check.call(lambda: split_heads(Tensor(large), num_heads=4), "the parts of 2 texts",
-                       cause=order, count=3)  # fmt: skip
     for i, name in enumerate(("queries", "keys", "values")):
         wanted = [[large[b, :, 20 * i + 5 * h :][:, :5] for h in range(4)] for b in range(2)]
-        check.equal(parts[i], np.array(wanted), f"the {name} of 2 texts, 3 tokens and 4 heads",
-                    cause=order)  # fmt: skip
+        check.close(
+            lambda i=i: split_heads(Tensor(large), num_heads=4)[i], np.array(wanted),
+            f"the {name} of 2 texts, 3 tokens and 4 heads", cause=order,
+        )  # fmt: skip
     heads = np.arange(120.0).reshape(2, 4, 3, 5)  # (B, nh, T, hs)
     wanted = np.concatenate([heads[:, h] for h in range(4)], axis=-1)  # (B, T, C)
-    check.equal(
+    check.close(
         lambda: merge_heads(Tensor(heads)), wanted, "the merged heads of 2 texts",
         cause="permute (B, nh, T, hs) to (B, T, nh, hs) before you reshape to (B, T, nh * hs)",
     )  # fmt: skip
@@ -606,7 +625,7 @@ with Exercise("12.6", "KVCache") as check:
     cache = check.call(lambda: KVCache(13), "a new cache", cause="KVCache(max_seq_len)")
     for first, count in ((0, 2), (2, 1), (3, 9)):
         end = first + count
-        kept = check.call(
+        kept_keys, kept_values = check.call(
             lambda first=first, count=count: cache.append(
                 numbered(first, count, 4), numbered(100 + first, count, 5)
             ),
@@ -615,7 +634,7 @@ with Exercise("12.6", "KVCache") as check:
         )  # fmt: skip
         check.equal(lambda: cache.length, end, f"the length with {end} tokens",
                     cause="the length counts tokens: end becomes the new length")  # fmt: skip
-        for name, got, start, hs in (("keys", kept[0], 0, 4), ("values", kept[1], 100, 5)):
+        for name, got, start, hs in (("keys", kept_keys, 0, 4), ("values", kept_values, 100, 5)):
             check.equal(
                 lambda got=got: got.shape, (2, 3, end, hs), f"the shape of the {name}",
                 cause="return all tokens so far, and no empty places; values may be of another size",
@@ -700,35 +719,41 @@ from tinytorch.attention import MultiHeadAttention
 # %% test="12.7" points=4
 with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
     rng = np.random.default_rng(4)  # B = 2, T = 5, C = 12, nh = 3, hs = 4
+    shapes = {
+        "qkv.weight": (36, 12),
+        "qkv.bias": (36,),
+        "proj.weight": (12, 12),
+        "proj.bias": (12,),
+    }
+    numbers = {n: (rng.standard_normal(s) / 2).astype(np.float32) for n, s in shapes.items()}
 
-    def made(*arguments: object, **settings: object) -> MultiHeadAttention:
-        """A layer whose parameters are random numbers, always the same."""
-        layer, rng = MultiHeadAttention(*arguments, **settings), np.random.default_rng(6)
-        for _, p in sorted(layer.named_parameters()):
-            p.data = (rng.standard_normal(p.shape) / 2).astype(np.float32)
+    def made(parameters: dict[str, Any] = numbers, **settings: Any) -> MultiHeadAttention:
+        layer = MultiHeadAttention(12, 3, **settings)
+        layer.load_state_dict(parameters)
         return layer
 
-    def by_hand(layer, x, visible=True, bias=0.0, rotate=lambda q: q):
+    def by_hand(
+        x: Any, visible: Any = True, bias: Any = 0.0, rotate: Any = None, parameters: Any = numbers
+    ) -> Any:
         """The output and the weights, one head at a time, in plain NumPy."""
-        qkv = x @ layer.qkv.weight.numpy().T + layer.qkv.bias.numpy()
+        qkv = x @ parameters["qkv.weight"].T + parameters["qkv.bias"]
         outputs, tables = [], []
         for head in range(3):
-            q, k, v = (qkv[..., 12 * i + 4 * head :][..., :4] for i in range(3))
-            scores = rotate(q) @ rotate(k).swapaxes(1, 2) / 2 + bias
-            powers = np.exp(np.where(visible, scores, -np.inf))
+            query, key, value = (qkv[..., 12 * i + 4 * head :][..., :4] for i in range(3))
+            if rotate is not None:
+                query, key = rotate(Tensor(query)).numpy(), rotate(Tensor(key)).numpy()
+            powers = np.exp(np.where(visible, query @ key.swapaxes(1, 2) / 2 + bias, -np.inf))
             tables.append(powers / powers.sum(axis=-1, keepdims=True))
-            outputs.append(tables[-1] @ v)
-        merged = np.concatenate(outputs, axis=-1)
-        output = merged @ layer.proj.weight.numpy().T + layer.proj.bias.numpy()
-        return output, np.stack(tables, axis=1)
+            outputs.append(tables[-1] @ value)
+        merged = np.concatenate(outputs, axis=-1)  # (B, T, C)
+        return merged @ parameters["proj.weight"].T + parameters["proj.bias"], np.stack(tables, 1)
 
-    layer = check.call(lambda: made(12, 3), "a layer", cause="see the hints for __init__")
     check.equal(
-        lambda: {name: p.shape for name, p in layer.named_parameters()},
-        {"qkv.weight": (36, 12), "qkv.bias": (36,), "proj.weight": (12, 12), "proj.bias": (12,)},
+        lambda: {name: p.shape for name, p in MultiHeadAttention(12, 3).named_parameters()}, shapes,
         "the parameters and their shapes",
-        cause="self.qkv is a Linear from C to 3 C, self.proj one from C to C",
+        cause="self.qkv is a Linear from C to 3 C, self.proj one from C to C, with a bias by default",
     )  # fmt: skip
+    layer = check.call(lambda: made(), "a layer", cause="see the hints for __init__")
     check.equal(lambda: (layer.embed_dim, layer.num_heads), (12, 3), "embed_dim and num_heads",
                 cause="keep both in self")  # fmt: skip
     check.equal(
@@ -760,18 +785,22 @@ with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
         ("with a float mask", bias, {"bias": bias}),
     ):
         mask = None if mask is None else Tensor(mask)
-        expected, table = by_hand(layer, x, **settings)
+        expected, table = by_hand(x, **settings)
         output, weights = check.call(
             lambda mask=mask: layer.attend(Tensor(x), mask), f"the results of attend {name}",
             cause="attend returns output, weights: a pair, in this order", count=2,
         )  # fmt: skip
         check.close(weights, table, f"the weights (B, nh, T, S) {name}", cause=cause,
                     tolerance=1e-4)  # fmt: skip
-        check.close(output, expected, f"the output of attend {name}", cause, 1e-4)
+        check.close(output, expected, f"the output of attend {name}", cause=cause, tolerance=1e-4)
         check.close(
             lambda mask=mask: layer(Tensor(x), mask), expected, f"the output of the layer {name}",
-            "forward returns the output of attend alone, with the same mask", 1e-4,
+            cause="forward returns the output of attend alone, with the same mask", tolerance=1e-4,
         )  # fmt: skip
+    check.equal(
+        lambda: MultiHeadAttention(12, 1).attend(Tensor(x))[1].shape, (2, 1, 5, 5),
+        "the shape of the weights of a layer with one head", cause="one head is allowed",
+    )  # fmt: skip
     check.true(
         lambda: layer.attend(Tensor(x), need_weights=False)[1] is None,
         "with need_weights=False, the second result is None",
@@ -783,103 +812,106 @@ with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
     )  # fmt: skip
 
 with Exercise("12.7", "MultiHeadAttention with rotary positions and a cache") as check, no_grad():
-    rotary = RotaryEmbedding(4, 16)
-    turning = check.call(lambda: made(12, 3, rotary=rotary), "a layer with rotary positions",
-                         cause="see the hints for __init__")  # fmt: skip
+    rotary = RotaryEmbedding(4, 5)  # for 5 positions
     causal = np.tril(np.ones((5, 5), bool))
-    for name, tested, settings in (
-        ("with rotary positions", turning, {"rotate": lambda q: rotary(Tensor(q)).numpy()}),
-        ("without them", layer, {}),
-    ):
-        expected, table = by_hand(tested, x, causal, **settings)
+    for name, rotate in (("with rotary positions", rotary), ("without them", None)):
+        layer = check.call(lambda rotate=rotate: made(rotary=rotate), f"a layer {name}",
+                           cause="see the hints for __init__")  # fmt: skip
+        expected, table = by_hand(x, causal, rotate=rotate)
         output, weights = check.call(
-            lambda tested=tested: tested.attend(Tensor(x), Tensor(causal)), f"the results {name}",
-            cause="self.rotary(q, start), start is 0 without a cache", count=2,
+            lambda layer=layer: layer.attend(Tensor(x), Tensor(causal)), f"the results {name}",
+            cause="without a cache, positions start at 0: self.rotary(q, 0)", count=2,
         )  # fmt: skip
-        check.close(weights, table, f"the weights {name}",
-                    "self.rotary rotates both q and k", 1e-4)  # fmt: skip
-        check.close(output, expected, f"the output {name}", "self.rotary rotates q and k, not v",
-                    1e-4)  # fmt: skip
-        cache, other = KVCache(8), KVCache(8)
+        check.close(weights, table, f"the weights {name}", tolerance=1e-4,
+                    cause="self.rotary rotates both q and k")  # fmt: skip
+        check.close(output, expected, f"the output {name}", tolerance=1e-4,
+                    cause="self.rotary rotates q and k, not v")  # fmt: skip
+        cache, other = check.call(lambda: (KVCache(8), KVCache(8)), "two caches",
+                                  cause="see exercise 12.6", count=2)  # fmt: skip
+        reason = "rotary starts at the cache's length, read before append; then attention uses " \
+                 "all the keys and values that append returns"  # fmt: skip
         for start, end in ((0, 2), (2, 3), (3, 5)):
-            piece, mask = Tensor(x[:, start:end]), Tensor(causal[start:end, :end])
+            given = Tensor(x[:, start:end]), Tensor(causal[start:end, :end])
+            what = f"of tokens {start} to {end - 1} {name}, with a cache"
             output, weights = check.call(
-                lambda tested=tested, piece=piece, mask=mask, cache=cache: tested.attend(
-                    piece, mask, cache
-                ),
-                f"the results for tokens {start} to {end - 1} {name}, with a cache",
-                cause="k, v = cache.append(k, v) returns those of all tokens so far", count=2,
+                lambda layer=layer, given=given, cache=cache: layer.attend(*given, cache),
+                f"the results {what}", cause="k, v = cache.append(k, v): the tokens so far", count=2,
             )  # fmt: skip
-            reason = "rotary starts at the cache's length, read before append; " \
-                     "then attention uses all the keys and values that append returns"  # fmt: skip
-            check.close(weights, table[:, :, start:end, :end],
-                        f"the weights of tokens {start} to {end - 1} {name}, with a cache",
-                        reason, 1e-4)  # fmt: skip
-            check.close(output, expected[:, start:end],
-                        f"the output of tokens {start} to {end - 1} {name}, with a cache",
-                        reason, 1e-4)  # fmt: skip
+            check.close(weights, table[:, :, start:end, :end], f"the weights {what}",
+                        cause=reason, tolerance=1e-4)  # fmt: skip
+            check.close(output, expected[:, start:end], f"the output {what}",
+                        cause=reason, tolerance=1e-4)  # fmt: skip
             check.close(
-                lambda tested=tested, piece=piece, mask=mask, other=other: tested(
-                    piece, mask, other
-                ),
-                expected[:, start:end],
-                f"the output of the layer for tokens {start} to {end - 1} {name}, with a cache",
-                "forward passes mask and cache on to attend", 1e-4,
+                lambda layer=layer, given=given, other=other: layer(*given, other),
+                expected[:, start:end], f"the output of the layer {what}",
+                cause="forward passes mask and cache on to attend", tolerance=1e-4,
             )  # fmt: skip
-        check.equal(lambda c=cache: c.length, 5, "the length of the cache afterwards",
+        check.equal(lambda cache=cache: cache.length, 5, "the length of the cache afterwards",
                     cause="append once for each call")  # fmt: skip
 
 with Exercise("12.7", "dropout in MultiHeadAttention") as check, no_grad():
     x = rng.standard_normal((64, 1, 12)).astype(np.float32)  # one token sees itself: weights of 1
-    halves = check.call(lambda: made(12, 3, dropout=0.5), "a layer with dropout=0.5",
-                        cause="see the hints for __init__")  # fmt: skip
-    expected = by_hand(halves, x)[0]
-    check.close(lambda: halves.eval()(Tensor(x)), expected, "the output after layer.eval()",
-                "use Dropout modules, kept in self: eval() switches them off", 1e-4)  # fmt: skip
-    halves.train().weights_dropout = Dropout(0.0)
-    for name, call in (("layer", halves), ("attend", lambda x: halves.attend(x)[0])):
+    plain = numbers | {"proj.weight": np.eye(12, dtype=np.float32), "proj.bias": np.zeros(12)}
+    expected, values = by_hand(x)[0], by_hand(x, parameters=plain)[0].reshape(192, 4)
+
+    def dropped(name: str, parameters: dict[str, Any], without: str) -> np.ndarray:
+        """The output of the layer, or of attend, with only one of the two dropouts."""
+        layer = made(parameters, dropout=0.5)
+        setattr(layer, without, Dropout(0.0))
+        return (layer(Tensor(x)) if name == "layer" else layer.attend(Tensor(x))[0]).numpy()
+
+    check.close(
+        lambda: made(dropout=0.5).eval()(Tensor(x)), expected, "the output after layer.eval()",
+        cause="use Dropout modules, kept in self: eval() switches them off", tolerance=1e-4,
+    )  # fmt: skip
+    for name in ("layer", "attend"):
         check.close(
-            lambda call=call: np.unique((call(Tensor(x)).numpy() / expected).round(2)), [0, 2],
-            f"{name}: the factors by which output_dropout changes the output",
+            lambda name=name: np.unique(
+                (dropped(name, numbers, without="weights_dropout") / expected).round(2)
+            ),
+            [0, 2], f"{name}: the factors by which output_dropout changes the output",
             cause="output_dropout, with p = dropout, is the last step, after proj; of all elements, "
             "half become 0 and half are doubled",
         )  # fmt: skip
-    halves = made(12, 3, dropout=0.5)
-    halves.output_dropout = Dropout(0.0)
-    halves.proj.weight.data, halves.proj.bias.data = np.eye(12, dtype=np.float32), np.zeros(12, "f")
-    values = by_hand(halves, x)[0].reshape(192, 4)
-    for name, call in (("layer", halves), ("attend", lambda x: halves.attend(x)[0])):
         check.close(
-            lambda call=call: np.unique(
-                (call(Tensor(x)).numpy().reshape(192, 4) / values).round(2), axis=0
+            lambda name=name: np.unique(
+                (dropped(name, plain, without="output_dropout").reshape(192, 4) / values).round(2),
+                axis=0,
             ),
             [[0, 0, 0, 0], [2, 2, 2, 2]],
             f"{name}: the factors by which weights_dropout changes the heads of a single token",
             cause="pass self.weights_dropout to the attention: it drops weights, so a head that "
             "sees one token is dropped or doubled as a whole",
         )  # fmt: skip
-    check.close(lambda: halves.attend(Tensor(x))[1], np.ones((64, 3, 1, 1)),
+    check.close(lambda: made(dropout=0.5).attend(Tensor(x))[1], np.ones((64, 3, 1, 1)),
                 "the returned weights with dropout",
                 cause="attend returns the weights as they were before dropout")  # fmt: skip
-    check.close(lambda: MultiHeadAttention(12, 3, dropout=1.0)(Tensor(x)), np.zeros((64, 1, 12)),
+    check.close(lambda: made(dropout=1.0)(Tensor(x)), np.zeros((64, 1, 12)),
                 "the output when everything is dropped", cause="output_dropout comes last")  # fmt: skip
 
 with Exercise("12.7", "gradients of MultiHeadAttention") as check:
     x = Tensor(rng.standard_normal((2, 3, 8)), requires_grad=True)
-    exact = check.call(
+    visible = Tensor(np.tril(np.ones((3, 3), bool)))
+    layer = check.call(
         lambda: MultiHeadAttention(8, 2, rotary=RotaryEmbedding(4, 5)).to(dtype="float64"),
         "a layer in float64", cause="see the hints for __init__",
     )  # fmt: skip
-    visible = Tensor(np.tril(np.ones((3, 3), bool)))
+
+    def without_gradient(name: str) -> list[str]:
+        """Backpropagate through the layer, or through attend; the parameters it did not reach."""
+        layer.zero_grad()
+        (layer(x, visible) if name == "layer" else layer.attend(x, visible)[0]).sum().backward()
+        return [
+            n for n, p in layer.named_parameters() if p.grad is None or not p.grad.numpy().any()
+        ]
+
     reason = "use tensor operations only: autograd does not record .numpy() and .data"
-    for name, call in (("layer", exact), ("attend", lambda *given: exact.attend(*given)[0])):
-        exact.zero_grad()
-        check.gradient(lambda x, call=call: call(x, visible), x, what=f"the output of {name}",
-                       cause=reason)  # fmt: skip
-        check.equal(
-            lambda: [n for n, p in exact.named_parameters() if not np.any(p.grad.numpy())], [],
-            f"{name}: the parameters whose gradient is 0", cause=reason,
-        )  # fmt: skip
+    check.gradient(lambda x: layer(x, visible), x, what="the output of the layer", cause=reason)
+    check.gradient(lambda x: layer.attend(x, visible)[0], x, what="the output of attend",
+                   cause=reason)  # fmt: skip
+    for name in ("layer", "attend"):
+        check.equal(lambda name=name: without_gradient(name), [],
+                    f"{name}: the parameters without a gradient", cause=reason)  # fmt: skip
 
 # %% [markdown]
 # ## See it learn

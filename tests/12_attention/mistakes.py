@@ -436,6 +436,8 @@ def attend(self, x, mask=None, cache=None, need_weights=True):
     Mistake("one head", "12.7", "num_heads=self.num_heads", "num_heads=1"),
     Mistake("two heads", "12.7", "num_heads=self.num_heads", "num_heads=2"),
     Mistake("as many heads as tokens", "12.7", "num_heads=self.num_heads", "num_heads=x.shape[1]"),
+    Mistake("one head is refused", "12.7", "num_heads < 1 or ", "num_heads <= 1 or "),
+    Mistake("positions start at 1", "12.7", "cache.length if cache else 0", "cache.length if cache else 1"),
     Mistake("no head is accepted", "12.7", "num_heads < 1 or ", "num_heads < 0 or "),
     Mistake("heads that do not divide C are accepted", "12.7", "if num_heads < 1 or embed_dim % num_heads:",
             "if num_heads < 1:"),
@@ -461,3 +463,39 @@ def attend(self, x, mask=None, cache=None, need_weights=True):
     Mistake("the sizes are not kept", "12.7", "self.embed_dim, self.num_heads = embed_dim, num_heads",
             "self.embed_dim, self.num_heads = embed_dim, embed_dim // num_heads"),
 ]  # fmt: skip
+
+MESSAGE = "accepted: the exercise demands no message here"
+PAIR = "keys and values have the same tokens, texts and heads, and are allocated together"
+NUMBER = "never None, and the other half of the condition suffices"
+
+# Generated mutants that compute the same, or that are accepted on purpose.
+EQUIVALENT = {
+    '12.1 create_causal_mask: no message in "raise ValueError(f"seq_len and past must be at least 0, got {seq_len} ..."': MESSAGE,
+    '12.1 create_causal_mask: without the call of backend.xp.expand_dims in "backend.xp.expand_dims(keys, axis=0)"': "broadcasting adds the first axis",
+    '12.4 scaled_dot_product_attention: arguments Q and K swapped in "_check_arguments(Q, K, V, dropout)"': "the check treats the three alike",
+    '12.4 scaled_dot_product_attention: arguments K and V swapped in "_check_arguments(Q, K, V, dropout)"': "the check treats the three alike",
+    '12.4 scaled_dot_product_attention: K -> V in "check_mask(Q, K, mask)"': "K and V have the same tokens, checked before",
+    '12.4 scaled_dot_product_attention: arguments 1 and Q.shape[-1] swapped in "max(1, Q.shape[-1])"': "the larger of two numbers",
+    '12.4 scaled_dot_product_attention: 1 -> 0 in "max(1, Q.shape[-1])"': "accepted: differs for vectors of size 0 only",
+    '12.4 scaled_dot_product_attention: Q -> K in "Q.shape" #2': "Q and K have the same last axis, checked before",
+    '12.6 KVCache.append: keys -> values in "keys.shape"': PAIR,
+    '12.6 KVCache.append: no message in "raise RuntimeError("no gradient flows through a cache: generate under ..."': MESSAGE,
+    '12.6 KVCache.append: or -> and in "self._keys is None or self._values is None"': PAIR,
+    '12.6 KVCache.append: without self._keys is None in "self._keys is None or self._values is None"': PAIR,
+    '12.6 KVCache.append: without self._values is None in "self._keys is None or self._values is None"': PAIR,
+    '12.6 KVCache.append: _keys -> _values in "self._keys is None"': PAIR,
+    '12.6 KVCache.append: _keys -> length in "self._keys is None"': NUMBER,
+    '12.6 KVCache.append: _keys -> max_seq_len in "self._keys is None"': NUMBER,
+    '12.6 KVCache.append: _values -> _keys in "self._values is None"': PAIR,
+    '12.6 KVCache.append: _values -> length in "self._values is None"': NUMBER,
+    '12.6 KVCache.append: _values -> max_seq_len in "self._values is None"': NUMBER,
+    '12.6 KVCache.append: _keys -> _values in "self._keys.shape"': PAIR,
+    '12.6 KVCache.append: keys -> values in "keys.shape" #2': PAIR,
+    '12.6 KVCache.append: no message in "raise ValueError(f"the cache was created for (B, nh) = {self._keys.sha..."': MESSAGE,
+    '12.6 KVCache.append: keys -> values in "_first(self._keys, end, keys)"': "_first takes the backend alone from it",
+    '12.6 KVCache.append: keys -> values in "_first(self._values, end, keys)"': "_first takes the backend alone from it",
+    '12.7 MultiHeadAttention.__init__: no message in "raise ValueError(f"num_heads={num_heads} does not divide embed_dim={em..."': MESSAGE,
+    '12.7 MultiHeadAttention.__init__: items self.weights_dropout and self.output_dropout swapped in "self.weights_dropout, self.output_dropout"': "both are the same",
+    '12.7 MultiHeadAttention.forward: without need_weights=False in "self.attend(x, mask, cache, need_weights=False)"': "accepted: forward need not avoid the weights",
+    '12.7 MultiHeadAttention.forward: False -> True in "self.attend(x, mask, cache, need_weights=False)"': "accepted: forward need not avoid the weights",
+}  # fmt: skip
