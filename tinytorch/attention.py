@@ -99,7 +99,7 @@ def attention_weights_gradient(
 
 
 def _check_arguments(Q: Tensor, K: Tensor, V: Tensor, dropout: Any) -> None:
-    """Check that Q, K and V have the axes (..., T, hs), and that `dropout` is a function or None."""
+    """Check that Q, K and V have axes (..., T, hs), and that `dropout` is a function or None."""
     if min(Q.ndim, K.ndim, V.ndim) < 2:
         raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} need at least two axes")
     if dropout is not None and not callable(dropout):
