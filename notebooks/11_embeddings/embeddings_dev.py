@@ -288,9 +288,9 @@ with Exercise("11.2", "Embedding") as check:
     check.true(lambda: not np.array_equal(table_of(1), Embedding(300, 20).weight.numpy()), "a second layer has another table",
                cause="draw with random.normal, without a seed of your own")  # fmt: skip
     for ids in ([[3, 49, 0], [7, 7, 1]], [4, 3, 4, 2], 5):
-        check.equal(lambda: layer(Tensor(ids)), layer.weight.numpy()[np.array(ids)], f"the vectors of tokens {ids}",
+        check.equal(lambda: layer(Tensor(ids)), lambda: layer.weight.numpy()[np.array(ids)], f"the vectors of tokens {ids}",
                     cause="embedding(self.weight, ids): ids of any shape give (..., C)")  # fmt: skip
-    check.equal(lambda: layer(Tensor(np.array([3, 4], np.int32)))[1], layer.weight.numpy()[4], "ids of dtype int32",
+    check.equal(lambda: layer(Tensor(np.array([3, 4], np.int32)))[1], lambda: layer.weight.numpy()[4], "ids of dtype int32",
                 cause="all kinds of integers are ids")  # fmt: skip
     check.call(lambda: layer(Tensor([[3, 1, 3]])).sum().backward(), "the gradient of the layer",
                cause="apply the op to self.weight itself, so that its gradient is computed")  # fmt: skip
@@ -444,18 +444,24 @@ with Exercise("11.4", "PositionalEncoding and SinusoidalEncoding") as check:
     rng = np.random.default_rng(4)
     before = rng.standard_normal((2, 3, 4)).astype(np.float32)  # (B, T, C)
     x = Tensor(before.copy())
-    for layer, rows in ((learned, learned.weight.numpy()), (waves, waves.table.numpy())):
-        name = type(layer).__name__
-        check.close(lambda: layer(x), before + rows[:3], f"{name}(x) for x (2, 3, 4)",
+    learned_rows = check.call(
+        lambda: learned.weight.numpy(), "the learned table", cause="weight is a Parameter"
+    )
+    waves_rows = check.call(
+        lambda: waves.table.numpy(), "the table of waves", cause="see exercise 11.3"
+    )
+    for name, layer, rows in (("PositionalEncoding", learned, learned_rows),
+                              ("SinusoidalEncoding", waves, waves_rows)):  # fmt: skip
+        check.close(lambda: layer(x), lambda: before + rows[:3], f"{name}(x) for x (2, 3, 4)",
                     cause="add rows 0, 1, 2 to the three tokens of each sequence")  # fmt: skip
         check.equal(lambda: x, before, f"x itself, after {name}(x)",
                     cause="return a new tensor, and leave x as it is: x + rows")  # fmt: skip
         for start in (5, 7):
-            check.close(lambda: layer(x, start), before + rows[start : start + 3], f"{name}(x, start={start})",
+            check.close(lambda: layer(x, start), lambda: before + rows[start : start + 3], f"{name}(x, start={start})",
                         cause="add the rows from start to start + T; the last row is 9")  # fmt: skip
-            check.close(lambda: layer(x[1], start), before[1] + rows[start : start + 3], f"{name}(x, start={start}) for x (3, 4)",
+            check.close(lambda: layer(x[1], start), lambda: before[1] + rows[start : start + 3], f"{name}(x, start={start}) for x (3, 4)",
                         cause="T is x.shape[-2], also without an axis for the batch")  # fmt: skip
-        check.close(lambda: layer(x[:, :1], 9), before[:, :1] + rows[9:], f"{name}(x, start=9) for one token",
+        check.close(lambda: layer(x[:, :1], 9), lambda: before[:, :1] + rows[9:], f"{name}(x, start=9) for one token",
                     cause="position 9 of 10 exists: check T = x.shape[-2] positions from start on")  # fmt: skip
         check.equal(lambda: str(layer(x).dtype), "float32", f"the dtype of {name}(x)",
                     cause="add the rows as they are: they are float32")  # fmt: skip
@@ -625,9 +631,9 @@ with Exercise("11.6", "EmbeddingLayer") as check:
         "positions for pos_encoding=None",
         cause="self.positions is None then",
     )
-    check.equal(lambda: plain(Tensor(ids)), plain.tokens.weight.numpy()[ids], "vectors without positions",
+    check.equal(lambda: plain(Tensor(ids)), lambda: plain.tokens.weight.numpy()[ids], "vectors without positions",
                 cause="without positions and scale, it is self.tokens(ids)")  # fmt: skip
-    check.equal(lambda: plain(Tensor(ids), 40), plain.tokens.weight.numpy()[ids], "vectors without positions, from 40 on",
+    check.equal(lambda: plain(Tensor(ids), 40), lambda: plain.tokens.weight.numpy()[ids], "vectors without positions, from 40 on",
                 cause="without positions, start has no effect")  # fmt: skip
     for kind, expected in ((None, ["tokens.weight"]), ("sinusoidal", ["tokens.weight"]),
                            ("learned", ["positions.weight", "tokens.weight"])):  # fmt: skip
@@ -647,12 +653,12 @@ with Exercise("11.6", "EmbeddingLayer") as check:
                                  name, cause="self.tokens is an Embedding")  # fmt: skip
             places = check.call(lambda: getattr(layer.positions, rows).numpy(), name,
                                 cause="self.positions is a module from ENCODINGS")  # fmt: skip
-            check.close(lambda: layer(Tensor(ids)), vectors + places[:3], f"the vectors of {name}",
+            check.close(lambda: layer(Tensor(ids)), lambda: vectors + places[:3], f"the vectors of {name}",
                         cause="multiply the tokens by sqrt(6), but not the positions" if scaled
                         else "add the positions to the tokens, once: self.positions(x, start)")  # fmt: skip
-            check.close(lambda: layer(Tensor(ids), 4), vectors + places[4:7], f"{name} from position 4 on",
+            check.close(lambda: layer(Tensor(ids), 4), lambda: vectors + places[4:7], f"{name} from position 4 on",
                         cause="hand on start: self.positions(x, start)")  # fmt: skip
-            check.close(lambda: layer(Tensor(ids[1]), 13), vectors[1] + places[13:], f"{name} for one text, from position 13 on",
+            check.close(lambda: layer(Tensor(ids[1]), 13), lambda: vectors[1] + places[13:], f"{name} for one text, from position 13 on",
                         cause="ids (T,) give (T, C); hand on start")  # fmt: skip
             check.raises(ValueError, lambda: layer(Tensor(ids), 14), f"{name}: 3 tokens from position 14 of 16", message="17",
                          cause="hand on max_seq_len and start to the positions")  # fmt: skip
@@ -671,7 +677,7 @@ with Exercise("11.6", "EmbeddingLayer") as check:
                 cause="multiply the tensor, not its numbers: x * self.scale")  # fmt: skip
     only = check.call(lambda: EmbeddingLayer(7, 4, 16, None, True), "EmbeddingLayer(7, 4, 16, None, True)",
                       cause="the scale does not need positions")  # fmt: skip
-    check.close(lambda: only(Tensor(ids)), only.tokens.weight.numpy()[ids] * 2.0, "scaled vectors without positions",
+    check.close(lambda: only(Tensor(ids)), lambda: only.tokens.weight.numpy()[ids] * 2.0, "scaled vectors without positions",
                 cause="the scale does not need positions")  # fmt: skip
     for wrong in ("rotten", "rotary"):
         check.raises(ValueError, lambda: EmbeddingLayer(7, 6, 16, wrong), f"pos_encoding={wrong!r}", message=wrong,
