@@ -224,7 +224,7 @@ def test_help_is_readable_in_terminals_of_any_width(words: str, columns: int) ->
 def test_code_that_passes_but_cannot_be_exported_is_explained(
     tested: list[Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    advice = "Your code passes the inline tests, but these need it in the package"
+    advice = "Your code passes the inline tests, but these tests need it in the package"
     assert advice not in tito("test", "77", code=1)
     tested.append(Report("not run", "exercise 77.1: double uses BASE, which is not defined"))
     assert advice not in tito("test", "77", code=1)

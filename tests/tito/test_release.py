@@ -129,6 +129,15 @@ def test_what_is_no_url_or_wheel_is_one_sentence(place: str) -> None:
         package_at(place)
 
 
+def test_a_wheel_contains_no_exported_code(lesson: Lesson, tmp_path: Path) -> None:
+    backup = lesson.backups / "tinytorch" / "things.py"
+    backup.parent.mkdir(parents=True)
+    backup.touch()
+    with pytest.raises(LessonError, match="exported code of a notebook: first tito reset 77"):
+        build.build_wheel(lesson.root, tmp_path / "wheel")
+    assert not (tmp_path / "wheel").exists()
+
+
 def own_environment(folder: Path) -> dict[str, str]:
     """A new environment that has the packages of this one, but no TinyTorch."""
     venv.create(folder, with_pip=False)

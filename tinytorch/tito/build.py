@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from . import weave
-from .export import export
+from .export import export, is_exported
 from .lesson import PACKAGE, Lesson, LessonError, lessons, load
 from .package import copy_package
 
@@ -47,8 +47,12 @@ def build_wheel(root: Path, folder: Path) -> Path:
     It is built from a copy, without the files that an earlier build may have left behind.
 
     Raises:
-        LessonError: pip failed; the message contains its errors.
+        LessonError: a lesson is exported, or pip failed; the message contains its errors.
     """
+    exported = [number for number in lessons(root) if is_exported(load(number, root))]
+    if exported:
+        ways_out = " and ".join(f"tito reset {number}" for number in exported)
+        raise LessonError(f"the wheel would contain exported code of a notebook: first {ways_out}")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     if _has_setuptools():
         command.append("--no-build-isolation")  # needs no network

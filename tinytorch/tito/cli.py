@@ -224,8 +224,8 @@ def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
     _print(f"{report.status}\n{report.output}", STYLES[report.status])
     if report.status == "not run" and all(o.status == "passed" for o in outcomes):
         _print(
-            "Your code passes the inline tests, but these need it in the package: change what the"
-            " lines above name, in the notebook, and run this again."
+            "Your code passes the inline tests, but these tests need it in the package: change"
+            " the notebook as the message says, and run this again."
         )
     return report.status == "passed" and all(o.status == "passed" for o in outcomes)
 

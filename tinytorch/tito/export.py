@@ -381,8 +381,8 @@ def _check_names(path: Path, text: str) -> None:
         line = f", in: {lines_of(text)[node.lineno - 1].strip():.100}" if node else ""
         raise ExportError(
             f"{user or path.name} uses {name}, which is not defined in {path.name}{line}"
-            " (define it in the exercise's cell: functions, classes, imports and constants are"
-            " exported with it, but no variable that is computed by a call, and no other cell)"
+            " (only functions, classes, imports and simple constants of the exercise's cell are"
+            " exported with it: define it there, or compute it within the function)"
         )
 
 
