@@ -27,6 +27,7 @@ PAGES = [
     *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "pytorch-names.md"),
     ROOT / "tinytorch" / "tinygpt" / "presets.py",
 ]
+PROSE = ("markdown", "instructor")  # kinds of cells
 V = 65  # characters of Tiny Shakespeare
 WORDS = {"a hundred": 100.0, "half a million": 5e5}
 NUMBER = r"(?<![\w.,])((?:\d{1,3}(?:,\d{3})+|\d+(?:\.\d+)?)(?: million| billion)?"
@@ -95,7 +96,7 @@ def prose() -> Iterator[tuple[str, str]]:
         yield page.name, page.read_text("utf-8")
     for number in lessons(ROOT):
         own = load(number, ROOT)
-        yield own.source.name, "\n\n".join(c.source for c in own.cells if c.kind == "markdown")
+        yield own.source.name, "\n\n".join(c.source for c in own.cells if c.kind in PROSE)
 
 
 def test_numbers_of_parameters_are_those_of_the_models() -> None:
@@ -158,10 +159,10 @@ def test_words_of_shakespeare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 @pytest.mark.parametrize("number", lessons(ROOT))
 def test_numbers_in_lessons_are_in_their_code(number: int) -> None:
     cells = load(number, ROOT).cells
-    everywhere = " ".join(c.source for c in cells if c.kind != "markdown").replace("_", "")
+    everywhere = " ".join(c.source for c in cells if c.kind not in PROSE).replace("_", "")
     unknown = []
     for index, cell in enumerate(cells):
-        if cell.kind == "markdown" and not cell.source.startswith("## Questions"):
+        if cell.kind in PROSE and not cell.source.startswith("## Questions"):
             text = cell.source.partition("\n## Questions")[0]
             near = _code(cells[max(0, index - 2) : index + 3])
             for figure, line in figures(text, UNITS):
@@ -174,4 +175,4 @@ def test_numbers_in_lessons_are_in_their_code(number: int) -> None:
 
 
 def _code(cells: list[Cell]) -> str:
-    return " ".join(c.source for c in cells if c.kind != "markdown").replace("_", "")
+    return " ".join(c.source for c in cells if c.kind not in PROSE).replace("_", "")

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -253,25 +254,31 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--unexplained", action="store_true",
                         help="print also the messages that name no cause")  # fmt: skip
     options = parser.parse_args(arguments)
-    table = [f"{'exercise':>8}  {'kind':<9} tried caught cause named"]
+    table, totals = [_row("", "", ("tried", "caught", "cause named"))], Counter[tuple[int, str]]()
     for exercise in _exercises(options.what):
         for kind, found in zip(("mistakes", "mutants"), outcomes(exercise), strict=True):
-            caught, explained = ([o for o in found if o.caught], [o for o in found if o.explained])
-            table.append(
-                f"{exercise:>8}  {kind:<9} {len(found):5} {len(caught):6} {len(explained):11}"
-            )
-            for o in (o for o in found if not o.caught):
-                print(
-                    f"{o.name}\n    {o.line}\n    {o.message}"
-                    if o.message
-                    else f"{o.name}\n    {o.line}"
-                )
-                if options.grade:
-                    print(f"    {graded(o)}")
-            if options.unexplained:
-                for o in (o for o in found if o.caught and not o.explained):
-                    print(f"no cause: {o.name}\n    {o.line}\n    {o.message}")
+            caught = [o for o in found if o.caught]
+            counts = (len(found), len(caught), sum(o.explained for o in caught))
+            table.append(_row(exercise, kind, counts))
+            totals.update({(column, kind): n for column, n in enumerate(counts)})
+            for o in found:
+                if not o.caught:
+                    print(_described(o) + (f"\n    {graded(o)}" if options.grade else ""))
+                elif options.unexplained and not o.explained:
+                    print(f"no cause: {_described(o)}")
+    table += [
+        _row("all", kind, [totals[i, kind] for i in range(3)]) for kind in ("mistakes", "mutants")
+    ]
     print("\n".join(table))
+
+
+def _row(exercise: str, kind: str, columns: Iterable[object]) -> str:
+    tried, caught, explained = columns
+    return f"{exercise:>8}  {kind:<9} {tried:>5} {caught:>6} {explained:>11}"
+
+
+def _described(outcome: Outcome) -> str:
+    return "\n    ".join(filter(None, (outcome.name, outcome.line, outcome.message)))
 
 
 def _exercises(what: list[str]) -> list[str]:
