@@ -564,6 +564,12 @@ with Exercise("11.5", "rotary") as check:
 
     y = Tensor(values.copy(), requires_grad=True)
     cos, sin = Tensor(np.cos(angles)), Tensor(np.sin(angles))
+    small, turns = values[0, :, :2, :4], rng.standard_normal((2, 2))  # (nh, T, hs) = (3, 2, 4)
+    check.close(lambda: rotary(Tensor(small), Tensor(np.cos(turns)), Tensor(np.sin(turns))), rotated(small, turns),
+                "x (3, 2, 4) rotated by 2 x 2 angles",
+                cause="each token has its own row of cos and sin, the same in all heads")  # fmt: skip
+    check.gradient(lambda x: rotary(x, Tensor(np.cos(turns)), Tensor(np.sin(turns))), Tensor(small, requires_grad=True),
+                   what="rotary", cause="rotate g back: cos and -sin; return None for cos and for sin")  # fmt: skip
     check.close(lambda: rotary(y, cos, sin), rotated(values, angles), "x (2, 3, 5, 6) rotated by 5 x 3 angles",
                 cause="each token has its own row of cos and sin, the same in all heads")  # fmt: skip
     check.equal(lambda: y, values, "x itself, afterwards", cause="do not write into x")
