@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinytorch import backends
+from tinytorch.tito.lesson import lessons, load
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -83,6 +84,18 @@ def test_files_that_the_text_names_exist(page: Path) -> None:
     named = r"`((?:tinytorch|backends|tests|docs|milestones|notebooks)/[\w./]*)`"
     for path in (p for p in re.findall(named, text) if "NN_" not in p):
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("number", lessons(ROOT))
+def test_the_teaching_page_has_exercises_points_and_time_of_each_lesson(number: int) -> None:
+    page = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    lesson = load(number, ROOT)
+    points = sum(cell.points for cell in lesson.cells if cell.kind == "test")
+    head = "\n".join(cell.source for cell in lesson.cells[:2])
+    row = f"| {number} {lesson.name} | {len(lesson.exercises)} | {points} | "
+    assert row in page
+    for time in re.findall(r"\*\*Time\*\*: (?:about )?([\w ]+? hours)", head):
+        assert f"{row}{time} |" in page
 
 
 def test_readme_is_short() -> None:
