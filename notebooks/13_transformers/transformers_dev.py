@@ -179,6 +179,14 @@ with Exercise("13.1", "layer_norm, layer_norm_gradient") as check:
         cause="the bias may be None: then nothing is added",
         tolerance=1e-4,
     )
+    check.close(
+        lambda: layer_norm(Tensor([[10000.0, 10002.0]]), Tensor([1.0, 1.0]), Tensor([0.0, 0.0])),
+        [[-1, 1]],
+        "the token (10000, 10002) in float32",
+        cause="subtract the mean before you square: in float32, mean(x * x) - mean * mean is mostly "
+        "rounding error",
+        tolerance=1e-4,
+    )
     y, w, b = drawn(2, 3, 4), drawn(4), drawn(4)
     centred = y.numpy() - y.numpy().mean(axis=-1, keepdims=True)
     deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
@@ -939,6 +947,13 @@ with Exercise("13.6", "sample") as check:
             f"the tokens of two rows at temperature {heat}",
             cause="below SMALLEST_TEMPERATURE return np.argmax(logits, axis=-1)",
         )
+    close = np.array([[0.0, 1e-4, 0.0]])
+    check.equal(
+        lambda: {int(sample(close, 0.0, rng=np.random.default_rng(n))[0]) for n in range(50)},
+        {1},
+        "the tokens of 50 draws at temperature 0, where one logit is larger by 0.0001",
+        cause="np.argmax finds the largest; a very small temperature instead of 0 still draws",
+    )
     check.equal(
         lambda: [sample(two, heat, rng=np.random.default_rng(0)).shape for heat in (0.0, 1.0)],
         [(2,), (2,)],
@@ -1210,6 +1225,18 @@ with Exercise("13.7", "_stream") as check:
         [0, 1, 4],
         "the number of new tokens, for max_new_tokens = 0, 1 and 4",
         cause="one token in each round, and max_new_tokens rounds",
+    )
+
+    def read_before_the_first() -> list[int]:
+        model = Oracle()
+        next(stream(model, [1, 2, 3], 5))
+        return model.read
+
+    check.equal(
+        read_before_the_first,
+        [3],
+        "the numbers of tokens that the model reads before it yields the first one",
+        cause="yield each token at once, in its own round: a reader sees the text as it grows",
     )
     check.equal(
         lambda: [np.shape(token) for token in stream(Oracle(), [[1, 2], [3, 4]], 2)],
