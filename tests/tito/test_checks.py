@@ -189,6 +189,11 @@ def test_objects_that_claim_to_be_equal_are_not(liar: Any) -> None:
     assert "expected: 3 results" in two
 
 
+def test_numbers_that_claim_to_be_others_are_not() -> None:
+    assert "got:      9" in failure(lambda c: c.equal(lambda: LyingInt(9), 1, "x"))
+    assert "got:      9" in failure(lambda c: c.close(lambda: LyingInt(9), 1, "x"))
+
+
 def test_texts_and_keys_that_claim_to_be_equal_are_not() -> None:
     liar = LyingText("b")
     assert "got:      'b'" in failure(lambda c: c.equal(lambda: liar, "a", "x"))
