@@ -110,8 +110,8 @@ def _print(text: str, style: str = "") -> None:
 
 
 @contextmanager
-def _errors_as_messages() -> Iterator[None]:
-    """Print user errors as one sentence instead of a traceback, and exit with code 1."""
+def _errors_as_messages(code: int = 1) -> Iterator[None]:
+    """Print user errors as one sentence instead of a traceback, and exit with `code`."""
     from ._optional import MissingPackageError
     from .export import ExportError
     from .lesson import LessonError
@@ -120,7 +120,7 @@ def _errors_as_messages() -> Iterator[None]:
         yield
     except (LessonError, ExportError, MissingPackageError, OSError, ValueError) as error:
         _print(f"tito: {error}", "red")
-        raise typer.Exit(1) from None
+        raise typer.Exit(code) from None
 
 
 @app.command()
@@ -188,17 +188,34 @@ def run_tests(number: OptionalNumber = None) -> None:
 
 @app.command()
 def grade(
-    folder: Annotated[Path, typer.Argument(help="Folder written by `tito release`.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Notebooks, or folders: of a lesson, or of a class.")
+    ],
+    lesson: Annotated[
+        str | None,
+        typer.Option(help="Number of the lesson, or a folder of `tito release` with its tests."),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write a table of the points.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all details.")] = None,
+    reports: Annotated[Path | None, typer.Option(help="Write a report for each student.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Notebooks at the same time.", min=1)] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for each test.", min=1)] = 60,
 ) -> None:
-    """Test a released lesson, as automatic grading does."""
-    from .release import released
+    """Grade notebooks: points for exercises that pass, in a process that they cannot influence.
 
-    with _errors_as_messages():
-        passed = [
-            _test(lesson, notebook, notebook.parent / f"test_{lesson.name}_integration.py")
-            for lesson, notebook in released(folder)
-        ]
-    raise typer.Exit(0 if all(passed) else 1)
+    Exits with 0 if everything has passed, 1 if not, 2 if nothing can be graded, and 130 if
+    interrupted; the results until then are kept. See docs/grading.md.
+    """
+    from .grading import command, console
+    from .grading.sandbox import Limits
+
+    with _errors_as_messages(code=2):
+        results, complete = command.run(
+            paths, lesson, Limits(test=timeout), jobs, csv, json, reports, console.progress
+        )
+    console.show(results)
+    passed = all(result.status == "passed" for result in results)
+    raise typer.Exit(130 if not complete else 0 if passed else 1)
 
 
 def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:

@@ -1,0 +1,268 @@
+"""The package in which submissions are graded: a copy with all exercises of the lesson blank."""
+
+import ast
+import compileall
+import shutil
+import sys
+import tempfile
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ..export import (
+    ExportError,
+    _add_imports,
+    _check_names,
+    _imports,
+    _insert,
+    _is_constant,
+)
+from ..lesson import PACKAGE, Exercise, Lesson, LessonError, definitions, lines_of, parsed
+from ..package import copy_package
+from . import policy
+
+HERE = Path(__file__).resolve().parents[3]  # the folder with the package that grades
+
+# Kernels and fast versions compute the same as a lesson's code, and would run in its place.
+WITHOUT_KERNELS = """
+KERNELS, UPDATES, NumpyDecodeStep = {}, {}, None  # graded code runs as written
+"""
+WITHOUT_FAST_VERSIONS = """
+def accelerated(reference):  # graded code runs as written
+    return wraps(reference)(lambda *args, **kwargs: reference(*args, **kwargs))
+
+del learn_merges, apply_merges
+"""
+
+
+class Base:
+    """A copy of the package without the lesson's solutions, and the lesson's tests.
+
+    Its files never change; the code of a submission is in the texts that `text` returns. So any
+    number of submissions can use it at the same time.
+
+    Args:
+        lesson: the lesson, from a source that students cannot change.
+        tests: the folder with its integration tests and conftest.py; None if it has none.
+        package: the folder that contains the package, by default the package that is running.
+    """
+
+    def __init__(self, lesson: Lesson, tests: Path | None, package: Path = HERE) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="tito-")
+        try:
+            self.root = Path(self._folder.name).resolve()
+            copy_package(package, self.root)
+            self.lesson = Lesson(lesson.source, self.root)
+            self.number, self.name = lesson.number, lesson.name
+            original = Lesson(lesson.source, package)  # without an export to the checkout
+            modules = dict.fromkeys(e.module for e in self.lesson.exercises)
+            self.solutions = {m: original.original(m) for m in modules}
+            for module, text in self.solutions.items():
+                self.lesson.module_path(module).write_text(text, encoding="utf-8")
+            self.blanks = self._blanked()
+            for module, text in self.blanks.items():
+                self.lesson.module_path(module).write_text(text, encoding="utf-8")
+            self._append("backends/numpy/backend.py", WITHOUT_KERNELS)
+            self._append("text/fast_bpe.py", WITHOUT_FAST_VERSIONS)
+            compileall.compile_dir(self.root / PACKAGE, quiet=2)
+            self.integration = self._copy_tests(tests) if tests else []
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._folder.cleanup()
+
+    @property
+    def exercises(self) -> list[Exercise]:
+        return self.lesson.exercises
+
+    @cached_property
+    def points(self) -> dict[str, int]:
+        """The points of each exercise: those of its test."""
+        return {cell.exercise: cell.points for cell in self.lesson.cells if cell.kind == "test"}
+
+    @cached_property
+    def solution(self) -> dict[str, str]:
+        """The lesson's own definitions of each exercise."""
+        return {e.number: _excerpt(self.solutions[e.module], e.names) for e in self.exercises}
+
+    def insert(self, exercise: Exercise, texts: dict[str, str], source: str,
+               known: Mapping[str, str]) -> dict[str, str]:  # fmt: skip
+        """Return the modules with a submission's definitions of one exercise.
+
+        Args:
+            exercise: the exercise.
+            texts: the modules as they are.
+            source: the submission's code of the exercise.
+            known: the import statement behind each name of the notebook.
+
+        Raises:
+            ExportError: the code cannot be inserted.
+        """
+        module = exercise.module
+        others = {name for e in self.exercises for name in e.names}
+        new = _insert(exercise, texts[module], source, self.solutions[module], others)
+        new, _ = _add_imports(new, dict(known))
+        _check_names(self.lesson.module_path(module), new)
+        return {**texts, module: new}
+
+    def with_solutions(self, texts: Mapping[str, str], keep: Collection[str]) -> dict[str, str]:
+        """Return the modules with the lesson's solutions of all exercises but those to keep."""
+        result = dict(texts)
+        for exercise in self.exercises:
+            if exercise.number not in keep:
+                source = self.solution[exercise.number]
+                result[exercise.module] = _replaced(result[exercise.module], source)
+        return result
+
+    def violations(self, exercise: Exercise, source: str,
+                   known: Mapping[str, str]) -> list[policy.Violation]:  # fmt: skip
+        """Return where the code of an exercise breaks the rules of `policy`."""
+        tree = parsed(source, f"exercise {exercise.number}")
+        others = {n for e in self.exercises for n in e.names} - {*exercise.names}
+        used = {
+            id(d.node): d.node
+            for name, d in definitions(source).items()
+            if name not in others
+            and (
+                isinstance(d.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+                or name in exercise.names
+                or _is_constant(d.node)
+            )
+        }
+        nodes = [node for node in tree.body if _at(node) in {_at(n) for n in used.values()}]
+        solution = policy.Solution(
+            self.solution[exercise.number],
+            {**self.notebook_imports, **self._module_imports(exercise.module)},
+            self._public,
+        )
+        return policy.violations(nodes, known, solution)
+
+    @cached_property
+    def notebook_imports(self) -> dict[str, str]:
+        """The import statement behind each name of the lesson's setup cells."""
+        return _imports(cell.source for cell in self.lesson.cells if cell.kind == "setup")
+
+    def job(self, texts: Mapping[str, str], inline: list[str], integration: list[str]
+            ) -> dict[str, Any]:  # fmt: skip
+        """Return a job for a worker.
+
+        Args:
+            texts: the modules with the code to test.
+            inline: the exercises to test.
+            integration: files of integration tests, or single tests.
+        """
+        cells = self.lesson.cells
+        before = [c.source for c in cells if c.kind in ("setup", "given", "exercise")]
+        return {
+            "root": str(self.root),
+            "path": [str(self.root), *_search_path()],
+            "texts": dict(texts),
+            "setup": before if inline else [],
+            "inline": [(c.exercise, c.source) for c in cells
+                       if c.kind == "test" and c.exercise in inline],
+            "integration": integration,
+        }  # fmt: skip
+
+    def _blanked(self) -> dict[str, str]:
+        result = dict(self.solutions)
+        cells = [cell for cell in self.lesson.cells if cell.kind == "exercise"]
+        for exercise, cell in zip(self.exercises, cells, strict=True):
+            result[exercise.module] = _replaced(result[exercise.module], self.lesson.blank(cell))
+        return result
+
+    def _append(self, file: str, text: str) -> None:
+        path = self.root / PACKAGE / file
+        if path.is_file():
+            with path.open("a", encoding="utf-8") as module:
+                module.write(text)
+
+    def _copy_tests(self, folder: Path) -> list[str]:
+        """Copy the integration tests, and return their paths."""
+        target = self.root / "tests"
+        target.mkdir()
+        found = []
+        for name in ("conftest.py", f"test_{self.name}_integration.py"):
+            places = [p for p in (folder / name, folder.parent / name) if p.is_file()]
+            if places:
+                shutil.copyfile(places[0], target / name)
+                found.append(str(target / name))
+        return found[-1:] if found and found[-1].endswith("_integration.py") else []
+
+    def _module_imports(self, module: str) -> dict[str, str]:
+        """Return the import statements of a module, with absolute names."""
+        found = {}
+        for name, statement in _imports([self.solutions[module]]).items():
+            node = ast.parse(statement).body[0]
+            if isinstance(node, ast.ImportFrom) and node.level:
+                parts = module.split(".")[: -node.level]
+                absolute = ".".join([*parts, *filter(None, [node.module])])
+                statement = ast.unparse(ast.ImportFrom(absolute, node.names, 0))
+            found[name] = statement
+        return found
+
+    @cached_property
+    def _public(self) -> dict[str, str]:
+        """The module behind each name that `tinytorch` exports."""
+        found: dict[str, str] = {}
+        init = self.root / PACKAGE / "__init__.py"
+        for node in ast.walk(ast.parse(init.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
+                module = f"{PACKAGE}.{node.module}"
+                for alias in node.names:
+                    names = [alias.asname or alias.name]
+                    if alias.name == "*":
+                        names = list(
+                            definitions(self.lesson.module_path(module).read_text("utf-8"))
+                        )
+                    found |= dict.fromkeys(names, module)
+        return found
+
+
+def _at(node: ast.stmt) -> tuple[int, int]:
+    return node.lineno, node.col_offset
+
+
+def _excerpt(text: str, names: Collection[str]) -> str:
+    """Return the definitions of some names, in the order of the text."""
+    lines = lines_of(text)
+    found = [d for name, d in definitions(text).items() if name in names]
+    return "\n\n\n".join("\n".join(lines[d.start : d.stop]) for d in found)
+
+
+def _replaced(module: str, source: str) -> str:
+    """Return the text of a module with the definitions of another text in their places."""
+    lines, new = lines_of(module), lines_of(source)
+    theirs = definitions(module)
+    edits = [
+        (theirs[name].start, theirs[name].stop, new[d.start : d.stop])
+        for name, d in definitions(source).items()
+        if name in theirs
+    ]
+    for start, stop, text in sorted(edits, reverse=True):
+        lines[start:stop] = text
+    return "\n".join(lines) + "\n"
+
+
+def _search_path() -> list[str]:
+    """Return the folders of sys.path, without those of another checkout of the package."""
+    found = []
+    for entry in sys.path:
+        installed = Path(entry).name in ("site-packages", "dist-packages")
+        if entry and (installed or not (Path(entry) / PACKAGE / "__init__.py").is_file()):
+            found.append(entry)
+    return found
+
+
+__all__ = ["Base", "ExportError", "LessonError"]

@@ -1,0 +1,163 @@
+"""Watch over the process that runs a student's code: what it calls, and what it changes.
+
+`arm` installs an audit hook, which cannot be removed. It refuses what an exercise never needs, if a
+function of the student is running. `Integrity` notices changes of functions and classes that are
+not the student's.
+
+The worker loads this file by its path, outside of the package. It imports nothing of the package.
+"""
+
+import builtins
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from types import FrameType, ModuleType
+from typing import Any
+
+# Refused if a student's function is anywhere on the stack: files, processes, the network.
+OUTSIDE = (
+    "fcntl.", "ftplib.", "glob.", "http.", "mmap.", "os.", "pathlib.", "poplib.", "pty.",
+    "resource.", "shutil.", "signal.", "smtplib.", "socket.", "sqlite3.", "subprocess.", "syslog.",
+    "telnetlib.", "tempfile.", "urllib.", "webbrowser.", "winreg.", "_winapi.", "_posixsubprocess.",
+)  # fmt: skip
+# Refused if the student's function is the caller: libraries do this, too.
+INSIDE = (
+    "code.__new__", "compile", "cpython.", "ctypes.", "exec", "function.__new__", "gc.", "marshal.",
+    "object.__delattr__", "object.__getattr__", "object.__setattr__", "pickle.find_class",
+    "sys.", "_thread.", "builtins.input",
+)  # fmt: skip
+HARMLESS = ("os.listdir", "os.putenv", "os.scandir", "os.unsetenv", "os.walk")
+IMPORT_SYSTEM = ("<frozen importlib", "<frozen zipimport>")
+SOURCE_LINES = ("linecache.py", "tokenize.py")  # of warnings and tracebacks
+
+
+class ForbiddenError(PermissionError):
+    """Code of an exercise has used what it must not use."""
+
+
+def arm(students: frozenset[str], scratch: str) -> list[str]:
+    """Install the audit hook, and return a list of what it will have refused.
+
+    Args:
+        students: the names of the files with a student's code.
+        scratch: the folder that may be read and written.
+    """
+    refused: list[str] = []
+    frame_of, inside, outside, harmless = sys._getframe, INSIDE, OUTSIDE, HARMLESS
+    import_system, source_lines = IMPORT_SYSTEM, SOURCE_LINES
+    fspath, real, separator = os.fspath, os.path.realpath, os.sep
+    watched = (*inside, *outside)
+    active = True
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal active
+        opens = event == "open"
+        if not active or not (opens or event.startswith(watched)) or event in harmless:
+            return
+        active = False  # the calls below raise events, too
+        try:
+            caller = frame_of(1)
+            if event.startswith(inside):
+                forbidden = caller.f_code.co_filename in students
+            elif caller.f_code.co_filename.startswith(import_system):
+                forbidden = False
+            else:
+                forbidden = _is_running(caller, students)
+            if forbidden and opens and isinstance(arguments[0], str | bytes):
+                path = real(fspath(arguments[0]))
+                path = path.decode(errors="replace") if isinstance(path, bytes) else path
+                forbidden = not (path.startswith(scratch + separator) or ".dist-info" in path)
+        finally:
+            active = True
+        if forbidden:
+            what = f"{event} {arguments[0]}" if opens else event
+            if not caller.f_code.co_filename.endswith(source_lines):
+                refused.append(f"the code has used {what:.200}, which an exercise must not do")
+            raise ForbiddenError(f"an exercise must not use {what:.200}")
+
+    sys.addaudithook(hook)
+    return refused
+
+
+def _is_running(frame: FrameType | None, students: frozenset[str]) -> bool:
+    """Whether a student's function is on the stack."""
+    while frame is not None:
+        if frame.f_code.co_filename in students:
+            return True
+        frame = frame.f_back
+    return False
+
+
+class Integrity:
+    """The functions and classes of the modules that are loaded now, except for the student's.
+
+    Args:
+        students: the names of the student's modules.
+        packages: the packages to watch.
+    """
+
+    def __init__(self, students: Iterable[str], packages: Iterable[str]) -> None:
+        self._known: list[tuple[str, Any, dict[str, Any], frozenset[str]]] = []
+        own = frozenset(students)
+        classes: dict[int, type] = {}
+        for name, module in list(sys.modules.items()):
+            if name in own or name.partition(".")[0] not in packages or module is None:
+                continue
+            self._add(name, module)
+            for value in list(vars(module).values()):
+                if getattr(value, "__module__", None) in own:
+                    continue
+                if isinstance(value, type) and value.__module__.partition(".")[0] in packages:
+                    classes[id(value)] = value
+                elif type(value).__name__ in ("Op", "Composite"):
+                    self._add(f"{name}.{value!r}", value)
+        for value in classes.values():
+            self._add(f"{value.__module__}.{value.__qualname__}", value)
+
+    def _add(self, name: str, value: Any) -> None:
+        watched = {k: v for k, v in vars(value).items() if _is_watched(v)}
+        self._known.append((name, value, watched, self._names(value)))
+
+    def _names(self, value: Any) -> frozenset[str]:
+        """Return the names whose addition is a change: all of a class; of a module, those that
+        hide a function of Python.
+        """
+        if isinstance(value, type):
+            return frozenset(vars(value))
+        if isinstance(value, ModuleType):
+            return frozenset(vars(builtins).keys() & vars(value).keys())
+        return frozenset()
+
+    def changes(self) -> Iterator[str]:
+        """Yield the names of what has been replaced, deleted or added."""
+        for name, value, watched, names in self._known:
+            now = vars(value)
+            for key, before in watched.items():
+                if now.get(key) is not before:
+                    yield f"{name}.{key}"
+            for key in self._names(value) - names:
+                yield f"{name}.{key}"
+
+
+def _is_watched(value: Any) -> bool:
+    return callable(value) or isinstance(value, property | classmethod | staticmethod)
+
+
+def freeze(modules: Iterable[ModuleType], students: frozenset[str]) -> None:
+    """Make assignments to attributes of modules an error for the student's functions."""
+    frame_of, error = sys._getframe, ForbiddenError
+
+    class Frozen(ModuleType):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if frame_of(1).f_code.co_filename in students:
+                raise error(f"an exercise must not change {self.__name__}.{name}")
+            super().__setattr__(name, value)
+
+        def __delattr__(self, name: str) -> None:
+            if frame_of(1).f_code.co_filename in students:
+                raise error(f"an exercise must not change {self.__name__}.{name}")
+            super().__delattr__(name)
+
+    for module in modules:
+        if type(module) is ModuleType:
+            module.__class__ = Frozen
