@@ -1,115 +1,116 @@
-"""`tito grade` in folders of any name, from any working directory."""
+"""`tito grade`: a lesson's folder of any name, a notebook, a class; exit codes; real lessons."""
 
+import importlib.util
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from example_lesson import PACKAGE, SOURCE, make
+from graded_course import make_course, submission
 from typer.testing import CliRunner
 
 from tinytorch.tito import cli, weave
+from tinytorch.tito.grading import command
+from tinytorch.tito.grading.base import HERE, Base
+from tinytorch.tito.grading.judge import grade
+from tinytorch.tito.grading.sandbox import Limits, Sandbox
+from tinytorch.tito.lesson import Lesson, lessons, load
 from tinytorch.tito.release import release
 
-SOURCE_WITH_CHECK = SOURCE.replace('print("tested")', "assert double(2) == 4")
+WRONG = "def double(x):\n    return 3 * x\n"
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lesson]:
+    """The example course, as the one that grades."""
+    lesson = make_course(tmp_path_factory.mktemp("course"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "HERE", lesson.root)
+        yield lesson
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A released lesson with the solution; grading needs no checkout, so it uses a fake one."""
-    lesson = make(tmp_path / "course", SOURCE_WITH_CHECK, PACKAGE.replace("@decorated\n", ""))
-    tests = lesson.root / "tests"
-    (tests / "77_things").mkdir(parents=True)
-    (tests / "conftest.py").touch()
-    (tests / "77_things" / "test_things_integration.py").write_text(
-        "from tinytorch.things import double\n\n\ndef test_double():\n    assert double(2) == 4\n"
-    )
-    release(lesson, tmp_path)
-    weave.write(weave.solution(lesson), tmp_path / "77_things" / "things.ipynb")
-    package = lesson.root / "tinytorch"
-
-    def copy(root: Path, folder: Path) -> None:
-        shutil.copytree(package, folder / "tinytorch")
-
-    monkeypatch.setattr("tinytorch.tito.integration.copy_package", copy)
-    monkeypatch.setattr("tinytorch.tito.export.copy_package", copy_again)
+def folder(course: Lesson, tmp_path: Path) -> Path:
+    """The released lesson, solved."""
+    release(course, tmp_path)
+    weave.write(submission(course), tmp_path / "77_things" / "things.ipynb")
     return tmp_path / "77_things"
 
 
-def copy_again(root: Path, folder: Path) -> None:
-    shutil.copytree(root / "tinytorch", folder / "tinytorch")
-
-
-def grade(folder: Path | str, code: int = 0) -> str:
-    done = CliRunner().invoke(cli.app, ["grade", str(folder)], env={"COLUMNS": "100"})
+def tito_grade(*words: Path | str, code: int = 0) -> str:
+    done = CliRunner().invoke(cli.app, ["grade", *map(str, words)], env={"COLUMNS": "100"})
     assert done.exit_code == code, done.output
     assert done.exception is None or isinstance(done.exception, SystemExit)
     return " ".join(done.output.split())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        "things-alice",
-        "77-things-alice",
-        "00_good",
-        "a b",
-        "größe",
-        "空",
-        "things",
-        "a/b/77",
-        "x[1]",
-    ],
-)
+@pytest.mark.parametrize("name", ["things-alice", "00_good", "größe 空 [1]", "a/b/77"])
 def test_the_name_of_the_folder_does_not_matter(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cloned = folder.parent / "clones" / name
     shutil.copytree(folder, cloned)
     monkeypatch.chdir(cloned)
-    output = grade(".")
-    assert "3 of 3" in output
-    assert "1 passed" in output
+    assert "10 of 10 points" in tito_grade(".")
 
 
 @pytest.mark.slow
-def test_a_folder_is_graded_from_another_working_directory(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_notebook_is_graded_by_itself(course: Lesson, tmp_path: Path) -> None:
+    weave.write(submission(course, "77.1", WRONG), tmp_path / "alice's.ipynb")
+    output = tito_grade(tmp_path / "alice's.ipynb", code=1)
+    assert "8 of 10 points" in output
+    assert "Exercise 77.1, double: twice 3" in output
+    assert "likely cause: 2 * x" in output
+
+
+@pytest.mark.slow
+def test_tests_in_the_submission_do_not_count(course: Lesson, folder: Path) -> None:
+    """Neither the lesson's source, nor the integration tests, nor a package."""
+    for name in ("things_dev.py", "test_things_integration.py", "conftest.py"):
+        path = folder / name
+        path.write_text(path.read_text().replace("6", "9").replace("3.0", "4.5"))
+    (folder / "tinytorch").mkdir()
+    (folder / "tinytorch" / "__init__.py").write_text("raise SystemExit\n")
+    assert "10 of 10 points" in tito_grade(folder)
+    weave.write(submission(course, "77.1", WRONG), folder / "things.ipynb")
+    output = tito_grade(folder, code=1)
+    assert "8 of 10 points" in output
+    assert "tests: those of" in output
+    assert str(course.root.name) in output
+
+
+@pytest.mark.slow
+def test_a_lesson_that_the_checkout_does_not_have_is_graded_with_a_released_one(
+    course: Lesson, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(folder.parent)
-    assert "1 passed" in grade("77_things")
-    assert "1 passed" in grade(folder)
+    """Its own tests are used only if there is no other choice, and the output says so."""
+    monkeypatch.setattr(command, "lessons", lambda root: [])
+    shutil.copytree(folder, folder.parent / "class" / "ann")
+    output = tito_grade(folder)
+    assert "10 of 10 points" in output
+    assert "a student can change" in output
+    assert "which tests? Give --lesson DIR" in tito_grade(folder.parent / "class", code=2)
+    assert "Give --lesson DIR" in tito_grade(folder, "--lesson", "77", code=2).replace(
+        "give", "Give"
+    )
+    (folder.parent / "class" / "ann" / "things_dev.py").write_text("")
+    output = tito_grade(folder.parent / "class", "--lesson", folder)
+    assert "10 of 10 points" in output
+    assert "a student can change" not in output
 
 
-@pytest.mark.slow
-def test_all_lessons_of_a_folder_are_graded(folder: Path) -> None:
-    for path in list(folder.glob("*things*")):
-        shutil.copyfile(path, folder / path.name.replace("things", "more"))
-    (folder / "test_more_integration.py").write_text("def test_it():\n    assert False\n")
-    output = grade(folder, code=1)
-    assert "more.ipynb" in output
-    assert "things.ipynb" in output
-    assert "1 passed" in output
-    assert "1 failed" in output
-
-
-@pytest.mark.parametrize(
-    ("remove", "message"),
-    [
-        ("things.ipynb", "is incomplete: things.ipynb is missing"),
-        ("test_things_integration.py", "test_things_integration.py is missing"),
-        ("things_dev.py", "is not a released lesson: it has no NAME_dev.py"),
-    ],
-)
-def test_a_missing_file_is_named(folder: Path, remove: str, message: str) -> None:
-    (folder / remove).unlink()
-    assert message in grade(folder, code=1)
-
-
-def test_a_folder_without_a_lesson_is_explained(folder: Path) -> None:
-    assert "it contains the folders 77_things" in grade(folder.parent, code=1)
-    assert "is not a released lesson" in grade(folder.parent / "nowhere", code=1)
-    assert "is not a released lesson" in grade(folder / "things_dev.py", code=1)
+def test_what_cannot_be_graded_is_one_sentence(course: Lesson, tmp_path: Path) -> None:
+    assert "does not exist" in tito_grade(tmp_path / "nowhere", code=2)
+    assert "there is no notebook" in tito_grade(tmp_path, code=2)
+    assert "is not a released lesson" in tito_grade(tmp_path, "--lesson", tmp_path, code=2)
+    assert "there is no lesson 78" in tito_grade(tmp_path, "--lesson", "78", code=2)
+    (tmp_path / "a.ipynb").write_text("{")
+    output = tito_grade(tmp_path / "a.ipynb", code=1)
+    assert "half saved" in output
+    (tmp_path / "things_dev.py").touch()
+    assert "things_integration.py is missing" in tito_grade(tmp_path, "--lesson", tmp_path, code=2)
 
 
 @pytest.mark.parametrize(
@@ -118,5 +119,61 @@ def test_a_folder_without_a_lesson_is_explained(folder: Path) -> None:
 )
 def test_a_damaged_source_is_one_sentence(folder: Path, source: str) -> None:
     (folder / "things_dev.py").write_text(source)
-    moved = folder.rename(folder.with_name("clone"))
-    assert "things_dev.py" in grade(moved, code=1)
+    assert "things_dev.py" in tito_grade(folder, "--lesson", folder, code=2)
+
+
+@pytest.mark.slow
+def test_half_a_notebook_of_lesson_12_has_the_points_of_that_half(tmp_path: Path) -> None:
+    """The exercises of the second half need those of the first, and are blank."""
+    lesson = load(12, HERE)
+    notebook, blank = weave.solution(lesson), weave.student(lesson)
+    numbers = [exercise.number for exercise in lesson.exercises]
+    for mine, empty in zip(notebook.cells, blank.cells, strict=False):
+        if mine.metadata.get("tinytorch", {}).get("exercise") in numbers[4:]:
+            mine.source = empty.source
+    weave.write(notebook, tmp_path / "attention.ipynb")
+    with Base(lesson, HERE / "tests" / lesson.folder, HERE) as base:
+        result = grade(base, tmp_path / "attention.ipynb", Sandbox(Limits()))
+    assert result.points == sum(base.points[number] for number in numbers[:4])
+    assert [mark.status for mark in result.marks] == ["passed"] * 4 + ["blank"] * (len(numbers) - 4)
+    assert result.integration == "passed"
+
+
+def alternatives(lesson: Lesson) -> list[Any]:
+    """The right solutions in `tests/NN_name/alternatives.py`."""
+    path = HERE / "tests" / lesson.folder / "alternatives.py"
+    if not path.exists():
+        return []
+    spec = importlib.util.spec_from_file_location(f"alternatives_{lesson.number}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return list(module.ALTERNATIVES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", lessons(HERE))
+def test_right_but_different_solutions_earn_all_points(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each notebook has another solution of every exercise, as long as there are some."""
+    monkeypatch.setattr(command, "HERE", HERE)
+    lesson = load(number, HERE)
+    own: dict[str, list[Any]] = {e.number: [] for e in lesson.exercises}
+    for alternative in alternatives(lesson):
+        own[alternative.exercise].append(alternative)
+    count = max(map(len, own.values()))
+    for index in range(count):
+        notebook = weave.solution(lesson)
+        for cell in notebook.cells:
+            mark = cell.metadata.get("tinytorch", {})
+            if mark.get("kind") == "exercise" and index < len(own[mark.exercise]):
+                cell.source = own[mark.exercise][index].in_source(cell.source)
+        weave.write(notebook, tmp_path / f"{index}.ipynb")
+    results, _ = command.run([tmp_path], str(number), Limits()) if count else ([], True)
+    for result in results:
+        index = int(result.submission.student)
+        missed = [m for m in result.grade.marks if m.status != "passed"]
+        names = [a.name for m in missed for a in own[m.exercise][index : index + 1]]
+        assert result.grade.passed, (names, result.grade.problem, [m.message for m in missed])

@@ -46,10 +46,10 @@ class Base:
     Args:
         lesson: the lesson, from a source that students cannot change.
         tests: the folder with its integration tests and conftest.py; None if it has none.
-        package: the folder that contains the package, by default the package that is running.
+        package: the folder that contains the package.
     """
 
-    def __init__(self, lesson: Lesson, tests: Path | None, package: Path = HERE) -> None:
+    def __init__(self, lesson: Lesson, tests: Path | None, package: Path) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="tito-")
         try:
             self.root = Path(self._folder.name).resolve()
@@ -146,6 +146,7 @@ class Base:
             self.solution[exercise.number],
             {**self.notebook_imports, **self._module_imports(exercise.module)},
             self._public,
+            self.solutions.keys(),
         )
         return policy.violations(nodes, known, solution)
 

@@ -63,7 +63,7 @@ def run(
     taken: set[str] = set()
     with ExitStack() as stack:
         numbers = sorted({s.lesson for s in found if s.lesson is not None and not s.problem})
-        bases = {n: stack.enter_context(Base(origins[n][0], origins[n][1])) for n in numbers}
+        bases = {n: stack.enter_context(Base(*origins[n][:2], HERE)) for n in numbers}
         pool = stack.enter_context(ThreadPoolExecutor(jobs or os.cpu_count() or 1))
         stack.enter_context(stops_on_signals(sandbox))
         futures = {

@@ -10,7 +10,7 @@ The rules are the first of several layers, not a sandbox: see docs/grading.md.
 
 import ast
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -92,11 +92,13 @@ class Solution:
         code: its definitions.
         imports: the import statement behind each name of its module, and of the lesson's notebook.
         public: the module behind each name of `tinytorch`, such as "tinytorch.tensor".
+        modules: the modules of the lesson, in which all exercises are the student's or blank.
     """
 
     code: str
     imports: Mapping[str, str]
     public: Mapping[str, str]
+    modules: Collection[str] = ()
 
 
 def violations(
@@ -123,7 +125,7 @@ class _Rules:
     """The rules for one definition."""
 
     def __init__(self, node: ast.stmt, imports: Mapping[str, str], solution: Solution) -> None:
-        self.public = solution.public
+        self.public, self.modules = solution.public, solution.modules
         own = ast.parse(solution.code)
         nodes = list(ast.walk(own))
         self.chains = set(_chains(own)) - {"getattr", "hasattr"}
@@ -230,7 +232,7 @@ class _Rules:
     def _imported(self, origin: Origin) -> Iterator[str]:
         """Yield a rule if a module, or a name of it, is not allowed."""
         module, name = origin
-        if origin in self.used and not _is_dangerous(module):
+        if (origin in self.used and not _is_dangerous(module)) or module in self.modules:
             return
         if module == "tinytorch" and name:
             allowed = _is_of_package(self.public.get(name, f"tinytorch.{name}"))

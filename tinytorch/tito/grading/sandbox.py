@@ -25,12 +25,14 @@ class Limits:
     """Limits of one submission.
 
     Attributes:
-        test: seconds for each test, and for the import of the package.
+        test: seconds for each test.
+        load: seconds for the import of the package.
         total: seconds for all.
         memory: bytes that a process may allocate.
     """
 
     test: float = 60.0
+    load: float = 60.0
     total: float = 900.0
     memory: int = 2 << 30
 
@@ -106,18 +108,18 @@ class Sandbox:
         lines: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=_read, args=(program, lines), daemon=True).start()
         now = time.monotonic()
-        end, limit = now + seconds, now + self.limits.test
+        end, allowed = now + seconds, self.limits.load
+        limit = now + allowed
         while True:
             if self.stopped.is_set():
                 raise StoppedError
             now = time.monotonic()
             if now > min(end, limit):
-                what = "all tests together" if now > end else f"{self.limits.test:g} seconds"
                 events.reason = (
-                    f"it was stopped, because the time for {what} was over"
-                    if now > end
-                    else f"it was stopped after {what}: is there an endless loop?"
+                    f"it was stopped after {allowed:g} seconds: is there an endless loop?"
                 )
+                if now > end:
+                    events.reason = "it was stopped: the time for the whole notebook was over"
                 return False
             try:
                 line = lines.get(timeout=min(0.1, max(0.0, min(end, limit) - now)))
@@ -129,8 +131,9 @@ class Sandbox:
             if "done" in event:
                 return True
             if event:
-                limit = time.monotonic() + self.limits.test
                 _record(event, events)
+                allowed = self.limits.test if events.loaded else self.limits.load
+                limit = time.monotonic() + allowed
 
 
 def _record(event: dict[str, Any], events: Events) -> None:
