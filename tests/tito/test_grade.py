@@ -104,6 +104,7 @@ def test_a_lesson_that_the_checkout_does_not_have_is_graded_with_a_released_one(
 def test_what_cannot_be_graded_is_one_sentence(course: Lesson, tmp_path: Path) -> None:
     assert "does not exist" in tito_grade(tmp_path / "nowhere", code=2)
     assert "there is no notebook" in tito_grade(tmp_path, code=2)
+    assert "is a checkout of the course" in tito_grade(course.root, code=2)
     assert "is not a released lesson" in tito_grade(tmp_path, "--lesson", tmp_path, code=2)
     assert "there is no lesson 78" in tito_grade(tmp_path, "--lesson", "78", code=2)
     (tmp_path / "a.ipynb").write_text("{")

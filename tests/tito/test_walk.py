@@ -133,7 +133,6 @@ def test_doctor_lists_packages_backends_and_data() -> None:
         (["export"], "which lesson?"),
         (["export", "12"], "tito start 12"),
         (["milestone", "run", "nothing"], "there is no milestone nothing"),
-        (["grade", "."], "is not a released lesson"),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "",
 )

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from .._optional import check
-from ..lesson import Lesson, LessonError, lessons, load
+from ..lesson import PACKAGE, Lesson, LessonError, lessons, load
 from . import report
 from .base import HERE, Base
 from .judge import MISSING, Grade, Mark, grade
@@ -115,6 +115,8 @@ def _origins(paths: list[Path], lesson: str | None) -> dict[int, Origin]:
     for path in paths:
         if not path.exists() and not path.is_symlink():
             raise LessonError(f"{path} does not exist")
+        if (path / "notebooks").is_dir() and (path / PACKAGE / "__init__.py").is_file():
+            raise LessonError(f"{path} is a checkout of the course, not a folder of submissions")
     if lesson is not None and not lesson.isdecimal():
         found = _released(Path(lesson))
         if not found:
