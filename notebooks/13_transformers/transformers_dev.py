@@ -1459,13 +1459,17 @@ with Exercise("13.7", "_stream") as check:
 # %% [markdown]
 # ## Train it
 #
-# A small made-up language: a few words, combined by rules. Can GPT learn the rules?
+# A small made-up language: a few words, combined by rules. A sentence has two clauses; in the
+# second, the two nouns have exchanged their roles. Can GPT learn the rules? With the tokenizer of
+# lesson 10, each word becomes one token, so a sentence has 14.
 
 # %%
+import re
+
 from tinytorch.dataloader import TokenDataset
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.optimizers import AdamW
-from tinytorch.tokenization import CharTokenizer
+from tinytorch.tokenization import BPETokenizer
 from tinytorch.training import CosineSchedule, Trainer
 
 rng = np.random.default_rng(0)
@@ -1479,51 +1483,127 @@ def sentence() -> str:
     return f"the {a} {v} the {b}, and the {b} {w} the {a}.\n"
 
 
+noun, verb = "|".join(NOUNS), "|".join(VERBS)
+# (?!\1) is "another noun than the first", \2 and \1 are "the second, the first noun again".
+RULES = re.compile(rf"the ({noun}) (?:{verb}) the (?!\1)({noun}), and the \2 (?:{verb}) the \1\.")
+
 corpus = "".join(sentence() for _ in range(600))
 print(corpus[:130])
-tokenizer = CharTokenizer()
-tokenizer.build_vocab(corpus)
-data = TokenDataset(tokenizer.encode_array(corpus), block_size=48)
+tokenizer = BPETokenizer(300)
+tokenizer.train(corpus)
+data = TokenDataset(tokenizer.encode_array(corpus), block_size=28)
 
 random.manual_seed(5)
-model = GPT(tokenizer.vocab_size, embed_dim=32, num_layers=2, num_heads=2, max_seq_len=48,
+model = GPT(tokenizer.vocab_size, embed_dim=32, num_layers=2, num_heads=4, max_seq_len=28,
             positions="rotary", init="zero")  # fmt: skip
-print(f"{model.num_parameters():,} parameters, {tokenizer.vocab_size} different characters")
+print(f"{model.num_parameters():,} parameters, {tokenizer.vocab_size} different tokens")
 
 # %%
-steps = 300
+END = tokenizer.encode("\n")
+
+
+def write(count: int) -> list[str]:
+    """Sentences of the model, each begun after the end of another."""
+    texts = generate(model, [END] * count, 20, seed=1, stop_token=END).numpy()
+    return [tokenizer.decode(text).strip() for text in texts]
+
+
+steps = 1000
 trainer = Trainer(model, AdamW(model.parameters(), lr=0.01), CrossEntropyLoss(),
                   CosineSchedule(0.01, 0.001, steps, warmup_steps=10), 1.0)  # fmt: skip
 losses = []
 for step in range(steps):
     losses.append(trainer.train_step([data.random_batch(16, rng)]).item())
-    if step in (0, 30, 299):
-        start = tokenizer.encode("the ")
-        text = tokenizer.decode(generate(model, start, 60, seed=1).numpy())
-        print(f"step {step:3}, loss {losses[-1]:.2f}: {text!r}")
+    if step in (0, 100, 300, 600, 999):
+        texts = write(200)
+        right = sum(RULES.fullmatch(text) is not None for text in texts) / len(texts)
+        print(f"step {step:3}, loss {losses[-1]:.2f}, {right:4.0%} by the rules: {texts[0]!r}")
+
+# %% [markdown]
+# The last sentences keep the rules nearly always. See how the loss fell: first the model learned the
+# words and their order, within a hundred steps; from then on it guessed the nouns of the second
+# clause. Only when it had learned to look them up did the loss fall again.
+#
+# It cannot fall to 0. Nothing determines the first noun (1 of 4), the second (1 of 3) and the two
+# verbs: these four choices cost $3 \ln 4 + \ln 3 = 5.26$ per sentence, or 0.38 for each of its 14
+# tokens (the dashed line). And when a block of 28 tokens starts within a sentence, the model does
+# not see the noun that it should repeat.
+#
+# How does it look up the last noun? In the picture, each row is a token, and shows what it attends
+# to. The row marked in red is the last *the*: the token after it is the first noun again.
 
 # %%
+line = "the king loves the fool, and the fool sees the king"
+ids = tokenizer.encode(line)
 with no_grad():
-    line = "the king loves the fool, and the fool "
-    seen = model.attention_weights(Tensor([tokenizer.encode(line)]))
-figure, axes = plt.subplots(1, 2, figsize=(11, 4))
+    seen = [weights.numpy()[0] for weights in model.eval().attention_weights(Tensor([ids]))]
+words = [tokenizer.decode([i]).strip() for i in ids]
+asks, noun_at = len(ids) - 2, 1  # the last "the", and the first noun
+# The head whose row of the last "the" looks most at the first noun.
+block, head = max(((b, h) for b in range(2) for h in range(4)),
+                  key=lambda place: seen[place[0]][place[1], asks, noun_at])  # fmt: skip
+share = seen[block][head, asks, noun_at]
+print(
+    f"block {block + 1}, head {head + 1}: the last 'the' gives {share:.0%} of its attention to the first {words[1]!r}"
+)
+
+figure, axes = plt.subplots(1, 2, figsize=(11, 4.5))
 axes[0].plot(losses)
-axes[0].set(title="loss", xlabel="step")
-axes[1].imshow(seen[1].numpy()[0].max(axis=0), cmap="viridis")
-axes[1].set(title="block 2: attention weights, maximum over heads")
-for axis in (axes[1].xaxis, axes[1].yaxis):
-    axis.set_ticks(range(len(line)), list(line.replace(" ", "_")), fontsize=7)
+axes[0].axhline((3 * math.log(4) + math.log(3)) / 14, linestyle="--", color="gray")
+axes[0].set(title="loss", xlabel="step", ylim=(0, 2))
+axes[1].imshow(seen[block][head], cmap="viridis")
+axes[1].set_title(f"block {block + 1}, head {head + 1}: attention weights")
+axes[1].set_xticks(range(len(words)), words, rotation=60, ha="right", fontsize=9)
+axes[1].set_yticks(range(len(words)), words, fontsize=9)
+axes[1].add_patch(plt.Rectangle((-0.5, asks - 0.5), len(words), 1, fill=False, color="red", lw=2))
+axes[1].add_patch(plt.Circle((noun_at, asks), 0.45, fill=False, color="red", lw=3))
 figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Look at the second *fool*: to write it, the model had to find the first one.
+# The circle is the first noun: its vector is what the last *the* collects, to write it again.
+# Nobody told the model where to look.
 #
 # ## What it costs
 #
 # A block has $4C^2$ parameters in attention (qkv 3, proj 1) and $8C^2$ in the MLP: $12 C^2$, times
-# L. The forward pass needs about two operations per token and parameter, and training three times
-# as many. Count and measure:
+# L. The tables and biases come on top. With all biases, learned positions and a tied head, GPT-2
+# has $VC + TC + L(12C^2 + 13C) + 2C$ parameters:
+
+# %%
+from tinytorch.tinygpt.presets import PRESETS, build_model
+
+
+def budget(V: int, T: int, C: int, L: int) -> dict[str, int]:
+    """The parameters of GPT-2 by place: V tokens, T positions, width C, L blocks."""
+    return {"tables": V * C + T * C, "attention": L * (4 * C * C + 4 * C),
+            "MLPs": L * (8 * C * C + 5 * C), "norms": L * 4 * C + 2 * C}  # fmt: skip
+
+
+counted = GPT(100, 24, 2, 3, 16, tie_weights=True).num_parameters()
+print(f"the formula and a small GPT: {sum(budget(100, 16, 24, 2).values()):,} and {counted:,}")
+print(
+    f"TinyGPT, python milestones/tinygpt.py: {build_model(PRESETS['default'], 65).num_parameters():,}"
+)
+print("                C   L    parameters  tables attention MLPs   float32")
+for name, C, L in (
+    ("gpt2", 768, 12),
+    ("gpt2-medium", 1024, 24),
+    ("gpt2-large", 1280, 36),
+    ("gpt2-xl", 1600, 48),
+):
+    parts = budget(50257, 1024, C, L)
+    total = sum(parts.values())
+    tables, attention, mlps = (
+        f"{parts[part] / total:6.0%}" for part in ("tables", "attention", "MLPs")
+    )
+    print(
+        f"{name:12} {C:5} {L:3} {total:13,}  {tables}  {attention} {mlps}  {4 * total / 1e9:5.1f} GB"
+    )
+
+# %% [markdown]
+# The forward pass needs about two operations per token and parameter, and training three times as
+# many. Count and measure:
 
 # %%
 from tinytorch.tito.measure import seconds
@@ -1539,6 +1619,31 @@ for C, L, T in ((64, 2, 64), (64, 4, 64), (128, 4, 64), (128, 4, 128), (128, 4, 
         f"{C:3} {L:2} {T:3} {net.num_parameters():11,} {12 * L * C * C:9,} {1e3 * t:6.1f} ms {1e12 * per:9.1f} ps"
     )
 
+# %% [markdown]
+# Memory: training keeps the results of all ops for the backward pass, so it needs more with every
+# block. Without gradients, a block's results are freed as soon as the next block has used them:
+
+# %%
+import tracemalloc
+
+ids = Tensor(np.zeros((4, 128), np.int64))
+
+
+def most_memory(net: GPT, gradients: bool) -> float:
+    """Megabytes of results at most, in a forward pass."""
+    with enable_grad() if gradients else no_grad():
+        tracemalloc.start()
+        net(ids)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return most / 1e6
+
+
+print("blocks  training  inference   (memory of results at most, for 4 x 128 tokens)")
+for L in (2, 4, 8):
+    net = GPT(65, 64, L, 4, 128, positions="rotary")
+    print(f"{L:6} {most_memory(net, True):6.1f} MB {most_memory(net, False):7.1f} MB")
+
 # %%
 net = GPT(65, 64, 2, 4, 128, positions="rotary").eval()
 for use_cache in (False, True):
@@ -1552,9 +1657,34 @@ for use_cache in (False, True):
 # 2. Why is there a LayerNorm before the head, but none after the embedding?
 # 3. The loss of an untrained model is about $\ln V$. Why? What does a larger loss tell you?
 # 4. With the head tied to the embedding, each row of the table has two roles. Which?
-# 5. TinyGPT has half a million parameters, and the text has a million characters. Will it memorise
+# 5. TinyGPT has 455,712 parameters, and the text has about 1.1 million characters. Will it memorise
 #    the text?
+
+# %% [markdown] instructor=true
+# ### Answers, for the instructor
 #
+# 1. For given attention weights, the outputs are sums of linear maps of the inputs, so a stack
+#    moves and mixes vectors, but computes nothing new from a single token. It is not linear
+#    altogether: the weights depend on the input through the softmax, and LayerNorm divides.
+# 2. The residual stream is a sum of many steps, and its scale grows with depth; the head should see
+#    vectors of one scale. Every block normalises its own input, so none is needed after the
+#    embedding (and it would cost the path of sums nothing to have one; some models do).
+# 3. Its logits are nearly equal, so every token has the probability 1 / V, and -ln(1 / V) = ln V. A
+#    larger loss at the start means logits that are too large: weights that start too large, or
+#    targets that do not fit the ids.
+# 4. As input: what the token means to what follows. As output: which vector of the last block makes
+#    this token likely. Both gradients add up. (PyTorch and GPT-2 do the same.)
+# 5. Hardly in one run: training sees each character a few times, and a parameter holds perhaps two
+#    bits, while the text has about two bits per character that cannot be predicted: 0.9 against 2.2
+#    million bits. But it starts to: after many epochs the validation loss rises while the training
+#    loss falls. Half the points for "no, there are more characters than parameters".
+#
+# Rubric for each question: 2 points for the right answer with its reason, 1 without. Typical
+# trouble: in 13.1 the two averages of the gradient (let them derive it for C = 2), in 13.3 the
+# second step that starts from x, in 13.4 `past`, in 13.7 what is unread (let them play the table of
+# rounds by hand, with the tokens on slips of paper).
+
+# %% [markdown]
 # ## In PyTorch
 #
 # | here | PyTorch |
