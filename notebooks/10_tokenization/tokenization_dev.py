@@ -29,6 +29,19 @@
 #
 # GPT-2, GPT-4 and Llama 3 use the last row. You will build the first row, then the second, and then
 # the last on top of the second.
+#
+# **You will learn** to
+#
+# - turn text into ids and back, without losing a character, and to refuse what cannot be encoded;
+# - read UTF-8: why one character may be several tokens, and when its bytes may be decoded;
+# - learn the merges of byte-pair encoding from a text, and apply them to another;
+# - keep signals to the model, such as the end of a document, apart from what users type;
+# - measure a tokenizer: bytes per token, and what a larger vocabulary costs and saves.
+#
+# **You need** Python: classes, dictionaries, list comprehensions and `collections.Counter`. No
+# earlier lesson is required.
+#
+# **Time**: about three hours for 8 exercises, 24 points.
 
 # %% setup=true
 import codecs
@@ -78,14 +91,16 @@ print("decoded:         ", "".join(vocab[i] for i in ids))
 # %% [markdown]
 # ## 10.1 One id per character
 #
-# `CharTokenizer` does exactly that, with one dictionary for each direction. Part of the class is
-# given: `_set_vocab` builds the dictionaries, and `_unknown_id` handles characters that are not in
-# the vocabulary.
+# `CharTokenizer` does exactly that, with one dictionary for each direction. They belong to its base
+# class, `CharVocabulary`, which is given: `_set_vocab` builds the dictionaries, and `_unknown_id`
+# handles characters that are not in the vocabulary.
 #
-# Implement the three blank methods. Two things to watch out for:
+# Implement the three methods. Three things to watch out for:
 #
 # - Sort the characters. The order of a set changes from one Python run to the next, and a model
 #   trained with one order reads gibberish in another.
+# - Change nothing: `A` and `a`, spaces and line feeds are characters of their own. Otherwise
+#   decoding does not restore the text.
 # - In Python, `vocab[-1]` is the last entry. An id of -1 means that there is a bug somewhere in the
 #   model: raise an error instead of decoding it.
 
@@ -97,6 +112,7 @@ from tinytorch.tokenization import CharTokenizer
 #   Collect the characters of all texts in a set, and sort it.
 #   self._set_vocab does the rest.
 # CharTokenizer.encode:
+#   checked_text(text) returns the text, or raises an error if it is not a str.
 #   self.char_to_id maps each known character to its id.
 #   For any other character, self._unknown_id(character, text) returns an id or raises the error.
 # CharTokenizer.decode:
@@ -104,36 +120,83 @@ from tinytorch.tokenization import CharTokenizer
 #   self.id_to_char maps ids back to characters.
 
 # %% test="10.1" points=3
-with Exercise("10.1", "CharTokenizer") as check:
+# fmt: off
+def char_vocab(*corpora, unknown=None):
+    """The vocabulary after build_vocab was called with each corpus, one after the other."""
+    tokenizer = CharTokenizer(unknown=unknown)
+    for corpus in corpora:
+        tokenizer.build_vocab(corpus)
+    return tokenizer.vocab
+
+def round_trip(text):
     tokenizer = CharTokenizer()
-    check.equal(lambda: tokenizer.build_vocab("sphinx of quartz"), None, "the return value of build_vocab",
-                cause="it stores the vocabulary and returns nothing; each character occurs once, so use a set")  # fmt: skip
-    check.equal(tokenizer.vocab, list(" afhinopqrstuxz"), "the vocabulary of 'sphinx of quartz'",
-                cause="each character once, sorted: a set has no defined order")  # fmt: skip
-    tokenizer.build_vocab(["ba", "cab"])
-    check.equal(tokenizer.vocab, ["a", "b", "c"], "the vocabulary of the two texts 'ba' and 'cab'",
-                cause="collect the characters of all texts, each once")  # fmt: skip
-    tokenizer.build_vocab(["dad", "cab"])
-    check.equal(tokenizer.vocab, ["a", "b", "c", "d"], "the vocabulary of 'dad' and 'cab'",
-                cause="keep the first text's characters: do not start over with each text")  # fmt: skip
-    tokenizer = CharTokenizer(["e", "h", "l", "o"])
-    check.equal(tokenizer.encode("hole"), [1, 3, 2, 0], "the ids of 'hole' with vocabulary e h l o",
-                cause="ids start at 0, in the order of the vocabulary")  # fmt: skip
-    check.equal(tokenizer.decode([1, 3, 2, 0]), "hole", "the text of ids 1, 3, 2, 0",
-                cause="return one string, with nothing between the characters")  # fmt: skip
-    check.equal(tokenizer.decode(np.array([3, 1])), "oh", "the text of an array of ids")
-    check.equal(tokenizer.encode(""), [], "the ids of an empty text")
-    check.raises(ValueError, lambda: tokenizer.encode("help"), "encoding 'p', which is not in the vocabulary",
-                 cause="call self._unknown_id; skipping a character loses text silently")  # fmt: skip
-    check.raises(ValueError, lambda: tokenizer.decode([-1]), "decoding id -1",
-                 cause="checked_ids raises the error")  # fmt: skip
-    check.raises(ValueError, lambda: tokenizer.decode([4]), "decoding id 4 when V is 4")
-    tokenizer = CharTokenizer(["a", "b"], unknown="<unk>")
-    check.equal(tokenizer.encode("abc"), [1, 2, 0], "the ids of 'abc' with vocabulary <unk> a b",
-                cause="'c' is unknown: self._unknown_id returns its id, 0")  # fmt: skip
-    check.equal(
-        tokenizer.decode([1, 0]), "a<unk>", "the text of ids 1, 0 with vocabulary <unk> a b"
-    )
+    tokenizer.build_vocab(text)
+    return tokenizer.decode(tokenizer.encode(text))
+
+with Exercise("10.1", "CharTokenizer") as check:
+    check.equal(lambda: char_vocab("sphinx of quartz"), list(" afhinopqrstuxz"),
+                "the vocabulary of 'sphinx of quartz'",
+                cause="each character once, sorted: a set has no defined order; self._set_vocab(...)"
+                " stores the vocabulary")
+    check.equal(lambda: char_vocab(" Bach, ad\n"), list("\n ,Bacdh"), "the vocabulary of ' Bach, ad\\n'",
+                cause="keep every character as it is, also capitals, spaces and line feeds; sort by code"
+                " point: sorted does that without a key")
+    check.equal(lambda: char_vocab(["ba", "cab"]), ["a", "b", "c"], "the vocabulary of the two texts 'ba' and 'cab'",
+                cause="collect the characters of all texts, each once")
+    check.equal(lambda: char_vocab(text for text in ["dad", "cab"]), ["a", "b", "c", "d"],
+                "the vocabulary of a generator of 'dad' and 'cab'",
+                cause="keep the first text's characters: do not start over with each text; and go through"
+                " the texts only once")
+    check.equal(lambda: char_vocab("xyz", "ab"), ["a", "b"], "the vocabulary after build_vocab('xyz') and build_vocab('ab')",
+                cause="a new vocabulary replaces the old one")
+    check.equal(lambda: char_vocab("cab", unknown="<unk>"), ["<unk>", "a", "b", "c"],
+                "the vocabulary of 'cab' with the unknown token <unk>",
+                cause="self._set_vocab(...) adds the unknown token, and updates both dictionaries")
+    check.equal(lambda: CharTokenizer().build_vocab("ab"), None, "the return value of build_vocab",
+                cause="it stores the vocabulary and returns nothing")
+
+    check.equal(lambda: CharTokenizer("olhe").encode("hole"), [2, 0, 1, 3], "the ids of 'hole' with vocabulary o l h e",
+                cause="ids start at 0, in the order of the vocabulary; call self._unknown_id for unknown"
+                " characters only (in d.get(c, f(c)), f is called for every c)")
+    check.equal(lambda: CharTokenizer("Hh E!").encode(" h!EH "), [2, 1, 4, 3, 0, 2],
+                "the ids of ' h!EH ' with vocabulary H h space E !",
+                cause="encode every character as it is, also capitals and spaces")
+    check.equal(lambda: CharTokenizer("ab").encode(""), [], "the ids of an empty text",
+                cause="no characters, no ids: an empty list")
+    check.equal(lambda: type(CharTokenizer("ab").encode("ba")).__name__, "list", "the type of the ids",
+                cause="return a list, not a tuple, an array or a generator")
+    tokenizer = check.call(lambda: CharTokenizer("ab"), "a tokenizer", cause="leave __init__ as it is")
+    check.equal(lambda: [tokenizer.encode("ba"), tokenizer.encode("a")], [[1, 0], [0]],
+                "the ids of 'ba', then those of 'a', from the same tokenizer",
+                cause="start with a new, empty list in every call")
+    check.raises(ValueError, lambda: CharTokenizer("ehlo").encode("help me"), "encoding 'help me' with vocabulary e h l o",
+                 message="' ', 'm', 'p'",
+                 cause="call self._unknown_id(character, text), with the whole text; skipping a character"
+                 " loses text silently")
+    check.equal(lambda: CharTokenizer("ab", unknown="<unk>").encode("abca<"), [1, 2, 0, 1, 0],
+                "the ids of 'abca<' with vocabulary <unk> a b",
+                cause="'c' and '<' are unknown: self._unknown_id returns their id, 0")
+    check.raises(TypeError, lambda: CharTokenizer("ab").encode(b"ab"), "encoding bytes instead of a str",
+                 message="encodes a str", cause="call checked_text(text) first")
+
+    check.equal(lambda: CharTokenizer("olhe").decode([2, 0, 1, 3]), "hole", "the text of ids 2, 0, 1, 3",
+                cause="return one string, with nothing between the characters")
+    check.equal(lambda: CharTokenizer("Hh E!").decode([2, 1, 4, 3, 0, 2]), " h!EH ", "the text of ids 2, 1, 4, 3, 0, 2",
+                cause="return the characters as they are, also capitals and spaces")
+    check.equal(lambda: CharTokenizer("oh").decode(np.array([1, 0, 1])), "hoh", "the text of an array of ids",
+                cause="checked_ids turns arrays into plain integers: use what it returns")
+    check.equal(lambda: CharTokenizer("oh").decode(i for i in [1, 0]), "ho", "the text of a generator of ids",
+                cause="a generator yields its ids only once: use the list that checked_ids returns")
+    check.equal(lambda: CharTokenizer("ab", unknown="<unk>").decode([1, 0]), "a<unk>", "the text of ids 1, 0 with vocabulary <unk> a b",
+                cause="self.id_to_char has the unknown token too")
+    for bad in (-1, 2):
+        check.raises(ValueError, lambda: CharTokenizer("oh").decode([0, bad]), f"decoding id {bad} when V is 2",
+                     cause="checked_ids raises the error: V is self.vocab_size, and ids are in [0, V)")
+    check.raises(TypeError, lambda: CharTokenizer("oh").decode([1.0]), "decoding id 1.0",
+                 cause="checked_ids raises the error: an id is an integer")
+    check.equal(lambda: round_trip("Zoë's 2 pies\t\n"), "Zoë's 2 pies\t\n", "a text after build_vocab, encode and decode",
+                cause="a character must not change on its way")
+# fmt: on
 
 # %% [markdown]
 # Now try it on real text. This loads Tiny Shakespeare: about a million characters from nine plays.
@@ -178,21 +241,43 @@ from tinytorch.tokenization import bytes_to_text, text_to_bytes
 #   The method's argument `errors` controls what happens to invalid UTF-8: replace it.
 
 # %% test="10.2" points=2
+# fmt: off
 with Exercise("10.2", "text_to_bytes and bytes_to_text") as check:
-    check.equal(text_to_bytes("hi"), [104, 105], "the bytes of 'hi'",
-                cause="return a list of integers, not a bytes object; use UTF-8, not UTF-16")  # fmt: skip
-    check.equal(text_to_bytes("é"), [195, 169], "the bytes of 'é'",
-                cause="ord() returns code points; UTF-8 uses two bytes for this character")  # fmt: skip
-    check.equal(text_to_bytes("中"), [228, 184, 173], "the bytes of '中'")
-    check.equal(len(text_to_bytes("\N{WATERMELON}")), 4, "the number of bytes of a watermelon")
-    check.equal(text_to_bytes(""), [], "the bytes of an empty text")
-    check.equal(bytes_to_text([b"h", b"i"]), "hi", "the text of b'h', b'i'")
-    check.equal(bytes_to_text([b"n", b"\xc3", b"\xa9"]), "né", "the text of an 'é' split into two tokens",
-                cause="join the tokens first, then decode: half a character is not valid UTF-8")  # fmt: skip
+    check.equal(lambda: text_to_bytes("hi"), [104, 105], "the bytes of 'hi'",
+                cause="return a list of integers, not a bytes object; use UTF-8, not UTF-16")
+    check.equal(lambda: type(text_to_bytes("hi")).__name__, "list", "the type of the bytes of 'hi'",
+                cause="return a list: ids above 255 will take the place of some bytes, and an array of"
+                " bytes cannot hold them")
+    check.equal(lambda: text_to_bytes(" Hi\r\n"), [32, 72, 105, 13, 10], "the bytes of ' Hi\\r\\n'",
+                cause="keep every character as it is, also capitals, spaces and line ends")
+    check.equal(lambda: text_to_bytes("é"), [195, 169], "the bytes of 'é'",
+                cause="ord() returns code points; UTF-8 uses two bytes for this character")
+    check.equal(lambda: text_to_bytes("e\u0301"), [101, 204, 129], "the bytes of an 'e' and an accent, two characters",
+                cause="do not normalize the text: decoding must restore it")
+    check.equal(lambda: text_to_bytes("中"), [228, 184, 173], "the bytes of '中'",
+                cause="UTF-8 uses three bytes for this character, from left to right")
+    check.equal(lambda: text_to_bytes("\N{WATERMELON}"), [240, 159, 141, 137], "the bytes of a watermelon",
+                cause="UTF-8 uses four bytes for this character")
+    check.equal(lambda: text_to_bytes(""), [], "the bytes of an empty text", cause="an empty list")
+    check.raises(ValueError, lambda: text_to_bytes("a\ud83d"), "encoding half of a surrogate pair",
+                 cause="no errors=... here: str.encode raises the error; a character must not be dropped or"
+                 " replaced silently")
+
+    check.equal(lambda: bytes_to_text([b"h", b"i"]), "hi", "the text of b'h', b'i'",
+                cause="join the tokens with nothing between them, and decode them to a str")
+    check.equal(lambda: bytes_to_text([b" H", b"", b"I\n"]), " HI\n", "the text of b' H', b'', b'I\\n'",
+                cause="keep every character as it is, also capitals, spaces and line ends")
+    check.equal(lambda: bytes_to_text([b"n", b"\xc3", b"\xa9"]), "né", "the text of an 'é' split into two tokens",
+                cause="join the tokens first, then decode: half a character is not valid UTF-8")
     check.equal(lambda: bytes_to_text([b"\xc3", b"a"]), "\ufffda", "the text of half of an 'é', then 'a'",
                 cause="use errors='replace': a model may generate any bytes, and decoding must"
-                " neither fail nor drop them")  # fmt: skip
-    check.equal(bytes_to_text(token for token in [b"o", b"k"]), "ok", "the text of a generator")
+                " neither fail nor drop them")
+    check.equal(lambda: bytes_to_text([b"a", b"\xe4\xb8"]), "a\ufffd", "the text of 'a', then two thirds of '中'",
+                cause="what is incomplete at the end is replaced too")
+    check.equal(lambda: bytes_to_text(token for token in [b"o", b"k"]), "ok", "the text of a generator of tokens",
+                cause='b"".join takes any iterable')
+    check.equal(lambda: bytes_to_text([]), "", "the text of no tokens", cause="an empty text")
+# fmt: on
 
 # %%
 for character in "aé中\N{WATERMELON}":
@@ -203,14 +288,21 @@ for character in "aé中\N{WATERMELON}":
 #
 # Bytes can represent any text, but the sequences are long, and a model sees only a few hundred
 # tokens at a time. **Byte-pair encoding** (BPE) shortens them: find the most frequent pair of
-# adjacent tokens, replace it with a new token, and repeat. By hand, on `low low lower`:
+# adjacent tokens, replace it with a new token, and repeat. By hand, on `low low lower`, with `␣` for
+# a space:
 #
 # | step | most frequent pair | new token | the text |
 # |---|---|---|---|
-# | start | | | `l o w · l o w · l o w e r` |
-# | 1 | `l o`, 3 times | `lo` = 256 | `lo w · lo w · lo w e r` |
-# | 2 | `lo w`, 3 times | `low` = 257 | `low · low · low e r` |
-# | 3 | `e r`, once | `er` = 258 | `low · low · low er` |
+# | start | | | `l o w` · `␣ l o w` · `␣ l o w e r` |
+# | 1 | `l o`, 3 times | `lo` = 256 | `lo w` · `␣ lo w` · `␣ lo w e r` |
+# | 2 | `lo w`, 3 times | `low` = 257 | `low` · `␣ low` · `␣ low e r` |
+# | 3 | `␣ low`, twice | `␣low` = 258 | `low` · `␣low` · `␣low e r` |
+# | 4 | `e r`, once | `er` = 259 | `low` · `␣low` · `␣low er` |
+#
+# In step 1, `o w` occurs 3 times too, and in step 4, `␣low e` occurs once too. Any rule for such
+# ties works, but there must *be* one: otherwise the same text could give different tokenizers on
+# different days. Our rule: the pair with the smaller ids wins. `l` is 108 and `o` is 111, so `l o`
+# comes before `o w`.
 #
 # The dots separate words: pairs are counted **within words** only. Otherwise `dog.`, `dog!` and
 # `the dog` would each become a token of their own. `split_words` splits a text as GPT-2 does. A
@@ -226,9 +318,8 @@ print(split_words("The dog's bone, 12 bones!"))
 # count. So `words` is a list such as `[([108, 111, 119], 2), ...]`: the ids of a word, and how
 # often the word occurs.
 #
-# When two pairs are equally frequent, any tie-breaking rule works, but there must *be* one.
-# Otherwise the same text could give different tokenizers on different days. Our rule: the pair with
-# the smaller ids wins. Python compares tuples from left to right, so `(7, 8) < (7, 9) < (8, 0)`.
+# Ties go to the pair with the smaller ids. Python compares tuples from left to right, so
+# `(7, 8) < (7, 9) < (8, 0)`.
 
 # %% exercise="10.3" points=3
 from tinytorch.tokenization import count_pairs, most_frequent
@@ -241,23 +332,40 @@ from tinytorch.tokenization import count_pairs, most_frequent
 #   returns a tuple of two values, and the first is the negated count.
 
 # %% test="10.3" points=3
+# fmt: off
 with Exercise("10.3", "count_pairs and most_frequent") as check:
-    check.equal(dict(count_pairs([([1, 2, 3], 1)])), {(1, 2): 1, (2, 3): 1}, "the pairs of 1 2 3",
-                cause="pair each token with the next one")  # fmt: skip
-    check.equal(dict(count_pairs([([2, 1, 2], 1)])), {(2, 1): 1, (1, 2): 1}, "the pairs of 2 1 2",
-                cause="(1, 2) and (2, 1) are different pairs: order matters")  # fmt: skip
-    check.equal(dict(count_pairs([([7, 8], 10)])), {(7, 8): 10}, "the pairs of 7 8, which occurs 10 times",
-                cause="each pair counts as often as its word occurs")  # fmt: skip
-    check.equal(dict(count_pairs([([7, 8, 7, 8], 5), ([7, 8], 1)])), {(7, 8): 11, (8, 7): 5},
+    check.equal(lambda: dict(count_pairs([([1, 2, 3], 1)])), {(1, 2): 1, (2, 3): 1}, "the pairs of 1 2 3",
+                cause="pair each token with the next one")
+    check.equal(lambda: dict(count_pairs([([2, 1, 2], 1)])), {(2, 1): 1, (1, 2): 1}, "the pairs of 2 1 2",
+                cause="(1, 2) and (2, 1) are different pairs: order matters")
+    check.equal(lambda: dict(count_pairs([([7, 300], 10)])), {(7, 300): 10}, "the pairs of 7 300, which occurs 10 times",
+                cause="each pair counts as often as its word occurs")
+    check.equal(lambda: dict(count_pairs([([7, 8, 7, 8], 5), ([7, 8], 1)])), {(7, 8): 11, (8, 7): 5},
                 "the pairs of 7 8 7 8 (5 times) and 7 8 (once)",
-                cause="add up over positions and words; no pair crosses a word boundary")  # fmt: skip
-    check.equal(dict(count_pairs([([5, 5, 5], 1)])), {(5, 5): 2}, "the pairs of 5 5 5")
-    check.equal(dict(count_pairs([([4], 9), ([], 9)])), {}, "the pairs of 4 and of an empty word")
-    check.equal(most_frequent({(1, 2): 1, (3, 4): 5, (5, 6): 2}), (3, 4), "the most frequent pair",
-                cause="negate the count: otherwise min finds the rarest pair")  # fmt: skip
-    check.equal(most_frequent({(7, 9): 3, (7, 8): 3, (8, 0): 3, (1, 2): 1}), (7, 8),
+                cause="add up over positions and words; no pair crosses a word boundary")
+    check.equal(lambda: dict(count_pairs([([7, 8], 2), ([7, 8], 3)])), {(7, 8): 5}, "the pairs of 7 8 (twice) and 7 8 (3 times)",
+                cause="add up over all entries of words, also those with the same ids")
+    check.equal(lambda: dict(count_pairs([([5, 5, 5], 1)])), {(5, 5): 2}, "the pairs of 5 5 5",
+                cause="count every position, also where pairs overlap")
+    check.equal(lambda: dict(count_pairs([([4], 9), ([], 9)])), {}, "the pairs of 4 and of an empty word",
+                cause="a word of one token has no pair")
+    check.equal(lambda: dict(count_pairs(word for word in [([1, 0], 2), ([0, 1], 3)])), {(1, 0): 2, (0, 1): 3},
+                "the pairs of a generator of the words 1 0 (twice) and 0 1 (3 times)",
+                cause="go through the words only once")
+
+    check.equal(lambda: most_frequent(Counter({(3, 4): 5})), (3, 4), "the most frequent of one pair",
+                cause="return the pair alone, without its count")
+    check.equal(lambda: most_frequent(Counter({(1, 2): 1, (3, 4): 10, (5, 6): 9})), (3, 4), "the most frequent pair",
+                cause="negate the count: otherwise min finds the rarest pair")
+    check.equal(lambda: most_frequent(Counter({(7, 9): 3, (7, 8): 3, (8, 0): 3, (1, 2): 1})), (7, 8),
                 "the choice among three pairs that occur 3 times each",
-                cause="break ties by the smallest ids")  # fmt: skip
+                cause="break ties by the smallest ids, the first id before the second")
+    check.equal(lambda: most_frequent(Counter({(10, 2): 4, (9, 300): 4})), (9, 300),
+                "the choice between (10, 2) and (9, 300), equally frequent",
+                cause="compare ids as numbers, not as text, and the first id before the second")
+    check.equal(lambda: type(most_frequent(Counter({(3, 4): 5}))).__name__, "tuple", "the type of the most frequent pair",
+                cause="return the key itself, a tuple: a list cannot be looked up in a dictionary")
+# fmt: on
 
 # %% [markdown]
 # ## 10.4 Merge a pair
@@ -278,33 +386,49 @@ from tinytorch.tokenization import merge_pair
 #   Do not modify ids: the caller may still need it.
 
 # %% test="10.4" points=3
+# fmt: off
 with Exercise("10.4", "merge_pair") as check:
     check.equal(lambda: merge_pair([3, 1, 2], (1, 2), 256), [3, 256], "1 2 merged in 3 1 2",
-                cause="one new token replaces both; and a list is never equal to a tuple")  # fmt: skip
+                cause="one new token replaces both; and a list is never equal to a tuple")
     check.equal(lambda: merge_pair([1, 2, 3], (1, 2), 256), [256, 3], "1 2 merged in 1 2 3",
                 cause="the last token has no right neighbour, and stays: ids[i + 1] is an error there,"
-                " a slice is not")  # fmt: skip
-    check.equal(merge_pair([1, 2, 1], (1, 2), 256), [256, 1], "1 2 merged in 1 2 1",
-                cause="both tokens of the pair must match")  # fmt: skip
-    check.equal(merge_pair([1, 2, 5, 1, 2], (1, 2), 300), [300, 5, 300], "1 2 merged in 1 2 5 1 2",
-                cause="merge every occurrence, not only the first")  # fmt: skip
-    check.equal(merge_pair([2, 1, 1, 3], (1, 2), 256), [2, 1, 1, 3], "1 2 merged in 2 1 1 3",
-                cause="the tokens must occur in the order of the pair")  # fmt: skip
-    check.equal(merge_pair([7, 7, 7], (7, 7), 256), [256, 7], "7 7 merged in 7 7 7",
-                cause="pairs may overlap: go from left to right, and skip both tokens after a merge")  # fmt: skip
-    check.equal(merge_pair([7, 7, 7, 7], (7, 7), 256), [256, 256], "7 7 merged in 7 7 7 7")
-    check.equal(merge_pair([], (1, 2), 256), [], "merging in an empty list")
-    ids = [1, 2, 3]
-    merge_pair(ids, (1, 2), 256)
-    check.equal(ids, [1, 2, 3], "the input ids after the call",
-                cause="build a new list; do not modify the input")  # fmt: skip
+                " a slice is not")
+    check.equal(lambda: merge_pair([1, 2, 1], (1, 2), 256), [256, 1], "1 2 merged in 1 2 1",
+                cause="both tokens of the pair must match")
+    check.equal(lambda: merge_pair([1, 2, 5, 1, 2, 1, 2], (1, 2), 300), [300, 5, 300, 300], "1 2 merged in 1 2 5 1 2 1 2",
+                cause="merge every occurrence, not only the first")
+    check.equal(lambda: merge_pair([2, 1, 1, 3], (1, 2), 256), [2, 1, 1, 3], "1 2 merged in 2 1 1 3",
+                cause="the tokens must occur in the order of the pair, side by side")
+    check.equal(lambda: merge_pair([1, 1, 2], (1, 2), 256), [1, 256], "1 2 merged in 1 1 2",
+                cause="without a match, advance by one token only")
+    check.equal(lambda: merge_pair([7, 7, 7], (7, 7), 256), [256, 7], "7 7 merged in 7 7 7",
+                cause="pairs may overlap: go from left to right, and skip both tokens after a merge")
+    check.equal(lambda: merge_pair([7, 7, 7, 7, 7], (7, 7), 256), [256, 256, 7], "7 7 merged in 7 7 7 7 7",
+                cause="continue after the two merged tokens")
+    check.equal(lambda: merge_pair([11, 2, 1, 23, 31, 22], (1, 2), 256), [11, 2, 1, 23, 31, 22],
+                "1 2 merged in 11 2 1 23 31 22",
+                cause="compare ids as numbers: the text '11 2' contains '1 2', but the ids do not")
+    check.equal(lambda: merge_pair([256, 119, 300, 256], (256, 119), 1000), [1000, 300, 256], "256 119 merged in 256 119 300 256",
+                cause="ids may be larger than 255: tokens of earlier merges have such ids")
+    check.equal(lambda: merge_pair([2, 0, 1], (1, 2), 256), [2, 0, 1], "1 2 merged in 2 0 1",
+                cause="the last token and the first are not side by side")
+    check.equal(lambda: merge_pair([0, 5], (5, 0), 256), [0, 5], "5 0 merged in 0 5",
+                cause="there is no token after the last, not a token 0")
+    check.equal(lambda: merge_pair([], (1, 2), 256), [], "merging in an empty list", cause="an empty list")
+    check.equal(lambda: type(merge_pair([3, 1, 2], (1, 2), 256)).__name__, "list", "the type of the result",
+                cause="return a list")
+    ids = [1, 2, 3, 1, 2]
+    check.equal(lambda: (merge_pair(ids, (1, 2), 256), ids)[1], [1, 2, 3, 1, 2], "the input ids after the call",
+                cause="build a new list; do not modify the input")
+# fmt: on
 
 # %% [markdown]
 # ## 10.5 Learn the merges
 #
 # Now the algorithm of the table above. It learns a list of pairs, and their order matters: merge 0
 # creates token 256, merge 1 creates token 257. A pair may contain tokens from earlier merges, so
-# tokens grow longer.
+# tokens grow longer. The four merges of the table are
+# `[(108, 111), (256, 119), (32, 257), (101, 114)]`.
 #
 # The decorator `@accelerated` above the function is explained at the end of the lesson. In this
 # notebook, your function runs exactly as you write it.
@@ -319,25 +443,42 @@ from tinytorch.tokenization import learn_merges
 #   Stop when there are enough merges, or when no pair is left.
 
 # %% test="10.5" points=4
+# fmt: off
 with Exercise("10.5", "learn_merges") as check:
-    check.equal(learn_merges({"low": 2, "lower": 1}, 1), [(108, 111)],
+    check.equal(lambda: learn_merges({"low": 2, "lower": 1}, 1), [(108, 111)],
                 "the first merge of 'low' (twice) and 'lower': l o, which is 108 111",
-                cause="return as many merges as requested, each a pair of ids")  # fmt: skip
-    check.equal(learn_merges({"low": 2, "lower": 1}, 4),
+                cause="return as many merges as requested, each a pair of ids")
+    check.equal(lambda: learn_merges({"low": 1, " low": 1, " lower": 1}, 4),
+                [(108, 111), (256, 119), (32, 257), (101, 114)],
+                "the four merges of the table, learned from 'low', ' low' and ' lower'",
+                cause="the first merge creates token 256, the next one 257; after each merge, count"
+                " again in the merged words; keep spaces; pairs that occur once are merged too")
+    check.equal(lambda: learn_merges({"low": 2, "lower": 1}, 4),
                 [(108, 111), (256, 119), (101, 114), (257, 258)],
                 "the merges of 'low' (twice) and 'lower': l o, lo w, e r, low er",
-                cause="the first merge creates token 256, the next one 257; after each merge, count"
-                " again in the merged words; pairs that occur once are merged too")  # fmt: skip
-    check.equal(learn_merges({"ab": 1, "cd": 4, "ef": 2}, 2), [(99, 100), (101, 102)],
+                cause="a pair may consist of two merged tokens; no pair crosses a word boundary")
+    check.equal(lambda: learn_merges({"ab": 1, "cd": 4, "ef": 2}, 2), [(99, 100), (101, 102)],
                 "two merges when 'ab' occurs once, 'cd' 4 times and 'ef' twice: c d, e f",
-                cause="a word counts as often as it occurs, also after a merge")  # fmt: skip
-    check.equal(lambda: learn_merges({"aaaa": 1}, 9), [(97, 97), (256, 256)], "all merges of 'aaaa'",
-                cause="when every word is a single token, no pair is left: stop")  # fmt: skip
-    check.equal(learn_merges({"ab": 1}, 5), [(97, 98)], "all merges of 'ab', which occurs once",
-                cause="a pair that occurs once counts too")  # fmt: skip
-    check.equal(learn_merges({"é": 1}, 1), [(195, 169)], "the first merge of 'é'",
-                cause="start from the bytes of the word")  # fmt: skip
-    check.equal(learn_merges({"low": 1}, 0), [], "the merges when none are requested")
+                cause="a word counts as often as it occurs, also after a merge")
+    check.equal(lambda: learn_merges({"zy": 1, "cb": 1, "xa": 1}, 3), [(99, 98), (120, 97), (122, 121)],
+                "the merges of 'zy', 'cb' and 'xa', which occur once each: c b, x a, z y",
+                cause="ties go to the smallest ids, not to the first word: use most_frequent")
+    check.equal(lambda: learn_merges({"aaaaa": 1}, 9), [(97, 97), (256, 97), (256, 257)], "all merges of 'aaaaa'",
+                cause="when every word is a single token, no pair is left: stop")
+    check.equal(lambda: learn_merges({"Ab": 1}, 5), [(65, 98)], "all merges of 'Ab', which occurs once",
+                cause="a pair that occurs once counts too; A and a are different bytes")
+    check.equal(lambda: learn_merges({"é": 1}, 1), [(195, 169)], "the first merge of 'é'",
+                cause="start from the bytes of the word")
+    check.equal(lambda: learn_merges({"low": 1}, 0), [], "the merges when none are requested",
+                cause="with count = 0, return an empty list")
+    check.equal(lambda: [type(pair).__name__ for pair in learn_merges({"low": 1}, 2)], ["tuple", "tuple"],
+                "the type of each merge", cause="record the pair itself, a tuple")
+    check.equal(lambda: type(learn_merges({"low": 1}, 2)).__name__, "list", "the type of the merges",
+                cause="return a list: its order is that of the merges")
+    words = {"low": 2, "é": 1}
+    check.equal(lambda: (learn_merges(words, 2), words)[1], {"low": 2, "é": 1}, "the input words after the call",
+                cause="build new lists; do not modify the input")
+# fmt: on
 
 # %% [markdown]
 # What does it learn from Shakespeare? Here are the first and last merges, and how each merge
@@ -390,7 +531,8 @@ plt.show()
 # these tokens, so it should see the same ones again.
 #
 # So: among all pairs in the word that have a rule, merge the one with the lowest rank, and repeat
-# until no rule applies. `rules[pair]` is `(rank, token)`.
+# until no rule applies. `rules[pair]` is `(rank, token)`; the dictionary may have any order, and the
+# token may be any number, as in the files of GPT-2.
 
 # %% exercise="10.6" points=3
 from tinytorch.tokenization import apply_merges
@@ -401,21 +543,39 @@ from tinytorch.tokenization import apply_merges
 #   Merge that pair into the token that its rule gives, and repeat with the new ids.
 
 # %% test="10.6" points=3
+# fmt: off
 with Exercise("10.6", "apply_merges") as check:
     a, b, c, d = b"abcd"
-    rules = {(b, c): (0, 256), (a, b): (1, 257), (256, d): (2, 258), (a, 258): (3, 259)}
-    check.equal(apply_merges([c, d], rules), [c, d], "'cd', to which no rule applies")
-    check.equal(apply_merges([a, b], rules), [257], "'ab' with the rule of rank 1",
-                cause="the second number of the rule is the token")  # fmt: skip
-    check.equal(apply_merges([a, b, c], rules), [a, 256], "'abc', where b c has rank 0 and a b rank 1",
-                cause="merge the pair that was learned first, wherever it is in the word")  # fmt: skip
-    check.equal(apply_merges([a, b, c, d], rules), [259], "'abcd', in three merges",
-                cause="a merge creates new pairs: repeat until no rule applies")  # fmt: skip
-    check.equal(apply_merges([b, c, a, b, c, b], rules), [256, a, 256, b], "'bcabcb'",
-                cause="merge the pair everywhere in the word")  # fmt: skip
-    check.equal(apply_merges([a, b], {(a, b): (0, 7), (a, a): (1, 3)}), [7], "'ab' with the rule (0, 7)",
-                cause="take the token from the rule: in GPT-2's files it is not always 256 + rank")  # fmt: skip
-    check.equal(apply_merges([], rules), [], "an empty word")
+    # From the lowest rank: b c -> 300, a b -> 900, bc d -> 700, c d -> 299, a bcd -> 500.
+    rules = {(a, 700): (4, 500), (c, d): (3, 299), (300, d): (2, 700), (a, b): (1, 900), (b, c): (0, 300)}
+    check.equal(lambda: apply_merges([b, a], rules), [b, a], "'ba', to which no rule applies",
+                cause="without a rule, return the ids as they are")
+    check.equal(lambda: apply_merges([a, b], rules), [900], "'ab' with the rule (1, 900)",
+                cause="the first number of a rule is the rank, the second is the token")
+    check.equal(lambda: apply_merges([a, b, c], rules), [a, 300], "'abc', where b c has rank 0 and a b rank 1",
+                cause="merge the pair that was learned first, wherever it is in the word")
+    check.equal(lambda: apply_merges([b, c, d], rules), [700], "'bcd', where b c has rank 0, bc d rank 2 and c d rank 3",
+                cause="the lowest rank decides: not the token, not the place in the word, and not the"
+                " order of the dictionary")
+    check.equal(lambda: apply_merges([a, b, a, b, c], rules), [900, a, 300], "'ababc', where a b occurs twice",
+                cause="the lowest rank decides, not how often a pair occurs")
+    check.equal(lambda: apply_merges([a, b, c, d], rules), [500], "'abcd', in three merges",
+                cause="a merge creates new pairs: repeat until no rule applies")
+    check.equal(lambda: apply_merges([b, c, a, b, c, b], rules), [300, a, 300, b], "'bcabcb'",
+                cause="merge the pair everywhere in the word")
+    check.equal(lambda: apply_merges([0, 0, 0], {(0, 0): (0, 5), (5, 0): (1, 7)}), [7], "'0 0 0' with the rules 0 0 -> 5, 5 0 -> 7",
+                cause="ids may be any numbers, also 0; of overlapping pairs, the left one is merged")
+    check.equal(lambda: apply_merges([a, b], {(a, b): (0, 7), (a, a): (1, 3)}), [7], "'ab' with the rule (0, 7)",
+                cause="take the token from the rule: in GPT-2's files it is not always 256 + rank")
+    check.equal(lambda: apply_merges([], rules), [], "an empty word", cause="there is no pair: return an empty list")
+    check.equal(lambda: [type(apply_merges(ids, rules)).__name__ for ids in ([a, b], [d])], ["list", "list"],
+                "the types of the results for 'ab' and 'd'", cause="return a list of ids")
+    ids = [a, b, c, d]
+    check.equal(lambda: (apply_merges(ids, rules), ids)[1], [a, b, c, d], "the input ids after the call",
+                cause="build a new list, as merge_pair does; do not modify the input")
+    check.equal(lambda: (apply_merges(ids, rules), len(rules))[1], 5, "the number of rules after the call",
+                cause="do not modify the rules: other words need them")
+# fmt: on
 
 # %% [markdown]
 # ## 10.7 Special tokens
@@ -440,30 +600,50 @@ from tinytorch.tokenization import split_special
 #   Without special tokens, the whole text is the only part.
 
 # %% test="10.7" points=2
+# fmt: off
 with Exercise("10.7", "split_special") as check:
-    check.equal(split_special("one<end>two", ["<end>"]), ["one", "<end>", "two"],
-                "'one<end>two', split at '<end>'",
-                cause="re.split keeps separators that are in a group: put ( ) around the pattern")  # fmt: skip
-    check.equal(split_special("one<|end|>two", ["<|end|>"]), ["one", "<|end|>", "two"],
+    check.equal(lambda: split_special("One <end>\n two ", ["<end>"]), ["One ", "<end>", "\n two "],
+                "'One <end>\\n two ', split at '<end>'",
+                cause="re.split keeps separators that are in a group: put ( ) around the pattern; keep"
+                " spaces and capitals")
+    check.equal(lambda: split_special("one<|end|>two", ["<|end|>"]), ["one", "<|end|>", "two"],
                 "'one<|end|>two', split at '<|end|>'",
-                cause="| means 'or' in a pattern: use re.escape")  # fmt: skip
-    check.equal(split_special("1<s>>2<s>3", ["<s>", "<s>>"]), ["1", "<s>>", "2", "<s>", "3"],
-                "'1<s>>2<s>3', split at '<s>' and '<s>>'",
-                cause="the longer token must come first in the pattern")  # fmt: skip
-    check.equal(split_special("<end><end>", ["<end>"]), ["", "<end>", "", "<end>", ""],
+                cause="| means 'or' in a pattern: use re.escape")
+    check.equal(lambda: split_special("a[x].+b.(x)xx", ["[x].+", ".(x)"]), ["a", "[x].+", "b", ".(x)", "xx"],
+                "'a[x].+b.(x)xx', split at '[x].+' and '.(x)'",
+                cause="many characters have a meaning in a pattern: use re.escape for each token")
+    check.equal(lambda: split_special("1<s>>>2<s>>3<s>4", ["<s>>", "<s>", "<s>>>"]), ["1", "<s>>>", "2", "<s>>", "3", "<s>", "4"],
+                "'1<s>>>2<s>>3<s>4', split at '<s>>', '<s>' and '<s>>>'",
+                cause="the longest token must come first in the pattern: sort the tokens")
+    check.equal(lambda: split_special("1<s>>2", ["<s>>", "<s>"]), ["1", "<s>>", "2"], "'1<s>>2', split at '<s>>' and '<s>'",
+                cause="the longest token must come first in the pattern, whatever the order of the list")
+    check.equal(lambda: split_special("<end><end>", ["<end>"]), ["", "<end>", "", "<end>", ""],
                 "two special tokens and nothing else",
-                cause="keep the empty parts: special tokens are at the odd indices")  # fmt: skip
-    check.equal(split_special("one<end>", []), ["one<end>"], "a text split at no special tokens",
-                cause="an empty pattern splits everywhere")  # fmt: skip
+                cause="keep the empty parts: special tokens are at the odd indices")
+    check.equal(lambda: split_special("<END>one", ["<end>"]), ["<END>one"], "'<END>one', split at '<end>'",
+                cause="capitals matter: <END> is no special token")
+    check.equal(lambda: split_special("one<end>", []), ["one<end>"], "a text split at no special tokens",
+                cause="an empty pattern splits everywhere")
+    check.equal(lambda: [split_special("", []), split_special("", ["<end>"])], [[""], [""]], "an empty text, split at none and at '<end>'",
+                cause="the whole text is the only part, also if it is empty")
+    tokens = {"<s>": 257, "<s>>": 258}
+    check.equal(lambda: split_special("a<s>>b", tokens), ["a", "<s>>", "b"], "'a<s>>b', split at the keys of a dictionary",
+                cause="special_tokens is any iterable, such as the dictionary of BPETokenizer: sorted takes"
+                " it, but it has no method sort")
+    tokens = ["<s>", "<s>>"]
+    check.equal(lambda: (split_special("a<s>b", tokens), tokens)[1], ["<s>", "<s>>"], "the list of special tokens after the call",
+                cause="sorted returns a new list; do not sort the input in place")
+# fmt: on
 
 # %% [markdown]
 # ## 10.8 The tokenizer
 #
-# All the parts are ready, and `BPETokenizer` puts them together. Numbering the tokens, saving and
-# loading are given. Ids 0 to 255 are the bytes, followed by the merges, then the special tokens.
+# All the parts are ready, and `BPETokenizer` puts them together. Its base class, `BPEVocabulary`, is
+# given: it numbers the tokens, saves and loads them. Ids 0 to 255 are the bytes, followed by the
+# merges, then the special tokens.
 #
-# Words repeat often, so `_encode_word` caches the ids of each word: Tiny Shakespeare has 300,000
-# words, but only 15,000 distinct ones.
+# Words repeat often: Tiny Shakespeare has 300,000 words, but only 15,000 distinct ones. So each of
+# them is encoded once: `_encode_word` stores its ids in `_cache`, and `encode` looks there first.
 
 # %% exercise="10.8" points=4
 from tinytorch.tokenization import BPETokenizer
@@ -476,6 +656,7 @@ from tinytorch.tokenization import BPETokenizer
 #   Learn as many merges as fit: V includes the bytes and the special tokens.
 #   self._set_merges(merges) numbers the tokens.
 # BPETokenizer.encode:
+#   checked_text(text) returns the text, or raises an error if it is not a str.
 #   Split at the special tokens if they are allowed, otherwise at none.
 #   A part at an odd index is a single id. Split a part at an even index into words.
 #   self._cache holds the ids of words seen before; self._encode_word computes the others.
@@ -483,40 +664,102 @@ from tinytorch.tokenization import BPETokenizer
 #   As for characters, but self.vocab holds bytes: which function turns these into text?
 
 # %% test="10.8" points=4
+# fmt: off
+def trained(corpus, V, special=()):
+    bpe = BPETokenizer(V, special_tokens=special)
+    bpe.train(corpus)
+    return bpe
+
+def retrained():
+    bpe = trained("low low lower", 260)
+    seen = [bpe.encode("low")]
+    bpe.train("ab Ab ab", vocab_size=257)
+    seen += [bpe.vocab[256:], bpe.encode("low")]
+    bpe.train("cd cd")
+    return [*seen, bpe.vocab[256:]]
+
+def encoded_words(text):
+    """The words for which _encode_word was called, when the text was encoded twice."""
+    bpe, words = trained("low low lower", 260), []
+    encode_word = bpe._encode_word
+    bpe._encode_word = lambda word: words.append(word) or encode_word(word)
+    bpe.encode(text)
+    bpe.encode(text)
+    return words
+
+def encode_and_append(text):
+    bpe = trained("low low lower", 260)
+    bpe.encode(text).append(0)
+    return bpe.encode(text)
+
 with Exercise("10.8", "BPETokenizer") as check:
-    song = "low lower lowest"
-    bpe = BPETokenizer(258)
-    bpe.train(song)
-    check.equal(bpe.vocab[256:], [b"lo", b"low"], "the merged tokens for V = 258",
-                cause="258 tokens are 256 bytes and 2 merges")  # fmt: skip
-    check.equal(lambda: bpe.encode("slow"), [115, 257], "the ids of 'slow'",
-                cause="plain text is at the even indices; the ids of its words form one flat list")  # fmt: skip
-    check.equal(bpe.decode([115, 257]), "slow", "the text of ids 115, 257")
-    bpe.train(["ab ab", "cd cd cd"], vocab_size=257)
-    check.equal(bpe.vocab[256:], [b"cd"], "the merged token for 'ab' (twice) and 'cd' (3 times)",
-                cause="the words of all texts count, each as often as it occurs")  # fmt: skip
-    check.equal(bpe.vocab_size, 257, "V after train(..., vocab_size=257)",
-                cause="self._target = self._checked_target(vocab_size)")  # fmt: skip
-    bpe = BPETokenizer(257)
-    bpe.train("sa sa")
-    check.equal(bpe.encode("sa"), [256], "the ids of 'sa' after training on it")
-    check.equal(bpe.encode("'sa"), [39, 115, 97], "the ids of \"'sa\", the words 's and a",
-                cause="merges do not cross word boundaries: encode word by word")  # fmt: skip
-    bpe = BPETokenizer(259, special_tokens=["<end>"])
-    bpe.train("<end>ab<end>ab<end>abcd<end>")
-    check.equal(bpe.vocab[256:], [b"ab", b"cd", b"<end>"], "the tokens with '<end>' for V = 259",
-                cause="V includes special tokens, and nothing is learned from their characters")  # fmt: skip
-    check.equal(bpe.encode("ab<end>", allow_special=True), [256, 258],
-                "the ids of 'ab<end>' when special tokens are allowed",
-                cause="self.special_tokens maps each special token to its id")  # fmt: skip
-    check.equal(bpe.encode("ab<end>"), [256, 60, 101, 110, 100, 62], "the ids of 'ab<end>' as typed by a user",
-                cause="special tokens are plain text unless allow_special is true")  # fmt: skip
-    check.equal(bpe.decode([256, 258]), "ab<end>", "the text of ids 256, 258")
-    everything = "naïve café, \u4e2d\u6587, \N{WATERMELON}!\n\n  12 o'clock\t"
-    check.equal(bpe.decode(bpe.encode(everything)), everything, "a text after encode and decode",
-                cause="join the bytes of all tokens before you decode them")  # fmt: skip
-    check.raises(ValueError, lambda: bpe.decode([-1]), "decoding id -1", cause="use checked_ids")
-    check.raises(ValueError, lambda: bpe.decode([259]), "decoding id 259 when V is 259")
+    song = "low low lower"
+    check.equal(lambda: trained(song, 260).vocab[256:], [b"lo", b"low", b" low", b"er"],
+                "the merged tokens of 'low low lower' for V = 260, as in the table",
+                cause="260 tokens are 256 bytes and 4 merges; split_words keeps the space before a word, and"
+                " every occurrence of a word counts")
+    check.equal(lambda: trained(["ab", "ab", "cd", "cd", "cd"], 300).vocab[256:], [b"cd", b"ab"],
+                "the merged tokens of the texts 'ab' (twice) and 'cd' (3 times) for V = 300",
+                cause="the words of all texts count, each as often as it occurs; no word goes on in the next"
+                " text")
+    check.equal(lambda: trained((text for text in ["Ab", "Ab", "ab"]), 257).vocab[256:], [b"Ab"],
+                "the merged token of a generator of 'Ab', 'Ab' and 'ab' for V = 257",
+                cause="go through the texts only once; keep capitals")
+    check.equal(retrained, [[257], [b"ab"], [108, 111, 119], [b"cd"]],
+                "the ids of 'low', then after train('ab Ab ab', vocab_size=257) the merged tokens and the"
+                " ids of 'low', and the merged tokens after train('cd cd')",
+                cause="self._target = self._checked_target(vocab_size); self._set_merges(merges) replaces the"
+                " old merges and empties the cache")
+    check.raises(ValueError, lambda: BPETokenizer(300, special_tokens=["<end>"]).train("a", vocab_size=256),
+                 "training for V = 256 with a special token", message="vocab_size",
+                 cause="self._checked_target(vocab_size) raises the error: 256 bytes and a special token are more")
+    check.equal(lambda: BPETokenizer(300).train(song), None, "the return value of train", cause="it returns nothing")
+    end = ["<end>"]
+    check.equal(lambda: trained("<end>ab<end>ab<end>abcd<end>", 259, end).vocab[256:], [b"ab", b"cd", b"<end>"],
+                "the tokens with '<end>' for V = 259",
+                cause="V includes special tokens, and nothing is learned from their characters")
+
+    check.equal(lambda: trained(song, 260).encode("slow low Low"), [115, 257, 258, 32, 76, 111, 119],
+                "the ids of 'slow low Low'",
+                cause="plain text is at the even indices; the ids of its words form one flat list; encode"
+                " every character as it is")
+    check.equal(lambda: trained("sa sa", 257).encode("'sa"), [39, 115, 97], "the ids of \"'sa\", the words 's and a",
+                cause="merges do not cross word boundaries: encode word by word")
+    check.equal(lambda: [trained(song, 260).encode(""), type(trained(song, 260).encode("low")).__name__], [[], "list"],
+                "the ids of an empty text, and the type of the ids of 'low'", cause="return a list, empty or not")
+    bpe = check.call(lambda: trained("ab ab ab", 258, end), "a trained tokenizer", cause="look at train")
+    check.equal(lambda: bpe.encode("ab<end>"), [256, 60, 101, 110, 100, 62], "the ids of 'ab<end>' as typed by a user",
+                cause="special tokens are plain text unless allow_special is true")
+    check.equal(lambda: bpe.encode("<end>ab<end>", allow_special=True), [257, 256, 257],
+                "the ids of '<end>ab<end>' when special tokens are allowed",
+                cause="self.special_tokens maps each special token to its id")
+    check.equal(lambda: bpe.encode("ab<end>"), [256, 60, 101, 110, 100, 62],
+                "the ids of 'ab<end>' as typed by a user, after special tokens were allowed once",
+                cause="one call of encode must not change the next")
+    check.equal(lambda: [bpe.encode("ab ab"), bpe.encode("ab ab")], [[256, 32, 256]] * 2, "the ids of 'ab ab', twice",
+                cause="start with a new list, and do not append to the list in the cache")
+    check.equal(lambda: encode_and_append("low"), [257], "the ids of 'low', after the caller appended to the first result",
+                cause="do not return the list in the cache: build a new list")
+    check.equal(lambda: [w for w, n in Counter(encoded_words("low low slow low")).items() if n > 1], [],
+                "the words that are encoded more than once",
+                cause="look in self._cache first, and call self._encode_word only for other words (in"
+                " d.get(w, f(w)), f is called for every w)")
+    check.raises(TypeError, lambda: trained(song, 260).encode(b"low"), "encoding bytes instead of a str",
+                 message="encodes a str", cause="call checked_text(text) first")
+
+    check.equal(lambda: trained(song, 260).decode([115, 257, 258, 259]), "slow lower", "the text of ids 115, 257, 258, 259",
+                cause="join the bytes of the tokens, with nothing between them")
+    check.equal(lambda: bpe.decode(np.array([256, 257])), "ab<end>", "the text of an array of ids 256, 257",
+                cause="self.vocab holds the special tokens too; use what checked_ids returns")
+    check.equal(lambda: bpe.decode(i for i in [195, 169, 195]), "é\ufffd", "the text of a generator of ids 195, 169, 195",
+                cause="join the bytes of all tokens before you decode them: use bytes_to_text")
+    everything = "Naïve café, \u4e2d\u6587, \N{WATERMELON}!\n\n  12 o'clock\t"
+    check.equal(lambda: bpe.decode(bpe.encode(everything)), everything, "a text after encode and decode",
+                cause="no character may be lost or changed on its way")
+    for bad in (-1, 258):
+        check.raises(ValueError, lambda: bpe.decode([0, bad]), f"decoding id {bad} when V is 258",
+                     cause="checked_ids raises the error: V is self.vocab_size, and ids are in [0, V)")
+# fmt: on
 
 # %% [markdown]
 # ## Look at the tokens
