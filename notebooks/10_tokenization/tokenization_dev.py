@@ -47,6 +47,7 @@
 import codecs
 import os
 import re
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
@@ -65,14 +66,7 @@ from tinytorch.text.gpt2_files import (
 )
 from tinytorch.tito.checks import Exercise
 from tinytorch.text.tokenizer import checked_ids, checked_text, texts_of
-from tinytorch.tokenization import (
-    BPEVocabulary,
-    CharVocabulary,
-    Pair,
-    TokenIds,
-    Tokenizer,
-    split_words,
-)
+from tinytorch.tokenization import Pair, TokenIds, Tokenizer, split_words
 
 # %% [markdown]
 # ## The idea, by hand
@@ -104,6 +98,9 @@ print("decoded:         ", "".join(vocab[i] for i in ids))
 # - In Python, `vocab[-1]` is the last entry. An id of -1 means that there is a bug somewhere in the
 #   model: raise an error instead of decoding it.
 
+# %% given="10.1"
+from tinytorch.tokenization import CharVocabulary
+
 # %% exercise="10.1" points=3
 from tinytorch.tokenization import CharTokenizer
 
@@ -118,6 +115,7 @@ from tinytorch.tokenization import CharTokenizer
 # CharTokenizer.decode:
 #   checked_ids(ids, self.vocab_size) returns plain integers, or raises an error.
 #   self.id_to_char maps ids back to characters.
+
 
 # %% test="10.1" points=3
 # fmt: off
@@ -154,6 +152,8 @@ with Exercise("10.1", "CharTokenizer") as check:
                 cause="self._set_vocab(...) adds the unknown token, and updates both dictionaries")
     check.equal(lambda: CharTokenizer().build_vocab("ab"), None, "the return value of build_vocab",
                 cause="it stores the vocabulary and returns nothing")
+    check.raises(TypeError, lambda: CharTokenizer().build_vocab(b"ab"), "a vocabulary of bytes instead of a str",
+                 message="a corpus is", cause="texts_of(corpus) raises the error")
 
     check.equal(lambda: CharTokenizer("olhe").encode("hole"), [2, 0, 1, 3], "the ids of 'hole' with vocabulary o l h e",
                 cause="ids start at 0, in the order of the vocabulary; call self._unknown_id for unknown"
@@ -410,6 +410,8 @@ with Exercise("10.4", "merge_pair") as check:
                 cause="compare ids as numbers: the text '11 2' contains '1 2', but the ids do not")
     check.equal(lambda: merge_pair([256, 119, 300, 256], (256, 119), 1000), [1000, 300, 256], "256 119 merged in 256 119 300 256",
                 cause="ids may be larger than 255: tokens of earlier merges have such ids")
+    check.equal(lambda: merge_pair([257, 258, 1, 2], (1, 2), 300), [257, 258, 300], "1 2 merged in 257 258 1 2",
+                cause="257 is not 1: compare the ids themselves, not bytes")
     check.equal(lambda: merge_pair([2, 0, 1], (1, 2), 256), [2, 0, 1], "1 2 merged in 2 0 1",
                 cause="the last token and the first are not side by side")
     check.equal(lambda: merge_pair([0, 5], (5, 0), 256), [0, 5], "5 0 merged in 0 5",
@@ -428,7 +430,8 @@ with Exercise("10.4", "merge_pair") as check:
 # Now the algorithm of the table above. It learns a list of pairs, and their order matters: merge 0
 # creates token 256, merge 1 creates token 257. A pair may contain tokens from earlier merges, so
 # tokens grow longer. The four merges of the table are
-# `[(108, 111), (256, 119), (32, 257), (101, 114)]`.
+# `[(108, 111), (256, 119), (32, 257), (101, 114)]`: the cell after the test
+# prints them.
 #
 # The decorator `@accelerated` above the function is explained at the end of the lesson. In this
 # notebook, your function runs exactly as you write it.
@@ -479,6 +482,13 @@ with Exercise("10.5", "learn_merges") as check:
     check.equal(lambda: (learn_merges(words, 2), words)[1], {"low": 2, "é": 1}, "the input words after the call",
                 cause="build new lists; do not modify the input")
 # fmt: on
+
+# %%
+merges = learn_merges(Counter(split_words("low low lower")), 4)
+tokens = [bytes([byte]) for byte in range(256)]  # the bytes of each id
+for left, right in merges:
+    print(f"{tokens[left].decode()!r} + {tokens[right].decode()!r} = token {len(tokens)}")
+    tokens.append(tokens[left] + tokens[right])
 
 # %% [markdown]
 # What does it learn from Shakespeare? Here are the first and last merges, and how each merge
@@ -645,6 +655,9 @@ with Exercise("10.7", "split_special") as check:
 # Words repeat often: Tiny Shakespeare has 300,000 words, but only 15,000 distinct ones. So each of
 # them is encoded once: `_encode_word` stores its ids in `_cache`, and `encode` looks there first.
 
+# %% given="10.8"
+from tinytorch.tokenization import BPEVocabulary
+
 # %% exercise="10.8" points=4
 from tinytorch.tokenization import BPETokenizer
 
@@ -662,6 +675,7 @@ from tinytorch.tokenization import BPETokenizer
 #   self._cache holds the ids of words seen before; self._encode_word computes the others.
 # BPETokenizer.decode:
 #   As for characters, but self.vocab holds bytes: which function turns these into text?
+
 
 # %% test="10.8" points=4
 # fmt: off
@@ -689,7 +703,8 @@ def encoded_words(text):
 
 def encode_and_append(text):
     bpe = trained("low low lower", 260)
-    bpe.encode(text).append(0)
+    for _ in range(3):
+        bpe.encode(text).append(0)
     return bpe.encode(text)
 
 with Exercise("10.8", "BPETokenizer") as check:
@@ -705,6 +720,8 @@ with Exercise("10.8", "BPETokenizer") as check:
     check.equal(lambda: trained((text for text in ["Ab", "Ab", "ab"]), 257).vocab[256:], [b"Ab"],
                 "the merged token of a generator of 'Ab', 'Ab' and 'ab' for V = 257",
                 cause="go through the texts only once; keep capitals")
+    check.equal(lambda: trained(" no no no go", 257).vocab[256:], [b" n"], "the merged token of ' no no no go' for V = 257",
+                cause="every occurrence of a word in a text counts")
     check.equal(retrained, [[257], [b"ab"], [108, 111, 119], [b"cd"]],
                 "the ids of 'low', then after train('ab Ab ab', vocab_size=257) the merged tokens and the"
                 " ids of 'low', and the merged tokens after train('cd cd')",
@@ -713,9 +730,11 @@ with Exercise("10.8", "BPETokenizer") as check:
     check.raises(ValueError, lambda: BPETokenizer(300, special_tokens=["<end>"]).train("a", vocab_size=256),
                  "training for V = 256 with a special token", message="vocab_size",
                  cause="self._checked_target(vocab_size) raises the error: 256 bytes and a special token are more")
+    check.raises(TypeError, lambda: BPETokenizer(300).train(b"ab"), "training on bytes instead of a str",
+                 message="a corpus is", cause="texts_of(corpus) raises the error")
     check.equal(lambda: BPETokenizer(300).train(song), None, "the return value of train", cause="it returns nothing")
     end = ["<end>"]
-    check.equal(lambda: trained("<end>ab<end>ab<end>abcd<end>", 259, end).vocab[256:], [b"ab", b"cd", b"<end>"],
+    check.equal(lambda: trained("<end>uv<end>uv<end>uvxy<end>", 259, end).vocab[256:], [b"uv", b"xy", b"<end>"],
                 "the tokens with '<end>' for V = 259",
                 cause="V includes special tokens, and nothing is learned from their characters")
 
@@ -733,12 +752,15 @@ with Exercise("10.8", "BPETokenizer") as check:
     check.equal(lambda: bpe.encode("<end>ab<end>", allow_special=True), [257, 256, 257],
                 "the ids of '<end>ab<end>' when special tokens are allowed",
                 cause="self.special_tokens maps each special token to its id")
+    check.equal(lambda: bpe.encode("ab<end>", allow_special=True), [256, 257],
+                "the ids of 'ab<end>' when special tokens are allowed, after it was encoded as plain text",
+                cause="one call of encode must not change the next")
     check.equal(lambda: bpe.encode("ab<end>"), [256, 60, 101, 110, 100, 62],
                 "the ids of 'ab<end>' as typed by a user, after special tokens were allowed once",
                 cause="one call of encode must not change the next")
     check.equal(lambda: [bpe.encode("ab ab"), bpe.encode("ab ab")], [[256, 32, 256]] * 2, "the ids of 'ab ab', twice",
                 cause="start with a new list, and do not append to the list in the cache")
-    check.equal(lambda: encode_and_append("low"), [257], "the ids of 'low', after the caller appended to the first result",
+    check.equal(lambda: encode_and_append("low"), [257], "the ids of 'low', after the caller appended to earlier results",
                 cause="do not return the list in the cache: build a new list")
     check.equal(lambda: [w for w, n in Counter(encoded_words("low low slow low")).items() if n > 1], [],
                 "the words that are encoded more than once",
@@ -834,6 +856,54 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
+# ## Measure a tokenizer
+#
+# A tokenizer shortens the texts that it was trained on. How well it does on other texts is measured
+# in **bytes per token**, because every text has bytes, and the worst case is one token per byte.
+
+# %%
+print(f"{'text':<12}  characters  bytes  tokens  bytes per token  characters per token")
+for name, text in {
+    "Shakespeare": shakespeare[-2000:],
+    "English": "The server was updated last week. Please restart it, and call us if that fails.",
+    "French": "Le petit chat noir dort sur la chaise près de la fenêtre, et rêve d'une souris.",
+    "Python": "for i in range(10):\n    if x[i] % 2 == 0:\n        total += x[i]\n",
+    "numbers": "3.14159265358979 2718281828 1000000 65536",
+    "Chinese": "我喜欢读莎士比亚的戏剧。尤其是在下雨的晚上。",
+}.items():
+    counts = len(text), len(text.encode()), len(largest.encode(text))
+    print(f"{name:<12}  {counts[0]:10,}  {counts[1]:5,}  {counts[2]:6,}", end="  ")
+    print(f"{counts[1] / counts[2]:15.2f}  {counts[0] / counts[2]:20.2f}")
+
+# %% [markdown]
+# Merges of English help French a little, code hardly, and numbers and Chinese not at all: without a
+# fitting merge, each byte is a token. Whoever pays per token, or has a context of fixed length, pays
+# several times as much for such texts. That is why GPT-4 and Llama 3 learned their merges from many
+# languages and from code, with 100,000 tokens and more.
+#
+# ## Batches of texts
+#
+# A batch is one array of shape (B, T), so all its texts need the same number of tokens. Longer texts
+# are **truncated**, shorter ones **padded** with a special token that the loss ignores. Both have a
+# price:
+
+# %%
+padded = package.BPETokenizer(600, special_tokens=["<pad>"])
+padded.train(sample)
+pad = padded.special_tokens["<pad>"]
+lines = [padded.encode(line) for line in sample.splitlines() if line]
+print("   T  tokens cut off  padding in the batch")
+for T in (8, 16, 32):
+    batch = np.array([ids[:T] + [pad] * (T - len(ids)) for ids in lines])  # (B, T)
+    lost = 1 - (batch != pad).sum() / sum(map(len, lines))
+    print(f"{T:4}  {lost:14.0%}  {(batch == pad).mean():20.0%}")
+print("\nthe first rows for T = 8:", batch[:3, :8], sep="\n")
+
+# %% [markdown]
+# GPTs avoid both: all texts are joined, with `<|endoftext|>` between them, and cut into blocks of
+# `T` tokens. `tinytorch.dataloader.TokenDataset` does that. Padding is needed where each text is
+# processed by itself, as when several prompts are continued at once.
+#
 # ## Systems: what a large vocabulary costs and saves
 #
 # A larger vocabulary makes texts shorter: attention over `T` tokens computes `T * T` scores, and a
@@ -937,7 +1007,31 @@ print(f"fast, all of Shakespeare, V = 1024: {time.perf_counter() - start:.2f} s"
 # 4. Two models use different tokenizers. Why can you not compare their losses per token? What could
 #    you compare instead?
 # 5. Is `encode(a) + encode(b)` the same as `encode(a + b)`? Find two texts for which it is not.
+
+# %% [markdown] instructor=true
+# ### Answers, for the instructor
 #
+# Two points each: one for the answer, one for the reason.
+#
+# 1. 50,000 merges; the others are the 256 bytes and `<|endoftext|>`: 256 + 50,000 + 1 = 50,257.
+# 2. It may become `123 45`, `1 234 5` or five digits, so the same digit is in different tokens, and a
+#    token says nothing about the place value of its digits. The model has to learn for each token
+#    which digits it has; Llama 2 splits numbers into digits for that reason, GPT-4 into groups of
+#    at most three.
+# 3. Three tokens per character, since no merge fits; English text has three to four characters per
+#    token. So it costs about ten times as much. (The table under "Measure a tokenizer" shows it.)
+# 4. A loss per token is an average over tokens, and these differ in length: a tokenizer with longer
+#    tokens has fewer of them, each harder to predict. Compare the loss per character or per byte: the
+#    sum of all losses, divided by the number of bytes. In base 2, that is *bits per byte*.
+# 5. No: a merge may cross the seam. With the merges of the table, `lo` and `w` are 256 and 119, but
+#    `low` is 257. Words too: `split_words("a" + " b")` and `split_words("a ") + split_words("b")`
+#    differ. (A common wrong answer: "yes, because words are encoded one by one".)
+#
+# What students find hard: in 10.3, how a *minimum* finds the most frequent pair (let them write the
+# keys of three pairs on paper); in 10.6, why the leftmost pair must not be merged first (let them
+# encode `abc` by both rules); in 10.8, why `ids` must not be the list in the cache.
+
+# %% [markdown]
 # ## What comes next
 #
 # Ids are only names, and a network cannot compute with names. Lesson 11 gives each id a vector, and
