@@ -357,7 +357,7 @@ for hs, line in ((4, "-"), (64, "--"), (1024, ":")):
         scores = scale * np.array(draws)  # (500, 16)
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         weights = np.sort(weights / weights.sum(axis=1, keepdims=True))[:, ::-1]
-        label = f"hs = {hs}, variance of the scores {scores.var():.3g}"
+        label = f"hs = {hs}, variance of the scores {scores.var():.1f}"
         axis.plot(range(1, 17), weights.mean(axis=0), line, marker=".", label=label)
 for axis, title in zip(axes, ("unscaled", "divided by $\\sqrt{hs}$"), strict=True):
     axis.set(title=title, xlabel="key, by weight", ylim=(0, 1))
