@@ -727,7 +727,7 @@ def encode(self, text, allow_special=False):
     Mistake("special tokens as text", "10.8", "ids.append(self.special_tokens[part])",
             "ids.append(part)"),
     Mistake("the ids as an array", "10.8", "return ids", "return np.array(ids, int)"),
-    Mistake("the ids as a tuple", "10.8", "return ids", "return tuple(ids)"),
+    Mistake("the ids as a tuple, in BPETokenizer", "10.8", "return ids", "return tuple(ids)"),
     Mistake("merges of bytes in decode", "10.8",
             "bytes_to_text(self.vocab[i] for i in checked_ids(ids, self.vocab_size))",
             'bytes(checked_ids(ids, self.vocab_size)).decode("utf-8", errors="replace")'),
@@ -741,7 +741,7 @@ def encode(self, text, allow_special=False):
     Mistake("half a character is dropped", "10.8",
             "bytes_to_text(self.vocab[i] for i in checked_ids(ids, self.vocab_size))",
             'b"".join(self.vocab[i] for i in checked_ids(ids, self.vocab_size)).decode(errors="ignore")'),
-    Mistake("the decoded text is stripped", "10.8",
+    Mistake("the decoded text is stripped, in BPETokenizer", "10.8",
             "bytes_to_text(self.vocab[i] for i in checked_ids(ids, self.vocab_size))",
             "bytes_to_text(self.vocab[i] for i in checked_ids(ids, self.vocab_size)).strip()"),
 ]  # fmt: skip
