@@ -47,14 +47,8 @@ OTHERS = {
 }
 # Numbers in lessons that are not in their code, and what they are.
 FACTS: dict[int, dict[int, str]] = {
-    10: {
-        256: "bytes",
-        50_257: "GPT-2's vocabulary",
-        100_000: "GPT-4's vocabulary",
-        13: "<|endoftext|>",
-        150_000: "Unicode",
-    },
-}
+    10: {256: "bytes", 50_257: "GPT-2's vocabulary", 13: "<|endoftext|>", 150_000: "Unicode"},
+}  # fmt: skip
 
 
 @cache

@@ -12,9 +12,7 @@ import numpy as np
 from ..base import Backend, NativeArray, host_array
 from ..base import NumpyArray as Array
 from ..random_bits import random_bits
-from .decode_step import NumpyDecodeStep
-from .kernels import KERNELS
-from .optim import UPDATES
+from .kernels import DECODE_STEP, KERNELS, UPDATES
 from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
 
 _STANDARD: Any = array_api_compat.numpy
@@ -47,7 +45,7 @@ class NumpyBackend(Backend):
         keep_freed_memory()
         limit_blas_threads()
         self.kernels, self.updates = KERNELS, UPDATES
-        self.decode_step = NumpyDecodeStep
+        self.decode_step = DECODE_STEP
         if sys.platform.startswith("linux"):  # elsewhere fork is missing or unsafe
             self.processes = min(num_threads(), MAX_PROCESSES)
         self.xp = self.namespace(

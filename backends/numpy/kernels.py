@@ -1,8 +1,9 @@
-"""The table of all NumPy kernels: op name -> `Kernel`, merged from the tables of the op families.
+"""The fast versions of the package's code in NumPy: kernels, optimizer updates, the decode step.
 
-A kernel has the signature of the op that it implements and computes the same up to rounding, with
-fewer passes over memory, in place and in blocks. The readable reference is in the lesson files; a
-test compares the two.
+`KERNELS` maps op names to kernels, merged from the tables of the op families. A kernel has the
+signature of the op that it implements and computes the same up to rounding, with fewer passes over
+memory, in place and in blocks. The readable reference is in the lesson files; a test compares the
+two.
 """
 
 from ..base import KernelTable
@@ -19,6 +20,10 @@ from . import (
     rotary,
     smooth_activations,
 )
+from .decode_step import NumpyDecodeStep
+from .optim import UPDATES
+
+__all__ = ["DECODE_STEP", "KERNELS", "UPDATES"]
 
 KERNELS = KernelTable(
     {
@@ -35,3 +40,5 @@ KERNELS = KernelTable(
         **smooth_activations.KERNELS,
     }
 )
+
+DECODE_STEP = NumpyDecodeStep

@@ -12,7 +12,7 @@ from tinytorch.attention import (
 from tinytorch.autograd import no_grad
 from tinytorch.dataloader import TokenDataset
 from tinytorch.embeddings import EmbeddingLayer, RotaryEmbedding
-from tinytorch.layers import LayerNorm, Linear
+from tinytorch.layers import Linear
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.modules.module import Module
 from tinytorch.optimizers import AdamW
@@ -28,7 +28,6 @@ class Reader(Module):
     def __init__(self, vocab_size: int, backend: str, positions: str | None = None) -> None:
         rotary = None if positions else RotaryEmbedding(8, 16, backend=backend)
         self.embedding = EmbeddingLayer(vocab_size, 16, 16, positions, backend=backend)
-        self.norm = LayerNorm(16, backend=backend)
         self.attention = MultiHeadAttention(16, 2, rotary=rotary, backend=backend)
         self.head = Linear(16, vocab_size, backend=backend)
 
@@ -36,7 +35,7 @@ class Reader(Module):
         past = cache.length if cache else 0
         mask = create_causal_mask(ids.shape[1], past, backend=ids.backend)
         x = self.embedding(ids, past)
-        x = x + self.attention(self.norm(x), mask, cache)
+        x = x + self.attention(x, mask, cache)
         logits: Tensor = self.head(x)
         return logits
 

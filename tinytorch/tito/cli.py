@@ -283,7 +283,7 @@ def reset(number: Number) -> None:
 @app.command()
 def status() -> None:
     """Show your progress in the course."""
-    from .lesson import find_root
+    from .lesson import PACKAGE, find_root
     from .workspace import progress
 
     with _errors_as_messages():
@@ -291,15 +291,39 @@ def status() -> None:
         rows = []
         found = progress(root)
         for p in found:
-            name = f"{p.lesson.number} {p.lesson.name}"
-            yes = {True: "yes", False: "-"}
+            name = f"{p.lesson.number:02} {p.lesson.name}"
             filled = f"{p.filled} of {p.exercises}" if not p.problem else "?"
-            rows.append([name, yes[p.started], filled, yes[p.exported]])
-        _print_table(["lesson", "started", "filled in", "exported"], rows)
+            bar = _bar(p.share.written, p.share.functions)
+            rows.append([name, filled if p.started or p.problem else "-", bar])
+        _print_table(["lesson", "notebook", "package"], rows)
+        shares = [p.share for p in found]
+        functions, lines = sum(s.written for s in shares), sum(s.lines for s in shares)
+        Console(highlight=False).print(
+            f"yours in {PACKAGE}/: {functions} of {sum(s.functions for s in shares)} functions,"
+            f" {lines} lines"
+        )
         for p in found:
             if p.problem:
                 _print(f"lesson {p.lesson.number}: {p.problem}", "red")
         _check_package(root)
+
+
+def _bar(part: int, whole: int) -> str:
+    """Return a bar in text, and the numbers: "######---- 3 of 5"; no bar if there is no room."""
+    width = 10 if Console().width >= NARROW else 0
+    full = width * part // max(1, whole)
+    return f"{'#' * full}{'-' * (width - full)} {part} of {whole}".strip()
+
+
+@app.command()
+def new(folder: Annotated[Path, typer.Argument(help="Folder to create.")]) -> None:
+    """For instructors: create a course folder, with a package whose exercises are blank."""
+    from .course import new as create
+    from .lesson import find_root
+
+    with _errors_as_messages():
+        course = create(find_root(), folder)
+    _print(f"{folder}: a blank package, and {len(course)} lessons")
 
 
 @app.command()

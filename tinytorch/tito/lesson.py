@@ -117,6 +117,12 @@ class Lesson:
         return f"{self.number:02}_{self.name}"
 
     @cached_property
+    def title(self) -> str:
+        """The title in its first heading, "Attention"; else its name."""
+        heading = re.search(r"^# Lesson \d+: (.+)$", self.cells[0].source, flags=re.M)
+        return heading[1] if heading else self.name
+
+    @cached_property
     def cells(self) -> list[Cell]:
         """All cells, in order.
 
@@ -222,6 +228,18 @@ class Lesson:
         """Return the solution with blank bodies for all functions and methods with hints."""
         return self._with_hints(cell, _blank_body)
 
+    def unwritten(self, cell: Cell) -> str:
+        """Return the solution as in a course folder: blank without hints.
+
+        The error names the lesson, since a program may use the function without a notebook.
+        """
+
+        def body(name: str, number: str, indent: str, lines: list[str]) -> list[str]:
+            text = f"exercise {number} of lesson {self.number}, {self.name}: {name} is blank"
+            return [f'{indent}raise NotImplementedError("{text}")']
+
+        return self._with_hints(cell, body, with_hints=False)
+
     def marked(self, cell: Cell) -> str:
         """Return the solution with hints, and nbgrader's markers around the bodies after them.
 
@@ -229,7 +247,9 @@ class Lesson:
         """
         return self._with_hints(cell, _marked_body)
 
-    def _with_hints(self, cell: Cell, new_body: Callable[..., list[str]]) -> str:
+    def _with_hints(
+        self, cell: Cell, new_body: Callable[..., list[str]], with_hints: bool = True
+    ) -> str:
         """Return the solution with other bodies for all functions and methods with hints."""
         exercise = self.exercise(cell)
         wanted, done = set(exercise.hints), set()
@@ -244,7 +264,7 @@ class Lesson:
                     indent = " " * function.body[0].col_offset
                     hints = [f"{indent}# {line}".rstrip() for line in exercise.hints[name]]
                     body = new_body(name, exercise.number, indent, lines[start:stop])
-                    lines[start:stop] = hints + body
+                    lines[start:stop] = hints + body if with_hints else body
         if wanted - done:
             missing = ", ".join(sorted(wanted - done))
             raise LessonError(f"exercise {exercise.number}: {exercise.module} has no {missing}")

@@ -5,6 +5,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from .course import missing_lessons
+from .lesson import PACKAGE, LessonError
+
 TINYGPT = (
     "tensor", "autograd", "activations", "layers", "losses", "optimizers", "dataloader",
     "training", "tokenization", "embeddings", "attention", "transformers",
@@ -56,6 +59,17 @@ def names() -> list[str]:
 
 
 def run(milestone: Milestone, root: Path, arguments: list[str]) -> int:
-    """Run a milestone's program in this terminal, and return its exit code."""
+    """Run a milestone's program in this terminal, and return its exit code.
+
+    Raises:
+        LessonError: lessons that it uses are blank in the package, as in a course folder.
+    """
+    missing = missing_lessons(root, milestone.modules)
+    if missing:
+        numbers = ", ".join(map(str, missing))
+        raise LessonError(
+            f"milestone {milestone.name} uses lessons that are blank in {PACKAGE}/: {numbers};"
+            f" tito start {missing[0]} opens the next, tito export {missing[0]} writes it there"
+        )
     command = [sys.executable, str(root / milestone.script), *arguments]
     return subprocess.run(command, check=False).returncode

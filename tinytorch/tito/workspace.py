@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from . import export, weave
+from .course import Share, share
 from .lesson import WORKSPACE, Lesson, LessonError, definitions, lessons, load
 from .notebook import exercise_cells, read, source_of
 
@@ -83,7 +84,7 @@ class Progress:
         started: whether its notebook exists in the workspace.
         filled: number of exercises without a blank.
         exercises: number of exercises.
-        exported: whether it is exported to the package.
+        share: how much of its code in the package the student has written.
         problem: why the lesson or the notebook cannot be read, and the way out, or "".
     """
 
@@ -91,7 +92,7 @@ class Progress:
     started: bool
     filled: int
     exercises: int
-    exported: bool
+    share: Share
     problem: str = ""
 
 
@@ -101,19 +102,20 @@ def progress(root: Path) -> list[Progress]:
 
 
 def _progress(lesson: Lesson) -> Progress:
-    path, exported = notebook(lesson), export.is_exported(lesson)
-    filled, numbers = 0, 0
+    path, own = notebook(lesson), Share(0, 0, 0)
+    filled, numbers, problem = 0, 0, ""
     try:
         numbers = len(lesson.exercises)
+        own = share(lesson)
         if path.exists():
             cells = exercise_cells(read(path), lesson.exercises)
             filled = sum(_is_filled(source_of(cells[e.number]), e.names) for e in lesson.exercises)
     except LessonError as error:
-        return Progress(lesson, path.exists(), 0, numbers, exported, str(error))
+        problem = str(error)
     except (OSError, ValueError) as error:
         way_out = f"tito start {lesson.number} --again keeps this file and creates a blank notebook"
-        return Progress(lesson, path.exists(), 0, numbers, exported, f"{error} ({way_out})")
-    return Progress(lesson, path.exists(), filled, numbers, exported)
+        problem = f"{error} ({way_out})"
+    return Progress(lesson, path.exists(), filled, numbers, own, problem)
 
 
 def _is_filled(source: str, names: tuple[str, ...]) -> bool:

@@ -1,0 +1,190 @@
+"""Course folders: blank packages, filled lesson by lesson, with the tests of all lessons so far."""
+
+import filecmp
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tinytorch.tito import course, weave
+from tinytorch.tito.cli import app
+from tinytorch.tito.export import export
+from tinytorch.tito.lesson import LessonError, definitions, lessons, load, read_module
+
+ROOT = Path(__file__).parents[2]
+NUMBERS = lessons(ROOT)
+
+# Runs the inline tests of some lessons on the package, as in notebooks with its code.
+INLINE = """
+import sys
+from pathlib import Path
+from tinytorch.tito.lesson import load
+for number in map(int, sys.argv[1:]):
+    lesson = load(number, Path.cwd())
+    names = {"__name__": "__main__"}
+    for cell in lesson.cells:
+        if cell.kind in ("setup", "given", "exercise", "test"):
+            source = lesson.code(cell)
+            exec(compile(source, f"{cell.kind} {cell.exercise}", "exec"), names)
+"""
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A course folder, which tests must not change."""
+    folder = tmp_path_factory.mktemp("course") / "my course"
+    course.new(ROOT, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(blank: Path, tmp_path: Path) -> Iterator[Path]:
+    """A course folder that a test may change."""
+    copy = tmp_path / "course"
+    shutil.copytree(blank, copy, symlinks=True)
+    yield copy
+    shutil.rmtree(copy)
+
+
+def fill(folder: Path, number: int) -> None:
+    """Write the solutions of a lesson into the package."""
+    lesson, blank_lesson = load(number, ROOT), load(number, folder)
+    for cell in lesson.cells:
+        if cell.kind == "exercise":
+            path = blank_lesson.module_path(lesson.exercise(cell).module)
+            path.write_text(course.replaced(read_module(path), lesson.solution(cell)), "utf-8")
+
+
+def run(folder: Path, *arguments: str) -> None:
+    """Run Python on the package of a course folder, as a student does; it must succeed."""
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("TT_BACKEND", "PYTEST"))
+    }
+    environment |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-P", *arguments], cwd=folder, env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_lessons_up_to_one_need_no_later_lesson(folder: Path, number: int) -> None:
+    """With lessons 1 to N filled and all others blank, the tests of lessons 1 to N pass."""
+    done = [n for n in NUMBERS if n <= number]
+    for n in done:
+        fill(folder, n)
+    own = [load(n, folder) for n in NUMBERS]
+    assert [lesson.number for lesson in own if course.is_filled(lesson)] == done
+    run(folder, "-c", INLINE, *map(str, done))
+    tests = [f"tests/{lesson.folder}" for lesson in own if lesson.number in done]
+    run(folder, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests)
+
+
+def test_a_student_fills_the_package_lesson_by_lesson(folder: Path) -> None:
+    """Exports of all solutions give the package's own code."""
+    for number in NUMBERS:
+        lesson, reference = load(number, folder), load(number, ROOT)
+        notebook = folder / "workspace" / f"{lesson.name}.ipynb"
+        weave.write(weave.solution(reference), notebook)
+        assert export(lesson, notebook)
+        assert course.is_filled(lesson)
+        assert course.share(lesson).written == course.share(lesson).functions > 0
+        for exercise in lesson.exercises:
+            path = lesson.module_path(exercise.module)
+            later = [load(n, ROOT) for n in NUMBERS if n > number]
+            if exercise.module not in {e.module for other in later for e in other.exercises}:
+                assert filecmp.cmp(path, reference.module_path(exercise.module), shallow=False)
+
+
+def test_every_exercise_is_blank_and_names_its_lesson(blank: Path) -> None:
+    for number in NUMBERS:
+        lesson = load(number, blank)
+        assert not course.is_filled(lesson)
+        assert course.share(lesson).written == 0
+        for exercise in lesson.exercises:
+            text = read_module(lesson.module_path(exercise.module))
+            for name in exercise.hints:
+                expected = f"exercise {exercise.number} of lesson {number}, {lesson.name}: {name}"
+                assert f'raise NotImplementedError("{expected} is blank")' in text
+
+
+def test_a_course_folder_holds_no_solution(blank: Path) -> None:
+    """The bodies that students write are in no file, but for lines that other code has too."""
+    files = [p for p in blank.rglob("*") if p.suffix in (".py", ".ipynb", ".md")]
+    texts = {p.relative_to(blank).as_posix(): p.read_text("utf-8") for p in files if p.is_file()}
+    assert not [name for name in texts if "mistakes" in name or "alternatives" in name]
+    for number in NUMBERS:
+        lesson = load(number, ROOT)
+        removed: set[str] = set()
+        for cell in lesson.cells:
+            if cell.kind == "exercise":
+                before, after = lesson.solution(cell), lesson.unwritten(cell)
+                removed |= {line.strip() for line in before.split("\n")} - {
+                    line.strip() for line in after.split("\n")
+                }
+        telling = {line for line in removed if len(line) > 30 and not line.startswith("#")}
+        found = {line for line in telling if any(line in text for text in texts.values())}
+        assert len(telling) > 10
+        assert len(found) < 0.1 * len(telling), found
+
+
+def test_the_package_has_no_fast_versions(blank: Path) -> None:
+    numpy = blank / "backends" / "numpy"
+    assert {p.name for p in numpy.glob("*.py")} == {
+        "__init__.py", "backend.py", "kernels.py", "threads.py",
+    }  # fmt: skip
+    assert "learn_merges" not in definitions((blank / "tinytorch/text/fast_bpe.py").read_text())
+
+
+def test_status_milestones_and_tests_of_a_course(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    first, last = NUMBERS[0], NUMBERS[-1]
+
+    def tito(*arguments: str) -> str:
+        return " ".join(CliRunner().invoke(app, arguments).output.split())
+
+    assert "0 of " in tito("status")
+    assert f"blank in tinytorch/: {', '.join(map(str, NUMBERS))};" in tito("milestone", "run", "05")
+    assert "is ready" in tito("start", str(first), "--no-open")
+    assert "still blank" in tito("export", str(first))
+    lesson = load(first, folder)
+    notebook = folder / "workspace" / lesson.folder / f"{lesson.name}.ipynb"
+    weave.write(weave.solution(load(first, ROOT)), notebook)
+    assert "the package now uses your code" in tito("export", str(first))
+    count = course.share(lesson).functions
+    assert f"########## {count} of {count}" in tito("status")
+    assert re.search(rf"yours in tinytorch/: {count} of \d+ functions, \d+ lines", tito("status"))
+    remaining = ", ".join(map(str, NUMBERS[1:]))
+    assert f"blank in tinytorch/: {remaining};" in tito("milestone", "run", "05")
+    assert "restored" in tito("reset", str(first))
+    assert not course.is_filled(lesson)
+    assert str(last) in tito("status")
+
+
+def test_new_refuses_what_would_lose_or_hand_out_something(
+    checkout: Path, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "mine.txt").write_text("keep")
+    with pytest.raises(LessonError, match="exists already"):
+        course.new(ROOT, tmp_path / "taken")
+    with pytest.raises(LessonError, match="inside of the package"):
+        course.new(ROOT, ROOT / "tinytorch" / "course")
+    with pytest.raises(LessonError, match="it is a course folder itself"):
+        course.new(folder, tmp_path / "second")
+    lesson = load(12, checkout)
+    lesson.backups.joinpath("tinytorch").mkdir(parents=True)
+    lesson.backups.joinpath("tinytorch/attention.py").write_text("")
+    with pytest.raises(LessonError, match="tito reset 12"):
+        course.new(checkout, tmp_path / "third")
+    assert not list(tmp_path.glob(".*"))
+    assert [p.name for p in (tmp_path / "taken").iterdir()] == ["mine.txt"]
