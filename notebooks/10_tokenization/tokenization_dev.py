@@ -310,6 +310,8 @@ for character in "aé中\N{WATERMELON}":
 
 # %%
 print(split_words("The dog's bone, 12 bones!"))
+words = split_words(shakespeare)
+print(f"Tiny Shakespeare has {len(words):,} words, {len(set(words)):,} of them distinct")
 
 # %% [markdown]
 # ## 10.3 Count pairs
@@ -652,8 +654,8 @@ with Exercise("10.7", "split_special") as check:
 # given: it numbers the tokens, saves and loads them. Ids 0 to 255 are the bytes, followed by the
 # merges, then the special tokens.
 #
-# Words repeat often: Tiny Shakespeare has 300,000 words, but only 15,000 distinct ones. So each of
-# them is encoded once: `_encode_word` stores its ids in `_cache`, and `encode` looks there first.
+# Words repeat often: Tiny Shakespeare has about 20 times as many words as distinct ones. So each
+# distinct word is encoded once: `_encode_word` stores its ids in `_cache`, and `encode` looks there first.
 
 # %% given="10.8"
 from tinytorch.tokenization import BPEVocabulary
@@ -877,8 +879,8 @@ for name, text in {
 
 # %% [markdown]
 # Merges of English help French a little, code hardly, and numbers and Chinese not at all: without a
-# fitting merge, each byte is a token. Whoever pays per token, or has a context of fixed length, pays
-# several times as much for such texts. That is why GPT-4 and Llama 3 learned their merges from many
+# fitting merge, each byte is a token. Where tokens are paid for, or the context is limited, such texts
+# cost several times as much. That is why GPT-4 and Llama 3 learned their merges from many
 # languages and from code, with 100,000 tokens and more.
 #
 # ## Batches of texts
@@ -1018,8 +1020,9 @@ print(f"fast, all of Shakespeare, V = 1024: {time.perf_counter() - start:.2f} s"
 #    token says nothing about the place value of its digits. The model has to learn for each token
 #    which digits it has; Llama 2 splits numbers into digits for that reason, GPT-4 into groups of
 #    at most three.
-# 3. Three tokens per character, since no merge fits; English text has three to four characters per
-#    token. So it costs about ten times as much. (The table under "Measure a tokenizer" shows it.)
+# 3. Three tokens per character, since no merge fits; English text has about three characters per
+#    token. So it costs eight to ten times as much: divide the last columns of the table under
+#    "Measure a tokenizer".
 # 4. A loss per token is an average over tokens, and these differ in length: a tokenizer with longer
 #    tokens has fewer of them, each harder to predict. Compare the loss per character or per byte: the
 #    sum of all losses, divided by the number of bytes. In base 2, that is *bits per byte*.
