@@ -202,8 +202,9 @@ def number_of(exercise: str) -> int:
 
 
 def mistakes(number: int) -> list[Mistake]:
-    """The mistakes in `tests/NN_name/mistakes.py`."""
-    return list(getattr(_file(number, "mistakes"), "MISTAKES", []))
+    """The mistakes in `tests/NN_name/mistakes.py` and `more_mistakes.py`."""
+    files = [_file(number, name) for name in ("mistakes", "more_mistakes")]
+    return [mistake for file in files for mistake in getattr(file, "MISTAKES", [])]
 
 
 def alternatives(number: int) -> list[Alternative]:

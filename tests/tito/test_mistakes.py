@@ -38,7 +38,7 @@ def test_every_exercise_has_a_test_and_mistakes(number: int) -> None:
     exercises = [exercise for kind, exercise, _ in programs if kind == "exercise"]
     assert [exercise for kind, exercise, _ in programs if kind == "test"] == exercises
     assert {m.exercise for m in known} == set(exercises)
-    assert len({m.name for m in known}) == len(known)
+    assert len({(m.exercise, m.name) for m in known}) == len(known)
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
