@@ -274,7 +274,7 @@ with Exercise("10.2", "text_to_bytes and bytes_to_text") as check:
                 " neither fail nor drop them")
     check.equal(lambda: bytes_to_text([b"a", b"\xe4\xb8"]), "a\ufffd", "the text of 'a', then two thirds of '中'",
                 cause="what is incomplete at the end is replaced too")
-    check.equal(lambda: bytes_to_text(token for token in [b"o", b"k"]), "ok", "the text of a generator of tokens",
+    check.equal(lambda: bytes_to_text(token for token in [b"o", b"k", b"o"]), "oko", "the text of a generator of tokens",
                 cause='b"".join takes any iterable')
     check.equal(lambda: bytes_to_text([]), "", "the text of no tokens", cause="an empty text")
 # fmt: on
@@ -342,8 +342,8 @@ with Exercise("10.3", "count_pairs and most_frequent") as check:
                 cause="(1, 2) and (2, 1) are different pairs: order matters")
     check.equal(lambda: dict(count_pairs([([7, 300], 10)])), {(7, 300): 10}, "the pairs of 7 300, which occurs 10 times",
                 cause="each pair counts as often as its word occurs")
-    check.equal(lambda: dict(count_pairs([([7, 8, 7, 8], 5), ([7, 8], 1)])), {(7, 8): 11, (8, 7): 5},
-                "the pairs of 7 8 7 8 (5 times) and 7 8 (once)",
+    check.equal(lambda: dict(count_pairs([([7, 8, 7, 8], 5), ([7, 8], 1), ([8, 9], 2)])), {(7, 8): 11, (8, 7): 5, (8, 9): 2},
+                "the pairs of 7 8 7 8 (5 times), 7 8 (once) and 8 9 (twice)",
                 cause="add up over positions and words; no pair crosses a word boundary")
     check.equal(lambda: dict(count_pairs([([7, 8], 2), ([7, 8], 3)])), {(7, 8): 5}, "the pairs of 7 8 (twice) and 7 8 (3 times)",
                 cause="add up over all entries of words, also those with the same ids")
@@ -559,16 +559,16 @@ from tinytorch.tokenization import apply_merges
 with Exercise("10.6", "apply_merges") as check:
     a, b, c, d = b"abcd"
     # From the lowest rank: b c -> 300, a b -> 900, bc d -> 700, c d -> 299, a bcd -> 500.
-    rules = {(a, 700): (4, 500), (c, d): (3, 299), (300, d): (2, 700), (a, b): (1, 900), (b, c): (0, 300)}
+    rules = {(a, 700): (100, 500), (c, d): (12, 299), (300, d): (11, 700), (a, b): (10, 900), (b, c): (9, 300)}
     check.equal(lambda: apply_merges([b, a], rules), [b, a], "'ba', to which no rule applies",
                 cause="without a rule, return the ids as they are")
-    check.equal(lambda: apply_merges([a, b], rules), [900], "'ab' with the rule (1, 900)",
+    check.equal(lambda: apply_merges([a, b], rules), [900], "'ab' with the rule (10, 900)",
                 cause="the first number of a rule is the rank, the second is the token")
-    check.equal(lambda: apply_merges([a, b, c], rules), [a, 300], "'abc', where b c has rank 0 and a b rank 1",
+    check.equal(lambda: apply_merges([a, b, c], rules), [a, 300], "'abc', where b c has rank 9 and a b rank 10",
                 cause="merge the pair that was learned first, wherever it is in the word")
-    check.equal(lambda: apply_merges([b, c, d], rules), [700], "'bcd', where b c has rank 0, bc d rank 2 and c d rank 3",
-                cause="the lowest rank decides: not the token, not the place in the word, and not the"
-                " order of the dictionary")
+    check.equal(lambda: apply_merges([b, c, d], rules), [700], "'bcd', where b c has rank 9, bc d rank 11 and c d rank 12",
+                cause="the lowest rank decides, as a number: not the token, not the place in the word,"
+                " and not the order of the dictionary")
     check.equal(lambda: apply_merges([a, b, a, b, c], rules), [900, a, 300], "'ababc', where a b occurs twice",
                 cause="the lowest rank decides, not how often a pair occurs")
     check.equal(lambda: apply_merges([a, b, c, d], rules), [500], "'abcd', in three merges",
@@ -655,7 +655,8 @@ with Exercise("10.7", "split_special") as check:
 # merges, then the special tokens.
 #
 # Words repeat often: Tiny Shakespeare has about 20 times as many words as distinct ones. So each
-# distinct word is encoded once: `_encode_word` stores its ids in `_cache`, and `encode` looks there first.
+# distinct word is encoded once: `_encode_word` stores its ids in `_cache`, and `encode` looks there
+# first.
 
 # %% given="10.8"
 from tinytorch.tokenization import BPEVocabulary
@@ -748,13 +749,13 @@ with Exercise("10.8", "BPETokenizer") as check:
                 cause="merges do not cross word boundaries: encode word by word")
     check.equal(lambda: [trained(song, 260).encode(""), type(trained(song, 260).encode("low")).__name__], [[], "list"],
                 "the ids of an empty text, and the type of the ids of 'low'", cause="return a list, empty or not")
-    bpe = check.call(lambda: trained("ab ab ab", 258, end), "a trained tokenizer", cause="look at train")
+    bpe = check.call(lambda: trained("ab ab ab", 259, ["<pad>", "<end>"]), "a trained tokenizer", cause="look at train")
     check.equal(lambda: bpe.encode("ab<end>"), [256, 60, 101, 110, 100, 62], "the ids of 'ab<end>' as typed by a user",
                 cause="special tokens are plain text unless allow_special is true")
-    check.equal(lambda: bpe.encode("<end>ab<end>", allow_special=True), [257, 256, 257],
-                "the ids of '<end>ab<end>' when special tokens are allowed",
+    check.equal(lambda: bpe.encode("<end>ab<pad>", allow_special=True), [258, 256, 257],
+                "the ids of '<end>ab<pad>' when special tokens are allowed",
                 cause="self.special_tokens maps each special token to its id")
-    check.equal(lambda: bpe.encode("ab<end>", allow_special=True), [256, 257],
+    check.equal(lambda: bpe.encode("ab<end>", allow_special=True), [256, 258],
                 "the ids of 'ab<end>' when special tokens are allowed, after it was encoded as plain text",
                 cause="one call of encode must not change the next")
     check.equal(lambda: bpe.encode("ab<end>"), [256, 60, 101, 110, 100, 62],
@@ -773,15 +774,15 @@ with Exercise("10.8", "BPETokenizer") as check:
 
     check.equal(lambda: trained(song, 260).decode([115, 257, 258, 259]), "slow lower", "the text of ids 115, 257, 258, 259",
                 cause="join the bytes of the tokens, with nothing between them")
-    check.equal(lambda: bpe.decode(np.array([256, 257])), "ab<end>", "the text of an array of ids 256, 257",
+    check.equal(lambda: bpe.decode(np.array([256, 258])), "ab<end>", "the text of an array of ids 256, 258",
                 cause="self.vocab holds the special tokens too; use what checked_ids returns")
     check.equal(lambda: bpe.decode(i for i in [195, 169, 195]), "é\ufffd", "the text of a generator of ids 195, 169, 195",
                 cause="join the bytes of all tokens before you decode them: use bytes_to_text")
     everything = "Naïve café, \u4e2d\u6587, \N{WATERMELON}!\n\n  12 o'clock\t"
     check.equal(lambda: bpe.decode(bpe.encode(everything)), everything, "a text after encode and decode",
                 cause="no character may be lost or changed on its way")
-    for bad in (-1, 258):
-        check.raises(ValueError, lambda: bpe.decode([0, bad]), f"decoding id {bad} when V is 258",
+    for bad in (-1, 259):
+        check.raises(ValueError, lambda: bpe.decode([0, bad]), f"decoding id {bad} when V is 259",
                      cause="checked_ids raises the error: V is self.vocab_size, and ids are in [0, V)")
 # fmt: on
 

@@ -744,6 +744,17 @@ def encode(self, text, allow_special=False):
     Mistake("the decoded text is stripped, in BPETokenizer", "10.8",
             "bytes_to_text(self.vocab[i] for i in checked_ids(ids, self.vocab_size))",
             "bytes_to_text(self.vocab[i] for i in checked_ids(ids, self.vocab_size)).strip()"),
+    Mistake("repeated tokens are lost", "10.2", 'b"".join(tokens)',
+            'b"".join(dict.fromkeys(tokens))'),
+    Mistake("ranks are compared as text", "10.6", "key=lambda pair: rules[pair]",
+            "key=lambda pair: str(rules[pair])"),
+    Mistake("every special token is the first", "10.8", "self.special_tokens[part]",
+            "min(self.special_tokens.values())"),
+    Mistake("an id of 0 counts as unknown", "10.1",
+            "known[c] if c in known else self._unknown_id(c, text)",
+            "known.get(c) or self._unknown_id(c, text)"),
+    Mistake("every unknown character is an error", "10.1", "self._unknown_id(c, text) for",
+            "self.char_to_id[c] for"),
 ]  # fmt: skip
 
 
