@@ -82,51 +82,51 @@ MISTAKES = [
     of_char("decode strips", DEC%"    return ''.join(self.id_to_char[i] for i in checked_ids(ids, self.vocab_size)).strip()"),
     of_char("decode unknown as ?", DEC%"    return ''.join('?' if self.id_to_char[i] == self.unknown else self.id_to_char[i] for i in checked_ids(ids, self.vocab_size))"),
     # 10.2
-    Mistake("utf-16", "10.2",new="def text_to_bytes(text):\n    return list(text.encode('utf-16-le'))"),
-    Mistake("ord", "10.2",new="def text_to_bytes(text):\n    return [ord(c) for c in text]"),
-    Mistake("ascii ignore", "10.2",new="def text_to_bytes(text):\n    return list(text.encode('ascii', 'ignore'))"),
-    Mistake("latin-1 replace", "10.2",new="def text_to_bytes(text):\n    return list(text.encode('latin-1', 'replace'))"),
-    Mistake("ord mod 256", "10.2",new="def text_to_bytes(text):\n    return [ord(c) % 256 for c in text]"),
-    Mistake("bytes per character only two", "10.2",new="def text_to_bytes(text):\n    return [b for c in text for b in c.encode('utf-8')[:2]]"),
-    Mistake("bom", "10.2",new="def text_to_bytes(text):\n    return list(text.encode('utf-8-sig'))"),
-    Mistake("decode each", "10.2",new="def bytes_to_text(tokens):\n    return ''.join(t.decode('utf-8', errors='replace') for t in tokens)"),
-    Mistake("decode strict", "10.2",new="def bytes_to_text(tokens):\n    return b''.join(tokens).decode('utf-8')"),
-    Mistake("decode ignore", "10.2",new="def bytes_to_text(tokens):\n    return b''.join(tokens).decode('utf-8', errors='ignore')"),
-    Mistake("decode backslash", "10.2",new="def bytes_to_text(tokens):\n    return b''.join(tokens).decode('utf-8', errors='backslashreplace')"),
-    Mistake("latin-1", "10.2",new="def bytes_to_text(tokens):\n    return b''.join(tokens).decode('latin-1')"),
-    Mistake("joined with spaces", "10.2",new="def bytes_to_text(tokens):\n    return b' '.join(tokens).decode('utf-8', errors='replace')"),
-    Mistake("strip", "10.2",new="def bytes_to_text(tokens):\n    return b''.join(tokens).decode('utf-8', errors='replace').strip()"),
-    Mistake("len first, consumes a generator", "10.2",new="def bytes_to_text(tokens):\n    if not any(True for _ in tokens):\n        return ''\n    return b''.join(tokens).decode('utf-8', errors='replace')"),
+    Mistake("utf-16", "10.2", new="def text_to_bytes(text):\n    return list(text.encode('utf-16-le'))"),
+    Mistake("ord", "10.2", new="def text_to_bytes(text):\n    return [ord(c) for c in text]"),
+    Mistake("ascii ignore", "10.2", new="def text_to_bytes(text):\n    return list(text.encode('ascii', 'ignore'))"),
+    Mistake("latin-1 replace", "10.2", new="def text_to_bytes(text):\n    return list(text.encode('latin-1', 'replace'))"),
+    Mistake("ord mod 256", "10.2", new="def text_to_bytes(text):\n    return [ord(c) % 256 for c in text]"),
+    Mistake("bytes per character only two", "10.2", new="def text_to_bytes(text):\n    return [b for c in text for b in c.encode('utf-8')[:2]]"),
+    Mistake("bom", "10.2", new="def text_to_bytes(text):\n    return list(text.encode('utf-8-sig'))"),
+    Mistake("decode each", "10.2", new="def bytes_to_text(tokens):\n    return ''.join(t.decode('utf-8', errors='replace') for t in tokens)"),
+    Mistake("decode strict", "10.2", new="def bytes_to_text(tokens):\n    return b''.join(tokens).decode('utf-8')"),
+    Mistake("decode ignore", "10.2", new="def bytes_to_text(tokens):\n    return b''.join(tokens).decode('utf-8', errors='ignore')"),
+    Mistake("decode backslash", "10.2", new="def bytes_to_text(tokens):\n    return b''.join(tokens).decode('utf-8', errors='backslashreplace')"),
+    Mistake("latin-1", "10.2", new="def bytes_to_text(tokens):\n    return b''.join(tokens).decode('latin-1')"),
+    Mistake("joined with spaces", "10.2", new="def bytes_to_text(tokens):\n    return b' '.join(tokens).decode('utf-8', errors='replace')"),
+    Mistake("strip", "10.2", new="def bytes_to_text(tokens):\n    return b''.join(tokens).decode('utf-8', errors='replace').strip()"),
+    Mistake("len first, consumes a generator", "10.2", new="def bytes_to_text(tokens):\n    if not any(True for _ in tokens):\n        return ''\n    return b''.join(tokens).decode('utf-8', errors='replace')"),
     # 10.3
-    Mistake("sets of pairs per word: counted once per word", "10.3",new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for pair in set(pairwise(ids)):\n            counts[pair] += times\n    return counts"),
-    Mistake("times ignored", "10.3",new="def count_pairs(words):\n    return Counter(p for ids, _ in words for p in pairwise(ids))"),
-    Mistake("non-overlapping", "10.3",new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for i in range(0, len(ids) - 1, 2):\n            counts[ids[i], ids[i + 1]] += times\n    return counts"),
-    Mistake("overlaps like 5 5 5 counted once", "10.3",new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        last = None\n        for pair in pairwise(ids):\n            if pair != last:\n                counts[pair] += times\n                last = pair\n            else:\n                last = None\n    return counts"),
-    Mistake("across words", "10.3",new="def count_pairs(words):\n    counts = Counter()\n    flat = []\n    for ids, times in words:\n        flat += list(ids) * times\n    for pair in pairwise(flat):\n        counts[pair] += 1\n    return counts"),
-    Mistake("unordered pairs", "10.3",new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for a, b in pairwise(ids):\n            counts[min(a, b), max(a, b)] += times\n    return counts"),
-    Mistake("with wrap-around", "10.3",new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for i in range(len(ids)):\n            counts[ids[i - 1], ids[i]] += times\n    return counts"),
-    Mistake("keys are lists as strings", "10.3",new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for a, b in pairwise(ids):\n            counts[f'{a} {b}'] += times\n    return counts"),
-    Mistake("assigned", "10.3",new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for pair in pairwise(ids):\n            counts[pair] = times\n    return counts"),
-    Mistake("most_common(1)", "10.3",new="def most_frequent(counts):\n    return Counter(counts).most_common(1)[0][0]"),
-    Mistake("max of (count, pair): largest ids", "10.3",new="def most_frequent(counts):\n    return max(counts, key=lambda pair: (counts[pair], pair))"),
-    Mistake("max by count, first inserted", "10.3",new="def most_frequent(counts):\n    return max(counts, key=counts.get)"),
-    Mistake("ties by first id only", "10.3",new="def most_frequent(counts):\n    return min(counts, key=lambda pair: (-counts[pair], pair[0]))"),
-    Mistake("ties by sum of ids", "10.3",new="def most_frequent(counts):\n    return min(counts, key=lambda pair: (-counts[pair], sum(pair)))"),
-    Mistake("ties by second id", "10.3",new="def most_frequent(counts):\n    return min(counts, key=lambda pair: (-counts[pair], pair[::-1]))"),
-    Mistake("returns pair and count", "10.3",new="def most_frequent(counts):\n    pair = min(counts, key=lambda pair: (-counts[pair], pair))\n    return pair, counts[pair]"),
-    Mistake("ties as strings", "10.3",new="def most_frequent(counts):\n    return min(counts, key=lambda pair: (-counts[pair], str(pair)))"),
+    Mistake("sets of pairs per word: counted once per word", "10.3", new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for pair in set(pairwise(ids)):\n            counts[pair] += times\n    return counts"),
+    Mistake("times ignored", "10.3", new="def count_pairs(words):\n    return Counter(p for ids, _ in words for p in pairwise(ids))"),
+    Mistake("non-overlapping", "10.3", new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for i in range(0, len(ids) - 1, 2):\n            counts[ids[i], ids[i + 1]] += times\n    return counts"),
+    Mistake("overlaps like 5 5 5 counted once", "10.3", new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        last = None\n        for pair in pairwise(ids):\n            if pair != last:\n                counts[pair] += times\n                last = pair\n            else:\n                last = None\n    return counts"),
+    Mistake("across words", "10.3", new="def count_pairs(words):\n    counts = Counter()\n    flat = []\n    for ids, times in words:\n        flat += list(ids) * times\n    for pair in pairwise(flat):\n        counts[pair] += 1\n    return counts"),
+    Mistake("unordered pairs", "10.3", new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for a, b in pairwise(ids):\n            counts[min(a, b), max(a, b)] += times\n    return counts"),
+    Mistake("with wrap-around", "10.3", new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for i in range(len(ids)):\n            counts[ids[i - 1], ids[i]] += times\n    return counts"),
+    Mistake("keys are lists as strings", "10.3", new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for a, b in pairwise(ids):\n            counts[f'{a} {b}'] += times\n    return counts"),
+    Mistake("assigned", "10.3", new="def count_pairs(words):\n    counts = Counter()\n    for ids, times in words:\n        for pair in pairwise(ids):\n            counts[pair] = times\n    return counts"),
+    Mistake("most_common(1)", "10.3", new="def most_frequent(counts):\n    return Counter(counts).most_common(1)[0][0]"),
+    Mistake("max of (count, pair): largest ids", "10.3", new="def most_frequent(counts):\n    return max(counts, key=lambda pair: (counts[pair], pair))"),
+    Mistake("max by count, first inserted", "10.3", new="def most_frequent(counts):\n    return max(counts, key=counts.get)"),
+    Mistake("ties by first id only", "10.3", new="def most_frequent(counts):\n    return min(counts, key=lambda pair: (-counts[pair], pair[0]))"),
+    Mistake("ties by sum of ids", "10.3", new="def most_frequent(counts):\n    return min(counts, key=lambda pair: (-counts[pair], sum(pair)))"),
+    Mistake("ties by second id", "10.3", new="def most_frequent(counts):\n    return min(counts, key=lambda pair: (-counts[pair], pair[::-1]))"),
+    Mistake("returns pair and count", "10.3", new="def most_frequent(counts):\n    pair = min(counts, key=lambda pair: (-counts[pair], pair))\n    return pair, counts[pair]"),
+    Mistake("ties as strings", "10.3", new="def most_frequent(counts):\n    return min(counts, key=lambda pair: (-counts[pair], str(pair)))"),
     # 10.4
-    Mistake("text replace", "10.4",new="def merge_pair(ids, pair, merged):\n    s = ' '.join(map(str, ids)).replace(f'{pair[0]} {pair[1]}', str(merged))\n    return [int(x) for x in s.split()]"),
-    Mistake("padded text replace", "10.4",new="def merge_pair(ids, pair, merged):\n    s = (' ' + ' '.join(map(str, ids)) + ' ').replace(f' {pair[0]} {pair[1]} ', f' {merged} ')\n    return [int(x) for x in s.split()]"),
-    Mistake("bytes/chr replace", "10.4",new="def merge_pair(ids, pair, merged):\n    s = ''.join(chr(i) for i in ids).replace(chr(pair[0]) + chr(pair[1]), chr(merged % 256))\n    return [ord(c) for c in s]"),
-    Mistake("right to left", "10.4",new="def merge_pair(ids, pair, merged):\n    out, i = [], len(ids)\n    while i > 0:\n        if tuple(ids[max(i - 2, 0):i]) == tuple(pair):\n            out.append(merged); i -= 2\n        else:\n            out.append(ids[i - 1]); i -= 1\n    return out[::-1]"),
-    Mistake("in place", "10.4",new="def merge_pair(ids, pair, merged):\n    i = 0\n    while i < len(ids) - 1:\n        if (ids[i], ids[i + 1]) == tuple(pair):\n            ids[i:i + 2] = [merged]\n        i += 1\n    return ids"),
-    Mistake("first only", "10.4",new="def merge_pair(ids, pair, merged):\n    for i in range(len(ids) - 1):\n        if (ids[i], ids[i + 1]) == tuple(pair):\n            return ids[:i] + [merged] + ids[i + 2:]\n    return ids"),
-    Mistake("any of both orders", "10.4",new="def merge_pair(ids, pair, merged):\n    out, i = [], 0\n    while i < len(ids):\n        if sorted(ids[i:i + 2]) == sorted(pair):\n            out.append(merged); i += 2\n        else:\n            out.append(ids[i]); i += 1\n    return out"),
-    Mistake("drops the last", "10.4",new="def merge_pair(ids, pair, merged):\n    out, i = [], 0\n    while i < len(ids) - 1:\n        if tuple(ids[i:i + 2]) == tuple(pair):\n            out.append(merged); i += 2\n        else:\n            out.append(ids[i]); i += 1\n    return out"),
-    Mistake("256 always", "10.4",new="def merge_pair(ids, pair, merged):\n    out, i = [], 0\n    while i < len(ids):\n        if tuple(ids[i:i + 2]) == tuple(pair):\n            out.append(max(256, max(ids) + 1)); i += 2\n        else:\n            out.append(ids[i]); i += 1\n    return out"),
+    Mistake("text replace", "10.4", new="def merge_pair(ids, pair, merged):\n    s = ' '.join(map(str, ids)).replace(f'{pair[0]} {pair[1]}', str(merged))\n    return [int(x) for x in s.split()]"),
+    Mistake("padded text replace", "10.4", new="def merge_pair(ids, pair, merged):\n    s = (' ' + ' '.join(map(str, ids)) + ' ').replace(f' {pair[0]} {pair[1]} ', f' {merged} ')\n    return [int(x) for x in s.split()]"),
+    Mistake("bytes/chr replace", "10.4", new="def merge_pair(ids, pair, merged):\n    s = ''.join(chr(i) for i in ids).replace(chr(pair[0]) + chr(pair[1]), chr(merged % 256))\n    return [ord(c) for c in s]"),
+    Mistake("right to left", "10.4", new="def merge_pair(ids, pair, merged):\n    out, i = [], len(ids)\n    while i > 0:\n        if tuple(ids[max(i - 2, 0):i]) == tuple(pair):\n            out.append(merged); i -= 2\n        else:\n            out.append(ids[i - 1]); i -= 1\n    return out[::-1]"),
+    Mistake("in place", "10.4", new="def merge_pair(ids, pair, merged):\n    i = 0\n    while i < len(ids) - 1:\n        if (ids[i], ids[i + 1]) == tuple(pair):\n            ids[i:i + 2] = [merged]\n        i += 1\n    return ids"),
+    Mistake("first only", "10.4", new="def merge_pair(ids, pair, merged):\n    for i in range(len(ids) - 1):\n        if (ids[i], ids[i + 1]) == tuple(pair):\n            return ids[:i] + [merged] + ids[i + 2:]\n    return ids"),
+    Mistake("any of both orders", "10.4", new="def merge_pair(ids, pair, merged):\n    out, i = [], 0\n    while i < len(ids):\n        if sorted(ids[i:i + 2]) == sorted(pair):\n            out.append(merged); i += 2\n        else:\n            out.append(ids[i]); i += 1\n    return out"),
+    Mistake("drops the last", "10.4", new="def merge_pair(ids, pair, merged):\n    out, i = [], 0\n    while i < len(ids) - 1:\n        if tuple(ids[i:i + 2]) == tuple(pair):\n            out.append(merged); i += 2\n        else:\n            out.append(ids[i]); i += 1\n    return out"),
+    Mistake("256 always", "10.4", new="def merge_pair(ids, pair, merged):\n    out, i = [], 0\n    while i < len(ids):\n        if tuple(ids[i:i + 2]) == tuple(pair):\n            out.append(max(256, max(ids) + 1)); i += 2\n        else:\n            out.append(ids[i]); i += 1\n    return out"),
     # 10.5
-    Mistake("stops at pairs that occur once", "10.5",new='''
+    Mistake("stops at pairs that occur once", "10.5", new='''
 def learn_merges(words, count):
     tokens = [(text_to_bytes(w), n) for w, n in words.items()]
     merges = []
@@ -139,13 +139,13 @@ def learn_merges(words, count):
         merges.append(pair)
     return merges
 '''),
-    Mistake("counted once at the start", "10.5",new='''
+    Mistake("counted once at the start", "10.5", new='''
 def learn_merges(words, count):
     tokens = [(text_to_bytes(w), n) for w, n in words.items()]
     counts = count_pairs(tokens)
     return sorted(counts, key=lambda p: (-counts[p], p))[:count]
 '''),
-    Mistake("one word at a time", "10.5",new='''
+    Mistake("one word at a time", "10.5", new='''
 def learn_merges(words, count):
     merges = []
     for word, n in words.items():
@@ -156,7 +156,7 @@ def learn_merges(words, count):
             merges.append(pair)
     return merges
 '''),
-    Mistake("always 256", "10.5",new='''
+    Mistake("always 256", "10.5", new='''
 def learn_merges(words, count):
     tokens = [(text_to_bytes(w), n) for w, n in words.items()]
     merges = []
@@ -169,7 +169,7 @@ def learn_merges(words, count):
         merges.append(pair)
     return merges
 '''),
-    Mistake("by characters", "10.5",new='''
+    Mistake("by characters", "10.5", new='''
 def learn_merges(words, count):
     tokens = [([ord(c) for c in w], n) for w, n in words.items()]
     merges = []
@@ -182,7 +182,7 @@ def learn_merges(words, count):
         merges.append(pair)
     return merges
 '''),
-    Mistake("too many", "10.5",new='''
+    Mistake("too many", "10.5", new='''
 def learn_merges(words, count):
     tokens = [(text_to_bytes(w), n) for w, n in words.items()]
     merges = []
@@ -197,7 +197,7 @@ def learn_merges(words, count):
             break
     return merges
 '''),
-    Mistake("set of merges", "10.5",new='''
+    Mistake("set of merges", "10.5", new='''
 def learn_merges(words, count):
     tokens = [(text_to_bytes(w), n) for w, n in words.items()]
     merges = []
@@ -210,7 +210,7 @@ def learn_merges(words, count):
         merges.append(pair)
     return sorted(merges)
 '''),
-    Mistake("counts of words lost after the first merge", "10.5",new='''
+    Mistake("counts of words lost after the first merge", "10.5", new='''
 def learn_merges(words, count):
     tokens = [(text_to_bytes(w), n) for w, n in words.items()]
     merges = []
@@ -223,7 +223,7 @@ def learn_merges(words, count):
         merges.append(pair)
     return merges
 '''),
-    Mistake("two pairs of equal count in one round", "10.5",new='''
+    Mistake("two pairs of equal count in one round", "10.5", new='''
 def learn_merges(words, count):
     tokens = [(text_to_bytes(w), n) for w, n in words.items()]
     merges = []
@@ -238,7 +238,7 @@ def learn_merges(words, count):
                 merges.append(pair)
     return merges
 '''),
-    Mistake("most_common tie", "10.5",new='''
+    Mistake("most_common tie", "10.5", new='''
 def learn_merges(words, count):
     tokens = [(text_to_bytes(w), n) for w, n in words.items()]
     merges = []
@@ -251,7 +251,7 @@ def learn_merges(words, count):
         merges.append(pair)
     return merges
 '''),
-    Mistake("lowercase", "10.5",new='''
+    Mistake("lowercase", "10.5", new='''
 def learn_merges(words, count):
     tokens = [(text_to_bytes(w.lower()), n) for w, n in words.items()]
     merges = []
@@ -265,25 +265,25 @@ def learn_merges(words, count):
     return merges
 '''),
     # 10.6
-    Mistake("leftmost", "10.6",new="def apply_merges(ids, rules):\n    while True:\n        pairs = [p for p in pairwise(ids) if p in rules]\n        if not pairs:\n            return ids\n        ids = merge_pair(ids, pairs[0], rules[pairs[0]][1])"),
-    Mistake("smallest token", "10.6",new="def apply_merges(ids, rules):\n    while True:\n        pairs = [p for p in pairwise(ids) if p in rules]\n        if not pairs:\n            return ids\n        p = min(pairs, key=lambda p: rules[p][1])\n        ids = merge_pair(ids, p, rules[p][1])"),
-    Mistake("256 + rank", "10.6",new="def apply_merges(ids, rules):\n    while True:\n        pairs = [p for p in pairwise(ids) if p in rules]\n        if not pairs:\n            return ids\n        p = min(pairs, key=lambda p: rules[p])\n        ids = merge_pair(ids, p, 256 + rules[p][0])"),
-    Mistake("one merge", "10.6",new="def apply_merges(ids, rules):\n    pairs = [p for p in pairwise(ids) if p in rules]\n    if not pairs:\n        return ids\n    p = min(pairs, key=lambda p: rules[p])\n    return merge_pair(ids, p, rules[p][1])"),
-    Mistake("most frequent pair", "10.6",new="def apply_merges(ids, rules):\n    while True:\n        c = count_pairs([(ids, 1)])\n        c = {p: n for p, n in c.items() if p in rules}\n        if not c:\n            return ids\n        p = min(c, key=lambda p: (-c[p], rules[p]))\n        ids = merge_pair(ids, p, rules[p][1])"),
-    Mistake("longest match (greedy)", "10.6",new="def apply_merges(ids, rules):\n    while True:\n        pairs = [p for p in pairwise(ids) if p in rules]\n        if not pairs:\n            return ids\n        p = max(pairs, key=lambda p: rules[p])\n        ids = merge_pair(ids, p, rules[p][1])"),
-    Mistake("only first occurrence merged then stop on changed", "10.6",new="def apply_merges(ids, rules):\n    last = None\n    while True:\n        pairs = [p for p in pairwise(ids) if p in rules and p != last]\n        if not pairs:\n            return ids\n        p = min(pairs, key=lambda p: rules[p])\n        i = list(pairwise(ids)).index(p)\n        ids = ids[:i] + [rules[p][1]] + ids[i + 2:]\n        last = p"),
+    Mistake("leftmost", "10.6", new="def apply_merges(ids, rules):\n    while True:\n        pairs = [p for p in pairwise(ids) if p in rules]\n        if not pairs:\n            return ids\n        ids = merge_pair(ids, pairs[0], rules[pairs[0]][1])"),
+    Mistake("smallest token", "10.6", new="def apply_merges(ids, rules):\n    while True:\n        pairs = [p for p in pairwise(ids) if p in rules]\n        if not pairs:\n            return ids\n        p = min(pairs, key=lambda p: rules[p][1])\n        ids = merge_pair(ids, p, rules[p][1])"),
+    Mistake("256 + rank", "10.6", new="def apply_merges(ids, rules):\n    while True:\n        pairs = [p for p in pairwise(ids) if p in rules]\n        if not pairs:\n            return ids\n        p = min(pairs, key=lambda p: rules[p])\n        ids = merge_pair(ids, p, 256 + rules[p][0])"),
+    Mistake("one merge", "10.6", new="def apply_merges(ids, rules):\n    pairs = [p for p in pairwise(ids) if p in rules]\n    if not pairs:\n        return ids\n    p = min(pairs, key=lambda p: rules[p])\n    return merge_pair(ids, p, rules[p][1])"),
+    Mistake("most frequent pair", "10.6", new="def apply_merges(ids, rules):\n    while True:\n        c = count_pairs([(ids, 1)])\n        c = {p: n for p, n in c.items() if p in rules}\n        if not c:\n            return ids\n        p = min(c, key=lambda p: (-c[p], rules[p]))\n        ids = merge_pair(ids, p, rules[p][1])"),
+    Mistake("longest match (greedy)", "10.6", new="def apply_merges(ids, rules):\n    while True:\n        pairs = [p for p in pairwise(ids) if p in rules]\n        if not pairs:\n            return ids\n        p = max(pairs, key=lambda p: rules[p])\n        ids = merge_pair(ids, p, rules[p][1])"),
+    Mistake("only first occurrence merged then stop on changed", "10.6", new="def apply_merges(ids, rules):\n    last = None\n    while True:\n        pairs = [p for p in pairwise(ids) if p in rules and p != last]\n        if not pairs:\n            return ids\n        p = min(pairs, key=lambda p: rules[p])\n        i = list(pairwise(ids)).index(p)\n        ids = ids[:i] + [rules[p][1]] + ids[i + 2:]\n        last = p"),
     # 10.7
-    Mistake("no escape", "10.7",new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return re.split('(' + '|'.join(t) + ')', text) if t else [text]"),
-    Mistake("filtered empty", "10.7",new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return [p for p in re.split('(' + '|'.join(map(re.escape, t)) + ')', text) if p] if t else [text]"),
-    Mistake("sequential str.split", "10.7",new="def split_special(text, special_tokens):\n    parts = [text]\n    for t in special_tokens:\n        new = []\n        for p in parts:\n            if p in special_tokens:\n                new.append(p)\n                continue\n            for i, x in enumerate(p.split(t)):\n                if i:\n                    new.append(t)\n                new.append(x)\n        parts = new\n    return parts"),
-    Mistake("each group", "10.7",new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return re.split('|'.join('(' + re.escape(x) + ')' for x in t), text) if t else [text]"),
-    Mistake("no tokens gives letters", "10.7",new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text)"),
-    Mistake("case insensitive", "10.7",new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text, flags=re.I) if t else [text]"),
-    Mistake("first occurrence", "10.7",new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text, maxsplit=1) if t else [text]"),
-    Mistake("shortest first", "10.7",new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len)\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text) if t else [text]"),
-    Mistake("strips parts", "10.7",new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return [p.strip() for p in re.split('(' + '|'.join(map(re.escape, t)) + ')', text)] if t else [text]"),
-    Mistake("dot not multi-line: none with newline", "10.7",new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    if not t or not any(x in text for x in t):\n        return text.split('\\n')\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text)"),
-    Mistake("empty text", "10.7",new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    if not text:\n        return []\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text) if t else [text]"),
+    Mistake("no escape", "10.7", new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return re.split('(' + '|'.join(t) + ')', text) if t else [text]"),
+    Mistake("filtered empty", "10.7", new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return [p for p in re.split('(' + '|'.join(map(re.escape, t)) + ')', text) if p] if t else [text]"),
+    Mistake("sequential str.split", "10.7", new="def split_special(text, special_tokens):\n    parts = [text]\n    for t in special_tokens:\n        new = []\n        for p in parts:\n            if p in special_tokens:\n                new.append(p)\n                continue\n            for i, x in enumerate(p.split(t)):\n                if i:\n                    new.append(t)\n                new.append(x)\n        parts = new\n    return parts"),
+    Mistake("each group", "10.7", new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return re.split('|'.join('(' + re.escape(x) + ')' for x in t), text) if t else [text]"),
+    Mistake("no tokens gives letters", "10.7", new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text)"),
+    Mistake("case insensitive", "10.7", new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text, flags=re.I) if t else [text]"),
+    Mistake("first occurrence", "10.7", new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text, maxsplit=1) if t else [text]"),
+    Mistake("shortest first", "10.7", new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len)\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text) if t else [text]"),
+    Mistake("strips parts", "10.7", new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    return [p.strip() for p in re.split('(' + '|'.join(map(re.escape, t)) + ')', text)] if t else [text]"),
+    Mistake("dot not multi-line: none with newline", "10.7", new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    if not t or not any(x in text for x in t):\n        return text.split('\\n')\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text)"),
+    Mistake("empty text", "10.7", new="def split_special(text, special_tokens):\n    t = sorted(special_tokens, key=len, reverse=True)\n    if not text:\n        return []\n    return re.split('(' + '|'.join(map(re.escape, t)) + ')', text) if t else [text]"),
     # 10.8
     of_bpe("split()", rep(TRAIN,("split_words(part)","part.split()"))),
     of_bpe("encode split()", rep(ENCODE,("split_words(part)","part.split()"))),
@@ -294,7 +294,7 @@ def learn_merges(words, count):
     of_bpe("last text only", rep(TRAIN,("    words = Counter()\n    for text in texts_of(corpus):\n","    for text in texts_of(corpus):\n        words = Counter()\n"))),
     of_bpe("distinct words once", rep(TRAIN,("words.update(split_words(part))","words.update(set(split_words(part)))"))),
     of_bpe("special parts counted", rep(TRAIN,("[::2]",""))),
-    of_bpe("special tokens as text", rep(TRAIN,("split_special(text, self.special_tokens)[::2]","[text]"))),
+    of_bpe("special tokens are text in training", rep(TRAIN,("split_special(text, self.special_tokens)[::2]","[text]"))),
     of_bpe("only up to the first special token", rep(TRAIN,("[::2]","[:1]"))),
     of_bpe("continues earlier merges", rep(TRAIN,("    self._set_merges(learn_merges(","    self._set_merges(self.merges + learn_merges("))),
     of_bpe("lines", rep(TRAIN,("split_words(part)","part.splitlines()"))),

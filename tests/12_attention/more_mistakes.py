@@ -11,7 +11,7 @@ SDPA_CHECK='''
 '''
 def sdpa(body): return "def scaled_dot_product_attention(Q, K, V, mask=None, dropout=None):"+SDPA_CHECK+body
 MISTAKES = [
-    Mistake("tril of seq_len, padded with True for the past at the end", "12.1",new='''
+    Mistake("tril of seq_len, padded with True for the past at the end", "12.1", new='''
 def create_causal_mask(seq_len, past=0, backend=None):
     if seq_len < 0 or past < 0:
         raise ValueError(f"{seq_len} {past}")
@@ -19,58 +19,58 @@ def create_causal_mask(seq_len, past=0, backend=None):
     m = np.concatenate([np.tril(np.ones((seq_len, seq_len), bool)), np.ones((seq_len, past), bool)], axis=1)
     return Tensor(m, backend=b)
 '''),
-    Mistake("tril without k=past", "12.1",new='''
+    Mistake("tril without k=past", "12.1", new='''
 def create_causal_mask(seq_len, past=0, backend=None):
     if seq_len < 0 or past < 0:
         raise ValueError(f"{seq_len} {past}")
     return Tensor(np.tril(np.ones((seq_len, past + seq_len), bool)), backend=backend)
 '''),
-    Mistake("floats 0 and -inf", "12.1",new='''
+    Mistake("floats 0 and -inf", "12.1", new='''
 def create_causal_mask(seq_len, past=0, backend=None):
     if seq_len < 0 or past < 0:
         raise ValueError(f"{seq_len} {past}")
     m = np.tril(np.ones((seq_len, past + seq_len)), k=past)
     return Tensor(np.where(m > 0, 0.0, -np.inf), backend=backend)
 '''),
-    Mistake("floats 1 and 0", "12.1",new='''
+    Mistake("floats 1 and 0", "12.1", new='''
 def create_causal_mask(seq_len, past=0, backend=None):
     if seq_len < 0 or past < 0:
         raise ValueError(f"{seq_len} {past}")
     return Tensor(np.tril(np.ones((seq_len, past + seq_len)), k=past), backend=backend)
 '''),
-    Mistake("integers", "12.1",new='''
+    Mistake("integers", "12.1", new='''
 def create_causal_mask(seq_len, past=0, backend=None):
     if seq_len < 0 or past < 0:
         raise ValueError(f"{seq_len} {past}")
     return Tensor(np.tril(np.ones((seq_len, past + seq_len), int), k=past), backend=backend)
 '''),
-    Mistake("True hides, as in torch MHA", "12.1",new='''
+    Mistake("True hides, as in torch MHA", "12.1", new='''
 def create_causal_mask(seq_len, past=0, backend=None):
     if seq_len < 0 or past < 0:
         raise ValueError(f"{seq_len} {past}")
     return Tensor(np.triu(np.ones((seq_len, past + seq_len), bool), k=past + 1), backend=backend)
 '''),
-    Mistake("square mask (past+T)^2", "12.1",new='''
+    Mistake("square mask (past+T)^2", "12.1", new='''
 def create_causal_mask(seq_len, past=0, backend=None):
     if seq_len < 0 or past < 0:
         raise ValueError(f"{seq_len} {past}")
     n = seq_len + past
     return Tensor(np.tril(np.ones((n, n), bool)), backend=backend)
 '''),
-    Mistake("backend ignored", "12.1",new='''
+    Mistake("backend ignored", "12.1", new='''
 def create_causal_mask(seq_len, past=0, backend=None):
     if seq_len < 0 or past < 0:
         raise ValueError(f"{seq_len} {past}")
     return Tensor(np.tril(np.ones((seq_len, past + seq_len), bool), k=past))
 '''),
-    Mistake("negative past is abs", "12.1",new='''
+    Mistake("negative past is abs", "12.1", new='''
 def create_causal_mask(seq_len, past=0, backend=None):
     if seq_len < 0:
         raise ValueError(f"{seq_len} {past}")
     past = max(past, 0)
     return Tensor(np.tril(np.ones((seq_len, past + seq_len), bool), k=past), backend=backend)
 '''),
-    Mistake("window of the last few keys (sliding)", "12.1",new='''
+    Mistake("window of the last few keys (sliding)", "12.1", new='''
 def create_causal_mask(seq_len, past=0, backend=None):
     if seq_len < 0 or past < 0:
         raise ValueError(f"{seq_len} {past}")
@@ -78,7 +78,7 @@ def create_causal_mask(seq_len, past=0, backend=None):
     return Tensor((q >= k) & (q - k < 4), backend=backend)
 '''),
     # 12.2
-    Mistake("masked after softmax, not renormalised", "12.2",new='''
+    Mistake("masked after softmax, not renormalised", "12.2", new='''
 def attention_weights(xp, q, k, mask=None, *, scale):
     scores = q @ xp.matrix_transpose(k) * scale
     if mask is not None and mask.dtype != xp.bool:
@@ -88,7 +88,7 @@ def attention_weights(xp, q, k, mask=None, *, scale):
         weights = weights * mask
     return weights, (q, k, weights, scale)
 '''),
-    Mistake("multiplied by the mask before softmax", "12.2",new='''
+    Mistake("multiplied by the mask before softmax", "12.2", new='''
 def attention_weights(xp, q, k, mask=None, *, scale):
     scores = q @ xp.matrix_transpose(k) * scale
     if mask is not None:
@@ -96,7 +96,7 @@ def attention_weights(xp, q, k, mask=None, *, scale):
     weights = softmax_array(xp, scores)
     return weights, (q, k, weights, scale)
 '''),
-    Mistake("any mask is taken as boolean", "12.2",new='''
+    Mistake("any mask is taken as boolean", "12.2", new='''
 def attention_weights(xp, q, k, mask=None, *, scale):
     scores = q @ xp.matrix_transpose(k) * scale
     if mask is not None:
@@ -104,7 +104,7 @@ def attention_weights(xp, q, k, mask=None, *, scale):
     weights = softmax_array(xp, scores)
     return weights, (q, k, weights, scale)
 '''),
-    Mistake("float mask added before the scale", "12.2",new='''
+    Mistake("float mask added before the scale", "12.2", new='''
 def attention_weights(xp, q, k, mask=None, *, scale):
     scores = q @ xp.matrix_transpose(k)
     if mask is not None and mask.dtype == xp.bool:
@@ -114,7 +114,7 @@ def attention_weights(xp, q, k, mask=None, *, scale):
     weights = softmax_array(xp, scores * scale)
     return weights, (q, k, weights, scale)
 '''),
-    Mistake("scale on weights", "12.2",new='''
+    Mistake("scale on weights", "12.2", new='''
 def attention_weights(xp, q, k, mask=None, *, scale):
     scores = q @ xp.matrix_transpose(k)
     if mask is not None and mask.dtype == xp.bool:
@@ -124,7 +124,7 @@ def attention_weights(xp, q, k, mask=None, *, scale):
     weights = softmax_array(xp, scores) * scale
     return weights, (q, k, weights, scale)
 '''),
-    Mistake("softmax without maximum", "12.2",new='''
+    Mistake("softmax without maximum", "12.2", new='''
 def attention_weights(xp, q, k, mask=None, *, scale):
     scores = q @ xp.matrix_transpose(k) * scale
     if mask is not None and mask.dtype == xp.bool:
@@ -138,7 +138,7 @@ def attention_weights(xp, q, k, mask=None, *, scale):
     Mistake("-1e9 instead of -inf", "12.2","-math.inf","-1e9"),
     Mistake("small negative -10", "12.2","-math.inf","-10.0"),
     Mistake(".T reverses all axes", "12.2","xp.matrix_transpose(k)","k.T"),
-    Mistake("einsum with fixed rank", "12.2",new='''
+    Mistake("einsum with fixed rank", "12.2", new='''
 def attention_weights(xp, q, k, mask=None, *, scale):
     scores = np.einsum("bhqd,bhkd->bhqk", q, k) * scale
     if mask is not None and mask.dtype == xp.bool:
@@ -148,7 +148,7 @@ def attention_weights(xp, q, k, mask=None, *, scale):
     weights = softmax_array(xp, scores)
     return weights, (q, k, weights, scale)
 '''),
-    Mistake("scores saved instead of weights", "12.2",new='''
+    Mistake("scores saved instead of weights", "12.2", new='''
 def attention_weights(xp, q, k, mask=None, *, scale):
     scores = q @ xp.matrix_transpose(k) * scale
     if mask is not None and mask.dtype == xp.bool:
@@ -157,7 +157,7 @@ def attention_weights(xp, q, k, mask=None, *, scale):
         scores = scores + mask
     return softmax_array(xp, scores), (q, k, scores, scale)
 '''),
-    Mistake("scale always 1/sqrt(hs)", "12.2",new='''
+    Mistake("scale always 1/sqrt(hs)", "12.2", new='''
 def attention_weights(xp, q, k, mask=None, *, scale):
     scores = q @ xp.matrix_transpose(k) / math.sqrt(q.shape[-1])
     if mask is not None and mask.dtype == xp.bool:
@@ -168,164 +168,164 @@ def attention_weights(xp, q, k, mask=None, *, scale):
     return weights, (q, k, weights, scale)
 '''),
     # 12.3
-    Mistake("softmax derivative elementwise w(1-w)g", "12.3",new='''
+    Mistake("softmax derivative elementwise w(1-w)g", "12.3", new='''
 def attention_weights_gradient(xp, g, q, k, weights, scale):
     d = weights * (1 - weights) * g
     return lambda: (d @ k) * scale, lambda: (xp.matrix_transpose(d) @ q) * scale, lambda: d
 '''),
-    Mistake("mean instead of sum", "12.3",new='''
+    Mistake("mean instead of sum", "12.3", new='''
 def attention_weights_gradient(xp, g, q, k, weights, scale):
     d = weights * (g - xp.mean(g * weights, axis=-1, keepdims=True))
     return lambda: (d @ k) * scale, lambda: (xp.matrix_transpose(d) @ q) * scale, lambda: d
 '''),
-    Mistake("sum over all", "12.3",new='''
+    Mistake("sum over all", "12.3", new='''
 def attention_weights_gradient(xp, g, q, k, weights, scale):
     d = weights * (g - xp.sum(g * weights))
     return lambda: (d @ k) * scale, lambda: (xp.matrix_transpose(d) @ q) * scale, lambda: d
 '''),
-    Mistake("only k scaled", "12.3",new='''
+    Mistake("only k scaled", "12.3", new='''
 def attention_weights_gradient(xp, g, q, k, weights, scale):
     d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))
     return lambda: d @ k, lambda: (xp.matrix_transpose(d) @ q) * scale, lambda: d
 '''),
-    Mistake("no gradient for the mask", "12.3",new='''
+    Mistake("no gradient for the mask", "12.3", new='''
 def attention_weights_gradient(xp, g, q, k, weights, scale):
     d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))
     return lambda: (d @ k) * scale, lambda: (xp.matrix_transpose(d) @ q) * scale, None
 '''),
-    Mistake("mask gradient missing", "12.3",new='''
+    Mistake("mask gradient missing", "12.3", new='''
 def attention_weights_gradient(xp, g, q, k, weights, scale):
     d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))
     return lambda: (d @ k) * scale, lambda: (xp.matrix_transpose(d) @ q) * scale
 '''),
-    Mistake("q and k entries swapped", "12.3",new='''
+    Mistake("q and k entries swapped", "12.3", new='''
 def attention_weights_gradient(xp, g, q, k, weights, scale):
     d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))
     return lambda: (xp.matrix_transpose(d) @ q) * scale, lambda: (d @ k) * scale, lambda: d
 '''),
     # 12.4
-    Mistake("scale by V", "12.4",new=sdpa('''
+    Mistake("scale by V", "12.4", new=sdpa('''
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(V.shape[-1]))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 ''')),
-    Mistake("scale by T of keys", "12.4",new=sdpa('''
+    Mistake("scale by T of keys", "12.4", new=sdpa('''
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(K.shape[-2]))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 ''')),
-    Mistake("dropout after product", "12.4",new=sdpa('''
+    Mistake("dropout after product", "12.4", new=sdpa('''
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     out = weights @ V
     return (out if dropout is None else dropout(out)), weights
 ''')),
-    Mistake("dropout before softmax on Q", "12.4",new=sdpa('''
+    Mistake("dropout before softmax on Q", "12.4", new=sdpa('''
     if dropout is not None:
         Q = dropout(Q)
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     return weights @ V, weights
 ''')),
-    Mistake("dropout also on V", "12.4",new=sdpa('''
+    Mistake("dropout also on V", "12.4", new=sdpa('''
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     if dropout is not None:
         return dropout(weights) @ dropout(V), weights
     return weights @ V, weights
 ''')),
-    Mistake("dropout applied, then renormalised", "12.4",new=sdpa('''
+    Mistake("dropout applied, then renormalised", "12.4", new=sdpa('''
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     if dropout is not None:
         w = dropout(weights)
         return (w / (w.sum(axis=-1, keepdims=True) + 1e-9)) @ V, weights
     return weights @ V, weights
 ''')),
-    Mistake("mask only applied for square scores", "12.4",new=sdpa('''
+    Mistake("mask only applied for square scores", "12.4", new=sdpa('''
     if Q.shape[-2] != K.shape[-2]:
         mask = None
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 ''')),
-    Mistake("V must have K's size", "12.4",new=sdpa('''
+    Mistake("V must have K's size", "12.4", new=sdpa('''
     if V.shape != K.shape:
         raise ValueError(f"{Q.shape} {K.shape} {V.shape}")
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 ''')),
-    Mistake("Q must have K's shape", "12.4",new=sdpa('''
+    Mistake("Q must have K's shape", "12.4", new=sdpa('''
     if Q.shape != K.shape:
         raise ValueError(f"{Q.shape} {K.shape} {V.shape}")
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 ''')),
-    Mistake("mask transposed", "12.4",new=sdpa('''
+    Mistake("mask transposed", "12.4", new=sdpa('''
     if mask is not None and mask.shape[-1] == mask.shape[-2]:
         mask = mask.swapaxes(-1, -2) if not mask.numpy().all() and Q.ndim > 99 else mask
     weights = attention_weights(K, Q, mask, scale=1 / math.sqrt(Q.shape[-1])).swapaxes(-1, -2)
     return (weights if dropout is None else dropout(weights)) @ V, weights
 ''')),
-    Mistake("always causal", "12.4",new=sdpa('''
+    Mistake("always causal", "12.4", new=sdpa('''
     if mask is None and Q.shape[-2] == K.shape[-2]:
         mask = create_causal_mask(Q.shape[-2])
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 ''')),
-    Mistake("integers accepted", "12.4",new='''
+    Mistake("integers accepted", "12.4", new='''
 def scaled_dot_product_attention(Q, K, V, mask=None, dropout=None):
     if min(Q.ndim, K.ndim, V.ndim) < 2 or Q.shape[-1] != K.shape[-1] or K.shape[-2] != V.shape[-2]:
         raise ValueError(f"Q {Q.shape}, K {K.shape} and V {V.shape} have incompatible shapes")
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     return (weights if dropout is None else dropout(weights)) @ V, weights
 '''),
-    Mistake("dropped weights of the graph: weights returned as numpy", "12.4",new=sdpa('''
+    Mistake("dropped weights of the graph: weights returned as numpy", "12.4", new=sdpa('''
     weights = attention_weights(Q, K, mask, scale=1 / math.sqrt(Q.shape[-1]))
     return (weights if dropout is None else dropout(weights)) @ V, weights.numpy()
 ''')),
     # 12.5
-    Mistake("heads per token interleaved (hs, nh)", "12.5",new='''
+    Mistake("heads per token interleaved (hs, nh)", "12.5", new='''
 def split_heads(xp, qkv, *, num_heads):
     B, T, width = qkv.shape
     h = xp.permute_dims(xp.reshape(qkv, (B, T, 3, width // (3 * num_heads), num_heads)), (2, 0, 4, 1, 3))
     return (h[0, ...], h[1, ...], h[2, ...]), (qkv.shape,)
 '''),
-    Mistake("per head qkv (GPT-NeoX)", "12.5",new='''
+    Mistake("per head qkv (GPT-NeoX)", "12.5", new='''
 def split_heads(xp, qkv, *, num_heads):
     B, T, width = qkv.shape
     h = xp.permute_dims(xp.reshape(qkv, (B, T, num_heads, 3, width // (3 * num_heads))), (3, 0, 2, 1, 4))
     return (h[0, ...], h[1, ...], h[2, ...]), (qkv.shape,)
 '''),
-    Mistake("(B,T,nh,hs) returned", "12.5",new='''
+    Mistake("(B,T,nh,hs) returned", "12.5", new='''
 def split_heads(xp, qkv, *, num_heads):
     B, T, width = qkv.shape
     h = xp.permute_dims(xp.reshape(qkv, (B, T, 3, num_heads, width // (3 * num_heads))), (2, 0, 1, 3, 4))
     return (h[0, ...], h[1, ...], h[2, ...]), (qkv.shape,)
 '''),
-    Mistake("None gradients unsupported", "12.5",new='''
+    Mistake("None gradients unsupported", "12.5", new='''
 def split_heads_gradient(xp, gs, shape):
     heads = xp.stack([g for g in gs])
     return xp.reshape(xp.permute_dims(heads, (1, 3, 0, 2, 4)), shape)
 '''),
-    Mistake("None: same gradient for all", "12.5",new='''
+    Mistake("None: same gradient for all", "12.5", new='''
 def split_heads_gradient(xp, gs, shape):
     some = next(g for g in gs if g is not None)
     heads = xp.stack([some if g is None else g for g in gs])
     return xp.reshape(xp.permute_dims(heads, (1, 3, 0, 2, 4)), shape)
 '''),
-    Mistake("ones for None", "12.5",new='''
+    Mistake("ones for None", "12.5", new='''
 def split_heads_gradient(xp, gs, shape):
     some = next(g for g in gs if g is not None)
     heads = xp.stack([xp.ones_like(some) if g is None else g for g in gs])
     return xp.reshape(xp.permute_dims(heads, (1, 3, 0, 2, 4)), shape)
 '''),
-    Mistake("merge averages heads", "12.5",new='''
+    Mistake("merge averages heads", "12.5", new='''
 def merge_heads(xp, y):
     B, nh, T, hs = y.shape
     m = xp.mean(y, axis=1)
     return xp.reshape(xp.stack([m] * nh, axis=2), (B, T, nh * hs)), (y.shape,)
 '''),
-    Mistake("merge gradient permutes before reshape", "12.5",new='''
+    Mistake("merge gradient permutes before reshape", "12.5", new='''
 def merge_heads_gradient(xp, g, shape):
     B, nh, T, hs = shape
     return xp.reshape(xp.permute_dims(g, (0, 2, 1)), (B, nh, hs, T)).swapaxes(2, 3)[:, ::-1]
 '''),
     # 12.6
-    Mistake("concat cache, no limit check on first", "12.6",within="KVCache",new='''
+    Mistake("concat cache, no limit check on first", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     if keys.requires_grad:
         raise RuntimeError("no gradient")
@@ -341,7 +341,7 @@ def append(self, keys, values):
     self.length = self._keys.shape[2]
     return self._keys, self._values
 '''),
-    Mistake("concat on axis 1", "12.6",within="KVCache",new='''
+    Mistake("concat on axis 1", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     end = self.length + keys.shape[2]
     if end > self.max_seq_len:
@@ -356,7 +356,7 @@ def append(self, keys, values):
     self.length = end
     return self._keys, self._values
 '''),
-    Mistake("ring buffer forgets the oldest", "12.6",within="KVCache",new='''
+    Mistake("ring buffer forgets the oldest", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     if keys.requires_grad:
         raise RuntimeError("no gradient")
@@ -370,7 +370,7 @@ def append(self, keys, values):
     self.length = self._keys.shape[2]
     return self._keys, self._values
 '''),
-    Mistake("length counts calls", "12.6",within="KVCache",new='''
+    Mistake("length counts calls", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     start, end = self.length, self.length + keys.shape[2]
     if end > self.max_seq_len:
@@ -386,7 +386,7 @@ def append(self, keys, values):
     self.length += 1
     return _first(self._keys, end, keys), _first(self._values, end, values)
 '''),
-    Mistake("returns only the new ones", "12.6",within="KVCache",new='''
+    Mistake("returns only the new ones", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     start, end = self.length, self.length + keys.shape[2]
     if end > self.max_seq_len:
@@ -402,7 +402,7 @@ def append(self, keys, values):
     self.length = end
     return keys, values
 '''),
-    Mistake("whole buffer returned", "12.6",within="KVCache",new='''
+    Mistake("whole buffer returned", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     start, end = self.length, self.length + keys.shape[2]
     if end > self.max_seq_len:
@@ -418,7 +418,7 @@ def append(self, keys, values):
     self.length = end
     return _first(self._keys, self.max_seq_len, keys), _first(self._values, self.max_seq_len, values)
 '''),
-    Mistake("one array for both", "12.6",within="KVCache",new='''
+    Mistake("one array for both", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     start, end = self.length, self.length + keys.shape[2]
     if end > self.max_seq_len:
@@ -434,7 +434,7 @@ def append(self, keys, values):
     self.length = end
     return _first(self._keys, end, keys), _first(self._values, end, values)
 '''),
-    Mistake("requires_grad detached silently", "12.6",within="KVCache",new='''
+    Mistake("requires_grad detached silently", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     start, end = self.length, self.length + keys.shape[2]
     if end > self.max_seq_len:
@@ -449,7 +449,7 @@ def append(self, keys, values):
     self.length = end
     return _first(self._keys, end, keys), _first(self._values, end, values)
 '''),
-    Mistake("only batch must match, heads broadcast", "12.6",within="KVCache",new='''
+    Mistake("only batch must match, heads broadcast", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     start, end = self.length, self.length + keys.shape[2]
     if end > self.max_seq_len:
@@ -465,7 +465,7 @@ def append(self, keys, values):
     self.length = end
     return _first(self._keys, end, keys), _first(self._values, end, values)
 '''),
-    Mistake("length updated before the checks", "12.6",within="KVCache",new='''
+    Mistake("length updated before the checks", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     start = self.length
     self.length = end = self.length + keys.shape[2]
@@ -481,7 +481,7 @@ def append(self, keys, values):
     self._values = _write(self._values, slice(start, end), values)
     return _first(self._keys, end, keys), _first(self._values, end, values)
 '''),
-    Mistake("class-level caches (shared by instances)", "12.6",within="KVCache",new='''
+    Mistake("class-level caches (shared by instances)", "12.6", within="KVCache",new='''
 def append(self, keys, values):
     cls = type(self)
     start, end = self.length, self.length + keys.shape[2]
