@@ -47,8 +47,14 @@ OTHERS = {
 }
 # Numbers in lessons that are not in their code, and what they are.
 FACTS: dict[int, dict[int, str]] = {
-    10: {256: "bytes", 50_257: "GPT-2's vocabulary", 13: "<|endoftext|>", 150_000: "Unicode"},
-}  # fmt: skip
+    10: {
+        256: "bytes",
+        50_257: "GPT-2's vocabulary",
+        100_000: "GPT-4's vocabulary",
+        13: "<|endoftext|>",
+        150_000: "Unicode",
+    },
+}
 
 
 @cache

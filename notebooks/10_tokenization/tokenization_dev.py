@@ -634,6 +634,9 @@ with Exercise("10.7", "split_special") as check:
                 cause="keep the empty parts: special tokens are at the odd indices")
     check.equal(lambda: split_special("<END>one", ["<end>"]), ["<END>one"], "'<END>one', split at '<end>'",
                 cause="capitals matter: <END> is no special token")
+    check.equal(lambda: split_special("one\n two", []) + split_special("one\n two", ["<end>"]), ["one\n two"] * 2,
+                "'one\\n two', split at no special tokens and at '<end>'",
+                cause="lines and spaces do not matter: a text without special tokens stays whole")
     check.equal(lambda: split_special("one<end>", []), ["one<end>"], "a text split at no special tokens",
                 cause="an empty pattern splits everywhere")
     check.equal(lambda: [split_special("", []), split_special("", ["<end>"])], [[""], [""]], "an empty text, split at none and at '<end>'",
@@ -725,6 +728,9 @@ with Exercise("10.8", "BPETokenizer") as check:
                 cause="go through the texts only once; keep capitals")
     check.equal(lambda: trained(" no no no go", 257).vocab[256:], [b" n"], "the merged token of ' no no no go' for V = 257",
                 cause="every occurrence of a word in a text counts")
+    check.equal(lambda: trained("a b a b\na b", 258).vocab[256:], [b" b", b" a"], "the merged tokens of 'a b a b\\na b' for V = 258",
+                cause="count the words that split_words returns, not texts or lines: no merge crosses from one"
+                " word to the next")
     check.equal(retrained, [[257], [b"ab"], [108, 111, 119], [b"cd"]],
                 "the ids of 'low', then after train('ab Ab ab', vocab_size=257) the merged tokens and the"
                 " ids of 'low', and the merged tokens after train('cd cd')",
