@@ -245,13 +245,21 @@ def outcomes(exercise: str) -> tuple[list[Outcome], list[Outcome]]:
     )
 
 
+def accepted(exercise: str) -> list[Outcome]:
+    """Run the mutants of an exercise that compute the same."""
+    run, same = runner(exercise).outcome, equivalent(number_of(exercise))
+    return [run(m.id, m.source, m.line) for m in mutants(exercise) if m.id in same]
+
+
 # The command --------------------------------------------------------------------------------------
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Mutation tests of the lessons' inline tests.")
     parser.add_argument("what", nargs="+", help="lessons, 12, or exercises, 12.3")
-    parser.add_argument("--grade", action="store_true", help="run the other tests on survivors")
+    parser.add_argument(
+        "--grade", action="store_true", help="run the other tests on what the inline tests accept"
+    )
     parser.add_argument("--unexplained", action="store_true",
                         help="print also the messages that name no cause")  # fmt: skip
     options = parser.parse_args(arguments)
@@ -267,6 +275,9 @@ def main(arguments: list[str] | None = None) -> None:
                     print(_described(o) + (f"\n    {graded(o)}" if options.grade else ""))
                 elif options.unexplained and not o.explained:
                     print(f"no cause: {_described(o)}")
+        if options.grade:
+            for o in accepted(exercise):
+                print(f"equivalent: {_described(o)}\n    {graded(o)}")
     table += [
         _row("all", kind, [totals[i, kind] for i in range(3)]) for kind in ("mistakes", "mutants")
     ]
