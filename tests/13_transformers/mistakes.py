@@ -165,7 +165,7 @@ def __init__(self, embed_dim: int, hidden_dim: int | None = None, dropout: float
     Mistake("the input of the block leaves the graph", "13.3", "x = x + self.attention(self.ln1(x), mask, cache)",
             "x = x + self.attention(self.ln1(x.detach()), mask, cache)"),
     # More in 13.4
-    Mistake("no dropout", "13.4", "self.dropout(self.embedding(ids, past))", "self.embedding(ids, past)"),
+    Mistake("dropout of the embedding is missing", "13.4", "self.dropout(self.embedding(ids, past))", "self.embedding(ids, past)"),
     Mistake("dropout after every block", "13.4", "caches[index] if caches else None)",
             "caches[index] if caches else None)\n            x = self.dropout(x)"),
     Mistake("the caches are forgotten for a single text", "13.4", "self.forward(ids.reshape(1, -1), caches)",
@@ -207,8 +207,8 @@ def __init__(self, embed_dim: int, hidden_dim: int | None = None, dropout: float
     Mistake("no check of the logits", "13.6", "logits, largest = finite_logits(logits)",
             "largest = logits.max(axis=-1, keepdims=True)"),
     Mistake("temperature only exactly 0", "13.6", "temperature < SMALLEST_TEMPERATURE", "temperature == 0"),
-    Mistake("one dart for all rows", "13.6", "rng.random((len(logits), 1))", "rng.random()"),
-    Mistake("top_p before top_k", "13.6", """    if top_k is not None and top_k < scaled.shape[-1]:
+    Mistake("one number of rng for all rows", "13.6", "rng.random((len(logits), 1))", "rng.random()"),
+    Mistake("the nucleus is taken before the k likeliest", "13.6", """    if top_k is not None and top_k < scaled.shape[-1]:
         kth = np.partition(scaled, -top_k, axis=-1)[:, -top_k, None]
         scaled = np.where(scaled < kth, -np.inf, scaled)
     weights = np.exp(scaled)
@@ -255,9 +255,9 @@ def __init__(self, embed_dim: int, hidden_dim: int | None = None, dropout: float
             "        logits = _last_logits(model, backend, unread, caches)  # (B, V)\n",
             "        before = model.training\n        model.eval()\n"
             "        logits = _last_logits(model, backend, unread, caches)\n        model.train(before)\n"),
-    Mistake("gradients stay off between two tokens", "13.7", "    for _ in range(max_new_tokens):",
-            "    no_grad().__enter__()\n    for _ in range(max_new_tokens):"),
-    Mistake("one token too many", "13.7", "range(max_new_tokens)", "range(max_new_tokens + 1)"),
+    Mistake("gradients stay off between two tokens", "13.7", "        yield token\n",
+            "        with no_grad():\n            yield token\n"),
+    Mistake("there is one round too many", "13.7", "range(max_new_tokens)", "range(max_new_tokens + 1)"),
     Mistake("the likeliest token", "13.7", "choose_token(logits, *choice, rng=rng)", "logits.numpy().argmax(axis=-1)"),
     Mistake("half of the context, rounded up, is kept", "13.7", "limit - limit // 2 :", "limit // 2 :"),
     Mistake("a negative index that is 0 for a context of 1", "13.7", "window[:, limit - limit // 2 :]", "window[:, -(limit // 2) :]"),
@@ -290,4 +290,7 @@ EQUIVALENT = {
     '13.6 sample: items -top_k and None swapped in ":, -top_k, None"': "the same shape (B, 1), with the new axis in front",
     '13.6 sample: without axis=-1 in "np.partition(scaled, -top_k, axis=-1)"': "the last axis is the default",
     '13.6 sample: without top_p < 1 in "top_p is not None and top_p < 1"': "the nucleus of probability 1 is all tokens",
+    '13.7 _stream: without dtype=bool in "np.zeros(len(window), dtype=bool)"': "0.0 is False where done is used",
+    '13.7 _stream: always true in "stop_tokens is not None"': "a comparison with None is False for every row, so no row is done",
+    '13.7 _stream: stop_tokens -> window in "stop_tokens is not None"': "a comparison with None is False for every row, so no row is done",
 }
