@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.autograd import no_grad
+from tinytorch.autograd import is_grad_enabled, no_grad
 from tinytorch.dataloader import DataLoader, TokenDataset
-from tinytorch.generation.generate import generate, stream
+from tinytorch.generation.generate import generate, sample, stream
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.optimizers import AdamW
 from tinytorch.tensor import Tensor
 from tinytorch.tokenization import BPETokenizer, CharTokenizer, Tokenizer
 from tinytorch.training import CosineSchedule, Trainer
-from tinytorch.transformers import GPT
+from tinytorch.transformers import GPT, TransformerBlock
 
 TEXT = "one two three two one three " * 30
 
@@ -115,3 +115,217 @@ def test_a_token_does_not_depend_on_later_ones(backend: str) -> None:
     with no_grad():
         one, other = (model.eval()(Tensor(i, backend=backend)).numpy() for i in (ids, changed))
     np.testing.assert_array_equal(one[:, :7], other[:, :7])
+
+
+# The parts, against NumPy
+
+
+def randomised(model: Any) -> Any:
+    """Random values in all parameters, so that no 0 or 1 hides an error."""
+    rng = np.random.default_rng(1)
+    for p in model.parameters():
+        p.data = (0.4 * rng.standard_normal(p.shape) + (p.ndim == 1)).astype(np.float32)
+    return model
+
+
+def in_numpy(model: GPT, ids: np.ndarray) -> np.ndarray:
+    """The logits (B, T, V) of a GPT with learned positions, for ids (B, T), in float64."""
+    state = {name: t.numpy().astype(np.float64) for name, t in model.state_dict().items()}
+    nh, act = model.config.num_heads, model.config.activation
+
+    def linear(name: str, x: np.ndarray) -> np.ndarray:
+        return x @ state[f"{name}.weight"].T + state.get(f"{name}.bias", 0.0)
+
+    def norm(name: str, x: np.ndarray) -> np.ndarray:
+        n = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+        return n * state[f"{name}.weight"] + state.get(f"{name}.bias", 0.0)
+
+    def activation(x: np.ndarray) -> np.ndarray:
+        if act == "squared_relu":
+            return np.maximum(x, 0) ** 2
+        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+    B, T = ids.shape
+    x = state["embedding.tokens.weight"][ids] + state["embedding.positions.weight"][:T]
+    for i in range(model.config.num_layers):
+        qkv = linear(f"blocks.{i}.attention.qkv", norm(f"blocks.{i}.ln1", x))
+        q, k, v = np.moveaxis(qkv.reshape(B, T, 3, nh, -1), (2, 3), (0, 2))  # (B, nh, T, hs) each
+        scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+        weights = np.exp(np.where(np.tri(T, dtype=bool), scores, -np.inf))
+        y = weights / weights.sum(-1, keepdims=True) @ v
+        x = x + linear(f"blocks.{i}.attention.proj", np.moveaxis(y, 1, 2).reshape(B, T, -1))
+        hidden = activation(linear(f"blocks.{i}.mlp.fc", norm(f"blocks.{i}.ln2", x)))
+        x = x + linear(f"blocks.{i}.mlp.proj", hidden)
+    return linear("head", norm("ln_f", x))
+
+
+OPTIONS = [{}, {"bias": False, "activation": "squared_relu"}, {"tie_weights": True}]
+TEXTS = np.random.default_rng(0).integers(0, 11, (2, 12))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_logits_equal_a_gpt_written_in_numpy(backend: str, options: dict[str, Any]) -> None:
+    model = randomised(GPT(11, 24, 3, 4, 16, backend=backend, **options))
+    found = model(Tensor(TEXTS, backend=backend)).detach().numpy()
+    np.testing.assert_allclose(found, in_numpy(model, TEXTS), rtol=2e-3, atol=2e-3)
+    one = model(Tensor(TEXTS[0], backend=backend)).detach().numpy()
+    np.testing.assert_allclose(one, found[0], rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_equal_finite_differences(backend: str) -> None:
+    """Of the loss, along a random direction in all parameters together, in float64."""
+    model = randomised(GPT(11, 12, 2, 3, 16, backend=backend)).to("float64")
+    ids = Tensor(TEXTS, backend=backend)
+
+    def loss() -> Any:
+        return CrossEntropyLoss()(model(ids), ids)
+
+    loss().backward()
+    rng = np.random.default_rng(2)
+    before = {name: p.numpy().copy() for name, p in model.named_parameters()}
+    gradients = {name: p.grad.numpy() for name, p in model.named_parameters()}
+    for part in ("embedding", "ln1", "attention", "ln2", "mlp", "ln_f", "head"):
+        ways = {n: rng.standard_normal(v.shape) for n, v in before.items() if part in n}
+        found = sum((gradients[name] * way).sum() for name, way in ways.items())
+        ends = []
+        for step in (1e-5, -1e-5):
+            for name, p in model.named_parameters():
+                p.data = before[name] + step * ways.get(name, 0.0)
+            ends.append(loss().item())
+        assert found == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-4, abs=1e-6), part
+
+
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_pieces_with_caches_give_the_same_logits(backend: str, positions: str) -> None:
+    model = randomised(small_gpt(11, backend, positions=positions))
+    for ids in (TEXTS, TEXTS[0]):
+        with no_grad():
+            whole = model(Tensor(ids, backend=backend)).numpy()
+            caches, parts = model.new_caches(), []
+            for start, stop in ((0, 3), (3, 4), (4, 9), (9, 12)):
+                parts.append(model(Tensor(ids[..., start:stop], backend=backend), caches).numpy())
+        assert [cache.length for cache in caches] == [12, 12]
+        assert [cache.max_seq_len for cache in caches] == [16, 16]
+        np.testing.assert_allclose(np.concatenate(parts, axis=-2), whole, rtol=1e-3, atol=1e-3)
+        with no_grad(), pytest.raises(ValueError, match=r"17.*16|16.*17"):
+            model(Tensor(np.zeros((*ids.shape[:-1], 5), int), backend=backend), caches)
+
+
+def test_blocks_pass_their_settings_on() -> None:
+    block = TransformerBlock(
+        12, 3, mlp_ratio=2, dropout=0.25, bias=False, activation="squared_relu"
+    )
+    assert block.mlp.fc.weight.shape == (24, 12)
+    assert block.attention.num_heads == 3
+    assert len(list(block.parameters())) == 6
+    drops = block.attention.weights_dropout, block.attention.output_dropout, block.mlp.dropout
+    assert [drop.p for drop in drops] == [0.25] * 3
+
+
+def test_every_dropout_is_used_in_training_mode() -> None:
+    """Each by itself, with all others switched off."""
+    model, ids = randomised(small_gpt(11, "numpy")), Tensor(TEXTS)
+    with no_grad():
+        expected = model(ids).numpy()
+        block = model.blocks[0]
+        for dropout in (
+            model.dropout, block.attention.weights_dropout, block.attention.output_dropout,
+            block.mlp.dropout,
+        ):  # fmt: skip
+            dropout.p = 0.5
+            assert not np.allclose(model(ids).numpy(), expected)
+            assert np.allclose(model.eval()(ids).numpy(), expected)
+            model.train()
+            dropout.p = 0.0
+
+
+def test_initial_weights() -> None:
+    model = GPT(60, 64, 8, 4, 64)
+    for name, p in model.named_parameters():
+        values = p.numpy()
+        if p.ndim == 1:
+            assert (values == (0 if name.endswith("bias") else 1)).all(), name
+            continue
+        std = 0.02 / 4 if name.endswith("proj.weight") else 0.02
+        assert values.std() == pytest.approx(std, rel=0.07), name
+        assert np.abs(values).max() > 2.6 * std, name
+
+
+# Sampling and generation
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept", "power"),
+    [
+        ({}, [0, 1, 2, 3, 4], 1),
+        ({"temperature": 0.5}, [0, 1, 2, 3, 4], 2),
+        ({"temperature": 0.0}, [3], 1),
+        ({"top_k": 2}, [3, 0], 1),
+        ({"top_k": 7}, [0, 1, 2, 3, 4], 1),
+        ({"top_p": 0.6}, [3, 0], 1),
+        ({"top_k": 2, "top_p": 0.55}, [3], 1),
+        ({"temperature": 0.5, "top_k": 3}, [3, 0, 4], 2),
+    ],
+    ids=str,
+)
+def test_fractions_of_sampled_tokens(settings: Any, kept: list[int], power: int) -> None:
+    """Of two rows, with logits around 2000 and -2000."""
+    weights = np.array([0.3, 0.05, 0.1, 0.4, 0.15])
+    rows = np.stack([np.log(weights) + 2000, np.log(weights[::-1]) - 2000])
+    tokens = sample(np.repeat(rows, 8000, axis=0), rng=np.random.default_rng(0), **settings)
+    expected = np.where(np.isin(np.arange(5), kept), weights**power, 0.0)
+    for half, step in zip(np.split(tokens, 2), (1, -1), strict=True):
+        found = np.bincount(half, minlength=5)[::step] / 8000
+        np.testing.assert_allclose(found, expected / expected.sum(), atol=0.03)
+
+
+def test_equally_likely_float16_tokens_are_all_sampled() -> None:
+    tokens = sample(np.zeros((3000, 5000), np.float16), rng=np.random.default_rng(0))
+    assert tokens.mean() == pytest.approx(2500, rel=0.05)
+
+
+def simplest(model: GPT, prompts: np.ndarray, count: int) -> np.ndarray:
+    """Greedy tokens without caches: a full context keeps its newer half."""
+    limit, text = model.config.max_seq_len, prompts
+    start = max(0, prompts.shape[1] - limit)
+    for _ in range(count):
+        if text.shape[1] - start > limit:
+            start = text.shape[1] - limit // 2 - 1
+        with no_grad():
+            logits = model(Tensor(text[:, start:])).numpy()[:, -1]
+        text = np.concatenate([text, logits.argmax(axis=-1)[:, None]], axis=1)
+    return text
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize(("limit", "length"), [(1, 1), (2, 3), (7, 3), (7, 19)])
+def test_greedy_text_equals_the_simplest_loop(limit: int, length: int, use_cache: bool) -> None:
+    model = randomised(GPT(11, 16, 2, 2, limit))
+    prompts = np.random.default_rng(3).integers(0, 11, (3, length))
+    found = generate(model, prompts, 20, temperature=0, use_cache=use_cache).numpy()
+    np.testing.assert_array_equal(found, simplest(model, prompts, 20))
+
+
+def test_texts_of_a_batch_end_at_their_own_stop_tokens() -> None:
+    model = randomised(GPT(30, 16, 2, 2, 64))
+    prompts = np.random.default_rng(4).integers(0, 30, (3, 2))
+    free = simplest(model, prompts, 12)[:, 2:].tolist()
+    stops = [free[0][1], free[1][4], free[2][7]]
+    ends = [next(i for i, token in enumerate(row) if token in stops) for row in free]
+    expected = [row[: end + 1] + [row[end]] * (max(ends) - end)
+                for row, end in zip(free, ends, strict=True)]  # fmt: skip
+    found = generate(model, prompts, 12, temperature=0, stop_token=stops).numpy()[:, 2:]
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_generation_leaves_modes_alone(training: bool) -> None:
+    model = randomised(small_gpt(11, "numpy", dropout=0.5)).train(training)
+    for _ in stream(model, [1, 2], 3):
+        assert model.training == training
+        assert is_grad_enabled()
+    model.ln_f.weight.data = np.full(16, np.nan, np.float32)
+    with pytest.raises(RuntimeError, match="diverged"):
+        generate(model, [1, 2], 3)
+    assert all(module.training == training for module in model.modules())
+    assert is_grad_enabled()
