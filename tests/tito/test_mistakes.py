@@ -22,9 +22,6 @@ EXERCISES = [
     for source in sorted((mutation.ROOT / "notebooks").glob("*_*/*_dev.py"))
     for exercise in re.findall(r'(?m)^# %% exercise="([\d.]+)"', source.read_text("utf-8"))
 ]
-# Lessons whose inline tests find all generated mutants.
-COMPLETE: tuple[int, ...] = (10, 11, 12, 13)
-COMPLETE_EXERCISES = [e for e in EXERCISES if mutation.number_of(e) in COMPLETE]
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
@@ -49,7 +46,7 @@ def test_mistakes_are_found(exercise: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exercise", COMPLETE_EXERCISES)
+@pytest.mark.parametrize("exercise", EXERCISES)
 def test_generated_mutants_are_found(exercise: str) -> None:
     _, found = mutation.outcomes(exercise)
     assert [(o.name, o.line, o.message) for o in found if not o.caught] == []
@@ -67,7 +64,7 @@ def test_equivalent_mutants_pass(exercise: str) -> None:
     assert {name: m for name in own if (m := run.run(known[name].source))} == {}
 
 
-@pytest.mark.parametrize("number", COMPLETE)
+@pytest.mark.parametrize("number", NUMBERS)
 def test_there_are_enough_wrong_and_right_solutions(number: int) -> None:
     assert len(mutation.mistakes(number)) >= 18
     assert len(mutation.alternatives(number)) >= 20
