@@ -7,13 +7,15 @@ import pytest
 
 from tinytorch.autograd import is_grad_enabled, no_grad
 from tinytorch.dataloader import DataLoader, TokenDataset
+from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.generation.generate import generate, sample, stream
+from tinytorch.layers import layer_norm
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.optimizers import AdamW
 from tinytorch.tensor import Tensor
 from tinytorch.tokenization import BPETokenizer, CharTokenizer, Tokenizer
 from tinytorch.training import CosineSchedule, Trainer
-from tinytorch.transformers import GPT, TransformerBlock
+from tinytorch.transformers import GPT, MLP, TransformerBlock
 
 TEXT = "one two three two one three " * 30
 
@@ -159,6 +161,14 @@ def in_numpy(model: GPT, ids: np.ndarray) -> np.ndarray:
     return linear("head", norm("ln_f", x))
 
 
+def test_layer_norm_adds_eps_and_leaves_its_input_alone(backend: str) -> None:
+    x = Tensor([[1.0, 3.0], [10.0, 30.0]], backend=backend)
+    weight = Tensor([2.0, 2.0], backend=backend)
+    expected = [[-1.0, 1.0], [-20 / 103**0.5, 20 / 103**0.5]]
+    np.testing.assert_allclose(layer_norm(x, weight, eps=3.0).numpy(), expected, rtol=1e-5)
+    assert x.tolist() == [[1.0, 3.0], [10.0, 30.0]]
+
+
 OPTIONS = [{}, {"bias": False, "activation": "squared_relu"}, {"tie_weights": True}]
 TEXTS = np.random.default_rng(0).integers(0, 11, (2, 12))
 
@@ -218,6 +228,9 @@ def test_blocks_pass_their_settings_on() -> None:
     assert block.mlp.fc.weight.shape == (24, 12)
     assert block.attention.num_heads == 3
     assert len(list(block.parameters())) == 6
+    assert MLP(12).fc.weight.shape == (48, 12)
+    rotary = RotaryEmbedding(4, 16)
+    assert TransformerBlock(12, 3, rotary=rotary).attention.rotary is rotary
     drops = block.attention.weights_dropout, block.attention.output_dropout, block.mlp.dropout
     assert [drop.p for drop in drops] == [0.25] * 3
 
@@ -237,6 +250,16 @@ def test_every_dropout_is_used_in_training_mode() -> None:
             assert np.allclose(model.eval()(ids).numpy(), expected)
             model.train()
             dropout.p = 0.0
+
+
+def test_dropout_of_an_mlp_comes_last_and_once() -> None:
+    mlp = randomised(MLP(8, dropout=0.25))
+    x = Tensor(np.random.default_rng(0).standard_normal((1000, 8)).astype(np.float32))
+    with no_grad():
+        dropped, expected = mlp(x).numpy(), mlp.eval()(x).numpy()
+    kept = dropped != 0
+    assert kept.mean() == pytest.approx(0.75, abs=0.03)
+    np.testing.assert_allclose(dropped[kept], expected[kept] / 0.75, rtol=1e-4)
 
 
 def test_initial_weights() -> None:
@@ -284,8 +307,9 @@ def test_equally_likely_float16_tokens_are_all_sampled() -> None:
     assert tokens.mean() == pytest.approx(2500, rel=0.05)
 
 
-def simplest(model: GPT, prompts: np.ndarray, count: int) -> np.ndarray:
-    """Greedy tokens without caches: a full context keeps its newer half."""
+def simplest(model: GPT, prompts: np.ndarray, count: int, heat: float = 1.0) -> np.ndarray:
+    """The loop without caches: a full context keeps its newer half."""
+    rng = np.random.default_rng(5)
     limit, text = model.config.max_seq_len, prompts
     start = max(0, prompts.shape[1] - limit)
     for _ in range(count):
@@ -293,23 +317,23 @@ def simplest(model: GPT, prompts: np.ndarray, count: int) -> np.ndarray:
             start = text.shape[1] - limit // 2 - 1
         with no_grad():
             logits = model(Tensor(text[:, start:])).numpy()[:, -1]
-        text = np.concatenate([text, logits.argmax(axis=-1)[:, None]], axis=1)
+        text = np.concatenate([text, sample(logits, heat, rng=rng)[:, None]], axis=1)
     return text
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
 @pytest.mark.parametrize(("limit", "length"), [(1, 1), (2, 3), (7, 3), (7, 19)])
-def test_greedy_text_equals_the_simplest_loop(limit: int, length: int, use_cache: bool) -> None:
+def test_text_equals_the_simplest_loop(limit: int, length: int, use_cache: bool) -> None:
     model = randomised(GPT(11, 16, 2, 2, limit))
     prompts = np.random.default_rng(3).integers(0, 11, (3, length))
-    found = generate(model, prompts, 20, temperature=0, use_cache=use_cache).numpy()
+    found = generate(model, prompts, 20, seed=5, use_cache=use_cache).numpy()
     np.testing.assert_array_equal(found, simplest(model, prompts, 20))
 
 
 def test_texts_of_a_batch_end_at_their_own_stop_tokens() -> None:
     model = randomised(GPT(30, 16, 2, 2, 64))
     prompts = np.random.default_rng(4).integers(0, 30, (3, 2))
-    free = simplest(model, prompts, 12)[:, 2:].tolist()
+    free = simplest(model, prompts, 12, heat=0.0)[:, 2:].tolist()
     stops = [free[0][1], free[1][4], free[2][7]]
     ends = [next(i for i, token in enumerate(row) if token in stops) for row in free]
     expected = [row[: end + 1] + [row[end]] * (max(ends) - end)
