@@ -11,7 +11,7 @@ import pytest
 from graded_course import make_course, submission
 
 from tinytorch.tito import weave
-from tinytorch.tito.grading import command
+from tinytorch.tito.grading import command, console
 from tinytorch.tito.grading.base import Base
 from tinytorch.tito.grading.judge import grade
 from tinytorch.tito.grading.report import Result
@@ -445,6 +445,27 @@ def test_results_are_written_as_csv_json_and_reports(course: Lesson, tmp_path: P
     text = (reports / "zoe 空 77 things.md").read_text(encoding="utf-8")
     assert "**8 of 10 points**" in text
     assert "likely cause: 2 * x" in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are Unicode on Windows")
+def test_names_that_are_no_text_or_have_several_lines_stop_nothing(
+    course: Lesson, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["ann\n2/2 bob: 10 of 10 points", "not utf-8 \udc80", "turned \u202e"]
+    for name in names:
+        folder = tmp_path / "class" / name.replace("/", ":")
+        weave.write(submission(course), folder / "things.ipynb")
+    results, _ = command.run([tmp_path / "class"], limits=LIMITS, details=tmp_path / "d.json",
+                             table=tmp_path / "t.csv", reports=tmp_path / "reports",
+                             progress=console.progress)  # fmt: skip
+    assert len(capsys.readouterr().out.splitlines()) == len(names)
+    console.show(results)
+    assert "\u202e" not in capsys.readouterr().out
+    details = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
+    assert [d["student"] for d in details] == [r.submission.student for r in results]
+    for path in (tmp_path / "reports").iterdir():
+        assert sum(line.startswith("#") for line in path.read_text("utf-8").splitlines()) == 1
+        assert not any(line.startswith("2") for line in path.read_text("utf-8").splitlines())
 
 
 def test_an_interruption_keeps_the_results_so_far(course: Lesson, tmp_path: Path) -> None:

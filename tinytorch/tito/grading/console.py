@@ -18,7 +18,8 @@ def progress(done: int, of: int, result: Result) -> None:
     if of > 1:
         grade = result.grade
         points = f"{grade.points} of {grade.of} points"
-        _print(f"{done}/{of} {result.submission.student}: {points}, {result.status}")
+        student = _clean(result.submission.student).replace("\n", "?")
+        _print(f"{done}/{of} {student}: {points}, {result.status}")
 
 
 def show(results: list[Result]) -> None:
@@ -70,10 +71,14 @@ def _styled(status: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Return text without control characters, which a terminal would obey."""
-    return escape(re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", text))
+    return escape(_clean(text).replace("\n", "?"))
+
+
+def _clean(text: str) -> str:
+    """Return text without what a terminal would obey (controls, writing direction) or refuse."""
+    refused = r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    return re.sub(refused, "?", text)
 
 
 def _print(text: str) -> None:
-    clean = re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", "?", text)
-    Console(soft_wrap=True, highlight=False).print(escape(clean))
+    Console(soft_wrap=True, highlight=False).print(escape(_clean(text)))

@@ -94,7 +94,7 @@ def write(results: list[Result], table: Path | None, details: Path | None) -> No
     if table is not None:
         write_atomically(table, as_csv(results).encode("utf-8-sig"))  # for spreadsheets
     if details is not None:
-        write_atomically(details, as_json(results).encode("utf-8"))
+        write_atomically(details, as_json(results).encode("utf-8", errors="backslashreplace"))
 
 
 def write_report(result: Result, folder: Path, taken: set[str]) -> Path:
@@ -148,7 +148,8 @@ def _cell(text: str) -> str:
 
 
 def _inline(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text)
+    line = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text)
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", line)
 
 
 def _block(text: str) -> list[str]:
