@@ -758,6 +758,8 @@ with Exercise("10.8", "BPETokenizer") as check:
     bpe = check.call(lambda: trained("ab ab ab", 259, ["<pad>", "<end>"]), "a trained tokenizer", cause="look at train")
     check.equal(lambda: bpe.encode("ab<end>"), [256, 60, 101, 110, 100, 62], "the ids of 'ab<end>' as typed by a user",
                 cause="special tokens are plain text unless allow_special is true")
+    check.equal(lambda: bpe.encode("<end>"), [60, 101, 110, 100, 62], "the ids of '<end>' alone as typed by a user",
+                cause="a part is a special token if its index is odd, whatever its text is")
     check.equal(lambda: bpe.encode("<end>ab<pad>", allow_special=True), [258, 256, 257],
                 "the ids of '<end>ab<pad>' when special tokens are allowed",
                 cause="self.special_tokens maps each special token to its id")

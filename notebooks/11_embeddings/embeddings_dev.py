@@ -337,6 +337,8 @@ with Exercise("11.3", "create_sinusoidal_embeddings") as check:
                 cause="three frequencies, 1000 ** (-0/6), 1000 ** (-2/6), 1000 ** (-4/6)")  # fmt: skip
     check.true(lambda: isinstance(create_sinusoidal_embeddings(50, 8), Tensor), "the result is a Tensor",
                cause="return Tensor(table, backend=backend)")  # fmt: skip
+    check.equal(lambda: create_sinusoidal_embeddings(50, 8).requires_grad, False, "requires_grad of the table",
+                cause="return a Tensor, not a Parameter: these positions are not trained")  # fmt: skip
     table = check.call(lambda: create_sinusoidal_embeddings(50, 8).numpy(), "the table of 50 positions, C = 8",
                        cause="np.empty((max_seq_len, embed_dim), dtype=np.float32)")  # fmt: skip
     check.equal(

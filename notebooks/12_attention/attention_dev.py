@@ -630,7 +630,8 @@ with Exercise("12.6", "KVCache") as check:
                 numbered(first, count, 4), numbered(100 + first, count, 5)
             ),
             f"tokens {first} to {end - 1}, appended",
-            cause="return two tensors, with _first: all keys and all values", count=2,
+            cause="T is keys.shape[2]; keys and values, whose sizes differ, have one array each; return"
+            " both with _first", count=2,
         )  # fmt: skip
         check.equal(lambda: cache.length, end, f"the length with {end} tokens",
                     cause="the length counts tokens: end becomes the new length")  # fmt: skip
@@ -668,6 +669,10 @@ with Exercise("12.6", "KVCache") as check:
     )  # fmt: skip
     check.equal(lambda: cache.length, 12, "the length after an error",
                 cause="check before you write, and before you change the length")  # fmt: skip
+    check.call(
+        lambda: append(KVCache(3), 3), "3 tokens, for a cache of 3",
+        cause="max_seq_len tokens fit: the error is raised only if end > max_seq_len",
+    )  # fmt: skip
     check.raises(
         RuntimeError, lambda: append(cache, 1, learned=True), "keys that require a gradient",
         cause="check keys.requires_grad",

@@ -281,7 +281,8 @@ with Exercise("13.2", "MLP") as check:
         mlp.load_state_dict({name: Tensor(value) for name, value in weights.items()})
         return mlp
 
-    check.close(lambda: loaded()(Tensor(x)), wanted, "the output", cause="fc, then GELU, then proj",
+    check.close(lambda: loaded()(Tensor(x)), wanted, "the output",
+                cause="fc, then GELU, then proj; the dropout probability is 0 unless it is given",
                 tolerance=1e-6)  # fmt: skip
     check.close(
         lambda: loaded(activation="squared_relu")(Tensor(x)),
@@ -1229,7 +1230,7 @@ with Exercise("13.7", "_stream") as check:
         lambda: [len(list(stream(Oracle(), [1, 2, 3], count))) for count in (0, 1, 4)],
         [0, 1, 4],
         "the number of new tokens, for max_new_tokens = 0, 1 and 4",
-        cause="one token in each round, and max_new_tokens rounds",
+        cause="one token in each of max_new_tokens rounds; with caches, only it is unread then",
     )
 
     def read_before_the_first() -> list[int]:

@@ -755,6 +755,8 @@ def encode(self, text, allow_special=False):
             "known.get(c) or self._unknown_id(c, text)"),
     Mistake("every unknown character is an error", "10.1", "self._unknown_id(c, text) for",
             "self.char_to_id[c] for"),
+    Mistake("a special token is found by its text, also where it is ordinary text", "10.8",
+            "if n % 2:", "if part in self.special_tokens:"),
 ]  # fmt: skip
 
 

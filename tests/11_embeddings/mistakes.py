@@ -274,6 +274,7 @@ def _rotate(xp: Namespace, x: Array, cos: Array, sin: Array) -> Array:
     Mistake("the backend of positions is not handed on by the layer", "11.6", "](max_seq_len, embed_dim, backend=backend)",
             "](max_seq_len, embed_dim)"),
     Mistake("the layers have other names", "11.6", "self.tokens", "self.embedding", 2),
+    Mistake("the fixed table is trained", "11.3", "return Tensor(table,", "return Parameter(table,"),
 ]  # fmt: skip
 
 ACCEPTED = "accepted: neither the docstring nor the hints ask for it"
