@@ -1,21 +1,25 @@
 """Lesson 13 with the earlier lessons: from text to a trained GPT that generates text."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tinytorch.attention import KVCache
 from tinytorch.autograd import is_grad_enabled, no_grad
 from tinytorch.dataloader import DataLoader, TokenDataset
 from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.generation.generate import generate, sample, stream
 from tinytorch.layers import layer_norm
 from tinytorch.losses import CrossEntropyLoss
+from tinytorch.modules.module import Module, Parameter
+from tinytorch.ops.random import manual_seed
 from tinytorch.optimizers import AdamW
 from tinytorch.tensor import Tensor
 from tinytorch.tokenization import BPETokenizer, CharTokenizer, Tokenizer
 from tinytorch.training import CosineSchedule, Trainer
-from tinytorch.transformers import GPT, MLP, TransformerBlock
+from tinytorch.transformers import GPT, MLP, TransformerBlock, init_gpt2
 
 TEXT = "one two three two one three " * 30
 
@@ -221,6 +225,33 @@ def test_pieces_with_caches_give_the_same_logits(backend: str, positions: str) -
             model(Tensor(np.zeros((*ids.shape[:-1], 5), int), backend=backend), caches)
 
 
+def test_parameters_are_created_in_order() -> None:
+    """So that a seed always gives the same weights."""
+    names = [name for name, _ in small_gpt(11, "numpy", bias=False).named_parameters()]
+    block = ["ln1", "attention.qkv", "attention.proj", "ln2", "mlp.fc", "mlp.proj"]
+    expected = ["embedding.tokens", "embedding.positions"]
+    expected += [f"blocks.{i}.{name}" for i in (0, 1) for name in block] + ["ln_f", "head"]
+    assert names == [f"{name}.weight" for name in expected]
+    with pytest.raises(ValueError, match="activation must be one of gelu, squared_relu, not 'r'"):
+        MLP(4, activation="r")
+
+
+@pytest.mark.parametrize("past", [0, 3])
+def test_max_seq_len_is_the_limit_even_where_the_parts_have_room(past: int) -> None:
+    model = randomised(GPT(11, 8, 3, 2, 8))
+    assert len(model.new_caches()) == 3
+    model.config = replace(model.config, max_seq_len=4)
+    caches, ids = [KVCache(8) for _ in range(3)], Tensor([[1, 2, 3, 4, 5]])
+    with no_grad():
+        if past:
+            model(ids[:, :past], caches)
+        with pytest.raises(ValueError, match=r"5.*4|4.*5"):
+            model(ids[:, past:], caches)
+        model(ids[:, past:4], caches)
+        one = GPT(11, 8, 1, 2, 8)
+        one(ids, one.new_caches())
+
+
 def test_blocks_pass_their_settings_on() -> None:
     block = TransformerBlock(
         12, 3, mlp_ratio=2, dropout=0.25, bias=False, activation="squared_relu"
@@ -238,8 +269,12 @@ def test_blocks_pass_their_settings_on() -> None:
 def test_every_dropout_is_used_in_training_mode() -> None:
     """Each by itself, with all others switched off."""
     model, ids = randomised(small_gpt(11, "numpy")), Tensor(TEXTS)
+    calls: list[tuple[int, ...]] = []
+    hook = model.dropout.register_forward_hook(lambda module, given, x: calls.append(x.shape))
     with no_grad():
         expected = model(ids).numpy()
+        assert calls == [(2, 12, 16)]
+        hook.remove()
         block = model.blocks[0]
         for dropout in (
             model.dropout, block.attention.weights_dropout, block.attention.output_dropout,
@@ -262,14 +297,22 @@ def test_dropout_of_an_mlp_comes_last_and_once() -> None:
     np.testing.assert_allclose(dropped[kept], expected[kept] / 0.75, rtol=1e-4)
 
 
-def test_initial_weights() -> None:
-    model = GPT(60, 64, 8, 4, 64)
-    for name, p in model.named_parameters():
-        values = p.numpy()
-        if p.ndim == 1:
-            assert (values == (0 if name.endswith("bias") else 1)).all(), name
+@pytest.mark.parametrize("layers", [3, 8])
+def test_initial_weights(layers: int) -> None:
+    model = GPT(60, 64, layers, 4, 64)
+    states = []
+    for _ in range(2):
+        for p in model.parameters():
+            p.data = 7.0
+        manual_seed(0)
+        init_gpt2(model)
+        states.append({name: p.numpy().copy() for name, p in model.named_parameters()})
+    for name, values in states[0].items():
+        np.testing.assert_array_equal(values, states[1][name])
+        if values.ndim == 1:
+            assert (values == (0 if name.endswith("bias") else 7)).all(), name
             continue
-        std = 0.02 / 4 if name.endswith("proj.weight") else 0.02
+        std = 0.02 / (2 * layers) ** 0.5 if name.endswith("proj.weight") else 0.02
         assert values.std() == pytest.approx(std, rel=0.07), name
         assert np.abs(values).max() > 2.6 * std, name
 
@@ -288,6 +331,7 @@ def test_initial_weights() -> None:
         ({"top_p": 0.6}, [3, 0], 1),
         ({"top_k": 2, "top_p": 0.55}, [3], 1),
         ({"temperature": 0.5, "top_k": 3}, [3, 0, 4], 2),
+        ({"temperature": 0.5, "top_p": 0.5}, [3], 2),
     ],
     ids=str,
 )
@@ -302,12 +346,27 @@ def test_fractions_of_sampled_tokens(settings: Any, kept: list[int], power: int)
         np.testing.assert_allclose(found, expected / expected.sum(), atol=0.03)
 
 
+def test_each_row_has_its_own_largest_scores() -> None:
+    rows = np.log([[0.3, 0.4, 0.1, 0.2], [0.01, 0.02, 0.9, 0.07]])
+    tokens = sample(np.repeat(rows, 500, axis=0), top_k=2, rng=np.random.default_rng(0))
+    assert [sorted(set(half.tolist())) for half in np.split(tokens, 2)] == [[0, 1], [2, 3]]
+
+
+def test_infinite_logits_tiny_temperatures_and_seeds() -> None:
+    rng = np.random.default_rng(0)
+    assert sample(np.array([[0.0, np.inf, 1.0]]), rng=rng).tolist() == [1]
+    with np.errstate(all="raise"):
+        assert sample(np.array([[0.0, 1.0, 3.0, 2.0]]), 1e-320, rng=rng).tolist() == [2]
+    drawn = [sample(np.zeros((1, 1000)), rng=np.random.default_rng(s))[0] for s in (0, 1, 2, 0)]
+    assert len(set(drawn)) == 3
+
+
 def test_equally_likely_float16_tokens_are_all_sampled() -> None:
     tokens = sample(np.zeros((3000, 5000), np.float16), rng=np.random.default_rng(0))
     assert tokens.mean() == pytest.approx(2500, rel=0.05)
 
 
-def simplest(model: GPT, prompts: np.ndarray, count: int, heat: float = 1.0) -> np.ndarray:
+def simplest(model: GPT, prompts: np.ndarray, count: int) -> np.ndarray:
     """The loop without caches: a full context keeps its newer half."""
     rng = np.random.default_rng(5)
     limit, text = model.config.max_seq_len, prompts
@@ -317,7 +376,7 @@ def simplest(model: GPT, prompts: np.ndarray, count: int, heat: float = 1.0) -> 
             start = text.shape[1] - limit // 2 - 1
         with no_grad():
             logits = model(Tensor(text[:, start:])).numpy()[:, -1]
-        text = np.concatenate([text, sample(logits, heat, rng=rng)[:, None]], axis=1)
+        text = np.concatenate([text, sample(logits, rng=rng)[:, None]], axis=1)
     return text
 
 
@@ -330,15 +389,31 @@ def test_text_equals_the_simplest_loop(limit: int, length: int, use_cache: bool)
     np.testing.assert_array_equal(found, simplest(model, prompts, 20))
 
 
+class Oracle(Module):
+    """Stands for a GPT: random logits that depend on every token it sees; it needs no caches."""
+
+    def __init__(self) -> None:
+        self.config = replace(small_gpt(30, "numpy").config, max_seq_len=20)
+        self.weight = Parameter([0.0])
+
+    def new_caches(self) -> list[Any]:
+        return [KVCache(20)]
+
+    def forward(self, ids: Tensor, caches: Any = None) -> Tensor:
+        rows = [np.random.default_rng(row).standard_normal(30) for row in ids.numpy().tolist()]
+        return Tensor(np.stack(rows)[:, None])
+
+
 def test_texts_of_a_batch_end_at_their_own_stop_tokens() -> None:
-    model = randomised(GPT(30, 16, 2, 2, 64))
-    prompts = np.random.default_rng(4).integers(0, 30, (3, 2))
-    free = simplest(model, prompts, 12, heat=0.0)[:, 2:].tolist()
+    prompts = [[1, 2], [3, 4], [5, 6]]
+    settings = {"temperature": 0, "use_cache": False}
+    free = generate(Oracle(), prompts, 12, **settings).numpy()[:, 2:].tolist()
     stops = [free[0][1], free[1][4], free[2][7]]
     ends = [next(i for i, token in enumerate(row) if token in stops) for row in free]
+    assert len(set(ends)) == 3
     expected = [row[: end + 1] + [row[end]] * (max(ends) - end)
                 for row, end in zip(free, ends, strict=True)]  # fmt: skip
-    found = generate(model, prompts, 12, temperature=0, stop_token=stops).numpy()[:, 2:]
+    found = generate(Oracle(), prompts, 12, stop_token=stops, **settings).numpy()[:, 2:]
     assert found.tolist() == expected
 
 
