@@ -171,6 +171,9 @@ def test_layer_norm_adds_eps_and_leaves_its_input_alone(backend: str) -> None:
     expected = [[-1.0, 1.0], [-20 / 103**0.5, 20 / 103**0.5]]
     np.testing.assert_allclose(layer_norm(x, weight, eps=3.0).numpy(), expected, rtol=1e-5)
     assert x.tolist() == [[1.0, 3.0], [10.0, 30.0]]
+    far = Tensor([[20001.0, 20003.0]], backend=backend)  # the squares have no digits left for 1
+    found = layer_norm(far, Tensor([1.0, 1.0], backend=backend), eps=0.0).numpy()
+    np.testing.assert_allclose(found, [[-1, 1]], atol=1e-3)
 
 
 OPTIONS = [{}, {"bias": False, "activation": "squared_relu"}, {"tie_weights": True}]
@@ -395,11 +398,16 @@ class Oracle(Module):
     def __init__(self) -> None:
         self.config = replace(small_gpt(30, "numpy").config, max_seq_len=20)
         self.weight = Parameter([0.0])
+        self.read: list[int] = []
+        self.fails_at = -1
 
     def new_caches(self) -> list[Any]:
         return [KVCache(20)]
 
     def forward(self, ids: Tensor, caches: Any = None) -> Tensor:
+        if len(self.read) == self.fails_at:
+            raise ArithmeticError("this model fails on purpose")
+        self.read.append(ids.shape[1])
         rows = [np.random.default_rng(row).standard_normal(30) for row in ids.numpy().tolist()]
         return Tensor(np.stack(rows)[:, None])
 
@@ -415,6 +423,27 @@ def test_texts_of_a_batch_end_at_their_own_stop_tokens() -> None:
                 for row, end in zip(free, ends, strict=True)]  # fmt: skip
     found = generate(Oracle(), prompts, 12, stop_token=stops, **settings).numpy()[:, 2:]
     assert found.tolist() == expected
+    own = generate(Oracle(), [1, 2], 3, stop_token=[1, 2], **settings).numpy()
+    assert len(own) > 3  # stop tokens of the prompt do not count
+
+
+def test_what_is_read_and_when_it_is_yielded() -> None:
+    model = Oracle()
+    tokens = stream(model, [1, 2, 3], 5)
+    for count in (1, 2, 3):
+        next(tokens)
+        assert len(model.read) == count
+    assert model.read == [3, 1, 1]
+    model.fails_at = 3
+    with pytest.raises(ArithmeticError):
+        next(tokens)
+    assert model.training
+
+
+@pytest.mark.parametrize("settings", [{"top_k": 1}, {"top_p": 1e-9}, {"temperature": 0}], ids=str)
+def test_every_setting_reaches_sample(settings: dict[str, Any]) -> None:
+    greedy = generate(Oracle(), [1, 2], 12, temperature=0, use_cache=False).tolist()
+    assert generate(Oracle(), [1, 2], 12, seed=1, use_cache=False, **settings).tolist() == greedy
 
 
 @pytest.mark.parametrize("training", [True, False])
