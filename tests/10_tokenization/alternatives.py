@@ -104,11 +104,6 @@ def bytes_to_text(tokens):
         data += token
     return data.decode(errors="replace")
 """),
-    Alternative("an incremental decoder", "10.2", new="""
-def bytes_to_text(tokens):
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    return "".join(decoder.decode(token) for token in tokens) + decoder.decode(b"", final=True)
-"""),
     # 10.3
     Alternative("zip instead of pairwise", "10.3", "pairwise(ids)", "zip(ids, ids[1:])"),
     Alternative("an index, and a plain dictionary", "10.3", new="""
