@@ -34,7 +34,7 @@ def tokenizer_of(kind: str) -> Tokenizer:
     return pieces
 
 
-def small_gpt(vocab_size: int, backend: str, **options: Any) -> GPT:
+def small_gpt(vocab_size: int, backend: str | None, **options: Any) -> GPT:
     return GPT(vocab_size, 16, 2, 2, max_seq_len=16, backend=backend, **options)
 
 
@@ -48,7 +48,7 @@ def small_gpt(vocab_size: int, backend: str, **options: Any) -> GPT:
     ],
 )
 def test_a_trained_gpt_generates_words_of_its_text(
-    backend: str, kind: str, options: dict[str, Any]
+    backend: str | None, kind: str, options: dict[str, Any]
 ) -> None:
     """Tokenizer, loader, GPT, trainer and generation together."""
     tokenizer = tokenizer_of(kind)
@@ -79,7 +79,9 @@ def test_the_initial_loss_is_at_chance_level(backend: str) -> None:
 
 
 @pytest.mark.parametrize("positions", ["learned", "sinusoidal", "rotary"])
-def test_generation_with_a_cache_equals_generation_without(backend: str, positions: str) -> None:
+def test_generation_with_a_cache_equals_generation_without(
+    backend: str | None, positions: str
+) -> None:
     """For a batch of two, one token at a time, beyond the context length."""
     model = small_gpt(11, backend, positions=positions)
     for p in model.parameters():
@@ -181,7 +183,7 @@ TEXTS = np.random.default_rng(0).integers(0, 11, (2, 12))
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_logits_equal_a_gpt_written_in_numpy(backend: str, options: dict[str, Any]) -> None:
+def test_logits_equal_a_gpt_written_in_numpy(backend: str | None, options: dict[str, Any]) -> None:
     model = randomised(GPT(11, 24, 3, 4, 16, backend=backend, **options))
     found = model(Tensor(TEXTS, backend=backend)).detach().numpy()
     np.testing.assert_allclose(found, in_numpy(model, TEXTS), rtol=2e-3, atol=2e-3)
@@ -213,7 +215,7 @@ def test_gradients_equal_finite_differences(backend: str) -> None:
 
 
 @pytest.mark.parametrize("positions", ["learned", "rotary"])
-def test_pieces_with_caches_give_the_same_logits(backend: str, positions: str) -> None:
+def test_pieces_with_caches_give_the_same_logits(backend: str | None, positions: str) -> None:
     model = randomised(small_gpt(11, backend, positions=positions))
     for ids in (TEXTS, TEXTS[0]):
         with no_grad():
@@ -230,7 +232,7 @@ def test_pieces_with_caches_give_the_same_logits(backend: str, positions: str) -
 
 def test_parameters_are_created_in_order() -> None:
     """So that a seed always gives the same weights."""
-    names = [name for name, _ in small_gpt(11, "numpy", bias=False).named_parameters()]
+    names = [name for name, _ in small_gpt(11, None, bias=False).named_parameters()]
     block = ["ln1", "attention.qkv", "attention.proj", "ln2", "mlp.fc", "mlp.proj"]
     expected = ["embedding.tokens", "embedding.positions"]
     expected += [f"blocks.{i}.{name}" for i in (0, 1) for name in block] + ["ln_f", "head"]
@@ -271,7 +273,7 @@ def test_blocks_pass_their_settings_on() -> None:
 
 def test_every_dropout_is_used_in_training_mode() -> None:
     """Each by itself, with all others switched off."""
-    model, ids = randomised(small_gpt(11, "numpy")), Tensor(TEXTS)
+    model, ids = randomised(small_gpt(11, None)), Tensor(TEXTS)
     calls: list[tuple[int, ...]] = []
     hook = model.dropout.register_forward_hook(lambda module, given, x: calls.append(x.shape))
     with no_grad():
@@ -396,7 +398,7 @@ class Oracle(Module):
     """Stands for a GPT: random logits that depend on every token it sees; it needs no caches."""
 
     def __init__(self) -> None:
-        self.config = replace(small_gpt(30, "numpy").config, max_seq_len=20)
+        self.config = replace(small_gpt(30, None).config, max_seq_len=20)
         self.weight = Parameter([0.0])
         self.read: list[int] = []
         self.fails_at = -1
@@ -448,7 +450,7 @@ def test_every_setting_reaches_sample(settings: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_generation_leaves_modes_alone(training: bool) -> None:
-    model = randomised(small_gpt(11, "numpy", dropout=0.5)).train(training)
+    model = randomised(small_gpt(11, None, dropout=0.5)).train(training)
     for _ in stream(model, [1, 2], 3):
         assert model.training == training
         assert is_grad_enabled()
