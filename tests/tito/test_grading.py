@@ -172,6 +172,11 @@ PLAIN: dict[str, tuple[str, str, int, str]] = {
         "77.1", double("for _ in range(1000):\n        print('x' * (1 << 20), end='')\n"
         "    return 2 * x"), 10, ""),
     "a long error": ("77.1", double("raise ValueError('x' * (1 << 24))"), 8, "ValueError: xx"),
+    "an error in a long line": (
+        "77.1", double(f"raise ValueError('{'x' * 200_000}')"), 8, "ValueError: xx"),
+    "an error in a function with a long name": (
+        "77.1", f"def {'f' * 200_000}(x):\n    raise ValueError('x' * 5000)\n\n\n"
+        + double(f"return {'f' * 200_000}(x)"), 8, "ValueError: xx"),
 }  # fmt: skip
 
 # Code that the rules refuse; with the rules switched off, the process itself must be safe.
@@ -292,6 +297,21 @@ def test_code_that_breaks_a_rule_earns_nothing(
     assert mark.status == "refused"
     assert mark.message.startswith("line ")
     assert text in mark.message
+
+
+def test_an_exercise_whose_result_is_lost_has_not_passed(
+    base: Base, course: Lesson, tmp_path: Path
+) -> None:
+    class Losing(Passing):
+        def run(self, job: dict[str, Any], seconds: float) -> Events:
+            events = super().run(job, seconds)
+            events.ended.pop("77.1", None)
+            events.running = "77.1"
+            return events
+
+    weave.write(submission(course), tmp_path / "things.ipynb")
+    result = grade(base, tmp_path / "things.ipynb", Losing(LIMITS))
+    assert [mark.status for mark in result.marks] == ["failed", "passed", "passed"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs signals and fork")

@@ -150,7 +150,7 @@ class _Judge:
                 if number in events.ended:
                     self._mark(number, events.ended[number])
             if events.running in todo:
-                self._mark(events.running, events.reason)
+                self._mark(events.running, events.reason or "the result of its test was lost")
             if everything and all(m.status == PASSED for m in self.marks.values()):
                 self._integrated(events)
                 return
@@ -232,7 +232,7 @@ class _Judge:
 
     def _mark(self, number: str, error: str | None) -> None:
         mark = self.marks[number]
-        mark.status = FAILED if error else PASSED
+        mark.status = PASSED if error is None else FAILED
         mark.message = error or ""
 
     def _run(self, texts: dict[str, str], inline: list[str], integration: list[str]) -> Events:

@@ -253,7 +253,7 @@ class Tests:
                 code = frame.f_code
                 if code.co_filename in self.students:
                     text = linecache.getline(code.co_filename, line).strip()
-                    return f"{text}  (in {code.co_name})"
+                    return f"{text:.200}  (in {code.co_name:.100})"
             error = error.__cause__ or error.__context__
         return ""
 
