@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from tinytorch.tito import course, weave
 from tinytorch.tito.cli import app
 from tinytorch.tito.export import export
-from tinytorch.tito.lesson import LessonError, definitions, lessons, load, read_module
+from tinytorch.tito.lesson import LessonError, definitions, lessons, load, read_module, replaced
+from tinytorch.tito.written import is_filled, share
 
 ROOT = Path(__file__).parents[2]
 NUMBERS = lessons(ROOT)
@@ -58,7 +59,7 @@ def fill(folder: Path, number: int) -> None:
     for cell in lesson.cells:
         if cell.kind == "exercise":
             path = blank_lesson.module_path(lesson.exercise(cell).module)
-            path.write_text(course.replaced(read_module(path), lesson.solution(cell)), "utf-8")
+            path.write_text(replaced(read_module(path), lesson.solution(cell)), "utf-8")
 
 
 def run(folder: Path, *arguments: str) -> None:
@@ -81,7 +82,7 @@ def test_lessons_up_to_one_need_no_later_lesson(folder: Path, number: int) -> No
     for n in done:
         fill(folder, n)
     own = [load(n, folder) for n in NUMBERS]
-    assert [lesson.number for lesson in own if course.is_filled(lesson)] == done
+    assert [lesson.number for lesson in own if is_filled(lesson)] == done
     run(folder, "-c", INLINE, *map(str, done))
     tests = [f"tests/{lesson.folder}" for lesson in own if lesson.number in done]
     run(folder, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests)
@@ -94,8 +95,8 @@ def test_a_student_fills_the_package_lesson_by_lesson(folder: Path) -> None:
         notebook = folder / "workspace" / f"{lesson.name}.ipynb"
         weave.write(weave.solution(reference), notebook)
         assert export(lesson, notebook)
-        assert course.is_filled(lesson)
-        assert course.share(lesson).written == course.share(lesson).functions > 0
+        assert is_filled(lesson)
+        assert share(lesson).written == share(lesson).functions > 0
         for exercise in lesson.exercises:
             path = lesson.module_path(exercise.module)
             later = [load(n, ROOT) for n in NUMBERS if n > number]
@@ -106,8 +107,8 @@ def test_a_student_fills_the_package_lesson_by_lesson(folder: Path) -> None:
 def test_every_exercise_is_blank_and_names_its_lesson(blank: Path) -> None:
     for number in NUMBERS:
         lesson = load(number, blank)
-        assert not course.is_filled(lesson)
-        assert course.share(lesson).written == 0
+        assert not is_filled(lesson)
+        assert share(lesson).written == 0
         for exercise in lesson.exercises:
             text = read_module(lesson.module_path(exercise.module))
             for name in exercise.hints:
@@ -160,13 +161,13 @@ def test_status_milestones_and_tests_of_a_course(
     notebook = folder / "workspace" / lesson.folder / f"{lesson.name}.ipynb"
     weave.write(weave.solution(load(first, ROOT)), notebook)
     assert "the package now uses your code" in tito("export", str(first))
-    count = course.share(lesson).functions
+    count = share(lesson).functions
     assert f"########## {count} of {count}" in tito("status")
     assert re.search(rf"yours in tinytorch/: {count} of \d+ functions, \d+ lines", tito("status"))
     remaining = ", ".join(map(str, NUMBERS[1:]))
     assert f"blank in tinytorch/: {remaining};" in tito("milestone", "run", "05")
     assert "restored" in tito("reset", str(first))
-    assert not course.is_filled(lesson)
+    assert not is_filled(lesson)
     assert str(last) in tito("status")
 
 

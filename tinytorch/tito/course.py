@@ -7,36 +7,12 @@ runs the code that the student has written, on every backend of the host.
 import shutil
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-from . import export, weave
-from .lesson import (
-    PACKAGE,
-    Definition,
-    Lesson,
-    LessonError,
-    definitions,
-    functions,
-    lessons,
-    lines_of,
-    load,
-    read_module,
-)
-
-# Fast versions of exercises: what remains of their files.
-_NO_KERNELS = '''"""The fast versions of the package's code in NumPy: none in a course folder."""
-
-from typing import Any
-
-from ..base import KernelTable
-
-KERNELS = KernelTable()
-UPDATES: dict[str, Any] = {}
-DECODE_STEP: Any = None
-'''
-_KEPT_OF_NUMPY = ("__init__.py", "backend.py", "threads.py")
-_FAST_MERGES = ("_LinkedTokens", "_PairCounts", "learn_merges", "apply_merges")
+from . import weave
+from .lesson import PACKAGE, Lesson, LessonError, lessons, load, read_module, replaced
+from .package import without_fast_versions
+from .written import is_filled
 
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "runs", "mistakes.py")
 
@@ -96,84 +72,6 @@ def blank(lesson: Lesson) -> None:
             path = lesson.module_path(lesson.exercise(cell).module)
             text = replaced(read_module(path), lesson.unwritten(cell))
             path.write_text(text, encoding="utf-8")
-
-
-def is_filled(lesson: Lesson) -> bool:
-    """Whether no exercise of a lesson is blank in its package."""
-    return not any(export.is_blank(definition) for definition in _written(lesson))
-
-
-@dataclass(frozen=True)
-class Share:
-    """How much of a lesson's code in the package the student has written.
-
-    Attributes:
-        written, functions: number of functions and methods, and of those in the exercises.
-        lines: lines of the functions written.
-    """
-
-    written: int
-    functions: int
-    lines: int
-
-
-def share(lesson: Lesson) -> Share:
-    """Return how much of a lesson's code in the package comes from an export."""
-    bodies = _written(lesson)
-    own = [d for d in bodies if not export.is_blank(d)] if export.is_exported(lesson) else []
-    return Share(len(own), len(bodies), sum(d.stop - d.start for d in own))
-
-
-def missing_lessons(root: Path, modules: Iterable[str]) -> list[int]:
-    """Return the lessons of these modules that are blank in the package."""
-    own = [load(number, root) for number in lessons(root)]
-    return [lesson.number for lesson in own if lesson.name in modules and not is_filled(lesson)]
-
-
-def _written(lesson: Lesson) -> list[Definition]:
-    """Return the functions and methods of the package that a lesson's exercises write.
-
-    Those that the package does not define any more are left out.
-    """
-    result = []
-    for exercise in lesson.exercises:
-        found = definitions(read_module(lesson.module_path(exercise.module)))
-        for name in exercise.names:
-            for full_name, node in functions(found[name]) if name in found else ():
-                if full_name in exercise.hints:
-                    stop = node.end_lineno or node.lineno
-                    result.append(Definition(full_name, node, node.lineno - 1, stop))
-    return result
-
-
-def replaced(module: str, source: str) -> str:
-    """Return the text of a module with the definitions of another text in their places."""
-    lines, new_lines = lines_of(module), lines_of(source)
-    theirs = definitions(module)
-    edits = [
-        (theirs[name].start, theirs[name].stop, new_lines[d.start : d.stop])
-        for name, d in definitions(source).items()
-        if name in theirs
-    ]
-    for start, stop, text in sorted(edits, reverse=True):  # from the end: lines stay valid
-        lines[start:stop] = text
-    return "\n".join(lines) + "\n"
-
-
-def without_fast_versions(package: Path) -> None:
-    """Remove the kernels of NumPy and fast BPE from a copy of the package."""
-    folder = package / "backends" / "numpy"
-    for path in folder.glob("*.py"):
-        if path.name not in _KEPT_OF_NUMPY:
-            path.unlink()
-    (folder / "kernels.py").write_text(_NO_KERNELS, encoding="utf-8")
-    path = package / "text" / "fast_bpe.py"
-    text = path.read_text(encoding="utf-8")
-    lines = lines_of(text)
-    found = definitions(text)
-    for name in sorted(_FAST_MERGES, key=lambda n: -found[n].start):
-        del lines[found[name].start : found[name].stop]
-    path.write_text("\n".join(lines).rstrip("\n") + "\n", encoding="utf-8")
 
 
 def _copy_package(root: Path, target: Path) -> None:

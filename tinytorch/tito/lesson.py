@@ -380,6 +380,20 @@ def definitions(source: str) -> dict[str, Definition]:
     return found
 
 
+def replaced(module: str, source: str) -> str:
+    """Return the text of a module with the definitions of another text in their places."""
+    lines, new_lines = lines_of(module), lines_of(source)
+    theirs = definitions(module)
+    edits = [
+        (theirs[name].start, theirs[name].stop, new_lines[d.start : d.stop])
+        for name, d in definitions(source).items()
+        if name in theirs
+    ]
+    for start, stop, text in sorted(edits, reverse=True):  # from the end: lines stay valid
+        lines[start:stop] = text
+    return "\n".join(lines) + "\n"
+
+
 def functions(definition: Definition) -> Iterator[tuple[str, ast.FunctionDef]]:
     """Yield the function itself, or the methods of a class as "Class.method"."""
     if isinstance(definition.node, ast.FunctionDef):

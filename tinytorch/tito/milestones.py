@@ -5,8 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .course import missing_lessons
 from .lesson import PACKAGE, LessonError
+from .written import missing_lessons
 
 TINYGPT = (
     "tensor", "autograd", "activations", "layers", "losses", "optimizers", "dataloader",

@@ -1,4 +1,4 @@
-"""Copies of the package, and whether the package of a checkout can be imported."""
+"""Copies of the package, whole or without fast versions, and whether one can be imported."""
 
 import json
 import os
@@ -12,10 +12,24 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from .lesson import PACKAGE, definitions, lines_of
 from .process import LIMITS, run
 
-PACKAGE = "tinytorch"
 TIMEOUT = 30  # seconds for an import
+
+# What remains of the files with fast versions of exercises.
+_NO_KERNELS = '''"""The fast versions of the package's code in NumPy: this copy has none."""
+
+from typing import Any
+
+from ..base import KernelTable
+
+KERNELS = KernelTable()
+UPDATES: dict[str, Any] = {}
+DECODE_STEP: Any = None
+'''
+_KEPT_OF_NUMPY = ("__init__.py", "backend.py", "threads.py")
+_FAST_MERGES = ("_LinkedTokens", "_PairCounts", "learn_merges", "apply_merges")
 
 # Imports modules and writes what went wrong to a file: the type, message, file and line.
 _IMPORT = (
@@ -91,6 +105,26 @@ def copy_package(root: Path, folder: Path) -> None:
     except shutil.Error as error:  # a list of what cannot be copied
         source, _, reason = error.args[0][0]
         raise OSError(f"{source} cannot be copied to {folder}: {reason}") from None
+
+
+def without_fast_versions(package: Path) -> None:
+    """Remove the kernels of NumPy and fast BPE from a copy of the package.
+
+    They compute the same as exercises, and would run in their place.
+    """
+    kernels = package / "backends" / "numpy"
+    if kernels.is_dir():
+        for path in kernels.glob("*.py"):
+            if path.name not in _KEPT_OF_NUMPY:
+                path.unlink()
+        (kernels / "kernels.py").write_text(_NO_KERNELS, encoding="utf-8")
+    merges = package / "text" / "fast_bpe.py"
+    if merges.is_file():
+        lines = lines_of(merges.read_text(encoding="utf-8"))
+        found = definitions("\n".join(lines))
+        for name in sorted(_FAST_MERGES, key=lambda name: -found[name].start):
+            del lines[found[name].start : found[name].stop]
+        merges.write_text("\n".join(lines).rstrip("\n") + "\n", encoding="utf-8")
 
 
 def import_problem(

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from . import export, weave
-from .course import Share, share
 from .lesson import WORKSPACE, Lesson, LessonError, definitions, lessons, load
 from .notebook import exercise_cells, read, source_of
+from .written import Share, share
 
 
 def notebook(lesson: Lesson) -> Path:

@@ -19,28 +19,17 @@ from ..export import (
     _insert,
     _is_constant,
 )
-from ..lesson import PACKAGE, Exercise, Lesson, LessonError, definitions, lines_of, parsed
-from ..package import copy_package
+from ..lesson import PACKAGE, Exercise, Lesson, LessonError, definitions, parsed, replaced
+from ..package import copy_package, without_fast_versions
 from . import policy
 
 HERE = Path(__file__).resolve().parents[3]  # the folder with the package that grades
-
-# Kernels and fast versions compute the same as a lesson's code, and would run in its place.
-WITHOUT_KERNELS = """
-KERNELS, UPDATES, NumpyDecodeStep = {}, {}, None  # graded code runs as written
-"""
-WITHOUT_FAST_VERSIONS = """
-def accelerated(reference):  # graded code runs as written
-    return wraps(reference)(lambda *args, **kwargs: reference(*args, **kwargs))
-
-del learn_merges, apply_merges
-"""
 
 
 class Base:
     """A copy of the package without the lesson's solutions, and the lesson's tests.
 
-    Its files never change; the code of a submission is in the texts that `text` returns. So any
+    Its files never change; the code of a submission is in the texts of its `job`. So any
     number of submissions can use it at the same time.
 
     Args:
@@ -57,6 +46,8 @@ class Base:
             self.lesson = Lesson(lesson.source, self.root)
             self.number, self.name = lesson.number, lesson.name
             original = Lesson(lesson.source, package)  # without an export to the checkout
+            cells = [cell for cell in original.cells if cell.kind == "exercise"]
+            self.solution = {cell.exercise: original.solution(cell) for cell in cells}
             modules = dict.fromkeys(e.module for e in self.lesson.exercises)
             self.solutions = {m: original.original(m) for m in modules}
             for module, text in self.solutions.items():
@@ -64,8 +55,7 @@ class Base:
             self.blanks = self._blanked()
             for module, text in self.blanks.items():
                 self.lesson.module_path(module).write_text(text, encoding="utf-8")
-            self._append("backends/numpy/backend.py", WITHOUT_KERNELS)
-            self._append("text/fast_bpe.py", WITHOUT_FAST_VERSIONS)
+            without_fast_versions(self.root / PACKAGE)
             compileall.compile_dir(self.root / PACKAGE, quiet=2)
             self.integration = self._copy_tests(tests) if tests else []
         except BaseException:
@@ -91,11 +81,6 @@ class Base:
     def points(self) -> dict[str, int]:
         """The points of each exercise: those of its test."""
         return {cell.exercise: cell.points for cell in self.lesson.cells if cell.kind == "test"}
-
-    @cached_property
-    def solution(self) -> dict[str, str]:
-        """The lesson's own definitions of each exercise."""
-        return {e.number: _excerpt(self.solutions[e.module], e.names) for e in self.exercises}
 
     def insert(self, exercise: Exercise, texts: dict[str, str], source: str,
                known: Mapping[str, str]) -> dict[str, str]:  # fmt: skip
@@ -123,7 +108,7 @@ class Base:
         for exercise in self.exercises:
             if exercise.number not in keep:
                 source = self.solution[exercise.number]
-                result[exercise.module] = _replaced(result[exercise.module], source)
+                result[exercise.module] = replaced(result[exercise.module], source)
         return result
 
     def violations(self, exercise: Exercise, source: str,
@@ -180,14 +165,8 @@ class Base:
         result = dict(self.solutions)
         cells = [cell for cell in self.lesson.cells if cell.kind == "exercise"]
         for exercise, cell in zip(self.exercises, cells, strict=True):
-            result[exercise.module] = _replaced(result[exercise.module], self.lesson.blank(cell))
+            result[exercise.module] = replaced(result[exercise.module], self.lesson.blank(cell))
         return result
-
-    def _append(self, file: str, text: str) -> None:
-        path = self.root / PACKAGE / file
-        if path.is_file():
-            with path.open("a", encoding="utf-8") as module:
-                module.write(text)
 
     def _copy_tests(self, folder: Path) -> list[str]:
         """Copy the integration tests, and return their paths."""
@@ -233,27 +212,6 @@ class Base:
 
 def _at(node: ast.stmt) -> tuple[int, int]:
     return node.lineno, node.col_offset
-
-
-def _excerpt(text: str, names: Collection[str]) -> str:
-    """Return the definitions of some names, in the order of the text."""
-    lines = lines_of(text)
-    found = [d for name, d in definitions(text).items() if name in names]
-    return "\n\n\n".join("\n".join(lines[d.start : d.stop]) for d in found)
-
-
-def _replaced(module: str, source: str) -> str:
-    """Return the text of a module with the definitions of another text in their places."""
-    lines, new = lines_of(module), lines_of(source)
-    theirs = definitions(module)
-    edits = [
-        (theirs[name].start, theirs[name].stop, new[d.start : d.stop])
-        for name, d in definitions(source).items()
-        if name in theirs
-    ]
-    for start, stop, text in sorted(edits, reverse=True):
-        lines[start:stop] = text
-    return "\n".join(lines) + "\n"
 
 
 def _search_path() -> list[str]:
