@@ -582,6 +582,8 @@ with Exercise("11.5", "rotary") as check:
                        cause="its __init__ is given, and uses _angles of exercise 11.3")  # fmt: skip
     z = values[:, :, :4].astype(np.float32)  # (2, 3, 4, 6)
     frequencies = 100.0 ** (-np.arange(3) / 3)
+    check.close(lambda: layer(Tensor(z[:, :, :1]), 0), z[:, :, :1], "one token at position 0",
+                cause="position 0 is not rotated: its cos is 1 and its sin 0, and rotary takes cos first")  # fmt: skip
     for start in (0, 7, 16):
         turns = (start + np.arange(4))[:, None] * frequencies
         for x in (z[1, 2], z[0], z):  # (4, 6), (3, 4, 6), (2, 3, 4, 6)
@@ -685,9 +687,9 @@ with Exercise("11.6", "EmbeddingLayer") as check:
                       cause="the scale does not need positions")  # fmt: skip
     check.close(lambda: only(Tensor(ids)), lambda: only.tokens.weight.numpy()[ids] * 2.0, "scaled vectors without positions",
                 cause="the scale does not need positions")  # fmt: skip
-    for wrong in ("rotten", "rotary"):
+    for wrong in ("rotten", "rotary", ""):
         check.raises(ValueError, lambda: EmbeddingLayer(7, 6, 16, wrong), f"pos_encoding={wrong!r}", message=wrong,
-                     cause="neither None nor in ENCODINGS: raise a ValueError with the name")  # fmt: skip
+                     cause="neither None nor in ENCODINGS: raise a ValueError with the name, also if it is empty")  # fmt: skip
 
 # %% [markdown]
 # ## See it learn

@@ -782,7 +782,6 @@ with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
     visible[3, 0] = False
     padding = np.array([[[True] * 5], [[True] * 3 + [False] * 2]])  # (B, 1, S)
     bias = rng.standard_normal((5, 5)).astype(np.float32)
-    cause = "qkv, split, attention with the mask as given, merge, proj: is a step missing?"
     for name, mask, settings in (
         ("without a mask", None, {}),
         ("with a boolean mask", visible, {"visible": visible}),
@@ -795,9 +794,15 @@ with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
             lambda mask=mask: layer.attend(Tensor(x), mask), f"the results of attend {name}",
             cause="attend returns output, weights: a pair, in this order", count=2,
         )  # fmt: skip
-        check.close(weights, table, f"the weights (B, nh, T, S) {name}", cause=cause,
-                    tolerance=1e-4)  # fmt: skip
-        check.close(output, expected, f"the output of attend {name}", cause=cause, tolerance=1e-4)
+        check.close(
+            weights, table, f"the weights (B, nh, T, S) {name}", tolerance=1e-4,
+            cause="q, k, v are the self.num_heads heads of self.qkv(x); the mask is passed as it is, "
+            "None too; nothing is rotated if self.rotary is None",
+        )  # fmt: skip
+        check.close(
+            output, expected, f"the output of attend {name}", tolerance=1e-4,
+            cause="attention averages v; then merge_heads, then proj: is a step missing?",
+        )  # fmt: skip
         check.close(
             lambda mask=mask: layer(Tensor(x), mask), expected, f"the output of the layer {name}",
             cause="forward returns the output of attend alone, with the same mask", tolerance=1e-4,

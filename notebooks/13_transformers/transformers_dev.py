@@ -638,10 +638,10 @@ with Exercise("13.4", "GPT") as check, no_grad():
         cause="one cache for each block, of config.max_seq_len",
     )
     check.equal(
-        lambda: len({id(cache) for cache in model.new_caches()}),
-        3,
-        "the number of different caches",
-        cause="[KVCache(...)] * 3 is the same cache three times",
+        lambda: len({id(cache) for cache in [*model.new_caches(), *model.new_caches()]}),
+        6,
+        "the number of different caches from two calls",
+        cause="each call creates new ones; and [KVCache(...)] * 3 is the same cache three times",
     )
     check.equal(
         lambda: model(ids).shape,
