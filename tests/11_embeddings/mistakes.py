@@ -268,12 +268,14 @@ def _rotate(xp: Namespace, x: Array, cos: Array, sin: Array) -> Array:
     Mistake("None is rejected", "11.6", "if pos_encoding is not None and pos_encoding not in ENCODINGS:",
             "if pos_encoding not in ENCODINGS:"),
     Mistake("an unknown name is a KeyError", "11.6", "raise ValueError(", "raise KeyError("),
+    Mistake("an empty name is not unknown", "11.6", "if pos_encoding is not None and", "if pos_encoding and"),
     Mistake("the message lacks the name", "11.6", ', not {pos_encoding!r}"', '"'),
     Mistake("the backend of tokens is not handed on", "11.6", "Embedding(vocab_size, embed_dim, backend=backend)",
             "Embedding(vocab_size, embed_dim)"),
     Mistake("the backend of positions is not handed on by the layer", "11.6", "](max_seq_len, embed_dim, backend=backend)",
             "](max_seq_len, embed_dim)"),
     Mistake("the layers have other names", "11.6", "self.tokens", "self.embedding", 2),
+    Mistake("rotary receives sines and cosines in the wrong order", "11.5", "rotary(x, cos, sin)", "rotary(x, sin, cos)"),
     Mistake("the fixed table is trained", "11.3", "return Tensor(table,", "return Parameter(table,"),
 ]  # fmt: skip
 
