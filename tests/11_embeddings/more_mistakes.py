@@ -157,12 +157,6 @@ def _rotate(xp, x, cos, sin):
     first, second = x[..., 0::2], x[..., 1::2]
     return xp.concat([first * cos - second * sin, second * cos + first * sin], axis=-1)
 '''),
-    Mistake("only the first half rotates", "11.5", new='''
-def _rotate(xp, x, cos, sin):
-    half = x.shape[-1] // 2
-    first, second = x[..., :half], x[..., half:]
-    return xp.concat([first * cos - second * sin, second], axis=-1)
-'''),
     Mistake("overwritten first", "11.5", new='''
 def _rotate(xp, x, cos, sin):
     half = x.shape[-1] // 2
@@ -170,10 +164,6 @@ def _rotate(xp, x, cos, sin):
     first = first * cos - second * sin
     second = second * cos + first * sin
     return xp.concat([first, second], axis=-1)
-'''),
-    Mistake("gradient divides", "11.5", new='''
-def rotary_gradient(xp, g, cos, sin):
-    return _rotate(xp, g, cos, sin), None, None
 '''),
     Mistake("start only for one token", "11.5", within="RotaryEmbedding",new='''
 def forward(self, x, start = 0):

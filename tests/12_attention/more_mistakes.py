@@ -104,16 +104,6 @@ def attention_weights(xp, q, k, mask=None, *, scale):
     weights = softmax_array(xp, scores)
     return weights, (q, k, weights, scale)
 '''),
-    Mistake("float mask added before the scale", "12.2", new='''
-def attention_weights(xp, q, k, mask=None, *, scale):
-    scores = q @ xp.matrix_transpose(k)
-    if mask is not None and mask.dtype == xp.bool:
-        scores = xp.where(mask, scores, xp.full_like(scores, -math.inf))
-    elif mask is not None:
-        scores = scores + mask
-    weights = softmax_array(xp, scores * scale)
-    return weights, (q, k, weights, scale)
-'''),
     Mistake("scale on weights", "12.2", new='''
 def attention_weights(xp, q, k, mask=None, *, scale):
     scores = q @ xp.matrix_transpose(k)
@@ -135,7 +125,6 @@ def attention_weights(xp, q, k, mask=None, *, scale):
     weights = e / xp.sum(e, axis=-1, keepdims=True)
     return weights, (q, k, weights, scale)
 '''),
-    Mistake("-1e9 instead of -inf", "12.2","-math.inf","-1e9"),
     Mistake("small negative -10", "12.2","-math.inf","-10.0"),
     Mistake(".T reverses all axes", "12.2","xp.matrix_transpose(k)","k.T"),
     Mistake("einsum with fixed rank", "12.2", new='''
@@ -173,35 +162,15 @@ def attention_weights_gradient(xp, g, q, k, weights, scale):
     d = weights * (1 - weights) * g
     return lambda: (d @ k) * scale, lambda: (xp.matrix_transpose(d) @ q) * scale, lambda: d
 '''),
-    Mistake("mean instead of sum", "12.3", new='''
-def attention_weights_gradient(xp, g, q, k, weights, scale):
-    d = weights * (g - xp.mean(g * weights, axis=-1, keepdims=True))
-    return lambda: (d @ k) * scale, lambda: (xp.matrix_transpose(d) @ q) * scale, lambda: d
-'''),
     Mistake("sum over all", "12.3", new='''
 def attention_weights_gradient(xp, g, q, k, weights, scale):
     d = weights * (g - xp.sum(g * weights))
     return lambda: (d @ k) * scale, lambda: (xp.matrix_transpose(d) @ q) * scale, lambda: d
 '''),
-    Mistake("only k scaled", "12.3", new='''
-def attention_weights_gradient(xp, g, q, k, weights, scale):
-    d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))
-    return lambda: d @ k, lambda: (xp.matrix_transpose(d) @ q) * scale, lambda: d
-'''),
     Mistake("no gradient for the mask", "12.3", new='''
 def attention_weights_gradient(xp, g, q, k, weights, scale):
     d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))
     return lambda: (d @ k) * scale, lambda: (xp.matrix_transpose(d) @ q) * scale, None
-'''),
-    Mistake("mask gradient missing", "12.3", new='''
-def attention_weights_gradient(xp, g, q, k, weights, scale):
-    d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))
-    return lambda: (d @ k) * scale, lambda: (xp.matrix_transpose(d) @ q) * scale
-'''),
-    Mistake("q and k entries swapped", "12.3", new='''
-def attention_weights_gradient(xp, g, q, k, weights, scale):
-    d = weights * (g - xp.sum(g * weights, axis=-1, keepdims=True))
-    return lambda: (xp.matrix_transpose(d) @ q) * scale, lambda: (d @ k) * scale, lambda: d
 '''),
     # 12.4
     Mistake("scale by V", "12.4", new=sdpa('''
@@ -305,12 +274,6 @@ def split_heads_gradient(xp, gs, shape):
 def split_heads_gradient(xp, gs, shape):
     some = next(g for g in gs if g is not None)
     heads = xp.stack([some if g is None else g for g in gs])
-    return xp.reshape(xp.permute_dims(heads, (1, 3, 0, 2, 4)), shape)
-'''),
-    Mistake("ones for None", "12.5", new='''
-def split_heads_gradient(xp, gs, shape):
-    some = next(g for g in gs if g is not None)
-    heads = xp.stack([xp.ones_like(some) if g is None else g for g in gs])
     return xp.reshape(xp.permute_dims(heads, (1, 3, 0, 2, 4)), shape)
 '''),
     Mistake("merge averages heads", "12.5", new='''
@@ -499,29 +462,12 @@ def append(self, keys, values):
     return _first(cls.K, end, keys), _first(cls.W, end, values)
 '''),
     # 12.7
-    Mistake("rotary on v", "12.7","q, k = self.rotary(q, past), self.rotary(k, past)","q, k, v = self.rotary(q, past), self.rotary(k, past), self.rotary(v, past)"),
     Mistake("rotary before the split", "12.7","            q, k = self.rotary(q, past), self.rotary(k, past)","            k, v = self.rotary(k, past), v"),
-    Mistake("rotary on k after the cache", "12.7",
-"""            q, k = self.rotary(q, past), self.rotary(k, past)
-        if cache is not None:
-            k, v = cache.append(k, v)  # (B, nh, S, hs)
-""","""            q = self.rotary(q, past)
-        if cache is not None:
-            k, v = cache.append(k, v)  # (B, nh, S, hs)
-        if self.rotary is not None:
-            k = self.rotary(k, past)
-"""),
-    Mistake("own causal mask", "12.7","        past = cache.length if cache else 0\n","        past = cache.length if cache else 0\n        mask = create_causal_mask(x.shape[1], past)\n"),
-    Mistake("residual inside", "12.7","return self.output_dropout(self.proj(merge_heads(y))), weights","return x + self.output_dropout(self.proj(merge_heads(y))), weights"),
     Mistake("qkv without bias", "12.7","self.qkv = Linear(embed_dim, 3 * embed_dim, bias, backend=backend)","self.qkv = Linear(embed_dim, 3 * embed_dim, False, backend=backend)"),
-    Mistake("one shared dropout", "12.7","Dropout(dropout), Dropout(dropout)","Dropout(0.0), Dropout(dropout)"),
-    Mistake("output dropout 0", "12.7","Dropout(dropout), Dropout(dropout)","Dropout(dropout), Dropout(0.0)"),
     Mistake("weights averaged over heads", "12.7","self.proj(merge_heads(y))), weights","self.proj(merge_heads(y))), (None if weights is None else weights.mean(axis=1))"),
     Mistake("need_weights ignored in forward: rotates twice", "12.7","        return self.attend(x, mask, cache, need_weights=False)[0]","        return self.attend(x, mask, None, need_weights=False)[0]"),
     Mistake("cache only if past", "12.7","        if cache is not None:\n            k, v","        if cache is not None and past:\n            k, v"),
     Mistake("causal only without cache", "12.7","        past = cache.length if cache else 0\n","        past = cache.length if cache else 0\n        mask = None if cache is not None else mask\n"),
     Mistake("always training dropout", "12.7","return self.output_dropout(self.proj(merge_heads(y))), weights","self.output_dropout.train(); return self.output_dropout(self.proj(merge_heads(y))), weights"),
     Mistake("rotary created in init even if None", "12.7","        self.rotary = rotary","        self.rotary = rotary or RotaryEmbedding(embed_dim // num_heads, 64)"),
-    Mistake("num_heads ignored", "12.7","num_heads=self.num_heads","num_heads=1"),
-    Mistake("the hidden size divides by heads in proj only", "12.7","self.proj = Linear(embed_dim, embed_dim, bias, backend=backend)","self.proj = Linear(embed_dim, embed_dim, backend=backend)"),
 ]

@@ -268,8 +268,6 @@ def __init__(self, embed_dim: int, hidden_dim: int | None = None, dropout: float
             "logits = _last_logits(model, backend, unread, caches)  # (B, V)",
             "logits = wrap_array(Tensor, model(Tensor(unread, backend=backend), caches)._array[:, -1], backend)"),
     Mistake("the backend is always numpy", "13.7", "backend = model.backend", 'backend = backends.get("numpy")'),
-    Mistake("dropout with a probability of its own", "13.2", "Dropout(dropout)", "Dropout(0.1)"),
-    Mistake("the whole window is read again with caches", "13.7", "if not use_cache:", "if True:"),
 ]  # fmt: skip
 
 EQUIVALENT = {
