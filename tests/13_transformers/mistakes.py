@@ -180,6 +180,12 @@ def __init__(self, embed_dim: int, hidden_dim: int | None = None, dropout: float
     Mistake("T is the batch size", "13.4", "T = ids.shape[1]", "T = ids.shape[0]"),
     Mistake("a mask without past", "13.4", "create_causal_mask(T, past, ids.backend)", "create_causal_mask(T, backend=ids.backend)"),
     Mistake("the mask is on the default backend", "13.4", "create_causal_mask(T, past, ids.backend)", "create_causal_mask(T, past)"),
+    Mistake("the caches are kept for the next call", "13.4", within="GPT", new="""
+def new_caches(self):
+    if not hasattr(self, "kept"):
+        self.kept = [KVCache(self.config.max_seq_len) for _ in self.blocks]
+    return self.kept
+"""),
     Mistake("the caches are too small", "13.4", "[KVCache(self.config.max_seq_len)", "[KVCache(self.config.max_seq_len - 1)"),
     Mistake("one cache for each head", "13.4", "range(self.config.num_layers)", "range(self.config.num_heads)"),
     Mistake("the blocks run backwards", "13.4", "enumerate(self.blocks)", "reversed(list(enumerate(self.blocks)))"),
