@@ -111,6 +111,15 @@ RULES: dict[str, tuple[str, str, int, str]] = {
     "code in an imported name": (
         "77.1", "from os import _exit as twice\n\n\n" + double("return twice(0)"), 8,
         "os._exit is not allowed"),
+    "a format that reads attributes": (
+        "77.1", double("return '{0.__init__.__globals__}'.format(Tensor)"), 8, "__globals__"),
+    "a format within a format": (
+        "77.1", double("text = '{:{0.f_globals[x]}}'\n    return text.format(x)"), 8, "f_globals"),
+    "an unused import of a compiler": (
+        "77.1", double("import numpy.f2py\n    return x + x"), 8, "numpy.f2py is not allowed"),
+    "an unused import of a fast version": (
+        "77.1", double("import math, tinytorch.text.fast_bpe\n    return x + x"), 8,
+        "tinytorch.text.fast_bpe is not allowed"),
     "code of a default": (
         "77.2", "class Other(type(open)):\n    n = 1\n\n\n" + COUNTER.format(RIGHT),
         7, "open must not be used"),
@@ -125,6 +134,10 @@ PLAIN: dict[str, tuple[str, str, int, str]] = {
     "right with an experiment": (
         "77.1", "import os\n\n" + double("return x + x") + "\nprint(double(4), os.getcwd())",
         10, ""),
+    "right with an unused import": (
+        "77.1", "import numpy.f2py\n\n\n" + double("return x + x"), 10, ""),
+    "right with a format": (
+        "77.1", double("'{0.ndim:.2f} {{0}} {1[a]!r}'\n    return x + x"), 10, ""),
     "wrong": ("77.2", COUNTER.format("self.n += 1\n        return self.n"), 7, "cause: add by"),
     "wrong where only integration looks": (
         "77.1", double("return abs(x) * 2 if isinstance(x, int) else 2 * x"), 8,
@@ -146,6 +159,8 @@ PLAIN: dict[str, tuple[str, str, int, str]] = {
     "syntax error": ("77.1", "def double(x)\n    return 2 * x\n", 8, "does not parse"),
     "another signature": ("77.1", "def double(x, y):\n    return 2 * x\n", 8, "must have the sign"),
     "nested too deeply": ("77.1", double("return " + "(" * 300 + "x" + ")" * 300), 8, "pars"),
+    "50,000 minus signs": ("77.1", double(f"return {'-' * 50_000}x"), 8, "not parse"),
+    "50,000 terms": ("77.1", double(f"return {'x + ' * 50_000}x"), 8, "not parse"),
     "nulls in the code": ("77.1", double("return 2 * x\0"), 8, "does not parse"),
     "endless loop": (
         "77.1", double("while True:\n        try:\n            while True:\n"

@@ -353,10 +353,10 @@ def _imports(sources: Iterable[str]) -> dict[str, str]:
 
 
 def _statements(source: str) -> list[ast.stmt]:
-    """Return the statements of a cell; none if it contains IPython's magics."""
+    """Return the statements of a cell; none if it does not parse, as with IPython's magics."""
     try:
         return ast.parse(source).body
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
 
 

@@ -10,6 +10,7 @@ The rules are the first of several layers, not a sandbox: see docs/grading.md.
 
 import ast
 import importlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -160,7 +161,10 @@ class _Rules:
 
     def _rules(self, node: ast.AST) -> Iterator[str]:
         match node:
-            case ast.Import() | ast.ImportFrom():
+            case ast.Import(names=modules):
+                for module in modules:
+                    yield from self._imported((module.name, ""))
+            case ast.ImportFrom():
                 for origin in _origins(ast.unparse(node)).values():
                     yield from self._imported(origin)
             case ast.Name(id=name):
@@ -176,6 +180,9 @@ class _Rules:
                     yield "the name of the attribute must be a text, as in getattr(x, 'ndim')"
             case ast.Call(func=ast.Name(id="type"), args=[_, _, *_]):
                 yield "define classes with the statement class"
+            case ast.Constant(value=str(text)):
+                for name in _formatted(text):
+                    yield from _attribute(name)
             case ast.MatchClass(kwd_attrs=names):
                 for name in names:
                     yield from _attribute(name)
@@ -254,6 +261,12 @@ def _attribute(name: str) -> Iterator[str]:
         forbidden = name.strip("_") in ATTRIBUTES or name.startswith(PREFIXES)
     if forbidden:
         yield f"the attribute {name} must not be used"
+
+
+def _formatted(text: str) -> Iterator[str]:
+    """Yield the attributes that str.format would read for a text, as in "{0.ndim}"."""
+    for field in re.findall(r"\{([^{}]*)", text):
+        yield from re.findall(r"\.(\w+)", field)
 
 
 def _chain(node: ast.AST) -> str:
