@@ -18,7 +18,7 @@ import numpy as np
 
 from ..tensor import Tensor
 from .frames import Cell
-from .values import difference, numbers, plain, same, show
+from .values import difference, format_value, numbers, plain, same, show
 
 FAILED = "__failed_exercises__"  # a notebook's variable: the names of each exercise that failed
 
@@ -88,7 +88,7 @@ class Exercise:
             cause: the most likely mistake.
         """
         wanted = plain(self._result(expected, "a value to compare with", what, cause))
-        mine = plain(self._result(got, show(wanted, None)[0], what, cause))
+        mine = plain(self._result(got, format_value(wanted), what, cause))
         if not same(mine, wanted):
             self._differ(wanted, mine, what, cause)
         self.passed += 1
@@ -97,10 +97,11 @@ class Exercise:
         self, got: Any, expected: Any, what: str, cause: str = "", tolerance: float = 1e-5
     ) -> None:
         """Check that `got` has the shape of `expected`, and its values up to `tolerance`."""
-        wanted = numbers(plain(self._result(expected, "a value to compare with", what, cause)))
+        value = plain(self._result(expected, "a value to compare with", what, cause))
+        wanted = numbers(value)
         if wanted is None:
-            raise TypeError(f"{what}: expected values must be numbers, got {expected!r:.60}")
-        result = plain(self._result(got, show(wanted, None)[0], what, cause))
+            raise TypeError(f"{what}: expected values must be numbers, not {format_value(value)}")
+        result = plain(self._result(got, format_value(wanted), what, cause))
         mine = numbers(result)
         if mine is None:
             self._differ(wanted, result, what, cause)
@@ -133,8 +134,7 @@ class Exercise:
         if count is not None:
             results = plain(result)
             if type(results) not in (list, tuple) or len(results) != count:
-                shown = show(results, None)[0]
-                self.fail(what, expected, shown, cause)
+                self.fail(what, expected, format_value(results), cause)
         return result
 
     def raises(
@@ -166,7 +166,7 @@ class Exercise:
                 self.fail(what, expected, _describe(raised), cause, raised)
             self.passed += 1
         else:
-            self.fail(what, expected, f"no error, but {show(plain(got), None)[0]}", cause)
+            self.fail(what, expected, f"no error, but {format_value(plain(got))}", cause)
 
     def gradient(
         self,
@@ -190,7 +190,7 @@ class Exercise:
             x.zero_grad()
         output = self._result(lambda: function(*inputs), "a tensor", what, cause)
         if not issubclass(type(output), Tensor):
-            self.fail(what, "a tensor", show(plain(output), None)[0], cause)
+            self.fail(what, "a tensor", format_value(plain(output)), cause)
         if not output.requires_grad:
             self.fail(title, "an output that requires a gradient",
                       "one that does not: the computation left the graph", cause)  # fmt: skip
@@ -239,7 +239,7 @@ class Exercise:
             self.fail(what, expected, _describe(error), cause, error)
 
     def _check_written(self, error: Exception) -> None:
-        """Raise an error again that says that an exercise is blank, and what a check inside raised.
+        """Re-raise the error of a blank exercise, or of a check within a check.
 
         Jupyter's error for `input()` is a subclass of NotImplementedError.
         """
@@ -267,10 +267,10 @@ class Exercise:
                    and own & uses]  # fmt: skip
         if not earlier:
             return place
-        numbers = " and ".join(sorted(earlier, key=_order))
+        which = " and ".join(sorted(earlier, key=_order))
         one = len(earlier) == 1
         failed = "which has failed and is" if one else "which have failed and are"
-        return f"{place}\n  first mend: exercise{'' if one else 's'} {numbers}, {failed} used here"
+        return f"{place}\n  first mend: exercise{'' if one else 's'} {which}, {failed} used here"
 
     def _failures(self) -> dict[str, set[str]]:
         failures: dict[str, set[str]] = self._cell.names.setdefault(FAILED, {})

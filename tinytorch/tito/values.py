@@ -66,10 +66,21 @@ def numbers(value: Any) -> Any:
     return array.astype(np.float64) if array.dtype.kind in "biuf" else None
 
 
+def format_value(value: Any, precision: int = 4) -> str:
+    """Format a plain value on one line, or a matrix on one line per row."""
+    array = _as_matrix(value)
+    if array is None:
+        text = repr(value)
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return np.array2string(
+        array, precision=precision, suppress_small=True, threshold=LARGEST, separator=", "
+    )
+
+
 def show(expected: Any, got: Any) -> tuple[str, str]:
     """Format two plain values; numbers with as many digits as are needed to tell them apart."""
     for precision in (4, 6, 9, 17):
-        texts = _format(expected, precision), _format(got, precision)
+        texts = format_value(expected, precision), format_value(got, precision)
         if texts[0] != texts[1]:
             break
     return texts
@@ -140,17 +151,6 @@ def _pairs(expected: Any, got: Any, index: str = "") -> Iterator[tuple[str, Any,
         yield from _pairs(a, b, f"{index}[{i}]")
     if len(expected) != len(got):
         yield f"{index or 'the end'}", f"{len(expected)} elements", f"{len(got)} elements"
-
-
-def _format(value: Any, precision: int) -> str:
-    """Format a value on one line, or a matrix on one line per row."""
-    array = _as_matrix(value)
-    if array is None:
-        text = repr(value)
-        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
-    return np.array2string(
-        array, precision=precision, suppress_small=True, threshold=LARGEST, separator=", "
-    )
 
 
 def _as_matrix(value: Any) -> Any:
