@@ -127,6 +127,14 @@ def test_gradients_are_compared_with_finite_differences() -> None:
     )
 
 
+def test_large_gradients_are_shown_unscaled() -> None:
+    def wrong(x: Tensor) -> Tensor:
+        return 100 * x + (50 * x).detach()
+
+    message = failure(lambda c: c.gradient(wrong, Tensor([1.0], True, dtype="float64"), what="f"))
+    assert "expected: [150.]\n  got:      [100.]" in message
+
+
 class Liar:
     """An object that claims to equal everything, and to be whatever is asked for."""
 
@@ -309,6 +317,13 @@ def test_the_first_difference_of_long_values_is_shown() -> None:
     assert "first difference at the end: expected '1000 elements', got '999 elements'" in message
 
 
+def test_the_first_difference_is_larger_than_the_tolerance() -> None:
+    mine = np.full((10, 10), 0.1, np.float32)  # not exactly 0.1
+    mine[7, 3] = 2
+    message = failure(lambda c: c.close(mine, np.full((10, 10), 0.1), "x"))
+    assert "first difference at [7][3]: expected 0.1, got 2." in message
+
+
 def test_objects_are_shown_by_their_class_and_not_by_their_own_words() -> None:
     class Cache:
         def __repr__(self) -> str:
@@ -325,9 +340,10 @@ def test_jupyter_displays_the_message_alone() -> None:
 
 
 def test_expected_values_that_are_not_numbers_are_an_error_of_the_lesson() -> None:
-    assert "TypeError: x: expected values must be numbers" in failure(
-        lambda c: c.close([1], "1", "x")
-    )
+    for expected in ("1", lambda: "1"):
+        assert "TypeError: x: expected values must be numbers, not '1'" in failure(
+            lambda c, e=expected: c.close([1], e, "x")
+        )
 
 
 SETUP = """

@@ -97,6 +97,14 @@ class Exercise:
         self, got: Any, expected: Any, what: str, cause: str = "", tolerance: float = 1e-5
     ) -> None:
         """Check that `got` has the shape of `expected`, and its values up to `tolerance`."""
+        self._close(got, expected, what, cause, tolerance, tolerance)
+
+    def _close(
+        self, got: Any, expected: Any, what: str, cause: str, relative: float, absolute: float
+    ) -> None:
+        def near(mine: Any, wanted: Any) -> bool:
+            return np.allclose(mine, wanted, rtol=relative, atol=absolute)
+
         value = plain(self._result(expected, "a value to compare with", what, cause))
         wanted = numbers(value)
         if wanted is None:
@@ -107,8 +115,8 @@ class Exercise:
             self._differ(wanted, result, what, cause)
         elif mine.shape != wanted.shape:
             self._differ(wanted.shape, mine.shape, f"the shape of {what}", cause)
-        elif not np.allclose(mine, wanted, rtol=tolerance, atol=tolerance):
-            self._differ(wanted, mine, what, cause)
+        elif not near(mine, wanted):
+            self._differ(wanted, mine, what, cause, near)
         self.passed += 1
 
     def true(self, got: Any, what: str, cause: str = "") -> None:
@@ -206,7 +214,7 @@ class Exercise:
                 "a tensor", what, cause,
             )  # fmt: skip
             scale = max(1.0, float(np.abs(wanted).max(initial=0.0)))
-            self.close(plain(x.grad) / scale, wanted / scale, name, cause, tolerance)
+            self._close(x.grad, wanted, name, cause, tolerance, tolerance * scale)
 
     def fail(
         self, what: str, expected: str, got: str, cause: str = "", error: Exception | None = None
@@ -223,9 +231,16 @@ class Exercise:
         text = f"{self.title}: {what}" + "".join(_entry(*e) for e in entries)
         raise ExerciseError(text + self._context(error)) from None
 
-    def _differ(self, wanted: Any, mine: Any, what: str, cause: str) -> NoReturn:
+    def _differ(
+        self,
+        wanted: Any,
+        mine: Any,
+        what: str,
+        cause: str,
+        equal: Callable[[Any, Any], bool] = same,
+    ) -> NoReturn:
         expected, got = show(wanted, mine)
-        first = difference(wanted, mine)
+        first = difference(wanted, mine, equal)
         self.fail(what, expected, got + (f"\nfirst difference {first}" if first else ""), cause)
 
     def _result(self, got: Any, expected: str, what: str, cause: str) -> Any:

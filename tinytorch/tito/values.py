@@ -4,7 +4,7 @@ A student's class can define `__eq__`, `tolist`, `__array__` or `__repr__`. So r
 converted to Python's and NumPy's own types, using the methods of those types only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -86,13 +86,13 @@ def show(expected: Any, got: Any) -> tuple[str, str]:
     return texts
 
 
-def difference(expected: Any, got: Any) -> str:
+def difference(expected: Any, got: Any, equal: Callable[[Any, Any], bool]) -> str:
     """Describe the first element in which two long plain values differ; "" for short ones."""
     texts = show(expected, got)
     if not any("..." in text for text in texts):
         return ""
     for index, a, b in _pairs(expected, got):
-        if not same(a, b):
+        if not equal(b, a):
             a_text, b_text = show(a, b)
             return f"at {index}: expected {a_text}, got {b_text}"
     return ""
