@@ -114,11 +114,11 @@ def _steps(lesson: Lesson, cells: list[StudentCell]) -> list[Step]:
         exercises = tuple(number for number, found in own.items() if cell in found)
         first = [number for number in exercises if own[number][0] == cell]
         complete = [number for number in exercises if own[number][-1] == cell]
-        steps += [given for number in first for given in _given(lesson, number)[0]]
+        steps += [_given(lesson, c) for number in first for c in lesson.given(number)[0]]
         added = cell.type == "code" and not cell.kind and cell.source.strip() not in theirs
         if exercises or added:
             steps.append(Step("exercise" if exercises else "added", exercises, cell.source))
-        steps += [given for number in complete for given in _given(lesson, number)[1]]
+        steps += [_given(lesson, c) for number in complete for c in lesson.given(number)[1]]
         steps += [Step("test", (t.exercise,), t.source) for t in tests if t.exercise in complete]
     for test in tests:
         if not own.get(test.exercise):
@@ -126,12 +126,8 @@ def _steps(lesson: Lesson, cells: list[StudentCell]) -> list[Step]:
     return steps
 
 
-def _given(lesson: Lesson, number: str) -> list[list[Step]]:
-    """Return what an exercise is given before and after its own code."""
-    return [
-        [Step("given", (number,), lesson.code(cell)) for cell in cells]
-        for cells in lesson.given(number)
-    ]
+def _given(lesson: Lesson, cell: Cell) -> Step:
+    return Step("given", (cell.exercise,), lesson.code(cell))
 
 
 def _execute(
