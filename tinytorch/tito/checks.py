@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 
 from ..tensor import Tensor
-from .frames import Cell
+from .frames import TestCell
 from .values import difference, format_value, numbers, plain, same, show
 
 FAILED = "__failed_exercises__"  # a notebook's variable: the names of each exercise that failed
@@ -52,7 +52,7 @@ class Exercise:
 
     def __enter__(self) -> Self:
         frame = sys._getframe(1)
-        self._cell = Cell(frame.f_code, frame.f_globals)
+        self._cell = TestCell(frame.f_code, frame.f_globals)
         return self
 
     def __exit__(

@@ -9,7 +9,7 @@ from typing import Any
 from ..ops.op import Op
 
 
-class Cell:
+class TestCell:
     """The code of a test that is running, and the names of the notebook that contains it.
 
     Args:
@@ -68,7 +68,8 @@ class Cell:
             yield value.__code__
         elif isinstance(value, type) and value.__module__ == self.names.get("__name__"):
             for member in vars(value).values():
-                yield from () if isinstance(member, type) else self._codes(member)
+                if not isinstance(member, type):
+                    yield from self._codes(member)
 
 
 def _nested(code: CodeType) -> Iterator[CodeType]:

@@ -226,7 +226,7 @@ class Lesson:
 
     def blank(self, cell: Cell) -> str:
         """Return the solution with blank bodies for all functions and methods with hints."""
-        return self._with_hints(cell, _blank_body)
+        return self._with_bodies(cell, _blank_body)
 
     def unwritten(self, cell: Cell) -> str:
         """Return the solution as in a course folder: blank without hints.
@@ -238,19 +238,19 @@ class Lesson:
             text = f"exercise {number} of lesson {self.number}, {self.name}: {name} is blank"
             return [f'{indent}raise NotImplementedError("{text}")']
 
-        return self._with_hints(cell, body, with_hints=False)
+        return self._with_bodies(cell, body, hints=False)
 
     def marked(self, cell: Cell) -> str:
         """Return the solution with hints, and nbgrader's markers around the bodies after them.
 
         `nbgrader generate_assignment` replaces the lines between the markers by a blank.
         """
-        return self._with_hints(cell, _marked_body)
+        return self._with_bodies(cell, _marked_body)
 
-    def _with_hints(
-        self, cell: Cell, new_body: Callable[..., list[str]], with_hints: bool = True
+    def _with_bodies(
+        self, cell: Cell, new_body: Callable[..., list[str]], hints: bool = True
     ) -> str:
-        """Return the solution with other bodies for all functions and methods with hints."""
+        """Return the solution with other bodies, after the hints, for what the student writes."""
         exercise = self.exercise(cell)
         wanted, done = set(exercise.hints), set()
         parts = []
@@ -262,9 +262,9 @@ class Lesson:
                     done.add(name)
                     start, stop = _body(function, lines, offset)
                     indent = " " * function.body[0].col_offset
-                    hints = [f"{indent}# {line}".rstrip() for line in exercise.hints[name]]
+                    comments = [f"{indent}# {line}".rstrip() for line in exercise.hints[name]]
                     body = new_body(name, exercise.number, indent, lines[start:stop])
-                    lines[start:stop] = hints + body if with_hints else body
+                    lines[start:stop] = comments + body if hints else body
         if wanted - done:
             missing = ", ".join(sorted(wanted - done))
             raise LessonError(f"exercise {exercise.number}: {exercise.module} has no {missing}")

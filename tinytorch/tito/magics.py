@@ -3,7 +3,7 @@
 import ast
 import re
 
-_RUNS_PYTHON = ("%%time", "%%capture", "%%prun")  # and keep what the cell defines
+_RUNS_PYTHON = {"%%time", "%%capture", "%%prun"}  # and keep what the cell defines
 
 
 def without_commands(source: str) -> str:
@@ -14,7 +14,7 @@ def without_commands(source: str) -> str:
     """
     lines = source.split("\n")
     first = next((i for i, line in enumerate(lines) if line.strip()), 0)
-    if lines[first].split()[:1] in [[name] for name in _RUNS_PYTHON]:
+    if _RUNS_PYTHON & set(lines[first].split()[:1]):
         lines[first] = _replaced(lines[first])
     for _ in range(len(lines) + 1):
         try:
