@@ -88,7 +88,9 @@ jobs:
       - run: tito grade .
 """
 
-PROJECT = "tinytorch-backends[grade]"
+SHARED = {"INSTRUCTOR.md": INSTRUCTOR, "nbgrader_config.py": NBGRADER}
+EXTRA = "[grade]"  # of pyproject.toml
+PROJECT = f"tinytorch-backends{EXTRA}"
 
 
 def release(lesson: Lesson, folder: Path, package: str | Path = "") -> list[str]:
@@ -116,10 +118,9 @@ def release(lesson: Lesson, folder: Path, package: str | Path = "") -> list[str]
     for path in (integration, tests / "conftest.py"):
         if not path.is_file():
             raise LessonError(f"{path} is missing")
-    about = {"number": lesson.number, "name": lesson.name}
     texts = {
         target / f"{lesson.name}_dev.py": lesson.for_students(),
-        target / "README.md": README.format(**about),
+        target / "README.md": README.format(number=lesson.number, name=lesson.name),
         target / "requirements.txt": _requirement(package),
         target / ".github" / "workflows" / "classroom.yml": WORKFLOW,
         **{folder / name: text for name, text in SHARED.items() if not (folder / name).exists()},
@@ -141,9 +142,6 @@ def release(lesson: Lesson, folder: Path, package: str | Path = "") -> list[str]
     written = [p for inner in (target, source) for p in inner.rglob("*") if p.is_file()]
     written += [path for path in texts if path.parent == folder]
     return sorted(path.relative_to(folder).as_posix() for path in written)
-
-
-SHARED = {"INSTRUCTOR.md": INSTRUCTOR, "nbgrader_config.py": NBGRADER}
 
 
 def package_at(place: str) -> str | Path:
@@ -205,5 +203,5 @@ def solutions(lesson: Lesson, folder: Path) -> Path:
 
 def _requirement(package: str | Path) -> str:
     if isinstance(package, Path):
-        return f"./{package.name}{PROJECT[PROJECT.index('[') :]}\n"  # in the folder of the lesson
+        return f"./{package.name}{EXTRA}\n"  # in the folder of the lesson
     return f"{PROJECT} @ {package}\n" if package else f"{PROJECT}\n"

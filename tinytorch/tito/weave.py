@@ -1,6 +1,7 @@
-"""Weave notebooks from lesson sources: with blank exercises for students, or with solutions."""
+"""Weave notebooks from lesson sources: with blank exercises, with solutions, or for nbgrader."""
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ FOLDED = {"source_hidden": True}  # Jupyter shows three dots; a click unfolds th
 
 def student(lesson: Lesson) -> Any:
     """Return the notebook for students, with blank exercises and no cells for instructors."""
-    return _weave(lesson, lesson.blank, without=("instructor",))
+    return _weave(lesson, lesson.blank)
 
 
 def solution(lesson: Lesson) -> Any:
     """Return the notebook with solutions, the package's own code."""
-    return _weave(lesson, lesson.solution)
+    return _weave(lesson, lesson.solution, for_instructors=True)
 
 
 def for_nbgrader(lesson: Lesson) -> Any:
@@ -27,7 +28,7 @@ def for_nbgrader(lesson: Lesson) -> Any:
 
     It has no cells for instructors, because nbgrader would release them.
     """
-    return _weave(lesson, lesson.marked, without=("instructor",))
+    return _weave(lesson, lesson.marked)
 
 
 def write(notebook: Any, path: Path) -> None:
@@ -55,15 +56,14 @@ def repository(root: Path) -> str | None:
     return None if address is None else str(address).rstrip("/").removesuffix(".git")
 
 
-def _weave(lesson: Lesson, code: Any, without: tuple[str, ...] = ()) -> Any:
+def _weave(lesson: Lesson, code: Callable[[Cell], str], for_instructors: bool = False) -> Any:
     cells = _badge(lesson) + [_notebook_cell(lesson, cell, code) for cell in lesson.cells]
     for index, cell in enumerate(cells):
         cell["id"] = f"{lesson.name}-{index}"
         if "nbgrader" in cell.metadata and not cell.metadata.nbgrader.grade_id:
             cell.metadata.nbgrader.grade_id = f"{cell.metadata.tinytorch.kind}-{index}"
-    cells = [
-        cell for cell in cells if cell.metadata.get("tinytorch", {}).get("kind") not in without
-    ]
+    if not for_instructors:  # after the ids, which are the same in all notebooks
+        cells = [c for c in cells if c.metadata.get("tinytorch") != {"kind": "instructor"}]
     notebook = nbformat().v4.new_notebook(cells=cells)
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -73,7 +73,7 @@ def _weave(lesson: Lesson, code: Any, without: tuple[str, ...] = ()) -> Any:
     return notebook
 
 
-def _notebook_cell(lesson: Lesson, cell: Cell, code: Any) -> Any:
+def _notebook_cell(lesson: Lesson, cell: Cell, code: Callable[[Cell], str]) -> Any:
     v4 = nbformat().v4
     if cell.kind == "markdown":
         return v4.new_markdown_cell(cell.source)
