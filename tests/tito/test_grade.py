@@ -1,6 +1,7 @@
 """`tito grade`: a lesson's folder of any name, a notebook, a class; exit codes; real lessons."""
 
 import importlib.util
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,27 @@ def test_a_lesson_that_the_checkout_does_not_have_is_graded_with_a_released_one(
     output = tito_grade(folder.parent / "class", "--lesson", folder)
     assert "10 of 10 points" in output
     assert "a student can change" not in output
+
+
+@pytest.mark.slow
+def test_an_error_that_is_no_text_stops_neither_output_nor_files(
+    course: Lesson, tmp_path: Path
+) -> None:
+    """A lone surrogate cannot be encoded; \\x1b and \\u202e would be obeyed by a terminal."""
+    code = "def double(x):\n    raise ValueError('\\udc80 \\x1b[2J \\u202e')\n"
+    weave.write(submission(course, "77.1", code), tmp_path / "class" / "ann" / "things.ipynb")
+    weave.write(submission(course), tmp_path / "class" / "bob" / "things.ipynb")
+    files = {"--csv": "t.csv", "--json": "d.json", "--reports": "reports"}
+    options = [word for option, name in files.items() for word in (option, tmp_path / name)]
+    output = tito_grade(tmp_path / "class", *options, code=1)
+    assert "ann: 8 of 10 points" in output
+    assert "bob: 10 of 10 points" in output
+    ann, bob = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
+    assert "ValueError: \udc80 \x1b[2J \u202e" in ann["exercises"][0]["message"]
+    assert bob["status"] == "passed"
+    report = (tmp_path / "reports" / "ann 77 things.md").read_text(encoding="utf-8")
+    assert "ValueError: ? ?[2J ?" in report
+    assert "ValueError: ? ?[2J ?" in tito_grade(tmp_path / "class" / "ann", code=1)
 
 
 def test_what_cannot_be_graded_is_one_sentence(course: Lesson, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pytest
 from graded_course import make_course, submission
 
 from tinytorch.tito import weave
-from tinytorch.tito.grading import command, console
+from tinytorch.tito.grading import command, console, report
 from tinytorch.tito.grading.base import Base
-from tinytorch.tito.grading.judge import grade
+from tinytorch.tito.grading.judge import Grade, Mark, grade
 from tinytorch.tito.grading.report import Result
 from tinytorch.tito.grading.sandbox import Events, Limits, Sandbox
+from tinytorch.tito.grading.submissions import Submission
 from tinytorch.tito.lesson import Lesson
 
 pytestmark = pytest.mark.slow
@@ -501,6 +503,25 @@ def test_names_that_are_no_text_or_have_several_lines_stop_nothing(
     for path in (tmp_path / "reports").iterdir():
         assert sum(line.startswith("#") for line in path.read_text("utf-8").splitlines()) == 1
         assert not any(line.startswith("2") for line in path.read_text("utf-8").splitlines())
+
+
+def test_tables_and_reports_contain_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    """Escape codes, other controls, the writing direction and halves of characters."""
+    hostile = "\x1b[2Jann\u202e\u2066\u200f\u061c\u2028\x9b\r\b\udc80\t|\nlast"
+    marks = [Mark("77.1", ("double",), 2, "failed", hostile)]
+    for number, problem in enumerate(("", hostile)):
+        result = Result(
+            Submission(hostile, tmp_path / hostile), "77 things", Grade(marks, problem=problem),
+            hostile,
+        )  # fmt: skip
+        report.write([result], tmp_path / "t.csv", None)
+        own = report.write_report(result, tmp_path / str(number), set())
+        texts = [(tmp_path / "t.csv").read_bytes().decode("utf-8-sig"), own.read_bytes().decode()]
+        for text in [*texts, own.stem]:
+            bad = {c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl")}
+            assert bad <= {"\n", "\t"}, bad
+        assert texts[1].startswith("# ?\\[2Jann?????????\t\\| last\n")
+        assert "\t|\nlast\n```" in texts[1]  # a tab and lines of code are kept
 
 
 def test_an_interruption_keeps_the_results_so_far(course: Lesson, tmp_path: Path) -> None:

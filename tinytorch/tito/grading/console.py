@@ -1,13 +1,11 @@
 """Print grades in the terminal."""
 
-import re
-
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from .judge import BLANK, FAILED, MISSING, PASSED, REFUSED
-from .report import Result
+from .report import Result, printable
 
 STYLES = {PASSED: "green", FAILED: "red", REFUSED: "red", BLANK: "yellow", MISSING: "yellow"}
 STYLES |= {"partly passed": "yellow", "not graded": "red", "not run": "yellow"}
@@ -18,7 +16,7 @@ def progress(done: int, of: int, result: Result) -> None:
     if of > 1:
         grade = result.grade
         points = f"{grade.points} of {grade.of} points"
-        student = _clean(result.submission.student).replace("\n", "?")
+        student = result.submission.student.replace("\n", "?")
         _print(f"{done}/{of} {student}: {points}, {result.status}")
 
 
@@ -71,14 +69,8 @@ def _styled(status: str) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(_clean(text).replace("\n", "?"))
-
-
-def _clean(text: str) -> str:
-    """Return text without what a terminal would obey (controls, writing direction) or refuse."""
-    refused = r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-    return re.sub(refused, "?", text)
+    return escape(printable(text).replace("\n", "?"))
 
 
 def _print(text: str) -> None:
-    Console(soft_wrap=True, highlight=False).print(escape(_clean(text)))
+    Console(soft_wrap=True, highlight=False).print(escape(printable(text)))

@@ -40,6 +40,14 @@ class Result:
         return "partly passed" if self.grade.points else "failed"
 
 
+def printable(text: str) -> str:
+    """Return text without what a terminal would obey (controls, writing direction) or refuse."""
+    refused = (
+        r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    )
+    return re.sub(refused, "?", text)
+
+
 def as_csv(results: Iterable[Result]) -> str:
     """Return a table with a row for each submission and a column for each exercise."""
     rows = list(results)
@@ -92,7 +100,7 @@ def as_markdown(result: Result) -> str:
 def write(results: list[Result], table: Path | None, details: Path | None) -> None:
     """Write the table and the details; a file is complete at any time, even if interrupted."""
     if table is not None:
-        write_atomically(table, as_csv(results).encode("utf-8-sig"))  # for spreadsheets
+        write_atomically(table, printable(as_csv(results)).encode("utf-8-sig"))  # for spreadsheets
     if details is not None:
         write_atomically(details, as_json(results).encode("utf-8", errors="backslashreplace"))
 
@@ -103,7 +111,8 @@ def write_report(result: Result, folder: Path, taken: set[str]) -> Path:
     Args:
         taken: the names of the reports that are already written.
     """
-    student = re.sub(r'[\x00-\x1f<>:"/\\|?*]', "_", result.submission.student).strip(". ")[:80]
+    name = printable(result.submission.student)
+    student = re.sub(r'[\t\n<>:"/\\|?*]', "_", name).strip(". ")[:80]
     stem = " ".join(filter(None, [student or "student", result.lesson]))
     name, number = f"{stem}.md", 1
     while name.casefold() in taken:
@@ -111,7 +120,7 @@ def write_report(result: Result, folder: Path, taken: set[str]) -> Path:
         name = f"{stem} ({number}).md"
     taken.add(name.casefold())
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / name, as_markdown(result).encode("utf-8", errors="replace"))
+    write_atomically(folder / name, printable(as_markdown(result)).encode())
     return folder / name
 
 
@@ -143,13 +152,11 @@ def _details(result: Result) -> dict[str, Any]:
 
 def _cell(text: str) -> str:
     """Return text that no spreadsheet takes for a formula."""
-    clean = text.encode("utf-8", errors="replace").decode()
-    return f"'{clean}" if clean.startswith(("=", "+", "-", "@", "\t", "\r")) else clean
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def _inline(text: str) -> str:
-    line = re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text)
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", line)
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text.replace("\n", " "))
 
 
 def _block(text: str) -> list[str]:
