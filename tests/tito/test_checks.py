@@ -445,18 +445,18 @@ TEST = """
 with Exercise("1.{}", "{}") as check:
     check.equal(lambda: {}, 4, "x", "y")
 """
-MEND = "\n  first mend: exercise 1.1, which has failed and is used here"
+FIX = "\n  fix first: exercise 1.1, which has failed and is used here"
 
 
 @pytest.mark.parametrize(
-    ("add", "mended"),
+    "add",
     [
-        (ADD.replace("+", "-"), True),
-        (ADD.replace("+", "@"), True),
-        (f"@op\n{ADD.replace('x + y', 'x * y, None').replace('(x', '(xp, x')}", True),
+        ADD.replace("+", "-"),
+        ADD.replace("+", "@"),
+        f"@op\n{ADD.replace('x + y', 'x * y, None').replace('(x', '(xp, x')}",
     ],
 )
-def test_an_earlier_exercise_that_failed_is_mended_first(add: str, mended: bool) -> None:
+def test_an_earlier_exercise_that_failed_is_to_be_fixed_first(add: str) -> None:
     messages = notebook(
         add, TEST.format(1, "add", "add(3, 1)"), TWICE, TEST.format(2, "twice", "twice(2) + 0.5"),
         "def other(x):\n    return 3", TEST.format(3, "other", "other(2)"),
@@ -468,15 +468,15 @@ def test_an_earlier_exercise_that_failed_is_mended_first(add: str, mended: bool)
         "Exercise 1.3",
         "Exercise 1.2",
     ]
-    assert messages[1].endswith(MEND)
-    assert not any("first mend" in m for m in (messages[0], messages[2], messages[3]))
+    assert messages[1].endswith(FIX)
+    assert not any("fix first" in m for m in (messages[0], messages[2], messages[3]))
 
 
 def test_a_blank_exercise_that_is_used_is_named() -> None:
     blank_add = 'def add(x, y):\n    raise NotImplementedError("exercise 1.1: add")'
     (message,) = notebook(blank_add, TWICE, TEST.format(2, "twice", "twice(2)"))
     assert message == (
-        "Exercise 1.2, twice: it uses add, which is still blank\n  first complete: exercise 1.1"
+        "Exercise 1.2, twice: it uses add, which is still blank\n  complete first: exercise 1.1"
     )
 
 
@@ -488,14 +488,14 @@ def test_all_earlier_exercises_that_failed_and_are_used_are_named() -> None:
         wrong.format("last"), TEST.format(3, "last", "last(add(1, 1), one(1, 1))"),
     )  # fmt: skip
     assert messages[-1].endswith(
-        "\n  first mend: exercises 1.1 and 1.2, which have failed and are used here"
+        "\n  fix first: exercises 1.1 and 1.2, which have failed and are used here"
     )
 
 
-def test_a_later_exercise_is_not_mended_first() -> None:
+def test_a_later_exercise_is_not_named() -> None:
     messages = notebook(
         "def later(x):\n    return 1", TEST.format(12, "later", "later(2)"),
         ADD, TEST.format(2, "add", "add(1, 1) + later(1)"),
     )  # fmt: skip
     assert len(messages) == 2
-    assert "first mend" not in messages[1]
+    assert "fix first" not in messages[1]

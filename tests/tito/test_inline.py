@@ -301,7 +301,7 @@ USED = SOURCE.replace("check.equal(LIMIT, 3", "check.equal(lambda: double(LIMIT)
         (None, "exercise 77.1, which defines it"),
     ],
 )
-def test_the_exercise_to_mend_first_is_named(tmp_path: Path, first: str, message: str) -> None:
+def test_the_exercise_to_fix_first_is_named(tmp_path: Path, first: str, message: str) -> None:
     lesson = make(tmp_path, USED, PACKAGE.replace("@decorated\n", ""))
 
     def change(notebook: Any) -> None:
@@ -313,9 +313,9 @@ def test_the_exercise_to_mend_first_is_named(tmp_path: Path, first: str, message
 
     before, after = run(lesson, change)
     assert before[0] == ("not run" if first is None else "failed")
-    assert "first mend" not in before[1]
+    assert "fix first" not in before[1]
     assert after[0] == "failed"
-    assert after[1].endswith(f"\n  first mend: {message}")
+    assert after[1].endswith(f"\n  fix first: {message}")
 
 
 def test_a_blank_exercise_that_a_later_one_uses_is_named(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_a_blank_exercise_that_a_later_one_uses_is_named(tmp_path: Path) -> None
     assert status == "failed"
     assert message == (
         "Exercise 77.2, LIMIT: it uses double, which is still blank\n"
-        "  first complete: exercise 77.1"
+        "  complete first: exercise 77.1"
     )
 
 

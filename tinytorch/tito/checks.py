@@ -148,23 +148,23 @@ class Exercise:
     def raises(
         self,
         error: type[Exception],
-        call: Callable[[], Any],
+        function: Callable[[], Any],
         what: str,
         cause: str = "",
         message: str = "",
     ) -> None:
-        """Check that `call()` raises `error`.
+        """Check that `function()` raises `error`.
 
         Args:
             error: the expected type.
-            call: a function without arguments.
+            function: a function without arguments.
             what: description of the invalid input, as in "an unknown activation".
             cause: the most likely mistake.
             message: text that the error message must contain.
         """
         expected = f"{_article(error)} {error.__name__}"
         try:
-            got = call()
+            got = function()
         except Exception as raised:
             self._check_written(raised)
             if not issubclass(type(raised), error):
@@ -271,7 +271,7 @@ class Exercise:
             return f"{self.title}: still blank ({reason})"
         return (
             f"{self.title}: it uses {other[2]}, which is still blank\n"
-            f"  first complete: exercise {other[1]}"
+            f"  complete first: exercise {other[1]}"
         )
 
     def _context(self, error: Exception | None) -> str:
@@ -285,7 +285,7 @@ class Exercise:
         which = " and ".join(sorted(earlier, key=_order))
         one = len(earlier) == 1
         failed = "which has failed and is" if one else "which have failed and are"
-        return f"{place}\n  first mend: exercise{'' if one else 's'} {which}, {failed} used here"
+        return f"{place}\n  fix first: exercise{'' if one else 's'} {which}, {failed} used here"
 
     def _failures(self) -> dict[str, set[str]]:
         failures: dict[str, set[str]] = self._cell.names.setdefault(FAILED, {})

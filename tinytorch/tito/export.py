@@ -202,7 +202,7 @@ def _insert(exercise: Exercise, module: str, cell: str, original: str, exercises
 def _constants(mine: dict[str, Definition], users: set[str]) -> set[str]:
     """Return the constants of a cell that the definitions `users` refer to, also indirectly.
 
-    A constant is assigned once, a value that is computed without a call: numbers, texts, lists.
+    A constant's value is computed without a call: numbers, text, collections of them.
     """
     simple = {name for name, definition in mine.items() if _is_constant(definition.node)}
     found: set[str] = set()

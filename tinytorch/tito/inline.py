@@ -82,10 +82,10 @@ def run(lesson: Lesson, notebook: Path, timeout: float = TIMEOUT) -> list[Outcom
         for cell in lesson.cells
         if cell.kind == "test"
     ]
-    return list(_with_first_to_mend(outcomes))
+    return list(_with_first_to_fix(outcomes))
 
 
-def _with_first_to_mend(outcomes: list[Outcome]) -> Iterator[Outcome]:
+def _with_first_to_fix(outcomes: list[Outcome]) -> Iterator[Outcome]:
     """Add to each exercise that uses an undefined name which earlier exercise should define it."""
     for index, outcome in enumerate(outcomes):
         undefined = re.findall(r"name '(\w+)' is not defined", outcome.message)
@@ -95,7 +95,7 @@ def _with_first_to_mend(outcomes: list[Outcome]) -> Iterator[Outcome]:
             if earlier.status != "passed" and {*earlier.names} & {*undefined}
         )
         first = next(culprits, "")
-        advice = f"\n  first mend: exercise {first}, which defines it" if first else ""
+        advice = f"\n  fix first: exercise {first}, which defines it" if first else ""
         yield replace(outcome, message=outcome.message + advice)
 
 
