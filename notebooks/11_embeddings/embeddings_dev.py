@@ -166,36 +166,38 @@ from tinytorch.embeddings import embedding, embedding_gradient
 #   Ids have no gradient: return None for them.
 
 # %% test="11.1" points=3
+# fmt: off
 with Exercise("11.1", "embedding") as check:
     weight = Tensor([[0.0, 1.0], [10.0, 11.0], [20.0, 21.0]], requires_grad=True)
     found = check.call(lambda: embedding(weight, Tensor([[2, 0, 2]])), "the vectors of tokens 2, 0, 2",
-                       cause="xp.take_rows(table, ids); return two things: the rows, and a tuple of what the gradient needs")  # fmt: skip
+                       cause="xp.take_rows(table, ids); return two things: the rows, and a tuple of what the gradient needs")
     check.equal(lambda: found.shape, (1, 3, 2), "the shape for ids (1, 3) and a table (3, 2)",
-                cause="ids (B, T) give (B, T, C)")  # fmt: skip
+                cause="ids (B, T) give (B, T, C)")
     check.equal(lambda: found, [[[20.0, 21.0], [0.0, 1.0], [20.0, 21.0]]], "the vectors of tokens 2, 0, 2",
-                cause="id 2 selects row 2 of the table, not column 2")  # fmt: skip
+                cause="id 2 selects row 2 of the table, not column 2")
     check.call(lambda: found.backward(Tensor([[[1.0, 2.0], [3.0, 4.0], [10.0, 20.0]]])),
                "the gradient of the table, for tokens 2, 0, 2",
                cause="embedding_gradient receives the saved ids and shape, and returns one entry for"
-               " each input: the table's gradient, and None for the ids")  # fmt: skip
+               " each input: the table's gradient, and None for the ids")
     check.equal(lambda: weight.grad, [[3.0, 4.0], [0.0, 0.0], [11.0, 22.0]], "the table's gradient",
-                cause="the first entry, (V, C) like the table; token 2 occurs twice: its gradients add up, 1 + 10")  # fmt: skip
+                cause="the first entry, (V, C) like the table; token 2 occurs twice: its gradients add up, 1 + 10")
 
     table = np.random.default_rng(11).standard_normal((7, 3))  # V = 7, C = 3
     for ids in (
         np.array([[2, 5, 2, 0, 1], [5, 2, 2, 6, 1]]), np.array([6, 0, 6, 6]), np.array(4),
         np.array([[[3, 1]], [[1, 5]], [[0, 3]]]),
-    ):  # fmt: skip
+    ):
         name = f"ids of shape {ids.shape} and a table (7, 3)"
         check.close(lambda: embedding(Tensor(table), Tensor(ids)), table[ids], f"the vectors for {name}",
-                    cause="ids may have any shape: append an axis C to it")  # fmt: skip
+                    cause="ids may have any shape: append an axis C to it")
         check.gradient(lambda w: embedding(w, Tensor(ids)), Tensor(table, requires_grad=True), what=f"embedding for {name}",
-                       cause="reshape g to (N, C) and the ids to (N,), then add the rows of equal ids")  # fmt: skip
+                       cause="reshape g to (N, C) and the ids to (N,), then add the rows of equal ids")
     check.equal(lambda: str(embedding(Tensor(table.astype(np.float32)), Tensor([1])).dtype), "float32",
-                "the dtype of vectors from a float32 table", cause="copy rows; do not compute with float64")  # fmt: skip
+                "the dtype of vectors from a float32 table", cause="copy rows; do not compute with float64")
     for wrong in (3, -1):
         check.raises(IndexError, lambda: embedding(weight, Tensor([0, wrong])), f"id {wrong} for a table of 3 rows",
-                     cause="use xp.take_rows, which raises it: plain indexing takes the last row for -1")  # fmt: skip
+                     cause="use xp.take_rows, which raises it: plain indexing takes the last row for -1")
+# fmt: on
 
 # %% [markdown]
 # Both directions in one picture, computed by your code: the lookup *gathers* rows, its gradient
@@ -257,52 +259,53 @@ from tinytorch.embeddings import Embedding
 #   mentions integers. Otherwise apply the op of exercise 11.1.
 
 # %% test="11.2" points=1
+# fmt: off
 with Exercise("11.2", "Embedding") as check:
     layer = check.call(lambda: Embedding(50, 8), "Embedding(50, 8)",
-                       cause="random.normal takes the shape as a tuple: random.normal((V, C))")  # fmt: skip
+                       cause="random.normal takes the shape as a tuple: random.normal((V, C))")
     check.equal(lambda: (layer.vocab_size, layer.embed_dim), (50, 8), "vocab_size and embed_dim of Embedding(50, 8)",
-                cause="store both as attributes")  # fmt: skip
-    check.equal(
-        lambda: layer.weight.shape, (50, 8), "the shape of the table", cause="(V, C), not (C, V)"
-    )
+                cause="store both as attributes")
+    check.equal(lambda: layer.weight.shape, (50, 8), "the shape of the table",
+                cause="(V, C), not (C, V)")
     check.true(lambda: isinstance(layer.weight, Parameter), "weight is a Parameter",
-               cause="a plain Tensor is not found by parameters(), and never trained")  # fmt: skip
+               cause="a plain Tensor is not found by parameters(), and never trained")
     check.equal(lambda: [name for name, _ in layer.named_parameters()], ["weight"], "the names of the parameters",
-                cause="the table is the only parameter, called weight")  # fmt: skip
+                cause="the table is the only parameter, called weight")
     check.equal(lambda: str(layer.weight.dtype), "float32", "the dtype of the table",
-                cause="random.normal gives float32; NumPy's own functions give float64")  # fmt: skip
+                cause="random.normal gives float32; NumPy's own functions give float64")
 
     def table_of(seed: int) -> np.ndarray:
         random.manual_seed(seed)
         return Embedding(300, 20).weight.numpy()
 
     check.true(lambda: 0.95 < table_of(1).std() < 1.05, "the standard deviation of the table is near 1",
-               cause="use random.normal with its default standard deviation")  # fmt: skip
+               cause="use random.normal with its default standard deviation")
     check.true(lambda: abs(table_of(1).mean()) < 0.05 and np.abs(table_of(1)).max() > 2.5,
                "the table is normally distributed: mean 0, a few numbers beyond 2.5",
-               cause="use random.normal, and the numbers as they are")  # fmt: skip
+               cause="use random.normal, and the numbers as they are")
     check.true(lambda: np.array_equal(table_of(1), table_of(1)), "the same random.manual_seed gives the same table",
-               cause="draw with random.normal, not with np.random: then manual_seed repeats it")  # fmt: skip
+               cause="draw with random.normal, not with np.random: then manual_seed repeats it")
     check.true(lambda: not np.array_equal(table_of(1), table_of(2)), "another seed gives another table",
-               cause="draw with random.normal, without a seed of your own")  # fmt: skip
+               cause="draw with random.normal, without a seed of your own")
     check.true(lambda: not np.array_equal(table_of(1), Embedding(300, 20).weight.numpy()), "a second layer has another table",
-               cause="draw with random.normal, without a seed of your own")  # fmt: skip
+               cause="draw with random.normal, without a seed of your own")
     for ids in ([[3, 49, 0], [7, 7, 1]], [4, 3, 4, 2], 5):
         check.equal(lambda: layer(Tensor(ids)), lambda: layer.weight.numpy()[np.array(ids)], f"the vectors of tokens {ids}",
-                    cause="embedding(self.weight, ids): ids of any shape give (..., C)")  # fmt: skip
+                    cause="embedding(self.weight, ids): ids of any shape give (..., C)")
     check.equal(lambda: layer(Tensor(np.array([3, 4], np.int32)))[1], lambda: layer.weight.numpy()[4], "ids of dtype int32",
-                cause="all kinds of integers are ids")  # fmt: skip
+                cause="all kinds of integers are ids")
     check.call(lambda: layer(Tensor([[3, 1, 3]])).sum().backward(), "the gradient of the layer",
-               cause="apply the op to self.weight itself, so that its gradient is computed")  # fmt: skip
+               cause="apply the op to self.weight itself, so that its gradient is computed")
     check.equal(lambda: None if layer.weight.grad is None else layer.weight.grad[:5, 7], [0.0, 1.0, 0.0, 2.0, 0.0],
                 "the gradient in the last column, for tokens 3, 1, 3",
-                cause="apply the op to self.weight itself, so that its gradient is computed")  # fmt: skip
+                cause="apply the op to self.weight itself, so that its gradient is computed")
     check.equal(lambda: Embedding(5, 3, backend="reference").weight.backend.name, "reference",
-                'the backend of Embedding(5, 3, backend="reference")', cause="Parameter(..., backend=backend)")  # fmt: skip
+                'the backend of Embedding(5, 3, backend="reference")', cause="Parameter(..., backend=backend)")
     check.raises(TypeError, lambda: layer(Tensor([1.0])), "ids that are floats", message="integers",
-                 cause="2.7 is not an id: check ids.is_floating_point(), and mention integers")  # fmt: skip
+                 cause="2.7 is not an id: check ids.is_floating_point(), and mention integers")
     check.raises(TypeError, lambda: layer(Tensor([True, False])), "ids that are booleans", message="integers",
-                 cause="a mask is not ids: check ids.dtype too, and mention integers")  # fmt: skip
+                 cause="a mask is not ids: check ids.dtype too, and mention integers")
+# fmt: on
 
 # %% [markdown]
 # ## 11.3 Sinusoidal positions
@@ -329,39 +332,40 @@ from tinytorch.embeddings import _angles, create_sinusoidal_embeddings
 #   Cosines go into columns 1, 3, 5, ... Return Tensor(table, backend=backend).
 
 # %% test="11.3" points=3
+# fmt: off
 with Exercise("11.3", "create_sinusoidal_embeddings") as check:
     check.close(lambda: _angles(3, 4, 100.0), [[0, 0], [1, 0.1], [2, 0.2]], "angles of 3 positions, size 4, base 100",
-                cause="position * base ** (-2i / size): 100 ** 0 = 1, 100 ** -0.5 = 0.1")  # fmt: skip
+                cause="position * base ** (-2i / size): 100 ** 0 = 1, 100 ** -0.5 = 0.1")
     check.close(lambda: _angles(4, 6, 1000.0), [[0, 0, 0], [1, 0.1, 0.01], [2, 0.2, 0.02], [3, 0.3, 0.03]],
                 "angles of 4 positions, size 6, base 1000",
-                cause="three frequencies, 1000 ** (-0/6), 1000 ** (-2/6), 1000 ** (-4/6)")  # fmt: skip
+                cause="three frequencies, 1000 ** (-0/6), 1000 ** (-2/6), 1000 ** (-4/6)")
     check.true(lambda: isinstance(create_sinusoidal_embeddings(50, 8), Tensor), "the result is a Tensor",
-               cause="return Tensor(table, backend=backend)")  # fmt: skip
+               cause="return Tensor(table, backend=backend)")
     check.equal(lambda: create_sinusoidal_embeddings(50, 8).requires_grad, False, "requires_grad of the table",
-                cause="return a Tensor, not a Parameter: these positions are not trained")  # fmt: skip
+                cause="return a Tensor, not a Parameter: these positions are not trained")
     table = check.call(lambda: create_sinusoidal_embeddings(50, 8).numpy(), "the table of 50 positions, C = 8",
-                       cause="np.empty((max_seq_len, embed_dim), dtype=np.float32)")  # fmt: skip
-    check.equal(
-        lambda: table.shape, (50, 8), "the shape for 50 positions and C = 8", cause="(T, C)"
-    )
+                       cause="np.empty((max_seq_len, embed_dim), dtype=np.float32)")
+    check.equal(lambda: table.shape, (50, 8), "the shape for 50 positions and C = 8",
+                cause="(T, C)")
     check.equal(lambda: str(table.dtype), "float32", "the dtype of the table",
-                cause="np.empty(..., dtype=np.float32): its default is float64")  # fmt: skip
+                cause="np.empty(..., dtype=np.float32): its default is float64")
     check.close(lambda: table[0], [0, 1, 0, 1, 0, 1, 0, 1], "position 0",
-                cause="even columns hold sin(0) = 0, odd columns cos(0) = 1")  # fmt: skip
+                cause="even columns hold sin(0) = 0, odd columns cos(0) = 1")
     check.close(lambda: table[3, :2], [math.sin(3), math.cos(3)], "the first pair of position 3",
-                cause="the first frequency is 1: sin(3) and cos(3)")  # fmt: skip
+                cause="the first frequency is 1: sin(3) and cos(3)")
     check.close(lambda: table[49, 2:4], [math.sin(4.9), math.cos(4.9)], "the second pair of position 49",
-                cause="the second frequency is 10000 ** (-2 / 8) = 0.1", tolerance=1e-6)  # fmt: skip
+                cause="the second frequency is 10000 ** (-2 / 8) = 0.1", tolerance=1e-6)
     check.close(lambda: table[49], [f(49 * 10.0**-i) for i in range(4) for f in (math.sin, math.cos)], "position 49",
-                cause="the frequencies are 1, 0.1, 0.01, 0.001: base 10000", tolerance=1e-6)  # fmt: skip
+                cause="the frequencies are 1, 0.1, 0.01, 0.001: base 10000", tolerance=1e-6)
     check.close(lambda: create_sinusoidal_embeddings(5000, 8)[4999, 2:4], [math.sin(499.9), math.cos(499.9)],
-                "the second pair of position 4999", cause="compute the angles in float64, NumPy's default", tolerance=1e-6)  # fmt: skip
+                "the second pair of position 4999", cause="compute the angles in float64, NumPy's default", tolerance=1e-6)
     check.close(lambda: create_sinusoidal_embeddings(3, 2), [[math.sin(p), math.cos(p)] for p in range(3)],
-                "3 positions, C = 2", cause="only embed_dim must be even; one pair has the frequency 1")  # fmt: skip
+                "3 positions, C = 2", cause="only embed_dim must be even; one pair has the frequency 1")
     check.equal(lambda: create_sinusoidal_embeddings(4, 6, "reference").backend.name, "reference",
-                'the backend of create_sinusoidal_embeddings(4, 6, "reference")', cause="Tensor(table, backend=backend)")  # fmt: skip
+                'the backend of create_sinusoidal_embeddings(4, 6, "reference")', cause="Tensor(table, backend=backend)")
     check.raises(ValueError, lambda: create_sinusoidal_embeddings(4, 37), "an odd embed_dim, 37", message="37",
-                 cause="check embed_dim % 2 first, and put its value into the message")  # fmt: skip
+                 cause="check embed_dim % 2 first, and put its value into the message")
+# fmt: on
 
 # %% [markdown]
 # Here is the table. Each row is a position; fast waves are on the left, slow ones on the right.
@@ -400,88 +404,77 @@ from tinytorch.embeddings import PositionalEncoding, SinusoidalEncoding, _check_
 #   The same, with self.table.
 
 # %% test="11.4" points=2
+# fmt: off
 with Exercise("11.4", "PositionalEncoding and SinusoidalEncoding") as check:
     learned = check.call(lambda: PositionalEncoding(10, 4), "PositionalEncoding(10, 4)",
-                         cause="random.normal takes a tuple, then the standard deviation: random.normal((T, C), 0.02)")  # fmt: skip
-    waves = check.call(
-        lambda: SinusoidalEncoding(10, 4),
-        "SinusoidalEncoding(10, 4)",
-        cause="its __init__ is given",
-    )
-    check.equal(
-        lambda: learned.max_seq_len,
-        10,
-        "max_seq_len of PositionalEncoding(10, 4)",
-        cause="store it as an attribute",
-    )
-    check.equal(
-        lambda: learned.weight.shape,
-        (10, 4),
-        "the shape of the learned table",
-        cause="(max_seq_len, C)",
-    )
+                         cause="random.normal takes a tuple, then the standard deviation: random.normal((T, C), 0.02)")
+    waves = check.call(lambda: SinusoidalEncoding(10, 4), "SinusoidalEncoding(10, 4)",
+                       cause="its __init__ is given")
+    check.equal(lambda: learned.max_seq_len, 10, "max_seq_len of PositionalEncoding(10, 4)",
+                cause="store it as an attribute")
+    check.equal(lambda: learned.weight.shape, (10, 4), "the shape of the learned table",
+                cause="(max_seq_len, C)")
     check.true(lambda: isinstance(learned.weight, Parameter), "weight is a Parameter",
-               cause="a plain Tensor is not found by parameters(), and never trained")  # fmt: skip
+               cause="a plain Tensor is not found by parameters(), and never trained")
     check.equal(lambda: [name for name, _ in learned.named_parameters()], ["weight"], "the names of the parameters",
-                cause="the table is the only parameter, called weight")  # fmt: skip
+                cause="the table is the only parameter, called weight")
     check.equal(lambda: str(learned.weight.dtype), "float32", "the dtype of the learned table",
-                cause="random.normal gives float32; NumPy's own functions give float64")  # fmt: skip
+                cause="random.normal gives float32; NumPy's own functions give float64")
     check.equal(lambda: PositionalEncoding(10, 4, backend="reference").weight.backend.name, "reference",
-                'the backend of PositionalEncoding(10, 4, backend="reference")', cause="Parameter(..., backend=backend)")  # fmt: skip
+                'the backend of PositionalEncoding(10, 4, backend="reference")', cause="Parameter(..., backend=backend)")
 
     def learned_table(seed: int) -> np.ndarray:
         random.manual_seed(seed)
         return PositionalEncoding(300, 20).weight.numpy()
 
     check.true(lambda: 0.019 < learned_table(1).std() < 0.021, "the standard deviation of learned positions is near 0.02",
-               cause="use random.normal(shape, 0.02): at first the token matters more than its position")  # fmt: skip
+               cause="use random.normal(shape, 0.02): at first the token matters more than its position")
     check.true(lambda: abs(learned_table(1).mean()) < 0.001 and np.abs(learned_table(1)).max() > 0.05,
                "learned positions are normally distributed: mean 0, a few numbers beyond 0.05",
-               cause="use random.normal, and the numbers as they are")  # fmt: skip
+               cause="use random.normal, and the numbers as they are")
     check.true(lambda: np.array_equal(learned_table(1), learned_table(1)), "the same random.manual_seed gives the same table",
-               cause="draw with random.normal, not with np.random: then manual_seed repeats it")  # fmt: skip
+               cause="draw with random.normal, not with np.random: then manual_seed repeats it")
     check.true(lambda: not np.array_equal(learned_table(1), learned_table(2)), "another seed gives another table",
-               cause="draw with random.normal, without a seed of your own")  # fmt: skip
+               cause="draw with random.normal, without a seed of your own")
 
     rng = np.random.default_rng(4)
     before = rng.standard_normal((2, 3, 4)).astype(np.float32)  # (B, T, C)
     x = Tensor(before.copy())
-    learned_rows = check.call(
-        lambda: learned.weight.numpy(), "the learned table", cause="weight is a Parameter"
-    )
-    waves_rows = check.call(
-        lambda: waves.table.numpy(), "the table of waves", cause="see exercise 11.3"
-    )
+    learned_rows = check.call(lambda: learned.weight.numpy(), "the learned table",
+                              cause="weight is a Parameter")
+    waves_rows = check.call(lambda: waves.table.numpy(), "the table of waves",
+                            cause="see exercise 11.3")
     for name, layer, rows in (("PositionalEncoding", learned, learned_rows),
-                              ("SinusoidalEncoding", waves, waves_rows)):  # fmt: skip
+                              ("SinusoidalEncoding", waves, waves_rows)):
         check.close(lambda: layer(x), lambda: before + rows[:3], f"{name}(x) for x (2, 3, 4)",
-                    cause="add rows 0, 1, 2 to the three tokens of each sequence")  # fmt: skip
+                    cause="add rows 0, 1, 2 to the three tokens of each sequence")
         check.equal(lambda: x, before, f"x itself, after {name}(x)",
-                    cause="return a new tensor, and leave x as it is: x + rows")  # fmt: skip
+                    cause="return a new tensor, and leave x as it is: x + rows")
         for start in (5, 7):
             check.close(lambda: layer(x, start), lambda: before + rows[start : start + 3], f"{name}(x, start={start})",
-                        cause="add the rows from start to start + T; the last row is 9")  # fmt: skip
+                        cause="add the rows from start to start + T; the last row is 9")
             check.close(lambda: layer(x[1], start), lambda: before[1] + rows[start : start + 3], f"{name}(x, start={start}) for x (3, 4)",
-                        cause="T is x.shape[-2], also without an axis for the batch")  # fmt: skip
+                        cause="T is x.shape[-2], also without an axis for the batch")
         check.close(lambda: layer(x[:, :1], 9), lambda: before[:, :1] + rows[9:], f"{name}(x, start=9) for one token",
-                    cause="position 9 of 10 exists: check T = x.shape[-2] positions from start on")  # fmt: skip
+                    cause="position 9 of 10 exists: check T = x.shape[-2] positions from start on")
         check.equal(lambda: str(layer(x).dtype), "float32", f"the dtype of {name}(x)",
-                    cause="add the rows as they are: they are float32")  # fmt: skip
+                    cause="add the rows as they are: they are float32")
         check.raises(ValueError, lambda: layer(x, 8), f"{name}: 3 tokens from position 8 of 10", message="11",
-                     cause="_check_positions(start, T, self.max_seq_len)")  # fmt: skip
+                     cause="_check_positions(start, T, self.max_seq_len)")
         check.raises(ValueError, lambda: layer(x[:, :1], -1), f"{name}: start=-1", message="-1",
-                     cause="_check_positions(start, T, self.max_seq_len)")  # fmt: skip
+                     cause="_check_positions(start, T, self.max_seq_len)")
     x, factor = (
         Tensor(before, requires_grad=True),
         rng.standard_normal((2, 3, 4)).astype(np.float32),
     )
     check.call(lambda: (learned(x, 2) * Tensor(factor)).sum().backward(), "the gradient of PositionalEncoding",
-               cause="add rows of self.weight itself, so that its gradient is computed")  # fmt: skip
+               cause="add rows of self.weight itself, so that its gradient is computed")
     check.close(lambda: x.grad, factor, "the gradient of x",
-                cause="x + rows: the gradient of x is that of the sum")  # fmt: skip
+                cause="x + rows: the gradient of x is that of the sum")
     wanted = np.concatenate([np.zeros((2, 4)), factor.sum(axis=0), np.zeros((5, 4))])
     check.close(lambda: learned.weight.grad, wanted, "the gradient of the learned table, for start=2",
-                cause="add rows of self.weight itself, so that its gradient is computed")  # fmt: skip
+                cause="add rows of self.weight itself, so that its gradient is computed")
+# fmt: on
 
 # %% [markdown]
 # ## 11.5 Rotary positions
@@ -542,16 +535,17 @@ from tinytorch.embeddings import RotaryEmbedding, _rotate, rotary, rotary_gradie
 #   returns the rows of cos and sin; T is the second axis from the end.
 
 # %% test="11.5" points=4
+# fmt: off
 with Exercise("11.5", "rotary") as check:
     x = np.array([[1.0, 2.0, 3.0, 4.0]])  # one token, hs = 4: pairs (1, 3) and (2, 4)
     check.call(lambda: rotary(Tensor(x), Tensor([[0.0, 1.0]]), Tensor([[1.0, 0.0]])), "rotary(x, cos, sin)",
-               cause="return two things: the rotated x, and the tuple (cos, sin)")  # fmt: skip
+               cause="return two things: the rotated x, and the tuple (cos, sin)")
     check.close(lambda: rotary(Tensor(x), Tensor([[0.0, 1.0]]), Tensor([[1.0, 0.0]])), [[-3.0, 2.0, 1.0, 4.0]],
                 "1 2 3 4 with the first pair rotated by 90 degrees",
-                cause="the pairs are (x[i], x[i + hs/2]), and (a, b) becomes (-b, a)")  # fmt: skip
+                cause="the pairs are (x[i], x[i + hs/2]), and (a, b) becomes (-b, a)")
     check.close(lambda: rotary(Tensor(x), Tensor([[1.0, 0.6]]), Tensor([[0.0, 0.8]])), [[1.0, -2.0, 3.0, 4.0]],
                 "1 2 3 4 with the second pair rotated by cos 0.6, sin 0.8",
-                cause="(a, b) becomes (a cos - b sin, b cos + a sin): 2 * 0.6 - 4 * 0.8, 4 * 0.6 + 2 * 0.8")  # fmt: skip
+                cause="(a, b) becomes (a cos - b sin, b cos + a sin): 2 * 0.6 - 4 * 0.8, 4 * 0.6 + 2 * 0.8")
 
     rng = np.random.default_rng(5)
     values, angles = (
@@ -569,44 +563,45 @@ with Exercise("11.5", "rotary") as check:
     small, turns = values[0, :, :2, :4], rng.standard_normal((2, 2))  # (nh, T, hs) = (3, 2, 4)
     check.close(lambda: rotary(Tensor(small), Tensor(np.cos(turns)), Tensor(np.sin(turns))), rotated(small, turns),
                 "x (3, 2, 4) rotated by 2 x 2 angles",
-                cause="each token has its own row of cos and sin, the same in all heads")  # fmt: skip
+                cause="each token has its own row of cos and sin, the same in all heads")
     check.gradient(lambda x: rotary(x, Tensor(np.cos(turns)), Tensor(np.sin(turns))), Tensor(small, requires_grad=True),
-                   what="rotary", cause="rotate g back: cos and -sin; return None for cos and for sin")  # fmt: skip
+                   what="rotary", cause="rotate g back: cos and -sin; return None for cos and for sin")
     check.close(lambda: rotary(y, cos, sin), rotated(values, angles), "x (2, 3, 5, 6) rotated by 5 x 3 angles",
-                cause="each token has its own row of cos and sin, the same in all heads")  # fmt: skip
+                cause="each token has its own row of cos and sin, the same in all heads")
     check.equal(lambda: y, values, "x itself, afterwards", cause="do not write into x")
     check.gradient(lambda y: rotary(y, cos, sin), y, what="rotary",
-                   cause="rotate g back: cos and -sin; return None for cos and for sin")  # fmt: skip
+                   cause="rotate g back: cos and -sin; return None for cos and for sin")
 
     layer = check.call(lambda: RotaryEmbedding(6, 20, base=100.0), "RotaryEmbedding(6, 20, base=100)",
-                       cause="its __init__ is given, and uses _angles of exercise 11.3")  # fmt: skip
+                       cause="its __init__ is given, and uses _angles of exercise 11.3")
     z = values[:, :, :4].astype(np.float32)  # (2, 3, 4, 6)
     frequencies = 100.0 ** (-np.arange(3) / 3)
     check.close(lambda: layer(Tensor(z[:, :, :1]), 0), z[:, :, :1], "one token at position 0",
-                cause="position 0 is not rotated: its cos is 1 and its sin 0, and rotary takes cos first")  # fmt: skip
+                cause="position 0 is not rotated: its cos is 1 and its sin 0, and rotary takes cos first")
     for start in (0, 7, 16):
         turns = (start + np.arange(4))[:, None] * frequencies
         for x in (z[1, 2], z[0], z):  # (4, 6), (3, 4, 6), (2, 3, 4, 6)
             check.close(lambda: layer(Tensor(x), start), rotated(x, turns), f"RotaryEmbedding of x {x.shape} from position {start} on",
-                        cause="use rows start to start + T; T is x.shape[-2], for any number of axes")  # fmt: skip
+                        cause="use rows start to start + T; T is x.shape[-2], for any number of axes")
     check.close(lambda: layer(Tensor(z[:, :, :1]), 19), rotated(z[:, :, :1], 19 * frequencies[None]),
-                "one token at position 19 of 20", cause="use rows start to start + T, here one row")  # fmt: skip
+                "one token at position 19 of 20", cause="use rows start to start + T, here one row")
     check.equal(lambda: str(layer(Tensor(z)).dtype), "float32", "the dtype of the result for a float32 tensor",
-                cause="compute with xp and operators alone")  # fmt: skip
+                cause="compute with xp and operators alone")
     check.raises(ValueError, lambda: layer(Tensor(z[:, :, :1]), 20), "position 20 of 20", message="21",
-                 cause="self._tables(start, start + T) checks the positions")  # fmt: skip
+                 cause="self._tables(start, start + T) checks the positions")
     check.raises(ValueError, lambda: layer(Tensor(z[..., :2])), "a last axis of 2 instead of hs = 6", message="6",
-                 cause="call self._check_shape(x) first")  # fmt: skip
+                 cause="call self._check_shape(x) first")
     w = check.call(lambda: Tensor(z, requires_grad=True), "a tensor", cause="a tensor")
     check.call(lambda: (layer(w, 3) * Tensor(z[::-1].copy())).sum().backward(), "the gradient of RotaryEmbedding",
-               cause="apply rotary to x itself, so that its gradient is computed")  # fmt: skip
+               cause="apply rotary to x itself, so that its gradient is computed")
     check.close(lambda: w.grad, rotated(z[::-1], -(3 + np.arange(4))[:, None] * frequencies), "the gradient of RotaryEmbedding",
-                cause="apply rotary to x itself, so that its gradient is computed")  # fmt: skip
+                cause="apply rotary to x itself, so that its gradient is computed")
     near, far = (check.call(lambda: (layer(Tensor(z[:, :, :1]), p) * layer(Tensor(z[:, :, 1:2]), q)).sum(),
                             f"dot products at positions {p} and {q}", cause="see the messages above")
-                 for p, q in ((5, 3), (18, 16)))  # fmt: skip
+                 for p, q in ((5, 3), (18, 16)))
     check.close(lambda: near, far, "dot products at positions (5, 3) and (18, 16)", tolerance=1e-4,
-                cause="the dot product of rotated vectors depends only on the distance")  # fmt: skip
+                cause="the dot product of rotated vectors depends only on the distance")
+# fmt: on
 
 # %% [markdown]
 # ## 11.6 Tokens and positions together
@@ -627,69 +622,64 @@ from tinytorch.embeddings import ENCODINGS, EmbeddingLayer
 #   Look up the tokens, scale them if required, then add positions from start on.
 
 # %% test="11.6" points=2
+# fmt: off
 with Exercise("11.6", "EmbeddingLayer") as check:
     ids = np.array([[1, 2, 1], [3, 6, 0]])  # (B, T) = (2, 3), of V = 7 tokens
     plain = check.call(lambda: EmbeddingLayer(7, 6, 16, None), "EmbeddingLayer(7, 6, 16, None)",
-                       cause="None is allowed: then self.positions is None")  # fmt: skip
+                       cause="None is allowed: then self.positions is None")
     check.equal(lambda: plain.tokens.weight.shape, (7, 6), "the shape of the table of tokens",
-                cause="self.tokens = Embedding(vocab_size, embed_dim, backend=backend)")  # fmt: skip
-    check.equal(
-        lambda: plain.positions,
-        None,
-        "positions for pos_encoding=None",
-        cause="self.positions is None then",
-    )
+                cause="self.tokens = Embedding(vocab_size, embed_dim, backend=backend)")
+    check.equal(lambda: plain.positions, None, "positions for pos_encoding=None",
+                cause="self.positions is None then")
     check.equal(lambda: plain(Tensor(ids)), lambda: plain.tokens.weight.numpy()[ids], "vectors without positions",
-                cause="without positions and scale, it is self.tokens(ids)")  # fmt: skip
+                cause="without positions and scale, it is self.tokens(ids)")
     check.equal(lambda: plain(Tensor(ids), 40), lambda: plain.tokens.weight.numpy()[ids], "vectors without positions, from 40 on",
-                cause="without positions, start has no effect")  # fmt: skip
+                cause="without positions, start has no effect")
     for kind, expected in ((None, ["tokens.weight"]), ("sinusoidal", ["tokens.weight"]),
-                           ("learned", ["positions.weight", "tokens.weight"])):  # fmt: skip
+                           ("learned", ["positions.weight", "tokens.weight"])):
         check.equal(lambda: sorted(name for name, _ in EmbeddingLayer(7, 6, 16, kind).named_parameters()), expected,
                     f"the names of the parameters for {kind!r}",
-                    cause="the layers are called tokens and positions, and ENCODINGS[pos_encoding] is the class of positions")  # fmt: skip
+                    cause="the layers are called tokens and positions, and ENCODINGS[pos_encoding] is the class of positions")
     check.equal(lambda: type(EmbeddingLayer(7, 6).positions).__name__, "PositionalEncoding", "positions by default",
-                cause="ENCODINGS[pos_encoding] is the class to use")  # fmt: skip
+                cause="ENCODINGS[pos_encoding] is the class to use")
     check.equal(lambda: EmbeddingLayer(7, 6, 16).positions.weight.shape, (16, 6), "the table of positions",
-                cause="ENCODINGS[pos_encoding](max_seq_len, embed_dim, backend=backend)")  # fmt: skip
+                cause="ENCODINGS[pos_encoding](max_seq_len, embed_dim, backend=backend)")
     for kind, rows in (("learned", "weight"), ("sinusoidal", "table")):
         for scaled in (False, True):
             name = f'EmbeddingLayer(7, 6, 16, "{kind}", {scaled})'
             layer = check.call(lambda: EmbeddingLayer(7, 6, 16, kind, scaled), name,
-                               cause="ENCODINGS[pos_encoding](max_seq_len, embed_dim, backend=backend)")  # fmt: skip
+                               cause="ENCODINGS[pos_encoding](max_seq_len, embed_dim, backend=backend)")
             vectors = check.call(lambda: layer.tokens.weight.numpy()[ids] * (math.sqrt(6) if scaled else 1),
-                                 name, cause="self.tokens is an Embedding")  # fmt: skip
+                                 name, cause="self.tokens is an Embedding")
             places = check.call(lambda: getattr(layer.positions, rows).numpy(), name,
-                                cause="self.positions is a module from ENCODINGS")  # fmt: skip
+                                cause="self.positions is a module from ENCODINGS")
             check.close(lambda: layer(Tensor(ids)), lambda: vectors + places[:3], f"the vectors of {name}",
                         cause="multiply the tokens by sqrt(6), but not the positions" if scaled
-                        else "add the positions to the tokens, once: self.positions(x, start)")  # fmt: skip
+                        else "add the positions to the tokens, once: self.positions(x, start)")
             check.close(lambda: layer(Tensor(ids), 4), lambda: vectors + places[4:7], f"{name} from position 4 on",
-                        cause="hand on start: self.positions(x, start)")  # fmt: skip
+                        cause="hand on start: self.positions(x, start)")
             check.close(lambda: layer(Tensor(ids[1]), 13), lambda: vectors[1] + places[13:], f"{name} for one text, from position 13 on",
-                        cause="ids (T,) give (T, C); hand on start")  # fmt: skip
+                        cause="ids (T,) give (T, C); hand on start")
             check.raises(ValueError, lambda: layer(Tensor(ids), 14), f"{name}: 3 tokens from position 14 of 16", message="17",
-                         cause="hand on max_seq_len and start to the positions")  # fmt: skip
+                         cause="hand on max_seq_len and start to the positions")
             check.equal(lambda: str(layer(Tensor(ids)).dtype), "float32", f"the dtype of {name}",
-                        cause="the scale is a Python number")  # fmt: skip
+                        cause="the scale is a Python number")
             check.equal(lambda: [b.backend.name for b in (lambda e: (e.tokens.weight, getattr(e.positions, rows)))(
                             EmbeddingLayer(7, 6, 16, kind, scaled, backend="reference"))], ["reference", "reference"],
-                        f"the backends of tokens and positions ({kind})", cause="hand on backend=backend to both layers")  # fmt: skip
-    check.call(
-        lambda: layer(Tensor(ids)).sum().backward(),
-        "the gradient of scaled tokens",
-        cause="multiply tensors: x * self.scale",
-    )
+                        f"the backends of tokens and positions ({kind})", cause="hand on backend=backend to both layers")
+    check.call(lambda: layer(Tensor(ids)).sum().backward(), "the gradient of scaled tokens",
+               cause="multiply tensors: x * self.scale")
     check.close(lambda: layer.tokens.weight.grad[:, 0], math.sqrt(6) * np.array([1, 2, 1, 1, 0, 0, 1]),
                 "the gradient of the scaled table: the root of C, as often as each token occurs",
-                cause="multiply the tensor, not its numbers: x * self.scale")  # fmt: skip
+                cause="multiply the tensor, not its numbers: x * self.scale")
     only = check.call(lambda: EmbeddingLayer(7, 4, 16, None, True), "EmbeddingLayer(7, 4, 16, None, True)",
-                      cause="the scale does not need positions")  # fmt: skip
+                      cause="the scale does not need positions")
     check.close(lambda: only(Tensor(ids)), lambda: only.tokens.weight.numpy()[ids] * 2.0, "scaled vectors without positions",
-                cause="the scale does not need positions")  # fmt: skip
+                cause="the scale does not need positions")
     for wrong in ("rotten", "rotary", ""):
         check.raises(ValueError, lambda: EmbeddingLayer(7, 6, 16, wrong), f"pos_encoding={wrong!r}", message=wrong,
-                     cause="neither None nor in ENCODINGS: raise a ValueError with the name, also if it is empty")  # fmt: skip
+                     cause="neither None nor in ENCODINGS: raise a ValueError with the name, also if it is empty")
+# fmt: on
 
 # %% [markdown]
 # ## See it learn

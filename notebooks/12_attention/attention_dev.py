@@ -108,45 +108,34 @@ from tinytorch.attention import create_causal_mask
 #   wrap_array(Tensor, array, backend) makes a tensor of it.
 
 # %% test="12.1" points=2
+# fmt: off
 with Exercise("12.1", "create_causal_mask") as check:
-    check.equal(
-        lambda: create_causal_mask(3).tolist(),
-        [[True, False, False], [True, True, False], [True, True, True]],
-        "the mask of 3 tokens",
-        cause="row t is True up to and including column t: a token sees itself and those before it",
-    )
-    check.equal(
-        lambda: create_causal_mask(3, past=2).tolist(),
-        [[True, True, True, False, False], [True, True, True, True, False], [True] * 5],
-        "the mask of 3 tokens that follow 2 others",
-        cause="keys start at 0 and queries at past; both end at past + seq_len",
-    )
-    check.equal(
-        lambda: create_causal_mask(1, 3).tolist(), [[True] * 4], "the mask of one new token",
-        cause="the only query is at position past, and sees all the keys",
-    )  # fmt: skip
-    check.equal(
-        lambda: create_causal_mask(2).numpy().dtype.name, "bool", "the dtype of the mask",
-        cause="return the result of the comparison: a mask of the numbers 0 and 1 hides nothing, "
-        "since it is added to the scores",
-    )  # fmt: skip
-    check.equal(
-        lambda: create_causal_mask(0).shape, (0, 0), "the shape of the mask of no tokens",
-        cause="0 tokens are allowed; only negative numbers are an error",
-    )  # fmt: skip
-    check.raises(
-        ValueError, lambda: create_causal_mask(-1, past=3), "a negative number of tokens",
-        cause="check seq_len: arange of a negative number would be empty, without an error",
-    )  # fmt: skip
-    check.raises(
-        ValueError, lambda: create_causal_mask(3, past=-1), "a negative past",
-        cause="check past as well as seq_len",
-    )  # fmt: skip
-    check.equal(
-        lambda: create_causal_mask(2, backend="reference").backend.name, "reference",
-        "the backend of a mask for the backend 'reference'",
-        cause="pass the argument on: get(backend), and its result to wrap_array",
-    )  # fmt: skip
+    check.equal(lambda: create_causal_mask(3).tolist(),
+                [[True, False, False], [True, True, False], [True, True, True]],
+                "the mask of 3 tokens",
+                cause="row t is True up to and including column t: a token sees itself and those"
+                " before it")
+    check.equal(lambda: create_causal_mask(3, past=2).tolist(),
+                [[True, True, True, False, False], [True, True, True, True, False], [True] * 5],
+                "the mask of 3 tokens that follow 2 others",
+                cause="keys start at 0 and queries at past; both end at past + seq_len")
+    check.equal(lambda: create_causal_mask(1, 3).tolist(), [[True] * 4],
+                "the mask of one new token",
+                cause="the only query is at position past, and sees all the keys")
+    check.equal(lambda: create_causal_mask(2).numpy().dtype.name, "bool", "the dtype of the mask",
+                cause="return the result of the comparison: a mask of the numbers 0 and 1 hides"
+                " nothing, since it is added to the scores")
+    check.equal(lambda: create_causal_mask(0).shape, (0, 0), "the shape of the mask of no tokens",
+                cause="0 tokens are allowed; only negative numbers are an error")
+    check.raises(ValueError, lambda: create_causal_mask(-1, past=3), "a negative number of tokens",
+                 cause="check seq_len: arange of a negative number would be empty, without an"
+                 " error")
+    check.raises(ValueError, lambda: create_causal_mask(3, past=-1), "a negative past",
+                 cause="check past as well as seq_len")
+    check.equal(lambda: create_causal_mask(2, backend="reference").backend.name, "reference",
+                "the backend of a mask for the backend 'reference'",
+                cause="pass the argument on: get(backend), and its result to wrap_array")
+# fmt: on
 
 # %% [markdown]
 # A picture shows it best: rows are queries, columns are keys.
@@ -194,40 +183,33 @@ from tinytorch.attention import attention_weights
 #   Return weights, and the tuple that the gradient needs: q, k, weights, scale.
 
 # %% test="12.2" points=3
+# fmt: off
 with Exercise("12.2", "attention_weights") as check:
     q, k = Tensor([[1.0, 0.0], [0.0, 2.0]]), Tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-    check.equal(
-        lambda: attention_weights(q, k, scale=0.5).shape, (2, 3), "the shape for 2 queries, 3 keys",
-        cause="(T, S): each query times each key is q @ the transpose of k",
-    )  # fmt: skip
-    check.close(
-        lambda: attention_weights(q, k, scale=0.5).sum(axis=-1), [1.0, 1.0],
-        "the sum of each query's weights", cause="the softmax runs over the keys, the last axis",
-    )  # fmt: skip
-    check.close(
-        lambda: attention_weights(q, k, scale=0.5),
-        [[0.3837, 0.2327, 0.3837], [0.1554, 0.4223, 0.4223]], "the weights with scale 0.5",
-        cause="multiply the scores, q @ k.T, by scale before the softmax", tolerance=1e-3,
-    )  # fmt: skip
+    check.equal(lambda: attention_weights(q, k, scale=0.5).shape, (2, 3),
+                "the shape for 2 queries, 3 keys",
+                cause="(T, S): each query times each key is q @ the transpose of k")
+    check.close(lambda: attention_weights(q, k, scale=0.5).sum(axis=-1), [1.0, 1.0],
+                "the sum of each query's weights",
+                cause="the softmax runs over the keys, the last axis")
+    check.close(lambda: attention_weights(q, k, scale=0.5),
+                [[0.3837, 0.2327, 0.3837], [0.1554, 0.4223, 0.4223]], "the weights with scale 0.5",
+                cause="multiply the scores, q @ k.T, by scale before the softmax", tolerance=1e-3)
 
     only = np.array([[True, False, True], [True, True, False]])
-    check.close(
-        lambda: attention_weights(q, k, Tensor(only), scale=0.5), [[0.5, 0, 0.5], [0.2689, 0.7311, 0]],
-        "the weights with a boolean mask",
-        cause="True means visible; masked scores become -inf before the softmax, not 0",
-        tolerance=1e-3,
-    )  # fmt: skip
+    check.close(lambda: attention_weights(q, k, Tensor(only), scale=0.5),
+                [[0.5, 0, 0.5], [0.2689, 0.7311, 0]], "the weights with a boolean mask",
+                cause="True means visible; masked scores become -inf before the softmax, not 0",
+                tolerance=1e-3)
     for name, added, wanted in (
         ("numbers", [[0.0, 1.0, 2.0], [3.0, 2.0, 1.0]],
          [[0.0996, 0.1643, 0.7361], [0.4223, 0.4223, 0.1554]]),
         ("0 and -inf", np.where(only, 0, -np.inf), [[0.5, 0, 0.5], [0.2689, 0.7311, 0]]),
-    ):  # fmt: skip
-        check.close(
-            lambda added=added: attention_weights(q, k, Tensor(added), scale=0.5), wanted,
-            f"the weights with a float mask of {name}",
-            cause="add it, as it is, to the scaled scores; only a mask whose dtype is xp.bool goes "
-            "through xp.where", tolerance=1e-3,
-        )  # fmt: skip
+    ):
+        check.close(lambda: attention_weights(q, k, Tensor(added), scale=0.5), wanted,
+                    f"the weights with a float mask of {name}",
+                    cause="add it, as it is, to the scaled scores; only a mask whose dtype is"
+                    " xp.bool goes through xp.where", tolerance=1e-3)
 
     rng = np.random.default_rng(5)  # B = 2, nh = 3, T = 4, S = 5, hs = 6
     q, k = (Tensor(rng.standard_normal((2, 3, n, 6)).astype(np.float32)) for n in (4, 5))
@@ -244,39 +226,30 @@ with Exercise("12.2", "attention_weights") as check:
         ("a boolean mask", Tensor(visible), softmax(np.where(visible, scores, -np.inf))),
         ("a float mask for each head", Tensor(bias), softmax(scores + bias)),
     ):
-        check.close(
-            lambda mask=mask: attention_weights(q, k, mask, scale=0.3), wanted,
-            f"the weights of 2 texts and 3 heads with {name}",
-            cause="transpose only the last two axes, with xp.matrix_transpose",
-        )  # fmt: skip
+        check.close(lambda: attention_weights(q, k, mask, scale=0.3), wanted,
+                    f"the weights of 2 texts and 3 heads with {name}",
+                    cause="transpose only the last two axes, with xp.matrix_transpose")
     nothing = Tensor(np.array([[True] * 5, [False] * 5, [True] * 5, [True] * 5]))
-    check.close(
-        lambda: attention_weights(q, k, nothing, scale=0.3)[:, :, 1], np.zeros((2, 3, 5)),
-        "the weights of a query that sees no key",
-        cause="masked scores are -inf, not a large negative number; use softmax_array",
-    )  # fmt: skip
-    check.close(
-        lambda: attention_weights(q * 1000, k, scale=1.0).sum(axis=-1), np.ones((2, 3, 4)),
-        "the sums of the weights for scores in the thousands",
-        cause="exp overflows unless the maximum is subtracted first: use softmax_array",
-    )  # fmt: skip
-    check.equal(
-        lambda: attention_weights(q, k, Tensor(visible), scale=0.3).numpy().dtype.name, "float32",
-        "the dtype of the weights of float32 queries",
-        cause="xp.full_like(scores, -math.inf) has the dtype of the scores",
-    )  # fmt: skip
-    saved = check.call(
-        lambda: attention_weights.forward(
-            get("numpy").xp, q.numpy(), k.numpy(), visible, scale=0.3
-        )[1],
-        "the tuple for the gradient", cause="return weights, (q, k, weights, scale)", count=4,
-    )  # fmt: skip
+    check.close(lambda: attention_weights(q, k, nothing, scale=0.3)[:, :, 1], np.zeros((2, 3, 5)),
+                "the weights of a query that sees no key",
+                cause="masked scores are -inf, not a large negative number; use softmax_array")
+    check.close(lambda: attention_weights(q * 1000, k, scale=1.0).sum(axis=-1), np.ones((2, 3, 4)),
+                "the sums of the weights for scores in the thousands",
+                cause="exp overflows unless the maximum is subtracted first: use softmax_array")
+    check.equal(lambda: attention_weights(q, k, Tensor(visible), scale=0.3).numpy().dtype.name,
+                "float32", "the dtype of the weights of float32 queries",
+                cause="xp.full_like(scores, -math.inf) has the dtype of the scores")
+    saved = check.call(lambda: attention_weights.forward(
+                           get("numpy").xp, q.numpy(), k.numpy(), visible, scale=0.3
+                       )[1],
+                       "the tuple for the gradient",
+                       cause="return weights, (q, k, weights, scale)", count=4)
     wanted = (q, k, softmax(np.where(visible, scores, -np.inf)), 0.3)
     for name, got, value in zip(("q", "k", "weights", "scale"), saved, wanted, strict=True):
-        check.close(
-            got, value, f"{name} in the tuple for the gradient",
-            cause="its order is q, k, weights, scale, and the weights are those after the softmax",
-        )  # fmt: skip
+        check.close(got, value, f"{name} in the tuple for the gradient",
+                    cause="its order is q, k, weights, scale, and the weights are those after the"
+                    " softmax")
+# fmt: on
 
 # %% [markdown]
 # ## 12.3 The gradient of attention weights
@@ -305,37 +278,30 @@ from tinytorch.attention import attention_weights_gradient
 #   gradient is needed. Autograd sums the mask's to the mask's shape.
 
 # %% test="12.3" points=3
+# fmt: off
 with Exercise("12.3", "attention_weights_gradient") as check:
     rng = np.random.default_rng(0)  # B = 2, T = 3, S = 5, hs = 4
     q, k = (Tensor(rng.standard_normal((2, n, 4)), requires_grad=True) for n in (3, 5))
     bias = Tensor(rng.standard_normal((3, 5)), requires_grad=True)
     fixed_q, fixed_k = q.detach(), k.detach()
-    check.gradient(
-        lambda bias: attention_weights(fixed_q, fixed_k, bias, scale=0.3), bias,
-        what="attention_weights, as a function of a float mask,",
-        cause="it is d itself, weights * (g - sum(g * weights)), third of the three functions",
-    )  # fmt: skip
-    check.gradient(
-        lambda q: attention_weights(q, fixed_k, scale=0.3), q,
-        what="attention_weights, as a function of q,",
-        cause="d @ k, times the scale, first of the three functions",
-    )  # fmt: skip
-    check.gradient(
-        lambda k: attention_weights(fixed_q, k, scale=0.3), k,
-        what="attention_weights, as a function of k,",
-        cause="the transpose of d @ q, times the scale, second of the three functions",
-    )  # fmt: skip
+    check.gradient(lambda bias: attention_weights(fixed_q, fixed_k, bias, scale=0.3), bias,
+                   what="attention_weights, as a function of a float mask,",
+                   cause="it is d itself, weights * (g - sum(g * weights)), third of the three"
+                   " functions")
+    check.gradient(lambda q: attention_weights(q, fixed_k, scale=0.3), q,
+                   what="attention_weights, as a function of q,",
+                   cause="d @ k, times the scale, first of the three functions")
+    check.gradient(lambda k: attention_weights(fixed_q, k, scale=0.3), k,
+                   what="attention_weights, as a function of k,",
+                   cause="the transpose of d @ q, times the scale, second of the three functions")
     visible = Tensor(np.array([[1, 0, 1, 0, 0], [0, 1, 0, 0, 0], [1, 1, 1, 1, 1]]) == 1)
-    check.gradient(
-        lambda q, k: attention_weights(q, k, visible, scale=0.3), q, k,
-        what="attention_weights with a boolean mask",
-        cause="no special case: the weight of a masked key is 0, so its d is 0",
-    )  # fmt: skip
-    check.gradient(
-        lambda q, k, bias: attention_weights(q, k, bias, scale=0.3), q, k, bias,
-        what="attention_weights with a float mask",
-        cause="return three functions, for q, k and the mask, in this order",
-    )  # fmt: skip
+    check.gradient(lambda q, k: attention_weights(q, k, visible, scale=0.3), q, k,
+                   what="attention_weights with a boolean mask",
+                   cause="no special case: the weight of a masked key is 0, so its d is 0")
+    check.gradient(lambda q, k, bias: attention_weights(q, k, bias, scale=0.3), q, k, bias,
+                   what="attention_weights with a float mask",
+                   cause="return three functions, for q, k and the mask, in this order")
+# fmt: on
 
 # %% [markdown]
 # ## 12.4 Scaled dot-product attention
@@ -398,6 +364,7 @@ from tinytorch.attention import scaled_dot_product_attention
 #   Return the output and the weights (those without dropout).
 
 # %% test="12.4" points=2
+# fmt: off
 with Exercise("12.4", "scaled_dot_product_attention") as check:
     rng = np.random.default_rng(1)  # B = 2, nh = 3, T = 4, S = 5, hs = 6, hv = 7
     shapes = {"Q": (2, 3, 4, 6), "K": (2, 3, 5, 6), "V": (2, 3, 5, 7)}
@@ -416,34 +383,26 @@ with Exercise("12.4", "scaled_dot_product_attention") as check:
         ("with a boolean mask", Tensor(visible), softmax(np.where(visible, scores, -np.inf))),
         ("with a float mask", Tensor(bias), softmax(scores + bias)),
     ):
-        output, weights = check.call(
-            lambda mask=mask: scaled_dot_product_attention(Q[0, 0], K[0, 0], V[0, 0], mask),
-            f"the results {name}, without B and nh",
-            cause="return output, weights: a pair, in this order; count axes from the end, -1 is hs",
-            count=2,
-        )  # fmt: skip
-        check.equal(
-            lambda pair=(output, weights): [x.shape for x in pair], [(4, 7), (4, 5)],
-            f"the shapes of the output (T, hv) and the weights (T, S) {name}",
-            cause="return output, weights: a pair, in this order; the output is weights @ V",
-        )  # fmt: skip
-        check.close(
-            weights, wanted[0, 0], f"the weights {name}",
-            cause="the scale is 1 / sqrt(hs), and hs is the last axis of Q" if mask is None
-            else "pass the mask on to attention_weights, as it is",
-        )  # fmt: skip
+        output, weights = check.call(lambda: scaled_dot_product_attention(Q[0, 0], K[0, 0], V[0, 0], mask),
+                                     f"the results {name}, without B and nh",
+                                     cause="return output, weights: a pair, in this order; count"
+                                     " axes from the end, -1 is hs", count=2)
+        check.equal(lambda pair=(output, weights): [x.shape for x in pair], [(4, 7), (4, 5)],
+                    f"the shapes of the output (T, hv) and the weights (T, S) {name}",
+                    cause="return output, weights: a pair, in this order; the output is weights @"
+                    " V")
+        check.close(weights, wanted[0, 0], f"the weights {name}",
+                    cause="the scale is 1 / sqrt(hs), and hs is the last axis of Q" if mask is None
+                    else "pass the mask on to attention_weights, as it is")
         check.close(output, wanted[0, 0] @ V.numpy()[0, 0], f"the output {name}",
-                    cause="the output is weights @ V")  # fmt: skip
-        check.close(
-            lambda mask=mask: scaled_dot_product_attention(Q, K, V, mask)[0], wanted @ V.numpy(),
-            f"the output of 2 texts and 3 heads {name}",
-            cause="count axes from the end: -1 is hs and -2 is T or S",
-        )  # fmt: skip
-    check.close(
-        lambda: scaled_dot_product_attention(Q[0, 0, :, :1], K[0, 0, :, :1], V[0, 0])[1],
-        softmax(Q.numpy()[0, 0, :, :1] @ K.numpy()[0, 0, :, :1].T),
-        "the weights for vectors of size hs = 1", cause="for hs = 1 the scale is 1",
-    )  # fmt: skip
+                    cause="the output is weights @ V")
+        check.close(lambda: scaled_dot_product_attention(Q, K, V, mask)[0], wanted @ V.numpy(),
+                    f"the output of 2 texts and 3 heads {name}",
+                    cause="count axes from the end: -1 is hs and -2 is T or S")
+    check.close(lambda: scaled_dot_product_attention(Q[0, 0, :, :1], K[0, 0, :, :1], V[0, 0])[1],
+                softmax(Q.numpy()[0, 0, :, :1] @ K.numpy()[0, 0, :, :1].T),
+                "the weights for vectors of size hs = 1",
+                cause="for hs = 1 the scale is 1")
     wanted = softmax(np.where(visible, scores, -np.inf))[0, 0]
     output, weights = check.call(
         lambda: scaled_dot_product_attention(
@@ -451,45 +410,35 @@ with Exercise("12.4", "scaled_dot_product_attention") as check:
         ),
         "the results with dropout", cause="dropout is a function of a tensor: dropout(weights)",
         count=2,
-    )  # fmt: skip
-    check.close(
-        output, wanted * dropped @ V.numpy()[0, 0], "the output with dropout",
-        cause="apply dropout to the weights, before the product with V",
-    )  # fmt: skip
-    check.close(
-        weights, wanted, "the returned weights with dropout",
-        cause="return the weights as they were before dropout",
-    )  # fmt: skip
+    )
+    check.close(output, wanted * dropped @ V.numpy()[0, 0], "the output with dropout",
+                cause="apply dropout to the weights, before the product with V")
+    check.close(weights, wanted, "the returned weights with dropout",
+                cause="return the weights as they were before dropout")
 
     for name, shape in shapes.items():
-        check.raises(
-            ValueError, lambda: scaled_dot_product_attention(Q, K, V[:, :, 1:]),
-            "fewer values than keys", message=str((2, 3, 4, 7) if name == "V" else shape),
-            cause=f"K and V need one S, axis -2; the message contains all shapes, also {name}'s",
-        )  # fmt: skip
-    check.raises(
-        ValueError, lambda: scaled_dot_product_attention(Q, K[..., :3], V),
-        "keys that differ in size from the queries", message="(2, 3, 5, 3)",
-        cause="Q and K need one hs, axis -1; the message contains their shapes",
-    )  # fmt: skip
+        check.raises(ValueError, lambda: scaled_dot_product_attention(Q, K, V[:, :, 1:]),
+                     "fewer values than keys", message=str((2, 3, 4, 7) if name == "V" else shape),
+                     cause=f"K and V need one S, axis -2; the message contains all shapes, also {name}'s")
+    check.raises(ValueError, lambda: scaled_dot_product_attention(Q, K[..., :3], V),
+                 "keys that differ in size from the queries", message="(2, 3, 5, 3)",
+                 cause="Q and K need one hs, axis -1; the message contains their shapes")
     for name, vectors in (
         ("Q", (Q[0, 0, 0], K[0, 0], V[0, 0])),
         ("K", (Q[0, 0], K[0, 0, 0], V[0, 0])),
         ("V", (Q[0, 0], K[0, 0], V[0, 0, 0])),
     ):
-        check.raises(
-            ValueError, lambda vectors=vectors: scaled_dot_product_attention(*vectors),
-            f"a {name} without an axis of tokens",
-            cause="call _check_arguments(Q, K, V, dropout) first",
-        )  # fmt: skip
+        check.raises(ValueError, lambda: scaled_dot_product_attention(*vectors),
+                     f"a {name} without an axis of tokens",
+                     cause="call _check_arguments(Q, K, V, dropout) first")
     check.raises(
         ValueError, lambda: scaled_dot_product_attention(Q[:, :, :1], K, V, Tensor(visible)),
         "a mask of 4 queries for one query", cause="if there is a mask, call check_mask(Q, K, mask)",
-    )  # fmt: skip
-    check.raises(
-        TypeError, lambda: scaled_dot_product_attention(Q, K, V, Tensor(visible * 1)),
-        "a mask of integers", cause="if there is a mask, call check_mask(Q, K, mask)",
-    )  # fmt: skip
+    )
+    check.raises(TypeError, lambda: scaled_dot_product_attention(Q, K, V, Tensor(visible * 1)),
+                 "a mask of integers",
+                 cause="if there is a mask, call check_mask(Q, K, mask)")
+# fmt: on
 
 # %% [markdown]
 # ## 12.5 Heads
@@ -534,12 +483,12 @@ from tinytorch.attention import (
 #   The same two steps in reverse.
 
 # %% test="12.5" points=4
+# fmt: off
 with Exercise("12.5", "split_heads and merge_heads") as check:
     small = Tensor(np.arange(24.0).reshape(1, 2, 12))  # T = 2, C = 4
-    q, k, v = check.call(
-        lambda: split_heads(small, num_heads=2), "the queries, keys and values",
-        cause="return a tuple of three arrays, and the tuple (qkv.shape,)", count=3,
-    )  # fmt: skip
+    q, k, v = check.call(lambda: split_heads(small, num_heads=2), "the queries, keys and values",
+                         cause="return a tuple of three arrays, and the tuple (qkv.shape,)",
+                         count=3)
     order = "reshape to (B, T, 3, nh, hs) first, then permute to (3, B, nh, T, hs)"
     row = "a row holds all queries, then all keys, then all values"
     for name, got, wanted, cause in (
@@ -549,47 +498,40 @@ with Exercise("12.5", "split_heads and merge_heads") as check:
     ):
         check.close(got, wanted, f"the {name} of the 2 heads of 2 tokens", cause=cause)
     y = Tensor(np.array([[[[0.0, 1.0], [12.0, 13.0]], [[2.0, 3.0], [14.0, 15.0]]]]))
-    check.close(
-        lambda: merge_heads(y), [[[0, 1, 2, 3], [12, 13, 14, 15]]], "the merged heads of 2 tokens",
-        cause="permute (B, nh, T, hs) to (B, T, nh, hs) before you reshape",
-    )  # fmt: skip
+    check.close(lambda: merge_heads(y), [[[0, 1, 2, 3], [12, 13, 14, 15]]],
+                "the merged heads of 2 tokens",
+                cause="permute (B, nh, T, hs) to (B, T, nh, hs) before you reshape")
 
     large = np.arange(360.0).reshape(2, 3, 60)  # B = 2, T = 3, nh = 4, hs = 5
     for i, name in enumerate(("queries", "keys", "values")):
         wanted = [[large[b, :, 20 * i + 5 * h :][:, :5] for h in range(4)] for b in range(2)]
-        check.close(
-            lambda i=i: split_heads(Tensor(large), num_heads=4)[i], np.array(wanted),
-            f"the {name} of 2 texts, 3 tokens and 4 heads", cause=order,
-        )  # fmt: skip
+        check.close(lambda: split_heads(Tensor(large), num_heads=4)[i], np.array(wanted),
+                    f"the {name} of 2 texts, 3 tokens and 4 heads",
+                    cause=order)
     heads = np.arange(120.0).reshape(2, 4, 3, 5)  # (B, nh, T, hs)
     wanted = np.concatenate([heads[:, h] for h in range(4)], axis=-1)  # (B, T, C)
-    check.close(
-        lambda: merge_heads(Tensor(heads)), wanted, "the merged heads of 2 texts",
-        cause="permute (B, nh, T, hs) to (B, T, nh, hs) before you reshape to (B, T, nh * hs)",
-    )  # fmt: skip
+    check.close(lambda: merge_heads(Tensor(heads)), wanted, "the merged heads of 2 texts",
+                cause="permute (B, nh, T, hs) to (B, T, nh, hs) before you reshape to (B, T, nh *"
+                " hs)")
 
     rng = np.random.default_rng(2)
     x = Tensor(rng.standard_normal((2, 3, 24)), requires_grad=True)
     for i, name in enumerate(("queries", "keys", "values")):
-        check.gradient(
-            lambda x, i=i: split_heads(x, num_heads=4)[i], x, what=f"the {name} alone",
-            cause="stack zeros for the two that are None; permute (3, B, nh, T, hs) to "
-            "(B, T, 3, nh, hs), then reshape to the shape of the input",
-        )  # fmt: skip
+        check.gradient(lambda x, i=i: split_heads(x, num_heads=4)[i], x, what=f"the {name} alone",
+                       cause="stack zeros for the two that are None; permute (3, B, nh, T, hs) to"
+                       " (B, T, 3, nh, hs), then reshape to the shape of the input")
 
     def all_three(x: Tensor) -> Tensor:
         q, k, v = split_heads(x, num_heads=4)
         return q + k * 2 + v * 3
 
-    check.gradient(
-        all_three, x, what="queries, keys and values together",
-        cause="stack the three gradients on a new first axis, in their order",
-    )  # fmt: skip
+    check.gradient(all_three, x, what="queries, keys and values together",
+                   cause="stack the three gradients on a new first axis, in their order")
     y = Tensor(rng.standard_normal((2, 4, 3, 5)), requires_grad=True)
-    check.gradient(
-        lambda y: merge_heads(y), y, what="merge_heads",
-        cause="undo the reshape first, to (B, T, nh, hs), then permute to (B, nh, T, hs)",
-    )  # fmt: skip
+    check.gradient(lambda y: merge_heads(y), y, what="merge_heads",
+                   cause="undo the reshape first, to (B, T, nh, hs), then permute to (B, nh, T,"
+                   " hs)")
+# fmt: on
 
 # %% [markdown]
 # ## 12.6 The KV cache
@@ -614,6 +556,7 @@ from tinytorch.attention import KVCache
 #   Update the length, and return with _first the keys and values of all tokens so far.
 
 # %% test="12.6" points=3
+# fmt: off
 with Exercise("12.6", "KVCache") as check:
 
     def numbered(first: int, count: int, hs: int) -> Tensor:
@@ -625,33 +568,28 @@ with Exercise("12.6", "KVCache") as check:
     cache = check.call(lambda: KVCache(13), "a new cache", cause="KVCache(max_seq_len)")
     for first, count in ((0, 2), (2, 1), (3, 9)):
         end = first + count
-        kept_keys, kept_values = check.call(
-            lambda first=first, count=count: cache.append(
-                numbered(first, count, 4), numbered(100 + first, count, 5)
-            ),
-            f"tokens {first} to {end - 1}, appended",
-            cause="T is keys.shape[2]; keys and values, whose sizes differ, have one array each; return"
-            " both with _first", count=2,
-        )  # fmt: skip
+        kept_keys, kept_values = check.call(lambda: cache.append(
+                                                numbered(first, count, 4), numbered(100 + first, count, 5)
+                                            ),
+                                            f"tokens {first} to {end - 1}, appended",
+                                            cause="T is keys.shape[2]; keys and values, whose"
+                                            " sizes differ, have one array each; return both with"
+                                            " _first", count=2)
         check.equal(lambda: cache.length, end, f"the length with {end} tokens",
-                    cause="the length counts tokens: end becomes the new length")  # fmt: skip
+                    cause="the length counts tokens: end becomes the new length")
         for name, got, start, hs in (("keys", kept_keys, 0, 4), ("values", kept_values, 100, 5)):
-            check.equal(
-                lambda got=got: got.shape, (2, 3, end, hs), f"the shape of the {name}",
-                cause="return all tokens so far, and no empty places; values may be of another size",
-            )  # fmt: skip
-            check.equal(
-                lambda got=got: got.numpy()[0, 0, :, 0], np.arange(start, start + end),
-                f"the tokens whose {name} are in the cache",
-                cause="write new ones at slice(start, end), keys and values each to its own array",
-            )  # fmt: skip
-            check.true(
-                lambda got=got, start=start, end=end, hs=hs: np.array_equal(
-                    got.numpy(), numbered(start, end, hs).numpy()
-                ),
-                f"every text, head and element of the {name} is as it was appended",
-                cause="_write takes the whole tensor, of all texts and heads",
-            )  # fmt: skip
+            check.equal(lambda: got.shape, (2, 3, end, hs), f"the shape of the {name}",
+                        cause="return all tokens so far, and no empty places; values may be of"
+                        " another size")
+            check.equal(lambda: got.numpy()[0, 0, :, 0], np.arange(start, start + end),
+                        f"the tokens whose {name} are in the cache",
+                        cause="write new ones at slice(start, end), keys and values each to its"
+                        " own array")
+            check.true(lambda: np.array_equal(
+                           got.numpy(), numbered(start, end, hs).numpy()
+                       ),
+                       f"every text, head and element of the {name} is as it was appended",
+                       cause="_write takes the whole tensor, of all texts and heads")
 
     def append(into: KVCache, count: int, learned: bool = False) -> object:
         tokens = numbered(12, count, 4)
@@ -659,36 +597,28 @@ with Exercise("12.6", "KVCache") as check:
         return into.append(tokens, numbered(112, count, 5))
 
     for number in ("13", "14"):
-        check.raises(
-            ValueError, lambda: append(cache, 2), "2 more tokens, for a cache of 13 that has 12",
-            message=number, cause="compare end with max_seq_len; the message contains both",
-        )  # fmt: skip
-    check.raises(
-        ValueError, lambda: append(KVCache(1), 2), "2 tokens for a cache of 1",
-        cause="the first tokens, too, may be too many",
-    )  # fmt: skip
+        check.raises(ValueError, lambda: append(cache, 2),
+                     "2 more tokens, for a cache of 13 that has 12", message=number,
+                     cause="compare end with max_seq_len; the message contains both")
+    check.raises(ValueError, lambda: append(KVCache(1), 2), "2 tokens for a cache of 1",
+                 cause="the first tokens, too, may be too many")
     check.equal(lambda: cache.length, 12, "the length after an error",
-                cause="check before you write, and before you change the length")  # fmt: skip
-    check.call(
-        lambda: append(KVCache(3), 3), "3 tokens, for a cache of 3",
-        cause="max_seq_len tokens fit: the error is raised only if end > max_seq_len",
-    )  # fmt: skip
-    check.raises(
-        RuntimeError, lambda: append(cache, 1, learned=True), "keys that require a gradient",
-        cause="check keys.requires_grad",
-    )  # fmt: skip
+                cause="check before you write, and before you change the length")
+    check.call(lambda: append(KVCache(3), 3), "3 tokens, for a cache of 3",
+               cause="max_seq_len tokens fit: the error is raised only if end > max_seq_len")
+    check.raises(RuntimeError, lambda: append(cache, 1, learned=True),
+                 "keys that require a gradient",
+                 cause="check keys.requires_grad")
     for B, nh in ((1, 3), (2, 1)):
         wrong = numbered(12, 1, 4)[:B, :nh], numbered(112, 1, 5)[:B, :nh]
-        check.raises(
-            ValueError, lambda wrong=wrong: cache.append(*wrong),
-            f"keys of (B, nh) = {(B, nh)} for a cache of (2, 3)",
-            cause="compare the first two axes, both, with those of the array that is allocated",
-        )  # fmt: skip
-    check.equal(
-        lambda: append(cache, 1)[1].numpy()[1, 2, :, 0], np.arange(100, 113) + 0.75,
-        "the values of a cache that is full to the last place",
-        cause="13 tokens fit into a cache of 13; an error must leave it as it was",
-    )  # fmt: skip
+        check.raises(ValueError, lambda: cache.append(*wrong),
+                     f"keys of (B, nh) = {(B, nh)} for a cache of (2, 3)",
+                     cause="compare the first two axes, both, with those of the array that is"
+                     " allocated")
+    check.equal(lambda: append(cache, 1)[1].numpy()[1, 2, :, 0], np.arange(100, 113) + 0.75,
+                "the values of a cache that is full to the last place",
+                cause="13 tokens fit into a cache of 13; an error must leave it as it was")
+# fmt: on
 
 # %% [markdown]
 # ## 12.7 Multi-head attention
@@ -722,6 +652,7 @@ from tinytorch.attention import MultiHeadAttention
 #   dropout. Without need_weights, call `attention` and return None for the weights.
 
 # %% test="12.7" points=4
+# fmt: off
 with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
     rng = np.random.default_rng(4)  # B = 2, T = 5, C = 12, nh = 3, hs = 4
     shapes = {
@@ -753,29 +684,25 @@ with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
         merged = np.concatenate(outputs, axis=-1)  # (B, T, C)
         return merged @ parameters["proj.weight"].T + parameters["proj.bias"], np.stack(tables, 1)
 
-    check.equal(
-        lambda: {name: p.shape for name, p in MultiHeadAttention(12, 3).named_parameters()}, shapes,
-        "the parameters and their shapes",
-        cause="self.qkv is a Linear from C to 3 C, self.proj one from C to C, with a bias by default",
-    )  # fmt: skip
+    check.equal(lambda: {name: p.shape for name, p in MultiHeadAttention(12, 3).named_parameters()},
+                shapes, "the parameters and their shapes",
+                cause="self.qkv is a Linear from C to 3 C, self.proj one from C to C, with a bias"
+                " by default")
     layer = check.call(lambda: made(), "a layer", cause="see the hints for __init__")
     check.equal(lambda: (layer.embed_dim, layer.num_heads), (12, 3), "embed_dim and num_heads",
-                cause="keep both in self")  # fmt: skip
-    check.equal(
-        lambda: sorted(n for n, _ in MultiHeadAttention(12, 3, bias=False).named_parameters()),
-        ["proj.weight", "qkv.weight"], "the parameters with bias=False",
-        cause="pass bias on to both linear layers",
-    )  # fmt: skip
+                cause="keep both in self")
+    check.equal(lambda: sorted(n for n, _ in MultiHeadAttention(12, 3, bias=False).named_parameters()),
+                ["proj.weight", "qkv.weight"], "the parameters with bias=False",
+                cause="pass bias on to both linear layers")
     check.equal(
         lambda: [p.backend.name for p in MultiHeadAttention(12, 3, backend="reference").parameters()],
         ["reference"] * 4, "the backends of the parameters with backend='reference'",
         cause="pass backend on to both linear layers",
-    )  # fmt: skip
+    )
     for heads in (5, 0, -3):
-        check.raises(
-            ValueError, lambda n=heads: MultiHeadAttention(12, n), f"{heads} heads for C = 12",
-            cause="raise it if num_heads is below 1, or if embed_dim % num_heads is not 0",
-        )  # fmt: skip
+        check.raises(ValueError, lambda n=heads: MultiHeadAttention(12, n),
+                     f"{heads} heads for C = 12",
+                     cause="raise it if num_heads is below 1, or if embed_dim % num_heads is not 0")
 
     x = rng.standard_normal((2, 5, 12)).astype(np.float32)
     visible = np.tril(np.ones((5, 5), bool), 1)  # each token sees one ahead: no causal mask
@@ -791,73 +718,60 @@ with Exercise("12.7", "MultiHeadAttention") as check, no_grad():
         mask = None if mask is None else Tensor(mask)
         expected, table = by_hand(x, **settings)
         output, weights = check.call(
-            lambda mask=mask: layer.attend(Tensor(x), mask), f"the results of attend {name}",
+            lambda: layer.attend(Tensor(x), mask), f"the results of attend {name}",
             cause="attend returns output, weights: a pair, in this order", count=2,
-        )  # fmt: skip
-        check.close(
-            weights, table, f"the weights (B, nh, T, S) {name}", tolerance=1e-4,
-            cause="q, k, v are the self.num_heads heads of self.qkv(x); the mask is passed as it is, "
-            "None too; nothing is rotated if self.rotary is None",
-        )  # fmt: skip
-        check.close(
-            output, expected, f"the output of attend {name}", tolerance=1e-4,
-            cause="attention averages v; then merge_heads, then proj: is a step missing?",
-        )  # fmt: skip
-        check.close(
-            lambda mask=mask: layer(Tensor(x), mask), expected, f"the output of the layer {name}",
-            cause="forward returns the output of attend alone, with the same mask", tolerance=1e-4,
-        )  # fmt: skip
-    check.equal(
-        lambda: MultiHeadAttention(12, 1).attend(Tensor(x))[1].shape, (2, 1, 5, 5),
-        "the shape of the weights of a layer with one head", cause="one head is allowed",
-    )  # fmt: skip
-    check.true(
-        lambda: layer.attend(Tensor(x), need_weights=False)[1] is None,
-        "with need_weights=False, the second result is None",
-        cause="call attention then, which returns the output alone",
-    )  # fmt: skip
-    check.raises(
-        ValueError, lambda: layer(x.tolist()), "an x that is a list",
-        cause="call _check_tokens first",
-    )  # fmt: skip
+        )
+        check.close(weights, table, f"the weights (B, nh, T, S) {name}", tolerance=1e-4,
+                    cause="q, k, v are the self.num_heads heads of self.qkv(x); the mask is passed"
+                    " as it is, None too; nothing is rotated if self.rotary is None")
+        check.close(output, expected, f"the output of attend {name}", tolerance=1e-4,
+                    cause="attention averages v; then merge_heads, then proj: is a step missing?")
+        check.close(lambda: layer(Tensor(x), mask), expected, f"the output of the layer {name}",
+                    cause="forward returns the output of attend alone, with the same mask",
+                    tolerance=1e-4)
+    check.equal(lambda: MultiHeadAttention(12, 1).attend(Tensor(x))[1].shape, (2, 1, 5, 5),
+                "the shape of the weights of a layer with one head",
+                cause="one head is allowed")
+    check.true(lambda: layer.attend(Tensor(x), need_weights=False)[1] is None,
+               "with need_weights=False, the second result is None",
+               cause="call attention then, which returns the output alone")
+    check.raises(ValueError, lambda: layer(x.tolist()), "an x that is a list",
+                 cause="call _check_tokens first")
 
 with Exercise("12.7", "MultiHeadAttention with rotary positions and a cache") as check, no_grad():
     rotary = RotaryEmbedding(4, 5)  # for 5 positions
     causal = np.tril(np.ones((5, 5), bool))
     for name, rotate in (("with rotary positions", rotary), ("without them", None)):
-        layer = check.call(lambda rotate=rotate: made(rotary=rotate), f"a layer {name}",
-                           cause="see the hints for __init__")  # fmt: skip
+        layer = check.call(lambda: made(rotary=rotate), f"a layer {name}",
+                           cause="see the hints for __init__")
         expected, table = by_hand(x, causal, rotate=rotate)
         output, weights = check.call(
-            lambda layer=layer: layer.attend(Tensor(x), Tensor(causal)), f"the results {name}",
+            lambda: layer.attend(Tensor(x), Tensor(causal)), f"the results {name}",
             cause="without a cache, positions start at 0: self.rotary(q, 0)", count=2,
-        )  # fmt: skip
+        )
         check.close(weights, table, f"the weights {name}", tolerance=1e-4,
-                    cause="self.rotary rotates both q and k")  # fmt: skip
+                    cause="self.rotary rotates both q and k")
         check.close(output, expected, f"the output {name}", tolerance=1e-4,
-                    cause="self.rotary rotates q and k, not v")  # fmt: skip
+                    cause="self.rotary rotates q and k, not v")
         cache, other = check.call(lambda: (KVCache(8), KVCache(8)), "two caches",
-                                  cause="see exercise 12.6", count=2)  # fmt: skip
+                                  cause="see exercise 12.6", count=2)
         reason = "rotary starts at the cache's length, read before append; then attention uses " \
-                 "all the keys and values that append returns"  # fmt: skip
+                 "all the keys and values that append returns"
         for start, end in ((0, 2), (2, 3), (3, 5)):
             given = Tensor(x[:, start:end]), Tensor(causal[start:end, :end])
             what = f"of tokens {start} to {end - 1} {name}, with a cache"
-            output, weights = check.call(
-                lambda layer=layer, given=given, cache=cache: layer.attend(*given, cache),
-                f"the results {what}", cause="k, v = cache.append(k, v): the tokens so far", count=2,
-            )  # fmt: skip
+            output, weights = check.call(lambda: layer.attend(*given, cache), f"the results {what}",
+                                         cause="k, v = cache.append(k, v): the tokens so far",
+                                         count=2)
             check.close(weights, table[:, :, start:end, :end], f"the weights {what}",
-                        cause=reason, tolerance=1e-4)  # fmt: skip
+                        cause=reason, tolerance=1e-4)
             check.close(output, expected[:, start:end], f"the output {what}",
-                        cause=reason, tolerance=1e-4)  # fmt: skip
-            check.close(
-                lambda layer=layer, given=given, other=other: layer(*given, other),
-                expected[:, start:end], f"the output of the layer {what}",
-                cause="forward passes mask and cache on to attend", tolerance=1e-4,
-            )  # fmt: skip
-        check.equal(lambda cache=cache: cache.length, 5, "the length of the cache afterwards",
-                    cause="append once for each call")  # fmt: skip
+                        cause=reason, tolerance=1e-4)
+            check.close(lambda: layer(*given, other), expected[:, start:end],
+                        f"the output of the layer {what}",
+                        cause="forward passes mask and cache on to attend", tolerance=1e-4)
+        check.equal(lambda: cache.length, 5, "the length of the cache afterwards",
+                    cause="append once for each call")
 
 with Exercise("12.7", "dropout in MultiHeadAttention") as check, no_grad():
     x = rng.standard_normal((64, 1, 12)).astype(np.float32)  # one token sees itself: weights of 1
@@ -870,42 +784,36 @@ with Exercise("12.7", "dropout in MultiHeadAttention") as check, no_grad():
         setattr(layer, without, Dropout(0.0))
         return (layer(Tensor(x)) if name == "layer" else layer.attend(Tensor(x))[0]).numpy()
 
-    check.close(
-        lambda: made(dropout=0.5).eval()(Tensor(x)), expected, "the output after layer.eval()",
-        cause="use Dropout modules, kept in self: eval() switches them off", tolerance=1e-4,
-    )  # fmt: skip
+    check.close(lambda: made(dropout=0.5).eval()(Tensor(x)), expected,
+                "the output after layer.eval()",
+                cause="use Dropout modules, kept in self: eval() switches them off", tolerance=1e-4)
     for name in ("layer", "attend"):
-        check.close(
-            lambda name=name: np.unique(
-                (dropped(name, numbers, without="weights_dropout") / expected).round(2)
-            ),
-            [0, 2], f"{name}: the factors by which output_dropout changes the output",
-            cause="output_dropout, with p = dropout, is the last step, after proj; of all elements, "
-            "half become 0 and half are doubled",
-        )  # fmt: skip
-        check.close(
-            lambda name=name: np.unique(
-                (dropped(name, plain, without="output_dropout").reshape(192, 4) / values).round(2),
-                axis=0,
-            ),
-            [[0, 0, 0, 0], [2, 2, 2, 2]],
-            f"{name}: the factors by which weights_dropout changes the heads of a single token",
-            cause="pass self.weights_dropout to the attention: it drops weights, so a head that "
-            "sees one token is dropped or doubled as a whole",
-        )  # fmt: skip
+        check.close(lambda: np.unique(
+                        (dropped(name, numbers, without="weights_dropout") / expected).round(2)
+                    ),
+                    [0, 2], f"{name}: the factors by which output_dropout changes the output",
+                    cause="output_dropout, with p = dropout, is the last step, after proj; of all"
+                    " elements, half become 0 and half are doubled")
+        check.close(lambda: np.unique(
+                        (dropped(name, plain, without="output_dropout").reshape(192, 4) / values).round(2),
+                        axis=0,
+                    ),
+                    [[0, 0, 0, 0], [2, 2, 2, 2]],
+                    f"{name}: the factors by which weights_dropout changes the heads of a single token",
+                    cause="pass self.weights_dropout to the attention: it drops weights, so a head"
+                    " that sees one token is dropped or doubled as a whole")
     check.close(lambda: made(dropout=0.5).attend(Tensor(x))[1], np.ones((64, 3, 1, 1)),
                 "the returned weights with dropout",
-                cause="attend returns the weights as they were before dropout")  # fmt: skip
+                cause="attend returns the weights as they were before dropout")
     check.close(lambda: made(dropout=1.0)(Tensor(x)), np.zeros((64, 1, 12)),
-                "the output when everything is dropped", cause="output_dropout comes last")  # fmt: skip
+                "the output when everything is dropped", cause="output_dropout comes last")
 
 with Exercise("12.7", "gradients of MultiHeadAttention") as check:
     x = Tensor(rng.standard_normal((2, 3, 8)), requires_grad=True)
     visible = Tensor(np.tril(np.ones((3, 3), bool)))
-    layer = check.call(
-        lambda: MultiHeadAttention(8, 2, rotary=RotaryEmbedding(4, 5)).to(dtype="float64"),
-        "a layer in float64", cause="see the hints for __init__",
-    )  # fmt: skip
+    layer = check.call(lambda: MultiHeadAttention(8, 2, rotary=RotaryEmbedding(4, 5)).to(dtype="float64"),
+                       "a layer in float64",
+                       cause="see the hints for __init__")
 
     def without_gradient(name: str) -> list[str]:
         """Backpropagate through the layer, or through attend; the parameters it did not reach."""
@@ -918,10 +826,11 @@ with Exercise("12.7", "gradients of MultiHeadAttention") as check:
     reason = "use tensor operations only: autograd does not record .numpy() and .data"
     check.gradient(lambda x: layer(x, visible), x, what="the output of the layer", cause=reason)
     check.gradient(lambda x: layer.attend(x, visible)[0], x, what="the output of attend",
-                   cause=reason)  # fmt: skip
+                   cause=reason)
     for name in ("layer", "attend"):
-        check.equal(lambda name=name: without_gradient(name), [],
-                    f"{name}: the parameters without a gradient", cause=reason)  # fmt: skip
+        check.equal(lambda: without_gradient(name), [],
+                    f"{name}: the parameters without a gradient", cause=reason)
+# fmt: on
 
 # %% [markdown]
 # ## See it learn

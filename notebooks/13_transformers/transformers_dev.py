@@ -129,6 +129,7 @@ from tinytorch.layers import layer_norm, layer_norm_gradient
 #   for bias g. Autograd sums the last two to the shapes of weight and bias.
 
 # %% test="13.1" points=3
+# fmt: off
 with Exercise("13.1", "layer_norm, layer_norm_gradient") as check:
     rng = np.random.default_rng(0)
 
@@ -136,97 +137,54 @@ with Exercise("13.1", "layer_norm, layer_norm_gradient") as check:
         return Tensor(rng.standard_normal(shape), requires_grad=True)  # float64
 
     one, zero = Tensor([1.0, 1.0], dtype="float64"), Tensor([0.0, 0.0], dtype="float64")
-    check.close(
-        lambda: layer_norm(Tensor([[1.0, 3.0], [-4.0, -2.0]], dtype="float64"), one, zero),
-        [[-1, 1], [-1, 1]],
-        "the tokens (1, 3) and (-4, -2), whose variance is 1",
-        cause="subtract the mean of each token (axis=-1, keepdims=True); the variance is the mean "
-        "of the squared centred values: divided by C, not by C - 1",
-        tolerance=1e-4,
-    )
+    check.close(lambda: layer_norm(Tensor([[1.0, 3.0], [-4.0, -2.0]], dtype="float64"), one, zero),
+                [[-1, 1], [-1, 1]], "the tokens (1, 3) and (-4, -2), whose variance is 1",
+                cause="subtract the mean of each token (axis=-1, keepdims=True); the variance is"
+                " the mean of the squared centred values: divided by C, not by C - 1",
+                tolerance=1e-4)
     tokens = Tensor([[10.0, 30.0], [1.0, 3.0], [5.0, 5.0]], dtype="float64")
-    check.close(
-        lambda: layer_norm(tokens, one, zero),
-        [[-1, 1], [-1, 1], [0, 0]],
-        "three tokens of different scales",
-        cause="divide each token by the square root of its own variance; eps avoids 0 / 0",
-        tolerance=1e-4,
-    )
-    check.equal(
-        lambda: tokens.tolist(),
-        [[10.0, 30.0], [1.0, 3.0], [5.0, 5.0]],
-        "the input after layer_norm",
-        cause="x -= ... writes into the input, which belongs to the caller: use x - ...",
-    )
-    check.close(
-        lambda: layer_norm(tokens, one, zero, eps=3.0),
-        [[-0.98533, 0.98533], [-0.5, 0.5], [0, 0]],
-        "the same with eps = 3",
-        cause="divide by sqrt(variance + eps): for the second token, sqrt(1 + 3)",
-    )
+    check.close(lambda: layer_norm(tokens, one, zero), [[-1, 1], [-1, 1], [0, 0]],
+                "three tokens of different scales",
+                cause="divide each token by the square root of its own variance; eps avoids 0 / 0",
+                tolerance=1e-4)
+    check.equal(lambda: tokens.tolist(), [[10.0, 30.0], [1.0, 3.0], [5.0, 5.0]],
+                "the input after layer_norm",
+                cause="x -= ... writes into the input, which belongs to the caller: use x - ...")
+    check.close(lambda: layer_norm(tokens, one, zero, eps=3.0),
+                [[-0.98533, 0.98533], [-0.5, 0.5], [0, 0]], "the same with eps = 3",
+                cause="divide by sqrt(variance + eps): for the second token, sqrt(1 + 3)")
     weight, bias = (Tensor(v, dtype="float64") for v in ([2.0, 4.0], [0.5, -0.5]))
-    check.close(
-        lambda: layer_norm(tokens, weight, bias)[1],
-        [-1.5, 3.5],
-        "the second token scaled by (2, 4) and shifted by (0.5, -0.5)",
-        cause="scale first, then shift",
-        tolerance=1e-4,
-    )
-    check.close(
-        lambda: layer_norm(tokens, weight)[1],
-        [-2, 4],
-        "the second token without a bias",
-        cause="the bias may be None: then nothing is added",
-        tolerance=1e-4,
-    )
-    check.close(
-        lambda: layer_norm(Tensor([[10000.0, 10002.0]]), Tensor([1.0, 1.0]), Tensor([0.0, 0.0])),
-        [[-1, 1]],
-        "the token (10000, 10002) in float32",
-        cause="subtract the mean before you square: in float32, mean(x * x) - mean * mean is mostly "
-        "rounding error",
-        tolerance=1e-4,
-    )
+    check.close(lambda: layer_norm(tokens, weight, bias)[1], [-1.5, 3.5],
+                "the second token scaled by (2, 4) and shifted by (0.5, -0.5)",
+                cause="scale first, then shift", tolerance=1e-4)
+    check.close(lambda: layer_norm(tokens, weight)[1], [-2, 4], "the second token without a bias",
+                cause="the bias may be None: then nothing is added", tolerance=1e-4)
+    check.close(lambda: layer_norm(Tensor([[10000.0, 10002.0]]), Tensor([1.0, 1.0]), Tensor([0.0, 0.0])),
+                [[-1, 1]], "the token (10000, 10002) in float32",
+                cause="subtract the mean before you square: in float32, mean(x * x) - mean * mean"
+                " is mostly rounding error", tolerance=1e-4)
     y, w, b = drawn(2, 3, 4), drawn(4), drawn(4)
     centred = y.numpy() - y.numpy().mean(axis=-1, keepdims=True)
     deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5)
-    check.close(
-        lambda: layer_norm(y, w, b),
-        centred / deviation * w.numpy() + b.numpy(),
-        "an input (2, 3, 4)",
-        cause="always normalise over the last axis only, however many axes are before it",
-    )
-    check.equal(
-        lambda: layer_norm(y.to("float32"), w.to("float32"), b.to("float32")).dtype,
-        np.float32,
-        "the dtype for float32 numbers",
-        cause="compute with xp and Python numbers only: NumPy's float64 numbers convert the result",
-    )
-    check.gradient(
-        lambda y: layer_norm(y, w, b, eps=0.5),
-        y,
-        what="layer_norm for x",
-        cause="(d - mean(d) - normal * mean(d * normal)) * scale, with both means over the last "
-        "axis; the tuple of layer_norm must hold normal, scale = 1 / sqrt(variance + eps), weight",
-    )
-    check.gradient(
-        lambda w: layer_norm(y, w, b, eps=0.5),
-        w,
-        what="layer_norm for weight",
-        cause="the second entry is a function without arguments that returns g * normal",
-    )
-    check.gradient(
-        lambda b: layer_norm(y, w, b, eps=0.5),
-        b,
-        what="layer_norm for bias",
-        cause="the third entry is g",
-    )
-    check.gradient(
-        lambda y: y + layer_norm(y, w, eps=0.5),
-        y,
-        what="the sum of an input and its layer_norm without a bias",
-        cause="g *= ... writes into a gradient that others use too: use g * ...",
-    )
+    check.close(lambda: layer_norm(y, w, b), centred / deviation * w.numpy() + b.numpy(),
+                "an input (2, 3, 4)",
+                cause="always normalise over the last axis only, however many axes are before it")
+    check.equal(lambda: layer_norm(y.to("float32"), w.to("float32"), b.to("float32")).dtype,
+                np.float32, "the dtype for float32 numbers",
+                cause="compute with xp and Python numbers only: NumPy's float64 numbers convert"
+                " the result")
+    check.gradient(lambda y: layer_norm(y, w, b, eps=0.5), y, what="layer_norm for x",
+                   cause="(d - mean(d) - normal * mean(d * normal)) * scale, with both means over"
+                   " the last axis; the tuple of layer_norm must hold normal, scale = 1 /"
+                   " sqrt(variance + eps), weight")
+    check.gradient(lambda w: layer_norm(y, w, b, eps=0.5), w, what="layer_norm for weight",
+                   cause="the second entry is a function without arguments that returns g * normal")
+    check.gradient(lambda b: layer_norm(y, w, b, eps=0.5), b, what="layer_norm for bias",
+                   cause="the third entry is g")
+    check.gradient(lambda y: y + layer_norm(y, w, eps=0.5), y,
+                   what="the sum of an input and its layer_norm without a bias",
+                   cause="g *= ... writes into a gradient that others use too: use g * ...")
+# fmt: on
 
 # %% [markdown]
 # ## 13.2 The MLP
@@ -246,30 +204,25 @@ from tinytorch.transformers import ACTIVATIONS, MLP, _choose
 #   fc, activation, proj, dropout.
 
 # %% test="13.2" points=2
+# fmt: off
 with Exercise("13.2", "MLP") as check:
     rng = np.random.default_rng(1)
-    check.equal(
-        lambda: shapes(MLP(4)),
-        [("fc.weight", (16, 4)), ("fc.bias", (16,)), ("proj.weight", (4, 16)), ("proj.bias", (4,))],
-        "the parameters of MLP(4)",
-        cause="self.fc is created first, then self.proj; the hidden layer is 4 * C wide",
-    )
-    check.equal(
-        lambda: shapes(MLP(4, 7)),
-        [("fc.weight", (7, 4)), ("fc.bias", (7,)), ("proj.weight", (4, 7)), ("proj.bias", (4,))],
-        "the parameters of MLP(4, 7)",
-        cause="hidden_dim is the width of the hidden layer; 4 * C is only its default",
-    )
-    check.equal(
-        lambda: shapes(MLP(4, 7, bias=False)),
-        [("fc.weight", (7, 4)), ("proj.weight", (4, 7))],
-        "the parameters of MLP(4, 7, bias=False)",
-        cause="pass bias to both linear layers",
-    )
+    check.equal(lambda: shapes(MLP(4)),
+                [("fc.weight", (16, 4)), ("fc.bias", (16,)), ("proj.weight", (4, 16)), ("proj.bias", (4,))],
+                "the parameters of MLP(4)",
+                cause="self.fc is created first, then self.proj; the hidden layer is 4 * C wide")
+    check.equal(lambda: shapes(MLP(4, 7)),
+                [("fc.weight", (7, 4)), ("fc.bias", (7,)), ("proj.weight", (4, 7)), ("proj.bias", (4,))],
+                "the parameters of MLP(4, 7)",
+                cause="hidden_dim is the width of the hidden layer; 4 * C is only its default")
+    check.equal(lambda: shapes(MLP(4, 7, bias=False)),
+                [("fc.weight", (7, 4)), ("proj.weight", (4, 7))],
+                "the parameters of MLP(4, 7, bias=False)",
+                cause="pass bias to both linear layers")
     weights = {
         "fc.weight": rng.standard_normal((7, 4)), "fc.bias": rng.standard_normal(7),
         "proj.weight": rng.standard_normal((4, 7)), "proj.bias": rng.standard_normal(4),
-    }  # fmt: skip
+    }
     x = rng.standard_normal((60, 20, 4))
     hidden = x @ weights["fc.weight"].T + weights["fc.bias"]
     gelu = 0.5 * hidden * (1 + np.tanh(math.sqrt(2 / math.pi) * (hidden + 0.044715 * hidden**3)))
@@ -283,66 +236,42 @@ with Exercise("13.2", "MLP") as check:
 
     check.close(lambda: loaded()(Tensor(x)), wanted, "the output",
                 cause="fc, then GELU, then proj; the dropout probability is 0 unless it is given",
-                tolerance=1e-6)  # fmt: skip
-    check.close(
-        lambda: loaded(activation="squared_relu")(Tensor(x)),
-        np.maximum(hidden, 0) ** 2 @ weights["proj.weight"].T + weights["proj.bias"],
-        "the output with squared_relu",
-        cause="look up the activation in ACTIVATIONS by its name, and create an instance",
-        tolerance=1e-6,
-    )
-    check.raises(
-        ValueError,
-        lambda: MLP(4, activation="rulu"),
-        "an unknown activation",
-        cause='_choose("activation", ACTIVATIONS, activation) raises this error',
-        message="activation must be one of gelu, squared_relu, not 'rulu'",
-    )
-    dropped = check.call(
-        lambda: loaded(dropout=0.25)(Tensor(x)).numpy(),
-        "the output with dropout=0.25",
-        cause="self.dropout = Dropout(dropout), called in forward",
-    )
-    check.close(
-        lambda: (dropped == 0).mean(),
-        0.25,
-        "the fraction of the output that dropout=0.25 sets to 0",
-        cause="dropout comes last, once, with the probability that is given",
-        tolerance=0.03,
-    )
-    check.close(
-        lambda: dropped,
-        lambda: np.where(dropped == 0, 0.0, wanted / 0.75),
-        "the output that dropout=0.25 keeps",
-        cause="Dropout divides it by 1 - p already; nothing else changes",
-    )
-    check.close(
-        lambda: loaded(dropout=0.25).eval()(Tensor(x)),
-        wanted,
-        "the output with dropout=0.25 in evaluation mode",
-        cause="only a Dropout in self knows about evaluation mode: create it in __init__",
-    )
-    check.equal(
-        lambda: {p.backend.name for p in MLP(4, backend="reference").parameters()},
-        {"reference"},
-        'the backend of the parameters with backend="reference"',
-        cause="pass backend to both linear layers",
-    )
-    check.gradient(
-        lambda x: loaded()(x),
-        Tensor(x[0, :3], requires_grad=True),
-        what="MLP",
-        cause="compute with tensors: numpy() and detach() leave the graph",
-    )
+                tolerance=1e-6)
+    check.close(lambda: loaded(activation="squared_relu")(Tensor(x)),
+                np.maximum(hidden, 0) ** 2 @ weights["proj.weight"].T + weights["proj.bias"],
+                "the output with squared_relu",
+                cause="look up the activation in ACTIVATIONS by its name, and create an instance",
+                tolerance=1e-6)
+    check.raises(ValueError, lambda: MLP(4, activation="rulu"), "an unknown activation",
+                 cause='_choose("activation", ACTIVATIONS, activation) raises this error',
+                 message="activation must be one of gelu, squared_relu, not 'rulu'")
+    dropped = check.call(lambda: loaded(dropout=0.25)(Tensor(x)).numpy(),
+                         "the output with dropout=0.25",
+                         cause="self.dropout = Dropout(dropout), called in forward")
+    check.close(lambda: (dropped == 0).mean(), 0.25,
+                "the fraction of the output that dropout=0.25 sets to 0",
+                cause="dropout comes last, once, with the probability that is given",
+                tolerance=0.03)
+    check.close(lambda: dropped, lambda: np.where(dropped == 0, 0.0, wanted / 0.75),
+                "the output that dropout=0.25 keeps",
+                cause="Dropout divides it by 1 - p already; nothing else changes")
+    check.close(lambda: loaded(dropout=0.25).eval()(Tensor(x)), wanted,
+                "the output with dropout=0.25 in evaluation mode",
+                cause="only a Dropout in self knows about evaluation mode: create it in __init__")
+    check.equal(lambda: {p.backend.name for p in MLP(4, backend="reference").parameters()},
+                {"reference"}, 'the backend of the parameters with backend="reference"',
+                cause="pass backend to both linear layers")
+    check.gradient(lambda x: loaded()(x), Tensor(x[0, :3], requires_grad=True), what="MLP",
+                   cause="compute with tensors: numpy() and detach() leave the graph")
 
     def without_gradient() -> list[str]:
         mlp = MLP(4)
         mlp(Tensor(x[0].astype(np.float32))).sum().backward()
         return [name for name, parameter in mlp.named_parameters() if parameter.grad is None]
 
-    check.equal(
-        without_gradient, [], "the parameters that get no gradient", cause="forward uses them all"
-    )
+    check.equal(without_gradient, [], "the parameters that get no gradient",
+                cause="forward uses them all")
+# fmt: on
 
 # %% [markdown]
 # ## 13.3 The block
@@ -367,38 +296,26 @@ from tinytorch.transformers import TransformerBlock
 #   The two lines above. Attention also gets the mask and the cache.
 
 # %% test="13.3" points=3
+# fmt: off
 with Exercise("13.3", "TransformerBlock") as check:
-    check.equal(
-        lambda: [name for name, _ in TransformerBlock(12, 3).named_children()],
-        ["ln1", "attention", "ln2", "mlp"],
-        "the names of its modules",
-        cause="create self.ln1, self.attention, self.ln2 and self.mlp, in this order",
-    )
-    check.equal(
-        lambda: TransformerBlock(12, 3).mlp.fc.weight.shape,
-        (48, 12),
-        "the shape of mlp.fc.weight",
-        cause="the second argument of MLP is mlp_ratio * embed_dim",
-    )
-    check.equal(
-        lambda: TransformerBlock(12, 3, mlp_ratio=2).mlp.fc.weight.shape,
-        (24, 12),
-        "the shape of mlp.fc.weight with mlp_ratio=2",
-        cause="the second argument of MLP is mlp_ratio * embed_dim",
-    )
-    check.equal(
-        lambda: TransformerBlock(12, 3).attention.num_heads,
-        3,
-        "the number of heads",
-        cause="pass num_heads to MultiHeadAttention",
-    )
+    check.equal(lambda: [name for name, _ in TransformerBlock(12, 3).named_children()],
+                ["ln1", "attention", "ln2", "mlp"], "the names of its modules",
+                cause="create self.ln1, self.attention, self.ln2 and self.mlp, in this order")
+    check.equal(lambda: TransformerBlock(12, 3).mlp.fc.weight.shape, (48, 12),
+                "the shape of mlp.fc.weight",
+                cause="the second argument of MLP is mlp_ratio * embed_dim")
+    check.equal(lambda: TransformerBlock(12, 3, mlp_ratio=2).mlp.fc.weight.shape, (24, 12),
+                "the shape of mlp.fc.weight with mlp_ratio=2",
+                cause="the second argument of MLP is mlp_ratio * embed_dim")
+    check.equal(lambda: TransformerBlock(12, 3).attention.num_heads, 3, "the number of heads",
+                cause="pass num_heads to MultiHeadAttention")
 
     def parts(rotary: Any = None, activation: str = "gelu") -> dict[str, Module]:
         """The modules of a block, each with random weights."""
         made = {
             "ln1": LayerNorm(12), "attention": MultiHeadAttention(12, 3, rotary=rotary),
             "ln2": LayerNorm(12), "mlp": MLP(12, 24, activation=activation),
-        }  # fmt: skip
+        }
         for index, module in enumerate(made.values()):
             random.manual_seed(index)
             for p in module.parameters():
@@ -409,7 +326,7 @@ with Exercise("13.3", "TransformerBlock") as check:
         """A block with the weights of these modules."""
         block = TransformerBlock(12, 3, 2, **settings)
         block.load_state_dict({f"{part}.{name}": value for part, module in made.items()
-                               for name, value in module.state_dict().items()})  # fmt: skip
+                               for name, value in module.state_dict().items()})
         return block
 
     def wanted(made: dict[str, Module], x: Tensor, *more: Any) -> Any:
@@ -419,11 +336,8 @@ with Exercise("13.3", "TransformerBlock") as check:
 
     x = Tensor(np.random.default_rng(2).standard_normal((2, 5, 12)).astype(np.float32) * 3)
     made = check.call(parts, "the modules of a block", cause="first solve exercises 13.1 and 13.2")
-    block = check.call(
-        lambda: block_of(made),
-        "a block of these modules",
-        cause="they are ln1, attention, ln2, mlp",
-    )
+    block = check.call(lambda: block_of(made), "a block of these modules",
+                       cause="they are ln1, attention, ln2, mlp")
     with no_grad():
 
         def silent(*names: str) -> Any:
@@ -434,113 +348,72 @@ with Exercise("13.3", "TransformerBlock") as check:
                     p.data = 0.0
             return quiet(x)
 
-        check.close(
-            lambda: silent("attention", "mlp"),
-            x,
-            "the output when both steps add zero",
-            cause="x + ..., twice: a step only adds something",
-        )
-        check.close(
-            lambda: silent("mlp"),
-            lambda: x + made["attention"](made["ln1"](x)),
-            "the output when the MLP adds zero",
-            cause="x + attention(ln1(x)): the norm comes before the step, the sum after it",
-            tolerance=1e-4,
-        )
-        check.close(
-            lambda: silent("attention"),
-            lambda: x + made["mlp"](made["ln2"](x)),
-            "the output when attention adds zero",
-            cause="x + mlp(ln2(x)): the norm comes before the step, the sum after it",
-            tolerance=1e-4,
-        )
+        check.close(lambda: silent("attention", "mlp"), x, "the output when both steps add zero",
+                    cause="x + ..., twice: a step only adds something")
+        check.close(lambda: silent("mlp"), lambda: x + made["attention"](made["ln1"](x)),
+                    "the output when the MLP adds zero",
+                    cause="x + attention(ln1(x)): the norm comes before the step, the sum after it",
+                    tolerance=1e-4)
+        check.close(lambda: silent("attention"), lambda: x + made["mlp"](made["ln2"](x)),
+                    "the output when attention adds zero",
+                    cause="x + mlp(ln2(x)): the norm comes before the step, the sum after it",
+                    tolerance=1e-4)
         given = x.numpy().copy()
-        check.close(
-            lambda: block(x),
-            lambda: wanted(made, x),
-            "the output",
-            cause="the second step starts from the first sum, not from x",
-            tolerance=1e-4,
-        )
-        check.equal(
-            lambda: x.numpy(), given, "the input afterwards",
-            cause="x += ... writes into the input, which belongs to the caller: x = x + ...",
-        )  # fmt: skip
+        check.close(lambda: block(x), lambda: wanted(made, x), "the output",
+                    cause="the second step starts from the first sum, not from x", tolerance=1e-4)
+        check.equal(lambda: x.numpy(), given, "the input afterwards",
+                    cause="x += ... writes into the input, which belongs to the caller: x = x +"
+                    " ...")
         mask = create_causal_mask(5)
-        check.close(
-            lambda: block(x, mask),
-            lambda: wanted(made, x, mask),
-            "the output with a causal mask",
-            cause="pass the mask to attention",
-            tolerance=1e-4,
-        )
+        check.close(lambda: block(x, mask), lambda: wanted(made, x, mask),
+                    "the output with a causal mask",
+                    cause="pass the mask to attention", tolerance=1e-4)
         narrow = Tensor(np.tri(5, dtype=bool) & ~np.tri(5, k=-2, dtype=bool))
-        check.close(
-            lambda: block(x, narrow),
-            lambda: wanted(made, x, narrow),
-            "the output with a mask that shows each token itself and the one before it",
-            cause="pass on the mask that was given, not a new one",
-            tolerance=1e-4,
-        )
+        check.close(lambda: block(x, narrow), lambda: wanted(made, x, narrow),
+                    "the output with a mask that shows each token itself and the one before it",
+                    cause="pass on the mask that was given, not a new one", tolerance=1e-4)
 
         def continued(block: TransformerBlock) -> Any:
             """The outputs for three tokens, and for the two after them, with a cache."""
             cache = KVCache(8)
             parts = [block(x[:, :3], create_causal_mask(3), cache),
-                     block(x[:, 3:], create_causal_mask(2, 3), cache)]  # fmt: skip
+                     block(x[:, 3:], create_causal_mask(2, 3), cache)]
             return np.concatenate([part.numpy() for part in parts], axis=1)
 
-        check.close(
-            lambda: continued(block),
-            lambda: wanted(made, x, mask),
-            "the output for three tokens and two more, with a cache",
-            cause="pass the cache to attention",
-            tolerance=1e-4,
-        )
+        check.close(lambda: continued(block), lambda: wanted(made, x, mask),
+                    "the output for three tokens and two more, with a cache",
+                    cause="pass the cache to attention", tolerance=1e-4)
         rotary = RotaryEmbedding(4, 8)
-        turned = check.call(
-            lambda: parts(rotary, "squared_relu"), "the modules", cause="first solve exercise 13.2"
-        )
-        check.close(
-            lambda: block_of(turned, rotary=rotary, activation="squared_relu")(x, mask),
-            lambda: wanted(turned, x, mask),
-            "the output with rotary positions and squared_relu",
-            cause="pass rotary to attention and activation to the MLP",
-            tolerance=1e-4,
-        )
-    check.equal(
-        lambda: [name for name, _ in shapes(TransformerBlock(12, 3, bias=False))],
-        ["ln1.weight", "attention.qkv.weight", "attention.proj.weight", "ln2.weight",
-         "mlp.fc.weight", "mlp.proj.weight"],
-        "the parameters with bias=False",
-        cause="pass bias to both norms, to attention and to the MLP",
-    )  # fmt: skip
+        turned = check.call(lambda: parts(rotary, "squared_relu"), "the modules",
+                            cause="first solve exercise 13.2")
+        check.close(lambda: block_of(turned, rotary=rotary, activation="squared_relu")(x, mask),
+                    lambda: wanted(turned, x, mask),
+                    "the output with rotary positions and squared_relu",
+                    cause="pass rotary to attention and activation to the MLP", tolerance=1e-4)
+    check.equal(lambda: [name for name, _ in shapes(TransformerBlock(12, 3, bias=False))],
+                ["ln1.weight", "attention.qkv.weight", "attention.proj.weight", "ln2.weight",
+                 "mlp.fc.weight", "mlp.proj.weight"],
+                "the parameters with bias=False",
+                cause="pass bias to both norms, to attention and to the MLP")
 
     def probabilities() -> list[float]:
         block = TransformerBlock(12, 3, dropout=0.25)
         dropouts = (
             block.attention.weights_dropout, block.attention.output_dropout, block.mlp.dropout
-        )  # fmt: skip
+        )
         return [dropout.p for dropout in dropouts]
 
-    check.equal(
-        probabilities,
-        [0.25, 0.25, 0.25],
-        "the probabilities of the three dropouts with dropout=0.25",
-        cause="pass dropout to attention and to the MLP",
-    )
-    check.equal(
-        lambda: {p.backend.name for p in TransformerBlock(12, 3, backend="reference").parameters()},
-        {"reference"},
-        'the backend of the parameters with backend="reference"',
-        cause="pass backend to all four modules",
-    )
-    check.gradient(
-        lambda x: block_of(made).to("float64")(x),
-        Tensor(x.numpy()[:1, :2].astype(np.float64), requires_grad=True),
-        what="TransformerBlock",
-        cause="compute with tensors: numpy() and detach() leave the graph",
-    )
+    check.equal(probabilities, [0.25, 0.25, 0.25],
+                "the probabilities of the three dropouts with dropout=0.25",
+                cause="pass dropout to attention and to the MLP")
+    check.equal(lambda: {p.backend.name for p in TransformerBlock(12, 3, backend="reference").parameters()},
+                {"reference"}, 'the backend of the parameters with backend="reference"',
+                cause="pass backend to all four modules")
+    check.gradient(lambda x: block_of(made).to("float64")(x),
+                   Tensor(x.numpy()[:1, :2].astype(np.float64), requires_grad=True),
+                   what="TransformerBlock",
+                   cause="compute with tensors: numpy() and detach() leave the graph")
+# fmt: on
 
 # %% [markdown]
 # The claim about gradients, measured: how large is the gradient at each depth of 24 blocks?
@@ -615,6 +488,7 @@ from tinytorch.transformers import GPT
 #   One KVCache of max_seq_len for each block.
 
 # %% test="13.4" points=4
+# fmt: off
 with Exercise("13.4", "GPT") as check, no_grad():
 
     def small(**settings: Any) -> GPT:
@@ -631,38 +505,22 @@ with Exercise("13.4", "GPT") as check, no_grad():
             x = block(x, mask)
         return model.head(model.ln_f(x)).numpy()
 
-    check.equal(
-        lambda: [cache.max_seq_len for cache in model.new_caches()],
-        [6, 6, 6],
-        "the sizes of the caches of 3 blocks",
-        cause="one cache for each block, of config.max_seq_len",
-    )
-    check.equal(
-        lambda: len({id(cache) for cache in [*model.new_caches(), *model.new_caches()]}),
-        6,
-        "the number of different caches from two calls",
-        cause="each call creates new ones; and [KVCache(...)] * 3 is the same cache three times",
-    )
-    check.equal(
-        lambda: model(ids).shape,
-        (2, 5, 11),
-        "the shape of the logits",
-        cause="(B, T, V): the head comes last; T is ids.shape[1], and the mask is (T, T)",
-    )
-    check.close(
-        lambda: model(ids[:, :1]),
-        lambda: logits(ids[:, :1], None),
-        "the logits for a single token",
-        cause="embedding, then each block with the output of the one before it, ln_f, head",
-        tolerance=1e-4,
-    )
-    check.close(
-        lambda: model(ids),
-        lambda: logits(ids, create_causal_mask(5)),
-        "the logits for five tokens",
-        cause="more than one token needs the causal mask",
-        tolerance=1e-4,
-    )
+    check.equal(lambda: [cache.max_seq_len for cache in model.new_caches()], [6, 6, 6],
+                "the sizes of the caches of 3 blocks",
+                cause="one cache for each block, of config.max_seq_len")
+    check.equal(lambda: len({id(cache) for cache in [*model.new_caches(), *model.new_caches()]}), 6,
+                "the number of different caches from two calls",
+                cause="each call creates new ones; and [KVCache(...)] * 3 is the same cache three"
+                " times")
+    check.equal(lambda: model(ids).shape, (2, 5, 11), "the shape of the logits",
+                cause="(B, T, V): the head comes last; T is ids.shape[1], and the mask is (T, T)")
+    check.close(lambda: model(ids[:, :1]), lambda: logits(ids[:, :1], None),
+                "the logits for a single token",
+                cause="embedding, then each block with the output of the one before it, ln_f, head",
+                tolerance=1e-4)
+    check.close(lambda: model(ids), lambda: logits(ids, create_causal_mask(5)),
+                "the logits for five tokens",
+                cause="more than one token needs the causal mask", tolerance=1e-4)
 
     class Doubling(Dropout):
         """Stands for a dropout, to see where it is called."""
@@ -675,20 +533,14 @@ with Exercise("13.4", "GPT") as check, no_grad():
         doubled.dropout = Doubling()
         return doubled(ids)
 
-    check.close(
-        with_doubling,
-        lambda: logits(ids, create_causal_mask(5), between=lambda x: x * 2.0),
-        "the logits if dropout doubled the vectors",
-        cause="self.dropout comes once, between the embedding and the blocks",
-        tolerance=1e-4,
-    )
-    check.close(
-        lambda: model(ids[1]),
-        lambda: model(ids)[1],
-        "the logits for a single sequence (T,)",
-        cause="as (1, T), then the first row of the result",
-        tolerance=1e-4,
-    )
+    check.close(with_doubling,
+                lambda: logits(ids, create_causal_mask(5), between=lambda x: x * 2.0),
+                "the logits if dropout doubled the vectors",
+                cause="self.dropout comes once, between the embedding and the blocks",
+                tolerance=1e-4)
+    check.close(lambda: model(ids[1]), lambda: model(ids)[1],
+                "the logits for a single sequence (T,)",
+                cause="as (1, T), then the first row of the result", tolerance=1e-4)
 
     def pieces(model: GPT, ids: Tensor, *lengths: int) -> tuple[Any, list[int]]:
         """The logits of pieces with caches, joined, and the lengths of the caches at the end."""
@@ -698,49 +550,28 @@ with Exercise("13.4", "GPT") as check, no_grad():
             start += length
         return np.concatenate(parts, axis=-2), [cache.length for cache in caches]
 
-    check.equal(
-        lambda: pieces(model, ids, 1)[1],
-        [1, 1, 1],
-        "the lengths of the caches after one token",
-        cause="pass each block its own cache: caches[index]",
-    )
-    check.close(
-        lambda: pieces(model, ids, 1, 1, 1)[0],
-        lambda: model(ids[:, :3]),
-        "the logits for three single tokens with caches",
-        cause="the embedding needs past, the number of tokens in the first cache",
-        tolerance=1e-4,
-    )
-    check.close(
-        lambda: pieces(model, ids, 2, 3)[0],
-        lambda: model(ids),
-        "the logits for two tokens and three more, with caches",
-        cause="the mask of a piece is (T, past + T): create_causal_mask needs past",
-        tolerance=1e-4,
-    )
-    check.close(
-        lambda: pieces(model, ids[0], 2, 1, 2)[0],
-        lambda: model(ids[0]),
-        "the logits for pieces of a single sequence (T,), with caches",
-        cause="pass the caches on when forward calls itself",
-        tolerance=1e-4,
-    )
-    check.equal(
-        lambda: pieces(randomised(GPT(11, 8, 1, 2, 6, init="zero")), ids, 2, 3)[1],
-        [5],
-        "the length of the only cache of a GPT with one block",
-        cause="past is the length of the first cache, caches[0]",
-    )
-    turning = check.call(
-        lambda: small(positions="rotary"), "a small GPT with rotary positions", cause="as above"
-    )
-    check.close(
-        lambda: pieces(turning, ids, 2, 1, 2)[0],
-        lambda: turning(ids),
-        "the logits for pieces with rotary positions and caches",
-        cause="each block gets its own cache, which knows the positions",
-        tolerance=1e-4,
-    )
+    check.equal(lambda: pieces(model, ids, 1)[1], [1, 1, 1],
+                "the lengths of the caches after one token",
+                cause="pass each block its own cache: caches[index]")
+    check.close(lambda: pieces(model, ids, 1, 1, 1)[0], lambda: model(ids[:, :3]),
+                "the logits for three single tokens with caches",
+                cause="the embedding needs past, the number of tokens in the first cache",
+                tolerance=1e-4)
+    check.close(lambda: pieces(model, ids, 2, 3)[0], lambda: model(ids),
+                "the logits for two tokens and three more, with caches",
+                cause="the mask of a piece is (T, past + T): create_causal_mask needs past",
+                tolerance=1e-4)
+    check.close(lambda: pieces(model, ids[0], 2, 1, 2)[0], lambda: model(ids[0]),
+                "the logits for pieces of a single sequence (T,), with caches",
+                cause="pass the caches on when forward calls itself", tolerance=1e-4)
+    check.equal(lambda: pieces(randomised(GPT(11, 8, 1, 2, 6, init="zero")), ids, 2, 3)[1], [5],
+                "the length of the only cache of a GPT with one block",
+                cause="past is the length of the first cache, caches[0]")
+    turning = check.call(lambda: small(positions="rotary"), "a small GPT with rotary positions",
+                         cause="as above")
+    check.close(lambda: pieces(turning, ids, 2, 1, 2)[0], lambda: turning(ids),
+                "the logits for pieces with rotary positions and caches",
+                cause="each block gets its own cache, which knows the positions", tolerance=1e-4)
 
     def tight(past: int, T: int) -> list[int]:
         """T tokens after `past` others, at most 4 in all, though all parts have room for 6."""
@@ -754,27 +585,16 @@ with Exercise("13.4", "GPT") as check, no_grad():
 
     for past, number in ((0, 5), (3, 2)):
         for limit in ("5", "4"):
-            check.raises(
-                ValueError,
-                lambda past=past, number=number: tight(past, number),
-                f"{past} + {number} tokens for max_seq_len = 4",
-                cause="forward itself compares past + T with config.max_seq_len, and its message "
-                "has both numbers",
-                message=limit,
-            )
-    check.equal(
-        lambda: [tight(0, 4), tight(3, 1)],
-        [[4, 4, 4], [4, 4, 4]],
-        "the lengths of the caches after 0 + 4 and 3 + 1 tokens for max_seq_len = 4",
-        cause="exactly max_seq_len tokens still fit",
-    )
-    check.close(
-        lambda: small(backend="reference")(Tensor(ids.numpy(), backend="reference")),
-        lambda: model(ids),
-        'the logits on backend="reference"',
-        cause="create the mask on ids.backend",
-        tolerance=1e-4,
-    )
+            check.raises(ValueError, lambda: tight(past, number),
+                         f"{past} + {number} tokens for max_seq_len = 4",
+                         cause="forward itself compares past + T with config.max_seq_len, and its"
+                         " message has both numbers", message=limit)
+    check.equal(lambda: [tight(0, 4), tight(3, 1)], [[4, 4, 4], [4, 4, 4]],
+                "the lengths of the caches after 0 + 4 and 3 + 1 tokens for max_seq_len = 4",
+                cause="exactly max_seq_len tokens still fit")
+    check.close(lambda: small(backend="reference")(Tensor(ids.numpy(), backend="reference")),
+                lambda: model(ids), 'the logits on backend="reference"',
+                cause="create the mask on ids.backend", tolerance=1e-4)
 
     def without_gradient() -> list[str]:
         model = small()
@@ -782,12 +602,9 @@ with Exercise("13.4", "GPT") as check, no_grad():
             (model(ids).sum() + model(ids[0]).sum()).backward()
         return [name for name, parameter in model.named_parameters() if parameter.grad is None]
 
-    check.equal(
-        without_gradient,
-        [],
-        "the parameters that get no gradient",
-        cause="compute with tensors: numpy() and detach() leave the graph",
-    )
+    check.equal(without_gradient, [], "the parameters that get no gradient",
+                cause="compute with tensors: numpy() and detach() leave the graph")
+# fmt: on
 
 # %% [markdown]
 # ## 13.5 Initialisation
@@ -809,6 +626,7 @@ from tinytorch.transformers import INITIALISATIONS, init_gpt2
 #   names that end in "proj.weight". The weights of the norms stay 1: they have one axis.
 
 # %% test="13.5" points=2
+# fmt: off
 with Exercise("13.5", "init_gpt2") as check:
 
     def initialised(layers: int, **settings: Any) -> dict[str, Any]:
@@ -820,9 +638,8 @@ with Exercise("13.5", "init_gpt2") as check:
         init_gpt2(model)
         return {name: p.numpy() for name, p in model.named_parameters()}
 
-    found = check.call(
-        lambda: initialised(8), "a GPT of 8 blocks, initialised", cause="assign to parameter.data"
-    )
+    found = check.call(lambda: initialised(8), "a GPT of 8 blocks, initialised",
+                       cause="assign to parameter.data")
 
     def deviations(ending: str, found: Any = found) -> Any:
         """The standard deviations of all matrices whose names end so, in order of names."""
@@ -834,62 +651,40 @@ with Exercise("13.5", "init_gpt2") as check:
         dict.fromkeys([f"blocks.{i}.ln{k}.weight" for i in range(8) for k in (1, 2)] + ["ln_f.weight"], 7.0),
         "the weights of the norms, which stay as they were",
         cause="initialise only matrices (ndim 2) and biases",
-    )  # fmt: skip
-    check.equal(
-        lambda: sorted({float(np.abs(v).max()) for n, v in found.items() if n.endswith("bias")}),
-        [0.0],
-        "the largest numbers of the biases",
-        cause='every parameter whose name ends in "bias" becomes 0.0',
     )
+    check.equal(lambda: sorted({float(np.abs(v).max()) for n, v in found.items() if n.endswith("bias")}),
+                [0.0], "the largest numbers of the biases",
+                cause='every parameter whose name ends in "bias" becomes 0.0')
     for ending, number, what in (
         ("tokens.weight", 1, "the token table"), ("positions.weight", 1, "the position table"),
         ("qkv.weight", 8, "qkv"), ("fc.weight", 8, "fc"), ("head.weight", 1, "the head"),
-    ):  # fmt: skip
-        check.close(
-            lambda ending=ending: deviations(ending),
-            np.full(number, 0.02),
-            f"the standard deviation of {what}",
-            cause="every matrix gets random.normal(shape, std), with std = 0.02",
-            tolerance=1e-3,
-        )
-    check.close(
-        lambda: deviations("proj.weight"),
-        np.full(16, 0.005),
-        "the standard deviation of proj, with 8 blocks",
-        cause="0.02 / sqrt(2 L), both in attention and in the MLP: with 8 blocks, 0.02 / 4",
-        tolerance=3e-4,
-    )
-    check.close(
-        lambda: deviations("proj.weight", initialised(2)),
-        np.full(4, 0.01),
-        "the standard deviation of proj, with 2 blocks",
-        cause="0.02 / sqrt(2 L), where L is model.config.num_layers: with 2 blocks, 0.02 / 2",
-        tolerance=6e-4,
-    )
-    check.close(
-        lambda: [np.abs(v).max() > 2.6 * v.std() and abs(v.mean()) < 0.2 * v.std()
-                 for v in found.values() if v.ndim == 2],
-        [1] * 35,
-        "whether each matrix has mean 0 and the tails of a normal distribution",
-        cause="random.normal(shape, std)",
-    )  # fmt: skip
-    check.equal(
-        lambda: len({float(value[0, 0]) for value in found.values() if value.ndim == 2}),
-        35,
-        "the number of different matrices",
-        cause="draw new numbers for each matrix, without a seed of your own",
-    )
-    check.true(
-        lambda: all((value == found[name]).all() for name, value in initialised(8).items()),
-        "the same weights again after manual_seed",
-        cause="draw from tinytorch's random.normal, which manual_seed controls",
-    )
-    check.equal(
-        lambda: {value.dtype.name for value in found.values()},
-        {"float32"},
-        "the dtype of the parameters",
-        cause="assign to parameter.data, which keeps the dtype",
-    )
+    ):
+        check.close(lambda: deviations(ending), np.full(number, 0.02),
+                    f"the standard deviation of {what}",
+                    cause="every matrix gets random.normal(shape, std), with std = 0.02",
+                    tolerance=1e-3)
+    check.close(lambda: deviations("proj.weight"), np.full(16, 0.005),
+                "the standard deviation of proj, with 8 blocks",
+                cause="0.02 / sqrt(2 L), both in attention and in the MLP: with 8 blocks, 0.02 / 4",
+                tolerance=3e-4)
+    check.close(lambda: deviations("proj.weight", initialised(2)), np.full(4, 0.01),
+                "the standard deviation of proj, with 2 blocks",
+                cause="0.02 / sqrt(2 L), where L is model.config.num_layers: with 2 blocks, 0.02 /"
+                " 2", tolerance=6e-4)
+    check.close(lambda: [np.abs(v).max() > 2.6 * v.std() and abs(v.mean()) < 0.2 * v.std()
+                         for v in found.values() if v.ndim == 2],
+                [1] * 35, "whether each matrix has mean 0 and the tails of a normal distribution",
+                cause="random.normal(shape, std)")
+    check.equal(lambda: len({float(value[0, 0]) for value in found.values() if value.ndim == 2}),
+                35, "the number of different matrices",
+                cause="draw new numbers for each matrix, without a seed of your own")
+    check.true(lambda: all((value == found[name]).all() for name, value in initialised(8).items()),
+               "the same weights again after manual_seed",
+               cause="draw from tinytorch's random.normal, which manual_seed controls")
+    check.equal(lambda: {value.dtype.name for value in found.values()}, {"float32"},
+                "the dtype of the parameters",
+                cause="assign to parameter.data, which keeps the dtype")
+# fmt: on
 
 # %% [markdown]
 # ## 13.6 Sampling
@@ -922,6 +717,7 @@ from tinytorch.generation.generate import sample
 #   row finds the first True.
 
 # %% test="13.6" points=3
+# fmt: off
 PROBABILITIES = np.array([0.05, 0.3, 0.1, 0.02, 0.38, 0.15])
 
 
@@ -947,107 +743,59 @@ with Exercise("13.6", "sample") as check:
             with np.errstate(all="raise"):  # an overflow is an error
                 return sample(two, heat, rng=np.random.default_rng(0))
 
-        check.equal(
-            likeliest,
-            [4, 1],
-            f"the tokens of two rows at temperature {heat}",
-            cause="below SMALLEST_TEMPERATURE return np.argmax(logits, axis=-1)",
-        )
+        check.equal(likeliest, [4, 1], f"the tokens of two rows at temperature {heat}",
+                    cause="below SMALLEST_TEMPERATURE return np.argmax(logits, axis=-1)")
     close = np.array([[0.0, 1e-4, 0.0]])
-    check.equal(
-        lambda: {int(sample(close, 0.0, rng=np.random.default_rng(n))[0]) for n in range(50)},
-        {1},
-        "the tokens of 50 draws at temperature 0, where one logit is larger by 0.0001",
-        cause="np.argmax finds the largest; a very small temperature instead of 0 still draws",
-    )
-    check.equal(
-        lambda: [sample(two, heat, rng=np.random.default_rng(0)).shape for heat in (0.0, 1.0)],
-        [(2,), (2,)],
-        "the shapes for two rows at temperature 0 and 1",
-        cause="return an array (B,): one integer for each row",
-    )
-    check.equal(
-        lambda: sample(two, rng=np.random.default_rng(0)).dtype.kind,
-        "i",
-        "the kind of numbers",
-        cause="return integers, as np.argmax does",
-    )
-    check.close(
-        fractions,
-        PROBABILITIES,
-        "the fractions at temperature 1",
-        cause="weights are exp(logits); each row throws its own dart, rng.random((B, 1)), anywhere "
-        "on its line; the token is the first whose end of the line is beyond it",
-        tolerance=0.03,
-    )
+    check.equal(lambda: {int(sample(close, 0.0, rng=np.random.default_rng(n))[0]) for n in range(50)},
+                {1}, "the tokens of 50 draws at temperature 0, where one logit is larger by 0.0001",
+                cause="np.argmax finds the largest; a very small temperature instead of 0 still"
+                " draws")
+    check.equal(lambda: [sample(two, heat, rng=np.random.default_rng(0)).shape for heat in (0.0, 1.0)],
+                [(2,), (2,)], "the shapes for two rows at temperature 0 and 1",
+                cause="return an array (B,): one integer for each row")
+    check.equal(lambda: sample(two, rng=np.random.default_rng(0)).dtype.kind, "i",
+                "the kind of numbers",
+                cause="return integers, as np.argmax does")
+    check.close(fractions, PROBABILITIES, "the fractions at temperature 1",
+                cause="weights are exp(logits); each row throws its own dart, rng.random((B, 1)),"
+                " anywhere on its line; the token is the first whose end of the line is beyond it",
+                tolerance=0.03)
     for heat, power in ((0.5, 2), (2.0, 0.5)):
-        check.close(
-            lambda heat=heat: fractions(temperature=heat),
-            shares(PROBABILITIES**power),
-            f"the fractions at temperature {heat}",
-            cause="divide the logits by the temperature: a low one favours likely tokens",
-            tolerance=0.03,
-        )
+        check.close(lambda: fractions(temperature=heat), shares(PROBABILITIES**power),
+                    f"the fractions at temperature {heat}",
+                    cause="divide the logits by the temperature: a low one favours likely tokens",
+                    tolerance=0.03)
     for k, tokens in ((1, [4]), (2, [4, 1]), (3, [4, 1, 5])):
-        check.close(
-            lambda k=k: fractions(top_k=k),
-            shares(PROBABILITIES, *tokens),
-            f"the fractions with top_k={k}",
-            cause="exactly the k likeliest remain, with their own weights",
-            tolerance=0.03,
-        )
-    check.close(
-        lambda: [fractions(top_k=k) for k in (6, 9)],
-        [PROBABILITIES, PROBABILITIES],
-        "the fractions with top_k=6 and top_k=9, for 6 tokens",
-        cause="a k of V or more keeps all tokens",
-        tolerance=0.03,
-    )
+        check.close(lambda: fractions(top_k=k), shares(PROBABILITIES, *tokens),
+                    f"the fractions with top_k={k}",
+                    cause="exactly the k likeliest remain, with their own weights", tolerance=0.03)
+    check.close(lambda: [fractions(top_k=k) for k in (6, 9)], [PROBABILITIES, PROBABILITIES],
+                "the fractions with top_k=6 and top_k=9, for 6 tokens",
+                cause="a k of V or more keeps all tokens", tolerance=0.03)
     wide = np.random.default_rng(1).standard_normal(2000)
-    check.equal(
-        lambda: sorted(
-            set(sample(np.tile(wide, (400, 1)), 1.0, 5, rng=np.random.default_rng(2)).tolist())
-        ),
-        np.sort(np.argsort(wide)[-5:]),
-        "the tokens that occur with top_k=5, of 2,000 tokens",
-        cause="np.partition(scaled, -top_k, axis=-1) puts the k-th largest at index -top_k",
-    )
+    check.equal(lambda: sorted(
+                    set(sample(np.tile(wide, (400, 1)), 1.0, 5, rng=np.random.default_rng(2)).tolist())
+                ),
+                np.sort(np.argsort(wide)[-5:]),
+                "the tokens that occur with top_k=5, of 2,000 tokens",
+                cause="np.partition(scaled, -top_k, axis=-1) puts the k-th largest at index -top_k")
     for p, tokens in ((0.2, [4]), (0.6, [4, 1]), (0.7, [4, 1, 5])):
-        check.close(
-            lambda p=p: fractions(top_p=p),
-            shares(PROBABILITIES, *tokens),
-            f"the fractions with top_p={p}",
-            cause="weights = _nucleus(weights, top_p), before np.cumsum",
-            tolerance=0.03,
-        )
-    check.close(
-        lambda: fractions(top_p=1.0),
-        PROBABILITIES,
-        "the fractions with top_p=1",
-        cause="a top_p of 1 keeps all tokens",
-        tolerance=0.03,
-    )
-    check.close(
-        lambda: fractions(temperature=0.5, top_k=3),
-        shares(PROBABILITIES**2, 4, 1, 5),
-        "the fractions at temperature 0.5 with top_k=3",
-        cause="both apply: temperature first, then the scores below the k-th become -inf",
-        tolerance=0.03,
-    )
-    check.close(
-        lambda: fractions(top_k=2, top_p=0.55),
-        shares(PROBABILITIES, 4),
-        "the fractions with top_k=2 and top_p=0.55",
-        cause="top_k first: of the two tokens that remain, one has more than 0.55 of the weight",
-        tolerance=0.03,
-    )
-    check.close(
-        lambda: fractions(temperature=0.5, top_p=0.5),
-        shares(PROBABILITIES, 4),
-        "the fractions at temperature 0.5 with top_p=0.5",
-        cause="temperature first: _nucleus gets the weights after it",
-        tolerance=0.03,
-    )
+        check.close(lambda: fractions(top_p=p), shares(PROBABILITIES, *tokens),
+                    f"the fractions with top_p={p}",
+                    cause="weights = _nucleus(weights, top_p), before np.cumsum", tolerance=0.03)
+    check.close(lambda: fractions(top_p=1.0), PROBABILITIES, "the fractions with top_p=1",
+                cause="a top_p of 1 keeps all tokens", tolerance=0.03)
+    check.close(lambda: fractions(temperature=0.5, top_k=3), shares(PROBABILITIES**2, 4, 1, 5),
+                "the fractions at temperature 0.5 with top_k=3",
+                cause="both apply: temperature first, then the scores below the k-th become -inf",
+                tolerance=0.03)
+    check.close(lambda: fractions(top_k=2, top_p=0.55), shares(PROBABILITIES, 4),
+                "the fractions with top_k=2 and top_p=0.55",
+                cause="top_k first: of the two tokens that remain, one has more than 0.55 of the"
+                " weight", tolerance=0.03)
+    check.close(lambda: fractions(temperature=0.5, top_p=0.5), shares(PROBABILITIES, 4),
+                "the fractions at temperature 0.5 with top_p=0.5",
+                cause="temperature first: _nucleus gets the weights after it", tolerance=0.03)
     other = np.array([0.01, 0.9, 0.03, 0.02, 0.025, 0.015])
     rows = np.stack([np.log(PROBABILITIES) + 2000, np.log(other) - 2000])
 
@@ -1055,66 +803,43 @@ with Exercise("13.6", "sample") as check:
         chosen = sample(np.repeat(rows, 4000, axis=0), rng=np.random.default_rng(3), **settings)
         return [np.bincount(half, minlength=6) / 4000 for half in np.split(chosen, 2)]
 
-    check.close(
-        of_each_row,
-        [PROBABILITIES, other],
-        "the fractions of two rows, with logits around 2000 and -2000",
-        cause="each row has its own largest logit, which is subtracted before exp, and its own "
-        "length of the line, total[:, -1:]",
-        tolerance=0.03,
-    )
-    check.close(
-        lambda: of_each_row(top_k=2),
-        [shares(PROBABILITIES, 4, 1), shares(other, 1, 2)],
-        "the fractions of these rows with top_k=2",
-        cause="each row has its own k-th largest score",
-        tolerance=0.03,
-    )
+    check.close(of_each_row, [PROBABILITIES, other],
+                "the fractions of two rows, with logits around 2000 and -2000",
+                cause="each row has its own largest logit, which is subtracted before exp, and its"
+                " own length of the line, total[:, -1:]", tolerance=0.03)
+    check.close(lambda: of_each_row(top_k=2), [shares(PROBABILITIES, 4, 1), shares(other, 1, 2)],
+                "the fractions of these rows with top_k=2",
+                cause="each row has its own k-th largest score", tolerance=0.03)
     flat = np.zeros((3000, 5000), np.float16)
-    check.close(
-        lambda: np.mean(sample(flat, rng=np.random.default_rng(5))) / 5000,
-        0.5,
-        "the mean position among 5,000 equally likely tokens in float16",
-        cause="convert the logits to float64: a sum of ones in float16 ends at 2048",
-        tolerance=0.03,
-    )
-    check.equal(
-        lambda: sample(np.array([[0.0, np.inf, 1.0]]), rng=np.random.default_rng(0)),
-        [1],
-        "the token if one logit is infinite",
-        cause="continue with the logits that finite_logits returns",
-    )
+    check.close(lambda: np.mean(sample(flat, rng=np.random.default_rng(5))) / 5000, 0.5,
+                "the mean position among 5,000 equally likely tokens in float16",
+                cause="convert the logits to float64: a sum of ones in float16 ends at 2048",
+                tolerance=0.03)
+    check.equal(lambda: sample(np.array([[0.0, np.inf, 1.0]]), rng=np.random.default_rng(0)), [1],
+                "the token if one logit is infinite",
+                cause="continue with the logits that finite_logits returns")
     for heat in (0.0, 1.0):
-        check.raises(
-            RuntimeError,
-            lambda heat=heat: sample(np.array([[0.0, np.nan]]), heat, rng=np.random.default_rng(0)),
-            f"a logit of NaN at temperature {heat}",
-            cause="call finite_logits first; it raises this error",
-        )
+        check.raises(RuntimeError,
+                     lambda: sample(np.array([[0.0, np.nan]]), heat, rng=np.random.default_rng(0)),
+                     f"a logit of NaN at temperature {heat}",
+                     cause="call finite_logits first; it raises this error")
 
     def afterwards() -> np.ndarray:
         given = logits.copy()
         sample(given, 0.5, 2, 0.9, rng=np.random.default_rng(0))
         return given
 
-    check.equal(
-        afterwards,
-        logits,
-        "the logits afterwards",
-        cause="scaled[...] = -inf, or -=, must not write into the caller's array",
-    )
-    check.true(
-        lambda: len({int(sample(np.zeros((1, 1000)), rng=np.random.default_rng(5))[0])
-                     for _ in range(5)}) == 1,
-        "five draws with the same seed are equal",
-        cause="use only rng for randomness",
-    )  # fmt: skip
-    check.true(
-        lambda: len({int(sample(np.zeros((1, 1000)), rng=np.random.default_rng(seed))[0])
-                     for seed in range(5)}) > 1,
-        "draws with different seeds differ",
-        cause="use rng, not a generator of your own",
-    )  # fmt: skip
+    check.equal(afterwards, logits, "the logits afterwards",
+                cause="scaled[...] = -inf, or -=, must not write into the caller's array")
+    check.true(lambda: len({int(sample(np.zeros((1, 1000)), rng=np.random.default_rng(5))[0])
+                            for _ in range(5)}) == 1,
+               "five draws with the same seed are equal",
+               cause="use only rng for randomness")
+    check.true(lambda: len({int(sample(np.zeros((1, 1000)), rng=np.random.default_rng(seed))[0])
+                            for seed in range(5)}) > 1,
+               "draws with different seeds differ",
+               cause="use rng, not a generator of your own")
+# fmt: on
 
 # %% [markdown]
 # Six tokens at three temperatures:
@@ -1167,6 +892,7 @@ from tinytorch.generation.generate import _stream
 
 
 # %% test="13.7" points=4
+# fmt: off
 class Oracle(Module):
     """Stands for a GPT: its logits are random, and depend on every token that it sees.
 
@@ -1226,108 +952,75 @@ def read_in(count: int, prompt: Any = (1, 2, 3), limit: int = 7, **settings: Any
 
 
 with Exercise("13.7", "_stream") as check:
-    check.equal(
-        lambda: [len(list(stream(Oracle(), [1, 2, 3], count))) for count in (0, 1, 4)],
-        [0, 1, 4],
-        "the number of new tokens, for max_new_tokens = 0, 1 and 4",
-        cause="one token in each of max_new_tokens rounds; with caches, only it is unread then",
-    )
+    check.equal(lambda: [len(list(stream(Oracle(), [1, 2, 3], count))) for count in (0, 1, 4)],
+                [0, 1, 4], "the number of new tokens, for max_new_tokens = 0, 1 and 4",
+                cause="one token in each of max_new_tokens rounds; with caches, only it is unread"
+                " then")
 
     def read_before_the_first() -> list[int]:
         model = Oracle()
         next(stream(model, [1, 2, 3], 5))
         return model.read
 
-    check.equal(
-        read_before_the_first,
-        [3],
-        "the numbers of tokens that the model reads before it yields the first one",
-        cause="yield each token at once, in its own round: a reader sees the text as it grows",
-    )
-    check.equal(
-        lambda: [np.shape(token) for token in stream(Oracle(), [[1, 2], [3, 4]], 2)],
-        [(2,), (2,)],
-        "the shapes of the tokens for two prompts",
-        cause="yield the tokens (B,) that choose_token returns",
-    )
+    check.equal(read_before_the_first, [3],
+                "the numbers of tokens that the model reads before it yields the first one",
+                cause="yield each token at once, in its own round: a reader sees the text as it"
+                " grows")
+    check.equal(lambda: [np.shape(token) for token in stream(Oracle(), [[1, 2], [3, 4]], 2)],
+                [(2,), (2,)], "the shapes of the tokens for two prompts",
+                cause="yield the tokens (B,) that choose_token returns")
     greedy = {"temperature": 0.0}
-    check.equal(
-        lambda: generate(Oracle(), [1, 2, 3], 1, **greedy),
-        lambda: by_hand([[1, 2, 3]], 1, **greedy)[0],
-        "the prompt and the likeliest first token",
-        cause="at first, the whole prompt is unread",
-    )
-    check.equal(
-        lambda: generate(Oracle(), [1, 2, 3], 4, **greedy),
-        lambda: by_hand([[1, 2, 3]], 4, **greedy)[0],
-        "the prompt and the four likeliest tokens",
-        cause="append each new token to the window; with caches, only it is unread",
-    )
-    check.equal(
-        lambda: read_in(4),
-        [3, 1, 1, 1],
-        "the number of tokens that the model reads in each of 4 rounds",
-        cause="with caches, each token passes through the model once: only the new one is unread",
-    )
-    check.equal(
-        lambda: generate(Oracle(), [1, 2, 3], 20, **greedy),
-        lambda: by_hand([[1, 2, 3]], 20, **greedy)[0],
-        "20 tokens with a context of 7",
-        cause="a full window keeps its newer limit // 2 tokens, here 3, before the new token is "
-        "appended; create new caches, and all 4 are unread",
-    )
-    check.equal(
-        lambda: read_in(11),
-        [3, 1, 1, 1, 1, 4, 1, 1, 1, 4, 1],
-        "the number of tokens that the model reads in each of 11 rounds, with a context of 7",
-        cause="only when the window was full is all of it read again",
-    )
+    check.equal(lambda: generate(Oracle(), [1, 2, 3], 1, **greedy),
+                lambda: by_hand([[1, 2, 3]], 1, **greedy)[0],
+                "the prompt and the likeliest first token",
+                cause="at first, the whole prompt is unread")
+    check.equal(lambda: generate(Oracle(), [1, 2, 3], 4, **greedy),
+                lambda: by_hand([[1, 2, 3]], 4, **greedy)[0],
+                "the prompt and the four likeliest tokens",
+                cause="append each new token to the window; with caches, only it is unread")
+    check.equal(lambda: read_in(4), [3, 1, 1, 1],
+                "the number of tokens that the model reads in each of 4 rounds",
+                cause="with caches, each token passes through the model once: only the new one is"
+                " unread")
+    check.equal(lambda: generate(Oracle(), [1, 2, 3], 20, **greedy),
+                lambda: by_hand([[1, 2, 3]], 20, **greedy)[0], "20 tokens with a context of 7",
+                cause="a full window keeps its newer limit // 2 tokens, here 3, before the new"
+                " token is appended; create new caches, and all 4 are unread")
+    check.equal(lambda: read_in(11), [3, 1, 1, 1, 1, 4, 1, 1, 1, 4, 1],
+                "the number of tokens that the model reads in each of 11 rounds, with a context of"
+                " 7",
+                cause="only when the window was full is all of it read again")
     for limit in (1, 2, 8):
-        check.equal(
-            lambda limit=limit: generate(Oracle(limit), [1], 20, **greedy),
-            lambda limit=limit: by_hand([[1]], 20, limit, **greedy)[0],
-            f"20 tokens with a context of {limit}",
-            cause="keep limit // 2 tokens: window[:, limit - limit // 2 :]. With a context of 1 "
-            "that is none, but window[:, -0:] would be all",
-        )
+        check.equal(lambda: generate(Oracle(limit), [1], 20, **greedy),
+                    lambda: by_hand([[1]], 20, limit, **greedy)[0],
+                    f"20 tokens with a context of {limit}",
+                    cause="keep limit // 2 tokens: window[:, limit - limit // 2 :]. With a context"
+                    " of 1 that is none, but window[:, -0:] would be all")
     long = [[int(n) for n in row] for row in np.random.default_rng(0).integers(0, 13, (2, 17))]
-    check.equal(
-        lambda: generate(Oracle(), long, 9, **greedy),
-        lambda: by_hand(long, 9, **greedy),
-        "9 tokens after two prompts of 17, with a context of 7",
-        cause="the window starts with the newest limit tokens of the prompt: window[:, -limit:]",
-    )
-    check.equal(
-        lambda: read_in(3, long[0]),
-        [7, 4, 1],
-        "the number of tokens that the model reads after a prompt of 17",
-        cause="the window starts with the newest limit tokens of the prompt: window[:, -limit:]",
-    )
-    check.equal(
-        lambda: generate(Oracle(), [1, 2, 3], 20, use_cache=False, **greedy),
-        lambda: by_hand([[1, 2, 3]], 20, **greedy)[0],
-        "20 tokens without a cache",
-        cause="without a cache, the whole window is unread in each round",
-    )
-    check.equal(
-        lambda: read_in(8, use_cache=False),
-        [3, 4, 5, 6, 7, 4, 5, 6],
-        "the number of tokens that the model reads in each of 8 rounds without a cache",
-        cause="without a cache, the whole window is unread in each round",
-    )
-    check.equal(
-        lambda: generate(Oracle(), long, 9, use_cache=False, **greedy),
-        lambda: by_hand(long, 9, **greedy),
-        "9 tokens after two prompts of 17 without a cache",
-        cause="the window starts with the newest limit tokens of the prompt: window[:, -limit:]",
-    )
+    check.equal(lambda: generate(Oracle(), long, 9, **greedy), lambda: by_hand(long, 9, **greedy),
+                "9 tokens after two prompts of 17, with a context of 7",
+                cause="the window starts with the newest limit tokens of the prompt: window[:,"
+                " -limit:]")
+    check.equal(lambda: read_in(3, long[0]), [7, 4, 1],
+                "the number of tokens that the model reads after a prompt of 17",
+                cause="the window starts with the newest limit tokens of the prompt: window[:,"
+                " -limit:]")
+    check.equal(lambda: generate(Oracle(), [1, 2, 3], 20, use_cache=False, **greedy),
+                lambda: by_hand([[1, 2, 3]], 20, **greedy)[0], "20 tokens without a cache",
+                cause="without a cache, the whole window is unread in each round")
+    check.equal(lambda: read_in(8, use_cache=False), [3, 4, 5, 6, 7, 4, 5, 6],
+                "the number of tokens that the model reads in each of 8 rounds without a cache",
+                cause="without a cache, the whole window is unread in each round")
+    check.equal(lambda: generate(Oracle(), long, 9, use_cache=False, **greedy),
+                lambda: by_hand(long, 9, **greedy),
+                "9 tokens after two prompts of 17 without a cache",
+                cause="the window starts with the newest limit tokens of the prompt: window[:,"
+                " -limit:]")
     for settings in ({}, {"temperature": 2.0}, {"top_k": 2}, {"top_p": 0.5}):
-        check.equal(
-            lambda settings=settings: generate(Oracle(), [[1], [2]], 12, seed=9, **settings),
-            lambda settings=settings: by_hand([[1], [2]], 12, seed=9, **settings),
-            f"12 sampled tokens of two texts, with {settings or 'no settings'}",
-            cause="choose_token(logits, *choice, rng=rng), once in each round",
-        )
+        check.equal(lambda: generate(Oracle(), [[1], [2]], 12, seed=9, **settings),
+                    lambda: by_hand([[1], [2]], 12, seed=9, **settings),
+                    f"12 sampled tokens of two texts, with {settings or 'no settings'}",
+                    cause="choose_token(logits, *choice, rng=rng), once in each round")
 
     # Texts that end: the greedy tokens of four prompts do not depend on one another.
     prompts, count = [[1, 2], [3, 4], [5, 6], [7, 8]], 12
@@ -1347,54 +1040,32 @@ with Exercise("13.7", "_stream") as check:
         tokens = stream(Oracle(), given, count, stop_token=stop_token, **greedy, **settings)
         return np.stack(list(tokens), axis=1).tolist()
 
-    first = check.call(
-        lambda: [text[2:] for text in by_hand(prompts, count, **greedy)],
-        "the greedy texts",
-        cause="first solve exercise 13.6",
-    )
+    first = check.call(lambda: [text[2:] for text in by_hand(prompts, count, **greedy)],
+                       "the greedy texts",
+                       cause="first solve exercise 13.6")
     stop = check.call(lambda: first[0][4], "a token of the first text", cause="as above")
-    check.equal(
-        lambda: written(stop, [0]),
-        lambda: ended([stop], [0]),
-        "a text with a stop token",
-        cause="yield the stop token too, then return",
-    )
-    check.equal(
-        lambda: written(stop, [0], use_cache=False),
-        lambda: ended([stop], [0]),
-        "a text with a stop token, without a cache",
-        cause="yield the stop token too, then return",
-    )
-    several = check.call(
-        lambda: [first[0][1], first[1][3], first[2][5], first[3][2]],
-        "a token of each text",
-        cause="as above",
-    )
-    check.equal(
-        lambda: written(several[:1]),
-        lambda: ended(several[:1], range(4)),
-        "four texts, of which not all find the stop token",
-        cause="go on until all rows are done (not any): a row that is done repeats its stop token",
-    )
-    check.equal(
-        lambda: written(several),
-        lambda: ended(several, range(4)),
-        "four texts that find different stop tokens at different times",
-        cause="a row that is done repeats its own last token, and stays done; when all are done, "
-        "yield, then return",
-    )
-    check.equal(
-        lambda: written([1, 2], [0]),
-        lambda: ended([1, 2], [0]),
-        "a text whose prompt has the stop tokens",
-        cause="stop tokens of the prompt do not count: at first, no row is done",
-    )
-    check.equal(
-        lambda: written([]),
-        lambda: ended([], range(4)),
-        "four texts with an empty list of stop tokens",
-        cause="no row is done without a stop token",
-    )
+    check.equal(lambda: written(stop, [0]), lambda: ended([stop], [0]), "a text with a stop token",
+                cause="yield the stop token too, then return")
+    check.equal(lambda: written(stop, [0], use_cache=False), lambda: ended([stop], [0]),
+                "a text with a stop token, without a cache",
+                cause="yield the stop token too, then return")
+    several = check.call(lambda: [first[0][1], first[1][3], first[2][5], first[3][2]],
+                         "a token of each text",
+                         cause="as above")
+    check.equal(lambda: written(several[:1]), lambda: ended(several[:1], range(4)),
+                "four texts, of which not all find the stop token",
+                cause="go on until all rows are done (not any): a row that is done repeats its"
+                " stop token")
+    check.equal(lambda: written(several), lambda: ended(several, range(4)),
+                "four texts that find different stop tokens at different times",
+                cause="a row that is done repeats its own last token, and stays done; when all are"
+                " done, yield, then return")
+    check.equal(lambda: written([1, 2], [0]), lambda: ended([1, 2], [0]),
+                "a text whose prompt has the stop tokens",
+                cause="stop tokens of the prompt do not count: at first, no row is done")
+    check.equal(lambda: written([]), lambda: ended([], range(4)),
+                "four texts with an empty list of stop tokens",
+                cause="no row is done without a stop token")
 
     # Modes
 
@@ -1404,14 +1075,11 @@ with Exercise("13.7", "_stream") as check:
         return model.conditions
 
     for use_cache in (True, False):
-        check.equal(
-            lambda use_cache=use_cache: conditions(use_cache),
-            {(False, False, not use_cache, "numpy")},
-            "what the model notices: (training mode, gradients, no caches, backend), with "
-            f"use_cache={use_cache}",
-            cause="compute the logits with _last_logits(model, model.backend, unread, caches); "
-            "caches are None without a cache",
-        )
+        check.equal(lambda: conditions(use_cache), {(False, False, not use_cache, "numpy")},
+                    "what the model notices: (training mode, gradients, no caches, backend), with "
+                    f"use_cache={use_cache}",
+                    cause="compute the logits with _last_logits(model, model.backend, unread,"
+                    " caches); caches are None without a cache")
 
     def modes(training: bool, end: str) -> set[Any]:
         """The modes of a model and of gradients, between two tokens and afterwards."""
@@ -1430,13 +1098,10 @@ with Exercise("13.7", "_stream") as check:
 
     for training in (True, False):
         for end in ("the last token", "a break", "an error"):
-            check.equal(
-                lambda training=training, end=end: modes(training, end),
-                {(training, True, True)},
-                "the modes (training, of dropout, gradients) between two tokens and after "
-                f"{end}, for a model in {'training' if training else 'evaluation'} mode",
-                cause="leave the modes alone: only _last_logits changes them, for one call",
-            )
+            check.equal(lambda: modes(training, end), {(training, True, True)},
+                        "the modes (training, of dropout, gradients) between two tokens and after "
+                        f"{end}, for a model in {'training' if training else 'evaluation'} mode",
+                        cause="leave the modes alone: only _last_logits changes them, for one call")
 
     class OnReference(Oracle):
         backend = backends.get("reference")
@@ -1446,21 +1111,16 @@ with Exercise("13.7", "_stream") as check:
         generate(model, [1, 2], 3)
         return model.conditions
 
-    check.equal(
-        elsewhere,
-        {(False, False, False, "reference")},
-        "what a model on another backend notices",
-        cause="pass model.backend to _last_logits",
-    )
-    check.equal(
-        lambda: [
-            generate(randomised(GPT(13, 16, 2, 2, 8, init="zero")), [[1, 2], [3, 4]], 20, seed=5,
-                     use_cache=use_cache).tolist()[0][:2] for use_cache in (True, False)
-        ],
-        [[1, 2], [1, 2]],
-        "the first tokens of a GPT's texts",
-        cause="generate returns the prompt, then the new tokens",
-    )  # fmt: skip
+    check.equal(elsewhere, {(False, False, False, "reference")},
+                "what a model on another backend notices",
+                cause="pass model.backend to _last_logits")
+    check.equal(lambda: [
+                    generate(randomised(GPT(13, 16, 2, 2, 8, init="zero")), [[1, 2], [3, 4]], 20, seed=5,
+                             use_cache=use_cache).tolist()[0][:2] for use_cache in (True, False)
+                ],
+                [[1, 2], [1, 2]], "the first tokens of a GPT's texts",
+                cause="generate returns the prompt, then the new tokens")
+# fmt: on
 
 # %% [markdown]
 # ## Train it
