@@ -74,14 +74,14 @@ def _new_texts(lesson: Lesson, notebook: Path) -> tuple[dict[Path, str], list[st
         path = lesson.module_path(exercise.module)
         before = texts.get(path) or read_module(path)
         original = lesson.original(exercise.module)
-        texts[path] = _insert(exercise, before, sources[exercise.number], original, names)
+        texts[path] = insert(exercise, before, sources[exercise.number], original, names)
         file = path.relative_to(lesson.root).as_posix()
         written += [f"{file}: {name}" for name in _changed(before, texts[path])]
-    known = _imports([*(c.source for c in lesson.cells if c.kind == "setup"), *sources.values()])
+    known = imports_of([*(c.source for c in lesson.cells if c.kind == "setup"), *sources.values()])
     for path in texts:
-        texts[path], added = _add_imports(texts[path], known)
+        texts[path], added = add_imports(texts[path], known)
         written += [f"{path.relative_to(lesson.root).as_posix()}: {line}" for line in added]
-        _check_names(path, texts[path])
+        check_names(path, texts[path])
     return {path: text for path, text in texts.items() if text != read_module(path)}, written
 
 
@@ -155,10 +155,20 @@ def repair_advice(root: Path, problem: ImportProblem) -> str:
     return ""
 
 
-def _insert(exercise: Exercise, module: str, cell: str, original: str, exercises: set[str]) -> str:
-    """Return the module's text with the definitions of the cell inserted.
+def insert(exercise: Exercise, module: str, cell: str, original: str, exercises: set[str]) -> str:
+    """Return the module's text with the definitions of an exercise's cell inserted.
 
-    Names of other `exercises` are left out: they are in the cell if cells were merged.
+    Args:
+        exercise: the exercise.
+        module: the module's text.
+        cell: the student's code.
+        original: the module's text before the first export.
+        exercises: names of all exercises; others than this one's are left out, which are in the
+            cell if cells were merged.
+
+    Raises:
+        ExportError: the cell does not parse, is blank, changes a signature, or gives a name of the
+            module another meaning.
     """
     where = f"exercise {exercise.number}"
     try:
@@ -166,6 +176,23 @@ def _insert(exercise: Exercise, module: str, cell: str, original: str, exercises
     except LessonError as error:
         raise ExportError(str(error)) from None
     mine, theirs = definitions(cell), definitions(module)
+    _check_written(where, exercise, mine, theirs)
+    _check_new_meanings(where, exercise.module, cell, original, exercises)
+    texts = _texts(exercise, cell, mine, exercises)
+    first = min(theirs[name].start for name in exercise.names)
+    new = [[*text, "", ""] for name, text in texts.items() if name not in theirs]
+    edits = [(theirs[n].start, theirs[n].stop, text) for n, text in texts.items() if n in theirs]
+    edits.append((first, first, list(chain(*new))))
+    lines = lines_of(module)
+    for start, stop, text in sorted(edits, reverse=True):  # from the end, so that lines stay valid
+        lines[start:stop] = text
+    return "\n".join(lines) + "\n"
+
+
+def _check_written(
+    where: str, exercise: Exercise, mine: dict[str, Definition], theirs: dict[str, Definition]
+) -> None:
+    """Check that a cell defines all of an exercise, with the same signatures and no blank."""
     for name in exercise.names:
         if name not in theirs:
             raise ExportError(f"{where}: {exercise.module} has no {name}")
@@ -175,28 +202,25 @@ def _insert(exercise: Exercise, module: str, cell: str, original: str, exercises
     for name in exercise.names:
         if is_blank(mine[name]):
             raise ExportError(f"{where}: {name} is still blank")
-    added = [
+
+
+def _texts(
+    exercise: Exercise, cell: str, mine: dict[str, Definition], exercises: set[str]
+) -> dict[str, list[str]]:
+    """Return the lines of what is exported: the exercise, helpers, and constants that they use."""
+    helpers = {
         name
         for name, definition in mine.items()
         if name not in exercises
         and isinstance(definition.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    ]
-    constants = _constants(mine, {*exercise.names, *added}) - exercises
-    added = [name for name in mine if name in constants or name in added]
-    _check_new_meanings(where, exercise.module, cell, original, exercises)
-    lines, own = lines_of(module), lines_of(cell)
-    texts = {name: _lines(own, mine[name]) for name in (*exercise.names, *added)}
+    }
+    constants = _constants(mine, {*exercise.names, *helpers}) - exercises
+    lines = lines_of(cell)
+    chosen = [*exercise.names, *(name for name in mine if name in constants | helpers)]
+    texts = {name: _lines(lines, mine[name]) for name in chosen}
     for name in constants:  # without another statement of the line
         texts[name] = lines_of(ast.get_source_segment(cell, mine[name].node) or "")
-    edits = [
-        (theirs[name].start, theirs[name].stop, texts[name]) for name in texts if name in theirs
-    ]
-    first = min(theirs[name].start for name in exercise.names)
-    new = [[*texts[name], "", ""] for name in added if name not in theirs]
-    edits.append((first, first, list(chain(*new))))
-    for start, stop, text in sorted(edits, reverse=True):  # from the end, so that lines stay valid
-        lines[start:stop] = text
-    return "\n".join(lines) + "\n"
+    return texts
 
 
 def _constants(mine: dict[str, Definition], users: set[str]) -> set[str]:
@@ -204,7 +228,7 @@ def _constants(mine: dict[str, Definition], users: set[str]) -> set[str]:
 
     A constant's value is computed without a call: numbers, text, collections of them.
     """
-    simple = {name for name, definition in mine.items() if _is_constant(definition.node)}
+    simple = {name for name, definition in mine.items() if is_constant(definition.node)}
     found: set[str] = set()
     nodes = [mine[name].node for name in users]
     while nodes:
@@ -214,7 +238,7 @@ def _constants(mine: dict[str, Definition], users: set[str]) -> set[str]:
     return found
 
 
-def _is_constant(node: ast.stmt) -> bool:
+def is_constant(node: ast.stmt) -> bool:
     match node:
         case ast.Assign(targets=[ast.Name()], value=value):
             pass
@@ -258,7 +282,7 @@ def _origins(source: str) -> dict[str, str]:
     The types of `typing` and of `collections` count as equal.
     """
     found = dict.fromkeys(definitions(source), PACKAGE)
-    for name, line in _imports([source]).items():
+    for name, line in imports_of([source]).items():
         package = line.split()[1].partition(".")[0] or PACKAGE  # of "from .ops import random"
         found[name] = "typing" if package == "collections" else package
     return found
@@ -339,7 +363,7 @@ def is_blank(definition: Definition) -> bool:
     return False
 
 
-def _imports(sources: Iterable[str]) -> dict[str, str]:
+def imports_of(sources: Iterable[str]) -> dict[str, str]:
     """Return the import statement of each name that is imported at the top level of cells."""
     found = {}
     for node in (node for source in sources for node in _statements(source)):
@@ -360,7 +384,7 @@ def _statements(source: str) -> list[ast.stmt]:
         return []
 
 
-def _add_imports(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
+def add_imports(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
     """Import the undefined names of a module as in the notebook; return text and new lines."""
     missing = dict.fromkeys(name for _, name in _undefined(text))
     added = [known[name] for name in missing if name in known]
@@ -375,7 +399,7 @@ def _add_imports(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
     return "\n".join(lines) + "\n", added
 
 
-def _check_names(path: Path, text: str) -> None:
+def check_names(path: Path, text: str) -> None:
     """Check that every global name used in the module is defined in it."""
     for user, name in _undefined(text):
         found = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name) and n.id == name)

@@ -13,11 +13,11 @@ from typing import Any, Self
 
 from ..export import (
     ExportError,
-    _add_imports,
-    _check_names,
-    _imports,
-    _insert,
-    _is_constant,
+    add_imports,
+    check_names,
+    imports_of,
+    insert,
+    is_constant,
 )
 from ..lesson import PACKAGE, Exercise, Lesson, LessonError, definitions, parsed, replaced
 from ..package import copy_package, without_fast_versions
@@ -97,9 +97,9 @@ class Base:
         """
         module = exercise.module
         others = {name for e in self.exercises for name in e.names}
-        new = _insert(exercise, texts[module], source, self.solutions[module], others)
-        new, _ = _add_imports(new, dict(known))
-        _check_names(self.lesson.module_path(module), new)
+        new = insert(exercise, texts[module], source, self.solutions[module], others)
+        new, _ = add_imports(new, dict(known))
+        check_names(self.lesson.module_path(module), new)
         return {**texts, module: new}
 
     def with_solutions(self, texts: Mapping[str, str], keep: Collection[str]) -> dict[str, str]:
@@ -123,7 +123,7 @@ class Base:
             and (
                 isinstance(d.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
                 or name in exercise.names
-                or _is_constant(d.node)
+                or is_constant(d.node)
             )
         }
         nodes = [node for node in tree.body if _at(node) in {_at(n) for n in used.values()}]
@@ -138,7 +138,7 @@ class Base:
     @cached_property
     def notebook_imports(self) -> dict[str, str]:
         """The import statement behind each name of the lesson's setup cells."""
-        return _imports(cell.source for cell in self.lesson.cells if cell.kind == "setup")
+        return imports_of(cell.source for cell in self.lesson.cells if cell.kind == "setup")
 
     def job(self, texts: Mapping[str, str], inline: list[str], integration: list[str]
             ) -> dict[str, Any]:  # fmt: skip
@@ -183,7 +183,7 @@ class Base:
     def _module_imports(self, module: str) -> dict[str, str]:
         """Return the import statements of a module, with absolute names."""
         found = {}
-        for name, statement in _imports([self.solutions[module]]).items():
+        for name, statement in imports_of([self.solutions[module]]).items():
             node = ast.parse(statement).body[0]
             if isinstance(node, ast.ImportFrom) and node.level:
                 parts = module.split(".")[: -node.level]

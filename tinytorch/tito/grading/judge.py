@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import notebook as notebooks
-from ..export import ExportError, _imports
+from ..export import ExportError, imports_of
 from ..lesson import LessonError
 from .base import Base
 from .sandbox import Events, Sandbox
@@ -103,7 +103,7 @@ class _Judge:
         """Insert the exercises of the notebook that can be tested into the package."""
         found = notebooks.exercise_cells(cells, self.base.exercises)
         sources = {number: notebooks.source_of(own) for number, own in found.items()}
-        known = self.base.notebook_imports | _imports(sources.values())
+        known = self.base.notebook_imports | imports_of(sources.values())
         self.sources, self.known = sources, known
         for exercise in self.base.exercises:
             mark = self.marks[exercise.number]

@@ -91,7 +91,7 @@ def as_markdown(result: Result) -> str:
     for mark in missed:
         lines += [f"## {mark.exercise}: {mark.status}", "", *_block(mark.message), ""]
     if missed:
-        lines += ["An exercise may depend on those before it: mend the first one first.", ""]
+        lines += ["An exercise may depend on those before it: fix the first one first.", ""]
     lines.append(f"Tests: {result.source}. Only the code of the exercises is graded, not that of")
     lines.append("other cells. `tito test` runs the same tests.")
     return "\n".join(lines) + "\n"
