@@ -3,6 +3,7 @@
 `python tests/tito/mutation.py 12` prints what the tests of lesson 12 do not find.
 """
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ def test_every_exercise_has_a_test_and_mistakes(number: int) -> None:
     assert [exercise for kind, exercise, _ in programs if kind == "test"] == exercises
     assert {m.exercise for m in known} == set(exercises)
     assert len({(m.exercise, m.name) for m in known}) == len(known)
+    sources = {(m.exercise, ast.dump(ast.parse(mutation.changed(m)))) for m in known}
+    assert len(sources) == len(known)  # no two are the same
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
