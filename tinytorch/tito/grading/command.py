@@ -97,17 +97,15 @@ def _grade(
     if sandbox.stopped.is_set():
         raise StoppedError
     base = bases.get(submission.lesson or -1)
-    if submission.problem or base is None:
-        return Result(
-            submission, lesson, Grade(_unmarked(origin), problem=submission.problem), source
-        )
-    try:
-        return Result(submission, lesson, grade(base, submission.path, sandbox), source)
-    except StoppedError:
-        raise
-    except Exception as error:
-        problem = f"the grader itself has failed: {type(error).__name__}: {error}"
-        return Result(submission, lesson, Grade(_unmarked(origin), problem=problem), source)
+    own = Grade(_unmarked(origin), problem=submission.problem)
+    if base is not None and not submission.problem:
+        try:
+            own = grade(base, submission.path, sandbox)
+        except StoppedError:
+            raise
+        except Exception as error:
+            own.problem = f"the grader itself has failed: {type(error).__name__}: {error}"
+    return Result(submission, lesson, own, source)
 
 
 def _origins(paths: list[Path], lesson: str | None) -> dict[int, Origin]:

@@ -193,12 +193,8 @@ class _Judge:
             if again.reason or len(again.ended) < len(tests) or any(again.ended.values()):
                 blamed.append(number)
         for number in blamed:
-            self.marks[number].status = FAILED
-            self.marks[
-                number
-            ].message = (
-                f"the exercise passes its own test, but not an integration test: {first}\n{message}"
-            )
+            what = "the exercise passes its own test, but not an integration test"
+            self._mark(number, f"{what}: {first}\n{message}")
         if not blamed:
             self.problem = (
                 "integration tests fail, though each exercise passes them by itself: the points"

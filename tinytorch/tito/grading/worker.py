@@ -45,8 +45,7 @@ class Channel:
         self._write = os.write
 
     def send(self, **event: Any) -> None:
-        line = json.dumps({**event, "nonce": self._nonce}) + "\n"
-        data = line.encode()
+        data = f"{json.dumps({**event, 'nonce': self._nonce})}\n".encode()
         while data:
             data = data[self._write(self._file, data) :]
 
@@ -124,11 +123,8 @@ class Tests:
             backends = importlib.import_module("tinytorch").backends
 
             warnings.simplefilter("ignore")  # printing one would read a file
-            for name in (
-                "numpy",
-                "reference",
-                "strict",
-            ):  # loading one uses what is forbidden later
+            # Loading a backend uses what is forbidden later.
+            for name in ("numpy", "reference", "strict"):
                 backends.status(name)
             backends.get().asarray([0.0])
             for module in self.job["texts"]:
