@@ -524,6 +524,24 @@ def test_tables_and_reports_contain_nothing_that_a_terminal_obeys(tmp_path: Path
         assert "\t|\nlast\n```" in texts[1]  # a tab and lines of code are kept
 
 
+def test_a_fault_of_the_grader_costs_one_submission_and_is_named(
+    course: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(base: Base, notebook: Path, sandbox: Sandbox) -> Grade:
+        if notebook.parent.name == "ann":
+            raise KeyError("x")
+        return grade(base, notebook, Passing(LIMITS))
+
+    monkeypatch.setattr(command, "grade", faulty)
+    for name in ("ann", "bob"):
+        weave.write(submission(course), tmp_path / name / "things.ipynb")
+    results = graded(tmp_path)
+    assert results["ann"].status == "not graded"
+    assert (results["ann"].grade.points, results["ann"].grade.of) == (0, 10)
+    assert results["ann"].grade.problem == "the grader itself has failed: KeyError: 'x'"
+    assert results["bob"].grade.points == 10
+
+
 def test_an_interruption_keeps_the_results_so_far(course: Lesson, tmp_path: Path) -> None:
     for name in "abc":
         weave.write(submission(course), tmp_path / "class" / name / "things.ipynb")
