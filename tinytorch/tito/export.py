@@ -25,6 +25,7 @@ from .lesson import (
     read_module,
 )
 from .package import ImportProblem, copy_package, import_problem
+from .syntax import syntax_tree
 
 
 class ExportError(Exception):
@@ -338,7 +339,7 @@ def _unparsed(nodes: list[ast.expr]) -> str:
 
 def _signature(function: ast.FunctionDef) -> str:
     """Return parameters and defaults, without annotations, which a student may omit."""
-    arguments = ast.parse(ast.unparse(function)).body[0].args  # type: ignore[attr-defined]
+    arguments = syntax_tree(ast.unparse(function)).body[0].args  # type: ignore[attr-defined]
     for argument in ast.walk(arguments):
         if isinstance(argument, ast.arg):
             argument.annotation = None
@@ -379,7 +380,7 @@ def imports_of(sources: Iterable[str]) -> dict[str, str]:
 def _statements(source: str) -> list[ast.stmt]:
     """Return the statements of a cell; none if it does not parse, as with IPython's magics."""
     try:
-        return ast.parse(source).body
+        return syntax_tree(source).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
 
@@ -388,8 +389,8 @@ def add_imports(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
     """Import the undefined names of a module as in the notebook; return text and new lines."""
     missing = dict.fromkeys(name for _, name in _undefined(text))
     added = [known[name] for name in missing if name in known]
-    body, end = ast.parse(text).body, 0
-    for node in body[ast.get_docstring(ast.parse(text)) is not None :]:
+    body, end = syntax_tree(text).body, 0
+    for node in body[ast.get_docstring(syntax_tree(text)) is not None :]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             end = node.end_lineno or 0
     if not end and body:
@@ -402,7 +403,7 @@ def add_imports(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
 def check_names(path: Path, text: str) -> None:
     """Check that every global name used in the module is defined in it."""
     for user, name in _undefined(text):
-        found = (n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name) and n.id == name)
+        found = (n for n in ast.walk(syntax_tree(text)) if isinstance(n, ast.Name) and n.id == name)
         node = next(found, None)  # None if Python has changed the name, as __x in a class
         line = f", in: {lines_of(text)[node.lineno - 1].strip():.100}" if node else ""
         raise ExportError(

@@ -28,6 +28,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .magics import contains_command
+from .syntax import syntax_tree
 
 PACKAGE, WORKSPACE = "tinytorch", "workspace"
 
@@ -350,7 +351,7 @@ def parsed(source: str, where: str) -> ast.Module:
         LessonError: it does not parse; the message contains the line.
     """
     try:
-        return ast.parse(source)
+        return syntax_tree(source)
     except SyntaxError as error:
         line = (error.text or "").strip()[:100]
         advice = " (move commands of IPython to another cell)" if contains_command(line) else ""
@@ -372,7 +373,7 @@ def lines_of(source: str) -> list[str]:
 def definitions(source: str) -> dict[str, Definition]:
     """Return the functions, classes and constants at the top level of a source text, in order."""
     found = {}
-    for node in ast.parse(source).body:
+    for node in syntax_tree(source).body:
         decorators = getattr(node, "decorator_list", [])
         start = min([node.lineno, *(d.lineno for d in decorators)]) - 1
         for name in _bound_names(node):

@@ -1,7 +1,8 @@
 """IPython's commands in a cell, such as `%matplotlib inline` and `!ls`, which are not Python."""
 
-import ast
 import re
+
+from .syntax import syntax_tree
 
 _RUNS_PYTHON = {"%%time", "%%capture", "%%prun"}  # and keep what the cell defines
 
@@ -18,7 +19,7 @@ def without_commands(source: str) -> str:
         lines[first] = _replaced(lines[first])
     for _ in range(len(lines) + 1):
         try:
-            ast.parse("\n".join(lines))
+            syntax_tree("\n".join(lines))
         except SyntaxError as error:
             index = (error.lineno or 0) - 1
             if not 0 <= index < len(lines) or not is_command(lines[index]):

@@ -21,6 +21,7 @@ from ..export import (
 )
 from ..lesson import PACKAGE, Exercise, Lesson, LessonError, definitions, parsed, replaced
 from ..package import copy_package, without_fast_versions
+from ..syntax import syntax_tree
 from . import policy
 
 HERE = Path(__file__).resolve().parents[3]  # the folder with the package that grades
@@ -184,7 +185,7 @@ class Base:
         """Return the import statements of a module, with absolute names."""
         found = {}
         for name, statement in imports_of([self.solutions[module]]).items():
-            node = ast.parse(statement).body[0]
+            node = syntax_tree(statement).body[0]
             if isinstance(node, ast.ImportFrom) and node.level:
                 parts = module.split(".")[: -node.level]
                 absolute = ".".join([*parts, *filter(None, [node.module])])
@@ -197,7 +198,7 @@ class Base:
         """The module behind each name that `tinytorch` exports."""
         found: dict[str, str] = {}
         init = self.root / PACKAGE / "__init__.py"
-        for node in ast.walk(ast.parse(init.read_text(encoding="utf-8"))):
+        for node in ast.walk(syntax_tree(init.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
                 module = f"{PACKAGE}.{node.module}"
                 for alias in node.names:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 
+from ..syntax import syntax_tree
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -127,7 +129,7 @@ class _Rules:
 
     def __init__(self, node: ast.stmt, imports: Mapping[str, str], solution: Solution) -> None:
         self.public, self.modules = solution.public, solution.modules
-        own = ast.parse(solution.code)
+        own = syntax_tree(solution.code)
         nodes = list(ast.walk(own))
         self.chains = set(_chains(own)) - {"getattr", "hasattr"}
         self.set = SET | {n.attr for n in nodes if isinstance(n, ast.Attribute) and _is_changed(n)}
@@ -297,7 +299,7 @@ def _root(node: ast.AST) -> str:
 
 def _origins(statement: str) -> dict[str, Origin]:
     """Return the origin of each name that an import statement binds."""
-    node = ast.parse(statement).body[0]
+    node = syntax_tree(statement).body[0]
     if isinstance(node, ast.ImportFrom):
         module = "." * node.level + (node.module or "")
         return {alias.asname or alias.name: (module, alias.name) for alias in node.names}
