@@ -1,6 +1,7 @@
 """Lesson 04: loss functions, averaged over the batch."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,28 +31,50 @@ def log_softmax_gradient(xp: Namespace, g: Array, y: Array, axes: tuple[int, ...
     return g - xp.exp(y) * xp.sum(g, axis=axes, keepdims=True)
 
 
+def log_probabilities(xp: Namespace, rows: Array) -> Array:
+    """log(softmax(row)) of each row, (N, V) -> (N, V), computed without overflow."""
+    shifted = rows - xp.max(rows, axis=-1, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
+
+
+def look_up_classes(xp: Namespace, classes: Array, counted: Array, V: int) -> Array:
+    """Return the classes (N, 1), with 0 in place of those that are not counted.
+
+    The lookup checks them where this does not make the host wait.
+
+    Raises:
+        IndexError: a counted class is outside of [0, V).
+    """
+    try:
+        return xp.take_rows(xp.arange(V), xp.where(counted, classes, xp.zeros_like(classes)))
+    except IndexError as error:
+        raise IndexError(f"cross entropy: a target is outside of the {V} classes") from error
+
+
+def one_hot_targets(
+    xp: Namespace, targets: Array, V: int, ignore_index: int, dtype: Any
+) -> tuple[Array, Array]:
+    """Return the targets as one-hot rows (N, V), and whether each counts, (N, 1), as 1 or 0.
+
+    A target equal to `ignore_index` does not count, and its row is zero.
+    """
+    classes = xp.astype(xp.reshape(targets, (targets.size, 1)), xp.int64)
+    counted = classes != ignore_index
+    hit = xp.arange(V) == look_up_classes(xp, classes, counted, V)
+    return xp.astype(hit & counted, dtype), xp.astype(counted, dtype)
+
+
 @op(promote="float", keep=("targets",))
 def cross_entropy(xp: Namespace, logits: Array, targets: Array, *, ignore_index: int = -100) -> Any:
     """Mean of -log(softmax(logits)[target]), for logits (..., V) and integer targets (...).
 
     Targets equal to `ignore_index` contribute neither to the sum nor to the count of the mean.
     """
-    N, V = math.prod(logits.shape[:-1]), logits.shape[-1]
-    rows = xp.reshape(logits, (N, V))
-    classes = xp.astype(xp.reshape(targets, (N, 1)), xp.int64)
-    ignored = classes == ignore_index  # (N, 1)
-    counted = xp.astype(~ignored, rows.dtype)
-    indices = xp.arange(V)
-    try:  # the lookup returns the classes, and checks them where this does not make the host wait
-        classes = xp.take_rows(indices, xp.where(ignored, xp.zeros_like(classes), classes))
-    except IndexError as error:
-        raise IndexError(f"cross entropy: a target is outside of the {V} classes") from error
-    shifted = rows - xp.max(rows, axis=-1, keepdims=True)
-    log_p = shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
-    hit = xp.astype(indices == classes, rows.dtype)  # (N, V), one-hot
-    hit = hit * counted  # rows of ignored targets are zero
-    loss = -xp.sum(xp.where(hit > 0, log_p, xp.zeros_like(log_p))) / xp.sum(counted)
-    return loss, (log_p, hit, counted, logits.shape)
+    V = logits.shape[-1]
+    log_p = log_probabilities(xp, xp.reshape(logits, (targets.size, V)))
+    hit, counted = one_hot_targets(xp, targets, V, ignore_index, logits.dtype)
+    chosen = xp.where(hit > 0, log_p, xp.zeros_like(log_p))  # not a product: 0 * -inf is NaN
+    return -xp.sum(chosen) / xp.sum(counted), (log_p, hit, counted, logits.shape)
 
 
 @cross_entropy.gradient
@@ -62,6 +85,19 @@ def cross_entropy_gradient(
     count = xp.maximum(count, xp.ones_like(count))  # all ignored: zero gradients, as in PyTorch
     d = (xp.exp(log_p) - hit) * (counted * (g / count))
     return xp.reshape(d, shape), None
+
+
+def _check_classes(logits: Any, targets: Any) -> tuple[Tensor, Tensor]:
+    """Both as tensors, logits (..., V) and integer targets (...)."""
+    logits, targets = _tensors("cross entropy", logits, targets)
+    if targets.dtype == logits.backend.xp.bool:
+        raise TypeError("cross entropy needs integer targets, not bool; cast with to('int64')")
+    if targets.is_floating_point() or not logits.shape or logits.shape[:-1] != targets.shape:
+        raise ValueError(
+            "cross entropy needs logits (..., V) and integer targets (...), got"
+            f" {logits.shape} and {targets.shape} with dtype {targets.dtype}"
+        )
+    return logits, targets
 
 
 class CrossEntropyLoss(Module):
@@ -88,14 +124,7 @@ class CrossEntropyLoss(Module):
             ValueError: the shapes do not match, or the targets are not integers.
             IndexError: a target is outside of [0, V); on a device, raised at the next copy to host.
         """
-        logits, targets = _tensors("cross entropy", logits, targets)
-        if targets.dtype == logits.backend.xp.bool:
-            raise TypeError("cross entropy needs integer targets, not bool; cast with to('int64')")
-        if targets.is_floating_point() or not logits.shape or logits.shape[:-1] != targets.shape:
-            raise ValueError(
-                "cross entropy needs logits (..., V) and integer targets (...), got"
-                f" {logits.shape} and {targets.shape} with dtype {targets.dtype}"
-            )
+        logits, targets = _check_classes(logits, targets)
         return cross_entropy(logits, targets, ignore_index=self.ignore_index)
 
     def count_targets(self, targets: Tensor) -> Tensor:
@@ -157,6 +186,28 @@ class BinaryCrossEntropyLoss(Module):
         check_probabilities("BinaryCrossEntropyLoss", "predictions", prediction)
         check_probabilities("BinaryCrossEntropyLoss", "targets", target)
         return binary_cross_entropy(prediction, target)
+
+
+def perplexity(losses: Sequence[float], counts: Sequence[int]) -> float:
+    """exp of the mean cross entropy per target, over several batches.
+
+    A model of perplexity 10 is as uncertain as a fair choice among 10 classes.
+
+    Args:
+        losses: the mean of each batch, in nats.
+        counts: the number of targets in each mean; a batch without any is left out.
+
+    Raises:
+        ValueError: there are no targets.
+
+    >>> from tinytorch.losses import perplexity
+    >>> round(perplexity([2.302585, 2.302585], [3, 5]), 3)
+    10.0
+    """
+    batches = [(loss, n) for loss, n in zip(losses, counts, strict=True) if n > 0]
+    if not batches:
+        raise ValueError("perplexity needs at least one target")
+    return math.exp(sum(loss * n for loss, n in batches) / sum(n for _, n in batches))
 
 
 def _tensors(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,660 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Lesson 04: Losses
+#
+# A network computes numbers. Is it right? Training needs **one** number that says how wrong the
+# network is, small when it is nearly right and large when it is not: the **loss**. All that
+# training does is to make this number smaller, so a network learns exactly what its loss rewards.
+#
+# | the network predicts | loss | exercises |
+# |---|---|---|
+# | a quantity, such as a price | mean squared error | 4.1 |
+# | yes or no | binary cross entropy | 4.2, 4.3 |
+# | one of V classes, such as the next character | cross entropy | 4.4 to 4.7 |
+#
+# **You will learn**
+#
+# - how three losses measure errors, and which errors cost the most;
+# - why cross entropy is computed from scores (*logits*), and never as `log(softmax(x))`;
+# - how padded targets are left out of a mean, and how means of batches are combined;
+# - what a perplexity is, and how to compare models with it before any training;
+# - how much memory the loss of a large vocabulary needs.
+#
+# **Before you start**: tensors and ops from lesson 01, softmax from lesson 02, `Module` from lesson
+# 03; the natural logarithm and `exp`.
+#
+# **Time**: about two hours, ten minutes per exercise and the rest for reading and experiments.
+
+# %% setup=true
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinytorch.arguments import ShapeError, check_integer
+from tinytorch.backends.arrays import Array, Namespace
+from tinytorch.modules.module import Module
+from tinytorch.ops.op import op
+from tinytorch.ops.operators import same_backend
+from tinytorch.tensor import Tensor
+from tinytorch.tito.checks import Exercise
+
+# %% [markdown]
+# ## The idea, by hand
+#
+# Letters for shapes: `N` examples, `V` classes.
+#
+# A network has scored three classes. Its scores, the **logits**, are `ln 1`, `ln 2` and `ln 5`, so
+# that `exp` gives round numbers. Softmax divides by their sum, 8: the probabilities are 1/8, 2/8
+# and 5/8. If class 2 is right, the network gave it 5/8, and the loss is `-ln(5/8) = 0.47`. If class
+# 0 is right, the loss is `-ln(1/8) = 2.08`. Certain and right costs 0; certain and wrong costs
+# without limit.
+
+# %%
+logits = np.log([[1.0, 2.0, 5.0], [1.0, 2.0, 5.0]])  # (N, V) = (2, 3)
+targets = np.array([2, 0])  # (N,)
+p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)  # (N, V)
+one_hot = np.array([[0, 0, 1], [1, 0, 0]])  # (N, V): row n has a 1 in the column of its class
+losses = -(one_hot * np.log(p)).sum(axis=1)  # (N,)
+print("probabilities", p[0], " losses", losses.round(2), " mean", losses.mean().round(2))
+
+# %% [markdown]
+# ## 4.1 Mean squared error
+#
+# For quantities: subtract, square, take the mean. The square makes one error of 4 as bad as sixteen
+# errors of 1.
+#
+# The shapes must be **equal**. A prediction (4, 1) minus a target (4,) would broadcast to all 16
+# pairs, and the network would learn the mean of the targets, without an error message. The given
+# `_check_shapes` refuses that, and turns a target that is a list into a tensor.
+
+# %% given="4.1"
+from tinytorch.losses import _check_shapes, _tensors
+
+# %% exercise="4.1" points=2
+from tinytorch.losses import MSELoss
+
+# MSELoss.forward:
+#   _check_shapes("MSELoss", prediction, target) returns both as tensors of one shape: go on with
+#   what it returns.
+#   Then compute with tensors, as in lesson 01. The result is a scalar: the mean over all axes.
+
+# %% test="4.1" points=2
+with Exercise("4.1", "MSELoss") as check:
+    check.close(lambda: MSELoss()(Tensor([1.0, 2.0, 4.0]), Tensor([0.0, 4.0, 7.0])), 14 / 3,
+                "the loss of [1, 2, 4] for the targets [0, 4, 7]",
+                cause="the errors are 1, -2, -3; their squares 1, 4, 9; and the mean divides by 3")  # fmt: skip
+    guess, wanted = np.random.default_rng(4).standard_normal((2, 2, 3, 5))
+    check.close(lambda: MSELoss()(Tensor(guess), Tensor(wanted)), np.mean((guess - wanted) ** 2), "the loss of shapes (2, 3, 5)",
+                cause="the mean over all axes: .mean() without an axis")  # fmt: skip
+    check.equal(lambda: str(MSELoss()(Tensor(np.float32([1.5])), Tensor(np.float32([2.0]))).dtype), "float32",
+                "the dtype of a loss of float32 tensors", cause="compute with the tensors, not with NumPy's float64")  # fmt: skip
+    check.equal(lambda: MSELoss()(Tensor([1.5, 3.0]), [1, 1]), 2.125, "the loss for a list of targets",
+                cause="use what _check_shapes returns: it turns the list into a tensor")  # fmt: skip
+    check.equal(lambda: MSELoss()(Tensor([1.5], backend="reference"), [1.0]).backend.name, "reference", "the backend of the loss",
+                cause="compute with the tensors, and create none")  # fmt: skip
+    for shape in ((4,), (1, 4), (1,)):
+        check.raises(ValueError, lambda: MSELoss()(Tensor(np.zeros((4, 1))), Tensor(np.zeros(shape))), message="MSELoss needs",
+                     what=f"a prediction (4, 1) and a target {shape}",
+                     cause='these broadcast, so call _check_shapes("MSELoss", prediction, target)')  # fmt: skip
+
+# %% [markdown]
+# A **loss landscape**: the loss as a function of the network's weights. Here the network is a line,
+# `w * x + b`, fitted to points that scatter around `2 * x + 1`. Each pixel is one line, judged by
+# your code. Training walks downhill on such a map, usually one with millions of axes.
+
+# %%
+import matplotlib.pyplot as plt
+
+rng = np.random.default_rng(0)
+x = rng.uniform(-1, 2, 30)
+y = 2 * x + 1 + 0.3 * rng.standard_normal(30)
+W, B = np.linspace(-1, 5, 41), np.linspace(-2, 4, 41)
+heights = np.array([[MSELoss()(Tensor(w * x + b), Tensor(y)).item() for w in W] for b in B])
+best_b, best_w = np.unravel_index(heights.argmin(), heights.shape)
+
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
+axes[0].plot(x, y, "o", label="data")
+for w, b in ((W[best_w], B[best_b]), (0.0, 3.0)):
+    loss = MSELoss()(Tensor(w * x + b), Tensor(y)).item()
+    axes[0].plot([-1, 2], [b - w, b + 2 * w], label=f"w={w:.2f}, b={b:.2f}: loss {loss:.2f}")
+axes[0].legend()
+axes[0].set(xlabel="x", ylabel="y", title="two lines")
+shown = axes[1].contourf(W, B, heights, levels=[0, 0.2, 0.5, 1, 2, 4, 8, 16, 32, 64])
+axes[1].plot(W[best_w], B[best_b], "r*", markersize=12)
+axes[1].set(xlabel="w", ylabel="b", title="the loss of all lines")
+figure.colorbar(shown)
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## 4.2 Binary cross entropy
+#
+# For yes or no, the network gives a probability `p` of yes (a sigmoid, lesson 02), and the target
+# `t` is 1 or 0. The loss is minus the logarithm of the probability of what happened:
+#
+# $$-\left(t \ln p + (1 - t) \ln (1 - p)\right)$$
+#
+# By hand: `p = 0.25` and `t = 0` cost `-ln 0.75 = 0.29`, but `t = 1` costs `-ln 0.25 = 1.39`.
+#
+# What if `p` is exactly 0 and `t` is 1? `ln 0` is minus infinity, and one such example destroys the
+# mean of all. If `t` is 0 it is worse: `0 * -inf` is NaN. PyTorch limits each **logarithm** to at
+# least -100, and so do we. (Limiting `p` instead, say to 1e-7, would hide differences between small
+# probabilities.)
+#
+# Reminder: an op computes with arrays, `xp` is their library, and it returns the result and a tuple
+# of what its gradient will need. The gradients of this lesson are given.
+
+# %% exercise="4.2" points=4
+from tinytorch.losses import binary_cross_entropy
+
+# binary_cross_entropy:
+#   xp.log(p) and xp.log(1 - p) are the two logarithms. xp.maximum(a, b) takes two arrays: compare
+#   with an array of -100, xp.full_like(p, -100.0).
+#   The mean: xp.sum, divided by p.size.
+#   Save p and target, for the gradient.
+
+# %% test="4.2" points=4
+with Exercise("4.2", "binary_cross_entropy") as check:
+    FORMULA = "-(t log p + (1 - t) log(1 - p)), and the mean over all elements"
+    check.close(lambda: binary_cross_entropy(Tensor([0.25]), Tensor([0.0])), -math.log(0.75), "the loss of p = 0.25 for t = 0",
+                cause="if t is 0, the probability of what happened is 1 - p")  # fmt: skip
+    check.close(lambda: binary_cross_entropy(Tensor([0.25]), Tensor([1.0])), -math.log(0.25), "the loss of p = 0.25 for t = 1",
+                cause="if t is 1, the probability of what happened is p; log is xp.log")  # fmt: skip
+    rng = np.random.default_rng(42)
+    for shape in ((3,), (2, 5), (2, 3, 4)):
+        chance, soft = rng.uniform(0.05, 0.95, shape), rng.uniform(0, 1, shape)
+        for name, t in (("0 or 1", np.round(soft)), ("between 0 and 1", soft)):
+            expected = -np.mean(t * np.log(chance) + (1 - t) * np.log(1 - chance))
+            check.close(lambda: binary_cross_entropy(Tensor(chance), Tensor(t)), expected, f"the loss of shape {shape}, targets {name}",
+                        cause=FORMULA)  # fmt: skip
+    for p, t, expected in (
+        (0.0, 1.0, 100),
+        (1.0, 0.0, 100),
+        (0.0, 0.0, 0),
+        (1.0, 1.0, 0),
+        (0.0, 0.5, 50),
+        (1e-60, 1.0, 100),
+    ):
+        check.close(lambda: binary_cross_entropy(Tensor([p]), Tensor([t])), expected, f"the loss of p = {p} for t = {t}",
+                    cause="limit both logarithms to at least -100, before multiplying")  # fmt: skip
+    check.close(lambda: binary_cross_entropy(Tensor([1e-30]), Tensor([1.0])), 30 * math.log(10), "the loss of p = 1e-30 for t = 1",
+                cause="limit the logarithm, not p: only logarithms below -100 change")  # fmt: skip
+    for p in (math.nan, 1.5, -0.5):
+        check.true(lambda: math.isnan(binary_cross_entropy(Tensor([p, 0.5]), Tensor([1.0, 1.0])).item()), f"the loss of p = {p} is NaN",
+                   cause="xp.maximum keeps NaN; comparisons with NaN are false")  # fmt: skip
+    check.equal(lambda: str(binary_cross_entropy(Tensor(np.float32([0.5])), Tensor([1])).dtype), "float32",
+                "the dtype for float32 probabilities", cause="xp.full_like(p, -100.0) has the dtype of p")  # fmt: skip
+    xp = Tensor(0.0).backend.xp
+    p, t = np.array([[0.2, 0.9]]), np.array([[1.0, 0.0]])
+    _, saved = check.call(lambda: binary_cross_entropy.forward(xp, p, t), "the result, and what the gradient needs", count=2,
+                          cause="return two things: the mean, and the tuple (p, target)")  # fmt: skip
+    check.equal(lambda: list(saved), [p, t], "what the gradient needs", cause="save (p, target), in this order")  # fmt: skip
+
+# %% [markdown]
+# Both losses of one probability, drawn by your code. The squared error of a probability is at most
+# 1, and flat where the network is certain and wrong, where it most needs a push. Cross entropy is
+# steep there.
+
+# %%
+chances = np.linspace(0.001, 0.999, 200)
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
+for axis, t in zip(axes, (1.0, 0.0), strict=True):
+    for name, loss_of in (("binary cross entropy", binary_cross_entropy), ("squared error", MSELoss())):  # fmt: skip
+        axis.plot(chances, [loss_of(Tensor([p]), Tensor([t])).item() for p in chances], label=name)
+    axis.set(xlabel="p", title=f"target {t:.0f}", ylim=(0, 5))
+axes[0].set_ylabel("loss")
+axes[0].legend()
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## 4.3 Its module
+#
+# Modules check what they are given. The usual mistake of users is to pass scores, such as 3.2,
+# where probabilities are needed; the given `check_probabilities` raises an error then.
+
+# %% given="4.3"
+from tinytorch.losses import check_probabilities
+
+# %% exercise="4.3" points=2
+from tinytorch.losses import BinaryCrossEntropyLoss
+
+# BinaryCrossEntropyLoss.forward:
+#   Check the shapes as in 4.1, with the name "BinaryCrossEntropyLoss".
+#   check_probabilities(name, "predictions", prediction), and the same for the "targets".
+#   Then apply the op.
+
+# %% test="4.3" points=2
+with Exercise("4.3", "BinaryCrossEntropyLoss") as check:
+    check.close(lambda: BinaryCrossEntropyLoss()(Tensor([0.25, 0.9, 0.4]), Tensor([0.0, 1.0, 0.3])),
+                -(math.log(0.75) + math.log(0.9) + 0.3 * math.log(0.4) + 0.7 * math.log(0.6)) / 3,
+                "the loss of [0.25, 0.9, 0.4] for the targets [0, 1, 0.3]", cause="binary_cross_entropy(prediction, target), in this order")  # fmt: skip
+    check.close(lambda: BinaryCrossEntropyLoss()(Tensor([0.25, 0.0, 1.0]), [0, 0, 1]), -math.log(0.75) / 3, "the loss for a list of targets",
+                cause="use what _check_shapes returns; 0 and 1 are probabilities too")  # fmt: skip
+    for p, t, name in (
+        (1.5, 1.0, "predictions"),
+        (-0.1, 0.0, "predictions"),
+        (0.5, 2.0, "targets"),
+        (0.5, -1.0, "targets"),
+    ):
+        check.raises(ValueError, lambda: BinaryCrossEntropyLoss()(Tensor([p]), Tensor([t])), f"p = {p} and t = {t}",
+                     message=f"BinaryCrossEntropyLoss needs {name}",
+                     cause=f'check_probabilities("BinaryCrossEntropyLoss", "{name}", ...), before the op')  # fmt: skip
+    check.raises(ValueError, lambda: BinaryCrossEntropyLoss()(Tensor([[0.5], [0.5]]), Tensor([1.0, 0.0])), "shapes (2, 1) and (2,)",
+                 message="BinaryCrossEntropyLoss needs", cause="call _check_shapes first")  # fmt: skip
+
+# %% [markdown]
+# ## 4.4 Logarithms of probabilities
+#
+# For V classes, the loss needs the logarithms of softmax. Computing softmax first and its logarithm
+# afterwards fails twice: `exp` of a large score is infinite, and a small probability is rounded to
+# 0, whose logarithm is minus infinity.
+
+# %%
+scores = np.array([[1000.0, 1001.0, 0.0], [0.0, -200.0, 1.0]], np.float32)
+with np.errstate(all="ignore"):
+    e = np.exp(scores)
+    print(np.log(e / e.sum(axis=1, keepdims=True)))
+
+# %% [markdown]
+# Write the logarithm of the fraction as a difference, and both problems disappear:
+#
+# $$\ln \frac{e^{x_i}}{\sum_j e^{x_j}} = (x_i - m) - \ln \sum_j e^{x_j - m}$$
+#
+# This holds for every number $m$, as $e^{m}$ cancels. With the largest score of the row as $m$, no
+# exponential exceeds 1, and one of them is exactly 1, so the logarithm is of a number between 1 and
+# V. This is the *log-sum-exp trick*; softmax in lesson 02 uses the same shift. (Lesson 02's
+# `log_softmax` is this function as an op, for any axis. Here you need it for rows of arrays, as one
+# step inside of an op.)
+
+# %% exercise="4.4" points=3
+from tinytorch.losses import log_probabilities
+
+# log_probabilities:
+#   Each row has its own maximum: axis=-1, and keepdims=True so that (N, 1) broadcasts over (N, V).
+#   Subtract it once, and use the shifted scores in both places of the formula.
+
+# %% test="4.4" points=3
+with Exercise("4.4", "log_probabilities") as check:
+    xp = Tensor(0.0).backend.xp
+    check.close(lambda: log_probabilities(xp, np.log([[1.0, 2.0, 5.0]])), np.log([[1 / 8, 2 / 8, 5 / 8]]),
+                "log probabilities of the scores ln 1, ln 2, ln 5", cause="x - m - log(sum(exp(x - m))), where m is the row's maximum")  # fmt: skip
+    rows = np.random.default_rng(44).standard_normal((4, 3)) * 2  # N = 4, V = 3
+    check.close(lambda: log_probabilities(xp, rows), rows - np.log(np.exp(rows).sum(axis=1, keepdims=True)), "the values for rows (4, 3)",
+                cause="sum over the classes, axis=-1, with keepdims=True")  # fmt: skip
+    apart = np.array([[900.0], [-900.0], [3.0], [0.0]]) + rows
+    check.close(lambda: log_probabilities(xp, apart), rows - np.log(np.exp(rows).sum(axis=1, keepdims=True)),
+                "rows with scores near 900 and near -900",
+                cause="subtract the maximum of each row before exp: not that of the whole array, nor after")  # fmt: skip
+    check.close(lambda: log_probabilities(xp, np.float32([[0.0, -200.0, -300.0]])), [[0.0, -200.0, -300.0]],
+                "scores 0, -200, -300 in float32", cause="do not take the logarithm of each probability: exp(-200) is 0 in float32")  # fmt: skip
+    check.equal(lambda: str(log_probabilities(xp, np.float32([[1.0, 2.0]])).dtype), "float32", "the dtype of float32 scores",
+                cause="compute with xp's functions only")  # fmt: skip
+    check.close(lambda: np.exp(log_probabilities(xp, np.array([[0.0, -math.inf, 0.0]]))), [[0.5, 0.0, 0.5]],
+                "exp of the values for the scores 0, -inf, 0", cause="a score of -inf is a class of probability 0: exp(-inf - m) is 0")  # fmt: skip
+
+# %% [markdown]
+# ## 4.5 Targets as rows
+#
+# Targets are class numbers. To pick the log probability of each target, compare it with all class
+# numbers: this gives a **one-hot** row.
+#
+# Some targets must not count: sentences of a batch have different lengths, and the shorter ones are
+# padded with a number that is no class, -100 by default. Their rows are zero, and a second array
+# says which targets count.
+#
+# | targets, V = 3 | one-hot rows | counted |
+# |---|---|---|
+# | 2 | 0 0 1 | 1 |
+# | -100 | 0 0 0 | 0 |
+# | 0 | 1 0 0 | 1 |
+#
+# The given `look_up_classes` raises an error if a counted class does not exist.
+
+# %% given="4.5"
+from tinytorch.losses import look_up_classes
+
+# %% exercise="4.5" points=4
+from tinytorch.losses import one_hot_targets
+
+# one_hot_targets:
+#   Targets have any shape: reshape them to (N, 1), where N is targets.size, and cast them with
+#   xp.astype(array, xp.int64).
+#   Find out which of them count. look_up_classes(xp, classes, counted, V) takes these booleans.
+#   Compare its result with xp.arange(V): (N, 1) and (V,) broadcast to a table.
+#   A target that does not count has a row of zeros, also if ignore_index is a class: & is "and".
+#   Cast both results to the argument dtype.
+
+# %% test="4.5" points=4
+with Exercise("4.5", "one_hot_targets") as check:
+    xp = Tensor(0.0).backend.xp
+    hit, counted = check.call(lambda: one_hot_targets(xp, np.array([2, -100, 0]), 3, -100, xp.float32), "the targets 2, -100, 0", count=2,
+                              cause="return two arrays: the one-hot rows, and which targets count")  # fmt: skip
+    check.equal(lambda: hit, [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], "the rows of the targets 2, -100, 0",
+                cause="row n has a 1 in the column of its class: xp.arange(V) == classes, with classes (N, 1)")  # fmt: skip
+    check.equal(lambda: counted, [[1.0], [0.0], [1.0]], "which of the targets 2, -100, 0 count",
+                cause="those that differ from ignore_index, with the shape (N, 1)")  # fmt: skip
+    check.equal(lambda: (str(hit.dtype), str(counted.dtype)), ("float32", "float32"), "the dtypes",
+                cause="cast both with xp.astype(..., dtype), the argument")  # fmt: skip
+    many = np.array([[1, 4, 0, 1], [3, 1, 1, 2]])
+    for ignored in (-100, 1, 0):
+        hit, counted = check.call(lambda: one_hot_targets(xp, many, 5, ignored, xp.float64), f"targets (2, 4), ignore_index={ignored}",
+                                  count=2, cause="reshape the targets to (N, 1), N = targets.size")  # fmt: skip
+        keep = (many != ignored).reshape(8, 1)
+        check.equal(lambda: hit, np.eye(5)[many.reshape(8)] * keep, f"the rows of targets (2, 4), ignore_index={ignored}",
+                    cause="rows (8, 5); a target equal to ignore_index has a row of zeros, even if it is a class")  # fmt: skip
+        check.equal(lambda: counted, keep * 1.0, f"which of targets (2, 4) count, ignore_index={ignored}", cause="compare with ignore_index")  # fmt: skip
+        check.equal(lambda: str(hit.dtype), "float64", "the dtype of the rows for dtype=float64", cause="cast to the argument dtype")  # fmt: skip
+    check.equal(lambda: one_hot_targets(xp, np.array(1), 2, -100, xp.float32)[0], [[0.0, 1.0]], "the row of a single target",
+                cause="a target of shape () is one row: N = targets.size")  # fmt: skip
+    check.equal(lambda: one_hot_targets(xp, np.array([1, 0], np.uint8), 2, -100, xp.float32)[0], [[0.0, 1.0], [1.0, 0.0]], "targets of dtype uint8",
+                cause="cast the targets to xp.int64, before comparing with -100")  # fmt: skip
+    for wrong, ignored in ((3, -100), (-1, -100), (-100, -1)):
+        check.raises(IndexError, lambda: one_hot_targets(xp, np.array([0, wrong]), 3, ignored, xp.float32), message="outside of the 3 classes",
+                     what=f"target {wrong} of 3 classes, ignore_index={ignored}", cause="compare with the classes from look_up_classes, which checks them")  # fmt: skip
+
+# %% [markdown]
+# ## 4.6 Cross entropy
+#
+# Both parts together: the mean of `-log_p` at the targets, over those that count. If none counts,
+# the mean is 0 / 0, NaN, as in PyTorch.
+#
+# One trap is left: a product `hit * log_p` contains `0 * -inf = NaN` when a class has the score
+# -inf. `xp.where` picks, and does not multiply.
+
+# %% exercise="4.6" points=4
+from tinytorch.losses import cross_entropy
+
+# cross_entropy:
+#   Logits (..., V) become rows (N, V), N = targets.size. Exercises 4.4 and 4.5 do the rest:
+#   one_hot_targets takes the dtype of the logits.
+#   xp.where(condition, a, b) takes two arrays: b is xp.zeros_like(log_p).
+#   Divide by the number of targets that count, xp.sum(counted).
+#   Save four things for the gradient: log_p, the one-hot rows, counted, and the shape of the logits.
+
+# %% test="4.6" points=4
+with Exercise("4.6", "cross_entropy") as check:
+    by_hand = np.log([[1.0, 2.0, 5.0], [1.0, 2.0, 5.0]])
+    check.close(lambda: cross_entropy(Tensor(by_hand), Tensor([2, 0])), (math.log(8 / 5) + math.log(8)) / 2, "the loss of the example by hand",
+                cause="the mean of -log_p at the targets: 0.47 and 2.08")  # fmt: skip
+    rng = np.random.default_rng(46)
+    for shape in ((4,), (2, 3), (2, 3, 2), ()):
+        scores, classes = rng.standard_normal((*shape, 5)) * 2, rng.integers(0, 5, shape)
+        flat, right = scores.reshape(-1, 5), classes.reshape(-1)
+        each = np.log(np.exp(flat).sum(axis=1)) - flat[np.arange(len(flat)), right]
+        check.close(lambda: cross_entropy(Tensor(scores), Tensor(classes)), each.mean(), f"the loss of logits {(*shape, 5)}",
+                    cause="reshape the logits to (N, V); divide by the number of targets")  # fmt: skip
+        for ignored in (int(classes.flat[0]), 1):
+            keep = right != ignored
+            if keep.any():
+                check.close(lambda: cross_entropy(Tensor(scores), Tensor(classes), ignore_index=ignored), each[keep].mean(),
+                            f"the loss of logits {(*shape, 5)}, ignore_index={ignored}",
+                            cause="hand on ignore_index; divide by the number of targets that count")  # fmt: skip
+    check.close(lambda: cross_entropy(Tensor(np.float32([[1e4, 0.0, 2.0]])), Tensor([1])), 1e4, "the loss of the logits 10000, 0, 2 for class 1",
+                cause="use log_probabilities of exercise 4.4")  # fmt: skip
+    check.close(lambda: cross_entropy(Tensor([[0.0, -math.inf, 0.0]]), Tensor([2])), math.log(2), "the loss with a score of -inf for another class",
+                cause="0 * -inf is NaN: pick with xp.where instead of multiplying")  # fmt: skip
+    check.equal(lambda: cross_entropy(Tensor([[0.0, -math.inf]]), Tensor([1])), math.inf, "the loss with a score of -inf for the target",
+                cause="a probability of 0 for what happened costs infinity: limit nothing")  # fmt: skip
+    check.close(lambda: cross_entropy(Tensor(by_hand), Tensor([2, -100])), math.log(8 / 5), "the loss with the second target -100",
+                cause="ignore_index is -100 by default")  # fmt: skip
+    check.true(lambda: math.isnan(cross_entropy(Tensor(by_hand), Tensor([-100, -100])).item()), "without any target, the loss is NaN",
+               cause="divide by the number of targets that count, also if it is 0")  # fmt: skip
+    check.equal(lambda: str(cross_entropy(Tensor(by_hand.astype(np.float32)), Tensor([2, 0])).dtype), "float32", "the dtype of the loss",
+                cause="one_hot_targets(..., logits.dtype)")  # fmt: skip
+    xp, scores, classes = (
+        Tensor(0.0).backend.xp,
+        np.array([[[0.0, 1.0, 3.0], [2.0, 0.0, 1.0]]]),
+        np.array([[1, -100]]),
+    )
+    _, saved = check.call(lambda: cross_entropy.forward(xp, scores, classes), "the result, and what the gradient needs", count=2,
+                          cause="return two things: the mean, and a tuple of four")  # fmt: skip
+    check.call(lambda: saved, "what the gradient needs", count=4, cause="the tuple (log_p, hit, counted, logits.shape)")  # fmt: skip
+    check.close(lambda: saved[0][:, 1], [1.0 - np.log(np.exp([0.0, 1.0, 3.0]).sum()), -np.log(np.exp([2.0, 0.0, 1.0]).sum())],
+                "log_p of class 1, saved first", cause="save log_p (N, V) first")  # fmt: skip
+    check.equal(lambda: saved[1], [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], "the one-hot rows, saved second", cause="(log_p, hit, counted, logits.shape)")  # fmt: skip
+    check.equal(lambda: saved[2], [[1.0], [0.0]], "which targets count, saved third", cause="(log_p, hit, counted, logits.shape)")  # fmt: skip
+    check.equal(lambda: tuple(saved[3]), (1, 2, 3), "the shape saved last", cause="the shape of the logits as they came, not of the rows")  # fmt: skip
+
+# %% [markdown]
+# The landscape of one example with two classes, as a function of both logits, drawn by your code.
+# The loss is the same along each diagonal: only **differences** of logits matter. It is never 0,
+# and falls ever more slowly: there is always a little to gain by being more certain.
+
+# %%
+grid = np.linspace(-4, 4, 61)
+heights = np.array([[cross_entropy(Tensor([[a, b]]), Tensor([0])).item() for a in grid] for b in grid])  # fmt: skip
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
+shown = axes[0].contourf(grid, grid, heights, levels=16)
+axes[0].set(xlabel="logit of class 0, the target", ylabel="logit of class 1", title="cross entropy")
+figure.colorbar(shown)
+for other in (0.0, 2.0):
+    axes[1].plot(grid, [cross_entropy(Tensor([[a, other]]), Tensor([0])).item() for a in grid],
+                 label=f"logit of class 1: {other:.0f}")  # fmt: skip
+axes[1].set(xlabel="logit of class 0, the target", ylabel="loss", title="two cuts")
+axes[1].legend()
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## 4.7 Its module
+#
+# The module stores `ignore_index`, and can count targets. Training needs the count: two batches
+# with 100 and 3 targets have means of different weight.
+
+# %% given="4.7"
+from tinytorch.losses import _check_classes
+
+# %% exercise="4.7" points=3
+from tinytorch.losses import CrossEntropyLoss
+
+# CrossEntropyLoss.__init__:
+#   check_integer("CrossEntropyLoss: ignore_index", ignore_index, -(2**63)) raises an error if it is
+#   not an integer. Store it as an int.
+# CrossEntropyLoss.forward:
+#   _check_classes(logits, targets) checks shapes and dtypes, and returns both as tensors.
+#   Then apply the op; ignore_index is a keyword argument.
+# CrossEntropyLoss.count_targets:
+#   A comparison of a tensor gives a tensor of booleans, and .sum() counts them.
+
+# %% test="4.7" points=3
+with Exercise("4.7", "CrossEntropyLoss") as check:
+    by_hand = Tensor(np.log([[1.0, 2.0, 5.0], [1.0, 2.0, 5.0]]))
+    check.equal(lambda: CrossEntropyLoss().ignore_index, -100, "ignore_index by default", cause="store the argument in self.ignore_index")  # fmt: skip
+    check.close(lambda: CrossEntropyLoss()(by_hand, Tensor([2, 0])), (math.log(8 / 5) + math.log(8)) / 2, "the loss of the example by hand",
+                cause="cross_entropy(logits, targets, ignore_index=self.ignore_index)")  # fmt: skip
+    check.close(lambda: CrossEntropyLoss(0)(by_hand, [2, 0]), math.log(8 / 5), "the loss with ignore_index=0, for a list of targets",
+                cause="hand on self.ignore_index, and the targets that _check_classes returns")  # fmt: skip
+    check.close(lambda: CrossEntropyLoss()(by_hand, Tensor([-100, 0])), math.log(8), "the loss with the first target -100",
+                cause="hand on self.ignore_index")  # fmt: skip
+    check.equal(lambda: CrossEntropyLoss().count_targets(Tensor([[2, -100, 0], [0, -100, 1]])).item(), 4, "the number of targets other than -100",
+                cause="count the targets that differ from self.ignore_index")  # fmt: skip
+    count = check.call(lambda: CrossEntropyLoss(0).count_targets(Tensor([[2, -100, 0], [0, 0, 1]])), "a count",
+                       cause="(targets != self.ignore_index).sum()")  # fmt: skip
+    check.equal(lambda: count.shape, (), "the shape of the count", cause="sum over all axes")  # fmt: skip
+    check.equal(lambda: count.item(), 3, "the number of targets other than 0", cause="compare with self.ignore_index, not with -100")  # fmt: skip
+    check.true(lambda: isinstance(count, Tensor), "the count is a tensor", cause="return the tensor: reading its value would make a GPU wait")  # fmt: skip
+    for wrong in (1.5, "1", None):
+        check.raises(TypeError, lambda: CrossEntropyLoss(wrong), f"ignore_index={wrong!r}", message="CrossEntropyLoss: ignore_index",
+                     cause='check_integer("CrossEntropyLoss: ignore_index", ignore_index, -(2**63))')  # fmt: skip
+    check.equal(lambda: type(CrossEntropyLoss(np.int64(7)).ignore_index).__name__, "int", "the type of ignore_index=np.int64(7)",
+                cause="store int(ignore_index)")  # fmt: skip
+    check.equal(lambda: CrossEntropyLoss(-(2**63)).ignore_index, -(2**63), "the smallest ignore_index", cause="the lower limit is -(2**63)")  # fmt: skip
+    for classes in ([2.0, 0.0], [[2, 0]], [2]):
+        check.raises(ValueError, lambda: CrossEntropyLoss()(by_hand, Tensor(classes)), f"logits (2, 3) and the targets {classes}",
+                     message="cross entropy needs", cause="call _check_classes(logits, targets)")  # fmt: skip
+
+# %% [markdown]
+# ## 4.8 Perplexity
+#
+# A cross entropy of 2.08 says little; `exp` of it says more. If a model gives each of V classes the
+# same probability, its loss is `ln V`, and its **perplexity** `exp(ln V) = V`: it is as uncertain as
+# a fair choice among V. Language models are compared this way.
+#
+# A text is judged in batches, and the mean over all targets is **not** the mean of the batches'
+# means, if these have different numbers of targets. By hand: means of 1 and 4 over 3 and 1 targets
+# give `(3 * 1 + 1 * 4) / 4 = 1.75`. The logarithm comes first: `exp` is applied to the mean, once.
+
+# %% exercise="4.8" points=2
+from tinytorch.losses import perplexity
+
+# perplexity:
+#   Pair losses and counts with zip(..., strict=True), and drop the pairs whose count is 0: their
+#   loss is NaN. If none is left, raise a ValueError that mentions the target.
+#   Weight each loss by its count, divide by the number of all targets, and apply math.exp.
+
+# %% test="4.8" points=2
+with Exercise("4.8", "perplexity") as check:
+    check.close(lambda: perplexity([math.log(10)], [7]), 10.0, "the perplexity of a loss of ln 10", cause="math.exp of the mean loss")  # fmt: skip
+    check.close(lambda: perplexity([1.0, 4.0], [3, 1]), math.exp(1.75), "the perplexity of means 1 and 4, over 3 and 1 targets",
+                cause="exp((3 * 1 + 1 * 4) / 4): weight by the counts, and apply exp once, at the end")  # fmt: skip
+    check.close(lambda: perplexity((0.5, math.nan, 2.0), (2, 0, 6)), math.exp(13 / 8), "the perplexity with a batch of no targets",
+                cause="drop batches whose count is 0: 0 * NaN is NaN")  # fmt: skip
+    check.true(lambda: math.isnan(perplexity([1.0, math.nan], [1, 2])), "the perplexity of a diverged model is NaN",
+               cause="drop batches by their count, not by their loss")  # fmt: skip
+    check.true(lambda: isinstance(perplexity([1.0], [1]), float), "the perplexity is a float", cause="use math.exp")  # fmt: skip
+    for losses, counts in (([math.nan], [0]), ([], [])):
+        check.raises(ValueError, lambda: perplexity(losses, counts), f"losses {losses} and counts {counts}", message="target",
+                     cause="without any target there is no mean: raise a ValueError that mentions the target")  # fmt: skip
+    check.raises(ValueError, lambda: perplexity([1.0, 2.0], [3]), "two losses and one count", cause="zip(losses, counts, strict=True)")  # fmt: skip
+
+# %% [markdown]
+# ## Three models of English, without training
+#
+# Your loss can already judge models. The text is a page of NumPy's manual. Models: a *fair* choice
+# among all characters; their *frequencies*; and *pairs*, how often each character followed the
+# current one. The logits are logarithms of counts, taken from the first 80 % of the text; the rest
+# is for judging. One is added to all counts, as a pair that was never seen would cost infinity.
+
+# %%
+text = f"{np.einsum.__doc__}{np.pad.__doc__}"
+characters = sorted(set(text))
+ids = np.array([characters.index(c) for c in text])
+V, split = len(characters), len(ids) * 8 // 10
+train, test = ids[:split], ids[split:]
+single, pairs = np.ones(V), np.ones((V, V))
+np.add.at(single, train, 1)
+np.add.at(pairs, (train[:-1], train[1:]), 1)
+models = {
+    "fair": np.zeros((V, V)),
+    "frequencies": np.log(np.tile(single, (V, 1))),
+    "pairs": np.log(pairs),
+}  # each (V, V): row c has the logits of what follows c
+loss_of = CrossEntropyLoss()
+print(f"{len(ids)} characters, {V} different")
+for name, table in models.items():
+    losses, counts = [], []
+    for start in range(0, len(test) - 1, 500):
+        known, following = test[start : start + 500][:-1], test[start : start + 500][1:]
+        losses.append(loss_of(Tensor(table[known]), Tensor(following)).item())
+        counts.append(loss_of.count_targets(Tensor(following)).item())
+    print(f"{name:12} perplexity {perplexity(losses, counts):6.1f}")
+
+# %% [markdown]
+# The fair model has a perplexity of V, exactly. This is also where every untrained network should
+# start: a first loss far from `ln V` is a sign of a mistake in the network.
+
+# %% [markdown]
+# ## What it costs
+#
+# The one-hot rows are simple, but they have V numbers for each target, of which one is 1. Looking
+# up the target's log probability reads one number instead. Measure both:
+
+# %%
+from tinytorch.tito.measure import seconds
+
+xp = Tensor(0.0).backend.xp
+N = 256
+print("     V   logits (N, V)    cross entropy   only one-hot and where      a lookup instead")
+for V in (100, 1_000, 10_000):
+    scores = np.random.default_rng(0).standard_normal((N, V)).astype(np.float32)
+    classes = np.arange(N) % V
+
+    def pick(scores: Any = scores, classes: Any = classes, V: int = V) -> Any:
+        hit, _ = one_hot_targets(xp, classes, V, -100, xp.float32)
+        return np.where(hit > 0, scores, 0).sum()
+
+    times = (
+        seconds(lambda: cross_entropy(Tensor(scores), Tensor(classes))), seconds(pick),
+        seconds(lambda: scores[np.arange(N), classes].sum()),
+    )  # fmt: skip
+    whole, one_hot_time, lookup = (1e3 * t for t in times)
+    print(f"{V:6}  {scores.nbytes / 2**20:8.2f} MiB  {whole:12.2f} ms {one_hot_time:21.2f} ms {lookup:18.3f} ms")  # fmt: skip
+
+# %% [markdown]
+# And memory: logits, their shifted copy, exponentials, log probabilities and one-hot rows are all
+# (N, V). How much is one of them, and what remains saved for the gradient?
+
+# %%
+for name, N, V in (("TinyGPT here", 12 * 64, 65), ("GPT-2", 8 * 1024, 50_257), ("Llama 3", 8 * 8192, 128_256)):  # fmt: skip
+    one = 4 * N * V / 2**30
+    print(
+        f"{name:13} {N:6} targets x {V:7,} classes: {one:8.4f} GiB each, {2 * one:8.4f} GiB saved"
+    )
+
+# %% [markdown]
+# For large vocabularies, the loss needs more memory than any layer of the model. Fused versions
+# look targets up instead of building one-hot rows, work in place, or compute the logits piece by
+# piece, without ever storing all of them. TinyTorch's fast version on the CPU does the first two.
+
+# %% [markdown]
+# ## Questions to think about
+#
+# 1. A network for 65 characters has a loss of 4.17 before its first step. Is that good? And 9?
+# 2. Why does a squared error of probabilities learn slowly from an example on which the network is
+#    certain and wrong?
+# 3. Two batches have the means 1.0 (100 targets) and 3.0 (3 targets). What is the mean over all
+#    targets? Why do programs often show another number?
+# 4. Adding 7 to all logits of a row changes nothing in the loss. Where in the formula do you see
+#    that, and what does it allow?
+# 5. In the data for 4.1, one y is wrong by 100. What happens to the line that minimizes the mean
+#    squared error? Which loss would suffer less?
+
+# %% [markdown] instructor=true
+# ### Answers, for the instructor
+#
+# 1. `ln 65 = 4.17` is a fair choice among all: the best that a network can do without knowledge, so
+#    it is right. 9 is worse than chance: the network starts certain and wrong, usually because its
+#    last layer starts with too large weights.
+# 2. The squared error of `sigmoid(x)` is flat where the sigmoid is: for a large negative x, p is
+#    nearly 0, and a change of x changes the loss hardly at all. Cross entropy is about `-x` there, a
+#    straight line (see the figures of 4.2).
+# 3. `(100 * 1.0 + 3 * 3.0) / 103 = 1.06`. The mean of the means is 2.0. It is shown often because a
+#    program does not count the targets; the error is small if all batches but the last are equal.
+# 4. In `x - m`: a constant cancels, as it does in numerator and denominator of softmax. It allows
+#    subtracting the maximum, so that nothing overflows.
+# 5. Its square, 10000, dominates the sum, and the line moves towards that point. The mean absolute
+#    error grows only linearly, and so does Huber's loss far from 0.
+#
+# Rubric: 24 points for the exercises; 2 points for each question, 1 without the reason. Typical
+# trouble: in 4.2 limiting `p`; in 4.4 the maximum of the whole array; in 4.5 `arange(V)` against
+# targets (N,), which broadcasts only if N is V; in 4.6 dividing by N.
+
+# %% [markdown]
+# ## In PyTorch
+#
+# | here | PyTorch |
+# |---|---|
+# | `MSELoss()` | `torch.nn.MSELoss()`; it only warns if shapes broadcast |
+# | `BinaryCrossEntropyLoss()` | `torch.nn.BCELoss()`; from logits, `BCEWithLogitsLoss()` |
+# | `CrossEntropyLoss(ignore_index)` | `torch.nn.CrossEntropyLoss(ignore_index=...)`, with the classes on axis 1 |
+# | `log_probabilities` | `torch.log_softmax(x, dim=-1)` |
+# | `perplexity` | `torch.exp` of the mean loss |
+#
+# Sources: C. Bishop, *Pattern Recognition and Machine Learning* (2006), sections 1.2.5 and 4.3; F.
+# Jelinek et al., *Perplexity, a measure of the difficulty of speech recognition tasks* (1977).
+#
+# Next: in lesson 05, data arrives in batches.
