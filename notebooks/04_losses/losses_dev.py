@@ -493,6 +493,8 @@ with Exercise("4.7", "CrossEntropyLoss") as check:
     check.equal(lambda: type(CrossEntropyLoss(np.int64(7)).ignore_index).__name__, "int", "the type of ignore_index=np.int64(7)",
                 cause="store int(ignore_index)")  # fmt: skip
     check.equal(lambda: CrossEntropyLoss(-(2**63)).ignore_index, -(2**63), "the smallest ignore_index", cause="the lower limit is -(2**63)")  # fmt: skip
+    check.raises(ValueError, lambda: CrossEntropyLoss(-(2**63) - 1), "an ignore_index too small for int64", message="ignore_index",
+                 cause="the lower limit is -(2**63), the smallest int64")  # fmt: skip
     for classes in ([2.0, 0.0], [[2, 0]], [2]):
         check.raises(ValueError, lambda: CrossEntropyLoss()(by_hand, Tensor(classes)), f"logits (2, 3) and the targets {classes}",
                      message="cross entropy needs", cause="call _check_classes(logits, targets)")  # fmt: skip
