@@ -4,6 +4,7 @@ No gradient and no later lesson is needed.
 """
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -174,7 +175,7 @@ def test_classes_that_do_not_exist_raise(wrong: int) -> None:
 
 def test_perplexity_weights_batches_by_their_targets() -> None:
     each, cuts = RNG.uniform(0, 3, 20), (0, 7, 7, 8, 20)
-    parts = [each[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [each[a:b] for a, b in pairwise(cuts)]
     losses = [part.mean() if len(part) else math.nan for part in parts]
     found = perplexity(losses, [len(part) for part in parts])
     assert found == pytest.approx(math.exp(each.mean()))
