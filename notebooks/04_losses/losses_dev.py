@@ -132,9 +132,9 @@ for w, b in ((W[best_w], B[best_b]), (0.0, 3.0)):
     axes[0].plot([-1, 2], [b - w, b + 2 * w], label=f"w={w:.2f}, b={b:.2f}: loss {loss:.2f}")
 axes[0].legend()
 axes[0].set(xlabel="x", ylabel="y", title="two lines")
-shown = axes[1].contourf(W, B, heights, levels=[0, 0.2, 0.5, 1, 2, 4, 8, 16, 32, 64])
+shown = axes[1].contourf(W, B, np.log10(heights), levels=16)
 axes[1].plot(W[best_w], B[best_b], "r*", markersize=12)
-axes[1].set(xlabel="w", ylabel="b", title="the loss of all lines")
+axes[1].set(xlabel="w", ylabel="b", title="log10 of the loss of all lines")
 figure.colorbar(shown)
 figure.tight_layout()
 plt.show()
@@ -204,17 +204,21 @@ with Exercise("4.2", "binary_cross_entropy") as check:
     check.equal(lambda: list(saved), [p, t], "what the gradient needs", cause="save (p, target), in this order")  # fmt: skip
 
 # %% [markdown]
-# Both losses of one probability, drawn by your code. The squared error of a probability is at most
-# 1, and flat where the network is certain and wrong, where it most needs a push. Cross entropy is
-# steep there.
+# Both losses of one example, drawn by your code, as functions of the network's score x, where `p`
+# is the sigmoid of x. The squared error is at most 1, and flat where the network is certain and
+# wrong, where it most needs a push. Cross entropy is steep there.
 
 # %%
-chances = np.linspace(0.001, 0.999, 200)
+x = np.linspace(-6, 6, 100)
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
 for axis, t in zip(axes, (1.0, 0.0), strict=True):
-    for name, loss_of in (("binary cross entropy", binary_cross_entropy), ("squared error", MSELoss())):  # fmt: skip
-        axis.plot(chances, [loss_of(Tensor([p]), Tensor([t])).item() for p in chances], label=name)
-    axis.set(xlabel="p", title=f"target {t:.0f}", ylim=(0, 5))
+    for name, loss_of in (
+        ("binary cross entropy", binary_cross_entropy),
+        ("squared error", MSELoss()),
+    ):
+        chances = 1 / (1 + np.exp(-x))
+        axis.plot(x, [loss_of(Tensor([p]), Tensor([t])).item() for p in chances], label=name)
+    axis.set(xlabel="score x", title=f"target {t:.0f}")
 axes[0].set_ylabel("loss")
 axes[0].legend()
 figure.tight_layout()
@@ -462,8 +466,8 @@ from tinytorch.losses import _check_classes
 from tinytorch.losses import CrossEntropyLoss
 
 # CrossEntropyLoss.__init__:
-#   check_integer("CrossEntropyLoss: ignore_index", ignore_index, -(2**63)) raises an error if it is
-#   not an integer. Store it as an int.
+#   check_integer(name, value, lowest) raises an error if a value is not an integer, or too small.
+#   The name is "CrossEntropyLoss: ignore_index", and the lowest value -(2**63). Store an int.
 # CrossEntropyLoss.forward:
 #   _check_classes(logits, targets) checks shapes and dtypes, and returns both as tensors.
 #   Then apply the op; ignore_index is a keyword argument.
@@ -489,7 +493,7 @@ with Exercise("4.7", "CrossEntropyLoss") as check:
     check.true(lambda: isinstance(count, Tensor), "the count is a tensor", cause="return the tensor: reading its value would make a GPU wait")  # fmt: skip
     for wrong in (1.5, "1", None):
         check.raises(TypeError, lambda: CrossEntropyLoss(wrong), f"ignore_index={wrong!r}", message="CrossEntropyLoss: ignore_index",
-                     cause='check_integer("CrossEntropyLoss: ignore_index", ignore_index, -(2**63))')  # fmt: skip
+                     cause='call check_integer with the name "CrossEntropyLoss: ignore_index"')  # fmt: skip
     check.equal(lambda: type(CrossEntropyLoss(np.int64(7)).ignore_index).__name__, "int", "the type of ignore_index=np.int64(7)",
                 cause="store int(ignore_index)")  # fmt: skip
     check.equal(lambda: CrossEntropyLoss(-(2**63)).ignore_index, -(2**63), "the smallest ignore_index", cause="the lower limit is -(2**63)")  # fmt: skip

@@ -40,8 +40,7 @@ def pick_classes_gradient(
 @op(promote="float")
 def binary_cross_entropy_terms(xp: Namespace, p: Array, target: Array) -> Any:
     """-(t log p + (1 - t) log(1 - p)), with logarithms limited to -100, element by element."""
-    floor = xp.full_like(p, -100.0)
-    log_p, log_q = xp.maximum(xp.log(p), floor), xp.maximum(xp.log(1 - p), floor)
+    log_p, log_q = (xp.maximum(xp.log(q), xp.full_like(q, -100.0)) for q in (p, 1 - p))
     return -(target * log_p + (1 - target) * log_q), (p, target)
 
 
