@@ -90,6 +90,18 @@ def softplus_gradient(xp: Namespace, g: Array, y: Array) -> Any:
     return g * -xp.expm1(-y)  # sigmoid(x) is 1 - exp(-y)
 
 
+def softmax_array(xp: Namespace, x: Array, axis: Axis = -1) -> Array:
+    """Softmax of an array over `axis`, for ops that contain one."""
+    if x.size == 0:
+        return xp.zeros_like(x)
+    largest = xp.max(x, axis=axis, keepdims=True)
+    # The maximum of a row that is masked everywhere is -inf, and -inf - -inf would be NaN.
+    shift = xp.where(largest == -math.inf, xp.zeros_like(largest), largest)
+    weights = xp.exp(x - shift)
+    total = xp.sum(weights, axis=axis, keepdims=True)
+    return weights / xp.where(total == 0, xp.ones_like(total), total)
+
+
 @op(promote="float")
 def softmax(xp: Namespace, x: Array, *, axis: Axis = -1) -> Any:
     """exp(x) / sum(exp(x)) over `axis`, one or several, without overflow; only -inf gives zeros."""
@@ -104,16 +116,20 @@ def softmax_gradient(xp: Namespace, g: Array, y: Array, along: Axis) -> Any:
     return y * (g - xp.sum(g * y, axis=along, keepdims=True))
 
 
-def softmax_array(xp: Namespace, x: Array, axis: Axis = -1) -> Array:
-    """Softmax of an array over `axis`, for ops that contain one."""
+@op(promote="float")
+def log_softmax(xp: Namespace, x: Array, *, axis: Axis = -1) -> Any:
+    """log(softmax(x)) over `axis`, one or several, computed without overflow."""
+    axes = _axes(x, axis)
     if x.size == 0:
-        return xp.zeros_like(x)
-    largest = xp.max(x, axis=axis, keepdims=True)
-    # The maximum of a row that is masked everywhere is -inf, and -inf - -inf would be NaN.
-    shift = xp.where(largest == -math.inf, xp.zeros_like(largest), largest)
-    weights = xp.exp(x - shift)
-    total = xp.sum(weights, axis=axis, keepdims=True)
-    return weights / xp.where(total == 0, xp.ones_like(total), total)
+        return xp.zeros_like(x), (x, axes)
+    shifted = x - xp.max(x, axis=axes, keepdims=True)
+    y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axes, keepdims=True))
+    return y, (y, axes)
+
+
+@log_softmax.gradient
+def log_softmax_gradient(xp: Namespace, g: Array, y: Array, axes: tuple[int, ...]) -> Any:
+    return g - xp.exp(y) * xp.sum(g, axis=axes, keepdims=True)
 
 
 class ReLU(Module):

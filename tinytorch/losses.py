@@ -6,29 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from .activations import log_softmax as log_softmax
 from .arguments import ShapeError, check_integer
-from .backends.arrays import Array, Axis, Namespace
+from .backends.arrays import Array, Namespace
 from .modules.module import Module
 from .ops.op import op
 from .ops.operators import same_backend
-from .ops.reductions import _axes
 from .tensor import Tensor
-
-
-@op(promote="float")
-def log_softmax(xp: Namespace, x: Array, *, axis: Axis = -1) -> Any:
-    """log(softmax(x)) over `axis`, one or several, computed without overflow."""
-    axes = _axes(x, axis)
-    if x.size == 0:
-        return xp.zeros_like(x), (x, axes)
-    shifted = x - xp.max(x, axis=axes, keepdims=True)
-    y = shifted - xp.log(xp.sum(xp.exp(shifted), axis=axes, keepdims=True))
-    return y, (y, axes)
-
-
-@log_softmax.gradient
-def log_softmax_gradient(xp: Namespace, g: Array, y: Array, axes: tuple[int, ...]) -> Any:
-    return g - xp.exp(y) * xp.sum(g, axis=axes, keepdims=True)
 
 
 def log_probabilities(xp: Namespace, rows: Array) -> Array:

@@ -6,9 +6,9 @@ With `inplace=True` the result is a new tensor too; the input keeps its values.
 from typing import Any
 
 from .. import activations
+from ..activations import log_softmax as _log_softmax
 from ..activations import softmax as _softmax
 from ..arguments import check_number, shown, warn
-from ..losses import log_softmax as _log_softmax
 from ..modules.module import Module, Parameter
 from ..ops import activations as ops
 from ..ops.elementwise import abs as _abs

@@ -4,9 +4,9 @@ Source: PyTorch's `torch.nn.functional.cross_entropy` for the layout and the arg
 """
 
 from .. import losses
+from ..activations import log_softmax as _log_softmax
 from ..arguments import DtypeError, ShapeError, warn
 from ..losses import _tensors
-from ..losses import log_softmax as _log_softmax
 from ..ops.elementwise import where
 from ..ops.losses import pick_classes
 from ..ops.movement import permute
