@@ -70,8 +70,10 @@ def strictly(function: Any, x: Tensor, **settings: Any) -> tuple[Any, Any]:
 x = np.array([-1.0, 0.0, 1.0, 2.0])  # (B,) = (4,)
 s = 2 * x - 1
 print("scores    ", s)
-print("rectified ", np.maximum(s, 0))  # a bend: two such units can draw any zigzag
-print("a zigzag  ", np.maximum(s, 0) - 2 * np.maximum(s - 2, 0))
+print("rectified ", np.maximum(s, 0))  # a bend
+print(
+    "two units ", np.maximum(s, 0) - np.maximum(s - 1, 0)
+)  # a ramp that ends: sums of bends draw any curve
 
 # %% [markdown]
 # Softmax is different: it looks at a whole row. Scores (B, V) give probabilities (B, V), and each
