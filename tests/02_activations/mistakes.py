@@ -139,7 +139,6 @@ def gelu(xp, x):
     Mistake("always the first axis", "2.7", "axis=axis", "axis=0", 2),
     Mistake("hidden rows give NaN", "2.7", f"shift = {SHIFT}", "shift = largest"),
     Mistake("hidden rows give 0 / 0", "2.7", TOTAL, "total"),
-    Mistake("NaN is replaced too", "2.7", "largest == -math.inf", "~xp.isfinite(largest)"),
     Mistake("a small number in the denominator", "2.7", f"weights / {TOTAL}", "weights / (total + 1e-3)"),
     Mistake("hidden rows give equal shares", "2.7", f"shift = {SHIFT}", "x = xp.where(largest == -math.inf, xp.zeros_like(x), x)\n    shift = xp.max(x, axis=axis, keepdims=True)"),
     Mistake("hidden scores are -1e9, so a hidden row has shares", "2.7", "if x.size == 0:", "x = xp.where(x == -math.inf, xp.full_like(x, -1e9), x)\n    if x.size == 0:"),
@@ -183,4 +182,26 @@ def gelu(xp, x):
     Mistake("the last axis always", "2.9", "axis=axes", "axis=-1", 2),
 ]  # fmt: skip
 
-EQUIVALENT: dict[str, str] = {}
+ONE_AXIS = "a tuple with one axis works like that axis"
+EMPTY = "the array is empty: it has no numbers that could differ"
+ONES = "broadcast ones are ones"
+
+EQUIVALENT = {
+    '2.2 squared_relu: <= -> < in "x <= 0"': "the square of 0 is 0, and so is what is saved",
+    '2.3 sigmoid: >= -> > in "x >= 0"': "both numerators are 1 at 0",
+    '2.5 softplus: arguments x and xp.zeros_like(x) swapped in "xp.logaddexp(x, xp.zeros_like(x))"': "a sum",
+    '2.7 softmax_array: without the call of xp.zeros_like in "xp.zeros_like(x)"': EMPTY,
+    '2.7 softmax_array: zeros_like -> ones_like in "xp.zeros_like(x)"': EMPTY,
+    '2.7 softmax_array: zeros_like -> ones_like in "xp.zeros_like(largest)"': "any finite number is right",
+    '2.7 softmax_array: total -> weights in "total == 0"': "0 / 1 is 0, as 0 / total",
+    '2.7 softmax_array: total -> largest in "xp.ones_like(total)"': ONES,
+    '2.7 softmax_array: total -> shift in "xp.ones_like(total)"': ONES,
+    '2.7 softmax_array: total -> weights in "xp.ones_like(total)"': ONES,
+    '2.8 softmax: always the second value in "axes[0] if len(axes) == 1 else axes"': ONE_AXIS,
+    '2.8 softmax: without the call of len in "len(axes)"': ONE_AXIS,
+    '2.8 softmax: 0 -> -1 in "axes[0]"': "the first of one is the last",
+    '2.8 softmax: along -> axes in "softmax_array(xp, x, along)"': ONE_AXIS,
+    '2.8 softmax: along -> axes in "(y, along)"': ONE_AXIS,
+    '2.9 log_softmax: without the call of xp.zeros_like in "xp.zeros_like(x)"': EMPTY,
+    '2.9 log_softmax: zeros_like -> ones_like in "xp.zeros_like(x)"': EMPTY,
+}  # fmt: skip
