@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Lesson 02: Activations
 #
-# Two matrices in a row are only one matrix: $(x A) B = x (A B)$. A network of a hundred linear
+# Two matrices in a row are only one matrix: $(x A) B = x (A B)$. A network of many linear
 # layers can do no more than a single one, unless something that is *not* linear stands between
 # them. That is an **activation function**. It looks harmless, a curve for each number, and yet it
 # is why networks can do more than draw straight lines.
