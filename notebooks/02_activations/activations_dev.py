@@ -30,7 +30,7 @@
 # - what each function does, and what its slope means for training;
 # - why the formula in the textbook is not the one to compute: `exp(89)` does not fit into float32;
 # - how softmax turns scores into probabilities, and why you may subtract the maximum;
-# - what an activation costs: arithmetic, or the way to the memory and back.
+# - what an activation costs: not so much arithmetic as branches, and the way to the memory.
 #
 # **Before you start**: lesson 01, tensors (elementwise ops, broadcasting, reductions), and how an op
 # is written. No gradient is needed here: lesson 06 adds them.
@@ -607,22 +607,38 @@ print(f"{np.isinf(naive).sum()} of {naive.size} logarithms of a softmax are -inf
 # %% [markdown]
 # ## What it costs
 #
-# ReLU compares; the others call `exp` or `tanh`, which take tens of operations. But a computer also
-# has to fetch the numbers. Each step of an op, such as `x * x`, reads an array and writes another
-# one: a **pass** over the memory. Your GELU makes about nine of them.
+# ReLU only compares, the others call `exp` or `tanh`. So ReLU should be the fastest. Guess before you
+# run the cell, then look at the line with sorted numbers.
 
 # %%
 from tinytorch.tito.measure import seconds
 
-million = Tensor(np.random.default_rng(0).standard_normal(1_000_000).astype(np.float32))
-copying = seconds(lambda: million.numpy().copy())
+normal = np.random.default_rng(0).standard_normal(1_000_000).astype(np.float32)
+million, in_order = Tensor(normal), Tensor(np.sort(normal))
+copying = seconds(lambda: normal.copy())
 print("a million numbers           time   relative to a copy")
-print(f"copy                    {1e3 * copying:5.2f} ms")
+for name, work in (
+    ("copy", lambda: normal.copy()),
+    ("np.maximum(x, 0)", lambda: np.maximum(normal, 0)),
+    ("np.exp", lambda: np.exp(normal)),
+    ("relu, sorted numbers", lambda: relu(in_order)),
+):
+    print(f"{name:23} {1e3 * seconds(work):5.2f} ms {seconds(work) / copying:9.0f}")
 for function in (relu, squared_relu, sigmoid, tanh, softplus, gelu, softmax, log_softmax):
     time = seconds(lambda function=function: function(million))
     print(f"{function.name:23} {1e3 * time:5.2f} ms {time / copying:9.0f}")
 
 # %% [markdown]
+# The arithmetic is not what decides. A processor works on several numbers at once (SIMD) where a
+# library lets it: in NumPy `exp`, `tanh` and `maximum` do, while `logaddexp`, and with it softplus,
+# goes number by number. So does `where`, which also makes the processor guess the sign of the next
+# number before it is known: with signs at random, half of the guesses are wrong, and each costs
+# many steps. Sorted numbers are easy to guess. (Which of this you see depends on your processor. The
+# package's own fast versions avoid both, if your folder has them.)
+#
+# The second price is the way to the memory. Each step of an op, such as `x * x`, reads an array and
+# writes another one: a **pass**. Your GELU makes about nine of them.
+#
 # If all passes worked on a block that stays in the processor's cache, only the first read and the
 # last write would go to the memory. That is what a **fused** kernel does, on CPUs and on GPUs. You
 # can try it without writing a kernel: the same passes, block by block.
