@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinytorch import backends
-from tinytorch.tito.lesson import lessons, load
+from tinytorch.tito import pages
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -86,17 +86,10 @@ def test_files_that_the_text_names_exist(page: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
-@pytest.mark.parametrize("number", lessons(ROOT))
-def test_the_teaching_page_has_exercises_points_and_time_of_each_lesson(number: int) -> None:
-    page = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
-    lesson = load(number, ROOT)
-    points = sum(cell.points for cell in lesson.cells if cell.kind == "test")
-    head = "\n".join(cell.source for cell in lesson.cells[:2])
-    row = f"| {number} {lesson.name} | {len(lesson.exercises)} | {points} | "
-    assert row in page
-    times = re.findall(r"\*\*Time\*\*: (?:about )?([\w ]+? hours)", head)
-    assert len(times) == 1
-    assert f"{row}{times[0]} |" in page
+@pytest.mark.parametrize("name", ["README.md", "docs/course.md"])
+def test_the_course_map_is_up_to_date(name: str) -> None:
+    """If it is outdated, run `tito nbdev build --no-wheel`."""
+    assert (ROOT / name).read_text(encoding="utf-8") == pages.pages(ROOT)[name]
 
 
 def test_readme_is_short() -> None:

@@ -25,6 +25,8 @@
 # | softplus, GELU | a smooth bend | positive numbers; the layers of GPT |
 # | softmax | scores become shares of 1 | probabilities of many classes, attention |
 #
+# **You will build** activations and softmax.
+#
 # **You will learn**
 #
 # - what each function does, and what its slope means for training;

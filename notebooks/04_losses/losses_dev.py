@@ -23,6 +23,8 @@
 # | yes or no | binary cross entropy | 4.2, 4.3 |
 # | one of V classes, such as the next character | cross entropy | 4.4 to 4.7 |
 #
+# **You will build** three losses and perplexity.
+#
 # **You will learn**
 #
 # - how three losses measure errors, and which errors cost the most;

@@ -30,6 +30,8 @@
 # GPT-2, GPT-4 and Llama 3 use the last row. You will build the first row, then the second, and then
 # the last on top of the second.
 #
+# **You will build** tokenizers, up to GPT-2's.
+#
 # **You will learn** to
 #
 # - turn text into ids and back, without losing a character, and to refuse what cannot be encoded;

@@ -29,6 +29,8 @@
 # | sinusoidal | fixed waves of many wavelengths | the original transformer (2017) |
 # | rotary | rotates queries and keys by an angle | Llama, and TinyGPT here |
 #
+# **You will build** token and position vectors.
+#
 # **You will learn**
 #
 # - how a table of vectors replaces ids, and why the gradient of a lookup is a sum of rows;

@@ -28,6 +28,8 @@
 # A query is compared with all keys, and the result is an average of the values: the better a key
 # matches, the larger its weight. That is all.
 #
+# **You will build** attention with a KV cache.
+#
 # **You will learn**
 #
 # - how a mask hides the future, and why masked scores are $-\infty$ and not 0

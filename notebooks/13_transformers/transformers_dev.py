@@ -23,8 +23,9 @@
 # (`x + step(x)`, so that a step only adds something), and a **LayerNorm** in front of it (so that
 # each step sees numbers of the same scale, at any depth).
 #
-# You will build: LayerNorm, the MLP, the transformer block, GPT, its initialisation, sampling, and
-# the generation loop. At the end of this notebook, your GPT learns a small language.
+# **You will build** a GPT and text generation. The parts: LayerNorm, the MLP, the transformer block,
+# GPT, its initialisation, sampling, and the generation loop. At the end of this notebook, your GPT
+# learns a small language.
 #
 # **You will learn**
 #

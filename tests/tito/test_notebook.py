@@ -155,7 +155,7 @@ def test_status_shows_all_lessons_if_one_notebook_or_source_is_damaged(
     other.write_text('# %% exercise="78.1" points="x"\nimport math\n')
     workspace.start(lesson)
     output = status()
-    assert "77 things 0 of 1" in output
+    assert "77 things 0/1" in output
     assert "78 more ?" in output
     assert "lesson 78: more_dev.py: points must be a number, not 'x'" in output
     workspace.notebook(lesson).write_text('{"cells"')

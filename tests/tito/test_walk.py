@@ -52,7 +52,7 @@ def same_package(root: Path) -> bool:
 
 def test_a_student_starts_tests_exports_and_resets_lesson_12(checkout: Path) -> None:
     assert "lesson 12 is ready" in tito("start", "12", "--no-open")
-    assert "0 of 7" in tito("status")
+    assert "0/7" in tito("status")
     blank = tito("test", "12", code=1)
     assert "Exercise 12.1, create_causal_mask: still blank" in blank
     assert "passed" not in blank
@@ -61,7 +61,7 @@ def test_a_student_starts_tests_exports_and_resets_lesson_12(checkout: Path) -> 
     before = notebook.read_bytes()
     assert "your work is kept" in tito("start", "12", "--no-open")
     assert notebook.read_bytes() == before
-    assert "7 of 7" in tito("status")
+    assert "7/7" in tito("status")
     passed = tito("test", "12")
     assert "failed" not in passed
     assert "nothing to write" in tito("export", "12")

@@ -17,7 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from .course_map import Entry
     from .lesson import Lesson
+    from .workspace import Progress
 
 app = typer.Typer(
     help="The TinyTorch course: start lessons, test your code, export it to the package.",
@@ -92,7 +94,7 @@ def _print_table(headings: list[str], rows: list[list[str]]) -> None:
     """Print rows of markup as a table; in a narrow terminal, the cells of a row in lines."""
     console = Console(highlight=False)
     if console.width >= NARROW:
-        table = Table(*headings, box=None, show_header=any(headings))
+        table = Table(*headings, box=None, padding=(0, 1, 0, 0), show_header=any(headings))
         for row in rows:
             table.add_row(*row)
         console.print(table)
@@ -100,7 +102,7 @@ def _print_table(headings: list[str], rows: list[list[str]]) -> None:
     for first, *rest in rows:
         console.print(first, overflow="fold")
         named = zip(headings[1:], rest, strict=True)
-        lines = [f"{heading}: {cell}" if heading else cell for heading, cell in named]
+        lines = [f"{heading}: {cell}" if heading else cell for heading, cell in named if cell]
         for line in lines if any(headings) else [" ".join(rest)]:
             console.print(Padding(Text.from_markup(line, overflow="fold"), (0, 0, 0, 2)))
 
@@ -282,37 +284,43 @@ def reset(number: Number) -> None:
 
 @app.command()
 def status() -> None:
-    """Show your progress in the course."""
+    """Show the course map: what each lesson builds, needs and takes, and your progress in it."""
+    from .course_map import course_map, ranges
     from .lesson import PACKAGE, find_root
     from .workspace import progress
 
     with _errors_as_messages():
         root = find_root()
         rows = []
-        found = progress(root)
-        for p in found:
-            name = f"{p.lesson.number:02} {p.lesson.name}"
-            filled = f"{p.filled} of {p.exercises}" if not p.problem else "?"
-            bar = _bar(p.share.written, p.share.functions)
-            rows.append([name, filled if p.started or p.problem else "-", bar])
-        _print_table(["lesson", "notebook", "package"], rows)
-        shares = [p.share for p in found]
+        found = {p.lesson: p for p in progress(root)}
+        for own, lesson in course_map(list(found)):
+            row = [f"{own.number:02} {own.name}", own.builds, ranges(own.needs, short=True)]
+            rest = ["", "", own.time] if lesson is None else _progress(own, found[lesson])
+            rows.append(row + rest)
+        _print_table(["lesson", "you build", "needs", "time", "notebook", "package"], rows)
+        shares = [p.share for p in found.values()]
         functions, lines = sum(s.written for s in shares), sum(s.lines for s in shares)
         Console(highlight=False).print(
             f"yours in {PACKAGE}/: {functions} of {sum(s.functions for s in shares)} functions,"
             f" {lines} lines"
         )
-        for p in found:
+        for p in found.values():
             if p.problem:
                 _print(f"lesson {p.lesson.number}: {p.problem}", "red")
         _check_package(root)
 
 
+def _progress(own: "Entry", p: "Progress") -> list[str]:
+    """Return the time of a lesson, and the student's progress in the notebook and the package."""
+    filled = "?" if p.problem else f"{p.filled}/{p.exercises}" if p.started else "-"
+    return [own.time, filled, _bar(p.share.written, p.share.functions)]
+
+
 def _bar(part: int, whole: int) -> str:
-    """Return a bar in text, and the numbers: "######---- 3 of 5"; no bar if there is no room."""
-    width = 10 if Console().width >= NARROW else 0
+    """Return a bar in text, and the numbers: "#####--- 5/8"; no bar if there is no room."""
+    width = 8 if Console().width >= NARROW else 0
     full = width * part // max(1, whole)
-    return f"{'#' * full}{'-' * (width - full)} {part} of {whole}".strip()
+    return f"{'#' * full}{'-' * (width - full)} {part}/{whole}".strip()
 
 
 @app.command()
@@ -386,19 +394,18 @@ def demo(
 def nbdev_build(
     wheel: Annotated[bool, typer.Option("--wheel/--no-wheel", help="Build the wheel, too.")] = True,
 ) -> None:
-    """Build all notebooks from notebooks/*/*_dev.py, and the wheel.
+    """Build all notebooks from notebooks/*/*_dev.py, the course map, and the wheel.
 
     Checks that exporting the notebooks with solutions leaves the package unchanged.
 
     The command is named after nbdev, an older tool, but does not use it.
     """
-    from . import build
+    from . import build, pages
     from .lesson import find_root, lessons, load
 
     with _errors_as_messages():
         root = find_root()
-        changed = list(build.weave_all(root))
-        for path in changed:
+        for path in (*build.weave_all(root), *pages.write(root)):
             _print(f"wrote {path.relative_to(root).as_posix()}")
         for number in lessons(root):
             build.check_round_trip(load(number, root))

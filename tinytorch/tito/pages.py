@@ -1,0 +1,97 @@
+"""The course map in README.md and docs/course.md, written by `tito nbdev build`."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import weave
+from .course_map import Entry, course_map, ranges
+from .lesson import Lesson, lessons, load
+
+COURSE = """# The course
+
+Thirteen lessons, from nothing to TinyGPT. `tito nbdev build` writes this page from the first cells
+of the lessons; `tito status` shows the same map, with your progress.
+
+{map}
+
+Lessons without a link have no notebook yet. "Given" means that the package has their code, and
+later lessons use it.
+{goals}
+"""
+
+
+def write(root: Path) -> Iterator[Path]:
+    """Bring the pages up to date, and yield the paths of those that changed."""
+    for name, text in pages(root).items():
+        path = root / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8", newline="\n")
+            yield path
+
+
+def pages(root: Path) -> dict[str, str]:
+    """Return the text of each page of a checkout that has the map; {} without docs/."""
+    if not (root / "docs").is_dir():  # a course folder
+        return {}
+    entries = course_map(load(number, root) for number in lessons(root))
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    short = table([_row(own, lesson, _folder(lesson)) for own, lesson in entries])
+    full = table([_full_row(own, lesson) for own, lesson in entries])
+    goals = "".join(_goals(own, lesson) for own, lesson in entries if lesson)
+    return {
+        "README.md": with_table(readme, short),
+        "docs/course.md": COURSE.format(map=full, goals=goals),
+    }
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Return rows as a table in Markdown; their keys are the headings."""
+    headings = list(rows[0])
+    lines = [headings, *([row[heading] for heading in headings] for row in rows)]
+    first, *rest = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([first, "|---" * len(headings) + "|", *rest])
+
+
+def with_table(page: str, new: str) -> str:
+    """Return a page in which a table replaces the one with the same headings.
+
+    Raises:
+        ValueError: the page has no such table.
+    """
+    headings = new.split("\n")[0]
+    page, count = re.subn(rf"(?m)^{re.escape(headings)}\n(?:\|.*\n)*", lambda _: f"{new}\n", page)
+    if count != 1:
+        raise ValueError(f"expected one table with the headings {headings}, found {count}")
+    return page
+
+
+def _folder(lesson: Lesson | None) -> str:
+    return f"notebooks/{lesson.folder}/" if lesson else ""
+
+
+def _row(own: Entry, lesson: Lesson | None, link: str) -> dict[str, str]:
+    name = f"{own.number:02} {own.name}"
+    return {
+        "lesson": f"[{name}]({link})" if link else name,
+        "you build": own.builds,
+        "needs": ranges(own.needs),
+        "time": own.time,
+    }
+
+
+def _full_row(own: Entry, lesson: Lesson | None) -> dict[str, str]:
+    if lesson is None:
+        return _row(own, None, "") | {"exercises": "", "points": "", "files in `tinytorch/`": ""}
+    notebook = weave.notebook_path(lesson).relative_to(lesson.root).as_posix()
+    modules = dict.fromkeys(exercise.module for exercise in lesson.exercises)
+    files = [f"`{module.partition('.')[2].replace('.', '/')}.py`" for module in modules]
+    return _row(own, lesson, f"../{notebook}") | {
+        "exercises": str(len(lesson.exercises)),
+        "points": str(sum(cell.points for cell in lesson.cells if cell.kind == "test")),
+        "files in `tinytorch/`": ", ".join(files),
+    }
+
+
+def _goals(own: Entry, lesson: Lesson) -> str:
+    return f"\n## {own.number:02} {lesson.title}\n\n{own.goals}\n"
