@@ -42,7 +42,9 @@ def head(tmp_path: Path) -> Entry:
 
 def test_the_head_of_a_lesson_says_what_it_builds_needs_takes_and_teaches(head: Entry) -> None:
     goals = "**You will learn**\n\n- what things are,\n  and are not;\n- how to count them."
-    assert head == Entry(77, "things", "things and more", (1, 2, 3, 12), "2½ h", goals)
+    assert head == Entry(
+        77, "things", "things and more", (1, 2, 3, 12), "2½ h", goals, ("things.py",)
+    )
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)

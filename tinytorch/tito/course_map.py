@@ -22,6 +22,7 @@ class Entry:
         needs: the earlier lessons that it needs.
         time: "2½ h"; "given" for code without a lesson, "to come" without code.
         goals: what the student will learn, in Markdown.
+        files: where its code is, in tinytorch/.
     """
 
     number: int
@@ -30,13 +31,14 @@ class Entry:
     needs: tuple[int, ...] = ()
     time: str = ""
     goals: str = ""
+    files: tuple[str, ...] = ()
 
 
 # Lessons that do not exist yet. Remove an entry when its lesson is written.
 WITHOUT_LESSON = (
-    Entry(6, "autograd", "the graph, gradients", (1, 2, 3, 4), "given"),
-    Entry(7, "optimizers", "SGD, Adam, AdamW, Muon", (6,), "given"),
-    Entry(8, "training", "the loop, schedules", (5, 7), "given"),
+    Entry(6, "autograd", "the graph, gradients", (1, 2, 3, 4), "given", files=("autograd.py",)),
+    Entry(7, "optimizers", "SGD, Adam, AdamW, Muon", (6,), "given", files=("optimizers.py",)),
+    Entry(8, "training", "the loop, schedules", (5, 7), "given", files=("training.py",)),
     Entry(9, "spatial", "convolutions, pooling", (6,), "to come"),
 )
 
@@ -57,6 +59,7 @@ def entry(lesson: Lesson) -> Entry:
         needs=tuple(n for n in _lessons_in(needs[0] if needs else "") if n < lesson.number),
         time=_hours(_found(r"\*\*Time\*\*: (?:about )?([\w ]+?) hours", head)),
         goals=goals[0].strip() if goals else "",
+        files=tuple(dict.fromkeys(_file(exercise.module) for exercise in lesson.exercises)),
     )
 
 
@@ -88,6 +91,10 @@ def ranges(numbers: Iterable[int], short: bool = False) -> str:
     to, comma, width = ("-", " ", 1) if short else (" to ", ", ", 2)
     texts = [[f"{number:0{width}}" for number in run] for run in runs]
     return comma.join(to.join((t[0], t[-1])) if len(t) > 2 else comma.join(t) for t in texts)
+
+
+def _file(module: str) -> str:
+    return module.partition(".")[2].replace(".", "/") + ".py"
 
 
 def _found(pattern: str, text: str) -> str:

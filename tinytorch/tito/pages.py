@@ -36,7 +36,7 @@ def pages(root: Path) -> dict[str, str]:
         return {}
     entries = course_map(load(number, root) for number in lessons(root))
     readme = (root / "README.md").read_text(encoding="utf-8")
-    short = table([_row(own, lesson, _folder(lesson)) for own, lesson in entries])
+    short = table([_row(own, _folder(lesson)) for own, lesson in entries])
     full = table([_full_row(own, lesson) for own, lesson in entries])
     goals = "".join(_goals(own, lesson) for own, lesson in entries if lesson)
     return {
@@ -70,7 +70,7 @@ def _folder(lesson: Lesson | None) -> str:
     return f"notebooks/{lesson.folder}/" if lesson else ""
 
 
-def _row(own: Entry, lesson: Lesson | None, link: str) -> dict[str, str]:
+def _row(own: Entry, link: str) -> dict[str, str]:
     name = f"{own.number:02} {own.name}"
     return {
         "lesson": f"[{name}]({link})" if link else name,
@@ -81,16 +81,14 @@ def _row(own: Entry, lesson: Lesson | None, link: str) -> dict[str, str]:
 
 
 def _full_row(own: Entry, lesson: Lesson | None) -> dict[str, str]:
-    if lesson is None:
-        return _row(own, None, "") | {"exercises": "", "points": "", "files in `tinytorch/`": ""}
-    notebook = weave.notebook_path(lesson).relative_to(lesson.root).as_posix()
-    modules = dict.fromkeys(exercise.module for exercise in lesson.exercises)
-    files = [f"`{module.partition('.')[2].replace('.', '/')}.py`" for module in modules]
-    return _row(own, lesson, f"../{notebook}") | {
-        "exercises": str(len(lesson.exercises)),
-        "points": str(sum(cell.points for cell in lesson.cells if cell.kind == "test")),
-        "files in `tinytorch/`": ", ".join(files),
-    }
+    link, exercises, points = "", "", ""
+    if lesson is not None:
+        link = f"../{weave.notebook_path(lesson).relative_to(lesson.root).as_posix()}"
+        exercises = str(len(lesson.exercises))
+        points = str(sum(cell.points for cell in lesson.cells if cell.kind == "test"))
+    files = ", ".join(f"`{name}`" for name in own.files)
+    counts = {"exercises": exercises, "points": points, "files in `tinytorch/`": files}
+    return _row(own, link) | counts
 
 
 def _goals(own: Entry, lesson: Lesson) -> str:
