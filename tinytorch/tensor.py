@@ -21,13 +21,59 @@ from .functions.names import accepts_names
 from .methods import Methods
 from .ops import elementwise, movement
 from .ops.dtypes import resolve_dtype
+from .ops.elementwise import add, divide, multiply, negative, power, subtract
 from .ops.operators import compare, constant, matmul
 from .ops.promotion import is_floating
 
 Scalar = int | float | bool
 
 
-class Tensor(Methods):
+class Arithmetic(Methods):
+    """The arithmetic operators of tensors."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> "Tensor":
+        return add(self, other)
+
+    def __radd__(self, other: Any) -> "Tensor":
+        return add(other, self)
+
+    def __sub__(self, other: Any) -> "Tensor":
+        return subtract(self, other)
+
+    def __rsub__(self, other: Any) -> "Tensor":
+        return subtract(other, self)
+
+    def __mul__(self, other: Any) -> "Tensor":
+        return multiply(self, other)
+
+    def __rmul__(self, other: Any) -> "Tensor":
+        return multiply(other, self)
+
+    def __truediv__(self, other: Any) -> "Tensor":
+        return divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> "Tensor":
+        return divide(other, self)
+
+    def __pow__(self, other: Any) -> "Tensor":
+        return power(self, other)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return power(other, self)
+
+    def __matmul__(self, other: Any) -> "Tensor":
+        return matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        return matmul(other, self)
+
+    def __neg__(self) -> "Tensor":
+        return negative(self)
+
+
+class Tensor(Arithmetic):
     """A multi-dimensional array on one backend that supports automatic differentiation.
 
     Args:
@@ -257,46 +303,7 @@ class Tensor(Methods):
         self._array = array
         self._version.count += 1
 
-    # Arithmetic
-
-    def __add__(self, other: Any) -> "Tensor":
-        return elementwise.add(self, other)
-
-    def __radd__(self, other: Any) -> "Tensor":
-        return elementwise.add(other, self)
-
-    def __sub__(self, other: Any) -> "Tensor":
-        return elementwise.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> "Tensor":
-        return elementwise.subtract(other, self)
-
-    def __mul__(self, other: Any) -> "Tensor":
-        return elementwise.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> "Tensor":
-        return elementwise.multiply(other, self)
-
-    def __truediv__(self, other: Any) -> "Tensor":
-        return elementwise.divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> "Tensor":
-        return elementwise.divide(other, self)
-
-    def __pow__(self, other: Any) -> "Tensor":
-        return elementwise.power(self, other)
-
-    def __rpow__(self, other: Any) -> "Tensor":
-        return elementwise.power(other, self)
-
-    def __matmul__(self, other: Any) -> "Tensor":
-        return matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> "Tensor":
-        return matmul(other, self)
-
-    def __neg__(self) -> "Tensor":
-        return elementwise.negative(self)
+    # Arithmetic: the operators are those of `Arithmetic`
 
     def __abs__(self) -> "Tensor":
         return self.abs()

@@ -8,7 +8,7 @@ import numpy as np
 from ..arguments import check_integer, check_shape, python_number, shown
 from ..autograd import Variable, wrap_array
 from ..backends import Backend, get
-from ..backends.base import Array
+from ..backends.base import Array, Namespace
 from ..ops.dtypes import get_default_dtype, resolve_dtype
 
 if TYPE_CHECKING:
@@ -322,13 +322,19 @@ def arange(start: Any, end: Any = None, step: Any = 1, **options: Unpack[Options
     whole = all(isinstance(value, int) for value in (start, end, step))
     backend = backend_of(options)
     dtype = dtype_of("arange", options, backend, "int64" if whole else get_default_dtype())
-    if whole:
-        array = backend.xp.arange(start, end, step, dtype=backend.xp.int64)
-    else:
-        # In float64, and without the rounding errors of sums.
-        count = math.ceil((end - start) / step)
-        array = backend.xp.arange(0, count, 1, dtype=backend.xp.float64) * step + start
+    array = _steps(backend.xp, start, end, step, whole)
     return finished(backend.xp.astype(array, dtype), backend, options)
+
+
+def _steps(xp: Namespace, start: float, end: float, step: float, whole: bool) -> Array:
+    """The numbers start, start + step, ... without end: in int64 if they are whole, else float64.
+
+    Each is computed by itself, without the rounding errors of sums.
+    """
+    if whole:
+        return xp.arange(start, end, step, dtype=xp.int64)
+    count = math.ceil((end - start) / step)
+    return xp.arange(0, count, 1, dtype=xp.float64) * step + start
 
 
 def linspace(start: Any, end: Any, steps: int, **options: Unpack[Options]) -> "Tensor":

@@ -9,6 +9,7 @@ import numpy as np
 from ..arguments import ShapeError, check_shape
 from ..autograd import Variable
 from ..ops import movement, reductions
+from .creation import check_sizes
 from .joining import several_tensors, stack
 from .names import accepts_names, axis_of
 from .shapes import unsqueeze, view
@@ -65,10 +66,20 @@ def sum_to_size(x: "Tensor", *size: Any) -> "Tensor":
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
     """The shape that tensors of these shapes broadcast to."""
-    try:
-        return tuple(np.broadcast_shapes(*shapes))
-    except ValueError:
-        raise ShapeError(f"the shapes {', '.join(map(str, shapes))} do not broadcast") from None
+    return _broadcast([check_sizes("broadcast_shapes", (shape,)) for shape in shapes])
+
+
+def _broadcast(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    """The common shape: shapes are aligned at their last axis, and sizes of 1 are repeated."""
+    ndim = max(map(len, shapes), default=0)
+    rows = [(1,) * (ndim - len(shape)) + shape for shape in shapes]
+    common = []
+    for sizes in zip(*rows, strict=True):
+        others = {size for size in sizes if size != 1}
+        if len(others) > 1:
+            raise ShapeError(f"the shapes {', '.join(map(str, shapes))} do not broadcast")
+        common.append(others.pop() if others else 1)
+    return tuple(common)
 
 
 def broadcast_tensors(*tensors: Any) -> "tuple[Tensor, ...]":
