@@ -64,7 +64,7 @@ class Arithmetic(Methods):
         return power(other, self)
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return matmul(self, other)
+        return matmul(self, other)  # type: ignore[arg-type]
 
     def __rmatmul__(self, other: Any) -> "Tensor":
         return matmul(other, self)
@@ -309,7 +309,7 @@ class Tensor(Arithmetic):
         return self.abs()
 
     def matmul(self, other: Any) -> "Tensor":
-        return matmul(self, other)
+        return matmul(self, other)  # type: ignore[arg-type]
 
     # Comparison: boolean tensors outside the graph
 

@@ -1,0 +1,851 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Lesson 01: Tensors
+#
+# A picture, a sentence, the weights of a network: to the machine, all of them are blocks of numbers
+# in rows and columns, and sometimes in more directions than that. Such a block is a **tensor**. A
+# language model computes nothing but a few kinds of operations on tensors, many billions of times.
+# In this lesson you write these operations; all later lessons use them.
+#
+# | kind of operation | examples | what happens to the shape |
+# |---|---|---|
+# | elementwise | `x + y`, `x.exp()` | stays, or broadcasts |
+# | reduction | `x.mean(axis=0)` | loses axes |
+# | matrix product | `x @ y` | (M, K) and (K, N) give (M, N) |
+# | movement | `reshape`, `permute`, `concat` | changes, the numbers stay |
+#
+# **You will learn**
+#
+# - how an op is written, as everywhere in this course;
+# - to predict the shape of each result, by the rules of broadcasting, reductions and products;
+# - why some operations move no number at all: views and strides;
+# - what a dtype can hold, and where float32 and integers surprise you;
+# - whether the processor or the memory limits an operation, with measurements.
+#
+# **Before you start**: Python with classes, decorators and slices; NumPy arrays; the product of two
+# matrices. This is the first lesson.
+#
+# **Time**: about two and a half hours, ten minutes per exercise and the rest for reading and
+# experiments.
+
+# %% setup=true
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any, Unpack
+
+import numpy as np
+
+from tinytorch.arguments import ShapeError, python_number, shown
+from tinytorch.backends import Backend, get
+from tinytorch.backends.base import Array, Axis, Namespace, Shape
+from tinytorch.functions.creation import Options
+from tinytorch.methods import Methods
+from tinytorch.ops.elementwise import power
+from tinytorch.ops.op import op
+from tinytorch.ops.reductions import _axes
+from tinytorch.tensor import Tensor
+from tinytorch.tito.checks import Exercise
+
+
+def saved(function: Any, *tensors: Tensor, **settings: Any) -> list[Any]:
+    """Return what an op keeps for its gradient."""
+    arrays = [x._array if isinstance(x, Tensor) else x for x in tensors]
+    _, kept = function.forward(get("numpy").xp, *arrays, **settings)
+    return list(kept)
+
+
+# %% [markdown]
+# ## Shapes, by hand
+#
+# `shape` lists the sizes of all axes, from the outermost to the innermost. Three marks of two
+# students are a matrix of shape (2, 3). What each step does to the shape is the first thing to ask,
+# and the first thing to print when something fails.
+
+# %%
+marks = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]])  # (students, exams) = (2, 3)
+print(marks)
+print("shape", marks.shape, " axes", marks.ndim, " dtype", marks.dtype)
+
+# %% [markdown]
+# Suppose that the exams were of different difficulty, and we want to subtract the mean of each. On
+# paper, with the shapes:
+#
+# | step | result | shape |
+# |---|---|---|
+# | marks | 1 2 3 / 4 5 9 | (2, 3) |
+# | mean over axis 0, the students | 2.5 3.5 6 | (3,) |
+# | marks - mean: the row is repeated for each student | -1.5 -1.5 -3 / 1.5 1.5 3 | (2, 3) |
+# | times the weights 1 0 2 of the exams, `@` | -7.5 / 7.5 | (2,) |
+#
+# All that is missing are the functions. At the end of this lesson this example runs on yours.
+
+# %% [markdown]
+# ## How an op is written
+#
+# An **op** is one step of a computation, written as a function of plain arrays. Here is a complete
+# one, the distance of two points on a line:
+
+
+# %%
+@op
+def distance(xp: Namespace, x: Array, y: Array) -> Any:
+    """The absolute value of x - y."""
+    difference = x - y
+    return xp.abs(difference), (difference,)  # the result, and what the gradient will need
+
+
+print(distance(Tensor([1.0, 5.0]), Tensor([3.0, 2.0])))
+
+# %% [markdown]
+# Line by line:
+#
+# - **`@op`** makes a function of tensors out of your function of arrays. It takes the arrays out of
+#   the tensors, calls your function, and wraps the result.
+# - **`xp`** is the library of the arrays: NumPy here, CuPy on a GPU. Write `xp.exp(x)` instead of
+#   `np.exp(x)`, and the op runs on both. Most names are NumPy's; a hint mentions those that are not.
+#   Operators such as `x * y`, `x.shape`, `x.ndim` and slices work as usual.
+# - **The function returns two things**: the result, and a tuple of what its *gradient* will need
+#   later, such as arrays or shapes. Lesson 06 explains why; until then a hint says what to put
+#   there. `()` means nothing. A tuple of one needs its comma: `(x,)`.
+# - `@op(promote="float")` also converts dtypes first: integers become floats. That part is given.
+# - Arguments after `*` are **settings**, such as an axis. They are passed by name.
+#
+# In this notebook, call your ops by name, `add(x, y)`. The operators of a tensor, `x + y`, call the
+# package's ops: they are yours after `tito export 1`.
+
+# %% [markdown]
+# ## 1.1 Arithmetic
+#
+# The simplest ops: each element of the result depends on one element of each input.
+
+# %% exercise="1.1" points=2
+from tinytorch.ops.elementwise import add, divide, multiply, negative, subtract
+
+# add:
+#   The arrays know the operator: x + y. The gradient needs nothing: ().
+# subtract:
+#   Nothing is needed later.
+# multiply:
+#   Return x times y; the gradient needs both inputs: (x, y).
+# divide:
+#   Return the quotient; the gradient needs both inputs, (x, y).
+# negative:
+#   Nothing is needed later.
+
+# %% test="1.1" points=2
+with Exercise("1.1", "add, subtract, multiply, divide, negative") as check:
+    a, b = np.array([[6.0, -3.0], [0.5, 8.0]], np.float32), np.array([[4.0, 2.0], [-0.25, 5.0]], np.float32)  # fmt: skip
+    x, y = Tensor(a), Tensor(b)
+    for function, wanted, kept, formula in (
+        (add, [[10.0, -1.0], [0.25, 13.0]], [], "x + y, ()"),
+        (subtract, [[2.0, -5.0], [0.75, 3.0]], [], "x - y, ()"),
+        (multiply, [[24.0, -6.0], [-0.125, 40.0]], [a, b], "x * y, (x, y)"),
+        (divide, [[1.5, -1.5], [-2.0, 1.6]], [a, b], "x / y, (x, y)"),
+    ):
+        name = check.call(lambda: function.name, "the name of the op", cause="keep the line @op above the function")  # fmt: skip
+        check.close(lambda: function(x, y), wanted, f"{name} of two (2, 2) tensors",
+                    cause=f"return two things: {formula}")  # fmt: skip
+        check.equal(lambda: saved(function, x, y), kept, f"what {name} keeps for its gradient",
+                    cause=f"return two things: {formula}")  # fmt: skip
+        check.equal(lambda: str(function(x, y).dtype), "float32", f"the dtype of {name}",
+                    cause="use the operators alone: they keep float32")  # fmt: skip
+        check.equal(lambda: [x, y], [a, b], f"x and y after {name}", cause="x += y writes into x: return a new array")  # fmt: skip
+    check.equal(
+        lambda: negative(x), [[-6.0, 3.0], [-0.5, -8.0]], "negative of x", cause="return -x, ()"
+    )
+    check.equal(
+        lambda: saved(negative, x),
+        [],
+        "what negative keeps",
+        cause="the gradient needs nothing: ()",
+    )
+    check.equal(lambda: subtract(10.0, x), [[4.0, 13.0], [9.5, 2.0]], "10 - x",
+                cause="x is the first argument, y the second: one of them may be a number")  # fmt: skip
+    check.close(lambda: divide(Tensor([7, 9]), Tensor([2, 4])), [3.5, 2.25], "7 / 2 and 9 / 4 of integers",
+                cause="/ is the true quotient; // rounds down")  # fmt: skip
+    check.close(lambda: add(x, Tensor([10.0, 20.0])), [[16.0, 17.0], [10.5, 28.0]], "(2, 2) plus (2,)",
+                cause="x + y broadcasts; do not compare or change shapes")  # fmt: skip
+
+# %% [markdown]
+# ## 1.2 Functions of each element
+#
+# Exponential, logarithm, root, and a limit. With `clip`, one bound may be missing (None). An
+# element that is NaN ("not a number", the result of 0/0) must stay NaN: a limit that hides it would
+# hide a bug.
+
+# %% exercise="1.2" points=3
+from tinytorch.ops.elementwise import clip, exp, log, sqrt
+
+# exp:
+#   xp.exp. The gradient will need the result y: (y,).
+# log:
+#   xp.log. The gradient needs the input.
+# sqrt:
+#   xp.sqrt. The gradient needs the result.
+# clip:
+#   Start with y = x. If there is a min, replace what is smaller:
+#   y = xp.where(condition, value where it is true, value elsewhere). The value must be an array:
+#   xp.full_like(y, min). Then the same for max. A bound that is NaN makes all NaN: min != min is
+#   true for NaN alone, so add | (min != min) to the condition.
+#   The gradient needs a mask of the elements that did not change: (x == y,).
+
+# %% test="1.2" points=3
+with Exercise("1.2", "exp, log, sqrt, clip") as check:
+    a = np.array([[0.25, 1.0, 4.0], [9.0, 2.0, 0.01]])
+    x = Tensor(a)
+    for function, wanted, keeps in (
+        (exp, np.exp(a), "result"), (log, np.log(a), "input"), (sqrt, np.sqrt(a), "result"),
+    ):  # fmt: skip
+        name = check.call(lambda: function.name, "the name of the op", cause="keep the line @op above the function")  # fmt: skip
+        check.close(lambda: function(x), wanted, f"{name} of six numbers", tolerance=1e-9,
+                    cause=f"xp.{name}(x), element by element")  # fmt: skip
+        check.close(lambda: saved(function, x), [wanted if keeps == "result" else a], f"what {name} keeps", tolerance=1e-9,
+                    cause=f"a tuple of one, with its comma: the {keeps}")  # fmt: skip
+    check.close(lambda: sqrt(Tensor([4, 9])), [2.0, 3.0], "sqrt of integers", cause="xp.sqrt(x): @op has made floats of them")  # fmt: skip
+    b = np.array([-3.0, -1.0, 0.5, 2.0, 7.0, math.nan])
+    z = Tensor(b)
+    for low, high, wanted in (
+        (-1.0, 2.0, [-1.0, -1.0, 0.5, 2.0, 2.0, math.nan]),
+        (0.0, None, [0.0, 0.0, 0.5, 2.0, 7.0, math.nan]),
+        (None, 0.0, [-3.0, -1.0, 0.0, 0.0, 0.0, math.nan]),
+        (None, None, [-3.0, -1.0, 0.5, 2.0, 7.0, math.nan]),
+        (3.0, 1.0, [1.0, 1.0, 1.0, 1.0, 1.0, math.nan]),
+        (math.nan, 1.0, [math.nan] * 6),
+        (0.0, math.nan, [math.nan] * 6),
+    ):
+        name = f"clip of -3 -1 0.5 2 7 NaN with min={low}, max={high}"
+        check.true(lambda: np.array_equal(clip(z, min=low, max=high).numpy(), wanted, equal_nan=True), f"{name} is {wanted}",
+                   cause="first min, then max, each only if it is not None (0.0 is a bound too); NaN stays NaN")  # fmt: skip
+        check.equal(lambda: saved(clip, z, min=low, max=high), [[p == q for p, q in zip(b, wanted, strict=True)]],
+                    f"the mask of {name}", cause="(x == y,), with the x before and the y after both bounds")  # fmt: skip
+    check.equal(
+        lambda: z[:5],
+        b[:5],
+        "x after clip",
+        cause="do not write into x: xp.where returns a new array",
+    )
+    check.equal(lambda: str(clip(Tensor([1, 5]), max=3).dtype), "int64", "the dtype of clipped integers",
+                cause="xp.full_like(y, max) has the dtype of y")  # fmt: skip
+
+# %% [markdown]
+# Your functions, drawn. The slope at a point is what gradients will be about.
+
+# %%
+import matplotlib.pyplot as plt
+
+grid = Tensor(np.linspace(0.02, 3, 200))
+figure, axis = plt.subplots(figsize=(7, 3.4))
+for function in (exp, log, sqrt):
+    axis.plot(grid.numpy(), function(grid).numpy(), label=function.name)
+axis.plot(grid.numpy(), clip(grid, min=0.5, max=2.0).numpy(), label="clip to 0.5 ... 2")
+axis.set(ylim=(-3, 6), xlabel="x", title="functions of each element")
+axis.legend()
+plt.show()
+
+# %% [markdown]
+# ## 1.3 Broadcasting
+#
+# What is (2, 3) plus (3,)? The row is added to both rows of the matrix, as if it had been repeated.
+# The rule, for any number of tensors:
+#
+# 1. Write the shapes below each other, aligned **on the right**; fill up on the left with 1.
+# 2. In each column all sizes must be equal, but for 1s. The common size is the one that is not 1.
+# 3. An axis of size 1 is repeated.
+#
+# ```text
+#   (8, 1, 6)         (4, 3)        (3,)           (2, 3)
+#   (   7, 1)         (   3)        (2, 1)         (2,  )  -> 3 and 2: an error
+#   ---------         ------        ------
+#   (8, 7, 6)         (4, 3)        (2, 3)
+# ```
+#
+# Size 0 is a size as any other: (1, 3) and (0, 3) give (0, 3).
+
+# %% exercise="1.3" points=3
+from tinytorch.functions.repeating import _broadcast
+
+# _broadcast:
+#   How many axes has the longest shape? Put (1,) * missing in front of each shape.
+#   zip(*rows) yields the columns. Collect the sizes that are not 1 in a set: with more than one,
+#   raise a ShapeError that contains the shapes. An empty set gives 1. No shapes at all give ().
+
+# %% test="1.3" points=3
+with Exercise("1.3", "_broadcast") as check:
+    for shapes, wanted in (
+        ([(2, 3), (3,)], (2, 3)), ([(3,), (2, 3)], (2, 3)), ([(8, 1, 6), (7, 1)], (8, 7, 6)),
+        ([(3,), (2, 1)], (2, 3)), ([(5, 4), ()], (5, 4)), ([(), ()], ()), ([], ()),
+        ([(1, 1), (1,)], (1, 1)), ([(1, 3), (0, 3)], (0, 3)), ([(0,), (1,)], (0,)),
+        ([(2, 1, 1), (3, 1), (4,)], (2, 3, 4)), ([(4, 5)], (4, 5)), ([(1,), (1, 1, 7), (2, 1)], (1, 2, 7)),
+    ):  # fmt: skip
+        check.equal(lambda: _broadcast(shapes), wanted, f"the common shape of {shapes}",
+                    cause="align on the right, fill up with 1 on the left, take the size that is not 1 (0 is one)")  # fmt: skip
+        check.true(lambda: type(_broadcast(shapes)) is tuple, f"the result for {shapes} is a tuple", cause="return tuple(...)")  # fmt: skip
+    for shapes in (
+        [(2, 3), (2,)],
+        [(3, 1), (2, 2)],
+        [(2, 4), (1, 3), (1, 1)],
+        [(0,), (2,)],
+        [(7,), (1,), (6,)],
+    ):
+        check.raises(ShapeError, lambda: _broadcast(shapes), f"the shapes {shapes}", message=str(shapes[0][-1]),
+                     cause="two sizes in a column that differ, and neither is 1: a ShapeError with the shapes")  # fmt: skip
+
+# %% [markdown]
+# The picture of (3, 1) and (4,): dark numbers exist, pale ones are repeated.
+
+# %%
+column, row = np.array([[0.0], [10.0], [20.0]]), np.array([1.0, 2.0, 3.0, 4.0])
+total = add(Tensor(column), Tensor(row)).numpy()
+common = _broadcast([column.shape, row.shape])
+figure, axes = plt.subplots(1, 3, figsize=(10, 2.6))
+for axis, values, real, title in (
+    (axes[0], np.broadcast_to(column, common), lambda i, j: j == 0, "(3, 1)"),
+    (axes[1], np.broadcast_to(row, common), lambda i, j: i == 0, "(4,)"),
+    (axes[2], total, lambda i, j: True, f"the sum {common}"),
+):
+    axis.imshow(values, cmap="Blues", vmin=-10, vmax=40)
+    for (i, j), value in np.ndenumerate(values):
+        axis.text(j, i, f"{value:.0f}", ha="center", va="center", alpha=1 if real(i, j) else 0.35)
+    axis.set(title=title, xticks=[], yticks=[])
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## 1.4 Reductions
+#
+# A reduction computes one number from many: over all axes (`axis=None`), one, or several. The axes
+# disappear from the shape; with `keepdims=True` they stay with size 1, so that the result still
+# broadcasts against the input: `x - mean(x, axis=1, keepdims=True)`.
+#
+# | x (2, 3, 4) | result | with keepdims |
+# |---|---|---|
+# | axis=1 | (2, 4) | (2, 1, 4) |
+# | axis=(0, 2) | (3,) | (1, 3, 1) |
+# | axis=None | () | (1, 1, 1) |
+#
+# `sum` and `max` are given (they are one call each). You write the mean and the variance,
+#
+# $$ \mathrm{var} = \frac{1}{n - \mathrm{correction}} \sum_i (x_i - \mathrm{mean})^2 $$
+#
+# Subtract the mean *before* squaring: the formula "mean of squares minus square of the mean"
+# subtracts two large numbers of nearly the same size, and nothing correct is left.
+# `_axes(x, axis)` is given. It returns a tuple of axes that counts from 0: -1 is the last.
+
+# %% given="1.4"
+from tinytorch.ops.reductions import _drop_axes
+
+# %% exercise="1.4" points=4
+from tinytorch.ops.reductions import _count, _kept_shape, _mean, _variance, mean, var
+
+# _kept_shape:
+#   The shape of x, with 1 in place of each size whose axis is in axes.
+# _count:
+#   The product of the sizes of these axes; math.prod of nothing is 1.
+# mean:
+#   axes = _axes(x, axis). The result is that of _mean. The gradient needs three things: the shape
+#   with kept axes, the shape of x, and the count.
+# _mean:
+#   xp.mean(x, axis=axes, keepdims=keepdims). Where the count is 0 it would warn: return
+#   the sum, of the same shape, times math.nan.
+# var:
+#   _variance returns three things. The result is its first without the axes: _drop_axes(xp, y,
+#   axes, keepdims). The gradient needs the second, the shape of the first, and the third.
+# _variance:
+#   Return the variance with kept axes, x minus its mean, and the divisor: count - correction, but
+#   at least 0.0 (a float).
+
+# %% test="1.4" points=4
+with Exercise("1.4", "mean, var") as check:
+    a = np.random.default_rng(4).integers(-9, 9, (2, 3, 4)).astype(np.float64)
+    x = Tensor(a)
+    for axes, kept, count in (
+        ((0,), (1, 3, 4), 2),
+        ((1,), (2, 1, 4), 3),
+        ((0, 2), (1, 3, 1), 8),
+        ((), (2, 3, 4), 1),
+        ((0, 1, 2), (1, 1, 1), 24),
+    ):
+        check.equal(lambda: _kept_shape(a, axes), kept, f"_kept_shape of (2, 3, 4) for the axes {axes}",
+                    cause="size 1 where the axis is in axes: enumerate(x.shape)")  # fmt: skip
+        check.equal(lambda: _count(a, axes), count, f"_count of (2, 3, 4) for the axes {axes}",
+                    cause="the product, not the sum, of the sizes x.shape[a] of these axes")  # fmt: skip
+    for axis in (None, 0, 1, -1, (0, 2), (-1, 0)):
+        for keepdims in (False, True):
+            how = f"axis={axis}, keepdims={keepdims}"
+            check.close(lambda: mean(x, axis=axis, keepdims=keepdims), a.mean(axis=axis, keepdims=keepdims), f"mean of (2, 3, 4), {how}",
+                        cause="hand on axes and keepdims, and divide by the count", tolerance=1e-12)  # fmt: skip
+            for correction in (1, 0, 1.5):
+                count = a.size // a.mean(axis=axis).size
+                centred = a - a.mean(axis=axis, keepdims=True)
+                wanted = (centred**2).sum(axis=axis, keepdims=keepdims) / (count - correction)
+                check.close(lambda: var(x, axis=axis, correction=correction, keepdims=keepdims), wanted,
+                            f"var of (2, 3, 4), {how}, correction={correction}", tolerance=1e-12,
+                            cause="sum of (x - mean)^2, over count - correction; then drop the axes")  # fmt: skip
+    check.equal(lambda: saved(mean, x, axis=-1), [(2, 3, 1), (2, 3, 4), 4], "what mean keeps, axis=-1",
+                cause="(_kept_shape(x, axes), x.shape, count)")  # fmt: skip
+    check.close(lambda: saved(var, x, axis=1)[0], a - a.mean(axis=1, keepdims=True), "the first that var keeps", cause="x minus its mean")  # fmt: skip
+    check.equal(lambda: saved(var, x, axis=1, correction=0)[1:], [(2, 1, 4), 3.0], "the rest that var keeps, axis=1, correction=0",
+                cause="the shape with kept axes, and count - correction")  # fmt: skip
+    check.close(lambda: var(Tensor(np.float32([10000.0, 10001.0, 10002.0]))), 1.0, "var of 10000, 10001, 10002 in float32",
+                cause="subtract the mean before squaring")  # fmt: skip
+    for function in (mean, var):
+        check.true(lambda: np.isnan(function(Tensor(np.zeros((0, 3))), axis=0).numpy()).tolist() == [True] * 3,
+                   "the mean and variance of no values are NaN, of shape (3,)",
+                   cause="count 0: xp.sum(...) * math.nan; the divisor is not below 0")  # fmt: skip
+    with np.errstate(all="ignore"):
+        check.true(lambda: math.isinf(var(Tensor([1.0, 3.0]), correction=5).item()), "var of two values with correction=5 is infinite",
+                   cause="the divisor is at least 0.0: max(0.0, ...) of builtins")  # fmt: skip
+
+    def warned() -> bool:
+        with np.errstate(all="raise"):
+            import warnings
+
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                get_mean = _mean(get("numpy").xp, np.zeros((0, 3)), (0,), False)
+        return bool(np.isnan(get_mean).all())
+
+    check.true(lambda: warned(), "the mean of no values gives no warning", cause="do not call xp.mean if the count is 0")  # fmt: skip
+
+# %% [markdown]
+# ## 1.5 The matrix product
+#
+# (M, K) @ (K, N) gives (M, N): each result is the sum of K products, of a row with a column. The
+# definition as three loops, which you would not want to wait for:
+
+
+# %%
+def by_hand(x: Any, y: Any) -> Any:
+    M, K, N = len(x), len(y), len(y[0])
+    return [[sum(x[m][k] * y[k][n] for k in range(K)) for n in range(N)] for m in range(M)]
+
+
+print(by_hand([[1, 2], [3, 4], [5, 6]], [[10, 20, 30], [1, 2, 3]]), "(3, 2) @ (2, 3) = (3, 3)")
+
+# %% [markdown]
+# In models, x is often a batch of sequences, (B, T, K), and y one matrix of weights, (K, N). Then
+# one product of (B T, K) with (K, N) is faster than B small products: the same numbers, in fewer
+# calls. `_rows` makes a matrix of a stack; a size of -1 could not be inferred if K is 0.
+
+# %% exercise="1.5" points=3
+from tinytorch.ops.linalg import _rows, matmul
+
+# _rows:
+#   xp.reshape(x, (product of all sizes but the last, the last)).
+# matmul:
+#   If y is a matrix and x has more than two axes: multiply the rows of x by y, and reshape the
+#   result to x's shape with the last size replaced by y's. In all other cases, x @ y.
+#   The gradient needs x and y as they came.
+
+# %% test="1.5" points=3
+with Exercise("1.5", "matmul") as check:
+    rng = np.random.default_rng(5)
+    x, y = Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), Tensor([[10.0, 20.0, 30.0], [1.0, 2.0, 3.0]])  # fmt: skip
+    check.equal(lambda: matmul(x, y), [[12.0, 24.0, 36.0], [34.0, 68.0, 102.0], [56.0, 112.0, 168.0]], "(3, 2) @ (2, 3)",
+                cause="rows of x times columns of y: x @ y, not x * y")  # fmt: skip
+    for shape, wanted in (
+        ((2, 3, 4), (6, 4)),
+        ((5,), (1, 5)),
+        ((2, 0), (2, 0)),
+        ((2, 3, 0), (6, 0)),
+        ((2, 1, 3, 2), (6, 2)),
+    ):
+        check.equal(lambda: _rows(get("numpy").xp, np.zeros(shape)).shape, wanted, f"the shape of the rows of {shape}",
+                    cause="(math.prod(x.shape[:-1]), x.shape[-1])")  # fmt: skip
+    for left, right in (
+        ((4, 3), (3, 5)), ((2, 4, 3), (3, 5)), ((2, 1, 4, 3), (3, 5)), ((2, 4, 3), (2, 3, 5)), ((7, 1, 4, 3), (2, 3, 5)),
+        ((3,), (3, 5)), ((4, 3), (3,)), ((2, 4, 3), (3,)), ((3,), (3,)), ((3,), (2, 3, 5)), ((4, 3), (2, 3, 5)), ((2, 3, 0), (0, 4)), ((0, 2, 3), (3, 4)),
+    ):  # fmt: skip
+        a, b = rng.standard_normal(left), rng.standard_normal(right)
+        check.close(lambda: matmul(Tensor(a), Tensor(b)), np.matmul(a, b), f"{left} @ {right}", tolerance=1e-10,
+                    cause="rows only if y has two axes and x more than two; the result is (..., M, N)")  # fmt: skip
+        check.equal(lambda: saved(matmul, Tensor(a), Tensor(b)), [a, b], f"what {left} @ {right} keeps",
+                    cause="(x, y), as they came: not the reshaped rows")  # fmt: skip
+    sizes: list[int] = []
+
+    class Counting(np.ndarray):
+        """An array that notes how many axes the operands of @ have."""
+
+        def __matmul__(self, other: Any) -> Any:
+            sizes.append(self.ndim)
+            return np.asarray(self) @ np.asarray(other)
+
+    check.call(lambda: matmul.forward(get("numpy").xp, np.ones((2, 4, 3)).view(Counting), np.ones((3, 5))), "(2, 4, 3) @ (3, 5)",
+               cause="multiply _rows(xp, x) by y")  # fmt: skip
+    check.true(lambda: sizes in ([2], []), "(2, 4, 3) @ (3, 5) is one product of matrices", cause="_rows(xp, x) @ y, then reshape")  # fmt: skip
+
+# %% [markdown]
+# ## 1.6 Reshape and permute
+#
+# In memory, a tensor is one long row of numbers. Its **strides** say how many to skip for a step
+# along each axis: a (2, 3) tensor has the strides (3, 1). A transposed matrix has the same numbers
+# in the same places, read with the strides (1, 3): a **view**. No number moves.
+#
+# `reshape` keeps the order of the numbers (row by row), `permute` changes which axis comes first.
+# Do not confuse them: (2, 3) reshaped to (3, 2) is *not* the transpose.
+
+# %% exercise="1.6" points=3
+from tinytorch.ops.movement import permute, reshape
+
+# reshape:
+#   xp.reshape(x, shape). The gradient needs the old shape.
+#   NumPy raises a ValueError if the sizes do not fit: catch it, and raise a ShapeError with both
+#   shapes instead. NumPy also infers a size of -2, which is nonsense: sizes below -1 are the same
+#   error. A shape may be (): then there is no smallest size.
+# permute:
+#   xp.permute_dims(x, axes). The gradient needs the axes. A ValueError becomes a ShapeError with
+#   the axes and x's shape.
+
+# %% test="1.6" points=3
+with Exercise("1.6", "reshape, permute") as check:
+    a = np.arange(24.0).reshape(2, 3, 4)
+    x = Tensor(a)
+    for shape in ((6, 4), (24,), (-1, 8), (4, 3, 2), (1, 2, 12, 1)):
+        check.equal(lambda: reshape(x, shape=shape), a.reshape(shape), f"(2, 3, 4) reshaped to {shape}",
+                    cause="xp.reshape(x, shape) keeps the order of the numbers")  # fmt: skip
+    check.equal(lambda: reshape(Tensor([7.0]), shape=()).shape, (), "(1,) reshaped to ()", cause="min(shape, default=0): () has no smallest size")  # fmt: skip
+    check.equal(lambda: saved(reshape, x, shape=(6, 4)), [(2, 3, 4)], "what reshape keeps", cause="(x.shape,): the old shape")  # fmt: skip
+    for axes, wanted in (
+        ((2, 0, 1), (4, 2, 3)),
+        ((1, 2, 0), (3, 4, 2)),
+        ((0, 1, 2), (2, 3, 4)),
+        ((-1, 0, 1), (4, 2, 3)),
+    ):
+        check.equal(lambda: permute(x, axes=axes), a.transpose(axes), f"(2, 3, 4) permuted to {axes}",
+                    cause=f"the shape is {wanted}: the first axis of the result is axis {axes[0]} of x")  # fmt: skip
+    check.equal(
+        lambda: saved(permute, x, axes=(2, 0, 1)),
+        [(2, 0, 1)],
+        "what permute keeps",
+        cause="(axes,)",
+    )
+    for shape in ((5, 5), (-2, 12), (-1, 7), (24, -2)):
+        check.raises(ShapeError, lambda: reshape(x, shape=shape), f"(2, 3, 4) reshaped to {shape}", message=str(shape),
+                     cause="a ShapeError with both shapes, also for sizes below -1")  # fmt: skip
+        check.raises(ShapeError, lambda: reshape(x, shape=shape), f"(2, 3, 4) reshaped to {shape}", message="(2, 3, 4)",
+                     cause="the message contains x.shape, too")  # fmt: skip
+    for axes in ((0, 1), (0, 0, 1), (0, 1, 3)):
+        check.raises(ShapeError, lambda: permute(x, axes=axes), f"(2, 3, 4) permuted to {axes}", message=str(axes),
+                     cause="a ShapeError with the axes")  # fmt: skip
+        check.raises(ShapeError, lambda: permute(x, axes=axes), f"(2, 3, 4) permuted to {axes}", message="(2, 3, 4)",
+                     cause="the message contains x.shape, too")  # fmt: skip
+    for what, view in (
+        ("reshape", lambda: reshape(x, shape=(6, 4))),
+        ("permute", lambda: permute(x, axes=(2, 0, 1))),
+    ):
+        check.true(lambda: np.shares_memory(view().numpy(), x.numpy()), f"{what} is a view of the same memory",
+                   cause="no copy is necessary: return what xp returns")  # fmt: skip
+
+# %%
+matrix = Tensor(np.arange(6, dtype=np.float32).reshape(2, 3))
+for name, view in (
+    ("matrix", matrix),
+    ("reshape to (3, 2)", reshape(matrix, shape=(3, 2))),
+    ("permute to (3, 2)", permute(matrix, axes=(1, 0))),
+):
+    strides = [n // 4 for n in view.numpy().strides]  # NumPy counts bytes
+    print(f"{name:18} shape {view.shape}  strides {strides}  {view.tolist()}")
+
+# %% [markdown]
+# ## 1.7 Join and split
+#
+# `concat` joins along an axis that exists: (2, 3) and (4, 3) give (6, 3). `stack` makes a new axis:
+# two (3,) give (2, 3). `split` is the inverse of `concat`.
+
+# %% given="1.7"
+from tinytorch.ops.movement import _cannot_join
+
+# %% exercise="1.7" points=3
+from tinytorch.ops.movement import _split, concat, split, stack
+
+# concat:
+#   xp.concat(arrays, axis=axis). The gradient needs the list of sizes along the axis, and the axis.
+#   NumPy raises a ValueError or an IndexError: raise _cannot_join("concat", arrays, axis) instead.
+# split:
+#   A negative size, or sizes that do not add up to that of the axis, are a ShapeError with the
+#   sizes. Return a tuple of pieces. The gradient needs x.shape, the sizes and the axis.
+# _split:
+#   A list of slices of x along the axis, each beginning where the one before ended. An index for
+#   axis 2 is x[:, :, start:stop]: as a tuple, (slice(None), slice(None), slice(start, stop)).
+#   A negative axis counts from the end: axis % x.ndim.
+# stack:
+#   xp.stack(arrays, axis=axis). The gradient needs the number of arrays, and the axis. Errors as
+#   for concat.
+
+# %% test="1.7" points=3
+with Exercise("1.7", "concat, split, stack") as check:
+    a, b = np.arange(6.0).reshape(2, 3), 10 + np.arange(12.0).reshape(4, 3)
+    check.equal(lambda: concat(Tensor(a), Tensor(b)), np.concatenate([a, b]), "(2, 3) and (4, 3) joined",
+                cause="xp.concat(arrays, axis=axis), by default along axis 0")  # fmt: skip
+    for axis, other in ((1, 9 * np.ones((2, 5))), (-1, np.ones((2, 1))), (0, np.zeros((0, 3)))):
+        check.equal(lambda: concat(Tensor(a), Tensor(other), Tensor(a), axis=axis), np.concatenate([a, other, a], axis=axis),
+                    f"(2, 3), {other.shape} and (2, 3) joined along axis {axis}", cause="hand on the axis")  # fmt: skip
+        check.equal(lambda: saved(concat, Tensor(a), Tensor(other), axis=axis), [[a.shape[axis], other.shape[axis]], axis],
+                    f"what concat keeps, axis={axis}", cause="([a.shape[axis] for a in arrays], axis)")  # fmt: skip
+    for axis in (0, 1, 2, -1):
+        check.equal(lambda: stack(Tensor(a), Tensor(a + 7), axis=axis), np.stack([a, a + 7], axis=axis), f"two (2, 3) stacked along axis {axis}",
+                    cause="xp.stack(arrays, axis=axis)")  # fmt: skip
+        check.equal(lambda: saved(stack, Tensor(a), Tensor(a), Tensor(a), axis=axis), [3, axis], f"what stack keeps for three, axis={axis}",
+                    cause="(len(arrays), axis)")  # fmt: skip
+    check.equal(lambda: stack(Tensor([1.0]), Tensor([2.0])), [[1.0], [2.0]], "two (1,) stacked", cause="by default along axis 0")  # fmt: skip
+    c = np.arange(30.0).reshape(2, 5, 3)
+    for sizes, axis in (
+        ((2, 3), 1),
+        ((1, 4), -2),
+        ((1, 1), 0),
+        ((1, 0, 2), 2),
+        ((3,), -1),
+        ((2,), 0),
+        ((1, 1, 3), 1),
+    ):
+        check.equal(lambda: [p.tolist() for p in split(Tensor(c), sizes=sizes, axis=axis)],
+                    [p.tolist() for p in np.split(c, np.cumsum(sizes)[:-1], axis=axis)], f"(2, 5, 3) split into {sizes} along axis {axis}",
+                    cause="each piece begins where the one before ended: start += size; axis % x.ndim axes in front")  # fmt: skip
+        check.equal(lambda: saved(split, Tensor(c), sizes=sizes, axis=axis), [(2, 5, 3), sizes, axis], f"what split into {sizes} keeps",
+                    cause="(x.shape, sizes, axis)")  # fmt: skip
+    check.equal(lambda: [p.tolist() for p in split(Tensor(a), sizes=(1, 1))], [[[0.0, 1.0, 2.0]], [[3.0, 4.0, 5.0]]], "(2, 3) split into (1, 1)",
+                cause="by default along axis 0")  # fmt: skip
+    for sizes in ((2, 2), (2, 4), (-1, 6), (6, -1), ()):
+        check.raises(ShapeError, lambda: split(Tensor(c), sizes=sizes, axis=1), f"axis of size 5 split into {sizes}", message=str(sizes),
+                     cause="sizes must be 0 or more, and add up to 5: else a ShapeError with the sizes")  # fmt: skip
+    for function, other in ((concat, np.ones((2, 4))), (stack, np.ones((3, 2)))):
+        check.raises(ShapeError, lambda: function(Tensor(a), Tensor(other)), f"(2, 3) joined with {other.shape}", message=str(other.shape),
+                     cause="catch the ValueError, and raise _cannot_join(name, arrays, axis) with the op's own name")  # fmt: skip
+        check.raises(ShapeError, lambda: function(Tensor(a), Tensor(a), axis=5), "(2, 3) joined along axis 5", message="axis 5",
+                     cause="catch the IndexError, too")  # fmt: skip
+    for name, function in (("concat", concat), ("stack", stack)):
+        check.raises(ShapeError, lambda: function(Tensor(a), Tensor(np.ones((5, 5)))), f"{name} of (2, 3) and (5, 5)", message=name,
+                     cause="the first argument of _cannot_join is the name of the op")  # fmt: skip
+
+# %% [markdown]
+# ## 1.8 Numbers in rows, and what a dtype can hold
+#
+# `arange(0, 1, 0.1)` counts in steps. Adding 0.1 again and again would add its rounding error again
+# and again; better is `start + i * step` for each `i` by itself. How many numbers are there? All
+# that are below the end: $\lceil (end - start) / step \rceil$, rounded up.
+
+# %% given="1.8"
+from tinytorch.functions.creation import arange, backend_of, check_sizes, dtype_of, finished
+
+# %% exercise="1.8" points=2
+from tinytorch.functions.creation import _steps
+
+# _steps:
+#   Whole numbers: xp.arange(start, end, step, dtype=xp.int64).
+#   Else count the numbers (math.ceil), make the indices 0, 1, ... in float64 with xp.arange(0,
+#   count, 1, dtype=xp.float64), and compute all numbers from them at once.
+
+# %% test="1.8" points=2
+with Exercise("1.8", "_steps") as check:
+    for start, end, step in ((0, 5, 1), (2, 11, 3), (7, 0, -2), (3, 3, 1), (-4, 2, 5)):
+        got = check.call(lambda: _steps(get("numpy").xp, start, end, step, True), f"{start} to {end} in steps of {step}",
+                         cause="xp.arange(start, end, step, dtype=xp.int64)")  # fmt: skip
+        check.equal(lambda: got, list(range(start, end, step)), f"{start} to {end} in steps of {step}", cause="without the end, in this order")  # fmt: skip
+        check.equal(
+            lambda: str(got.dtype), "int64", "the dtype of whole numbers", cause="dtype=xp.int64"
+        )
+    for start, end, step, wanted in (
+        (0.0, 1.0, 0.25, [0.0, 0.25, 0.5, 0.75]), (1, 2.1, 0.5, [1.0, 1.5, 2.0]), (2.0, 0.0, -0.75, [2.0, 1.25, 0.5]),
+        (0.5, 0.5, 1.0, []), (0, 0.7, 1, [0.0]),
+    ):  # fmt: skip
+        got = check.call(lambda: _steps(get("numpy").xp, start, end, step, False), f"{start} to {end} in steps of {step}",
+                         cause="indices * step + start")  # fmt: skip
+        check.equal(lambda: got, wanted, f"{start} to {end} in steps of {step}", cause="ceil((end - start) / step) numbers: i * step + start")  # fmt: skip
+        check.equal(
+            lambda: str(got.dtype),
+            "float64",
+            "the dtype of numbers with a fraction",
+            cause="dtype=xp.float64",
+        )
+    check.equal(lambda: float(_steps(get("numpy").xp, 0.0, 100.0, 0.1, False)[777]), 777 * 0.1, "number 777 of 0, 0.1, 0.2, ...",
+                cause="777 * 0.1 for itself, not the sum of 777 steps")  # fmt: skip
+
+# %% [markdown]
+# Four surprises. Explain each before you read on.
+
+# %%
+print("0.1 + 0.2 == 0.3:", 0.1 + 0.2 == 0.3, " the sum is", 0.1 + 0.2)
+big = Tensor([2.0**24], dtype="float32")
+print("2^24 + 1 in float32:", add(big, 1.0).item(), " 2^24:", big.item())
+small = Tensor([120], dtype="int8")
+print("120 + 10 in int8:", add(small, Tensor([10], dtype="int8")).item())
+print("exp(89) in float32:", exp(Tensor([89.0])).item(), " exp(88):", exp(Tensor([88.0])).item())
+
+# %% [markdown]
+# | dtype | bytes | largest | digits |
+# |---|---|---|---|
+# | float64 | 8 | about 1e308 | 53 bits, 15 decimal digits |
+# | float32 | 4 | about 3.4e38 | 24 bits, 7 decimal digits |
+# | float16 | 2 | 65504 | 11 bits, 3 decimal digits |
+# | int8 | 1 | 127 | exact, but 127 + 1 is -128 |
+#
+# 0.1 has no exact binary fraction. From $2^{24}$ on, the distance of two neighbours in float32 is 2.
+# Integers wrap around without a warning. And exp leaves the range of float32 just below 89.
+
+# %% [markdown]
+# ## 1.9 Operators
+#
+# Now `x + y` shall call `add(x, y)`. Python calls `x.__add__(y)`. If the left side does not know how
+# to add (`5 - x`: an int knows nothing of tensors), it calls `x.__rsub__(5)` on the right side. Mind
+# the order: `5 - x` is not `x - 5`. `Tensor` is derived from this class.
+
+# %% exercise="1.9" points=2
+from tinytorch.tensor import Arithmetic
+
+# Arithmetic.__add__:
+#   Call your op add with self and other.
+# Arithmetic.__radd__:
+#   other + self.
+# Arithmetic.__sub__:
+#   self - other, with subtract.
+# Arithmetic.__rsub__:
+#   other - self: other comes first.
+# Arithmetic.__mul__:
+#   multiply
+# Arithmetic.__rmul__:
+#   other * self
+# Arithmetic.__truediv__:
+#   self / other, with divide.
+# Arithmetic.__rtruediv__:
+#   other / self
+# Arithmetic.__neg__:
+#   negative
+
+# %% test="1.9" points=2
+with Exercise("1.9", "Arithmetic") as check:
+
+    class Own(Arithmetic, Tensor):
+        """A tensor with your operators."""
+
+        __slots__ = ()
+
+    x, other = Own([2.0, 5.0]), Own([8.0, 10.0])
+    for what, wanted, got in (
+        ("x + y", [10.0, 15.0], lambda: x + other), ("x - y", [-6.0, -5.0], lambda: x - other),
+        ("x * y", [16.0, 50.0], lambda: x * other), ("x / y", [0.25, 0.5], lambda: x / other),
+        ("-x", [-2.0, -5.0], lambda: -x), ("x + 3", [5.0, 8.0], lambda: x + 3), ("x - 3", [-1.0, 2.0], lambda: x - 3),
+        ("3 + x", [5.0, 8.0], lambda: 3 + x), ("3 - x", [1.0, -2.0], lambda: 3 - x),
+        ("x * 3", [6.0, 15.0], lambda: x * 3), ("3 * x", [6.0, 15.0], lambda: 3 * x),
+        ("x / 4", [0.5, 1.25], lambda: x / 4), ("20 / x", [10.0, 4.0], lambda: 20 / x),
+        ("[1.0, 2.0] - x", [-1.0, -3.0], lambda: [1.0, 2.0] - x),
+    ):  # fmt: skip
+        check.close(got, wanted, f"{what} for x = [2, 5], y = [8, 10]", tolerance=1e-12,
+                    cause="call the op, self first; in __rsub__ and __rtruediv__ other comes first")  # fmt: skip
+        check.true(
+            lambda: isinstance(got(), Tensor),
+            f"{what} is a tensor",
+            cause="return what the op returns",
+        )
+
+# %% [markdown]
+# ## The example, on your code
+#
+# The marks of the first page:
+
+# %%
+marks = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]])  # (2, 3)
+average = mean(marks, axis=0)  # (3,)
+centred = subtract(marks, average)  # (2, 3)
+result = matmul(centred, Tensor([1.0, 0.0, 2.0]))  # (2,)
+for name, value in (("average", average), ("centred", centred), ("result", result)):
+    print(f"{name:8} {value.shape!s:7} {value.tolist()}")
+
+# %% [markdown]
+# ## What it costs
+#
+# An elementwise op reads its inputs from memory, computes once per number, and writes the result:
+# 12 bytes for one addition in float32. A product of two (N, N) matrices computes $2 N^3$ times, on
+# only $12 N^2$ bytes. Which is limited by the memory, which by the arithmetic?
+
+# %%
+from tinytorch.tito.measure import seconds
+
+N = 768
+x = Tensor(np.random.default_rng(0).standard_normal((N, N)).astype(np.float32))
+print("op          bytes moved   computations      time     GB/s   GFLOP/s")
+for name, work, flops in (
+    ("add", lambda: add(x, x), N * N),
+    ("exp", lambda: exp(x), N * N),
+    ("matmul", lambda: matmul(x, x), 2 * N**3),
+):
+    moved, time = 12 * N * N, seconds(work)
+    print(f"{name:10} {moved / 1e6:8.1f} MB {flops / 1e6:10.1f} M {1e3 * time:8.2f} ms"
+          f" {moved / time / 1e9:8.1f} {flops / time / 1e9:9.1f}")  # fmt: skip
+
+# %% [markdown]
+# Each call costs something, too: Python, the wrapping, the choice of a function. One large call
+# against many small ones, on the same numbers:
+
+# %%
+pieces = [Tensor(row) for row in x.numpy()[:256]]
+whole = Tensor(x.numpy()[:256])
+one, many = (
+    seconds(lambda: add(whole, 1.0)),
+    seconds(lambda: [add(row, 1.0) for row in pieces]),
+)
+print(f"one call {1e6 * one:.0f} us, 256 calls {1e6 * many:.0f} us: {many / one:.0f} times as much")
+
+# %% [markdown]
+# And the order matters. Rows lie side by side in memory, columns do not: each number of a column is
+# in another line of the cache.
+
+# %%
+square = np.zeros((4096, 4096), np.float32)
+along, across = seconds(lambda: square[8].sum()), seconds(lambda: square[:, 8].sum())
+print(f"sum of a row {1e6 * along:.1f} us, of a column {1e6 * across:.1f} us, both of 4096 numbers")
+
+# %% [markdown]
+# ## Questions to think about
+#
+# 1. x is (4, 1, 5) and y is (3, 1). What is the shape of `x + y`? How many numbers are read from
+#    memory, how many are written?
+# 2. Why does `x - x.mean(axis=1)` fail for x (4, 5), and why does it not fail, but is wrong, for
+#    x (5, 5)?
+# 3. `permute` takes the same time for ten numbers and for a billion. A following `reshape` may not.
+#    Why?
+# 4. A loop adds 1.0 to a float32 counter a hundred million times. What is the result?
+# 5. An addition and an exponential of the same large tensor: which one waits for the memory?
+
+# %% [markdown] instructor=true
+# ### Answers, for the instructor
+#
+# 1. (4, 3, 5). 20 + 3 numbers are read, 60 written: the repeated ones are not copied.
+# 2. The mean has the shape (4,), aligned on the right with the 5: an error. For (5, 5) it fits, but
+#    the mean of row i is subtracted from *column* i. `keepdims=True` gives (5, 1).
+# 3. `permute` changes shape and strides alone. A reshape needs the numbers in row-major order: where
+#    no strides describe the result, it copies all.
+# 4. 16777216, $2^{24}$: from there on, adding 1 is rounded away.
+# 5. The addition: 12 bytes for one computation. An exponential needs some tens of instructions per
+#    number; whether it waits for the memory, too, depends on the processor. The table above says it.
+#
+# Rubric for each question: 2 points for the right answer with its reason, 1 without. Typical
+# trouble: in 1.3 shapes aligned on the left, in 1.4 the axes that disappear, in 1.6 reshape in place
+# of permute.
+
+# %% [markdown]
+# ## In PyTorch
+#
+# | here | PyTorch |
+# |---|---|
+# | `@op` with a forward and a gradient | `torch.autograd.Function` |
+# | `mean(x, axis=0, keepdims=True)` | `x.mean(dim=0, keepdim=True)` |
+# | `concat` | `torch.cat` |
+# | `broadcast_shapes` | `torch.broadcast_shapes` |
+# | `matmul` of (B, T, K) and (K, N) | `torch.matmul`, which folds B and T in the same way |
+#
+# Source: the [array API standard](https://data-apis.org/array-api/latest/), whose rules the backends
+# share.
+#
+# Next: in lesson 02, functions that are not linear.
