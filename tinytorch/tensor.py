@@ -29,7 +29,7 @@ Scalar = int | float | bool
 
 
 class Arithmetic(Methods):
-    """The arithmetic operators of tensors."""
+    """The operators of tensors that call ops of lesson 01."""
 
     __slots__ = ()
 
@@ -56,12 +56,6 @@ class Arithmetic(Methods):
 
     def __rtruediv__(self, other: Any) -> "Tensor":
         return divide(other, self)
-
-    def __pow__(self, other: Any) -> "Tensor":
-        return power(self, other)
-
-    def __rpow__(self, other: Any) -> "Tensor":
-        return power(other, self)
 
     def __matmul__(self, other: Any) -> "Tensor":
         return matmul(self, other)  # type: ignore[arg-type]
@@ -303,7 +297,13 @@ class Tensor(Arithmetic):
         self._array = array
         self._version.count += 1
 
-    # Arithmetic: the operators are those of `Arithmetic`
+    # Further arithmetic
+
+    def __pow__(self, other: Any) -> "Tensor":
+        return power(self, other)
+
+    def __rpow__(self, other: Any) -> "Tensor":
+        return power(other, self)
 
     def __abs__(self) -> "Tensor":
         return self.abs()

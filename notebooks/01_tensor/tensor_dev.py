@@ -53,7 +53,6 @@ from tinytorch.backends import Backend, get
 from tinytorch.backends.arrays import Array, Axis, Namespace, Shape
 from tinytorch.functions.creation import Options
 from tinytorch.methods import Methods
-from tinytorch.ops.elementwise import power
 from tinytorch.ops.op import op
 from tinytorch.ops.reductions import _axes
 from tinytorch.tensor import Tensor
@@ -149,13 +148,12 @@ from tinytorch.ops.elementwise import add, divide, multiply, negative, subtract
 with Exercise("1.1", "add, subtract, multiply, divide, negative") as check:
     a, b = np.array([[6.0, -3.0], [0.5, 8.0]], np.float32), np.array([[4.0, 2.0], [-0.25, 5.0]], np.float32)  # fmt: skip
     x, y = Tensor(a), Tensor(b)
-    for function, wanted, kept, formula in (
-        (add, [[10.0, -1.0], [0.25, 13.0]], [], "x + y, ()"),
-        (subtract, [[2.0, -5.0], [0.75, 3.0]], [], "x - y, ()"),
-        (multiply, [[24.0, -6.0], [-0.125, 40.0]], [a, b], "x * y, (x, y)"),
-        (divide, [[1.5, -1.5], [-2.0, 1.6]], [a, b], "x / y, (x, y)"),
+    for name, function, wanted, kept, formula in (
+        ("add", add, [[10.0, -1.0], [0.25, 13.0]], [], "x + y, ()"),
+        ("subtract", subtract, [[2.0, -5.0], [0.75, 3.0]], [], "x - y, ()"),
+        ("multiply", multiply, [[24.0, -6.0], [-0.125, 40.0]], [a, b], "x * y, (x, y)"),
+        ("divide", divide, [[1.5, -1.5], [-2.0, 1.6]], [a, b], "x / y, (x, y)"),
     ):
-        name = check.call(lambda: function.name, "the name of the op", cause="keep the line @op above the function")  # fmt: skip
         check.close(lambda: function(x, y), wanted, f"{name} of two (2, 2) tensors",
                     cause=f"return two things: {formula}")  # fmt: skip
         check.equal(lambda: saved(function, x, y), kept, f"what {name} keeps for its gradient",
@@ -206,10 +204,9 @@ from tinytorch.ops.elementwise import clip, exp, log, sqrt
 with Exercise("1.2", "exp, log, sqrt, clip") as check:
     a = np.array([[0.25, 1.0, 4.0], [9.0, 2.0, 0.01]])
     x = Tensor(a)
-    for function, wanted, keeps in (
-        (exp, np.exp(a), "result"), (log, np.log(a), "input"), (sqrt, np.sqrt(a), "result"),
+    for name, function, wanted, keeps in (
+        ("exp", exp, np.exp(a), "result"), ("log", log, np.log(a), "input"), ("sqrt", sqrt, np.sqrt(a), "result"),
     ):  # fmt: skip
-        name = check.call(lambda: function.name, "the name of the op", cause="keep the line @op above the function")  # fmt: skip
         check.close(lambda: function(x), wanted, f"{name} of six numbers", tolerance=1e-9,
                     cause=f"xp.{name}(x), element by element")  # fmt: skip
         check.close(lambda: saved(function, x), [wanted if keeps == "result" else a], f"what {name} keeps", tolerance=1e-9,
@@ -728,7 +725,8 @@ with Exercise("1.9", "Arithmetic") as check:
 
         __slots__ = ()
 
-    x, other = Own([2.0, 5.0]), Own([8.0, 10.0])
+    x, other = check.call(lambda: (Own([2.0, 5.0]), Own([8.0, 10.0])), "two tensors", count=2,
+                          cause="change the methods alone")  # fmt: skip
     for what, wanted, got in (
         ("x + y", [10.0, 15.0], lambda: x + other), ("x - y", [-6.0, -5.0], lambda: x - other),
         ("x * y", [16.0, 50.0], lambda: x * other), ("x / y", [0.25, 0.5], lambda: x / other),

@@ -28,7 +28,8 @@ def tensor(values: Any, backend: str) -> Tensor:
     [
         lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / b,
         lambda a, b: -a, lambda a, b: 2 - a, lambda a, b: 2 / a, lambda a, b: 3 + a,
-        lambda a, b: 3 * a - 1, lambda a, b: a + [[1.0], [2.0], [3.0]], lambda a, b: [1.0, 2.0, 3.0, 4.0] - a,
+        lambda a, b: 3 * a - 1,
+        lambda a, b: [1.0, 2.0, 3.0, 4.0] - a, lambda a, b: a * [[1.0], [2.0], [3.0]],
     ],
 )  # fmt: skip
 def test_operators_are_those_of_numpy(backend: str, work: Callable[[Any, Any], Any]) -> None:
@@ -109,10 +110,13 @@ def test_movement_there_and_back(backend: str) -> None:
 def test_shapes_that_do_not_fit_are_errors(backend: str) -> None:
     x = tensor(A, backend)
     for wrong in (
-        lambda: x.reshape(5, 5), lambda: x.reshape(-1, 7), lambda: movement.reshape(x, shape=(-2, 12)),
+        lambda: x.reshape(5, 5), lambda: x.reshape(-1, 7),
+        lambda: movement.reshape(x, shape=(-2, 12)),
         lambda: movement.permute(x, axes=(0, 0, 1)), lambda: x + tensor([1.0, 2.0], backend),
-        lambda: movement.concat(x, tensor(B, backend)), lambda: movement.stack(x, tensor(B, backend)),
-        lambda: movement.split(x, sizes=(2, 3), axis=2), lambda: movement.split(x, sizes=(5, -1), axis=2),
+        lambda: movement.concat(x, tensor(B, backend)),
+        lambda: movement.stack(x, tensor(B, backend)),
+        lambda: movement.split(x, sizes=(2, 3), axis=2),
+        lambda: movement.split(x, sizes=(5, -1), axis=2),
         lambda: broadcast_shapes((2, 3), (2,)),
     ):  # fmt: skip
         with pytest.raises(ShapeError):
