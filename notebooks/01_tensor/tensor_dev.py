@@ -402,6 +402,8 @@ with Exercise("1.4", "mean, var") as check:
         check.true(lambda: np.isnan(function(Tensor(np.zeros((0, 3))), axis=0).numpy()).tolist() == [True] * 3,
                    "the mean and variance of no values are NaN, of shape (3,)",
                    cause="count 0: xp.sum(...) * math.nan; the divisor is not below 0")  # fmt: skip
+    check.equal(lambda: mean(Tensor(np.zeros((0, 3))), axis=0, keepdims=True).shape, (1, 3),
+                "the shape of the mean of no values, keepdims=True", cause="hand on keepdims to xp.sum as well")  # fmt: skip
     with np.errstate(all="ignore"):
         check.true(lambda: math.isinf(var(Tensor([1.0, 3.0]), correction=5).item()), "var of two values with correction=5 is infinite",
                    cause="the divisor is at least 0.0: max(0.0, ...) of builtins")  # fmt: skip

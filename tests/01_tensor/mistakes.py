@@ -195,4 +195,31 @@ def _steps(xp, start, end, step, whole):
     Mistake("endless recursion", "1.9", "return multiply(self, other)", "return self * other"),
 ]  # fmt: skip
 
-EQUIVALENT: dict[str, str] = {}
+EQUIVALENT: dict[str, str] = {
+    '1.2 clip: < -> <= in "y < min"': "an element that equals the bound is replaced by the bound",
+    '1.2 clip: > -> >= in "y > max"': "an element that equals the bound is replaced by the bound",
+    '1.3 _broadcast: 0 -> 1 in "max(map(len, shapes), default=0)"': "nothing is repeated for no shapes, and () has no size below -1",
+    '1.3 _broadcast: 0 -> -1 in "max(map(len, shapes), default=0)"': "nothing is repeated for no shapes, and () has no size below -1",
+    '1.3 _broadcast: without strict=True in "zip(*rows, strict=True)"': "all rows have the same length",
+    '1.3 _broadcast: True -> False in "zip(*rows, strict=True)"': "all rows have the same length",
+    '1.4 _mean: * -> / in "xp.sum(x, axis=axes, keepdims=keepdims) * math.nan"': "the result is NaN either way",
+    '1.4 _mean: * -> + in "xp.sum(x, axis=axes, keepdims=keepdims) * math.nan"': "the result is NaN either way",
+    '1.4 _variance: arguments 0.0 and _count(x, axes) - float(correction) swapped in "builtins.max(0.0, _count(x, axes) - float(correction))"': "the maximum of two numbers has no order",
+    '1.4 _variance: without the call of float in "float(correction)"': "an integer and a float of the same value divide alike",
+    '1.5 matmul: without x.ndim > 2 in "y.ndim == 2 and x.ndim > 2"': "a matrix, or a vector, is one row or several, too",
+    '1.5 matmul: > -> >= in "x.ndim > 2"': "a matrix is its own rows",
+    '1.5 matmul: 2 -> 1 in "x.ndim > 2"': "a matrix, or a vector, is one row or several, too",
+    '1.5 matmul: 2 -> 0 in "x.ndim > 2"': "a matrix, or a vector, is one row or several, too",
+    '1.5 matmul: -1 -> 1 in "y.shape[-1]"': "y has two axes there",
+    '1.6 reshape: 0 -> 1 in "min(shape, default=0)"': "nothing is repeated for no shapes, and () has no size below -1",
+    '1.6 reshape: 0 -> -1 in "min(shape, default=0)"': "nothing is repeated for no shapes, and () has no size below -1",
+    '1.7 concat: items ValueError and IndexError swapped in "(ValueError, IndexError)"': "the order in an except clause has no effect",
+    '1.7 stack: items ValueError and IndexError swapped in "(ValueError, IndexError)"': "the order in an except clause has no effect",
+    '1.8 _steps: without dtype=xp.int64 in "xp.arange(start, end, step, dtype=xp.int64)"': "int64 is the default of integers",
+    '1.8 _steps: without the call of math.ceil in "math.ceil((end - start) / step)"': "arange rounds its end up",
+    '1.8 _steps: without the argument 1 in "xp.arange(0, count, 1, dtype=xp.float64)"': "the step 1 is the default",
+    '1.9 Arithmetic.__add__: arguments self and other swapped in "add(self, other)"': "sums and products have no order",
+    '1.9 Arithmetic.__radd__: arguments other and self swapped in "add(other, self)"': "sums and products have no order",
+    '1.9 Arithmetic.__mul__: arguments self and other swapped in "multiply(self, other)"': "sums and products have no order",
+    '1.9 Arithmetic.__rmul__: arguments other and self swapped in "multiply(other, self)"': "sums and products have no order",
+}
