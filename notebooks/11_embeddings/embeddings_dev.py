@@ -38,9 +38,8 @@
 # - how waves and rotations encode a position, and why only distances matter then;
 # - how much of a model of real size its tables are.
 #
-# **Before you start**: ids from lesson 10; in Python, shapes, slices and broadcasting of NumPy; the
-# chain rule. Lessons 01 to 09 have no notebooks: what you need of them is explained below, in *How
-# an op is written*.
+# **Before you start**: ids from lesson 10; shapes, broadcasting and how an op is written from lesson
+# 01; the chain rule. What you need of gradients is explained below, in *How an op is written*.
 #
 # **Time**: about two hours, ten minutes per exercise and the rest for reading and experiments.
 
@@ -84,8 +83,7 @@ print(np.allclose(one_hot @ table, table[ids]))
 # %% [markdown]
 # ## How an op is written
 #
-# Lessons 01 to 09 are files of the package (`tinytorch/tensor.py` is the first), not notebooks.
-# This is what you need of them, in this lesson and the next ones.
+# A reminder of lesson 01, and what it left for later: the gradient.
 #
 # A **tensor** is an array that remembers how it was computed. When you call `backward()` on a
 # result, **autograd** walks back through that history and collects in `x.grad` how much the result
@@ -116,12 +114,9 @@ print("gradient of s:", s.grad, " by hand:", [1.0, 10 * 2 * math.e])
 # %% [markdown]
 # Line by line:
 #
-# - **`@op`** turns the function of arrays below it into a function of tensors: it unwraps the
-#   tensors' arrays, calls your function, wraps the result, and remembers the call for `backward()`.
-# - **`xp`** is the library of the arrays: NumPy here, CuPy on a GPU. You write `xp.exp(s)` instead
-#   of `np.exp(s)`, and the op runs on both (the last part of `tito test` tries that). Most names are
-#   NumPy's (`xp.sum`, `xp.reshape(x, shape)`, `xp.where`); a hint mentions those that are not.
-#   Operators, `x.shape` and slices work as usual.
+# - **`@op`** turns a function of arrays into a function of tensors, and remembers the call for
+#   `backward()`. **`xp`** is the library of the arrays, so that the op also runs on a GPU (the last
+#   part of `tito test` tries that).
 # - **The forward function returns two things**: the result, and a tuple of **what the gradient
 #   needs**, such as arrays or shapes; `()` if it needs nothing.
 # - **The gradient function** receives `g`, the gradient of the loss with respect to the result (so

@@ -62,6 +62,16 @@ def test_standardised_columns_have_mean_0_and_variance_1(backend: str) -> None:
     np.testing.assert_allclose(correlation.numpy(), np.corrcoef(counts.T), atol=1e-12)
 
 
+def test_the_worked_example(backend: str) -> None:
+    """The table at the beginning of the lesson, row by row."""
+    marks = tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]], backend)
+    average = marks.mean(axis=0)
+    assert average.tolist() == [2.5, 3.5, 6.0]
+    centred = marks - average
+    assert centred.tolist() == [[-1.5, -1.5, -3.0], [1.5, 1.5, 3.0]]
+    assert (centred @ tensor([1.0, 0.0, 2.0], backend)).tolist() == [-7.5, 7.5]
+
+
 @pytest.mark.parametrize("axis", [None, 0, -1, (0, 2), (1, -1)])
 @pytest.mark.parametrize("keepdims", [False, True])
 def test_mean_and_variance(backend: str, axis: Any, keepdims: bool) -> None:
