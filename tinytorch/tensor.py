@@ -309,7 +309,7 @@ class Tensor(Arithmetic):
         return self.abs()
 
     def matmul(self, other: Any) -> "Tensor":
-        return matmul(self, other)  # type: ignore[arg-type]
+        return matmul(self, other)
 
     # Comparison: boolean tensors outside the graph
 

@@ -762,9 +762,9 @@ for name, value in (("average", average), ("centred", centred), ("result", resul
 # %% [markdown]
 # ## What it costs
 #
-# An elementwise op reads its inputs from memory, computes once per number, and writes the result:
-# 12 bytes for one addition in float32. A product of two (N, N) matrices computes $2 N^3$ times, on
-# only $12 N^2$ bytes. Which is limited by the memory, which by the arithmetic?
+# An elementwise op reads its inputs from memory, computes once per number, and writes the result: an
+# addition moves three numbers. A product of two (N, N) matrices computes $2 N^3$ times, on only
+# $3 N^2$ numbers. Which is limited by the memory, which by the arithmetic?
 
 # %%
 from tinytorch.tito.measure import seconds
@@ -826,7 +826,7 @@ print(f"sum of a row {1e6 * along:.1f} us, of a column {1e6 * across:.1f} us, bo
 # 3. `permute` changes shape and strides alone. A reshape needs the numbers in row-major order: where
 #    no strides describe the result, it copies all.
 # 4. 16777216, $2^{24}$: from there on, adding 1 is rounded away.
-# 5. The addition: 12 bytes for one computation. An exponential needs some tens of instructions per
+# 5. The addition: three numbers are moved for one computation. An exponential needs some tens of instructions per
 #    number; whether it waits for the memory, too, depends on the processor. The table above says it.
 #
 # Rubric for each question: 2 points for the right answer with its reason, 1 without. Typical
