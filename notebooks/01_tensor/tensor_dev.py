@@ -826,8 +826,9 @@ print(f"sum of a row {1e6 * along:.1f} us, of a column {1e6 * across:.1f} us, bo
 # 3. `permute` changes shape and strides alone. A reshape needs the numbers in row-major order: where
 #    no strides describe the result, it copies all.
 # 4. 16777216, $2^{24}$: from there on, adding 1 is rounded away.
-# 5. The addition: three numbers are moved for one computation. An exponential needs some tens of instructions per
-#    number; whether it waits for the memory, too, depends on the processor. The table above says it.
+# 5. The addition: three numbers are moved for one computation. An exponential needs some tens of
+#    instructions per number; whether it waits for the memory, too, depends on the processor. The
+#    table above says it.
 #
 # Rubric for each question: 2 points for the right answer with its reason, 1 without. Typical
 # trouble: in 1.3 shapes aligned on the left, in 1.4 the axes that disappear, in 1.6 reshape in place
