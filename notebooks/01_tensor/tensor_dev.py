@@ -25,6 +25,8 @@
 # | matrix product | `x @ y` | (M, K) and (K, N) give (M, N) |
 # | movement | `reshape`, `permute`, `concat` | changes, the numbers stay |
 #
+# **You will build** a tensor's operations.
+#
 # **You will learn**
 #
 # - how an op is written, as everywhere in this course;
