@@ -22,15 +22,16 @@
 # | a quantity, such as a price | mean squared error | 4.1 |
 # | yes or no | binary cross entropy | 4.2, 4.3 |
 # | one of V classes, such as the next character | cross entropy | 4.4 to 4.7 |
+# | a whole text, one character after the other | perplexity | 4.8 |
 #
 # **You will build** three losses and perplexity.
 #
 # **You will learn**
 #
 # - how three losses measure errors, and which errors cost the most;
+# - what a probability of zero does, and how to live with it;
 # - why cross entropy is computed from scores (*logits*), and never as `log(softmax(x))`;
-# - how padded targets are left out of a mean, and how means of batches are combined;
-# - what a perplexity is, and how to compare models with it before any training;
+# - how padded targets are left out of a mean, and how perplexity compares models of text;
 # - how much memory the loss of a large vocabulary needs.
 #
 # **Before you start**: tensors and ops from lesson 01, softmax from lesson 02, `Module` from lesson
@@ -62,7 +63,7 @@ from tinytorch.tito.checks import Exercise
 # that `exp` gives round numbers. Softmax divides by their sum, 8: the probabilities are 1/8, 2/8
 # and 5/8. If class 2 is right, the network gave it 5/8, and the loss is `-ln(5/8) = 0.47`. If class
 # 0 is right, the loss is `-ln(1/8) = 2.08`. Certain and right costs 0; certain and wrong costs
-# without limit.
+# without limit. (`ln` is the natural logarithm, which is called `log` in code.)
 
 # %%
 logits = np.log([[1.0, 2.0, 5.0], [1.0, 2.0, 5.0]])  # (N, V) = (2, 3)
@@ -70,17 +71,22 @@ targets = np.array([2, 0])  # (N,)
 p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)  # (N, V)
 one_hot = np.array([[0, 0, 1], [1, 0, 0]])  # (N, V): row n has a 1 in the column of its class
 losses = -(one_hot * np.log(p)).sum(axis=1)  # (N,)
-print("probabilities", p[0], " losses", losses.round(2), " mean", losses.mean().round(2))
+print("probabilities", p[0])
+print("losses       ", losses.round(2), "  mean", losses.mean().round(2))
 
 # %% [markdown]
 # ## 4.1 Mean squared error
 #
-# For quantities: subtract, square, take the mean. The square makes one error of 4 as bad as sixteen
-# errors of 1.
+# For N quantities: subtract each target $t_n$ from its prediction $y_n$, square, take the mean.
 #
-# The shapes must be **equal**. A prediction (4, 1) minus a target (4,) would broadcast to all 16
-# pairs, and the network would learn the mean of the targets, without an error message. The given
-# `_check_shapes` refuses that, and turns a target that is a list into a tensor.
+# $$\frac{1}{N} \sum_n (y_n - t_n)^2$$
+#
+# By hand: the predictions 1, 2, 4 and the targets 0, 4, 7 have errors of 1, -2 and -3, squares of 1,
+# 4 and 9, and a loss of 14/3. One error of 4 is as bad as sixteen errors of 1.
+#
+# The shapes must be **equal**. A prediction (4, 1) minus a target (4,) broadcasts to (4, 4), all
+# pairs, and the network learns to predict the mean of the targets, without an error message. The
+# given `_check_shapes` refuses that, and turns a target that is a list into a tensor.
 
 # %% given="4.1"
 from tinytorch.losses import _check_shapes, _tensors
@@ -94,28 +100,36 @@ from tinytorch.losses import MSELoss
 #   Then compute with tensors, as in lesson 01. The result is a scalar: the mean over all axes.
 
 # %% test="4.1" points=2
+# fmt: off
 with Exercise("4.1", "MSELoss") as check:
     check.close(lambda: MSELoss()(Tensor([1.0, 2.0, 4.0]), Tensor([0.0, 4.0, 7.0])), 14 / 3,
                 "the loss of [1, 2, 4] for the targets [0, 4, 7]",
-                cause="the errors are 1, -2, -3; their squares 1, 4, 9; and the mean divides by 3")  # fmt: skip
+                cause="the errors are 1, -2, -3; their squares 1, 4, 9; and the mean divides by 3")
     guess, wanted = np.random.default_rng(4).standard_normal((2, 2, 3, 5))
-    check.close(lambda: MSELoss()(Tensor(guess), Tensor(wanted)), np.mean((guess - wanted) ** 2), "the loss of shapes (2, 3, 5)",
-                cause="the mean over all axes: .mean() without an axis")  # fmt: skip
-    check.equal(lambda: str(MSELoss()(Tensor(np.float32([1.5])), Tensor(np.float32([2.0]))).dtype), "float32",
-                "the dtype of a loss of float32 tensors", cause="compute with the tensors, not with NumPy's float64")  # fmt: skip
-    check.equal(lambda: MSELoss()(Tensor([1.5, 3.0]), [1, 1]), 2.125, "the loss for a list of targets",
-                cause="use what _check_shapes returns: it turns the list into a tensor")  # fmt: skip
-    check.equal(lambda: MSELoss()(Tensor([1.5], backend="reference"), [1.0]).backend.name, "reference", "the backend of the loss",
-                cause="compute with the tensors, and create none")  # fmt: skip
+    check.close(lambda: MSELoss()(Tensor(guess), Tensor(wanted)), np.mean((guess - wanted) ** 2),
+                "the loss of shapes (2, 3, 5)",
+                cause="the mean over all axes: .mean() without an axis")
+    check.equal(lambda: str(MSELoss()(Tensor(np.float32([1.5])), Tensor(np.float32([2.0]))).dtype),
+                "float32", "the dtype of a loss of float32 tensors",
+                cause="compute with the tensors, not with NumPy's float64")
+    check.equal(lambda: MSELoss()(Tensor([1.5, 3.0]), [1, 1]), 2.125,
+                "the loss for a list of targets",
+                cause="use what _check_shapes returns: it turns the list into a tensor")
+    check.equal(lambda: MSELoss()(Tensor([1.5], backend="reference"), [1.0]).backend.name,
+                "reference", "the backend of the loss",
+                cause="compute with the tensors, and create none")
     for shape in ((4,), (1, 4), (1,)):
-        check.raises(ValueError, lambda: MSELoss()(Tensor(np.zeros((4, 1))), Tensor(np.zeros(shape))), message="MSELoss needs",
-                     what=f"a prediction (4, 1) and a target {shape}",
-                     cause='these broadcast, so call _check_shapes("MSELoss", prediction, target)')  # fmt: skip
+        check.raises(ValueError,
+                     lambda: MSELoss()(Tensor(np.zeros((4, 1))), Tensor(np.zeros(shape))),
+                     message="MSELoss needs", what=f"a prediction (4, 1) and a target {shape}",
+                     cause='these broadcast, so call _check_shapes("MSELoss", prediction, target)')
+# fmt: on
 
 # %% [markdown]
-# A **loss landscape**: the loss as a function of the network's weights. Here the network is a line,
-# `w * x + b`, fitted to points that scatter around `2 * x + 1`. Each pixel is one line, judged by
-# your code. Training walks downhill on such a map, usually one with millions of axes.
+# A **loss landscape** is the loss as a function of the network's weights. Here the network is a
+# line, `w * x + b`, for data that scatters around `2 * x + 1`. Each point of the map is one line,
+# judged by your code: the two lines on the left are the two dots on the right. Training walks
+# downhill on such a map, usually one with millions of axes.
 
 # %%
 import matplotlib.pyplot as plt
@@ -128,16 +142,16 @@ heights = np.array([[MSELoss()(Tensor(w * x + b), Tensor(y)).item() for w in W] 
 best_b, best_w = np.unravel_index(heights.argmin(), heights.shape)
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
-axes[0].plot(x, y, "o", label="data")
-for w, b in ((W[best_w], B[best_b]), (0.0, 3.0)):
-    loss = MSELoss()(Tensor(w * x + b), Tensor(y)).item()
-    axes[0].plot([-1, 2], [b - w, b + 2 * w], label=f"w={w:.2f}, b={b:.2f}: loss {loss:.2f}")
-axes[0].legend()
-axes[0].set(xlabel="x", ylabel="y", title="two lines")
+axes[0].plot(x, y, ".", color="gray", label="data")
 shown = axes[1].contourf(W, B, np.log10(heights), levels=16)
-axes[1].plot(W[best_w], B[best_b], "r*", markersize=12)
-axes[1].set(xlabel="w", ylabel="b", title="log10 of the loss of all lines")
 figure.colorbar(shown)
+for color, w, b in (("orange", W[best_w], B[best_b]), ("red", 0.0, 3.0)):
+    loss = MSELoss()(Tensor(w * x + b), Tensor(y)).item()
+    axes[0].plot([-1, 2], [b - w, b + 2 * w], color, label=f"w={w:.2f}, b={b:.2f}: loss {loss:.2f}")
+    axes[1].plot(w, b, "o", color=color, markeredgecolor="white", markersize=9)
+axes[0].legend()
+axes[0].set(xlabel="x", ylabel="y", title="the best line, and a poor one")
+axes[1].set(xlabel="w", ylabel="b", title="log10 of the loss of all lines")
 figure.tight_layout()
 plt.show()
 
@@ -145,19 +159,33 @@ plt.show()
 # ## 4.2 Binary cross entropy
 #
 # For yes or no, the network gives a probability `p` of yes (a sigmoid, lesson 02), and the target
-# `t` is 1 or 0. The loss is minus the logarithm of the probability of what happened:
+# `t` is 1 or 0. The loss is minus the logarithm of the probability of what happened. One of the two
+# terms is always multiplied by 0:
 #
 # $$-\left(t \ln p + (1 - t) \ln (1 - p)\right)$$
 #
 # By hand: `p = 0.25` and `t = 0` cost `-ln 0.75 = 0.29`, but `t = 1` costs `-ln 0.25 = 1.39`.
 #
-# What if `p` is exactly 0 and `t` is 1? `ln 0` is minus infinity, and one such example destroys the
-# mean of all. If `t` is 0 it is worse: `0 * -inf` is NaN. PyTorch limits each **logarithm** to at
-# least -100, and so do we. (Limiting `p` instead, say to 1e-7, would hide differences between small
+# **What does a probability of zero do?** Here the network is nearly right once, and then exactly 0
+# twice: first wrong, then right.
+
+# %%
+p, t = np.array([0.9, 0.0, 0.0]), np.array([1.0, 1.0, 0.0])
+with np.errstate(all="ignore"):
+    losses = -(t * np.log(p) + (1 - t) * np.log(1 - p))
+print("losses", losses.round(2), "  mean", losses.mean())
+
+# %% [markdown]
+# `ln 0` is minus infinity, and one such example destroys the mean of all. The right answer fares
+# even worse: its loss should be 0, but `0 * -inf` is NaN.
+#
+# PyTorch limits each **logarithm** to at least -100, and so do we. Then the losses are 0.11, 100
+# and 0. (Limiting `p`, say to 1e-7, is a usual way too, but it hides differences between small
 # probabilities.)
 #
 # Reminder: an op computes with arrays, `xp` is their library, and it returns the result and a tuple
-# of what its gradient will need. The gradients of this lesson are given.
+# of what its gradient will need. `promote="float"` converts integers before your code sees them. The
+# gradients of this lesson are given.
 
 # %% exercise="4.2" points=4
 from tinytorch.losses import binary_cross_entropy
@@ -165,45 +193,63 @@ from tinytorch.losses import binary_cross_entropy
 # binary_cross_entropy:
 #   xp.log(p) and xp.log(1 - p) are the two logarithms. xp.maximum(a, b) takes two arrays: compare
 #   with an array of -100, xp.full_like(p, -100.0).
-#   The mean: xp.sum, divided by p.size.
+#   Insert both into the formula. The mean: xp.sum, divided by p.size.
 #   Save p and target, for the gradient.
 
 # %% test="4.2" points=4
+# fmt: off
 with Exercise("4.2", "binary_cross_entropy") as check:
     FORMULA = "-(t log p + (1 - t) log(1 - p)), and the mean over all elements"
-    check.close(lambda: binary_cross_entropy(Tensor([0.25]), Tensor([0.0])), -math.log(0.75), "the loss of p = 0.25 for t = 0",
-                cause="if t is 0, the probability of what happened is 1 - p")  # fmt: skip
-    check.close(lambda: binary_cross_entropy(Tensor([0.25]), Tensor([1.0])), -math.log(0.25), "the loss of p = 0.25 for t = 1",
-                cause="if t is 1, the probability of what happened is p; log is xp.log")  # fmt: skip
+    check.close(lambda: binary_cross_entropy(Tensor([0.25]), Tensor([0.0])), -math.log(0.75),
+                "the loss of p = 0.25 for t = 0",
+                cause="if t is 0, the probability of what happened is 1 - p")
+    check.close(lambda: binary_cross_entropy(Tensor([0.25]), Tensor([1.0])), -math.log(0.25),
+                "the loss of p = 0.25 for t = 1",
+                cause="if t is 1, the probability of what happened is p; log is xp.log")
     rng = np.random.default_rng(42)
     for shape in ((3,), (2, 5), (2, 3, 4)):
         chance, soft = rng.uniform(0.05, 0.95, shape), rng.uniform(0, 1, shape)
         for name, t in (("0 or 1", np.round(soft)), ("between 0 and 1", soft)):
             expected = -np.mean(t * np.log(chance) + (1 - t) * np.log(1 - chance))
-            check.close(lambda: binary_cross_entropy(Tensor(chance), Tensor(t)), expected, f"the loss of shape {shape}, targets {name}",
-                        cause=FORMULA)  # fmt: skip
+            check.close(lambda: binary_cross_entropy(Tensor(chance), Tensor(t)), expected,
+                        f"the loss of shape {shape}, targets {name}",
+                        cause=FORMULA)
     for p, t, expected in (
-        (0.0, 1.0, 100),
-        (1.0, 0.0, 100),
-        (0.0, 0.0, 0),
-        (1.0, 1.0, 0),
-        (0.0, 0.5, 50),
-        (1e-60, 1.0, 100),
+        (0.0, 1.0, 100), (1.0, 0.0, 100), (0.0, 0.0, 0), (1.0, 1.0, 0), (0.0, 0.5, 50), (1e-60, 1.0, 100),
     ):
-        check.close(lambda: binary_cross_entropy(Tensor([p]), Tensor([t])), expected, f"the loss of p = {p} for t = {t}",
-                    cause="limit both logarithms to at least -100, before multiplying")  # fmt: skip
-    check.close(lambda: binary_cross_entropy(Tensor([1e-30]), Tensor([1.0])), 30 * math.log(10), "the loss of p = 1e-30 for t = 1",
-                cause="limit the logarithm, not p: only logarithms below -100 change")  # fmt: skip
+        check.close(lambda: binary_cross_entropy(Tensor([p]), Tensor([t])), expected,
+                    f"the loss of p = {p} for t = {t}",
+                    cause="limit both logarithms to at least -100, before multiplying")
+    check.close(lambda: binary_cross_entropy(Tensor([1e-30]), Tensor([1.0])), 30 * math.log(10),
+                "the loss of p = 1e-30 for t = 1",
+                cause="limit the logarithm, not p: only logarithms below -100 change")
     for p in (math.nan, 1.5, -0.5):
-        check.true(lambda: math.isnan(binary_cross_entropy(Tensor([p, 0.5]), Tensor([1.0, 1.0])).item()), f"the loss of p = {p} is NaN",
-                   cause="xp.maximum keeps NaN; comparisons with NaN are false")  # fmt: skip
-    check.equal(lambda: str(binary_cross_entropy(Tensor(np.float32([0.5])), Tensor([1])).dtype), "float32",
-                "the dtype for float32 probabilities", cause="xp.full_like(p, -100.0) has the dtype of p")  # fmt: skip
+        check.true(lambda: math.isnan(binary_cross_entropy(Tensor([p, 0.5]), Tensor([1.0, 1.0])).item()),
+                   f"the loss of p = {p} is NaN",
+                   cause="xp.maximum keeps NaN; comparisons with NaN are false")
+    check.equal(lambda: str(binary_cross_entropy(Tensor(np.float32([0.5])), Tensor([1])).dtype),
+                "float32", "the dtype for float32 probabilities",
+                cause="xp.full_like(p, -100.0) has the dtype of p")
     xp = Tensor(0.0).backend.xp
     p, t = np.array([[0.2, 0.9]]), np.array([[1.0, 0.0]])
-    _, saved = check.call(lambda: binary_cross_entropy.forward(xp, p, t), "the result, and what the gradient needs", count=2,
-                          cause="return two things: the mean, and the tuple (p, target)")  # fmt: skip
-    check.equal(lambda: list(saved), [p, t], "what the gradient needs", cause="save (p, target), in this order")  # fmt: skip
+    _, saved = check.call(lambda: binary_cross_entropy.forward(xp, p, t),
+                          "the result, and what the gradient needs", count=2,
+                          cause="return two things: the mean, and the tuple (p, target)")
+    check.equal(lambda: list(saved), [p, t], "what the gradient needs",
+                cause="save (p, target), in this order")
+# fmt: on
+
+# %% [markdown]
+# The limit is far away: it changes only probabilities below 4e-44. With a limit of `p`, all of
+# the last three would cost the same.
+
+# %%
+print("      p    -ln(p)   p limited to 1e-7    yours")
+for p in (0.5, 1e-3, 1e-9, 1e-30, 0.0):
+    with np.errstate(divide="ignore"):
+        plain, limited = -np.log(p), -np.log(max(p, 1e-7))
+    loss = binary_cross_entropy(Tensor([p]), Tensor([1.0])).item()
+    print(f"{p:7.0e}  {plain:8.2f}  {limited:18.2f}  {loss:7.2f}")
 
 # %% [markdown]
 # Both losses of one example, drawn by your code, as functions of the network's score x, where `p`
@@ -212,22 +258,20 @@ with Exercise("4.2", "binary_cross_entropy") as check:
 
 # %%
 x = np.linspace(-6, 6, 100)
+chances = 1 / (1 + np.exp(-x))
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
 for axis, t in zip(axes, (1.0, 0.0), strict=True):
-    for name, loss_of in (
-        ("binary cross entropy", binary_cross_entropy),
-        ("squared error", MSELoss()),
-    ):
-        chances = 1 / (1 + np.exp(-x))
-        axis.plot(x, [loss_of(Tensor([p]), Tensor([t])).item() for p in chances], label=name)
+    for name, function in (("binary cross entropy", binary_cross_entropy), ("squared error", MSELoss())):  # fmt: skip
+        losses = [function(Tensor([p]), Tensor([t])).item() for p in chances]
+        axis.plot(x, losses, label=name)
     axis.set(xlabel="score x", title=f"target {t:.0f}")
+    axis.legend()
 axes[0].set_ylabel("loss")
-axes[0].legend()
 figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# ## 4.3 Its module
+# ## 4.3 The module BinaryCrossEntropyLoss
 #
 # Modules check what they are given. The usual mistake of users is to pass scores, such as 3.2,
 # where probabilities are needed; the given `check_probabilities` raises an error then.
@@ -244,23 +288,26 @@ from tinytorch.losses import BinaryCrossEntropyLoss
 #   Then apply the op.
 
 # %% test="4.3" points=2
+# fmt: off
 with Exercise("4.3", "BinaryCrossEntropyLoss") as check:
     check.close(lambda: BinaryCrossEntropyLoss()(Tensor([0.25, 0.9, 0.4]), Tensor([0.0, 1.0, 0.3])),
                 -(math.log(0.75) + math.log(0.9) + 0.3 * math.log(0.4) + 0.7 * math.log(0.6)) / 3,
-                "the loss of [0.25, 0.9, 0.4] for the targets [0, 1, 0.3]", cause="binary_cross_entropy(prediction, target), in this order")  # fmt: skip
-    check.close(lambda: BinaryCrossEntropyLoss()(Tensor([0.25, 0.0, 1.0]), [0, 0, 1]), -math.log(0.75) / 3, "the loss for a list of targets",
-                cause="use what _check_shapes returns; 0 and 1 are probabilities too")  # fmt: skip
+                "the loss of [0.25, 0.9, 0.4] for the targets [0, 1, 0.3]",
+                cause="binary_cross_entropy(prediction, target), in this order")
+    check.close(lambda: BinaryCrossEntropyLoss()(Tensor([0.25, 0.0, 1.0]), [0, 0, 1]),
+                -math.log(0.75) / 3, "the loss for a list of targets",
+                cause="use what _check_shapes returns; 0 and 1 are probabilities too")
     for p, t, name in (
-        (1.5, 1.0, "predictions"),
-        (-0.1, 0.0, "predictions"),
-        (0.5, 2.0, "targets"),
-        (0.5, -1.0, "targets"),
+        (1.5, 1.0, "predictions"), (-0.1, 0.0, "predictions"), (0.5, 2.0, "targets"), (0.5, -1.0, "targets"),
     ):
-        check.raises(ValueError, lambda: BinaryCrossEntropyLoss()(Tensor([p]), Tensor([t])), f"p = {p} and t = {t}",
-                     message=f"BinaryCrossEntropyLoss needs {name}",
-                     cause=f'check_probabilities("BinaryCrossEntropyLoss", "{name}", ...), before the op')  # fmt: skip
-    check.raises(ValueError, lambda: BinaryCrossEntropyLoss()(Tensor([[0.5], [0.5]]), Tensor([1.0, 0.0])), "shapes (2, 1) and (2,)",
-                 message="BinaryCrossEntropyLoss needs", cause="call _check_shapes first")  # fmt: skip
+        check.raises(ValueError, lambda: BinaryCrossEntropyLoss()(Tensor([p]), Tensor([t])),
+                     f"p = {p} and t = {t}", message=f"BinaryCrossEntropyLoss needs {name}",
+                     cause=f'check_probabilities("BinaryCrossEntropyLoss", "{name}", ...), before the op')
+    check.raises(ValueError,
+                 lambda: BinaryCrossEntropyLoss()(Tensor([[0.5], [0.5]]), Tensor([1.0, 0.0])),
+                 "shapes (2, 1) and (2,)", message="BinaryCrossEntropyLoss needs",
+                 cause="call _check_shapes first")
+# fmt: on
 
 # %% [markdown]
 # ## 4.4 Logarithms of probabilities
@@ -282,9 +329,14 @@ with np.errstate(all="ignore"):
 #
 # This holds for every number $m$, as $e^{m}$ cancels. With the largest score of the row as $m$, no
 # exponential exceeds 1, and one of them is exactly 1, so the logarithm is of a number between 1 and
-# V. This is the *log-sum-exp trick*; softmax in lesson 02 uses the same shift. (Lesson 02's
-# `log_softmax` is this function as an op, for any axis. Here you need it for rows of arrays, as one
-# step inside of an op.)
+# V. This is the *log-sum-exp trick*.
+#
+# By hand, for the first row above: m = 1001, and the shifted scores are -1, 0 and -1001. Their
+# exponentials are 0.37, 1 and 0, together 1.37, and `ln 1.37 = 0.31`. The results are -1.31, -0.31
+# and -1001.31.
+#
+# (Lesson 02's `log_softmax` is this function as an op, for any axis. Here you need it for rows of
+# arrays, as one step inside of an op.)
 
 # %% exercise="4.4" points=3
 from tinytorch.losses import log_probabilities
@@ -294,23 +346,38 @@ from tinytorch.losses import log_probabilities
 #   Subtract it once, and use the shifted scores in both places of the formula.
 
 # %% test="4.4" points=3
+# fmt: off
 with Exercise("4.4", "log_probabilities") as check:
     xp = Tensor(0.0).backend.xp
-    check.close(lambda: log_probabilities(xp, np.log([[1.0, 2.0, 5.0]])), np.log([[1 / 8, 2 / 8, 5 / 8]]),
-                "log probabilities of the scores ln 1, ln 2, ln 5", cause="x - m - log(sum(exp(x - m))), where m is the row's maximum")  # fmt: skip
+    check.close(lambda: log_probabilities(xp, np.log([[1.0, 2.0, 5.0]])),
+                np.log([[1 / 8, 2 / 8, 5 / 8]]), "log probabilities of the scores ln 1, ln 2, ln 5",
+                cause="x - m - log(sum(exp(x - m))), where m is the row's maximum")
     rows = np.random.default_rng(44).standard_normal((4, 3)) * 2  # N = 4, V = 3
-    check.close(lambda: log_probabilities(xp, rows), rows - np.log(np.exp(rows).sum(axis=1, keepdims=True)), "the values for rows (4, 3)",
-                cause="sum over the classes, axis=-1, with keepdims=True")  # fmt: skip
+    check.close(lambda: log_probabilities(xp, rows),
+                rows - np.log(np.exp(rows).sum(axis=1, keepdims=True)),
+                "the values for rows (4, 3)",
+                cause="sum over the classes, axis=-1, with keepdims=True")
     apart = np.array([[900.0], [-900.0], [3.0], [0.0]]) + rows
-    check.close(lambda: log_probabilities(xp, apart), rows - np.log(np.exp(rows).sum(axis=1, keepdims=True)),
+    check.close(lambda: log_probabilities(xp, apart),
+                rows - np.log(np.exp(rows).sum(axis=1, keepdims=True)),
                 "rows with scores near 900 and near -900",
-                cause="subtract the maximum of each row before exp: not that of the whole array, nor after")  # fmt: skip
-    check.close(lambda: log_probabilities(xp, np.float32([[0.0, -200.0, -300.0]])), [[0.0, -200.0, -300.0]],
-                "scores 0, -200, -300 in float32", cause="do not take the logarithm of each probability: exp(-200) is 0 in float32")  # fmt: skip
-    check.equal(lambda: str(log_probabilities(xp, np.float32([[1.0, 2.0]])).dtype), "float32", "the dtype of float32 scores",
-                cause="compute with xp's functions only")  # fmt: skip
-    check.close(lambda: np.exp(log_probabilities(xp, np.array([[0.0, -math.inf, 0.0]]))), [[0.5, 0.0, 0.5]],
-                "exp of the values for the scores 0, -inf, 0", cause="a score of -inf is a class of probability 0: exp(-inf - m) is 0")  # fmt: skip
+                cause="subtract the maximum of each row before exp: not that of the whole array, nor after")
+    check.close(lambda: log_probabilities(xp, np.float32([[0.0, -200.0, -300.0]])),
+                [[0.0, -200.0, -300.0]], "scores 0, -200, -300 in float32",
+                cause="do not take the logarithm of each probability: exp(-200) is 0 in float32")
+    check.equal(lambda: str(log_probabilities(xp, np.float32([[1.0, 2.0]])).dtype), "float32",
+                "the dtype of float32 scores",
+                cause="compute with xp's functions only")
+    check.close(lambda: np.exp(log_probabilities(xp, np.array([[0.0, -math.inf, 0.0]]))),
+                [[0.5, 0.0, 0.5]], "exp of the values for the scores 0, -inf, 0",
+                cause="a score of -inf is a class of probability 0: exp(-inf - m) is 0")
+# fmt: on
+
+# %% [markdown]
+# The scores from above, in your hands. `xp` is NumPy here:
+
+# %%
+print(log_probabilities(np, scores).round(2))
 
 # %% [markdown]
 # ## 4.5 Targets as rows
@@ -345,41 +412,64 @@ from tinytorch.losses import one_hot_targets
 #   Cast both results to the argument dtype.
 
 # %% test="4.5" points=4
+# fmt: off
 with Exercise("4.5", "one_hot_targets") as check:
     xp = Tensor(0.0).backend.xp
-    hit, counted = check.call(lambda: one_hot_targets(xp, np.array([2, -100, 0]), 3, -100, xp.float32), "the targets 2, -100, 0", count=2,
-                              cause="return two arrays: the one-hot rows, and which targets count")  # fmt: skip
-    check.equal(lambda: hit, [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], "the rows of the targets 2, -100, 0",
-                cause="row n has a 1 in the column of its class: xp.arange(V) == classes, with classes (N, 1)")  # fmt: skip
+    hit, counted = check.call(lambda: one_hot_targets(xp, np.array([2, -100, 0]), 3, -100, xp.float32),
+                              "the targets 2, -100, 0", count=2,
+                              cause="return two arrays: the one-hot rows, and which targets count")
+    check.equal(lambda: hit, [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]],
+                "the rows of the targets 2, -100, 0",
+                cause="row n has a 1 in the column of its class: xp.arange(V) == classes, with"
+                " classes (N, 1)")
     check.equal(lambda: counted, [[1.0], [0.0], [1.0]], "which of the targets 2, -100, 0 count",
-                cause="those that differ from ignore_index, with the shape (N, 1)")  # fmt: skip
+                cause="those that differ from ignore_index, with the shape (N, 1)")
     check.equal(lambda: (str(hit.dtype), str(counted.dtype)), ("float32", "float32"), "the dtypes",
-                cause="cast both with xp.astype(..., dtype), the argument")  # fmt: skip
+                cause="cast both with xp.astype(..., dtype), the argument")
     many = np.array([[1, 4, 0, 1], [3, 1, 1, 2]])
     for ignored in (-100, 1, 0):
-        hit, counted = check.call(lambda: one_hot_targets(xp, many, 5, ignored, xp.float64), f"targets (2, 4), ignore_index={ignored}",
-                                  count=2, cause="reshape the targets to (N, 1), N = targets.size")  # fmt: skip
+        hit, counted = check.call(lambda: one_hot_targets(xp, many, 5, ignored, xp.float64),
+                                  f"targets (2, 4), ignore_index={ignored}", count=2,
+                                  cause="reshape the targets to (N, 1), N = targets.size")
         keep = (many != ignored).reshape(8, 1)
-        check.equal(lambda: hit, np.eye(5)[many.reshape(8)] * keep, f"the rows of targets (2, 4), ignore_index={ignored}",
-                    cause="rows (8, 5); a target equal to ignore_index has a row of zeros, even if it is a class")  # fmt: skip
-        check.equal(lambda: counted, keep * 1.0, f"which of targets (2, 4) count, ignore_index={ignored}", cause="compare with ignore_index")  # fmt: skip
-        check.equal(lambda: str(hit.dtype), "float64", "the dtype of the rows for dtype=float64", cause="cast to the argument dtype")  # fmt: skip
-    check.equal(lambda: one_hot_targets(xp, np.array(1), 2, -100, xp.float32)[0], [[0.0, 1.0]], "the row of a single target",
-                cause="a target of shape () is one row: N = targets.size")  # fmt: skip
-    check.equal(lambda: one_hot_targets(xp, np.array([1, 0], np.uint8), 2, -100, xp.float32)[0], [[0.0, 1.0], [1.0, 0.0]], "targets of dtype uint8",
-                cause="cast the targets to xp.int64, before comparing with -100")  # fmt: skip
+        check.equal(lambda: hit, np.eye(5)[many.reshape(8)] * keep,
+                    f"the rows of targets (2, 4), ignore_index={ignored}",
+                    cause="rows (8, 5); a target equal to ignore_index has a row of zeros, even"
+                    " if it is a class")
+        check.equal(lambda: counted, keep * 1.0,
+                    f"which of targets (2, 4) count, ignore_index={ignored}",
+                    cause="compare with ignore_index")
+        check.equal(lambda: str(hit.dtype), "float64", "the dtype of the rows for dtype=float64",
+                    cause="cast to the argument dtype")
+    check.equal(lambda: one_hot_targets(xp, np.array(1), 2, -100, xp.float32)[0], [[0.0, 1.0]],
+                "the row of a single target",
+                cause="a target of shape () is one row: N = targets.size")
+    check.equal(lambda: one_hot_targets(xp, np.array([1, 0], np.uint8), 2, -100, xp.float32)[0],
+                [[0.0, 1.0], [1.0, 0.0]], "targets of dtype uint8",
+                cause="cast the targets to xp.int64, before comparing with -100")
     for wrong, ignored in ((3, -100), (-1, -100), (-100, -1)):
-        check.raises(IndexError, lambda: one_hot_targets(xp, np.array([0, wrong]), 3, ignored, xp.float32), message="outside of the 3 classes",
-                     what=f"target {wrong} of 3 classes, ignore_index={ignored}", cause="compare with the classes from look_up_classes, which checks them")  # fmt: skip
+        check.raises(IndexError,
+                     lambda: one_hot_targets(xp, np.array([0, wrong]), 3, ignored, xp.float32),
+                     message="outside of the 3 classes",
+                     what=f"target {wrong} of 3 classes, ignore_index={ignored}",
+                     cause="compare with the classes from look_up_classes, which checks them")
+# fmt: on
 
 # %% [markdown]
 # ## 4.6 Cross entropy
 #
-# Both parts together: the mean of `-log_p` at the targets, over those that count. If none counts,
-# the mean is 0 / 0, NaN, as in PyTorch.
+# Both parts together: the mean of `-log_p` at the targets, over those that count.
 #
-# One trap is left: a product `hit * log_p` contains `0 * -inf = NaN` when a class has the score
-# -inf. `xp.where` picks, and does not multiply.
+# $$-\frac{\sum_n c_n \ln p_n[t_n]}{\sum_n c_n}, \qquad c_n = 1 \text{ if target } n
+#   \text{ counts, else } 0$$
+#
+# If none counts, this is 0 / 0, NaN, as in PyTorch.
+#
+# Again a probability of zero is a trap. A class with the score -inf has `log_p = -inf`, and a
+# product `hit * log_p` contains `0 * -inf = NaN` even if it is not the target. `xp.where` picks, and
+# does not multiply.
+#
+# In the first line, `keep` says that the targets stay integers when `promote` converts the logits.
 
 # %% exercise="4.6" points=4
 from tinytorch.losses import cross_entropy
@@ -392,53 +482,70 @@ from tinytorch.losses import cross_entropy
 #   Save four things for the gradient: log_p, the one-hot rows, counted, and the shape of the logits.
 
 # %% test="4.6" points=4
+# fmt: off
 with Exercise("4.6", "cross_entropy") as check:
     by_hand = np.log([[1.0, 2.0, 5.0], [1.0, 2.0, 5.0]])
-    check.close(lambda: cross_entropy(Tensor(by_hand), Tensor([2, 0])), (math.log(8 / 5) + math.log(8)) / 2, "the loss of the example by hand",
-                cause="the mean of -log_p at the targets: 0.47 and 2.08")  # fmt: skip
+    check.close(lambda: cross_entropy(Tensor(by_hand), Tensor([2, 0])),
+                (math.log(8 / 5) + math.log(8)) / 2, "the loss of the example by hand",
+                cause="the mean of -log_p at the targets: 0.47 and 2.08")
     rng = np.random.default_rng(46)
     for shape in ((4,), (2, 3), (2, 3, 2), ()):
         scores, classes = rng.standard_normal((*shape, 5)) * 2, rng.integers(0, 5, shape)
         flat, right = scores.reshape(-1, 5), classes.reshape(-1)
         each = np.log(np.exp(flat).sum(axis=1)) - flat[np.arange(len(flat)), right]
-        check.close(lambda: cross_entropy(Tensor(scores), Tensor(classes)), each.mean(), f"the loss of logits {(*shape, 5)}",
-                    cause="reshape the logits to (N, V); divide by the number of targets")  # fmt: skip
+        check.close(lambda: cross_entropy(Tensor(scores), Tensor(classes)), each.mean(),
+                    f"the loss of logits {(*shape, 5)}",
+                    cause="reshape the logits to (N, V); divide by the number of targets")
         for ignored in (int(classes.flat[0]), 1):
             keep = right != ignored
             if keep.any():
-                check.close(lambda: cross_entropy(Tensor(scores), Tensor(classes), ignore_index=ignored), each[keep].mean(),
+                check.close(lambda: cross_entropy(Tensor(scores), Tensor(classes), ignore_index=ignored),
+                            each[keep].mean(),
                             f"the loss of logits {(*shape, 5)}, ignore_index={ignored}",
-                            cause="hand on ignore_index; divide by the number of targets that count")  # fmt: skip
-    check.close(lambda: cross_entropy(Tensor(np.float32([[1e4, 0.0, 2.0]])), Tensor([1])), 1e4, "the loss of the logits 10000, 0, 2 for class 1",
-                cause="use log_probabilities of exercise 4.4")  # fmt: skip
-    check.close(lambda: cross_entropy(Tensor([[0.0, -math.inf, 0.0]]), Tensor([2])), math.log(2), "the loss with a score of -inf for another class",
-                cause="0 * -inf is NaN: pick with xp.where instead of multiplying")  # fmt: skip
-    check.equal(lambda: cross_entropy(Tensor([[0.0, -math.inf]]), Tensor([1])), math.inf, "the loss with a score of -inf for the target",
-                cause="a probability of 0 for what happened costs infinity: limit nothing")  # fmt: skip
-    check.close(lambda: cross_entropy(Tensor(by_hand), Tensor([2, -100])), math.log(8 / 5), "the loss with the second target -100",
-                cause="ignore_index is -100 by default")  # fmt: skip
-    check.true(lambda: math.isnan(cross_entropy(Tensor(by_hand), Tensor([-100, -100])).item()), "without any target, the loss is NaN",
-               cause="divide by the number of targets that count, also if it is 0")  # fmt: skip
-    check.equal(lambda: str(cross_entropy(Tensor(by_hand.astype(np.float32)), Tensor([2, 0])).dtype), "float32", "the dtype of the loss",
-                cause="one_hot_targets(..., logits.dtype)")  # fmt: skip
-    xp, scores, classes = (
-        Tensor(0.0).backend.xp,
-        np.array([[[0.0, 1.0, 3.0], [2.0, 0.0, 1.0]]]),
-        np.array([[1, -100]]),
-    )
-    _, saved = check.call(lambda: cross_entropy.forward(xp, scores, classes), "the result, and what the gradient needs", count=2,
-                          cause="return two things: the mean, and a tuple of four")  # fmt: skip
-    check.call(lambda: saved, "what the gradient needs", count=4, cause="the tuple (log_p, hit, counted, logits.shape)")  # fmt: skip
-    check.close(lambda: saved[0][:, 1], [1.0 - np.log(np.exp([0.0, 1.0, 3.0]).sum()), -np.log(np.exp([2.0, 0.0, 1.0]).sum())],
-                "log_p of class 1, saved first", cause="save log_p (N, V) first")  # fmt: skip
-    check.equal(lambda: saved[1], [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], "the one-hot rows, saved second", cause="(log_p, hit, counted, logits.shape)")  # fmt: skip
-    check.equal(lambda: saved[2], [[1.0], [0.0]], "which targets count, saved third", cause="(log_p, hit, counted, logits.shape)")  # fmt: skip
-    check.equal(lambda: tuple(saved[3]), (1, 2, 3), "the shape saved last", cause="the shape of the logits as they came, not of the rows")  # fmt: skip
+                            cause="hand on ignore_index; divide by the number of targets that count")
+    check.close(lambda: cross_entropy(Tensor(np.float32([[1e4, 0.0, 2.0]])), Tensor([1])), 1e4,
+                "the loss of the logits 10000, 0, 2 for class 1",
+                cause="use log_probabilities of exercise 4.4")
+    check.close(lambda: cross_entropy(Tensor([[0.0, -math.inf, 0.0]]), Tensor([2])), math.log(2),
+                "the loss with a score of -inf for another class",
+                cause="0 * -inf is NaN: pick with xp.where instead of multiplying")
+    check.equal(lambda: cross_entropy(Tensor([[0.0, -math.inf]]), Tensor([1])), math.inf,
+                "the loss with a score of -inf for the target",
+                cause="a probability of 0 for what happened costs infinity: limit nothing")
+    check.close(lambda: cross_entropy(Tensor(by_hand), Tensor([2, -100])), math.log(8 / 5),
+                "the loss with the second target -100",
+                cause="ignore_index is -100 by default")
+    check.true(lambda: math.isnan(cross_entropy(Tensor(by_hand), Tensor([-100, -100])).item()),
+               "without any target, the loss is NaN",
+               cause="divide by the number of targets that count, also if it is 0")
+    check.equal(lambda: str(cross_entropy(Tensor(by_hand.astype(np.float32)), Tensor([2, 0])).dtype),
+                "float32", "the dtype of the loss",
+                cause="one_hot_targets(..., logits.dtype)")
+    xp = Tensor(0.0).backend.xp
+    scores, classes = np.array([[[0.0, 1.0, 3.0], [2.0, 0.0, 1.0]]]), np.array([[1, -100]])
+    _, saved = check.call(lambda: cross_entropy.forward(xp, scores, classes),
+                          "the result, and what the gradient needs", count=2,
+                          cause="return two things: the mean, and a tuple of four")
+    check.call(lambda: saved, "what the gradient needs", count=4,
+               cause="the tuple (log_p, hit, counted, logits.shape)")
+    check.close(lambda: saved[0][:, 1],
+                [1.0 - np.log(np.exp([0.0, 1.0, 3.0]).sum()), -np.log(np.exp([2.0, 0.0, 1.0]).sum())],
+                "log_p of class 1, saved first",
+                cause="save log_p (N, V) first")
+    check.equal(lambda: saved[1], [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]],
+                "the one-hot rows, saved second",
+                cause="(log_p, hit, counted, logits.shape)")
+    check.equal(lambda: saved[2], [[1.0], [0.0]], "which targets count, saved third",
+                cause="(log_p, hit, counted, logits.shape)")
+    check.equal(lambda: tuple(saved[3]), (1, 2, 3), "the shape saved last",
+                cause="the shape of the logits as they came, not of the rows")
+# fmt: on
 
 # %% [markdown]
 # The landscape of one example with two classes, as a function of both logits, drawn by your code.
 # The loss is the same along each diagonal: only **differences** of logits matter. It is never 0,
-# and falls ever more slowly: there is always a little to gain by being more certain.
+# and falls ever more slowly: there is always a little to gain by being more certain. On the other
+# side it is nearly a straight line, as steep as the diagonal: an error never stops to hurt.
 
 # %%
 grid = np.linspace(-4, 4, 61)
@@ -456,10 +563,10 @@ figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# ## 4.7 Its module
+# ## 4.7 The module CrossEntropyLoss
 #
-# The module stores `ignore_index`, and can count targets. Training needs the count: two batches
-# with 100 and 3 targets have means of different weight.
+# The module stores `ignore_index`, and counts targets. Whoever combines the means of two batches
+# needs the counts: one may be of 100 targets, and the other of 3.
 
 # %% given="4.7"
 from tinytorch.losses import _check_classes
@@ -469,7 +576,8 @@ from tinytorch.losses import CrossEntropyLoss
 
 # CrossEntropyLoss.__init__:
 #   check_integer(name, value, lowest) raises an error if a value is not an integer, or too small.
-#   The name is "CrossEntropyLoss: ignore_index", and the lowest value -(2**63). Store an int.
+#   The name is "CrossEntropyLoss: ignore_index", and the lowest value -(2**63), the smallest
+#   int64. Store an int.
 # CrossEntropyLoss.forward:
 #   _check_classes(logits, targets) checks shapes and dtypes, and returns both as tensors.
 #   Then apply the op; ignore_index is a keyword argument.
@@ -477,33 +585,50 @@ from tinytorch.losses import CrossEntropyLoss
 #   A comparison of a tensor gives a tensor of booleans, and .sum() counts them.
 
 # %% test="4.7" points=3
+# fmt: off
 with Exercise("4.7", "CrossEntropyLoss") as check:
     by_hand = Tensor(np.log([[1.0, 2.0, 5.0], [1.0, 2.0, 5.0]]))
-    check.equal(lambda: CrossEntropyLoss().ignore_index, -100, "ignore_index by default", cause="store the argument in self.ignore_index")  # fmt: skip
-    check.close(lambda: CrossEntropyLoss()(by_hand, Tensor([2, 0])), (math.log(8 / 5) + math.log(8)) / 2, "the loss of the example by hand",
-                cause="cross_entropy(logits, targets, ignore_index=self.ignore_index)")  # fmt: skip
-    check.close(lambda: CrossEntropyLoss(0)(by_hand, [2, 0]), math.log(8 / 5), "the loss with ignore_index=0, for a list of targets",
-                cause="hand on self.ignore_index, and the targets that _check_classes returns")  # fmt: skip
-    check.close(lambda: CrossEntropyLoss()(by_hand, Tensor([-100, 0])), math.log(8), "the loss with the first target -100",
-                cause="hand on self.ignore_index")  # fmt: skip
-    check.equal(lambda: CrossEntropyLoss().count_targets(Tensor([[2, -100, 0], [0, -100, 1]])).item(), 4, "the number of targets other than -100",
-                cause="count the targets that differ from self.ignore_index")  # fmt: skip
-    count = check.call(lambda: CrossEntropyLoss(0).count_targets(Tensor([[2, -100, 0], [0, 0, 1]])), "a count",
-                       cause="(targets != self.ignore_index).sum()")  # fmt: skip
-    check.equal(lambda: count.shape, (), "the shape of the count", cause="sum over all axes")  # fmt: skip
-    check.equal(lambda: count.item(), 3, "the number of targets other than 0", cause="compare with self.ignore_index, not with -100")  # fmt: skip
-    check.true(lambda: isinstance(count, Tensor), "the count is a tensor", cause="return the tensor: reading its value would make a GPU wait")  # fmt: skip
+    check.equal(lambda: CrossEntropyLoss().ignore_index, -100, "ignore_index by default",
+                cause="store the argument in self.ignore_index")
+    check.close(lambda: CrossEntropyLoss()(by_hand, Tensor([2, 0])),
+                (math.log(8 / 5) + math.log(8)) / 2, "the loss of the example by hand",
+                cause="cross_entropy(logits, targets, ignore_index=self.ignore_index)")
+    check.close(lambda: CrossEntropyLoss(0)(by_hand, [2, 0]), math.log(8 / 5),
+                "the loss with ignore_index=0, for a list of targets",
+                cause="hand on self.ignore_index, and the targets that _check_classes returns")
+    check.close(lambda: CrossEntropyLoss()(by_hand, Tensor([-100, 0])), math.log(8),
+                "the loss with the first target -100",
+                cause="hand on self.ignore_index")
+    check.equal(lambda: CrossEntropyLoss().count_targets(Tensor([[2, -100, 0], [0, -100, 1]])).item(),
+                4, "the number of targets other than -100",
+                cause="count the targets that differ from self.ignore_index")
+    count = check.call(lambda: CrossEntropyLoss(0).count_targets(Tensor([[2, -100, 0], [0, 0, 1]])),
+                       "a count",
+                       cause="(targets != self.ignore_index).sum()")
+    check.equal(lambda: count.shape, (), "the shape of the count",
+                cause="sum over all axes")
+    check.equal(lambda: count.item(), 3, "the number of targets other than 0",
+                cause="compare with self.ignore_index, not with -100")
+    check.true(lambda: isinstance(count, Tensor), "the count is a tensor",
+               cause="return the tensor: reading its value would make a GPU wait")
     for wrong in (1.5, "1", None):
-        check.raises(TypeError, lambda: CrossEntropyLoss(wrong), f"ignore_index={wrong!r}", message="CrossEntropyLoss: ignore_index",
-                     cause='call check_integer with the name "CrossEntropyLoss: ignore_index"')  # fmt: skip
-    check.equal(lambda: type(CrossEntropyLoss(np.int64(7)).ignore_index).__name__, "int", "the type of ignore_index=np.int64(7)",
-                cause="store int(ignore_index)")  # fmt: skip
-    check.equal(lambda: CrossEntropyLoss(-(2**63)).ignore_index, -(2**63), "the smallest ignore_index", cause="the lower limit is -(2**63)")  # fmt: skip
-    check.raises(ValueError, lambda: CrossEntropyLoss(-(2**63) - 1), "an ignore_index too small for int64", message="ignore_index",
-                 cause="the lower limit is -(2**63), the smallest int64")  # fmt: skip
+        check.raises(TypeError, lambda: CrossEntropyLoss(wrong), f"ignore_index={wrong!r}",
+                     message="CrossEntropyLoss: ignore_index",
+                     cause='call check_integer with the name "CrossEntropyLoss: ignore_index"')
+    check.equal(lambda: type(CrossEntropyLoss(np.int64(7)).ignore_index).__name__, "int",
+                "the type of ignore_index=np.int64(7)",
+                cause="store int(ignore_index)")
+    check.equal(lambda: CrossEntropyLoss(-(2**63)).ignore_index, -(2**63),
+                "the smallest ignore_index",
+                cause="the lower limit is -(2**63)")
+    check.raises(ValueError, lambda: CrossEntropyLoss(-(2**63) - 1),
+                 "an ignore_index too small for int64", message="ignore_index",
+                 cause="the lower limit is -(2**63), the smallest int64")
     for classes in ([2.0, 0.0], [[2, 0]], [2]):
-        check.raises(ValueError, lambda: CrossEntropyLoss()(by_hand, Tensor(classes)), f"logits (2, 3) and the targets {classes}",
-                     message="cross entropy needs", cause="call _check_classes(logits, targets)")  # fmt: skip
+        check.raises(ValueError, lambda: CrossEntropyLoss()(by_hand, Tensor(classes)),
+                     f"logits (2, 3) and the targets {classes}", message="cross entropy needs",
+                     cause="call _check_classes(logits, targets)")
+# fmt: on
 
 # %% [markdown]
 # ## 4.8 Perplexity
@@ -514,7 +639,7 @@ with Exercise("4.7", "CrossEntropyLoss") as check:
 #
 # A text is judged in batches, and the mean over all targets is **not** the mean of the batches'
 # means, if these have different numbers of targets. By hand: means of 1 and 4 over 3 and 1 targets
-# give `(3 * 1 + 1 * 4) / 4 = 1.75`. The logarithm comes first: `exp` is applied to the mean, once.
+# give `(3 * 1 + 1 * 4) / 4 = 1.75`. Only this mean becomes a power: `exp(1.75) = 5.75`.
 
 # %% exercise="4.8" points=2
 from tinytorch.losses import perplexity
@@ -525,27 +650,44 @@ from tinytorch.losses import perplexity
 #   Weight each loss by its count, divide by the number of all targets, and apply math.exp.
 
 # %% test="4.8" points=2
+# fmt: off
 with Exercise("4.8", "perplexity") as check:
-    check.close(lambda: perplexity([math.log(10)], [7]), 10.0, "the perplexity of a loss of ln 10", cause="math.exp of the mean loss")  # fmt: skip
-    check.close(lambda: perplexity([1.0, 4.0], [3, 1]), math.exp(1.75), "the perplexity of means 1 and 4, over 3 and 1 targets",
-                cause="exp((3 * 1 + 1 * 4) / 4): weight by the counts, and apply exp once, at the end")  # fmt: skip
-    check.close(lambda: perplexity((0.5, math.nan, 2.0), (2, 0, 6)), math.exp(13 / 8), "the perplexity with a batch of no targets",
-                cause="drop batches whose count is 0: 0 * NaN is NaN")  # fmt: skip
-    check.true(lambda: math.isnan(perplexity([1.0, math.nan], [1, 2])), "the perplexity of a diverged model is NaN",
-               cause="drop batches by their count, not by their loss")  # fmt: skip
-    check.true(lambda: isinstance(perplexity([1.0], [1]), float), "the perplexity is a float", cause="use math.exp")  # fmt: skip
+    check.close(lambda: perplexity([math.log(10)], [7]), 10.0, "the perplexity of a loss of ln 10",
+                cause="math.exp of the mean loss")
+    check.close(lambda: perplexity([1.0, 4.0], [3, 1]), math.exp(1.75),
+                "the perplexity of means 1 and 4, over 3 and 1 targets",
+                cause="exp((3 * 1 + 1 * 4) / 4): weight by the counts, and apply exp once, at the end")
+    check.close(lambda: perplexity((0.5, math.nan, 2.0), (2, 0, 6)), math.exp(13 / 8),
+                "the perplexity with a batch of no targets",
+                cause="drop batches whose count is 0: 0 * NaN is NaN")
+    check.true(lambda: math.isnan(perplexity([1.0, math.nan], [1, 2])),
+               "the perplexity of a diverged model is NaN",
+               cause="drop batches by their count, not by their loss")
+    check.true(lambda: isinstance(perplexity([1.0], [1]), float), "the perplexity is a float",
+               cause="use math.exp")
     for losses, counts in (([math.nan], [0]), ([], [])):
-        check.raises(ValueError, lambda: perplexity(losses, counts), f"losses {losses} and counts {counts}", message="target",
-                     cause="without any target there is no mean: raise a ValueError that mentions the target")  # fmt: skip
-    check.raises(ValueError, lambda: perplexity([1.0, 2.0], [3]), "two losses and one count", cause="zip(losses, counts, strict=True)")  # fmt: skip
+        check.raises(ValueError, lambda: perplexity(losses, counts),
+                     f"losses {losses} and counts {counts}", message="target",
+                     cause="without any target there is no mean: raise a ValueError that mentions the target")
+    check.raises(ValueError, lambda: perplexity([1.0, 2.0], [3]), "two losses and one count",
+                 cause="zip(losses, counts, strict=True)")
+# fmt: on
 
 # %% [markdown]
 # ## Three models of English, without training
 #
-# Your loss can already judge models. The text is a page of NumPy's manual. Models: a *fair* choice
-# among all characters; their *frequencies*; and *pairs*, how often each character followed the
-# current one. The logits are logarithms of counts, taken from the first 80 % of the text; the rest
-# is for judging. One is added to all counts, as a pair that was never seen would cost infinity.
+# Your loss can already judge models. The text is two pages of NumPy's manual: the first 80 % are
+# for counting, the rest is for judging. Each model is a table of logits, one row for each current
+# character, one column for each following one:
+#
+# | model | logits |
+# |---|---|
+# | fair | zeros: every character is as likely as another |
+# | frequencies | the logarithm of how often each character occurs, in all rows |
+# | pairs | the logarithm of how often each character followed the current one |
+#
+# All counts start at 1. Otherwise a pair that was never seen would have a probability of zero, and
+# the first one in the rest of the text would cost infinity.
 
 # %%
 text = f"{np.einsum.__doc__}{np.pad.__doc__}"
@@ -566,7 +708,7 @@ print(f"{len(ids)} characters, {V} different")
 for name, table in models.items():
     losses, counts = [], []
     for start in range(0, len(test) - 1, 500):
-        known, following = test[start : start + 500][:-1], test[start : start + 500][1:]
+        known, following = test[:-1][start : start + 500], test[1:][start : start + 500]
         losses.append(loss_of(Tensor(table[known]), Tensor(following)).item())
         counts.append(loss_of.count_targets(Tensor(following)).item())
     print(f"{name:12} perplexity {perplexity(losses, counts):6.1f}")
@@ -574,6 +716,22 @@ for name, table in models.items():
 # %% [markdown]
 # The fair model has a perplexity of V, exactly. This is also where every untrained network should
 # start: a first loss far from `ln V` is a sign of a mistake in the network.
+#
+# And where do the pairs help? This is the loss of every single character of one passage, `-log_p`
+# of your exercise 4.4. The first letter of a word is a surprise; what follows a `t` or `q` is not.
+
+# %%
+passage = slice(1000, 1070)
+known, following = test[:-1][passage], test[1:][passage]
+figure, axis = plt.subplots(figsize=(10, 2.8))
+for name in ("frequencies", "pairs"):
+    log_p = log_probabilities(np, models[name][known])
+    axis.plot(-log_p[np.arange(len(known)), following], "o-", markersize=3, label=name)
+axis.set_xticks(range(len(known)), [characters[c].replace("\n", "↵") for c in following])
+axis.set(ylabel="loss", title="loss of each character")
+axis.legend()
+figure.tight_layout()
+plt.show()
 
 # %% [markdown]
 # ## What it costs
@@ -584,36 +742,47 @@ for name, table in models.items():
 # %%
 from tinytorch.tito.measure import seconds
 
-xp = Tensor(0.0).backend.xp
+
+def pick_by_one_hot(log_p: np.ndarray, targets: np.ndarray) -> Any:
+    hit, _ = one_hot_targets(Tensor(0.0).backend.xp, targets, log_p.shape[1], -100, np.float32)
+    return np.where(hit > 0, log_p, 0).sum()
+
+
+def pick_by_lookup(log_p: np.ndarray, targets: np.ndarray) -> Any:
+    return log_p[np.arange(len(targets)), targets].sum()
+
+
 N = 256
-print("     V   logits (N, V)    cross entropy   only one-hot and where      a lookup instead")
+print("     V   logits (N, V)   cross entropy   one-hot part   lookup instead")
 for V in (100, 1_000, 10_000):
     scores = np.random.default_rng(0).standard_normal((N, V)).astype(np.float32)
     classes = np.arange(N) % V
-
-    def pick(scores: Any = scores, classes: Any = classes, V: int = V) -> Any:
-        hit, _ = one_hot_targets(xp, classes, V, -100, xp.float32)
-        return np.where(hit > 0, scores, 0).sum()
-
-    times = (
-        seconds(lambda: cross_entropy(Tensor(scores), Tensor(classes))), seconds(pick),
-        seconds(lambda: scores[np.arange(N), classes].sum()),
-    )  # fmt: skip
-    whole, one_hot_time, lookup = (1e3 * t for t in times)
-    print(f"{V:6}  {scores.nbytes / 2**20:8.2f} MiB  {whole:12.2f} ms {one_hot_time:21.2f} ms {lookup:18.3f} ms")  # fmt: skip
+    whole = seconds(lambda: cross_entropy(Tensor(scores), Tensor(classes)))
+    one_hot, lookup = (seconds(lambda: f(scores, classes)) for f in (pick_by_one_hot, pick_by_lookup))  # fmt: skip
+    print(f"{V:6} {scores.nbytes / 2**20:11.2f} MiB {1e3 * whole:12.2f} ms {1e3 * one_hot:11.2f} ms {1e3 * lookup:13.3f} ms")  # fmt: skip
 
 # %% [markdown]
-# And memory: logits, their shifted copy, exponentials, log probabilities and one-hot rows are all
-# (N, V). How much is one of them, and what remains saved for the gradient?
+# And memory. Logits, their shifted copy, exponentials, log probabilities, one-hot rows: all are
+# (N, V). Python can tell how much your op needs at its peak, beside the logits:
 
 # %%
+import tracemalloc
+
+logits, targets = Tensor(scores), Tensor(classes)
+tracemalloc.start()
+cross_entropy(logits, targets)
+_, peak = tracemalloc.get_traced_memory()
+tracemalloc.stop()
+print(f"at the peak {peak / scores.nbytes:.1f} times the memory of the logits")
+
 for name, N, V in (("TinyGPT here", 12 * 64, 65), ("GPT-2", 8 * 1024, 50_257), ("Llama 3", 8 * 8192, 128_256)):  # fmt: skip
-    one = 4 * N * V / 2**30
-    print(
-        f"{name:13} {N:6} targets x {V:7,} classes: {one:8.4f} GiB each, {2 * one:8.4f} GiB saved"
-    )
+    one = 4 * N * V / 2**30  # 4 bytes per number
+    print(f"{name:13} {N:6} targets x {V:7,} classes: {one:8.4f} GiB the logits, {2 * one:8.4f} GiB saved")  # fmt: skip
 
 # %% [markdown]
+# What remains saved for the gradient are the log probabilities and the one-hot rows: twice the
+# logits.
+#
 # For large vocabularies, the loss needs more memory than any layer of the model. Fused versions
 # look targets up instead of building one-hot rows, work in place, or compute the logits piece by
 # piece, without ever storing all of them. TinyTorch's fast version on the CPU does the first two.
@@ -658,9 +827,14 @@ for name, N, V in (("TinyGPT here", 12 * 64, 65), ("GPT-2", 8 * 1024, 50_257), (
 # |---|---|
 # | `MSELoss()` | `torch.nn.MSELoss()`; it only warns if shapes broadcast |
 # | `BinaryCrossEntropyLoss()` | `torch.nn.BCELoss()`; from logits, `BCEWithLogitsLoss()` |
-# | `CrossEntropyLoss(ignore_index)` | `torch.nn.CrossEntropyLoss(ignore_index=...)`, with the classes on axis 1 |
+# | `CrossEntropyLoss(ignore_index)` | `torch.nn.CrossEntropyLoss(ignore_index=...)` |
+# | logits (B, T, V) | (B, V, T): the classes are on axis 1, so permute them first |
+# | `loss.count_targets(targets)` | `(targets != -100).sum()` |
 # | `log_probabilities` | `torch.log_softmax(x, dim=-1)` |
 # | `perplexity` | `torch.exp` of the mean loss |
+#
+# PyTorch's losses also return the sum, or the loss of each target (`reduction="sum"`, `"none"`).
+# `tinytorch.nn` has losses with all these arguments, and with the classes on axis 1.
 #
 # Sources: C. Bishop, *Pattern Recognition and Machine Learning* (2006), sections 1.2.5 and 4.3; F.
 # Jelinek et al., *Perplexity, a measure of the difficulty of speech recognition tasks* (1977).
