@@ -180,7 +180,7 @@ print("losses", losses.round(2), "  mean", losses.mean())
 # even worse: its loss should be 0, but `0 * -inf` is NaN.
 #
 # PyTorch limits each **logarithm** to at least -100, and so do we. Then the losses are 0.11, 100
-# and 0. (Limiting `p`, say to 1e-7, is a usual way too, but it hides differences between small
+# and 0. (Limiting `p`, say to 1e-7, is common too, but it hides differences between small
 # probabilities.)
 #
 # Reminder: an op computes with arrays, `xp` is their library, and it returns the result and a tuple
@@ -261,7 +261,10 @@ x = np.linspace(-6, 6, 100)
 chances = 1 / (1 + np.exp(-x))
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.4), sharey=True)
 for axis, t in zip(axes, (1.0, 0.0), strict=True):
-    for name, function in (("binary cross entropy", binary_cross_entropy), ("squared error", MSELoss())):  # fmt: skip
+    for name, function in {
+        "cross entropy": binary_cross_entropy,
+        "squared error": MSELoss(),
+    }.items():
         losses = [function(Tensor([p]), Tensor([t])).item() for p in chances]
         axis.plot(x, losses, label=name)
     axis.set(xlabel="score x", title=f"target {t:.0f}")
@@ -377,7 +380,8 @@ with Exercise("4.4", "log_probabilities") as check:
 # The scores from above, in your hands. `xp` is NumPy here:
 
 # %%
-print(log_probabilities(np, scores).round(2))
+for row in log_probabilities(np, scores):
+    print(*(f"{value:9.2f}" for value in row))
 
 # %% [markdown]
 # ## 4.5 Targets as rows
@@ -545,18 +549,19 @@ with Exercise("4.6", "cross_entropy") as check:
 # The landscape of one example with two classes, as a function of both logits, drawn by your code.
 # The loss is the same along each diagonal: only **differences** of logits matter. It is never 0,
 # and falls ever more slowly: there is always a little to gain by being more certain. On the other
-# side it is nearly a straight line, as steep as the diagonal: an error never stops to hurt.
+# side it is nearly a straight line: there, one more point for the wrong class costs one more.
 
 # %%
 grid = np.linspace(-4, 4, 61)
-heights = np.array([[cross_entropy(Tensor([[a, b]]), Tensor([0])).item() for a in grid] for b in grid])  # fmt: skip
+target = Tensor([0])
+heights = np.array([[cross_entropy(Tensor([[a, b]]), target).item() for a in grid] for b in grid])
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.8))
 shown = axes[0].contourf(grid, grid, heights, levels=16)
 axes[0].set(xlabel="logit of class 0, the target", ylabel="logit of class 1", title="cross entropy")
 figure.colorbar(shown)
 for other in (0.0, 2.0):
-    axes[1].plot(grid, [cross_entropy(Tensor([[a, other]]), Tensor([0])).item() for a in grid],
-                 label=f"logit of class 1: {other:.0f}")  # fmt: skip
+    losses = [cross_entropy(Tensor([[a, other]]), target).item() for a in grid]
+    axes[1].plot(grid, losses, label=f"logit of class 1: {other:.0f}")
 axes[1].set(xlabel="logit of class 0, the target", ylabel="loss", title="two cuts")
 axes[1].legend()
 figure.tight_layout()
@@ -565,8 +570,8 @@ plt.show()
 # %% [markdown]
 # ## 4.7 The module CrossEntropyLoss
 #
-# The module stores `ignore_index`, and counts targets. Whoever combines the means of two batches
-# needs the counts: one may be of 100 targets, and the other of 3.
+# The module stores `ignore_index`, and counts targets. The counts are needed to combine the means of
+# two batches: one may be of 100 targets, and the other of 3.
 
 # %% given="4.7"
 from tinytorch.losses import _check_classes
@@ -676,9 +681,9 @@ with Exercise("4.8", "perplexity") as check:
 # %% [markdown]
 # ## Three models of English, without training
 #
-# Your loss can already judge models. The text is two pages of NumPy's manual: the first 80 % are
-# for counting, the rest is for judging. Each model is a table of logits, one row for each current
-# character, one column for each following one:
+# Your loss can already judge models. The text is two chapters of Python's manual, which come with
+# Python: the first 80 % are for counting, the rest is for judging. Each model is a table of logits,
+# one row for each current character, one column for each following one:
 #
 # | model | logits |
 # |---|---|
@@ -690,7 +695,9 @@ with Exercise("4.8", "perplexity") as check:
 # the first one in the rest of the text would cost infinity.
 
 # %%
-text = f"{np.einsum.__doc__}{np.pad.__doc__}"
+from pydoc_data.topics import topics
+
+text = " ".join((topics["types"] + topics["execmodel"]).split())
 characters = sorted(set(text))
 ids = np.array([characters.index(c) for c in text])
 V, split = len(characters), len(ids) * 8 // 10
@@ -718,16 +725,17 @@ for name, table in models.items():
 # start: a first loss far from `ln V` is a sign of a mistake in the network.
 #
 # And where do the pairs help? This is the loss of every single character of one passage, `-log_p`
-# of your exercise 4.4. The first letter of a word is a surprise; what follows a `t` or `q` is not.
+# of your exercise 4.4. Capital letters surprise both models. The space after an `s` or `t` is easy
+# for the pairs; but a rare pair of common letters costs them more than the frequencies. Find one.
 
 # %%
-passage = slice(1000, 1070)
+passage = slice(1680, 1750)
 known, following = test[:-1][passage], test[1:][passage]
 figure, axis = plt.subplots(figsize=(10, 2.8))
 for name in ("frequencies", "pairs"):
-    log_p = log_probabilities(np, models[name][known])
-    axis.plot(-log_p[np.arange(len(known)), following], "o-", markersize=3, label=name)
-axis.set_xticks(range(len(known)), [characters[c].replace("\n", "↵") for c in following])
+    log_p = log_probabilities(np, models[name][known])  # (70, V)
+    axis.plot(-log_p[np.arange(70), following], "o-", markersize=3, label=name)
+axis.set_xticks(range(70), [characters[c] for c in following])
 axis.set(ylabel="loss", title="loss of each character")
 axis.legend()
 figure.tight_layout()
@@ -744,7 +752,8 @@ from tinytorch.tito.measure import seconds
 
 
 def pick_by_one_hot(log_p: np.ndarray, targets: np.ndarray) -> Any:
-    hit, _ = one_hot_targets(Tensor(0.0).backend.xp, targets, log_p.shape[1], -100, np.float32)
+    xp = Tensor(0.0).backend.xp
+    hit, _ = one_hot_targets(xp, targets, log_p.shape[1], -100, xp.float32)
     return np.where(hit > 0, log_p, 0).sum()
 
 
@@ -758,12 +767,15 @@ for V in (100, 1_000, 10_000):
     scores = np.random.default_rng(0).standard_normal((N, V)).astype(np.float32)
     classes = np.arange(N) % V
     whole = seconds(lambda: cross_entropy(Tensor(scores), Tensor(classes)))
-    one_hot, lookup = (seconds(lambda: f(scores, classes)) for f in (pick_by_one_hot, pick_by_lookup))  # fmt: skip
-    print(f"{V:6} {scores.nbytes / 2**20:11.2f} MiB {1e3 * whole:12.2f} ms {1e3 * one_hot:11.2f} ms {1e3 * lookup:13.3f} ms")  # fmt: skip
+    one_hot = seconds(lambda: pick_by_one_hot(scores, classes))
+    lookup = seconds(lambda: pick_by_lookup(scores, classes))
+    print(f"{V:6} {scores.nbytes / 2**20:11.2f} MiB", end="")
+    print(f"{1e3 * whole:13.2f} ms {1e3 * one_hot:11.2f} ms {1e3 * lookup:13.3f} ms")
 
 # %% [markdown]
 # And memory. Logits, their shifted copy, exponentials, log probabilities, one-hot rows: all are
-# (N, V). Python can tell how much your op needs at its peak, beside the logits:
+# (N, V). Python can tell how much your op needs at its peak, beside the logits. Below that, what
+# this means for the batches of real models, with their vocabularies:
 
 # %%
 import tracemalloc
@@ -775,9 +787,10 @@ _, peak = tracemalloc.get_traced_memory()
 tracemalloc.stop()
 print(f"at the peak {peak / scores.nbytes:.1f} times the memory of the logits")
 
-for name, N, V in (("TinyGPT here", 12 * 64, 65), ("GPT-2", 8 * 1024, 50_257), ("Llama 3", 8 * 8192, 128_256)):  # fmt: skip
+batches = {"TinyGPT": (12 * 64, 65), "GPT-2": (8 * 1024, 50_257), "Llama 3": (8 * 8192, 128_256)}
+for name, (N, V) in batches.items():
     one = 4 * N * V / 2**30  # 4 bytes per number
-    print(f"{name:13} {N:6} targets x {V:7,} classes: {one:8.4f} GiB the logits, {2 * one:8.4f} GiB saved")  # fmt: skip
+    print(f"{name:8} {N:6} x {V:7,}: {one:8.4f} GiB the logits, {2 * one:8.4f} GiB saved")
 
 # %% [markdown]
 # What remains saved for the gradient are the log probabilities and the one-hot rows: twice the
