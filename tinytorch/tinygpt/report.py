@@ -124,7 +124,7 @@ def first_line(text: str) -> str:
 
 def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     """Plot training and validation loss over the steps to an image file."""
-    figure, axes = _figure(7, 4)
+    figure, axes = new_figure(7, 4)
     train = [(m["step"], m["loss"]) for m in metrics if "loss" in m]
     validation = [(m["step"], m["val_loss"]) for m in metrics if "val_loss" in m]
     if train:
@@ -142,7 +142,7 @@ def plot_losses(metrics: list[dict[str, Any]], path: Path) -> None:
     axes.set(xlabel="step", ylabel="loss (nats per token)", title="TinyGPT training")
     axes.legend()
     axes.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _smooth(values: np.ndarray[Any, Any], window: int = 11) -> np.ndarray[Any, Any]:
@@ -161,7 +161,7 @@ def plot_attention(model: GPT, tokenizer: Tokenizer, text: str, path: Path) -> N
     weights = last_attention(model, ids)  # (nh, T, T)
     columns = min(2, len(weights))
     rows = -(-len(weights) // columns)
-    figure, grid = _figure(5 * columns, 4.8 * rows, rows, columns)
+    figure, grid = new_figure(5 * columns, 4.8 * rows, rows, columns)
     for head, axes in enumerate(np.atleast_1d(grid).flat):
         if head >= len(weights):
             axes.axis("off")
@@ -171,7 +171,7 @@ def plot_attention(model: GPT, tokenizer: Tokenizer, text: str, path: Path) -> N
         axes.set_xticks(range(len(ids)), labels, fontsize=7)
         axes.set_yticks(range(len(ids)), labels, fontsize=7)
     figure.suptitle("Attention in the last block")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 @no_grad()
@@ -187,7 +187,7 @@ def _label(text: str) -> str:
     return (label if label.isprintable() else ascii(label)[1:-1]).replace("$", r"\$")
 
 
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any:
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any:
     """Return a figure and its axes, without a display and without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -197,7 +197,7 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> Any
     return figure, figure.subplots(rows, columns)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     """Write a figure to a PNG file, atomically; characters without a glyph are drawn as boxes."""
     image = io.BytesIO()
     logger = logging.getLogger("matplotlib")

@@ -5,7 +5,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -570,10 +570,11 @@ def open_folder(out: Path) -> FolderLock:
     return lock
 
 
-def prepare_folder(out: Path) -> FolderLock:
+def prepare_folder(out: Path, names: Sequence[str] = RESULTS) -> FolderLock:
     """Create and lock folder `out`, and move earlier results out of the way.
 
-    The results of an earlier run go to ``out/earlier-1``, ``out/earlier-2``, and so on.
+    The results of an earlier run, files with these names, go to ``out/earlier-1``,
+    ``out/earlier-2``, and so on.
 
     Returns:
         the lock, a context manager.
@@ -586,7 +587,7 @@ def prepare_folder(out: Path) -> FolderLock:
         lock = open_folder(out)
         with tempfile.TemporaryFile(dir=out):
             pass
-        results = [out / name for name in RESULTS if (out / name).exists()]
+        results = [out / name for name in names if (out / name).exists()]
         if results:
             numbers = (out / f"earlier-{n}" for n in itertools.count(1))
             earlier = next(folder for folder in numbers if not folder.exists())
