@@ -28,7 +28,7 @@ except KeyboardInterrupt:  # Ctrl-C during the imports, which take a second
     sys.exit(130)
 
 Points = np.ndarray[Any, Any]  # (N, 2)
-MARGIN = 0.1  # distance of the points from the line that separates them
+MARGIN = 0.05  # distance of the points from the line that separates them
 COLORS = ("tab:blue", "tab:orange")
 
 
@@ -93,7 +93,7 @@ def train(points: Points, targets: Points, passes: int) -> Training:
 def separable(count: int, rng: np.random.Generator) -> tuple[Points, Points, Points]:
     """Return points in a square, targets, and a line that separates them by `MARGIN`."""
     angle = rng.uniform(0, 2 * math.pi)
-    line = np.array([math.cos(angle), math.sin(angle), rng.uniform(-0.3, 0.3)])
+    line = np.array([math.cos(angle), math.sin(angle), rng.uniform(0.2, 0.4)])
     points = rng.uniform(-1, 1, (20 * count, 2)).astype(np.float32)
     distance = points @ line[:2] + line[2]
     ones, zeros = points[distance > MARGIN], points[distance < -MARGIN]
@@ -141,6 +141,8 @@ def enclosing_triangle(points: Points, targets: Points) -> tuple[Points, Points]
         corners.append(zeros[np.abs(difference).argmin()])
     triangle = np.array(corners)  # (3, 2)
     matrix = np.vstack([triangle.T, np.ones(3)])
+    if np.linalg.matrix_rank(matrix) < 3:  # two corners are the same point
+        return None
     for inside in points[targets == 1]:
         shares = np.linalg.solve(matrix, [*inside, 1.0])  # of the corners in the point
         if (shares >= 0).all():

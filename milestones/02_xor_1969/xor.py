@@ -69,10 +69,11 @@ class Training:
     best: list[Line]
 
 
-def train(network: Sequential, steps: int, lr: float) -> Training:
+def train(network: Sequential, steps: int) -> Training:
     """Train on all four inputs at once, by gradient descent with momentum."""
     x, targets = Tensor(INPUTS), Tensor(TARGETS)
-    optimizer, loss_fn = SGD(network.parameters(), lr=lr, momentum=0.9), BinaryCrossEntropyLoss()
+    optimizer = SGD(network.parameters(), lr=0.5, momentum=0.9)
+    loss_fn = BinaryCrossEntropyLoss()
     result = Training(network, [], [], [])
     for _ in range(steps):
         outputs = network(x)
@@ -102,14 +103,12 @@ def count_right(outputs: Tensor) -> int:
     return int(((outputs.numpy() > 0.5) == np.array(TARGETS)).sum())
 
 
-def train_seeds(
-    build: Callable[[], Sequential], seed: int, steps: int, lr: float
-) -> list[Training]:
+def train_seeds(build: Callable[[], Sequential], seed: int, steps: int) -> list[Training]:
     """Train networks from `SEEDS` seeds, the first of them `seed`."""
     result = []
     for number in range(seed, seed + SEEDS):
-        manual_seed(number)
-        result.append(train(build(), steps, lr))
+        manual_seed(number % 2**64)
+        result.append(train(build(), steps))
     return result
 
 
@@ -216,15 +215,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = program.parser("xor", __doc__, "xor")
     parser.add_argument("--hidden", type=cli.positive_int, default=8, help="hidden units [8]")
     parser.add_argument("--steps", type=cli.positive_int, default=300, help="training steps [300]")
-    parser.add_argument("--lr", type=cli.positive, default=0.5, help="learning rate [0.5]")
     return parser.parse_args(argv)
 
 
 def show(arguments: argparse.Namespace, output: Output) -> Results:
     """Train one layer and one hidden layer from ten seeds each, and draw both."""
-    seed, steps, lr = arguments.seed, arguments.steps, arguments.lr
+    seed, steps = arguments.seed, arguments.steps
     output.print(f"1. One layer, {SEEDS} seeds, {steps} steps each")
-    single = train_seeds(one_layer, seed, steps, lr)
+    single = train_seeds(one_layer, seed, steps)
     most = max(max(training.right) for training in single)
     distance = max(abs(training.losses[-1] - LN2) for training in single)
     output.print(
@@ -233,7 +231,7 @@ def show(arguments: argparse.Namespace, output: Output) -> Results:
         f" = {LN2:.4f} for all:\nthe best that one layer can do is to answer 0.5 to everything."
     )
     output.print(f"\n2. One hidden layer of {arguments.hidden} units, the same training")
-    hidden = train_seeds(lambda: hidden_layer(arguments.hidden), seed, steps, lr)
+    hidden = train_seeds(lambda: hidden_layer(arguments.hidden), seed, steps)
     solved = sum(training.right[-1] == 4 for training in hidden)
     worst = max(training.losses[-1] for training in hidden)
     output.print(

@@ -79,7 +79,7 @@ def parser(name: str, description: str | None, folder: str) -> cli.Parser:
     """
     result = cli.Parser(name, description=(description or "").splitlines()[0])
     out = Path("runs", folder)
-    result.add_argument("--seed", type=cli.seed, default=0, help="random seed [0]")
+    result.add_argument("--seed", type=cli.seed, default=1337, help="random seed [1337]")
     result.add_argument("--out", type=cli.path, default=out, help=f"folder for results [{out}]")
     result.add_argument(
         "--device", choices=["cpu", "cuda"], help="device [that of TT_BACKEND, else cpu]"

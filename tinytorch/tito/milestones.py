@@ -8,6 +8,7 @@ from pathlib import Path
 from .lesson import PACKAGE, LessonError
 from .written import missing_lessons
 
+TRAINED = ("tensor", "autograd", "activations", "layers", "losses", "optimizers")
 TINYGPT = (
     "tensor", "autograd", "activations", "layers", "losses", "optimizers", "dataloader",
     "training", "tokenization", "embeddings", "attention", "transformers",
@@ -33,7 +34,15 @@ class Milestone:
 
 MILESTONES = [
     Milestone(
-        "05", "class demo: watch TinyGPT learn Shakespeare",
+        "01", "1958: the perceptron learns a line, and what no line can do",
+        "milestones/01_perceptron_1958/perceptron.py", ("tensor",),
+    ),
+    Milestone(
+        "02", "1969: exclusive or stops one layer; a hidden layer learns it",
+        "milestones/02_xor_1969/xor.py", TRAINED,
+    ),
+    Milestone(
+        "05", "2017: class demo, watch TinyGPT learn Shakespeare",
         "milestones/05_transformer_era_2017/tinygpt_shakespeare.py", TINYGPT,
     ),
     Milestone("tinygpt", "train TinyGPT on Shakespeare or any text", "milestones/tinygpt.py",

@@ -1,0 +1,251 @@
+"""The milestones of 1958 to 1998 as programs: they confirm their claims, and fail if one is false.
+
+Each is broken on purpose, by a flag or by a wrong line in a copy of its source; then its exit code
+must be 1, and the claim that does not hold is named.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from helpers import load_module, require
+
+from tinytorch.tensor import Tensor
+from tinytorch.tito.milestones import MILESTONES
+
+require("matplotlib")
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Case:
+    """A milestone, and how it is run in little time.
+
+    Attributes:
+        path: the program.
+        flags: flags with which its claims hold.
+        pictures: the image files that it writes.
+        claims: the number of claims.
+        wrong_flags: flags with which a claim does not hold, and words of that claim.
+        wrong_lines: a line of the source, what replaces it, and words of the claim that is false
+            then.
+    """
+
+    path: Path
+    flags: list[str]
+    pictures: list[str]
+    claims: int
+    wrong_flags: dict[str, str]
+    wrong_lines: list[tuple[str, str, str]]
+
+
+CASES = {
+    "perceptron": Case(
+        ROOT / "milestones/01_perceptron_1958/perceptron.py",
+        ["--passes", "40"],
+        ["boundary.png", "limits.png"],
+        3,
+        {"--passes 1": "learns to separate the two groups"},
+        [
+            ("self.weights + error * x", "self.weights - error * x", "learns to separate"),
+            ("self.bias + error", "self.bias", "learns to separate"),
+            ("self.predict(x)  #", "self.predict(x) * 0  #", "learns to separate"),
+            ("np.arange(count) / count * 2", "np.arange(count) / count / 2", "no line separates"),
+            ("/ np.linalg.norm(line)", "* 100", "than the convergence theorem allows"),
+        ],
+    ),
+    "xor": Case(
+        ROOT / "milestones/02_xor_1969/xor.py",
+        ["--steps", "150"],
+        ["one_layer.png", "ten_seeds.png"],
+        3,
+        {
+            "--steps 5": "the loss of one layer is stuck at ln 2",
+            "--hidden 1": "one hidden layer learns all four answers",
+        },
+        [
+            ("TARGETS = [[0.0], [1.0], [1.0], [0.0]]", "TARGETS = [[0.0], [1.0], [1.0], [1.0]]",
+             "one layer answers three of four at best"),
+            ("Linear(2, hidden), Tanh(), ", "Linear(2, hidden), ", "one hidden layer learns all"),
+            ("loss.backward()", "(0 * loss).backward()", "one hidden layer learns all"),
+        ],
+    ),
+}  # fmt: skip
+
+
+def run(path: Path, *flags: str, code: int = 0, **environment: str) -> str:
+    """Output of a program, standard error after standard output."""
+    done = subprocess.run(
+        [sys.executable, str(path), *flags],
+        env={**os.environ, "PYTHONUTF8": "1", "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(params=CASES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def case(name: str) -> Case:
+    return CASES[name]
+
+
+@pytest.fixture
+def program(case: Case) -> ModuleType:
+    return load_module(case.path)
+
+
+def main(program: ModuleType, *flags: str) -> int:
+    try:
+        return int(program.main(list(flags)))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def test_a_run_confirms_its_claims_and_writes_its_results(
+    name: str, case: Case, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    output = run(case.path, *case.flags, "--out", str(out))
+    assert output.count("confirmed: ") == case.claims
+    assert "not confirmed" not in output
+    assert {path.name for path in out.iterdir()} == {*case.pictures, "summary.json"}
+    for picture in case.pictures:
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["milestone"] == name
+    assert summary["backend"] == os.environ.get("TT_BACKEND", "numpy")
+    assert summary["seconds"] > 0
+    assert [claim["holds"] for claim in summary["claims"]] == [True] * case.claims
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "claim"),
+    [(n, flags, claim) for n, case in CASES.items() for flags, claim in case.wrong_flags.items()],
+)
+def test_too_little_training_fails_the_claim(
+    name: str, flags: str, claim: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case, out = CASES[name], tmp_path / "out"
+    assert main(load_module(case.path), *case.flags, *flags.split(), "--out", str(out)) == 1
+    failed = [x for x in capsys.readouterr().err.splitlines() if claim in x]
+    assert len(failed) == 1
+    assert failed[0].startswith(f"{name}: not confirmed: ")
+    summary = json.loads((out / "summary.json").read_text())
+    assert [c["text"] for c in summary["claims"] if claim in c["text"] and not c["holds"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "claim"),
+    [(n, *wrong) for n, case in CASES.items() for wrong in case.wrong_lines],
+)
+def test_a_wrong_line_fails_the_claim(
+    name: str, before: str, after: str, claim: str, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    case = CASES[name]
+    source = case.path.read_text("utf-8")
+    assert source.count(before) == 1
+    broken = tmp_path / "milestones" / "broken" / case.path.name
+    broken.parent.mkdir(parents=True)
+    broken.write_text(source.replace(before, after), "utf-8")
+    flags = [*case.flags, "--out", str(tmp_path / "out")]
+    assert main(load_module(broken), *flags) == 1
+    assert re.search(f"{name}: not confirmed: .*{claim}", capsys.readouterr().err)
+
+
+@pytest.mark.slow
+def test_a_run_on_the_references_confirms_its_claims(case: Case, tmp_path: Path) -> None:
+    """As with a student's package, in which only the references are."""
+    run(case.path, *case.flags, "--out", str(tmp_path), "--quiet", TT_BACKEND="reference")
+    assert json.loads((tmp_path / "summary.json").read_text())["backend"] == "reference"
+
+
+@pytest.mark.slow
+def test_a_run_on_the_fake_gpu_confirms_its_claims(
+    case: Case, cupy: str, tmp_path: Path, program: ModuleType
+) -> None:
+    assert main(program, *case.flags, "--device", "cuda", "--out", str(tmp_path)) == 0
+    assert json.loads((tmp_path / "summary.json").read_text())["backend"] == cupy
+
+
+def test_the_seed_determines_the_results(
+    case: Case, program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for seed in ("3", "3", str(2**64 - 1)):
+        flags = [*case.flags, "--seed", seed, "--out", str(tmp_path / "out"), "--quiet"]
+        assert main(program, *flags) == 0
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+        found.append({k: v for k, v in summary.items() if not k.endswith("seconds")})
+    assert found[0] == found[1] != found[2]
+    assert capsys.readouterr() == ("", "")
+    earlier = sorted(p.name for p in (tmp_path / "out" / "earlier-2").iterdir())
+    assert earlier == sorted([*case.pictures, "summary.json"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--seed", "-1"], "--seed must be an integer of at least 0"),
+        (["--out", ""], "--out must not be empty"),
+        (["--device", "tpu"], "--device: invalid choice: 'tpu'"),
+        (["--out", "{}/file"], "cannot write to folder"),
+        (["--steps", "0", "--passes", "0", "--epochs", "0"], "must be at least 1"),
+    ],
+)
+def test_invalid_flags_are_one_sentence(
+    name: str, program: ModuleType, flags: list[str], message: str, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "file").write_text("a file")
+    given = [flag.replace("{}", str(tmp_path)) for flag in flags]
+    assert main(program, "--out", str(tmp_path / "out"), *given) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"{name}: ")
+    assert captured.err.count("\n") == 1
+    assert message in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_blank_exercise_is_one_sentence(
+    name: str, case: Case, program: ModuleType, tmp_path: Path, capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """As in a course folder, if the program is started by itself, without tito."""
+
+    def blank(*arguments: Any, **settings: Any) -> None:
+        raise NotImplementedError("exercise 1.2 of lesson 1, tensor: matmul is blank")
+
+    monkeypatch.setattr(Tensor, "__matmul__", blank)
+    monkeypatch.setattr("tinytorch.layers.Linear.forward", blank)
+    assert main(program, *case.flags, "--out", str(tmp_path)) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"{name}: exercise 1.2 of lesson 1, tensor: matmul is blank; tito stat")
+    assert error.count("\n") == 1
+
+
+def test_the_milestones_are_in_the_order_of_their_years() -> None:
+    dated = [m for m in MILESTONES if m.name.isdecimal()]
+    years = [int(m.description.partition(":")[0]) for m in dated]
+    assert years == sorted(years)
+    for milestone, year in zip(dated, years, strict=True):
+        folder = Path(milestone.script).parent
+        assert folder.name.startswith(f"{milestone.name}_")
+        assert folder.name.endswith(f"_{year}")
+        assert (ROOT / milestone.script).is_file()
+        assert (ROOT / folder / "README.md").is_file()
