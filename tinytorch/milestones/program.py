@@ -121,7 +121,7 @@ def _run(
         backend = default().name  # raises for an unusable backend, before anything is written
         manual_seed(arguments.seed)
         with prepare_folder(arguments.out, [*pictures, SUMMARY]):
-            begin = time.perf_counter()
+            begin, cpu = time.perf_counter(), time.process_time()
             output = Output(arguments.out, arguments.quiet)
             try:
                 results = action(arguments, output)
@@ -132,6 +132,7 @@ def _run(
                 "backend": backend,
                 "seed": arguments.seed,
                 "seconds": round(time.perf_counter() - begin, 3),
+                "cpu_seconds": round(time.process_time() - cpu, 3),
                 "claims": [asdict(claim) for claim in results.claims],
                 **results.values,
             }
