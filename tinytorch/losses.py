@@ -175,7 +175,8 @@ class BinaryCrossEntropyLoss(Module):
 def perplexity(losses: Sequence[float], counts: Sequence[int]) -> float:
     """exp of the mean cross entropy per target, over several batches.
 
-    A model of perplexity 10 is as uncertain as a fair choice among 10 classes.
+    A model of perplexity 10 is as uncertain as a fair choice among 10 classes. It is infinite if it
+    is too large for a float.
 
     Args:
         losses: the mean of each batch, in nats.
@@ -191,7 +192,10 @@ def perplexity(losses: Sequence[float], counts: Sequence[int]) -> float:
     batches = [(loss, n) for loss, n in zip(losses, counts, strict=True) if n > 0]
     if not batches:
         raise ValueError("perplexity needs at least one target")
-    return math.exp(sum(loss * n for loss, n in batches) / sum(n for _, n in batches))
+    try:
+        return math.exp(sum(loss * n for loss, n in batches) / sum(n for _, n in batches))
+    except OverflowError:  # the mean is above 709.78
+        return math.inf
 
 
 def _tensors(name: str, prediction: Any, target: Any) -> tuple[Tensor, Tensor]:

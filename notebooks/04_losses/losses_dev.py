@@ -118,6 +118,12 @@ with Exercise("4.1", "MSELoss") as check:
     check.equal(lambda: MSELoss()(Tensor([1.5], backend="reference"), [1.0]).backend.name,
                 "reference", "the backend of the loss",
                 cause="compute with the tensors, and create none")
+    y, t = Tensor([1.5, 3.0]), Tensor([1.0, 1.0])
+    check.call(lambda: MSELoss()(y, t), "the loss of [1.5, 3] for the targets [1, 1]",
+               cause="the mean of the squares")
+    check.equal(lambda: [y.tolist(), t.tolist()], [[1.5, 3.0], [1.0, 1.0]],
+                "prediction and target afterwards",
+                cause="prediction -= target would write into the caller's tensor: use -, not -=")
     for shape in ((4,), (1, 4), (1,)):
         check.raises(ValueError,
                      lambda: MSELoss()(Tensor(np.zeros((4, 1))), Tensor(np.zeros(shape))),
@@ -223,10 +229,13 @@ with Exercise("4.2", "binary_cross_entropy") as check:
     check.close(lambda: binary_cross_entropy(Tensor([1e-30]), Tensor([1.0])), 30 * math.log(10),
                 "the loss of p = 1e-30 for t = 1",
                 cause="limit the logarithm, not p: only logarithms below -100 change")
-    for p in (math.nan, 1.5, -0.5):
+    for p, reason in (
+        (math.nan, "xp.maximum keeps NaN; comparisons with NaN are false"),
+        (1.5, "the logarithm of a negative number is NaN: limit the logarithms, not p or 1 - p"),
+        (-0.5, "the logarithm of a negative number is NaN: limit the logarithms, not p or 1 - p"),
+    ):
         check.true(lambda: math.isnan(binary_cross_entropy(Tensor([p, 0.5]), Tensor([1.0, 1.0])).item()),
-                   f"the loss of p = {p} is NaN",
-                   cause="xp.maximum keeps NaN; comparisons with NaN are false")
+                   f"the loss of p = {p} is NaN", cause=reason)
     check.equal(lambda: str(binary_cross_entropy(Tensor(np.float32([0.5])), Tensor([1])).dtype),
                 "float32", "the dtype for float32 probabilities",
                 cause="xp.full_like(p, -100.0) has the dtype of p")
@@ -235,8 +244,8 @@ with Exercise("4.2", "binary_cross_entropy") as check:
     _, saved = check.call(lambda: binary_cross_entropy.forward(xp, p, t),
                           "the result, and what the gradient needs", count=2,
                           cause="return two things: the mean, and the tuple (p, target)")
-    check.equal(lambda: list(saved), [p, t], "what the gradient needs",
-                cause="save (p, target), in this order")
+    check.equal(lambda: list(saved), [[[0.2, 0.9]], [[1.0, 0.0]]], "what the gradient needs",
+                cause="save (p, target), in this order, and do not change them")
 # fmt: on
 
 # %% [markdown]
@@ -371,6 +380,11 @@ with Exercise("4.4", "log_probabilities") as check:
     check.equal(lambda: str(log_probabilities(xp, np.float32([[1.0, 2.0]])).dtype), "float32",
                 "the dtype of float32 scores",
                 cause="compute with xp's functions only")
+    scores_before = np.array([[3.0, 1.0, 2.0]])
+    check.call(lambda: log_probabilities(xp, scores_before), "the values for the scores 3, 1, 2",
+               cause="subtract the maximum, 3")
+    check.equal(lambda: scores_before, [[3.0, 1.0, 2.0]], "the scores 3, 1, 2 afterwards",
+                cause="rows -= ... would write into the caller's array: use -, not -=")
     check.close(lambda: np.exp(log_probabilities(xp, np.array([[0.0, -math.inf, 0.0]]))),
                 [[0.5, 0.0, 0.5]], "exp of the values for the scores 0, -inf, 0",
                 cause="a score of -inf is a class of probability 0: exp(-inf - m) is 0")
@@ -445,6 +459,8 @@ with Exercise("4.5", "one_hot_targets") as check:
                     cause="compare with ignore_index")
         check.equal(lambda: str(hit.dtype), "float64", "the dtype of the rows for dtype=float64",
                     cause="cast to the argument dtype")
+    check.equal(lambda: many, [[1, 4, 0, 1], [3, 1, 1, 2]], "the targets afterwards",
+                cause="do not write into them, use xp.where: they belong to the caller")
     check.equal(lambda: one_hot_targets(xp, np.array(1), 2, -100, xp.float32)[0], [[0.0, 1.0]],
                 "the row of a single target",
                 cause="a target of shape () is one row: N = targets.size")
@@ -543,6 +559,8 @@ with Exercise("4.6", "cross_entropy") as check:
                 cause="(log_p, hit, counted, logits.shape)")
     check.equal(lambda: tuple(saved[3]), (1, 2, 3), "the shape saved last",
                 cause="the shape of the logits as they came, not of the rows")
+    check.equal(lambda: [scores, classes], [[[[0.0, 1.0, 3.0], [2.0, 0.0, 1.0]]], [[1, -100]]],
+                "logits and targets afterwards", cause="do not write into them: they belong to the caller")
 # fmt: on
 
 # %% [markdown]
@@ -652,7 +670,8 @@ from tinytorch.losses import perplexity
 # perplexity:
 #   Pair losses and counts with zip(..., strict=True), and drop the pairs whose count is 0: their
 #   loss is NaN. If none is left, raise a ValueError that mentions the target.
-#   Weight each loss by its count, divide by the number of all targets, and apply math.exp.
+#   Weight each loss by its count, divide by the number of all targets, and apply math.exp. It
+#   raises an OverflowError if the result is too large for a float: return math.inf then.
 
 # %% test="4.8" points=2
 # fmt: off
@@ -668,6 +687,12 @@ with Exercise("4.8", "perplexity") as check:
     check.true(lambda: math.isnan(perplexity([1.0, math.nan], [1, 2])),
                "the perplexity of a diverged model is NaN",
                cause="drop batches by their count, not by their loss")
+    check.equal(lambda: perplexity([1000.0, 800.0], [2, 1]), math.inf,
+                "the perplexity of losses of 1000 and 800",
+                cause="math.exp raises an OverflowError above 709: catch it, and return math.inf")
+    check.close(lambda: math.log(perplexity([709.0], [1])), 709.0,
+                "the logarithm of the perplexity of a loss of 709",
+                cause="exp(709) still is a number: return math.inf only for what overflows")
     check.true(lambda: isinstance(perplexity([1.0], [1]), float), "the perplexity is a float",
                cause="use math.exp")
     for losses, counts in (([math.nan], [0]), ([], [])):

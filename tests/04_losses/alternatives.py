@@ -221,7 +221,8 @@ def perplexity(losses, counts):
             targets += n
     if targets == 0:
         raise ValueError("no target")
-    return math.exp(total / targets)
+    mean = total / targets
+    return math.inf if mean > 709.78 else math.exp(mean)
 """,
     ),
     Alternative(
@@ -235,7 +236,8 @@ def perplexity(losses, counts):
     kept = counts > 0
     if not kept.any():
         raise ValueError("no target")
-    return float(np.exp(np.average(losses[kept], weights=counts[kept])))
+    with np.errstate(over="ignore"):
+        return float(np.exp(np.average(losses[kept], weights=counts[kept])))
 """,
     ),
 ]

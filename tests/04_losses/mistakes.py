@@ -46,6 +46,12 @@ MISTAKES = [
         SQUARE,
         "Tensor(np.mean(difference.numpy().astype(np.float64) ** 2))",
     ),
+    Mistake(
+        "the prediction is changed",
+        "4.1",
+        "difference = prediction - target",
+        "prediction -= target\n        difference = prediction",
+    ),
     # 4.2
     Mistake("the sign is missing", "4.2", "losses = -(target", "losses = (target"),
     Mistake(
@@ -100,6 +106,13 @@ MISTAKES = [
         "target * log_p + (1 - target) * log_q",
         "xp.where(target >= 0.5, log_p, log_q)",
     ),
+    Mistake(
+        "p and 1 - p are limited to exp(-100)",
+        "4.2",
+        FLOORED,
+        "xp.log(xp.maximum(p, xp.exp(floor))), xp.log(xp.maximum(1 - p, xp.exp(floor)))",
+    ),
+    Mistake("p is changed", "4.2", "floor = xp", "p *= 1 - 1e-9\n    floor = xp"),
     Mistake("saved in another order", "4.2", "(p, target)", "(target, p)"),
     Mistake("nothing is saved", "4.2", ", (p, target)", ", ()"),
     Mistake("the mean alone is returned", "4.2", ", (p, target)", ""),
@@ -194,7 +207,25 @@ def log_probabilities(xp, rows):
         "xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True) + 1e-3)",
     ),
     Mistake("float64", "4.4", "return shifted", "return xp.astype(shifted, xp.float64)"),
+    Mistake(
+        "the rows are changed",
+        "4.4",
+        "shifted = " + SHIFTED,
+        "rows -= xp.max(rows, axis=-1, keepdims=True)\n    shifted = rows",
+    ),
     # 4.5
+    Mistake(
+        "ignored targets are overwritten",
+        "4.5",
+        new="""
+def one_hot_targets(xp, targets, V, ignore_index, dtype):
+    classes = xp.reshape(targets, (targets.size, 1))
+    counted = classes != ignore_index
+    classes[~counted] = 0
+    hit = xp.arange(V) == look_up_classes(xp, xp.astype(classes, xp.int64), counted, V)
+    return xp.astype(hit & counted, dtype), xp.astype(counted, dtype)
+""",
+    ),
     Mistake("targets are not reshaped", "4.5", "xp.reshape(targets, (targets.size, 1))", "targets"),
     Mistake("targets as a row", "4.5", "(targets.size, 1)", "(1, targets.size)"),
     Mistake("only the first axis counts", "4.5", "(targets.size, 1)", "(targets.shape[0], 1)"),
@@ -271,6 +302,12 @@ def log_probabilities(xp, rows):
     Mistake("three things are saved", "4.6", SAVED, "(log_p, hit, logits.shape)"),
     Mistake("the count is saved", "4.6", SAVED, "(log_p, hit, xp.sum(counted), logits.shape)"),
     Mistake("saved in another order", "4.6", SAVED, "(hit, log_p, counted, logits.shape)"),
+    Mistake(
+        "the logits are changed",
+        "4.6",
+        "    V = logits.shape[-1]\n",
+        "    V = logits.shape[-1]\n    logits -= xp.max(logits, axis=-1, keepdims=True)\n",
+    ),
     # 4.7
     Mistake("ignore_index is not handed on", "4.7", CALL, "cross_entropy(logits, targets)"),
     Mistake(
@@ -361,6 +398,14 @@ def log_probabilities(xp, rows):
         "return 1.0",
     ),
     Mistake("no targets divide by 0", "4.8", "if not batches:", "if False:"),
+    Mistake("the overflow is an error", "4.8", "OverflowError", "ZeroDivisionError"),
+    Mistake("what overflows is NaN", "4.8", "return math.inf", "return math.nan"),
+    Mistake(
+        "infinite from a loss of 500 on",
+        "4.8",
+        "    try:\n",
+        "    if max(loss for loss, _ in batches) > 500:\n        return math.inf\n    try:\n",
+    ),
     Mistake(
         "an array",
         "4.8",
