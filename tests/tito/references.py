@@ -31,12 +31,13 @@ from tinytorch.tito.lesson import Cell, Lesson, definitions, lessons, load  # no
 from tinytorch.tito.magics import without_commands  # noqa: E402
 
 NUMBERS = r"(\d+(?:\.\d+)?(?:(?:,\s+and|,|\s+and|\s+to|\s+or)\s+\d+(?:\.\d+)?)*)"
+PROSE = ("markdown", "instructor")  # kinds of cells
 # Words before "lesson 7" that say that the student has done it.
 DONE = r"(as in|from|since|(?:built|wrote|learned|seen|saw|met|used|drew) \w*\s*in)\s+(?:the\s+)?$"
 # Names of libraries that need not be installed.
 OF_OTHERS = {
     "tiktoken.get_encoding", "ByteLevelBPETokenizer", "train_from_iterator", "add_special_tokens",
-    "embedding_dense_backward", "RotaryPositionalEmbeddings", "DynamicCache",
+    "embedding_dense_backward", "RotaryPositionalEmbeddings", "DynamicCache", "GPT2LMHeadModel",
 }  # fmt: skip
 ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
@@ -60,7 +61,7 @@ class Course:
             ):
                 yield f"lesson {lesson.number}, {place(cell)}: {problem}"
         for cell in lesson.cells:
-            if cell.kind not in ("markdown", "instructor"):
+            if cell.kind not in PROSE:
                 for problem in self.uses_in(lesson, lesson.code(cell)):
                     yield f"lesson {lesson.number}, {place(cell)}: {problem}"
 
@@ -75,9 +76,8 @@ class Course:
                     yield f"there is no lesson {n}: {shown(text, found)}"
                 elif n in self.to_come and n < lesson.number:
                     yield f"lesson {n} does not exist yet, and is earlier: {shown(text, found)}"
-                elif n > lesson.number and re.search(DONE, text[: found.start()]):
-                    if not re.match(r"\s+on\b", text[found.end() :]):
-                        yield f"lesson {n} comes later: {shown(text, found)}"
+                elif n > lesson.number and is_done(text[: found.start()], text[found.end() :]):
+                    yield f"lesson {n} comes later: {shown(text, found)}"
 
     def exercises_in(self, text: str) -> Iterator[str]:
         """Exercises that do not exist."""
@@ -90,16 +90,10 @@ class Course:
     def uses_in(self, lesson: Lesson, source: str) -> Iterator[str]:
         """Uses in code of what the exercises of later lessons write."""
         later = self.later(lesson)
-        tree = ast.parse(without_commands(source))
-        for node in ast.walk(tree):
-            names: list[str] = []
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinytorch"):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.Attribute) and f".{node.attr}" in later:
-                names = [f".{node.attr}"]
-            for name in names:
-                if name in later:
-                    yield f"{name} is exercise {later[name]}, which comes later: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(without_commands(source))):
+            for name in sorted(later.keys() & set(package_names_in(node))):
+                text = ast.unparse(node)
+                yield f"{name} is exercise {later[name]}, which comes later: {text}"
 
     @cache  # noqa: B019
     def later(self, lesson: Lesson) -> dict[str, str]:
@@ -117,13 +111,30 @@ class Course:
         return found
 
 
+def package_names_in(node: ast.AST) -> list[str]:
+    """Return the names of the package that a node uses, and attributes as ".name"."""
+    match node:
+        case ast.ImportFrom(module=str(module)) if module.split(".")[0] == "tinytorch":
+            return [alias.name for alias in node.names]
+        case ast.Attribute(value=ast.Name(id="tinytorch" | "nn" | "F")):
+            return [node.attr]
+        case ast.Attribute():
+            return [f".{node.attr}"]
+    return []
+
+
 def texts(lesson: Lesson) -> Iterator[tuple[Cell, str]]:
     """Yield the prose of a lesson: markdown, and the comments and hints of code."""
     for cell in lesson.cells:
-        if cell.kind in ("markdown", "instructor"):
+        if cell.kind in PROSE:
             yield cell, cell.source
         else:
             yield cell, comments(cell.source)
+
+
+def is_done(before: str, after: str) -> bool:
+    """Whether the words around "lesson 7" say that the student has done it."""
+    return bool(re.search(DONE, before)) and not re.match(r"\s+on\b", after)
 
 
 def comments(source: str) -> str:
@@ -192,9 +203,8 @@ def names_in(lesson: Lesson, text: str) -> Iterator[str]:
         if is_path(quoted):
             if not any((folder / quoted).exists() for folder in (ROOT, ROOT / "tinytorch")):
                 yield f"there is no file `{quoted}`"
-        elif ATTRIBUTE.fullmatch(name := quoted.partition("(")[0]) and is_name(quoted):
-            if not exists(lesson, name):
-                yield f"nothing is called `{quoted}`"
+        elif is_name(quoted) and not exists(lesson, quoted.partition("(")[0]):
+            yield f"nothing is called `{quoted}`"
 
 
 def is_path(quoted: str) -> bool:
@@ -206,14 +216,11 @@ def is_path(quoted: str) -> bool:
 
 
 def is_name(quoted: str) -> bool:
-    """Whether a text in backticks is the name of a function or class, not of a variable."""
+    """Whether a text in backticks is a name or a call, and no variable such as `x` or `B`."""
     name = quoted.partition("(")[0]
-    return (
-        quoted != name
-        or "." in name
-        or "_" in name.strip("_")
-        or bool(re.fullmatch(r"(?:[A-Z]+[a-z]+\w*)", name))
-    )
+    class_name = name[:1].isupper() and not name.isupper()
+    marked = quoted != name or "." in name or "_" in name.strip("_") or class_name
+    return marked and ATTRIBUTE.fullmatch(name) is not None
 
 
 def exists(lesson: Lesson, name: str) -> bool:
@@ -223,8 +230,8 @@ def exists(lesson: Lesson, name: str) -> bool:
         return True
     if first in ("torch", "nn", "F", "np", "numpy", "tinytorch") and rest:
         return library_has(name)
-    known = identifiers(lesson) | package_names() | set(dir(builtins)) | sys.stdlib_module_names
-    return all(part in known for part in (first, *rest))
+    known = (identifiers(lesson), package_names(), vars(builtins), sys.stdlib_module_names)
+    return all(any(part in names for names in known) for part in (first, *rest))
 
 
 @cache
@@ -250,7 +257,7 @@ def library_has(name: str) -> bool:
 @cache
 def identifiers(lesson: Lesson) -> frozenset[str]:
     """All names in the code of a lesson."""
-    code = [lesson.code(c) for c in lesson.cells if c.kind not in ("markdown", "instructor")]
+    code = [lesson.code(c) for c in lesson.cells if c.kind not in PROSE]
     return frozenset(n for source in code for n in names_of(ast.parse(without_commands(source))))
 
 
