@@ -10,6 +10,7 @@ import numpy as np
 import tinytorch.nn
 import tinytorch.optim  # noqa: F401  both declare ops of what no lesson builds
 from tinytorch.backends.base import Array
+from tinytorch.ops.windows import Window, window_of
 
 Rng = np.random.Generator
 Inputs = tuple[Any, ...]
@@ -265,6 +266,61 @@ def _places(shape: tuple[int, ...], size: int, axis: int) -> Callable[[Rng], Arr
 def _angles(rng: Rng) -> Inputs:
     angle = rng.standard_normal((5, 3))
     return rng.standard_normal((2, 2, 5, 6)), np.cos(angle), np.sin(angle)
+
+
+def _window(*image: int, **settings: Any) -> dict[str, Any]:
+    return {"window": window_of("window", image, **settings)}
+
+
+def _torch_conv(
+    torch: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int = 1
+) -> Any:
+    _, _, stride, padding, dilation, _ = window
+    bias = bias or (None,)
+    return torch.nn.functional.conv2d(x, weight, *bias, stride, padding, dilation, groups)
+
+
+def _torch_conv_transpose(
+    torch: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int = 1
+) -> Any:
+    image, kernel, stride, padding, dilation, output = window
+    given = (output, stride, padding, dilation, kernel, image)
+    more = [
+        size - ((n - 1) * s - 2 * p + d * (k - 1) + 1)
+        for n, s, p, d, k, size in zip(*given, strict=True)
+    ]
+    bias = bias or (None,)
+    return torch.nn.functional.conv_transpose2d(
+        x, weight, *bias, stride, padding, more, groups, dilation
+    )
+
+
+def _covers_end(window: Window) -> bool:
+    """Whether the last position of a kernel begins so late that only `ceil_mode` allows it."""
+    sizes = zip(*window, strict=True)
+    return any((o - 1) * s + d * (k - 1) + 1 > n + 2 * p for n, k, s, p, d, o in sizes)
+
+
+def _torch_max_pool(torch: Any, x: Any, *, window: Window) -> Any:
+    _, kernel, stride, padding, dilation, _ = window
+    ceil = _covers_end(window)
+    return torch.nn.functional.max_pool2d(x, kernel, stride, padding, dilation, ceil)
+
+
+def _torch_avg_pool(
+    torch: Any, x: Any, *, window: Window, count_include_pad: bool = True, divisor: Any = None
+) -> Any:
+    _, kernel, stride, padding, _, _ = window
+    ceil = _covers_end(window)
+    return torch.nn.functional.avg_pool2d(
+        x, kernel, stride, padding, ceil, count_include_pad, divisor
+    )
+
+
+def _torch_batch_norm(torch: Any, x: Any, *wb: Any, eps: float) -> Any:
+    axes = (0, *range(2, x.ndim))
+    y = torch.nn.functional.batch_norm(x, None, None, *wb, training=True, eps=eps)
+    return y, x.mean(axes), x.var(axes, correction=0)
 
 
 _ADAM = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "step": 3}
@@ -678,6 +734,141 @@ OP_INFOS: dict[str, OpInfo] = {
             Sample("empty", normal((0, 8), (8,)), {"eps": 1e-5}),
         ],
         lambda torch, x, *w, eps: torch.nn.functional.rms_norm(x, x.shape[-1:], *w, eps=eps),
+    ),
+    "group_normalization": OpInfo(
+        [
+            Sample("bias", normal((3, 4, 5), (4,), (4,)), {"num_groups": 2, "eps": 1e-5}),
+            Sample("no bias", transposed(normal((2, 6, 3, 4), (6,))),
+                   {"num_groups": 3, "eps": 1e-3}),
+            Sample("no weight", with_values(normal((3, 4), (4,)), None),
+                   {"num_groups": 1, "eps": 1e-5}),
+            Sample("empty", normal((0, 4, 5), (4,), (4,)), {"num_groups": 2, "eps": 1e-5}),
+            Sample("large", normal((20, 8, 30, 31), (8,), (8,)), {"num_groups": 4, "eps": 1e-5}),
+        ],
+        lambda torch, x, *wb, num_groups, eps: torch.nn.functional.group_norm(
+            x, num_groups, *wb, eps=eps
+        ),
+    ),
+    # images
+    "convolution": OpInfo(
+        [
+            Sample("plain", normal((2, 3, 6, 5), (4, 3, 3, 2)), _window(6, 5, kernel=(3, 2),
+                   stride=1)),
+            Sample("padding and bias", normal((2, 3, 5, 6), (4, 3, 3, 3), (4,)),
+                   _window(5, 6, kernel=3, stride=1, padding=1)),
+            Sample("stride", normal((2, 3, 8, 7), (4, 3, 3, 3), (4,)),
+                   _window(8, 7, kernel=3, stride=(2, 3), padding=(1, 2))),
+            Sample("dilation", normal((2, 2, 9, 8), (3, 2, 3, 2), (3,)),
+                   _window(9, 8, kernel=(3, 2), stride=(1, 2), dilation=(2, 3), padding=1)),
+            Sample("groups", normal((2, 4, 5, 5), (6, 2, 3, 3), (6,)),
+                   {**_window(5, 5, kernel=3, stride=1, padding=1), "groups": 2}),
+            Sample("depthwise", normal((2, 3, 5, 5), (3, 1, 3, 3)),
+                   {**_window(5, 5, kernel=3, stride=2, padding=1), "groups": 3}),
+            Sample("one pixel", normal((2, 3, 4, 5), (4, 3, 1, 1), (4,)),
+                   _window(4, 5, kernel=1, stride=1)),
+            Sample("one pixel, stride", normal((2, 3, 4, 5), (4, 3, 1, 1), (4,)),
+                   _window(4, 5, kernel=1, stride=2)),
+            Sample("transposed", transposed(normal((2, 3, 5, 6), (4, 3, 3, 3), (4,))),
+                   _window(5, 6, kernel=3, stride=1, padding=1)),
+            Sample("one output", normal((3, 2, 4, 4), (5, 2, 4, 4), (5,)),
+                   _window(4, 4, kernel=4, stride=1)),
+            Sample("wide padding", normal((2, 2, 3, 3), (2, 2, 3, 3)),
+                   _window(3, 3, kernel=3, stride=1, padding=4)),
+            Sample("empty", normal((0, 3, 5, 5), (4, 3, 3, 3), (4,)),
+                   _window(5, 5, kernel=3, stride=1)),
+            Sample("many images", normal((40, 1, 14, 14), (6, 1, 5, 5), (6,)),
+                   _window(14, 14, kernel=5, stride=1, padding=2)),
+            Sample("many channels", normal((5, 16, 12, 12), (24, 16, 3, 3)),
+                   _window(12, 12, kernel=3, stride=1, padding=1)),
+            Sample("many channels, stride", normal((5, 16, 12, 12), (24, 16, 3, 3), (24,)),
+                   _window(12, 12, kernel=3, stride=2, padding=1)),
+            Sample("bias None", with_values(normal((2, 3, 5, 6), (4, 3, 3, 3)), None),
+                   _window(5, 6, kernel=3, stride=1, padding=1)),
+        ],
+        _torch_conv,
+    ),
+    "transposed_convolution": OpInfo(
+        [
+            Sample("plain", normal((2, 3, 4, 5), (3, 4, 3, 2)),
+                   _window(6, 6, kernel=(3, 2), stride=1)),
+            Sample("stride and bias", normal((2, 3, 4, 3), (3, 4, 3, 3), (4,)),
+                   _window(8, 5, kernel=3, stride=2, padding=1)),
+            Sample("no overlap", normal((2, 3, 4, 3), (3, 4, 2, 2), (4,)),
+                   _window(8, 6, kernel=2, stride=2)),
+            Sample("dilation", normal((2, 2, 4, 3), (2, 3, 2, 3), (3,)),
+                   _window(8, 9, kernel=(2, 3), stride=(2, 1), dilation=(1, 3), padding=0)),
+            Sample("groups", normal((2, 6, 5, 5), (6, 2, 3, 3), (4,)),
+                   {**_window(5, 5, kernel=3, stride=1, padding=1), "groups": 2}),
+            Sample("transposed", transposed(normal((2, 3, 4, 5), (3, 4, 3, 3))),
+                   _window(4, 5, kernel=3, stride=1, padding=1)),
+            Sample("empty", normal((0, 3, 3, 3), (3, 4, 3, 3), (4,)),
+                   _window(5, 5, kernel=3, stride=1)),
+            Sample("many channels", normal((5, 16, 12, 12), (16, 24, 3, 3), (24,)),
+                   _window(24, 24, kernel=3, stride=2, padding=1)),
+        ],
+        _torch_conv_transpose,
+    ),
+    "max_pooling": OpInfo(
+        [
+            Sample("plain", normal((2, 3, 6, 4)), _window(6, 4, kernel=2, stride=2)),
+            Sample("odd", normal((2, 3, 7, 5)), _window(7, 5, kernel=2, stride=2)),
+            Sample("overlap", normal((2, 3, 6, 7)),
+                   _window(6, 7, kernel=3, stride=(1, 2), padding=1)),
+            Sample("dilation", normal((2, 3, 8, 9)),
+                   _window(8, 9, kernel=(2, 3), stride=2, padding=1, dilation=(2, 3))),
+            Sample("ceil", normal((2, 3, 7, 8)),
+                   _window(7, 8, kernel=3, stride=3, padding=1, ceil_mode=True)),
+            Sample("transposed", transposed(normal((2, 3, 6, 4))),
+                   _window(6, 4, kernel=2, stride=2)),
+            Sample("empty", normal((0, 3, 6, 4)), _window(6, 4, kernel=2, stride=2)),
+            Sample("one pixel", normal((2, 3, 4, 4)), _window(4, 4, kernel=1, stride=1)),
+            Sample("large", normal((30, 7, 20, 24)), _window(20, 24, kernel=2, stride=2)),
+            Sample("large, overlap", normal((30, 7, 20, 24)),
+                   _window(20, 24, kernel=3, stride=2, padding=1)),
+        ],
+        _torch_max_pool,
+    ),
+    "average_pooling": OpInfo(
+        [
+            Sample("plain", normal((2, 3, 6, 4)), _window(6, 4, kernel=2, stride=2)),
+            Sample("odd", normal((2, 3, 7, 5)), _window(7, 5, kernel=2, stride=2)),
+            Sample("overlap", normal((2, 3, 6, 7)),
+                   _window(6, 7, kernel=3, stride=(1, 2), padding=1)),
+            Sample("padding excluded", normal((2, 3, 6, 7)),
+                   {**_window(6, 7, kernel=3, stride=2, padding=1), "count_include_pad": False}),
+            Sample("ceil", normal((2, 3, 7, 8)),
+                   _window(7, 8, kernel=3, stride=3, padding=1, ceil_mode=True)),
+            Sample("ceil, excluded", normal((2, 3, 8, 8)),
+                   {**_window(8, 8, kernel=3, stride=2, padding=1, ceil_mode=True),
+                    "count_include_pad": False}),
+            Sample("divisor", normal((2, 3, 6, 4)),
+                   {**_window(6, 4, kernel=2, stride=2), "divisor": 3}),
+            Sample("transposed", transposed(normal((2, 3, 6, 4))),
+                   _window(6, 4, kernel=2, stride=2)),
+            Sample("empty", normal((0, 3, 6, 4)), _window(6, 4, kernel=2, stride=2)),
+            Sample("large", normal((30, 7, 20, 24)), _window(20, 24, kernel=2, stride=2)),
+        ],
+        _torch_avg_pool,
+    ),
+    "adaptive_average_pooling": OpInfo(
+        [
+            Sample("overlap", normal((2, 3, 7, 5)), {"output": (3, 2)}),
+            Sample("larger", transposed(normal((2, 3, 4, 3))), {"output": (6, 3)}),
+            Sample("empty", normal((0, 3, 7, 5)), {"output": (3, 2)}),
+        ],
+        lambda torch, x, output: torch.nn.functional.adaptive_avg_pool2d(x, output),
+    ),
+    "batch_normalization": OpInfo(
+        [
+            Sample("images", normal((4, 3, 5, 6), (3,), (3,)), {"eps": 1e-5}),
+            Sample("rows", normal((6, 5), (5,), (5,)), {"eps": 1e-5}),
+            Sample("sequences", transposed(normal((4, 3, 5), (3,))), {"eps": 1e-2}),
+            Sample("no weight", normal((4, 3, 5, 6)), {"eps": 1e-5}),
+            Sample("large mean", lambda rng: (rng.normal(300, 1, (4, 3, 5, 5)), np.ones(3)),
+                   {"eps": 1e-5}),
+            Sample("large", normal((20, 5, 30, 31), (5,), (5,)), {"eps": 1e-5}),
+        ],
+        _torch_batch_norm,
     ),
     # losses
     "log_softmax": OpInfo(

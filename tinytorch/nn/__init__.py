@@ -14,10 +14,12 @@ from ..modules.module import Module, Parameter
 from . import functional, init, parameter, utils
 from .activations import *  # noqa: F403
 from .attention import *  # noqa: F403
+from .convolution import *  # noqa: F403
 from .layers import *  # noqa: F403
 from .lazy import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .normalization import *  # noqa: F403
+from .pooling import *  # noqa: F403
 from .rnn import *  # noqa: F403
 from .shapes import *  # noqa: F403
 from .transformer import *  # noqa: F403

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from ..functions.padding import pad
 from ..missing import missing_name
+from ..spatial import avg_pool2d, batch_norm, conv2d, max_pool2d
 from .activations import (
     celu,
     elu,
@@ -33,6 +35,7 @@ from .activations import (
 )
 from .attention import scaled_dot_product_attention
 from .class_losses import cross_entropy, nll_loss
+from .convolution import conv1d, conv_transpose2d
 from .layers import (
     bilinear,
     dropout,
@@ -41,7 +44,6 @@ from .layers import (
     linear,
     normalize,
     one_hot,
-    pad,
 )
 from .loss_functions import (
     binary_cross_entropy,
@@ -61,19 +63,21 @@ from .loss_functions import (
     soft_margin_loss,
     triplet_margin_loss,
 )
-from .normalization import batch_norm, group_norm, layer_norm, rms_norm
+from .normalization import group_norm, layer_norm, rms_norm
+from .pooling import adaptive_avg_pool2d
 
 __all__ = [
-    "batch_norm", "bilinear", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu",
+    "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "bilinear", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "celu", "conv1d", "conv2d", "conv_transpose2d",
     "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "dropout", "elu", "embedding",
     "gaussian_nll_loss", "gelu", "glu", "group_norm", "gumbel_softmax", "hardshrink",
     "hardsigmoid", "hardswish", "hardtanh", "hinge_embedding_loss", "huber_loss", "kl_div",
     "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid",
-    "margin_ranking_loss", "mish", "mse_loss", "nll_loss", "normalize", "one_hot", "pad",
-    "pairwise_distance", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm",
-    "scaled_dot_product_attention", "selu",
-    "sigmoid", "silu", "smooth_l1_loss", "soft_margin_loss", "softmax", "softmin", "softplus",
-    "softshrink", "softsign", "tanh", "tanhshrink", "threshold", "triplet_margin_loss",
+    "margin_ranking_loss", "max_pool2d", "mish", "mse_loss", "nll_loss", "normalize", "one_hot",
+    "pad", "pairwise_distance", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm",
+    "scaled_dot_product_attention", "selu", "sigmoid", "silu", "smooth_l1_loss",
+    "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "tanh",
+    "tanhshrink", "threshold", "triplet_margin_loss",
 ]  # fmt: skip
 
 

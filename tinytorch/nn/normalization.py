@@ -5,17 +5,16 @@ from typing import Any
 
 from .. import layers
 from ..arguments import ShapeError, check_integer, check_number
-from ..autograd import no_grad
 from ..backends import Backend
 from ..functions.creation import ones, zeros
-from ..modules.hooks import STATEFUL
 from ..modules.module import Module, Parameter
 from ..ops import normalization as ops
-from ..ops.reductions import mean, var
+from ..spatial import BatchNorm, BatchNorm2d
 from ..tensor import Tensor
 
 __all__ = [
     "BatchNorm1d",
+    "BatchNorm2d",
     "GroupNorm",
     "LayerNorm",
     "RMSNorm",
@@ -93,63 +92,19 @@ def group_norm(
 
     Source: Y. Wu and K. He, "Group Normalization" (2018).
     """
+    num_groups = check_integer("group_norm: num_groups", num_groups, 1)
     if input.ndim < 2 or input.shape[1] % num_groups:
         raise ShapeError(
             f"group_norm needs x (N, C, ...) with C divisible by {num_groups} groups, got shape"
             f" {input.shape}"
         )
-    size = math.prod(input.shape[1:]) // num_groups
-    groups = input.reshape(input.shape[0], num_groups, size)
-    normal = ops.standardize(groups, axes=(2,), eps=eps).reshape(input.shape)
-    return _scaled(normal, weight, bias)
-
-
-def _scaled(normal: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """normal (N, C, ...) * weight (C,) + bias (C,)."""
-    shape = (1, -1, *[1] * (normal.ndim - 2))
-    if weight is not None:
-        normal = normal * weight.reshape(shape)
-    return normal if bias is None else normal + bias.reshape(shape)
-
-
-def batch_norm(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Normalise each channel of x (N, C, ...) over the batch and all other axes.
-
-    In training the batch's mean and variance are used, and the running ones are moved towards them,
-    in place, by the fraction `momentum`; otherwise the running ones are used.
-
-    Source: S. Ioffe and C. Szegedy, "Batch Normalization" (2015).
-    """
-    if input.ndim < 2:
-        raise ShapeError(f"batch_norm needs x (N, C, ...), got shape {input.shape}")
-    axes = (0, *range(2, input.ndim))
-    if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm outside of training needs running_mean and running_var")
-        shape = (1, -1, *[1] * (input.ndim - 2))
-        centred = input - running_mean.reshape(shape)
-        normal = centred / (running_var.reshape(shape) + eps) ** 0.5
-        return _scaled(normal, weight, bias)
-    count = math.prod(input.shape[axis] for axis in axes)
-    if count == 1:
-        raise ValueError(
-            f"batch_norm in training needs more than 1 value per channel, got shape {input.shape};"
-            " use eval() for single examples"
-        )
-    with no_grad():
-        for running, now in ((running_mean, mean), (running_var, var)):
-            if running is not None:
-                running += momentum * (now(input.detach(), axis=axes) - running)
-    return _scaled(ops.standardize(input, axes=axes, eps=eps), weight, bias)
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None and value.shape != input.shape[1:2]:
+            raise ShapeError(
+                f"group_norm of shape {input.shape} needs {name} {input.shape[1:2]}, got"
+                f" {value.shape}"
+            )
+    return ops.group_normalization(input, weight, bias, num_groups=num_groups, eps=eps)
 
 
 class LayerNorm(layers.LayerNorm):
@@ -265,91 +220,10 @@ class GroupNorm(Module):
         return f"{self.num_groups}, {self.num_channels}, {settings}"
 
 
-class BatchNorm1d(Module):
-    """Normalise each channel of x (N, C) or (N, C, L); see `batch_norm`.
+class BatchNorm1d(BatchNorm):
+    """Normalise each channel of x (N, C) or (N, C, L) over the batch; arguments as `BatchNorm`."""
 
-    Args:
-        num_features: C.
-        eps: added to the variance.
-        momentum: how far the running mean and variance move towards those of each batch; None for
-            the average of all batches.
-        affine: whether to scale each channel, and to shift it if `bias` is true too.
-        track_running_stats: whether there are running mean and variance, for evaluation.
-        device: of parameters and buffers.
-        dtype: of parameters and buffers.
-        bias: whether to shift.
-    """
-
-    running_mean: Tensor | None
-    running_var: Tensor | None
-    num_batches_tracked: Tensor | None
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        self.num_features = check_integer("BatchNorm1d: num_features", num_features)
-        self.eps, self.momentum, self.affine = eps, momentum, affine
-        self.track_running_stats = track_running_stats
-        self.weight = _parameter(ones, (num_features,), affine, device, dtype)
-        self.bias = _parameter(zeros, (num_features,), affine and bias, device, dtype)
-        buffers: Any = (None, None, None)
-        if track_running_stats:
-            sizes = {"backend": device, **({} if dtype is None else {"dtype": dtype})}
-            counter = Tensor(0, dtype="int64", backend=device)
-            buffers = zeros(num_features, **sizes), ones(num_features, **sizes), counter
-        names = "running_mean", "running_var", "num_batches_tracked"
-        for name, value in zip(names, buffers, strict=True):
-            self.register_buffer(name, value)
-
-    def reset_running_stats(self) -> None:
-        """Forget all batches."""
-        if self.running_mean is not None:
-            with no_grad():
-                for name, value in (("mean", 0), ("var", 1)):
-                    getattr(self, f"running_{name}")[...] = value
-                self.num_batches_tracked[...] = 0  # type: ignore[index]
-
-    def forward(self, input: Tensor) -> Tensor:
-        if input.ndim not in (2, 3) or input.shape[1] != self.num_features:
-            raise ShapeError(
-                f"BatchNorm1d({self.num_features}) needs x (N, {self.num_features}) or"
-                f" (N, {self.num_features}, L), got shape {input.shape}"
-            )
-        momentum: Any = self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            with no_grad():
-                self.num_batches_tracked += 1
-            if momentum is None:
-                momentum = 1 / self.num_batches_tracked
-        return batch_norm(
-            input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            self.training or self.running_mean is None,
-            momentum,
-            self.eps,
-        )
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine},"
-            f" bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
-
-
-STATEFUL.add(BatchNorm1d)
+    shapes = "", ", L"
 
 
 def _parameter(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..modules.module import Module
+from ..spatial import Flatten
 from ..tensor import Tensor
 
 __all__ = ["Flatten", "Identity", "Unflatten"]
@@ -16,25 +17,6 @@ class Identity(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x
-
-
-class Flatten(Module):
-    """Merge the axes from `start_dim` to `end_dim`: (B, C, H, W) -> (B, C * H * W) by default.
-
-    >>> from tinytorch import zeros
-    >>> from tinytorch.nn import Flatten
-    >>> Flatten()(zeros(2, 3, 4)).shape
-    (2, 12)
-    """
-
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim, self.end_dim = start_dim, end_dim
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(self.start_dim, self.end_dim)
-
-    def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
 
 
 class Unflatten(Module):
