@@ -25,6 +25,6 @@ def test_the_page_is_up_to_date() -> None:
 def test_missing_and_lacking_names_are_found() -> None:
     rows = {row.name: row for row in torch_table.rows("torch.nn")}
     assert rows["Linear"].status == "same"
-    assert rows["Conv2d"].status == "missing"
+    assert rows["Conv3d"].status == "missing"
     assert "without" in torch_table.lacking(lambda x, beta: x, lambda x: x)
     assert torch_table.lacking(lambda input, dim=None: input, lambda x, axis=None: x) == ""

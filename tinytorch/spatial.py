@@ -330,13 +330,20 @@ def _largest(xp: Namespace, x: Array, window: Window) -> tuple[Array, Array]:
     last."""
     padded = pad_images(xp, x, window, -math.inf)
     y = xp.full((*x.shape[:2], *window.output), -math.inf, dtype=x.dtype)
-    place = xp.zeros(y.shape, dtype=xp.int64)
+    first = xp.expand_dims(_first(xp, window, 0), axis=1) * window.kernel[1] + _first(xp, window, 1)
+    place = xp.broadcast_to(first, y.shape)  # for -inf, as PyTorch
     for k, key in enumerate(taps(window)):
         value = padded[key]
         is_larger = (value > y) | (value != value)
         y = xp.where(is_larger, value, y)
         place = xp.where(is_larger, xp.full_like(place, k), place)
     return y, place
+
+
+def _first(xp: Namespace, window: Window, axis: int) -> Array:
+    """The first element of the kernel inside of the image, at each of its positions on an axis."""
+    start = xp.arange(window.output[axis]) * window.stride[axis] - window.padding[axis]
+    return xp.where(start < 0, -(start // window.dilation[axis]), xp.zeros_like(start))
 
 
 def max_pool2d(
@@ -375,9 +382,9 @@ def _places(xp: Namespace, x: Array, window: Window) -> Array:
     found = []
     for axis, tap in enumerate((place // window.kernel[1], place % window.kernel[1])):
         start = xp.arange(window.output[axis]) * window.stride[axis] - window.padding[axis]
-        at = xp.reshape(start, (-1, 1) if axis == 0 else (-1,)) + tap * window.dilation[axis]
-        # Where all are -inf, the first is in the padding.
-        found.append(xp.where(at < 0, xp.zeros_like(at), at))
+        found.append(
+            xp.reshape(start, (-1, 1) if axis == 0 else (-1,)) + tap * window.dilation[axis]
+        )
     return found[0] * window.image[1] + found[1]
 
 

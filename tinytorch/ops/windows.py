@@ -160,7 +160,7 @@ def check_images(name: str, letters: str, shape: tuple[int, ...], channels: Any 
     """Check that a shape is that of images, or of one image, with so many channels."""
     axes = len(letters) + 1
     is_known = len(shape) in (axes, axes + 1)
-    if not is_known or channels not in ("C", shape[-axes]) or 0 in shape[-axes:]:
+    if not is_known or channels not in ("C", shape[-axes]) or 0 in shape[1 - axes :]:
         image = ", ".join([str(channels), *letters])
         raise ShapeError(f"{name} needs input (N, {image}) or ({image}), got shape {shape}")
 
