@@ -65,6 +65,7 @@ MODULES: list[tuple[str, tuple[Any, ...], dict[str, Any], Any]] = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "settings", "x"), MODULES)
+@pytest.mark.filterwarnings("ignore:Using padding='same'")  # of PyTorch
 def test_module_equals_pytorchs(name: str, arguments: Any, settings: Any, x: Any) -> None:
     ours, theirs = pair(name, *arguments, **settings)
     assert repr(ours) == repr(theirs)
