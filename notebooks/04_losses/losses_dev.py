@@ -407,13 +407,14 @@ for row in log_probabilities(np, scores):
 # padded with a number that is no class, -100 by default. Their rows are zero, and a second array
 # says which targets count.
 #
-# | targets, V = 3 | one-hot rows | counted |
+# | targets, V = 3 | one-hot rows, `hit` | `counted` |
 # |---|---|---|
 # | 2 | 0 0 1 | 1 |
 # | -100 | 0 0 0 | 0 |
 # | 0 | 1 0 0 | 1 |
 #
-# The given `look_up_classes` raises an error if a counted class does not exist.
+# The given `look_up_classes` returns the class numbers, with 0 in place of those that do not count. It
+# raises an error if a class that counts does not exist.
 
 # %% given="4.5"
 from tinytorch.losses import look_up_classes
@@ -433,13 +434,18 @@ from tinytorch.losses import one_hot_targets
 # fmt: off
 with Exercise("4.5", "one_hot_targets") as check:
     xp = Tensor(0.0).backend.xp
+    hit, counted = check.call(lambda: one_hot_targets(xp, np.array([2, 1]), 3, -100, xp.float32),
+                              "the targets 2 and 1", count=2,
+                              cause="return two arrays: the one-hot rows, and which targets count")
+    check.equal(lambda: hit, [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], "the rows of the targets 2 and 1",
+                cause="row n has a 1 in the column of its class: compare classes (N, 1) with"
+                " xp.arange(V)")
     hit, counted = check.call(lambda: one_hot_targets(xp, np.array([2, -100, 0]), 3, -100, xp.float32),
                               "the targets 2, -100, 0", count=2,
-                              cause="return two arrays: the one-hot rows, and which targets count")
+                              cause="compare with ignore_index first, and give look_up_classes the result")
     check.equal(lambda: hit, [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 0.0]],
                 "the rows of the targets 2, -100, 0",
-                cause="row n has a 1 in the column of its class: xp.arange(V) == classes, with"
-                " classes (N, 1)")
+                cause="the row of a target that does not count has no 1, and the others one: hit & counted")
     check.equal(lambda: counted, [[1.0], [0.0], [1.0]], "which of the targets 2, -100, 0 count",
                 cause="those that differ from ignore_index, with the shape (N, 1)")
     check.equal(lambda: (str(hit.dtype), str(counted.dtype)), ("float32", "float32"), "the dtypes",
@@ -485,9 +491,9 @@ with Exercise("4.5", "one_hot_targets") as check:
 #
 # If none counts, this is 0 / 0, NaN, as in PyTorch.
 #
-# Again a probability of zero is a trap. A class with the score -inf has `log_p = -inf`, and a
-# product `hit * log_p` contains `0 * -inf = NaN` even if it is not the target. `xp.where` picks, and
-# does not multiply.
+# Again a probability of zero is a trap. A class with the score -inf has `log_p = -inf`. The product of
+# the one-hot rows and `log_p` contains `0 * -inf = NaN` then, even if that class is not the target.
+# `xp.where` picks, and does not multiply.
 #
 # In the first line, `keep` says that the targets stay integers when `promote` converts the logits.
 
@@ -634,6 +640,10 @@ with Exercise("4.7", "CrossEntropyLoss") as check:
                 cause="compare with self.ignore_index, not with -100")
     check.true(lambda: isinstance(count, Tensor), "the count is a tensor",
                cause="return the tensor: reading its value would make a GPU wait")
+    check.equal(lambda: str(count.dtype), "int64", "the dtype of the count",
+                cause="the sum of booleans is an integer: no cast is necessary")
+    check.equal(lambda: CrossEntropyLoss().count_targets(Tensor([1, 2], backend="reference")).backend.name,
+                "reference", "the backend of the count", cause="compute with the tensor, and create none")
     for wrong in (1.5, "1", None):
         check.raises(TypeError, lambda: CrossEntropyLoss(wrong), f"ignore_index={wrong!r}",
                      message="CrossEntropyLoss: ignore_index",

@@ -346,6 +346,15 @@ def one_hot_targets(xp, targets, V, ignore_index, dtype):
         COUNT,
         "(targets != self.ignore_index).to('float32').mean()",
     ),
+    Mistake(
+        "the count is a float", "4.7", COUNT, "(targets != self.ignore_index).to('float32').sum()"
+    ),
+    Mistake(
+        "the count leaves the backend",
+        "4.7",
+        COUNT,
+        "Tensor(np.sum(targets.numpy() != self.ignore_index))",
+    ),
     Mistake("the count is a number", "4.7", COUNT, "(targets != self.ignore_index).sum().item()"),
     # 4.8
     Mistake(
