@@ -20,7 +20,7 @@
 #
 # | | shape of the curve | used for |
 # |---|---|---|
-# | ReLU, squared ReLU | a bend at 0 | the layers of image models; Primer |
+# | ReLU, squared ReLU | a bend at 0 | image models, some language models |
 # | sigmoid, tanh | an S | gates, probabilities of yes and no |
 # | softplus, GELU | a smooth bend | positive numbers; the layers of GPT |
 # | softmax | scores become shares of 1 | probabilities of many classes, attention |
@@ -73,9 +73,7 @@ x = np.array([-1.0, 0.0, 1.0, 2.0])  # (B,) = (4,)
 s = 2 * x - 1
 print("scores    ", s)
 print("rectified ", np.maximum(s, 0))  # a bend
-print(
-    "two units ", np.maximum(s, 0) - np.maximum(s - 1, 0)
-)  # a ramp that ends: sums of bends draw any curve
+print("two units ", np.maximum(s, 0) - np.maximum(s - 1, 0))  # a ramp that ends
 
 # %% [markdown]
 # Softmax is different: it looks at a whole row. Scores (B, V) give probabilities (B, V), and each
@@ -89,13 +87,13 @@ print(weights / weights.sum(axis=-1, keepdims=True))  # 0.090, 0.245, 0.665
 # %% [markdown]
 # ## Ops and modules
 #
-# You write each function twice. First as an **op** of plain arrays, as in lesson 01:
+# You write most functions twice. First as an **op** of plain arrays, as in lesson 01:
 #
 # - `xp` is the library of the arrays. `xp.exp`, `xp.where(condition, a, b)`, `xp.zeros_like(x)` and
 #   the operators work as in NumPy.
 # - It returns a pair: the result, and a tuple of what lesson 06 will need for the gradient. The
-#   hints say what to put there, and the tests check it, because the gradients are already in the
-#   package and wait for exactly that.
+#   hints say what to put there, and the tests check it: the gradient functions are already in the
+#   package and need exactly that.
 # - `@op(promote="float")` turns integers into floats before your code sees them. With `"common"`
 #   they stay integers.
 #
@@ -123,16 +121,17 @@ import matplotlib.pyplot as plt
 def draw(functions: dict[str, Callable[[Tensor], Tensor]], limit: float = 5.0) -> None:
     """Draw functions, and their slopes by finite differences."""
     points, h = np.linspace(-limit, limit, 401), 1e-4
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3))
+    curves: dict[str, dict[str, np.ndarray]] = {"value": {}, "slope": {}}
     for name, function in functions.items():
-        values = function(Tensor(points)).numpy()
-        above, below = (function(Tensor(points + step)).numpy() for step in (h, -h))
-        left.plot(points, values, label=name)
-        right.plot(points, (above - below) / (2 * h), label=name)
-    for axis, title in ((left, "value"), (right, "slope")):
+        values, above, below = (function(Tensor(points + step)).numpy() for step in (0, h, -h))
+        curves["value"][name], curves["slope"][name] = values, (above - below) / (2 * h)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3))
+    for axis, title in zip(axes, curves, strict=True):
+        for name, values in curves[title].items():
+            axis.plot(points, values, label=name)
         axis.set(title=title, xlabel="x")
         axis.grid(alpha=0.3)
-        axis.legend()
+    axes[0].legend()
     figure.tight_layout()
     plt.show()
 
@@ -146,7 +145,7 @@ draw({"hat": hat})
 # or 0: a unit that is off learns nothing from this example.
 #
 # One number needs care. NaN, "not a number", is what a diverged model computes. It must come out as
-# NaN, so that you see it. And every comparison with NaN is false.
+# NaN, so that you see it. Note that `x <= 0` and `x > 0` are both false for NaN.
 
 # %% exercise="2.1" points=2
 from tinytorch.activations import ReLU, relu
@@ -158,29 +157,53 @@ from tinytorch.activations import ReLU, relu
 #   Call the op.
 
 # %% test="2.1" points=2
+# fmt: off
 with Exercise("2.1", "relu") as check:
     x = Tensor([[-2.0, 0.0, 3.0], [0.5, -0.25, -7.0]])
     check.equal(lambda: relu(x), [[0.0, 0.0, 3.0], [0.5, 0.0, 0.0]], "relu of 2 x 3 numbers",
-                cause="zeros where x <= 0, and x itself elsewhere; return a pair: the result, and a tuple of what to save")  # fmt: skip
+                cause="zeros where x <= 0, and x itself elsewhere; return a pair: the result, and a tuple of what to save")
+    check.equal(lambda: relu(Tensor([-3.0, -1.0, 1.0, 3.0])), [0.0, 0.0, 1.0, 3.0], "relu of the scores at the beginning",
+                cause="negative scores become 0, the others stay as they are")
     check.equal(lambda: np.isnan(relu(Tensor([math.nan, -1.0, 1.0])).numpy()), [True, False, False], "where relu is NaN, for [nan, -1, 1]",
-                cause="NaN stays NaN: ask for x <= 0, which is false for NaN, and take x elsewhere")  # fmt: skip
+                cause="NaN stays NaN: ask for x <= 0, which is false for NaN, and take x elsewhere")
     check.equal(lambda: relu(Tensor([-math.inf, math.inf])), [0.0, math.inf], "relu of [-inf, inf]",
-                cause="use xp.where: a product with 0 gives NaN for infinity")  # fmt: skip
+                cause="use xp.where: a product with 0 gives NaN for infinity")
     for kind in ("float32", "int64"):
         check.equal(lambda: str(relu(Tensor(np.array([-1, 2], kind))).dtype), kind, f"the dtype of relu for {kind}",
-                    cause="xp.zeros_like(x) has the dtype of x")  # fmt: skip
+                    cause="xp.zeros_like(x) has the dtype of x")
     check.equal(lambda: strictly(relu, x)[1][0], [[True, True, False], [False, True, True]], "what relu saves",
-                cause="a tuple with the booleans x <= 0: (off,); at 0 it is off")  # fmt: skip
+                cause="a tuple with the booleans x <= 0: (off,); at 0 it is off")
     check.equal(lambda: len(strictly(relu, x)[1]), 1, "how many things relu saves",
-                cause="(off,) is a tuple with one entry")  # fmt: skip
+                cause="(off,) is a tuple with one entry")
     check.equal(lambda: ReLU().forward(x), [[0.0, 0.0, 3.0], [0.5, 0.0, 0.0]], "ReLU().forward of 2 x 3 numbers",
-                cause="return relu(x)")  # fmt: skip
+                cause="return relu(x)")
+# fmt: on
+
+# %% [markdown]
+# Sums of bends draw any curve. Each unit $a_i \, \mathrm{relu}(x - k_i)$ changes the slope by $a_i$ at
+# the point $k_i$. Eight units are eight straight pieces; more units follow the curve more closely.
+
+# %%
+x = np.linspace(0, 6, 301)
+drawn = {"sin x": np.sin(x)}
+for units in (3, 8):
+    k = np.linspace(0, 6, units + 1)  # (units + 1,): where the pieces begin and end
+    a = np.diff(np.diff(np.sin(k)) / np.diff(k), prepend=0)  # (units,): changes of the slope
+    bends = relu(Tensor(x[:, None] - k[:-1])).numpy()  # (N, 1) - (units,) = (N, units)
+    drawn[f"{units} units"] = bends @ a
+for name, y in drawn.items():
+    plt.plot(x, y, label=name)
+plt.gcf().set_size_inches(6, 2.5)
+plt.xlabel("x")
+plt.legend()
+plt.show()
 
 # %% [markdown]
 # ## 2.2 Squared ReLU
 #
 # A search over thousands of variants of the transformer (D. So et al., *Primer*, 2021) found that
-# squaring the ReLU trains a little faster. It has no bend in its slope: compare both in the figure.
+# squaring the ReLU makes the model train a little faster. The slope of ReLU jumps at 0; that of the
+# square does not. Compare both in the figure below.
 
 # %% exercise="2.2" points=2
 from tinytorch.activations import SquaredReLU, squared_relu
@@ -192,22 +215,24 @@ from tinytorch.activations import SquaredReLU, squared_relu
 #   Call the op.
 
 # %% test="2.2" points=2
+# fmt: off
 with Exercise("2.2", "squared_relu") as check:
     x = Tensor([[-2.0, 0.0, 3.0], [0.5, -0.25, 1.5]])
     check.equal(lambda: squared_relu(x), [[0.0, 0.0, 9.0], [0.25, 0.0, 2.25]], "squared_relu of 2 x 3 numbers",
-                cause="rectify first, then square: the square of -2 is 4, but must be 0 here")  # fmt: skip
+                cause="rectify first, then square: the square of -2 is 4, but must be 0 here")
     check.equal(lambda: np.isnan(squared_relu(Tensor([math.nan, -1.0, 1.0])).numpy()), [True, False, False],
-                "where squared_relu is NaN, for [nan, -1, 1]", cause="NaN stays NaN: zeros only where x <= 0")  # fmt: skip
+                "where squared_relu is NaN, for [nan, -1, 1]", cause="NaN stays NaN: zeros only where x <= 0")
     check.equal(lambda: squared_relu(Tensor([-math.inf, math.inf])), [0.0, math.inf], "squared_relu of [-inf, inf]",
-                cause="use xp.where: a product with 0 gives NaN for infinity")  # fmt: skip
+                cause="use xp.where: a product with 0 gives NaN for infinity")
     check.equal(lambda: str(squared_relu(Tensor(np.array([-1, 2], np.float32))).dtype), "float32", "the dtype for float32",
-                cause="xp.zeros_like(x) has the dtype of x")  # fmt: skip
+                cause="xp.zeros_like(x) has the dtype of x")
     check.equal(lambda: strictly(squared_relu, x)[1][0], [[0.0, 0.0, 3.0], [0.5, 0.0, 1.5]], "what squared_relu saves",
-                cause="a tuple with the rectified numbers: (rectified,)")  # fmt: skip
+                cause="a tuple with the rectified numbers: (rectified,)")
     check.equal(lambda: len(strictly(squared_relu, x)[1]), 1, "how many things squared_relu saves",
-                cause="(rectified,) is a tuple with one entry")  # fmt: skip
+                cause="(rectified,) is a tuple with one entry")
     check.equal(lambda: SquaredReLU().forward(x), [[0.0, 0.0, 9.0], [0.25, 0.0, 2.25]], "SquaredReLU().forward of 2 x 3 numbers",
-                cause="return squared_relu(x)")  # fmt: skip
+                cause="return squared_relu(x)")
+# fmt: on
 
 # %%
 draw({"relu": relu, "squared_relu": squared_relu}, limit=2.0)
@@ -218,8 +243,8 @@ draw({"relu": relu, "squared_relu": squared_relu}, limit=2.0)
 # $\sigma(x) = 1 / (1 + e^{-x})$ maps every number to one between 0 and 1: a probability, or a gate
 # that is more or less open. At 0 it is one half.
 #
-# Now the numbers of a computer. The largest float32 is $3.4 \cdot 10^{38}$, so $e^{89}$ overflows to
-# infinity. Of the two ways to write the same function,
+# On paper, $1 / (1 + e^{-x})$ and $e^x / (e^x + 1)$ are the same. In a computer they are not: the
+# largest float32 is $3.4 \cdot 10^{38}$, so $e^{89}$ overflows to infinity.
 
 # %%
 big = np.array([-100.0, 0.0, 100.0], dtype=np.float32)
@@ -228,15 +253,15 @@ with np.errstate(all="ignore"):
     print("e^x / (e^x + 1)", np.exp(big) / (np.exp(big) + 1), "with", np.exp(big))
 
 # %% [markdown]
-# the second breaks for large $x$ (infinity by infinity), and the first overflows for small $x$ on
-# the way, and is saved by luck: 1 by infinity is 0. The sound way never takes `exp` of a positive
-# number. With $m = e^{-|x|}$, which is at most 1:
+# The second formula gives NaN for large $x$: infinity divided by infinity. The first one overflows
+# for very negative $x$ and is right by luck only, as 1 divided by infinity is 0. A safe formula never takes
+# `exp` of a positive number. With $m = e^{-|x|}$, which is at most 1:
 #
 # $$\sigma(x) = \frac{1}{1 + m} \text{ for } x \ge 0, \qquad
 #   \sigma(x) = \frac{m}{1 + m} \text{ for } x < 0.$$
 #
-# **By hand**, for $x = \pm \ln 3$: $m = 1/3$, so $\sigma = 1 / (4/3) = 0.75$, and
-# $(1/3) / (4/3) = 0.25$.
+# **By hand**, for $x = \pm \log 3$ (the natural logarithm, as in Python): $m = 1/3$, so
+# $\sigma = 1 / (4/3) = 0.75$, and $(1/3) / (4/3) = 0.25$.
 
 # %% exercise="2.3" points=4
 from tinytorch.activations import Sigmoid, sigmoid
@@ -249,37 +274,39 @@ from tinytorch.activations import Sigmoid, sigmoid
 #   Call the op.
 
 # %% test="2.3" points=4
+# fmt: off
 with Exercise("2.3", "sigmoid") as check:
     third = math.log(3.0)
-    check.close(lambda: sigmoid(Tensor([-third, 0.0, third])), [0.25, 0.5, 0.75], "sigmoid of [-ln 3, 0, ln 3]",
-                cause="x >= 0 has the numerator 1, x < 0 the numerator m; the denominator is 1 + m")  # fmt: skip
+    check.close(lambda: sigmoid(Tensor([-third, 0.0, third])), [0.25, 0.5, 0.75], "sigmoid of [-ln 3, 0, log 3]",
+                cause="x >= 0 has the numerator 1, x < 0 the numerator m; the denominator is 1 + m")
     points = np.array([[-4.0, -1.5, -0.1], [0.2, 2.5, 6.0]])
     check.close(lambda: sigmoid(Tensor(points)), 1 / (1 + np.exp(-points)), "sigmoid of 2 x 3 numbers",
-                cause="m = exp(-|x|)")  # fmt: skip
+                cause="m = exp(-|x|)")
     check.close(lambda: strictly(sigmoid, Tensor(np.array([-1000.0, -100.0, 100.0, 1000.0], np.float32)))[0], [0.0, 0.0, 1.0, 1.0],
                 "sigmoid of [-1000, -100, 100, 1000], without overflow",
-                cause="never take exp of a positive number, not even for results that xp.where discards")  # fmt: skip
+                cause="never take exp of a positive number, not even for results that xp.where discards")
     check.close(lambda: sigmoid(Tensor(np.array([-30.0, -20.0]))).numpy() * np.exp([30.0, 20.0]), [1.0, 1.0],
                 "sigmoid of [-30, -20], divided by exp(x)",
-                cause="for negative x divide m by 1 + m: 1 - 1 / (1 + m) loses all digits")  # fmt: skip
+                cause="for negative x divide m by 1 + m: 1 - 1 / (1 + m) loses all digits")
     check.equal(lambda: np.isnan(sigmoid(Tensor([math.nan, 1.0])).numpy()), [True, False], "where sigmoid is NaN, for [nan, 1]",
-                cause="NaN stays NaN")  # fmt: skip
+                cause="NaN stays NaN")
     for kind, result in (("float32", "float32"), ("float64", "float64"), ("int64", "float32")):
         check.equal(lambda: str(sigmoid(Tensor(np.array([-1, 2], kind))).dtype), result, f"the dtype of sigmoid for {kind}",
-                    cause='@op(promote="float"); xp.ones_like(x) has the dtype of x')  # fmt: skip
+                    cause='@op(promote="float"); xp.ones_like(x) has the dtype of x')
     check.close(lambda: strictly(sigmoid, Tensor(points))[1][0], 1 / (1 + np.exp(-points)), "what sigmoid saves",
-                cause="a tuple with the result: (y,)")  # fmt: skip
+                cause="a tuple with the result: (y,)")
     check.equal(lambda: len(strictly(sigmoid, Tensor(points))[1]), 1, "how many things sigmoid saves",
-                cause="(y,) is a tuple with one entry")  # fmt: skip
-    check.close(lambda: Sigmoid().forward(Tensor([-third, 0.0, third])), [0.25, 0.5, 0.75], "Sigmoid().forward of [-ln 3, 0, ln 3]",
-                cause="return sigmoid(x)")  # fmt: skip
+                cause="(y,) is a tuple with one entry")
+    check.close(lambda: Sigmoid().forward(Tensor([-third, 0.0, third])), [0.25, 0.5, 0.75], "Sigmoid().forward of [-ln 3, 0, log 3]",
+                cause="return sigmoid(x)")
+# fmt: on
 
 # %% [markdown]
 # ## 2.4 Tanh
 #
 # The hyperbolic tangent is a sigmoid that was stretched: $\tanh x = 2 \sigma(2x) - 1$, from -1 to 1,
-# with 0 at 0. Inputs and outputs have the same sign, which made it the standard of the nineties.
-# Libraries compute it without overflow, so use theirs.
+# with 0 at 0. Its outputs lie around 0, not around one half, which made it the standard of the
+# nineties. Libraries compute it without overflow, so use theirs.
 
 # %% exercise="2.4" points=2
 from tinytorch.activations import Tanh, tanh
@@ -290,21 +317,23 @@ from tinytorch.activations import Tanh, tanh
 #   Call the op.
 
 # %% test="2.4" points=2
+# fmt: off
 with Exercise("2.4", "tanh") as check:
     points = np.array([[-4.0, -0.5, 0.0], [0.25, 1.5, 3.0]])
     two = np.exp(2 * points)
     check.close(lambda: tanh(Tensor(points)), (two - 1) / (two + 1), "tanh of 2 x 3 numbers",
-                cause="xp.tanh(x), between -1 and 1; not the tangent, xp.tan")  # fmt: skip
+                cause="xp.tanh(x), between -1 and 1; not the tangent, xp.tan")
     check.close(lambda: strictly(tanh, Tensor(np.array([-1000.0, 1000.0], np.float32)))[0], [-1.0, 1.0], "tanh of [-1000, 1000], without overflow",
-                cause="use xp.tanh: exp(2000) overflows")  # fmt: skip
+                cause="use xp.tanh: exp(2000) overflows")
     check.equal(lambda: str(tanh(Tensor(np.array([-1, 2], np.float32))).dtype), "float32", "the dtype of tanh for float32",
-                cause="the functions of xp keep the dtype")  # fmt: skip
+                cause="the functions of xp keep the dtype")
     check.close(lambda: strictly(tanh, Tensor(points))[1][0], (two - 1) / (two + 1), "what tanh saves",
-                cause="a tuple with the result: (y,)")  # fmt: skip
+                cause="a tuple with the result: (y,)")
     check.equal(lambda: len(strictly(tanh, Tensor(points))[1]), 1, "how many things tanh saves",
-                cause="(y,) is a tuple with one entry")  # fmt: skip
+                cause="(y,) is a tuple with one entry")
     check.close(lambda: Tanh().forward(Tensor(points)), (two - 1) / (two + 1), "Tanh().forward of 2 x 3 numbers",
-                cause="return tanh(x)")  # fmt: skip
+                cause="return tanh(x)")
+# fmt: on
 
 # %%
 draw({"sigmoid": sigmoid, "tanh": tanh, "relu": relu})
@@ -322,7 +351,12 @@ for name, function in (("sigmoid", sigmoid), ("tanh", tanh), ("relu", relu)):
     for _ in range(10):
         above, below = function(above), function(below)
         slopes.append(np.abs(above.numpy() - below.numpy()).max() / (2 * h))
-    print(f"{name:8} steepest slope after 1, 5, 10 times:", *(f"{slopes[i]:10.2g}" for i in (0, 4, 9)))  # fmt: skip
+    shown = "".join(f"{slopes[times - 1]:10.2g}" for times in (1, 5, 10))
+    print(f"{name:8} steepest slope after 1, 5, 10 times: {shown}")
+
+# %% [markdown]
+# The slope of tanh is 1 at 0 and less everywhere else, so it shrinks too, but more slowly. ReLU's
+# slope stays 1 for all positive numbers: one reason why deep networks use it.
 
 # %% [markdown]
 # ## 2.5 Softplus
@@ -334,37 +368,39 @@ for name, function in (("sigmoid", sigmoid), ("tanh", tanh), ("relu", relu)):
 # $$\log(e^a + e^b) = \max(a, b) + \log(1 + e^{-|a - b|})$$
 #
 # It is so common that libraries have it: `xp.logaddexp(a, b)`. **By hand**: $x = 0$ gives
-# $\log 2 = 0.693$, and $x = \ln 3$ gives $\log 4 = 1.386$.
+# $\log 2 = 0.693$, and $x = \log 3$ gives $\log 4 = 1.386$.
 
 # %% exercise="2.5" points=3
 from tinytorch.activations import softplus
 
 # softplus:
-#   Which a and b make log(exp(a) + exp(b)) the softplus of x? Both are arrays.
+#   Which a and b make log(exp(a) + exp(b)) the softplus of x? One of them is xp.zeros_like(x).
 #   Save the result.
 
 # %% test="2.5" points=3
+# fmt: off
 with Exercise("2.5", "softplus") as check:
-    check.close(lambda: softplus(Tensor([0.0, math.log(3.0)])), [math.log(2.0), math.log(4.0)], "softplus of [0, ln 3]",
-                cause="log(exp(0) + exp(x)): one of the two numbers is 0")  # fmt: skip
+    check.close(lambda: softplus(Tensor([0.0, math.log(3.0)])), [math.log(2.0), math.log(4.0)], "softplus of [0, log 3]",
+                cause="log(exp(0) + exp(x)): one of the two numbers is 0")
     points = np.array([[-4.0, -0.5, 0.1], [0.25, 1.5, 3.0]])
     check.close(lambda: softplus(Tensor(points)), np.log(1 + np.exp(points)), "softplus of 2 x 3 numbers",
-                cause="xp.logaddexp(x, xp.zeros_like(x))")  # fmt: skip
+                cause="xp.logaddexp(x, xp.zeros_like(x))")
     check.close(lambda: strictly(softplus, Tensor(np.array([-1000.0, 89.0, 1000.0], np.float32)))[0], [0.0, 89.0, 1000.0],
-                "softplus of [-1000, 89, 1000], without overflow", cause="do not compute exp(x): xp.logaddexp avoids it")  # fmt: skip
+                "softplus of [-1000, 89, 1000], without overflow", cause="do not compute exp(x): xp.logaddexp avoids it")
     check.equal(lambda: str(softplus(Tensor(np.array([-1, 2], np.float32))).dtype), "float32", "the dtype of softplus for float32",
-                cause="xp.zeros_like(x) has the dtype of x")  # fmt: skip
+                cause="xp.zeros_like(x) has the dtype of x")
     check.close(lambda: strictly(softplus, Tensor(points))[1][0], np.log(1 + np.exp(points)), "what softplus saves",
-                cause="a tuple with the result: (y,)")  # fmt: skip
+                cause="a tuple with the result: (y,)")
     check.equal(lambda: len(strictly(softplus, Tensor(points))[1]), 1, "how many things softplus saves",
-                cause="(y,) is a tuple with one entry")  # fmt: skip
+                cause="(y,) is a tuple with one entry")
+# fmt: on
 
 # %% [markdown]
 # ## 2.6 GELU
 #
 # The activation of GPT. $x \, \Phi(x)$: a number passes with the probability that a standard normal
-# number is smaller than it. For large $x$ it is $x$, for small $x$ it is 0, and in between there is a
-# dip. $\Phi$ has no simple formula; GPT-2 uses an approximation with tanh
+# number is smaller than it. Far on the right it is nearly $x$, far on the left nearly 0, with a small
+# dip in between. $\Phi$ has no simple formula; GPT-2 uses an approximation with tanh
 # (D. Hendrycks and K. Gimpel, *Gaussian Error Linear Units*, 2016):
 #
 # $$\mathrm{gelu}(x) = \tfrac{1}{2} x \, (1 + t), \qquad
@@ -384,24 +420,26 @@ from tinytorch.activations import GELU, gelu
 #   Call the op.
 
 # %% test="2.6" points=3
+# fmt: off
 with Exercise("2.6", "gelu") as check:
     check.close(lambda: gelu(Tensor([1.0, 0.0, -1.0])), [0.84119199, 0.0, -0.15880801], "gelu of [1, 0, -1]",
-                cause="0.5 * x * (1 + t), with t = tanh(sqrt(2 / pi) * (x + 0.044715 * x cubed))", tolerance=1e-6)  # fmt: skip
+                cause="0.5 * x * (1 + t), with t = tanh(sqrt(2 / pi) * (x + 0.044715 * x cubed))", tolerance=1e-6)
     points = np.array([[-3.0, -0.5, 0.1], [0.25, 1.5, 2.5]])
     table = [[-0.00363739, -0.15428599, 0.05398278], [0.14967535, 1.39957157, 2.48491539]]
     t = [[-0.99757507, -0.38285605, 0.07965556], [0.19740277, 0.86609542, 0.98793231]]
     check.close(lambda: gelu(Tensor(points)), table, "gelu of 2 x 3 numbers",
-                cause="0.044715 belongs to x cubed, and sqrt(2 / pi) to the whole sum", tolerance=1e-6)  # fmt: skip
+                cause="0.044715 belongs to x cubed, and sqrt(2 / pi) to the whole sum", tolerance=1e-6)
     check.close(lambda: strictly(gelu, Tensor(np.array([-1000.0, 1000.0], np.float32)))[0], [0.0, 1000.0], "gelu of [-1000, 1000]",
-                cause="xp.tanh does not overflow")  # fmt: skip
+                cause="xp.tanh does not overflow")
     check.equal(lambda: str(gelu(Tensor(np.array([-1, 2], np.float32))).dtype), "float32", "the dtype of gelu for float32",
-                cause="math.sqrt gives a Python number, which keeps the dtype; np.sqrt gives float64")  # fmt: skip
+                cause="math.sqrt gives a Python number, which keeps the dtype; np.sqrt gives float64")
     for i, (name, wanted) in enumerate((("x", points), ("t", t))):
         check.close(lambda: strictly(gelu, Tensor(points))[1][i], wanted, f"entry {i} of what gelu saves, {name}",
-                    cause="save (x, t), in this order", tolerance=1e-6)  # fmt: skip
-    check.equal(lambda: len(strictly(gelu, Tensor(points))[1]), 2, "how many things gelu saves", cause="(x, t)")  # fmt: skip
+                    cause="save (x, t), in this order", tolerance=1e-6)
+    check.equal(lambda: len(strictly(gelu, Tensor(points))[1]), 2, "how many things gelu saves", cause="(x, t)")
     check.close(lambda: GELU().forward(Tensor([1.0, 0.0, -1.0])), [0.84119199, 0.0, -0.15880801], "GELU().forward of [1, 0, -1]",
-                cause="return gelu(x)")  # fmt: skip
+                cause="return gelu(x)")
+# fmt: on
 
 # %%
 draw({"relu": relu, "softplus": softplus, "gelu": gelu})
@@ -409,8 +447,17 @@ draw({"relu": relu, "softplus": softplus, "gelu": gelu})
 # %% [markdown]
 # ## 2.7 Softmax, without overflow
 #
-# $\mathrm{softmax}(x)_i = e^{x_i} / \sum_j e^{x_j}$. Scores of 1000 are no rarity, and `exp(1000)`
-# overflows even in float64. But only differences count: a constant $c$ cancels,
+# $\mathrm{softmax}(x)_i = e^{x_i} / \sum_j e^{x_j}$. Written like this, it fails for large scores:
+
+# %%
+for row in ([1.0, 2.0, 3.0], [101.0, 102.0, 103.0], [-201.0, -202.0, -203.0]):
+    with np.errstate(all="ignore"):
+        weights = np.exp(np.array(row, np.float32))
+        print(f"{row!s:25} exp {weights!s:34} shares {weights / weights.sum()}")
+
+# %% [markdown]
+# Infinity divided by infinity is NaN, and so is 0 divided by 0. But only differences count: a
+# constant $c$ cancels,
 #
 # $$\frac{e^{x_i - c}}{\sum_j e^{x_j - c}} = \frac{e^{-c} \, e^{x_i}}{e^{-c} \sum_j e^{x_j}}.$$
 #
@@ -418,21 +465,22 @@ draw({"relu": relu, "softplus": softplus, "gelu": gelu})
 # hand**: `[1001, 1002, 1003]` becomes `[-2, -1, 0]`, and the shares are 0.090, 0.245, 0.665, as at
 # the beginning.
 #
-# Lesson 12 will hide scores with $-\infty$, which get the share 0. If a whole row is hidden, its
-# maximum is $-\infty$ too, and $-\infty - (-\infty)$ is NaN. Then all shares shall be 0.
+# A score of $-\infty$ gets the share 0; attention (lesson 12) hides words like this. If a whole row is
+# hidden, its maximum is $-\infty$ too, and $-\infty - (-\infty)$ is NaN. Then all shares must be 0.
 #
-# This one is a function of arrays, not an op: attention will use it inside of an op of its own.
+# `softmax_array` is a function of arrays, not an op, because attention uses it inside its own op.
 
 # %% exercise="2.7" points=4
 from tinytorch.activations import softmax_array
 
 # softmax_array:
-#   If x.size is 0 there is no maximum: return zeros like x.
-#   Take the maximum over axis with keepdims=True, so that it can be subtracted from each row.
-#   Where it is -math.inf, subtract 0 instead: xp.where.
-#   Where the sum of the exponentials is 0, divide by 1 instead.
+#   If x.size is 0 there is no maximum: return xp.zeros_like(x).
+#   xp.max over axis, with keepdims=True: the result broadcasts against x, so it can be subtracted.
+#   Where it is -math.inf, subtract 0 instead: xp.where, as in relu.
+#   Add the exponentials with xp.sum over the same axis. Where the sum is 0, divide by 1 instead.
 
 # %% test="2.7" points=4
+# fmt: off
 with Exercise("2.7", "softmax_array") as check:
     xp = Tensor([0.0]).backend.xp
 
@@ -443,79 +491,103 @@ with Exercise("2.7", "softmax_array") as check:
 
     shares = [0.09003057, 0.24472847, 0.66524096]
     check.close(lambda: softmax_of([[1.0, 2.0, 3.0], [3.0, 1.0, 2.0]]), [shares, [shares[2], shares[0], shares[1]]],
-                "softmax of [[1, 2, 3], [3, 1, 2]]", cause="each row by itself: axis=axis and keepdims=True in xp.sum")  # fmt: skip
+                "softmax of [[1, 2, 3], [3, 1, 2]]", cause="each row by itself: axis=axis and keepdims=True in xp.sum")
     for kind in ("float32", "float64"):
         check.close(lambda: softmax_of([[1001.0, 1002.0, 1003.0], [-1003.0, -1005.0, -1004.0]], kind), [shares, [shares[2], shares[0], shares[1]]],
-                    f"softmax of scores near 1000 and -1000 in {kind}", cause="subtract each row's own maximum before xp.exp")  # fmt: skip
+                    f"softmax of scores near 1000 and -1000 in {kind}", cause="subtract each row's own maximum before xp.exp")
         check.equal(lambda: str(softmax_of([[1.0, 2.0]], kind).dtype), kind, f"the dtype for {kind}",
-                    cause="xp.zeros_like and xp.ones_like keep the dtype")  # fmt: skip
+                    cause="xp.zeros_like and xp.ones_like keep the dtype")
     check.close(lambda: softmax_of([[0.0, -1e5], [1e5, 0.0]]), [[1.0, 0.0], [1.0, 0.0]], "softmax of rows that differ by 100000",
-                cause="the maximum of each row, with axis=axis: not one maximum for the whole array")  # fmt: skip
+                cause="the maximum of each row, with axis=axis: not one maximum for the whole array")
     table = np.random.default_rng(2).standard_normal((2, 3, 4))
     for axis in (0, 1, 2, -1, -2, (0, 2)):
         powers = np.exp(table)
         check.close(lambda: softmax_of(table, axis=axis), powers / powers.sum(axis=axis, keepdims=True), f"softmax over axis {axis} of shape (2, 3, 4)",
-                    cause="use the argument axis in both reductions, with keepdims=True")  # fmt: skip
+                    cause="use the argument axis in both reductions, with keepdims=True")
     check.close(lambda: softmax_of(table), np.exp(table) / np.exp(table).sum(axis=-1, keepdims=True), "softmax without the argument axis",
-                cause="it is -1 by default, as the signature says")  # fmt: skip
+                cause="it is -1 by default, as the signature says")
     hidden = -math.inf
     check.close(lambda: softmax_of([[0.0, hidden, 0.0], [hidden, hidden, 2.0], [hidden] * 3]), [[0.5, 0.0, 0.5], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]],
                 "softmax of rows with hidden scores, the last one hidden everywhere",
-                cause="where the maximum is -inf, subtract 0; where the sum is 0, divide by 1")  # fmt: skip
+                cause="where the maximum is -inf, subtract 0; where the sum is 0, divide by 1")
     check.true(lambda: bool(np.isnan(np.asarray(softmax_array(xp, Tensor([math.nan, 1.0])._array))).all()), "softmax of [nan, 1] is NaN",
-               cause="replace a maximum of -inf only")  # fmt: skip
+               cause="replace a maximum of -inf only")
     for shape in ((0, 3), (2, 0)):
         check.equal(lambda: softmax_of(np.zeros(shape)).shape, shape, f"the shape of softmax for shape {shape}",
-                    cause="if x.size == 0, return zeros like x: an empty row has no maximum")  # fmt: skip
+                    cause="if x.size == 0, return zeros like x: an empty row has no maximum")
+# fmt: on
 
 # %% [markdown]
 # ## 2.8 Softmax as an op
 #
-# The op wraps that function. `_axes(x, axis)` is given: it checks the axis and returns a tuple of
-# axes, none of them negative.
+# The op wraps that function. `_axes(x, axis)` is given, as in lesson 01: it checks the axis and
+# returns a tuple of axes, none of them negative.
 
 # %% exercise="2.8" points=2
 from tinytorch.activations import Softmax, softmax
 
 # softmax:
 #   Turn axis into a tuple with _axes. If it has one entry, take that number: NumPy is faster then.
-#   Call the function of 2.7. Save the result, and the axis or axes over which it sums to 1.
+#   Call softmax_array of 2.7 with it. Save the result, and the number or tuple that you passed.
 # Softmax.__init__:
-#   Keep the axis.
+#   Store the axis in self.axis.
 # Softmax.forward:
 #   Call the op with it.
 
 # %% test="2.8" points=2
+# fmt: off
 with Exercise("2.8", "softmax") as check:
     table = np.random.default_rng(8).standard_normal((2, 3, 4))
     powers = np.exp(table)
     check.close(lambda: softmax(Tensor([[1.0, 2.0, 3.0]])), [[0.09003057, 0.24472847, 0.66524096]], "softmax of [1, 2, 3]",
-                cause="return a pair: the result of softmax_array, and a tuple of what to save")  # fmt: skip
+                cause="return a pair: the result of softmax_array, and a tuple of what to save")
     check.close(lambda: softmax(Tensor(table)), powers / powers.sum(axis=-1, keepdims=True), "softmax over the last axis, the default",
-                cause="hand on the axis: softmax_array(xp, x, ...)")  # fmt: skip
+                cause="hand on the axis: softmax_array(xp, x, ...)")
     for axis in (0, 1, -2, (0, 2), (-1, 1)):
         wanted = powers / powers.sum(axis=axis, keepdims=True)
         check.close(lambda: softmax(Tensor(table), axis=axis), wanted, f"softmax over axis {axis} of shape (2, 3, 4)",
-                    cause="hand on the axis, and all of its entries if there are several")  # fmt: skip
+                    cause="hand on the axis, and all of its entries if there are several")
         check.close(lambda: strictly(softmax, Tensor(table), axis=axis)[1][0], wanted, f"what softmax over axis {axis} saves first",
-                    cause="save the result, then the axes")  # fmt: skip
+                    cause="save the result, then the axes")
         check.close(lambda: wanted.sum(axis=strictly(softmax, Tensor(table), axis=axis)[1][1]), wanted.sum(axis=axis),
-                    f"the sum over what softmax over axis {axis} saves second", cause="save the axis or the axes over which it sums to 1")  # fmt: skip
-    check.equal(lambda: len(strictly(softmax, Tensor(table))[1]), 2, "how many things softmax saves", cause="(y, along)")  # fmt: skip
+                    f"the sum over what softmax over axis {axis} saves second", cause="save the axis or the axes over which it sums to 1")
+    check.equal(lambda: len(strictly(softmax, Tensor(table))[1]), 2, "how many things softmax saves", cause="(y, along)")
     check.close(lambda: softmax(Tensor(3.0)), 1.0, "softmax of a single number, without an axis",
-                cause="_axes gives () for it: do not take its first entry")  # fmt: skip
+                cause="_axes gives () for it: do not take its first entry")
     check.raises(IndexError, lambda: softmax(Tensor(table), axis=3), "axis 3 of 3 axes", message="axis 3 does not exist",
-                 cause="_axes raises it: call it first")  # fmt: skip
+                 cause="_axes raises it: call it first")
     check.equal(lambda: str(softmax(Tensor([1, 2])).dtype), "float32", "the dtype of softmax for integers",
-                cause='@op(promote="float") stands above the function')  # fmt: skip
+                cause='@op(promote="float") stands above the function')
     for axis in (-1, 0, 1):
-        check.equal(lambda: Softmax(axis).axis, axis, f"the axis of Softmax({axis})", cause="self.axis = axis")  # fmt: skip
+        check.equal(lambda: Softmax(axis).axis, axis, f"the axis of Softmax({axis})", cause="self.axis = axis")
         check.close(lambda: Softmax(axis).forward(Tensor(table)), powers / powers.sum(axis=axis, keepdims=True), f"Softmax({axis}).forward",
-                    cause="softmax(x, axis=self.axis)")  # fmt: skip
+                    cause="softmax(x, axis=self.axis)")
     check.close(lambda: Softmax().forward(Tensor(table)), powers / powers.sum(axis=-1, keepdims=True), "Softmax().forward",
-                cause="the axis is -1 by default")  # fmt: skip
+                cause="the axis is -1 by default")
+# fmt: on
 
 # %% [markdown]
+# How does the share of one of three classes depend on its own score, if the other two scores are 0?
+
+
+# %%
+def of_three(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return the function's value for the first of three scores, the others being 0."""
+
+    def first(x: Tensor) -> Tensor:
+        score = x.numpy()
+        rows = np.stack([score, np.zeros_like(score), np.zeros_like(score)], axis=-1)  # (N, V)
+        return Tensor(function(Tensor(rows)).numpy()[:, 0])
+
+    return first
+
+
+draw({"softmax, first of three": of_three(softmax), "sigmoid": sigmoid})
+
+# %% [markdown]
+# It is a sigmoid, moved to the right by $\log 2$: at 0 each class has a third, not a half. And like
+# the sigmoid it is flat on both sides.
+#
 # A **temperature** divides the scores before the softmax. Small temperatures sharpen the
 # distribution towards the largest score; large ones flatten it. This is how a language model is made
 # bolder or duller.
@@ -551,39 +623,41 @@ from tinytorch.activations import log_softmax
 #   Save the result, and the axes.
 
 # %% test="2.9" points=3
+# fmt: off
 with Exercise("2.9", "log_softmax") as check:
     check.close(lambda: log_softmax(Tensor([[0.0, 0.0, 200.0], [3.0, 1.0, 2.0]])),
                 [[-200.0, -200.0, 0.0], [-0.40760596, -2.40760596, -1.40760596]], "log_softmax of [[0, 0, 200], [3, 1, 2]]",
-                cause="s minus the logarithm of the sum of exp(s): not the logarithm of a probability, which may be 0")  # fmt: skip
+                cause="s minus the logarithm of the sum of exp(s): not the logarithm of a probability, which may be 0")
     check.close(lambda: strictly(log_softmax, Tensor(np.array([[1000.0, 1001.0], [-1000.0, -998.0]], np.float32)))[0],
                 [[-1.31326169, -0.31326169], [-2.12692801, -0.12692801]], "log_softmax of scores near 1000 and -1000, without overflow",
-                cause="subtract each row's own maximum before xp.exp")  # fmt: skip
+                cause="subtract each row's own maximum before xp.exp")
     check.close(lambda: strictly(log_softmax, Tensor(np.array([[0.0, -1e5], [1e5, 0.0]], np.float32)))[0], [[0.0, -1e5], [0.0, -1e5]],
-                "log_softmax of rows that differ by 100000", cause="the maximum of each row: axis=axes, keepdims=True")  # fmt: skip
+                "log_softmax of rows that differ by 100000", cause="the maximum of each row: axis=axes, keepdims=True")
     table = np.random.default_rng(9).standard_normal((2, 3, 4))
     for axis in (-1, 0, 1, -2, (0, 2), (-1, 1)):
         wanted = table - np.log(np.exp(table).sum(axis=axis, keepdims=True))
         check.close(lambda: log_softmax(Tensor(table), axis=axis), wanted, f"log_softmax over axis {axis} of shape (2, 3, 4)",
-                    cause="use the axes in both reductions, with keepdims=True")  # fmt: skip
+                    cause="use the axes in both reductions, with keepdims=True")
         check.close(lambda: strictly(log_softmax, Tensor(table), axis=axis)[1][0], wanted, f"what log_softmax over axis {axis} saves first",
-                    cause="save the result, then the axes")  # fmt: skip
+                    cause="save the result, then the axes")
         check.close(lambda: table.sum(axis=strictly(log_softmax, Tensor(table), axis=axis)[1][1]), table.sum(axis=axis),
-                    f"the sum over what log_softmax over axis {axis} saves second", cause="save (y, axes)")  # fmt: skip
+                    f"the sum over what log_softmax over axis {axis} saves second", cause="save (y, axes)")
     check.close(lambda: log_softmax(Tensor(table)), table - np.log(np.exp(table).sum(axis=-1, keepdims=True)), "log_softmax over the last axis, the default",
-                cause="the axis is -1 by default")  # fmt: skip
-    check.equal(lambda: len(strictly(log_softmax, Tensor(table))[1]), 2, "how many things log_softmax saves", cause="(y, axes)")  # fmt: skip
+                cause="the axis is -1 by default")
+    check.equal(lambda: len(strictly(log_softmax, Tensor(table))[1]), 2, "how many things log_softmax saves", cause="(y, axes)")
     check.close(lambda: log_softmax(Tensor([0.0, -math.inf, 0.0])), [-math.log(2.0), -math.inf, -math.log(2.0)], "log_softmax of [0, -inf, 0]",
-                cause="a hidden score has the probability 0, and its logarithm is -inf")  # fmt: skip
+                cause="a hidden score has the probability 0, and its logarithm is -inf")
     for shape in ((0, 3), (2, 0)):
         check.equal(lambda: log_softmax(Tensor(np.zeros(shape))).shape, shape, f"the shape of log_softmax for shape {shape}",
-                    cause="if x.size == 0, return zeros like x, and what to save")  # fmt: skip
+                    cause="if x.size == 0, return zeros like x, and what to save")
         check.equal(lambda: [tuple(strictly(log_softmax, Tensor(np.zeros(shape)))[1][0].shape), len(strictly(log_softmax, Tensor(np.zeros(shape)))[1])], [shape, 2],
-                    f"what log_softmax saves for shape {shape}", cause="a pair for empty tensors too: zeros like x, and (x, axes)")  # fmt: skip
+                    f"what log_softmax saves for shape {shape}", cause="a pair for empty tensors too: zeros like x, and (x, axes)")
     check.raises(IndexError, lambda: log_softmax(Tensor(table), axis=3), "axis 3 of 3 axes", message="axis 3 does not exist",
-                 cause="_axes raises it: call it first")  # fmt: skip
+                 cause="_axes raises it: call it first")
     for kind, result in (("float32", "float32"), ("int64", "float32")):
         check.equal(lambda: str(log_softmax(Tensor(np.array([1, 2], kind))).dtype), result, f"the dtype for {kind}",
-                    cause='@op(promote="float"); the functions of xp keep the dtype')  # fmt: skip
+                    cause='@op(promote="float"); the functions of xp keep the dtype')
+# fmt: on
 
 # %% [markdown]
 # What the textbook's formula gives, and what yours gives, for the first of three classes while its
@@ -595,7 +669,7 @@ rows = np.stack([-depths, np.zeros_like(depths), np.zeros_like(depths)], axis=-1
 with np.errstate(all="ignore"):
     naive = np.log(softmax(Tensor(rows)).numpy())[:, 0]
 ours = log_softmax(Tensor(rows)).numpy()[:, 0]
-plt.figure(figsize=(6, 3))
+plt.figure(figsize=(6, 2.6))
 plt.plot(-depths, ours, label="log_softmax")
 plt.plot(-depths, naive, "o", markersize=4, label="log of softmax, in float32")
 plt.gca().invert_xaxis()
@@ -604,7 +678,14 @@ plt.ylabel("log probability")
 plt.legend()
 plt.tight_layout()
 plt.show()
-print(f"{np.isinf(naive).sum()} of {naive.size} logarithms of a softmax are -inf")
+print(f"{np.isinf(naive).sum()} of {naive.size} logarithms of a softmax are -inf: no points there")
+
+# %% [markdown]
+# Now the slopes of both. Far on the left softmax is flat, but its logarithm has the slope 1. This is
+# why losses are logarithms: the more wrong the model is, the more there is to learn from.
+
+# %%
+draw({"softmax, first of three": of_three(softmax), "log_softmax": of_three(log_softmax)})
 
 # %% [markdown]
 # ## What it costs
@@ -631,15 +712,18 @@ for function in (relu, squared_relu, sigmoid, tanh, softplus, gelu, softmax, log
     print(f"{function.name:23} {1e3 * time:5.2f} ms {time / copying:9.0f}")
 
 # %% [markdown]
-# The arithmetic is not what decides. A processor works on several numbers at once (SIMD) where a
-# library lets it: in NumPy `exp`, `tanh` and `maximum` do, while `logaddexp`, and with it softplus,
-# goes number by number. So does `where`, which also makes the processor guess the sign of the next
-# number before it is known: with signs at random, half of the guesses are wrong, and each costs
-# many steps. Sorted numbers are easy to guess. (Which of this you see depends on your processor. The
-# package's own fast versions avoid both, if your folder has them.)
+# The arithmetic is not what decides:
 #
-# The second price is the way to the memory. Each step of an op, such as `x * x`, reads an array and
-# writes another one: a **pass**. Your GELU makes about nine of them.
+# - A processor can work on several numbers at once (SIMD). In NumPy `exp`, `tanh` and `maximum` do,
+#   `logaddexp`, and with it softplus, goes number by number.
+# - `where` goes number by number too, and the processor guesses the sign of the next number before it
+#   is known. With signs at random, half of the guesses are wrong, and each costs many steps. Sorted
+#   numbers are easy to guess.
+# - Each step of an op, such as `x * x`, reads an array from the memory and writes another one: a
+#   **pass**. Your GELU makes about nine of them.
+#
+# What you see depends on your processor. (The package's own fast versions avoid all three, if your
+# folder has them.)
 #
 # If all passes worked on a block that stays in the processor's cache, only the first read and the
 # last write would go to the memory. That is what a **fused** kernel does, on CPUs and on GPUs. You
@@ -665,12 +749,11 @@ def in_blocks(function: Callable[[np.ndarray], np.ndarray], x: np.ndarray, size:
 numbers = np.random.default_rng(0).standard_normal(4_000_000).astype(np.float32)  # 16 MB
 for name, passes in (("gelu", gelu_passes), ("without tanh", polynomial_passes)):
     assert np.array_equal(passes(numbers), in_blocks(passes, numbers, 16_384))
-    whole = seconds(lambda passes=passes: passes(numbers))
-    print(f"{name:13} all at once {1e3 * whole:6.1f} ms", end="")
+    line = f"{name:13} all at once {1e3 * seconds(lambda passes=passes: passes(numbers)):6.1f} ms"
     for size in (256, 16_384):
         blocks = seconds(lambda passes=passes, size=size: in_blocks(passes, numbers, size))
-        print(f"   blocks of {size:6} {1e3 * blocks:6.1f} ms", end="")
-    print()
+        line += f"   blocks of {size:6} {1e3 * blocks:6.1f} ms"
+    print(line)
 
 # %% [markdown]
 # Blocks that fit into the cache are faster though the arithmetic is the same. Blocks that are too
@@ -689,10 +772,10 @@ for function in (relu, squared_relu, sigmoid, gelu):
 # ## Questions to think about
 #
 # 1. Ten linear layers without activations: what is the smallest network that computes the same?
-# 2. `sigmoid(x)` for two classes and `softmax([x, 0])`: what have they to do with each other?
+# 2. How are `sigmoid(x)` and `softmax([x, 0])` related?
 # 3. Which scores does softmax turn into `[0.5, 0.5]`? Can you compute the scores from the
 #    probabilities?
-# 4. A ReLU unit is off for every example of the data. What will training change about it?
+# 4. A ReLU unit is off for every example of the data. Can training switch it on again?
 # 5. A GPU moves 2 TB per second and computes 60 TFLOP per second in float32. GELU needs about 20
 #    operations per number, which is read and written once. What is the limit, memory or arithmetic?
 
@@ -706,7 +789,7 @@ for function in (relu, squared_relu, sigmoid, gelu):
 #    fixed at 0.
 # 3. All pairs of equal scores. Only up to a constant for each row: $\log p$ is one solution,
 #    because adding a constant changes nothing.
-# 4. Nothing: its slope is 0 for every example, so its weights get no gradient, a *dead* unit. It can
+# 4. No: its slope is 0 for every example, so its weights get no gradient: a *dead* unit. It can
 #    come back only if earlier layers change its inputs (or through weight decay on its weights).
 # 5. Memory: 8 bytes a number allow 250 billion numbers per second, and arithmetic 3000 billion. That
 #    is why kernels fuse the activation with what comes before. *Half marks for the right limit
@@ -721,12 +804,14 @@ for function in (relu, squared_relu, sigmoid, gelu):
 #
 # | here | PyTorch |
 # |---|---|
-# | `relu`, `ReLU()` | `torch.relu`, `torch.nn.ReLU()` |
+# | `relu`, `sigmoid`, `tanh` | `torch.relu`, `torch.sigmoid`, `torch.tanh` |
+# | `ReLU()`, `Sigmoid()`, `Tanh()` | the same names in `torch.nn` |
 # | `squared_relu(x)` | `torch.relu(x).square()` |
 # | `GELU()` | `torch.nn.GELU(approximate="tanh")`; without it, the exact $\Phi$ |
 # | `softplus` | `torch.nn.functional.softplus` |
 # | `Softmax(axis=1)` | `torch.nn.Softmax(dim=1)` |
-# | `log_softmax` | `torch.log_softmax` |
+# | `softmax(x, axis=1)`, `log_softmax(x, axis=1)` | `torch.softmax(x, dim=1)`, `torch.log_softmax(x, dim=1)` |
+# | the default axis is the last one | `dim` must be given |
 # | a row of `-inf`: softmax gives 0 | NaN |
 #
 # Sources: V. Nair and G. Hinton, *Rectified Linear Units Improve Restricted Boltzmann Machines*
