@@ -37,6 +37,7 @@ def relu(xp, x):
         "xp.zeros_like(x)",
         "xp.zeros(x.shape, dtype=x.dtype)",
     ),
+    Alternative("a plain 0", "2.1", "xp.zeros_like(x)", "0"),
     # 2.2
     Alternative(
         "a maximum, then a power",
@@ -139,6 +140,7 @@ def softplus(xp, x):
         "xp.logaddexp(x, xp.zeros_like(x))",
         "xp.logaddexp(xp.zeros_like(x), x)",
     ),
+    Alternative("a plain 0", "2.5", "xp.zeros_like(x)", "0"),
     # 2.6
     Alternative("powers", "2.6", "x * x * x", "x**3"),
     Alternative(
@@ -187,6 +189,19 @@ def softmax_array(xp, x, axis=-1):
         "2.7",
         "xp.max(x, axis=axis, keepdims=True)",
         "x.max(axis=axis, keepdims=True)",
+    ),
+    Alternative(
+        "plain numbers",
+        "2.7",
+        new="""
+def softmax_array(xp, x, axis=-1):
+    if x.size == 0:
+        return xp.zeros_like(x)
+    largest = xp.max(x, axis=axis, keepdims=True)
+    shares = xp.exp(x - xp.where(largest == -math.inf, 0.0, largest))
+    total = xp.sum(shares, axis=axis, keepdims=True)
+    return shares / xp.where(total == 0, 1.0, total)
+""",
     ),
     # 2.8
     Alternative("always a tuple of axes", "2.8", "axes[0] if len(axes) == 1 else axes", "axes"),
