@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import GenericAlias
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from .arguments import check_flag, check_integer, shown
 from .backends import Backend
-from .data.samplers import RandomOrder, RandomSampler, SequentialSampler, batched
+from .data.samplers import RandomOrder, RandomSampler, SequentialSampler, batched, count_batches
 from .functions.joining import stack
 from .ops import random
 from .serialization.checkpoint import restore_rng, rng_state
@@ -42,6 +41,51 @@ class IterableDataset(Dataset):
         raise NotImplementedError(f"{type(self).__name__} must define __iter__()")
 
 
+def _kind_of(examples: Sequence[Any]) -> tuple[str, list[Any]]:
+    """What the examples of a batch are, and the examples; an error if they are not alike.
+
+    The kinds are "tensors", "arrays" (NumPy's, and its scalars), "numbers", "texts", "dicts" and
+    "sequences" (tuples or lists). Tensors of other libraries become arrays.
+    """
+    first = examples[0]
+    if hasattr(first, "__dlpack__") and not isinstance(first, Tensor | np.ndarray | np.generic):
+        examples = [np.asarray(e) for e in examples]
+        first = examples[0]
+    kind, name = next(((k, name) for k, name in _KINDS if isinstance(first, k)), (None, ""))
+    for i, example in enumerate(examples):
+        if kind is None or not isinstance(example, kind):
+            expected = "tensors, arrays, numbers, strings, tuples, lists and dicts of them"
+            raise TypeError(
+                f"a batch cannot join {type(example).__name__} (example {i} of the batch) to"
+                f" {type(first).__name__} (example 0); it joins {expected}"
+            )
+    if name == "dicts":
+        _check_equal([e.keys() for e in examples], "keys")
+    elif name == "sequences":
+        _check_equal([len(e) for e in examples], "lengths")
+    elif name != "texts":
+        _check_equal([np.shape(e) for e in examples], "shapes")
+        if isinstance(first, np.generic):
+            name = "arrays"
+    return name, list(examples)
+
+
+_KINDS: tuple[tuple[Any, str], ...] = (
+    *((Tensor, "tensors"), (np.ndarray, "arrays"), (str, "texts"), (bytes, "texts")),
+    *((Mapping, "dicts"), (bool | np.bool_, "numbers"), (int | float | np.number, "numbers")),
+    (tuple | list, "sequences"),
+)
+
+
+def _check_equal(values: list[Any], what: str) -> None:
+    for i, value in enumerate(values):
+        if value != values[0]:
+            raise ValueError(
+                f"a batch needs examples of equal {what}: {values[0]} in example 0 of the batch,"
+                f" {value} in example {i}; pad them, or define the dataset's batch()"
+            )
+
+
 def collate(examples: Sequence[Any]) -> Any:
     """Join examples of one structure to a batch, as PyTorch's default_collate does.
 
@@ -58,49 +102,18 @@ def collate(examples: Sequence[Any]) -> Any:
     (Tensor([[1., 2.],
             [4., 5.]]), Tensor([3, 6]))
     """
+    kind, examples = _kind_of(examples)
     first = examples[0]
-    if hasattr(first, "__dlpack__") and not isinstance(first, Tensor | np.ndarray | np.generic):
-        examples = [np.asarray(e) for e in examples]  # tensors of another library
-        first = examples[0]
-    kind = next((k for k in _KINDS if isinstance(first, k)), None)
-    for i, example in enumerate(examples):
-        if kind is None or not isinstance(example, kind):
-            expected = "tensors, arrays, numbers, strings, tuples, lists and dicts of them"
-            raise TypeError(
-                f"a batch cannot join {type(example).__name__} (example {i} of the batch) to"
-                f" {type(first).__name__} (example 0); it joins {expected}"
-            )
-    if kind is str or kind is bytes:
-        return list(examples)
-    if kind is Mapping:
-        _check_equal([e.keys() for e in examples], "keys")
-        return {key: collate([e[key] for e in examples]) for key in first}
-    if kind is _SEQUENCE:
-        _check_equal([len(e) for e in examples], "lengths")
+    if kind == "tensors":
+        return stack(examples)
+    if kind == "texts":
+        return examples
+    if kind == "dicts":
+        return {key: collate([example[key] for example in examples]) for key in first}
+    if kind == "sequences":
         columns = [collate(column) for column in zip(*examples, strict=True)]
         return type(first)(*columns) if hasattr(first, "_fields") else tuple(columns)
-    _check_equal([np.shape(e) for e in examples], "shapes")
-    if kind is Tensor:
-        return stack(list(examples))
-    return Tensor(
-        np.stack(examples) if isinstance(first, np.ndarray | np.generic) else list(examples)
-    )
-
-
-_SEQUENCE: Any = tuple | list
-_KINDS: tuple[Any, ...] = (
-    *(Tensor, np.ndarray, str, bytes, Mapping),
-    *(bool | np.bool_, int | float | np.number, _SEQUENCE),
-)
-
-
-def _check_equal(values: list[Any], what: str) -> None:
-    for i, value in enumerate(values):
-        if value != values[0]:
-            raise ValueError(
-                f"a batch needs examples of equal {what}: {values[0]} in example 0 of the batch,"
-                f" {value} in example {i}; pad them, or define the dataset's batch()"
-            )
+    return Tensor(np.stack(examples) if kind == "arrays" else examples)
 
 
 def convert(example: Any) -> Any:
@@ -111,7 +124,7 @@ def convert(example: Any) -> Any:
         return {key: convert(value) for key, value in example.items()}
     if isinstance(example, tuple) and hasattr(example, "_fields"):
         return type(example)(*map(convert, example))
-    return type(example)(map(convert, example)) if isinstance(example, _SEQUENCE) else example
+    return type(example)(map(convert, example)) if isinstance(example, tuple | list) else example
 
 
 def _examples(dataset: Any, indices: Sequence[int] | np.ndarray[Any, Any]) -> Any:
@@ -148,19 +161,8 @@ class TensorDataset(Dataset):
         return tuple(t[np.asarray(indices)] for t in self.tensors)
 
 
-class TokenDataset(Dataset):
-    """Blocks of consecutive tokens with the next token of each as its target.
-
-    Args:
-        ids: integer token ids (N,) of the whole text.
-        block_size: T, number of tokens in a block.
-        stride: distance between the starts of consecutive blocks, in tokens.
-        backend: backend of the batches.
-
-    >>> from tinytorch import TokenDataset
-    >>> TokenDataset([1, 2, 3, 4, 5], block_size=3)[0]
-    (Tensor([1, 2, 3]), Tensor([2, 3, 4]))
-    """
+class _Tokens(Dataset):
+    """The ids of a text, checked, and random batches of its blocks."""
 
     def __init__(
         self,
@@ -185,6 +187,37 @@ class TokenDataset(Dataset):
             )
 
     def __len__(self) -> int:
+        raise NotImplementedError
+
+    def random_batch(
+        self, batch_size: int, rng: "np.random.Generator | int | None" = None
+    ) -> Batch:
+        """A batch of `batch_size` blocks drawn at random, with replacement.
+
+        Args:
+            batch_size: B, number of blocks.
+            rng: a generator or a seed; by default the generator that `manual_seed` seeds.
+        """
+        rng = random.generator() if rng is None else random.new_generator(rng)
+        batch: Batch = self.batch(rng.integers(len(self), size=batch_size))
+        return batch
+
+
+class TokenDataset(_Tokens):
+    """Blocks of consecutive tokens with the next token of each as its target.
+
+    Args:
+        ids: integer token ids (N,) of the whole text.
+        block_size: T, number of tokens in a block.
+        stride: distance between the starts of consecutive blocks, in tokens.
+        backend: backend of the batches.
+
+    >>> from tinytorch import TokenDataset
+    >>> TokenDataset([1, 2, 3, 4, 5], block_size=3)[0]
+    (Tensor([1, 2, 3]), Tensor([2, 3, 4]))
+    """
+
+    def __len__(self) -> int:
         return (len(self.ids) - self.block_size - 1) // self.stride + 1
 
     def __getitem__(self, index: int) -> Batch:
@@ -200,55 +233,12 @@ class TokenDataset(Dataset):
             raise IndexError(f"block {indices} does not exist among {len(self)}")
         starts = indices[:, None] * self.stride  # (B, 1)
         blocks = self.ids[starts + np.arange(self.block_size + 1)]  # (B, T + 1)
-        return (
-            Tensor(blocks[:, :-1], backend=self.backend),
-            Tensor(blocks[:, 1:], backend=self.backend),
-        )
-
-    def random_batch(
-        self, batch_size: int, rng: "np.random.Generator | int | None" = None
-    ) -> Batch:
-        """A batch of `batch_size` blocks drawn at random, with replacement.
-
-        Args:
-            batch_size: B, number of blocks.
-            rng: a generator or a seed; by default the generator that `manual_seed` seeds.
-        """
-        rng = random.generator() if rng is None else random.new_generator(rng)
-        return self.batch(rng.integers(len(self), size=batch_size))
+        x, y = blocks[:, :-1], blocks[:, 1:]
+        return Tensor(x, backend=self.backend), Tensor(y, backend=self.backend)
 
 
-class DataLoader:
-    """Iterable over the batches of a dataset; each iteration is one epoch.
-
-    Batches are loaded in this process, and their arrays are not copied to pinned memory:
-    `num_workers`, `pin_memory`, `timeout`, `worker_init_fn`, `multiprocessing_context`,
-    `prefetch_factor`, `persistent_workers`, `pin_memory_device` and `in_order`, which PyTorch has
-    for this, are without effect.
-
-    Args:
-        dataset: a `Dataset`, a list, or any object with `__len__` and `__getitem__`; or an
-            `IterableDataset`.
-        batch_size: number of examples in a batch; the last batch may have fewer. None loads
-            examples one by one, without an axis for the batch.
-        shuffle: draw a new order for each epoch.
-        sampler: an iterable of the indices of an epoch, instead of `shuffle`.
-        batch_sampler: an iterable of lists of indices, instead of all of `batch_size`, `shuffle`,
-            `sampler` and `drop_last`.
-        collate_fn: joins a list of examples to a batch; by default the method `batch` of the
-            dataset if it has one, else `collate`.
-        drop_last: leave out the last batch if it is not full.
-        generator: for `shuffle`; by default the generator that `manual_seed` seeds.
-
-    >>> from tinytorch import DataLoader, Tensor, TensorDataset
-    >>> for (x,) in DataLoader(TensorDataset(Tensor([1, 2, 3])), batch_size=2):
-    ...     print(x)
-    Tensor([1, 2])
-    Tensor([3])
-    >>> for x, y in DataLoader([([1.0, 2.0], 0), ([3.0, 4.0], 1)], batch_size=2):
-    ...     print(x, y)
-    (Tensor([1., 3.]), Tensor([2., 4.])) Tensor([0, 1])
-    """
+class _Loader:
+    """The arguments of a `DataLoader`, checked, and the place in its epoch."""
 
     def __init__(
         self,
@@ -298,11 +288,7 @@ class DataLoader:
             batch_size = check_integer("DataLoader: batch_size", batch_size, 1)
         self.batch_size = None if batch_sampler is not None else batch_size
         if sampler is None and not self.is_stream and batch_sampler is None:
-            sampler = (
-                RandomSampler(dataset, generator=generator)
-                if self.shuffle
-                else SequentialSampler(dataset)
-            )
+            sampler = self._default_sampler(generator)
         self.sampler, self.batch_sampler, self.generator = sampler, batch_sampler, generator
         self.collate_fn = collate_fn
         # The generator as at the start of the epoch, and the position in the epoch.
@@ -325,32 +311,43 @@ class DataLoader:
                 f" IterableDataset, not {type(self.dataset).__name__}"
             )
 
+    def _default_sampler(self, generator: np.random.Generator | None) -> Iterable[int]:
+        raise NotImplementedError
+
+    def _load(self, indices: Any) -> Any:
+        raise NotImplementedError
+
     def __len__(self) -> int:
         """The number of batches in an epoch."""
         if self.batch_sampler is not None:
             return len(self.batch_sampler)  # type: ignore[arg-type]
         count = len(self.dataset if self.is_stream else self.sampler)  # type: ignore[arg-type]
-        return count if self.batch_size is None else self._batches(count, self.batch_size)
+        if self.batch_size is None:
+            return count
+        return count_batches(count, self.batch_size, self.drop_last)
 
-    def _batches(self, count: int, size: int) -> int:
-        return count // size if self.drop_last else math.ceil(count / size)
-
-    def __iter__(self) -> Iterator[Any]:
+    def _single_examples(self) -> Iterator[Any]:
+        """The examples one by one, for batch_size=None."""
+        convert_one = self.collate_fn or convert
         if self.is_stream:
-            yield from self._stream()
-        elif self.batch_sampler is not None:
-            for indices in self.batch_sampler:
-                yield self._load(indices)
-        elif self.batch_size is None:
-            assert self.sampler is not None
-            for index in self.sampler:
-                yield self._convert(self.dataset[index])
-        else:
-            yield from self._epoch(self.batch_size)
+            yield from map(convert_one, self.dataset)
+            return
+        assert self.sampler is not None
+        for index in self.sampler:
+            yield convert_one(self.dataset[index])
 
-    def _epoch(self, size: int) -> Iterator[Any]:
-        """The batches of an epoch, or of the rest of one."""
-        (start, position), self._resumed = self._resumed or (None, 0), None
+    def _example_lists(self) -> Iterator[list[Any]]:
+        """The examples of each batch of a stream."""
+        assert self.batch_size is not None
+        return batched(self.dataset, self.batch_size, self.drop_last)
+
+    def _index_lists(self) -> Iterator[Any]:
+        """The indices of each batch of an epoch, or of the rest of one."""
+        if self.batch_sampler is not None:
+            yield from self.batch_sampler
+            return
+        assert self.batch_size is not None
+        size, (start, position), self._resumed = self.batch_size, self._resumed or (None, 0), None
         if isinstance(self.sampler, RandomOrder):
             rng = self.sampler.random_numbers() if start is None else start
             start = copy.deepcopy(rng)
@@ -364,30 +361,12 @@ class DataLoader:
         for indices in batches:
             position += size
             self._state = start, position
-            yield self._load(indices)
+            yield indices
         self._state = None, 0  # between two epochs: the next one starts from the beginning
 
     def _slices(self, order: np.ndarray[Any, Any], size: int, position: int) -> Iterator[Any]:
-        stop = self._batches(len(order), size) * size
+        stop = count_batches(len(order), size, self.drop_last) * size
         return (order[first : first + size] for first in range(position, stop, size))
-
-    def _load(self, indices: Any) -> Any:
-        """The batch of the examples at these indices."""
-        if self.collate_fn is not None:
-            return self.collate_fn([self.dataset[_plain(i)] for i in indices])
-        batch = getattr(self.dataset, "batch", None)
-        return batch(indices) if callable(batch) else _examples(self.dataset, indices)
-
-    def _stream(self) -> Iterator[Any]:
-        if self.batch_size is None:
-            yield from map(self._convert, self.dataset)
-            return
-        join = self.collate_fn or collate
-        for examples in batched(self.dataset, self.batch_size, self.drop_last):
-            yield join(examples)
-
-    def _convert(self, example: Any) -> Any:
-        return (self.collate_fn or convert)(example)
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the current epoch, which JSON can represent.
@@ -410,3 +389,59 @@ class DataLoader:
         saved = state["generator"]
         generator = None if saved is None else restore_rng(saved)
         self._state = self._resumed = (generator, check_integer("position", state["position"]))
+
+
+class DataLoader(_Loader):
+    """Iterable over the batches of a dataset; each iteration is one epoch.
+
+    Batches are loaded in this process, and their arrays are not copied to pinned memory:
+    `num_workers`, `pin_memory`, `timeout`, `worker_init_fn`, `multiprocessing_context`,
+    `prefetch_factor`, `persistent_workers`, `pin_memory_device` and `in_order`, which PyTorch has
+    for this, are without effect.
+
+    Args:
+        dataset: a `Dataset`, a list, or any object with `__len__` and `__getitem__`; or an
+            `IterableDataset`.
+        batch_size: number of examples in a batch; the last batch may have fewer. None loads
+            examples one by one, without an axis for the batch.
+        shuffle: draw a new order for each epoch.
+        sampler: an iterable of the indices of an epoch, instead of `shuffle`.
+        batch_sampler: an iterable of lists of indices, instead of all of `batch_size`, `shuffle`,
+            `sampler` and `drop_last`.
+        collate_fn: joins a list of examples to a batch; by default the method `batch` of the
+            dataset if it has one, else `collate`.
+        drop_last: leave out the last batch if it is not full.
+        generator: for `shuffle`; by default the generator that `manual_seed` seeds.
+
+    >>> from tinytorch import DataLoader, Tensor, TensorDataset
+    >>> for (x,) in DataLoader(TensorDataset(Tensor([1, 2, 3])), batch_size=2):
+    ...     print(x)
+    Tensor([1, 2])
+    Tensor([3])
+    >>> for x, y in DataLoader([([1.0, 2.0], 0), ([3.0, 4.0], 1)], batch_size=2):
+    ...     print(x, y)
+    (Tensor([1., 3.]), Tensor([2., 4.])) Tensor([0, 1])
+    """
+
+    def _default_sampler(self, generator: np.random.Generator | None) -> Iterable[int]:
+        """The order of the examples if no sampler is given."""
+        if self.shuffle:
+            return RandomSampler(self.dataset, generator=generator)
+        return SequentialSampler(self.dataset)
+
+    def _load(self, indices: Any) -> Any:
+        """The batch of the examples at these indices."""
+        if self.collate_fn is not None:
+            return self.collate_fn([self.dataset[_plain(i)] for i in indices])
+        batch = getattr(self.dataset, "batch", None)
+        return batch(indices) if callable(batch) else _examples(self.dataset, indices)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.batch_size is None and self.batch_sampler is None:
+            yield from self._single_examples()
+        elif self.is_stream:
+            for examples in self._example_lists():
+                yield (self.collate_fn or collate)(examples)
+        else:
+            for indices in self._index_lists():
+                yield self._load(indices)

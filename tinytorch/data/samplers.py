@@ -177,7 +177,7 @@ class BatchSampler(Sampler):
 
     def __len__(self) -> int:
         count = len(self.sampler)  # type: ignore[arg-type]
-        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        return count_batches(count, self.batch_size, self.drop_last)
 
     def __iter__(self) -> Iterator[list[Any]]:
         return batched(self.sampler, self.batch_size, self.drop_last)
@@ -193,3 +193,8 @@ def batched(items: Iterable[Any], size: int, drop_last: bool) -> Iterator[list[A
             batch = []
     if batch and not drop_last:
         yield batch
+
+
+def count_batches(count: int, size: int, drop_last: bool) -> int:
+    """The number of batches of `size` examples each that `batched` makes of `count` examples."""
+    return count // size if drop_last else -(-count // size)
