@@ -142,6 +142,7 @@ with Exercise("5.1", "TensorDataset") as check:
         check.true(lambda: isinstance(x, Tensor) and type(data.batch(indices)) is tuple, "a batch is a tuple of tensors",
                    cause="tuple(t[...] for t in self.tensors)")
     single = check.call(lambda: TensorDataset(rows), "a dataset of one array", cause="__init__ is given")
+    check.equal(lambda: len(single), 7, "the length of a dataset of one array (7, 3)", cause="the length of the first tensor: there may be only one")
     check.equal(lambda: [len(single[3]), len(single.batch([3, 4]))], [1, 1], "the number of tensors of an example, and of a batch",
                 cause="one tensor gives a tuple of one: return tuples")
     three = check.call(lambda: TensorDataset(labels, rows, labels + 10), "a dataset of three arrays", cause="__init__ is given")
@@ -341,8 +342,6 @@ with Exercise("5.4", "RandomSampler") as check:
                 cause="return an array (num_samples,)")
     check.true(lambda: len({tuple(order) for order in drawn(30, 20)}) == 20, "20 epochs have 20 different orders",
                cause="the generator moves on: do not seed it again, nor keep an order")
-    check.equal(lambda: drawn(30, 3, seed=5), lambda: drawn(30, 3, seed=5), "the orders of two generators with the same seed",
-                cause="draw from the argument rng alone")
     check.true(lambda: drawn(30, 1, seed=5) != drawn(30, 1, seed=6), "generators with other seeds have other orders",
                cause="draw from the argument rng, not from one with a seed of your own")
 
@@ -352,11 +351,17 @@ with Exercise("5.4", "RandomSampler") as check:
         return str(generator.bit_generator.state) != before
 
     for options in ({}, {"replacement": True}, {"num_samples": 70}):
+        check.equal(lambda: drawn(30, 3, seed=5, **options), lambda: drawn(30, 3, seed=5, **options), f"the orders of two generators with the same seed, {options}",
+                    cause="draw from the argument rng alone")
         check.true(lambda: not moved(random.generator(), **options), f"other generators are not used, {options}",
                    cause="draw from the argument rng alone, not from random.generator() or self.random_numbers()")
-    counts = check.call(lambda: [drawn(3, 1200).count([a, b, 3 - a - b]) for a in range(3) for b in range(3) if a != b], "1200 orders of 3 examples",
+    def frequencies() -> list[int]:
+        orders = [tuple(order) for order in drawn(3, 12000)]
+        return [orders.count(order) for order in itertools.permutations(range(3))]
+
+    counts = check.call(lambda: frequencies(), "12000 orders of 3 examples",
                         cause="rng.permutation(size)")
-    check.true(lambda: min(counts) > 130 and max(counts) < 280, "each of the 6 orders of 3 examples comes about 200 times in 1200",
+    check.true(lambda: min(counts) > 1830 and max(counts) < 2170, "each of the 6 orders of 3 examples comes about 2000 times in 12000",
                cause="all orders must be equally likely: swapping at random, or starting at a random place, is not enough")
     for size, samples in ((7, 4), (7, 6), (5, 1)):
         orders = check.call(lambda: drawn(size, 60, num_samples=samples), f"orders of num_samples={samples} of {size}", cause="cut off what is too much: [:count]")
@@ -370,6 +375,7 @@ with Exercise("5.4", "RandomSampler") as check:
                "num_samples=17 of 7: all 7, then all 7 again, then 3 different ones", cause="each round is a permutation of all examples")
     check.true(lambda: all(o[:7] != o[7:14] for o in longer[:10]), "num_samples=17 of 7: the rounds have different orders", cause="draw a permutation for each round")
     check.equal(lambda: [len(o) for o in drawn(7, 2, num_samples=14)], [14, 14], "the number of indices for num_samples=14 of 7", cause="two rounds, and no rest")
+    check.equal(lambda: drawn(1, 1, num_samples=3)[0], [0, 0, 0], "the order for num_samples=3 of 1 example", cause="as many rounds as needed, rounded up")
     check.equal(lambda: [drawn(0, 1)[0], drawn(0, 1, num_samples=3)[0]], [[], []], "the orders of an empty dataset", cause="do not divide by 0: max(1, size)")
     free = check.call(lambda: drawn(5, 400, replacement=True), "orders with replacement", cause="rng.integers(size, size=count)")
     check.true(lambda: all(len(o) == 5 for o in free), "with replacement: 5 indices of 5 examples", cause="size=count")
@@ -469,7 +475,7 @@ with Exercise("5.5", "random_split") as check:
     together = check.call(lambda: sum({0, 1} <= set(split(seed)[1]) for seed in range(400)), "how often examples 0 and 1 are in the part of 10", cause="permute the indices")
     check.true(lambda: together < 60, "neighbours in the dataset are rarely in the same part of 10 of 40", cause="permute the indices: no blocks of neighbours")
     check.raises(ValueError, lambda: random_split(letters, [6, 6]), "lengths of 12 for 11 letters", message="add up", cause="call _sizes, which checks them")
-    check.raises(TypeError, lambda: random_split(letters, [6, 5], 42), "a number instead of a generator", message="generator", cause="call _generator, which checks it")
+    check.raises(TypeError, lambda: random_split(letters, [6, 5], 42), "a number instead of a generator", message="random_split: generator", cause="call _generator, which checks it")
 # fmt: on
 
 # %% [markdown]
@@ -666,6 +672,11 @@ with Exercise("5.7", "Standardizer") as check:
     close = check.call(lambda: Standardizer().fit(far.astype(np.float32)), "fit on numbers near a million", cause="compute with the array that _checked returns")
     check.close(lambda: close(Tensor(far.astype(np.float32))), (far - far.mean(axis=0)) / far.std(axis=0), "float32 numbers near a million, standardized",
                 cause="compute in float64 until the end: x.to('float64')")
+    line = np.array([1e7, 1e7 + 1, 1e7 + 3], np.float32)
+    check.close(lambda: Standardizer().fit(line)(Tensor(line)), np.array([-4.0, -1.0, 5.0]) / math.sqrt(14), "float32 numbers near ten million, standardized",
+                cause="x.to('float64') before subtracting: float32 cannot hold their mean")
+    check.close(lambda: Standardizer(-1.1e6, 1e6).inverse(Tensor(np.float32([1.1]))), [np.float64(np.float32(1.1)) * 1e6 - 1.1e6], "inverse with a mean of -1.1 million",
+                cause="z.to('float64') first: the result is a small difference of large numbers")
     images = rng.standard_normal((6, 2, 4, 3)) * np.array([1.0, 5.0])[:, None, None] + np.array([0.0, 9.0])[:, None, None]  # (N, C, H, W)
     channels = check.call(lambda: Standardizer().fit(images, axis=(0, 2, 3)), "fit on images (N, C, H, W), axis=(0, 2, 3)", cause="keepdims=True, then [0]")
     check.equal(lambda: channels.mean.shape, (2, 1, 1), "the shape of the means for axis=(0, 2, 3)", cause="keepdims=True keeps the axes of height and width: (C, 1, 1)")
@@ -764,7 +775,7 @@ with Exercise("5.8", "TokenDataset") as check:
             x, y = check.call(lambda: data.batch(indices), f"the batch of blocks {indices}", cause="two tensors, inputs and targets", count=2)
             check.equal(lambda: x, wanted[:, :-1], f"the inputs of the blocks {indices}, T = {T}, stride = {stride}", cause="starts (B, 1) are indices * stride; the first T of T + 1 tokens")
             check.equal(lambda: y, wanted[:, 1:], f"the targets of the blocks {indices}, T = {T}, stride = {stride}", cause="the last T of T + 1 tokens")
-        for wrong in ([0, len(starts)], [-1, 0]):
+        for wrong in ([0, len(starts)], [-1, 0], [0, -1]):
             check.raises(IndexError, lambda: data.batch(wrong), f"the batch of blocks {wrong} of {len(starts)}", cause="compare the smallest and the largest index with 0 and len(self): NumPy would wrap -1 around")
     data = check.call(lambda: TokenDataset(np.arange(9, dtype=np.uint8), 4, backend="reference"), "a dataset on the backend reference", cause="__init__ is given")
     check.equal(lambda: [t.backend.name for t in (*data.batch([1]), *data[0])], ["reference"] * 4, "the backends of a batch and of a block", cause="Tensor(..., backend=self.backend), both")
