@@ -709,7 +709,7 @@ for axis, title, parts in (
             label = f"{name}, {'training' if style == 'stepfilled' else 'test'}"
             axis.hist(part[:, column], bins=30, density=True, histtype=style, alpha=0.6, color=f"C{column}", lw=2, label=label)  # fmt: skip
     axis.set(title=title, yscale="log", xlabel="value of the feature")
-axes[1].legend(fontsize=8)
+axes[0].legend(fontsize=8)
 axes[0].set_ylabel("density")
 figure.tight_layout()
 plt.show()
@@ -790,12 +790,12 @@ with Exercise("5.8", "TokenDataset") as check:
 # it, in the same columns, its targets.
 
 # %%
-sentence = "the mean of the means is not the mean"
+sentence = "the mean of all means"
 letters = sorted(set(sentence))
 blocks = TokenDataset([letters.index(c) for c in sentence], block_size=8, stride=4)
-figure, axis = plt.subplots(figsize=(10, 3.4))
+figure, axis = plt.subplots(figsize=(9, 3.6))
 for column, c in enumerate(sentence):
-    axis.text(column, 1, c, ha="center", va="center", family="monospace", weight="bold")
+    axis.text(column, 0.8, c, ha="center", va="center", family="monospace", weight="bold")
 for i in range(len(blocks)):
     for row, tokens in enumerate(blocks[i]):
         for offset, token in enumerate(tokens.tolist()):
@@ -804,7 +804,7 @@ for i in range(len(blocks)):
                       bbox={"boxstyle": "square,pad=0.15", "facecolor": ("#cfe2f3", "#fce5cd")[row], "edgecolor": "none"})  # fmt: skip
     axis.text(-1, -i - 0.2, f"block {i}", ha="right", va="center")
 axis.set(
-    xlim=(-4, len(sentence)), ylim=(-len(blocks) + 0.3, 1.6), title="blue: inputs, orange: targets"
+    xlim=(-4, len(sentence)), ylim=(-len(blocks) + 0.2, 1.2), title="blue: inputs, orange: targets"
 )
 axis.axis("off")
 figure.tight_layout()
@@ -995,7 +995,7 @@ for bar, (name, times) in enumerate(
     axis.bar(np.arange(len(sizes)) + 0.27 * bar, [1e6 * t / B for t, B in zip(times, sizes, strict=True)], 0.25, label=name)  # fmt: skip
 axis.set(yscale="log", ylabel="microseconds per example", xlabel="batch size B")
 axis.set_xticks(np.arange(len(sizes)) + 0.27, sizes)
-axis.legend()
+axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 figure.tight_layout()
 plt.show()
 
@@ -1019,7 +1019,7 @@ for B, (slow, _, step) in zip(sizes, table, strict=True):
 # a table of 64 MiB, in rows of different length:
 
 # %%
-memory = np.zeros(2**24, np.float32)
+memory = np.ones(2**24, np.float32)
 for width in (4, 64, 1024):
     rows = memory.reshape(-1, width)
     count = 2**22 // width
