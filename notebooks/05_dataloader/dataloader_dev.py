@@ -28,6 +28,8 @@
 # | text as blocks of tokens | 5.8 |
 # | all together: the loader | 5.9 |
 #
+# **You will build** datasets, honest splits and a loader.
+#
 # **You will learn**
 #
 # - what a dataset is, and how examples of any structure become a batch;
@@ -37,7 +39,7 @@
 # - what loading costs beside a step of the network, measured.
 #
 # **Before you start**: tensors, `stack` and indexing from lesson 01; in Python, classes, `yield` and
-# dicts. The last part uses a layer of lesson 03 and a loss of lesson 04.
+# dicts. The last part measures a network of lessons 02 and 03 with a loss of lesson 04.
 #
 # **Time**: two to three hours, ten to fifteen minutes per exercise and the rest for reading and
 # experiments.
@@ -425,10 +427,10 @@ plt.show()
 # No example is copied. A `Subset` keeps the dataset and a list of indices.
 
 # %% given="5.5"
-from tinytorch.data.splitting import Subset, _generator, _sizes
+from tinytorch.utils.splitting import Subset, _generator, _sizes
 
 # %% exercise="5.5" points=3
-from tinytorch.data.splitting import random_split, sizes_of_fractions
+from tinytorch.utils.splitting import random_split, sizes_of_fractions
 
 # sizes_of_fractions:
 #   math.floor rounds down. Count what is missing, and add 1 to as many sizes, from the first on.
@@ -506,10 +508,10 @@ print(f"{len(lines)} lines, {len(set(lines))} different")
 print(f"{seen_before(training, test):.0%} of the lines of the test are in the training part too")
 
 # %% given="5.6"
-from tinytorch.data.splitting import _checked_groups
+from tinytorch.utils.splitting import _checked_groups, _is_key
 
 # %% exercise="5.6" points=2
-from tinytorch.data.splitting import group_split
+from tinytorch.utils.splitting import group_split
 
 # group_split:
 #   _checked_groups(groups, len(dataset)) returns a list with the group of each example.

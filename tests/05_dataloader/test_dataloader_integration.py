@@ -13,7 +13,6 @@ import pytest
 
 from tinytorch.data.normalization import Standardizer
 from tinytorch.data.samplers import BatchSampler, RandomSampler, batched, count_batches
-from tinytorch.data.splitting import Subset, group_split, random_split, sizes_of_fractions
 from tinytorch.dataloader import (
     DataLoader,
     Dataset,
@@ -26,6 +25,7 @@ from tinytorch.layers import Linear, Sequential
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.ops import random
 from tinytorch.tensor import Tensor
+from tinytorch.utils.splitting import Subset, group_split, random_split, sizes_of_fractions
 
 PAGES = ("mean", "std", "var", "sum", "einsum", "pad", "linspace", "sort", "cumsum")
 TEXT = "\n".join(getattr(np, page).__doc__ or page for page in PAGES)

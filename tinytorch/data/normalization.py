@@ -22,6 +22,11 @@ class _Statistics:
                 raise ValueError("Standardizer takes both mean and std, or neither")
             self._store(np.asarray(mean, np.float64), np.asarray(std, np.float64))
 
+    def __repr__(self) -> str:
+        if self.mean is None or self.std is None:
+            return f"{type(self).__name__}()"
+        return f"{type(self).__name__}(mean={self.mean.tolist()}, std={self.std.tolist()})"
+
     def _store(self, mean: Values, std: Values) -> Self:
         """Set both attributes, and return self."""
         if mean.shape != std.shape:

@@ -13,11 +13,11 @@ from ..data.samplers import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
-from ..data.splitting import Subset, random_split
 from ..dataloader import DataLoader, Dataset, IterableDataset, TensorDataset
 from ..dataloader import collate as default_collate
 from ..dataloader import convert as default_convert
 from ..missing import missing_name
+from .splitting import Subset, random_split
 
 __all__ = [
     "BatchSampler",

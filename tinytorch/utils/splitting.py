@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import check_type, warn
+from ..arguments import check_type, shown, warn
 from ..dataloader import Dataset
 from ..ops import random
 
@@ -74,7 +74,7 @@ def sizes_of_fractions(fractions: Sequence[float], count: int) -> list[int]:
 
     Each size is rounded down. What is left over goes to the first parts, one example each.
 
-    >>> from tinytorch.data.splitting import sizes_of_fractions
+    >>> from tinytorch.utils.splitting import sizes_of_fractions
     >>> sizes_of_fractions([0.5, 0.25, 0.25], 11)
     [6, 3, 2]
     """
@@ -111,6 +111,13 @@ def random_split(
     ]
 
 
+def _is_key(value: Any) -> bool:
+    """Whether equal values are one key of a dict: not so for NaN, lists and tensors."""
+    if isinstance(value, tuple):
+        return all(map(_is_key, value))
+    return isinstance(value, str | bytes | int | float | np.generic) and value == value
+
+
 def _checked_groups(groups: Any, count: int) -> list[Any]:
     """The group of each of `count` examples, as values that can be keys of a dict."""
     values = groups.tolist() if hasattr(groups, "tolist") else list(groups)
@@ -119,10 +126,10 @@ def _checked_groups(groups: Any, count: int) -> list[Any]:
             f"group_split needs the group of each example: {count} groups, not {len(values)}"
         )
     for i, value in enumerate(values):
-        if not isinstance(value, tuple | str | bytes | int | float) or value != value:
+        if not _is_key(value):
             raise TypeError(
                 "group_split: a group must be a number, a string or a tuple of these, not"
-                f" {value!r:.60} (example {i})"
+                f" {shown(value)} (example {i})"
             )
     return values
 
@@ -149,7 +156,7 @@ def group_split(
         TypeError: a group is not a number, a string or a tuple; NaN is none either.
         ValueError: the number of groups is not that of the examples, or the lengths do not add up.
 
-    >>> from tinytorch.data.splitting import group_split
+    >>> from tinytorch.utils.splitting import group_split
     >>> texts = ["a", "b", "a", "a"]
     >>> sorted(sorted(part) for part in group_split(texts, texts, [1, 1]))
     [['a', 'a', 'a'], ['b']]
