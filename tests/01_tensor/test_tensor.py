@@ -144,8 +144,10 @@ def test_conversion_of_several_elements_to_a_scalar_raises() -> None:
     ],
 )
 def test_repr(make: Any, text: str) -> None:
-    assert repr(make()).endswith(text)
-    assert len(repr(make())) < 400
+    with Tensor(0, backend="numpy").device:  # also where TT_BACKEND names another backend
+        printed = repr(make())
+    assert printed.endswith(text)
+    assert len(printed) < 400
 
 
 def test_numpy_returns_a_read_only_view_or_a_copy() -> None:
@@ -184,7 +186,7 @@ def test_dlpack_shares_memory() -> None:
 
 
 def test_to_casts_and_moves() -> None:
-    x = Tensor([1.5, 2.5], True)
+    x = Tensor([1.5, 2.5], True, backend="numpy")
     assert x.to("float32") is x is x.to("numpy") is x.to()
     y = x.to("float64")
     (y * y).sum().backward()
@@ -215,7 +217,7 @@ def test_to_casts_and_moves() -> None:
 )
 def test_mixed_backends_raise_an_error_with_both_names_and_the_fix(mix: Any, strict: str) -> None:
     with pytest.raises(BackendError, match=r"'(numpy|strict)' and another on '.*\.to\(\"") as error:
-        mix(Tensor([1.0]), Tensor([0.0], backend=strict))
+        mix(Tensor([1.0], backend="numpy"), Tensor([0.0], backend=strict))
     assert "'numpy'" in str(error.value)
     assert "'strict'" in str(error.value)
 

@@ -29,6 +29,9 @@ from tinytorch.autograd import wrap_array
 from tinytorch.backends import BackendError, registry
 from tinytorch.backends.base import Kernel
 
+TESTS = Path(__file__).parents[1]
+LESSONS = sorted(folder.name for folder in TESTS.parent.glob("notebooks/*_*"))
+
 
 def gpt(backend: str, dropout: float = 0.1) -> GPT:
     manual_seed(3)
@@ -102,14 +105,12 @@ def test_a_checkpoint_resumes_on_another_backend(begin: str, end: str, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "lesson", ["10_tokenization", "11_embeddings", "12_attention", "13_transformers"]
-)
+@pytest.mark.parametrize("lesson", LESSONS)
 def test_the_tests_of_the_lessons_pass_on_the_reference_backend(lesson: str) -> None:
     """As `tito test` runs them with TT_BACKEND=reference."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
-         "-k", "not cupy and not strict", str(Path(__file__).parents[1] / lesson)],
+         "-k", "not cupy and not strict", str(TESTS / lesson)],
         env={**os.environ, "TT_BACKEND": "reference", "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
