@@ -24,6 +24,7 @@
 # | reduction | `x.mean(axis=0)` | loses axes |
 # | matrix product | `x @ y` | (M, K) and (K, N) give (M, N) |
 # | movement | `reshape`, `permute`, `concat` | changes, the numbers stay |
+# | indexing | `x[0]`, `x[:, 1:3]`, `x[mask]` | the key decides |
 #
 # **You will build** a tensor's operations.
 #
@@ -31,14 +32,14 @@
 #
 # - how an op is written, as everywhere in this course;
 # - to predict the shape of each result, by the rules of broadcasting, reductions and products;
-# - why some operations move no number at all: views and strides;
+# - which operations and keys move no number at all, and which copy: views and strides;
 # - what a dtype can hold, and where float32 and integers surprise you;
 # - whether the processor or the memory limits an operation, with measurements.
 #
 # **Before you start**: Python with classes, decorators and slices; NumPy arrays; the product of two
 # matrices. This is the first lesson.
 #
-# **Time**: about two and a half hours, ten minutes per exercise and the rest for reading and
+# **Time**: about three hours, ten minutes per exercise and the rest for reading and
 # experiments.
 
 # %% setup=true
@@ -53,7 +54,7 @@ import numpy as np
 from tinytorch.arguments import ShapeError, python_number, shown
 from tinytorch.backends import Backend, get
 from tinytorch.backends.arrays import Array, Axis, Namespace, Shape
-from tinytorch.functions.creation import Options
+from tinytorch.functions.creation import Options, full, zeros
 from tinytorch.methods import Methods
 from tinytorch.ops.op import op
 from tinytorch.ops.reductions import _axes
@@ -64,7 +65,8 @@ from tinytorch.tito.checks import Exercise
 def saved(function: Any, *tensors: Tensor, **settings: Any) -> list[Any]:
     """Return what an op keeps for its gradient."""
     arrays = [x._array if isinstance(x, Tensor) else x for x in tensors]
-    _, kept = function.forward(get("numpy").xp, *arrays, **settings)
+    with np.errstate(all="ignore"):
+        _, kept = function.forward(get("numpy").xp, *arrays, **settings)
     return list(kept)
 
 
@@ -73,12 +75,15 @@ def saved(function: Any, *tensors: Tensor, **settings: Any) -> list[Any]:
 #
 # `shape` lists the sizes of all axes, from the outermost to the innermost. Three marks of two
 # students are a matrix of shape (2, 3). What each step does to the shape is the first thing to ask,
-# and the first thing to print when something fails.
+# and the first thing to print when something fails. Besides lists, there are `zeros`, `ones` and
+# `full` to create tensors of any shape, and `arange`, which you finish in 1.8.
 
 # %%
 marks = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]])  # (students, exams) = (2, 3)
 print(marks)
 print("shape", marks.shape, " axes", marks.ndim, " dtype", marks.dtype)
+print(zeros(2, 3))
+print(full((2, 2), 7.0))
 
 # %% [markdown]
 # Suppose that the exams were of different difficulty, and we want to subtract the mean of each. On
@@ -147,8 +152,9 @@ from tinytorch.ops.elementwise import add, divide, multiply, negative, subtract
 #   Nothing is needed later.
 
 # %% test="1.1" points=2
+# fmt: off
 with Exercise("1.1", "add, subtract, multiply, divide, negative") as check:
-    a, b = np.array([[6.0, -3.0], [0.5, 8.0]], np.float32), np.array([[4.0, 2.0], [-0.25, 5.0]], np.float32)  # fmt: skip
+    a, b = np.array([[6.0, -3.0], [0.5, 8.0]], np.float32), np.array([[4.0, 2.0], [-0.25, 5.0]], np.float32)
     x, y = Tensor(a), Tensor(b)
     for name, function, wanted, kept, formula in (
         ("add", add, [[10.0, -1.0], [0.25, 13.0]], [], "x + y, ()"),
@@ -157,12 +163,12 @@ with Exercise("1.1", "add, subtract, multiply, divide, negative") as check:
         ("divide", divide, [[1.5, -1.5], [-2.0, 1.6]], [a, b], "x / y, (x, y)"),
     ):
         check.close(lambda: function(x, y), wanted, f"{name} of two (2, 2) tensors",
-                    cause=f"return two things: {formula}")  # fmt: skip
+                    cause=f"return two things: {formula}")
         check.equal(lambda: saved(function, x, y), kept, f"what {name} keeps for its gradient",
-                    cause=f"return two things: {formula}")  # fmt: skip
+                    cause=f"return two things: {formula}")
         check.equal(lambda: str(function(x, y).dtype), "float32", f"the dtype of {name}",
-                    cause="use the operators alone: they keep float32")  # fmt: skip
-        check.equal(lambda: [x, y], [a, b], f"x and y after {name}", cause="x += y writes into x: return a new array")  # fmt: skip
+                    cause="use the operators alone: they keep float32")
+        check.equal(lambda: [x, y], [a, b], f"x and y after {name}", cause="x += y writes into x: return a new array")
     check.equal(
         lambda: negative(x), [[-6.0, 3.0], [-0.5, -8.0]], "negative of x", cause="return -x, ()"
     )
@@ -173,21 +179,25 @@ with Exercise("1.1", "add, subtract, multiply, divide, negative") as check:
         cause="the gradient needs nothing: ()",
     )
     check.equal(lambda: subtract(10.0, x), [[4.0, 13.0], [9.5, 2.0]], "10 - x",
-                cause="x is the first argument, y the second: one of them may be a number")  # fmt: skip
+                cause="x is the first argument, y the second: one of them may be a number")
     check.close(lambda: divide(Tensor([7, 9]), Tensor([2, 4])), [3.5, 2.25], "7 / 2 and 9 / 4 of integers",
-                cause="/ is the true quotient; // rounds down")  # fmt: skip
+                cause="/ is the true quotient; // rounds down")
     check.close(lambda: add(x, Tensor([10.0, 20.0])), [[16.0, 17.0], [10.5, 28.0]], "(2, 2) plus (2,)",
-                cause="x + y broadcasts; do not compare or change shapes")  # fmt: skip
+                cause="x + y broadcasts; do not compare or change shapes")
 
 # %% [markdown]
-# ## 1.2 Functions of each element
+# ## 1.2 Functions of each element, and casting
 #
 # Exponential, logarithm, root, and a limit. With `clip`, one bound may be missing (None). An
 # element that is NaN ("not a number", the result of 0/0) must stay NaN: a limit that hides it would
 # hide a bug.
+#
+# **Casting** fits numbers into another dtype. To integers, the fraction is cut off, towards 0: -2.7
+# becomes -2. What does not fit wraps around: 300 becomes 300 - 256 = 44 in int8. As a boolean, all
+# but 0 is true. Between floats, numbers are rounded, or become infinite.
 
 # %% exercise="1.2" points=3
-from tinytorch.ops.elementwise import clip, exp, log, sqrt
+from tinytorch.ops.elementwise import cast, clip, exp, log, sqrt
 
 # exp:
 #   xp.exp. The gradient will need the result y: (y,).
@@ -201,19 +211,23 @@ from tinytorch.ops.elementwise import clip, exp, log, sqrt
 #   xp.full_like(y, min). Then the same for max. A bound that is NaN makes all NaN: min != min is
 #   true for NaN alone, so add | (min != min) to the condition.
 #   The gradient needs a mask of the elements that did not change: (x == y,).
+# cast:
+#   xp.astype(x, dtype). The dtype may be given by its name, a str: getattr(xp, "int8") is xp.int8.
+#   The gradient needs nothing.
 
 # %% test="1.2" points=3
-with Exercise("1.2", "exp, log, sqrt, clip") as check:
+# fmt: off
+with Exercise("1.2", "exp, log, sqrt, clip, cast") as check:
     a = np.array([[0.25, 1.0, 4.0], [9.0, 2.0, 0.01]])
     x = Tensor(a)
     for name, function, wanted, keeps in (
         ("exp", exp, np.exp(a), "result"), ("log", log, np.log(a), "input"), ("sqrt", sqrt, np.sqrt(a), "result"),
-    ):  # fmt: skip
+    ):
         check.close(lambda: function(x), wanted, f"{name} of six numbers", tolerance=1e-9,
-                    cause=f"xp.{name}(x), element by element")  # fmt: skip
+                    cause=f"xp.{name}(x), element by element")
         check.close(lambda: saved(function, x), [wanted if keeps == "result" else a], f"what {name} keeps", tolerance=1e-9,
-                    cause=f"a tuple of one, with its comma: the {keeps}")  # fmt: skip
-    check.close(lambda: sqrt(Tensor([4, 9])), [2.0, 3.0], "sqrt of integers", cause="xp.sqrt(x): @op has made floats of them")  # fmt: skip
+                    cause=f"a tuple of one, with its comma: the {keeps}")
+    check.close(lambda: sqrt(Tensor([4, 9])), [2.0, 3.0], "sqrt of integers", cause="xp.sqrt(x): @op has made floats of them")
     b = np.array([-3.0, -1.0, 0.5, 2.0, 7.0, math.nan])
     z = Tensor(b)
     for low, high, wanted in (
@@ -227,17 +241,27 @@ with Exercise("1.2", "exp, log, sqrt, clip") as check:
     ):
         name = f"clip of -3 -1 0.5 2 7 NaN with min={low}, max={high}"
         check.true(lambda: np.array_equal(clip(z, min=low, max=high).numpy(), wanted, equal_nan=True), f"{name} is {wanted}",
-                   cause="first min, then max, each only if it is not None (0.0 is a bound too); NaN stays NaN")  # fmt: skip
+                   cause="first min, then max, each only if it is not None (0.0 is a bound too); NaN stays NaN")
         check.equal(lambda: saved(clip, z, min=low, max=high), [[p == q for p, q in zip(b, wanted, strict=True)]],
-                    f"the mask of {name}", cause="(x == y,), with the x before and the y after both bounds")  # fmt: skip
-    check.equal(
-        lambda: z[:5],
-        b[:5],
-        "x after clip",
-        cause="do not write into x: xp.where returns a new array",
-    )
+                    f"the mask of {name}", cause="(x == y,), with the x before and the y after both bounds")
+    check.equal(lambda: z.numpy()[:5], b[:5], "x after clip", cause="do not write into x: xp.where returns a new array")
     check.equal(lambda: str(clip(Tensor([1, 5]), max=3).dtype), "int64", "the dtype of clipped integers",
-                cause="xp.full_like(y, max) has the dtype of y")  # fmt: skip
+                cause="xp.full_like(y, max) has the dtype of y")
+    for values, before, after, wanted, why in (
+        ([2.7, -2.7, 0.5, -0.5, 3.0], "float64", "int64", [2, -2, 0, 0, 3], "the fraction is cut off, not rounded"),
+        ([300, 128, -129, 127], "int64", "int8", [44, -128, 127, 127], "integers wrap around"),
+        ([0.0, 0.5, -1.0, math.nan], "float32", "bool", [False, True, True, True], "all but 0 is true"),
+        ([True, False], "bool", "float32", [1.0, 0.0], "True is 1"),
+        ([2**24, 2**24 + 1, 2**24 + 3], "int64", "float32", [2.0**24, 2.0**24, 2.0**24 + 4], "24 bits: the nearest number, or the even one of two"),
+        ([0.1, 1e39], "float64", "float32", [13421773 / 2**27, math.inf], "24 bits: the nearest number, or infinity"),
+        ([1.5, 70000.0], "float32", "float16", [1.5, math.inf], "65504 is the largest float16"),
+    ):
+        x = Tensor(values, dtype=before)
+        for dtype in (after, np.dtype(after)):
+            got = check.call(lambda: cast(x, dtype=dtype), f"{values} cast to {dtype!r}", cause="a str is a name: getattr(xp, dtype); else it is the dtype")
+            check.equal(lambda: str(got.dtype), after, f"the dtype of {values} cast to {dtype!r}", cause="xp.astype(x, dtype)")
+            check.equal(lambda: got, wanted, f"{values} cast to {dtype!r}", cause=f"xp.astype(x, dtype): {why}")
+            check.equal(lambda: saved(cast, x, dtype=dtype), [], "what cast keeps", cause="the gradient needs nothing: ()")
 
 # %% [markdown]
 # Your functions, drawn. The slope at a point is what gradients will be about.
@@ -282,16 +306,17 @@ from tinytorch.functions.repeating import _broadcast
 #   raise a ShapeError that contains the shapes. An empty set gives 1. No shapes at all give ().
 
 # %% test="1.3" points=3
+# fmt: off
 with Exercise("1.3", "_broadcast") as check:
     for shapes, wanted in (
         ([(2, 3), (3,)], (2, 3)), ([(3,), (2, 3)], (2, 3)), ([(8, 1, 6), (7, 1)], (8, 7, 6)),
         ([(3,), (2, 1)], (2, 3)), ([(5, 4), ()], (5, 4)), ([(), ()], ()), ([], ()),
         ([(1, 1), (1,)], (1, 1)), ([(1, 3), (0, 3)], (0, 3)), ([(0,), (1,)], (0,)),
         ([(2, 1, 1), (3, 1), (4,)], (2, 3, 4)), ([(4, 5)], (4, 5)), ([(1,), (1, 1, 7), (2, 1)], (1, 2, 7)),
-    ):  # fmt: skip
+    ):
         check.equal(lambda: _broadcast(shapes), wanted, f"the common shape of {shapes}",
-                    cause="align on the right, fill up with 1 on the left, take the size that is not 1 (0 is one)")  # fmt: skip
-        check.true(lambda: type(_broadcast(shapes)) is tuple, f"the result for {shapes} is a tuple", cause="return tuple(...)")  # fmt: skip
+                    cause="align on the right, fill up with 1 on the left, take the size that is not 1 (0 is one)")
+        check.true(lambda: type(_broadcast(shapes)) is tuple, f"the result for {shapes} is a tuple", cause="return tuple(...)")
     for shapes in (
         [(2, 3), (2,)],
         [(3, 1), (2, 2)],
@@ -300,7 +325,7 @@ with Exercise("1.3", "_broadcast") as check:
         [(7,), (1,), (6,)],
     ):
         check.raises(ShapeError, lambda: _broadcast(shapes), f"the shapes {shapes}", message=str(shapes[0][-1]),
-                     cause="two sizes in a column that differ, and neither is 1: a ShapeError with the shapes")  # fmt: skip
+                     cause="two sizes in a column that differ, and neither is 1: a ShapeError with the shapes")
 
 # %% [markdown]
 # The picture of (3, 1) and (4,): dark numbers exist, pale ones are repeated.
@@ -367,6 +392,7 @@ from tinytorch.ops.reductions import _count, _kept_shape, _mean, _variance, mean
 #   at least 0.0 (a float).
 
 # %% test="1.4" points=4
+# fmt: off
 with Exercise("1.4", "mean, var") as check:
     a = np.random.default_rng(4).integers(-9, 9, (2, 3, 4)).astype(np.float64)
     x = Tensor(a)
@@ -378,44 +404,44 @@ with Exercise("1.4", "mean, var") as check:
         ((0, 1, 2), (1, 1, 1), 24),
     ):
         check.equal(lambda: _kept_shape(a, axes), kept, f"_kept_shape of (2, 3, 4) for the axes {axes}",
-                    cause="size 1 where the axis is in axes: enumerate(x.shape)")  # fmt: skip
+                    cause="size 1 where the axis is in axes: enumerate(x.shape)")
         check.equal(lambda: _count(a, axes), count, f"_count of (2, 3, 4) for the axes {axes}",
-                    cause="the product, not the sum, of the sizes x.shape[a] of these axes")  # fmt: skip
+                    cause="the product, not the sum, of the sizes x.shape[a] of these axes")
     for axis in (None, 0, 1, -1, (0, 2), (-1, 0)):
         for keepdims in (False, True):
             how = f"axis={axis}, keepdims={keepdims}"
             check.close(lambda: mean(x, axis=axis, keepdims=keepdims), a.mean(axis=axis, keepdims=keepdims), f"mean of (2, 3, 4), {how}",
-                        cause="hand on axes and keepdims, and divide by the count", tolerance=1e-12)  # fmt: skip
+                        cause="hand on axes and keepdims, and divide by the count", tolerance=1e-12)
             for correction in (1, 0, 1.5):
                 count = a.size // a.mean(axis=axis).size
                 centred = a - a.mean(axis=axis, keepdims=True)
                 wanted = (centred**2).sum(axis=axis, keepdims=keepdims) / (count - correction)
                 check.close(lambda: var(x, axis=axis, correction=correction, keepdims=keepdims), wanted,
                             f"var of (2, 3, 4), {how}, correction={correction}", tolerance=1e-12,
-                            cause="sum of (x - mean)^2, over count - correction; then drop the axes")  # fmt: skip
+                            cause="sum of (x - mean)^2, over count - correction; then drop the axes")
     check.equal(lambda: saved(mean, x, axis=-1), [(2, 3, 1), (2, 3, 4), 4], "what mean keeps, axis=-1",
-                cause="(_kept_shape(x, axes), x.shape, count)")  # fmt: skip
-    check.close(lambda: saved(var, x, axis=1)[0], a - a.mean(axis=1, keepdims=True), "the first that var keeps", cause="x minus its mean")  # fmt: skip
+                cause="(_kept_shape(x, axes), x.shape, count)")
+    check.close(lambda: saved(var, x, axis=1)[0], a - a.mean(axis=1, keepdims=True), "the first that var keeps", cause="x minus its mean")
     check.equal(lambda: saved(var, x, axis=1, correction=0)[1:], [(2, 1, 4), 3.0], "the rest that var keeps, axis=1, correction=0",
-                cause="the shape with kept axes, and count - correction")  # fmt: skip
+                cause="the shape with kept axes, and count - correction")
     check.close(lambda: var(Tensor(np.float32([10000.0, 10001.0, 10002.0]))), 1.0, "var of 10000, 10001, 10002 in float32",
-                cause="subtract the mean before squaring")  # fmt: skip
+                cause="subtract the mean before squaring")
     for function in (mean, var):
         check.true(lambda: np.isnan(function(Tensor(np.zeros((0, 3))), axis=0).numpy()).tolist() == [True] * 3,
                    "the mean and variance of no values are NaN, of shape (3,)",
-                   cause="count 0: xp.sum(...) * math.nan; the divisor is not below 0")  # fmt: skip
+                   cause="count 0: xp.sum(...) * math.nan; the divisor is not below 0")
     check.equal(lambda: mean(Tensor(np.zeros((0, 3))), axis=0, keepdims=True).shape, (1, 3),
-                "the shape of the mean of no values, keepdims=True", cause="hand on keepdims to xp.sum as well")  # fmt: skip
+                "the shape of the mean of no values, keepdims=True", cause="hand on keepdims to xp.sum as well")
     with np.errstate(all="ignore"):
         check.true(lambda: math.isinf(var(Tensor([1.0, 3.0]), correction=5).item()), "var of two values with correction=5 is infinite",
-                   cause="the divisor is at least 0.0: max(0.0, ...) of builtins")  # fmt: skip
+                   cause="the divisor is at least 0.0: max(0.0, ...) of builtins")
 
     def mean_of_none() -> list[bool]:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             return np.isnan(_mean(get("numpy").xp, np.zeros((0, 3)), (0,), False)).tolist()
 
-    check.equal(lambda: mean_of_none(), [True] * 3, "the mean of no values gives no warning", cause="do not call xp.mean if the count is 0")  # fmt: skip
+    check.equal(lambda: mean_of_none(), [True] * 3, "the mean of no values gives no warning", cause="do not call xp.mean if the count is 0")
 
 # %% [markdown]
 # ## 1.5 The matrix product
@@ -437,7 +463,7 @@ print(by_hand([[1, 2], [3, 4], [5, 6]], [[10, 20, 30], [1, 2, 3]]), "(3, 2) @ (2
 # one product of (B T, K) with (K, N) is faster than B small products: the same numbers, in fewer
 # calls. `_rows` makes a matrix of a stack; a size of -1 could not be inferred if K is 0.
 
-# %% exercise="1.5" points=3
+# %% exercise="1.5" points=2
 from tinytorch.ops.linalg import _rows, matmul
 
 # _rows:
@@ -447,12 +473,13 @@ from tinytorch.ops.linalg import _rows, matmul
 #   result to x's shape with the last size replaced by y's. In all other cases, x @ y.
 #   The gradient needs x and y as they came.
 
-# %% test="1.5" points=3
+# %% test="1.5" points=2
+# fmt: off
 with Exercise("1.5", "matmul") as check:
     rng = np.random.default_rng(5)
-    x, y = Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), Tensor([[10.0, 20.0, 30.0], [1.0, 2.0, 3.0]])  # fmt: skip
+    x, y = Tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), Tensor([[10.0, 20.0, 30.0], [1.0, 2.0, 3.0]])
     check.equal(lambda: matmul(x, y), [[12.0, 24.0, 36.0], [34.0, 68.0, 102.0], [56.0, 112.0, 168.0]], "(3, 2) @ (2, 3)",
-                cause="rows of x times columns of y: x @ y, not x * y")  # fmt: skip
+                cause="rows of x times columns of y: x @ y, not x * y")
     for shape, wanted in (
         ((2, 3, 4), (6, 4)),
         ((5,), (1, 5)),
@@ -461,16 +488,16 @@ with Exercise("1.5", "matmul") as check:
         ((2, 1, 3, 2), (6, 2)),
     ):
         check.equal(lambda: _rows(get("numpy").xp, np.zeros(shape)).shape, wanted, f"the shape of the rows of {shape}",
-                    cause="(math.prod(x.shape[:-1]), x.shape[-1])")  # fmt: skip
+                    cause="(math.prod(x.shape[:-1]), x.shape[-1])")
     for left, right in (
         ((4, 3), (3, 5)), ((2, 4, 3), (3, 5)), ((2, 1, 4, 3), (3, 5)), ((2, 4, 3), (2, 3, 5)), ((7, 1, 4, 3), (2, 3, 5)),
         ((3,), (3, 5)), ((4, 3), (3,)), ((2, 4, 3), (3,)), ((3,), (3,)), ((3,), (2, 3, 5)), ((4, 3), (2, 3, 5)), ((2, 3, 0), (0, 4)), ((0, 2, 3), (3, 4)),
-    ):  # fmt: skip
+    ):
         a, b = rng.standard_normal(left), rng.standard_normal(right)
         check.close(lambda: matmul(Tensor(a), Tensor(b)), np.matmul(a, b), f"{left} @ {right}", tolerance=1e-10,
-                    cause="rows only if y has two axes and x more than two; the result is (..., M, N)")  # fmt: skip
+                    cause="rows only if y has two axes and x more than two; the result is (..., M, N)")
         check.equal(lambda: saved(matmul, Tensor(a), Tensor(b)), [a, b], f"what {left} @ {right} keeps",
-                    cause="(x, y), as they came: not the reshaped rows")  # fmt: skip
+                    cause="(x, y), as they came: not the reshaped rows")
     sizes: list[int] = []
 
     class Counting(np.ndarray):
@@ -481,8 +508,8 @@ with Exercise("1.5", "matmul") as check:
             return np.asarray(self) @ np.asarray(other)
 
     check.call(lambda: matmul.forward(get("numpy").xp, np.ones((2, 4, 3)).view(Counting), np.ones((3, 5))), "(2, 4, 3) @ (3, 5)",
-               cause="multiply _rows(xp, x) by y")  # fmt: skip
-    check.true(lambda: sizes in ([2], []), "(2, 4, 3) @ (3, 5) is one product of matrices", cause="_rows(xp, x) @ y, then reshape")  # fmt: skip
+               cause="multiply _rows(xp, x) by y")
+    check.true(lambda: sizes in ([2], []), "(2, 4, 3) @ (3, 5) is one product of matrices", cause="_rows(xp, x) @ y, then reshape")
 
 # %% [markdown]
 # ## 1.6 Reshape and permute
@@ -507,14 +534,15 @@ from tinytorch.ops.movement import permute, reshape
 #   the axes and x's shape.
 
 # %% test="1.6" points=3
+# fmt: off
 with Exercise("1.6", "reshape, permute") as check:
     a = np.arange(24.0).reshape(2, 3, 4)
     x = Tensor(a)
     for shape in ((6, 4), (24,), (-1, 8), (4, 3, 2), (1, 2, 12, 1)):
         check.equal(lambda: reshape(x, shape=shape), a.reshape(shape), f"(2, 3, 4) reshaped to {shape}",
-                    cause="xp.reshape(x, shape) keeps the order of the numbers")  # fmt: skip
-    check.equal(lambda: reshape(Tensor([7.0]), shape=()).shape, (), "(1,) reshaped to ()", cause="min(shape, default=0): () has no smallest size")  # fmt: skip
-    check.equal(lambda: saved(reshape, x, shape=(6, 4)), [(2, 3, 4)], "what reshape keeps", cause="(x.shape,): the old shape")  # fmt: skip
+                    cause="xp.reshape(x, shape) keeps the order of the numbers")
+    check.equal(lambda: reshape(Tensor([7.0]), shape=()).shape, (), "(1,) reshaped to ()", cause="min(shape, default=0): () has no smallest size")
+    check.equal(lambda: saved(reshape, x, shape=(6, 4)), [(2, 3, 4)], "what reshape keeps", cause="(x.shape,): the old shape")
     for axes, wanted in (
         ((2, 0, 1), (4, 2, 3)),
         ((1, 2, 0), (3, 4, 2)),
@@ -522,7 +550,7 @@ with Exercise("1.6", "reshape, permute") as check:
         ((-1, 0, 1), (4, 2, 3)),
     ):
         check.equal(lambda: permute(x, axes=axes), a.transpose(axes), f"(2, 3, 4) permuted to {axes}",
-                    cause=f"the shape is {wanted}: the first axis of the result is axis {axes[0]} of x")  # fmt: skip
+                    cause=f"the shape is {wanted}: the first axis of the result is axis {axes[0]} of x")
     check.equal(
         lambda: saved(permute, x, axes=(2, 0, 1)),
         [(2, 0, 1)],
@@ -531,43 +559,76 @@ with Exercise("1.6", "reshape, permute") as check:
     )
     for shape in ((5, 5), (-2, 12), (-1, 7), (24, -2)):
         check.raises(ShapeError, lambda: reshape(x, shape=shape), f"(2, 3, 4) reshaped to {shape}", message=str(shape),
-                     cause="a ShapeError with both shapes, also for sizes below -1")  # fmt: skip
+                     cause="a ShapeError with both shapes, also for sizes below -1")
         check.raises(ShapeError, lambda: reshape(x, shape=shape), f"(2, 3, 4) reshaped to {shape}", message="(2, 3, 4)",
-                     cause="the message contains x.shape, too")  # fmt: skip
+                     cause="the message contains x.shape, too")
     for axes in ((0, 1), (0, 0, 1), (0, 1, 3)):
         check.raises(ShapeError, lambda: permute(x, axes=axes), f"(2, 3, 4) permuted to {axes}", message=str(axes),
-                     cause="a ShapeError with the axes")  # fmt: skip
+                     cause="a ShapeError with the axes")
         check.raises(ShapeError, lambda: permute(x, axes=axes), f"(2, 3, 4) permuted to {axes}", message="(2, 3, 4)",
-                     cause="the message contains x.shape, too")  # fmt: skip
+                     cause="the message contains x.shape, too")
     for what, view in (
         ("reshape", lambda: reshape(x, shape=(6, 4))),
         ("permute", lambda: permute(x, axes=(2, 0, 1))),
     ):
         check.true(lambda: np.shares_memory(view().numpy(), x.numpy()), f"{what} is a view of the same memory",
-                   cause="no copy is necessary: return what xp returns")  # fmt: skip
-
-# %%
-matrix = Tensor(np.arange(6, dtype=np.float32).reshape(2, 3))
-for name, view in (
-    ("matrix", matrix),
-    ("reshape to (3, 2)", reshape(matrix, shape=(3, 2))),
-    ("permute to (3, 2)", permute(matrix, axes=(1, 0))),
-):
-    strides = [n // 4 for n in view.numpy().strides]  # NumPy counts bytes
-    print(f"{name:18} shape {view.shape}  strides {strides}  {view.tolist()}")
+                   cause="no copy is necessary: return what xp returns")
 
 # %% [markdown]
-# ## 1.7 Join and split
+# Drawn by your ops: the number in each cell is its place in memory. Both results read the same
+# twelve numbers. NumPy counts strides in bytes, four for each of these.
+
+# %%
+places = Tensor(np.arange(12, dtype=np.int32).reshape(3, 4))
+figure, axes = plt.subplots(1, 3, figsize=(9, 2.9))
+for axis, name, view in (
+    (axes[0], "x", places),
+    (axes[1], "reshape to (4, 3)", reshape(places, shape=(4, 3))),
+    (axes[2], "permute to (1, 0)", permute(places, axes=(1, 0))),
+):
+    axis.imshow(view.numpy(), cmap="viridis", alpha=0.6)
+    for (i, j), place in np.ndenumerate(view.numpy()):
+        axis.text(j, i, place, ha="center", va="center")
+    strides = tuple(n // 4 for n in view.numpy().strides)
+    axis.set(title=f"{name}\nshape {view.shape}, strides {strides}", xticks=[], yticks=[])
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## 1.7 Index, split, join
 #
-# `concat` joins along an axis that exists: (2, 3) and (4, 3) give (6, 3). `stack` makes a new axis:
-# two (3,) give (2, 3). `split` is the inverse of `concat`.
+# A **key** between brackets selects elements. Its parts belong to the axes, from the left; an axis
+# without a part stays whole. For x (3, 4):
+#
+# | key | selects | shape | |
+# |---|---|---|---|
+# | `x[1]` | row 1; the axis disappears | (4,) | view |
+# | `x[2, -1]` | one number | () | view |
+# | `x[:, 1:3]` | columns 1 and 2; the axis stays | (3, 2) | view |
+# | `x[::2]` | every second row | (2, 4) | view |
+# | `x[:, None]` | all, with a new axis of size 1 | (3, 1, 4) | view |
+# | `x[[2, 0, 2]]` | these rows, in this order | (3, 4) | copy |
+# | `x[[0, 1], [3, 2]]` | pairs: the elements (0, 3) and (1, 2) | (2,) | copy |
+# | `x[x > 5]` | where a mask is true, in order | (how many,) | copy |
+#
+# Why is a slice a view? Its elements follow a rule. By hand: x has the strides (4, 1), so
+# `x[1:, ::2]` begins at place $1 \cdot 4 + 0 \cdot 1 = 4$ and has the strides
+# $(1 \cdot 4, 2 \cdot 1) = (4, 2)$: element (i, j) is at place $4 + 4 i + 2 j$. The rows 2, 0, 2 or
+# a mask follow no such rule, so their numbers are copied.
+#
+# `split` cuts an axis into slices. `concat` is its inverse: along an axis that exists, (2, 3) and
+# (4, 3) give (6, 3). `stack` makes a new axis: two (3,) give (2, 3). Both copy.
 
 # %% given="1.7"
 from tinytorch.ops.movement import _cannot_join
 
-# %% exercise="1.7" points=3
-from tinytorch.ops.movement import _split, concat, split, stack
+# %% exercise="1.7" points=4
+from tinytorch.ops.movement import _split, concat, getitem, split, stack
 
+# getitem:
+#   xp.index(x, key): NumPy's x[key]. The gradient needs x.shape and the key.
+#   The text of NumPy's IndexError lacks the shape of x: catch it, and raise an IndexError that
+#   contains x.shape and the old text.
 # concat:
 #   xp.concat(arrays, axis=axis). The gradient needs the list of sizes along the axis, and the axis.
 #   NumPy raises a ValueError or an IndexError: raise _cannot_join("concat", arrays, axis) instead.
@@ -582,22 +643,49 @@ from tinytorch.ops.movement import _split, concat, split, stack
 #   xp.stack(arrays, axis=axis). The gradient needs the number of arrays, and the axis. Errors as
 #   for concat.
 
-# %% test="1.7" points=3
-with Exercise("1.7", "concat, split, stack") as check:
+# %% test="1.7" points=4
+# fmt: off
+with Exercise("1.7", "getitem, split, concat, stack") as check:
+    grid = 10.0 * np.arange(1, 13).reshape(3, 4)
+    x = Tensor(grid)
+    for text, key, wanted, is_view in (
+        ("1", 1, [50.0, 60.0, 70.0, 80.0], True), ("2, -1", (2, -1), 120.0, True),
+        (":, 1:3", (slice(None), slice(1, 3)), [[20.0, 30.0], [60.0, 70.0], [100.0, 110.0]], True),
+        ("::2", slice(None, None, 2), [[10.0, 20.0, 30.0, 40.0], [90.0, 100.0, 110.0, 120.0]], True),
+        ("1:, ::2", (slice(1, None), slice(None, None, 2)), [[50.0, 70.0], [90.0, 110.0]], True),
+        ("..., 0", (..., 0), [10.0, 50.0, 90.0], True), (":, None, 3:", (slice(None), None, slice(3, None)), [[[40.0]], [[80.0]], [[120.0]]], True),
+        ("3:", slice(3, None), np.zeros((0, 4)), True),
+        ("[2, 0, 2]", np.array([2, 0, 2]), [[90.0, 100.0, 110.0, 120.0], [10.0, 20.0, 30.0, 40.0], [90.0, 100.0, 110.0, 120.0]], False),
+        ("[0, 1], [3, 2]", (np.array([0, 1]), np.array([3, 2])), [40.0, 70.0], False),
+        (":, [3, 3]", (slice(None), np.array([3, 3])), [[40.0, 40.0], [80.0, 80.0], [120.0, 120.0]], False),
+        ("x > 75", grid > 75, [80.0, 90.0, 100.0, 110.0, 120.0], False),
+        ("[False, True, True], 1", (np.array([False, True, True]), 1), [60.0, 100.0], False),
+    ):
+        check.equal(lambda: getitem(x, key=key), wanted, f"x[{text}] for x (3, 4), the numbers 10, 20, ... 120",
+                    cause="xp.index(x, key) with the key as it came")
+        check.true(lambda: type(getitem.forward(get("numpy").xp, grid, key=key)[0]) is np.ndarray, f"x[{text}] is an array",
+                   cause="x[key] of one number is not an array in NumPy: xp.index(x, key) is")
+        check.true(lambda: np.shares_memory(getitem(x, key=key).numpy(), x.numpy()) == (is_view and 0 not in np.shape(wanted)),
+                   f"x[{text}] is a {'view' if is_view else 'copy'}", cause="return what xp.index returns: no copy")
+        check.true(lambda: (kept := saved(getitem, x, key=key))[0] == (3, 4) and len(kept) == 2 and kept[1] is key, f"what x[{text}] keeps",
+                   cause="(x.shape, key)")
+    for text, key in (("3", 3), ("0, 4", (0, 4)), ("[0, -4]", np.array([0, -4])), ("0, 0, 0", (0, 0, 0)), ("a mask of shape (2,)", np.array([True, False]))):
+        check.raises(IndexError, lambda: getitem(x, key=key), f"x[{text}] for x (3, 4)", message="(3, 4)", cause="catch the IndexError, and raise one that contains x.shape")
+    check.raises(IndexError, lambda: getitem(x, key=3), "x[3] for x (3, 4)", message="out of bounds", cause="the new message ends with the old: {error}")
     a, b = np.arange(6.0).reshape(2, 3), 10 + np.arange(12.0).reshape(4, 3)
     check.equal(lambda: concat(Tensor(a), Tensor(b)), np.concatenate([a, b]), "(2, 3) and (4, 3) joined",
-                cause="xp.concat(arrays, axis=axis), by default along axis 0")  # fmt: skip
+                cause="xp.concat(arrays, axis=axis), by default along axis 0")
     for axis, other in ((1, 9 * np.ones((2, 5))), (-1, np.ones((2, 1))), (0, np.zeros((0, 3)))):
         check.equal(lambda: concat(Tensor(a), Tensor(other), Tensor(a), axis=axis), np.concatenate([a, other, a], axis=axis),
-                    f"(2, 3), {other.shape} and (2, 3) joined along axis {axis}", cause="hand on the axis")  # fmt: skip
+                    f"(2, 3), {other.shape} and (2, 3) joined along axis {axis}", cause="hand on the axis")
         check.equal(lambda: saved(concat, Tensor(a), Tensor(other), axis=axis), [[a.shape[axis], other.shape[axis]], axis],
-                    f"what concat keeps, axis={axis}", cause="([a.shape[axis] for a in arrays], axis)")  # fmt: skip
+                    f"what concat keeps, axis={axis}", cause="([a.shape[axis] for a in arrays], axis)")
     for axis in (0, 1, 2, -1):
         check.equal(lambda: stack(Tensor(a), Tensor(a + 7), axis=axis), np.stack([a, a + 7], axis=axis), f"two (2, 3) stacked along axis {axis}",
-                    cause="xp.stack(arrays, axis=axis)")  # fmt: skip
+                    cause="xp.stack(arrays, axis=axis)")
         check.equal(lambda: saved(stack, Tensor(a), Tensor(a), Tensor(a), axis=axis), [3, axis], f"what stack keeps for three, axis={axis}",
-                    cause="(len(arrays), axis)")  # fmt: skip
-    check.equal(lambda: stack(Tensor([1.0]), Tensor([2.0])), [[1.0], [2.0]], "two (1,) stacked", cause="by default along axis 0")  # fmt: skip
+                    cause="(len(arrays), axis)")
+    check.equal(lambda: stack(Tensor([1.0]), Tensor([2.0])), [[1.0], [2.0]], "two (1,) stacked", cause="by default along axis 0")
     c = np.arange(30.0).reshape(2, 5, 3)
     for sizes, axis in (
         ((2, 3), 1),
@@ -610,26 +698,94 @@ with Exercise("1.7", "concat, split, stack") as check:
     ):
         check.equal(lambda: [p.tolist() for p in split(Tensor(c), sizes=sizes, axis=axis)],
                     [p.tolist() for p in np.split(c, np.cumsum(sizes)[:-1], axis=axis)], f"(2, 5, 3) split into {sizes} along axis {axis}",
-                    cause="each piece begins where the one before ended: start += size; axis % x.ndim axes in front")  # fmt: skip
+                    cause="each piece begins where the one before ended: start += size; axis % x.ndim axes in front")
         check.equal(lambda: saved(split, Tensor(c), sizes=sizes, axis=axis), [(2, 5, 3), sizes, axis], f"what split into {sizes} keeps",
-                    cause="(x.shape, sizes, axis)")  # fmt: skip
+                    cause="(x.shape, sizes, axis)")
     check.equal(lambda: [p.tolist() for p in split(Tensor(a), sizes=(1, 1))], [[[0.0, 1.0, 2.0]], [[3.0, 4.0, 5.0]]], "(2, 3) split into (1, 1)",
-                cause="by default along axis 0")  # fmt: skip
+                cause="by default along axis 0")
     for sizes in ((2, 2), (2, 4), (-1, 6), (6, -1), ()):
         check.raises(ShapeError, lambda: split(Tensor(c), sizes=sizes, axis=1), f"axis of size 5 split into {sizes}", message=str(sizes),
-                     cause="sizes must be 0 or more, and add up to 5: else a ShapeError with the sizes")  # fmt: skip
+                     cause="sizes must be 0 or more, and add up to 5: else a ShapeError with the sizes")
     for function, other in ((concat, np.ones((2, 4))), (stack, np.ones((3, 2)))):
         check.raises(ShapeError, lambda: function(Tensor(a), Tensor(other)), f"(2, 3) joined with {other.shape}", message=str(other.shape),
-                     cause="catch the ValueError, and raise _cannot_join(name, arrays, axis) with the op's own name")  # fmt: skip
+                     cause="catch the ValueError, and raise _cannot_join(name, arrays, axis) with the op's own name")
         check.raises(ShapeError, lambda: function(Tensor(a), Tensor(a), axis=5), "(2, 3) joined along axis 5", message="axis 5",
-                     cause="catch the IndexError, too")  # fmt: skip
+                     cause="catch the IndexError, too")
     for name, function in (("concat", concat), ("stack", stack)):
         check.raises(ShapeError, lambda: function(Tensor(a), Tensor(np.ones((5, 5)))), f"{name} of (2, 3) and (5, 5)", message=name,
-                     cause="the first argument of _cannot_join is the name of the op")  # fmt: skip
+                     cause="the first argument of _cannot_join is the name of the op")
 
 # %% [markdown]
-# ## 1.8 Numbers in rows, and what a dtype can hold
+# What your keys select, on the places of before. White cells are not selected.
+
+# %%
+figure, axes = plt.subplots(2, 4, figsize=(9, 4))
+for axis, (text, key) in zip(
+    axes.flat,
+    (
+        ("x[1]", 1),
+        ("x[2, -1]", (2, -1)),
+        ("x[:, 1:3]", (slice(None), slice(1, 3))),
+        ("x[::2]", slice(None, None, 2)),
+        ("x[1:, ::2]", (slice(1, None), slice(None, None, 2))),
+        ("x[[2, 0, 2]]", np.array([2, 0, 2])),
+        ("x[[0, 1], [3, 2]]", (np.array([0, 1]), np.array([3, 2]))),
+        ("x[x > 5]", places.numpy() > 5),
+    ),
+    strict=True,
+):
+    chosen = getitem(places, key=key)
+    kind = "view" if np.shares_memory(chosen.numpy(), places.numpy()) else "copy"
+    axis.imshow(np.isin(places.numpy(), chosen.numpy()), cmap="Blues", vmin=0, vmax=2)
+    for (i, j), place in np.ndenumerate(places.numpy()):
+        axis.text(j, i, place, ha="center", va="center")
+    axis.set(title=f"{text}\n{chosen.shape}, a {kind}", xticks=[], yticks=[])
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# Who writes into a view writes into x. That saves memory, and it is a common bug.
+
+# %%
+x = Tensor(np.zeros((3, 4)))
+row, rows = getitem(x, key=1), getitem(x, key=np.array([0, 2]))
+row[...] = 1  # a view
+rows[...] = 5  # a copy
+print(x)
+
+# %% [markdown]
+# ## 1.8 What a dtype can hold, and numbers in rows
 #
+# A float32 has 32 bits: one for the sign, 8 for an exponent, and **24 bits** for its digits (one of
+# them is always 1, and not stored). So it is $\pm m \cdot 2^e$ with a whole number $m < 2^{24}$.
+#
+# - **0.1**: the best $m$ is $0.1 \cdot 2^{27} = 13421772.8$, rounded to 13421773. What is stored is
+#   $13421773 / 2^{27} = 0.1000000015$. No binary fraction is exactly 0.1.
+# - **$2^{24} + 1$** has 25 bits. Its neighbours in float32 are $2^{24}$ and $2^{24} + 2$.
+#
+# | dtype | bytes | bits of $m$ | largest | first whole number that is missing |
+# |---|---|---|---|---|
+# | float64 | 8 | 53 | about 1.8e308 | $2^{53} + 1$ |
+# | float32 | 4 | 24 | about 3.4e38 | $2^{24} + 1$ = 16777217 |
+# | float16 | 2 | 11 | 65504 | $2^{11} + 1$ = 2049 |
+# | int64 | 8 | | $2^{63} - 1$, about 9.2e18 | none |
+# | int8 | 1 | | 127 | none, but 127 + 1 is -128 |
+
+# %%
+m = round(0.1 * 2**27)
+print("0.1 in float32:", m, "/ 2^27 =", m / 2**27, " NumPy:", float(np.float32(0.1)))
+sizes = np.logspace(-4, 10, 400)
+figure, axis = plt.subplots(figsize=(7, 3.4))
+for dtype in (np.float16, np.float32, np.float64):
+    inside = sizes[sizes <= min(float(np.finfo(dtype).max), 1e10)].astype(dtype)
+    axis.loglog(inside, np.spacing(inside).astype(float), label=dtype.__name__)
+axis.axhline(1, color="gray", linestyle=":")
+axis.annotate("above: whole numbers are missing", (2e-4, 2), color="gray")
+axis.set(xlabel="x", ylabel="to the next number", title="The larger a float, the farther its neighbours")
+axis.legend(loc="lower right")
+plt.show()
+
+# %% [markdown]
 # `arange(0, 1, 0.1)` counts in steps. Adding 0.1 again and again would add its rounding error again
 # and again; better is `start + i * step` for each `i` by itself. How many numbers are there? All
 # that are below the end: $\lceil (end - start) / step \rceil$, rounded up.
@@ -646,21 +802,22 @@ from tinytorch.functions.creation import _steps
 #   count, 1, dtype=xp.float64), and compute all numbers from them at once.
 
 # %% test="1.8" points=2
+# fmt: off
 with Exercise("1.8", "_steps") as check:
     for start, end, step in ((0, 5, 1), (2, 11, 3), (7, 0, -2), (3, 3, 1), (-4, 2, 5)):
         got = check.call(lambda: _steps(get("numpy").xp, start, end, step, True), f"{start} to {end} in steps of {step}",
-                         cause="xp.arange(start, end, step, dtype=xp.int64)")  # fmt: skip
-        check.equal(lambda: got, list(range(start, end, step)), f"{start} to {end} in steps of {step}", cause="without the end, in this order")  # fmt: skip
+                         cause="xp.arange(start, end, step, dtype=xp.int64)")
+        check.equal(lambda: got, list(range(start, end, step)), f"{start} to {end} in steps of {step}", cause="without the end, in this order")
         check.equal(
             lambda: str(got.dtype), "int64", "the dtype of whole numbers", cause="dtype=xp.int64"
         )
     for start, end, step, wanted in (
         (0.0, 1.0, 0.25, [0.0, 0.25, 0.5, 0.75]), (1, 2.1, 0.5, [1.0, 1.5, 2.0]), (2.0, 0.0, -0.75, [2.0, 1.25, 0.5]),
         (0.5, 0.5, 1.0, []), (0, 0.7, 1, [0.0]),
-    ):  # fmt: skip
+    ):
         got = check.call(lambda: _steps(get("numpy").xp, start, end, step, False), f"{start} to {end} in steps of {step}",
-                         cause="indices * step + start")  # fmt: skip
-        check.equal(lambda: got, wanted, f"{start} to {end} in steps of {step}", cause="ceil((end - start) / step) numbers: i * step + start")  # fmt: skip
+                         cause="indices * step + start")
+        check.equal(lambda: got, wanted, f"{start} to {end} in steps of {step}", cause="ceil((end - start) / step) numbers: i * step + start")
         check.equal(
             lambda: str(got.dtype),
             "float64",
@@ -668,7 +825,7 @@ with Exercise("1.8", "_steps") as check:
             cause="dtype=xp.float64",
         )
     check.equal(lambda: float(_steps(get("numpy").xp, 0.0, 100.0, 0.1, False)[777]), 777 * 0.1, "number 777 of 0, 0.1, 0.2, ...",
-                cause="777 * 0.1 for itself, not the sum of 777 steps")  # fmt: skip
+                cause="777 * 0.1 for itself, not the sum of 777 steps")
 
 # %% [markdown]
 # Four surprises. Explain each before you read on.
@@ -682,15 +839,31 @@ print("120 + 10 in int8:", add(small, Tensor([10], dtype="int8")).item())
 print("exp(89) in float32:", exp(Tensor([89.0])).item(), " exp(88):", exp(Tensor([88.0])).item())
 
 # %% [markdown]
-# | dtype | bytes | largest | digits |
-# |---|---|---|---|
-# | float64 | 8 | about 1e308 | 53 bits, 15 decimal digits |
-# | float32 | 4 | about 3.4e38 | 24 bits, 7 decimal digits |
-# | float16 | 2 | 65504 | 11 bits, 3 decimal digits |
-# | int8 | 1 | 127 | exact, but 127 + 1 is -128 |
+# 0.1, 0.2 and 0.3 are all rounded, in float64 too, and the errors do not cancel. From $2^{24}$ on,
+# the distance of two neighbours in float32 is 2. Integers wrap around without a warning. And exp
+# leaves the range of float32 just below 89.
 #
-# 0.1 has no exact binary fraction. From $2^{24}$ on, the distance of two neighbours in float32 is 2.
-# Integers wrap around without a warning. And exp leaves the range of float32 just below 89.
+# **When two dtypes meet**, the ops convert both before they call your function (`@op(promote=...)`):
+#
+# 1. Kinds are ordered: bool, int, float. The higher kind wins, within a kind the larger dtype.
+# 2. A Python number counts only if its kind is higher than the tensor's; it is then int64 or float32.
+# 3. `divide`, `exp` and others make float32 of integers.
+#
+# Cover the last column, and predict it.
+
+# %%
+for text, function, x, y in (
+    ("int8 + int64", add, Tensor([1], dtype="int8"), Tensor([2], dtype="int64")),
+    ("int64 + float32", add, Tensor([1], dtype="int64"), Tensor([2.0], dtype="float32")),
+    ("float32 * float64", multiply, Tensor([1.0], dtype="float32"), Tensor([2.0], dtype="float64")),
+    ("uint8 + int8", add, Tensor([1], dtype="uint8"), Tensor([2], dtype="int8")),
+    ("int32 + the number 2", add, Tensor([1], dtype="int32"), 2),
+    ("int32 + the number 0.5", add, Tensor([1], dtype="int32"), 0.5),
+    ("int8 + the number 127", add, Tensor([1], dtype="int8"), 127),
+    ("int64 / int64", divide, Tensor([1], dtype="int64"), Tensor([2], dtype="int64")),
+):
+    result = function(x, y)
+    print(f"{text:24} {result.tolist()!s:8} {result.dtype}")
 
 # %% [markdown]
 # ## 1.9 Operators
@@ -722,6 +895,7 @@ from tinytorch.tensor import Arithmetic
 #   negative
 
 # %% test="1.9" points=2
+# fmt: off
 with Exercise("1.9", "Arithmetic") as check:
 
     class Own(Arithmetic, Tensor):
@@ -730,7 +904,7 @@ with Exercise("1.9", "Arithmetic") as check:
         __slots__ = ()
 
     x, other = check.call(lambda: (Own([2.0, 5.0]), Own([8.0, 10.0])), "two tensors", count=2,
-                          cause="change the methods alone")  # fmt: skip
+                          cause="change the methods alone")
     for what, wanted, got in (
         ("x + y", [10.0, 15.0], lambda: x + other), ("x - y", [-6.0, -5.0], lambda: x - other),
         ("x * y", [16.0, 50.0], lambda: x * other), ("x / y", [0.25, 0.5], lambda: x / other),
@@ -739,9 +913,9 @@ with Exercise("1.9", "Arithmetic") as check:
         ("x * 3", [6.0, 15.0], lambda: x * 3), ("3 * x", [6.0, 15.0], lambda: 3 * x),
         ("x / 4", [0.5, 1.25], lambda: x / 4), ("20 / x", [10.0, 4.0], lambda: 20 / x),
         ("[1.0, 2.0] - x", [-1.0, -3.0], lambda: [1.0, 2.0] - x),
-    ):  # fmt: skip
+    ):
         check.close(got, wanted, f"{what} for x = [2, 5], y = [8, 10]", tolerance=1e-12,
-                    cause="call the op, self first; in __rsub__ and __rtruediv__ other comes first")  # fmt: skip
+                    cause="call the op, self first; in __rsub__ and __rtruediv__ other comes first")
         check.true(
             lambda: isinstance(got(), Tensor),
             f"{what} is a tensor",
@@ -783,7 +957,7 @@ for name, work, arrays, flops in (
 ):
     moved, time = arrays * 4 * N * N, seconds(work)
     print(f"{name:10} {moved / 1e6:8.1f} MB {flops / 1e6:10.1f} M {1e3 * time:8.2f} ms"
-          f" {moved / time / 1e9:8.1f} {flops / time / 1e9:9.1f}")  # fmt: skip
+          f" {moved / time / 1e9:8.1f} {flops / time / 1e9:9.1f}")
 
 # %% [markdown]
 # Each call costs something, too: Python, the wrapping, the choice of a function. One large call

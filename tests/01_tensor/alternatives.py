@@ -35,6 +35,13 @@ def clip(xp, x, *, min=None, max=None):
         y[y > max] = max
     return y, (x == y,)
 """),
+    Alternative("cast in two steps", "1.2", new="""
+def cast(xp, x, *, dtype):
+    if isinstance(dtype, str):
+        dtype = getattr(xp, dtype)
+    return x.astype(dtype), ()
+"""),
+    Alternative("NumPy's dtypes by name", "1.2", "getattr(xp, dtype) if isinstance(dtype, str) else dtype", "np.dtype(dtype)"),
     # 1.3
     Alternative("from the right, in a loop", "1.3", new="""
 def _broadcast(shapes):
@@ -112,6 +119,9 @@ def matmul(xp, x, y):
     Alternative("a method of the array", "1.6", "xp.reshape(x, shape), (x.shape,)", "x.reshape(shape), (x.shape,)"),
     Alternative("transpose of the array", "1.6", "xp.permute_dims(x, axes)", "x.transpose(axes)"),
     # 1.7
+    Alternative("the result has a name", "1.7", "return xp.index(x, key), (x.shape, key)", "chosen = xp.index(x, key)\n        return chosen, [x.shape, key]"),
+    Alternative("NumPy's key, as an array", "1.7", "xp.index(x, key)", "x[(*key, ...)] if isinstance(key, tuple) and ... not in key else x[key]"),
+    Alternative("the message with +", "1.7", 'f"x[key] with x of shape {x.shape}: {error}"', '"shape " + str(x.shape) + ": " + str(error)'),
     Alternative("sizes in a loop", "1.7", "([a.shape[axis] for a in arrays], axis)", "(list(map(lambda a: a.shape[axis], arrays)), axis)"),
     Alternative("np.split", "1.7", new="""
 def _split(x, sizes, axis):

@@ -60,6 +60,24 @@ def clip(xp, x, *, min=None, max=None):
     Mistake("NaN becomes the bound", "1.2", "(y < min) |", "~(y >= min) |"),
     Mistake("clip saves x", "1.2", "(x == y,)", "(x,)"),
     Mistake("clip saves what was changed", "1.2", "(x == y,)", "(x != y,)"),
+    Mistake("casting ignores the dtype", "1.2", "xp.astype(x, getattr(xp, dtype) if isinstance(dtype, str) else dtype)", "x"),
+    Mistake("a dtype's name is not looked up", "1.2", "getattr(xp, dtype) if isinstance(dtype, str) else dtype", "xp.__getattr__(dtype)"),
+    Mistake("casting to integers rounds", "1.2", "xp.astype(x,", "xp.astype(xp.round(x),"),
+    Mistake("integers end at the largest", "1.2", new="""
+def cast(xp, x, *, dtype):
+    dtype = getattr(xp, dtype) if isinstance(dtype, str) else dtype
+    if np.dtype(dtype).kind == "i":
+        x = np.clip(x, np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return xp.astype(x, dtype), ()
+"""),
+    Mistake("only 1 and more is true", "1.2", new="""
+def cast(xp, x, *, dtype):
+    if dtype == "bool" or dtype == np.dtype(bool):
+        x = xp.astype(x, xp.int64)
+    return xp.astype(x, getattr(xp, dtype) if isinstance(dtype, str) else dtype), ()
+"""),
+    Mistake("the bits are kept, not the value", "1.2", "xp.astype(x, getattr(xp, dtype) if isinstance(dtype, str) else dtype)", "x.view(dtype)"),
+    Mistake("cast keeps the old dtype", "1.2", "isinstance(dtype, str) else dtype), ()", "isinstance(dtype, str) else dtype), (x.dtype,)"),
     # 1.3
     Mistake("aligned on the left", "1.3", "(1,) * (ndim - len(shape)) + shape", "shape + (1,) * (ndim - len(shape))"),
     Mistake("the larger size, without an error", "1.3", new="""
@@ -147,6 +165,20 @@ def _variance(xp, x, axes, correction):
     Mistake("permute reshapes", "1.6", "xp.permute_dims(x, axes)", "xp.reshape(x, tuple(x.shape[a] for a in axes))"),
     Mistake("permute saves the shape", "1.6", "axes), (axes,)", "axes), (x.shape,)"),
     # 1.7
+    Mistake("NumPy's key, which loses the array of one number", "1.7", "xp.index(x, key)", "x[key]"),
+    Mistake("indexing copies", "1.7", "xp.index(x, key)", "xp.asarray(xp.index(x, key), copy=True)"),
+    Mistake("rows alone", "1.7", "xp.index(x, key)", "xp.index(x, key[0] if isinstance(key, tuple) else key)"),
+    Mistake("rows and columns cross, instead of pairs", "1.7", "xp.index(x, key)",
+            "xp.index(x, np.ix_(*key) if isinstance(key, tuple) and all(isinstance(k, np.ndarray) for k in key) else key)"),
+    Mistake("take for all keys", "1.7", "xp.index(x, key)", "np.take(x, key)"),
+    Mistake("integers keep their axis", "1.7", "xp.index(x, key)", "xp.index(x, [key] if isinstance(key, int) else key)"),
+    Mistake("a mask is used as 0 and 1", "1.7", "xp.index(x, key)",
+            "xp.index(x, key.astype(int) if getattr(key, 'dtype', None) == bool else key)"),
+    Mistake("getitem keeps the shape of the result", "1.7", "return xp.index(x, key), (x.shape, key)", "y = xp.index(x, key)\n        return y, (y.shape, key)"),
+    Mistake("getitem keeps only the key", "1.7", "(x.shape, key)", "(key,)"),
+    Mistake("the shape is not in the message", "1.7", "x[key] with x of shape {x.shape}: {error}", "{error}"),
+    Mistake("the reason is not in the message", "1.7", "x[key] with x of shape {x.shape}: {error}", "x[key] with x of shape {x.shape}"),
+    Mistake("an index beyond the end wraps around", "1.7", "xp.index(x, key)", "xp.index(x, key % len(x) if isinstance(key, int) else key)"),
     Mistake("concat stacks", "1.7", "xp.concat(arrays, axis=axis)", "xp.stack(arrays, axis=axis)"),
     Mistake("concat ignores the axis", "1.7", "xp.concat(arrays, axis=axis)", "xp.concat(arrays, axis=0)"),
     Mistake("concat saves the number of arrays", "1.7", "[a.shape[axis] for a in arrays]", "len(arrays)"),

@@ -151,6 +151,76 @@ def test_numbers_in_rows(backend: str) -> None:
     assert str(arange(1, 2, 0.5, backend=backend).dtype).endswith("float32")
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        1, -1, (0, 2), slice(None, None, 2), (..., 1), (slice(None), None, slice(1, 3)), [1, 0, 1],
+        ([0, 1], [2, 0]), (slice(None), [1, 1]), (1, slice(1, None), [3, 0]), np.array([True, False]), A > 0,
+        A > 9,
+    ],
+)  # fmt: skip
+def test_keys_select_what_they_select_in_numpy(backend: str, key: Any) -> None:
+    got = tensor(A, backend)[key]
+    first = A[1][1:, [3, 0]] if isinstance(key, tuple) and len(key) == 3 and key[0] == 1 else A[key]
+    np.testing.assert_array_equal(got.numpy(), first)
+    assert got.shape == np.shape(first)
+
+
+def test_slices_are_views_and_arrays_select_copies() -> None:
+    x = tensor(np.zeros((3, 4)), "numpy")
+    x[1][...] = 1
+    x[:, 2:].reshape(6)  # a copy: its rows are not next to each other
+    x[[0, 2]][...] = 5
+    assert x.tolist() == [[0.0] * 4, [1.0] * 4, [0.0] * 4]
+
+
+def test_keys_that_do_not_fit_are_errors_with_the_shape(backend: str) -> None:
+    for wrong in (2, (0, 3), (0, 0, 0, 0)):
+        with pytest.raises(IndexError, match=r"\(2, 3, 4\)"):
+            movement.getitem(tensor(A, backend), key=wrong)
+
+
+@pytest.mark.parametrize(
+    ("values", "before", "after", "wanted"),
+    [
+        ([2.7, -2.7], "float64", "int32", [2, -2]),
+        ([300, -129], "int64", "int8", [44, 127]),
+        ([0.0, 0.5], "float32", "bool", [False, True]),
+        ([2**24 + 1], "int64", "float32", [2.0**24]),
+        ([0.1], "float64", "float32", [13421773 / 2**27]),
+    ],
+)
+def test_casting(backend: str, values: Any, before: str, after: str, wanted: Any) -> None:
+    x = Tensor(values, dtype=before, backend=backend)
+    assert x.to(after).tolist() == wanted
+    assert str(x.to(after).dtype).endswith(after)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "wanted"),
+    [
+        ("int8", "int64", "int64"), ("int64", "float32", "float32"), ("uint8", "int8", "int16"),
+        ("float32", "float64", "float64"), ("bool", "int8", "int8"), ("float16", "int64", "float16"),
+        ("int32", 2, "int32"), ("int32", 0.5, "float32"), ("float64", 2, "float64"),
+    ],
+)  # fmt: skip
+def test_dtypes_of_mixed_operands(backend: str, left: str, right: Any, wanted: str) -> None:
+    x = Tensor([1], dtype=left, backend=backend)
+    y = Tensor([2], dtype=right, backend=backend) if isinstance(right, str) else right
+    assert str((x + y).dtype).endswith(wanted)
+    assert str((x * y).dtype).endswith(wanted)
+
+
+def test_what_dtypes_cannot_hold(backend: str) -> None:
+    """The surprises of the lesson."""
+    assert 0.1 + 0.2 != 0.3
+    assert (Tensor([2.0**24], dtype="float32", backend=backend) + 1).item() == 2**24
+    ten = Tensor([10], dtype="int8", backend=backend)
+    assert (Tensor([120], dtype="int8", backend=backend) + ten).item() == -126
+    assert (Tensor([89.0], backend=backend).exp()).item() == math.inf
+    assert 1.6e38 < Tensor([88.0], backend=backend).exp().item() < 1.7e38
+
+
 def test_ops_do_not_write_into_their_inputs(backend: str) -> None:
     a, b = np.abs(A) + 0.5, np.abs(A) + 1.0
     x, y = tensor(a, backend), tensor(b, backend)
