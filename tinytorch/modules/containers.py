@@ -5,7 +5,8 @@ from itertools import groupby
 from typing import Any, Self
 
 from ..tensor import Tensor
-from .module import Module, module_text
+from .base import BaseModule, module_text
+from .module import Module
 from .parameter import Parameter
 
 
@@ -51,8 +52,8 @@ class ModuleList(Module):
         del self[index]
         return found
 
-    def _items(self) -> dict[str, Module]:
-        return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
+    def _items(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, BaseModule)}
 
     def _replace(self, modules: list[Module]) -> Self:
         for module in modules:
@@ -305,11 +306,11 @@ def _described(items: Iterable[tuple[str, Any]], dtype_name: Callable[[Tensor], 
 
 
 def _check_module(container: Module, value: Any) -> None:
-    if isinstance(value, Module):
+    if isinstance(value, BaseModule):
         return
     what = getattr(value, "__name__", type(value).__name__)
     fix = ""
-    if isinstance(value, type) and issubclass(value, Module):
+    if isinstance(value, type) and issubclass(value, BaseModule):
         what, fix = f"the class {what}", f"; create an instance: {what}(...)"
     elif isinstance(value, list | tuple):
         fix = f"; pass the modules as arguments: {type(container).__name__}(*modules)"

@@ -114,7 +114,7 @@ def _set_hooks(module: "Module", hooks: tuple[Hook, ...]) -> None:
     module.mark_changed()
 
 
-def call_with_hooks(module: "Module", args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run the module's forward with its hooks."""
     hooks = module._hooks
     for hook in hooks:

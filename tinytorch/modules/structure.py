@@ -28,7 +28,12 @@ def named_buffers(
     module: "Module", prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
 ) -> Iterator[tuple[str, Tensor]]:
     """(dotted name, tensor) for each buffer; a shared one only under its first name."""
-    return module._named(False, prefix, recurse, remove_duplicate)
+    seen: set[int] = set()
+    for name, value in module._named_tensors(prefix, recurse, remove_duplicate):
+        if not isinstance(value, Parameter) and id(value) not in seen:
+            if remove_duplicate:
+                seen.add(id(value))
+            yield name, value
 
 
 def get_submodule(module: "Module", target: str) -> "Module":
