@@ -31,9 +31,9 @@ class Contents(BaseModule):
             seen.add(id(module))
             tensors, children = read(module)
             yield name, module, tensors
+            path, start = (*parents, id(module)), f"{name}." if name else ""
             for child, value in reversed(children):
-                dotted = f"{name}.{child}" if name else child
-                pending.append((dotted, value, (*parents, id(module))))
+                pending.append((start + child, value, path))
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
