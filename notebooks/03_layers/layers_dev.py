@@ -128,9 +128,9 @@ with Exercise("3.1", "linear") as check:
     x = rng.standard_normal((3, 5))
     check.equal(lambda: str(linear(Tensor(x.astype(np.float32)), Tensor(W.astype(np.float32))).dtype), "float32", "the dtype for float32",
                 cause="the operators keep float32")
-    given = x.copy(), W.copy(), b.copy()
-    check.call(lambda: linear(Tensor(x), Tensor(W), Tensor(b)), "linear of (3, 5)", cause="y = y + bias")
-    check.equal([x, W, b], list(given), "x, weight and bias afterwards", cause="do not write into the inputs")
+    inputs = Tensor(x), Tensor(W), Tensor(b)
+    check.call(lambda: linear(*inputs), "linear of (3, 5)", cause="y = y + bias")
+    check.equal(lambda: list(inputs), [x, W, b], "x, weight and bias afterwards", cause="do not write into the inputs")
 # fmt: on
 
 # %% [markdown]
@@ -442,9 +442,10 @@ with Exercise("3.4", "Linear") as check:
     check.raises(ShapeError, lambda: Linear(31, 17)(Tensor(np.zeros((5, 4), np.float32))), "x (5, 4) for Linear(31, 17)", message="31", cause="the message names the sizes of the layer")
     check.equal(lambda: [Linear(0, 3).weight.shape, Linear(0, 3).bias], [(3, 0), [0.0, 0.0, 0.0]], "the weight's shape and the bias of Linear(0, 3)", cause="1 / sqrt(0) is an error: the bound is then 0")
     check.equal(lambda: Linear(0, 3)(Tensor(np.zeros((2, 0), np.float32))), np.zeros((2, 3)), "the output of Linear(0, 3)", cause="no inputs: the bias alone")
-    for wrong in ((2.5, 3), ("2", 3), (3, 2.5), (3, None)):
-        check.raises(TypeError, lambda: Linear(*wrong), f"Linear{wrong}", cause="check both sizes with check_integer")
-    check.raises(TypeError, lambda: Linear(3, 2, bias="no"), 'Linear(3, 2, bias="no")', cause="check bias with check_flag")
+    for wrong, name in (((2.5, 3), "in_features"), (("2", 3), "in_features"), ((3, 2.5), "out_features"), ((3, None), "out_features")):
+        check.raises(TypeError, lambda: Linear(*wrong), f"Linear{wrong}", message=f"Linear: {name}", cause=f'check_integer("Linear: {name}", {name}) raises it')
+    check.equal(lambda: Linear(np.int64(3), 2).in_features, 3, "in_features of Linear(np.int64(3), 2)", cause="check_integer returns the size")
+    check.raises(TypeError, lambda: Linear(3, 2, bias="no"), 'Linear(3, 2, bias="no")', message="Linear: bias", cause='check_flag("Linear: bias", bias) raises it')
     for name, got, wanted in (
         ('backend="reference"', lambda: [p.backend.name for p in Linear(3, 2, backend="reference").parameters()], ["reference"] * 2),
         ('dtype="float64"', lambda: [str(p.dtype) for p in Linear(3, 2, dtype="float64").parameters()], ["float64"] * 2),
@@ -633,9 +634,9 @@ with Exercise("3.6", "dropout") as check:
     check.true(lambda: abs(dropout(Tensor(np.ones(40_000)), p=0.3, seed=seed).numpy().mean() - 1) < 0.02, "the mean of many ones stays near 1", cause="divide by 1 - p, not by p")
     first, second = check.call(lambda: [dropout(Tensor(np.ones(64)), p=0.5, seed=s).numpy() for s in (seed, random.next_seed())], "two seeds", count=2, cause="see above")
     check.true(lambda: not np.array_equal(first, second), "another seed drops other numbers", cause="pass seed to xp.random_bits")
-    given = x.copy()
-    check.call(lambda: dropout(Tensor(x), p=0.5, seed=seed), "dropout of (3, 40)", cause="return x * keep")
-    check.equal(x, given, "x afterwards", cause="do not write into x")
+    tensor = Tensor(x)
+    check.call(lambda: dropout(tensor, p=0.5, seed=seed), "dropout of (3, 40)", cause="return x * keep")
+    check.equal(lambda: tensor, x, "x afterwards", cause="do not write into x")
 # fmt: on
 
 # %% [markdown]
