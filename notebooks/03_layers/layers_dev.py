@@ -362,6 +362,10 @@ with Exercise("3.3", "Module") as check:
         check.equal(lambda: modes(frozen), [True, False, False, True], f"training of it, its fixed part, what is in that, and its free part, {name}",
                     cause="call module.train(mode) where the class has its own, and go in reverse order, so that it comes after the modules within it")
         check.equal(lambda: modes(model.eval()), [False] * len(list(model.modules())), f"training after eval(), {name}", cause="eval is train(False)")
+    cycle = check.call(lambda: Part(child=Part(), other=Part()), "a module", cause="change the methods alone")
+    check.call(lambda: setattr(cycle.child, "parent", cycle), "a module that holds its parent", cause="change the methods alone")
+    check.equal(lambda: modes(cycle.eval()), [False] * 3, "training of a module that holds its parent, after eval()",
+                cause="go through self.modules(), which has each module once: a recursion over the children never ends")
     before = check.call(lambda: Frozen.calls, "the calls of the class's own train", cause="see above")
     check.call(lambda: frozen.eval(), "eval() of a module with a train of its own", cause="return self.train(False)")
     check.true(lambda: Frozen.calls > before, "eval() calls the class's own train", cause="eval calls self.train(False), which a class may define")

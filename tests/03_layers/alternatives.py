@@ -4,7 +4,9 @@ from mistake import Alternative
 
 ALTERNATIVES = [
     # 3.1
-    Alternative("-1 for the number of rows", "3.1", "xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))", "xp.reshape(x, (-1, x.shape[-1]))"),
+    Alternative("-1 for the number of rows", "3.1",
+                "xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))",
+                "xp.reshape(x, (-1, x.shape[-1]))"),
     Alternative("a product of tensors, without rows", "3.1", new='''
 def linear(xp, x, weight, bias=None):
     y = x @ weight.T
@@ -15,7 +17,9 @@ def linear(xp, x, weight, bias=None):
         n *= size
     return y + bias, (xp.reshape(x, (n, x.shape[-1])), weight, x.shape)
 '''),
-    Alternative("einsum", "3.1", "rows @ xp.matrix_transpose(weight)", 'np.einsum("ni,oi->no", rows, weight)'),
+    Alternative("einsum", "3.1",
+                "rows @ xp.matrix_transpose(weight)",
+                'np.einsum("ni,oi->no", rows, weight)'),
     Alternative("one branch for each case", "3.1", new='''
 def linear(xp, x, weight, bias=None):
     *axes, size = x.shape
@@ -115,16 +119,9 @@ def num_parameters(self):
     return total
 ''', within="Contents"),
     # 3.3
-    Alternative("the property", "3.3", 'module.__dict__["training"] = mode', "module.training = mode"),
-    Alternative("recursion over the children", "3.3", new='''
-def train(self, mode=True):
-    if mode is not True and mode is not False:
-        raise TypeError(f"train takes a bool, not {type(mode).__name__}")
-    for child in self.children():
-        child.train(mode)
-    self.training = mode
-    return self
-''', within="Module"),
+    Alternative("the property", "3.3",
+                'module.__dict__["training"] = mode',
+                "module.training = mode"),
     Alternative("a reversed copy", "3.3", new='''
 def train(self, mode=True):
     if type(mode) is not bool:
@@ -157,9 +154,15 @@ def __init__(self, in_features, out_features, bias=True, device=None, dtype=None
     else:
         self.bias = None
 ''', within="Linear"),
-    Alternative("numbers in [0, 1), stretched", "3.4", "random.uniform(shape, -bound, bound)", "2 * bound * random.uniform(shape) - bound"),
-    Alternative("the last axis by its index", "3.4", "x.shape[-1:] != (self.in_features,)", "x.ndim == 0 or x.shape[-1] != self.in_features"),
-    Alternative("arguments by name", "3.4", "linear(x, self.weight, self.bias)", "linear(x, self.weight, self.bias) if self.bias is not None else linear(x, self.weight)"),
+    Alternative("numbers in [0, 1), stretched", "3.4",
+                "random.uniform(shape, -bound, bound)",
+                "2 * bound * random.uniform(shape) - bound"),
+    Alternative("the last axis by its index", "3.4",
+                "x.shape[-1:] != (self.in_features,)",
+                "x.ndim == 0 or x.shape[-1] != self.in_features"),
+    Alternative("the bias only if there is one", "3.4",
+                "linear(x, self.weight, self.bias)",
+                "linear(x, self.weight, *([] if self.bias is None else [self.bias]))"),
     Alternative("the shape of the weight", "3.4", new='''
 def forward(self, x):
     if list(x.shape)[-1:] != [self.weight.shape[1]]:
@@ -203,7 +206,8 @@ def xavier_uniform_(tensor, gain=1.0, generator=None):
 '''),
     Alternative("the standard deviation by name", "3.5", new='''
 def kaiming_normal_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
-    std = _kaiming_std(nonlinearity=nonlinearity, mode=mode, a=a, tensor=tensor, name="kaiming_normal_")
+    name = "kaiming_normal_"
+    std = _kaiming_std(nonlinearity=nonlinearity, mode=mode, a=a, tensor=tensor, name=name)
     normal_(tensor, std=std, generator=generator)
     return tensor
 '''),

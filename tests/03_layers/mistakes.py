@@ -119,6 +119,15 @@ def _walk(self, prefix="", once=True):
     Mistake("eval returns nothing", "3.3", "return self.train(False)", "self.train(False)"),
     Mistake("eval is training", "3.3", "return self.train(False)", "return self.train(True)"),
     Mistake("eval passes the own train of a class by", "3.3", "return self.train(False)", "return Module.train(self, False)"),
+    Mistake("a recursion that never ends in a cycle", "3.3", new='''
+def train(self, mode=True):
+    if mode is not True and mode is not False:
+        raise TypeError(f"train takes a bool, not {type(mode).__name__}")
+    for child in self.children():
+        child.train(mode)
+    self.training = mode
+    return self
+''', within="Module"),
     Mistake("another attribute is set", "3.3", '__dict__["training"]', '__dict__["mode"]'),
     # 3.4
     Mistake("the weight is (in, out)", "3.4", "shape = (out_features, in_features)", "shape = (in_features, out_features)"),
