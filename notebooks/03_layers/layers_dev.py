@@ -84,8 +84,8 @@ print(x @ W.T + b)
 # | + b, repeated for each example | -1.5, 3 | -1.5, -2 | (2, 2) + (2,) = (2, 2) |
 # | relu | 0, 3 | 0, 0 | (2, 2) |
 #
-# The layer has 2 x 3 weights and 2 biases: 8 parameters. Their number does not depend on `B`: the
-# same weights serve every example.
+# The layer has 2 x 3 weights and 2 biases: 8 numbers to learn. There are not more of them for a
+# larger `B`: the same weights serve every example.
 
 # %% [markdown]
 # ## 3.1 The linear map
@@ -357,11 +357,12 @@ with Exercise("3.3", "Module") as check:
         check.raises(TypeError, lambda: tree.train(wrong), f"train({wrong!r})", cause="isinstance(mode, bool): everything else is an error", message=type(wrong).__name__ if wrong == "eval" else "")
     check.equal(lambda: modes(tree), [False] * 4, "training after train('eval')", cause="check mode before you set anything")
     frozen = check.call(lambda: Frozen(fixed=Part(deep=Part()), free=Part()), "a module with a train of its own", cause="change the methods alone")
-    for name, model in (("alone", frozen), ("in another module", check.call(lambda: Part(first=Part(second=frozen), last=Part()), "a tree", cause="change the methods alone"))):
+    outer = check.call(lambda: Part(first=Part(second=frozen), last=Part()), "a tree around it", cause="change the methods alone")
+    for name, model, count in (("alone", frozen, 4), ("in another module", outer, 7)):
         check.call(lambda: model.train(), f"train() of a module with a train of its own, {name}", cause="no endless recursion: the module itself is set, not called again")
         check.equal(lambda: modes(frozen), [True, False, False, True], f"training of it, its fixed part, what is in that, and its free part, {name}",
                     cause="call module.train(mode) where the class has its own, and go in reverse order, so that it comes after the modules within it")
-        check.equal(lambda: modes(model.eval()), [False] * len(list(model.modules())), f"training after eval(), {name}", cause="eval is train(False)")
+        check.equal(lambda: modes(model.eval()), [False] * count, f"training after eval(), {name}", cause="eval is train(False)")
     cycle = check.call(lambda: Part(child=Part(), other=Part()), "a module", cause="change the methods alone")
     check.call(lambda: setattr(cycle.child, "parent", cycle), "a module that holds its parent", cause="change the methods alone")
     check.equal(lambda: modes(cycle.eval()), [False] * 3, "training of a module that holds its parent, after eval()",
@@ -879,11 +880,8 @@ for name, size in (
     ("GPT-2 small", 124_439_808),
     ("Llama 3 8B", 8_030_261_248),
 ):
-    weights, gradients, averages = 4 * size, 4 * size, 2 * 4 * size
-    total = weights + gradients + averages
-    print(
-        f"{name:13} weights {weights / 2**20:10,.1f} MiB, to train them {total / 2**20:11,.1f} MiB"
-    )
+    used, trained = 4 * size / 2**20, 16 * size / 2**20  # 16 = 4 + 4 for the gradient + 8 for Adam
+    print(f"{name:13} to use it {used:10,.1f} MiB, to train it {trained:11,.1f} MiB")
 batch = 512
 signals = 4 * batch * (784 + 128 + 128 + 128 + 10)  # inputs and outputs of the layers
 print(f"the signals of {batch} pictures {signals / 2**20:.1f} MiB")
