@@ -26,6 +26,8 @@
 # | `dropout`, `Dropout` | noise during training, nothing afterwards |
 # | `Sequential` | a chain of layers is a layer itself |
 #
+# **You will build** modules, `Linear`, dropout, chains.
+#
 # **You will learn**
 #
 # - what a linear layer computes, for inputs with any number of axes;
@@ -807,10 +809,10 @@ with Exercise("3.8", "Sequential") as check:
 # %% [markdown]
 # ## A network
 #
-# XOR is true if exactly one of two inputs is. No single linear layer can compute it, which stopped
-# research on networks for a decade (M. Minsky and S. Papert, 1969). Two layers can. Training will
-# find such weights; here they are set by hand. One unit counts the inputs, one fires if both are
-# there, and the output subtracts it twice.
+# XOR is true if exactly one of two inputs is. No single linear layer can compute it, as M. Minsky and
+# S. Papert proved (*Perceptrons*, 1969). Two layers can. Training will find such weights; here they
+# are set by hand: one unit counts the inputs, one fires if both are there, and the output subtracts
+# the second twice.
 
 
 # %%
