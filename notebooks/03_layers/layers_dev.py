@@ -26,7 +26,7 @@
 # | `dropout`, `Dropout` | noise during training, nothing afterwards |
 # | `Sequential` | a chain of layers is a layer itself |
 #
-# **You will build** modules, `Linear`, dropout, chains.
+# **You will build** layers, dropout, networks.
 #
 # **You will learn**
 #
