@@ -277,7 +277,7 @@ from tinytorch.activations import Sigmoid, sigmoid
 # fmt: off
 with Exercise("2.3", "sigmoid") as check:
     third = math.log(3.0)
-    check.close(lambda: sigmoid(Tensor([-third, 0.0, third])), [0.25, 0.5, 0.75], "sigmoid of [-ln 3, 0, log 3]",
+    check.close(lambda: sigmoid(Tensor([-third, 0.0, third])), [0.25, 0.5, 0.75], "sigmoid of [-log 3, 0, log 3]",
                 cause="x >= 0 has the numerator 1, x < 0 the numerator m; the denominator is 1 + m")
     points = np.array([[-4.0, -1.5, -0.1], [0.2, 2.5, 6.0]])
     check.close(lambda: sigmoid(Tensor(points)), 1 / (1 + np.exp(-points)), "sigmoid of 2 x 3 numbers",
@@ -297,7 +297,7 @@ with Exercise("2.3", "sigmoid") as check:
                 cause="a tuple with the result: (y,)")
     check.equal(lambda: len(strictly(sigmoid, Tensor(points))[1]), 1, "how many things sigmoid saves",
                 cause="(y,) is a tuple with one entry")
-    check.close(lambda: Sigmoid().forward(Tensor([-third, 0.0, third])), [0.25, 0.5, 0.75], "Sigmoid().forward of [-ln 3, 0, log 3]",
+    check.close(lambda: Sigmoid().forward(Tensor([-third, 0.0, third])), [0.25, 0.5, 0.75], "Sigmoid().forward of [-log 3, 0, log 3]",
                 cause="return sigmoid(x)")
 # fmt: on
 
@@ -527,7 +527,7 @@ with Exercise("2.7", "softmax_array") as check:
 from tinytorch.activations import Softmax, softmax
 
 # softmax:
-#   Turn axis into a tuple with _axes. If it has one entry, take that number: NumPy is faster then.
+#   _axes(x, axis) is a tuple. If it has one entry, take that number: NumPy is faster then.
 #   Call softmax_array of 2.7 with it. Save the result, and the number or tuple that you passed.
 # Softmax.__init__:
 #   Store the axis in self.axis.
@@ -594,9 +594,10 @@ draw({"softmax, first of three": of_three(softmax), "sigmoid": sigmoid})
 
 # %%
 scores = Tensor([1.0, 2.0, 0.5, 3.0, -1.0])
+shares = {temperature: softmax(scores / temperature).numpy() for temperature in (0.3, 1.0, 5.0)}
 figure, axes = plt.subplots(1, 3, figsize=(10, 2.5), sharey=True)
-for axis, temperature in zip(axes, (0.3, 1.0, 5.0), strict=True):
-    axis.bar(range(5), softmax(scores / temperature).numpy())
+for axis, temperature in zip(axes, shares, strict=True):
+    axis.bar(range(5), shares[temperature])
     axis.set(title=f"temperature {temperature}", xlabel="class", ylim=(0, 1))
 axes[0].set_ylabel("probability")
 figure.tight_layout()
@@ -618,8 +619,9 @@ plt.show()
 from tinytorch.activations import log_softmax
 
 # log_softmax:
-#   Turn axis into a tuple with _axes. If x.size is 0, return zeros like x, and (x, axes).
-#   Subtract the maximum, then the logarithm of the sum of the exponentials: keepdims=True in both.
+#   axes = _axes(x, axis) is a tuple. If x.size is 0, return xp.zeros_like(x), (x, axes).
+#   Subtract the maximum over these axes from x: this is s. Then subtract xp.log of the sum of the
+#   exponentials of s. Both reductions need keepdims=True.
 #   Save the result, and the axes.
 
 # %% test="2.9" points=3
