@@ -250,10 +250,9 @@ class TestDownload:
         assert not home.exists()
 
     def test_reads_at_most_one_byte_more_than_expected(
-        self, home: Path, server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+        self, home: Path, server: SimpleNamespace
     ) -> None:
-        monkeypatch.setattr(datasets, "CANONICAL_BYTES", 10)
-        assert datasets._fetch(datasets.URL, 5) == server.body[:11]
+        assert datasets._fetch(datasets.URL, 5, 10) == server.body[:11]
 
     def test_an_http_error_is_reported(self, home: Path, server: SimpleNamespace) -> None:
         server.status = 404

@@ -78,6 +78,22 @@ CASES = {
             ("loss.backward()", "(0 * loss).backward()", "one hidden layer learns all"),
         ],
     ),
+    "mlp": Case(
+        ROOT / "milestones/03_mlp_1986/mlp.py",
+        ["--epochs", "20"],
+        ["learning.png", "confusion.png", "mistakes.png", "hidden_units.png"],
+        1,
+        {
+            "--epochs 1": "of the held-out digits are read correctly",
+            "--hidden 2": "of the held-out digits are read correctly",
+        },
+        [
+            ("momentum=0.9, weight_decay=3e-3", "momentum=0.9, weight_decay=0.3",
+             "of the held-out digits are read correctly"),
+            ("(self.hidden(pixels))", "(self.hidden(pixels) * 0)",
+             "of the held-out digits are read correctly"),
+        ],
+    ),
 }  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def read_text(path: str | os.PathLike[str]) -> Corpus:
         read_text("poems.txt").split()
     """
     path = Path(path)
-    data = _read_bytes(path)
+    data = read_bytes(path)
     try:
         text = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -80,13 +80,14 @@ def read_text(path: str | os.PathLike[str]) -> Corpus:
     return Corpus(path.name, text, hashlib.sha256(data).hexdigest(), f"read from {path}")
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Return the contents of a file, or raise DataError with the reason why it cannot be read."""
     try:
         return read_regular_file(path)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}") from error
     except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder, not a text file") from error
+        raise DataError(f"{path} is a folder, not a file") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read: {reason}") from error
@@ -143,20 +144,37 @@ def _edition(sha256: str, otherwise: str) -> str:
 
 def _download(path: Path) -> Corpus:
     """Download and verify Karpathy's file, and save it to `path` if that can be written."""
+    data = download(URL, CANONICAL_SHA256, CANONICAL_BYTES, path, DOWNLOAD_SECONDS)
+    text = data.decode("utf-8")
+    return Corpus(_edition(CANONICAL_SHA256, ""), text, CANONICAL_SHA256, f"downloaded from {URL}")
+
+
+def download(url: str, sha256: str, size: int, path: Path, seconds: float) -> bytes:
+    """Download and verify a file, save it to `path` if that can be written, and return its bytes.
+
+    Args:
+        url: address of the file.
+        sha256: hex digest of its bytes.
+        size: number of its bytes; of a longer file, no more than one further byte is read.
+        path: where it is saved.
+        seconds: limit for the whole download, including name resolution.
+
+    Raises:
+        DataError: it cannot be downloaded, is another file, or `TT_OFFLINE` is set.
+    """
     if os.environ.get("TT_OFFLINE", "0") not in ("", "0"):
         raise DataError("TT_OFFLINE is set, so nothing was downloaded")
-    data = _fetch(URL, DOWNLOAD_SECONDS)
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != CANONICAL_SHA256:
+    data = _fetch(url, seconds, size)
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise DataError("the download is not the expected file (its SHA-256 differs)")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
-    return Corpus(_edition(sha256, ""), data.decode("utf-8"), sha256, f"downloaded from {URL}")
+    return data
 
 
-def _fetch(url: str, seconds: float) -> bytes:
-    """Return the bytes at `url`, or raise DataError after at most `seconds`."""
+def _fetch(url: str, seconds: float, size: int) -> bytes:
+    """Return the first `size` + 1 bytes at `url`, or raise DataError after at most `seconds`."""
     import urllib.error
     import urllib.request  # slow to import and rarely needed
 
@@ -165,7 +183,7 @@ def _fetch(url: str, seconds: float) -> bytes:
     def work() -> None:
         try:
             with urllib.request.urlopen(url, timeout=seconds) as response:
-                outcome.append(response.read(CANONICAL_BYTES + 1))
+                outcome.append(response.read(size + 1))
         except Exception as error:  # proxies, name resolution and TLS fail in many ways
             if isinstance(error, urllib.error.HTTPError):
                 error.close()  # it holds an open connection

@@ -9,6 +9,7 @@ from .lesson import PACKAGE, LessonError
 from .written import missing_lessons
 
 TRAINED = ("tensor", "autograd", "activations", "layers", "losses", "optimizers")
+DIGITS = (*TRAINED, "dataloader", "training")
 TINYGPT = (
     "tensor", "autograd", "activations", "layers", "losses", "optimizers", "dataloader",
     "training", "tokenization", "embeddings", "attention", "transformers",
@@ -40,6 +41,10 @@ MILESTONES = [
     Milestone(
         "02", "1969: exclusive or stops one layer; a hidden layer learns it",
         "milestones/02_xor_1969/xor.py", TRAINED,
+    ),
+    Milestone(
+        "03", "1986: backpropagation reads handwritten digits",
+        "milestones/03_mlp_1986/mlp.py", DIGITS,
     ),
     Milestone(
         "05", "2017: class demo, watch TinyGPT learn Shakespeare",
