@@ -105,7 +105,7 @@ def test_damaged_files_are_named(folder: Path, case: str) -> None:
 
 def test_a_missing_file_or_folder_is_named(folder: Path) -> None:
     (folder / NAMES[3]).unlink()
-    with pytest.raises(DataError, match="has no file t10k-labels-idx1-ubyte.gz, compressed or not"):
+    with pytest.raises(DataError, match="has no file t10k-labels-idx1-ubyte"):
         read_folder(folder)
     (folder / NAMES[3]).mkdir()
     with pytest.raises(DataError, match="is a folder, not a file"):

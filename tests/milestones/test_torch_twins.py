@@ -1,0 +1,118 @@
+"""The networks of the milestones beside PyTorch's, from the same weights on the same batches.
+
+`pytest -s` prints the accuracies.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import load_module, require
+
+from tinytorch import manual_seed
+from tinytorch.data.digits import Digits, small_digits
+from tinytorch.milestones.classifier import fit, predict
+from tinytorch.milestones.program import Output
+from tinytorch.tensor import Tensor
+from tinytorch.training import Trainer
+
+torch = require("torch")
+require("sklearn")
+
+MILESTONES = Path(__file__).parents[2] / "milestones"
+# Seed and epochs. The READMEs have the results of all epochs.
+RUNS = [
+    pytest.param(1337, 5, id="few epochs"),
+    *(pytest.param(seed, 50, marks=pytest.mark.slow, id=f"seed {seed}") for seed in (1337, 1, 2)),
+]
+NOISE = 0.015  # 5 of 355 digits, about two standard deviations
+
+
+class Both(Trainer):
+    """A trainer that also trains PyTorch's twin of its model, on the same batches.
+
+    Attributes:
+        losses: pairs of our loss and PyTorch's, of each step.
+    """
+
+    def __init__(self, trainer: Trainer, twin: Any, weight_decay: float, lr: float) -> None:
+        schedule = trainer.scheduler
+        super().__init__(trainer.model, trainer.optimizers, trainer.loss_fn, schedule)
+        self.twin, self.lr = twin, lr
+        self.steps = schedule.total_steps  # type: ignore[union-attr]
+        self.optimizer = torch.optim.SGD(
+            twin.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay
+        )
+        self.losses: list[tuple[float, float]] = []
+
+    def train_step(self, batches: Any) -> Tensor:
+        ((x, labels),) = batches
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+        loss = super().train_step(batches)
+        self.optimizer.zero_grad()
+        wanted = torch.nn.functional.cross_entropy(
+            self.twin(torch.from_numpy(x.numpy().copy())), torch.from_numpy(labels.numpy().copy())
+        )
+        wanted.backward()
+        self.optimizer.step()
+        self.losses.append((loss.item(), wanted.item()))
+        return loss
+
+
+def mlp_twin(hidden: int = 64) -> Any:
+    return torch.nn.Sequential(
+        torch.nn.Flatten(),
+        torch.nn.Linear(64, hidden),
+        torch.nn.ReLU(),
+        torch.nn.Linear(hidden, 10),
+    )
+
+
+def accuracy(scores: np.ndarray, digits: Digits) -> float:
+    return float((scores.argmax(axis=1) == digits.test_labels).mean())
+
+
+def compare(
+    program: ModuleType, build: Callable[[], Any], twin: Any, seed: int, epochs: int, path: Path
+) -> None:
+    digits = small_digits()
+    manual_seed(seed)
+    model = build()
+    with torch.no_grad():
+        for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+            theirs.copy_(torch.from_numpy(ours.numpy().copy()))
+    steps = epochs * -(-len(digits.images) // program.BATCH_SIZE)
+    trainer = program.build_trainer(model, steps)
+    decay = trainer.optimizers[0].param_groups[0]["weight_decay"]
+    both = Both(trainer, twin, decay, program.LR)
+    fit(both, digits, epochs, program.BATCH_SIZE, Output(path, quiet=True))
+    ours = accuracy(predict(model, digits.test_images), digits)
+    twin.eval()
+    with torch.no_grad():
+        images = torch.from_numpy(2 * digits.test_images[:, None] - 1)
+        theirs = accuracy(twin(images).numpy(), digits)
+    print(f"\nseed {seed}: {ours:.2%} of the held-out digits, PyTorch {theirs:.2%}")
+    first = np.array(both.losses[:20])
+    np.testing.assert_allclose(first[:, 0], first[:, 1], rtol=1e-4)
+    assert ours == pytest.approx(theirs, abs=NOISE)
+    assert min(ours, theirs) >= program.GOAL - (NOISE if epochs > 5 else 0.05)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Threads of two libraries wait for each other, and are of no use with matrices this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("seed", "epochs"), RUNS)
+def test_the_mlp_reads_as_many_digits_as_in_pytorch(seed: int, epochs: int, tmp_path: Path) -> None:
+    program = load_module(MILESTONES / "03_mlp_1986" / "mlp.py")
+    compare(program, lambda: program.MLP(64, 64), mlp_twin(), seed, epochs, tmp_path)
