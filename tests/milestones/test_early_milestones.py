@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from helpers import load_module, require
 
+from tinytorch.milestones.timeline import LESSONS, plot_timeline
 from tinytorch.tensor import Tensor
 from tinytorch.tito.milestones import MILESTONES
 
@@ -265,3 +266,15 @@ def test_the_milestones_are_in_the_order_of_their_years() -> None:
         assert folder.name.endswith(f"_{year}")
         assert (ROOT / milestone.script).is_file()
         assert (ROOT / folder / "README.md").is_file()
+
+
+def test_the_timeline_shows_every_milestone_and_its_lessons(tmp_path: Path) -> None:
+    plot_timeline(tmp_path / "timeline.png")
+    assert (tmp_path / "timeline.png").read_bytes().startswith(b"\x89PNG")
+    assert {module for m in MILESTONES for module in m.modules} <= set(LESSONS)
+    for number, name in enumerate(LESSONS, 1):
+        folder = ROOT / "notebooks" / f"{number:02}_{name}"
+        assert folder.is_dir() or not list((ROOT / "notebooks").glob(f"{number:02}_*"))
+    table = (ROOT / "milestones" / "README.md").read_text("utf-8")
+    for milestone in MILESTONES:
+        assert Path(milestone.script).parent.name in table

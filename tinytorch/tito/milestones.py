@@ -47,7 +47,7 @@ MILESTONES = [
         "milestones/03_mlp_1986/mlp.py", DIGITS,
     ),
     Milestone(
-        "05", "2017: class demo, watch TinyGPT learn Shakespeare",
+        "05", "2017: TinyGPT learns Shakespeare, the class demo",
         "milestones/05_transformer_era_2017/tinygpt_shakespeare.py", TINYGPT,
     ),
     Milestone("tinygpt", "train TinyGPT on Shakespeare or any text", "milestones/tinygpt.py",
