@@ -39,6 +39,8 @@ OF_OTHERS = {
     "tiktoken.get_encoding", "ByteLevelBPETokenizer", "train_from_iterator", "add_special_tokens",
     "embedding_dense_backward", "RotaryPositionalEmbeddings", "DynamicCache", "GPT2LMHeadModel",
 }  # fmt: skip
+# Classes that earlier lessons use without the methods that a lesson writes.
+USED_BEFORE = {"Module", "Parameter"}
 ATTRIBUTE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
 
 
@@ -97,16 +99,16 @@ class Course:
 
     @cache  # noqa: B019
     def later(self, lesson: Lesson) -> dict[str, str]:
-        """What the exercises of later lessons write: functions, classes that cannot be called
-        without, as "name", and methods that no other class has, as ".name"."""
+        """What the exercises of later lessons write: "name" of a function or class, and ".name" of
+        a method that no other class has."""
         found: dict[str, str] = {}
         for other in self.lessons.values():
             for exercise in other.exercises if other.number > lesson.number else ():
                 for name in exercise.hints:
                     owner, _, method = name.partition(".")
-                    if not method or method in ("__init__", "forward", "__call__"):
+                    if owner not in USED_BEFORE:
                         found.setdefault(owner, exercise.number)
-                    elif method in unique_methods():
+                    if method in unique_methods():
                         found.setdefault(f".{method}", exercise.number)
         return found
 

@@ -108,6 +108,7 @@ def test_right_references_are_accepted(tmp_path: Path, prose: str) -> None:
     [
         ("from tinytorch.generation.generate import sample", "sample"),
         ("from tinytorch import Tensor, GPT", "GPT"),
+        ("from tinytorch.transformers import TransformerBlock", "TransformerBlock"),
         ("import tinytorch\nmodel = tinytorch.GPT(3)", "GPT"),
         ("def f(model):\n    return model.new_caches(1)", ".new_caches"),
         ("from tinytorch.embeddings import Embedding", None),
