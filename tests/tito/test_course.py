@@ -21,18 +21,25 @@ from tinytorch.tito.written import is_filled, share
 ROOT = Path(__file__).parents[2]
 NUMBERS = lessons(ROOT)
 
-# Runs the inline tests of some lessons on the package, as in notebooks with its code.
-INLINE = """
+# The body of a blank function.
+BLANK = r'raise NotImplementedError\(("exercise [^"]* is blank")\)'
+
+# Runs the inline tests of some lessons on the package, as in notebooks with its code, then their
+# integration tests.
+TESTS = """
 import sys
 from pathlib import Path
+import pytest
 from tinytorch.tito.lesson import load
-for number in map(int, sys.argv[1:]):
-    lesson = load(number, Path.cwd())
+lessons = [load(number, Path.cwd()) for number in map(int, sys.argv[1:])]
+for lesson in lessons:
     names = {"__name__": "__main__"}
     for cell in lesson.cells:
         if cell.kind in ("setup", "given", "exercise", "test"):
             source = lesson.code(cell)
             exec(compile(source, f"{cell.kind} {cell.exercise}", "exec"), names)
+folders = [f"tests/{lesson.folder}" for lesson in lessons]
+sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *folders]))
 """
 
 
@@ -68,24 +75,61 @@ def run(folder: Path, *arguments: str) -> None:
         k: v for k, v in os.environ.items() if not k.startswith(("TT_BACKEND", "PYTEST"))
     }
     environment |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # one may be imported by a lesson
     done = subprocess.run(
         [sys.executable, "-P", *arguments], cwd=folder, env=environment, capture_output=True,
         text=True, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    called = folder / "called"
+    note = called.read_text() if called.exists() else ""
+    assert done.returncode == 0, note + done.stdout[-3000:] + done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_lessons_up_to_one_need_no_later_lesson(folder: Path, number: int) -> None:
-    """With lessons 1 to N filled and all others blank, the tests of lessons 1 to N pass."""
+def make_blanks_deadly(folder: Path) -> int:
+    """Let a call of a blank function end the process, which no test can catch as an error.
+
+    Returns:
+        The number of blank functions.
+    """
+    total = 0
+    note = folder / "called"
+    end = f"import os, pathlib; pathlib.Path({str(note)!r}).write_text(\\1); os._exit(3)"
+    for path in folder.joinpath("tinytorch").rglob("*.py"):
+        text, count = re.subn(BLANK, end.replace("\\1", r"\1"), path.read_text("utf-8"))
+        if count:
+            path.write_text(text, "utf-8")
+        total += count
+    return total
+
+
+@pytest.mark.parametrize("number", NUMBERS[:-1])
+def test_a_lesson_needs_no_later_lesson(folder: Path, number: int) -> None:
+    """With lessons 1 to N filled and all others blank, the tests of lesson N pass.
+
+    They call no blank function, so they pass in the same way when more lessons are filled.
+    """
     done = [n for n in NUMBERS if n <= number]
     for n in done:
         fill(folder, n)
     own = [load(n, folder) for n in NUMBERS]
     assert [lesson.number for lesson in own if is_filled(lesson)] == done
-    run(folder, "-c", INLINE, *map(str, done))
-    tests = [f"tests/{lesson.folder}" for lesson in own if lesson.number in done]
-    run(folder, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests)
+    blanks = sum(len(e.hints) for lesson in own if lesson.number > number for e in lesson.exercises)
+    assert make_blanks_deadly(folder) == blanks > 0
+    run(folder, "-c", TESTS, str(number))
+
+
+def test_a_call_of_a_blank_function_cannot_be_hidden(folder: Path) -> None:
+    make_blanks_deadly(folder)
+    call = "try:\n    create_causal_mask(3)\nexcept BaseException:\n    pass"
+    with pytest.raises(AssertionError, match="exercise 12.1 of lesson 12"):
+        run(folder, "-c", f"from tinytorch.attention import create_causal_mask\n{call}")
+
+
+def test_all_lessons_run_on_the_student_s_package(folder: Path) -> None:
+    """With all lessons filled, the tests of all lessons pass in one process."""
+    for n in NUMBERS:
+        fill(folder, n)
+    run(folder, "-c", TESTS, *map(str, NUMBERS))
 
 
 def test_a_student_fills_the_package_lesson_by_lesson(folder: Path) -> None:
