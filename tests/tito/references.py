@@ -38,6 +38,7 @@ DONE = r"(as in|from|since|(?:built|wrote|learned|seen|saw|met|used|drew) \w*\s*
 OF_OTHERS = {
     "tiktoken.get_encoding", "ByteLevelBPETokenizer", "train_from_iterator", "add_special_tokens",
     "embedding_dense_backward", "RotaryPositionalEmbeddings", "DynamicCache", "GPT2LMHeadModel",
+    "GroupShuffleSplit", "StandardScaler", "Normalize",
 }  # fmt: skip
 # Classes that earlier lessons use without the methods that a lesson writes.
 USED_BEFORE = {"Module", "Parameter"}

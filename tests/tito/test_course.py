@@ -121,7 +121,7 @@ def test_a_lesson_needs_no_later_lesson(folder: Path, number: int) -> None:
 def test_a_call_of_a_blank_function_cannot_be_hidden(folder: Path) -> None:
     make_blanks_deadly(folder)
     call = "try:\n    create_causal_mask(3)\nexcept BaseException:\n    pass"
-    with pytest.raises(AssertionError, match="exercise 12.1 of lesson 12"):
+    with pytest.raises(AssertionError, match=r"exercise 12\.1 of lesson 12"):
         run(folder, "-c", f"from tinytorch.attention import create_causal_mask\n{call}")
 
 
