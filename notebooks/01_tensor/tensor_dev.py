@@ -47,14 +47,14 @@ import builtins
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
-from tinytorch.arguments import ShapeError, python_number, shown
-from tinytorch.backends import Backend, get
+from tinytorch.arguments import ShapeError
+from tinytorch.backends import get
 from tinytorch.backends.arrays import Array, Axis, Namespace, Shape
-from tinytorch.functions.creation import Options, full, zeros
+from tinytorch.functions.creation import full, zeros
 from tinytorch.methods import Methods
 from tinytorch.ops.op import op
 from tinytorch.ops.reductions import _axes
@@ -76,7 +76,7 @@ def saved(function: Any, *tensors: Tensor, **settings: Any) -> list[Any]:
 # `shape` lists the sizes of all axes, from the outermost to the innermost. Three marks of two
 # students are a matrix of shape (2, 3). What each step does to the shape is the first thing to ask,
 # and the first thing to print when something fails. Besides lists, there are `zeros`, `ones` and
-# `full` to create tensors of any shape, and `arange`, which you finish in 1.8.
+# `full` to create tensors of any shape, and `arange`, whose core you write in 1.8.
 
 # %%
 marks = Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 9.0]])  # (students, exams) = (2, 3)
@@ -128,6 +128,7 @@ print(distance(Tensor([1.0, 5.0]), Tensor([3.0, 2.0])))
 #   there. `()` means nothing. A tuple of one needs its comma: `(x,)`.
 # - `@op(promote="float")` also converts dtypes first: integers become floats. That part is given.
 # - Arguments after `*` are **settings**, such as an axis. They are passed by name.
+# - `Namespace`, `Array` and `Any` are types: they tell a reader what to expect, and do nothing.
 #
 # In this notebook, call your ops by name, `add(x, y)`. The operators of a tensor, `x + y`, call the
 # package's ops: they are yours after `tito export 1`.
@@ -135,7 +136,8 @@ print(distance(Tensor([1.0, 5.0]), Tensor([3.0, 2.0])))
 # %% [markdown]
 # ## 1.1 Arithmetic
 #
-# The simplest ops: each element of the result depends on one element of each input.
+# The simplest ops: each element of the result depends on one element of each input. Return two
+# things each time: the result, and the tuple of what is needed later.
 
 # %% exercise="1.1" points=2
 from tinytorch.ops.elementwise import add, divide, multiply, negative, subtract
@@ -169,15 +171,8 @@ with Exercise("1.1", "add, subtract, multiply, divide, negative") as check:
         check.equal(lambda: str(function(x, y).dtype), "float32", f"the dtype of {name}",
                     cause="use the operators alone: they keep float32")
         check.equal(lambda: [x, y], [a, b], f"x and y after {name}", cause="x += y writes into x: return a new array")
-    check.equal(
-        lambda: negative(x), [[-6.0, 3.0], [-0.5, -8.0]], "negative of x", cause="return -x, ()"
-    )
-    check.equal(
-        lambda: saved(negative, x),
-        [],
-        "what negative keeps",
-        cause="the gradient needs nothing: ()",
-    )
+    check.equal(lambda: negative(x), [[-6.0, 3.0], [-0.5, -8.0]], "negative of x", cause="return -x, ()")
+    check.equal(lambda: saved(negative, x), [], "what negative keeps", cause="the gradient needs nothing: ()")
     check.equal(lambda: subtract(10.0, x), [[4.0, 13.0], [9.5, 2.0]], "10 - x",
                 cause="x is the first argument, y the second: one of them may be a number")
     check.close(lambda: divide(Tensor([7, 9]), Tensor([2, 4])), [3.5, 2.25], "7 / 2 and 9 / 4 of integers",
@@ -289,13 +284,13 @@ plt.show()
 # 3. An axis of size 1 is repeated.
 #
 # ```text
-#   (8, 1, 6)         (4, 3)        (3,)           (2, 3)
-#   (   7, 1)         (   3)        (2, 1)         (2,  )  -> 3 and 2: an error
-#   ---------         ------        ------
-#   (8, 7, 6)         (4, 3)        (2, 3)
+#   (8, 1, 6)      (4, 3)      (   3)      (2, 3)
+#   (   7, 1)      (   3)      (2, 1)      (   2)
+#   ---------      ------      ------      ------
+#   (8, 7, 6)      (4, 3)      (2, 3)      an error: 3 and 2
 # ```
 #
-# Size 0 is a size as any other: (1, 3) and (0, 3) give (0, 3).
+# Size 0 is a size like any other: (1, 3) and (0, 3) give (0, 3).
 
 # %% exercise="1.3" points=3
 from tinytorch.functions.repeating import _broadcast
@@ -366,6 +361,7 @@ plt.show()
 #
 # Subtract the mean *before* squaring: the formula "mean of squares minus square of the mean"
 # subtracts two large numbers of nearly the same size, and nothing correct is left.
+#
 # `_axes(x, axis)` is given. It returns a tuple of axes that counts from 0: -1 is the last.
 
 # %% given="1.4"
@@ -444,6 +440,23 @@ with Exercise("1.4", "mean, var") as check:
     check.equal(lambda: mean_of_none(), [True] * 3, "the mean of no values gives no warning", cause="do not call xp.mean if the count is 0")
 
 # %% [markdown]
+# Your means, drawn. Axis 0 runs down, so the mean over it leaves one row; axis 1 runs to the right.
+
+# %%
+x = Tensor(np.array([[1.0, 2, 3, 6], [4, 4, 4, 4], [7, 9, 8, 8]]))
+means = [x, mean(x, axis=0, keepdims=True), mean(x, axis=1, keepdims=True), mean(x, keepdims=True)]
+names = ["x", "axis=0", "axis=1", "axis=None"]
+figure, axes = plt.subplots(1, 4, figsize=(9, 2.4))
+for axis, name, result in zip(axes, names, means, strict=True):
+    axis.imshow(result.numpy(), cmap="Blues", vmin=0, vmax=16)
+    for (i, j), value in np.ndenumerate(result.numpy()):
+        axis.text(j, i, f"{value:.3g}", ha="center", va="center")
+    axis.set(title=f"{name}\n{result.shape}", xticks=[], yticks=[], xlim=(-0.5, 3.5), ylim=(2.5, -0.5))
+    axis.spines[:].set_visible(False)
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
 # ## 1.5 The matrix product
 #
 # (M, K) @ (K, N) gives (M, N): each result is the sum of K products, of a row with a column. The
@@ -459,6 +472,15 @@ def by_hand(x: Any, y: Any) -> Any:
 print(by_hand([[1, 2], [3, 4], [5, 6]], [[10, 20, 30], [1, 2, 3]]), "(3, 2) @ (2, 3) = (3, 3)")
 
 # %% [markdown]
+# | x | y | x @ y |
+# |---|---|---|
+# | (M, K) | (K, N) | (M, N) |
+# | (M, K) | (K,) | (M,) |
+# | (B, M, K) | (B, K, N) | (B, M, N), a product for each of the B pairs |
+# | (B, T, K) | (K, N) | (B, T, N), each of the B with the same y |
+#
+# The sizes next to the @ must agree, and disappear; axes in front of the last two broadcast.
+#
 # In models, x is often a batch of sequences, (B, T, K), and y one matrix of weights, (K, N). Then
 # one product of (B T, K) with (K, N) is faster than B small products: the same numbers, in fewer
 # calls. `_rows` makes a matrix of a stack; a size of -1 could not be inferred if K is 0.
@@ -551,12 +573,7 @@ with Exercise("1.6", "reshape, permute") as check:
     ):
         check.equal(lambda: permute(x, axes=axes), a.transpose(axes), f"(2, 3, 4) permuted to {axes}",
                     cause=f"the shape is {wanted}: the first axis of the result is axis {axes[0]} of x")
-    check.equal(
-        lambda: saved(permute, x, axes=(2, 0, 1)),
-        [(2, 0, 1)],
-        "what permute keeps",
-        cause="(axes,)",
-    )
+    check.equal(lambda: saved(permute, x, axes=(2, 0, 1)), [(2, 0, 1)], "what permute keeps", cause="(axes,)")
     for shape in ((5, 5), (-2, 12), (-1, 7), (24, -2)):
         check.raises(ShapeError, lambda: reshape(x, shape=shape), f"(2, 3, 4) reshaped to {shape}", message=str(shape),
                      cause="a ShapeError with both shapes, also for sizes below -1")
@@ -580,17 +597,15 @@ with Exercise("1.6", "reshape, permute") as check:
 
 # %%
 places = Tensor(np.arange(12, dtype=np.int32).reshape(3, 4))
+reshaped, permuted = reshape(places, shape=(4, 3)), permute(places, axes=(1, 0))
+names = ["x", "reshape, shape=(4, 3)", "permute, axes=(1, 0)"]
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.9))
-for axis, name, view in (
-    (axes[0], "x", places),
-    (axes[1], "reshape to (4, 3)", reshape(places, shape=(4, 3))),
-    (axes[2], "permute to (1, 0)", permute(places, axes=(1, 0))),
-):
+for axis, name, view in zip(axes, names, [places, reshaped, permuted], strict=True):
     axis.imshow(view.numpy(), cmap="viridis", alpha=0.6)
     for (i, j), place in np.ndenumerate(view.numpy()):
         axis.text(j, i, place, ha="center", va="center")
     strides = tuple(n // 4 for n in view.numpy().strides)
-    axis.set(title=f"{name}\nshape {view.shape}, strides {strides}", xticks=[], yticks=[])
+    axis.set(title=f"{name}\n{view.shape}, strides {strides}", xticks=[], yticks=[])
 figure.tight_layout()
 plt.show()
 
@@ -615,6 +630,9 @@ plt.show()
 # `x[1:, ::2]` begins at place $1 \cdot 4 + 0 \cdot 1 = 4$ and has the strides
 # $(1 \cdot 4, 2 \cdot 1) = (4, 2)$: element (i, j) is at place $4 + 4 i + 2 j$. The rows 2, 0, 2 or
 # a mask follow no such rule, so their numbers are copied.
+#
+# Python hands `x[1, 2:4]` on as the tuple `(1, slice(2, 4))`. Lists become arrays before your op is
+# called.
 #
 # `split` cuts an axis into slices. `concat` is its inverse: along an axis that exists, (2, 3) and
 # (4, 3) give (6, 3). `stack` makes a new axis: two (3,) give (2, 3). Both copy.
@@ -719,32 +737,29 @@ with Exercise("1.7", "getitem, split, concat, stack") as check:
 # What your keys select, on the places of before. White cells are not selected.
 
 # %%
-figure, axes = plt.subplots(2, 4, figsize=(9, 4))
-for axis, (text, key) in zip(
-    axes.flat,
-    (
-        ("x[1]", 1),
-        ("x[2, -1]", (2, -1)),
-        ("x[:, 1:3]", (slice(None), slice(1, 3))),
-        ("x[::2]", slice(None, None, 2)),
-        ("x[1:, ::2]", (slice(1, None), slice(None, None, 2))),
-        ("x[[2, 0, 2]]", np.array([2, 0, 2])),
-        ("x[[0, 1], [3, 2]]", (np.array([0, 1]), np.array([3, 2]))),
-        ("x[x > 5]", places.numpy() > 5),
-    ),
-    strict=True,
-):
-    chosen = getitem(places, key=key)
-    kind = "view" if np.shares_memory(chosen.numpy(), places.numpy()) else "copy"
-    axis.imshow(np.isin(places.numpy(), chosen.numpy()), cmap="Blues", vmin=0, vmax=2)
+keys = {
+    "x[1]": 1,
+    "x[2, -1]": (2, -1),
+    "x[:, 1:3]": (slice(None), slice(1, 3)),
+    "x[::2]": slice(None, None, 2),
+    "x[1:, ::2]": (slice(1, None), slice(None, None, 2)),
+    "x[[2, 0, 2]]": np.array([2, 0, 2]),
+    "x[[0, 1], [3, 2]]": (np.array([0, 1]), np.array([3, 2])),
+    "x[x > 5]": places.numpy() > 5,
+}
+results = {text: getitem(places, key=key) for text, key in keys.items()}
+figure, axes = plt.subplots(2, 4, figsize=(9, 5))
+for axis, (text, result) in zip(axes.flat, results.items(), strict=True):
+    kind = "view" if np.shares_memory(result.numpy(), places.numpy()) else "copy"
+    axis.imshow(np.isin(places.numpy(), result.numpy()), cmap="Blues", vmin=0, vmax=2)
     for (i, j), place in np.ndenumerate(places.numpy()):
         axis.text(j, i, place, ha="center", va="center")
-    axis.set(title=f"{text}\n{chosen.shape}, a {kind}", xticks=[], yticks=[])
+    axis.set(title=f"{text}\n{result.shape}, a {kind}", xticks=[], yticks=[])
 figure.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Who writes into a view writes into x. That saves memory, and it is a common bug.
+# Writing into a view writes into x. That saves memory, and it is the cause of many bugs.
 
 # %%
 x = Tensor(np.zeros((3, 4)))
@@ -780,18 +795,16 @@ for dtype in (np.float16, np.float32, np.float64):
     inside = sizes[sizes <= min(float(np.finfo(dtype).max), 1e10)].astype(dtype)
     axis.loglog(inside, np.spacing(inside).astype(float), label=dtype.__name__)
 axis.axhline(1, color="gray", linestyle=":")
-axis.annotate("above: whole numbers are missing", (2e-4, 2), color="gray")
+axis.annotate("above: whole numbers are missing", (1e-4, 20), color="gray")
 axis.set(xlabel="x", ylabel="to the next number", title="The larger a float, the farther its neighbours")
 axis.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# `arange(0, 1, 0.1)` counts in steps. Adding 0.1 again and again would add its rounding error again
+# Rounding errors add up. `arange(0, 1, 0.1)` counts in steps: adding 0.1 again and again would add its rounding error again
 # and again; better is `start + i * step` for each `i` by itself. How many numbers are there? All
-# that are below the end: $\lceil (end - start) / step \rceil$, rounded up.
-
-# %% given="1.8"
-from tinytorch.functions.creation import arange, backend_of, check_sizes, dtype_of, finished
+# that are below the end: (end - start) / step, rounded up. `arange` itself is given; it checks its
+# arguments, and calls `_steps`.
 
 # %% exercise="1.8" points=2
 from tinytorch.functions.creation import _steps
@@ -808,9 +821,7 @@ with Exercise("1.8", "_steps") as check:
         got = check.call(lambda: _steps(get("numpy").xp, start, end, step, True), f"{start} to {end} in steps of {step}",
                          cause="xp.arange(start, end, step, dtype=xp.int64)")
         check.equal(lambda: got, list(range(start, end, step)), f"{start} to {end} in steps of {step}", cause="without the end, in this order")
-        check.equal(
-            lambda: str(got.dtype), "int64", "the dtype of whole numbers", cause="dtype=xp.int64"
-        )
+        check.equal(lambda: str(got.dtype), "int64", "the dtype of whole numbers", cause="dtype=xp.int64")
     for start, end, step, wanted in (
         (0.0, 1.0, 0.25, [0.0, 0.25, 0.5, 0.75]), (1, 2.1, 0.5, [1.0, 1.5, 2.0]), (2.0, 0.0, -0.75, [2.0, 1.25, 0.5]),
         (0.5, 0.5, 1.0, []), (0, 0.7, 1, [0.0]),
@@ -818,12 +829,7 @@ with Exercise("1.8", "_steps") as check:
         got = check.call(lambda: _steps(get("numpy").xp, start, end, step, False), f"{start} to {end} in steps of {step}",
                          cause="indices * step + start")
         check.equal(lambda: got, wanted, f"{start} to {end} in steps of {step}", cause="ceil((end - start) / step) numbers: i * step + start")
-        check.equal(
-            lambda: str(got.dtype),
-            "float64",
-            "the dtype of numbers with a fraction",
-            cause="dtype=xp.float64",
-        )
+        check.equal(lambda: str(got.dtype), "float64", "the dtype of numbers with a fraction", cause="dtype=xp.float64")
     check.equal(lambda: float(_steps(get("numpy").xp, 0.0, 100.0, 0.1, False)[777]), 777 * 0.1, "number 777 of 0, 0.1, 0.2, ...",
                 cause="777 * 0.1 for itself, not the sum of 777 steps")
 
@@ -845,7 +851,8 @@ print("exp(89) in float32:", exp(Tensor([89.0])).item(), " exp(88):", exp(Tensor
 #
 # **When two dtypes meet**, the ops convert both before they call your function (`@op(promote=...)`):
 #
-# 1. Kinds are ordered: bool, int, float. The higher kind wins, within a kind the larger dtype.
+# 1. Kinds are ordered: bool, int, float. The higher kind wins; within a kind, the smallest dtype
+#    that holds both (int16 for uint8 and int8).
 # 2. A Python number counts only if its kind is higher than the tensor's; it is then int64 or float32.
 # 3. `divide`, `exp` and others make float32 of integers.
 #
@@ -868,7 +875,7 @@ for text, function, x, y in (
 # %% [markdown]
 # ## 1.9 Operators
 #
-# Now `x + y` shall call `add(x, y)`. Python calls `x.__add__(y)`. If the left side does not know how
+# Now `x + y` should call `add(x, y)`. Python calls `x.__add__(y)`. If the left side does not know how
 # to add (`5 - x`: an int knows nothing of tensors), it calls `x.__rsub__(5)` on the right side. Mind
 # the order: `5 - x` is not `x - 5`. `Tensor` is derived from this class.
 
@@ -916,11 +923,7 @@ with Exercise("1.9", "Arithmetic") as check:
     ):
         check.close(got, wanted, f"{what} for x = [2, 5], y = [8, 10]", tolerance=1e-12,
                     cause="call the op, self first; in __rsub__ and __rtruediv__ other comes first")
-        check.true(
-            lambda: isinstance(got(), Tensor),
-            f"{what} is a tensor",
-            cause="return what the op returns",
-        )
+        check.true(lambda: isinstance(got(), Tensor), f"{what} is a tensor", cause="return what the op returns")
 
 # %% [markdown]
 # ## The example, on your code
@@ -960,21 +963,23 @@ for name, work, arrays, flops in (
           f" {moved / time / 1e9:8.1f} {flops / time / 1e9:9.1f}")
 
 # %% [markdown]
+# The product moves no more bytes than the addition and yet computes many times as much per second:
+# each number it loads is used N times. It is limited by arithmetic. The addition uses a number once;
+# it waits for the memory, and no faster processor would help.
+#
 # Each call costs something, too: Python, the wrapping, the choice of a function. One large call
 # against many small ones, on the same numbers:
 
 # %%
 pieces = [Tensor(row) for row in x.numpy()[:256]]
 whole = Tensor(x.numpy()[:256])
-one, many = (
-    seconds(lambda: add(whole, 1.0)),
-    seconds(lambda: [add(row, 1.0) for row in pieces]),
-)
+one = seconds(lambda: add(whole, 1.0))
+many = seconds(lambda: [add(row, 1.0) for row in pieces])
 print(f"one call {1e6 * one:.0f} us, 256 calls {1e6 * many:.0f} us: {many / one:.0f} times as much")
 
 # %% [markdown]
-# And the order matters. Rows lie side by side in memory, columns do not: each number of a column is
-# in another line of the cache.
+# And the order matters. The numbers of a row have the stride 1, those of a column 4096. Memory comes
+# in lines of 64 bytes, 16 numbers: a column needs one line for each number, and uses a 16th of it.
 
 # %%
 square = np.zeros((4096, 4096), np.float32)
@@ -992,6 +997,8 @@ print(f"sum of a row {1e6 * along:.1f} us, of a column {1e6 * across:.1f} us, bo
 #    Why?
 # 4. A loop adds 1.0 to a float32 counter a hundred million times. What is the result?
 # 5. An addition and an exponential of the same large tensor: which one waits for the memory?
+# 6. You keep `first = x[:, :10]` of a large x, and nothing else of it. Is the memory of x freed? And
+#    with `first = x[:, list(range(10))]`?
 
 # %% [markdown] instructor=true
 # ### Answers, for the instructor
@@ -1005,6 +1012,7 @@ print(f"sum of a row {1e6 * along:.1f} us, of a column {1e6 * across:.1f} us, bo
 # 5. The addition: three numbers are moved for one computation. An exponential needs some tens of
 #    instructions per number; whether it waits for the memory, too, depends on the processor. The
 #    table above says it.
+# 6. No: the slice is a view, and keeps all of x alive. Yes: a list of indices copies ten columns.
 #
 # Rubric for each question: 2 points for the right answer with its reason, 1 without. Typical
 # trouble: in 1.3 shapes aligned on the left, in 1.4 the axes that disappear, in 1.6 reshape in place
@@ -1017,6 +1025,9 @@ print(f"sum of a row {1e6 * along:.1f} us, of a column {1e6 * across:.1f} us, bo
 # |---|---|
 # | `@op` with a forward and a gradient | `torch.autograd.Function` |
 # | `mean(x, axis=0, keepdims=True)` | `x.mean(dim=0, keepdim=True)` |
+# | `x[:, 1:3]`, `x[[2, 0]]`, `x[mask]` | the same keys, and the same views and copies |
+# | `cast(x, dtype="int8")` | `x.to(torch.int8)` |
+# | int32 tensor + 0.5 is float32 | `torch.result_type` |
 # | `concat` | `torch.cat` |
 # | `broadcast_shapes` | `torch.broadcast_shapes` |
 # | `matmul` of (B, T, K) and (K, N) | `torch.matmul`, which folds B and T in the same way |
