@@ -204,21 +204,32 @@ plt.show()
 #   of its names, but not in itself, so the walk ends.
 #
 # Each is a matter of identity, `id(module)`: two different modules with equal weights are two.
+#
+# **By hand**, with a list of what is still to be visited, from which you always take the last one:
+#
+# | taken | its own tensors | still to be visited |
+# |---|---|---|
+# | "" | scale | block, first |
+# | first | weight, bias | block |
+# | block | | block.inner |
+# | block.inner | weight | |
 
 # %% exercise="3.2" points=4
 from tinytorch.modules.module import Contents
 
 # Contents._walk:
-#   read = self._reader() is described above. Keep a list of what is still to be visited, which
-#   begins with (prefix, self, ()): a name, a module, and the ids of the modules it is in.
-#   While there is any, pop the last. Skip it if it was seen, or, without once, if it is in itself.
-#   Yield the name, the module, and the tensors it holds. Then put its children on the list, the
-#   last child first, so that the first is popped next. A child's name is "parent.child", or just
-#   "child" if the parent's name is empty.
+#   read = self._reader() is described above. The list of what is still to be visited begins
+#   with (prefix, self, ()): a name, a module, and the ids of the modules it is in.
+#   While there is any, pop the last one. Skip it if its id was seen, or, without once, if it
+#   is among those of the modules it is in. Otherwise remember the id.
+#   Yield the name, the module, and the tensors it holds. Then put its children on the list,
+#   the last child first, so that the first is popped next. A child's name is "parent.child",
+#   or just "child" if the parent's name is empty. Its ids are those of the parent, and the
+#   parent's own: a new tuple, since the other children have the same.
 # Contents.named_parameters:
-#   self._named_tensors(prefix, recurse, remove_duplicate) yields (dotted name, tensor) for all
-#   tensors: it uses your walk. Leave out those that are no Parameter, and, with remove_duplicate,
-#   parameters that you have yielded before.
+#   self._named_tensors(prefix, recurse, remove_duplicate) yields (dotted name, tensor) for
+#   all tensors: it uses your walk. Leave out those that are no Parameter, and, with
+#   remove_duplicate, parameters that you have yielded before.
 # Contents.parameters:
 #   The parameters without their names.
 # Contents.num_parameters:
@@ -295,6 +306,15 @@ with Exercise("3.2", "Contents") as check:
     check.equal(lambda: tree.num_parameters(), 6 + 4 + 1 + 10 + 3, "the number of elements of all parameters",
                 cause="sum p.size; a shared parameter and a buffer do not count")
     check.equal(lambda: Node().num_parameters(), 0, "the number without parameters", cause="the sum of nothing is 0")
+    alike = check.call(lambda: Node(a=parameter(4), b=parameter(4), left=Node(), right=Node()), "equal parameters and equal modules", cause="change the methods alone")
+    check.equal(lambda: [name for name, _ in alike.named_parameters()], ["a", "b"], "the names of two parameters of the same size and values", cause="compare ids, not values: they are two")
+    check.equal(lambda: names(of=alike), ["", "left", "right"], "the names of two equal modules", cause="compare ids: they are two")
+    check.call(lambda: alike.b.requires_grad_(False), "a frozen parameter", cause="change the methods alone")
+    check.call(lambda: alike.register_buffer("table", Tensor([1.0], requires_grad=True)), "a buffer with a gradient", cause="change the methods alone")
+    check.call(lambda: setattr(alike, "factor", parameter()), "a parameter that is one number", cause="change the methods alone")
+    check.equal(lambda: [name for name, _ in alike.named_parameters()], ["a", "b", "factor"], "the names, where b is frozen and table is a buffer with a gradient",
+                cause="a parameter is what isinstance(value, Parameter) says, frozen or not")
+    check.equal(lambda: alike.num_parameters(), 4 + 4 + 1, "the number of elements of two vectors of 4 and one number", cause="the size of a parameter without axes is 1")
 # fmt: on
 
 # %% [markdown]
@@ -311,10 +331,10 @@ with Exercise("3.2", "Contents") as check:
 from tinytorch.modules.module import Module
 
 # Module.train:
-#   Anything but True or False is a TypeError (mode="eval" would be true). self.modules(), which
-#   uses your walk, yields this module and all within it. Set a mode with
-#   module.__dict__["training"] = mode. If another module's class has a train of its own, which is
-#   to say that type(module).train is not Module.train, call that instead.
+#   Anything but True or False is a TypeError (mode="eval" would be true). self.modules(),
+#   which uses your walk, yields this module and all within it. Set a mode with
+#   module.__dict__["training"] = mode. If another module's class has a train of its own,
+#   which is to say that type(module).train is not Module.train, call that instead.
 #   Go through the modules in reverse: a parent's own train must have the last word.
 #   Return self, so that model = build().eval() works.
 # Module.eval:
@@ -388,15 +408,16 @@ with Exercise("3.3", "Module") as check:
 from tinytorch.layers import Linear
 
 # Linear.__init__:
-#   Both sizes go through check_integer("Linear: in_features", in_features), which returns the size
-#   or raises a TypeError; check_flag("Linear: bias", bias) checks the flag. Keep both sizes.
-#   random.uniform(shape, low, high) draws numbers, shape is a tuple. Draw the weight first, then
-#   the bias. in_features may be 0: then the bound is 0.
-#   Parameter(numbers, dtype=dtype, device=device, backend=backend) keeps them where the caller wants.
-#   Without a bias, self.bias is None.
+#   Both sizes go through check_integer("Linear: in_features", in_features), which returns
+#   the size or raises a TypeError; check_flag("Linear: bias", bias) checks the flag. Keep the
+#   sizes as attributes.
+#   random.uniform(shape, low, high) draws numbers, shape is a tuple. Draw the weight first,
+#   then the bias. in_features may be 0: then the bound is 0.
+#   Parameter(numbers, dtype=dtype, device=device, backend=backend) puts them where the caller
+#   wants them. Without a bias, self.bias is None.
 # Linear.forward:
-#   If the last axis does not fit, raise a ShapeError with both sizes of the layer and x.shape: it is
-#   the most frequent error of all. (A number has no last axis: x.shape[-1:] is then ().)
+#   If the last axis does not fit, raise a ShapeError with both sizes of the layer and
+#   x.shape: it is the most frequent error of all. (For a number, x.shape[-1:] is ().)
 #   Otherwise call your op.
 
 # %% test="3.4" points=3
@@ -405,13 +426,12 @@ with Exercise("3.4", "Linear") as check:
     layer = check.call(lambda: Linear(3, 2), "Linear(3, 2)", cause="random.uniform takes the shape as a tuple")
     check.equal(lambda: [layer.in_features, layer.out_features], [3, 2], "in_features and out_features of Linear(3, 2)", cause="keep both sizes")
     check.equal(lambda: [layer.weight.shape, layer.bias.shape], [(2, 3), (2,)], "the shapes of weight and bias of Linear(3, 2)", cause="weight is (out, in), bias is (out,)")
-    check.equal(lambda: [name for name, _ in layer.named_parameters()], ["weight", "bias"], "the names of the parameters",
+    check.equal(lambda: [name for name in vars(layer) if isinstance(vars(layer)[name], Parameter)], ["weight", "bias"], "the names of the parameters",
                 cause="self.weight and self.bias are Parameters, assigned in this order; nothing else is one")
     check.equal(lambda: [str(layer.weight.dtype), str(layer.bias.dtype)], ["float32", "float32"], "the dtypes", cause="random.uniform gives float32; NumPy gives float64")
     plain = check.call(lambda: Linear(3, 2, bias=False), "Linear(3, 2, bias=False)", cause="without a bias, self.bias is None")
     check.true(lambda: plain.bias is None, "the bias of Linear(3, 2, bias=False) is None", cause="self.bias = None, so that forward can pass it on")
-    check.equal(lambda: [Linear(784, 128).num_parameters(), Linear(784, 128, bias=False).num_parameters()], [784 * 128 + 128, 784 * 128],
-                "the numbers of parameters of Linear(784, 128), with a bias and without", cause="out * in weights, and out biases")
+    check.equal(lambda: [Linear(784, 128).weight.size, Linear(784, 128).bias.size], [784 * 128, 128], "the numbers of weights and biases of Linear(784, 128)", cause="out * in weights, and out biases")
 
     def numbers(seed: int, *arguments: Any, **settings: Any) -> list[Any]:
         random.manual_seed(seed)
@@ -435,10 +455,14 @@ with Exercise("3.4", "Linear") as check:
             check.close(values, wanted, f"the {name} of Linear({inputs}, {outputs}) after manual_seed(1)", tolerance=1e-6,
                         cause="random.uniform(shape, -bound, bound), the weight first and then the bias: each seed gives the same network")
     check.close(lambda: numbers(4, 6, 5, False)[0], expected(4, 6, 5)[0], "the weights of Linear(6, 5, False) after manual_seed(4)", cause="the third argument is bias")
+    follow = check.call(lambda: [numbers(4, 6, 5, False), random.uniform((3,))][1], "the numbers drawn after Linear(6, 5, False)", cause="see above")
+    random.manual_seed(4)
+    random.uniform((5, 6))
+    check.equal(follow, random.uniform((3,)), "the numbers drawn after Linear(6, 5, False)", cause="do not draw a bias that nobody needs: all later numbers would be others")
     rng = np.random.default_rng(4)
     W, b = rng.standard_normal((2, 3)).astype(np.float32), rng.standard_normal(2).astype(np.float32)
-    check.call(lambda: layer.load_state_dict({"weight": W, "bias": b}), "weights of our own", cause="parameters have the names weight and bias")
-    check.call(lambda: plain.load_state_dict({"weight": W}), "weights of our own", cause="the parameter has the name weight")
+    for target, name, values in ((layer, "weight", W), (layer, "bias", b), (plain, "weight", W)):
+        check.call(lambda: setattr(target, name, Parameter(values)), f"a {name} of our own", cause="keep weight and bias as attributes")
     for shape in ((4, 3), (3,), (2, 4, 3), (0, 3)):
         x = rng.standard_normal(shape).astype(np.float32)
         check.close(lambda: layer(Tensor(x)), x @ W.T + b, f"the output for x {shape}", cause="linear(x, self.weight, self.bias)")
@@ -453,10 +477,15 @@ with Exercise("3.4", "Linear") as check:
         check.raises(TypeError, lambda: Linear(*wrong), f"Linear{wrong}", message=f"Linear: {name}", cause=f'check_integer("Linear: {name}", {name}) raises it')
     check.equal(lambda: Linear(np.int64(3), 2).in_features, 3, "in_features of Linear(np.int64(3), 2)", cause="check_integer returns the size")
     check.raises(TypeError, lambda: Linear(3, 2, bias="no"), 'Linear(3, 2, bias="no")', message="Linear: bias", cause='check_flag("Linear: bias", bias) raises it')
+
+    def both(**place: Any) -> list[Tensor]:
+        made = Linear(3, 2, **place)
+        return [made.weight, made.bias]
+
     for name, got, wanted in (
-        ('backend="reference"', lambda: [p.backend.name for p in Linear(3, 2, backend="reference").parameters()], ["reference"] * 2),
-        ('dtype="float64"', lambda: [str(p.dtype) for p in Linear(3, 2, dtype="float64").parameters()], ["float64"] * 2),
-        ('device="cpu"', lambda: [p.backend.name for p in Linear(3, 2, device=get("reference")).parameters()], ["reference"] * 2),
+        ('backend="reference"', lambda: [p.backend.name for p in both(backend="reference")], ["reference"] * 2),
+        ('dtype="float64"', lambda: [str(p.dtype) for p in both(dtype="float64")], ["float64"] * 2),
+        ("device=...", lambda: [p.backend.name for p in both(device=get("reference"))], ["reference"] * 2),
     ):
         check.equal(got, wanted, f"weight and bias of Linear(3, 2, {name})", cause="pass dtype, device and backend on to both Parameters")
     check.equal(lambda: repr(Linear(3, 2, bias=False)), "Linear(in_features=3, out_features=2, bias=False)", "the text of a layer", cause="keep the attributes in_features, out_features and bias")
@@ -706,7 +735,13 @@ with Exercise("3.7", "apply_dropout and Dropout") as check:
     p, drawn = check.call(lambda: layer.draw(), "draw() while training", cause="return two things: p and a seed", count=2)
     check.equal(lambda: p, 0.3, "the probability while training", cause="self.p")
     check.true(lambda: drawn is not None, "a seed is drawn while training", cause="random.next_seed() if 0 < p < 1")
-    check.equal(lambda: Dropout(0.3).eval().draw(), (0.0, None), "draw() after eval()", cause="p is 0 unless self.training")
+
+    def used(p: float) -> Dropout:
+        made = Dropout(p)
+        made.training = False  # as eval() does
+        return made
+
+    check.equal(lambda: used(0.3).draw(), (0.0, None), "draw() outside of training", cause="p is 0 unless self.training")
     check.equal(lambda: [Dropout(p).draw() for p in (0.0, 1.0)], [(0.0, None), (1.0, None)], "draw() for p = 0 and p = 1", cause="no mask is needed: the seed is None")
 
     def seeds_of(work: Any) -> int:
@@ -716,7 +751,7 @@ with Exercise("3.7", "apply_dropout and Dropout") as check:
 
     for name, work, count in (
         ("draw() while training", lambda: layer.draw(), 1), ("a call while training", lambda: layer(tensor), 1),
-        ("a call after eval()", lambda: Dropout(0.3).eval()(tensor), 0), ("a call with p = 0", lambda: Dropout(0.0)(tensor), 0),
+        ("a call outside of training", lambda: used(0.3)(tensor), 0), ("a call with p = 0", lambda: Dropout(0.0)(tensor), 0),
         ("a call with p = 1", lambda: Dropout(1.0)(tensor), 0), ("creating a layer", lambda: Dropout(0.3), 0),
     ):
         check.equal(lambda: seeds_of(work), count, f"the number of seeds used by {name}", cause="call random.next_seed() once for each mask, and only then")
@@ -734,9 +769,9 @@ with Exercise("3.7", "apply_dropout and Dropout") as check:
     bits = np.asarray(get("numpy").xp.random_bits(random.next_seed(), (30, 4)))
     check.close(lambda: after_seed(lambda: layer(tensor)), np.where(bits >= 0.3 * 2**32, x / 0.7, 0), "Dropout(0.3) after manual_seed(8)", cause="apply_dropout with the p and the seed of draw()")
     check.true(lambda: not np.array_equal(layer(tensor).numpy(), layer(tensor).numpy()), "two calls drop different numbers", cause="draw a new seed for each call")
-    check.true(lambda: Dropout(0.3).eval()(tensor) is tensor, "Dropout(0.3).eval() returns x itself", cause="p is 0 after eval()")
+    check.true(lambda: used(0.3)(tensor) is tensor, "Dropout(0.3) returns x itself outside of training", cause="p is then 0")
     check.equal(lambda: [Dropout(1.0)(tensor), Dropout(0.0)(tensor)], [np.zeros((30, 4)), x], "Dropout(1.0) and Dropout(0.0)", cause="apply_dropout handles both")
-    check.equal(lambda: list(layer.parameters()), [], "the parameters of Dropout", cause="p is a number, not a parameter")
+    check.true(lambda: type(layer.p) is float, "p is a float", cause="p is a number, not a parameter")
 # fmt: on
 
 # %% [markdown]
@@ -768,7 +803,6 @@ with Exercise("3.8", "Sequential") as check:
 
         def __init__(self, factor: float, shift: float) -> None:
             self.factor, self.shift = factor, shift
-            self.weight = Parameter([0.0])
 
         def forward(self, x: Tensor) -> Tensor:
             return Tensor(x.numpy() * self.factor + self.shift)
@@ -787,7 +821,7 @@ with Exercise("3.8", "Sequential") as check:
     check.call(lambda: hooked[1].register_forward_hook(lambda module, inputs, output: seen.append(1)), "a hook on the second layer", cause="any index but a slice: super().__getitem__(index)")
     check.call(lambda: hooked(x), "a chain with a hook", cause="x = module(x)")
     check.equal(lambda: len(seen), 1, "the number of calls of a hook on the second layer", cause="call module(x): module.forward(x) skips hooks, and each module is called once")
-    check.equal(lambda: [name for name, _ in hooked.named_parameters()], ["0.weight", "1.weight", "2.weight"], "the names of the parameters", cause="change the methods alone")
+    check.equal(lambda: [name for name, _ in hooked.named_children()], ["0", "1", "2"], "the names of the layers", cause="change the methods alone")
     for index in (0, 2, -1):
         check.true(lambda: hooked[index] is list(hooked)[index], f"the layer at index {index}", cause="super().__getitem__(index)")
     check.raises(IndexError, lambda: hooked[3], "index 3 of three layers", cause="super().__getitem__ raises it")
@@ -802,6 +836,9 @@ with Exercise("3.8", "Sequential") as check:
     check.equal(lambda: [name for name, _ in named[1:].named_children()], ["second", "last"], "the names in a slice of a chain with names", cause="take the items of self._items() in the slice")
     check.true(lambda: named[1:][0] is list(named)[1], "a slice holds the same modules, not copies", cause="the modules of self._items()")
     check.equal(lambda: named(x), [15.0, 55.0], "a chain with names", cause="x = module(x) for each module")
+    twice = check.call(lambda: Affine(2.0, 1.0), "a layer", cause="change the methods alone")
+    for text, made in (("Sequential(f, f)", lambda: Sequential(twice, twice)), ("Sequential(f, f, g)[:2]", lambda: Sequential(twice, twice, Affine(9.0, 9.0))[:2])):
+        check.equal(lambda: made()(x), [7.0, 23.0], f"{text}, where f is 2x + 1", cause="iterate over self: named_children() and children() leave out a module that was there before")
     nested = check.call(lambda: Sequential(chain(*pairs), Affine(2.0, 0.0)), "a chain in a chain", cause="change the methods alone")
     check.equal(lambda: nested(x), [-9.0, -57.0], "a chain in a chain", cause="a Sequential is a module like any other")
 # fmt: on

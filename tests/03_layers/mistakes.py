@@ -104,6 +104,44 @@ def _walk(self, prefix="", once=True):
     Mistake("tensors are counted, not their elements", "3.2", "sum(parameter.size for parameter in self.parameters())", "len(list(self.parameters()))"),
     Mistake("the first axis is counted", "3.2", "sum(parameter.size for", "sum(parameter.shape[0] for"),
     Mistake("buffers are counted", "3.2", "sum(parameter.size for parameter in self.parameters())", "sum(t.size for _, t in self._named_tensors())"),
+    Mistake("parameters of equal values are taken for the same", "3.2", new='''
+def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
+    seen = []
+    for name, value in self._named_tensors(prefix, recurse, remove_duplicate):
+        if isinstance(value, Parameter):
+            numbers = value.numpy().tolist()
+            if numbers not in seen or not remove_duplicate:
+                seen.append(numbers)
+                yield name, value
+''', within="Contents"),
+    Mistake("frozen parameters are left out", "3.2", "isinstance(value, Parameter) and", "isinstance(value, Parameter) and value.requires_grad and"),
+    Mistake("what has a gradient is a parameter", "3.2", "isinstance(value, Parameter) and", "value.requires_grad and"),
+    Mistake("modules are told apart by their texts", "3.2", new='''
+def _walk(self, prefix="", once=True):
+    read, seen = self._reader(), set()
+    pending = [(prefix, self, ())]
+    while pending:
+        name, module, parents = pending.pop()
+        key = repr(module)
+        if key in (seen if once else parents):
+            continue
+        seen.add(key)
+        tensors, children = read(module)
+        yield name, module, tensors
+        for child, value in reversed(children):
+            pending.append((f"{name}.{child}" if name else child, value, (*parents, key)))
+''', within="Contents"),
+    Mistake("seen modules are remembered from one walk to the next", "3.2", new='''
+def _walk(self, prefix="", once=True, seen=set(), parents=()):
+    if id(self) in (seen if once else parents):
+        return
+    seen.add(id(self))
+    tensors, children = self._reader()(self)
+    yield prefix, self, tensors
+    for child, value in children:
+        dotted = f"{prefix}.{child}" if prefix else child
+        yield from value._walk(dotted, once, seen, (*parents, id(self)))
+''', within="Contents"),
     # 3.3
     Mistake("only this module is set", "3.3", "reversed(list(self.modules()))", "[self]"),
     Mistake("only direct children are set", "3.3", "reversed(list(self.modules()))", "[*self.children(), self]"),
@@ -148,6 +186,11 @@ def train(self, mode=True):
             "        self.weight = Parameter(random.uniform(shape, -bound, bound), **place)\n"
             "        self.bias = Parameter(numbers, **place) if bias else None"),
     Mistake("there is always a bias", "3.4", " if bias else None", ""),
+    Mistake("a bias is drawn for nothing", "3.4",
+            "        self.bias = Parameter(random.uniform(shape[:1], -bound, bound), **place) if bias else None",
+            "        numbers = random.uniform(shape[:1], -bound, bound)\n"
+            "        self.bias = Parameter(numbers, **place) if bias else None"),
+    Mistake("Xavier's bound", "3.4", "1 / math.sqrt(in_features) if in_features else 0.0", "math.sqrt(6 / (in_features + out_features))"),
     Mistake("no attribute bias without one", "3.4",
             "        self.bias = Parameter(random.uniform(shape[:1], -bound, bound), **place) if bias else None",
             "        if bias:\n            self.bias = Parameter(random.uniform(shape[:1], -bound, bound), **place)"),
@@ -244,6 +287,9 @@ def draw(self):
     Mistake("layers in reverse", "3.8", "for module in self:", "for module in reversed(list(self)):"),
     Mistake("hooks are skipped", "3.8", "module(x)", "module.forward(x)"),
     Mistake("layers are called twice", "3.8", "x = module(x)", "module(x)\n            x = module(x)"),
+    Mistake("a layer that occurs twice is called once", "3.8", "for module in self:", "for module in self.children():"),
+    Mistake("all modules within are called, also those in chains", "3.8", "for module in self:", "for module in list(self.modules())[1:]:"),
+    Mistake("a slice loses a layer that occurs twice", "3.8", "self._items().items()", "self.named_children()"),
     Mistake("outputs are added", "3.8", "x = module(x)", "x = x + module(x)"),
     Mistake("a slice is a list", "3.8", "return Sequential(dict(list(self._items().items())[index]))", "return list(self)[index]"),
     Mistake("a slice is a ModuleList", "3.8", "return Sequential(dict(list(self._items().items())[index]))", "return super().__getitem__(index)"),

@@ -2,12 +2,15 @@
 
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinytorch.activations import relu
 from tinytorch.layers import Linear, linear
+from tinytorch.modules.module import Module, Parameter
 from tinytorch.tensor import Tensor
 
 SOURCE = Path(__file__).parents[2] / "notebooks" / "03_layers" / "layers_dev.py"
@@ -33,6 +36,28 @@ def test_the_table_by_hand_is_what_the_code_computes() -> None:
     assert "(2, 3) @ (3, 2) = (2, 2)" in TEXT
     assert Linear(3, 2).num_parameters() == 8
     assert "2 x 3 weights and 2 biases: 8 numbers" in TEXT
+
+
+def test_the_walk_by_hand() -> None:
+    class Part(Module):
+        def __init__(self, **parts: Any) -> None:
+            for name, part in parts.items():
+                setattr(self, name, part)
+
+    weight, bias = Parameter([0.0]), Parameter([0.0])
+    block = Part(inner=Part(weight=weight))
+    model = Part(
+        scale=Parameter([1.0]), first=Part(weight=Parameter([0.0]), bias=bias), block=block
+    )
+    for name, _ in model.named_parameters():
+        assert f'a parameter    "{name}"' in TEXT
+    table = TEXT[TEXT.index("# | taken |") :].partition("\n#\n")[0]
+    rows = [[cell.strip(' "') for cell in line.split("|")[1:4]] for line in table.split("\n")[2:6]]
+    visited = [[name, ", ".join(n for n, _ in own)] for name, _, own in model._walk()]
+    assert [row[:2] for row in rows] == visited
+    for row, following in pairwise(rows):  # the last one to be visited is taken next
+        assert row[2].split(", ")[-1] == following[0]
+    assert rows[-1][2] == ""
 
 
 def test_dropout_by_hand() -> None:
