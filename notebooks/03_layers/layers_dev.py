@@ -261,8 +261,8 @@ with Exercise("3.2", "Contents") as check:
 
     check.equal(lambda: names(), ["", "left", "middle", "middle.inner", "right"], "the names of all modules in a tree",
                 cause="parents before children, children in their order: push the last child first; the root's name is the prefix, here empty")
-    check.true(lambda: [m for _, m, _ in tree._walk()] == [tree, tree.left, tree.middle, tree.middle.inner, tree.right], "the modules of the tree are in this order",
-               cause="yield name, module, tensors")
+    check.true(lambda: [m for _, m, _ in tree._walk()] == [tree, tree.left, tree.middle, tree.middle.inner, tree.right], "the modules of the tree are in this order, in a second walk too",
+               cause="yield name, module, tensors; and begin each walk with nothing seen")
     check.equal(lambda: [[name for name, _ in own] for _, _, own in tree._walk()], [["bias"], ["weight"], ["bias"], ["weight", "scale"], []],
                 "the tensors that each module holds itself", cause="yield the first list of read(module), for this module alone")
     check.equal(lambda: names("net"), ["net", "net.left", "net.middle", "net.middle.inner", "net.right"], 'the names with the prefix "net"',
@@ -367,8 +367,8 @@ with Exercise("3.3", "Module") as check:
 
     tree = check.call(lambda: Part(a=Part(b=Part()), c=Part()), "a tree of four modules", cause="change the methods alone")
     check.equal(lambda: modes(tree), [True] * 4, "training of a new tree", cause="change the methods alone")
-    check.true(lambda: tree.eval() is tree, "eval returns the module", cause="return self.train(False)")
-    check.equal(lambda: modes(tree), [False] * 4, "training of all modules after eval()", cause="set the mode of all of self.modules(), and of self")
+    check.true(lambda: tree.eval() is tree, "eval returns the module", cause="train returns self, and eval returns self.train(False)")
+    check.equal(lambda: modes(tree), [False] * 4, "training of all modules after eval()", cause="set the given mode of all of self.modules(), of which self is one")
     check.true(lambda: tree.train() is tree, "train returns the module", cause="return self")
     check.equal(lambda: modes(tree), [True] * 4, "training of all modules after train()", cause="True by default; do not negate the mode")
     check.call(lambda: tree.a.eval(), "eval of a part", cause="see above")
@@ -465,7 +465,7 @@ with Exercise("3.4", "Linear") as check:
         check.call(lambda: setattr(target, name, Parameter(values)), f"a {name} of our own", cause="keep weight and bias as attributes")
     for shape in ((4, 3), (3,), (2, 4, 3), (0, 3)):
         x = rng.standard_normal(shape).astype(np.float32)
-        check.close(lambda: layer(Tensor(x)), x @ W.T + b, f"the output for x {shape}", cause="linear(x, self.weight, self.bias)")
+        check.close(lambda: layer(Tensor(x)), x @ W.T + b, f"the output for x {shape}", cause="linear(x, self.weight, self.bias), for any number of axes: the last one has in_features")
         check.close(lambda: plain(Tensor(x)), x @ W.T, f"the output for x {shape} without a bias", cause="linear(x, self.weight, self.bias), where the bias is None")
     for shape in ((4, 2), (3, 4), (2,), (), (3, 1)):
         check.raises(ShapeError, lambda: layer(Tensor(np.zeros(shape, np.float32))), f"x of shape {shape} for Linear(3, 2)", message=str(shape),
@@ -733,7 +733,7 @@ with Exercise("3.7", "apply_dropout and Dropout") as check:
         check.raises(error, lambda: Dropout(wrong), f"Dropout({wrong!r})", cause="check p with _probability")
     layer = check.call(lambda: Dropout(0.3), "Dropout(0.3)", cause="see above")
     p, drawn = check.call(lambda: layer.draw(), "draw() while training", cause="return two things: p and a seed", count=2)
-    check.equal(lambda: p, 0.3, "the probability while training", cause="self.p")
+    check.equal(lambda: p, 0.3, "the probability while training", cause="self.p in training mode, 0 otherwise; p comes first, then the seed")
     check.true(lambda: drawn is not None, "a seed is drawn while training", cause="random.next_seed() if 0 < p < 1")
 
     def used(p: float) -> Dropout:
@@ -741,7 +741,7 @@ with Exercise("3.7", "apply_dropout and Dropout") as check:
         made.training = False  # as eval() does
         return made
 
-    check.equal(lambda: used(0.3).draw(), (0.0, None), "draw() outside of training", cause="p is 0 unless self.training")
+    check.equal(lambda: used(0.3).draw(), (0.0, None), "draw() outside of training", cause="p is 0 unless self.training, and then no seed is needed")
     check.equal(lambda: [Dropout(p).draw() for p in (0.0, 1.0)], [(0.0, None), (1.0, None)], "draw() for p = 0 and p = 1", cause="no mask is needed: the seed is None")
 
     def seeds_of(work: Any) -> int:
@@ -829,8 +829,8 @@ with Exercise("3.8", "Sequential") as check:
         values = np.array([1.0, 5.0])
         for factor, shift in pairs[part]:
             values = values * factor + shift
-        check.equal(lambda: hooked[part](Tensor([1.0, 5.0])), values, f"the chain [{text}] of three layers", cause="a slice is a Sequential of the modules in it")
         check.true(lambda: type(hooked[part]) is Sequential, f"[{text}] is a Sequential", cause="Sequential(...), not a list and not a ModuleList")
+        check.equal(lambda: hooked[part](Tensor([1.0, 5.0])), values, f"the chain [{text}] of three layers", cause="a slice is a Sequential of the modules in it")
         check.equal(lambda: [name for name, _ in hooked[part].named_children()], kept, f"the names in [{text}]", cause="a dict keeps the names: Sequential(dict(...))")
     named = check.call(lambda: Sequential({"first": Affine(2.0, 0.0), "second": Affine(1.0, 1.0), "last": Affine(5.0, 0.0)}), "a chain with names", cause="change the methods alone")
     check.equal(lambda: [name for name, _ in named[1:].named_children()], ["second", "last"], "the names in a slice of a chain with names", cause="take the items of self._items() in the slice")

@@ -301,13 +301,10 @@ def draw(self):
 
 SAME_SIZE = "x and weight have the same last size"
 SWAPPED = "max of the same two numbers"
-OWN_TRAIN = "every module's train sets the same modes; those further down are set several times"
 EQUIVALENT = {
     '3.1 linear: x -> weight in "x.shape" #2': SAME_SIZE,
     '3.2 Contents._walk: items *parents and id(module) swapped in "(*parents, id(module))"':
         "only whether an id is among them matters",
-    '3.3 Module.train: without type(module).train is Module.train in "module is self or type(module).train is Module.train"': OWN_TRAIN,
-    '3.3 Module.train: without the call of type in "type(module)"': OWN_TRAIN,
     '3.5 _fans: arguments 1 and tensor.shape[1] * field swapped in "max(1, tensor.shape[1] * field)"': SWAPPED,
     '3.5 _fans: arguments 1 and tensor.shape[0] * field swapped in "max(1, tensor.shape[0] * field)"': SWAPPED,
     '3.6 dropout: without the call of int in "int(p * 2**32)"':
