@@ -86,8 +86,8 @@ print(x @ W.T + b)
 # | + b, repeated for each example | -1.5, 3 | -1.5, -2 | (2, 2) + (2,) = (2, 2) |
 # | relu | 0, 3 | 0, 0 | (2, 2) |
 #
-# The layer has 2 x 3 weights and 2 biases: 8 numbers to learn. There are not more of them for a
-# larger `B`: the same weights serve every example.
+# The layer has 8 numbers to learn, 2 x 3 in `W` and 2 in `b`. A larger `B` does not need more of
+# them: the same weights serve every example.
 
 # %% [markdown]
 # ## 3.1 The linear map

@@ -35,7 +35,7 @@ def test_the_table_by_hand_is_what_the_code_computes() -> None:
         np.testing.assert_array_equal(rows[name], value.numpy())
     assert "(2, 3) @ (3, 2) = (2, 2)" in TEXT
     assert Linear(3, 2).num_parameters() == 8
-    assert "2 x 3 weights and 2 biases: 8 numbers" in TEXT
+    assert "The layer has 8 numbers to learn, 2 x 3 in `W` and 2 in `b`" in TEXT
 
 
 def test_the_walk_by_hand() -> None:
