@@ -96,6 +96,7 @@ class RandomSampler(RandomOrder):
         return self.num_samples
 
     def order(self, rng: np.random.Generator) -> Indices:
+        """The indices of an epoch (num_samples,), drawn from `rng`."""
         size, count = len(self.data_source), self.num_samples
         if self.replacement:
             return rng.integers(size, size=count)
