@@ -231,7 +231,8 @@ with Exercise("5.2", "collate") as check:
                 "reference", "the backend of a batch of tensors",
                 cause="use stack, which stays on the backend")
     for examples, dtype in (
-        ([3, 6, -1], "int64"), ([0.5, 2, 4.0], "float32"), ([True, False], "bool"),
+        ([3, 6, -1], "int64"), ([0.5, 2, 4.0], "float32"), ([2, 0.5], "float32"),
+        ([True, False], "bool"),
         ([np.float64(0.5), np.float64(7)], "float64"),
         ([np.uint8([1, 2]), np.uint8([3, 9])], "uint8"),
     ):
@@ -325,6 +326,7 @@ with Exercise("5.3", "batched") as check:
         ("abcdef", 2, False, [["a", "b"], ["c", "d"], ["e", "f"]]),
         ("abcdef", 2, True, [["a", "b"], ["c", "d"], ["e", "f"]]),
         ("abc", 1, True, [["a"], ["b"], ["c"]]),
+        ((0, None, "", False, 0), 3, False, [[0, None, ""], [False, 0]]),
         ("ab", 5, False, [["a", "b"]]), ("ab", 5, True, []), ("", 2, False, []), ("", 2, True, []),
     ):
         check.equal(lambda: list(batched(iter(items), size, drop_last)), expected,
@@ -335,6 +337,10 @@ with Exercise("5.3", "batched") as check:
                     f"the number of batches of {size} for {len(items)} items,"
                     f" drop_last={drop_last}",
                     cause="rounded down with drop_last, and up without")
+
+    check.equal(lambda: list(batched([5, 6, 7], 2, False)), [[5, 6], [7]],
+                "the list [5, 6, 7] in batches of 2",
+                cause="items may be a list as well: loop over it with for")
 
     def slow() -> Iterator[int]:
         yield from range(4)
@@ -436,6 +442,9 @@ with Exercise("5.4", "RandomSampler") as check:
                "each of the 6 orders of 3 examples comes about 2000 times in 12000",
                cause="all orders must be equally likely: swapping at random, or starting at a"
                " random place, is not enough")
+    check.equal(lambda: len({pair for order in drawn(12, 1200) for pair in enumerate(order)}), 144,
+                "the different pairs of a place and an index, in 1200 orders of 12 examples",
+                cause="every example must be able to come at every place: permute all of them at once")
     for size, samples in ((7, 4), (7, 6), (5, 1)):
         orders = check.call(lambda: drawn(size, 60, num_samples=samples),
                             f"orders of num_samples={samples} of {size}",
@@ -689,8 +698,9 @@ with Exercise("5.6", "group_split") as check:
                        "parts are Subsets of the dataset",
                        cause="Subset(dataset, indices of examples)")
 
-    def first_part(seed: int) -> str:
-        return str(sorted(group_split(photos, names, [3, 3], np.random.default_rng(seed))[0].indices))
+    def first_part(seed: int, groups: Any = names) -> str:
+        first, _ = group_split(photos, groups, [3, 3], np.random.default_rng(seed))
+        return str(sorted(first.indices))
 
     def default_part(seed: int) -> str:
         random.manual_seed(seed)
@@ -708,9 +718,15 @@ with Exercise("5.6", "group_split") as check:
     check.true(lambda: len({default_part(seed) for seed in range(60)}) > 12,
                "60 seeds of manual_seed give most of the 20 choices",
                cause="hand on the generator, None too")
+    numbers = [sorted(people).index(name) for name in names]
+    check.equal(lambda: [first_part(seed) for seed in range(10)],
+                lambda: [first_part(seed, numbers) for seed in range(10)],
+                "the first parts for names, and for numbers of these names",
+                cause="a set of strings has another order in each run: collect the groups in a"
+                " dict")
     check.equal(lambda: sorted(len(part) for part in group_split(range(4), Tensor([7, 7, 2, 7]), [1, 1])),
                 [1, 3], "the sizes of the parts for groups in a tensor",
-                cause="use the list that _checked_groups returns: tensors are equal only to" ""
+                cause="use the list that _checked_groups returns: tensors are equal only to" "" ""
                 " themselves as keys")
     tuples = [("a", 1), ("a", 2), ("a", 1)]
     check.equal(lambda: sorted(len(part) for part in group_split(range(3), tuples, [1, 1])),
@@ -903,6 +919,16 @@ with Exercise("5.7", "Standardizer") as check:
     check.equal(lambda: Standardizer().fit(train)(Tensor(other, backend="reference")).backend.name,
                 "reference", "the backend of the result",
                 cause="compute with the tensor x")
+    kept, given = images.copy(), Tensor(images.copy())
+    check.equal(lambda: Standardizer().fit(images).mean.shape, (2, 4, 3),
+                "the shape of the means for axis=0",
+                cause="one number for each pixel and channel")
+    check.equal(lambda: images, kept, "the data, after fit",
+                cause="do not write into the array that _checked returns: it may be the caller's")
+    check.call(lambda: (channels(given), channels.inverse(given)), "float64 images, standardized",
+               cause="see above")
+    check.equal(lambda: given, kept, "the data, after it was standardized",
+                cause="x -= ... would write into the caller's tensor: use -, not -=")
     again = check.call(lambda: Standardizer().fit(train).fit(train[:10] * 2), "a second fit",
                        cause="fit replaces the statistics")
     check.close(lambda: again.mean, (train[:10] * 2).astype(np.float64).mean(axis=0),
@@ -1126,6 +1152,15 @@ with Exercise("5.9", "DataLoader") as check:
     check.equal(lambda: [len(DataLoader(data, 3, drop_last=drop)) for drop in (False, True)],
                 [3, 2], "the numbers of batches",
                 cause="__len__ is given, and uses count_batches of exercise 5.3")
+
+    def left_early() -> list[list[list[int]]]:
+        loader = DataLoader(data, 3)
+        next(iter(loader))
+        return [epoch(loader), epoch(loader)]
+
+    check.equal(lambda: left_early(), [[[0, 10, 20], [30, 40, 50], [60]]] * 2,
+                "two epochs, after one that was left after a batch",
+                cause="each iteration starts a new epoch: keep no iterator in self")
 
     def shuffled(seed: int | None, epochs: int = 1) -> list[list[list[int]]]:
         rng = None if seed is None else np.random.default_rng(seed)
