@@ -111,28 +111,41 @@ from tinytorch.layers import linear
 with Exercise("3.1", "linear") as check:
     x = np.array([[1.0, 2.0, 3.0], [0.0, -1.0, 2.0]])
     W, b = np.array([[1.0, 0.0, -1.0], [2.0, 1.0, 0.0]]), np.array([0.5, -1.0])
-    check.close(lambda: linear(Tensor(x), Tensor(W)), [[-2.0, 4.0], [-2.0, -1.0]], "x @ W.T of the example, without a bias",
-                cause="rows @ xp.matrix_transpose(weight); bias may be None; return two things: y and a tuple")
-    check.close(lambda: linear(Tensor(x), Tensor(W), Tensor(b)), [[-1.5, 3.0], [-1.5, -2.0]], "the example with its bias",
+    check.close(lambda: linear(Tensor(x), Tensor(W)), [[-2.0, 4.0], [-2.0, -1.0]],
+                "x @ W.T of the example, without a bias",
+                cause="rows @ xp.matrix_transpose(weight); bias may be None; return two things: y"
+                      " and a tuple")
+    check.close(lambda: linear(Tensor(x), Tensor(W), Tensor(b)), [[-1.5, 3.0], [-1.5, -2.0]],
+                "the example with its bias",
                 cause="add the bias to the (N, out) products: it is repeated for each row")
     rng = np.random.default_rng(3)
     W, b = rng.standard_normal((4, 5)), rng.standard_normal(4)  # in = 5, out = 4
     for shape in ((2, 3, 5), (7, 5), (5,), (2, 1, 3, 5), (0, 5), (2, 0, 5)):
         x = rng.standard_normal(shape)
-        check.close(lambda: linear(Tensor(x), Tensor(W), Tensor(b)), x @ W.T + b, f"linear of {shape} with weights (4, 5)",
-                    cause="the result has the shape (*x.shape[:-1], out); N is math.prod(x.shape[:-1])")
-        check.close(lambda: linear(Tensor(x), Tensor(W)), x @ W.T, f"linear of {shape} without a bias", cause="bias is None by default: add nothing")
-        kept = check.call(lambda: linear.forward(get("numpy").xp, x, W, b)[1], f"what linear keeps for {shape}", count=3,
+        check.close(lambda: linear(Tensor(x), Tensor(W), Tensor(b)), x @ W.T + b,
+                    f"linear of {shape} with weights (4, 5)",
+                    cause="the result has the shape (*x.shape[:-1], out); N is"
+                          " math.prod(x.shape[:-1])")
+        check.close(lambda: linear(Tensor(x), Tensor(W)), x @ W.T,
+                    f"linear of {shape} without a bias",
+                    cause="bias is None by default: add nothing")
+        kept = check.call(lambda: linear.forward(get("numpy").xp, x, W, b)[1],
+                          f"what linear keeps for {shape}", count=3,
                           cause="the tuple (rows, weight, x.shape)")
-        for name, got, wanted in zip(("rows", "weight", "x.shape"), kept, (x.reshape(math.prod(shape[:-1]), 5), W, shape), strict=True):
-            check.equal(got, wanted, f"{name} in what linear keeps for {shape}",
-                        cause="(rows, weight, x.shape): rows is x as (N, in), weight is not transposed, and the shape is the one before")
+        wanted = (x.reshape(math.prod(shape[:-1]), 5), W, shape)
+        for name, got, value in zip(("rows", "weight", "x.shape"), kept, wanted, strict=True):
+            check.equal(got, value, f"{name} in what linear keeps for {shape}",
+                        cause="(rows, weight, x.shape): rows is x as (N, in), weight is not"
+                              " transposed, and the shape is the one before")
     x = rng.standard_normal((3, 5))
-    check.equal(lambda: str(linear(Tensor(x.astype(np.float32)), Tensor(W.astype(np.float32))).dtype), "float32", "the dtype for float32",
-                cause="the operators keep float32")
+    check.equal(
+        lambda: str(linear(Tensor(x.astype(np.float32)), Tensor(W.astype(np.float32))).dtype),
+        "float32", "the dtype for float32",
+        cause="the operators keep float32")
     inputs = Tensor(x), Tensor(W), Tensor(b)
     check.call(lambda: linear(*inputs), "linear of (3, 5)", cause="y = y + bias")
-    check.equal(lambda: list(inputs), [x, W, b], "x, weight and bias afterwards", cause="do not write into the inputs")
+    check.equal(lambda: list(inputs), [x, W, b], "x, weight and bias afterwards",
+                cause="do not write into the inputs")
 # fmt: on
 
 # %% [markdown]
@@ -187,7 +200,7 @@ plt.show()
 # |---|---|
 # | `self.first = ...` | an attribute like any other; a parameter or module in it is found later |
 # | `layer(x)` | calls `layer.forward(x)` |
-# | `self._reader()` | returns a function `read`: `read(module)` is a pair of lists, of the `(name, tensor)` and of the `(name, module)` that this module itself holds |
+# | `read = self._reader()` | `read(module)` returns two lists of what that module itself holds: `(name, tensor)`, and `(name, module)` |
 # | `register_buffer(name, tensor)` | a tensor that is saved, but not trained |
 # | `state_dict`, `to`, `repr` | save, move, print |
 #
@@ -251,70 +264,132 @@ def parameter(*shape: int) -> Parameter:
 
 
 with Exercise("3.2", "Contents") as check:
-    inner = check.call(lambda: Node(weight=parameter(5, 2), scale=parameter(3)), "a module", cause="change the methods alone")
-    left = check.call(lambda: Node(weight=parameter(4)), "a module", cause="change the methods alone")
-    tree = check.call(lambda: Node(size=7, bias=parameter(2, 3), left=left, middle=Node(inner=inner, bias=parameter(1)), right=Node()), "a tree of modules",
+    inner = check.call(lambda: Node(weight=parameter(5, 2), scale=parameter(3)), "a module",
+                       cause="change the methods alone")
+    left = check.call(lambda: Node(weight=parameter(4)), "a module",
                       cause="change the methods alone")
+    tree = check.call(
+        lambda: Node(size=7, bias=parameter(2, 3), left=left,
+                     middle=Node(inner=inner, bias=parameter(1)), right=Node()),
+        "a tree of modules",
+        cause="change the methods alone")
 
     def names(*arguments: Any, of: Any = tree, **settings: Any) -> list[str]:
         return [name for name, _, _ in of._walk(*arguments, **settings)]
 
-    check.equal(lambda: names(), ["", "left", "middle", "middle.inner", "right"], "the names of all modules in a tree",
-                cause="parents before children, children in their order: push the last child first; the root's name is the prefix, here empty")
-    check.true(lambda: [m for _, m, _ in tree._walk()] == [tree, tree.left, tree.middle, tree.middle.inner, tree.right], "the modules of the tree are in this order, in a second walk too",
-               cause="yield name, module, tensors; and begin each walk with nothing seen")
-    check.equal(lambda: [[name for name, _ in own] for _, _, own in tree._walk()], [["bias"], ["weight"], ["bias"], ["weight", "scale"], []],
-                "the tensors that each module holds itself", cause="yield the first list of read(module), for this module alone")
-    check.equal(lambda: names("net"), ["net", "net.left", "net.middle", "net.middle.inner", "net.right"], 'the names with the prefix "net"',
+    check.equal(lambda: names(), ["", "left", "middle", "middle.inner", "right"],
+                "the names of all modules in a tree",
+                cause="parents before children, children in their order: push the last child"
+                      " first; the root's name is the prefix, here empty")
+    check.true(
+        lambda: [m for _, m, _ in tree._walk()]
+        == [tree, tree.left, tree.middle, tree.middle.inner, tree.right],
+        "the modules of the tree are in this order, in a second walk too",
+        cause="yield name, module, tensors; and begin each walk with nothing seen")
+    check.equal(lambda: [[name for name, _ in own] for _, _, own in tree._walk()],
+                [["bias"], ["weight"], ["bias"], ["weight", "scale"], []],
+                "the tensors that each module holds itself",
+                cause="yield the first list of read(module), for this module alone")
+    check.equal(lambda: names("net"),
+                ["net", "net.left", "net.middle", "net.middle.inner", "net.right"],
+                'the names with the prefix "net"',
                 cause='start with (prefix, self, ()), and join "parent.child"')
-    check.equal(lambda: names("net", of=inner), ["net"], "the names in a module without children", cause="the module itself comes first")
-    deep = check.call(lambda: Node(a=Node(b=Node(c=left, d=inner)), e=left), "a tree with a shared module", cause="change the methods alone")
-    check.equal(lambda: names(of=deep), ["", "a", "a.b", "a.b.c", "a.b.d"], "the names, where e is the same module as a.b.c",
-                cause="a module is visited once, under its first name: remember id(module) when you visit it, not when you find it")
-    check.equal(lambda: names(of=deep, once=False), ["", "a", "a.b", "a.b.c", "a.b.d", "e"], "the names with once=False, where e is a.b.c",
-                cause="without once, only modules in themselves are left out: look into the ids on the way to it, not into all that were seen")
-    twins = check.call(lambda: Node(a=left, b=left), "one module under two names", cause="change the methods alone")
-    check.equal(lambda: [names(of=twins), names(of=twins, once=False)], [["", "a"], ["", "a", "b"]], "the names of one module in a and in b, with once and without",
-                cause="siblings are not in each other: each child has its own ids, (*parents, id(module))")
-    cycle = check.call(lambda: Node(child=Node(), other=left), "a module", cause="change the methods alone")
-    check.call(lambda: setattr(cycle.child, "parent", cycle), "a module that holds its parent", cause="change the methods alone")
+    check.equal(lambda: names("net", of=inner), ["net"], "the names in a module without children",
+                cause="the module itself comes first")
+    deep = check.call(lambda: Node(a=Node(b=Node(c=left, d=inner)), e=left),
+                      "a tree with a shared module",
+                      cause="change the methods alone")
+    check.equal(lambda: names(of=deep), ["", "a", "a.b", "a.b.c", "a.b.d"],
+                "the names, where e is the same module as a.b.c",
+                cause="a module is visited once, under its first name: remember id(module) when"
+                      " you visit it, not when you find it")
+    check.equal(lambda: names(of=deep, once=False), ["", "a", "a.b", "a.b.c", "a.b.d", "e"],
+                "the names with once=False, where e is a.b.c",
+                cause="without once, only modules in themselves are left out: look into the ids on"
+                      " the way to it, not into all that were seen")
+    twins = check.call(lambda: Node(a=left, b=left), "one module under two names",
+                       cause="change the methods alone")
+    check.equal(lambda: [names(of=twins), names(of=twins, once=False)], [["", "a"], ["", "a", "b"]],
+                "the names of one module in a and in b, with once and without",
+                cause="siblings are not in each other: each child has its own ids, (*parents,"
+                      " id(module))")
+    cycle = check.call(lambda: Node(child=Node(), other=left), "a module",
+                       cause="change the methods alone")
+    check.call(lambda: setattr(cycle.child, "parent", cycle), "a module that holds its parent",
+               cause="change the methods alone")
     for once in (True, False):
-        check.equal(lambda: names(of=cycle, once=once), ["", "child", "other"], f"the names in a cycle, once={once}",
+        check.equal(lambda: names(of=cycle, once=once), ["", "child", "other"],
+                    f"the names in a cycle, once={once}",
                     cause="a module in itself is skipped: its id is among the ids on the way to it")
-    cycle_below = check.call(lambda: Node(top=Node(cycle=cycle)), "a cycle below others", cause="change the methods alone")
-    check.equal(lambda: names(of=cycle_below, once=False), ["", "top", "top.cycle", "top.cycle.child", "top.cycle.other"],
-                "the names in a cycle below others", cause="the ids on the way: those of the parent, and the parent's own")
+    cycle_below = check.call(lambda: Node(top=Node(cycle=cycle)), "a cycle below others",
+                             cause="change the methods alone")
+    check.equal(lambda: names(of=cycle_below, once=False),
+                ["", "top", "top.cycle", "top.cycle.child", "top.cycle.other"],
+                "the names in a cycle below others",
+                cause="the ids on the way: those of the parent, and the parent's own")
 
     all_names = ["bias", "left.weight", "middle.bias", "middle.inner.weight", "middle.inner.scale"]
-    check.equal(lambda: [name for name, _ in tree.named_parameters()], all_names, "the names of all parameters", cause="dotted names, from _named_tensors")
-    check.true(lambda: all(p is q for p, q in zip(tree.parameters(), [tree.bias, left.weight, tree.middle.bias, inner.weight, inner.scale], strict=True)),
-               "parameters() yields the parameters themselves", cause="the second of each pair")
-    check.equal(lambda: [[name for name, _ in tree.named_parameters(recurse=False)], len(list(tree.parameters(recurse=False)))], [["bias"], 1],
-                "the parameters with recurse=False", cause="pass recurse on")
-    check.equal(lambda: [name for name, _ in tree.named_parameters(prefix="net")], [f"net.{name}" for name in all_names], 'the names with the prefix "net"',
-                cause="pass prefix on")
-    check.call(lambda: left.register_buffer("mean", Tensor([1.0, 2.0])), "a buffer", cause="change the methods alone")
-    check.call(lambda: setattr(tree.right, "again", inner.weight), "a shared parameter", cause="change the methods alone")
     check.equal(lambda: [name for name, _ in tree.named_parameters()], all_names,
-                "the names of all parameters, when left has a buffer and right holds the parameter of another module",
-                cause="skip tensors that are no Parameter, and parameters whose id was there before")
-    check.equal(lambda: [name for name, _ in tree.named_parameters(remove_duplicate=False)], [*all_names, "right.again"],
-                "the names with remove_duplicate=False", cause="a parameter is left out only with remove_duplicate")
-    check.equal(lambda: [name for name, _ in twins.named_parameters(remove_duplicate=False)], ["a.weight", "b.weight"],
-                "the names in a module with two names, with remove_duplicate=False", cause="pass remove_duplicate on")
-    check.equal(lambda: [len(list(tree.parameters())), len(list(twins.parameters()))], [5, 1], "the numbers of parameters", cause="each parameter once")
-    check.equal(lambda: tree.num_parameters(), 6 + 4 + 1 + 10 + 3, "the number of elements of all parameters",
+                "the names of all parameters",
+                cause="dotted names, from _named_tensors")
+    check.true(
+        lambda: list(map(id, tree.parameters()))
+        == list(map(id, [tree.bias, left.weight, tree.middle.bias, inner.weight, inner.scale])),
+        "parameters() yields the parameters themselves",
+        cause="the second of each pair")
+    check.equal(
+        lambda: [[name for name, _ in tree.named_parameters(recurse=False)],
+                 len(list(tree.parameters(recurse=False)))],
+        [["bias"], 1], "the parameters with recurse=False",
+        cause="pass recurse on")
+    check.equal(lambda: [name for name, _ in tree.named_parameters(prefix="net")],
+                [f"net.{name}" for name in all_names], 'the names with the prefix "net"',
+                cause="pass prefix on")
+    check.call(lambda: left.register_buffer("mean", Tensor([1.0, 2.0])), "a buffer",
+               cause="change the methods alone")
+    check.call(lambda: setattr(tree.right, "again", inner.weight), "a shared parameter",
+               cause="change the methods alone")
+    check.equal(lambda: [name for name, _ in tree.named_parameters()], all_names,
+                "the names of all parameters, when left has a buffer and right holds the parameter"
+                " of another module",
+                cause="skip tensors that are no Parameter, and parameters whose id was there"
+                      " before")
+    check.equal(lambda: [name for name, _ in tree.named_parameters(remove_duplicate=False)],
+                [*all_names, "right.again"], "the names with remove_duplicate=False",
+                cause="a parameter is left out only with remove_duplicate")
+    check.equal(lambda: [name for name, _ in twins.named_parameters(remove_duplicate=False)],
+                ["a.weight", "b.weight"],
+                "the names in a module with two names, with remove_duplicate=False",
+                cause="pass remove_duplicate on")
+    check.equal(lambda: [len(list(tree.parameters())), len(list(twins.parameters()))], [5, 1],
+                "the numbers of parameters",
+                cause="each parameter once")
+    check.equal(lambda: tree.num_parameters(), 6 + 4 + 1 + 10 + 3,
+                "the number of elements of all parameters",
                 cause="sum p.size; a shared parameter and a buffer do not count")
-    check.equal(lambda: Node().num_parameters(), 0, "the number without parameters", cause="the sum of nothing is 0")
-    alike = check.call(lambda: Node(a=parameter(4), b=parameter(4), left=Node(), right=Node()), "equal parameters and equal modules", cause="change the methods alone")
-    check.equal(lambda: [name for name, _ in alike.named_parameters()], ["a", "b"], "the names of two parameters of the same size and values", cause="compare ids, not values: they are two")
-    check.equal(lambda: names(of=alike), ["", "left", "right"], "the names of two equal modules", cause="compare ids: they are two")
-    check.call(lambda: alike.b.requires_grad_(False), "a frozen parameter", cause="change the methods alone")
-    check.call(lambda: alike.register_buffer("table", Tensor([1.0], requires_grad=True)), "a buffer with a gradient", cause="change the methods alone")
-    check.call(lambda: setattr(alike, "factor", parameter()), "a parameter that is one number", cause="change the methods alone")
-    check.equal(lambda: [name for name, _ in alike.named_parameters()], ["a", "b", "factor"], "the names, where b is frozen and table is a buffer with a gradient",
+    check.equal(lambda: Node().num_parameters(), 0, "the number without parameters",
+                cause="the sum of nothing is 0")
+    alike = check.call(lambda: Node(a=parameter(4), b=parameter(4), left=Node(), right=Node()),
+                       "equal parameters and equal modules",
+                       cause="change the methods alone")
+    check.equal(lambda: [name for name, _ in alike.named_parameters()], ["a", "b"],
+                "the names of two parameters of the same size and values",
+                cause="compare ids, not values: they are two")
+    check.equal(lambda: names(of=alike), ["", "left", "right"], "the names of two equal modules",
+                cause="compare ids: they are two")
+    check.call(lambda: alike.b.requires_grad_(False), "a frozen parameter",
+               cause="change the methods alone")
+    check.call(lambda: alike.register_buffer("table", Tensor([1.0], requires_grad=True)),
+               "a buffer with a gradient",
+               cause="change the methods alone")
+    check.call(lambda: setattr(alike, "factor", parameter()), "a parameter that is one number",
+               cause="change the methods alone")
+    check.equal(lambda: [name for name, _ in alike.named_parameters()], ["a", "b", "factor"],
+                "the names, where b is frozen and table is a buffer with a gradient",
                 cause="a parameter is what isinstance(value, Parameter) says, frozen or not")
-    check.equal(lambda: alike.num_parameters(), 4 + 4 + 1, "the number of elements of two vectors of 4 and one number", cause="the size of a parameter without axes is 1")
+    check.equal(lambda: alike.num_parameters(), 4 + 4 + 1,
+                "the number of elements of two vectors of 4 and one number",
+                cause="the size of a parameter without axes is 1")
 # fmt: on
 
 # %% [markdown]
@@ -365,33 +440,58 @@ with Exercise("3.3", "Module") as check:
     def modes(model: Any) -> list[bool]:
         return [module.training for module in model.modules()]
 
-    tree = check.call(lambda: Part(a=Part(b=Part()), c=Part()), "a tree of four modules", cause="change the methods alone")
-    check.equal(lambda: modes(tree), [True] * 4, "training of a new tree", cause="change the methods alone")
-    check.true(lambda: tree.eval() is tree, "eval returns the module", cause="train returns self, and eval returns self.train(False)")
-    check.equal(lambda: modes(tree), [False] * 4, "training of all modules after eval()", cause="set the given mode of all of self.modules(), of which self is one")
+    tree = check.call(lambda: Part(a=Part(b=Part()), c=Part()), "a tree of four modules",
+                      cause="change the methods alone")
+    check.equal(lambda: modes(tree), [True] * 4, "training of a new tree",
+                cause="change the methods alone")
+    check.true(lambda: tree.eval() is tree, "eval returns the module",
+               cause="train returns self, and eval returns self.train(False)")
+    check.equal(lambda: modes(tree), [False] * 4, "training of all modules after eval()",
+                cause="set the given mode of all of self.modules(), of which self is one")
     check.true(lambda: tree.train() is tree, "train returns the module", cause="return self")
-    check.equal(lambda: modes(tree), [True] * 4, "training of all modules after train()", cause="True by default; do not negate the mode")
-    check.call(lambda: tree.a.eval(), "eval of a part", cause="see above")
-    check.equal(lambda: modes(tree), [True, False, False, True], "training after eval() of the part a", cause="only a and what is within it")
+    check.equal(lambda: modes(tree), [True] * 4, "training of all modules after train()",
+                cause="True by default; do not negate the mode")
+    check.call(lambda: tree.a.eval(), "eval of a part", cause="return self.train(False)")
+    check.equal(lambda: modes(tree), [True, False, False, True],
+                "training after eval() of the part a",
+                cause="only a and what is within it")
     check.call(lambda: tree.train(False), "train(False)", cause="the same as eval()")
-    check.equal(lambda: modes(tree), [False] * 4, "training after train(False)", cause="set the mode that is given")
+    check.equal(lambda: modes(tree), [False] * 4, "training after train(False)",
+                cause="set the mode that is given")
     for wrong in ("eval", 1, None):
-        check.raises(TypeError, lambda: tree.train(wrong), f"train({wrong!r})", cause="isinstance(mode, bool): everything else is an error", message=type(wrong).__name__ if wrong == "eval" else "")
-    check.equal(lambda: modes(tree), [False] * 4, "training after train('eval')", cause="check mode before you set anything")
-    frozen = check.call(lambda: Frozen(fixed=Part(deep=Part()), free=Part()), "a module with a train of its own", cause="change the methods alone")
-    outer = check.call(lambda: Part(first=Part(second=frozen), last=Part()), "a tree around it", cause="change the methods alone")
+        check.raises(TypeError, lambda: tree.train(wrong), f"train({wrong!r})",
+                     cause="isinstance(mode, bool): everything else is an error",
+                     message=type(wrong).__name__ if wrong == "eval" else "")
+    check.equal(lambda: modes(tree), [False] * 4, "training after train('eval')",
+                cause="check mode before you set anything")
+    frozen = check.call(lambda: Frozen(fixed=Part(deep=Part()), free=Part()),
+                        "a module with a train of its own",
+                        cause="change the methods alone")
+    outer = check.call(lambda: Part(first=Part(second=frozen), last=Part()), "a tree around it",
+                       cause="change the methods alone")
     for name, model, count in (("alone", frozen, 4), ("in another module", outer, 7)):
-        check.call(lambda: model.train(), f"train() of a module with a train of its own, {name}", cause="no endless recursion: the module itself is set, not called again")
-        check.equal(lambda: modes(frozen), [True, False, False, True], f"training of it, its fixed part, what is in that, and its free part, {name}",
-                    cause="call module.train(mode) where the class has its own, and go in reverse order, so that it comes after the modules within it")
-        check.equal(lambda: modes(model.eval()), [False] * count, f"training after eval(), {name}", cause="eval is train(False)")
-    cycle = check.call(lambda: Part(child=Part(), other=Part()), "a module", cause="change the methods alone")
-    check.call(lambda: setattr(cycle.child, "parent", cycle), "a module that holds its parent", cause="change the methods alone")
-    check.equal(lambda: modes(cycle.eval()), [False] * 3, "training of a module that holds its parent, after eval()",
-                cause="go through self.modules(), which has each module once: a recursion over the children never ends")
-    before = check.call(lambda: Frozen.calls, "the calls of the class's own train", cause="see above")
-    check.call(lambda: frozen.eval(), "eval() of a module with a train of its own", cause="return self.train(False)")
-    check.true(lambda: Frozen.calls > before, "eval() calls the class's own train", cause="eval calls self.train(False), which a class may define")
+        check.call(lambda: model.train(), f"train() of a module with a train of its own, {name}",
+                   cause="no endless recursion: the module itself is set, not called again")
+        check.equal(lambda: modes(frozen), [True, False, False, True],
+                    f"training of it, its fixed part, what is in that, and its free part, {name}",
+                    cause="call module.train(mode) where the class has its own, and go in reverse"
+                          " order, so that it comes after the modules within it")
+        check.equal(lambda: modes(model.eval()), [False] * count, f"training after eval(), {name}",
+                    cause="eval is train(False)")
+    cycle = check.call(lambda: Part(child=Part(), other=Part()), "a module",
+                       cause="change the methods alone")
+    check.call(lambda: setattr(cycle.child, "parent", cycle), "a module that holds its parent",
+               cause="change the methods alone")
+    check.equal(lambda: modes(cycle.eval()), [False] * 3,
+                "training of a module that holds its parent, after eval()",
+                cause="go through self.modules(), which has each module once: a recursion over the"
+                      " children never ends")
+    before = check.call(lambda: Frozen.calls, "the calls of the class's own train",
+                        cause="a class's own train is called as module.train(mode)")
+    check.call(lambda: frozen.eval(), "eval() of a module with a train of its own",
+               cause="return self.train(False)")
+    check.true(lambda: Frozen.calls > before, "eval() calls the class's own train",
+               cause="eval calls self.train(False), which a class may define")
 # fmt: on
 
 # %% [markdown]
@@ -423,15 +523,28 @@ from tinytorch.layers import Linear
 # %% test="3.4" points=3
 # fmt: off
 with Exercise("3.4", "Linear") as check:
-    layer = check.call(lambda: Linear(3, 2), "Linear(3, 2)", cause="random.uniform takes the shape as a tuple")
-    check.equal(lambda: [layer.in_features, layer.out_features], [3, 2], "in_features and out_features of Linear(3, 2)", cause="keep both sizes")
-    check.equal(lambda: [layer.weight.shape, layer.bias.shape], [(2, 3), (2,)], "the shapes of weight and bias of Linear(3, 2)", cause="weight is (out, in), bias is (out,)")
-    check.equal(lambda: [name for name in vars(layer) if isinstance(vars(layer)[name], Parameter)], ["weight", "bias"], "the names of the parameters",
-                cause="self.weight and self.bias are Parameters, assigned in this order; nothing else is one")
-    check.equal(lambda: [str(layer.weight.dtype), str(layer.bias.dtype)], ["float32", "float32"], "the dtypes", cause="random.uniform gives float32; NumPy gives float64")
-    plain = check.call(lambda: Linear(3, 2, bias=False), "Linear(3, 2, bias=False)", cause="without a bias, self.bias is None")
-    check.true(lambda: plain.bias is None, "the bias of Linear(3, 2, bias=False) is None", cause="self.bias = None, so that forward can pass it on")
-    check.equal(lambda: [Linear(784, 128).weight.size, Linear(784, 128).bias.size], [784 * 128, 128], "the numbers of weights and biases of Linear(784, 128)", cause="out * in weights, and out biases")
+    layer = check.call(lambda: Linear(3, 2), "Linear(3, 2)",
+                       cause="random.uniform takes the shape as a tuple")
+    check.equal(lambda: [layer.in_features, layer.out_features], [3, 2],
+                "in_features and out_features of Linear(3, 2)",
+                cause="keep both sizes")
+    check.equal(lambda: [layer.weight.shape, layer.bias.shape], [(2, 3), (2,)],
+                "the shapes of weight and bias of Linear(3, 2)",
+                cause="weight is (out, in), bias is (out,)")
+    check.equal(lambda: [name for name in vars(layer) if isinstance(vars(layer)[name], Parameter)],
+                ["weight", "bias"], "the names of the parameters",
+                cause="self.weight and self.bias are Parameters, assigned in this order; nothing"
+                      " else is one")
+    check.equal(lambda: [str(layer.weight.dtype), str(layer.bias.dtype)], ["float32", "float32"],
+                "the dtypes",
+                cause="random.uniform gives float32; NumPy gives float64")
+    plain = check.call(lambda: Linear(3, 2, bias=False), "Linear(3, 2, bias=False)",
+                       cause="without a bias, self.bias is None")
+    check.true(lambda: plain.bias is None, "the bias of Linear(3, 2, bias=False) is None",
+               cause="self.bias = None, so that forward can pass it on")
+    check.equal(lambda: [Linear(784, 128).weight.size, Linear(784, 128).bias.size],
+                [784 * 128, 128], "the numbers of weights and biases of Linear(784, 128)",
+                cause="out * in weights, and out biases")
 
     def numbers(seed: int, *arguments: Any, **settings: Any) -> list[Any]:
         random.manual_seed(seed)
@@ -441,54 +554,93 @@ with Exercise("3.4", "Linear") as check:
     def expected(seed: int, inputs: int, outputs: int) -> list[Any]:
         random.manual_seed(seed)
         bound = 1 / math.sqrt(inputs)
-        return [random.uniform((outputs, inputs), -bound, bound), random.uniform((outputs,), -bound, bound)]
+        return [random.uniform(s, -bound, bound) for s in ((outputs, inputs), (outputs,))]
 
     for inputs, outputs in ((16, 300), (400, 25), (1, 2000)):
-        weight, bias = check.call(lambda: numbers(1, inputs, outputs), f"Linear({inputs}, {outputs})", cause="see above", count=2)
+        weight, bias = check.call(lambda: numbers(1, inputs, outputs),
+                                  f"Linear({inputs}, {outputs})",
+                                  cause="draw with random.uniform(shape, -bound, bound)", count=2)
         bound = 1 / math.sqrt(inputs)
         for name, values in (("weights", weight), ("biases", bias)):
-            check.true(lambda: bool(np.abs(values).max() <= bound * 1.0001), f"the {name} of Linear({inputs}, {outputs}) are at most {bound:.3f}",
+            check.true(lambda: bool(np.abs(values).max() <= bound * 1.0001),
+                       f"the {name} of Linear({inputs}, {outputs}) are at most {bound:.3f}",
                        cause="the bound is 1 / sqrt(in_features), for both")
-            check.true(lambda: bool(values.min() < -0.85 * bound and values.max() > 0.85 * bound), f"the {name} of Linear({inputs}, {outputs}) reach from -{bound:.3f} to {bound:.3f}",
+            check.true(lambda: bool(values.min() < -0.85 * bound and values.max() > 0.85 * bound),
+                       f"the {name} of Linear({inputs}, {outputs}) reach from -{bound:.3f} to"
+                       f" {bound:.3f}",
                        cause="random.uniform(shape, -bound, bound), for weights and biases")
-        for name, values, wanted in zip(("weights", "biases"), (weight, bias), expected(1, inputs, outputs), strict=True):
-            check.close(values, wanted, f"the {name} of Linear({inputs}, {outputs}) after manual_seed(1)", tolerance=1e-6,
-                        cause="random.uniform(shape, -bound, bound), the weight first and then the bias: each seed gives the same network")
-    check.close(lambda: numbers(4, 6, 5, False)[0], expected(4, 6, 5)[0], "the weights of Linear(6, 5, False) after manual_seed(4)", cause="the third argument is bias")
-    follow = check.call(lambda: [numbers(4, 6, 5, False), random.uniform((3,))][1], "the numbers drawn after Linear(6, 5, False)", cause="see above")
+        wanted = expected(1, inputs, outputs)
+        for name, values, those in zip(("weights", "biases"), (weight, bias), wanted, strict=True):
+            check.close(values, those,
+                        f"the {name} of Linear({inputs}, {outputs}) after manual_seed(1)",
+                        tolerance=1e-6,
+                        cause="random.uniform(shape, -bound, bound), the weight first and then the"
+                              " bias: each seed gives the same network")
+    check.close(lambda: numbers(4, 6, 5, False)[0], expected(4, 6, 5)[0],
+                "the weights of Linear(6, 5, False) after manual_seed(4)",
+                cause="the third argument is bias")
+    follow = check.call(lambda: [numbers(4, 6, 5, False), random.uniform((3,))][1],
+                        "the numbers drawn after Linear(6, 5, False)",
+                        cause="self.bias = None without a bias")
     random.manual_seed(4)
     random.uniform((5, 6))
-    check.equal(follow, random.uniform((3,)), "the numbers drawn after Linear(6, 5, False)", cause="do not draw a bias that nobody needs: all later numbers would be others")
+    check.equal(follow, random.uniform((3,)), "the numbers drawn after Linear(6, 5, False)",
+                cause="do not draw a bias that nobody needs: all later numbers would be others")
     rng = np.random.default_rng(4)
     W, b = rng.standard_normal((2, 3)).astype(np.float32), rng.standard_normal(2).astype(np.float32)
     for target, name, values in ((layer, "weight", W), (layer, "bias", b), (plain, "weight", W)):
-        check.call(lambda: setattr(target, name, Parameter(values)), f"a {name} of our own", cause="keep weight and bias as attributes")
+        check.call(lambda: setattr(target, name, Parameter(values)), f"a {name} of our own",
+                   cause="keep weight and bias as attributes")
     for shape in ((4, 3), (3,), (2, 4, 3), (0, 3)):
         x = rng.standard_normal(shape).astype(np.float32)
-        check.close(lambda: layer(Tensor(x)), x @ W.T + b, f"the output for x {shape}", cause="linear(x, self.weight, self.bias), for any number of axes: the last one has in_features")
-        check.close(lambda: plain(Tensor(x)), x @ W.T, f"the output for x {shape} without a bias", cause="linear(x, self.weight, self.bias), where the bias is None")
+        check.close(lambda: layer(Tensor(x)), x @ W.T + b, f"the output for x {shape}",
+                    cause="linear(x, self.weight, self.bias), for any number of axes: the last one"
+                          " has in_features")
+        check.close(lambda: plain(Tensor(x)), x @ W.T, f"the output for x {shape} without a bias",
+                    cause="linear(x, self.weight, self.bias), where the bias is None")
     for shape in ((4, 2), (3, 4), (2,), (), (3, 1)):
-        check.raises(ShapeError, lambda: layer(Tensor(np.zeros(shape, np.float32))), f"x of shape {shape} for Linear(3, 2)", message=str(shape),
-                     cause="compare x.shape[-1:] with (self.in_features,), and raise a ShapeError whose message contains x.shape")
-    check.raises(ShapeError, lambda: Linear(31, 17)(Tensor(np.zeros((5, 4), np.float32))), "x (5, 4) for Linear(31, 17)", message="31", cause="the message names the sizes of the layer")
-    check.equal(lambda: [Linear(0, 3).weight.shape, Linear(0, 3).bias], [(3, 0), [0.0, 0.0, 0.0]], "the weight's shape and the bias of Linear(0, 3)", cause="1 / sqrt(0) is an error: the bound is then 0")
-    check.equal(lambda: Linear(0, 3)(Tensor(np.zeros((2, 0), np.float32))), np.zeros((2, 3)), "the output of Linear(0, 3)", cause="no inputs: the bias alone")
-    for wrong, name in (((2.5, 3), "in_features"), (("2", 3), "in_features"), ((3, 2.5), "out_features"), ((3, None), "out_features")):
-        check.raises(TypeError, lambda: Linear(*wrong), f"Linear{wrong}", message=f"Linear: {name}", cause=f'check_integer("Linear: {name}", {name}) raises it')
-    check.equal(lambda: Linear(np.int64(3), 2).in_features, 3, "in_features of Linear(np.int64(3), 2)", cause="check_integer returns the size")
-    check.raises(TypeError, lambda: Linear(3, 2, bias="no"), 'Linear(3, 2, bias="no")', message="Linear: bias", cause='check_flag("Linear: bias", bias) raises it')
+        check.raises(ShapeError, lambda: layer(Tensor(np.zeros(shape, np.float32))),
+                     f"x of shape {shape} for Linear(3, 2)", message=str(shape),
+                     cause="compare x.shape[-1:] with (self.in_features,), and raise a ShapeError"
+                           " whose message contains x.shape")
+    check.raises(ShapeError, lambda: Linear(31, 17)(Tensor(np.zeros((5, 4), np.float32))),
+                 "x (5, 4) for Linear(31, 17)", message="31",
+                 cause="the message names the sizes of the layer")
+    check.equal(lambda: [Linear(0, 3).weight.shape, Linear(0, 3).bias], [(3, 0), [0.0, 0.0, 0.0]],
+                "the weight's shape and the bias of Linear(0, 3)",
+                cause="1 / sqrt(0) is an error: the bound is then 0")
+    check.equal(lambda: Linear(0, 3)(Tensor(np.zeros((2, 0), np.float32))), np.zeros((2, 3)),
+                "the output of Linear(0, 3)",
+                cause="no inputs: the bias alone")
+    for wrong, name in (
+        ((2.5, 3), "in_features"), (("2", 3), "in_features"), ((3, 2.5), "out_features"),
+        ((3, None), "out_features"),
+    ):
+        check.raises(TypeError, lambda: Linear(*wrong), f"Linear{wrong}", message=f"Linear: {name}",
+                     cause=f'check_integer("Linear: {name}", {name}) raises it')
+    check.equal(lambda: Linear(np.int64(3), 2).in_features, 3,
+                "in_features of Linear(np.int64(3), 2)",
+                cause="check_integer returns the size")
+    check.raises(TypeError, lambda: Linear(3, 2, bias="no"), 'Linear(3, 2, bias="no")',
+                 message="Linear: bias",
+                 cause='check_flag("Linear: bias", bias) raises it')
 
     def both(**place: Any) -> list[Tensor]:
         made = Linear(3, 2, **place)
         return [made.weight, made.bias]
 
     for name, got, wanted in (
-        ('backend="reference"', lambda: [p.backend.name for p in both(backend="reference")], ["reference"] * 2),
+        ('backend="reference"', lambda: [p.backend.name for p in both(backend="reference")],
+         ["reference"] * 2),
         ('dtype="float64"', lambda: [str(p.dtype) for p in both(dtype="float64")], ["float64"] * 2),
-        ("device=...", lambda: [p.backend.name for p in both(device=get("reference"))], ["reference"] * 2),
+        ("device=...", lambda: [p.backend.name for p in both(device=get("reference"))],
+         ["reference"] * 2),
     ):
-        check.equal(got, wanted, f"weight and bias of Linear(3, 2, {name})", cause="pass dtype, device and backend on to both Parameters")
-    check.equal(lambda: repr(Linear(3, 2, bias=False)), "Linear(in_features=3, out_features=2, bias=False)", "the text of a layer", cause="keep the attributes in_features, out_features and bias")
+        check.equal(got, wanted, f"weight and bias of Linear(3, 2, {name})",
+                    cause="pass dtype, device and backend on to both Parameters")
+    check.equal(lambda: repr(Linear(3, 2, bias=False)),
+                "Linear(in_features=3, out_features=2, bias=False)", "the text of a layer",
+                cause="keep the attributes in_features, out_features and bias")
 # fmt: on
 
 # %% [markdown]
@@ -537,44 +689,93 @@ with Exercise("3.5", "_fans, _kaiming_std, kaiming_normal_, xavier_uniform_") as
     def zeros(*shape: int) -> Tensor:
         return Tensor(np.zeros(shape))
 
-    for shape, wanted in (((4, 3), (3, 4)), ((6, 5, 3, 2), (30, 36)), ((2, 7, 4), (28, 8)), ((1, 1), (1, 1)), ((3, 0), (1, 3)), ((0, 5), (5, 1))):
-        check.equal(lambda: tuple(_fans("mine_", zeros(*shape))), wanted, f"fan in and fan out of a weight {shape}",
-                    cause="(in, out), each times the product of the sizes after the second axis, and at least 1")
+    for shape, wanted in (
+        ((4, 3), (3, 4)), ((6, 5, 3, 2), (30, 36)), ((2, 7, 4), (28, 8)), ((1, 1), (1, 1)),
+        ((3, 0), (1, 3)), ((0, 5), (5, 1)),
+    ):
+        check.equal(lambda: tuple(_fans("mine_", zeros(*shape))), wanted,
+                    f"fan in and fan out of a weight {shape}",
+                    cause="(in, out), each times the product of the sizes after the second axis,"
+                          " and at least 1")
     for shape in ((5,), ()):
-        check.raises(ValueError, lambda: _fans("mine_", zeros(*shape)), f"a tensor of shape {shape}", message=str(shape), cause="a bias has no fans: fewer than two axes is a ValueError that contains the shape")
-        check.raises(ValueError, lambda: _fans("mine_", zeros(*shape)), f"a tensor of shape {shape}", message="mine_", cause="the message begins with the argument name")
+        check.raises(ValueError, lambda: _fans("mine_", zeros(*shape)),
+                     f"a tensor of shape {shape}", message=str(shape),
+                     cause="a bias has no fans: fewer than two axes is a ValueError that contains"
+                           " the shape")
+        check.raises(ValueError, lambda: _fans("mine_", zeros(*shape)),
+                     f"a tensor of shape {shape}", message="mine_",
+                     cause="the message begins with the argument name")
     weight = zeros(8, 18)
     for mode, nonlinearity, a, wanted in (
-        ("fan_in", "relu", 0, math.sqrt(2 / 18)), ("fan_out", "relu", 0, math.sqrt(2 / 8)), ("fan_in", "linear", 0, math.sqrt(1 / 18)),
-        ("fan_out", "tanh", 0, 5 / 3 / math.sqrt(8)), ("fan_in", "leaky_relu", 1.0, math.sqrt(1 / 18)), ("fan_in", "leaky_relu", 0.5, math.sqrt(1.6 / 18)),
+        ("fan_in", "relu", 0, math.sqrt(2 / 18)), ("fan_out", "relu", 0, math.sqrt(2 / 8)),
+        ("fan_in", "linear", 0, math.sqrt(1 / 18)), ("fan_out", "tanh", 0, 5 / 3 / math.sqrt(8)),
+        ("fan_in", "leaky_relu", 1.0, math.sqrt(1 / 18)),
+        ("fan_in", "leaky_relu", 0.5, math.sqrt(1.6 / 18)),
     ):
-        check.close(lambda: _kaiming_std("mine_", weight, a, mode, nonlinearity), wanted, f"the standard deviation for {nonlinearity}, a={a}, {mode}, weight (8, 18)", tolerance=1e-9,
-                    cause="calculate_gain(nonlinearity, a) / sqrt(fan), with the fan that mode names")
-    check.close(lambda: _kaiming_std("mine_", zeros(4, 2, 3, 5), 0, "fan_in", "relu"), math.sqrt(2 / 30), "the standard deviation for relu, weight (4, 2, 3, 5)", cause="use _fans")
+        check.close(lambda: _kaiming_std("mine_", weight, a, mode, nonlinearity), wanted,
+                    f"the standard deviation for {nonlinearity}, a={a}, {mode}, weight (8, 18)",
+                    tolerance=1e-9,
+                    cause="calculate_gain(nonlinearity, a) / sqrt(fan), with the fan that mode"
+                          " names")
+    check.close(lambda: _kaiming_std("mine_", zeros(4, 2, 3, 5), 0, "fan_in", "relu"),
+                math.sqrt(2 / 30), "the standard deviation for relu, weight (4, 2, 3, 5)",
+                cause="use _fans")
     for wrong in ("fan", "in", ""):
-        check.raises(ValueError, lambda: _kaiming_std("mine_", weight, 0, wrong, "relu"), f"the mode {wrong!r}", message=repr(wrong), cause="check the mode, and put it into the message")
-        check.raises(ValueError, lambda: _kaiming_std("mine_", weight, 0, wrong, "relu"), f"the mode {wrong!r}", message="mine_", cause="the message begins with the argument name")
+        check.raises(ValueError, lambda: _kaiming_std("mine_", weight, 0, wrong, "relu"),
+                     f"the mode {wrong!r}", message=repr(wrong),
+                     cause="check the mode, and put it into the message")
+        check.raises(ValueError, lambda: _kaiming_std("mine_", weight, 0, wrong, "relu"),
+                     f"the mode {wrong!r}", message="mine_",
+                     cause="the message begins with the argument name")
 
     def source() -> np.random.Generator:
         return np.random.default_rng(5)
 
-    for settings, std in (({}, math.sqrt(2 / 18)), ({"nonlinearity": "relu", "mode": "fan_out"}, 0.5), ({"a": 1.0}, math.sqrt(1 / 18)), ({"nonlinearity": "linear"}, math.sqrt(1 / 18))):
-        check.close(lambda: kaiming_normal_(zeros(8, 18), generator=source(), **settings), source().standard_normal((8, 18)) * std, f"kaiming_normal_ with {settings}", tolerance=1e-9,
-                    cause="normal_(tensor, 0.0, std, generator), with std from _kaiming_std for a, mode and nonlinearity")
-    check.close(lambda: kaiming_normal_(zeros(8, 18), 0.5, "fan_out", "leaky_relu", source()), source().standard_normal((8, 18)) * math.sqrt(1.6 / 8), "kaiming_normal_ with all arguments", tolerance=1e-9,
+    for settings, std in (
+        ({}, math.sqrt(2 / 18)), ({"nonlinearity": "relu", "mode": "fan_out"}, 0.5),
+        ({"a": 1.0}, math.sqrt(1 / 18)), ({"nonlinearity": "linear"}, math.sqrt(1 / 18)),
+    ):
+        check.close(lambda: kaiming_normal_(zeros(8, 18), generator=source(), **settings),
+                    source().standard_normal((8, 18)) * std, f"kaiming_normal_ with {settings}",
+                    tolerance=1e-9,
+                    cause="normal_(tensor, 0.0, std, generator), with std from _kaiming_std for a,"
+                          " mode and nonlinearity")
+    check.close(lambda: kaiming_normal_(zeros(8, 18), 0.5, "fan_out", "leaky_relu", source()),
+                source().standard_normal((8, 18)) * math.sqrt(1.6 / 8),
+                "kaiming_normal_ with all arguments", tolerance=1e-9,
                 cause="pass a, mode and nonlinearity to _kaiming_std")
-    for shape, gain, bound in (((2, 4), 1.0, 1.0), ((8, 18), 1.0, math.sqrt(6 / 26)), ((8, 18), 5 / 3, 5 / 3 * math.sqrt(6 / 26)), ((4, 2, 3, 5), 2.0, 2 * math.sqrt(6 / 90))):
-        check.close(lambda: xavier_uniform_(zeros(*shape), gain, source()), source().uniform(-bound, bound, shape), f"xavier_uniform_ of {shape} with gain {gain:.3f}", tolerance=1e-9,
-                    cause="b is the root of three times the variance: gain * sqrt(6 / (fan in + fan out)); from -b to b")
-    check.close(lambda: xavier_uniform_(zeros(8, 18), generator=source()), source().uniform(-math.sqrt(6 / 26), math.sqrt(6 / 26), (8, 18)), "xavier_uniform_ by default", cause="the gain is 1")
-    for name, function in (("kaiming_normal_", kaiming_normal_), ("xavier_uniform_", xavier_uniform_)):
+    for shape, gain, bound in (
+        ((2, 4), 1.0, 1.0), ((8, 18), 1.0, math.sqrt(6 / 26)),
+        ((8, 18), 5 / 3, 5 / 3 * math.sqrt(6 / 26)), ((4, 2, 3, 5), 2.0, 2 * math.sqrt(6 / 90)),
+    ):
+        check.close(lambda: xavier_uniform_(zeros(*shape), gain, source()),
+                    source().uniform(-bound, bound, shape),
+                    f"xavier_uniform_ of {shape} with gain {gain:.3f}", tolerance=1e-9,
+                    cause="b is the root of three times the variance: gain * sqrt(6 / (fan in +"
+                          " fan out)); from -b to b")
+    check.close(lambda: xavier_uniform_(zeros(8, 18), generator=source()),
+                source().uniform(-math.sqrt(6 / 26), math.sqrt(6 / 26), (8, 18)),
+                "xavier_uniform_ by default",
+                cause="the gain is 1")
+    for name, function in (
+        ("kaiming_normal_", kaiming_normal_), ("xavier_uniform_", xavier_uniform_),
+    ):
         tensor = zeros(30, 20)
-        check.true(lambda: function(tensor) is tensor, f"{name} returns the tensor itself", cause=f"return what {'normal_' if 'normal' in name else 'uniform_'} returns")
-        check.true(lambda: bool(tensor.numpy().std() > 0.1), f"{name} fills the tensor in place", cause="do not create another tensor")
-        first, second = check.call(lambda: [(random.manual_seed(2), function(zeros(3, 4)).numpy())[1] for _ in range(2)], f"{name} twice after manual_seed(2)", count=2, cause="see above")
-        check.equal(first, second, f"{name} twice after manual_seed(2)", cause="pass the generator on; None is the one of manual_seed")
-        check.raises(ValueError, lambda: function(zeros(5)), f"{name} of a bias", message=name, cause=f'_fans("{name}", tensor) raises it, with the right name')
-    check.raises(ValueError, lambda: kaiming_normal_(zeros(5, 4), mode="fan"), "kaiming_normal_ with a wrong mode", message="kaiming_normal_", cause='_kaiming_std("kaiming_normal_", ...) raises it')
+        check.true(lambda: function(tensor) is tensor, f"{name} returns the tensor itself",
+                   cause=f"return what {'normal_' if 'normal' in name else 'uniform_'} returns")
+        check.true(lambda: bool(tensor.numpy().std() > 0.1), f"{name} fills the tensor in place",
+                   cause="do not create another tensor")
+        first, second = check.call(
+            lambda: [(random.manual_seed(2), function(zeros(3, 4)).numpy())[1] for _ in range(2)],
+            f"{name} twice after manual_seed(2)", count=2,
+            cause="normal_ and uniform_ fill the tensor and return it")
+        check.equal(first, second, f"{name} twice after manual_seed(2)",
+                    cause="pass the generator on; None is the one of manual_seed")
+        check.raises(ValueError, lambda: function(zeros(5)), f"{name} of a bias", message=name,
+                     cause=f'_fans("{name}", tensor) raises it, with the right name')
+    check.raises(ValueError, lambda: kaiming_normal_(zeros(5, 4), mode="fan"),
+                 "kaiming_normal_ with a wrong mode", message="kaiming_normal_",
+                 cause='_kaiming_std("kaiming_normal_", ...) raises it')
 # fmt: on
 
 # %% [markdown]
@@ -655,23 +856,43 @@ with Exercise("3.6", "dropout") as check:
         x, seed = rng.standard_normal(shape).astype(np.float32), random.next_seed()
         bits = np.asarray(xp.random_bits(seed, shape))
         wanted = np.where(bits >= p * 2**32, 1 / (1 - p), 0)
-        got = check.call(lambda: dropout(Tensor(x), p=p, seed=seed), f"dropout of {shape} with p = {p}", cause="return two things: x * keep, and (keep,)")
-        check.equal(lambda: got.numpy() == 0, wanted == 0, f"where dropout of {shape} with p = {p} gives 0", cause="keep is bits >= int(p * 2**32): those below are dropped, a share of p")
-        check.close(got, x * wanted, f"dropout of {shape} with p = {p}", cause="what stays is divided by 1 - p")
-        kept = check.call(lambda: dropout.forward(xp, x, p=p, seed=seed)[1], "what dropout keeps", cause="a tuple of one: (keep,)", count=1)
-        check.close(lambda: kept[0], wanted, "what dropout keeps", cause="the scaled table: 0 or 1 / (1 - p), not x")
-        check.equal(lambda: str(kept[0].dtype), "float32", "the dtype of what dropout keeps", cause="xp.astype(..., x.dtype)")
+        got = check.call(lambda: dropout(Tensor(x), p=p, seed=seed),
+                         f"dropout of {shape} with p = {p}",
+                         cause="return two things: x * keep, and (keep,)")
+        check.equal(lambda: got.numpy() == 0, wanted == 0,
+                    f"where dropout of {shape} with p = {p} gives 0",
+                    cause="keep is bits >= int(p * 2**32): those below are dropped, a share of p")
+        check.close(got, x * wanted, f"dropout of {shape} with p = {p}",
+                    cause="what stays is divided by 1 - p")
+        kept = check.call(lambda: dropout.forward(xp, x, p=p, seed=seed)[1], "what dropout keeps",
+                          cause="a tuple of one: (keep,)", count=1)
+        check.close(lambda: kept[0], wanted, "what dropout keeps",
+                    cause="the scaled table: 0 or 1 / (1 - p), not x")
+        check.equal(lambda: str(kept[0].dtype), "float32", "the dtype of what dropout keeps",
+                    cause="xp.astype(..., x.dtype)")
     for kind in ("float32", "float64"):
-        check.equal(lambda: str(dropout(Tensor(x.astype(kind)), p=0.5, seed=seed).dtype), kind, f"the dtype of dropout for {kind}", cause="xp.astype(..., x.dtype), times a Python number")
+        check.equal(lambda: str(dropout(Tensor(x.astype(kind)), p=0.5, seed=seed).dtype), kind,
+                    f"the dtype of dropout for {kind}",
+                    cause="xp.astype(..., x.dtype), times a Python number")
     bits = np.asarray(xp.random_bits(seed, (8,)))
     edge = int(bits[3]) / 2**32  # the limit is the number itself
-    check.equal(lambda: dropout(Tensor(np.ones(8)), p=edge, seed=seed).numpy() == 0, bits < bits[3], "what is dropped if the limit is one of the random integers",
+    check.equal(lambda: dropout(Tensor(np.ones(8)), p=edge, seed=seed).numpy() == 0, bits < bits[3],
+                "what is dropped if the limit is one of the random integers",
                 cause="a number is dropped if its bits are below the limit: keep is >=")
-    check.true(lambda: abs(dropout(Tensor(np.ones(40_000)), p=0.3, seed=seed).numpy().mean() - 1) < 0.02, "the mean of many ones stays near 1", cause="divide by 1 - p, not by p")
-    first, second = check.call(lambda: [dropout(Tensor(np.ones(64)), p=0.5, seed=s).numpy() for s in (seed, random.next_seed())], "two seeds", count=2, cause="see above")
-    check.true(lambda: not np.array_equal(first, second), "another seed drops other numbers", cause="pass seed to xp.random_bits")
+    check.true(
+        lambda: abs(dropout(Tensor(np.ones(40_000)), p=0.3, seed=seed).numpy().mean() - 1) < 0.02,
+        "the mean of many ones stays near 1",
+        cause="divide by 1 - p, not by p")
+    first, second = check.call(
+        lambda: [dropout(Tensor(np.ones(64)), p=0.5, seed=s).numpy()
+                 for s in (seed, random.next_seed())],
+        "two seeds", count=2,
+        cause="random bits are for x.shape")
+    check.true(lambda: not np.array_equal(first, second), "another seed drops other numbers",
+               cause="pass seed to xp.random_bits")
     tensor = Tensor(x)
-    check.call(lambda: dropout(tensor, p=0.5, seed=seed), "dropout of (3, 40)", cause="return x * keep")
+    check.call(lambda: dropout(tensor, p=0.5, seed=seed), "dropout of (3, 40)",
+               cause="return x * keep")
     check.equal(lambda: tensor, x, "x afterwards", cause="do not write into x")
 # fmt: on
 
@@ -720,29 +941,47 @@ from tinytorch.layers import Dropout, apply_dropout
 # fmt: off
 with Exercise("3.7", "apply_dropout and Dropout") as check:
     random.manual_seed(7)
-    x, seed = np.random.default_rng(7).standard_normal((30, 4)).astype(np.float32), random.next_seed()
+    x = np.random.default_rng(7).standard_normal((30, 4)).astype(np.float32)
+    seed = random.next_seed()
     bits, tensor = np.asarray(get("numpy").xp.random_bits(seed, (30, 4))), Tensor(x)
-    check.true(lambda: apply_dropout(tensor, 0.0, None) is tensor, "apply_dropout returns x itself for p = 0", cause="nothing is dropped: return x")
-    check.equal(lambda: apply_dropout(tensor, 1.0, None), np.zeros((30, 4)), "apply_dropout with p = 1", cause="everything is dropped: x * 0, without a division by 0")
-    check.true(lambda: isinstance(apply_dropout(tensor, 1.0, None), Tensor), "the result for p = 1 is a tensor", cause="x * 0")
+    check.true(lambda: apply_dropout(tensor, 0.0, None) is tensor,
+               "apply_dropout returns x itself for p = 0",
+               cause="nothing is dropped: return x")
+    check.equal(lambda: apply_dropout(tensor, 1.0, None), np.zeros((30, 4)),
+                "apply_dropout with p = 1",
+                cause="everything is dropped: x * 0, without a division by 0")
+    check.true(lambda: isinstance(apply_dropout(tensor, 1.0, None), Tensor),
+               "the result for p = 1 is a tensor",
+               cause="x * 0")
     for p in (0.25, 0.8):
-        check.close(lambda: apply_dropout(tensor, p, seed), np.where(bits >= p * 2**32, x / (1 - p), 0), f"apply_dropout with p = {p}", cause="dropout(x, p=p, seed=seed)")
+        check.close(lambda: apply_dropout(tensor, p, seed),
+                    np.where(bits >= p * 2**32, x / (1 - p), 0), f"apply_dropout with p = {p}",
+                    cause="dropout(x, p=p, seed=seed)")
 
-    check.equal(lambda: [Dropout().p, Dropout(0.1).p, Dropout(1).p], [0.5, 0.1, 1.0], "p of Dropout(), Dropout(0.1) and Dropout(1)", cause="self.p = _probability(p)")
+    check.equal(lambda: [Dropout().p, Dropout(0.1).p, Dropout(1).p], [0.5, 0.1, 1.0],
+                "p of Dropout(), Dropout(0.1) and Dropout(1)",
+                cause="self.p = _probability(p)")
     for wrong, error in ((1.5, ValueError), (-0.1, ValueError), ("0.5", TypeError)):
-        check.raises(error, lambda: Dropout(wrong), f"Dropout({wrong!r})", cause="check p with _probability")
-    layer = check.call(lambda: Dropout(0.3), "Dropout(0.3)", cause="see above")
-    p, drawn = check.call(lambda: layer.draw(), "draw() while training", cause="return two things: p and a seed", count=2)
-    check.equal(lambda: p, 0.3, "the probability while training", cause="self.p in training mode, 0 otherwise; p comes first, then the seed")
-    check.true(lambda: drawn is not None, "a seed is drawn while training", cause="random.next_seed() if 0 < p < 1")
+        check.raises(error, lambda: Dropout(wrong), f"Dropout({wrong!r})",
+                     cause="check p with _probability")
+    layer = check.call(lambda: Dropout(0.3), "Dropout(0.3)", cause="self.p = _probability(p)")
+    p, drawn = check.call(lambda: layer.draw(), "draw() while training",
+                          cause="return two things: p and a seed", count=2)
+    check.equal(lambda: p, 0.3, "the probability while training",
+                cause="self.p in training mode, 0 otherwise; p comes first, then the seed")
+    check.true(lambda: drawn is not None, "a seed is drawn while training",
+               cause="random.next_seed() if 0 < p < 1")
 
     def used(p: float) -> Dropout:
         made = Dropout(p)
         made.training = False  # as eval() does
         return made
 
-    check.equal(lambda: used(0.3).draw(), (0.0, None), "draw() outside of training", cause="p is 0 unless self.training, and then no seed is needed")
-    check.equal(lambda: [Dropout(p).draw() for p in (0.0, 1.0)], [(0.0, None), (1.0, None)], "draw() for p = 0 and p = 1", cause="no mask is needed: the seed is None")
+    check.equal(lambda: used(0.3).draw(), (0.0, None), "draw() outside of training",
+                cause="p is 0 unless self.training, and then no seed is needed")
+    check.equal(lambda: [Dropout(p).draw() for p in (0.0, 1.0)], [(0.0, None), (1.0, None)],
+                "draw() for p = 0 and p = 1",
+                cause="no mask is needed: the seed is None")
 
     def seeds_of(work: Any) -> int:
         before = random.mask_state()[1]
@@ -750,16 +989,24 @@ with Exercise("3.7", "apply_dropout and Dropout") as check:
         return random.mask_state()[1] - before
 
     for name, work, count in (
-        ("draw() while training", lambda: layer.draw(), 1), ("a call while training", lambda: layer(tensor), 1),
-        ("a call outside of training", lambda: used(0.3)(tensor), 0), ("a call with p = 0", lambda: Dropout(0.0)(tensor), 0),
-        ("a call with p = 1", lambda: Dropout(1.0)(tensor), 0), ("creating a layer", lambda: Dropout(0.3), 0),
+        ("draw() while training", lambda: layer.draw(), 1),
+        ("a call while training", lambda: layer(tensor), 1),
+        ("a call outside of training", lambda: used(0.3)(tensor), 0),
+        ("a call with p = 0", lambda: Dropout(0.0)(tensor), 0),
+        ("a call with p = 1", lambda: Dropout(1.0)(tensor), 0),
+        ("creating a layer", lambda: Dropout(0.3), 0),
     ):
-        check.equal(lambda: seeds_of(work), count, f"the number of seeds used by {name}", cause="call random.next_seed() once for each mask, and only then")
-    assigned = check.call(lambda: Dropout(0.3), "Dropout(0.3)", cause="see above")
-    check.call(lambda: setattr(assigned, "p", 1.0), "p assigned later", cause="see above")
-    check.equal(lambda: assigned.draw(), (1.0, None), "draw() after p = 1.0 was assigned", cause="read self.p at each call")
-    check.call(lambda: setattr(assigned, "p", 3.0), "p assigned later", cause="see above")
-    check.raises(ValueError, lambda: assigned(tensor), "a call after p = 3.0 was assigned", cause="_probability(self.p) in draw, too")
+        check.equal(lambda: seeds_of(work), count, f"the number of seeds used by {name}",
+                    cause="call random.next_seed() once for each mask, and only then")
+    assigned = check.call(lambda: Dropout(0.3), "Dropout(0.3)", cause="self.p = _probability(p)")
+    check.call(lambda: setattr(assigned, "p", 1.0), "p assigned later",
+               cause="p is a plain attribute")
+    check.equal(lambda: assigned.draw(), (1.0, None), "draw() after p = 1.0 was assigned",
+                cause="read self.p at each call")
+    check.call(lambda: setattr(assigned, "p", 3.0), "p assigned later",
+               cause="p is a plain attribute")
+    check.raises(ValueError, lambda: assigned(tensor), "a call after p = 3.0 was assigned",
+                 cause="_probability(self.p) in draw, too")
 
     def after_seed(work: Any) -> np.ndarray:
         random.manual_seed(8)
@@ -767,11 +1014,20 @@ with Exercise("3.7", "apply_dropout and Dropout") as check:
 
     random.manual_seed(8)
     bits = np.asarray(get("numpy").xp.random_bits(random.next_seed(), (30, 4)))
-    check.close(lambda: after_seed(lambda: layer(tensor)), np.where(bits >= 0.3 * 2**32, x / 0.7, 0), "Dropout(0.3) after manual_seed(8)", cause="apply_dropout with the p and the seed of draw()")
-    check.true(lambda: not np.array_equal(layer(tensor).numpy(), layer(tensor).numpy()), "two calls drop different numbers", cause="draw a new seed for each call")
-    check.true(lambda: used(0.3)(tensor) is tensor, "Dropout(0.3) returns x itself outside of training", cause="p is then 0")
-    check.equal(lambda: [Dropout(1.0)(tensor), Dropout(0.0)(tensor)], [np.zeros((30, 4)), x], "Dropout(1.0) and Dropout(0.0)", cause="apply_dropout handles both")
-    check.true(lambda: type(layer.p) is float, "p is a float", cause="p is a number, not a parameter")
+    check.close(lambda: after_seed(lambda: layer(tensor)),
+                np.where(bits >= 0.3 * 2**32, x / 0.7, 0), "Dropout(0.3) after manual_seed(8)",
+                cause="apply_dropout with the p and the seed of draw()")
+    check.true(lambda: not np.array_equal(layer(tensor).numpy(), layer(tensor).numpy()),
+               "two calls drop different numbers",
+               cause="draw a new seed for each call")
+    check.true(lambda: used(0.3)(tensor) is tensor,
+               "Dropout(0.3) returns x itself outside of training",
+               cause="p is then 0")
+    check.equal(lambda: [Dropout(1.0)(tensor), Dropout(0.0)(tensor)], [np.zeros((30, 4)), x],
+                "Dropout(1.0) and Dropout(0.0)",
+                cause="apply_dropout handles both")
+    check.true(lambda: type(layer.p) is float, "p is a float",
+               cause="p is a number, not a parameter")
 # fmt: on
 
 # %% [markdown]
@@ -811,36 +1067,72 @@ with Exercise("3.8", "Sequential") as check:
         return Sequential(*[Affine(*pair) for pair in numbers])
 
     pairs = (2.0, 1.0), (3.0, -4.0), (-1.0, 0.5)
-    check.equal(lambda: chain(*pairs)(Tensor([1.0, 5.0])), [-4.5, -28.5], "three layers, 2x + 1, then 3x - 4, then -x + 0.5",
+    check.equal(lambda: chain(*pairs)(Tensor([1.0, 5.0])), [-4.5, -28.5],
+                "three layers, 2x + 1, then 3x - 4, then -x + 0.5",
                 cause="x = module(x) for each module, in order, and return the last x")
-    check.equal(lambda: chain(pairs[0])(Tensor([1.0, 5.0])), [3.0, 11.0], "one layer, 2x + 1", cause="return x after the loop")
+    check.equal(lambda: chain(pairs[0])(Tensor([1.0, 5.0])), [3.0, 11.0], "one layer, 2x + 1",
+                cause="return x after the loop")
     x = Tensor([1.0, 5.0])
-    check.true(lambda: Sequential()(x) is x, "a chain of no layers returns x itself", cause="return x after the loop")
-    hooked = check.call(lambda: chain(*pairs), "a chain of three layers", cause="change the methods alone")
+    check.true(lambda: Sequential()(x) is x, "a chain of no layers returns x itself",
+               cause="return x after the loop")
+    hooked = check.call(lambda: chain(*pairs), "a chain of three layers",
+                        cause="change the methods alone")
     seen: list[int] = []
-    check.call(lambda: hooked[1].register_forward_hook(lambda module, inputs, output: seen.append(1)), "a hook on the second layer", cause="any index but a slice: super().__getitem__(index)")
+    check.call(
+        lambda: hooked[1].register_forward_hook(lambda module, inputs, output: seen.append(1)),
+        "a hook on the second layer",
+        cause="any index but a slice: super().__getitem__(index)")
     check.call(lambda: hooked(x), "a chain with a hook", cause="x = module(x)")
-    check.equal(lambda: len(seen), 1, "the number of calls of a hook on the second layer", cause="call module(x): module.forward(x) skips hooks, and each module is called once")
-    check.equal(lambda: [name for name, _ in hooked.named_children()], ["0", "1", "2"], "the names of the layers", cause="change the methods alone")
+    check.equal(lambda: len(seen), 1, "the number of calls of a hook on the second layer",
+                cause="call module(x): module.forward(x) skips hooks, and each module is called"
+                      " once")
+    check.equal(lambda: [name for name, _ in hooked.named_children()], ["0", "1", "2"],
+                "the names of the layers",
+                cause="change the methods alone")
     for index in (0, 2, -1):
-        check.true(lambda: hooked[index] is list(hooked)[index], f"the layer at index {index}", cause="super().__getitem__(index)")
-    check.raises(IndexError, lambda: hooked[3], "index 3 of three layers", cause="super().__getitem__ raises it")
-    for text, part, kept in (("1:", slice(1, None), ["1", "2"]), (":2", slice(2), ["0", "1"]), ("::2", slice(None, None, 2), ["0", "2"]), ("0:0", slice(0, 0), [])):
+        check.true(lambda: hooked[index] is list(hooked)[index], f"the layer at index {index}",
+                   cause="super().__getitem__(index)")
+    check.raises(IndexError, lambda: hooked[3], "index 3 of three layers",
+                 cause="super().__getitem__ raises it")
+    for text, part, kept in (
+        ("1:", slice(1, None), ["1", "2"]), (":2", slice(2), ["0", "1"]),
+        ("::2", slice(None, None, 2), ["0", "2"]), ("0:0", slice(0, 0), []),
+    ):
         values = np.array([1.0, 5.0])
         for factor, shift in pairs[part]:
             values = values * factor + shift
-        check.true(lambda: type(hooked[part]) is Sequential, f"[{text}] is a Sequential", cause="Sequential(...), not a list and not a ModuleList")
-        check.equal(lambda: hooked[part](Tensor([1.0, 5.0])), values, f"the chain [{text}] of three layers", cause="a slice is a Sequential of the modules in it")
-        check.equal(lambda: [name for name, _ in hooked[part].named_children()], kept, f"the names in [{text}]", cause="a dict keeps the names: Sequential(dict(...))")
-    named = check.call(lambda: Sequential({"first": Affine(2.0, 0.0), "second": Affine(1.0, 1.0), "last": Affine(5.0, 0.0)}), "a chain with names", cause="change the methods alone")
-    check.equal(lambda: [name for name, _ in named[1:].named_children()], ["second", "last"], "the names in a slice of a chain with names", cause="take the items of self._items() in the slice")
-    check.true(lambda: named[1:][0] is list(named)[1], "a slice holds the same modules, not copies", cause="the modules of self._items()")
-    check.equal(lambda: named(x), [15.0, 55.0], "a chain with names", cause="x = module(x) for each module")
+        check.true(lambda: type(hooked[part]) is Sequential, f"[{text}] is a Sequential",
+                   cause="Sequential(...), not a list and not a ModuleList")
+        check.equal(lambda: hooked[part](Tensor([1.0, 5.0])), values,
+                    f"the chain [{text}] of three layers",
+                    cause="a slice is a Sequential of the modules in it")
+        check.equal(lambda: [name for name, _ in hooked[part].named_children()], kept,
+                    f"the names in [{text}]",
+                    cause="a dict keeps the names: Sequential(dict(...))")
+    named = check.call(
+        lambda: Sequential({"first": Affine(2.0, 0.0), "second": Affine(1.0, 1.0),
+                            "last": Affine(5.0, 0.0)}),
+        "a chain with names",
+        cause="change the methods alone")
+    check.equal(lambda: [name for name, _ in named[1:].named_children()], ["second", "last"],
+                "the names in a slice of a chain with names",
+                cause="take the items of self._items() in the slice")
+    check.true(lambda: named[1:][0] is list(named)[1], "a slice holds the same modules, not copies",
+               cause="the modules of self._items()")
+    check.equal(lambda: named(x), [15.0, 55.0], "a chain with names",
+                cause="x = module(x) for each module")
     twice = check.call(lambda: Affine(2.0, 1.0), "a layer", cause="change the methods alone")
-    for text, made in (("Sequential(f, f)", lambda: Sequential(twice, twice)), ("Sequential(f, f, g)[:2]", lambda: Sequential(twice, twice, Affine(9.0, 9.0))[:2])):
-        check.equal(lambda: made()(x), [7.0, 23.0], f"{text}, where f is 2x + 1", cause="iterate over self: named_children() and children() leave out a module that was there before")
-    nested = check.call(lambda: Sequential(chain(*pairs), Affine(2.0, 0.0)), "a chain in a chain", cause="change the methods alone")
-    check.equal(lambda: nested(x), [-9.0, -57.0], "a chain in a chain", cause="a Sequential is a module like any other")
+    for text, made in (
+        ("Sequential(f, f)", lambda: Sequential(twice, twice)),
+        ("Sequential(f, f, g)[:2]", lambda: Sequential(twice, twice, Affine(9.0, 9.0))[:2]),
+    ):
+        check.equal(lambda: made()(x), [7.0, 23.0], f"{text}, where f is 2x + 1",
+                    cause="iterate over self: named_children() and children() leave out a module"
+                          " that was there before")
+    nested = check.call(lambda: Sequential(chain(*pairs), Affine(2.0, 0.0)), "a chain in a chain",
+                        cause="change the methods alone")
+    check.equal(lambda: nested(x), [-9.0, -57.0], "a chain in a chain",
+                cause="a Sequential is a module like any other")
 # fmt: on
 
 # %% [markdown]
