@@ -593,10 +593,13 @@ with Exercise("1.6", "reshape, permute") as check:
 
 # %% [markdown]
 # Drawn by your ops: the number in each cell is its place in memory. Both results read the same
-# twelve numbers. NumPy counts strides in bytes, four for each of these.
+# twelve numbers. NumPy counts strides in bytes, four for each of these. Broadcasting is a view, too:
+# the axis that it repeats has the stride 0, so that the same number is read again and again.
 
 # %%
 places = Tensor(np.arange(12, dtype=np.int32).reshape(3, 4))
+repeated = np.broadcast_to(places.numpy()[0], (3, 4))
+print("a row broadcast to (3, 4): strides", tuple(n // 4 for n in repeated.strides))
 reshaped, permuted = reshape(places, shape=(4, 3)), permute(places, axes=(1, 0))
 names = ["x", "reshape, shape=(4, 3)", "permute, axes=(1, 0)"]
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.9))
@@ -801,10 +804,10 @@ axis.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# Rounding errors add up. `arange(0, 1, 0.1)` counts in steps: adding 0.1 again and again would add its rounding error again
-# and again; better is `start + i * step` for each `i` by itself. How many numbers are there? All
-# that are below the end: (end - start) / step, rounded up. `arange` itself is given; it checks its
-# arguments, and calls `_steps`.
+# Rounding errors add up. `arange(0, 1, 0.1)` counts in steps: adding 0.1 again and again would add
+# its rounding error again and again; better is `start + i * step` for each `i` by itself. How many
+# numbers are there? All that are below the end: (end - start) / step, rounded up. `arange` itself is
+# given; it checks its arguments, and calls `_steps`.
 
 # %% exercise="1.8" points=2
 from tinytorch.functions.creation import _steps
@@ -978,13 +981,23 @@ many = seconds(lambda: [add(row, 1.0) for row in pieces])
 print(f"one call {1e6 * one:.0f} us, 256 calls {1e6 * many:.0f} us: {many / one:.0f} times as much")
 
 # %% [markdown]
+# A view costs its call and no more. A permuted matrix has its numbers in the wrong order for a
+# reshape, which must copy them all:
+
+# %%
+turned = permute(x, axes=(1, 0))
+view, copied = seconds(lambda: permute(x, axes=(1, 0))), seconds(lambda: reshape(turned, shape=(N * N,)))
+print(f"permute {1e6 * view:.1f} us, reshape of the result {1e6 * copied:.0f} us")
+
+# %% [markdown]
 # And the order matters. The numbers of a row have the stride 1, those of a column 4096. Memory comes
-# in lines of 64 bytes, 16 numbers: a column needs one line for each number, and uses a 16th of it.
+# in lines of 64 bytes, 16 numbers: a column needs a line for each number, and wastes the rest of it.
 
 # %%
 square = np.zeros((4096, 4096), np.float32)
 along, across = seconds(lambda: square[8].sum()), seconds(lambda: square[:, 8].sum())
 print(f"sum of a row {1e6 * along:.1f} us, of a column {1e6 * across:.1f} us, both of 4096 numbers")
+print(f"of each line of 64 bytes, a column uses {square.itemsize}")
 
 # %% [markdown]
 # ## Questions to think about
@@ -1016,7 +1029,7 @@ print(f"sum of a row {1e6 * along:.1f} us, of a column {1e6 * across:.1f} us, bo
 #
 # Rubric for each question: 2 points for the right answer with its reason, 1 without. Typical
 # trouble: in 1.3 shapes aligned on the left, in 1.4 the axes that disappear, in 1.6 reshape in place
-# of permute.
+# of permute, in 1.7 the end of a slice taken for its size.
 
 # %% [markdown]
 # ## In PyTorch
