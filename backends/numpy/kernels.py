@@ -11,6 +11,7 @@ from . import (
     activations,
     attention,
     attention_weights,
+    batch_norm,
     convolution,
     elementwise,
     heads,
@@ -18,6 +19,7 @@ from . import (
     linear,
     losses,
     optim,
+    pooling,
     rotary,
     smooth_activations,
 )
@@ -31,6 +33,7 @@ KERNELS = KernelTable(
         **activations.KERNELS,
         **attention.KERNELS,
         **attention_weights.KERNELS,
+        **batch_norm.KERNELS,
         **convolution.KERNELS,
         **elementwise.KERNELS,
         **heads.KERNELS,
@@ -38,6 +41,7 @@ KERNELS = KernelTable(
         **linear.KERNELS,
         **losses.KERNELS,
         **optim.KERNELS,
+        **pooling.KERNELS,
         **rotary.KERNELS,
         **smooth_activations.KERNELS,
     }

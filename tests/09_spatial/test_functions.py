@@ -229,7 +229,7 @@ AVG_POOL = [
         ((2,), {"divisor_override": 0}),
     ]
 ]
-ADAPTED = {k: v for k, v in POOLED.items() if k != "no channels"}  # no gradient in PyTorch
+ADAPTED = {k: v for k, v in POOLED.items() if k not in ("no channels", "too few axes")}
 ADAPTIVE = [
     Row(named("adaptive_avg_pool2d", size), call("adaptive_avg_pool2d", size), ADAPTED)
     for size in (1, 2, (4, 7), (3, None), (None, 1), (5, 3), 9, (1, 2, 3), -1)

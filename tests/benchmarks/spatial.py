@@ -4,8 +4,8 @@
 
 LeNet-5 (28 x 28, batch 64) and a block of a ResNet (32 x 32, 64 channels, batch 32) have the same
 weights and inputs on both sides. The two take turns after each step, and a turn begins with a step
-that is not timed: PyTorch's threads spin for some milliseconds after their work. Besides the time on
-the clock, the time of all CPUs is printed, which other processes disturb less.
+that is not timed: PyTorch's threads spin for some milliseconds after their work. The time of all
+CPUs is printed too, which other processes disturb less than the time on the clock.
 """
 
 import argparse
@@ -62,7 +62,9 @@ NETWORKS: dict[str, tuple[Any, tuple[int, ...], bool]] = {  # input; whether it 
     "ResNet block, batch 32": (block, (32, 64, 32, 32), True),
 }
 LAYERS: dict[str, tuple[Any, tuple[int, ...], bool]] = {
-    "Conv2d(1, 6, 5, padding=2)": (lambda nn: nn.Conv2d(1, 6, 5, padding=2), (64, 1, 28, 28), False),
+    "Conv2d(1, 6, 5, padding=2)": (
+        lambda nn: nn.Conv2d(1, 6, 5, padding=2), (64, 1, 28, 28), False,
+    ),
     "Conv2d(6, 16, 5)": (lambda nn: nn.Conv2d(6, 16, 5), (64, 6, 14, 14), True),
     "Tanh": (lambda nn: nn.Tanh(), (64, 6, 28, 28), True),
     "ReLU": (lambda nn: nn.ReLU(), (64, 6, 28, 28), True),

@@ -1,0 +1,81 @@
+"""Lesson 09: NumPy's kernels in blocks of every size, with threads, and for odd values."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from op_checks import REFERENCE, draw, run
+from op_table import OP_INFOS
+
+from tinytorch import Tensor
+from tinytorch.backends.numpy import lifted
+from tinytorch.nn import functional as F  # noqa: N812
+from tinytorch.ops.op import OPS
+
+CONVOLUTIONS = [
+    pytest.param(name, sample, id=f"{name}-{sample.name}")
+    for name in ("convolution", "transposed_convolution")
+    for sample in OP_INFOS[name].samples
+]
+
+
+@pytest.mark.parametrize(("name", "sample"), CONVOLUTIONS)
+@pytest.mark.parametrize(("block", "threads"), [*itertools.product((1, 2**30), (False, True))])
+def test_convolutions_in_blocks_and_threads(
+    name: str, sample: Any, block: int, threads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifted, "LIFTED_BYTES", block)
+    monkeypatch.setattr(lifted, "MIN_PARALLEL_MULTIPLICATIONS", 0 if threads else 2**60)
+    found = run(OPS[name], draw(sample), sample.settings, "numpy")
+    expected = run(OPS[name], draw(sample), sample.settings, REFERENCE)
+    for ours, theirs in zip([*found[0], *found[1]], [*expected[0], *expected[1]], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+def test_gradients_have_the_same_bits_in_every_run() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((16, 32, 16, 16), "f4"), rng.standard_normal((32, 32, 3, 3), "f4")
+    found = []
+    for _ in range(3):
+        weight = Tensor(w, requires_grad=True)
+        F.conv2d(Tensor(x), weight, padding=1).sum().backward()
+        assert weight.grad is not None
+        found.append(weight.grad.numpy())
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("kernel", [(2,), (3, 2, 1)])
+def test_maxima_of_infinities_and_nan_equal_the_reference(value: float, kernel: Any) -> None:
+    x = np.round(np.random.default_rng(0).standard_normal((3, 2, 8, 9)), 1)
+    x[:, :, 2:5, 3:5] = value
+    results = []
+    for backend in ("numpy", "reference"):
+        given = Tensor(x, requires_grad=True, backend=backend)
+        y = F.max_pool2d(given, *kernel)
+        y.backward(Tensor(np.arange(1.0, y.size + 1).reshape(y.shape), backend=backend))
+        assert given.grad is not None
+        results.append((y.numpy(), given.grad.numpy()))
+    np.testing.assert_array_equal(*(y for y, _ in results))
+    np.testing.assert_array_equal(*(g for _, g in results))
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e3, 1e5])
+@pytest.mark.parametrize("shape", [(8, 3, 7, 9), (64, 3)])
+def test_batch_norm_of_a_large_mean_is_accurate(mean: float, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(0).normal(mean, 1, shape).astype(np.float32)
+    exact = F.batch_norm(Tensor(x.astype(np.float64)), None, None, training=True).numpy()
+    found = F.batch_norm(Tensor(x), None, None, training=True).numpy()
+    np.testing.assert_allclose(found, exact, atol=2e-6 + 1e-7 * mean)
+
+
+def test_batch_norm_of_equal_values_is_its_bias() -> None:
+    x = Tensor(np.full((4, 2, 5, 5), 1 / 3, np.float32), requires_grad=True)
+    bias = Tensor(np.float32([1, 2]))
+    y = F.batch_norm(x, None, None, None, bias, training=True)
+    np.testing.assert_allclose(y.detach().numpy()[:, 0], 1, atol=1e-4)
+    y.sum().backward()
+    assert x.grad is not None
+    assert np.isfinite(x.grad.numpy()).all()
