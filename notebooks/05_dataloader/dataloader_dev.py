@@ -13,11 +13,12 @@
 # %% [markdown]
 # # Lesson 05: Data
 #
-# A network is as good as what it has seen, and as what it is tested with. Most failures of machine
-# learning are failures of data: examples that arrive in a bad order, features of which one drowns
-# all others, and, worst of all, a test whose answers the network has seen before.
+# A network is only as good as the data that it has seen, and its score only as good as the data
+# that it is tested with. Many failures of machine learning are failures of data: examples in a bad
+# order, one feature that drowns all others, and, worst of all, a test whose answers the network has
+# seen before.
 #
-# In this lesson you build the way of the data, from a pile of examples to batches:
+# In this lesson you build the path of the data, from a pile of examples to batches:
 #
 # | step | exercises |
 # |---|---|
@@ -70,9 +71,9 @@ from tinytorch.tito.checks import Exercise
 # Letters for shapes: `N` examples, `B` examples in a batch, `D` features of an example, `T` tokens
 # in a block.
 #
-# Five examples with two features and a label. An **epoch** visits each of them once, in an order
-# that is drawn anew. A **batch** of 2 takes the next two of this order; the last batch has what is
-# left over. So an epoch of 5 examples has 3 batches: 5 / 2, rounded up.
+# Five examples with two features and a label. An **epoch** visits each of them once, in a new
+# random order. A **batch** of 2 takes the next two of this order; the last batch has what is left
+# over. So an epoch of 5 examples has 3 batches: 5 / 2, rounded up.
 
 # %%
 x = np.array([[0.0, 1.0], [10.0, 11.0], [20.0, 21.0], [30.0, 31.0], [40.0, 41.0]])  # (N, D)
@@ -797,7 +798,7 @@ plt.show()
 # Mean and std are learned from data, so they are part of the network. Computing them from **all**
 # data is the third leak: the test part would have a say in what the network sees. So `fit` them on
 # the training part, and apply the same numbers to the test. Its mean will then not be 0 exactly,
-# and it must not be.
+# and need not be.
 #
 # The given base class stores the statistics and refuses what would go wrong silently: a NaN, which
 # spreads to everything; a constant feature, whose std is 0.
@@ -824,7 +825,7 @@ from tinytorch.data.normalization import Standardizer
 with Exercise("5.7", "Standardizer") as check:
     scale = check.call(lambda: Standardizer().fit(Tensor([1.0, 3.0, 8.0])),
                        "fit on the numbers 1, 3, 8",
-                       cause="return self._store(mean[0], std[0])")
+                       cause="self._store(mean, std) comes last, and its result is returned")
     check.true(lambda: isinstance(scale, Standardizer), "fit returns the standardizer",
                cause="return self._store(...), which returns self")
     check.close(lambda: [float(scale.mean), float(scale.std)], [4.0, math.sqrt(26 / 3)],
@@ -1247,7 +1248,7 @@ with Exercise("5.9", "DataLoader") as check:
     check.equal(lambda: [(w, n) for w, n in DataLoader(Words(), batch_size=None)],
                 [("a", 0), ("list", 1), ("of", 4), ("five", 9), ("words", 16)],
                 "examples one by one, batch_size=None",
-                cause="yield from self._single_examples() if batch_size and batch_sampler are None")
+                cause="all that self._single_examples() yields, if batch_size and batch_sampler are None")
 
     class Stream(IterableDataset):
         def __iter__(self) -> Iterator[Any]:
@@ -1285,10 +1286,10 @@ with Exercise("5.9", "DataLoader") as check:
 # %% [markdown]
 # ## All together
 #
-# An epoch over real text, through your whole way: characters, split in two, blocks, shuffled
-# batches. The network of lesson 03 has not learned anything, so the loss of lesson 04 should be
-# near `ln V`, where V is the number of different characters. Learning follows in the next lessons;
-# the data is ready.
+# An epoch over real text, with everything that you built: characters, split in two, blocks,
+# shuffled batches. The network of lesson 03 has not learned anything, so the loss of lesson 04
+# should be near `ln V`, where V is the number of different characters. Learning follows in the next
+# lessons; the data is ready.
 
 # %%
 from tinytorch.layers import Linear, Sequential
