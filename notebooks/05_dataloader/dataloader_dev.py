@@ -29,7 +29,7 @@
 # | text as blocks of tokens | 5.8 |
 # | all together: the loader | 5.9 |
 #
-# **You will build** datasets, honest splits and a loader.
+# **You will build** datasets and a data loader.
 #
 # **You will learn**
 #
