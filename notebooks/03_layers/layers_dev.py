@@ -206,6 +206,34 @@ plt.show()
 #
 # It also looks into lists and dicts of modules, whose items have names such as `blocks.0`.
 
+
+# %%
+class Scale(BaseModule):
+    """x times a number that is learned."""
+
+    def __init__(self) -> None:
+        self.factor = Parameter([2.0])
+        self.note = "neither a tensor nor a module"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+class Pair(BaseModule):
+    """Two modules."""
+
+    def __init__(self) -> None:
+        self.left, self.right = Scale(), Scale()
+
+
+scale, pair = Scale(), Pair()
+print("scale(x)  ", scale(Tensor([1.0, 5.0])).tolist())
+for name, module in (("scale", scale), ("pair", pair)):
+    tensors, modules = module._reader()(module)
+    print(
+        f"{name:5} holds the tensors {[n for n, _ in tensors]}, modules {[n for n, _ in modules]}"
+    )
+
 # %% [markdown]
 # ## 3.2 Walk through the tree
 #
