@@ -20,7 +20,8 @@ from tinytorch.tito.grading.sandbox import Events, Limits, Sandbox
 from tinytorch.tito.grading.submissions import Submission
 from tinytorch.tito.lesson import Lesson
 
-pytestmark = pytest.mark.slow
+# One process grades all submissions at once, on all processors.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("grading")]
 
 LIMITS = Limits(test=6, load=8, total=60, memory=1 << 30)
 

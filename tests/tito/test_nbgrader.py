@@ -90,9 +90,10 @@ def test_nbgrader_releases_what_tito_start_writes_and_grades_it(course: Path, nu
         blank = re.sub(r'NotImplementedError\("exercise .*"\)', "NotImplementedError()", own.source)
         assert mine.source == blank
         assert mine.metadata.get("tinytorch") == own.metadata.get("tinytorch")
+    for cell in cells(got, "code"):  # figures and measurements: test_notebooks.py runs them
+        cell.source = ""
     submit(course, lesson, "blank", got)
-    right = fill_in(lesson, nbformat.read(path, as_version=4), lambda exercise: True)
-    submit(course, lesson, "right", right)
+    submit(course, lesson, "right", fill_in(lesson, got, lambda exercise: True))
     nbgrader(course, "autograde", lesson.folder)
     total = sum(cell.points for cell in lesson.cells if cell.kind == "test")
     assert grades(course) == {"blank": (0, total), "right": (total, total)}
