@@ -14,8 +14,16 @@ from typer.testing import CliRunner
 
 from tinytorch.tito import course, weave
 from tinytorch.tito.cli import app
-from tinytorch.tito.export import export
-from tinytorch.tito.lesson import LessonError, definitions, lessons, load, read_module, replaced
+from tinytorch.tito.lesson import (
+    Lesson,
+    LessonError,
+    definitions,
+    lessons,
+    lines_of,
+    load,
+    read_module,
+    replaced,
+)
 from tinytorch.tito.written import is_filled, share
 
 ROOT = Path(__file__).parents[2]
@@ -69,13 +77,14 @@ def fill(folder: Path, number: int) -> None:
             path.write_text(replaced(read_module(path), lesson.solution(cell)), "utf-8")
 
 
-def run(folder: Path, *arguments: str) -> None:
-    """Run Python on the package of a course folder, as a student does; it must succeed."""
+def run(folder: Path, *arguments: str, **variables: str) -> str:
+    """Run Python on the package of a folder, as a student does; it must succeed."""
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith(("TT_BACKEND", "PYTEST"))
     }
     environment |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # one may be imported by a lesson
+    environment |= variables
     done = subprocess.run(
         [sys.executable, "-P", *arguments], cwd=folder, env=environment, capture_output=True,
         text=True, check=False,
@@ -83,6 +92,7 @@ def run(folder: Path, *arguments: str) -> None:
     called = folder / "called"
     note = called.read_text() if called.exists() else ""
     assert done.returncode == 0, note + done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
 
 
 def make_blanks_deadly(folder: Path) -> int:
@@ -132,20 +142,77 @@ def test_all_lessons_run_on_the_student_s_package(folder: Path) -> None:
     run(folder, "-c", TESTS, *map(str, NUMBERS))
 
 
-def test_a_student_fills_the_package_lesson_by_lesson(folder: Path) -> None:
-    """Exports of all solutions give the package's own code."""
+# A network of lessons 01 to 05, which predicts the next character of Python's own documentation.
+NETWORK = """
+import tokenize
+from tinytorch import CrossEntropyLoss, DataLoader, Linear, ReLU, Sequential, TokenDataset
+from tinytorch import backends, eye, manual_seed
+manual_seed(18)
+text = tokenize.__doc__
+characters = sorted(set(text))
+ids = [characters.index(character) for character in text]
+one_hot = eye(len(characters))
+model = Sequential(Linear(len(characters), 32), ReLU(), Linear(32, len(characters)))
+loss = CrossEntropyLoss()
+for x, y in DataLoader(TokenDataset(ids, 8), batch_size=16, shuffle=True):
+    print(float(loss(model(one_hot[x]), y)).hex(), x.tolist())
+print(backends.default().name, model.num_parameters(), len(characters))
+"""
+
+
+@pytest.mark.slow
+def test_a_student_walks_from_a_blank_package_to_all_lessons(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The instructor's notebooks are exported one after the other, with `tito` as a student does.
+
+    From lesson to lesson its tests pass, and what is written is the package's own code. After
+    lesson 05, a network of the student's layers computes the losses of the complete package.
+    """
+
+    def tito(*arguments: str) -> str:
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+        return done.output
+
     for number in NUMBERS:
         lesson, reference = load(number, folder), load(number, ROOT)
-        notebook = folder / "workspace" / f"{lesson.name}.ipynb"
-        weave.write(weave.solution(reference), notebook)
-        assert export(lesson, notebook)
-        assert is_filled(lesson)
+        monkeypatch.chdir(ROOT)
+        tito("solutions", str(number), "--to", str(folder / "solved"))
+        monkeypatch.chdir(folder)
+        tito("start", str(number), "--no-open")
+        notebook = folder / "workspace" / lesson.folder / f"{lesson.name}.ipynb"
+        shutil.copyfile(folder / "solved" / f"{lesson.name}_solution.ipynb", notebook)
+        assert "the package now uses your code" in tito("export", str(number))
+        assert [n for n in NUMBERS if is_filled(load(n, folder))] == [
+            n for n in NUMBERS if n <= number
+        ]
         assert share(lesson).written == share(lesson).functions > 0
-        for exercise in lesson.exercises:
-            path = lesson.module_path(exercise.module)
-            later = [load(n, ROOT) for n in NUMBERS if n > number]
-            if exercise.module not in {e.module for other in later for e in other.exercises}:
-                assert filecmp.cmp(path, reference.module_path(exercise.module), shallow=False)
+        assert written(lesson) == written(reference)
+        later = {e.module for n in NUMBERS if n > number for e in load(n, ROOT).exercises}
+        for module in {exercise.module for exercise in lesson.exercises} - later:
+            assert filecmp.cmp(lesson.module_path(module), reference.module_path(module), False)
+        if number <= 5:
+            assert "failed" not in tito("test", str(number))
+        if number == 5:
+            mine, expected = (run(f, "-c", NETWORK, TT_BACKEND="reference") for f in (folder, ROOT))
+            assert mine == expected
+            assert mine.split()[-3] == "reference"
+            assert len(mine.splitlines()) > 10
+    own = {p.relative_to(ROOT) for p in (ROOT / "tinytorch").rglob("*.py")}
+    own = {p for p in own if "backends" not in p.parts and p.name != "fast_bpe.py"}
+    assert [p for p in sorted(own) if not filecmp.cmp(folder / p, ROOT / p, False)] == []
+
+
+def written(lesson: Lesson) -> dict[str, list[str]]:
+    """The definitions of a lesson's exercises, as they are in the package now."""
+    found = {}
+    for exercise in lesson.exercises:
+        module = read_module(lesson.module_path(exercise.module))
+        for name, d in definitions(module).items():
+            if name in exercise.names:
+                found[f"{exercise.number} {name}"] = lines_of(module)[d.start : d.stop]
+    return found
 
 
 def test_every_exercise_is_blank_and_names_its_lesson(blank: Path) -> None:
