@@ -165,20 +165,21 @@ with Exercise("1.1", "add, subtract, multiply, divide, negative") as check:
         ("divide", divide, [[1.5, -1.5], [-2.0, 1.6]], [a, b], "x / y, (x, y)"),
     ):
         check.close(lambda: function(x, y), wanted, f"{name} of two (2, 2) tensors",
-                    cause=f"return two things: {formula}")
+                    cause=f"return {formula}: two things, the result first")
+        check.equal(lambda: [x, y], [a, b], f"x and y after {name}", cause="x += y writes into x: return a new array")
         check.equal(lambda: saved(function, x, y), kept, f"what {name} keeps for its gradient",
                     cause=f"return two things: {formula}")
         check.equal(lambda: str(function(x, y).dtype), "float32", f"the dtype of {name}",
                     cause="use the operators alone: they keep float32")
-        check.equal(lambda: [x, y], [a, b], f"x and y after {name}", cause="x += y writes into x: return a new array")
+        check.close(lambda: function(x, Tensor(b[1])), getattr(np, name)(a, b[1]), f"{name} of (2, 2) and (2,)",
+                    cause="the operators broadcast; do not compare or change shapes")
     check.equal(lambda: negative(x), [[-6.0, 3.0], [-0.5, -8.0]], "negative of x", cause="return -x, ()")
+    check.equal(lambda: x, a, "x after negative", cause="x *= -1 writes into x: return a new array")
     check.equal(lambda: saved(negative, x), [], "what negative keeps", cause="the gradient needs nothing: ()")
     check.equal(lambda: subtract(10.0, x), [[4.0, 13.0], [9.5, 2.0]], "10 - x",
                 cause="x is the first argument, y the second: one of them may be a number")
     check.close(lambda: divide(Tensor([7, 9]), Tensor([2, 4])), [3.5, 2.25], "7 / 2 and 9 / 4 of integers",
                 cause="/ is the true quotient; // rounds down")
-    check.close(lambda: add(x, Tensor([10.0, 20.0])), [[16.0, 17.0], [10.5, 28.0]], "(2, 2) plus (2,)",
-                cause="x + y broadcasts; do not compare or change shapes")
 
 # %% [markdown]
 # ## 1.2 Functions of each element, and casting
@@ -225,21 +226,20 @@ with Exercise("1.2", "exp, log, sqrt, clip, cast") as check:
     check.close(lambda: sqrt(Tensor([4, 9])), [2.0, 3.0], "sqrt of integers", cause="xp.sqrt(x): @op has made floats of them")
     b = np.array([-3.0, -1.0, 0.5, 2.0, 7.0, math.nan])
     z = Tensor(b)
-    for low, high, wanted in (
-        (-1.0, 2.0, [-1.0, -1.0, 0.5, 2.0, 2.0, math.nan]),
-        (0.0, None, [0.0, 0.0, 0.5, 2.0, 7.0, math.nan]),
-        (None, 0.0, [-3.0, -1.0, 0.0, 0.0, 0.0, math.nan]),
-        (None, None, [-3.0, -1.0, 0.5, 2.0, 7.0, math.nan]),
-        (3.0, 1.0, [1.0, 1.0, 1.0, 1.0, 1.0, math.nan]),
-        (math.nan, 1.0, [math.nan] * 6),
-        (0.0, math.nan, [math.nan] * 6),
+    for low, high, wanted, why in (
+        (-1.0, 2.0, [-1.0, -1.0, 0.5, 2.0, 2.0, math.nan], "first min, then max of the result; NaN stays NaN: ask for y < min, which is false for it"),
+        (0.0, None, [0.0, 0.0, 0.5, 2.0, 7.0, math.nan], "0.0 is a bound: ask whether min is not None"),
+        (None, 0.0, [-3.0, -1.0, 0.0, 0.0, 0.0, math.nan], "0.0 is a bound: ask whether max is not None"),
+        (None, None, [-3.0, -1.0, 0.5, 2.0, 7.0, math.nan], "without bounds, y is x"),
+        (3.0, 1.0, [1.0, 1.0, 1.0, 1.0, 1.0, math.nan], "first min, then max of the result: y, not x"),
+        (math.nan, 1.0, [math.nan] * 6, "a bound that is NaN makes all NaN: (y < min) | (min != min)"),
+        (0.0, math.nan, [math.nan] * 6, "a bound that is NaN makes all NaN: (y > max) | (max != max)"),
     ):
         name = f"clip of -3 -1 0.5 2 7 NaN with min={low}, max={high}"
-        check.true(lambda: np.array_equal(clip(z, min=low, max=high).numpy(), wanted, equal_nan=True), f"{name} is {wanted}",
-                   cause="first min, then max, each only if it is not None (0.0 is a bound too); NaN stays NaN")
+        check.equal(lambda: [str(v) for v in clip(z, min=low, max=high).tolist()], [str(v) for v in wanted], name, cause=why)
+        check.equal(lambda: z.numpy()[:5], b[:5], "x after clip", cause="do not write into x: xp.where returns a new array")
         check.equal(lambda: saved(clip, z, min=low, max=high), [[p == q for p, q in zip(b, wanted, strict=True)]],
                     f"the mask of {name}", cause="(x == y,), with the x before and the y after both bounds")
-    check.equal(lambda: z.numpy()[:5], b[:5], "x after clip", cause="do not write into x: xp.where returns a new array")
     check.equal(lambda: str(clip(Tensor([1, 5]), max=3).dtype), "int64", "the dtype of clipped integers",
                 cause="xp.full_like(y, max) has the dtype of y")
     for values, before, after, wanted, why in (
@@ -415,6 +415,9 @@ with Exercise("1.4", "mean, var") as check:
                 check.close(lambda: var(x, axis=axis, correction=correction, keepdims=keepdims), wanted,
                             f"var of (2, 3, 4), {how}, correction={correction}", tolerance=1e-12,
                             cause="sum of (x - mean)^2, over count - correction; then drop the axes")
+    for axis, wanted in ((1, (1,)), (-1, (1,)), (0, (3,))):
+        check.equal(lambda: [mean(Tensor([[1.0, 2.0, 6.0]]), axis=axis).shape, var(Tensor([[1.0, 2.0, 6.0]]), axis=axis).shape], [wanted, wanted],
+                    f"the shapes of mean and var of (1, 3), axis={axis}", cause="drop the axes of the reduction alone: another axis of size 1 stays")
     check.equal(lambda: saved(mean, x, axis=-1), [(2, 3, 1), (2, 3, 4), 4], "what mean keeps, axis=-1",
                 cause="(_kept_shape(x, axes), x.shape, count)")
     check.close(lambda: saved(var, x, axis=1)[0], a - a.mean(axis=1, keepdims=True), "the first that var keeps", cause="x minus its mean")
@@ -423,9 +426,9 @@ with Exercise("1.4", "mean, var") as check:
     check.close(lambda: var(Tensor(np.float32([10000.0, 10001.0, 10002.0]))), 1.0, "var of 10000, 10001, 10002 in float32",
                 cause="subtract the mean before squaring")
     for function in (mean, var):
-        check.true(lambda: np.isnan(function(Tensor(np.zeros((0, 3))), axis=0).numpy()).tolist() == [True] * 3,
-                   "the mean and variance of no values are NaN, of shape (3,)",
-                   cause="count 0: xp.sum(...) * math.nan; the divisor is not below 0")
+        check.equal(lambda: [str(v) for v in function(Tensor(np.zeros((0, 3))), axis=0).tolist()], ["nan"] * 3,
+                    "the mean and variance of no values, (0, 3) over axis 0",
+                    cause="count 0: xp.sum(...) * math.nan; the divisor is not below 0")
     check.equal(lambda: mean(Tensor(np.zeros((0, 3))), axis=0, keepdims=True).shape, (1, 3),
                 "the shape of the mean of no values, keepdims=True", cause="hand on keepdims to xp.sum as well")
     with np.errstate(all="ignore"):
@@ -647,7 +650,8 @@ from tinytorch.ops.movement import _cannot_join
 from tinytorch.ops.movement import _split, concat, getitem, split, stack
 
 # getitem:
-#   xp.index(x, key): NumPy's x[key]. The gradient needs x.shape and the key.
+#   xp.index(x, key): NumPy's x[key], but one number is an array, too. The gradient needs x.shape
+#   and the key.
 #   The text of NumPy's IndexError lacks the shape of x: catch it, and raise an IndexError that
 #   contains x.shape and the old text.
 # concat:
@@ -717,9 +721,15 @@ with Exercise("1.7", "getitem, split, concat, stack") as check:
         ((2,), 0),
         ((1, 1, 3), 1),
     ):
-        check.equal(lambda: [p.tolist() for p in split(Tensor(c), sizes=sizes, axis=axis)],
-                    [p.tolist() for p in np.split(c, np.cumsum(sizes)[:-1], axis=axis)], f"(2, 5, 3) split into {sizes} along axis {axis}",
+        wanted = [p.tolist() for p in np.split(c, np.cumsum(sizes)[:-1], axis=axis)]
+        pieces = check.call(lambda: _split(c, sizes, axis), f"_split of (2, 5, 3) into {sizes} along axis {axis}", count=len(sizes),
+                            cause="one piece for each size, in a list: x[key] with a tuple of slices as the key")
+        check.equal(lambda: [p.tolist() for p in pieces], wanted, f"_split of (2, 5, 3) into {sizes} along axis {axis}",
                     cause="each piece begins where the one before ended: start += size; axis % x.ndim axes in front")
+        check.true(lambda: all(np.shares_memory(p, c) for p in pieces if p.size), f"the pieces of {sizes} along axis {axis} are views",
+                   cause="x[...] with slices is a view; np.take and lists of indices copy")
+        check.equal(lambda: [p.tolist() for p in split(Tensor(c), sizes=sizes, axis=axis)], wanted, f"(2, 5, 3) split into {sizes} along axis {axis}",
+                    cause="return tuple(_split(x, sizes, axis)); compare with x.shape[axis]; a size of 0 is allowed")
         check.equal(lambda: saved(split, Tensor(c), sizes=sizes, axis=axis), [(2, 5, 3), sizes, axis], f"what split into {sizes} keeps",
                     cause="(x.shape, sizes, axis)")
     check.equal(lambda: [p.tolist() for p in split(Tensor(a), sizes=(1, 1))], [[[0.0, 1.0, 2.0]], [[3.0, 4.0, 5.0]]], "(2, 3) split into (1, 1)",
@@ -833,8 +843,9 @@ with Exercise("1.8", "_steps") as check:
                          cause="indices * step + start")
         check.equal(lambda: got, wanted, f"{start} to {end} in steps of {step}", cause="ceil((end - start) / step) numbers: i * step + start")
         check.equal(lambda: str(got.dtype), "float64", "the dtype of numbers with a fraction", cause="dtype=xp.float64")
-    check.equal(lambda: float(_steps(get("numpy").xp, 0.0, 100.0, 0.1, False)[777]), 777 * 0.1, "number 777 of 0, 0.1, 0.2, ...",
-                cause="777 * 0.1 for itself, not the sum of 777 steps")
+    for start in (0.0, 1.0):
+        check.equal(lambda: float(_steps(get("numpy").xp, start, 100.0, 0.1, False)[777]), start + 777 * 0.1, f"number 777 from {start} on, in steps of 0.1",
+                    cause="777 * 0.1 + start by itself, from the index 777: not a sum of steps, nor xp.arange with the step 0.1, which rounds it")
 
 # %% [markdown]
 # Four surprises. Explain each before you read on.
@@ -926,7 +937,15 @@ with Exercise("1.9", "Arithmetic") as check:
     ):
         check.close(got, wanted, f"{what} for x = [2, 5], y = [8, 10]", tolerance=1e-12,
                     cause="call the op, self first; in __rsub__ and __rtruediv__ other comes first")
+        check.equal(lambda: [x, other], [[2.0, 5.0], [8.0, 10.0]], f"x and y after {what}", cause="return what the op returns, and write nothing")
         check.true(lambda: isinstance(got(), Tensor), f"{what} is a tensor", cause="return what the op returns")
+    n = check.call(lambda: Own([1, 2]), "a tensor of integers", cause="change the methods alone")
+    for what, got in (
+        ("n + 0.5", lambda: n + 0.5), ("0.5 + n", lambda: 0.5 + n), ("n - 0.5", lambda: n - 0.5), ("0.5 - n", lambda: 0.5 - n),
+        ("n * 0.5", lambda: n * 0.5), ("0.5 * n", lambda: 0.5 * n), ("n / 2", lambda: n / 2), ("2 / n", lambda: 2 / n),
+    ):
+        check.equal(lambda: str(got().dtype), "float32", f"the dtype of {what} for integers n",
+                    cause="call the op: it converts dtypes; arithmetic with .numpy() does not")
 
 # %% [markdown]
 # ## The example, on your code

@@ -19,6 +19,8 @@ MISTAKES = [
     Mistake("negative is the reciprocal", "1.1", "return -x, ()", "return 1 / x, ()"),
     Mistake("negative of the absolute value", "1.1", "return -x, ()", "return -xp.abs(x), ()"),
     Mistake("negative saves x", "1.1", "return -x, ()", "return -x, (x,)"),
+    Mistake("negative writes into x", "1.1", "return -x, ()", "x *= -1\n    return x, ()"),
+    Mistake("multiply pairs the rows", "1.1", "return x * y, (x, y)", "return [a * b for a, b in zip(x, y)], (x, y)"),
     # 1.2
     Mistake("exp saves the input", "1.2", "y = xp.exp(x)\n    return y, (y,)", "y = xp.exp(x)\n    return y, (x,)"),
     Mistake("exp is expm1", "1.2", "xp.exp(x)", "xp.exp(x) - 1"),
@@ -133,6 +135,7 @@ def _variance(xp, x, axes, correction):
     Mistake("var keeps the axes", "1.4", "return _drop_axes(xp, y, axes, keepdims), (centred", "return y, (centred"),
     Mistake("var saves in another order", "1.4", "(centred, y.shape, divisor)", "(y.shape, centred, divisor)"),
     Mistake("the mean of the columns is subtracted", "1.4", "centred = x - _mean(xp, x, axes)", "centred = x - _mean(xp, x, (0,))"),
+    Mistake("var squeezes all axes of size 1", "1.4", "return _drop_axes(xp, y, axes, keepdims)", "return y if keepdims else np.squeeze(y)"),
     # 1.5
     Mistake("elementwise", "1.5", "    return x @ y, (x, y)", "    return x * y, (x, y)"),
     Mistake("the order of the factors", "1.5", "    return x @ y, (x, y)", "    return y @ x, (x, y)"),
@@ -195,6 +198,14 @@ def _variance(xp, x, axes, correction):
     Mistake("always axis 0", "1.7", "(slice(None),) * (axis % x.ndim)", "()"),
     Mistake("a negative axis is axis 0", "1.7", "(axis % x.ndim)", "axis"),
     Mistake("a negative axis, off by one", "1.7", "(axis % x.ndim)", "(axis if axis >= 0 else x.ndim + axis - 1)"),
+    Mistake("pieces are copies", "1.7", new="""
+def _split(x, sizes, axis):
+    pieces, start = [], 0
+    for size in sizes:
+        pieces.append(np.take(x, range(start, start + size), axis=axis))
+        start += size
+    return pieces
+"""),
     # 1.8
     Mistake("the end is included", "1.8", "math.ceil((end - start) / step)", "math.floor((end - start) / step) + 1"),
     Mistake("rounded down", "1.8", "math.ceil(", "math.floor("),
@@ -213,6 +224,10 @@ def _steps(xp, start, end, step, whole):
     Mistake("float32", "1.8", "dtype=xp.float64", "dtype=xp.float32"),
     Mistake("whole numbers are floats", "1.8", "step, dtype=xp.int64)", "step, dtype=xp.float64)"),
     Mistake("the step is ignored", "1.8", "xp.arange(start, end, step, dtype=xp.int64)", "xp.arange(start, end, 1, dtype=xp.int64)"),
+    Mistake("arange with a step that is rounded", "1.8", new="""
+def _steps(xp, start, end, step, whole):
+    return xp.arange(start, end, step, dtype=xp.int64 if whole else xp.float64)
+"""),
     # 1.9
     Mistake("5 - x is x - 5", "1.9", "return subtract(other, self)", "return subtract(self, other)"),
     Mistake("5 / x is x / 5", "1.9", "return divide(other, self)", "return divide(self, other)"),
@@ -224,6 +239,15 @@ def _steps(xp, start, end, step, whole):
     Mistake("nothing is returned", "1.9", "return multiply(self, other)", "multiply(self, other)"),
     Mistake("an array is returned", "1.9", "return add(self, other)", "return self.numpy() + other"),
     Mistake("endless recursion", "1.9", "return multiply(self, other)", "return self * other"),
+    Mistake("the sum of NumPy arrays", "1.9", within="Arithmetic", new="""
+def __add__(self, other):
+    return Tensor(self.numpy() + (other.numpy() if isinstance(other, Tensor) else other))
+"""),
+    Mistake("the negative writes into the tensor", "1.9", within="Arithmetic", new="""
+def __neg__(self):
+    self._array *= -1
+    return self
+"""),
 ]  # fmt: skip
 
 EQUIVALENT: dict[str, str] = {

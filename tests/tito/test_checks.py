@@ -433,6 +433,19 @@ def test_the_place_is_shown_by_raises_and_gradient_too() -> None:
         assert "likely cause: y" in message
 
 
+@pytest.mark.parametrize("inputs", ["Tensor([[1.0, 2.0, 3.0]] * 2)", "Tensor(1.0), Tensor(2.0)"])
+def test_shapes_that_do_not_fit_inside_of_an_op_are_named_with_the_line(inputs: str) -> None:
+    centre = "@op\ndef centre(xp, *x):\n    return xp.ones((2, 3)) - xp.ones((2,)), ()\n"
+    check = f'check.equal(lambda: centre({inputs}), 0, "x", "y")'
+    test = f'with Exercise("1.1", "centre") as check:\n    {check}\n'
+    (message,) = notebook(centre, test)
+    assert "ShapeError: centre: operands could not be broadcast" in message
+    assert "(2,3) (2,)" in message
+    assert message.endswith(
+        "  at:       return xp.ones((2, 3)) - xp.ones((2,)), ()  (line 3, in centre)"
+    )
+
+
 TWICE = """
 class Adder:
     def __call__(self, x, y):

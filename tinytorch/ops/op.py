@@ -96,8 +96,7 @@ class Op:
             result, saved = outputs
         except ValueError as error:
             if "broadcast" in str(error) and not isinstance(error, ShapeError):
-                shapes = " and ".join(str(tuple(a.shape)) for a in arrays if hasattr(a, "shape"))
-                raise ShapeError(f"{self.name}: the shapes {shapes} do not broadcast") from error
+                raise ShapeError(f"{self.name}: {_mismatch(arrays, error)}") from error
             raise
         except (TypeError, AttributeError) as error:
             if any(x is None for x in inputs[: self._required]):
@@ -183,6 +182,16 @@ class Composite:
             return self.function(*inputs, **settings)
         output: Tensor = _wrap_outputs(self.name, kernel, inputs, variables, *outputs)
         return output
+
+
+def _mismatch(arrays: Sequence[Any], error: ValueError) -> str:
+    """Name the shapes of inputs that do not broadcast; else return the error of the op's code."""
+    shapes = [tuple(a.shape) for a in arrays if hasattr(a, "shape")]
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return f"the shapes {' and '.join(map(str, shapes))} do not broadcast"
+    return str(error)
 
 
 def _promote(

@@ -24,8 +24,11 @@ class TestCell:
         """Return the innermost line of the notebook's own code that an error passed through.
 
         Lines of the package, of libraries and of the test itself do not count; "" if there is no
-        other.
+        other, not even on the way of the error that this one was raised from.
         """
+        return self._passed(error) or (self._passed(error.__cause__) if error.__cause__ else "")
+
+    def _passed(self, error: BaseException) -> str:
         frames = list(traceback.walk_tb(error.__traceback__))
         for frame, number in reversed(frames):
             code = frame.f_code
