@@ -208,10 +208,10 @@ with Exercise("4.2", "binary_cross_entropy") as check:
     FORMULA = "-(t log p + (1 - t) log(1 - p)), and the mean over all elements"
     check.close(lambda: binary_cross_entropy(Tensor([0.25]), Tensor([0.0])), -math.log(0.75),
                 "the loss of p = 0.25 for t = 0",
-                cause="if t is 0, the probability of what happened is 1 - p")
+                cause="if t is 0, it is -log(1 - p), above 0; xp.maximum keeps logarithms above -100")
     check.close(lambda: binary_cross_entropy(Tensor([0.25]), Tensor([1.0])), -math.log(0.25),
                 "the loss of p = 0.25 for t = 1",
-                cause="if t is 1, the probability of what happened is p; log is xp.log")
+                cause="if t is 1, it is -log(p), above 0; log is xp.log")
     rng = np.random.default_rng(42)
     for shape in ((3,), (2, 5), (2, 3, 4)):
         chance, soft = rng.uniform(0.05, 0.95, shape), rng.uniform(0, 1, shape)
@@ -226,6 +226,10 @@ with Exercise("4.2", "binary_cross_entropy") as check:
         check.close(lambda: binary_cross_entropy(Tensor([p]), Tensor([t])), expected,
                     f"the loss of p = {p} for t = {t}",
                     cause="limit both logarithms to at least -100, before multiplying")
+    p, t = Tensor([0.0, 1.0, 0.5]), Tensor([1.0, 0.0, 0.5])
+    check.call(lambda: binary_cross_entropy(p, t), "the loss of p = 0, 1 and 0.5", cause="return two things")
+    check.equal(lambda: [p, t], [[0.0, 1.0, 0.5], [1.0, 0.0, 0.5]], "p and t afterwards",
+                cause="do not write into them: limit the logarithms with xp.maximum, which returns a new array")
     check.close(lambda: binary_cross_entropy(Tensor([1e-30]), Tensor([1.0])), 30 * math.log(10),
                 "the loss of p = 1e-30 for t = 1",
                 cause="limit the logarithm, not p: only logarithms below -100 change")
@@ -318,7 +322,10 @@ with Exercise("4.3", "BinaryCrossEntropyLoss") as check:
     check.raises(ValueError,
                  lambda: BinaryCrossEntropyLoss()(Tensor([[0.5], [0.5]]), Tensor([1.0, 0.0])),
                  "shapes (2, 1) and (2,)", message="BinaryCrossEntropyLoss needs",
-                 cause="call _check_shapes first")
+                 cause='call _check_shapes first, with the name "BinaryCrossEntropyLoss"')
+    check.equal(lambda: BinaryCrossEntropyLoss()(Tensor([0.5], backend="reference"), [1]).backend.name,
+                "reference", "the backend of the loss",
+                cause="return what the op returns: a tensor; .item() and NumPy lose it, and later the gradient")
 # fmt: on
 
 # %% [markdown]
@@ -376,7 +383,7 @@ with Exercise("4.4", "log_probabilities") as check:
                 cause="subtract the maximum of each row before exp: not that of the whole array, nor after")
     check.close(lambda: log_probabilities(xp, np.float32([[0.0, -200.0, -300.0]])),
                 [[0.0, -200.0, -300.0]], "scores 0, -200, -300 in float32",
-                cause="do not take the logarithm of each probability: exp(-200) is 0 in float32")
+                cause="do not take the logarithm of each probability: exp(-200) is 0 in float32; and limit nothing")
     check.equal(lambda: str(log_probabilities(xp, np.float32([[1.0, 2.0]])).dtype), "float32",
                 "the dtype of float32 scores",
                 cause="compute with xp's functions only")
@@ -436,7 +443,8 @@ with Exercise("4.5", "one_hot_targets") as check:
     xp = Tensor(0.0).backend.xp
     hit, counted = check.call(lambda: one_hot_targets(xp, np.array([2, 1]), 3, -100, xp.float32),
                               "the targets 2 and 1", count=2,
-                              cause="return two arrays: the one-hot rows, and which targets count")
+                              cause="reshape the targets to (N, 1), combine booleans with &, and return two arrays:"
+                              " the one-hot rows, and which targets count")
     check.equal(lambda: hit, [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]], "the rows of the targets 2 and 1",
                 cause="row n has a 1 in the column of its class: compare classes (N, 1) with"
                 " xp.arange(V)")
@@ -644,6 +652,9 @@ with Exercise("4.7", "CrossEntropyLoss") as check:
                 cause="the sum of booleans is an integer: no cast is necessary")
     check.equal(lambda: CrossEntropyLoss().count_targets(Tensor([1, 2], backend="reference")).backend.name,
                 "reference", "the backend of the count", cause="compute with the tensor, and create none")
+    check.equal(lambda: CrossEntropyLoss()(Tensor([[0.0, 0.0]], backend="reference"), [1]).backend.name,
+                "reference", "the backend of the loss",
+                cause="return what the op returns: a tensor; .item() and NumPy lose it, and later the gradient")
     for wrong in (1.5, "1", None):
         check.raises(TypeError, lambda: CrossEntropyLoss(wrong), f"ignore_index={wrong!r}",
                      message="CrossEntropyLoss: ignore_index",
@@ -688,6 +699,10 @@ from tinytorch.losses import perplexity
 with Exercise("4.8", "perplexity") as check:
     check.close(lambda: perplexity([math.log(10)], [7]), 10.0, "the perplexity of a loss of ln 10",
                 cause="math.exp of the mean loss")
+    check.true(lambda: isinstance(perplexity([1.0], [1]), float), "the perplexity is a float",
+               cause="use math.exp")
+    check.close(lambda: perplexity([0.0, 2.0], [1, 3]), math.exp(1.5), "the perplexity of means 0 and 2, over 1 and 3 targets",
+                cause="a loss of 0 counts: ask whether the count is 0, not the loss")
     check.close(lambda: perplexity([1.0, 4.0], [3, 1]), math.exp(1.75),
                 "the perplexity of means 1 and 4, over 3 and 1 targets",
                 cause="exp((3 * 1 + 1 * 4) / 4): weight by the counts, and apply exp once, at the end")
@@ -703,8 +718,6 @@ with Exercise("4.8", "perplexity") as check:
     check.close(lambda: math.log(perplexity([709.0], [1])), 709.0,
                 "the logarithm of the perplexity of a loss of 709",
                 cause="exp(709) still is a number: return math.inf only for what overflows")
-    check.true(lambda: isinstance(perplexity([1.0], [1]), float), "the perplexity is a float",
-               cause="use math.exp")
     for losses, counts in (([math.nan], [0]), ([], [])):
         check.raises(ValueError, lambda: perplexity(losses, counts),
                      f"losses {losses} and counts {counts}", message="target",

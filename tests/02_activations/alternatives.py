@@ -243,4 +243,32 @@ def log_softmax(xp, x, *, axis=-1):
     return y, (y, along)
 """,
     ),
+    Alternative(
+        "x minus its log-sum-exp",
+        "2.9",
+        new="""
+def log_softmax(xp, x, *, axis=-1):
+    axes = _axes(x, axis)
+    if x.size == 0:
+        return xp.zeros_like(x), (x, axes)
+    m = xp.max(x, axis=axes, keepdims=True)
+    y = x - (m + xp.log(xp.sum(xp.exp(x - m), axis=axes, keepdims=True)))
+    return y, (y, axes)
+""",
+    ),
+    Alternative(
+        "NumPy's logaddexp, axis by axis",
+        "2.9",
+        new="""
+def log_softmax(xp, x, *, axis=-1):
+    axes = _axes(x, axis)
+    if x.size == 0:
+        return xp.zeros_like(x), (x, axes)
+    total = x
+    for a in axes:
+        total = np.logaddexp.reduce(total, axis=a, keepdims=True)
+    y = x - total
+    return y, (y, axes)
+""",
+    ),
 ]

@@ -29,6 +29,14 @@ MISTAKES = [
     Mistake("the module returns its input", "2.1", "return relu(x)", "return x"),
     Mistake("the module returns nothing", "2.1", "return relu(x)", "relu(x)"),
     Mistake("the module calls the forward function of arrays", "2.1", "return relu(x)", "return relu.forward(x)"),
+    Mistake("the module computes with NumPy", "2.1", "return relu(x)", "return Tensor(np.maximum(x.numpy(), 0))"),
+    Mistake("the module returns NumPy's array", "2.1", "return relu(x)", "return np.maximum(x.numpy(), 0)"),
+    Mistake("zeros are written into x", "2.1", new="""
+def relu(xp, x):
+    off = x <= 0
+    x[off] = 0
+    return x, (off,)
+"""),
     # 2.2
     Mistake("the square without the ReLU", "2.2", "rectified * rectified, (rectified,)", "x * x, (rectified,)"),
     Mistake("twice instead of squared", "2.2", "return rectified * rectified", "return rectified + rectified"),
@@ -41,6 +49,12 @@ MISTAKES = [
     Mistake("a product with a mask", "2.2", "xp.where(x <= 0, xp.zeros_like(x), x)", "x * (x > 0)"),
     Mistake("the module is a ReLU", "2.2", "return squared_relu(x)", "return Tensor(x.numpy() * (x.numpy() > 0))"),
     Mistake("the module squares its input", "2.2", "return squared_relu(x)", "return squared_relu(squared_relu(x))"),
+    Mistake("the module computes with NumPy", "2.2", "return squared_relu(x)", "return Tensor(np.maximum(x.numpy(), 0) ** 2)"),
+    Mistake("zeros are written into x", "2.2", new="""
+def squared_relu(xp, x):
+    x[x <= 0] = 0
+    return x * x, (x,)
+"""),
     # 2.3
     Mistake("the textbook's formula overflows", "2.3", new='''
 def sigmoid(xp, x):
@@ -76,6 +90,17 @@ def sigmoid(xp, x):
     Mistake("the result is saved without a tuple", "2.3", ", (y,)", ", y"),
     Mistake("a base of 2", "2.3", "xp.exp(-xp.abs(x))", "2 ** (-xp.abs(x))"),
     Mistake("the sigmoid's module applies it twice", "2.3", "return sigmoid(x)", "return sigmoid(sigmoid(x))"),
+    Mistake("the module computes with NumPy", "2.3", "return sigmoid(x)", "return Tensor(1 / (1 + np.exp(-x.numpy())))"),
+    Mistake("x is limited to 88", "2.3", new="""
+def sigmoid(xp, x):
+    y = 1 / (1 + xp.exp(-xp.clip(x, -88, 88)))
+    return y, (y,)
+"""),
+    Mistake("x is limited to 30", "2.3", new="""
+def sigmoid(xp, x):
+    y = 1 / (1 + xp.exp(-xp.clip(x, -30, 30)))
+    return y, (y,)
+"""),
     # 2.4
     Mistake("the tangent", "2.4", "xp.tanh(x)", "xp.tan(x)"),
     Mistake("the hyperbolic sine", "2.4", "xp.tanh(x)", "xp.sinh(x)"),
@@ -87,6 +112,7 @@ def sigmoid(xp, x):
     Mistake("nothing is saved by tanh", "2.4", ", (y,)", ", ()"),
     Mistake("tanh in float64", "2.4", "xp.tanh(x)", "xp.tanh(xp.astype(x, xp.float64))"),
     Mistake("the module of tanh returns its input", "2.4", "return tanh(x)", "return x"),
+    Mistake("the module computes with NumPy", "2.4", "return tanh(x)", "return Tensor(np.tanh(x.numpy()))"),
     # 2.5
     Mistake("the textbook's softplus", "2.5", "xp.logaddexp(x, xp.zeros_like(x))", "xp.log(1 + xp.exp(x))"),
     Mistake("the textbook's softplus with log1p", "2.5", "xp.logaddexp(x, xp.zeros_like(x))", "xp.log1p(xp.exp(x))"),
@@ -126,6 +152,14 @@ def gelu(xp, x):
     Mistake("the result is saved", "2.6", ", (x, t)", ", (x, 0.5 * x * (1 + t))"),
     Mistake("NumPy's root makes float64", "2.6", "math.sqrt(2 / math.pi)", "np.sqrt(2 / math.pi)"),
     Mistake("the module of GELU returns its input", "2.6", "return gelu(x)", "return x"),
+    Mistake("the sum is written into x", "2.6", new="""
+def gelu(xp, x):
+    half = 0.5 * x
+    saved = 1.0 * x
+    x += 0.044715 * x * x * x
+    t = xp.tanh(math.sqrt(2 / math.pi) * x)
+    return half * (1 + t), (saved, t)
+"""),
     # 2.7
     Mistake("the maximum is not subtracted", "2.7", "xp.exp(x - shift)", "xp.exp(x)"),
     Mistake("one maximum for the whole array", "2.7", "xp.max(x, axis=axis, keepdims=True)", "xp.max(x)"),
@@ -147,6 +181,7 @@ def gelu(xp, x):
     Mistake("scores divided by their sum", "2.7", "xp.exp(x - shift)", "x - shift + 1"),
     Mistake("a base of two", "2.7", "xp.exp(x - shift)", "2 ** (x - shift)"),
     Mistake("divided by the largest", "2.7", "xp.sum(weights", "xp.max(weights"),
+    Mistake("the maximum is subtracted in place", "2.7", "weights = xp.exp(x - shift)", "x -= shift\n    weights = xp.exp(x)"),
     # 2.8
     Mistake("always over the last axis", "2.8", "softmax_array(xp, x, along)", "softmax_array(xp, x)"),
     Mistake("only the first of several axes", "2.8", ALONG, "axes[0] if axes else axes"),
@@ -160,6 +195,7 @@ def gelu(xp, x):
     Mistake("the module has a fixed axis", "2.8", "self.axis = axis", "self.axis = -1"),
     Mistake("the module keeps no axis", "2.8", "self.axis = axis", "pass"),
     Mistake("softmax twice", "2.8", "return softmax(x, axis=self.axis)", "return softmax(softmax(x, axis=self.axis), axis=self.axis)"),
+    Mistake("the module computes with NumPy", "2.8", "return softmax(x, axis=self.axis)", "return Tensor(softmax_array(x.backend.xp, x._array, self.axis))"),
     # 2.9
     Mistake("the logarithm of a softmax", "2.9", f"y = shifted - {LOG_SUM}", "y = xp.log(softmax_array(xp, x, axes))"),
     Mistake("the logarithm of shares", "2.9", f"y = shifted - {LOG_SUM}", "y = xp.log(xp.exp(shifted) / xp.sum(xp.exp(shifted), axis=axes, keepdims=True))"),
@@ -180,6 +216,15 @@ def gelu(xp, x):
     Mistake("empty tensors raise", "2.9", "    if x.size == 0:\n        return xp.zeros_like(x), (x, axes)\n", ""),
     Mistake("no pair for empty tensors", "2.9", "return xp.zeros_like(x), (x, axes)", "return xp.zeros_like(x)"),
     Mistake("the last axis always", "2.9", "axis=axes", "axis=-1", 2),
+    Mistake("the maximum is subtracted in place", "2.9", new="""
+def log_softmax(xp, x, *, axis=-1):
+    axes = _axes(x, axis)
+    if x.size == 0:
+        return xp.zeros_like(x), (x, axes)
+    x -= xp.max(x, axis=axes, keepdims=True)
+    y = x - xp.log(xp.sum(xp.exp(x), axis=axes, keepdims=True))
+    return y, (y, axes)
+"""),
 ]  # fmt: skip
 
 ONE_AXIS = "a tuple with one axis works like that axis"

@@ -117,6 +117,12 @@ MISTAKES = [
     Mistake("nothing is saved", "4.2", ", (p, target)", ", ()"),
     Mistake("the mean alone is returned", "4.2", ", (p, target)", ""),
     Mistake("the limited logarithms are saved", "4.2", "(p, target)", "(log_p, log_q)"),
+    Mistake(
+        "zeros in p are replaced",
+        "4.2",
+        "floor = xp.full_like(p, -100.0)",
+        "floor = xp.full_like(p, -100.0)\n    p[p == 0] = 1e-44",
+    ),
     # 4.3
     Mistake(
         "no check of predictions",
@@ -154,6 +160,12 @@ MISTAKES = [
         "4.3",
         "binary_cross_entropy(prediction, target)",
         "((prediction - target) ** 2).mean()",
+    ),
+    Mistake(
+        "the loss is a number",
+        "4.3",
+        "return binary_cross_entropy(prediction, target)",
+        "return binary_cross_entropy(prediction, target).item()",
     ),
     # 4.4
     Mistake("no shift", "4.4", SHIFTED, "rows"),
@@ -356,6 +368,12 @@ def one_hot_targets(xp, targets, V, ignore_index, dtype):
         "Tensor(np.sum(targets.numpy() != self.ignore_index))",
     ),
     Mistake("the count is a number", "4.7", COUNT, "(targets != self.ignore_index).sum().item()"),
+    Mistake(
+        "the loss is a number",
+        "4.7",
+        "return cross_entropy(logits, targets, ignore_index=self.ignore_index)",
+        "return cross_entropy(logits, targets, ignore_index=self.ignore_index).item()",
+    ),
     # 4.8
     Mistake(
         "the mean of means", "4.8", EXP, "math.exp(sum(loss for loss, _ in batches) / len(batches))"
@@ -420,6 +438,10 @@ def one_hot_targets(xp, targets, V, ignore_index, dtype):
         "4.8",
         EXP,
         "np.exp([sum(loss * n for loss, n in batches) / sum(n for _, n in batches)])",
+    ),
+    Mistake("losses of 0 are left out", "4.8", "if n > 0", "if loss and n > 0"),
+    Mistake(
+        "the perplexity is a tensor", "4.8", "return math.exp(", "return Tensor(1.0) * math.exp("
     ),
 ]
 
