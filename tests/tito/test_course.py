@@ -175,6 +175,7 @@ def test_a_student_walks_from_a_blank_package_to_all_lessons(
         assert done.exit_code == 0, done.output
         return done.output
 
+    monkeypatch.setenv("PYTHONPATH", str(folder))  # of kernels, as if it were installed
     for number in NUMBERS:
         lesson, reference = load(number, folder), load(number, ROOT)
         monkeypatch.chdir(ROOT)
@@ -247,6 +248,15 @@ def test_a_course_folder_holds_no_solution(blank: Path) -> None:
         assert len(found) < 0.1 * len(telling), found
 
 
+def test_the_readme_has_the_course_map(blank: Path) -> None:
+    rows = [line for line in (blank / "README.md").read_text("utf-8").splitlines() if "|" in line]
+    for number in NUMBERS:
+        folder = f"notebooks/{load(number, blank).folder}/"
+        (row,) = (row for row in rows if f"({folder})" in row)
+        assert (blank / folder).is_dir()
+        assert row in (ROOT / "README.md").read_text("utf-8")
+
+
 def test_the_package_has_no_fast_versions(blank: Path) -> None:
     numpy = blank / "backends" / "numpy"
     assert {p.name for p in numpy.glob("*.py")} == {
@@ -262,7 +272,7 @@ def test_status_milestones_and_tests_of_a_course(
     first, last = NUMBERS[0], NUMBERS[-1]
 
     def tito(*arguments: str) -> str:
-        return " ".join(CliRunner().invoke(app, arguments).output.split())
+        return " ".join(CliRunner(env={"COLUMNS": "100"}).invoke(app, arguments).output.split())
 
     assert "0/" in tito("status")
     assert f"blank in tinytorch/: {', '.join(map(str, NUMBERS))};" in tito("milestone", "run", "05")
@@ -273,7 +283,7 @@ def test_status_milestones_and_tests_of_a_course(
     weave.write(weave.solution(load(first, ROOT)), notebook)
     assert "the package now uses your code" in tito("export", str(first))
     count = share(lesson).functions
-    assert f"######## {count}/{count}" in tito("status")
+    assert f"######## {count}/{count} {share(lesson).lines} " in tito("status")
     assert re.search(rf"yours in tinytorch/: {count} of \d+ functions, \d+ lines", tito("status"))
     remaining = ", ".join(map(str, NUMBERS[1:]))
     assert f"blank in tinytorch/: {remaining};" in tito("milestone", "run", "05")

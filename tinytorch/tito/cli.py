@@ -35,6 +35,7 @@ app.add_typer(milestone, name="milestone")
 STYLES = {"passed": "green", "failed": "red", "not run": "yellow"}
 
 NARROW = 60  # columns of a terminal in which tables and boxes are hard to read
+WIDE = 90  # columns that all of the course map needs
 
 # Text, because the command line's own message for a word that is no number is not clear.
 Number = Annotated[
@@ -295,9 +296,11 @@ def status() -> None:
         found = {p.lesson: p for p in progress(root)}
         for own, lesson in course_map(list(found)):
             row = [f"{own.number:02} {own.name}", own.builds, ranges(own.needs, short=True)]
-            rest = ["", "", own.time] if lesson is None else _progress(own, found[lesson])
-            rows.append(row + rest)
-        _print_table(["lesson", "you build", "needs", "time", "notebook", "package"], rows)
+            row += ["", "", own.time, ""] if lesson is None else _progress(own, found[lesson])
+            rows.append(row)
+        headings = ["lesson", "you build", "needs", "time", "notebook", "package", "lines"]
+        shown = len(headings) if Console().width >= WIDE else -1
+        _print_table(headings[:shown], [row[:shown] for row in rows])
         shares = [p.share for p in found.values()]
         functions, lines = sum(s.written for s in shares), sum(s.lines for s in shares)
         Console(highlight=False).print(
@@ -311,9 +314,9 @@ def status() -> None:
 
 
 def _progress(own: "Entry", p: "Progress") -> list[str]:
-    """Return the time of a lesson, and the student's progress in the notebook and the package."""
+    """Return a lesson's time, and what the student has done: exercises, functions, lines."""
     filled = "?" if p.problem else f"{p.filled}/{p.exercises}" if p.started else "-"
-    return [own.time, filled, _bar(p.share.written, p.share.functions)]
+    return [own.time, filled, _bar(p.share.written, p.share.functions), str(p.share.lines)]
 
 
 def _bar(part: int, whole: int) -> str:

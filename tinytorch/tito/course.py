@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from . import weave
+from . import pages, weave
 from .lesson import PACKAGE, Lesson, LessonError, lessons, load, read_module, replaced
 from .package import without_fast_versions
 from .written import is_filled
@@ -102,8 +102,7 @@ def _copy_rest(root: Path, target: Path) -> None:
 
 
 def _readme(course: list[Lesson]) -> str:
-    rows = "\n".join(f"| {lesson.number:02} | {lesson.title} |" for lesson in course)
-    return README.format(first=course[0].number, rows=rows)
+    return README.format(first=course[0].number, map=pages.short_map(course))
 
 
 README = """# My TinyTorch
@@ -123,9 +122,7 @@ tito status                # see how much of the package is yours
 tito milestone list        # programs that run on your package
 ```
 
-| lesson | |
-|---|---|
-{rows}
+{map}
 
 Work in `workspace/`, which `tito start` creates; commit it together with `tinytorch/`. `tito reset`
 undoes an export. Fast versions for the CPU are left out of this package, so that all results come

@@ -34,15 +34,20 @@ def pages(root: Path) -> dict[str, str]:
     """Return the text of each page of a checkout that has the map; {} without docs/."""
     if not (root / "docs").is_dir():  # a course folder
         return {}
-    entries = course_map(load(number, root) for number in lessons(root))
+    own_lessons = [load(number, root) for number in lessons(root)]
+    entries = course_map(own_lessons)
     readme = (root / "README.md").read_text(encoding="utf-8")
-    short = table([_row(own, _folder(lesson)) for own, lesson in entries])
     full = table([_full_row(own, lesson) for own, lesson in entries])
     goals = "".join(_goals(own, lesson) for own, lesson in entries if lesson)
     return {
-        "README.md": with_table(readme, short),
+        "README.md": with_table(readme, short_map(own_lessons)),
         "docs/course.md": COURSE.format(map=full, goals=goals),
     }
+
+
+def short_map(own: list[Lesson]) -> str:
+    """Return the map of lessons as a table, with links for a page in their checkout."""
+    return table([_row(entry, _folder(lesson)) for entry, lesson in course_map(own)])
 
 
 def table(rows: list[dict[str, str]]) -> str:
