@@ -29,6 +29,7 @@ from contextlib import ContextDecorator
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .backends import Backend
+from .backends.arrays import Shape
 from .backends.base import Array, Namespace
 from .backends.float_errors import ignored
 
@@ -304,9 +305,6 @@ def run_backward(
 ) -> list[Array | None]:
     """Add the gradients of `root` to `grad` of every leaf that requires one.
 
-    Nodes run in decreasing order of `sequence_nr`, so each one has received all gradients of its
-    outputs before it runs. Without recursion, only memory limits the depth of a graph.
-
     Args:
         root: the variable to differentiate.
         gradient: of the loss with respect to `root`, with its shape.
@@ -318,33 +316,39 @@ def run_backward(
         RuntimeError: the graph was freed by an earlier backward, or a saved array was modified in
             place.
     """
-    pending = _PendingGradients()
-    leaves: dict[int, Variable] = {}  # that have hooks or are wanted: their sums come last
-    places = [(id(v._node or v), v._output_nr) for v in wanted or ()]
-    found: dict[tuple[int, int], Array | None] = {}
+    collector = _Collector(wanted)
     if root._node is None:
-        leaves[id(root)] = root
-        pending.add(root, 0, gradient)
-        queue = []
+        collector.add(root, gradient, can_steal=False)
     else:
-        pending.add(root._node, root._output_nr, gradient)
-        queue = [(-root._node.sequence_nr, root._node)]
-    queued = {node.sequence_nr for _, node in queue}
+        _propagate(root._node, root._output_nr, gradient, collector, retain_graph)
+    return collector.finish()
+
+
+def _propagate(
+    root: Node, output_nr: int, gradient: Array, collector: "_Collector", retain_graph: bool
+) -> None:
+    """Run the gradient functions of `root` and of all nodes that it depends on, each once.
+
+    Nodes run in decreasing order of `sequence_nr`, so each one has received all gradients of its
+    outputs before it runs. Without recursion, only memory limits the depth of a graph.
+
+    Args:
+        root: the node to start from.
+        output_nr: which of its outputs is differentiated.
+        gradient: of the loss with respect to that output.
+        collector: receives the gradients of leaves.
+        retain_graph: keep the saved values, so that backward can run again.
+    """
+    pending = _PendingGradients()
+    pending.add(root, output_nr, gradient)
+    queue, queued = [(-root.sequence_nr, root)], {root.sequence_nr}
     while queue:
         node = heapq.heappop(queue)[1]
-        outputs = pending.pop(node, node.num_outputs)
-        if node.hooks is not None:
-            outputs = [_hooked(g, node.hooks.get(i)) for i, g in enumerate(outputs)]
-        if wanted is not None:
-            found |= {(id(node), i): g for i, g in enumerate(outputs) if (id(node), i) in places}
+        outputs = collector.outputs_of(node, pending.pop(node, node.num_outputs))
         for edge, array, can_steal in _input_gradients(node, outputs):
             target = edge.target
             if isinstance(target, Variable):
-                if wanted is None and target._hooks is None:
-                    _accumulate(target, array, can_steal)
-                else:
-                    leaves[id(target)] = target
-                    pending.add(target, 0, array)
+                collector.add(target, array, can_steal)
                 continue
             pending.add(target, edge.output_nr, array)
             if target.sequence_nr not in queued:
@@ -352,13 +356,49 @@ def run_backward(
                 heapq.heappush(queue, (-target.sequence_nr, target))
         if not retain_graph:
             node.free_saved()
-    for leaf in leaves.values():
-        total = _hooked(pending.pop(leaf)[0], leaf._hooks)
-        if wanted is not None:
-            found[id(leaf), 0] = total
-        elif total is not None:
-            _accumulate(leaf, total, can_steal=False)
-    return [found.get(place) for place in places]
+
+
+class _Collector:
+    """Receives gradients: runs hooks, adds to `grad` of leaves, or keeps what is wanted.
+
+    Args:
+        wanted: see `run_backward`.
+    """
+
+    def __init__(self, wanted: Sequence[Variable] | None) -> None:
+        self._wanted = wanted
+        self._places = [(id(v._node or v), v._output_nr) for v in wanted or ()]
+        self._found: dict[tuple[int, int], Array | None] = {}
+        # Leaves that have hooks or are wanted: their sums come last.
+        self._leaves: dict[int, Variable] = {}
+        self._sums = _PendingGradients()
+
+    def outputs_of(self, node: Node, gradients: list[Array | None]) -> list[Array | None]:
+        """The gradients of a node's outputs after their hooks; they are kept if wanted."""
+        if node.hooks is not None:
+            gradients = [_hooked(g, node.hooks.get(i)) for i, g in enumerate(gradients)]
+        if self._wanted is not None:
+            found = {(id(node), i): g for i, g in enumerate(gradients)}
+            self._found |= {place: g for place, g in found.items() if place in self._places}
+        return gradients
+
+    def add(self, leaf: Variable, gradient: Array, can_steal: bool) -> None:
+        """Add a gradient of a leaf, which may take ownership of the array if `can_steal`."""
+        if self._wanted is None and leaf._hooks is None:
+            _accumulate(leaf, gradient, can_steal)
+        else:
+            self._leaves[id(leaf)] = leaf
+            self._sums.add(leaf, 0, gradient)
+
+    def finish(self) -> list[Array | None]:
+        """Run the hooks of leaves, and return the gradients that are wanted."""
+        for leaf in self._leaves.values():
+            total = _hooked(self._sums.pop(leaf)[0], leaf._hooks)
+            if self._wanted is not None:
+                self._found[id(leaf), 0] = total
+            elif total is not None:
+                _accumulate(leaf, total, can_steal=False)
+        return [self._found.get(place) for place in self._places]
 
 
 def _hooked(gradient: Array | None, hooks: list[Hook] | None) -> Array | None:
@@ -369,13 +409,11 @@ def _hooked(gradient: Array | None, hooks: list[Hook] | None) -> Array | None:
     return gradient
 
 
-def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge, Array, bool]]:
-    """Run the gradient function of `node`, given the gradients of its outputs.
+def _check_saved(node: Node) -> None:
+    """Check that the saved values of a node are still there, and as they were.
 
-    Returns:
-        For each input that requires a gradient: its edge, the gradient, and whether a leaf may
-        take ownership of that array, because it is writable and nothing else references its
-        memory.
+    Raises:
+        RuntimeError: they were freed, or one was modified in place.
     """
     if node.saved is None:
         raise RuntimeError(
@@ -389,6 +427,18 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge
                 f"a tensor that the gradient of {node.name} needs was modified in place; modify a"
                 " copy, or wait until after backward"
             )
+
+
+def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge, Array, bool]]:
+    """Run the gradient function of `node`, given the gradients of its outputs.
+
+    Returns:
+        For each input that requires a gradient: its edge, the gradient, and whether a leaf may
+        take ownership of that array, because it is writable and nothing else references its
+        memory.
+    """
+    _check_saved(node)
+    assert node.saved is not None
     xp = node.backend.xp
     g = outputs[0] if node.num_outputs == 1 else tuple(outputs)
     results = node.gradient(xp, g, *node.saved)
@@ -425,18 +475,30 @@ def _input_gradients(node: Node, outputs: list[Array | None]) -> list[tuple[Edge
 def _unbroadcast(xp: Namespace, gradient: Array, edge: Edge) -> Array:
     """Sum `gradient` over broadcast dimensions, and cast it to the input's dtype."""
     if gradient.shape != edge.shape:
-        extra = len(gradient.shape) - len(edge.shape)
-        stretched = [
-            axis + extra
-            for axis, size in enumerate(edge.shape)
-            if size == 1 and gradient.shape[axis + extra] != 1
-        ]
         half = getattr(xp, "float16", None)  # not in the standard
         # A sum in float16 would be rounded at every step.
         dtype = xp.float32 if half is not None and gradient.dtype == half else None
-        gradient = xp.sum(gradient, axis=(*range(extra), *stretched), keepdims=True, dtype=dtype)
-        gradient = xp.reshape(gradient, edge.shape)
+        gradient = _sum_to_shape(xp, gradient, edge.shape, dtype)
     return gradient if gradient.dtype == edge.dtype else xp.astype(gradient, edge.dtype)
+
+
+def _sum_to_shape(xp: Namespace, gradient: Array, shape: Shape, dtype: Any = None) -> Array:
+    """Sum `gradient` over the axes that were added or repeated when `shape` was broadcast.
+
+    Args:
+        xp: the namespace of the array.
+        gradient: of the broadcast array.
+        shape: of the array before.
+        dtype: to sum in; by default that of the gradient.
+    """
+    extra = len(gradient.shape) - len(shape)
+    repeated = [
+        axis + extra
+        for axis, size in enumerate(shape)
+        if size == 1 and gradient.shape[axis + extra] != 1
+    ]
+    gradient = xp.sum(gradient, axis=(*range(extra), *repeated), keepdims=True, dtype=dtype)
+    return xp.reshape(gradient, shape)
 
 
 def _accumulate(leaf: Variable, gradient: Array, can_steal: bool) -> None:

@@ -18,14 +18,24 @@ def matmul(xp: Namespace, x: Array, y: Array) -> Any:
 
 @matmul.gradient
 def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
+    if x.ndim == 1 or y.ndim == 1:
+        return _vector_gradients(xp, g, x, y)
+
+    def y_gradient() -> Array:
+        if y.ndim == 2 and x.ndim > 2:
+            return xp.matrix_transpose(_rows(xp, x)) @ _rows(xp, g)  # (K, ... M) @ (... M, N)
+        return xp.matrix_transpose(x) @ g  # (..., K, M) @ (..., M, N)
+
+    return lambda: g @ xp.matrix_transpose(y), y_gradient
+
+
+def _vector_gradients(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
+    """The gradients of x @ y where x counts as one row, or y as one column."""
     if x.ndim == 1 and y.ndim == 1:
         return lambda: g * y, lambda: g * x
     rows = xp.expand_dims(x, axis=0) if x.ndim == 1 else x  # (..., M, K)
     columns = xp.expand_dims(y, axis=1) if y.ndim == 1 else y  # (..., K, N)
-    if x.ndim == 1:
-        g = xp.expand_dims(g, axis=-2)  # (..., 1, N)
-    if y.ndim == 1:
-        g = xp.expand_dims(g, axis=-1)  # (..., M, 1)
+    g = xp.expand_dims(g, axis=-2 if x.ndim == 1 else -1)  # (..., 1, N) or (..., M, 1)
 
     def x_gradient() -> Array:
         dx = g @ xp.matrix_transpose(columns)
@@ -33,8 +43,6 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
         return xp.reshape(dx, (*dx.shape[:-2], dx.shape[-1])) if x.ndim == 1 else dx
 
     def y_gradient() -> Array:
-        if y.ndim == 2 and x.ndim > 2:
-            return xp.matrix_transpose(_rows(xp, rows)) @ _rows(xp, g)  # (K, ... M) @ (... M, N)
         dy = xp.matrix_transpose(rows) @ g
         return xp.reshape(dy, dy.shape[:-1]) if y.ndim == 1 else dy  # (..., K, 1) -> (..., K)
 
