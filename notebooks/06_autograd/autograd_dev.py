@@ -102,6 +102,32 @@ def by_small_change(op: Op, g: Any, *inputs: Any, h: float = 1e-6, **settings: A
     return results
 
 
+def nodes_of(root: Tensor) -> list[Any]:
+    """Return the nodes that a tensor depends on, the youngest first."""
+    found = {root._node.sequence_nr: root._node}
+    waiting = [root._node]
+    while waiting:
+        for edge in waiting.pop().inputs:
+            target = None if edge is None else edge.target
+            if isinstance(target, Node) and target.sequence_nr not in found:
+                found[target.sequence_nr] = target
+                waiting.append(target)
+    return [found[n] for n in sorted(found, reverse=True)]
+
+
+# Copies of the package's ops, to which this notebook gives gradients.
+add, subtract = copy_of(elementwise.add), copy_of(elementwise.subtract)
+multiply, divide = copy_of(elementwise.multiply), copy_of(elementwise.divide)
+exp, log = copy_of(elementwise.exp), copy_of(elementwise.log)
+sum, mean = copy_of(reductions.sum), copy_of(reductions.mean)
+reshape, permute = copy_of(movement.reshape), copy_of(movement.permute)
+getitem, matmul = copy_of(movement.getitem), copy_of(linalg.matmul)
+relu, sigmoid = copy_of(activations.relu), copy_of(activations.sigmoid)
+tanh, softmax = copy_of(activations.tanh), copy_of(activations.softmax)
+log_softmax, linear = copy_of(activations.log_softmax), copy_of(layers.linear)
+cross_entropy = copy_of(losses.cross_entropy)
+
+
 # %% [markdown]
 # ## A derivative by a small change
 #
@@ -193,13 +219,9 @@ plt.show()
 #   `lambda: g * y`. It is called only if somebody needs that gradient.
 # - Do not write into `g`: others may hold it too.
 #
-# In this notebook you give gradients to copies of the package's ops. So call ops by name, `multiply(x,
-# y)`: the operators `x * y` use the package's, whose gradients are yours after `tito export 6`.
-
-# %%
-add, subtract = copy_of(elementwise.add), copy_of(elementwise.subtract)
-multiply, divide = copy_of(elementwise.multiply), copy_of(elementwise.divide)
-exp, log = copy_of(elementwise.exp), copy_of(elementwise.log)
+# In this notebook you give gradients to *copies* of the package's ops, made in the first code cell. So
+# call ops by name, `multiply(x, y)`: the operators `x * y` use the package's, whose gradients are yours
+# after `tito export 6`.
 
 # %% exercise="6.1" points=3
 from tinytorch.ops.elementwise import (
@@ -286,19 +308,6 @@ for tensor in (m, y):
 
 
 # %%
-def nodes_of(root: Tensor) -> list[Any]:
-    """Return the nodes that a tensor depends on, the youngest first."""
-    found = {root._node.sequence_nr: root._node}
-    waiting = [root._node]
-    while waiting:
-        for edge in waiting.pop().inputs:
-            target = None if edge is None else edge.target
-            if isinstance(target, Node) and target.sequence_nr not in found:
-                found[target.sequence_nr] = target
-                waiting.append(target)
-    return [found[n] for n in sorted(found, reverse=True)]
-
-
 def draw_graph(root: Tensor, names: dict[str, Tensor], title: str = "") -> None:
     """Draw the graph of a tensor: leaves on the left, with these names, the result on the right."""
     depth: dict[int, int] = {}
@@ -355,9 +364,6 @@ draw_graph(multiply(difference, difference), {"w": w, "b": b}, "(w x + b - 5)²"
 # The forward may have dropped axes: for x (2, 3) and `axis=1`, g is (2,), which does not broadcast to
 # (2, 3). `kept_shape` is the shape with keepdims, here (2, 1).
 
-# %%
-sum, mean = copy_of(reductions.sum), copy_of(reductions.mean)
-
 # %% exercise="6.2" points=2
 from tinytorch.ops.reductions import mean_gradient, sum_gradient
 
@@ -394,10 +400,6 @@ with Exercise("6.2", "gradients of sum and mean") as check:
 #
 # **By hand**: x (3,), key `[0, 0, 2]`, g = `[1, 10, 100]`. x[0] gets 1 + 10 = 11, x[1] gets 0, x[2] gets
 # 100.
-
-# %%
-reshape, permute = copy_of(movement.reshape), copy_of(movement.permute)
-getitem = copy_of(movement.getitem)
 
 # %% exercise="6.3" points=3
 from tinytorch.ops.movement import getitem_gradient, permute_gradient, reshape_gradient
@@ -449,9 +451,6 @@ with Exercise("6.3", "gradients of reshape, permute, getitem") as check:
 # special: x (B, T, K) times *one* matrix y (K, N). Every row of every batch uses y, so dy sums over all
 # of them: as one product of (K, B·T) and (B·T, N). `_rows` makes rows of all axes but the last.
 # Vectors are a tiresome special case, and given.
-
-# %%
-matmul = copy_of(linalg.matmul)
 
 # %% given="6.4"
 from tinytorch.ops.linalg import _rows, _vector_gradients
@@ -808,11 +807,6 @@ print("gradient of detach(x²) x:", x.grad, " (that of x³ would be 12)")
 # For its logarithm, $y_i = x_i - \log \sum_j e^{x_j}$, the first part passes $g_j$, and the second
 # takes away the share of the sum of all: $dx_j = g_j - e^{y_j} \sum_i g_i$.
 
-# %%
-relu, sigmoid = copy_of(activations.relu), copy_of(activations.sigmoid)
-tanh, softmax = copy_of(activations.tanh), copy_of(activations.softmax)
-log_softmax = copy_of(activations.log_softmax)
-
 # %% exercise="6.7" points=3
 from tinytorch.activations import (
     log_softmax_gradient,
@@ -888,9 +882,6 @@ plt.show()
 # | dW | (out, in) | g (N, out) and X (N, in) |
 # | db | (out,) | g (N, out): every row uses b |
 
-# %%
-linear = copy_of(layers.linear)
-
 # %% exercise="6.8" points=2
 from tinytorch.layers import linear_gradient
 
@@ -930,9 +921,6 @@ with Exercise("6.8", "linear_gradient") as check:
 #
 # The loss is the mean over the targets that count, so each row is divided by their number; rows that
 # are ignored get 0.
-
-# %%
-cross_entropy = copy_of(losses.cross_entropy)
 
 # %% exercise="6.9" points=2
 from tinytorch.losses import cross_entropy_gradient
