@@ -477,6 +477,9 @@ with Exercise("6.4", "matmul_gradient") as check:
         for got, wanted, which, rule in zip(found, by_small_change(matmul, g, x, y), "xy",
                                             ("g @ the transpose of y", "the transpose of x @ g; if x has more axes than y, with _rows of both"), strict=True):
             check.close(got, wanted, f"the gradient {what} with respect to {which}", cause=rule)
+    many, vector, g = rng.standard_normal((2, 3, 4)), rng.standard_normal(4), rng.standard_normal((2, 3))
+    for name, got in (("(2, 3, 4) @ (4,)", lambda: by_rule(matmul, g, many, vector)[0]), ("(4,) @ (2, 4, 3)", lambda: np.swapaxes(by_rule(matmul, g, vector, np.swapaxes(many, 1, 2))[1], 1, 2))):
+        check.close(got, g[:, :, None] * vector, f"the gradient of {name} with respect to the matrices", cause="if x or y has one axis, return _vector_gradients(xp, g, x, y)")
 # fmt: on
 
 # %% [markdown]
@@ -520,7 +523,7 @@ from tinytorch.autograd import _PendingGradients, _sum_to_shape
 with Exercise("6.5", "sums of gradients") as check:
     xp, rng = get("numpy").xp, np.random.default_rng(6)
     for large, small in (((2, 3), (3,)), ((2, 3), (2, 1)), ((2, 3), (1, 3)), ((4, 2, 3), (1, 3)), ((4, 2, 3), (2, 1)), ((4, 2, 3), ()), ((2, 3), (1, 1)), ((5, 1, 3), (1, 3)),
-                         ((4, 1, 3), (1, 1, 3)), ((2, 3, 4, 5), (3, 1, 5)), ((0, 3), (1, 3)), ((2,), (1,))):
+                         ((4, 1, 3), (1, 1, 3)), ((2, 3, 4, 5), (3, 1, 5)), ((0, 3), (1, 3)), ((2,), (1,)), ((1, 3), (1,)), ((5, 3, 1), (1, 1)), ((5, 1, 3), (1, 1))):
         g = rng.standard_normal(large)
         x = np.zeros(small)
         wanted = np.array([g[np.broadcast_to(np.arange(x.size).reshape(small), large) == i].sum() for i in range(x.size)]).reshape(small)

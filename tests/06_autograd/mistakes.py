@@ -249,4 +249,24 @@ def linear_gradient(xp, g, rows, weight, shape):
     Mistake("softmax in place of hit", "6.9", "(xp.exp(log_p) - hit)", "(hit * (xp.exp(log_p) - 1))"),
 ]  # fmt: skip
 
-EQUIVALENT: dict[str, str] = {}
+FLAT = "a matrix that is not in a batch is its own rows"
+SUM = "the order of summands or axes does not matter"
+KEPT = "the shape is set afterwards"
+
+EQUIVALENT = {
+    '6.4 matmul_gradient: without x.ndim > 2 in "y.ndim == 2 and x.ndim > 2"': FLAT,
+    '6.4 matmul_gradient: > -> >= in "x.ndim > 2"': FLAT,
+    '6.4 matmul_gradient: x -> g in "x.ndim" #2': "x and g have the same number of axes if y has two",
+    '6.4 matmul_gradient: 2 -> 1 in "x.ndim > 2"': FLAT,
+    '6.4 matmul_gradient: 2 -> 0 in "x.ndim > 2"': FLAT,
+    '6.5 _PendingGradients.add: always the first value in "target.backend if isinstance(target, Node) else target._backend"': "a tensor has an attribute backend, too",
+    '6.5 _PendingGradients.add: arguments self._sums[key] and gradient swapped in "backend.xp.add(self._sums[key], gradient)"': SUM,
+    '6.5 _sum_to_shape: without gradient.shape[axis + extra] != 1 in "size == 1 and gradient.shape[axis + extra] != 1"': "a sum over one number is that number",
+    '6.5 _sum_to_shape: without keepdims=True in "xp.sum(gradient, axis=(*range(extra), *repeated), keepdims=True, dtype..."': KEPT,
+    '6.5 _sum_to_shape: True -> False in "xp.sum(gradient, axis=(*range(extra), *repeated), keepdims=True, dtype..."': KEPT,
+    '6.5 _sum_to_shape: items *range(extra) and *repeated swapped in "(*range(extra), *repeated)"': SUM,
+    '6.6 _propagate: without - in "-root.sequence_nr"': "the root is alone in the queue",
+    '6.7 relu_gradient: g -> off in "xp.zeros_like(g)"': "NumPy converts booleans; the strict backend, in the integration tests, does not",
+    '6.9 cross_entropy_gradient: counted -> hit in "xp.sum(counted)"': "each row that counts has one hit",
+    '6.9 cross_entropy_gradient: arguments count and xp.ones_like(count) swapped in "xp.maximum(count, xp.ones_like(count))"': SUM,
+}  # fmt: skip
