@@ -1145,7 +1145,7 @@ print("kept by these nodes after it:", {node.saved for node in nodes})
 # |---|---|
 # | `@multiply.gradient` | the static method `backward` of a `torch.autograd.Function` |
 # | `saved` | `ctx.saved_tensors` |
-# | `x._node` | `x.grad_fn`; its `next_functions` are the edges |
+# | `x._node` | `x.grad_fn` |
 # | `sequence_nr`, youngest first | the same, in the engine in C++ |
 # | `backward()`, `retain_graph=True`, `no_grad`, `detach` | the same names |
 # | finite differences | `torch.autograd.gradcheck` |
