@@ -385,8 +385,8 @@ with Exercise("6.2", "gradients of sum and mean") as check:
                 g = np.cos(np.arange(math.prod(shape)) + 1.0).reshape(shape)
                 wanted = by_small_change(function, g, x, **settings)[0]
                 what = f"the gradient of {name} over axis {axis} of shape (2, 3, 4), keepdims={keepdims}"
-                found = check.call(lambda: by_rule(function, g, x, **settings), what, count=1, cause=rule)
-                check.close(found[0], wanted, what, cause=rule)
+                (got,) = check.call(lambda: by_rule(function, g, x, **settings), what, count=1, cause=rule)
+                check.close(got, wanted, what, cause=rule)
     check.equal(lambda: by_rule(mean, np.ones((2, 3), np.float32), x.astype(np.float32), axis=2)[0].dtype.name, "float32", "the dtype of a gradient",
                 cause="g / count keeps the dtype of g")
 # fmt: on
@@ -419,17 +419,20 @@ from tinytorch.ops.movement import getitem_gradient, permute_gradient, reshape_g
 # fmt: off
 with Exercise("6.3", "gradients of reshape, permute, getitem") as check:
     x, rng = np.random.default_rng(3).standard_normal((2, 3, 4)), np.random.default_rng(4)
+    permutations = [(f"permute with {axes}", permute, {"axes": axes}, "for each axis of x, the place where it is now: the inverse of axes, not axes itself")
+                    for axes in ((1, 2, 0), (2, 0, 1), (0, 2, 1), (-1, 0, 1), (1, -1, -3))]
+    indices = [(f"x[{name}]", getitem, {"key": key}, "add g to zeros of x's shape at key, with xp.index_add")
+               for name, key in (("1", 1), ("1:", slice(1, None)), (":, 2", (slice(None), 2)), ("0, 1:, -1", (0, slice(1, None), -1)), ("[1, 0, 1], [2, 1, 2]", ([1, 0, 1], [2, 1, 2])),
+                                 ("..., [0, 0, 3]", (..., [0, 0, 3])), ("x > 0", x > 0))]
     for name, function, settings, rule in (
         ("reshape to (4, 6)", reshape, {"shape": (4, 6)}, "reshape g to shape"),
         ("reshape to (3, -1)", reshape, {"shape": (3, -1)}, "reshape g to shape"),
-        *((f"permute with {axes}", permute, {"axes": axes}, "for each axis of x, the place where it is now: the inverse of axes, not axes itself")
-          for axes in ((1, 2, 0), (2, 0, 1), (0, 2, 1), (-1, 0, 1), (1, -1, -3))),
-        *((f"x[{key}]", getitem, {"key": key}, "add g to zeros of x's shape at key, with xp.index_add")
-          for key in (1, (slice(None), 2), (0, slice(1, None), -1), ([1, 0, 1], [2, 1, 2]), (..., [0, 0, 3]), x > 0)),
+        *permutations,
+        *indices,
     ):
         g = rng.standard_normal(function.forward(np, x, **settings)[0].shape if function is not getitem else x[settings["key"]].shape)
-        found = check.call(lambda: by_rule(function, g, x, **settings), f"the gradient of {name}", count=1, cause=rule)
-        check.close(found[0], by_small_change(function, g, x, **settings)[0], f"the gradient of {name}, for x of shape (2, 3, 4)", cause=rule)
+        (got,) = check.call(lambda: by_rule(function, g, x, **settings), f"the gradient of {name}", count=1, cause=rule)
+        check.close(got, by_small_change(function, g, x, **settings)[0], f"the gradient of {name}, for x of shape (2, 3, 4)", cause=rule)
     check.equal(lambda: by_rule(getitem, np.array([1.0, 10.0, 100.0]), np.zeros(3), key=[0, 0, 2])[0], [11.0, 0.0, 100.0], "the example by hand",
                 cause="an index that occurs twice gets both gradients: xp.index_add, not an assignment")
     check.equal(lambda: by_rule(getitem, np.float32([1.0]), np.zeros(3, np.float32), key=[1])[0].dtype.name, "float32", "the dtype of a gradient",
@@ -544,8 +547,8 @@ with Exercise("6.5", "sums of gradients") as check:
     check.equal(lambda: given, [[1.0, 2.0], [10.0, 30.0], [100.0, 500.0]], "the arrays that were added, afterwards",
                 cause="the second gradient must not be added into the first, which others may hold: make a new array")
     found = check.call(lambda: pending.pop(node, 4), "the gradients of the four outputs of a node", count=4, cause="the key is (id(target), output_nr)")
-    for i, wanted in enumerate(([111.0, 532.0], [1.0, 2.0], [111.0, 532.0], None)):
-        check.equal(found[i], wanted, f"the sum for output {i}, after three, one, three and no gradients", cause="add to what is there, under the key (id(target), output_nr)")
+    for i, got, wanted in zip(range(4), found, ([111.0, 532.0], [1.0, 2.0], [111.0, 532.0], None), strict=True):
+        check.equal(got, wanted, f"the sum for output {i}, after three, one, three and no gradients", cause="add to what is there, under the key (id(target), output_nr)")
     for name, target, wanted in (("x", x, [[110.0, 530.0]]), ("another tensor", other, [[11.0, 32.0]])):
         check.equal(lambda: pending.pop(target), wanted, f"the sum for {name}, after two gradients", cause="the key is (id(target), output_nr): id, since equal tensors are not the same")
     alone = check.call(lambda: _PendingGradients(), "another object", cause="change only the method add")
@@ -673,7 +676,7 @@ with Exercise("6.6", "_propagate, _check_saved") as check:
 
     @plus.gradient
     def plus_gradient(xp: Any, g: Any) -> Any:
-        return g, g
+        return (g, g)
 
     def grads(function: Any, *values: Any, g: Any = None, times: int = 1) -> Any:
         """The gradients of leaves with these values, after backward through the function's result."""
@@ -835,15 +838,17 @@ from tinytorch.activations import (
 with Exercise("6.7", "gradients of activations") as check:
     rng = np.random.default_rng(7)
     x, g = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 3, 4))
+    shares = [(f"softmax over axis {axis}", softmax, {"axis": axis}, "y * (g - sum of g * y), the sum over `along` with keepdims=True") for axis in (-1, 0, 1, (0, 2))]
+    logarithms = [(f"log_softmax over axis {axis}", log_softmax, {"axis": axis}, "g - exp(y) * sum of g, the sum over the axes with keepdims=True") for axis in (-1, 0, 1, (0, 2))]
     for name, function, settings, rule in (
         ("relu", relu, {}, "zeros where off is true, g elsewhere"),
         ("sigmoid", sigmoid, {}, "g * y * (1 - y)"),
         ("tanh", tanh, {}, "g * (1 - y * y)"),
-        *((f"softmax over axis {axis}", softmax, {"axis": axis}, "y * (g - sum of g * y), the sum over `along` with keepdims=True") for axis in (-1, 0, 1, (0, 2))),
-        *((f"log_softmax over axis {axis}", log_softmax, {"axis": axis}, "g - exp(y) * sum of g, the sum over the axes with keepdims=True") for axis in (-1, 0, 1, (0, 2))),
+        *shares,
+        *logarithms,
     ):
-        found = check.call(lambda: by_rule(function, g, x, **settings), f"the gradient of {name}", count=1, cause=rule)
-        check.close(found[0], by_small_change(function, g, x, **settings)[0], f"the gradient of {name} of shape (2, 3, 4)", cause=rule)
+        (got,) = check.call(lambda: by_rule(function, g, x, **settings), f"the gradient of {name}", count=1, cause=rule)
+        check.close(got, by_small_change(function, g, x, **settings)[0], f"the gradient of {name} of shape (2, 3, 4)", cause=rule)
     check.equal(lambda: by_rule(relu, np.array([5.0, 5.0, math.inf, 5.0]), np.array([0.0, -1.0, -1.0, 2.0])), [[0.0, 0.0, 0.0, 5.0]],
                 "the gradient of relu at 0, -1, -1, 2 for g = 5, 5, inf, 5", cause="select with xp.where: a product with 0 gives NaN for infinity")
     for function in (sigmoid, tanh):
@@ -949,13 +954,13 @@ with Exercise("6.9", "cross_entropy_gradient") as check:
                                      ((5,), 3, {})):
         logits, t = 3 * rng.standard_normal(shape), np.array(targets)
         what = f"the gradient for logits {shape} and the targets {targets}, g = 2.5"
-        found = check.call(lambda: by_rule(cross_entropy, np.array(2.5), logits, t, **settings), what, count=2, cause=pair)
+        got, _ = check.call(lambda: by_rule(cross_entropy, np.array(2.5), logits, t, **settings), what, count=2, cause=pair)
 
         @op
         def of_logits(xp: Any, x: Any) -> Any:
             return cross_entropy.forward(get("numpy").xp, x, t, **settings)[0], ()
 
-        check.close(found[0], by_small_change(of_logits, np.array(2.5), logits)[0], what, cause="(xp.exp(log_p) - hit) * counted * g / count, in the shape of the logits; count is the sum of counted")
+        check.close(got, by_small_change(of_logits, np.array(2.5), logits)[0], what, cause="(xp.exp(log_p) - hit) * counted * g / count, in the shape of the logits; count is the sum of counted")
     check.close(lambda: by_rule(cross_entropy, np.array(2.0), np.ones((2, 3)), np.array([-100, -100]))[0], np.zeros((2, 3)), "the gradient if all targets are ignored",
                 cause="the count is at least 1: xp.maximum(count, xp.ones_like(count))")
     check.equal(lambda: by_rule(cross_entropy, np.float32(1.0), np.ones((2, 3), np.float32), np.array([0, 1]))[0].dtype.name, "float32", "the dtype of a gradient",

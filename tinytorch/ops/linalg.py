@@ -32,7 +32,7 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
 def _vector_gradients(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
     """The gradients of x @ y where x counts as one row, or y as one column."""
     if x.ndim == 1 and y.ndim == 1:
-        return lambda: g * y, lambda: g * x
+        return lambda: y * g, lambda: x * g
     rows = xp.expand_dims(x, axis=0) if x.ndim == 1 else x  # (..., M, K)
     columns = xp.expand_dims(y, axis=1) if y.ndim == 1 else y  # (..., K, N)
     g = xp.expand_dims(g, axis=-2 if x.ndim == 1 else -1)  # (..., 1, N) or (..., M, 1)
