@@ -51,6 +51,21 @@ def sigmoid_gradient(xp: Namespace, g: Array, y: Array) -> Any:
 
 
 @op(promote="float")
+def silu(xp: Namespace, x: Array) -> Any:
+    """x * sigmoid(x), also called swish.
+
+    Source: P. Ramachandran et al., "Searching for Activation Functions" (2017).
+    """
+    s, _ = sigmoid.forward(xp, x)
+    return x * s, (x, s)
+
+
+@silu.gradient
+def silu_gradient(xp: Namespace, g: Array, x: Array, s: Array) -> Any:
+    return g * s * (1 + x * (1 - s))
+
+
+@op(promote="float")
 def tanh(xp: Namespace, x: Array) -> Any:
     """The hyperbolic tangent."""
     y = xp.tanh(x)

@@ -645,7 +645,8 @@ plt.show()
 from tinytorch.activations import log_softmax
 
 # log_softmax:
-#   axes = _axes(x, axis) is a tuple. If x.size is 0, return xp.zeros_like(x), (x, axes).
+#   axes = _axes(x, axis) is a tuple. If x.size is 0, there is no maximum: xp.zeros_like(x) is the
+#   result then, and x and axes are saved.
 #   Subtract the maximum over these axes from x: this is s. Then subtract xp.log of the sum of the
 #   exponentials of s. Both reductions need keepdims=True.
 #   Save the result, and the axes.

@@ -136,7 +136,7 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish."""
-    return ops.silu(input)
+    return activations.silu(input)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:

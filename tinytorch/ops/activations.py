@@ -23,22 +23,6 @@ def gelu_erf_gradient(xp: Namespace, g: Array, x: Array, cdf: Array) -> Any:
     return g * (cdf + x * xp.exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
 
 
-@op(promote="float")
-def silu(xp: Namespace, x: Array) -> Any:
-    """x * sigmoid(x), also called swish.
-
-    Source: P. Ramachandran et al., "Searching for Activation Functions" (2017).
-    """
-    small = xp.exp(-xp.abs(x))  # at most 1
-    s = xp.where(x >= 0, xp.ones_like(x), small) / (1 + small)
-    return x * s, (x, s)
-
-
-@silu.gradient
-def silu_gradient(xp: Namespace, g: Array, x: Array, s: Array) -> Any:
-    return g * s * (1 + x * (1 - s))
-
-
 @op(promote="common")
 def leaky_relu(xp: Namespace, x: Array, *, negative_slope: float) -> Any:
     """x where it is positive, else negative_slope * x."""
