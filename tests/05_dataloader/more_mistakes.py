@@ -114,7 +114,6 @@ def group_split(dataset, groups, lengths, generator=None):
     Mistake("blocks are shuffled by a batch", "5.8", "        x, y = blocks[:, :-1], blocks[:, 1:]\n", "        blocks = blocks[::-1]\n        x, y = blocks[:, :-1], blocks[:, 1:]\n"),
     Mistake("the end wraps around", "5.8", "(len(self.ids) - self.block_size - 1) // self.stride + 1", "(len(self.ids) - 1) // self.stride + 1"),
     Mistake("the last token is predicted from nothing", "5.8", "blocks[:, :-1], blocks[:, 1:]", "blocks[:, :-1], np.concatenate([blocks[:, 1:-1], 0 * blocks[:, :1]], axis=1)"),
-    Mistake("targets are previous tokens", "5.8", "blocks[:, :-1], blocks[:, 1:]", "blocks[:, 1:], blocks[:, :-1]"),
     Mistake("a kept iterator", "5.9", within="DataLoader", new="""
 def __iter__(self):
     if not hasattr(self, "kept"):
