@@ -9,6 +9,8 @@ from . import (
     activations,
     attention,
     attention_weights,
+    channels,
+    convolution,
     dropout,
     elementwise,
     embedding,
@@ -17,6 +19,7 @@ from . import (
     linear,
     losses,
     optim,
+    pooling,
     rotary,
 )
 
@@ -25,6 +28,8 @@ KERNELS = KernelTable(
         **activations.KERNELS,
         **attention.KERNELS,
         **attention_weights.KERNELS,
+        **channels.KERNELS,
+        **convolution.KERNELS,
         **dropout.KERNELS,
         **elementwise.KERNELS,
         **embedding.KERNELS,
@@ -33,6 +38,7 @@ KERNELS = KernelTable(
         **linear.KERNELS,
         **losses.KERNELS,
         **optim.KERNELS,
+        **pooling.KERNELS,
         **rotary.KERNELS,
     }
 )
