@@ -1,5 +1,6 @@
 """Lesson 09: NumPy's kernels in blocks of every size, with threads, and for odd values."""
 
+import copy
 import itertools
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from op_checks import REFERENCE, draw, run
 from op_table import OP_INFOS
 
-from tinytorch import Tensor
+import tinytorch
+from tinytorch import Tensor, Trainer, nn
 from tinytorch.backends.numpy import lifted
 from tinytorch.nn import functional as F  # noqa: N812
 from tinytorch.ops.op import OPS
@@ -79,3 +81,38 @@ def test_batch_norm_of_equal_values_is_its_bias() -> None:
     y.sum().backward()
     assert x.grad is not None
     assert np.isfinite(x.grad.numpy()).all()
+
+
+@pytest.mark.parametrize(("name", "sample"), CONVOLUTIONS)
+def test_columns_on_cuda_are_computed_for_some_images_at_a_time(
+    name: str, sample: Any, cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinytorch.backends.cupy import convolution
+
+    monkeypatch.setattr(convolution, "COLUMN_BYTES", 1)
+    found = run(OPS[name], draw(sample), sample.settings, cupy_fp32)
+    expected = run(OPS[name], draw(sample), sample.settings, REFERENCE)
+    for ours, theirs in zip([*found[0], *found[1]], [*expected[0], *expected[1]], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+def test_a_captured_step_equals_an_eager_one(cupy_fp32: str) -> None:
+    """The network is captured as a CUDA graph; that of batch norm runs eagerly."""
+    x = np.random.default_rng(0).standard_normal((4, 2, 8, 8)).astype(np.float32)
+    y = np.array([0, 1, 2, 1])
+    for norm in (nn.GroupNorm(2, 4), nn.BatchNorm2d(4)):
+        found = []
+        for graphed in (False, True):
+            tinytorch.manual_seed(0)
+            model = nn.Sequential(
+                nn.Conv2d(2, 4, 3, padding="same"), copy.deepcopy(norm), nn.ReLU(),
+                nn.MaxPool2d(2), nn.ConvTranspose2d(4, 4, 2, 2), nn.AvgPool2d(3, 2, 1),
+                nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(36, 3),
+            ).to(cupy_fp32)  # fmt: skip
+            optimizer = tinytorch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+            trainer = Trainer(model, optimizer, nn.CrossEntropyLoss(), cuda_graph=graphed)
+            batch = Tensor(x, backend=cupy_fp32), Tensor(y, backend=cupy_fp32)
+            losses = [trainer.train_step([batch]).item() for _ in range(4)]
+            found.append((losses, [p.numpy().tolist() for p in model.state_dict().values()]))
+        assert found[0] == found[1]
+        assert found[0][0][-1] < found[0][0][0]
