@@ -36,6 +36,22 @@ CASES = {
     "input of the wrong size for a linear layer": Case(
         "nn.Linear(4, 2)(torch.ones(8, 3))", ("Linear", "4", "(8, 3)")
     ),
+    "images with other channels than a convolution": Case(
+        "nn.Conv2d(3, 8, 5)(torch.ones(2, 1, 28, 28))", ("conv2d", "(8, 3, 5, 5)", "(2, 1, 28, 28)")
+    ),
+    "a kernel larger than the image": Case(
+        "nn.Conv2d(3, 8, 5)(torch.ones(2, 3, 4, 4))", ("kernel (5, 5)", "(4, 4)", "padding (0, 0)")
+    ),
+    "images without channels in max pooling": Case(
+        "nn.MaxPool2d(2)(torch.ones(28, 28))", ("max_pool2d", "(N, C, H, W)", "(28, 28)")
+    ),
+    "flattened images in batch norm": Case(
+        "nn.BatchNorm2d(8)(torch.ones(2, 8))", ("BatchNorm2d(8)", "(N, 8, H, W)", "(2, 8)")
+    ),
+    "a linear layer after a convolution without Flatten": Case(
+        "nn.Sequential(nn.Conv2d(1, 2, 3), nn.Linear(72, 10))(torch.ones(4, 1, 8, 8))",
+        ("Linear(72, 10)", "72", "(4, 2, 6, 6)"),
+    ),
     "shapes that do not broadcast": Case("torch.ones(2, 3) + torch.ones(4)", ("(2, 3)", "(4,)")),
     "view of the wrong size": Case("torch.ones(2, 3).view(4, 2)", ("(2, 3)", "(4, 2)")),
     "two inferred sizes": Case("torch.ones(6).view(-1, -1)", ("-1",)),
