@@ -708,6 +708,24 @@ with Exercise("6.6", "_propagate, _check_saved") as check:
     check.equal(lambda: (grads(early, [1.0]), list(runs))[1], ["4", "3", "2"], "the order in which 2, 3 and 4 ran, each once", cause=order)
     check.equal(lambda: grads(lambda x, y: plus(triple(plus(x, y)), quadruple(plus(y, x))), [1.0], [2.0]), [[7.0], [7.0]], "the gradients of 3 (x + y) + 4 (y + x)", cause=order)
 
+    def tangled(seed: int) -> tuple[Any, float]:
+        """A random graph of 60 nodes on one leaf, and its slope, by counting along."""
+        rng, leaf = np.random.default_rng(seed), Tensor([1.0], requires_grad=True)
+        values, slopes = [leaf], [1.0]
+        for _ in range(60):
+            i, j = rng.integers(0, len(values), 2)
+            values.append(plus(values[i], values[j]) if rng.random() < 0.6 else scaled(0.5)(values[i]))
+            slopes.append(slopes[i] + slopes[j] if values[-1]._node.name == "plus" else 0.5 * slopes[i])
+        total, slope = values[0], slopes[0]
+        for value, own in zip(values[1:], slopes[1:], strict=True):
+            total, slope = plus(total, value), slope + own
+        run_backward(total, np.ones(1))
+        return leaf.grad, slope
+
+    for seed in range(5):
+        result = check.call(lambda: tangled(seed), f"random graph {seed}", cause=order, count=2)
+        check.close(lambda: result[0], lambda: [result[1]], f"the gradient of random graph {seed}", cause=f"{order}; only heapq.heappop and heapq.heappush keep it in order")
+
     def both(x: Any) -> Any:
         first, second = halves(x)
         return plus(first, triple(second))
@@ -1028,8 +1046,9 @@ names = dict(zip(("W1", "b1", "W2", "b2"), parameters, strict=True))
 draw_graph(cross_entropy(network(inputs), targets), names, "a network with one hidden layer")
 
 # %% [markdown]
-# After `tito export 6` the same works with modules, operators and `loss.backward()`, for everything
-# that is built from these ops.
+# After `tito export 6` the same works with modules, operators and `loss.backward()`. The gradients of
+# the other ops, such as `gelu`, `dropout` and `max`, are given in the same form, each below its forward:
+# read some of them.
 #
 # ## What it costs
 #
