@@ -188,7 +188,7 @@ def test_the_size_of_signals_in_deep_networks(backend: str) -> None:
 
 def test_a_wrong_order_of_layers_is_an_error_that_names_the_sizes(backend: str) -> None:
     model = Sequential(Linear(V, 48, backend=backend), Linear(V, 48, backend=backend))
-    with pytest.raises(ShapeError, match=rf"Linear\({V}, 48\) needs .*{V}.*\({len(IDS)}, 48\)"):
+    with pytest.raises(ShapeError, match=rf"{V}.*\({len(IDS)}, 48\)"):
         model(Tensor(ONE_HOT, backend=backend))
 
 
