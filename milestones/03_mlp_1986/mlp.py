@@ -21,6 +21,7 @@ try:
     from tinytorch.milestones.classifier import (
         add_flags,
         confusion_matrix,
+        epochs_for,
         fit,
         load_digits,
         predict,
@@ -41,6 +42,7 @@ except KeyboardInterrupt:  # Ctrl-C during the imports, which take a second
     sys.exit(130)
 
 GOAL = 0.97  # share of the held-out digits
+EPOCHS = 50
 BATCH_SIZE = 32
 LR = 0.1
 PICTURES = ["learning.png", "confusion.png", "mistakes.png", "hidden_units.png"]
@@ -69,7 +71,7 @@ def build_trainer(model: Module, steps: int) -> Trainer:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = program.parser("mlp", __doc__, "mlp")
-    add_flags(parser, epochs=50)
+    add_flags(parser, EPOCHS)
     parser.add_argument("--hidden", type=cli.positive_int, default=64, help="hidden units [64]")
     return parser.parse_args(argv)
 
@@ -85,8 +87,9 @@ def show(arguments: argparse.Namespace, output: Output) -> Results:
         f" out\n{height * width} pixels -> {arguments.hidden} hidden units -> 10 scores:"
         f" {parameters:,} parameters"
     )
-    trainer = build_trainer(model, arguments.epochs * -(-count // BATCH_SIZE))
-    history = fit(trainer, digits, arguments.epochs, BATCH_SIZE, output)
+    epochs = arguments.epochs or epochs_for(digits, EPOCHS)
+    trainer = build_trainer(model, epochs * -(-count // BATCH_SIZE))
+    history = fit(trainer, digits, epochs, BATCH_SIZE, output)
     scores = predict(model, digits.test_images)
     predicted = scores.argmax(axis=1)
     right = int((predicted == digits.test_labels).sum())
@@ -111,7 +114,7 @@ def show(arguments: argparse.Namespace, output: Output) -> Results:
             "dataset": digits.name,
             "dataset_sha256": digits.sha256,
             "parameters": parameters,
-            "epochs": arguments.epochs,
+            "epochs": epochs,
             "train_seconds": round(history.seconds, 3),
             "accuracy": accuracy,
             "accuracies": history.accuracies,

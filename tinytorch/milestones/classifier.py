@@ -17,22 +17,31 @@ from ..tinygpt import cli
 from ..training import Trainer
 from .program import Output
 
-EVALUATION_BATCH = 1000  # images
+PART = 1000  # images that are evaluated or changed at a time
+MANY = 10_000  # images
+EPOCHS_OF_MANY = 5
 LINES = 5  # epochs of a run that are printed
 
 Array = np.ndarray[Any, Any]
 
 
 def add_flags(parser: cli.Parser, epochs: int) -> None:
-    """Add the flags that choose the digits, and --epochs."""
+    """Add the flags that choose the digits, and --epochs; `epochs` is what `epochs_for` returns."""
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--mnist", action="store_true", help="download MNIST and use it")
     data.add_argument(
         "--data", type=cli.path, metavar="DIR", help="folder with IDX files [8 x 8 digits]"
     )
     parser.add_argument(
-        "--epochs", type=cli.positive_int, default=epochs, help=f"passes over the data [{epochs}]"
+        "--epochs",
+        type=cli.positive_int,
+        help=f"passes over the data [{epochs}; {EPOCHS_OF_MANY} if there are more than {MANY:,}]",
     )
+
+
+def epochs_for(digits: Digits, few: int) -> int:
+    """Return the default number of epochs: `few` digits need more of them than many."""
+    return few if len(digits.images) <= MANY else EPOCHS_OF_MANY
 
 
 def load_digits(use_mnist: bool, folder: Path | None) -> Digits:
@@ -69,7 +78,7 @@ def fit(
     epochs: int,
     batch_size: int,
     output: Output,
-    augment: Callable[[Tensor], Tensor] | None = None,
+    augment: Callable[[Array], Array] | None = None,
 ) -> History:
     """Train on the digits, and print the progress.
 
@@ -79,17 +88,17 @@ def fit(
         epochs: passes over the training part.
         batch_size: images of a batch.
         output: where the progress is printed.
-        augment: changes the images (N, 1, H, W) of each batch.
+        augment: changes the images (N, H, W) in [0, 1] before each epoch.
     """
-    data = TensorDataset(as_input(digits.images), Tensor(digits.labels))
-    batches = DataLoader(data, batch_size, shuffle=True)
+    images, labels = as_input(digits.images), Tensor(digits.labels)
     history = History()
     for epoch in range(1, epochs + 1):
         begin = time.perf_counter()
         trainer.model.train()
-        losses = [
-            trainer.train_step([(augment(x) if augment else x, labels)]) for x, labels in batches
-        ]
+        if augment:
+            images = as_input(_in_parts(augment, digits.images))
+        batches = DataLoader(TensorDataset(images, labels), batch_size, shuffle=True)
+        losses = [trainer.train_step([batch]) for batch in batches]
         history.losses.append(float(np.mean([loss.item() for loss in losses])))
         history.seconds += time.perf_counter() - begin
         right = predict(trainer.model, digits.test_images).argmax(axis=1) == digits.test_labels
@@ -106,12 +115,12 @@ def predict(model: Module, images: Array) -> Array:
     """Return the scores (N, 10) of images (N, H, W), in evaluation mode."""
     model.eval()
     with no_grad():
-        return np.concatenate(
-            [
-                model(as_input(images[i : i + EVALUATION_BATCH])).numpy()
-                for i in range(0, len(images), EVALUATION_BATCH)
-            ]
-        )
+        return _in_parts(lambda part: model(as_input(part)).numpy(), images)
+
+
+def _in_parts(function: Callable[[Array], Array], images: Array) -> Array:
+    """Apply a function to at most `PART` images at a time, so that little memory is needed."""
+    return np.concatenate([function(images[i : i + PART]) for i in range(0, len(images), PART)])
 
 
 def confusion_matrix(labels: Array, predicted: Array) -> Array:

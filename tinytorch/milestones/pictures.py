@@ -51,6 +51,23 @@ def plot_mistakes(digits: Digits, scores: Array, path: Path, most: int = 12) -> 
     plot_images(digits.test_images[places], titles, "The worst mistakes", path, 6, "gray_r")
 
 
+def plot_feature_maps(kernels: Array, images: Array, maps: Array, path: Path) -> None:
+    """Plot kernels (C, KH, KW) above what they make of images (N, H, W): maps (N, C, H, W)."""
+    rows, columns = len(images) + 1, len(kernels) + 1
+    figure, grid = new_figure(columns, rows + 0.3, rows, columns)
+    for axes in grid.flat:
+        axes.axis("off")
+    largest = float(np.abs(kernels).max())
+    for kernel, axes in zip(kernels, grid[0, 1:], strict=True):
+        axes.imshow(kernel, cmap="bwr", vmin=-largest, vmax=largest)
+    for image, row, cells in zip(images, maps, grid[1:], strict=True):
+        cells[0].imshow(image, cmap="gray_r")
+        for values, axes in zip(row, cells[1:], strict=True):
+            axes.imshow(values, cmap="viridis", vmin=0, vmax=max(float(maps.max()), 1e-9))
+    figure.suptitle("Kernels of the first convolution, and where each finds its pattern")
+    save_figure(figure, path)
+
+
 def plot_images(
     images: Array, titles: Sequence[str], title: str, path: Path, columns: int, colors: str
 ) -> None:

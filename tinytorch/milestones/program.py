@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ..backends import default, device
@@ -67,6 +68,15 @@ class Output:
     def path(self, name: str) -> Path:
         """Return the path of a result."""
         return self.folder / name
+
+
+def load(path: Path) -> ModuleType:
+    """Import a milestone's program: its folder's name, which begins with a digit, is no package."""
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # noqa: PT018
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def parser(name: str, description: str | None, folder: str) -> cli.Parser:

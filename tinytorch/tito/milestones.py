@@ -47,6 +47,10 @@ MILESTONES = [
         "milestones/03_mlp_1986/mlp.py", DIGITS,
     ),
     Milestone(
+        "04", "1998: convolutions read more digits with fewer weights",
+        "milestones/04_cnn_1998/lenet.py", (*DIGITS, "spatial"),
+    ),
+    Milestone(
         "05", "2017: TinyGPT learns Shakespeare, the class demo",
         "milestones/05_transformer_era_2017/tinygpt_shakespeare.py", TINYGPT,
     ),
