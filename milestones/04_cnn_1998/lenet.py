@@ -145,10 +145,10 @@ def count_right(scores: Array, digits: Digits) -> int:
     return int((scores.argmax(axis=1) == digits.test_labels).sum())
 
 
-def train_mlp(digits: Digits, output: Output) -> tuple[int, int]:
+def train_mlp(digits: Digits, most_epochs: int, output: Output) -> tuple[int, int]:
     """Train the MLP of milestone 03; return how many digits it reads, and its parameters."""
     count, height, width = digits.images.shape
-    epochs = epochs_for(digits, MLP.EPOCHS)
+    epochs = min(epochs_for(digits, MLP.EPOCHS), most_epochs)
     model = MLP.MLP(height * width, hidden=64)
     trainer = MLP.build_trainer(model, epochs * -(-count // MLP.BATCH_SIZE))
     output.print(f"\n1. The MLP of milestone 03: {parameters_of(model):,} parameters")
@@ -162,14 +162,14 @@ def show(arguments: argparse.Namespace, output: Output) -> Results:
     count, height, width = digits.images.shape
     held_out, goal = len(digits.test_labels), MNIST_GOAL if arguments.mnist else GOAL
     output.print(f"{digits.name}, {digits.source}: {count:,} to learn from, {held_out:,} held out")
-    mlp_right, mlp_parameters = train_mlp(digits, output)
+    epochs = arguments.epochs or epochs_for(digits, EPOCHS)
+    mlp_right, mlp_parameters = train_mlp(digits, epochs, output)
 
     model = LeNet(height, width)
     parameters = parameters_of(model)
     output.print(
-        f"\n2. LeNet: {parameters:,} parameters; the digits are distorted, each epoch in another way"
+        f"\n2. LeNet: {parameters:,} parameters; the digits are distorted differently in each epoch"
     )
-    epochs = arguments.epochs or epochs_for(digits, EPOCHS)
     trainer = build_trainer(model, epochs * -(-count // BATCH_SIZE))
     history = fit(trainer, digits, epochs, BATCH_SIZE, output, distort)
     scores = predict(model, digits.test_images)
