@@ -15,6 +15,8 @@ Array = np.ndarray[Any, Any]
 
 def plot_history(history: History, goal: float, path: Path) -> None:
     """Plot the training loss and the mistakes on held-out digits after each epoch."""
+    from matplotlib.ticker import LogLocator
+
     figure, (left, right) = new_figure(10, 4, 1, 2)
     epochs = range(1, len(history.losses) + 1)
     left.plot(epochs, history.losses)
@@ -23,8 +25,9 @@ def plot_history(history: History, goal: float, path: Path) -> None:
     right.axhline(100 * (1 - goal), color="black", linestyle=":", label=f"goal: {1 - goal:.1%}")
     right.set(xlabel="epoch", ylabel="% wrong", yscale="log", title="held-out digits")
     right.legend()
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.yaxis.set_major_formatter("{x:g}")
-    right.yaxis.set_minor_formatter("{x:g}")
+    right.yaxis.set_minor_formatter("")
     for axes in (left, right):
         axes.grid(alpha=0.3, which="both")
     save_figure(figure, path)
