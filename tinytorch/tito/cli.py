@@ -1,6 +1,7 @@
 """`tito`, the command line of the course."""
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -39,7 +40,8 @@ WIDE = 90  # columns that all of the course map needs
 
 # Text, because the command line's own message for a word that is no number is not clear.
 Number = Annotated[
-    str, typer.Argument(help="Lesson: 10, 11, ...", metavar="LESSON", show_default=False)
+    str,
+    typer.Argument(help="Number of the lesson, such as 1.", metavar="LESSON", show_default=False),
 ]
 OptionalNumber = Annotated[
     str | None, typer.Argument(help="Lesson; by default that of this folder.", metavar="LESSON")
@@ -242,12 +244,23 @@ def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
     with exit_on_signals():
         report = integration.run(lesson, notebook, tests)
     _print(f"{report.status}\n{report.output}", STYLES[report.status])
+    if earlier := _blank_before(lesson.number, report.output):
+        _print(
+            f"The tests need {earlier} in the package, and it is blank there: tito export first."
+        )
     if report.status == "not run" and all(o.status == "passed" for o in outcomes):
         _print(
             "Your code passes the inline tests, but these tests need it in the package: change"
             " the notebook as the message says, and run this again."
         )
     return report.status == "passed" and all(o.status == "passed" for o in outcomes)
+
+
+def _blank_before(number: int, output: str) -> str:
+    """Return the earlier lessons whose blank exercises the tests of a lesson have met."""
+    blank = r"exercise [\d.]+ of lesson (\d+), \w+: [\w.]+ is blank"
+    found = {int(n) for n in re.findall(blank, output)}
+    return " and ".join(f"lesson {n}" for n in sorted(found) if n < number)
 
 
 @app.command()
