@@ -170,9 +170,15 @@ with Exercise("5.1", "TensorDataset") as check:
                 [[2, 1], [[18.0, 19.0, 20.0], [9.0, 10.0, 11.0]], [12, 11]],
                 "a batch of three tensors",
                 cause="loop over self.tensors")
-    check.equal(lambda: TensorDataset(Tensor(rows, backend="reference")).batch([1])[0].backend.name,
-                "reference", "the backend of a batch",
+    away = check.call(lambda: TensorDataset(Tensor(rows, backend="reference"), labels),
+                      "a dataset on the backend reference",
+                      cause="__init__ is given")
+    check.equal(lambda: [away.batch([1])[0].backend.name, away[1][0].backend.name],
+                ["reference", "reference"], "the backends of a batch and of an example",
                 cause="index the tensors, and create none")
+    check.equal(lambda: [str(t.dtype) for t in (*away.batch([1]), *away[1])],
+                ["float32", "int64"] * 2, "the dtypes of a batch and of an example",
+                cause="index the tensors, and convert none")
 # fmt: on
 
 # %% [markdown]
@@ -250,6 +256,8 @@ with Exercise("5.2", "collate") as check:
                    cause="wrap it: Tensor(...)")
     check.equal(lambda: collate(["to", "be", ""]), ["to", "be", ""], "the batch of three strings",
                 cause='kind "texts": return the list as it is')
+    check.true(lambda: type(collate(("to", "be"))) is list, "the batch of a tuple of strings is a list",
+               cause="use the list that _kind_of returns, as it is: no tuple and no array")
     rows = [(np.float32([1, 2]), 7, "a"), (np.float32([3, 4]), 8, "b"), (np.float32([5, 6]), 9, "c")]
     x, y, names = check.call(lambda: collate(rows),
                              "the batch of three tuples (array, number, string)", count=3,
@@ -342,6 +350,9 @@ with Exercise("5.3", "batched") as check:
     check.equal(lambda: list(batched([5, 6, 7], 2, False)), [[5, 6], [7]],
                 "the list [5, 6, 7] in batches of 2",
                 cause="items may be a list as well: loop over it with for")
+    check.true(lambda: all(type(batch) is list for batch in batched(range(5), 2, False)),
+               "the batches of 2 of 5 items are lists",
+               cause="lists, not tuples: a collate_fn gets them")
 
     def slow() -> Iterator[int]:
         yield from range(4)
@@ -469,6 +480,15 @@ with Exercise("5.4", "RandomSampler") as check:
     check.true(lambda: all(o[:7] != o[7:14] for o in longer[:10]),
                "num_samples=17 of 7: the rounds have different orders",
                cause="draw a permutation for each round")
+    check.true(lambda: len({tuple(o[14:]) for o in longer}) > 10,
+               "num_samples=17 of 7: the last 3 indices differ from epoch to epoch",
+               cause="the last round is a permutation too, cut off")
+    shelf = [30, 10, 20]
+    check.call(lambda: [RandomSampler(shelf).order(np.random.default_rng(s)) for s in range(5)],
+               "orders of a list of 3 examples",
+               cause="rng.permutation(size)")
+    check.equal(lambda: shelf, [30, 10, 20], "the list afterwards",
+                cause="permute indices: rng.shuffle(self.data_source) changes the data of everyone")
     check.equal(lambda: [len(o) for o in drawn(7, 2, num_samples=14)], [14, 14],
                 "the number of indices for num_samples=14 of 7",
                 cause="two rounds, and no rest")
@@ -559,7 +579,7 @@ with Exercise("5.5", "random_split") as check:
     for fractions, count, expected in (
         ([0.5, 0.25, 0.25], 11, [6, 3, 2]), ([0.7, 0.3], 10, [7, 3]), ([0.7, 0.3], 11, [8, 3]),
         ([0.1, 0.9], 3, [1, 2]), ([1 / 3, 1 / 3, 1 / 3], 11, [4, 4, 3]), ([1.0], 5, [5]),
-        ([0.5, 0.5], 0, [0, 0]), ([0.9, 0.1], 5, [5, 0]),
+        ([0.5, 0.5], 0, [0, 0]), ([0.9, 0.1], 5, [5, 0]), ([0.25] * 4, 10, [3, 3, 2, 2]),
     ):
         check.equal(lambda: list(sizes_of_fractions(fractions, count)), expected,
                     f"the sizes of {count} examples in parts of {[round(f, 2) for f in fractions]}",
@@ -568,6 +588,11 @@ with Exercise("5.5", "random_split") as check:
     check.true(lambda: all(type(n) is int for n in sizes_of_fractions([0.5, 0.5], 4)),
                "sizes are ints",
                cause="math.floor, not rounded floats")
+    shares = [0.5, 0.5]
+    check.call(lambda: sizes_of_fractions(shares, 4), "the sizes of 4 examples in halves",
+               cause="a list of sizes")
+    check.equal(lambda: shares, [0.5, 0.5], "the fractions afterwards",
+                cause="make a new list of sizes")
 
     letters = "abcdefghijk"
     for lengths, expected in (
@@ -605,7 +630,8 @@ with Exercise("5.5", "random_split") as check:
                 cause="_generator returns the one that manual_seed seeds")
     check.true(lambda: len({str(split(seed)) for seed in range(20)}) == 20,
                "other seeds give other parts",
-               cause="draw from the argument generator, without a seed of your own")
+               cause="permute the indices of the whole dataset with the argument generator, without"
+               " a seed of your own")
     check.true(lambda: len({str(default(seed)) for seed in range(20)}) == 20,
                "other seeds of manual_seed give other parts",
                cause="draw from what _generator returns")
@@ -683,7 +709,8 @@ with Exercise("5.6", "group_split") as check:
         for seed in range(5):
             parts = check.call(lambda: group_split(photos, names, lengths, np.random.default_rng(seed)),
                                f"the parts of 10 photos of 6 people, {lengths}", count=len(lengths),
-                               cause="a list with one Subset for each length")
+                               cause="lengths count people: split the list of groups, not the photos;"
+                               " return a Subset for each length")
             check.equal(lambda: sorted(i for part in parts for i in part.indices), list(range(10)),
                         f"the indices of all parts {lengths}, sorted",
                         cause="every example once: all indices of all groups of a part")
@@ -729,6 +756,9 @@ with Exercise("5.6", "group_split") as check:
                 [1, 3], "the sizes of the parts for groups in a tensor",
                 cause="use the list that _checked_groups returns: tensors are equal only to" "" ""
                 " themselves as keys")
+    check.equal(lambda: sorted(len(part) for part in group_split("xyz", [1, "1", 1], [1, 1])),
+                [1, 2], "the sizes of the parts for the groups 1, '1' and 1",
+                cause="a number and its text are two groups: no str(group)")
     tuples = [("a", 1), ("a", 2), ("a", 1)]
     check.equal(lambda: sorted(len(part) for part in group_split(range(3), tuples, [1, 1])),
                 [1, 2], "the sizes of the parts for groups that are tuples",
@@ -831,7 +861,7 @@ with Exercise("5.7", "Standardizer") as check:
     check.close(lambda: [float(scale.mean), float(scale.std)], [4.0, math.sqrt(26 / 3)],
                 "mean and std of 1, 3, 8",
                 cause="std is the root of the mean square of deviations: values.std(axis,"
-                " keepdims=True), divided by N")
+                " keepdims=True)[0], divided by N; [0] removes the axis of the examples")
     check.close(lambda: scale(Tensor([1.0, 3.0, 8.0])),
                 np.array([-3.0, -1.0, 4.0]) / math.sqrt(26 / 3), "1, 3, 8 standardized",
                 cause="(x - mean) / std")
@@ -839,6 +869,10 @@ with Exercise("5.7", "Standardizer") as check:
     train = (rng.standard_normal((50, 3)) * [1.0, 20.0, 0.5] + [0.0, -100.0, 3.0]).astype(np.float32)
     other = rng.standard_normal((2, 3)).astype(np.float32)
     mean, std = train.astype(np.float64).mean(axis=0), train.astype(np.float64).std(axis=0)
+    doubles = train.astype(np.float64)
+    check.call(lambda: Standardizer().fit(doubles), "fit on examples (50, 3)", cause="see the hints")
+    check.equal(lambda: doubles, train.astype(np.float64), "the examples, after fit",
+                cause="do not write into the array: it may be the caller's")
     scale = check.call(lambda: Standardizer().fit(Tensor(train)), "fit on examples (50, 3)",
                        cause="see the hints")
     check.equal(lambda: [scale.mean.shape, scale.std.shape], [(3,), (3,)],
@@ -917,9 +951,12 @@ with Exercise("5.7", "Standardizer") as check:
                 (images - images.mean((0, 2, 3), keepdims=True)) / images.std((0, 2, 3), keepdims=True),
                 "images, standardized by channel",
                 cause="mean and std both use the argument axis")
-    check.equal(lambda: Standardizer().fit(train)(Tensor(other, backend="reference")).backend.name,
-                "reference", "the backend of the result",
-                cause="compute with the tensor x")
+    away = Tensor(other.astype(np.float64), backend="reference")
+    for name, use in (("the result", scale), ("inverse", scale.inverse)):
+        check.equal(lambda: use(away).backend.name, "reference", f"the backend of {name}",
+                    cause="compute with the tensor that _ready returns")
+        check.equal(lambda: str(use(away).dtype), "float64", f"the dtype of {name} for float64 data",
+                    cause="_cast(..., x), not float32 for all")
     kept, given = images.copy(), Tensor(images.copy())
     check.equal(lambda: Standardizer().fit(images).mean.shape, (2, 4, 3),
                 "the shape of the means for axis=0",
@@ -1067,6 +1104,18 @@ with Exercise("5.8", "TokenDataset") as check:
     check.equal(lambda: [str(t.dtype) for t in data.batch([1])], ["int64", "int64"],
                 "the dtypes of a batch",
                 cause="look up self.ids, which are int64")
+    check.true(lambda: type(data[0]) is tuple and type(data.batch([1])) is tuple,
+               "a block and a batch are tuples",
+               cause="return x, y")
+    check.equal(lambda: TokenDataset([70_000, 300, 255], 2)[0], [[70_000, 300], [300, 255]],
+                "the block of the tokens 70000, 300, 255",
+                cause="look up self.ids as they are: a small dtype would cut large ids off")
+    mine = np.array([1, 2])
+    check.call(lambda: TokenDataset(range(9), 2, 3).batch(mine), "the batch of blocks [1, 2]",
+               cause="starts are indices * stride")
+    check.equal(lambda: mine, [1, 2], "the indices, afterwards",
+                cause="np.asarray does not copy, so that indices *= stride writes into the caller's"
+                " array: use *")
     check.equal(lambda: [t.shape for t in data.batch(np.zeros(0, int))], [(0, 4), (0, 4)],
                 "the shapes of a batch of no blocks",
                 cause="an empty array has no minimum: look at indices.size first")
@@ -1121,8 +1170,8 @@ from tinytorch.dataloader import DataLoader
 # DataLoader._default_sampler:
 #   RandomSampler (5.4) if self.shuffle, with generator=generator; or else the SequentialSampler.
 # DataLoader._load:
-#   A function self.collate_fn of the user gets a list of examples, self.dataset[_plain(i)]. If it
-#   is None: the dataset's method batch(indices), if the dataset has one that is callable (a list
+#   A function self.collate_fn of the user gets a list of examples, self.dataset[_plain(i)]
+#   (_plain makes NumPy's integers Python's). If it is None: the dataset's method batch(indices), if the dataset has one that is callable (a list
 #   has none: getattr); or else _examples(self.dataset, indices) of 5.2.
 # DataLoader.__iter__:
 #   One example after the other, self._single_examples(), if batch_size and batch_sampler are both
@@ -1176,7 +1225,7 @@ with Exercise("5.9", "DataLoader") as check:
                cause="SequentialSampler(self.dataset)")
     check.true(lambda: all(sorted(itertools.chain(*one)) == labels.tolist() for one in shuffled(1, 5)),
                "each shuffled epoch has each example once",
-               cause="the sampler's data_source is self.dataset")
+               cause="RandomSampler(self.dataset, generator=generator), without other options")
     check.equal(lambda: shuffled(2, 3), lambda: shuffled(2, 3),
                 "three epochs with two generators of the same seed",
                 cause="hand on generator=generator")
@@ -1194,6 +1243,31 @@ with Exercise("5.9", "DataLoader") as check:
     check.equal(lambda: seeded(), lambda: seeded(),
                 "two epochs after the same manual_seed, without a generator",
                 cause="hand on generator, None too")
+
+    def seeded_later() -> list[list[list[int]]]:
+        loader = DataLoader(data, 3, shuffle=True)
+        random.manual_seed(11)
+        return [epoch(loader), epoch(loader)]
+
+    check.equal(lambda: seeded_later(), lambda: seeded(),
+                "two epochs of a loader that was there before manual_seed",
+                cause="hand on generator as it is, None too: the sampler asks for the generator of"
+                " manual_seed in each epoch")
+    check.true(lambda: len({str(one) for one in shuffled(None, 10)}) == 10,
+               "ten epochs have ten orders, without a generator",
+               cause="no seed of your own, neither for the sampler nor for an epoch")
+
+    def seeded_with(seed: int) -> str:
+        random.manual_seed(seed)
+        return str(shuffled(None))
+
+    check.true(lambda: len({seeded_with(seed) for seed in range(20)}) == 20,
+               "20 seeds of manual_seed give 20 orders",
+               cause="hand on generator, None too, and no generator of your own")
+    dice = np.random.default_rng(1)
+    check.true(lambda: DataLoader(data, shuffle=True, generator=dice).sampler.generator is dice,
+               "the sampler draws from the generator that is given",
+               cause="hand on the generator itself, no copy")
     check.equal(lambda: epoch(DataLoader(data, 2, sampler=[6, 0, 3])), [[60, 0], [30]],
                 "the labels with the sampler [6, 0, 3]",
                 cause="self._index_lists() uses it")
@@ -1242,6 +1316,9 @@ with Exercise("5.9", "DataLoader") as check:
     check.equal(lambda: list(DataLoader(Words(), 2, collate_fn=first_word)),
                 ["2: a", "2: of", "1: words"], "the batches with a collate_fn",
                 cause="self.collate_fn gets the list of examples self.dataset[_plain(i)]")
+    check.true(lambda: list(DataLoader(Words(), 2, collate_fn=type)) == [list] * 3,
+               "a collate_fn gets lists",
+               cause="self.collate_fn gets the list of examples self.dataset[_plain(i)]")
     check.equal(lambda: list(DataLoader(Pairs(), 2, collate_fn=list)), [[(0, 1), (1, 2)], [(2, 3)]],
                 "the batches with a collate_fn, for a dataset with a method batch",
                 cause="collate_fn comes first: it gets examples, not a batch")
@@ -1251,8 +1328,14 @@ with Exercise("5.9", "DataLoader") as check:
                 cause="all that self._single_examples() yields, if batch_size and batch_sampler are None")
 
     class Stream(IterableDataset):
+        read = 0
+
         def __iter__(self) -> Iterator[Any]:
-            return iter([(i, str(i)) for i in range(5)])
+            for Stream.read in range(5):
+                yield Stream.read, str(Stream.read)
+
+        def __getitem__(self, index: int) -> Any:
+            raise TypeError("a stream has no examples by index: collate the lists of examples")
 
     check.equal(lambda: [(n.tolist(), list(t)) for n, t in DataLoader(Stream(), 2)],
                 [([0, 1], ["0", "1"]), ([2, 3], ["2", "3"]), ([4], ["4"])],
@@ -1261,6 +1344,10 @@ with Exercise("5.9", "DataLoader") as check:
     check.equal(lambda: list(DataLoader(Stream(), 2, collate_fn=len)), [2, 2, 1],
                 "the batches of a stream with a collate_fn",
                 cause="use self.collate_fn if there is one, for streams too")
+    check.call(lambda: next(iter(DataLoader(Stream(), 2))), "the first batch of a stream",
+               cause="yield each batch")
+    check.equal(lambda: Stream.read, 1, "the last example that the first batch of 2 has read",
+                cause="yield each batch at once: do not turn self._example_lists() into a list")
     check.equal(lambda: list(DataLoader(Stream(), None)), [(i, str(i)) for i in range(5)],
                 "a stream with batch_size=None",
                 cause="ask for batch_size=None first: it holds for streams too")

@@ -297,11 +297,46 @@ def draw(self):
     Mistake("a slice contains all", "3.8", "[index]))", "))"),
     Mistake("the index is ignored", "3.8", "super().__getitem__(index)", "super().__getitem__(0)"),
     Mistake("nothing is returned for an index", "3.8", "return super().__getitem__(index)", "super().__getitem__(index)"),
+    # what passed unnoticed before
+    Mistake("NumPy's functions instead of xp", "3.1", new="""
+def linear(xp, x, weight, bias=None):
+    rows = np.reshape(x, (-1, x.shape[-1]))
+    y = np.dot(rows, np.asarray(weight).T)
+    if bias is not None:
+        y = y + bias
+    return np.reshape(y, (*x.shape[:-1], weight.shape[0])), (rows, weight, x.shape)
+"""),
+    Mistake("each module has a reader of its own", "3.2", "read(module)", "module._reader()(module)"),
+    Mistake("lists and dicts of modules are not searched", "3.2", within="Contents", new="""
+def _walk(self, prefix="", once=True):
+    seen = set()
+    pending = [(prefix, self, ())]
+    while pending:
+        name, module, parents = pending.pop()
+        if id(module) in (seen if once else parents):
+            continue
+        seen.add(id(module))
+        yield name, module, [(n, v) for n, v in vars(module).items() if isinstance(v, Tensor)]
+        for child, value in reversed(vars(module).items()):
+            if isinstance(value, BaseModule):
+                path = (*parents, id(module))
+                pending.append((f"{name}.{child}" if name else child, value, path))
+"""),
+    Mistake("the walk leaves out buffers", "3.2", "yield name, module, tensors", "yield name, module, [t for t in tensors if isinstance(t[1], Parameter)]"),
+    Mistake("parameters is a list", "3.2", "return (parameter for _, parameter in self.named_parameters(recurse=recurse))", "return [parameter for _, parameter in self.named_parameters(recurse=recurse)]"),
+    Mistake("eval freezes the parameters", "3.3", "return self.train(False)", "[p.requires_grad_(False) for p in self.parameters()]\n        return self.train(False)"),
+    Mistake("forward with NumPy: a result without a past", "3.4", "return linear(x, self.weight, self.bias)", "y = x.numpy() @ self.weight.numpy().T\n        return Tensor(y if self.bias is None else y + self.bias.numpy())"),
+    Mistake("the error of a bias has another name", "3.5", "_fans(name, tensor)[", '_fans("kaiming_normal_", tensor)['),
+    Mistake("the mask is always float32", "3.6", "x.dtype)", "xp.float32)"),
+    Mistake("p = 1 gives new zeros", "3.7", "x * 0 if", "Tensor(np.zeros(x.shape), dtype=x.dtype, backend=x.backend) if"),
+    Mistake("p is set to 0 outside of training", "3.7", "        p = _probability(self.p) if self.training else 0.0  # it may be assigned at any time\n", "        if not self.training:\n            self.p = 0.0\n        p = _probability(self.p)\n"),
 ]  # fmt: skip
 
 SAME_SIZE = "x and weight have the same last size"
 SWAPPED = "max of the same two numbers"
 EQUIVALENT = {
+    '3.3 Module.train: no message in "raise TypeError(f"train(mode) takes True or False, not {type(mode).__n..."':
+        "what the message says is not asked for",
     '3.1 linear: x -> weight in "x.shape" #2': SAME_SIZE,
     '3.2 Contents._walk: items *parents and id(module) swapped in "(*parents, id(module))"':
         "only whether an id is among them matters",

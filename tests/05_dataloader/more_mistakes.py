@@ -142,4 +142,40 @@ def __iter__(self):
     Mistake("the sampler shuffles a range that is fixed", "5.9", "RandomSampler(self.dataset, generator=generator)", "RandomSampler(range(3), generator=generator)"),
     Mistake("an error of batch is hidden", "5.9", "        return batch(indices) if callable(batch) else _examples(self.dataset, indices)",
             "        return _examples(self.dataset, indices) if self.shuffle or not callable(batch) else batch(list(indices)[:2])"),
+    # what passed unnoticed before
+    Mistake("an example is a new tensor", "5.1", "tuple(t[index] for t", "tuple(Tensor(t.numpy()[index]) for t"),
+    Mistake("a batch is float32", "5.1", "t[np.asarray(indices)] for", 't[np.asarray(indices)].to("float32") for'),
+    Mistake("texts become a tuple", "5.2", "        return examples\n", "        return tuple(examples)\n"),
+    Mistake("texts become an array", "5.2", "        return examples\n", "        return np.array(examples)\n"),
+    Mistake("the examples of _kind_of are not used", "5.2", "kind, examples = _kind_of", "kind, _ = _kind_of"),
+    Mistake("batches are tuples", "5.3", "yield batch", "yield tuple(batch)", count=2),
+    Mistake("the dataset itself is shuffled", "5.4", "            return rng.permutation(size)\n", "            if isinstance(self.data_source, list):\n                rng.shuffle(self.data_source)\n                return np.arange(size)\n            return rng.permutation(size)\n"),
+    Mistake("the last round is in order", "5.4", "np.concatenate([rng.permutation(size) for _ in range(rounds)])", "np.concatenate([rng.permutation(size) if i < rounds - 1 or count < size else np.arange(size) for i in range(rounds)])"),
+    Mistake("rounded up, the last part gets less", "5.5", new="""
+def sizes_of_fractions(fractions, count):
+    sizes = [math.ceil(count * fraction) for fraction in fractions]
+    sizes[-1] -= sum(sizes) - count
+    return sizes
+"""),
+    Mistake("sizes are written into the fractions", "5.5", new="""
+def sizes_of_fractions(fractions, count):
+    for i, fraction in enumerate(fractions):
+        fractions[i] = math.floor(count * fraction)
+    for i in range(count - sum(fractions)):
+        fractions[i] += 1
+    return fractions
+"""),
+    Mistake("groups by their text", "5.6", "setdefault(group,", "setdefault(str(group),"),
+    Mistake("results are always float32", "5.7", "return _cast((x.to(\"float64\") - self.mean) / self.std, x)", 'return ((x.to("float64") - self.mean) / self.std).to("float32")'),
+    Mistake("inverse leaves the backend", "5.7", 'z.to("float64") * self.std', 'Tensor(z.numpy().astype("float64") * self.std)'),
+    Mistake("fit shifts the data in place", "5.7", "        return self._store(mean[0], std[0])", "        values -= mean\n        return self._store(mean[0], std[0])"),
+    Mistake("a block is a list", "5.8", "return x[0], y[0]", "return [x[0], y[0]]"),
+    Mistake("ids as bytes", "5.8", "blocks = self.ids[", "blocks = self.ids.astype(np.uint8).astype(np.int64)["),
+    Mistake("the caller's indices are multiplied", "5.8", "starts = indices[:, None] * self.stride", "indices *= self.stride\n        starts = indices[:, None]"),
+    Mistake("a seed of its own without a generator", "5.9", "generator=generator)", "generator=generator or np.random.default_rng(0))"),
+    Mistake("a copy of the generator", "5.9", "generator=generator)", "generator=copy.deepcopy(generator))"),
+    Mistake("the generator is asked for once", "5.9", "generator=generator)", "generator=generator or random.generator())"),
+    Mistake("collate_fn gets a tuple", "5.9", "self.collate_fn([self.dataset[_plain(i)] for i in indices])", "self.collate_fn(tuple(self.dataset[_plain(i)] for i in indices))"),
+    Mistake("each epoch begins with the same seed", "5.9", "        if self.batch_size is None and", "        random.manual_seed(0)\n        if self.batch_size is None and"),
+    Mistake("a stream is read to its end first", "5.9", "in self._example_lists():", "in list(self._example_lists()):"),
 ]
