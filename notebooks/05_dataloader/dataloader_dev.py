@@ -952,10 +952,12 @@ with Exercise("5.7", "Standardizer") as check:
                 "images, standardized by channel",
                 cause="mean and std both use the argument axis")
     away = Tensor(other.astype(np.float64), backend="reference")
-    for name, use in (("the result", scale), ("inverse", scale.inverse)):
-        check.equal(lambda: use(away).backend.name, "reference", f"the backend of {name}",
+    for name, use in (
+        ("the result", lambda: scale(away)), ("inverse", lambda: scale.inverse(away)),
+    ):
+        check.equal(lambda: use().backend.name, "reference", f"the backend of {name}",
                     cause="compute with the tensor that _ready returns")
-        check.equal(lambda: str(use(away).dtype), "float64", f"the dtype of {name} for float64 data",
+        check.equal(lambda: str(use().dtype), "float64", f"the dtype of {name} for float64 data",
                     cause="_cast(..., x), not float32 for all")
     kept, given = images.copy(), Tensor(images.copy())
     check.equal(lambda: Standardizer().fit(images).mean.shape, (2, 4, 3),
