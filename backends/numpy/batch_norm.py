@@ -15,7 +15,7 @@ import numpy as np
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
 from .rows import constant_column
-from .threads import parallel_blocks
+from .threads import parallel_long_blocks
 
 KERNELS = KernelTable()
 
@@ -165,7 +165,7 @@ def _moments(lines: Array) -> tuple[Array, Array, bool]:
         np.matmul(lines[i:j], average, out=mean[i:j])
         np.vecdot(lines[i:j], lines[i:j], out=squares[i:j])
 
-    parallel_blocks(work, len(lines), lines[:1].nbytes)
+    parallel_long_blocks(work, len(lines), lines[:1].nbytes)
     means = mean[:, 0].astype(np.float64)
     of_mean = size * means * means
     deviations = squares - of_mean
@@ -178,7 +178,7 @@ def _moments(lines: Array) -> tuple[Array, Array, bool]:
         np.matmul(block, average, out=rest[i:j])
         np.vecdot(block, block, out=squares[i:j])
 
-    parallel_blocks(work_exactly, len(lines), lines[:1].nbytes)
+    parallel_long_blocks(work_exactly, len(lines), lines[:1].nbytes)
     correction = rest[:, 0].astype(np.float64)
     return means + correction, squares - size * correction * correction, True
 
@@ -203,7 +203,7 @@ def _linear(lines: Array, centre: Array | None, factor: Array, shift: Array) -> 
             block *= factor[i:j]
         block += shift[i:j]
 
-    parallel_blocks(work, len(lines), lines[:1].nbytes)
+    parallel_long_blocks(work, len(lines), lines[:1].nbytes)
     return y
 
 
@@ -218,7 +218,7 @@ def _gradient_sums(g: Array, lines: Array, centre: Array | None) -> tuple[Array,
         np.matmul(g[i:j], ones, out=sums[i:j])
         np.vecdot(g[i:j], block, out=products[i:j])
 
-    parallel_blocks(work, len(lines), lines[:1].nbytes)
+    parallel_long_blocks(work, len(lines), lines[:1].nbytes)
     return sums[:, 0].astype(np.float64), products.astype(np.float64)
 
 
@@ -238,5 +238,5 @@ def _gradient_of_lines(
         block += shift[i:j]
         block += g[i:j] * factor[i:j]
 
-    parallel_blocks(work, len(lines), lines[:1].nbytes)
+    parallel_long_blocks(work, len(lines), lines[:1].nbytes)
     return dx

@@ -13,14 +13,17 @@ are kept apart, and so on.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .lifted import Lifted, parallel_images
+from .gemm import MIN_PARALLEL_MULTIPLICATIONS as MIN_CONCURRENT_MULTIPLICATIONS
+from .lifted import MIN_PARALLEL_MULTIPLICATIONS, Lifted, parallel_images
 from .rows import column_sums
+from .threads import Concurrent
 
 KERNELS = KernelTable()
 
@@ -44,8 +47,12 @@ def convolution_gradient(
     xp: Namespace, g: Array, x: Array, weight: Array, window: Any, groups: int
 ) -> Any:
     return (
-        lambda: input_gradient(g, weight, None, window, groups),
-        lambda: weight_gradient(g, x, weight.shape, window, groups),
+        _concurrent_if_short(
+            len(x), weight, window, lambda: input_gradient(g, weight, None, window, groups)
+        ),
+        _concurrent_if_short(
+            len(x), weight, window, lambda: weight_gradient(g, x, weight.shape, window, groups)
+        ),
         lambda: channel_sums(g),
     )
 
@@ -146,6 +153,15 @@ def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], window: Any, gro
     total: Any = sum(parts[start] for start in sorted(parts))  # always in the same order
     total = total.reshape(KH, groups, per_group, KW, O // groups)
     return np.ascontiguousarray(total.transpose(1, 4, 2, 0, 3)).reshape(shape)
+
+
+def _concurrent_if_short(
+    images: int, weight: Array, window: Any, function: Callable[[], Array]
+) -> Any:
+    """Let a gradient that is too short for several threads run next to the other one."""
+    size = images * _cost(weight, window)
+    is_short = MIN_CONCURRENT_MULTIPLICATIONS <= size < MIN_PARALLEL_MULTIPLICATIONS
+    return Concurrent(function) if is_short else function
 
 
 def channel_sums(g: Array) -> Array:

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..base import NumpyArray as Array
-from .gemm import MIN_PARALLEL_MULTIPLICATIONS
 from .threads import limit_blas_threads, parallel_ranges
 
 LIFTED_BYTES = 2**19  # of the lifted images of a block: a part of the L2 cache
+# A smaller convolution consists of so short calls that threads mostly wait for each other's GIL.
+MIN_PARALLEL_MULTIPLICATIONS = 2**26
 
 
 def parallel_images(work: Callable[[int, int], None], images: int, multiplications: int) -> None:

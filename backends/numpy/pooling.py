@@ -13,7 +13,7 @@ from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
 from .lifted import inside
 from .rows import keep_where
-from .threads import parallel_blocks
+from .threads import parallel_long_blocks
 
 KERNELS = KernelTable()
 
@@ -33,7 +33,7 @@ def max_pooling(xp: Namespace, x: Array, *, window: Any) -> Any:
         for at, inner in _along(window, 0):
             np.maximum(y[i:j, :, at], between[i:j, :, inner], out=y[i:j, :, at])
 
-    parallel_blocks(work, N, x[:1].nbytes)
+    parallel_long_blocks(work, N, x[:1].nbytes)
     if np.isnan(y.sum()):  # the place of NaN is that of the last one: see the reference
         return NotImplemented
     return y, (x, between, y, window)
@@ -50,7 +50,7 @@ def max_pooling_gradient(
         _to_first(g[i:j], y[i:j], between[i:j], d_between, window, 0)
         _to_first(d_between, between[i:j], x[i:j], dx[i:j], window, 1)
 
-    parallel_blocks(work, len(x), x[:1].nbytes)
+    parallel_long_blocks(work, len(x), x[:1].nbytes)
     return dx
 
 
@@ -93,7 +93,7 @@ def average_pooling(
             out[..., at] += between[..., inner]
         out *= share
 
-    parallel_blocks(work, N, x[:1].nbytes)
+    parallel_long_blocks(work, N, x[:1].nbytes)
     return y, (share, x.shape, window)
 
 
@@ -111,7 +111,7 @@ def average_pooling_gradient(
         for at, inner in _along(window, 0):
             dx[i:j, :, inner] += between[:, :, at]
 
-    parallel_blocks(work, len(dx), dx[:1].nbytes)
+    parallel_long_blocks(work, len(dx), dx[:1].nbytes)
     return dx
 
 

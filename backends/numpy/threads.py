@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 BLOCK_BYTES = 2**18  # half of a small L2 cache, so that a few arrays fit
 MIN_PARALLEL_BYTES = 2**19  # for smaller arrays a thread costs more than it saves
+LONG_BLOCK_BYTES = 2**21  # an L2 cache, for `parallel_long_blocks`
+MIN_LONG_BYTES = 2**22  # for `parallel_long_blocks`
 
 MAX_THREADS = 256
 
@@ -119,6 +121,23 @@ def parallel_blocks(
         _run_blocks(work, 0, rows, block)
     else:
         parallel_ranges(lambda start, stop: _run_blocks(work, start, stop, block), rows)
+
+
+def parallel_long_blocks(
+    work: Callable[[int, int], None], rows: int, row_bytes: int, least: int = MIN_LONG_BYTES
+) -> None:
+    """`parallel_blocks` for a few calls on large arrays.
+
+    In several threads the blocks are as large as the cache: each call takes about 100 microseconds
+    then, as long as it takes to wake a thread that waits for the GIL.
+
+    Args:
+        least: bytes; smaller arrays are processed by the calling thread.
+    """
+    if rows * row_bytes < least or num_threads() == 1:
+        _run_blocks(work, 0, rows, max(1, BLOCK_BYTES // max(1, row_bytes)))
+    else:
+        parallel_blocks(work, rows, row_bytes, LONG_BLOCK_BYTES)
 
 
 def _run_blocks(work: Callable[[int, int], None], start: int, stop: int, block: int) -> None:
