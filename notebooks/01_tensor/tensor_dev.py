@@ -126,7 +126,8 @@ print(distance(Tensor([1.0, 5.0]), Tensor([3.0, 2.0])))
 # - **The function returns two things**: the result, and a tuple of what its *gradient* will need
 #   later, such as arrays or shapes. Lesson 06 explains why; until then a hint says what to put
 #   there. `()` means nothing. A tuple of one needs its comma: `(x,)`.
-# - `@op(promote="float")` also converts dtypes first: integers become floats. That part is given.
+# - `@op(promote="float")` also converts dtypes first: integers become floats. `"number"` and
+#   `"common"` give two inputs one dtype; 1.8 has the rules. That part is given.
 # - Arguments after `*` are **settings**, such as an axis. They are passed by name.
 # - `Namespace`, `Array` and `Any` are types: they tell a reader what to expect, and do nothing.
 #
@@ -291,6 +292,9 @@ plt.show()
 # ```
 #
 # Size 0 is a size like any other: (1, 3) and (0, 3) give (0, 3).
+#
+# Shapes that do not fit raise a `ShapeError`: this package's own `ValueError`, whose text contains
+# the shapes, because those are what its reader needs.
 
 # %% exercise="1.3" points=3
 from tinytorch.functions.repeating import _broadcast
@@ -543,7 +547,8 @@ with Exercise("1.5", "matmul") as check:
 # along each axis: a (2, 3) tensor has the strides (3, 1). A transposed matrix has the same numbers
 # in the same places, read with the strides (1, 3): a **view**. No number moves.
 #
-# `reshape` keeps the order of the numbers (row by row), `permute` changes which axis comes first.
+# `reshape` keeps the order of the numbers (row by row: *row-major*), `permute` changes which axis
+# comes first.
 # Do not confuse them: (2, 3) reshaped to (3, 2) is *not* the transpose.
 
 # %% exercise="1.6" points=3
@@ -628,6 +633,7 @@ plt.show()
 # | `x[:, 1:3]` | columns 1 and 2; the axis stays | (3, 2) | view |
 # | `x[::2]` | every second row | (2, 4) | view |
 # | `x[:, None]` | all, with a new axis of size 1 | (3, 1, 4) | view |
+# | `x[..., 0]` | `...` is all axes that have no part: column 0 | (3,) | view |
 # | `x[[2, 0, 2]]` | these rows, in this order | (3, 4) | copy |
 # | `x[[0, 1], [3, 2]]` | pairs: the elements (0, 3) and (1, 2) | (2,) | copy |
 # | `x[x > 5]` | where a mask is true, in order | (how many,) | copy |
@@ -918,7 +924,8 @@ from tinytorch.tensor import Arithmetic
 # %% test="1.9" points=2
 # fmt: off
 with Exercise("1.9", "Arithmetic") as check:
-    bases = (Tensor,) if issubclass(Tensor, Arithmetic) else (Arithmetic, Tensor)  # exported?
+    bases = check.call(lambda: (Tensor,) if issubclass(Tensor, Arithmetic) else (Arithmetic, Tensor),  # exported?
+                       "the class Arithmetic", cause="change the methods alone")
 
     class Own(*bases):
         """A tensor with your operators."""

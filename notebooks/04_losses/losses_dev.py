@@ -290,7 +290,9 @@ plt.show()
 # ## 4.3 The module BinaryCrossEntropyLoss
 #
 # Modules check what they are given. The usual mistake of users is to pass scores, such as 3.2,
-# where probabilities are needed; the given `check_probabilities` raises an error then.
+# where probabilities are needed; the given `check_probabilities` raises an error then. (In the
+# docstrings of this lesson, a *device* is a GPU, and the *host* the processor that gives it work: to
+# look at a number there, the host must wait for the GPU.)
 
 # %% given="4.3"
 from tinytorch.losses import check_probabilities
@@ -679,7 +681,8 @@ with Exercise("4.7", "CrossEntropyLoss") as check:
 #
 # A cross entropy of 2.08 says little; `exp` of it says more. If a model gives each of V classes the
 # same probability, its loss is `ln V`, and its **perplexity** `exp(ln V) = V`: it is as uncertain as
-# a fair choice among V. Language models are compared this way.
+# a fair choice among V. Language models are compared this way. (The unit of a loss that is made of
+# natural logarithms is called a *nat*; with logarithms to base 2, it would be a bit.)
 #
 # A text is judged in batches, and the mean over all targets is **not** the mean of the batches'
 # means, if these have different numbers of targets. By hand: means of 1 and 4 over 3 and 1 targets
