@@ -7,6 +7,7 @@ must be 1, and the claim that does not hold is named.
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -207,8 +208,11 @@ def test_a_wrong_line_fails_the_claim(
     case = CASES[name]
     source = case.path.read_text("utf-8")
     assert source.count(before) == 1
+    mlp = CASES["mlp"].path  # which LeNet is compared with
     broken = tmp_path / "milestones" / "broken" / case.path.name
-    broken.parent.mkdir(parents=True)
+    for folder in (broken.parent, tmp_path / "milestones" / mlp.parent.name):
+        folder.mkdir(parents=True)
+    shutil.copy(mlp, tmp_path / "milestones" / mlp.parent.name)
     broken.write_text(source.replace(before, after), "utf-8")
     flags = [*case.flags, "--out", str(tmp_path / "out")]
     assert main(load_module(broken), *flags) == 1
