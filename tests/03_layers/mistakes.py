@@ -298,14 +298,6 @@ def draw(self):
     Mistake("the index is ignored", "3.8", "super().__getitem__(index)", "super().__getitem__(0)"),
     Mistake("nothing is returned for an index", "3.8", "return super().__getitem__(index)", "super().__getitem__(index)"),
     # what passed unnoticed before
-    Mistake("NumPy's functions instead of xp", "3.1", new="""
-def linear(xp, x, weight, bias=None):
-    rows = np.reshape(x, (-1, x.shape[-1]))
-    y = np.dot(rows, np.asarray(weight).T)
-    if bias is not None:
-        y = y + bias
-    return np.reshape(y, (*x.shape[:-1], weight.shape[0])), (rows, weight, x.shape)
-"""),
     Mistake("each module has a reader of its own", "3.2", "read(module)", "module._reader()(module)"),
     Mistake("lists and dicts of modules are not searched", "3.2", within="Contents", new="""
 def _walk(self, prefix="", once=True):
