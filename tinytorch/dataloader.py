@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import check_flag, check_integer, shown
+from .arguments import check_flag, check_integer, shown, warn
 from .backends import Backend
 from .data.samplers import RandomOrder, RandomSampler, SequentialSampler, batched, count_batches
 from .functions.joining import stack
@@ -349,7 +349,7 @@ class _Loader:
         assert self.batch_size is not None
         size, (start, position), self._resumed = self.batch_size, self._resumed or (None, 0), None
         if isinstance(self.sampler, RandomOrder):
-            rng = self.sampler.random_numbers() if start is None else start
+            rng = self._generator_at(start)
             start = copy.deepcopy(rng)
             batches = self._slices(self.sampler.order(rng), size, position)
         elif isinstance(self.sampler, SequentialSampler):
@@ -364,6 +364,21 @@ class _Loader:
             yield indices
         self._state = None, 0  # between two epochs: the next one starts from the beginning
 
+    def _own_generator(self) -> np.random.Generator | None:
+        """The generator that only the user holds, so that no checkpoint contains it."""
+        return self.sampler.generator if isinstance(self.sampler, RandomOrder) else None
+
+    def _generator_at(self, start: np.random.Generator | None) -> np.random.Generator:
+        """The generator of the next order; that of the user continues from a saved `start`."""
+        assert isinstance(self.sampler, RandomOrder)
+        own = self._own_generator()
+        if start is None:
+            return self.sampler.random_numbers()
+        if own is None:  # a checkpoint restores the generator of manual_seed, for later epochs
+            return start
+        own.bit_generator.state = start.bit_generator.state
+        return own
+
     def _slices(self, order: np.ndarray[Any, Any], size: int, position: int) -> Iterator[Any]:
         stop = count_batches(len(order), size, self.drop_last) * size
         return (order[first : first + size] for first in range(position, stop, size))
@@ -375,14 +390,24 @@ class _Loader:
         ``trainer.save_checkpoint(path, loader=loader.state_dict())``, and later
         ``loader.load_state_dict(trainer.load_checkpoint(path)["loader"])``.
         """
+        if self.is_stream or self.batch_size is None:
+            warn(
+                "DataLoader.state_dict: the place in an epoch is known only with batch_size and a"
+                " sampler; a loader of a stream, of single examples or with a batch_sampler will"
+                " start from the beginning"
+            )
         generator, position = self._state
+        if generator is None and position == 0:
+            generator = self._own_generator()
         return {"generator": generator and rng_state(generator), "position": position}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Make the next iteration the rest of the epoch in which `state` was saved.
 
-        The dataset, batch_size, shuffle, drop_last and generator must be those of then. The order
-        of a sampler of another class than those of this package is not restored.
+        The dataset, batch_size, shuffle and drop_last must be those of then. A `generator` of the
+        loader's own is set to its state of then, so that later epochs continue too. The order of a
+        sampler of another class than those of this package is not restored, nor is the place in a
+        stream, with a batch_sampler or with batch_size=None.
         """
         if not isinstance(state, Mapping) or set(state) != {"generator", "position"}:
             raise ValueError("DataLoader.load_state_dict takes what state_dict() returned")

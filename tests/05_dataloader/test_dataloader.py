@@ -401,3 +401,27 @@ def test_a_batch_of_blocks_that_do_not_exist_is_an_error(index: int) -> None:
     assert data.batch([0, 7])[0].tolist() == [[0, 1], [7, 8]]
     with pytest.raises(IndexError, match="does not exist among 8"):
         data.batch([0, index])
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3, 5])
+def test_epochs_after_a_resumed_one_continue_with_the_loaders_own_generator(taken: int) -> None:
+    def loader(seed: int) -> DataLoader:
+        return DataLoader(numbers(9), 2, shuffle=True, generator=np.random.default_rng(seed))
+
+    first = loader(1)
+    batches_of(first)
+    batches = iter(first)
+    for _ in range(taken):
+        next(batches)
+    state = json.loads(json.dumps(first.state_dict()))
+    expected = [[batch[0].tolist() for batch in batches], batches_of(first), batches_of(first)]
+    for seed in (1, 7):
+        other = loader(seed)
+        other.load_state_dict(state)
+        assert [batches_of(other) for _ in range(3)] == expected
+
+
+@pytest.mark.parametrize("options", [{"batch_size": None}, {"batch_sampler": [[0], [1]]}])
+def test_state_dict_warns_where_the_place_in_an_epoch_is_unknown(options: dict[str, Any]) -> None:
+    with pytest.warns(UserWarning, match="start from the beginning"):
+        DataLoader([5, 6, 7], **options).state_dict()
