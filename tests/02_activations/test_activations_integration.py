@@ -118,7 +118,7 @@ def test_hidden_scores_have_no_share(backend: str) -> None:
 def test_a_constant_changes_nothing(function: Any, backend: str) -> None:
     x = np.random.default_rng(1).integers(-5, 5, (4, 6)).astype(np.float32)
     here, there = (Tensor(x + c, backend=backend) for c in (0, 1024))
-    np.testing.assert_array_equal(function(here).numpy(), function(there).numpy())
+    np.testing.assert_allclose(function(here).numpy(), function(there).numpy(), atol=1e-3)
 
 
 def test_the_softmax_of_log_counts_is_the_frequency(backend: str) -> None:

@@ -77,6 +77,19 @@ INPUTS: dict[str, list[tuple[np.ndarray, ...]]] = {
         (np.array([2**31, 5]), np.float16([1.0, 2.0])),
     ],
     "two float16": [(elements(3, 4).astype(np.float16), np.float16([2, 1, 0.5, 3]))],
+    # images (N, C, H, W)
+    "images": [
+        (elements(2, 4, 6, 6),),
+        (elements(2, 6, 4, 12).transpose(0, 2, 1, 3)[..., ::-2],),
+    ],
+    "float16 images": [(elements(2, 4, 6, 6).astype(np.float16),)],
+    "special images": [(np.resize(SPECIAL, (1, 1, 5, 5)),), (np.full((1, 2, 4, 4), -INF),)],
+    # images and kernels (O, C, KH, KW)
+    "images and kernels": [
+        (elements(2, 4, 6, 6), elements(4, 4, 3, 3)),
+        (elements(0, 4, 6, 6), elements(4, 4, 3, 3)),
+        (elements(2, 6, 4, 12).transpose(0, 2, 1, 3)[..., ::-2], elements(3, 3, 4, 4).T),
+    ],
     # matrix products
     "matrices": [
         (elements(*a), elements(*b))
@@ -389,6 +402,28 @@ CASES["F.nll_loss"] = Case(
     lambda torch, x, y: torch.nn.functional.nll_loss(x.log_softmax(-1), y.long(), reduction="sum"),
     ("targets",),
 )
+for _name, _settings in {
+    "max_pool2d": {"kernel_size": 3, "stride": 2, "padding": 1},
+    "avg_pool2d": {"kernel_size": 3, "stride": 2, "padding": 1},
+    "adaptive_avg_pool2d": {"output_size": 3},
+    "group_norm": {"num_groups": 2},
+    "batch_norm": {"running_mean": None, "running_var": None, "training": True},
+}.items():
+    CASES[f"F.{_name}"] = Case(
+        lambda x, name=_name, settings=_settings: getattr(nn.functional, name)(x, **settings),
+        lambda torch, x, name=_name, settings=_settings: getattr(torch.nn.functional, name)(
+            x, **settings
+        ),
+        ("images", "float16 images", *(["special images"] if _name.endswith("pool2d") else [])),
+    )
+for _name in "conv2d", "conv_transpose2d":
+    CASES[f"F.{_name}"] = Case(
+        lambda x, w, name=_name: getattr(nn.functional, name)(x, w, stride=2, padding=1),
+        lambda torch, x, w, name=_name: getattr(torch.nn.functional, name)(
+            x, w, stride=2, padding=1
+        ),
+        ("images and kernels",),
+    )
 CASES["flip"] = Case(
     lambda x: x.reshape(-1).flip(0), lambda torch, x: x.reshape(-1).flip(0), NUMBERS
 )
