@@ -10,7 +10,8 @@ import numpy as np
 import tinytorch.nn
 import tinytorch.optim  # noqa: F401  both declare ops of what no lesson builds
 from tinytorch.backends.base import Array
-from tinytorch.ops.windows import Window, window_of
+from tinytorch.ops.window_arguments import window_of
+from tinytorch.ops.windows import Window
 
 Rng = np.random.Generator
 Inputs = tuple[Any, ...]

@@ -1,121 +1,38 @@
 """Lesson 09: layers for images, which are tensors (N, C, H, W): convolution, pooling, batch norm.
 
-A convolution is a linear layer on every patch of an image: `unfold` copies the patches to the
-columns of a matrix, and one matrix product computes all outputs. Its gradient adds the columns back
-with `fold`.
+Their ops, which compute on arrays, are in `ops/convolution.py`, `ops/pooling.py` and
+`ops/batch_norm.py`, on the windows of `ops/windows.py`.
 
 Source: Y. LeCun et al., "Gradient-Based Learning Applied to Document Recognition" (1998).
 """
 
-import math
 from typing import Any
 
-from .arguments import ShapeError, check_flag, check_integer, check_number, shown
+from .arguments import ShapeError, check_integer, check_number
 from .autograd import no_grad
-from .backends.base import Array, Namespace
 from .functions.creation import ones, zeros
 from .functions.padding import pad
+from .modules.convolution import Convolution
 from .modules.hooks import STATEFUL
 from .modules.module import Module, Parameter
-from .ops import random
-from .ops.op import op
+from .ops.batch_norm import batch_normalization, move_statistics, scale_and_shift
+from .ops.convolution import convolution
 from .ops.operators import constant
-from .ops.reductions import _mean
-from .ops.windows import (
-    Window,
+from .ops.pooling import average_pooling, max_pooling, places
+from .ops.window_arguments import (
     as_batch,
     check_convolution,
     check_images,
     check_padding,
     like_input,
-    pad_images,
-    padded_size,
     same_padding,
     sizes,
-    taps,
-    unpad,
     window_of,
 )
+from .ops.windows import Window
 from .tensor import Tensor
 
 __all__ = ["AvgPool2d", "BatchNorm2d", "Conv2d", "Flatten", "MaxPool2d"]
-
-
-def unfold(xp: Namespace, x: Array, window: Window) -> Array:
-    """The patches under the kernel as columns: (N, C, H, W) -> (N, C, KH * KW, OH * OW)."""
-    padded = pad_images(xp, x, window)
-    patches = xp.stack([padded[key] for key in taps(window)], axis=2)
-    return xp.reshape(patches, (*x.shape[:2], math.prod(window.kernel), math.prod(window.output)))
-
-
-def fold(xp: Namespace, columns: Array, window: Window) -> Array:
-    """Add columns up where `unfold` takes them from: (N, C, KH * KW, OH * OW) -> (N, C, H, W)."""
-    N, C, K, _ = columns.shape
-    patches = xp.reshape(columns, (N, C, K, *window.output))
-    padded = xp.zeros((N, C, *padded_size(window)), dtype=columns.dtype)
-    for k, key in enumerate(taps(window)):
-        padded = xp.index_add(padded, key, patches[:, :, k, ...])
-    return unpad(padded, window)
-
-
-@op(promote="float")
-def convolution(
-    xp: Namespace,
-    x: Array,
-    weight: Array,
-    bias: Array | None = None,
-    *,
-    window: Window,
-    groups: int = 1,
-) -> Any:
-    """x (N, C, H, W), weight (O, C / groups, KH, KW), bias (O,) -> (N, O, OH, OW).
-
-    With G groups, the first O / G outputs are computed from the first C / G channels, and so on.
-    """
-    columns = grouped_columns(xp, x, window, groups)  # (N, G, C / G * KH * KW, OH * OW)
-    y = matrices(xp, weight, groups) @ columns  # (N, G, O / G, OH * OW)
-    y = xp.reshape(y, (x.shape[0], weight.shape[0], *window.output))
-    if bias is not None:
-        y = y + xp.reshape(bias, (-1, 1, 1))
-    return y, (x, weight, window, groups)
-
-
-@convolution.gradient
-def convolution_gradient(
-    xp: Namespace, g: Array, x: Array, weight: Array, window: Window, groups: int
-) -> Any:
-    (N, C, _, _), K, L = x.shape, math.prod(window.kernel), math.prod(window.output)
-    rows = grouped_rows(xp, g, groups)  # (N, G, O / G, OH * OW)
-
-    def x_gradient() -> Array:
-        columns = xp.matrix_transpose(matrices(xp, weight, groups)) @ rows
-        return fold(xp, xp.reshape(columns, (N, C, K, L)), window)
-
-    def weight_gradient() -> Array:
-        columns = grouped_columns(xp, x, window, groups)
-        products = rows @ xp.matrix_transpose(columns)  # (N, G, O / G, C / G * K)
-        return xp.reshape(xp.sum(products, axis=0), weight.shape)
-
-    return x_gradient, weight_gradient, lambda: xp.sum(g, axis=(0, 2, 3))
-
-
-def grouped_columns(xp: Namespace, x: Array, window: Window, groups: int) -> Array:
-    """`unfold` with the columns of each group together: (N, G, C / G * KH * KW, OH * OW)."""
-    columns = unfold(xp, x, window)
-    N, C, K, L = columns.shape
-    return xp.reshape(columns, (N, groups, C // groups * K, L))
-
-
-def grouped_rows(xp: Namespace, y: Array, groups: int) -> Array:
-    """Images (N, O, OH, OW) with the channels of each group together: (N, G, O / G, OH * OW)."""
-    N, O, OH, OW = y.shape  # noqa: E741
-    return xp.reshape(y, (N, groups, O // groups, OH * OW))
-
-
-def matrices(xp: Namespace, weight: Array, groups: int) -> Array:
-    """A weight (O, C / G, KH, KW) as one matrix for each group: (G, O / G, C / G * KH * KW)."""
-    O, *rest = weight.shape  # noqa: E741
-    return xp.reshape(weight, (groups, O // groups, math.prod(rest)))
 
 
 def conv2d(
@@ -160,100 +77,6 @@ def _pad_as_named(
     if all(before == after for before, after in pairs):
         return x, tuple([before for before, _ in pairs])
     return pad(x, [width for pair in reversed(pairs) for width in pair]), 0
-
-
-class Convolution(Module):
-    """What Conv1d, Conv2d and ConvTranspose2d have in common: arguments, parameters and repr.
-
-    Attributes:
-        weight: uniform in ±1/sqrt(fan_in), as in PyTorch, where fan_in is the number of elements of
-            weight[0].
-        bias: (out_channels,), initialised like the weight, or None.
-    """
-
-    axes = 2
-    transposed = False
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
-        groups: int,
-        bias: bool,
-        padding_mode: str,
-        device: Any,
-        dtype: Any,
-    ) -> None:
-        super().__init__()
-        name, axes = type(self).__name__, self.axes
-        self.in_channels = check_integer(f"{name}: in_channels", in_channels, 1)
-        self.out_channels = check_integer(f"{name}: out_channels", out_channels, 1)
-        self.groups = check_integer(f"{name}: groups", groups, 1)
-        if self.in_channels % groups or self.out_channels % groups:
-            raise ValueError(
-                f"{name}: in_channels={in_channels} and out_channels={out_channels} must be"
-                f" divisible by groups={groups}"
-            )
-        if padding_mode not in PADDING_MODES:
-            modes = ", ".join(map(repr, PADDING_MODES))
-            raise ValueError(f"{name}: padding_mode must be {modes}, not {shown(padding_mode)}")
-        self.kernel_size = sizes(f"{name}: kernel_size", kernel_size, axes)
-        self.stride = sizes(f"{name}: stride", stride, axes)
-        self.dilation = sizes(f"{name}: dilation", dilation, axes)
-        self.padding: Any = padding
-        if isinstance(padding, str):
-            check_padding(name, padding, self.stride)
-        else:
-            self.padding = sizes(f"{name}: padding", padding, axes, 0)
-        self.padding_mode = padding_mode
-        first, second = self.out_channels, self.in_channels
-        if self.transposed:
-            first, second = second, first
-        shape = (first, second // groups, *self.kernel_size)
-        bound = 1 / math.sqrt(math.prod(shape[1:]))
-        place: Any = {"dtype": dtype, "backend": device}
-        self.weight = Parameter(random.uniform(shape, -bound, bound), **place)
-        self.bias = None
-        if check_flag(f"{name}: bias", bias):
-            self.bias = Parameter(random.uniform((self.out_channels,), -bound, bound), **place)
-
-    def padded(self, x: Tensor) -> tuple[Tensor, Any]:
-        """x and the padding of zeros; x is padded here for another `padding_mode`."""
-        if self.padding_mode == "zeros":
-            return x, self.padding
-        if self.padding == "same":
-            pairs = same_padding(self.kernel_size, self.dilation)
-        elif self.padding == "valid":
-            return x, 0
-        else:
-            pairs = [(p, p) for p in self.padding]
-        widths = [width for pair in reversed(pairs) for width in pair]
-        return pad(x, widths, PADDING_MODES[self.padding_mode]), 0
-
-    def extra_repr(self) -> str:
-        zeros, ones = (0,) * self.axes, (1,) * self.axes
-        defaults = {"padding": zeros, "dilation": ones, "output_padding": zeros, "groups": 1}
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
-        text += f", stride={self.stride}"
-        for name, default in defaults.items():
-            value = getattr(self, name, default)
-            text += "" if value == default else f", {name}={value}"
-        text += "" if self.bias is not None else ", bias=False"
-        return text + (
-            f", padding_mode={self.padding_mode}" if self.padding_mode != "zeros" else ""
-        )
-
-
-PADDING_MODES = {  # PyTorch's name -> the name in `pad`
-    "zeros": "constant",
-    "reflect": "reflect",
-    "replicate": "replicate",
-    "circular": "circular",
-}
 
 
 class Conv2d(Convolution):
@@ -310,42 +133,6 @@ class Conv2d(Convolution):
 # Pooling
 
 
-@op(promote="float")
-def max_pooling(xp: Namespace, x: Array, *, window: Window) -> Any:
-    """The largest element under the kernel: (N, C, H, W) -> (N, C, OH, OW)."""
-    y, place = _largest(xp, x, window)
-    return y, (place, window)
-
-
-@max_pooling.gradient
-def max_pooling_gradient(xp: Namespace, g: Array, place: Array, window: Window) -> Any:
-    padded = xp.zeros((*g.shape[:2], *padded_size(window)), dtype=g.dtype)
-    for k, key in enumerate(taps(window)):
-        padded = xp.index_add(padded, key, xp.where(place == k, g, xp.zeros_like(g)))
-    return unpad(padded, window)
-
-
-def _largest(xp: Namespace, x: Array, window: Window) -> tuple[Array, Array]:
-    """The largest element under the kernel, and its place in the kernel: the first, or of NaN the
-    last."""
-    padded = pad_images(xp, x, window, -math.inf)
-    y = xp.full((*x.shape[:2], *window.output), -math.inf, dtype=x.dtype)
-    first = xp.expand_dims(_first(xp, window, 0), axis=1) * window.kernel[1] + _first(xp, window, 1)
-    place = xp.broadcast_to(first, y.shape)  # for -inf, as PyTorch
-    for k, key in enumerate(taps(window)):
-        value = padded[key]
-        is_larger = (value > y) | (value != value)
-        y = xp.where(is_larger, value, y)
-        place = xp.where(is_larger, xp.full_like(place, k), place)
-    return y, place
-
-
-def _first(xp: Namespace, window: Window, axis: int) -> Array:
-    """The first element of the kernel inside of the image, at each of its positions on an axis."""
-    start = xp.arange(window.output[axis]) * window.stride[axis] - window.padding[axis]
-    return xp.where(start < 0, -(start // window.dilation[axis]), xp.zeros_like(start))
-
-
 def max_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -372,20 +159,8 @@ def max_pool2d(
     y = like_input(max_pooling(x, window=window), input)
     if not return_indices:
         return y
-    places = constant(x, _places(x._backend.xp, x._array, window))
-    return y, like_input(places, input)
-
-
-def _places(xp: Namespace, x: Array, window: Window) -> Array:
-    """The places of the largest elements in images of shape (H * W,)."""
-    _, place = _largest(xp, x, window)
-    found = []
-    for axis, tap in enumerate((place // window.kernel[1], place % window.kernel[1])):
-        start = xp.arange(window.output[axis]) * window.stride[axis] - window.padding[axis]
-        found.append(
-            xp.reshape(start, (-1, 1) if axis == 0 else (-1,)) + tap * window.dilation[axis]
-        )
-    return found[0] * window.image[1] + found[1]
+    indices = constant(x, places(x._backend.xp, x._array, window))
+    return y, like_input(indices, input)
 
 
 def _pooling_window(
@@ -442,52 +217,6 @@ class MaxPool2d(Module):
     def extra_repr(self) -> str:
         sizes = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
         return f"{sizes}, dilation={self.dilation}, ceil_mode={self.ceil_mode}"
-
-
-@op(promote="float")
-def average_pooling(
-    xp: Namespace,
-    x: Array,
-    *,
-    window: Window,
-    count_include_pad: bool = True,
-    divisor: int | None = None,
-) -> Any:
-    """The mean of the elements under the kernel: (N, C, H, W) -> (N, C, OH, OW).
-
-    The sum is divided by the number of elements in the image, or with `count_include_pad` in the
-    padded image; or by `divisor`.
-    """
-    padded = pad_images(xp, x, window)
-    total = xp.zeros((*x.shape[:2], *window.output), dtype=x.dtype)
-    for key in taps(window):
-        total = total + padded[key]
-    count: Any = divisor
-    if divisor is None:
-        rows, columns = (_count(xp, window, axis, count_include_pad) for axis in (0, 1))
-        count = xp.astype(xp.expand_dims(rows, axis=1) * columns, x.dtype)  # (OH, OW)
-    return total / count, (count, window)
-
-
-@average_pooling.gradient
-def average_pooling_gradient(xp: Namespace, g: Array, count: Any, window: Window) -> Any:
-    share = g / count
-    padded = xp.zeros((*g.shape[:2], *padded_size(window)), dtype=g.dtype)
-    for key in taps(window):
-        padded = xp.index_add(padded, key, share)
-    return unpad(padded, window)
-
-
-def _count(xp: Namespace, window: Window, axis: int, count_include_pad: bool) -> Array:
-    """How many elements each position of the kernel covers along one axis: integers (output,)."""
-    size, padding = window.image[axis], window.padding[axis]
-    outside = padding if count_include_pad else 0  # elements on each side that count
-    start = xp.arange(window.output[axis]) * window.stride[axis] - padding
-    count = xp.zeros_like(start)
-    for i in range(window.kernel[axis]):
-        at = start + i
-        count = count + xp.astype((at >= -outside) & (at < size + outside), xp.int64)
-    return count
 
 
 def avg_pool2d(
@@ -554,49 +283,6 @@ class AvgPool2d(Module):
 # Batch normalisation
 
 
-@op(promote="float")
-def batch_normalization(
-    xp: Namespace, x: Array, weight: Array | None = None, bias: Array | None = None, *, eps: float
-) -> Any:
-    """(x - mean) / sqrt(variance + eps) * weight + bias for each channel of x (N, C, ...).
-
-    Mean and variance are those of the channel in the whole batch, and are returned too.
-
-    Source: S. Ioffe and C. Szegedy, "Batch Normalization" (2015), algorithm 1.
-    """
-    axes, C = (0, *range(2, x.ndim)), x.shape[1]
-    mean = _mean(xp, x, axes)  # (1, C, 1, ...)
-    centred = x - mean
-    variance = _mean(xp, centred * centred, axes)
-    scale = 1 / xp.sqrt(variance + eps)
-    normal = centred * scale
-    y = normal if weight is None else normal * xp.reshape(weight, mean.shape)
-    if bias is not None:
-        y = y + xp.reshape(bias, mean.shape)
-    statistics = xp.reshape(mean, (C,)), xp.reshape(variance, (C,))
-    return (y, *statistics), (normal, scale, weight)
-
-
-@batch_normalization.gradient
-def batch_normalization_gradient(
-    xp: Namespace, gs: Any, normal: Array, scale: Array, weight: Array | None
-) -> Any:
-    g, g_mean, g_variance = gs  # of y, mean and variance; None where the loss does not depend on it
-    g = xp.zeros_like(normal) if g is None else g
-    axes, count = (0, *range(2, g.ndim)), g.size // max(1, g.shape[1])
-
-    def x_gradient() -> Array:
-        d = g if weight is None else g * xp.reshape(weight, scale.shape)
-        dx = (d - _mean(xp, d, axes) - normal * _mean(xp, d * normal, axes)) * scale
-        if g_mean is not None:
-            dx = dx + xp.reshape(g_mean, scale.shape) / count
-        if g_variance is not None:
-            dx = dx + normal / scale * xp.reshape(g_variance, scale.shape) * (2 / count)
-        return dx
-
-    return x_gradient, lambda: xp.sum(g * normal, axis=axes), lambda: xp.sum(g, axis=axes)
-
-
 def batch_norm(
     input: Tensor,
     running_mean: Tensor | None,
@@ -624,9 +310,7 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm outside of training needs running_mean and running_var")
-        scale = (running_var + eps) ** -0.5
-        scale = scale if weight is None else scale * weight
-        shift = -running_mean * scale if bias is None else bias - running_mean * scale
+        scale, shift = scale_and_shift(running_mean, running_var, weight, bias, eps)
         shape = (1, C, *[1] * (input.ndim - 2))
         return input * scale.reshape(shape) + shift.reshape(shape)
     if count == 1:
@@ -637,10 +321,7 @@ def batch_norm(
     y, mean, variance = batch_normalization(input, weight, bias, eps=eps)
     if count:
         with no_grad():
-            unbiased = variance * (count / (count - 1))
-            for running, now in ((running_mean, mean), (running_var, unbiased)):
-                if running is not None:
-                    running += momentum * (now - running)
+            move_statistics((running_mean, running_var), mean, variance, count, momentum)
     return y
 
 

@@ -5,24 +5,18 @@ from typing import Any
 
 from ..arguments import ShapeError, check_integer, shown
 from ..backends.arrays import Array, Namespace
+from ..modules.convolution import Convolution
+from ..ops.convolution import grouped_columns, grouped_rows, matrices
 from ..ops.op import op
-from ..ops.windows import (
-    Window,
+from ..ops.window_arguments import (
     as_batch,
     check_convolution,
     check_images,
     like_input,
     sizes,
 )
-from ..spatial import (
-    Conv2d,
-    Convolution,
-    conv2d,
-    fold,
-    grouped_columns,
-    grouped_rows,
-    matrices,
-)
+from ..ops.windows import Window, fold
+from ..spatial import Conv2d, conv2d
 from ..tensor import Tensor
 
 __all__ = ["Conv1d", "Conv2d", "ConvTranspose2d"]

@@ -6,7 +6,7 @@ from ..arguments import check_integer, shown
 from ..backends.arrays import Array, Namespace, Shape
 from ..modules.module import Module
 from ..ops.op import op
-from ..ops.windows import as_batch, check_images, like_input
+from ..ops.window_arguments import as_batch, check_images, like_input
 from ..spatial import AvgPool2d, MaxPool2d
 from ..tensor import Tensor
 
