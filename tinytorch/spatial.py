@@ -312,7 +312,8 @@ def batch_norm(
             raise ValueError("batch_norm outside of training needs running_mean and running_var")
         scale, shift = scale_and_shift(running_mean, running_var, weight, bias, eps)
         shape = (1, C, *[1] * (input.ndim - 2))
-        return input * scale.reshape(shape) + shift.reshape(shape)
+        y: Tensor = input * scale.reshape(shape) + shift.reshape(shape)
+        return y
     if count == 1:
         raise ValueError(
             f"batch_norm in training needs more than 1 value per channel, got shape {input.shape};"
