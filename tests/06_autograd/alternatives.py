@@ -196,4 +196,252 @@ def cross_entropy_gradient(xp, g, log_p, hit, counted, shape):
     d = xp.where(counted > 0, xp.exp(log_p) - hit, xp.zeros_like(log_p))
     return xp.reshape(d * (g / n), shape), None
 '''),
+    # by a reader who had seen neither the lists nor the tests
+    # 6.1
+    Alternative("arrays, not functions", "6.1", "return lambda: g * y, lambda: g * x", "return g * y, g * x"),
+    Alternative("ones times g", "6.1", "return g, g", "one = xp.ones_like(g)\n    return one * g, g * one"),
+    Alternative("a reciprocal", "6.1", "return g / x", "return g * (1 / x)"),
+    Alternative("a helper for both factors", "6.1", new="""
+def both(g, first, second):
+    return g * second, g * first
+
+
+def multiply_gradient(xp, g, x, y):
+    return both(g, x, y)
+"""),
+    # 6.2
+    Alternative("zeros are added", "6.2", "return xp.broadcast_to(xp.reshape(g, kept_shape), shape)", "return xp.reshape(g, kept_shape) + xp.zeros(shape, dtype=g.dtype)"),
+    Alternative("mean by sum", "6.2", "return xp.broadcast_to(xp.reshape(g / count, kept_shape), shape)", "return sum_gradient(xp, g, kept_shape, shape) / count"),
+    Alternative("np.repeat, axis by axis", "6.2", "return xp.broadcast_to(xp.reshape(g, kept_shape), shape)",
+                "y = xp.reshape(g, kept_shape)\n    for axis, (few, many) in enumerate(zip(kept_shape, shape)):\n        if few != many:\n            y = np.repeat(y, many, axis=axis)\n    return y"),
+    # 6.3
+    Alternative("argsort inverts", "6.3", "return xp.permute_dims(g, tuple(order.index(a) for a in range(len(axes))))", "return xp.permute_dims(g, tuple(int(i) for i in np.argsort(order)))"),
+    Alternative("a table of places", "6.3", "    order = [a % len(axes) for a in axes]\n    return xp.permute_dims(g, tuple(order.index(a) for a in range(len(axes))))",
+                "    back = [0] * len(axes)\n    for i, a in enumerate(axes):\n        back[a] = i\n    return xp.permute_dims(g, tuple(back))"),
+    Alternative("a dict", "6.3", "    order = [a % len(axes) for a in axes]\n    return xp.permute_dims(g, tuple(order.index(a) for a in range(len(axes))))",
+                "    place = {a % g.ndim: i for i, a in enumerate(axes)}\n    return g.transpose([place[a] for a in range(g.ndim)])"),
+    Alternative("np.add.at", "6.3", "return xp.index_add(xp.zeros(shape, dtype=g.dtype), key, g)", "d = np.zeros(shape, g.dtype)\n    np.add.at(d, tuple(key) if isinstance(key, tuple) else key, g)\n    return d"),
+    Alternative("the result of index_add is ignored", "6.3", "return xp.index_add(xp.zeros(shape, dtype=g.dtype), key, g)", "d = xp.zeros(shape, dtype=g.dtype)\n    xp.index_add(d, key, g)\n    return d"),
+    # 6.4
+    Alternative("one product for each matrix, then a sum", "6.4", "return xp.matrix_transpose(_rows(xp, x)) @ _rows(xp, g)", "return xp.sum(xp.matrix_transpose(x) @ g, axis=tuple(range(x.ndim - 2)))"),
+    Alternative("tensordot", "6.4", "return xp.matrix_transpose(_rows(xp, x)) @ _rows(xp, g)", "batch = tuple(range(x.ndim - 1))\n            return xp.tensordot(x, g, axes=(batch, batch))"),
+    Alternative("einsum", "6.4", "lambda: g @ xp.matrix_transpose(y), y_gradient", "np.einsum('...mn,...kn->...mk', g, y), y_gradient"),
+    Alternative("rows of two axes too", "6.4", "if y.ndim == 2 and x.ndim > 2:", "if y.ndim == 2:"),
+    Alternative("sums over the other axes at once", "6.4", new="""
+def matmul_gradient(xp, g, x, y):
+    if 1 in (x.ndim, y.ndim):
+        return _vector_gradients(xp, g, x, y)
+    dx, dy = g @ xp.matrix_transpose(y), xp.matrix_transpose(x) @ g
+    while dy.ndim > y.ndim:
+        dy = xp.sum(dy, axis=0)
+    while dx.ndim > x.ndim:
+        dx = xp.sum(dx, axis=0)
+    return dx, dy
+"""),
+    # 6.5
+    Alternative("setdefault", "6.5", within="_PendingGradients", new="""
+def add(self, target, output_nr, gradient):
+    key = (id(target), output_nr)
+    before = self._sums.setdefault(key, gradient)
+    if before is gradient and key not in self._allocated:
+        return
+    if key in self._allocated:
+        before += gradient
+    else:
+        self._sums[key] = before + gradient
+        self._allocated.add(key)
+"""),
+    Alternative("operators, the known case first", "6.5", within="_PendingGradients", new="""
+def add(self, target, output_nr, gradient):
+    key = id(target), output_nr
+    if key in self._allocated:
+        self._sums[key] += gradient
+        return
+    old = self._sums.get(key)
+    if old is None:
+        self._sums[key] = gradient
+        return
+    self._sums[key] = old + gradient
+    self._allocated.add(key)
+"""),
+    Alternative("np.add with out", "6.5", "            self._sums[key] += gradient\n", "            np.add(self._sums[key], gradient, out=self._sums[key])\n"),
+    Alternative("axis by axis, once more", "6.5", new="""
+def _sum_to_shape(xp, gradient, shape, dtype=None):
+    while len(gradient.shape) > len(shape):
+        gradient = xp.sum(gradient, axis=0, dtype=dtype)
+    for axis in range(len(shape)):
+        if shape[axis] == 1 and gradient.shape[axis] != 1:
+            gradient = xp.sum(gradient, axis=axis, keepdims=True, dtype=dtype)
+    return gradient
+"""),
+    Alternative("the shape is filled with ones", "6.5", new="""
+def _sum_to_shape(xp, gradient, shape, dtype=None):
+    filled = (1,) * (gradient.ndim - len(shape)) + tuple(shape)
+    axes = tuple(i for i, n in enumerate(filled) if n == 1)
+    return xp.reshape(xp.sum(gradient, axis=axes, dtype=dtype), shape)
+"""),
+    Alternative("cast first", "6.5", "    gradient = xp.sum(gradient, axis=(*range(extra), *repeated), keepdims=True, dtype=dtype)", "    if dtype is not None:\n        gradient = xp.astype(gradient, dtype)\n    gradient = xp.sum(gradient, axis=(*range(extra), *repeated), keepdims=True)"),
+    Alternative("from the last axis to the first", "6.5", new="""
+def _sum_to_shape(xp, gradient, shape, dtype=None):
+    kept = list(shape)
+    for axis in reversed(range(gradient.ndim)):
+        size = kept.pop() if kept else None
+        if size is None:
+            gradient = xp.sum(gradient, axis=axis, dtype=dtype)
+        elif size == 1:
+            gradient = xp.sum(gradient, axis=axis, keepdims=True, dtype=dtype)
+    return gradient
+"""),
+    Alternative("a leading ellipsis of axes in a string of einsum", "6.5", new="""
+def _sum_to_shape(xp, gradient, shape, dtype=None):
+    extra = gradient.ndim - len(shape)
+    keep = [i for i in range(extra, gradient.ndim) if shape[i - extra] != 1]
+    total = np.einsum(gradient, list(range(gradient.ndim)), keep, dtype=dtype)
+    return np.reshape(total, shape)
+"""),
+    # 6.6
+    Alternative("Kahn's topological order", "6.6", new="""
+def _propagate(root, output_nr, gradient, collector, retain_graph):
+    uses, found = {id(root): 0}, [root]
+    for node in found:
+        for edge in node.inputs:
+            if edge is None or isinstance(edge.target, Variable):
+                continue
+            if id(edge.target) not in uses:
+                found.append(edge.target)
+                uses[id(edge.target)] = 0
+            uses[id(edge.target)] += 1
+    pending = _PendingGradients()
+    pending.add(root, output_nr, gradient)
+    ready, reached = [root], {id(root)}
+    while ready:
+        node = ready.pop()
+        edges = node.inputs
+        if id(node) in reached:
+            outputs = collector.outputs_of(node, pending.pop(node, node.num_outputs))
+            for edge, array, can_steal in _input_gradients(node, outputs):
+                if isinstance(edge.target, Variable):
+                    collector.add(edge.target, array, can_steal)
+                else:
+                    reached.add(id(edge.target))
+                    pending.add(edge.target, edge.output_nr, array)
+            if not retain_graph:
+                node.free_saved()
+        for edge in edges:
+            if edge is not None and id(edge.target) in uses:
+                uses[id(edge.target)] -= 1
+                if uses[id(edge.target)] == 0:
+                    ready.append(edge.target)
+"""),
+    Alternative("depth first with a stack of its own", "6.6", new="""
+def _propagate(root, output_nr, gradient, collector, retain_graph):
+    order, seen, stack = [], {root}, [(root, iter(list(root.inputs)))]
+    while stack:
+        node, edges = stack[-1]
+        for edge in edges:
+            target = None if edge is None else edge.target
+            if isinstance(target, Node) and target not in seen:
+                seen.add(target)
+                stack.append((target, iter(list(target.inputs))))
+                break
+        else:
+            order.append(node)
+            stack.pop()
+    pending = _PendingGradients()
+    pending.add(root, output_nr, gradient)
+    for node in order[::-1]:
+        gradients = pending.pop(node, node.num_outputs)
+        if any(g is not None for g in gradients):
+            for edge, array, can_steal in _input_gradients(node, collector.outputs_of(node, gradients)):
+                if isinstance(edge.target, Node):
+                    pending.add(edge.target, edge.output_nr, array)
+                else:
+                    collector.add(edge.target, array, can_steal)
+            if not retain_graph:
+                node.free_saved()
+"""),
+    Alternative("duplicates in the queue, skipped when they come", "6.6", new="""
+def _propagate(root, output_nr, gradient, collector, retain_graph):
+    pending = _PendingGradients()
+    pending.add(root, output_nr, gradient)
+    queue, done, ticket = [(-root.sequence_nr, 0, root)], set(), 0
+    while queue:
+        _, _, node = heapq.heappop(queue)
+        if node.sequence_nr in done:
+            continue
+        done.add(node.sequence_nr)
+        outputs = collector.outputs_of(node, pending.pop(node, node.num_outputs))
+        for edge, array, can_steal in _input_gradients(node, outputs):
+            if isinstance(edge.target, Variable):
+                collector.add(edge.target, array, can_steal)
+            else:
+                ticket += 1
+                pending.add(edge.target, edge.output_nr, array)
+                heapq.heappush(queue, (-edge.target.sequence_nr, ticket, edge.target))
+        if not retain_graph:
+            node.free_saved()
+"""),
+    Alternative("a dict of the waiting, and its largest number", "6.6", new="""
+def _propagate(root, output_nr, gradient, collector, retain_graph):
+    pending = _PendingGradients()
+    pending.add(root, output_nr, gradient)
+    waiting = {root.sequence_nr: root}
+    while len(waiting) > 0:
+        node = waiting.pop(max(waiting))
+        outputs = pending.pop(node, node.num_outputs)
+        outputs = collector.outputs_of(node, outputs)
+        triples = _input_gradients(node, outputs)
+        for edge, array, can_steal in triples:
+            if isinstance(edge.target, Variable):
+                collector.add(edge.target, array, can_steal)
+            else:
+                waiting[edge.target.sequence_nr] = edge.target
+                pending.add(edge.target, edge.output_nr, array)
+        if not retain_graph:
+            node.free_saved()
+"""),
+    Alternative("everything is freed at the end", "6.6", new="""
+def _propagate(root, output_nr, gradient, collector, retain_graph):
+    pending, done = _PendingGradients(), []
+    pending.add(root, output_nr, gradient)
+    queue = [root]
+    while queue:
+        queue.sort(key=lambda node: node.sequence_nr)
+        node = queue.pop()
+        done.append(node)
+        outputs = collector.outputs_of(node, pending.pop(node, node.num_outputs))
+        for edge, array, can_steal in _input_gradients(node, outputs):
+            if not isinstance(edge.target, Node):
+                collector.add(edge.target, array, can_steal)
+                continue
+            pending.add(edge.target, edge.output_nr, array)
+            if all(edge.target is not other for other in queue):
+                queue.append(edge.target)
+    for node in [] if retain_graph else done:
+        node.free_saved()
+"""),
+    Alternative("a generator of the versions that changed", "6.6", new='''
+def _check_saved(node):
+    if node.saved is None:
+        raise RuntimeError("the saved values of " + node.name + " are freed: pass retain_graph=True")
+    alive = ((ref(), count) for ref, count in node.saved_versions if ref() is not None)
+    if any(version.count != count for version, count in alive):
+        raise RuntimeError("what " + node.name + " saved was modified in place")
+'''),
+    # 6.7
+    Alternative("zero as a plain number", "6.7", "xp.where(off, xp.zeros_like(g), g)", "xp.where(off, 0, g)"),
+    Alternative("relu on a copy", "6.7", "return xp.where(off, xp.zeros_like(g), g)", "d = g.copy()\n    d[off] = 0\n    return d"),
+    Alternative("a product of two factors", "6.7", "g * (1 - y * y)", "g * (1 - y) * (1 + y)"),
+    Alternative("softmax multiplied out", "6.7", "return y * (g - xp.sum(g * y, axis=along, keepdims=True))", "d = g * y\n    return d - y * xp.sum(d, axis=along, keepdims=True)"),
+    # 6.8
+    Alternative("reshape the matrices by -1", "6.8", "xp.reshape(g, (rows.shape[0], weight.shape[0]))", "xp.reshape(g, (-1, weight.shape[0]))"),
+    Alternative("rows of ones for the bias", "6.8", "lambda: xp.sum(g, axis=0),", "xp.ones(rows.shape[0], dtype=g.dtype) @ g,"),
+    Alternative("matmul and .T", "6.8", "lambda: xp.matrix_transpose(g) @ rows,", "lambda: xp.matmul(g.T, rows),"),
+    Alternative("einsum for W", "6.8", "lambda: xp.matrix_transpose(g) @ rows,", "np.einsum('no,ni->oi', g, rows),"),
+    # 6.9
+    Alternative("if none counts", "6.9", "    count = xp.maximum(count, xp.ones_like(count))  # all ignored: zero gradients, as in PyTorch\n", "    if count == 0:\n        return xp.zeros(shape, dtype=log_p.dtype), None\n"),
+    Alternative("g last", "6.9", "    d = (xp.exp(log_p) - hit) * (counted * (g / count))", "    d = (xp.exp(log_p) - hit) * counted / count * g"),
+    Alternative("where instead of a product", "6.9", "(xp.exp(log_p) - hit) * (counted * (g / count))", "xp.where(counted > 0, (xp.exp(log_p) - hit) * g / count, xp.zeros_like(log_p))"),
+    Alternative("in place in the probabilities", "6.9", "    d = (xp.exp(log_p) - hit) * (counted * (g / count))", "    d = xp.exp(log_p)\n    d -= hit\n    d *= counted\n    d *= g / count"),
+    Alternative("the hits are counted", "6.9", "count = xp.sum(counted)\n", "count = xp.sum(hit)\n"),
 ]  # fmt: skip
