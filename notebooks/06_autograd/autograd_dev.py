@@ -602,7 +602,8 @@ with Exercise("6.5", "sums of gradients") as check:
 #
 # Every node is younger than those it depends on. So **always take the youngest** of those that wait:
 # then everything that uses it has run. `heapq` keeps the smallest number at the front, so the queue
-# holds pairs of `-sequence_nr` and node.
+# holds pairs of `-sequence_nr` and node. A gradient None is not passed on (`_input_gradients` leaves it
+# out), and a node that no gradient reaches does not run.
 #
 # Two things can go wrong, and both would give wrong gradients silently. So before a node runs:
 #

@@ -147,7 +147,10 @@ def _propagate(root, output_nr, gradient, collector, retain_graph):
     pending.add(root, output_nr, gradient)
     for number in sorted(found, reverse=True):
         node = found[number]
-        gradients = collector.outputs_of(node, pending.pop(node, node.num_outputs))
+        gradients = pending.pop(node, node.num_outputs)
+        if all(g is None for g in gradients):
+            continue
+        gradients = collector.outputs_of(node, gradients)
         for edge, array, can_steal in _input_gradients(node, gradients):
             if isinstance(edge.target, Variable):
                 collector.add(edge.target, array, can_steal)
