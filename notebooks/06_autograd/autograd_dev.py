@@ -57,6 +57,7 @@ from tinytorch.backends import get
 from tinytorch.backends.arrays import Array, Axis, Namespace, Shape
 from tinytorch.backends.float_errors import ignored
 from tinytorch.ops import elementwise, linalg, movement, reductions
+from tinytorch.ops.linalg import _rows
 from tinytorch.ops.op import Op, op
 from tinytorch.ops.random import manual_seed
 from tinytorch.tensor import Tensor
@@ -469,7 +470,7 @@ with Exercise("6.3", "gradients of reshape, permute, getitem") as check:
 # last. Vectors are a tiresome special case, and given.
 
 # %% given="6.4"
-from tinytorch.ops.linalg import _rows, _vector_gradients
+from tinytorch.ops.linalg import _vector_gradients
 
 # %% exercise="6.4" points=2
 from tinytorch.ops.linalg import matmul_gradient
