@@ -20,6 +20,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
+from . import winograd
 from .gemm import MIN_PARALLEL_MULTIPLICATIONS as MIN_CONCURRENT_MULTIPLICATIONS
 from .lifted import MIN_PARALLEL_MULTIPLICATIONS, Lifted, parallel_images
 from .rows import column_sums
@@ -84,6 +85,10 @@ def transposed_convolution_gradient(
 
 def convolve(x: Array, weight: Array, bias: Array | None, window: Any, groups: int) -> Array:
     """The convolution of images x (N, C, H, W) -> (N, O, OH, OW)."""
+    if winograd.is_faster(weight.shape, window, groups):
+        found = winograd.convolve(x, weight, bias, window, _cost(weight, window))
+        if found is not None:
+            return found
     (N, C, _, _), O = x.shape, len(weight)  # noqa: E741
     y = np.empty((N, O, *window.output), x.dtype)
     lines = _lines_of(weight, groups)  # (KH, G, O / G, C / G * KW)
@@ -136,6 +141,11 @@ def input_gradient(g: Array, weight: Array, bias: Array | None, window: Any, gro
 def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], window: Any, groups: int) -> Array:
     """The gradient of a convolution's weight: g (N, O, OH, OW), x (N, C, H, W) -> `shape`."""
     (N, C, _, _), (O, per_group, KH, KW) = x.shape, shape  # noqa: E741
+    multiplications = O * per_group * KH * KW * math.prod(window.output)
+    if winograd.is_faster(shape, window, groups):
+        found = winograd.weight_gradient(g, x, shape, window, multiplications)
+        if found is not None:
+            return found
     g = np.ascontiguousarray(g)
     parts = {}
 
@@ -149,7 +159,7 @@ def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], window: Any, gro
                 total[i] += (lifted.under(i) @ rows).sum(axis=0)
         parts[start] = total
 
-    parallel_images(work, N, O * per_group * KH * KW * math.prod(window.output))
+    parallel_images(work, N, multiplications)
     total: Any = sum(parts[start] for start in sorted(parts))  # always in the same order
     total = total.reshape(KH, groups, per_group, KW, O // groups)
     return np.ascontiguousarray(total.transpose(1, 4, 2, 0, 3)).reshape(shape)

@@ -1,0 +1,179 @@
+"""Convolutions with a kernel of three lines by Winograd's F(4, 3), in half of the multiplications.
+
+Four lines of the output depend on six of the image: on a *tile*. Fixed sums of the tile's lines are
+multiplied by fixed sums of the kernel's, which takes six products instead of twelve, and fixed sums
+of the products are the four lines (Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural
+Networks", here along one axis only). The columns of the kernel are treated as in `lifted`.
+
+Lines are stored one after the other with zeros between them, as wide as the padding, so that a
+shift by a column of the kernel is one long copy for each channel. The sums have no more rounding
+errors than a few of the products themselves; but an infinity would spread in a tile, so that the
+functions return None if the result is not finite.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..base import NumpyArray as Array
+from .lifted import inside, parallel_images
+
+LINES = 4  # of the output in a tile
+IMAGE_SUMS = [
+    [4, 0, -5, 0, 1, 0],
+    [0, -4, -4, 1, 1, 0],
+    [0, 4, -4, -1, 1, 0],
+    [0, -2, -1, 2, 1, 0],
+    [0, 2, -1, -2, 1, 0],
+    [0, 4, 0, -5, 0, 1],
+]
+KERNEL_SUMS = [
+    [1 / 4, 0, 0],
+    [-1 / 6, -1 / 6, -1 / 6],
+    [-1 / 6, 1 / 6, -1 / 6],
+    [1 / 24, 1 / 12, 1 / 6],
+    [1 / 24, -1 / 12, 1 / 6],
+    [0, 0, 1],
+]
+OUTPUT_SUMS = [
+    [1, 1, 1, 1, 1, 0],
+    [0, 1, -1, 2, -2, 0],
+    [0, 1, 1, 4, 4, 0],
+    [0, 1, -1, 8, -8, 1],
+]
+TERMS = len(IMAGE_SUMS)
+
+BLOCK_COLUMNS = 256  # of a product, at least, if there are enough images
+MIN_CHANNELS = 24  # of input and output; with fewer, the sums take as long as they save
+
+
+def is_faster(shape: tuple[int, ...], window: Any, groups: int) -> bool:
+    """Whether a convolution with a weight (O, C, KH, KW) should be computed here."""
+    return (
+        window.kernel[0] == 3
+        and window.stride == (1, 1)
+        and window.dilation[0] == 1
+        and groups == 1
+        and min(shape[:2]) >= MIN_CHANNELS
+        and window.output[0] >= LINES
+    )
+
+
+def convolve(
+    x: Array, weight: Array, bias: Array | None, window: Any, multiplications: int
+) -> Array | None:
+    """`convolution.convolve`, with `multiplications` for one image."""
+    (N, C, _, _), (O, _, KH, KW) = x.shape, weight.shape  # noqa: E741
+    y = np.empty((N, O, *window.output), x.dtype)
+    lines = weight.transpose(2, 0, 1, 3).reshape(KH, -1)
+    kernel = (np.array(KERNEL_SUMS, x.dtype) @ lines).reshape(TERMS, O, C * KW)
+    sums = np.array(OUTPUT_SUMS, x.dtype)
+    is_finite = []
+
+    def work(start: int, stop: int) -> None:
+        tiles = Tiles(C, stop - start, window, x.dtype)
+        products = np.empty((TERMS, O * tiles.columns), x.dtype)
+        out = np.empty((LINES, O * tiles.columns), x.dtype)
+        for first in range(start, stop, tiles.block):
+            images = slice(first, min(first + tiles.block, stop))
+            tiles.load(x[images])
+            for k in range(TERMS):
+                np.matmul(kernel[k], tiles.lifted(k), out=products[k].reshape(O, -1))
+            np.matmul(sums, products, out=out)
+            is_finite.append(np.isfinite(np.vdot(out, out)))
+            for of_y, of_out in tiles.lines_of(y[images], out):
+                of_y[...] = of_out
+            if bias is not None:
+                y[images] += bias.reshape(-1, 1, 1)
+
+    parallel_images(work, N, multiplications)
+    return y if all(is_finite) else None
+
+
+def weight_gradient(
+    g: Array, x: Array, shape: tuple[int, ...], window: Any, multiplications: int
+) -> Array | None:
+    """`convolution.weight_gradient`, with `multiplications` for one image."""
+    (N, C, _, _), (O, _, KH, KW) = x.shape, shape  # noqa: E741
+    sums = np.array(OUTPUT_SUMS, x.dtype).T
+    parts = {}
+
+    def work(start: int, stop: int) -> None:
+        tiles = Tiles(C, stop - start, window, x.dtype)
+        given = np.zeros((LINES, O * tiles.columns), x.dtype)
+        products = np.empty((TERMS, O * tiles.columns), x.dtype)
+        total = np.zeros((TERMS, C * KW, O), x.dtype)
+        for first in range(start, stop, tiles.block):
+            images = slice(first, min(first + tiles.block, stop))
+            tiles.load(x[images])
+            if images.stop - first < tiles.block:
+                given[...] = 0  # no gradient for the images of the block before
+            for of_g, of_given in tiles.lines_of(g[images], given):
+                of_given[...] = of_g
+            np.matmul(sums, given, out=products)
+            for k in range(TERMS):
+                total[k] += tiles.lifted(k) @ products[k].reshape(O, -1).T
+        parts[start] = total
+
+    parallel_images(work, N, multiplications)
+    total: Any = sum(parts[start] for start in sorted(parts))  # always in the same order
+    lines = np.array(KERNEL_SUMS, x.dtype).T @ total.reshape(TERMS, -1)
+    lines = lines.reshape(KH, C, KW, O).transpose(3, 1, 0, 2)
+    return np.ascontiguousarray(lines) if np.isfinite(lines).all() else None
+
+
+class Tiles:
+    """The sums of the lines of a block of images, in buffers that are used again.
+
+    Attributes:
+        block: number of images in a block.
+        columns: number of positions of the kernel in a line of all tiles of a block, and some in
+            the padding, whose results are not used.
+    """
+
+    def __init__(self, channels: int, images: int, window: Any, dtype: Any) -> None:
+        (_, KW), (OH, OW), (_, left) = window.kernel, window.output, window.padding
+        self.window, self.shift = window, window.dilation[1]
+        last = self.shift * (KW - 1)
+        self.count = -(-OH // LINES)  # of tiles in an image
+        self.width = max(left + window.image[1], OW + last - left, OW)
+        size = self.count * self.width
+        self.block = min(images, -(-BLOCK_COLUMNS // size))
+        self.columns = self.block * size
+        self.lines = np.zeros((TERMS, channels, self.columns + last), dtype)
+        self.sums = np.empty_like(self.lines)
+        self.patches = np.empty((channels, KW, self.columns), dtype)
+        self.factors = np.array(IMAGE_SUMS, dtype)
+
+    def _of_images(self, lines: Array) -> Array:
+        """Lines (n, C, columns) as (n, C, images, tiles, width)."""
+        return lines.reshape(*lines.shape[:2], self.block, self.count, self.width)
+
+    def load(self, x: Array) -> None:
+        """Compute the sums for images (n, C, H, W)."""
+        (H, W), (top, left) = self.window.image, self.window.padding
+        lines = self._of_images(self.lines[..., : self.columns])
+        for i in range(TERMS):
+            tiles, of_x = inside(H, self.count, LINES, i - top)
+            to = lines[i, :, : len(x), tiles, left : left + W]
+            to[...] = x[:, :, of_x].swapaxes(0, 1)
+        np.matmul(
+            self.factors, self.lines.reshape(TERMS, -1), out=self.sums.reshape(TERMS, -1)
+        )
+
+    def lifted(self, k: int) -> Array:
+        """The k-th sum, shifted by each column of the kernel: (C * KW, columns)."""
+        for j in range(self.patches.shape[1]):
+            start = j * self.shift
+            self.patches[:, j] = self.sums[k, :, start : start + self.columns]
+        return self.patches.reshape(-1, self.columns)
+
+    def lines_of(self, y: Array, tiles: Array) -> list[tuple[Array, Array]]:
+        """Views of the same lines in y (n, O, OH, OW) and in tiles (LINES, O * columns)."""
+        _, O, OH, OW = y.shape  # noqa: E741
+        parts = self._of_images(tiles.reshape(LINES, O, -1))
+        pairs = []
+        for i in range(LINES):
+            lines = y[:, :, i::LINES].swapaxes(0, 1)
+            pairs.append((lines, parts[i, :, : len(y), : lines.shape[2], :OW]))
+        return pairs
