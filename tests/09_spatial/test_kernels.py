@@ -11,7 +11,7 @@ from op_table import OP_INFOS
 
 import tinytorch
 from tinytorch import Tensor, Trainer, nn
-from tinytorch.backends.numpy import lifted
+from tinytorch.backends.numpy import lifted, winograd
 from tinytorch.nn import functional as F  # noqa: N812
 from tinytorch.ops.op import OPS
 
@@ -33,6 +33,60 @@ def test_convolutions_in_blocks_and_threads(
     expected = run(OPS[name], draw(sample), sample.settings, REFERENCE)
     for ours, theirs in zip([*found[0], *found[1]], [*expected[0], *expected[1]], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("threads", [False, True])
+@pytest.mark.parametrize("columns", [1, 60, 2**20])
+@pytest.mark.parametrize(
+    ("height", "width", "kernel_width", "padding", "dilation"),
+    [
+        (8, 8, 3, 1, 1), (7, 5, 3, (1, 0), 1), (13, 6, 1, 0, 1), (9, 6, 5, (0, 2), 1),
+        (6, 9, 3, (1, 3), (1, 2)), (4, 3, 2, (1, 4), 1), (5, 1, 3, (1, 1), 1),
+    ],
+)  # fmt: skip
+def test_winograd_equals_the_reference(
+    height: int, width: int, kernel_width: int, padding: Any, dilation: Any, columns: int,
+    threads: bool, dtype: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
+    monkeypatch.setattr(winograd, "BLOCK_COLUMNS", columns)
+    monkeypatch.setattr(lifted, "MIN_PARALLEL_MULTIPLICATIONS", 0 if threads else 2**60)
+    rng = np.random.default_rng(0)
+    arrays = (
+        rng.standard_normal((5, 3, height, width)),
+        rng.standard_normal((4, 3, 3, kernel_width)),
+        rng.standard_normal(4),
+    )
+    found = []
+    for backend in ("numpy", "reference"):
+        kind = dtype if backend == "numpy" else "f8"
+        given = [Tensor(a.astype(kind), requires_grad=True, backend=backend) for a in arrays]
+        y = F.conv2d(*given, padding=padding, dilation=dilation)
+        (y * y).sum().backward()
+        found.append([y.detach().numpy(), *(t.grad.numpy() for t in given if t.grad is not None)])
+    for ours, theirs in zip(*found, strict=True):
+        tolerance = (1e-11 if dtype == "f8" else 1e-5) * np.abs(theirs).max()
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e38])
+def test_large_values_do_not_spread_to_other_lines(value: float) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 64, 12, 8)).astype(np.float32)
+    w = rng.standard_normal((64, 64, 3, 3)).astype(np.float32)
+    expected = F.conv2d(Tensor(x), Tensor(w), padding=1).numpy()
+    x[1, 2, 4, 5] = value
+    given, weight = Tensor(x, requires_grad=True), Tensor(w, requires_grad=True)
+    y = F.conv2d(given, weight, padding=1)
+    y.backward(Tensor(x[:, :64]))
+    assert given.grad is not None
+    assert weight.grad is not None
+    np.testing.assert_allclose(y.detach().numpy()[1, :, 6:], expected[1, :, 6:], atol=5e-4)
+    np.testing.assert_allclose(y.detach().numpy()[0], expected[0], atol=5e-4)
+    assert np.isfinite(given.grad.numpy()[1, :, 6:]).all()
+    others = [c for c in range(64) if c != 2]
+    assert np.isfinite(weight.grad.numpy()[np.ix_(others, others)]).all()
 
 
 def test_gradients_have_the_same_bits_in_every_run() -> None:
