@@ -7,7 +7,6 @@ gradient and its state. The optimizer applies the rule to all parameters.
 import copy
 import difflib
 import inspect
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -25,50 +24,8 @@ from .serialization.optimizer_state import OptimizerState, read_state
 from .tensor import Tensor
 
 
-class Optimizer:
-    """Base class of all optimizers.
-
-    A subclass sets `rule`, the update rule, and `state_names`, the names of the arrays that the
-    rule keeps for each parameter; these are initialised to zeros of the parameter's shape. The
-    settings in the signature of the rule are passed to it. Instead, as in PyTorch, a subclass may
-    override `step`, and keep values in `state`.
-
-    Args:
-        params: parameters, also as pairs with their names, or groups of them,
-            ``[{"params": [...], "lr": 0.1}, ...]``; a group may override any of the optimizer's
-            settings. Parameters that do not require gradients are skipped until they do.
-        defaults: the settings, for groups that do not override them. Each has the type of its
-            default value in the signature of the subclass, and numbers are 0 or more.
-            ``Optimizer(params, {"lr": 0.1})`` is PyTorch's form, for any values.
-
-    Attributes:
-        param_groups: the groups of parameters with their settings, which may be changed.
-        state: parameter -> its state by name.
-        defaults: the settings of groups that do not override them.
-        steps: number of steps taken.
-        missed: index of a parameter -> number of steps in which it had no gradient, if any. Its
-            number of updates, used by Adam's bias correction, is ``steps`` minus this.
-
-    Raises:
-        TypeError: `params` is not an iterable of tensors or of groups.
-        ValueError: no parameters, a parameter given twice or computed by an op, or a setting
-            misspelled or out of range.
-
-    >>> from tinytorch import Optimizer, Parameter, Tensor
-    >>> from tinytorch.ops.op import op
-    >>> @op
-    ... def sign_update(xp, p, g, m, *, lr, decay):
-    ...     m = decay * m + (1 - decay) * g
-    ...     return (p - lr * xp.sign(m), m), ()
-    >>> class SignSGD(Optimizer):
-    ...     rule = sign_update
-    ...     state_names = ("m",)
-    >>> weight = Parameter([1.0, 2.0])
-    >>> (weight * weight).sum().backward()
-    >>> SignSGD([weight], lr=0.5, decay=0.9).step()
-    >>> weight.tolist()
-    [0.5, 1.5]
-    """
+class OptimizerBase:
+    """Parameter groups, settings and state of an optimizer, for `Optimizer`."""
 
     rule: Op
     state_names: tuple[str, ...] = ()
@@ -181,37 +138,9 @@ class Optimizer:
         for group in self.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Set the gradients of all parameters to None, or to zeros."""
-        for parameter in self.parameters():
-            if set_to_none:
-                parameter.zero_grad()
-            elif parameter.grad is not None:
-                parameter.grad.zero_()
-
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient.
-
-        Args:
-            closure: computes the gradients and returns the loss, which is then the result.
-        """
-        loss = None
-        if closure is not None:
-            with enable_grad():
-                loss = closure()
-        self.count_step(self.update(*self.next_step()))
-        return loss
-
     def next_step(self) -> list[float]:
         """The numbers of the next step: its own, from 1, and the learning rate of each group."""
         return [self.steps + 1, *(float(group["lr"]) for group in self.param_groups)]
-
-    def count_step(self, updated: Collection[int]) -> None:
-        """Count a step that has updated the parameters with these indices."""
-        self.steps += 1
-        if len(updated) < len(self.parameters()):
-            for index in set(range(len(self.parameters()))).difference(updated):
-                self.missed[index] = self.missed.get(index, 0) + 1
 
     def update(self, step: Any, *rates: Any) -> list[int]:
         """Update every parameter that has a gradient; does not count the step.
@@ -229,20 +158,15 @@ class Optimizer:
                 " step()"
             )
         updated: list[int] = []
-        index = itertools.count()
+        first = 0
         for group, lr in zip(self.param_groups, rates, strict=True):
-            by_missed: dict[int, list[Any]] = {}  # rows with the same number of earlier updates
-            for p, i in zip(group["params"], index, strict=False):
-                if p.grad is not None:
-                    gradient = -p.grad if group.get("maximize") else p.grad
-                    row = p, gradient, *self._state_of(i, p, group)
-                    by_missed.setdefault(self.missed.get(i, 0), []).append(row)
-                    updated.append(i)
-            for missed, rows in by_missed.items():
-                own_step = step - missed if missed else step
-                settings = self.settings({**group, "lr": lr}, own_step)
-                update_tensors(self.rule_of(group), rows, **settings)
+            updated += self.update_group(group, first, step, lr)
+            first += len(group["params"])
         return updated
+
+    def update_group(self, group: dict[str, Any], first: int, step: Any, lr: Any) -> list[int]:
+        """Update the parameters of a group; see `OptimizerSteps`."""
+        raise NotImplementedError
 
     def rule_of(self, group: Mapping[str, Any]) -> Op:
         """The update rule for the parameters of a group."""
@@ -358,6 +282,109 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
+class OptimizerSteps(OptimizerBase):
+    """The steps of an optimizer, for `Optimizer`."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Set the gradients of all parameters to None, or to zeros."""
+        for parameter in self.parameters():
+            if set_to_none:
+                parameter.zero_grad()
+            elif parameter.grad is not None:
+                parameter.grad.zero_()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the gradients and returns the loss, which is then the result.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        self.count_step(self.update(*self.next_step()))
+        return loss
+
+    def count_step(self, updated: Collection[int]) -> None:
+        """Count a step that has updated the parameters with these indices."""
+        self.steps += 1
+        if len(updated) < len(self.parameters()):
+            for index in set(range(len(self.parameters()))).difference(updated):
+                self.missed[index] = self.missed.get(index, 0) + 1
+
+    def update_group(self, group: dict[str, Any], first: int, step: Any, lr: Any) -> list[int]:
+        """Update every parameter of a group that has a gradient.
+
+        Args:
+            group: one of `param_groups`.
+            first: index of its first parameter; parameters are numbered through all groups.
+            step: number of the step, from 1.
+            lr: learning rate of the group.
+
+        Returns:
+            the indices of the updated parameters.
+        """
+        updated: list[int] = []
+        by_missed: dict[int, list[Any]] = {}  # rows with the same number of earlier updates
+        for i, p in enumerate(group["params"], first):
+            if p.grad is not None:
+                gradient = -p.grad if group.get("maximize") else p.grad
+                row = p, gradient, *self._state_of(i, p, group)
+                by_missed.setdefault(self.missed.get(i, 0), []).append(row)
+                updated.append(i)
+        for missed, rows in by_missed.items():
+            settings = self.settings({**group, "lr": lr}, step - missed if missed else step)
+            update_tensors(self.rule_of(group), rows, **settings)
+        return updated
+
+
+class Optimizer(OptimizerSteps):
+    """Base class of all optimizers.
+
+    A subclass sets `rule`, the update rule, and `state_names`, the names of the arrays that the
+    rule keeps for each parameter; these are initialised to zeros of the parameter's shape. The
+    settings in the signature of the rule are passed to it. Instead, as in PyTorch, a subclass may
+    override `step`, and keep values in `state`.
+
+    Args:
+        params: parameters, also as pairs with their names, or groups of them,
+            ``[{"params": [...], "lr": 0.1}, ...]``; a group may override any of the optimizer's
+            settings. Parameters that do not require gradients are skipped until they do.
+        defaults: the settings, for groups that do not override them. Each has the type of its
+            default value in the signature of the subclass, and numbers are 0 or more.
+            ``Optimizer(params, {"lr": 0.1})`` is PyTorch's form, for any values.
+
+    Attributes:
+        param_groups: the groups of parameters with their settings, which may be changed.
+        state: parameter -> its state by name.
+        defaults: the settings of groups that do not override them.
+        steps: number of steps taken.
+        missed: index of a parameter -> number of steps in which it had no gradient, if any. Its
+            number of updates, used by Adam's bias correction, is ``steps`` minus this.
+
+    Raises:
+        TypeError: `params` is not an iterable of tensors or of groups.
+        ValueError: no parameters, a parameter given twice or computed by an op, or a setting
+            misspelled or out of range.
+
+    >>> from tinytorch import Optimizer, Parameter, Tensor
+    >>> from tinytorch.ops.op import op
+    >>> @op
+    ... def sign_update(xp, p, g, m, *, lr, decay):
+    ...     m = decay * m + (1 - decay) * g
+    ...     return (p - lr * xp.sign(m), m), ()
+    >>> class SignSGD(Optimizer):
+    ...     rule = sign_update
+    ...     state_names = ("m",)
+    >>> weight = Parameter([1.0, 2.0])
+    >>> (weight * weight).sum().backward()
+    >>> SignSGD([weight], lr=0.5, decay=0.9).step()
+    >>> weight.tolist()
+    [0.5, 1.5]
+    """
+
+
 def _copy(value: Any) -> Any:
     """A copy of a value in an optimizer's state."""
     return value.detach().clone() if isinstance(value, Tensor) else copy.deepcopy(value)
@@ -405,6 +432,35 @@ def _list_of(name: str, params: Any) -> list[Any]:
         ) from None
 
 
+def descend(p: Array, direction: Array, lr: float) -> Array:
+    """The parameter after a step of size `lr` against a direction."""
+    return p - lr * direction
+
+
+def update_velocity(
+    v: Array, g: Array, momentum: float, dampening: float = 0, step: int = 1
+) -> Array:
+    """The velocity with the gradient added; all but the first gradient are dampened."""
+    damped = g * (1 - dampening * (step > 1)) if dampening else g
+    return momentum * v + damped
+
+
+def apply_weight_decay(
+    p: Array, g: Array, lr: float, weight_decay: float, decoupled: bool
+) -> tuple[Array, Array]:
+    """The parameter and its gradient with weight decay: one of them is changed.
+
+    Args:
+        decoupled: whether the parameter shrinks directly; else a multiple of it is added to the
+            gradient, which is the gradient of the penalty ``weight_decay / 2 * sum(p * p)``.
+    """
+    if not weight_decay:
+        return p, g
+    if decoupled:
+        return p * (1 - lr * weight_decay), g
+    return p, g + weight_decay * p
+
+
 @op
 def sgd_update(
     xp: Namespace,
@@ -420,12 +476,11 @@ def sgd_update(
     step: int = 1,
 ) -> Any:
     """The parameter and its velocity after one step of gradient descent."""
-    g = g + weight_decay * p if weight_decay else g
+    p, g = apply_weight_decay(p, g, lr, weight_decay, decoupled=False)
     if v is None:
-        return (p - lr * g,), ()
-    damped = g * (1 - dampening * (step > 1)) if dampening else g  # not in the first step
-    v = momentum * v + damped
-    return (p - lr * (g + momentum * v if nesterov else v), v), ()
+        return (descend(p, g, lr),), ()
+    v = update_velocity(v, g, momentum, dampening, step)
+    return (descend(p, g + momentum * v if nesterov else v, lr), v), ()
 
 
 class SGD(Optimizer):
@@ -474,6 +529,16 @@ class SGD(Optimizer):
         return self.state_names if group["momentum"] else ()
 
 
+def moving_average(average: Array, new: Array, beta: float) -> Array:
+    """An exponential moving average: it keeps the share `beta`, the rest is new."""
+    return beta * average + (1 - beta) * new
+
+
+def correct_bias(average: Array, beta: float, step: int) -> Array:
+    """A moving average after `step` updates from 0, divided by the sum of its weights."""
+    return average / (1 - beta**step)
+
+
 @op
 def adam_update(
     xp: Namespace,
@@ -490,14 +555,11 @@ def adam_update(
     step: int,
 ) -> Any:
     """The parameter and both moments after one step; equations in the order of algorithm 1."""
-    if weight_decay and decoupled:
-        p = p * (1 - lr * weight_decay)
-    elif weight_decay:
-        g = g + weight_decay * p
-    m = betas[0] * m + (1 - betas[0]) * g
-    v = betas[1] * v + (1 - betas[1]) * (g * g)
-    m_hat = m / (1 - betas[0] ** step)
-    v_hat = v / (1 - betas[1] ** step)
+    p, g = apply_weight_decay(p, g, lr, weight_decay, decoupled)
+    m = moving_average(m, g, betas[0])
+    v = moving_average(v, g * g, betas[1])
+    m_hat = correct_bias(m, betas[0], step)
+    v_hat = correct_bias(v, betas[1], step)
     return (p - lr * m_hat / (xp.sqrt(v_hat) + eps), m, v), ()
 
 
@@ -521,15 +583,12 @@ def amsgrad_update(
 
     Source: S. Reddi et al., "On the Convergence of Adam and Beyond" (2018), algorithm 2.
     """
-    if weight_decay and decoupled:
-        p = p * (1 - lr * weight_decay)
-    elif weight_decay:
-        g = g + weight_decay * p
-    m = betas[0] * m + (1 - betas[0]) * g
-    v = betas[1] * v + (1 - betas[1]) * (g * g)
+    p, g = apply_weight_decay(p, g, lr, weight_decay, decoupled)
+    m = moving_average(m, g, betas[0])
+    v = moving_average(v, g * g, betas[1])
     v_max = xp.maximum(v_max, v)
-    m_hat = m / (1 - betas[0] ** step)
-    v_hat = v_max / (1 - betas[1] ** step)
+    m_hat = correct_bias(m, betas[0], step)
+    v_hat = correct_bias(v_max, betas[1], step)
     return (p - lr * m_hat / (xp.sqrt(v_hat) + eps), m, v, v_max), ()
 
 
@@ -624,10 +683,11 @@ def muon_update(
     weight_decay: float,
 ) -> Any:
     """The matrix and its momentum after one step along the orthogonalised momentum."""
-    m = momentum * m + (1 - momentum) * g
-    direction = (1 - momentum) * g + momentum * m if nesterov else m
+    p, _ = apply_weight_decay(p, g, lr, weight_decay, decoupled=True)
+    m = moving_average(m, g, momentum)
+    direction = moving_average(m, g, momentum) if nesterov else m
     rate = lr * math.sqrt(max(1.0, p.shape[-2] / max(1, p.shape[-1])))
-    return (p * (1 - lr * weight_decay) - rate * orthogonalise(xp, direction), m), ()
+    return (descend(p, orthogonalise(xp, direction), rate), m), ()
 
 
 def orthogonalise(xp: Namespace, G: Array, steps: int = 5) -> Array:
