@@ -811,7 +811,7 @@ plt.show()
 # %%
 from tinytorch.tito.measure import seconds
 
-big = [(1024, 1024)] * 4
+big = [(512, 512)] * 4
 print("               state / weights   bytes per weight   ms per step")
 for name, make_one in {
     "SGD": lambda p: SGD(p, lr=1e-3),
