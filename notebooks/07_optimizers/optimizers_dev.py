@@ -147,6 +147,7 @@ with Exercise("7.1", "descend, update_velocity") as check:
     for step, expected in ((1, [4.75, 6.5]), (2, [3.75, 4.5]), (3, [3.75, 4.5])):
         check.close(lambda: update_velocity(v, g, 0.75, 0.25, step), expected, f"the velocity with momentum 0.75 and dampening 0.25, in step {step}",
                     cause="momentum * v + (1 - dampening) * g, and + g in step 1")
+    check.close(lambda: update_velocity(v, g, 0.0, 0.25, 2), [3.0, 6.0], "the velocity without momentum and with dampening 0.25, in step 2", cause="the dampening does not depend on the momentum")
     check.equal(lambda: [v, g], [[1.0, -2.0], [4.0, 8.0]], "v and g after that", cause="return a new array instead of v *= ...")
 # fmt: on
 
@@ -357,6 +358,16 @@ with Exercise("7.4", "OptimizerSteps") as check:
         return [step for size, step in seen if size == 3], [step for size, step in seen if size == 4]
 
     check.equal(counts, ([1, 2, 3], [1, 2, 3, 4, 5, 6]), "the steps of a parameter that had no gradient in steps 1, 2 and 5, and those of another", cause="its step is step - self.missed.get(i, 0), where missed is read after _state_of")
+
+    def late() -> Any:
+        """The steps that the rule sees of a parameter that is added after three steps."""
+        own = optimizer_of(given(2), 3)
+        own.add_param_group({"params": given(3)})
+        own.step()
+        own.step()
+        return [step for size, step in seen if size == 3], own.missed
+
+    check.equal(late, ([1, 2], {1: 3}), "the steps of a parameter that was added after three steps, and self.missed", cause="call _state_of(i, p, group), with its index; then read self.missed.get(i, 0)")
 
     def direct(sizes: list[int], first: int, step: int, lr: float) -> Any:
         own = optimizer_of(given(*sizes))
@@ -649,12 +660,14 @@ with Exercise("7.7", "orthogonalise") as check:
             self.transposed.append(x.shape)
             return np.matrix_transpose(x)
 
-    def transposed(shape: tuple[int, int]) -> Any:
+    def tall_ones(shape: Any) -> int:
+        """How many matrices with more rows than columns are transposed."""
         xp: Any = Shapes()
         orthogonalise(xp, np.ones(shape))
-        return [s for s in xp.transposed if s != shape[::-1]]
+        return len([s for s in xp.transposed if s[-2] > s[-1]])
 
-    check.true(lambda: len(transposed((6, 2))) <= 2, "a tall matrix is transposed first, so that X X^T is the smaller product", cause="transpose if there are more rows than columns")
+    for shape in ((6, 2), (2, 6), (2, 6, 3), (7, 2, 3), (7, 6, 2)):
+        check.true(lambda: tall_ones(shape) <= 2, f"X X^T is the smaller product for {shape}", cause="transpose first if there are more rows than columns; these are the last two axes")
 # fmt: on
 
 # %%
@@ -693,7 +706,7 @@ from tinytorch.optimizers import muon_update
 # fmt: off
 with Exercise("7.8", "muon_update") as check:
     rng = np.random.default_rng(8)
-    for shape in ((3, 5), (8, 2), (4, 4), (2, 6, 3)):
+    for shape in ((3, 5), (8, 2), (4, 4), (6, 1), (2, 6, 3)):
         start = [rng.standard_normal(shape) for _ in range(3)]
         for nesterov, decay in ((False, 0.0), (True, 0.0), (False, 0.5), (True, 0.5)):
             p, g, m = (x.copy() for x in start)
@@ -734,7 +747,8 @@ draw_paths(
 # ## A race on handwritten digits
 #
 # 1,437 images of 8 x 8 pixels, a network with two hidden layers, the same first weights and the same
-# batches for everybody. Each optimizer has the best learning rate of a coarse search.
+# batches for everybody. The learning rates are those with the lowest loss at the end, out of four for
+# each optimizer, such as 0.001, 0.003, 0.01 and 0.03 for Adam.
 
 # %%
 from tinytorch.activations import ReLU
@@ -785,8 +799,8 @@ def muon_and_adamw(model: Any) -> list[Any]:
 racers: dict[str, Callable[[Any], list[Any]]] = {
     "SGD, lr 0.3": lambda model: [SGD(model.parameters(), lr=0.3)],
     "momentum 0.9, lr 0.1": lambda model: [SGD(model.parameters(), lr=0.1, momentum=0.9)],
-    "Adam, lr 0.003": lambda model: [Adam(model.parameters(), lr=0.003)],
-    "AdamW, lr 0.003": lambda model: [AdamW(model.parameters(), lr=0.003, weight_decay=0.1)],
+    "Adam, lr 0.01": lambda model: [Adam(model.parameters(), lr=0.01)],
+    "AdamW, lr 0.01": lambda model: [AdamW(model.parameters(), lr=0.01, weight_decay=0.1)],
     "Muon, lr 0.03": muon_and_adamw,
 }
 figure, axis = plt.subplots(figsize=(8, 3.4))
@@ -799,9 +813,13 @@ axis.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# Look at the first hundred steps, and at the end. A lower training loss does not mean more right
-# answers: on so small a task all of them get nearly everything right, with some tuning. The difference
-# is how much tuning: multiply the loss by 10, and SGD needs another learning rate; Adam does not notice.
+# Eight epochs are short. Plain SGD is still on its way; momentum has caught up with a large part; Adam
+# and Muon are through, and Muon, which treats the matrices as matrices, has the lowest loss. On held-out
+# digits it leads by less: a lower training loss is not the same as more right answers. (This is one
+# seed. Try others, and more epochs, before you believe a ranking.)
+#
+# What about the tuning? Multiply the loss by 10, and SGD needs another learning rate; Adam does not
+# notice.
 #
 # ## What it costs
 #

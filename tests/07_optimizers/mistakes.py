@@ -110,7 +110,7 @@ def count_step(self, updated):
     Mistake("the state as a list", "7.4", "*self._state_of(i, p, group)", "self._state_of(i, p, group)"),
     Mistake("missed steps are ignored", "7.4", "step - missed if missed else step", "step"),
     Mistake("missed steps are added", "7.4", "step - missed if missed else step", "step + missed"),
-    Mistake("missed is read before _state_of", "7.4", "                row = p, gradient, *self._state_of(i, p, group)\n                by_missed.setdefault(self.missed.get(i, 0), []).append(row)", "                missed = self.missed.get(i, 0) if self.state[p] else 0\n                row = p, gradient, *self._state_of(i, p, group)\n                by_missed.setdefault(missed, []).append(row)"),
+    Mistake("missed is read before _state_of", "7.4", "                row = p, gradient, *self._state_of(i, p, group)\n                by_missed.setdefault(self.missed.get(i, 0), []).append(row)", "                missed = self.missed.get(i, 0)\n                row = p, gradient, *self._state_of(i, p, group)\n                by_missed.setdefault(missed, []).append(row)"),
     Mistake("one step for all rows", "7.4", "by_missed.setdefault(self.missed.get(i, 0), []).append(row)", "by_missed.setdefault(self.missed.get(first, 0), []).append(row)"),
     Mistake("the rate of the group", "7.4", "{**group, \"lr\": lr}", "group"),
     Mistake("the group's rate wins", "7.4", "{**group, \"lr\": lr}", "{\"lr\": lr, **group}"),
@@ -200,4 +200,34 @@ def muon_update(xp, p, g, m, *, lr, momentum, nesterov, weight_decay):
     Mistake("two results without the empty tuple", "7.8", "return (descend(p, orthogonalise(xp, direction), rate), m), ()", "return descend(p, orthogonalise(xp, direction), rate), m"),
 ]  # fmt: skip
 
-EQUIVALENT: dict[str, str] = {}
+UNUSED = "the rate matters only for a decoupled decay"
+PRODUCT = "a product does not depend on the order"
+SHAPE = "a parameter, its gradient and its average have the same shape"
+DROPPED = "a decoupled decay leaves the gradient as it is, and it is not used"
+COUNTED = "without missed parameters, the loop has no rounds: the condition saves time"
+
+EQUIVALENT = {
+    '7.1 update_velocity: always the first value in "g * (1 - dampening * (step > 1)) if dampening else g"': "a product with 1: the condition saves time",
+    '7.3 sgd_update: lr -> momentum in "apply_weight_decay(p, g, lr, weight_decay, decoupled=False)"': UNUSED,
+    '7.3 sgd_update: lr -> weight_decay in "apply_weight_decay(p, g, lr, weight_decay, decoupled=False)"': UNUSED,
+    '7.3 sgd_update: lr -> dampening in "apply_weight_decay(p, g, lr, weight_decay, decoupled=False)"': UNUSED,
+    '7.3 sgd_update: arguments g and lr swapped in "descend(p, g, lr)"': PRODUCT,
+    '7.3 sgd_update: arguments g + momentum * v if nesterov else v and lr swapped in "descend(p, g + momentum * v if nesterov else v, lr)"': PRODUCT,
+    '7.4 OptimizerSteps.count_step: always true in "len(updated) < len(self.parameters())"': COUNTED,
+    '7.4 OptimizerSteps.count_step: < -> <= in "len(updated) < len(self.parameters())"': COUNTED,
+    '7.4 OptimizerSteps.update_group: without the argument 0 in "self.missed.get(i, 0)"': "None is as false as 0",
+    '7.4 OptimizerSteps.update_group: always the first value in "step - missed if missed else step"': "a difference with 0",
+    '7.4 OptimizerSteps.update_group: missed -> rows in "step - missed if missed else step"': "a difference with 0",
+    '7.7 orthogonalise: > -> >= in "G.shape[-2] > G.shape[-1]"': "both products of a square matrix have the same size",
+    '7.7 orthogonalise: items -2 and -1 swapped in "(-2, -1)"': "a sum over both axes",
+    '7.8 muon_update: arguments lr and weight_decay swapped in "apply_weight_decay(p, g, lr, weight_decay, decoupled=True)"': "the product lr * weight_decay; if one of them is 0, nothing changes",
+    '7.8 muon_update: g -> p in "apply_weight_decay(p, g, lr, weight_decay, decoupled=True)"': DROPPED,
+    '7.8 muon_update: g -> m in "apply_weight_decay(p, g, lr, weight_decay, decoupled=True)"': DROPPED,
+    '7.8 muon_update: arguments 1.0 and p.shape[-2] / max(1, p.shape[-1]) swapped in "max(1.0, p.shape[-2] / max(1, p.shape[-1]))"': "the larger of two",
+    '7.8 muon_update: p -> g in "p.shape"': SHAPE,
+    '7.8 muon_update: p -> m in "p.shape"': SHAPE,
+    '7.8 muon_update: arguments 1 and p.shape[-1] swapped in "max(1, p.shape[-1])"': "the larger of two",
+    '7.8 muon_update: p -> g in "p.shape" #2': SHAPE,
+    '7.8 muon_update: p -> m in "p.shape" #2': SHAPE,
+    '7.8 muon_update: arguments orthogonalise(xp, direction) and rate swapped in "descend(p, orthogonalise(xp, direction), rate)"': PRODUCT,
+}  # fmt: skip
