@@ -338,7 +338,10 @@ with Exercise("7.4", "OptimizerSteps") as check:
     cause = "one row (p, gradient, *state) for each parameter with a gradient, and update_tensors(self.rule_of(group), rows, **settings)"
     check.equal(lambda: after(given(2, 3)), [-1.0, -2.0], "two parameters of ones with gradients 2 and 3 after a step of p - lr * factor * g, with lr 0.5 and factor 2", cause=cause)
     check.equal(lambda: after(given(2, -1, 3)), [-1.0, 1.0, -2.0], "three parameters, of which the second has no gradient", cause="leave it alone if p.grad is None, and go on")
-    groups = lambda: [{"params": given(2, -1)}, {"params": given(3), "lr": 0.25}, {"params": given(4), "factor": 10.0, "maximize": True}]
+
+    def groups() -> list[dict[str, Any]]:
+        return [{"params": given(2, -1)}, {"params": given(3), "lr": 0.25}, {"params": given(4), "factor": 10.0, "maximize": True}]
+
     check.equal(lambda: after(groups()), [-1.0, 1.0, -0.5, 21.0], "parameters in three groups: one has lr 0.25, one has factor 10 and maximize", cause="settings of {**group, 'lr': lr}; with maximize, the gradient is -p.grad")
     check.equal(lambda: [s["total"].numpy()[0] for s in optimizer_of(groups(), 3).state.values()], [6.0, 9.0, -12.0], "the sums of gradients that the rule remembers after three steps", cause="the row is p, gradient, *self._state_of(i, p, group)")
     check.equal(lambda: [p.grad.numpy()[0] for p in optimizer_of(groups(), 2).parameters() if p.grad is not None], [2.0, 3.0, 4.0], "the gradients after two steps", cause="do not change them: -p.grad is a new tensor")
@@ -808,7 +811,9 @@ for name, make in racers.items():
     history, right = train(make)
     smooth = np.convolve(history, np.ones(10) / 10, mode="valid")
     axis.semilogy(smooth, label=f"{name}: {right:.1%}")
-axis.set(xlabel="step", ylabel="loss, mean of 10 steps", title="digits; right answers on held-out ones")
+axis.set(
+    xlabel="step", ylabel="loss, mean of 10 steps", title="digits; right answers on held-out ones"
+)
 axis.legend(fontsize=8)
 plt.show()
 
