@@ -38,7 +38,7 @@
 # - what Muon does to a matrix of gradients, with nothing but products;
 # - what each optimizer costs in memory and time, and how they compare on handwritten digits.
 #
-# **Before you start**: lessons 01 to 04 and 06. From school: vectors, and the derivative of $x^2$.
+# **Before you start**: lessons 01 to 04, and lesson 06. From school: vectors, and the derivative of $x^2$.
 #
 # **Time**: about two hours, ten minutes per exercise and the rest for reading and experiments.
 
