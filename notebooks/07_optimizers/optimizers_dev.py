@@ -868,8 +868,8 @@ for name, make_one in {
 # 2. A loss is multiplied by 10. What must change for SGD, for Adam, for Muon, to get the same steps?
 # 3. A weight has the gradient 0 for 1000 steps, and then 1. How large is Adam's step with the default
 #    betas? Without the bias correction, at the very first step?
-# 4. A model has 10 billion weights in float32. How much memory do weights, gradients and state take with
-#    AdamW? With SGD? What could be kept in fewer bits?
+# 4. A model has 10.7 million weights in float32. How much memory do weights, gradients and state take
+#    with AdamW? With SGD? And for a thousand times as many? What could be kept in fewer bits?
 # 5. Embeddings are matrices too. Why should Muon not update them?
 
 # %% [markdown] instructor=true
@@ -881,8 +881,8 @@ for name, make_one in {
 #    grow by 10. Muon: nothing, G is divided by its norm. *The decay in the gradient would change too.*
 # 3. m = 0.1 and v = 0.001, and the corrections are about 1 and 0.63: 0.1 / 0.04 = 2.5 times lr.
 #    At the very first step without a correction: 0.1 / 0.0316 = 3.2 times lr.
-# 4. AdamW: 4 times 4 bytes, 160 GB. SGD: 80 GB. In practice the state is split among GPUs, or kept in 16
-#    or 8 bits; weights need more bits than that, since steps are small beside them.
+# 4. AdamW: 4 times 4 bytes for each, 171 MB. SGD: 86 MB. A thousand times as many take 171 GB, more than
+#    one GPU has: the state is split among several, or kept in 16 or 8 bits; weights need more bits than that, since steps are small beside them.
 # 5. A batch uses a few rows; the rest of the gradient is 0. Rows are looked up, not multiplied: they are
 #    vectors side by side. Orthogonalising would mix them, and give rare tokens steps as large as others.
 #

@@ -14,7 +14,7 @@ def update_velocity(v, g, momentum, dampening=0, step=1):
 '''),
     Alternative("a copy, written into", "7.1", new='''
 def descend(p, direction, lr):
-    p = p.copy()
+    p = 1 * p
     p -= lr * direction
     return p
 '''),
