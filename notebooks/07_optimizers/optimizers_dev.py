@@ -882,7 +882,8 @@ for name, make_one in {
 # 3. m = 0.1 and v = 0.001, and the corrections are about 1 and 0.63: 0.1 / 0.04 = 2.5 times lr.
 #    At the very first step without a correction: 0.1 / 0.0316 = 3.2 times lr.
 # 4. AdamW: 4 times 4 bytes for each, 171 MB. SGD: 86 MB. A thousand times as many take 171 GB, more than
-#    one GPU has: the state is split among several, or kept in 16 or 8 bits; weights need more bits than that, since steps are small beside them.
+#    one GPU has: the state is split among several, or kept in 16 or 8 bits. Weights need more bits than
+#    that, since steps are small beside them.
 # 5. A batch uses a few rows; the rest of the gradient is 0. Rows are looked up, not multiplied: they are
 #    vectors side by side. Orthogonalising would mix them, and give rare tokens steps as large as others.
 #
