@@ -820,8 +820,8 @@ plt.show()
 # %% [markdown]
 # Eight epochs are short. Plain SGD is still on its way; momentum has caught up with a large part; Adam
 # and Muon are through, and Muon, which treats the matrices as matrices, has the lowest loss. On held-out
-# digits it leads by less: a lower training loss is not the same as more right answers. (This is one
-# seed. Try others, and more epochs, before you believe a ranking.)
+# digits, Adam, AdamW and Muon are within a percent of each other: a lower training loss is not the same
+# as more right answers. (This is one seed. Try others, and more epochs, before you believe a ranking.)
 #
 # What about the tuning? Multiply the loss by 10, and SGD needs another learning rate; Adam does not
 # notice.
