@@ -57,7 +57,7 @@ def problems(
         ("See lesson 14.", "there is no lesson 14"),
         ("See lessons 10, 11 and 99.", "there is no lesson 99"),
         ("See lessons 12 to 15.", "there is no lesson 15"),
-        ("As in lesson\n# 08.", "lesson 8 does not exist yet, and is earlier"),
+        ("As in lesson\n# 99.", "there is no lesson 99"),
         ("The loop from lesson 13 is slow.", "lesson 13 comes later"),
         ("A function that you built in lesson 13.", "lesson 13 comes later"),
         ("Repeat exercise 12.9.", "there is no exercise 12.9"),
