@@ -335,7 +335,7 @@ with Exercise("7.4", "OptimizerSteps") as check:
 
     check.equal(lambda: zeroed([2, -1, 3]), [None, None, None], "the gradients after zero_grad()", cause="parameter.zero_grad() for each")
     check.equal(lambda: zeroed([2, -1, 3], False), [[0.0, 0.0], None, [0.0, 0.0, 0.0]], "the gradients after zero_grad(False)", cause="parameter.grad.zero_() where there is a gradient; None stays None")
-    cause = "one row (p, gradient, *state) for each parameter with a gradient, and update_tensors(self.rule_of(group), rows, **settings)"
+    cause = "one row (p, gradient, *state) for each parameter with a gradient, and update_tensors with the rule of the group, the rows and the settings"
     check.equal(lambda: after(given(2, 3)), [-1.0, -2.0], "two parameters of ones with gradients 2 and 3 after a step of p - lr * factor * g, with lr 0.5 and factor 2", cause=cause)
     check.equal(lambda: after(given(2, -1, 3)), [-1.0, 1.0, -2.0], "three parameters, of which the second has no gradient", cause="leave it alone if p.grad is None, and go on")
 
@@ -484,19 +484,25 @@ plt.show()
 # is near 0, and the steps are small. Multiply a loss by 1000, and Adam does the same steps as before.
 #
 # ε is there for gradients that are all 0. It is outside of the root.
+#
+# **AMSGrad** is a small variant: where a gradient is large only now and then, v forgets it, and the steps
+# grow again. So it divides by the largest v so far, which it keeps as a third array.
 
 # %% exercise="7.6" points=3
-from tinytorch.optimizers import adam_update
+from tinytorch.optimizers import adam_update, amsgrad_update
 
 # adam_update:
 #   First the weight decay; decoupled says which one.
 #   Then both averages, with betas[0] and betas[1], and their corrections.
 #   The state is what the averages are, without the correction: return (p, m, v), ()
 #   The square root is xp.sqrt.
+# amsgrad_update:
+#   As adam_update, but with the larger of v_max and the new v, number by number, below the root:
+#   xp.maximum. Its bias is corrected like that of v. The average v itself goes on as before.
 
 # %% test="7.6" points=3
 # fmt: off
-with Exercise("7.6", "adam_update") as check:
+with Exercise("7.6", "adam_update, amsgrad_update") as check:
     rng = np.random.default_rng(6)
     settings: dict[str, Any] = {"lr": 0.1, "betas": (0.8, 0.95), "eps": 0.2, "weight_decay": 0.0, "decoupled": False}
     pair = "return (p, m, v), ()"
@@ -522,17 +528,39 @@ with Exercise("7.6", "adam_update") as check:
         p = p - 0.1 * (m / (1 - 0.8**step)) / (np.sqrt(v / (1 - 0.95**step)) + 0.2)
         for i, expected, name in ((1, m, "m"), (2, v, "v"), (0, p, "the parameter")):
             check.close(lambda: arrays[i], expected, f"{name} after {what}", cause=cause[i] if not decay else f"{cause[i]}; first apply_weight_decay(p, g, lr, weight_decay, decoupled)")
+    pair = "return (p, m, v, v_max), ()"
+    cause = {
+        1: "as in adam_update", 2: "as in adam_update: the average of g * g, which v_max does not change", 3: "xp.maximum(v_max, v) with the new v, both without the correction",
+        0: "p - lr * m_hat / (sqrt(v_hat) + eps), where v_hat is the corrected v_max, the new one; the rest as in adam_update",
+    }
+    largest = rng.uniform(0.1, 1.0, (2, 3))
+    start.append(largest)
+    for step, decay, decoupled in ((2, 0.0, False), (4, 0.6, False), (4, 0.6, True)):
+        p, g, m, v, v_max = (x.copy() for x in start)
+        what = f"step {step} of AMSGrad with weight_decay={decay}, decoupled={decoupled}"
+        result = check.call(lambda: amsgrad_update.forward(np, p, g, m, v, v_max, **{**settings, "weight_decay": decay, "decoupled": decoupled}, step=step), f"the result of {what}", cause=pair, count=2)
+        arrays = check.call(lambda: result[0], f"the parameter and the three arrays after {what}", cause=pair, count=4)
+        check.equal(lambda: result[1], (), f"what {what} saves for a gradient", cause=pair)
+        check.equal(lambda: [p, g, m, v, v_max], start, f"p, g, m, v and v_max after {what}", cause="compute new arrays; write into none")
+        if decay and decoupled:
+            p = p * (1 - 0.1 * decay)
+        elif decay:
+            g = g + decay * p
+        m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g * g
+        v_max = np.maximum(v_max, v)
+        p = p - 0.1 * (m / (1 - 0.8**step)) / (np.sqrt(v_max / (1 - 0.95**step)) + 0.2)
+        for i, expected, name in ((1, m, "m"), (2, v, "v"), (3, v_max, "v_max"), (0, p, "the parameter")):
+            check.close(lambda: arrays[i], expected, f"{name} after {what}", cause=cause[i])
     zeros, gradient = np.zeros(3), np.array([1e-3, -5.0, 200.0])
     check.close(lambda: adam_update.forward(np, zeros, gradient, zeros, zeros, **{**settings, "eps": 1e-12}, step=1)[0][0], [-0.1, 0.1, -0.1],
                 "the first step with gradients of 0.001, -5 and 200: all as large as lr", cause="correct the bias of both averages")
 # fmt: on
 
 # %% [markdown]
-# `amsgrad_update` (given) is a variant that divides by the largest v so far. `Adam` and `AdamW` have the
-# same rule; `AdamW` sets `decoupled`.
+# The classes, given: `Adam` and `AdamW` have the same rules; `AdamW` sets `decoupled`.
 
 # %% given="7.6"
-from tinytorch.optimizers import Adam, AdamW, amsgrad_update
+from tinytorch.optimizers import Adam, AdamW
 
 
 # %%

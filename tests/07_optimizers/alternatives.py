@@ -132,7 +132,7 @@ def step(self, closure=None):
     Alternative("the sum of the weights, added up", "7.5", "average / (1 - beta**step)", "average / sum((1 - beta) * beta**i for i in range(step))"),
     Alternative("math.pow", "7.5", "beta**step", "math.pow(beta, step)"),
     # 7.6
-    Alternative("the learning rate last", "7.6", "p - lr * m_hat / (xp.sqrt(v_hat) + eps)", "descend(p, m_hat / (xp.sqrt(v_hat) + eps), lr)"),
+    Alternative("the learning rate last", "7.6", "p - lr * m_hat / (xp.sqrt(v_hat) + eps)", "descend(p, m_hat / (xp.sqrt(v_hat) + eps), lr)", count=2),
     Alternative("without the functions of before", "7.6", new='''
 def adam_update(xp, p, g, m, v, *, lr, betas, eps, weight_decay, decoupled, step):
     b1, b2 = betas
@@ -145,8 +145,9 @@ def adam_update(xp, p, g, m, v, *, lr, betas, eps, weight_decay, decoupled, step
     v = b2 * v + (1 - b2) * g**2
     return (p - lr / (1 - b1**step) * m / (xp.sqrt(v) / (1 - b2**step) ** 0.5 + eps), m, v), ()
 '''),
-    Alternative("a power of a half", "7.6", "xp.sqrt(v_hat)", "v_hat**0.5"),
-    Alternative("xp.square", "7.6", "g * g", "xp.square(g)"),
+    Alternative("a power of a half", "7.6", "xp.sqrt(v_hat)", "v_hat**0.5", count=2),
+    Alternative("xp.square", "7.6", "g * g", "xp.square(g)", count=2),
+    Alternative("a choice instead of a maximum", "7.6", "xp.maximum(v_max, v)", "xp.where(v > v_max, v, v_max)"),
     # 7.7
     Alternative("two functions of one", "7.7", new='''
 def orthogonalise(xp, G, steps=5):
