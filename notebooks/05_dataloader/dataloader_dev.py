@@ -734,11 +734,13 @@ with Exercise("5.6", "group_split") as check:
         random.manual_seed(seed)
         return str(sorted(group_split(photos, names, [3, 3])[0].indices))
 
-    check.equal(lambda: first_part(4), lambda: first_part(4),
-                "the first part with two generators of the same seed",
+    check.equal(lambda: [first_part(seed) for seed in range(5)],
+                lambda: [first_part(seed) for seed in range(5)],
+                "the first parts with two generators of the same seed, for five seeds",
                 cause="hand on the generator to random_split")
-    check.equal(lambda: default_part(4), lambda: default_part(4),
-                "the first part after the same manual_seed",
+    check.equal(lambda: [default_part(seed) for seed in range(5)],
+                lambda: [default_part(seed) for seed in range(5)],
+                "the first parts after the same manual_seed, for five seeds",
                 cause="hand on generator, None too")
     check.true(lambda: len({first_part(seed) for seed in range(60)}) > 12,
                "60 seeds give most of the 20 choices of 3 people",

@@ -644,9 +644,9 @@ plt.show()
 # %%
 s = np.linspace(0, 1, 300)
 figure, axis = plt.subplots(figsize=(6, 2.8))
-for _ in range(5):
+for n in range(1, 6):
     s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
-    axis.plot(np.linspace(0, 1, 300), s, alpha=0.8, label=f"{_ + 1} times")
+    axis.plot(np.linspace(0, 1, 300), s, alpha=0.8, label=f"{n} rounds")
 axis.axhline(1, color="k", linewidth=0.5)
 axis.set(xlabel="singular value", title="the polynomial, applied again and again")
 axis.legend(fontsize=8)
