@@ -85,7 +85,7 @@ def transposed_convolution_gradient(
 
 def convolve(x: Array, weight: Array, bias: Array | None, window: Any, groups: int) -> Array:
     """The convolution of images x (N, C, H, W) -> (N, O, OH, OW)."""
-    if winograd.is_faster(weight.shape, window, groups):
+    if winograd.is_faster(len(x), weight.shape, window, groups):
         found = winograd.convolve(x, weight, bias, window, _cost(weight, window))
         if found is not None:
             return found
@@ -142,7 +142,7 @@ def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], window: Any, gro
     """The gradient of a convolution's weight: g (N, O, OH, OW), x (N, C, H, W) -> `shape`."""
     (N, C, _, _), (O, per_group, KH, KW) = x.shape, shape  # noqa: E741
     multiplications = O * per_group * KH * KW * math.prod(window.output)
-    if winograd.is_faster(shape, window, groups):
+    if winograd.is_faster(len(x), shape, window, groups):
         found = winograd.weight_gradient(g, x, shape, window, multiplications)
         if found is not None:
             return found

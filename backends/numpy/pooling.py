@@ -12,7 +12,7 @@ import numpy as np
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
 from .lifted import inside
-from .rows import keep_where
+from .rows import INTEGERS, keep_where
 from .threads import parallel_long_blocks
 
 KERNELS = KernelTable()
@@ -24,14 +24,12 @@ def max_pooling(xp: Namespace, x: Array, *, window: Any) -> Any:
     x = np.ascontiguousarray(x)
     N, C, H, _ = x.shape
     OH, OW = window.output
-    between = np.full((N, C, H, OW), -np.inf, x.dtype)
-    y = np.full((N, C, OH, OW), -np.inf, x.dtype)
+    between = np.empty((N, C, H, OW), x.dtype)
+    y = np.empty((N, C, OH, OW), x.dtype)
 
     def work(i: int, j: int) -> None:
-        for at, inner in _along(window, 1):
-            np.maximum(between[i:j, :, :, at], x[i:j, :, :, inner], out=between[i:j, :, :, at])
-        for at, inner in _along(window, 0):
-            np.maximum(y[i:j, :, at], between[i:j, :, inner], out=y[i:j, :, at])
+        _reduce(np.maximum, x[i:j], between[i:j], window, 1, -np.inf)
+        _reduce(np.maximum, between[i:j], y[i:j], window, 0, -np.inf)
 
     parallel_long_blocks(work, N, x[:1].nbytes)
     if np.isnan(y.sum()):  # the place of NaN is that of the last one: see the reference
@@ -55,17 +53,23 @@ def max_pooling_gradient(
 
 
 def _to_first(g: Array, y: Array, x: Array, dx: Array, window: Any, axis: int) -> None:
-    """Add the gradient g of maxima y along one axis to dx where x first has the maximum."""
-    free = np.ones(y.shape, bool)  # maxima not yet found
-    part = np.empty_like(g)
-    rest = (slice(None),) if axis == 0 else ()
-    for at, met in _along(window, axis):
-        outer, inner = (..., at, *rest), (..., met, *rest)
-        hit = x[inner] == y[outer]
-        hit &= free[outer]
-        free[outer] ^= hit
-        keep_where(hit, g[outer], part[outer])
-        dx[inner] += part[outer]
+    """Add the gradient g of maxima y along one axis to dx, which is 0, where x first has them."""
+    rest = g.copy()  # the gradients of maxima not yet found, 0 for others
+    integer = INTEGERS[g.dtype.char]
+    parts = [*_along(window, axis)]
+    is_disjoint, is_inside = _is_disjoint(window, axis), _is_inside(window, axis)
+    for k, (outer, inner) in enumerate(parts):
+        if is_inside and k == len(parts) - 1:
+            part = rest
+        else:
+            part = np.empty_like(rest[outer])
+            keep_where(x[inner] == y[outer], rest[outer], part)
+            bits = rest[outer].view(integer)
+            bits -= part.view(integer)
+        if is_disjoint:
+            dx[inner] = part
+        else:
+            dx[inner] += part
 
 
 @KERNELS.forward
@@ -84,14 +88,10 @@ def average_pooling(
     share = _share(window, count_include_pad, divisor, x.dtype)
 
     def work(i: int, j: int) -> None:
-        between = np.zeros((j - i, C, OH, W), x.dtype)
-        for at, inner in _along(window, 0):
-            between[:, :, at] += x[i:j, :, inner]
-        out = y[i:j]
-        out[...] = 0
-        for at, inner in _along(window, 1):
-            out[..., at] += between[..., inner]
-        out *= share
+        between = np.empty((j - i, C, OH, W), x.dtype)
+        _reduce(np.add, x[i:j], between, window, 0, 0)
+        _reduce(np.add, between, y[i:j], window, 1, 0)
+        y[i:j] *= share
 
     parallel_long_blocks(work, N, x[:1].nbytes)
     return y, (share, x.shape, window)
@@ -106,20 +106,57 @@ def average_pooling_gradient(
     def work(i: int, j: int) -> None:
         part = g[i:j] * share
         between = np.zeros((*part.shape[:3], shape[3]), g.dtype)  # (n, C, OH, W)
-        for at, inner in _along(window, 1):
-            between[..., inner] += part[..., at]
-        for at, inner in _along(window, 0):
-            dx[i:j, :, inner] += between[:, :, at]
+        _spread(part, between, window, 1)
+        _spread(between, dx[i:j], window, 0)
 
     parallel_long_blocks(work, len(dx), dx[:1].nbytes)
     return dx
 
 
-def _along(window: Any, axis: int) -> Iterator[tuple[slice, slice]]:
-    """For each element of a kernel on one axis: where it is inside of the image, and there."""
+def _reduce(ufunc: Any, x: Array, out: Array, window: Any, axis: int, empty: float) -> None:
+    """Write the sums or maxima of x in windows along one axis, or `empty`, to `out`."""
+    parts = [*_along(window, axis)]
+    if len(parts) > 1 and _is_inside(window, axis):
+        (_, first), (_, second), *parts = parts
+        ufunc(x[first], x[second], out=out)
+    else:
+        out[...] = empty
+    for outer, inner in parts:
+        ufunc(out[outer], x[inner], out=out[outer])
+
+
+def _spread(g: Array, dx: Array, window: Any, axis: int) -> None:
+    """Add g to the elements of dx, which is 0, in each window along one axis."""
+    is_disjoint = _is_disjoint(window, axis)
+    for outer, inner in _along(window, axis):
+        if is_disjoint:
+            dx[inner] = g[outer]
+        else:
+            dx[inner] += g[outer]
+
+
+def _along(window: Any, axis: int) -> Iterator[tuple[Any, Any]]:
+    """For each element of a kernel on one axis: the windows where it is inside, and it there.
+
+    Both are keys of arrays (N, C, H, W).
+    """
     size, kernel, stride, padding, dilation, output = (part[axis] for part in window)
+    rest = (slice(None),) if axis == 0 else ()
     for k in range(kernel):
-        yield inside(size, output, stride, k * dilation - padding)
+        at, inner = inside(size, output, stride, k * dilation - padding)
+        yield (..., at, *rest), (..., inner, *rest)
+
+
+def _is_disjoint(window: Any, axis: int) -> bool:
+    """Whether each element of the image is in at most one window along an axis."""
+    _, kernel, stride, _, dilation, _ = (part[axis] for part in window)
+    return bool(stride > (kernel - 1) * dilation)
+
+
+def _is_inside(window: Any, axis: int) -> bool:
+    """Whether no window reaches into the padding of an axis."""
+    size, kernel, stride, padding, dilation, output = (part[axis] for part in window)
+    return bool(padding == 0 and (output - 1) * stride + (kernel - 1) * dilation < size)
 
 
 def _share(window: Any, count_include_pad: bool, divisor: int | None, dtype: Any) -> Any:

@@ -13,6 +13,7 @@ infinity would spread to all lines of a tile, so that the functions return None 
 finite.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,12 @@ def _sums() -> tuple[Array, Array, Array]:
 IMAGE_SUMS, KERNEL_SUMS, OUTPUT_SUMS = _sums()
 
 BLOCK_COLUMNS = 256  # of a product, at least, if there are enough images
+MIN_POSITIONS = 256  # of the kernel in all images; for fewer, the kernel's sums take too long
 MIN_CHANNELS = 48  # of input and output; with fewer, the sums take as long as they save
 
 
-def is_faster(shape: tuple[int, ...], window: Any, groups: int) -> bool:
-    """Whether a convolution with a weight (O, C, KH, KW) should be computed here."""
+def is_faster(images: int, shape: tuple[int, ...], window: Any, groups: int) -> bool:
+    """Whether a convolution of images with a weight (O, C, KH, KW) should be computed here."""
     return (
         window.kernel[0] == 3
         and window.stride == (1, 1)
@@ -61,6 +63,7 @@ def is_faster(shape: tuple[int, ...], window: Any, groups: int) -> bool:
         and groups == 1
         and min(shape[:2]) >= MIN_CHANNELS
         and window.output[0] >= LINES
+        and images * math.prod(window.output) >= MIN_POSITIONS
     )
 
 

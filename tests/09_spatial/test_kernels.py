@@ -50,6 +50,7 @@ def test_winograd_equals_the_reference(
     threads: bool, dtype: str, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
+    monkeypatch.setattr(winograd, "MIN_POSITIONS", 1)
     monkeypatch.setattr(winograd, "BLOCK_COLUMNS", columns)
     monkeypatch.setattr(lifted, "MIN_PARALLEL_MULTIPLICATIONS", 0 if threads else 2**60)
     rng = np.random.default_rng(0)
