@@ -333,8 +333,8 @@ from tinytorch.ops.convolution import convolution, convolution_gradient
 # fmt: off
 with Exercise("9.4", "convolution, convolution_gradient") as check:
     rng = np.random.default_rng(4)
-    for (window, C, O, groups) in zip(WINDOWS * 2, (3, 2, 4, 6, 1, 4, 3, 2), (2, 3, 6, 4, 3, 4, 3, 1), (1, 1, 2, 2, 1, 4, 3, 1), strict=True):
-        x, w, b = rng.standard_normal((2, C, *window.image)), rng.standard_normal((O, C // groups, *window.kernel)), rng.standard_normal(O)
+    for window, C, outs, groups in zip(WINDOWS * 2, (3, 2, 4, 6, 1, 4, 3, 2), (2, 3, 6, 4, 3, 4, 3, 1), (1, 1, 2, 2, 1, 4, 3, 1), strict=True):
+        x, w, b = rng.standard_normal((2, C, *window.image)), rng.standard_normal((outs, C // groups, *window.kernel)), rng.standard_normal(outs)
         view = patches(x, window)
         parts = [np.einsum("ncijkl,ockl->noij", p, v) for p, v in zip(np.split(view, groups, 1), np.split(w, groups, 0), strict=True)]
         wanted, what = np.concatenate(parts, 1), f"x {x.shape}, weight {w.shape}, groups {groups}, stride {window.stride}, padding {window.padding}"
@@ -506,7 +506,12 @@ edges = np.abs(maps[None, :1])  # (1, 1, 22, 22)
 window = slide((22, 22), (3, 3), (3, 3))
 pooled = [largest(xp, edges, window)[0], average_pooling.forward(xp, edges, window=window)[0]]
 figure, axes = plt.subplots(1, 3, figsize=(8, 2.8))
-for axis, picture, title in zip(axes, (edges[0, 0], pooled[0][0, 0], pooled[1][0, 0]), ("vertical edges", "largest of 3 x 3", "mean of 3 x 3"), strict=True):
+for axis, picture, title in zip(
+    axes,
+    (edges[0, 0], pooled[0][0, 0], pooled[1][0, 0]),
+    ("vertical edges", "largest of 3 x 3", "mean of 3 x 3"),
+    strict=True,
+):
     axis.imshow(picture)
     axis.set(title=title, xticks=[], yticks=[])
 figure.tight_layout()
@@ -716,7 +721,9 @@ x, w = np.ones((4, 8, 24, 24), np.float32), np.ones((16, 8, 3, 3), np.float32)
 window = slide((24, 24), (3, 3))
 loops = seconds(lambda: convolve_with_loops(x, w))
 product = seconds(lambda: convolution.forward(xp, x, w, window=window))
-print(f"loops {1e3 * loops:.0f} ms, one product {1e3 * product:.2f} ms: {loops / product:.0f} times")
+print(
+    f"loops {1e3 * loops:.0f} ms, one product {1e3 * product:.2f} ms: {loops / product:.0f} times"
+)
 columns = unfold(xp, x, window)
 print(f"image {x.nbytes / 2**10:.0f} KiB, columns {columns.nbytes / 2**10:.0f} KiB")
 

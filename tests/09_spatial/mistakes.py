@@ -1,0 +1,116 @@
+"""Mistakes that students make in lesson 09; its inline tests must find each of them."""
+
+from mistake import Mistake
+
+MISTAKES = [
+    # 9.1
+    Mistake("the first position is forgotten", "9.1", "room // stride) + 1", "room // stride)"),
+    Mistake("padding on one side only", "9.1", "2 * padding", "padding"),
+    Mistake("the dilation is forgotten", "9.1", "dilation * (kernel - 1)", "(kernel - 1)"),
+    Mistake("the dilation times the kernel", "9.1", "dilation * (kernel - 1)", "dilation * kernel"),
+    Mistake("a kernel of 0 elements", "9.1", "dilation * (kernel - 1) - 1 ", "dilation * (kernel - 1) "),
+    Mistake("always rounded down", "9.1", "(-(-room // stride) if ceil_mode else room // stride)", "room // stride"),
+    Mistake("always rounded up", "9.1", "(-(-room // stride) if ceil_mode else room // stride)", "-(-room // stride)"),
+    Mistake("the last position is never dropped", "9.1", "if ceil_mode and", "if False and"),
+    Mistake("dropped if it begins after the padding", "9.1", ">= size + padding", ">= size + 2 * padding"),
+    Mistake("> instead of >=", "9.1", ">= size + padding", "> size + padding"),
+    Mistake("at least one position", "9.1", "return count", "return max(1, count)"),
+    Mistake("a quotient with decimals", "9.1", "else room // stride", "else room / stride"),
+    # 9.2
+    Mistake("the kernel is flipped", "9.2", "weight[o]).sum()", "weight[o, :, ::-1, ::-1]).sum()"),
+    Mistake("the stride moves nothing", "9.2", "top, left = i * stride, j * stride", "top, left = i, j"),
+    Mistake("rows and columns are swapped", "9.2", "top, left = i * stride, j * stride", "top, left = j * stride, i * stride"),
+    Mistake("the first channel only", "9.2", "x[n, :, top", "x[n, :1, top"),
+    Mistake("the first image only", "9.2", "x[n, :, top", "x[0, :, top"),
+    Mistake("a mean", "9.2", ".sum()", ".mean()"),
+    Mistake("one row more", "9.2", "(H - KH) // stride + 1", "(H - KH + 1) // stride + 1"),
+    Mistake("zeros of float64", "9.2", ", dtype=x.dtype", ""),
+    Mistake("the kernel's height for both", "9.2", "left : left + KW", "left : left + KH"),
+    # 9.3
+    Mistake("columns first", "9.3", "    for i in range(0, KH * down, down):\n        for j in range(0, KW * right, right):", "    for j in range(0, KW * right, right):\n        for i in range(0, KH * down, down):"),
+    Mistake("the dilation is forgotten", "9.3", "range(0, KH * down, down)", "range(KH)"),
+    Mistake("the slices have no steps", "9.3", "slice(i, i + (OH - 1) * SH + 1, SH)", "slice(i, i + OH)"),
+    Mistake("slices to the end", "9.3", "slice(i, i + (OH - 1) * SH + 1, SH)", "slice(i, None, SH)"),
+    Mistake("one less", "9.3", "(OW - 1) * SW + 1", "(OW - 1) * SW"),
+    Mistake("the vertical stride for both", "9.3", "slice(j, j + (OW - 1) * SW + 1, SW)", "slice(j, j + (OW - 1) * SH + 1, SH)"),
+    Mistake("a position more", "9.3", "i + (OH - 1) * SH + 1", "i + OH * SH + 1"),
+    Mistake("the image is not padded", "9.3", "padded = pad_images(xp, x, window)", "padded = x"),
+    Mistake("stacked at the end", "9.3", "axis=2", "axis=-1"),
+    Mistake("stacked in front", "9.3", "axis=2", "axis=0"),
+    Mistake("fold overwrites", "9.3", "xp.index_add(", "xp.index_set("),
+    Mistake("the padding stays", "9.3", "return unpad(padded, window)", "return padded"),
+    Mistake("the same numbers at each tap", "9.3", "patches[:, :, k, ...]", "patches[:, :, 0, ...]"),
+    Mistake("zeros of float64 in fold", "9.3", ", dtype=columns.dtype", ""),
+    # 9.4
+    Mistake("the bias is forgotten", "9.4", "    if bias is not None:\n        y = y + xp.reshape(bias, (-1, 1, 1))\n", ""),
+    Mistake("the bias along the rows", "9.4", "(-1, 1, 1)", "(-1, 1)"),
+    Mistake("the factors are swapped", "9.4", "matrices(xp, weight, groups) @ columns", "columns @ matrices(xp, weight, groups)"),
+    Mistake("one group", "9.4", "columns = grouped_columns(xp, x, window, groups)  #", "columns = grouped_columns(xp, x, window, 1)  #"),
+    Mistake("weight and x are saved the wrong way round", "9.4", "(x, weight, window, groups)\n\n", "(weight, x, window, groups)\n\n"),
+    Mistake("not transposed", "9.4", "xp.matrix_transpose(matrices(xp, weight, groups)) @ rows", "matrices(xp, weight, groups) @ rows"),
+    Mistake("the mean over the batch", "9.4", "xp.sum(products, axis=0)", "xp.mean(products, axis=0)"),
+    Mistake("the first of the batch", "9.4", "xp.sum(products, axis=0)", "products[0]"),
+    Mistake("the bias' gradient for each place", "9.4", "axis=(0, 2, 3)", "axis=0"),
+    Mistake("the batch of the bias is forgotten", "9.4", "axis=(0, 2, 3)", "axis=(2, 3)"),
+    Mistake("reshaped instead of folded", "9.4", "fold(xp, xp.reshape(columns, (N, C, K, L)), window)", "xp.reshape(columns[..., : math.prod(window.image)], x.shape)"),
+    # 9.5
+    Mistake("the input is not padded", "9.5", "x, padding = self.padded(input)", "x, padding = input, self.padding"),
+    Mistake("self.padding again", "9.5", "self.stride, padding,", "self.stride, self.padding,"),
+    Mistake("the bias is not passed", "9.5", "self.weight, self.bias,", "self.weight, None,"),
+    Mistake("the groups are not passed", "9.5", ", self.groups)", ")"),
+    Mistake("dilation and stride are swapped", "9.5", "self.stride, padding, self.dilation", "self.dilation, padding, self.stride"),
+    Mistake("always from axis 1", "9.5", "x.flatten(self.start_dim, self.end_dim)", "x.flatten(1)"),
+    Mistake("all axes", "9.5", "x.flatten(self.start_dim, self.end_dim)", "x.flatten()"),
+    Mistake("to the end", "9.5", "x.flatten(self.start_dim, self.end_dim)", "x.flatten(self.start_dim)"),
+    # 9.6
+    Mistake("padding by 0", "9.6", "pad_images(xp, x, window, -math.inf)", "pad_images(xp, x, window)"),
+    Mistake("the last of equals", "9.6", "value > y", "value >= y"),
+    Mistake("NaN is overlooked", "9.6", "(value > y) | (value != value)", "value > y"),
+    Mistake("the smallest", "9.6", "value > y", "value < y"),
+    Mistake("begins with 0", "9.6", "xp.full((*x.shape[:2], *window.output), -math.inf, dtype=x.dtype)", "xp.zeros((*x.shape[:2], *window.output), dtype=x.dtype)"),
+    Mistake("place 0 for -infinity", "9.6", "first_place(xp, window)", "xp.zeros_like(first_place(xp, window))"),
+    Mistake("the place is always k", "9.6", "xp.where(is_larger, xp.full_like(place, k), place)", "xp.full_like(place, k)"),
+    Mistake("all elements get g", "9.6", "xp.where(place == k, g, xp.zeros_like(g))", "g"),
+    Mistake("a product with 0", "9.6", "xp.where(place == k, g, xp.zeros_like(g))", "g * (place == k)"),
+    Mistake("overlapping patches overwrite", "9.6", "xp.index_add(", "xp.index_set("),
+    Mistake("the padding stays", "9.6", "return unpad(padded, window)", "return padded"),
+    # 9.7
+    Mistake("the sum", "9.7", "return total / count,", "return total,"),
+    Mistake("the divisor is ignored", "9.7", "if divisor is None:", "if True:"),
+    Mistake("the padding always counts", "9.7", "axis, count_include_pad)", "axis, True)"),
+    Mistake("the padding never counts", "9.7", "axis, count_include_pad)", "axis, False)"),
+    Mistake("rows alone", "9.7", "xp.expand_dims(rows, axis=1) * columns", "xp.expand_dims(rows, axis=1)"),
+    Mistake("an integer count", "9.7", "xp.astype(xp.expand_dims(rows, axis=1) * columns, x.dtype)", "xp.expand_dims(rows, axis=1) * columns"),
+    Mistake("g itself", "9.7", "share = g / count", "share = g"),
+    Mistake("an assignment", "9.7", "xp.index_add(", "xp.index_set("),
+    # 9.8
+    Mistake("statistics of each image", "9.8", "axes, C = (0, *range(2, x.ndim)), x.shape[1]", "axes, C = tuple(range(2, x.ndim)), x.shape[1]"),
+    Mistake("statistics over the batch only", "9.8", "axes, C = (0, *range(2, x.ndim)), x.shape[1]", "axes, C = (0,), x.shape[1]"),
+    Mistake("four axes only", "9.8", "axes, C = (0, *range(2, x.ndim)), x.shape[1]", "axes, C = (0, 2, 3), x.shape[1]"),
+    Mistake("eps outside of the root", "9.8", "1 / xp.sqrt(variance + eps)", "1 / (xp.sqrt(variance) + eps)"),
+    Mistake("no root", "9.8", "1 / xp.sqrt(variance + eps)", "1 / (variance + eps)"),
+    Mistake("the square of x", "9.8", "_mean(xp, centred * centred, axes)", "_mean(xp, x * x, axes)"),
+    Mistake("the bias only with a weight", "9.8", "if bias is not None:", "if bias is not None and weight is not None:"),
+    Mistake("y is saved", "9.8", "(normal, scale, weight)\n", "(y, scale, weight)\n"),
+    Mistake("the root is saved", "9.8", "(normal, scale, weight)\n", "(normal, 1 / scale, weight)\n"),
+    Mistake("mean and variance with all axes", "9.8", "xp.reshape(mean, (C,)), xp.reshape(variance, (C,))", "mean, variance"),
+    # 9.9
+    Mistake("the biased variance", "9.9", "variance * (count / (count - 1))", "variance"),
+    Mistake("the correction upside down", "9.9", "count / (count - 1)", "(count - 1) / count"),
+    Mistake("the mean is corrected too", "9.9", "(mean, unbiased)", "(mean * (count / (count - 1)), unbiased)"),
+    Mistake("the momentum of optimizers", "9.9", "momentum * (now - kept)", "(1 - momentum) * (now - kept)"),
+    Mistake("added without the difference", "9.9", "momentum * (now - kept)", "momentum * now"),
+    Mistake("not in place", "9.9", "kept += momentum * (now - kept)", "kept = kept + momentum * (now - kept)"),
+    Mistake("None is not expected", "9.9", "if kept is not None:", "if True:"),
+    Mistake("eps is forgotten", "9.9", "(variance + eps)", "(variance)"),
+    Mistake("the variance times itself", "9.9", "** -0.5", "** 0.5"),
+    Mistake("the shift without weight", "9.9", new='''
+def scale_and_shift(mean, variance, weight, bias, eps):
+    scale = (variance + eps) ** -0.5
+    shift = -mean * scale if bias is None else bias - mean * scale
+    return (scale if weight is None else scale * weight), shift
+'''),
+    Mistake("the sign of the mean", "9.9", "else bias - mean * scale", "else bias + mean * scale"),
+]  # fmt: skip
+
+EQUIVALENT: dict[str, str] = {}
