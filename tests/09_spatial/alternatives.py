@@ -102,7 +102,7 @@ def forward(self, input):
 ''', within="Conv2d"),
     Alternative("flatten by name", "9.5", "x.flatten(self.start_dim, self.end_dim)", "x.flatten(start_dim=self.start_dim, end_dim=self.end_dim)"),
     # 9.6
-    Alternative("not (value <= y)", "9.6", "(value > y) | (value != value)", "~(value <= y)"),
+    Alternative("larger of two by maximum", "9.6", "y = xp.where(is_larger, value, y)", "y = xp.maximum(y, value)"),
     Alternative("isnan", "9.6", "(value != value)", "xp.isnan(value)"),
     Alternative("places of taps by where", "9.6", new='''
 def max_pooling_gradient(xp, g, place, window):

@@ -66,6 +66,7 @@ MISTAKES = [
     Mistake("padding by 0", "9.6", "pad_images(xp, x, window, -math.inf)", "pad_images(xp, x, window)"),
     Mistake("the last of equals", "9.6", "value > y", "value >= y"),
     Mistake("NaN is overlooked", "9.6", "(value > y) | (value != value)", "value > y"),
+    Mistake("whatever follows NaN wins", "9.6", "(value > y) | (value != value)", "~(value <= y)"),
     Mistake("the smallest", "9.6", "value > y", "value < y"),
     Mistake("begins with 0", "9.6", "xp.full((*x.shape[:2], *window.output), -math.inf, dtype=x.dtype)", "xp.zeros((*x.shape[:2], *window.output), dtype=x.dtype)"),
     Mistake("place 0 for -infinity", "9.6", "first_place(xp, window)", "xp.zeros_like(first_place(xp, window))"),
@@ -113,4 +114,24 @@ def scale_and_shift(mean, variance, weight, bias, eps):
     Mistake("the sign of the mean", "9.9", "else bias - mean * scale", "else bias + mean * scale"),
 ]  # fmt: skip
 
-EQUIVALENT: dict[str, str] = {}
+ORDER = "the order of the axes of a sum does not matter"
+SHAPE = "mean, variance and scale have the same shape"
+BROADCAST = "the first tap broadcasts it to the shape of the result"
+EQUIVALENT: dict[str, str] = {
+    '9.2 convolve_with_loops: zeros -> ones in "np.zeros((N, O, OH, OW), dtype=x.dtype)"': "every number is assigned",
+    '9.4 convolution: -1 -> -2 in "(-1, 1, 1)"': "NumPy takes any negative size as the unknown one",
+    '9.4 convolution_gradient: items 0 and 2 swapped in "(0, 2, 3)"': ORDER,
+    '9.4 convolution_gradient: items 2 and 3 swapped in "(0, 2, 3)"': ORDER,
+    '9.6 largest: 2 -> 0 in ":2"': BROADCAST,
+    '9.6 largest: without the call of xp.broadcast_to in "xp.broadcast_to(first_place(xp, window), y.shape)"': BROADCAST,
+    '9.6 max_pooling_gradient: g -> place in "g.shape"': "g and place have the same shape",
+    '9.6 max_pooling_gradient: g -> place in "xp.zeros_like(g)"': "zeros of another dtype are cast when they are added; array-api-strict refuses them",
+    '9.7 average_pooling: 2 -> 0 in ":2"': BROADCAST,
+    '9.8 batch_normalization: items 0 and *range(2, x.ndim) swapped in "(0, *range(2, x.ndim))"': ORDER,
+    '9.8 batch_normalization: mean -> variance in "mean.shape"': SHAPE,
+    '9.8 batch_normalization: mean -> scale in "mean.shape"': SHAPE,
+    '9.8 batch_normalization: mean -> variance in "mean.shape" #2': SHAPE,
+    '9.8 batch_normalization: mean -> scale in "mean.shape" #2': SHAPE,
+    '9.9 move_statistics: without strict=True in "zip(running, (mean, unbiased), strict=True)"': "both are pairs",
+    '9.9 move_statistics: True -> False in "zip(running, (mean, unbiased), strict=True)"': "both are pairs",
+}  # fmt: skip
