@@ -123,7 +123,7 @@ def test_a_convolutional_network_reads_digits(backend: str) -> None:
     images, labels = glyphs(128, seed=0)
     x, targets = Tensor(images, backend=backend), Tensor(labels, backend=backend)
     losses = []
-    for _ in range(60):
+    for _ in range(150):
         logits = last.forward(flatten.forward(pool.forward(relu(network.forward(x)))))
         loss = cross_entropy(logits, targets)
         optimizer.zero_grad()
