@@ -99,12 +99,24 @@ def spread(shares: Any, window: Window) -> Any:
     return result[:, :, :-1].reshape(*shares.shape[:2], *window.image)
 
 
+def convolved(view: Any, layer: Any, groups: int) -> Any:
+    """Return what a layer makes of patches (N, C, OH, OW, KH, KW), by NumPy."""
+    pairs = zip(np.split(view, groups, 1), np.split(layer.weight.numpy(), groups, 0), strict=True)
+    y = np.concatenate([np.einsum("ncijkl,ockl->noij", p, w) for p, w in pairs], 1)
+    return y if layer.bias is None else y + layer.bias.numpy()[:, None, None]
+
+
 # Windows without symmetry, for tests.
 WINDOWS = [
     slide((4, 5), (2, 3)),
     slide((6, 5), (3, 2), stride=(2, 1), padding=(1, 0)),
     slide((5, 8), (2, 3), stride=(1, 3), padding=(0, 1), dilation=(2, 1)),
     slide((7, 6), (2, 2), stride=(3, 2), padding=(1, 1), dilation=(3, 2)),
+]
+POOLS = [
+    *WINDOWS[:2],
+    slide((5, 8), (2, 3), (1, 3), (1, 1)),
+    slide((7, 6), (2, 4), (3, 2), (1, 2)),
 ]
 
 
@@ -216,7 +228,10 @@ figure, axes = plt.subplots(1, 4, figsize=(10, 2.8))
 for axis, picture, title in zip(
     axes, (house, *maps), ("image", "vertical edges", "horizontal edges", "mean"), strict=True
 ):
-    axis.imshow(picture, cmap="gray" if title in ("image", "mean") else "bwr")
+    if title in ("image", "mean"):
+        axis.imshow(picture, cmap="gray")
+    else:
+        axis.imshow(picture, cmap="bwr", vmin=-4, vmax=4)
     axis.set(title=title, xticks=[], yticks=[])
 figure.tight_layout()
 plt.show()
@@ -342,7 +357,7 @@ with Exercise("9.4", "convolution, convolution_gradient") as check:
             y, saved = check.call(lambda: convolution.forward(xp, x, w, bias, window=window, groups=groups), f"the forward for {what}", count=2, cause="return y and a tuple")
             check.close(y, value, f"the convolution of {what}, {'with' if bias is not None else 'without'} a bias", cause="matrices @ columns, in the shape (N, O, OH, OW); the bias as (O, 1, 1)")
             check.equal(lambda: len(saved), 4, "how much is saved", cause="x, weight, window, groups")
-        g = rng.standard_normal(y.shape)
+        g = rng.standard_normal(wanted.shape)
         grads = check.call(lambda: convolution.reference.gradient(xp, g, x, w, window, groups), f"the gradients for {what}", count=3, cause="three: for x, weight and bias")
         sent = [np.einsum("noij,ockl->ncijkl", h, v) for h, v in zip(np.split(g, groups, 1), np.split(w, groups, 0), strict=True)]
         dw = [np.einsum("noij,ncijkl->ockl", h, p) for h, p in zip(np.split(g, groups, 1), np.split(view, groups, 1), strict=True)]
@@ -388,11 +403,8 @@ with Exercise("9.5", "Conv2d, Flatten") as check:
             pairs[2] = (1, 2)
         padded = np.pad(x, ((0, 0), (0, 0), *[(p, p) for p in pairs[2]]), mode="wrap" if "padding_mode" in settings else "constant")
         view, groups = patches(padded, slide(padded.shape[2:], pairs[0], pairs[1], (0, 0), pairs[3])), settings.get("groups", 1)
-        weights = layer.weight.numpy()
-        wanted = np.concatenate([np.einsum("ncijkl,ockl->noij", p, v) for p, v in zip(np.split(view, groups, 1), np.split(weights, groups, 0), strict=True)], 1)
-        wanted = wanted + (0 if layer.bias is None else layer.bias.numpy()[:, None, None])
-        check.close(lambda: layer(Tensor(x)), wanted, f"Conv2d(4, 6, {settings})", cause="x, padding = self.padded(input); pass weight, bias, stride, padding, dilation, groups to conv2d")
-        check.close(lambda: layer(Tensor(x[0])), wanted[0], f"one image (C, H, W) through Conv2d(4, 6, {settings})", cause="conv2d takes one image too: pass it on as it is")
+        check.close(lambda: layer(Tensor(x)), lambda: convolved(view, layer, groups), f"Conv2d(4, 6, {settings})", cause="x, padding = self.padded(input); pass weight, bias, stride, padding, dilation, groups to conv2d")
+        check.close(lambda: layer(Tensor(x[0])), lambda: convolved(view, layer, groups)[0], f"one image (C, H, W) through Conv2d(4, 6, {settings})", cause="conv2d takes one image too: pass it on as it is")
     x = np.arange(120.0).reshape(2, 3, 4, 5)
     check.equal(lambda: Flatten()(Tensor(x)), x.reshape(2, 60), "Flatten() of (2, 3, 4, 5)", cause="flatten from self.start_dim to self.end_dim")
     check.equal(lambda: Flatten(0, 1)(Tensor(x)), x.reshape(6, 4, 5), "Flatten(0, 1)", cause="flatten(self.start_dim, self.end_dim)")
@@ -444,16 +456,16 @@ with Exercise("9.6", "largest, max_pooling_gradient") as check:
         check.equal(y, flat.max(-1), f"the largest {what}", cause="pad with -math.inf")
         best = np.where(np.isinf(flat.max(-1)), first_place(xp, window), flat.argmax(-1))
         check.equal(place, best, f"the places {what}", cause="k where the tap is larger, else the place so far; begin with first_place")
-        g = rng.standard_normal(y.shape)
+        g = rng.standard_normal(best.shape)
         shares = (np.arange(flat.shape[-1]) == best[..., None]) * g[..., None]
         check.close(lambda: max_pooling_gradient(xp, g, best, window), spread(shares.reshape(view.shape), window), f"the gradient {what}", cause="add g at the k-th tap where place == k, and 0 elsewhere; then unpad")
     window = slide((2, 2), (2, 2))
     for values, number, place in (([[3.0, 3], [1, 3]], 3.0, 0), ([[1.0, math.nan], [5, 2]], math.nan, 1), ([[math.nan, 1], [math.nan, 2]], math.nan, 2), ([[-math.inf] * 2] * 2, -math.inf, 0)):
         got = check.call(lambda: largest(xp, np.array([[values]]), window), f"the largest of {values}", count=2, cause="return y and place")
         check.equal(lambda: np.nan_to_num(got[0], nan=99.0, neginf=-99.0), [[[[np.nan_to_num(number, nan=99.0, neginf=-99.0)]]]], f"the largest of {values} (99 for NaN, -99 for -infinity)", cause="where (value > y) | (value != value)")
-        check.equal(got[1], [[[[place]]]], f"the place in {values}", cause="the first of equals: > and not >=; of several NaN the last")
+        check.equal(lambda: got[1], [[[[place]]]], f"the place in {values}", cause="the first of equals: > and not >=; of several NaN the last")
     got = check.call(lambda: largest(xp, np.full((1, 1, 2, 2), -math.inf), slide((2, 2), (2, 2), (1, 1), (1, 1))), "the largest of -infinity with padding 1", count=2, cause="return y and place")
-    check.equal(got[1], [[[[3, 2, 2], [1, 0, 0], [1, 0, 0]]]], "the places of -infinity with padding 1: never in the padding", cause="begin with first_place(xp, window), not with 0")
+    check.equal(lambda: got[1], [[[[3, 2, 2], [1, 0, 0], [1, 0, 0]]]], "the places of -infinity with padding 1: never in the padding", cause="begin with first_place(xp, window), not with 0")
     check.true(lambda: got[1].dtype.kind == "i", "places are integers", cause="xp.full_like(place, k)")
     check.equal(lambda: max_pooling_gradient(xp, np.array([[[[math.inf]]]]), np.array([[[[1]]]]), window), [[[[0.0, math.inf], [0, 0]]]], "an infinite gradient goes to the winner only", cause="xp.where, no product with 0")
     check.equal(lambda: largest(xp, np.ones((1, 1, 2, 2), np.float32), window)[0].dtype.name, "float32", "the dtype of the largest", cause="xp.full(..., dtype=x.dtype)")
@@ -485,7 +497,7 @@ from tinytorch.ops.pooling import average_pooling, average_pooling_gradient
 # fmt: off
 with Exercise("9.7", "average_pooling, average_pooling_gradient") as check:
     rng = np.random.default_rng(7)
-    for window in [*WINDOWS[:2], slide((5, 8), (2, 3), (1, 3), (1, 1)), slide((7, 6), (2, 4), (3, 2), (1, 2))]:
+    for window in POOLS:
         x = rng.standard_normal((2, 3, *window.image)) + 2
         view, inside = patches(x, window), patches(np.ones_like(x), window)
         size = math.prod(window.kernel)
@@ -493,7 +505,7 @@ with Exercise("9.7", "average_pooling, average_pooling_gradient") as check:
             what = f"of images {window.image}, kernel {window.kernel}, stride {window.stride}, padding {window.padding}, {settings}"
             y, saved = check.call(lambda: average_pooling.forward(xp, x, window=window, **settings), f"the means {what}", count=2, cause="return y and the tuple (count, window)")
             check.close(y, view.sum((4, 5)) / count, f"the means {what}", cause="the sum of all taps / count; the count is divisor, or covered rows times covered columns")
-            g = rng.standard_normal(y.shape)
+            g = rng.standard_normal(view.shape[:4])
             shares = np.broadcast_to((g / count)[..., None, None], view.shape)
             check.close(lambda: average_pooling.reference.gradient(xp, g, *saved), spread(shares, window), f"the gradient {what}", cause="add g / count at every tap of zeros, then unpad")
     kept, ones = slide((2, 2), (2, 2)), np.ones((1, 1, 2, 2), np.float32)
@@ -552,7 +564,7 @@ with Exercise("9.8", "batch_normalization") as check:
         check.close(got, value, f"{name} of the example", cause="the mean over axes 0, 2 and 3; divide by xp.sqrt(variance + eps)")
     for shape in ((3, 2, 4, 5), (6, 3), (2, 4, 3), (4, 1, 2, 3)):
         x, w, b = 3 * rng.standard_normal(shape) + 5, rng.uniform(1, 3, shape[1]), rng.standard_normal(shape[1])
-        axes, like = (0, *range(2, len(shape))), (1, -1, *[1] * (len(shape) - 2))
+        axes, like = tuple(a for a in range(len(shape)) if a != 1), tuple(-1 if a == 1 else 1 for a in range(len(shape)))
         mean, variance = x.mean(axes), x.var(axes)
         normal = (x - mean.reshape(like)) / np.sqrt(variance.reshape(like) + 0.1)
         for weight, bias in ((None, None), (w, b), (w, None), (None, b)):
@@ -562,8 +574,8 @@ with Exercise("9.8", "batch_normalization") as check:
             for got, value, name in zip(check.call(lambda: results, f"the results {what}", count=3, cause="the triple (y, mean, variance)"), (y, mean, variance), ("y", "mean", "variance"), strict=True):
                 check.close(got, value, f"{name} {what}", cause="statistics over all axes but 1; weight and bias in the shape of mean; the results' mean and variance are (C,)")
             check.call(lambda: saved, f"what is saved {what}", count=3, cause="(normal, scale, weight)")
-            check.close(saved[0], normal, f"the normalised x that is saved {what}", cause="before weight and bias")
-            check.close(saved[1], 1 / np.sqrt(variance.reshape(like) + 0.1), f"the scale that is saved {what}", cause="1 / sqrt(variance + eps), shape (1, C, 1, ...)")
+            check.close(lambda: saved[0], normal, f"the normalised x that is saved {what}", cause="before weight and bias")
+            check.close(lambda: saved[1], 1 / np.sqrt(variance.reshape(like) + 0.1), f"the scale that is saved {what}", cause="1 / sqrt(variance + eps), shape (1, C, 1, ...)")
             check.true(lambda: saved[2] is weight, f"the weight is saved {what}", cause="as it came, or None")
     check.equal(lambda: batch_normalization.forward(xp, np.float32([[1.0], [2.0]]), eps=0.1)[0][0].dtype.name, "float32", "the dtype of y", cause="the functions of xp keep float32")
     leaves = [Tensor(rng.standard_normal(s), requires_grad=True) for s in ((3, 2, 2, 2), (2,), (2,))]
@@ -698,13 +710,13 @@ print(f"{weights} numbers were learned; a linear layer on all pixels has {144 * 
 
 # %%
 figure, axes = plt.subplots(4, 5, figsize=(7.5, 6))
-most = np.abs(first.weight.numpy()).max()
+most, brightest = np.abs(first.weight.numpy()).max(), feature_maps.numpy()[:3].max()
 axes[0, 0].axis("off")
 for c in range(4):
     axes[0, c + 1].imshow(first.weight.numpy()[c, 0], cmap="bwr", vmin=-most, vmax=most)
     axes[0, c + 1].set_title(f"filter {c}")
     for n in range(3):
-        axes[n + 1, c + 1].imshow(feature_maps.numpy()[n, c], vmin=0)
+        axes[n + 1, c + 1].imshow(feature_maps.numpy()[n, c], vmin=0, vmax=brightest)
 for n in range(3):
     axes[n + 1, 0].imshow(test_images[n, 0], cmap="gray")
 for axis in axes.flat:

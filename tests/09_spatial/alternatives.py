@@ -41,7 +41,7 @@ def convolve_with_loops(x, weight, stride=1):
             y[n, o, i, j] += x[n, c, i * stride + a, j * stride + b] * weight[o, c, a, b]
     return y
 '''),
-    Alternative("a dot product", "9.2", "(x[n, :, top : top + KH, left : left + KW] * weight[o]).sum()", "np.vdot(x[n, :, top : top + KH, left : left + KW], weight[o])"),
+    Alternative("a dot product", "9.2", "np.sum(x[n, :, top : top + KH, left : left + KW] * weight[o])", "np.vdot(x[n, :, top : top + KH, left : left + KW], weight[o])"),
     # 9.3
     Alternative("the elements' numbers times the dilation", "9.3", new='''
 def taps(window):

@@ -120,7 +120,7 @@ def test_a_convolutional_network_reads_digits(backend: str) -> None:
     last = last.to(backend)
     pool, flatten = MaxPool2d(2), Flatten()
     optimizer = SGD([*network.parameters(), *last.parameters()], lr=0.2)
-    images, labels = glyphs(128, seed=0)
+    images, labels = glyphs(512, seed=0)
     x, targets = Tensor(images, backend=backend), Tensor(labels, backend=backend)
     losses = []
     for _ in range(150):

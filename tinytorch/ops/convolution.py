@@ -1,4 +1,4 @@
-"""Convolution, as a matrix product on the patches of the images.
+"""Convolution: by its definition, and as a matrix product on the patches of the images.
 
 A convolution is a linear layer on every patch: `unfold` copies the patches to the columns of a
 matrix, and one matrix product computes all outputs. Its gradient adds the columns back with `fold`.
@@ -7,9 +7,31 @@ matrix, and one matrix product computes all outputs. Its gradient adds the colum
 import math
 from typing import Any
 
+import numpy as np
+
 from ..backends.arrays import Array, Namespace
 from .op import op
 from .windows import Window, fold, unfold
+
+
+def convolve_with_loops(x: Array, weight: Array, stride: int = 1) -> Array:
+    """The definition of a convolution, for arrays of NumPy: each number of the output by itself.
+
+    Args:
+        x: images (N, C, H, W).
+        weight: (O, C, KH, KW).
+        stride: the distance between two positions of the kernel.
+
+    Returns:
+        (N, O, OH, OW): sums over the channels and elements of a patch, times the weight's.
+    """
+    (N, _, H, W), (O, _, KH, KW) = x.shape, weight.shape  # noqa: E741
+    OH, OW = (H - KH) // stride + 1, (W - KW) // stride + 1
+    y = np.zeros((N, O, OH, OW), dtype=x.dtype)
+    for n, o, i, j in np.ndindex(N, O, OH, OW):
+        top, left = i * stride, j * stride
+        y[n, o, i, j] = np.sum(x[n, :, top : top + KH, left : left + KW] * weight[o])
+    return y
 
 
 @op(promote="float")
