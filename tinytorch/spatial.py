@@ -95,10 +95,6 @@ class Conv2d(Convolution):
         device: of the parameters.
         dtype: of the parameters.
 
-    Attributes:
-        weight: (O, C / groups, KH, KW).
-        bias: (O,) or None.
-
     >>> from tinytorch import zeros
     >>> from tinytorch.nn import Conv2d
     >>> Conv2d(1, 6, kernel_size=5, padding=2)(zeros(8, 1, 28, 28)).shape
@@ -106,19 +102,10 @@ class Conv2d(Convolution):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
+        padding: Any = 0, dilation: Any = 1, groups: int = 1, bias: bool = True,
+        padding_mode: str = "zeros", device: Any = None, dtype: Any = None,
+    ) -> None:  # fmt: skip
         super().__init__(
             in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
             padding_mode, device, dtype,
