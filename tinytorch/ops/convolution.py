@@ -14,7 +14,9 @@ from .op import op
 from .windows import Window, fold, unfold
 
 
-def convolve_with_loops(x: Array, weight: Array, stride: int = 1) -> Array:
+def convolve_with_loops(
+    x: np.ndarray[Any, Any], weight: np.ndarray[Any, Any], stride: int = 1
+) -> np.ndarray[Any, Any]:
     """The definition of a convolution, for arrays of NumPy: each number of the output by itself.
 
     Args:
