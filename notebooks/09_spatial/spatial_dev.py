@@ -23,7 +23,7 @@
 # | weights for 16 outputs of 3 x 32 x 32 | 49 152 numbers, 16 results | 432 numbers, 16 maps |
 # | if the image is shifted | everything changes | the map is shifted |
 #
-# **You will build** convolutions, pooling, batch norm.
+# **You will build** convolutions and pooling.
 #
 # **You will learn**
 #
