@@ -396,7 +396,7 @@ with Exercise("9.5", "Conv2d, Flatten") as check:
     for settings in ({"kernel_size": 3}, {"kernel_size": (2, 3), "stride": (2, 1)}, {"kernel_size": 3, "padding": (1, 2)}, {"kernel_size": 2, "dilation": (3, 2)}, {"kernel_size": (3, 1), "groups": 2}, {"kernel_size": 3, "bias": False},
                      {"kernel_size": 3, "padding": 1, "padding_mode": "circular"}, {"kernel_size": (3, 5), "padding": "same"}):
         manual_seed(5)
-        layer = check.call(lambda: Conv2d(4, 6, dtype="float64", **settings), f"Conv2d(4, 6, {settings})", cause="__init__ is given")
+        layer = check.call(lambda: Conv2d(4, 6, dtype="float64", **settings), f"Conv2d(4, 6, {settings})", cause="__init__ is that of Convolution")
         x = rng.standard_normal((2, 4, 8, 7))
         pairs = [(v, v) if isinstance(v, int) else v for v in (settings["kernel_size"], settings.get("stride", 1), settings.get("padding", 0), settings.get("dilation", 1))]
         if pairs[2] == "same":

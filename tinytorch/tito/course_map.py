@@ -37,7 +37,6 @@ class Entry:
 # Lessons that do not exist yet. Remove an entry when its lesson is written.
 WITHOUT_LESSON = (
     Entry(8, "training", "the loop, schedules", (5, 7), "given", files=("training.py",)),
-    Entry(9, "spatial", "convolutions, pooling", (6,), "given", files=("spatial.py",)),
 )
 
 
