@@ -270,12 +270,13 @@ def test_status_milestones_and_tests_of_a_course(
 ) -> None:
     monkeypatch.chdir(folder)
     first, last = NUMBERS[0], NUMBERS[-1]
+    needed = [str(number) for number in NUMBERS if number != 9]  # milestone 05 has no images
 
     def tito(*arguments: str) -> str:
         return " ".join(CliRunner(env={"COLUMNS": "100"}).invoke(app, arguments).output.split())
 
     assert "0/" in tito("status")
-    assert f"blank in tinytorch/: {', '.join(map(str, NUMBERS))};" in tito("milestone", "run", "05")
+    assert f"blank in tinytorch/: {', '.join(needed)};" in tito("milestone", "run", "05")
     assert "is ready" in tito("start", str(first), "--no-open")
     assert "still blank" in tito("export", str(first))
     lesson = load(first, folder)
@@ -285,8 +286,7 @@ def test_status_milestones_and_tests_of_a_course(
     count = share(lesson).functions
     assert f"######## {count}/{count} {share(lesson).lines} " in tito("status")
     assert re.search(rf"yours in tinytorch/: {count} of \d+ functions, \d+ lines", tito("status"))
-    remaining = ", ".join(map(str, NUMBERS[1:]))
-    assert f"blank in tinytorch/: {remaining};" in tito("milestone", "run", "05")
+    assert f"blank in tinytorch/: {', '.join(needed[1:])};" in tito("milestone", "run", "05")
     assert "restored" in tito("reset", str(first))
     assert not is_filled(lesson)
     assert str(last) in tito("status")
