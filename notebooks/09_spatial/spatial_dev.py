@@ -514,7 +514,7 @@ with Exercise("9.7", "average_pooling, average_pooling_gradient") as check:
 # fmt: on
 
 # %% [markdown]
-# Both halve the picture. Where the maximum keeps thin lines, the mean blurs them.
+# Both shrink the map to a third. Where the maximum keeps thin lines, the mean blurs them.
 
 # %%
 edges = np.abs(maps[None, :1])  # (1, 1, 22, 22)
