@@ -296,7 +296,7 @@ def test_a_blank_exercise_is_one_sentence(
 
 def test_the_milestones_are_in_the_order_of_their_years() -> None:
     dated = [m for m in MILESTONES if m.name.isdecimal()]
-    years = [int(m.description.partition(":")[0]) for m in dated]
+    years = [int(m.year) for m in dated]
     assert years == sorted(years)
     for milestone, year in zip(dated, years, strict=True):
         folder = Path(milestone.script).parent

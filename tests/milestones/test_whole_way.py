@@ -9,7 +9,6 @@ import filecmp
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -150,8 +149,12 @@ def check(milestone: Milestone, summary: dict[str, Any]) -> None:
 
 def different(folder: Path) -> list[str]:
     """The files of a course folder's package that are not those of the complete package."""
-    own = [p.relative_to(folder) for n in ("tinytorch", "backends") for p in (folder / n).rglob("*")]
-    own = [path for path in own if (folder / path).is_file() and "tinytorch/backends" not in str(path)]
+    own = [
+        p.relative_to(folder) for n in ("tinytorch", "backends") for p in (folder / n).rglob("*")
+    ]
+    own = [
+        path for path in own if (folder / path).is_file() and "tinytorch/backends" not in str(path)
+    ]
     assert len(own) > 100
     return sorted(p.as_posix() for p in own if not filecmp.cmp(folder / p, ROOT / p, shallow=False))
 

@@ -1,7 +1,6 @@
 """`tito`, the command line of the course."""
 
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -258,9 +257,9 @@ def _test(lesson: "Lesson", notebook: Path, tests: Path) -> bool:
 
 def _blank_before(number: int, output: str) -> str:
     """Return the earlier lessons whose blank exercises the tests of a lesson have met."""
-    blank = r"exercise [\d.]+ of lesson (\d+), \w+: [\w.]+ is blank"
-    found = {int(n) for n in re.findall(blank, output)}
-    return " and ".join(f"lesson {n}" for n in sorted(found) if n < number)
+    from .written import lessons_named
+
+    return " and ".join(f"lesson {n}" for n in sorted(lessons_named(output)) if n < number)
 
 
 @app.command()
@@ -432,11 +431,15 @@ def nbdev_build(
 
 @milestone.command("list")
 def milestone_list() -> None:
-    """List the milestones and the modules that they use."""
-    from .milestones import MILESTONES
+    """Show the milestones on a time axis, the lessons that each needs, and which are done."""
+    from .lesson import find_root
+    from .milestone_map import picture, progress
 
-    for m in MILESTONES:
-        _print(f"{m.name:8} {m.description}\n         uses {', '.join(m.modules)}")
+    console, columns = Console(), shutil.get_terminal_size().columns
+    encoding = "ascii" if console.is_dumb_terminal else console.encoding
+    with _errors_as_messages():
+        for line, style in picture(progress(find_root()), columns, encoding):
+            _print(line, style)
 
 
 @milestone.command(

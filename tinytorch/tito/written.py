@@ -1,11 +1,11 @@
 """How much of the package the student has written."""
 
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import export
-from .lesson import Definition, Lesson, definitions, functions, lessons, load, read_module
+from .lesson import PACKAGE, Definition, Lesson, definitions, functions, read_module
 
 
 def is_filled(lesson: Lesson) -> bool:
@@ -34,10 +34,17 @@ def share(lesson: Lesson) -> Share:
     return Share(len(own), len(bodies), sum(d.stop - d.start for d in own))
 
 
-def missing_lessons(root: Path, modules: Iterable[str]) -> list[int]:
-    """Return the lessons of these modules that are blank in the package."""
-    own = [load(number, root) for number in lessons(root)]
-    return [lesson.number for lesson in own if lesson.name in modules and not is_filled(lesson)]
+def blank_lessons(root: Path) -> set[int]:
+    """Return the lessons with exercises that are blank in the package of a course folder."""
+    files = (root / PACKAGE).rglob("*.py")
+    return set().union(*(lessons_named(p.read_text("utf-8", errors="replace")) for p in files))
+
+
+def lessons_named(text: str) -> set[int]:
+    """Return the lessons that the errors of blank exercises name in a text."""
+    return {
+        int(n) for n in re.findall(r"exercise [\d.]+ of lesson (\d+), \w+: [\w.]+ is blank", text)
+    }
 
 
 def _exercise_functions(lesson: Lesson) -> list[Definition]:
