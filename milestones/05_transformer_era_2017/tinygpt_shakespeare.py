@@ -6,12 +6,13 @@ Model, training and plots are those of `milestones/tinygpt.py`, in the package `
 """
 
 import argparse
+import json
 import math
 import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +25,9 @@ try:
     from tinytorch.autograd import no_grad
     from tinytorch.backends import default
     from tinytorch.generation.generate import stream
+    from tinytorch.milestones.program import SUMMARY, Claim
     from tinytorch.runtime.data_parallel import ReplicaError
+    from tinytorch.serialization.atomic import write_atomically
     from tinytorch.tensor import Tensor
     from tinytorch.tinygpt import PRESETS, Run, RunConfig, cli
     from tinytorch.tinygpt.interrupt import Interrupt
@@ -43,6 +46,7 @@ except KeyboardInterrupt:  # Ctrl-C during the imports, which take a second
 OUT = Path("runs", "transformer_era")
 LINE_LENGTH = 24  # characters of the line that the demo follows through the model
 LOG_INTERVAL = 10  # steps between two lines of metrics.jsonl
+CLAIMED_STEPS = 100  # a shorter run makes no claim
 EVAL_STRIDE = 4  # use every 4th block of the validation text, except after the last epoch
 
 
@@ -58,7 +62,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; return the exit code: 0, 2 for user errors, or 130 after Ctrl-C."""
+    """Run the program; return the exit code.
+
+    It is 0, 1 if the claim does not hold, 2 for user errors, or 130 after Ctrl-C.
+    """
     arguments = parse(argv)
     size = arguments.batch_size or PRESETS["demo"].batch_size
     return cli.exit_code(
@@ -107,12 +114,11 @@ def explain_and_train(run: Run, epochs: float) -> int:
                 raise cli.training_error(run, error, advice, resume) from error
         if run.trainer.step:
             run.save()
-    if run.trainer.step:
-        finish(run, report, line)
+    loss = finish(run, report, line) if run.trainer.step else math.inf
     if interrupt.requested:
         report.print(f"Stopped after step {run.trainer.step}; the checkpoint is in {run.out}.")
         return 128 + interrupt.requested
-    return 0
+    return judge(run, report, loss) if run.trainer.step >= CLAIMED_STEPS else 0
 
 
 def explain_text(run: Run, report: ProgressReport, line: str) -> None:
@@ -202,8 +208,8 @@ def report_epoch(run: Run, report: ProgressReport, epoch: int) -> None:
     )
 
 
-def finish(run: Run, report: ProgressReport, line: str) -> None:
-    """Generate text, and write checkpoint, summary and plots."""
+def finish(run: Run, report: ProgressReport, line: str) -> float:
+    """Generate text, and write summary and plots; return the validation loss."""
     explain_attention(run, report, line, trained=True)
     prompt = "ROMEO:\n"
     if not set(prompt) <= set(run.corpus.text):
@@ -222,6 +228,41 @@ def finish(run: Run, report: ProgressReport, line: str) -> None:
         f" {summary['tokens_per_second']:,.0f} characters per second; validation loss"
         f" {summary['val_loss']:.4f}.\nThe plots, loss.png and attention.png, are in {run.out}."
     )
+    return float(summary["val_loss"])
+
+
+def judge(run: Run, report: ProgressReport, loss: float) -> int:
+    """Compare the loss with that of pairs of characters; return the exit code.
+
+    A model whose attention does not work sees one character at a time, and is no better than they.
+    """
+    limit = pairs_loss(run)
+    claim = Claim(
+        "it predicts better than the frequencies of pairs of characters",
+        f"loss {loss:.3f}, pairs {limit:.3f}",
+        loss < limit,
+    )
+    summary = json.loads((run.out / SUMMARY).read_text(encoding="utf-8"))
+    text = json.dumps({**summary, "claims": [asdict(claim)]}, indent=2)
+    write_atomically(run.out / SUMMARY, text.encode())
+    if not claim.holds:
+        message = f"tinygpt_shakespeare: not confirmed: {claim.text} ({claim.found})"
+        print(message, file=sys.stderr)
+        return 1
+    report.print(f"confirmed: {claim.text} ({claim.found})")
+    return 0
+
+
+def pairs_loss(run: Run) -> float:
+    """Return the loss of predicting each character of the validation text from the one before it.
+
+    It is predicted as often as it follows in the training text, plus one.
+    """
+    size = run.tokenizer.vocab_size
+    counts = np.ones((size, size))
+    np.add.at(counts, (run.train_ids[:-1], run.train_ids[1:]), 1)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return float(-np.log(shares[run.val_ids[:-1], run.val_ids[1:]]).mean())
 
 
 if __name__ == "__main__":

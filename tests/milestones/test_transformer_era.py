@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from helpers import load_module
 
+from tinytorch.attention import MultiHeadAttention
 from tinytorch.tito.demo import demo
 from tinytorch.tito.lesson import LessonError
 
@@ -63,6 +66,24 @@ def test_it_explains_each_step_and_writes_plots(text: Path, tmp_path: Path) -> N
         assert f"loss {loss:.3f}" in output
     for name in ("loss.png", "attention.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("factor", "code"), [(1, 0), (0, 1)])
+def test_a_model_without_attention_is_not_confirmed(
+    text: Path, tmp_path: Path, factor: int, code: int, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    attend = MultiHeadAttention.forward
+    monkeypatch.setattr(MultiHeadAttention, "forward", lambda *a, **k: factor * attend(*a, **k))
+    text.write_text(text.read_text() * 10)  # so that the frequencies are well known
+    out = tmp_path / "out"
+    flags = ["--data", str(text), "--batch-size", "8", "--epochs", "2", "--out", str(out)]
+    assert load_module(SCRIPT).main(flags) == code
+    captured = capsys.readouterr()
+    claim = "confirmed: it predicts better than the frequencies of pairs of characters"
+    assert claim in (captured.err if code else captured.out)
+    assert ("not confirmed" in captured.err) == bool(code)
+    (claimed,) = json.loads((out / "summary.json").read_text())["claims"]
+    assert claimed["holds"] == (code == 0)
 
 
 def test_the_seed_determines_the_weights(text: Path, tmp_path: Path) -> None:
