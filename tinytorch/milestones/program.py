@@ -133,10 +133,7 @@ def _run(
         with prepare_folder(arguments.out, [*pictures, SUMMARY]):
             begin, cpu = time.perf_counter(), time.process_time()
             output = Output(arguments.out, arguments.quiet)
-            try:
-                results = action(arguments, output)
-            except NotImplementedError as error:  # from a course folder, whose exercises are blank
-                raise RunError(f"{error}; tito status shows what is still to be written") from error
+            results = action(arguments, output)
             summary = {
                 "milestone": name,
                 "backend": backend,
