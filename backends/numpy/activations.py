@@ -9,11 +9,12 @@ from ..arrays import Axis
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
 from .rows import SMALL_SIZE, as_rows, constant_column, keep_where
-from .threads import parallel_blocks
+from .threads import parallel_blocks, parallel_long_blocks
 
 KERNELS = KernelTable()
 
 GELU_A, GELU_C = 0.044715, math.sqrt(2 / math.pi)
+MIN_BLOCKED_SIZE = 2**15  # of tanh: a smaller array is in the cache anyway
 MIN_TOTAL = 1e-20  # of exponentials in a row: float32 is exact far below it
 
 
@@ -109,7 +110,7 @@ def relu(xp: Namespace, x: Array) -> Any:
     def work(i: int, j: int) -> None:
         np.maximum(flat[i:j], 0, out=y[i:j])
 
-    parallel_blocks(work, len(y), y.itemsize)
+    parallel_long_blocks(work, len(y), y.itemsize)
     result = y.reshape(x.shape)
     return result, (result,)
 
@@ -122,7 +123,38 @@ def relu_gradient(xp: Namespace, g: Array, y: Array) -> Any:
     def work(i: int, j: int) -> None:
         keep_where(y[i:j] != 0, gradient[i:j], dx[i:j])
 
-    parallel_blocks(work, len(dx), dx.itemsize)
+    parallel_long_blocks(work, len(dx), dx.itemsize)
+    return dx.reshape(g.shape)
+
+
+@KERNELS.forward
+def tanh(xp: Namespace, x: Array) -> Any:
+    """(...) -> (...). Saves y."""
+    if x.dtype.char not in "fd" or x.size <= MIN_BLOCKED_SIZE:
+        return NotImplemented
+    flat = np.ascontiguousarray(x).reshape(-1)
+    y = np.empty_like(flat)
+
+    def work(i: int, j: int) -> None:
+        np.tanh(flat[i:j], out=y[i:j])
+
+    parallel_long_blocks(work, len(y), y.itemsize)
+    result = y.reshape(x.shape)
+    return result, (result,)
+
+
+@KERNELS.gradient(tanh)
+def tanh_gradient(xp: Namespace, g: Array, y: Array) -> Any:
+    """dx = g (1 - y^2)."""
+    gradient, y = np.ascontiguousarray(g).reshape(-1), y.reshape(-1)
+    dx = np.empty_like(gradient)
+
+    def work(i: int, j: int) -> None:
+        np.multiply(y[i:j], y[i:j], out=dx[i:j])
+        np.subtract(1, dx[i:j], out=dx[i:j])
+        dx[i:j] *= gradient[i:j]
+
+    parallel_long_blocks(work, len(dx), dx.itemsize)
     return dx.reshape(g.shape)
 
 
