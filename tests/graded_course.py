@@ -8,6 +8,7 @@ import nbformat
 from example_lesson import make
 
 from tinytorch.tito import weave
+from tinytorch.tito.grading.sandbox import Events, Sandbox
 from tinytorch.tito.lesson import Lesson
 
 ROOT = Path(__file__).parents[1]
@@ -125,3 +126,11 @@ def submission(lesson: Lesson, exercise: str = "", code: str = "", added: str = 
     if added:
         notebook.cells.insert(0, nbformat.v4.new_code_cell(added))
     return notebook
+
+
+class Passing(Sandbox):
+    """Runs nothing: all tests pass."""
+
+    def run(self, job: dict[str, Any], seconds: float) -> Events:
+        ended = dict.fromkeys(["test", *(number for number, _ in job["inline"])])
+        return Events(ended, ["test"], loaded=True)

@@ -1,5 +1,6 @@
 """Course folders: blank packages, filled lesson by lesson, with the tests of all lessons so far."""
 
+import compileall
 import filecmp
 import os
 import re
@@ -56,6 +57,8 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A course folder, which tests must not change."""
     folder = tmp_path_factory.mktemp("course") / "my course"
     course.new(ROOT, folder)
+    for name in ("tinytorch", "backends"):  # once, and not in each process
+        compileall.compile_dir(folder / name, quiet=2)
     return folder
 
 

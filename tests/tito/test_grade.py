@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from graded_course import make_course, submission
+from graded_course import Passing, make_course, submission
 from typer.testing import CliRunner
 
 from tinytorch.tito import cli, weave
 from tinytorch.tito.grading import command
 from tinytorch.tito.grading.base import HERE, Base
-from tinytorch.tito.grading.judge import grade
+from tinytorch.tito.grading.judge import Grade, grade
 from tinytorch.tito.grading.sandbox import Limits, Sandbox
 from tinytorch.tito.lesson import Lesson, lessons, load
 from tinytorch.tito.release import release
@@ -175,28 +175,60 @@ def alternatives(lesson: Lesson) -> list[Any]:
     return list(module.ALTERNATIVES)
 
 
+class Different:
+    """The notebooks of a lesson with right solutions that differ from the lesson's own.
+
+    Each has another solution of every exercise, as long as there are some.
+    """
+
+    def __init__(self, lesson: Lesson) -> None:
+        self.lesson = lesson
+        self.own: dict[str, list[Any]] = {e.number: [] for e in lesson.exercises}
+        for alternative in alternatives(lesson):
+            self.own[alternative.exercise].append(alternative)
+        self.count = max(map(len, self.own.values()))
+
+    def write(self, folder: Path, count: int) -> None:
+        """Write the first `count` notebooks, as 0.ipynb, 1.ipynb and so on."""
+        for index in range(count):
+            notebook = weave.solution(self.lesson)
+            for cell in notebook.cells:
+                mark = cell.metadata.get("tinytorch", {})
+                if mark.get("kind") == "exercise" and index < len(self.own[mark.exercise]):
+                    cell.source = self.own[mark.exercise][index].in_source(cell.source)
+            weave.write(notebook, folder / f"{index}.ipynb")
+
+    def check(self, index: int, result: Grade) -> None:
+        """Check that a notebook has all points."""
+        missed = [m for m in result.marks if m.status != "passed"]
+        names = [a.name for m in missed for a in self.own[m.exercise][index : index + 1]]
+        assert result.passed, (names, result.problem, [m.message for m in missed])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", lessons(HERE))
+def test_right_but_different_solutions_break_no_rule(number: int, tmp_path: Path) -> None:
+    different = Different(load(number, HERE))
+    different.write(tmp_path, different.count)
+    with Base(different.lesson, None, HERE) as base:
+        for index in range(different.count):
+            result = grade(base, tmp_path / f"{index}.ipynb", Passing(Limits()))
+            different.check(index, result)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", lessons(HERE))
+@pytest.mark.parametrize(
+    "count", [pytest.param(1, id="one"), pytest.param(None, id="all", marks=pytest.mark.nightly)]
+)
 def test_right_but_different_solutions_earn_all_points(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, count: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each notebook has another solution of every exercise, as long as there are some."""
+    """Also with what runs beside the tests: limits, the guard, and the integration tests."""
     monkeypatch.setattr(command, "HERE", HERE)
-    lesson = load(number, HERE)
-    own: dict[str, list[Any]] = {e.number: [] for e in lesson.exercises}
-    for alternative in alternatives(lesson):
-        own[alternative.exercise].append(alternative)
-    count = max(map(len, own.values()))
-    for index in range(count):
-        notebook = weave.solution(lesson)
-        for cell in notebook.cells:
-            mark = cell.metadata.get("tinytorch", {})
-            if mark.get("kind") == "exercise" and index < len(own[mark.exercise]):
-                cell.source = own[mark.exercise][index].in_source(cell.source)
-        weave.write(notebook, tmp_path / f"{index}.ipynb")
-    results, _ = command.run([tmp_path], str(number), Limits()) if count else ([], True)
+    different = Different(load(number, HERE))
+    different.write(tmp_path, count or different.count)
+    results, _ = command.run([tmp_path], str(number), Limits())
+    assert len(results) == (count or different.count)
     for result in results:
-        index = int(result.submission.student)
-        missed = [m for m in result.grade.marks if m.status != "passed"]
-        names = [a.name for m in missed for a in own[m.exercise][index : index + 1]]
-        assert result.grade.passed, (names, result.grade.problem, [m.message for m in missed])
+        different.check(int(result.submission.student), result.grade)

@@ -24,9 +24,10 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
+from ._optional import MissingPackageError, jupytext
 from .magics import contains_command
 from .syntax import syntax_tree
 
@@ -87,6 +88,13 @@ class Exercise:
     hints: dict[str, list[str]]
 
 
+@lru_cache(maxsize=64)  # jupytext takes longer than everything else that a command does
+def _read_percent(text: str) -> tuple[tuple[str, str, dict[str, object]], ...]:
+    """Parse a source in the percent format: type, source and metadata of each cell."""
+    notebook = jupytext().reads(text, fmt="py:percent")
+    return tuple((c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells)
+
+
 class Lesson:
     """One lesson of a checkout.
 
@@ -131,16 +139,13 @@ class Lesson:
             LessonError: the source cannot be read, has no exercises, or gives code to an exercise
                 that it does not have.
         """
-        from ._optional import jupytext
-
-        read = jupytext().read
         try:
-            notebook = read(self.source, fmt="py:percent")
-        except OSError:
+            notebook = _read_percent(self.source.read_text(encoding="utf-8"))
+        except (OSError, MissingPackageError):
             raise
         except Exception as error:  # the errors of jupytext have no common base class
             raise LessonError(f"{self.source.name} cannot be read: {_first_line(error)}") from None
-        cells = [self._cell(c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells]
+        cells = [self._cell(kind, source, dict(metadata)) for kind, source, metadata in notebook]
         numbers = {cell.exercise for cell in cells if cell.kind == "exercise"}
         if not numbers:
             raise LessonError(f"{self.source.name} contains no exercises")

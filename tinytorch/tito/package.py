@@ -85,6 +85,8 @@ class ImportProblem:
 def copy_package(root: Path, folder: Path) -> None:
     """Copy the package of a checkout, or else the installed package, into `folder`.
 
+    The compiled files are copied too, so that importing the copy compiles only what has changed.
+
     Raises:
         OSError: a file cannot be copied, because the disk is full, for example.
     """
@@ -97,11 +99,9 @@ def copy_package(root: Path, folder: Path) -> None:
     # A dangling link can be Emacs' lock of a file with unsaved changes.
     copy = partial(shutil.copytree, ignore_dangling_symlinks=True)
     try:
-        ignore = shutil.ignore_patterns("__pycache__", "backends")
-        copy(package, folder / PACKAGE, ignore=ignore)
+        copy(package, folder / PACKAGE, ignore=shutil.ignore_patterns("backends"))
         if its_backends.is_dir():
-            ignore = shutil.ignore_patterns("__pycache__")
-            copy(its_backends, folder / PACKAGE / "backends", ignore=ignore)
+            copy(its_backends, folder / PACKAGE / "backends")
     except shutil.Error as error:  # a list of what cannot be copied
         source, _, reason = error.args[0][0]
         raise OSError(f"{source} cannot be copied to {folder}: {reason}") from None

@@ -8,6 +8,7 @@ The worker loads this file by its path, outside of the package. It imports nothi
 """
 
 import builtins
+import operator
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -97,46 +98,55 @@ class Integrity:
     """
 
     def __init__(self, students: Iterable[str], packages: Iterable[str]) -> None:
-        self._known: list[tuple[str, Any, dict[str, Any], frozenset[str]]] = []
+        self._known: list[Namespace] = []
         own = frozenset(students)
         classes: dict[int, type] = {}
         for name, module in list(sys.modules.items()):
             if name in own or name.partition(".")[0] not in packages or module is None:
                 continue
-            self._add(name, module)
+            self._known.append(Namespace(name, module))
             for value in list(vars(module).values()):
                 if getattr(value, "__module__", None) in own:
                     continue
                 if isinstance(value, type) and value.__module__.partition(".")[0] in packages:
                     classes[id(value)] = value
                 elif type(value).__name__ in ("Op", "Composite"):
-                    self._add(f"{name}.{value!r}", value)
+                    self._known.append(Namespace(f"{name}.{value!r}", value))
         for value in classes.values():
-            self._add(f"{value.__module__}.{value.__qualname__}", value)
-
-    def _add(self, name: str, value: Any) -> None:
-        watched = {k: v for k, v in vars(value).items() if _is_watched(v)}
-        self._known.append((name, value, watched, self._names(value)))
-
-    def _names(self, value: Any) -> frozenset[str]:
-        """Return the names whose addition is a change: all of a class; of a module, those that
-        hide a function of Python.
-        """
-        if isinstance(value, type):
-            return frozenset(vars(value))
-        if isinstance(value, ModuleType):
-            return frozenset(vars(builtins).keys() & vars(value).keys())
-        return frozenset()
+            self._known.append(Namespace(f"{value.__module__}.{value.__qualname__}", value))
 
     def changes(self) -> Iterator[str]:
         """Yield the names of what has been replaced, deleted or added."""
-        for name, value, watched, names in self._known:
-            now = vars(value)
-            for key, before in watched.items():
-                if now.get(key) is not before:
-                    yield f"{name}.{key}"
-            for key in self._names(value) - names:
-                yield f"{name}.{key}"
+        for namespace in self._known:
+            if namespace.has_changed():
+                yield from namespace.changes()
+
+
+class Namespace:
+    """The attributes of a module, a class or an op, and what they were."""
+
+    def __init__(self, name: str, value: Any) -> None:
+        self.name, self.now = name, vars(value)
+        watched = {k: v for k, v in self.now.items() if _is_watched(v)}
+        self.keys, self.before = tuple(watched), tuple(watched.values())
+        self.all = frozenset(self.now)
+        # A module may get new names, except for those that hide a function of Python.
+        self.closed = isinstance(value, type)
+        self.reserved = frozenset(vars(builtins) if isinstance(value, ModuleType) else ())
+
+    def has_changed(self) -> bool:
+        """Whether anything may have changed; it runs after every call, so its loops are C."""
+        same = all(map(operator.is_, map(self.now.get, self.keys), self.before))
+        return not same or self.now.keys() != self.all
+
+    def changes(self) -> Iterator[str]:
+        """Yield the names of the attributes that have changed."""
+        for key, before in zip(self.keys, self.before, strict=True):
+            if self.now.get(key) is not before:
+                yield f"{self.name}.{key}"
+        for key in self.now.keys() - self.all:
+            if self.closed or key in self.reserved:
+                yield f"{self.name}.{key}"
 
 
 def _is_watched(value: Any) -> bool:

@@ -31,6 +31,7 @@ from typing import Any
 LONGEST = 3000  # characters of an error message
 # An exercise may use NumPy's functions, so it is graded with NumPy's arrays only.
 NUMPY_ONLY = "not cupy and not strict"
+RUNNER = {"pytest", "_pytest"}  # the packages that run the integration tests
 
 
 class Channel:
@@ -115,6 +116,7 @@ class Tests:
         self.students, self.refused = students, refused
         self.names: dict[str, Any] = {"__name__": "__main__"}
         self.integrity: Any = None
+        self.runner: Any = None
 
     def load(self) -> bool:
         """Import the package and run the cells that come before the tests."""
@@ -139,18 +141,25 @@ class Tests:
 
     def watch(self) -> None:
         """From now on, notice changes of functions and classes of others."""
-        packages = {"builtins", "math", "numpy", "pytest", "_pytest", "random", "tinytorch"}
+        packages = {"builtins", "math", "numpy", "random", "tinytorch"}
         self.integrity = self.guard.Integrity(self.job["texts"], packages)
-        watched = [m for n, m in list(sys.modules.items()) if n.partition(".")[0] in packages]
+        self.runner = self.guard.Integrity(self.job["texts"], RUNNER)
+        names = packages | RUNNER
+        watched = [m for n, m in list(sys.modules.items()) if n.partition(".")[0] in names]
         self.guard.freeze(watched, self.students)
 
-    def verify(self) -> None:
-        """Raise an error if the tested code has used or changed what it must not."""
+    def verify(self, within: bool = False) -> None:
+        """Raise an error if the tested code has used or changed what it must not.
+
+        Args:
+            within: whether a test is running; inline tests do not use pytest.
+        """
         if self.refused:
             raise AssertionError(self.refused[0])
-        changed = next(self.integrity.changes(), None)
-        if changed is not None:
-            raise AssertionError(f"the code has changed {changed}, which is not its own")
+        for integrity in [self.integrity] if within else [self.integrity, self.runner]:
+            changed = next(integrity.changes(), None)
+            if changed is not None:
+                raise AssertionError(f"the code has changed {changed}, which is not its own")
 
     def run_inline(self, tests: list[tuple[str, str]]) -> None:
         """Run the tests of exercises: number and source."""
@@ -165,7 +174,7 @@ class Tests:
                 try:
                     return result(*args)
                 finally:
-                    self.verify()
+                    self.verify(within=True)
 
             exercise._result = verified
         programs = [
