@@ -158,8 +158,8 @@ def test_start_opens_jupyterlab_if_installed(
 def test_the_error_for_a_missing_package_says_what_to_install(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "jupytext", None)
-    assert "jupytext is missing: install it with pip install" in tito(
+    monkeypatch.setitem(sys.modules, "nbformat", None)
+    assert "nbformat is missing: install it with pip install" in tito(
         "start", "12", "--no-open", code=1
     )
 

@@ -33,11 +33,6 @@ def check(name: str, extra: str = "lessons") -> None:
         raise MissingPackageError(f'{name} is missing: install it with pip install -e ".[{extra}]"')
 
 
-def jupytext() -> ModuleType:
-    """Reads lesson sources in the percent format."""
-    return require("jupytext")
-
-
 def nbformat() -> ModuleType:
     """Reads and writes notebooks."""
     return require("nbformat")

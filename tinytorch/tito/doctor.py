@@ -13,7 +13,7 @@ from .lesson import WORKSPACE, LessonError, find_root
 from .package import import_problem
 
 REQUIRED = ["numpy", "array-api-compat", "safetensors", "regex", "typer", "rich"]
-FOR_LESSONS = ["jupytext", "nbformat", "nbclient", "ipykernel", "matplotlib", "pytest"]
+FOR_LESSONS = ["nbformat", "nbclient", "ipykernel", "matplotlib", "pytest"]
 OPTIONAL = ["jupyterlab", "torch"]
 
 

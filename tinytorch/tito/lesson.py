@@ -1,7 +1,7 @@
 """Lesson sources: cells, exercises, and the package code that they import.
 
-The source of a lesson is `notebooks/NN_name/name_dev.py`, in jupytext's percent format. The first
-line of a cell determines its kind:
+The source of a lesson is `notebooks/NN_name/name_dev.py`, in the percent format. The first line
+of a cell determines its kind:
 
     # %% [markdown]                    prose
     # %% [markdown] instructor=true    prose for instructors, such as answers
@@ -24,10 +24,10 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
-from ._optional import MissingPackageError, jupytext
+from . import percent
 from .magics import contains_command
 from .syntax import syntax_tree
 
@@ -88,13 +88,6 @@ class Exercise:
     hints: dict[str, list[str]]
 
 
-@lru_cache(maxsize=64)  # jupytext takes longer than everything else that a command does
-def _read_percent(text: str) -> tuple[tuple[str, str, dict[str, object]], ...]:
-    """Parse a source in the percent format: type, source and metadata of each cell."""
-    notebook = jupytext().reads(text, fmt="py:percent")
-    return tuple((c.cell_type, c.source, dict(c.metadata)) for c in notebook.cells)
-
-
 class Lesson:
     """One lesson of a checkout.
 
@@ -140,12 +133,10 @@ class Lesson:
                 that it does not have.
         """
         try:
-            notebook = _read_percent(self.source.read_text(encoding="utf-8"))
-        except (OSError, MissingPackageError):
-            raise
-        except Exception as error:  # the errors of jupytext have no common base class
+            found = percent.read(self.source.read_text(encoding="utf-8"))
+        except ValueError as error:
             raise LessonError(f"{self.source.name} cannot be read: {_first_line(error)}") from None
-        cells = [self._cell(kind, source, dict(metadata)) for kind, source, metadata in notebook]
+        cells = [self._cell(cell.type, cell.source, cell.metadata) for cell in found]
         numbers = {cell.exercise for cell in cells if cell.kind == "exercise"}
         if not numbers:
             raise LessonError(f"{self.source.name} contains no exercises")
