@@ -1,6 +1,7 @@
 """Export: replace the package's definitions with those of a student's notebook."""
 
 import ast
+import copy
 import builtins
 import shutil
 import symtable
@@ -339,7 +340,7 @@ def _unparsed(nodes: list[ast.expr]) -> str:
 
 def _signature(function: ast.FunctionDef) -> str:
     """Return parameters and defaults, without annotations, which a student may omit."""
-    arguments = syntax_tree(ast.unparse(function)).body[0].args  # type: ignore[attr-defined]
+    arguments = copy.deepcopy(function.args)
     for argument in ast.walk(arguments):
         if isinstance(argument, ast.arg):
             argument.annotation = None
