@@ -1,8 +1,8 @@
 """Export: replace the package's definitions with those of a student's notebook."""
 
 import ast
-import copy
 import builtins
+import copy
 import shutil
 import symtable
 import tempfile
