@@ -20,7 +20,7 @@
 # | | linear layer | convolution |
 # |---|---|---|
 # | looks at | the whole image | a patch, then the next |
-# | weights for 16 outputs of 3 x 32 x 32 | 49 152 numbers, 16 results | 432 numbers, 16 maps |
+# | weights for 16 outputs, images 3 x 32 x 32 | 49 152 numbers, 16 results | 432 numbers, 16 maps |
 # | if the image is shifted | everything changes | the map is shifted |
 #
 # **You will build** convolutions and pooling.
@@ -82,11 +82,13 @@ def slide(
 
 def patches(x: Any, window: Window, value: float = 0.0) -> Any:
     """Return the patches of images (N, C, H, W) by NumPy: a view (N, C, OH, OW, KH, KW)."""
-    (PH, PW), (SH, SW), (DH, DW) = window.padding, window.stride, window.dilation
-    padded = np.pad(x, ((0, 0), (0, 0), (PH, PH), (PW, PW)), constant_values=value)
+    (SH, SW), (DH, DW), (OH, OW) = window.stride, window.dilation, window.output
     size = tuple(d * (k - 1) + 1 for d, k in zip(window.dilation, window.kernel, strict=True))
+    axes = zip(window.padding, window.image, window.stride, window.output, size, strict=True)
+    ends = [(p, max(p, (o - 1) * step + c - p - s)) for p, s, step, o, c in axes]
+    padded = np.pad(x, ((0, 0), (0, 0), *ends), constant_values=value)
     view = np.lib.stride_tricks.sliding_window_view(padded, size, axis=(2, 3))
-    return view[:, :, ::SH, ::SW, ::DH, ::DW]
+    return view[:, :, ::SH, ::SW, ::DH, ::DW][:, :, :OH, :OW]
 
 
 def spread(shares: Any, window: Window) -> Any:
@@ -113,8 +115,10 @@ WINDOWS = [
     slide((5, 8), (2, 3), stride=(1, 3), padding=(0, 1), dilation=(2, 1)),
     slide((7, 6), (2, 2), stride=(3, 2), padding=(1, 1), dilation=(3, 2)),
 ]
+HANGING = Window((5, 6), (2, 3), (2, 2), (0, 1), (1, 1), (3, 4))  # over both ends, by ceil_mode
 POOLS = [
     *WINDOWS[:2],
+    HANGING,
     slide((5, 8), (2, 3), (1, 3), (1, 1)),
     slide((7, 6), (2, 4), (3, 2), (1, 2)),
 ]
@@ -128,13 +132,14 @@ POOLS = [
 #
 # ```text
 #   image 3 x 4        kernel 2 x 2       map 2 x 3
-#   1  2  0  1            1  -1           1*1 - 2*1 + 0*0 + 1*2 = 1    3   1
-#   0  1  3  1            0   2         5  0  4
+#   1  2  0  1            1  -1           1  8  1
+#   0  1  3  1            0   2           5  0  4
 #   2  3  1  1
 # ```
 #
-# The first number: 1 - 2 + 0 + 2 = 1. The last: 3 - 1 + 0 + 2 = 4. (Mathematicians flip the kernel first and call this
-# one *cross-correlation*. A learned kernel does not care.)
+# The first number: 1 · 1 + 2 · (-1) + 0 · 0 + 1 · 2 = 1. The one to its right: 2 - 0 + 0 + 6 = 8. The last:
+# 3 - 1 + 0 + 2 = 4. (Mathematicians flip the kernel first, and call this without a flip
+# *cross-correlation*. A learned kernel does not care.)
 
 # %%
 image = np.array([[1.0, 2, 0, 1], [0, 1, 3, 1], [2, 3, 1, 1]])
@@ -177,6 +182,7 @@ with Exercise("9.1", "output_size") as check:
     ):
         check.equal(lambda: output_size(*settings), expected, f"the positions for size, kernel, stride, padding, dilation = {settings}", cause=rule)
     check.true(lambda: output_size(3, 5, 1, 0, 1) < 1, "a kernel of 5 on a row of 3 has no position", cause=f"do not hide it: {rule}")
+    check.true(lambda: output_size(3, 4, 2, 0, 1) < 1, "a kernel of 4 on a row of 3 has no position, with stride 2", cause="// rounds down, to -1; int(-1 / 2) is 0")
     for settings, expected in (((8, 3, 2, 0, 1), 4), ((6, 3, 7, 2, 1), 2), ((9, 3, 2, 0, 1), 4), ((7, 2, 3, 1, 1), 3), ((8, 2, 3, 1, 1), 3), ((6, 3, 4, 1, 1), 2), ((5, 2, 4, 1, 2), 2), ((4, 2, 5, 1, 1), 1), ((5, 1, 3, 1, 1), 2), ((5, 1, 4, 0, 1), 2)):
         check.equal(lambda: output_size(*settings, ceil_mode=True), expected, f"the positions for {settings} with ceil_mode",
                     cause="round up; then drop one position if (count - 1) * stride >= size + padding")
@@ -200,7 +206,8 @@ from tinytorch.ops.convolution import convolve_with_loops
 # fmt: off
 with Exercise("9.2", "convolve_with_loops") as check:
     image, kernel = np.array([[[[1.0, 2, 0, 1], [0, 1, 3, 1], [2, 3, 1, 1]]]]), np.array([[[[1.0, -1], [0, 2]]]])
-    check.equal(lambda: convolve_with_loops(image, kernel), [[[[1.0, 8, 1], [5, 0, 4]]]], "the example by hand", cause="the sum of a patch times the kernel, not flipped")
+    check.equal(lambda: convolve_with_loops(image, kernel), [[[[1.0, 8, 1], [5, 0, 4]]]], "the example by hand",
+                cause="the sum of a patch times the kernel, not flipped; (H - KH) // stride + 1 rows; the patch of (i, j) begins at (i * stride, j * stride)")
     rng = np.random.default_rng(2)
     for shape, kernel_shape, stride in (((2, 3, 5, 4), (4, 3, 2, 3), 1), ((1, 2, 7, 6), (3, 2, 3, 2), 2), ((2, 1, 8, 5), (1, 1, 2, 2), 3), ((3, 2, 3, 2), (2, 2, 3, 2), 1)):
         x, w = rng.standard_normal(shape), rng.standard_normal(kernel_shape)
@@ -276,7 +283,7 @@ from tinytorch.ops.windows import fold, taps, unfold
 with Exercise("9.3", "taps, unfold, fold") as check:
     image = np.array([[1.0, 2, 0, 1], [0, 1, 3, 1], [2, 3, 1, 1]])
     found = check.call(lambda: [image[key].tolist() for key in taps(slide((3, 4), (2, 2)))], "the taps of the example", count=4, cause="yield one key for each element of the kernel")
-    check.equal(found, [[[1, 2, 0], [0, 1, 3]], [[2, 0, 1], [1, 3, 1]], [[0, 1, 3], [2, 3, 1]], [[1, 3, 1], [3, 1, 1]]], "the taps of the example", cause="rows first, then columns")
+    check.equal(found, [[[1, 2, 0], [0, 1, 3]], [[2, 0, 1], [1, 3, 1]], [[0, 1, 3], [2, 3, 1]], [[1, 3, 1], [3, 1, 1]]], "the taps of the example", cause="rows first, then columns; each slice ends one after its last position")
     rng = np.random.default_rng(3)
     for window in WINDOWS:
         x = rng.standard_normal((2, 3, *window.image))
@@ -354,16 +361,21 @@ with Exercise("9.4", "convolution, convolution_gradient") as check:
         parts = [np.einsum("ncijkl,ockl->noij", p, v) for p, v in zip(np.split(view, groups, 1), np.split(w, groups, 0), strict=True)]
         wanted, what = np.concatenate(parts, 1), f"x {x.shape}, weight {w.shape}, groups {groups}, stride {window.stride}, padding {window.padding}"
         for bias, value in ((None, wanted), (b, wanted + b[:, None, None])):
-            y, saved = check.call(lambda: convolution.forward(xp, x, w, bias, window=window, groups=groups), f"the forward for {what}", count=2, cause="return y and a tuple")
+            y, saved = check.call(lambda: convolution.forward(xp, x, w, bias, window=window, groups=groups), f"the forward for {what}", count=2,
+                                  cause="matrices(xp, weight, groups) @ grouped_columns(xp, x, window, groups); the bias as (O, 1, 1); return y and a tuple")
             check.close(y, value, f"the convolution of {what}, {'with' if bias is not None else 'without'} a bias", cause="matrices @ columns, in the shape (N, O, OH, OW); the bias as (O, 1, 1)")
             check.equal(lambda: len(saved), 4, "how much is saved", cause="x, weight, window, groups")
+            check.true(lambda: saved[0] is x and saved[1] is w and saved[2] is window, "x, weight and window are saved as they came", cause="x, weight, window, groups: the gradient makes columns and matrices itself")
+            check.equal(lambda: saved[3], groups, "the number of groups that is saved", cause="x, weight, window, groups")
         g = rng.standard_normal(wanted.shape)
+        before = [part.copy() for part in (g, x, w)]
         grads = check.call(lambda: convolution.reference.gradient(xp, g, x, w, window, groups), f"the gradients for {what}", count=3, cause="three: for x, weight and bias")
         sent = [np.einsum("noij,ockl->ncijkl", h, v) for h, v in zip(np.split(g, groups, 1), np.split(w, groups, 0), strict=True)]
         dw = [np.einsum("noij,ncijkl->ockl", h, p) for h, p in zip(np.split(g, groups, 1), np.split(view, groups, 1), strict=True)]
         for part, value, name, rule in zip(grads, (spread(np.concatenate(sent, 1), window), np.concatenate(dw, 0), g.sum((0, 2, 3))), ("x", "the weight", "the bias"),
                                            ("fold the transposed matrices @ rows", "rows @ the transposed columns, summed over the batch", "the sum of g over axes 0, 2 and 3"), strict=True):
             check.close(lambda: part() if callable(part) else part, value, f"the gradient of {name} for {what}", cause=rule)
+        check.equal(lambda: [g, x, w], before, "g, x and the weight afterwards", cause="others hold them: compute new arrays")
     leaves = [Tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((1, 2, 4, 5), (2, 2, 2, 3), (2,))]
     check.gradient(lambda *inputs: convolution(*inputs, window=WINDOWS[0]), *leaves, what="convolution", cause="save x, weight, window, groups in this order")
 # fmt: on
@@ -423,8 +435,8 @@ with Exercise("9.5", "Conv2d, Flatten") as check:
 #   4  0  3  1
 # ```
 #
-# Padding must never win, so it is -infinity. Among equals the first wins. NaN is to be seen, so it wins
-# over all. If everything is -infinity, the place is the first one inside of the image (`first_place`).
+# Padding must never win, so it is -infinity. Among equals the first wins. NaN must stay visible, so it
+# wins over all numbers; of several NaN the last one wins, as in PyTorch. If everything is -infinity, the place is the first one inside of the image (`first_place`).
 
 # %% exercise="9.6" points=3
 from tinytorch.ops.pooling import largest, max_pooling, max_pooling_gradient
@@ -447,7 +459,7 @@ with Exercise("9.6", "largest, max_pooling_gradient") as check:
     y, place = check.call(lambda: largest(xp, first, window), "the example", count=2, cause="return y and place")
     check.equal(y, [[[[5.0, 3]]]], "the largest of the example", cause="keep the larger of y and the tap")
     check.equal(place, [[[[1, 2]]]], "the places of the example", cause="the number k of the tap, row by row")
-    for window in WINDOWS:
+    for window in (*WINDOWS, HANGING):
         x = rng.standard_normal((2, 3, *window.image)) - 3  # padding with 0 would win
         view = patches(x, window, -math.inf)
         flat = view.reshape(*view.shape[:4], -1)
@@ -477,9 +489,10 @@ with Exercise("9.6", "largest, max_pooling_gradient") as check:
 # %% [markdown]
 # ## 9.7 Average pooling
 #
-# The mean instead of the largest: every element gets the same share of g. What does the padding count
-# for? PyTorch divides by the whole kernel (`count_include_pad`), which makes borders darker, or by the
-# elements inside of the image. `covered(xp, window, axis, count_include_pad)` counts them along one
+# The mean instead of the largest: every element gets the same share of g. Does the padding count?
+# PyTorch divides by the elements inside of the padded image (`count_include_pad`), which makes borders
+# darker, or by those inside of the image. With `ceil_mode`, a last position that hangs over the end
+# has fewer elements in both. `covered(xp, window, axis, count_include_pad)` counts them along one
 # axis; a position covers rows times columns.
 
 # %% exercise="9.7" points=2
@@ -500,14 +513,18 @@ with Exercise("9.7", "average_pooling, average_pooling_gradient") as check:
     for window in POOLS:
         x = rng.standard_normal((2, 3, *window.image)) + 2
         view, inside = patches(x, window), patches(np.ones_like(x), window)
-        size = math.prod(window.kernel)
-        for settings, count in (({}, size), ({"count_include_pad": False}, inside.sum((4, 5))), ({"divisor": 7}, 7), ({"divisor": 5, "count_include_pad": False}, 5)):
+        framed = tuple(size + 2 * p for size, p in zip(window.image, window.padding, strict=True))
+        whole = patches(np.ones((1, 1, *framed)), window._replace(image=framed, padding=(0, 0))).sum((4, 5))
+        for settings, count in (({}, whole), ({"count_include_pad": False}, inside.sum((4, 5))), ({"divisor": 7}, 7), ({"divisor": 5, "count_include_pad": False}, 5)):
             what = f"of images {window.image}, kernel {window.kernel}, stride {window.stride}, padding {window.padding}, {settings}"
-            y, saved = check.call(lambda: average_pooling.forward(xp, x, window=window, **settings), f"the means {what}", count=2, cause="return y and the tuple (count, window)")
+            y, saved = check.call(lambda: average_pooling.forward(xp, x, window=window, **settings), f"the means {what}", count=2,
+                                  cause="covered of axis 0 as a column times that of axis 1; return y and the tuple (count, window)")
             check.close(y, view.sum((4, 5)) / count, f"the means {what}", cause="the sum of all taps / count; the count is divisor, or covered rows times covered columns")
             g = rng.standard_normal(view.shape[:4])
+            before = g.copy()
             shares = np.broadcast_to((g / count)[..., None, None], view.shape)
             check.close(lambda: average_pooling.reference.gradient(xp, g, *saved), spread(shares, window), f"the gradient {what}", cause="add g / count at every tap of zeros, then unpad")
+            check.equal(lambda: g, before, "g after the gradient", cause="g / count makes a new array: do not write into g")
     kept, ones = slide((2, 2), (2, 2)), np.ones((1, 1, 2, 2), np.float32)
     check.equal(lambda: average_pooling.forward(xp, ones, window=kept)[0].dtype.name, "float32", "the dtype of the means", cause="cast the count to x.dtype, and make zeros of x.dtype")
     check.equal(lambda: average_pooling.reference.gradient(xp, ones[:, :, :1, :1], 4, kept).dtype.name, "float32", "the dtype of the gradient", cause="zeros with dtype=g.dtype")
@@ -520,7 +537,7 @@ with Exercise("9.7", "average_pooling, average_pooling_gradient") as check:
 edges = np.abs(maps[None, :1])  # (1, 1, 22, 22)
 window = slide((22, 22), (3, 3), (3, 3))
 pooled = [largest(xp, edges, window)[0], average_pooling.forward(xp, edges, window=window)[0]]
-figure, axes = plt.subplots(1, 3, figsize=(8, 2.8))
+figure, axes = plt.subplots(1, 3, figsize=(8, 3.2))
 for axis, picture, title in zip(
     axes,
     (edges[0, 0], pooled[0][0, 0], pooled[1][0, 0]),
@@ -559,17 +576,20 @@ from tinytorch.ops.batch_norm import batch_normalization, batch_normalization_gr
 with Exercise("9.8", "batch_normalization") as check:
     rng = np.random.default_rng(8)
     hand = np.array([[[[1.0, 2]]], [[[3, 6]]]])
-    found, _ = check.call(lambda: batch_normalization.forward(xp, hand, eps=0.5), "the example, with eps = 0.5", count=2, cause="return (y, mean, variance), and what is saved")
-    for got, value, name in zip(check.call(lambda: found, "the results", count=3, cause="the triple (y, mean, variance)"), ((hand - 3) / 2, [3.0], [3.5]), ("y", "mean", "variance"), strict=True):
-        check.close(got, value, f"{name} of the example", cause="the mean over axes 0, 2 and 3; divide by xp.sqrt(variance + eps)")
+    rule = "means over all axes but 1, here 0, 2 and 3, divided by the count; divide by xp.sqrt(variance + eps)"
+    found, _ = check.call(lambda: batch_normalization.forward(xp, hand, eps=0.5), "the example, with eps = 0.5", count=2, cause=f"{rule}; return (y, mean, variance), and what is saved")
+    for got, value, name in zip(check.call(lambda: found, "the results", count=3, cause="the triple (y, mean, variance)"), ([[[[-1.0, -0.5]]], [[[0.0, 1.5]]]], [3.0], [3.5]), ("y", "mean", "variance"), strict=True):
+        check.close(got, value, f"{name} of the example", cause=rule)
     for shape in ((3, 2, 4, 5), (6, 3), (2, 4, 3), (4, 1, 2, 3)):
         x, w, b = 3 * rng.standard_normal(shape) + 5, rng.uniform(1, 3, shape[1]), rng.standard_normal(shape[1])
         axes, like = tuple(a for a in range(len(shape)) if a != 1), tuple(-1 if a == 1 else 1 for a in range(len(shape)))
-        mean, variance = x.mean(axes), x.var(axes)
+        mean, variance, kept = x.mean(axes), x.var(axes), x.copy()
         normal = (x - mean.reshape(like)) / np.sqrt(variance.reshape(like) + 0.1)
         for weight, bias in ((None, None), (w, b), (w, None), (None, b)):
             what = f"of x {shape}, weight {'none' if weight is None else 'given'}, bias {'none' if bias is None else 'given'}"
-            results, saved = check.call(lambda: batch_normalization.forward(xp, x, weight, bias, eps=0.1), f"batch norm {what}", count=2, cause="return (y, mean, variance), and what is saved")
+            results, saved = check.call(lambda: batch_normalization.forward(xp, x, weight, bias, eps=0.1), f"batch norm {what}", count=2,
+                                        cause="means over axis 0 and all axes from 2; weight and bias in the shape of mean; return (y, mean, variance), and what is saved")
+            check.equal(lambda: x, kept, f"x afterwards, {what}", cause="x - mean makes a new array: do not write into x")
             y = normal * (1 if weight is None else w.reshape(like)) + (0 if bias is None else b.reshape(like))
             for got, value, name in zip(check.call(lambda: results, f"the results {what}", count=3, cause="the triple (y, mean, variance)"), (y, mean, variance), ("y", "mean", "variance"), strict=True):
                 check.close(got, value, f"{name} {what}", cause="statistics over all axes but 1; weight and bias in the shape of mean; the results' mean and variance are (C,)")
@@ -577,6 +597,8 @@ with Exercise("9.8", "batch_normalization") as check:
             check.close(lambda: saved[0], normal, f"the normalised x that is saved {what}", cause="before weight and bias")
             check.close(lambda: saved[1], 1 / np.sqrt(variance.reshape(like) + 0.1), f"the scale that is saved {what}", cause="1 / sqrt(variance + eps), shape (1, C, 1, ...)")
             check.true(lambda: saved[2] is weight, f"the weight is saved {what}", cause="as it came, or None")
+    check.close(lambda: batch_normalization.forward(xp, np.float32([[10000.0], [10001], [10003], [10004]]), eps=0.1)[0][2], [2.5], "the variance of 10000, 10001, 10003, 10004 in float32",
+                cause="the mean of the squares of x - mean; mean of x² minus mean² loses all digits")
     check.equal(lambda: batch_normalization.forward(xp, np.float32([[1.0], [2.0]]), eps=0.1)[0][0].dtype.name, "float32", "the dtype of y", cause="the functions of xp keep float32")
     leaves = [Tensor(rng.standard_normal(s), requires_grad=True) for s in ((3, 2, 2, 2), (2,), (2,))]
     check.gradient(lambda *inputs: batch_normalization(*inputs, eps=0.1)[0], *leaves, what="batch_normalization", cause="save normal, scale, weight in this order")
@@ -626,11 +648,13 @@ with Exercise("9.9", "move_statistics, scale_and_shift") as check:
         factor = (1 if weight is None else w) / np.sqrt(variance + 0.2)
         check.close(scale, factor, f"scale, {what}", cause="(variance + eps) ** -0.5, times weight")
         check.close(shift, (0 if bias is None else b) - mean * factor, f"shift, {what}", cause="bias - mean * scale, with the scale that has weight in it")
-        check.equal(given[0], mean, f"the mean after scale_and_shift, {what}", cause="do not write into it")
+        for tensor, value, name in zip(given, (mean, variance, weight, bias), ("mean", "variance", "weight", "bias"), strict=True):
+            check.equal(tensor, value, f"{name} after scale_and_shift, {what}", cause="no +=, -= or *= on arguments: they belong to the layer")
 # fmt: on
 
 # %% [markdown]
-# What follows if evaluation still used the batch's statistics? The same image, with two neighbours:
+# What would happen if evaluation still used the batch's statistics? The same image, alone and beside
+# another one:
 
 # %%
 rng = np.random.default_rng(0)

@@ -26,7 +26,8 @@ def max_pooling_gradient(xp: Namespace, g: Array, place: Array, window: Window) 
 def largest(xp: Namespace, x: Array, window: Window) -> tuple[Array, Array]:
     """The largest element under the kernel, and its place in the kernel: (N, C, OH, OW) each.
 
-    The place is that of the first one if several are equal; NaN is larger than all, the last first.
+    The place is that of the first one if several are equal. NaN wins over all numbers; of several
+    NaN, the last one wins.
     """
     padded = pad_images(xp, x, window, -math.inf)
     y = xp.full((*x.shape[:2], *window.output), -math.inf, dtype=x.dtype)
