@@ -180,8 +180,13 @@ def weights_of(counts: Sequence[Any]) -> list[Any]:
     the host does not wait for a device.
     """
     total = sum(counts)
-    if not isinstance(total, Tensor):
-        return [float(count / total) if total else 1 / len(counts) for count in counts]
+    if isinstance(total, Tensor):
+        return _weights_of_tensors(counts, total)
+    return [float(count / total) if total else 1 / len(counts) for count in counts]
+
+
+def _weights_of_tensors(counts: Sequence[Any], total: Tensor) -> list[Any]:
+    """As `weights_of`, for counts that are tensors, with this sum."""
     empty = (total == 0).to("float64")  # 1 if all counts are 0
     total = total.to("float64") + len(counts) * empty
     return [(count.to("float64") + empty) / total for count in counts]
@@ -200,16 +205,21 @@ def accumulate_gradients(
         weight: a number, or a 0-d tensor. With weight 0 the result is 0 even if the loss is NaN,
             the mean over no targets.
     """
-    loss = loss_fn(model(x), y)
-    check_type("the loss", loss, Tensor, "a Tensor with one element")
-    if isinstance(weight, Tensor):
-        weight = weight.to(loss.dtype)
-    elif weight == 1:
-        loss.backward()
-        return loss.detach()
-    loss = loss * weight
+    loss, weight = _checked_loss(loss_fn(model(x), y), weight)
+    if isinstance(weight, Tensor) or weight != 1:
+        loss = loss * weight
     loss.backward()
-    loss = loss.detach()
+    return _zero_if_unweighted(loss.detach(), weight)
+
+
+def _checked_loss(loss: Any, weight: Any) -> tuple[Tensor, Any]:
+    """The loss, if it is a tensor, and its weight, in the dtype of the loss if it is a tensor."""
+    check_type("the loss", loss, Tensor, "a Tensor with one element")
+    return loss, weight.to(loss.dtype) if isinstance(weight, Tensor) else weight
+
+
+def _zero_if_unweighted(loss: Tensor, weight: Any) -> Tensor:
+    """The weighted loss, but 0 if its weight is 0: the loss itself may be NaN then."""
     if isinstance(weight, Tensor):
         return where(weight > 0, loss, weight)
     return loss if weight else Tensor(0.0, dtype=loss.dtype, backend=loss.backend)
@@ -247,8 +257,8 @@ def _checked_batch(batch: Any) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-class Trainer:
-    """The training loop: gradients of batches, clipping, optimizers and their schedule.
+class TrainerBase:
+    """What a training loop needs: the model, the loss, the optimizers and their schedule.
 
     Args:
         model: the model to train.
@@ -290,43 +300,34 @@ class Trainer:
         self.step = 0
         self.updating = False
 
-    def train_step(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-        """Update the parameters once, with gradients accumulated over one or several batches.
+    def parameters(self) -> list[Parameter]:
+        """The parameters of the model, the loss and the optimizers, each once."""
+        modules = [m for m in (self.model, self.loss_fn) if isinstance(m, Module)]
+        owners: list[Any] = [*modules, *self.optimizers]
+        return list({id(p): p for owner in owners for p in owner.parameters()}.values())
 
-        Args:
-            batches: pairs (x, y); a single one is given as ``[(x, y)]``.
+    def zero_grad(self) -> None:
+        """Set the gradients of all parameters to None."""
+        for parameter in self.parameters():
+            parameter.zero_grad()
 
-        Each batch is weighted by its number of targets (without those that the loss ignores), so
-        the result equals that of one large batch, for all sizes. The modes of the modules are not
-        changed: call ``model.train()`` after ``model.eval()``, as in PyTorch.
+    def _check_optimizers(self) -> None:
+        updated = (p for optimizer in self.optimizers for p in optimizer.parameters())
+        if all(p.grad is None for p in updated):  # usually stops at the first parameter
+            own = {id(p) for p in self.model.parameters()}
+            if not any(id(p) in own for o in self.optimizers for p in o.parameters()):
+                raise ValueError(
+                    "the optimizers have no parameter of the model, so a step would change nothing:"
+                    " create them with model.parameters()"
+                )
 
-        Returns:
-            the mean loss, a 0-d tensor without gradient. It is not read on the host, so the host
-            does not wait for a device.
+    def _targets(self, batches: Sequence[Any]) -> Any:
+        """Number of targets in the batches, as a number or a 0-d tensor."""
+        return sum(count_targets(self.loss_fn, y) for _, y in batches)
 
-        Raises:
-            TypeError: the batches are not pairs of tensors.
-            ValueError: there is none.
-        """
-        batches = list(checked_batches(batches))
-        if not batches:
-            raise ValueError("train_step needs at least one batch (x, y)")
-        if self.scheduler is not None:
-            self.scheduler.apply(self.optimizers, self.step)
-        try:
-            loss = self.run_step(batches)
-        except BaseException:
-            self.zero_grad()  # else the next step would add to the gradients of this one
-            raise
-        self.step += 1
-        self.updating = False
-        return loss
 
-    def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        """Accumulate the gradients of all batches, and update the parameters."""
-        loss = self.accumulate(batches)
-        self.update()
-        return loss
+class AccumulatingTrainer(TrainerBase):
+    """A trainer that adds up gradients of several batches, and updates the parameters."""
 
     def accumulate(
         self,
@@ -369,26 +370,60 @@ class Trainer:
         for parameter in parameters:
             parameter.zero_grad()
 
-    def _check_optimizers(self) -> None:
-        updated = (p for optimizer in self.optimizers for p in optimizer.parameters())
-        if all(p.grad is None for p in updated):  # usually stops at the first parameter
-            own = {id(p) for p in self.model.parameters()}
-            if not any(id(p) in own for o in self.optimizers for p in o.parameters()):
-                raise ValueError(
-                    "the optimizers have no parameter of the model, so a step would change nothing:"
-                    " create them with model.parameters()"
-                )
 
-    def parameters(self) -> list[Parameter]:
-        """The parameters of the model, the loss and the optimizers, each once."""
-        modules = [m for m in (self.model, self.loss_fn) if isinstance(m, Module)]
-        owners: list[Any] = [*modules, *self.optimizers]
-        return list({id(p): p for owner in owners for p in owner.parameters()}.values())
+class SteppingTrainer(AccumulatingTrainer):
+    """A trainer that takes whole steps."""
 
-    def zero_grad(self) -> None:
-        """Set the gradients of all parameters to None."""
-        for parameter in self.parameters():
-            parameter.zero_grad()
+    def train_step(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+        """Update the parameters once, with gradients accumulated over one or several batches.
+
+        Args:
+            batches: pairs (x, y); a single one is given as ``[(x, y)]``.
+
+        Each batch is weighted by its number of targets (without those that the loss ignores), so
+        the result equals that of one large batch, for all sizes. The modes of the modules are not
+        changed: call ``model.train()`` after ``model.eval()``, as in PyTorch.
+
+        Returns:
+            the mean loss, a 0-d tensor without gradient. It is not read on the host, so the host
+            does not wait for a device.
+
+        Raises:
+            TypeError: the batches are not pairs of tensors.
+            ValueError: there is none.
+        """
+        batches = list(checked_batches(batches))
+        if not batches:
+            raise ValueError("train_step needs at least one batch (x, y)")
+        if self.scheduler is not None:
+            self.scheduler.apply(self.optimizers, self.step)
+        try:
+            loss = self.run_step(batches)
+        except BaseException:
+            self.zero_grad()  # else the next step would add to the gradients of this one
+            raise
+        self.step += 1
+        self.updating = False
+        return loss
+
+    def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+        """Accumulate the gradients of all batches, and update the parameters."""
+        loss = self.accumulate(batches)
+        self.update()
+        return loss
+
+
+def mean_loss(losses: Sequence[tuple[Tensor, Any]]) -> float:
+    """The mean of losses, each weighted by its number of targets; NaN if there are none."""
+    if not losses:
+        raise ValueError("the loader has no batch")
+    counts = [n.item() if isinstance(n, Tensor) else n for _, n in losses]
+    sums = [loss.item() * n for (loss, _), n in zip(losses, counts, strict=True) if n]
+    return float(sum(sums) / sum(counts)) if sums else math.nan
+
+
+class EpochTrainer(SteppingTrainer):
+    """A trainer that goes through all batches, for training or for evaluation."""
 
     def train_epoch(self, loader: Iterable[Any], accumulation_steps: int = 1) -> float:
         """Train on all batches once, `accumulation_steps` per update; returns the mean loss."""
@@ -402,7 +437,7 @@ class Trainer:
                 pending = []
         if pending:  # the last update has fewer batches
             losses.append((self.train_step(pending), self._targets(pending)))
-        return _mean(losses)
+        return mean_loss(losses)
 
     @no_grad()
     def evaluate(self, loader: Iterable[Any]) -> float:
@@ -412,12 +447,22 @@ class Trainer:
         its own mode again.
         """
         with evaluating():
-            return _mean([(self.loss_fn(self.model(x), y), self._targets([(x, y)]))
+            return mean_loss([(self.loss_fn(self.model(x), y), self._targets([(x, y)]))
                           for x, y in checked_batches(loader)])  # fmt: skip
 
-    def _targets(self, batches: Sequence[Any]) -> Any:
-        """Number of targets in the batches, as a number or a 0-d tensor."""
-        return sum(count_targets(self.loss_fn, y) for _, y in batches)
+
+def _check_names(metadata: dict[str, Any]) -> None:
+    """Raise ValueError if metadata has a name that `save_checkpoint` writes itself."""
+    reserved = [name for name in metadata if name in ("step", "optimizers", "random")]
+    if reserved:
+        raise ValueError(f"save_checkpoint writes {reserved} itself: use another name")
+
+
+class Trainer(EpochTrainer):
+    """The training loop: gradients of batches, clipping, optimizers and their schedule.
+
+    Its arguments and attributes are those of `TrainerBase`.
+    """
 
     def save_checkpoint(self, path: Any, **metadata: Any) -> None:
         """Write model, optimizers, step count and random state to one file, atomically.
@@ -432,20 +477,14 @@ class Trainer:
             ValueError: `metadata` has a name that the checkpoint uses itself.
             CheckpointError: the file cannot be written.
         """
-        reserved = [name for name in metadata if name in ("step", "optimizers", "random")]
-        if reserved:
-            raise ValueError(f"save_checkpoint writes {reserved} itself: use another name")
+        _check_names(metadata)
         arrays = {f"model/{name}": t.numpy() for name, t in self.model.state_dict().items()}
         states = []
         for index, optimizer in enumerate(self.optimizers):
             state, own = split_state(optimizer.state_dict())
             arrays |= {f"optimizer{index}/{name}": a for name, a in own.items()}
             states.append(state)
-        metadata |= {
-            "step": self.step,
-            "optimizers": states,
-            "random": random_state(),
-        }
+        metadata |= {"step": self.step, "optimizers": states, "random": random_state()}
         checkpoint.save(path, arrays, metadata)
 
     def load_checkpoint(self, path: Any) -> dict[str, Any]:
@@ -470,12 +509,3 @@ class Trainer:
         self.step, self.updating = step, False
         random.set_generator(generator, masks)
         return metadata
-
-
-def _mean(losses: Sequence[tuple[Tensor, Any]]) -> float:
-    """The mean of losses, each weighted by its number of targets; NaN if there are none."""
-    if not losses:
-        raise ValueError("the loader has no batch")
-    counts = [n.item() if isinstance(n, Tensor) else n for _, n in losses]
-    sums = [loss.item() * n for (loss, _), n in zip(losses, counts, strict=True) if n]
-    return float(sum(sums) / sum(counts)) if sums else math.nan
