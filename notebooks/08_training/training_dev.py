@@ -1,0 +1,327 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Lesson 08: Training
+#
+# You have gradients (lesson 06) and optimizers that use them (lesson 07). Training is the program
+# around them: it fetches batches, steps, watches, and survives the night. It looks like four lines,
+# and most failed experiments fail in what those four lines leave out.
+#
+# | what goes wrong | what helps | exercises |
+# |---|---|---|
+# | the first steps are too large, the last ones too | a schedule | 8.1, 8.2 |
+# | one strange batch ruins the weights | clipping | 8.3 |
+# | a large batch does not fit into memory | accumulation | 8.4, 8.5 |
+# | a step is forgotten, or done twice | one function for a step | 8.6 |
+# | the network learns its examples by heart | evaluation | 8.7 |
+# | the machine stops | a checkpoint | 8.8 |
+#
+# **You will build** schedules, clipping and the trainer.
+#
+# **You will learn**
+#
+# - why the learning rate rises first and falls later;
+# - how small batches add up to the exact gradient of a large one;
+# - how to measure a network fairly, and to see overfitting on two curves;
+# - why a run diverges, and where you see it first: loss, gradient norm, activations;
+# - what a checkpoint must hold so that a run goes on bit for bit.
+#
+# **Before you start**: lessons 03 (modules), 04 (losses), 05 (batches), 06 (gradients) and 07
+# (optimizers: `SGD`, `AdamW`).
+#
+# **Time**: about three hours, ten to fifteen minutes per exercise and the rest for experiments.
+
+# %% setup=true
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from tinytorch.activations import Tanh
+from tinytorch.arguments import check_integer, check_number, check_type, shown
+from tinytorch.autograd import no_grad
+from tinytorch.backends.base import Array, Namespace
+from tinytorch.layers import Dropout, Linear, Sequential
+from tinytorch.losses import CrossEntropyLoss, MSELoss
+from tinytorch.modules.module import Module, Parameter, evaluating
+from tinytorch.ops import random
+from tinytorch.ops.elementwise import where
+from tinytorch.ops.op import op
+from tinytorch.ops.random import manual_seed
+from tinytorch.optimizers import SGD, AdamW, Optimizer
+from tinytorch.serialization import checkpoint
+from tinytorch.serialization.optimizer_state import split_state
+from tinytorch.serialization.random_state import random_state, read_random_state
+from tinytorch.serialization.training_state import read_training_state
+from tinytorch.tensor import Tensor
+from tinytorch.tito.checks import Exercise
+
+
+def line(weights: Any = (1.0, -2.0, 0.5), bias: float = 0.25) -> Linear:
+    """A layer (N, 3) -> (N, 1) with these weights."""
+    layer = Linear(3, 1)
+    layer.weight.data, layer.bias.data = np.array([weights]), np.array([bias])
+    return layer
+
+
+def examples(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """x (count, 3) and y (count, 1), random."""
+    rng = np.random.default_rng(seed)
+    return tuple(Tensor(rng.standard_normal((count, n)).astype(np.float32)) for n in (3, 1))
+
+
+def weights_and_bias(layer: Linear) -> list[float]:
+    """The four numbers of `line()`."""
+    return [*layer.weight.numpy().ravel().tolist(), *layer.bias.numpy().tolist()]
+
+
+def slopes(layer: Linear) -> list[float]:
+    """The four gradients of `line()`."""
+    return [*layer.weight.grad.numpy().ravel().tolist(), *layer.bias.grad.numpy().tolist()]
+
+
+# %% [markdown]
+# ## The idea, by hand
+#
+# One weight `w`, the prediction `w x`, two examples: x = 1 wants 2, and x = 2 wants 4. The loss is
+# the mean of the squared errors, `((w - 2)² + (2 w - 4)²) / 2 = 2.5 (w - 2)²`, so the gradient is
+# `5 (w - 2)`. With w = 0 and a learning rate of 0.1:
+#
+# | step | loss | gradient | new w |
+# |---|---|---|---|
+# | 0 | 10 | -10 | 0 + 0.1 · 10 = 1 |
+# | 1 | 2.5 | -5 | 1 + 0.1 · 5 = 1.5 |
+# | 2 | 0.625 | -2.5 | 1.75 |
+#
+# The distance to 2 is multiplied by `1 - 5 · rate` in each step. With a rate of 0.1 it is halved,
+# with 0.2 it is zero at once, with 0.4 it flips its sign for ever, and above 0.4 it **grows**: the
+# run diverges. This is the whole trouble with learning rates. It is worse for networks only
+# because the number 5 there changes with every step.
+
+# %%
+x, y = Tensor([1.0, 2.0]), Tensor([2.0, 4.0])
+for rate in (0.1, 0.4, 0.5):
+    w, losses = Parameter([0.0]), []
+    optimizer = SGD([w], lr=rate)
+    for _ in range(5):
+        loss = ((w * x - y) ** 2).mean()  # 1. forward
+        loss.backward()  # 2. backward: adds to w.grad
+        optimizer.step()  # 3. update
+        optimizer.zero_grad()  # 4. forget, or the next gradient is added to this one
+        losses.append(round(loss.item(), 3))
+    print(f"rate {rate}: losses {losses}")
+
+# %% [markdown]
+# ## 8.1 Warm-up, then decay
+#
+# At the start the weights are random: gradients are large, point in changing directions, and Adam's
+# averages have seen almost nothing. So the rate rises from nearly 0, the **warm-up**. At the end the
+# rate must fall, because steps of fixed size cannot settle: they jump around the minimum.
+#
+# With `w` warm-up steps, step number s (from 0) has the rate
+#
+# - `high · (s + 1) / (w + 1)` if s < w: never 0, and step w would be the first with `high`;
+# - afterwards `min_lr + (high - min_lr) · decay(progress)`. The progress is 0 at step w, 1 at step
+#   `total_steps`, and stays 1. `decay` falls from 1 to 0; its shape is the next exercise.
+#
+# By hand: `high` 2, `min_lr` 0.5, 4 warm-up steps of 10: the rates are 0.4, 0.8, 1.2, 1.6, then 2 at
+# step 4. Step 7 is half way: with a straight decay, 0.5 + 1.5 · 0.5 = 1.25.
+#
+# `high` is `max_lr`, or 1 if that is None: then rates are factors for the optimizers' own rates,
+# which `apply` (given) multiplies.
+
+# %% exercise="8.1" points=3
+from tinytorch.training import Schedule
+
+# Schedule.get_lr:
+#   If step is not 0 or more, raise a ValueError with the text "step must be at least 0". (Ask
+#   `not step >= 0`: that is true for NaN as well.)
+#   Then the two cases. If warm-up fills all steps, the length of the decay is 0: divide by at
+#   least 1.
+
+# %% test="8.1" points=3
+# fmt: off
+with Exercise("8.1", "Schedule") as check:
+    def curve(**settings: Any) -> Any:
+        class Bent(Schedule):
+            def decay(self, progress: float) -> float:
+                return 1 - progress**2
+        return Bent(**settings)
+
+    def rates(steps: Any, **settings: Any) -> list[float]:
+        return [curve(**settings).get_lr(step) for step in steps]
+
+    HAND = {"max_lr": 2.0, "min_lr": 0.5, "total_steps": 10, "warmup_steps": 4}
+    check.close(lambda: rates(range(4), **HAND), [0.4, 0.8, 1.2, 1.6], "the rates of the warm-up by hand",
+                cause="high * (step + 1) / (warmup_steps + 1)")
+    check.close(lambda: rates([4], **HAND), [2.0], "the rate of step 4, the first after the warm-up",
+                cause="progress is 0 there: steps after the warm-up, divided by their number")
+    check.close(lambda: rates([5, 7, 9], **HAND), [2 - 1.5 / 36, 0.5 + 1.5 * 0.75, 0.5 + 1.5 * 11 / 36],
+                "the rates of steps 5, 7 and 9", cause="min_lr + (high - min_lr) * self.decay((step - warmup) / (total - warmup))")
+    check.close(lambda: rates([10, 11, 40], **HAND), [0.5, 0.5, 0.5], "the rates from the last step on",
+                cause="progress is at most 1")
+    check.close(lambda: rates([0, 3, 6], max_lr=3.0, total_steps=6), [3.0, 2.25, 0.0], "rates without a warm-up",
+                cause="with 0 warm-up steps, step 0 has the whole rate")
+    check.close(lambda: rates([0, 1, 2, 5], min_lr=0.1, total_steps=5, warmup_steps=1), [0.5, 1.0, 0.1 + 0.9 * 15 / 16, 0.1],
+                "factors: max_lr=None, min_lr=0.1", cause="high is 1.0 if max_lr is None")
+    check.equal(lambda: rates([0, 2, 4], max_lr=0.0, total_steps=4, warmup_steps=2), [0.0, 0.0, 0.0], "rates with max_lr=0",
+                cause="ask whether max_lr is None: 0.0 is a rate too")
+    check.close(lambda: rates([2, 3, 4], max_lr=4.0, min_lr=1.0, total_steps=3, warmup_steps=3), [3.0, 4.0, 1.0],
+                "rates if all 3 steps are warm-up", cause="divide by max(1, total_steps - warmup_steps)")
+    for step in (-1, math.nan):
+        check.raises(ValueError, lambda: rates([step], **HAND), f"step {step}", message="step must be at least 0",
+                     cause='if not step >= 0: raise ValueError(f"step must be at least 0, not {step}")')
+# fmt: on
+
+# %% [markdown]
+# ## 8.2 Two shapes
+#
+# - **Cosine**: half a wave, $\frac{1}{2}(1 + \cos(\pi \cdot progress))$. It starts flat, is steepest
+#   in the middle and ends flat.
+# - **Linear** at the end: constant 1, and over the last `fraction` of the way straight down to 0.
+#   With a fraction of 1 it is a straight line. By hand, fraction 0.5: progress 0.25 gives 1, 0.75
+#   gives 0.5.
+#
+# You can lengthen a run with a constant rate at any time: only the last part depends on its length.
+
+# %% exercise="8.2" points=2
+from tinytorch.training import CosineSchedule, LinearSchedule
+
+# CosineSchedule.decay:
+#   The formula, with math.cos and math.pi.
+# LinearSchedule.decay:
+#   What is left of the way, divided by the fraction: that is more than 1 before the decay starts.
+
+# %% test="8.2" points=2
+# fmt: off
+with Exercise("8.2", "two shapes") as check:
+    for progress, value in ((0.0, 1.0), (1 / 3, 0.75), (0.5, 0.5), (2 / 3, 0.25), (0.75, 0.1464466), (1.0, 0.0)):
+        check.close(lambda: CosineSchedule().decay(progress), value, f"the cosine decay at {progress:.2f}",
+                    cause="0.5 * (1 + cos(pi * progress)), in radians", tolerance=1e-6)
+    for fraction, progress, value in (
+        (0.5, 0.0, 1.0), (0.5, 0.25, 1.0), (0.5, 0.5, 1.0), (0.5, 0.75, 0.5), (0.5, 1.0, 0.0),
+        (0.2, 0.7, 1.0), (0.2, 0.85, 0.75), (0.2, 0.95, 0.25), (1.0, 0.0, 1.0), (1.0, 0.3, 0.7), (1.0, 1.0, 0.0),
+    ):
+        check.close(lambda: LinearSchedule(fraction=fraction).decay(progress), value,
+                    f"the linear decay at {progress}, fraction {fraction}", cause="min(1, (1 - progress) / fraction)", tolerance=1e-6)
+# fmt: on
+
+# %%
+import matplotlib.pyplot as plt
+
+figure, axis = plt.subplots(figsize=(7, 3))
+for name, schedule in {
+    "cosine": CosineSchedule(1.0, 0.1, 100, 10),
+    "linear": LinearSchedule(1.0, 0.0, 100, 10),
+    "linear over the last fifth": LinearSchedule(1.0, 0.0, 100, 10, fraction=0.2),
+}.items():
+    axis.plot([schedule.get_lr(step) for step in range(111)], label=name)
+axis.set(xlabel="step", ylabel="learning rate", title="10 steps of warm-up, 100 in all")
+axis.legend()
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# ## 8.3 Clipping
+#
+# One strange batch, or one steep place of the loss, and the gradient is a thousand times as long as
+# usual. The step would throw away what hundreds of steps have learned. **Clipping** limits its
+# length but keeps its direction: all gradients, of all parameters, are one long vector. If its norm
+# is above the maximum, all are multiplied by the same number.
+#
+# By hand: two parameters have the gradients 3 and 4. The norm is $\sqrt{3^2 + 4^2} = 5$. With a
+# maximum of 1, both are divided by 5: 0.6 and 0.8. With a maximum of 10, nothing changes.
+#
+# As in PyTorch the factor is `max_norm / (norm + 1e-6)`, and at most 1. The small number is there
+# for a norm of 0.
+
+# %% exercise="8.3" points=3
+from tinytorch.training import clip_gradients
+
+# clip_gradients:
+#   Add up the squares of all numbers of all gradients: for example xp.vecdot(f, f) of each one as
+#   a vector f = xp.reshape(g, (-1,)). The norm is the root of the sum.
+#   Stay on the device: no float(...), no `if`. xp.where(condition, a, b) chooses; a factor that is
+#   NaN must stay NaN. xp.ones_like(scale) is a 1 of the right dtype.
+#   Return ((norm, first gradient, second gradient, ...), ()): nothing is saved.
+#   Make new arrays: the gradients you get are not yours.
+
+# %% test="8.3" points=3
+# fmt: off
+with Exercise("8.3", "clip_gradients") as check:
+    def clipped(max_norm: float, *gradients: Any) -> list[Any]:
+        return [t.numpy().tolist() for t in clip_gradients(*(Tensor(g) for g in gradients), max_norm=max_norm)]
+
+    norm, a, b = check.call(lambda: clipped(1.0, [3.0], [4.0]), "the norm and both gradients", count=3,
+                            cause="return ((norm, *gradients), ())")
+    check.close(lambda: norm, 5.0, "the norm of the gradients 3 and 4", cause="the root of the sum of all squares")
+    check.close(lambda: [a, b], [[0.6], [0.8]], "the gradients 3 and 4, for a maximum of 1",
+                cause="one factor for all: max_norm / (norm + 1e-6)")
+    for most in (10.0, 5.5):
+        check.equal(lambda: clipped(most, [3.0], [4.0]), [5.0, [3.0], [4.0]], f"for a maximum of {most}, above the norm",
+                    cause="the factor is at most 1: gradients never grow")
+    rng = np.random.default_rng(3)
+    parts = [rng.standard_normal(shape) for shape in ((2, 3), (4,), (), (2, 1, 2))]
+    whole = math.sqrt(sum(float((p**2).sum()) for p in parts))
+    for most in (0.5, 2.0):
+        check.close(lambda: clipped(most, *parts)[0], whole, "the norm of gradients of four shapes",
+                    cause="all numbers of all gradients; not the norm of the last, nor the largest one")
+        for i, part in enumerate(parts):
+            check.close(lambda: clipped(most, *parts)[1 + i], part * most / (whole + 1e-6), f"gradient {i}, of shape {part.shape}, for a maximum of {most}",
+                        cause="the same factor for all, with the shape kept")
+    check.equal(lambda: clipped(2.0, [0.0, 0.0]), [0.0, [0.0, 0.0]], "gradients of 0", cause="divide by norm + 1e-6: 2 / 0 is infinite, and inf * 0 is NaN")
+    check.equal(lambda: clipped(0.0, [3.0], [4.0])[1:], [[0.0], [0.0]], "the gradients for a maximum of 0", cause="the factor is 0 then")
+    check.close(lambda: np.array(clipped(1e-6, [1e-6])[1]) * 1e6, [0.5], "a gradient of 1e-6 for a maximum of 1e-6, times 1e6",
+                cause="the factor is max_norm / (norm + 1e-6), 0.5 here")
+    check.true(lambda: np.isnan(clipped(1.0, [math.nan], [4.0])[2][0]).item(), "with NaN in one gradient, the others become NaN",
+               cause="a factor that is NaN must stay NaN: ask scale >= 1, not scale < 1, and do not use minimum of Python")
+    check.equal(lambda: clipped(1.0, [math.inf], [4.0])[2], [0.0], "with inf in one gradient, the finite ones", cause="the norm is inf, the factor 0")
+    single, given = np.float32([3.0, 4.0]), Tensor(0.0).backend.xp
+    results = check.call(lambda: clip_gradients.forward(given, single, max_norm=1.0), "the two results of the forward", count=2,
+                         cause="the results, and the tuple of what is saved")
+    check.equal(lambda: len(results[1]), 0, "the number of saved values", cause="no gradient flows through: save ()")
+    check.equal(lambda: single.tolist(), [3.0, 4.0], "the gradient that was given, afterwards", cause="g *= scale writes into it: use g * scale")
+    check.equal(lambda: [r.dtype.name for r in results[0]], ["float32", "float32"], "dtypes for a float32 gradient",
+                cause="xp.ones_like(scale): a factor of float64 would cast the gradients")
+    check.equal(lambda: results[0][0].shape, (), "the shape of the norm", cause="it is one number, without axes")
+# fmt: on
+
+# %% given="8.3"
+from tinytorch.training import clip_grad_norm
+
+# %% [markdown]
+# Limiting each *number* instead of the norm would be simpler, but it turns the gradient. Ten
+# gradients of two numbers, before and after:
+
+# %%
+directions = np.random.default_rng(1).standard_normal((10, 2)) * 2
+figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), sharex=True, sharey=True)
+shorter = [
+    np.stack([p.numpy() for p in clip_gradients(Tensor(d), max_norm=1.0)[1:]])[0]
+    for d in directions
+]
+for axis, title, arrows in (
+    (axes[0], "before", directions),
+    (axes[1], "norm at most 1", shorter),
+    (axes[2], "each number at most 0.7", directions.clip(-0.7, 0.7)),
+):
+    for i, (right, up) in enumerate(arrows):
+        axis.plot([0, right], [0, up], color=f"C{i}")
+    axis.set(title=title, aspect="equal")
+figure.tight_layout()
+plt.show()
