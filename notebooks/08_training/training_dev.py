@@ -325,3 +325,165 @@ for axis, title, arrows in (
     axis.set(title=title, aspect="equal")
 figure.tight_layout()
 plt.show()
+
+# %% [markdown]
+# ## 8.4 Gradients of parts
+#
+# A batch of 1000 does not fit into memory? Take parts of it: backward **adds** to the gradients, so
+# after all parts the parameters hold the sum. The mean over all targets is the sum of the parts'
+# means, each weighted by its share of the targets.
+#
+# By hand: parts of 3 and 1 targets have mean losses of 2 and 6. The mean of all four is
+# `(3 · 2 + 1 · 6) / 4 = 3/4 · 2 + 1/4 · 6 = 3`, not 4. The weights are 3/4 and 1/4, and the
+# gradients have the same weights.
+#
+# Counts that are tensors (a loss that ignores targets counts on the device) go to the given
+# `_weights_of_tensors`. `count_targets` asks the loss how many targets a batch has.
+
+# %% given="8.4"
+from tinytorch.training import (
+    _checked_loss,
+    _weights_of_tensors,
+    _zero_if_unweighted,
+    count_targets,
+)
+
+# %% exercise="8.4" points=4
+from tinytorch.training import accumulate_gradients, weights_of
+
+# weights_of:
+#   Add up the counts. If the total is a Tensor, return _weights_of_tensors(counts, total).
+#   Otherwise each count divided by the total, a float. If the total is 0, all weights are equal,
+#   and their sum is 1.
+# accumulate_gradients:
+#   Prediction, loss. Then loss, weight = _checked_loss(loss, weight).
+#   Multiply them, go backward, and return _zero_if_unweighted(loss.detach(), weight): without
+#   detach, the caller would hold the graph.
+#   Do not clear any gradient: they must add up.
+
+# %% test="8.4" points=4
+# fmt: off
+with Exercise("8.4", "gradients of parts") as check:
+    for counts, shares in (([3, 1], [0.75, 0.25]), ([2, 3, 5], [0.2, 0.3, 0.5]), ([4, 0], [1.0, 0.0]), ([7], [1.0]), ((1, 3), [0.25, 0.75])):
+        check.close(lambda: weights_of(counts), shares, f"the weights of the counts {counts}", cause="each count, divided by the sum of all")
+    check.close(lambda: weights_of([0, 0, 0, 0]), [0.25] * 4, "the weights of four counts of 0", cause="1 / len(counts), if the total is 0")
+    check.equal(lambda: [type(w).__name__ for w in weights_of([np.int64(3), 1])], ["float", "float"], "the types of the weights", cause="float(count / total)")
+    check.equal(lambda: [type(w).__name__ for w in weights_of([Tensor(3), Tensor(1)])], ["Tensor", "Tensor"], "the types of weights of counts that are tensors",
+                cause="return _weights_of_tensors(counts, total): reading them would make a GPU wait")
+    check.close(lambda: weights_of([Tensor(3), Tensor(1)]), [0.75, 0.25], "the weights of tensors 3 and 1", cause="_weights_of_tensors(counts, total)")
+
+    def skewed(prediction: Tensor, target: Tensor) -> Tensor:
+        return ((prediction - 3.0 * target) ** 2).mean()
+
+    x, y = examples(5)
+    flat = x.numpy().astype(float)
+    errors = (flat @ [[1.0], [-2.0], [0.5]]) + 0.25 - 3.0 * y.numpy()
+    wanted = [*(2 * errors * flat).mean(axis=0), 2 * errors.mean()]
+    value = (errors**2).mean()
+    for weight in (1.0, 0.25, Tensor(0.25, dtype="float64")):
+        shown_weight = 1.0 if weight == 1.0 else 0.25
+        model = line()
+        loss = check.call(lambda: accumulate_gradients(model, skewed, x, y, weight), f"the loss with a weight of {weight}",
+                          cause="loss_fn(model(x), y): the prediction first")
+        check.close(lambda: loss, value * shown_weight, f"the loss with a weight of {weight}", cause="return the loss times the weight, once", tolerance=1e-4)
+        check.close(lambda: slopes(model), np.array(wanted) * shown_weight, f"the gradients with a weight of {weight}",
+                    cause="multiply before backward: (loss * weight).backward()", tolerance=1e-4)
+        check.true(lambda: not loss.requires_grad, "the result has no graph", cause="loss.detach()")
+        check.equal(lambda: str(loss.dtype), "float32", f"the dtype of the loss with a weight of {weight}", cause="use the weight that _checked_loss returns")
+        check.call(lambda: accumulate_gradients(model, skewed, x, y, 2.0), "a second call", cause="it adds to the gradients")
+        check.close(lambda: slopes(model), np.array(wanted) * (2 + shown_weight), "the gradients after a second call, with a weight of 2",
+                    cause="do not clear gradients: they add up", tolerance=1e-4)
+        check.equal(lambda: weights_and_bias(model), [1.0, -2.0, 0.5, 0.25], "the weights afterwards", cause="no step: this is only the gradient")
+    for weight in (0.0, Tensor(0.0)):
+        check.equal(lambda: accumulate_gradients(line(), lambda p, t: (p * math.nan).mean(), x, y, weight), 0.0,
+                    f"a loss of NaN with a weight of {weight}", cause="return _zero_if_unweighted(loss.detach(), weight)")
+    check.raises(TypeError, lambda: accumulate_gradients(line(), lambda p, t: 1.5, x, y, 0.5), "a loss that is a number", message="the loss",
+                 cause="call _checked_loss before anything else is done with the loss")
+# fmt: on
+
+# %% [markdown]
+# ## 8.5 Accumulate, update
+#
+# Now the trainer, class by class; each inherits from the one before, and the last is `Trainer`. The
+# given `TrainerBase` holds the model, the optimizers (a list), the loss, the scheduler and the
+# maximum norm. `self.parameters()` has each parameter once, `self.zero_grad()` clears all gradients.
+#
+# `accumulate` takes a list of batches, and leaves the gradient of the mean over **all** their
+# targets. `update` changes the parameters: clip, step, clear, in this order.
+
+# %% given="8.5"
+from tinytorch.training import TrainerBase
+
+# %% exercise="8.5" points=4
+from tinytorch.training import AccumulatingTrainer
+
+# AccumulatingTrainer.accumulate:
+#   backward, if it is None, is accumulate_gradients of self.model and self.loss_fn: use partial.
+#   The weights: weights_of the batches' numbers of targets, count_targets(self.loss_fn, y).
+#   Call backward(x, y, weight) for each batch, and return the sum of what it returns.
+# AccumulatingTrainer.update:
+#   First self._check_optimizers(). Clip the gradients of self.parameters(), if there is a maximum.
+#   Set self.updating to True: from here on, an error may leave some parameters changed.
+#   Step each optimizer: optimizer.step(), or step(optimizer) if step is given. Clear all gradients.
+
+# %% test="8.5" points=4
+# fmt: off
+with Exercise("8.5", "AccumulatingTrainer") as check:
+    def adder(rate: float = 0.5, most: float | None = None) -> Any:
+        model = line()
+        return AccumulatingTrainer(model, SGD(model.parameters(), lr=rate), MSELoss(), grad_clip_norm=most)
+
+    x, y = examples(7)
+    flat = x.numpy().astype(float)
+    errors = (flat @ [[1.0], [-2.0], [0.5]]) + 0.25 - y.numpy()
+    gradient = np.array([*(2 * errors * flat).mean(axis=0), 2 * errors.mean()])
+    start = np.array([1.0, -2.0, 0.5, 0.25])
+    for cuts in ([0, 7], [0, 1, 5, 7], [0, 4, 7]):
+        batches = [(x[i:j], y[i:j]) for i, j in zip(cuts, cuts[1:], strict=False)]
+        sizes = [len(b[1]) for b in batches]
+        trainer = check.call(adder, "a trainer", cause="TrainerBase is given")
+        loss = check.call(lambda: trainer.accumulate(batches), f"the loss of batches of {sizes}", cause="return the sum of the weighted losses")
+        check.close(lambda: loss, (errors**2).mean(), f"the loss of batches of {sizes}, as of one large batch",
+                    cause="weight each batch by its number of targets", tolerance=1e-4)
+        check.close(lambda: slopes(trainer.model), gradient, f"the gradients of batches of {sizes}, as of one large batch",
+                    cause="weights_of([count_targets(self.loss_fn, y) for _, y in batches])", tolerance=1e-4)
+        check.equal(lambda: weights_and_bias(trainer.model), start.tolist(), "the weights after accumulate", cause="update steps, accumulate does not")
+    calls: list[Any] = []
+    def noted(x: Tensor, y: Tensor, weight: Any) -> Tensor:
+        calls.append((len(x), len(y), weight))
+        return Tensor(10.0 * len(x))
+    check.equal(lambda: adder().accumulate([(x[:1], y[:1]), (x[:3], y[:3])], noted), 40.0, "the sum of what a `backward` of the caller returns",
+                cause="use backward if it is given, and return the sum: it has weighted the losses already")
+    check.equal(lambda: calls, [(1, 1, 0.25), (3, 3, 0.75)], "what it was called with", cause="backward(x, y, weight), once for each batch")
+    scores, classes = Tensor(np.float32([[1, 2, 3], [0, 1, 5], [2, 2, 1]])), [Tensor([0, -100, -100]), Tensor([2, 1, 0])]
+    class Pass(Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+    def ignoring() -> Any:
+        return AccumulatingTrainer(Pass(), SGD([Parameter([1.0])], 0.1), CrossEntropyLoss())
+    check.close(lambda: ignoring().accumulate([(scores.detach().requires_grad_(), c) for c in classes]),
+                float((CrossEntropyLoss()(scores, classes[0]) + 3 * CrossEntropyLoss()(scores, classes[1])).item()) / 4,
+                "the loss of batches with 1 and 3 targets that are not ignored", cause="ask count_targets: len(y) counts the ignored ones too")
+    for most, norm in ((None, None), (0.5, 0.5), (1e9, None)):
+        trainer = check.call(lambda: adder(most=most), "a trainer", cause="TrainerBase is given")
+        check.call(lambda: (trainer.accumulate([(x, y)]), trainer.update()), f"an update with a maximum norm of {most}", cause="clip, step, clear")
+        step = gradient * (1 if norm is None else norm / np.linalg.norm(gradient))
+        check.close(lambda: weights_and_bias(trainer.model), start - 0.5 * step, f"the weights after an update with a maximum norm of {most}",
+                    cause="clip_grad_norm(parameters, self.grad_clip_norm) before the step, unless it is None; one step", tolerance=1e-4)
+        check.true(lambda: all(p.grad is None for p in trainer.parameters()), "no gradient is left", cause="zero_grad, after the step")
+        check.true(lambda: trainer.updating, "updating is True afterwards", cause="self.updating = True; train_step sets it back")
+    def two(most: float) -> Any:
+        model = line()
+        return AccumulatingTrainer(model, [SGD([model.weight], lr=1.0), SGD([model.bias], lr=2.0)], MSELoss(), grad_clip_norm=most)
+    trainer = check.call(lambda: two(0.5), "a trainer with two optimizers", cause="TrainerBase is given")
+    check.call(lambda: (trainer.accumulate([(x, y)]), trainer.update()), "an update with two optimizers", cause="step each of self.optimizers")
+    check.close(lambda: weights_and_bias(trainer.model), start - [1, 1, 1, 2] * gradient * 0.5 / np.linalg.norm(gradient), "the weights after it",
+                cause="clip all parameters together, once, and step every optimizer", tolerance=1e-4)
+    trainer, seen = check.call(lambda: two(0.5), "a trainer", cause="TrainerBase is given"), []
+    check.call(lambda: (trainer.accumulate([(x, y)]), trainer.update(lambda o: seen.append((o.lr, trainer.updating)))), "an update with `step`", cause="step(optimizer)")
+    check.equal(lambda: seen, [(1.0, True), (2.0, True)], "what `step` saw", cause="call step(optimizer) for each, after self.updating = True")
+    check.equal(lambda: weights_and_bias(trainer.model), start.tolist(), "the weights after it", cause="`step` replaces optimizer.step()")
+    def foreign() -> Any:
+        return AccumulatingTrainer(line(), SGD(line().parameters(), 0.1), MSELoss())
+    check.raises(ValueError, lambda: foreign().update(), "optimizers of another model", message="no parameter of the model", cause="self._check_optimizers() comes first")
+# fmt: on
