@@ -487,3 +487,173 @@ with Exercise("8.5", "AccumulatingTrainer") as check:
         return AccumulatingTrainer(line(), SGD(line().parameters(), 0.1), MSELoss())
     check.raises(ValueError, lambda: foreign().update(), "optimizers of another model", message="no parameter of the model", cause="self._check_optimizers() comes first")
 # fmt: on
+
+# %% [markdown]
+# ## 8.6 A step
+#
+# One method for a whole step, so that nothing can be forgotten: check the batches, set the rates for
+# this step, run it (`run_step` is given: accumulate, then update), count it. And if something raises
+# an error in between, say Ctrl-C, gradients must not stay: the next step would add to them.
+
+# %% given="8.6"
+from tinytorch.training import _checked_batch, checked_batches
+
+# %% exercise="8.6" points=3
+from tinytorch.training import SteppingTrainer
+
+# SteppingTrainer.train_step:
+#   A list of checked_batches(batches); if it is empty, a ValueError with the text "at least one
+#   batch".
+#   self.scheduler, if there is one, applies the rate of step self.step to self.optimizers.
+#   loss = self.run_step(batches), within try: on any error, also a KeyboardInterrupt, clear the
+#   gradients and raise it again.
+#   Then count the step, set self.updating to False, and return the loss.
+
+# %% test="8.6" points=3
+# fmt: off
+with Exercise("8.6", "SteppingTrainer") as check:
+    def stepper(schedule: Any = None, loss: Any = None) -> Any:
+        model = line()
+        return SteppingTrainer(model, SGD(model.parameters(), lr=0.5), loss or MSELoss(), schedule)
+
+    x, y = examples(6)
+    flat = x.numpy().astype(float)
+    errors = (flat @ [[1.0], [-2.0], [0.5]]) + 0.25 - y.numpy()
+    gradient = np.array([*(2 * errors * flat).mean(axis=0), 2 * errors.mean()])
+    start = np.array([1.0, -2.0, 0.5, 0.25])
+    for name, give in (("a list", list), ("a generator", iter), ("a tuple", tuple)):
+        trainer = check.call(stepper, "a trainer", cause="TrainerBase is given")
+        loss = check.call(lambda: trainer.train_step(give([(x[:2], y[:2]), (x[2:], y[2:])])), f"a step of two batches in {name}",
+                          cause="batches = list(checked_batches(batches)), once")
+        check.close(lambda: loss, (errors**2).mean(), "the loss of the step", cause="return the loss of run_step, the one before the update", tolerance=1e-4)
+        check.close(lambda: weights_and_bias(trainer.model), start - 0.5 * gradient, "the weights after one step", cause="self.run_step(batches), once", tolerance=1e-4)
+        check.equal(lambda: (trainer.step, trainer.updating), (1, False), "step and updating afterwards", cause="count the step, and set updating to False")
+        check.true(lambda: isinstance(loss, Tensor), "the loss is a tensor", cause="return it: .item() would make a GPU wait")
+    class Halved(CosineSchedule):
+        def get_lr(self, step: float) -> float:
+            return 1.0 / 2**step
+    trainer, rates_seen = check.call(lambda: stepper(Halved(1.0)), "a trainer with a schedule", cause="TrainerBase is given"), []
+    for _ in range(3):
+        check.call(lambda: trainer.train_step([(x, y)]), "a step", cause="self.scheduler.apply(self.optimizers, self.step)")
+        rates_seen.append(check.call(lambda: trainer.optimizers[0].lr, "its rate", cause="apply sets it"))
+    check.equal(lambda: rates_seen, [1.0, 0.5, 0.25], "the rates of the first three steps", cause="apply before the step, with self.step as it is, from 0")
+    trainer = check.call(lambda: stepper(Halved(1.0)), "a trainer with a schedule", cause="TrainerBase is given")
+    check.call(lambda: trainer.train_step([(x, y)]), "a step", cause="apply, run")
+    check.close(lambda: weights_and_bias(trainer.model), start - 1.0 * gradient, "the weights after a step with a rate of 1, set by the schedule",
+                cause="set the rate before run_step", tolerance=1e-4)
+    for error in (RuntimeError, KeyboardInterrupt):
+        def broken(prediction: Tensor, target: Tensor, error: Any = error) -> Tensor:
+            if len(target) == 1:
+                raise error("stop")
+            return ((prediction - target) ** 2).mean()
+        def after_error(error: Any = error, broken: Any = broken) -> Any:
+            trainer = stepper(loss=broken)
+            try:
+                trainer.train_step([(x, y), (x[:1], y[:1])])
+            except error:
+                return trainer
+            return "no error"
+        trainer = check.call(after_error, f"a step in which the loss raises {error.__name__}", cause="raise it again")
+        check.true(lambda: isinstance(trainer, SteppingTrainer), f"the {error.__name__} is raised again", cause="end the except branch with a bare raise")
+        check.equal(lambda: [p.grad for p in trainer.parameters()], [None, None], f"the gradients after {error.__name__}",
+                    cause="except BaseException: self.zero_grad(), then raise")
+        check.equal(lambda: trainer.step, 0, f"the number of steps after {error.__name__}", cause="count a step after it has succeeded")
+    def fails_in_update() -> Any:
+        trainer = stepper()
+        def stop() -> None:
+            raise RuntimeError("stop")
+        trainer.optimizers[0].step = stop
+        try:
+            trainer.train_step([(x, y)])
+        except RuntimeError:
+            return trainer.updating
+    check.true(fails_in_update, "updating after an error in the update", cause="on an error leave updating as it is: the weights may be half updated")
+    check.raises(ValueError, lambda: stepper().train_step([]), "no batches", message="at least one batch", cause="if not batches: raise ValueError")
+    check.raises(ValueError, lambda: stepper().train_step(iter(())), "a generator without batches", message="at least one batch", cause="make a list first: a generator is always true")
+    check.raises(TypeError, lambda: stepper().train_step((x, y)), "a pair instead of a list of pairs", message="pair", cause="list(checked_batches(batches))")
+    trainer = check.call(stepper, "a trainer", cause="TrainerBase is given")
+    check.call(lambda: (trainer.model.eval(), trainer.train_step([(x, y)])), "a step in eval mode", cause="do not touch the mode")
+    check.true(lambda: not trainer.model.training, "the model is still in eval mode", cause="train_step leaves modes alone")
+# fmt: on
+
+# %% [markdown]
+# ## 8.7 Epochs and evaluation
+#
+# `train_epoch` goes through a loader once, with several batches for each update if asked. What is
+# left at the end is an update too. `evaluate` measures: no gradients, and every module in evaluation
+# mode (`with evaluating():`), since dropout would make the network worse and the number random.
+#
+# Both report the mean over all *targets*. By hand: losses of 1, 1 and 4 over 4, 4 and 2 targets have
+# the mean (4 + 4 + 8) / 10 = 1.6, not 2.
+
+# %% exercise="8.7" points=4
+from tinytorch.training import EpochTrainer, mean_loss
+
+# mean_loss:
+#   Pairs (loss, count). Without any pair, a ValueError with the text "no batch".
+#   Counts may be tensors: .item() reads them. Leave out pairs with a count of 0: their loss may be
+#   NaN. If no targets are left, the mean is NaN. It is a float.
+# EpochTrainer.train_epoch:
+#   check_integer("accumulation_steps", accumulation_steps, 1) first. Collect batches until there
+#   are enough, train_step, keep (loss, self._targets(batches)), start a new list.
+# EpochTrainer.evaluate:
+#   @no_grad() is there already. Losses as pairs with self._targets([(x, y)]), their mean.
+
+# %% test="8.7" points=4
+# fmt: off
+with Exercise("8.7", "epochs and evaluation") as check:
+    for losses, mean in (
+        ([(Tensor(1.0), 4), (Tensor(1.0), 4), (Tensor(4.0), 2)], 1.6), ([(Tensor(3.0), 1)], 3.0),
+        ([(Tensor(2.0), Tensor(3)), (Tensor(6.0), Tensor(1))], 3.0), ([(Tensor(math.nan), 0), (Tensor(5.0), 2)], 5.0),
+        ([(Tensor(0.0), 2), (Tensor(3.0), 1)], 1.0),
+    ):
+        text = [(loss.item(), float(count)) for loss, count in losses]
+        check.close(lambda: mean_loss(losses), mean, f"the mean of {text}", cause="sum of loss * count, divided by the sum of the counts; leave out counts of 0")
+        check.true(lambda: type(mean_loss(losses)) is float, "the mean is a float", cause="loss.item(), and float(...)")
+    for losses in ([(Tensor(math.nan), 2), (Tensor(1.0), 1)], [(Tensor(1.0), 0), (Tensor(1.0), Tensor(0))]):
+        check.true(lambda: math.isnan(mean_loss(losses)), "the mean is NaN, of a diverged run or of no targets", cause="leave out by the count, not by the loss; math.nan without any target")
+    check.raises(ValueError, lambda: mean_loss([]), "no losses", message="no batch", cause='if not losses: raise ValueError("the loader has no batch")')
+
+    def runner() -> Any:
+        class Watched(EpochTrainer):
+            groups: list[Any]
+            def train_step(self, batches: Any) -> Tensor:
+                batches = list(batches)
+                self.groups = [*getattr(self, "groups", []), [len(y) for _, y in batches]]
+                return super().train_step(batches)
+        model = line()
+        return Watched(model, SGD(model.parameters(), lr=0.0), MSELoss())
+
+    x, y = examples(9)
+    cuts = [(0, 1), (1, 4), (4, 5), (5, 7), (7, 9)]
+    batches = [(x[i:j], y[i:j]) for i, j in cuts]
+    errors = (x.numpy().astype(float) @ [[1.0], [-2.0], [0.5]]) + 0.25 - y.numpy()
+    for size, groups in ((1, [[1], [3], [1], [2], [2]]), (2, [[1, 3], [1, 2], [2]]), (5, [[1, 3, 1, 2, 2]]), (7, [[1, 3, 1, 2, 2]])):
+        trainer = check.call(runner, "a trainer", cause="TrainerBase is given")
+        check.close(lambda: trainer.train_epoch(iter(batches), size), (errors**2).mean(), f"the mean loss of an epoch, {size} batches for each update",
+                    cause="mean_loss of (loss, self._targets(batches)), of every update", tolerance=1e-4)
+        check.equal(lambda: trainer.groups, groups, f"the sizes of the batches of each update, {size} at a time",
+                    cause="start a new list after each update, and update once more with what is left")
+    check.equal(lambda: (lambda t: (t.train_epoch(batches), t.step)[1])(runner()), 5, "the number of steps by default", cause="accumulation_steps=1: a step for each batch")
+    check.raises(ValueError, lambda: runner().train_epoch(batches, 0), "accumulation_steps=0", message="accumulation_steps", cause="check_integer comes first")
+    check.raises(ValueError, lambda: runner().train_epoch([]), "an empty loader", message="no batch", cause="mean_loss raises it")
+
+    class Spy(MSELoss):
+        graphs: list[bool]
+        def forward(self, prediction: Any, target: Any) -> Tensor:
+            self.graphs = [*getattr(self, "graphs", []), prediction.requires_grad]
+            return super().forward(prediction, target)
+    def judged() -> Any:
+        manual_seed(1)
+        model = Sequential(line(), Dropout(0.5))
+        return EpochTrainer(model, SGD(model.parameters(), lr=1.0), Spy())
+    trainer = check.call(judged, "a trainer of a network with dropout", cause="TrainerBase is given")
+    for loader in (batches, iter(batches)):
+        check.close(lambda: trainer.evaluate(loader), (errors**2).mean(), "the loss of an evaluation",
+                    cause="with evaluating(): dropout is off; weight by targets: self._targets([(x, y)])", tolerance=1e-4)
+    check.equal(lambda: set(trainer.loss_fn.graphs), {False}, "whether predictions have a graph", cause="keep @no_grad()")
+    check.true(lambda: trainer.model.training, "the model is in training mode afterwards", cause="with evaluating(): ends by itself; do not call eval()")
+    check.equal(lambda: (trainer.step, weights_and_bias(trainer.model[0])), (0, [1.0, -2.0, 0.5, 0.25]), "steps and weights after an evaluation", cause="evaluate changes nothing")
+    check.true(lambda: isinstance(trainer.evaluate(batches), float), "the loss is a float", cause="mean_loss")
+    check.raises(TypeError, lambda: trainer.evaluate((x, y)), "a pair instead of a list of pairs", message="pair", cause="for x, y in checked_batches(loader)")
+# fmt: on
