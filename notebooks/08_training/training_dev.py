@@ -570,7 +570,7 @@ with Exercise("8.6", "SteppingTrainer") as check:
     check.true(fails_in_update, "updating after an error in the update", cause="on an error leave updating as it is: the weights may be half updated")
     check.raises(ValueError, lambda: stepper().train_step([]), "no batches", message="at least one batch", cause="if not batches: raise ValueError")
     check.raises(ValueError, lambda: stepper().train_step(iter(())), "a generator without batches", message="at least one batch", cause="make a list first: a generator is always true")
-    check.raises(TypeError, lambda: stepper().train_step((x, y)), "a pair instead of a list of pairs", message="pair", cause="list(checked_batches(batches))")
+    check.raises(TypeError, lambda: stepper().train_step((x, y)), "a pair instead of a list of pairs", message="got a tensor", cause="list(checked_batches(batches))")
     trainer = check.call(stepper, "a trainer", cause="TrainerBase is given")
     check.call(lambda: (trainer.model.eval(), trainer.train_step([(x, y)])), "a step in eval mode", cause="do not touch the mode")
     check.true(lambda: not trainer.model.training, "the model is still in eval mode", cause="train_step leaves modes alone")
@@ -655,5 +655,5 @@ with Exercise("8.7", "epochs and evaluation") as check:
     check.true(lambda: trainer.model.training, "the model is in training mode afterwards", cause="with evaluating(): ends by itself; do not call eval()")
     check.equal(lambda: (trainer.step, weights_and_bias(trainer.model[0])), (0, [1.0, -2.0, 0.5, 0.25]), "steps and weights after an evaluation", cause="evaluate changes nothing")
     check.true(lambda: isinstance(trainer.evaluate(batches), float), "the loss is a float", cause="mean_loss")
-    check.raises(TypeError, lambda: trainer.evaluate((x, y)), "a pair instead of a list of pairs", message="pair", cause="for x, y in checked_batches(loader)")
+    check.raises(TypeError, lambda: trainer.evaluate((x, y)), "a pair instead of a list of pairs", message="got a tensor", cause="for x, y in checked_batches(loader)")
 # fmt: on
