@@ -657,3 +657,194 @@ with Exercise("8.7", "epochs and evaluation") as check:
     check.true(lambda: isinstance(trainer.evaluate(batches), float), "the loss is a float", cause="mean_loss")
     check.raises(TypeError, lambda: trainer.evaluate((x, y)), "a pair instead of a list of pairs", message="got a tensor", cause="for x, y in checked_batches(loader)")
 # fmt: on
+
+# %% [markdown]
+# ## Overfitting, on two curves
+#
+# Twenty noisy points of a sine for training, 200 others for evaluation, and a network with far more
+# weights than points. The noise alone has a mean square of 0.09: no network can be better than that
+# on new points. Watch the two losses part.
+
+
+# %%
+def wave(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-3, 3, (count, 1))
+    y = np.sin(x) + 0.3 * rng.standard_normal((count, 1))
+    return Tensor(x.astype(np.float32)), Tensor(y.astype(np.float32))
+
+
+def tanh_network(width: int = 64) -> Sequential:
+    return Sequential(Linear(1, width), Tanh(), Linear(width, width), Tanh(), Linear(width, 1))
+
+
+few, fresh = wave(20, 0), wave(200, 1)
+manual_seed(0)
+model = tanh_network()
+trainer = EpochTrainer(model, AdamW(model.parameters(), lr=0.01), MSELoss())
+own, other, kept = [], [], {}
+for epoch in range(800):
+    trainer.train_epoch([few])
+    own.append(trainer.evaluate([few]))
+    other.append(trainer.evaluate([fresh]))
+    if other[-1] == min(other):
+        kept = {"epoch": epoch, "weights": {k: v.numpy().copy() for k, v in model.state_dict().items()}}
+print(f"last epoch: training {own[-1]:.3f}, evaluation {other[-1]:.3f}")
+print(f"best epoch, {kept['epoch']}: training {own[kept['epoch']]:.3f}, evaluation {min(other):.3f}")
+
+across = np.linspace(-3, 3, 200, dtype=np.float32)[:, None]
+with no_grad():
+    last = model(Tensor(across)).numpy()
+    model.load_state_dict(kept["weights"])
+    best = model(Tensor(across)).numpy()
+figure, axes = plt.subplots(1, 2, figsize=(10, 3.4))
+axes[0].plot(own, label="training, 20 points")
+axes[0].plot(other, label="evaluation, 200 others")
+axes[0].axvline(kept["epoch"], color="gray", linestyle=":")
+axes[0].set(yscale="log", xlabel="epoch", ylabel="mean squared error")
+axes[1].plot(few[0].numpy(), few[1].numpy(), "ko", markersize=4, label="the 20 points")
+axes[1].plot(across, best, label="at the best epoch")
+axes[1].plot(across, last, label="at the end")
+for axis in axes:
+    axis.legend()
+figure.tight_layout()
+plt.show()
+
+# %% [markdown]
+# The training loss keeps falling: only the other curve shows that the network now learns the noise.
+# Keeping the weights of the best evaluation is called **early stopping**. Those 200 points have been
+# used for a choice then, so a final score needs a third part (lesson 05).
+#
+# ## A run that diverges
+#
+# Four runs of the same network, watched at three places: the loss, the norm of all gradients (which
+# clipping computes anyway), and the mean size of the last hidden layer's results.
+
+
+# %%
+def watched(rate: float, most: float = 1e9, schedule: Any = None) -> np.ndarray:
+    """(steps, 3): loss, gradient norm, and mean size of the activations."""
+    manual_seed(0)
+    model = tanh_network()
+    hidden = Sequential(*list(model)[:4])
+    trainer = SteppingTrainer(model, SGD(model.parameters(), lr=rate), MSELoss(), schedule)
+    rows = []
+    for _ in range(60):
+        loss = trainer.accumulate([fresh])
+        norm = clip_grad_norm(trainer.parameters(), most)
+        with no_grad():
+            size = abs(hidden(fresh[0]).numpy()).mean()
+        rows.append([loss.item(), norm.item(), size])
+        if schedule is not None:
+            schedule.apply(trainer.optimizers, len(rows) - 1)
+        trainer.update()
+    return np.array(rows)
+
+
+runs = {
+    "rate 0.05": watched(0.05),
+    "rate 1": watched(1.0),
+    "rate 1, norm at most 0.1": watched(1.0, most=0.1),
+    "rate 1, warm-up, cosine": watched(1.0, schedule=CosineSchedule(1.0, 0.0, 60, 20)),
+}
+figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+for name, rows in runs.items():
+    for axis, column in zip(axes, rows.T, strict=True):
+        axis.plot(column, label=name)
+for axis, title in zip(axes, ("loss", "gradient norm", "size of activations"), strict=True):
+    axis.set(title=title, xlabel="step")
+axes[0].set_yscale("log")
+axes[1].set_yscale("log")
+axes[2].legend(fontsize=8)
+figure.tight_layout()
+plt.show()
+for name, rows in runs.items():
+    print(f"{name:26} last loss {rows[-1, 0]:8.3f}, largest norm {rows[:, 1].max():8.2f}")
+
+# %% [markdown]
+# Read such a picture from the right. **Activations** near 1 for tanh mean that the layer is
+# saturated: its slope is 0 and it does not learn any more. The **norm** jumps before or with the
+# loss: a value ten times its usual one is the moment to look at. The **loss** comes last, and once it
+# is NaN, nothing that follows can be rescued: go back to a checkpoint, take a lower rate or clip.
+#
+# ## 8.8 Checkpoints
+#
+# To go on *bit for bit*, a run needs more than the weights:
+#
+# | | without it |
+# |---|---|
+# | the weights | it starts again |
+# | the optimizers' averages | the first steps are wrong, the loss jumps |
+# | the number of steps | the schedule warms up again |
+# | the state of the random numbers | other dropout masks, other batches |
+#
+# In the file are named arrays, and metadata that JSON can hold. Names: `model/...`, `optimizer0/...`,
+# `optimizer1/...`. When reading, everything is checked **before** anything is changed: a run must not
+# end half loaded. The functions that read and check are given.
+
+# %% given="8.8"
+from tinytorch.training import _check_names
+
+# %% exercise="8.8" points=3
+from tinytorch.training import Trainer
+
+# Trainer.save_checkpoint:
+#   _check_names(metadata). The arrays: f"model/{name}" for each entry of the model's state_dict, as
+#   NumPy arrays. For optimizer number i: split_state(optimizer.state_dict()) returns its settings
+#   and its arrays, which become f"optimizer{i}/{name}".
+#   Into the metadata: "step", "optimizers" (the list of settings), "random" (random_state()).
+#   checkpoint.save(path, arrays, metadata).
+# Trainer.load_checkpoint:
+#   checkpoint.load(path) returns arrays and metadata; read_training_state(path, arrays, metadata,
+#   number of optimizers) the optimizers' states, the step and the random state.
+#   Check: optimizer.read_state(state) for each, and read_random_state(...), which returns two
+#   things. Only then load: model (checkpoint.strip_prefix(arrays, "model/")), optimizers, self.step,
+#   self.updating = False, random.set_generator(those two things). Return the metadata.
+
+# %% test="8.8" points=3
+# fmt: off
+with Exercise("8.8", "checkpoints") as check:
+    x, y = examples(8)
+    def dropping(seed: int, rate: float = 0.05, width: int = 5) -> Any:
+        manual_seed(seed)
+        model = Sequential(Linear(3, width), Tanh(), Dropout(0.3), Linear(width, 1))
+        optimizers = [AdamW(list(model[0].parameters()), rate), SGD(list(model[3].parameters()), rate, momentum=0.9)]
+        return Trainer(model, optimizers, MSELoss(), CosineSchedule(None, 0.0, 12, 3))
+    def losses_of(trainer: Any, steps: int) -> list[str]:
+        return [float(trainer.train_step([(x, y)]).item()).hex() for _ in range(steps)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.safetensors"
+        first = check.call(lambda: dropping(1), "a trainer", cause="TrainerBase is given")
+        check.call(lambda: (losses_of(first, 4), first.save_checkpoint(path, note="half way")), "a checkpoint after four steps", cause="checkpoint.save(path, arrays, metadata)")
+        arrays, metadata = check.call(lambda: checkpoint.load(path), "the file's contents", cause="write it to path", count=2)
+        check.equal(lambda: sorted(n for n in arrays if n.startswith("model/")), ["model/0.bias", "model/0.weight", "model/3.bias", "model/3.weight"],
+                    "names of the model's arrays", cause='f"model/{name}" for each entry of state_dict')
+        check.equal(lambda: sorted({n.split("/")[0] for n in arrays}), ["model", "optimizer0", "optimizer1"], "the first parts of all names", cause='f"optimizer{index}/{name}", from 0')
+        check.equal(lambda: sorted(metadata), ["note", "optimizers", "random", "step"], "names in the metadata", cause="the caller's own, and three more")
+        check.equal(lambda: (metadata["step"], metadata["note"], len(metadata["optimizers"])), (4, "half way", 2), "step, note and number of optimizers", cause="self.step; settings of each optimizer")
+        later = check.call(lambda: losses_of(first, 4), "four more steps", cause="a checkpoint changes nothing in the run")
+        second = check.call(lambda: dropping(2, rate=0.5), "another trainer", cause="TrainerBase is given")
+        check.call(lambda: losses_of(second, 1), "a step of it", cause="train_step")
+        def set_updating() -> None:
+            second.updating = True
+        check.call(set_updating, "an interrupted update", cause="updating is an attribute")
+        check.equal(lambda: second.load_checkpoint(path)["note"], "half way", "the note that load_checkpoint returns", cause="return the metadata")
+        check.equal(lambda: (second.step, second.updating), (4, False), "step and updating after loading", cause="self.step, self.updating = step, False")
+        check.equal(lambda: second.model[0].weight.numpy(), lambda: arrays["model/0.weight"], "the weights after loading", cause="load_state_dict(checkpoint.strip_prefix(arrays, 'model/'))")
+        check.equal(lambda: losses_of(second, 4), later, "four steps after loading, bit for bit",
+                    cause="weights, optimizers, step and random numbers must all be loaded")
+        check.raises(ValueError, lambda: first.save_checkpoint(path, step=3), "metadata named step", message="save_checkpoint writes", cause="_check_names(metadata)")
+        def refused(width: int, count: int) -> list[Any]:
+            third = dropping(3, width=width)
+            third.optimizers = third.optimizers[:count]
+            def whole() -> list[Any]:
+                return [third.step, random_state(), [p.tolist() for p in third.parameters()], [o.lr for o in third.optimizers]]
+            before = whole()
+            try:
+                third.load_checkpoint(path)
+            except ValueError:
+                return [before == whole()]
+            return ["no error"]
+        for width, count, name in ((6, 2, "another width"), (5, 1, "one optimizer")):
+            check.equal(lambda: refused(width, count), [True], f"a ValueError for a trainer with {name}, which is not changed", cause="read and check everything first, then load")
+# fmt: on
