@@ -348,7 +348,7 @@ from tinytorch.training import (
     count_targets,
 )
 
-# %% exercise="8.4" points=4
+# %% exercise="8.4" points=3
 from tinytorch.training import accumulate_gradients, weights_of
 
 # weights_of:
@@ -361,7 +361,7 @@ from tinytorch.training import accumulate_gradients, weights_of
 #   detach, the caller would hold the graph.
 #   Do not clear any gradient: they must add up.
 
-# %% test="8.4" points=4
+# %% test="8.4" points=3
 # fmt: off
 with Exercise("8.4", "gradients of parts") as check:
     for counts, shares in (([3, 1], [0.75, 0.25]), ([2, 3, 5], [0.2, 0.3, 0.5]), ([4, 0], [1.0, 0.0]), ([7], [1.0]), ((1, 3), [0.25, 0.75])):
@@ -688,9 +688,14 @@ for epoch in range(800):
     own.append(trainer.evaluate([few]))
     other.append(trainer.evaluate([fresh]))
     if other[-1] == min(other):
-        kept = {"epoch": epoch, "weights": {k: v.numpy().copy() for k, v in model.state_dict().items()}}
+        kept = {
+            "epoch": epoch,
+            "weights": {k: v.numpy().copy() for k, v in model.state_dict().items()},
+        }
 print(f"last epoch: training {own[-1]:.3f}, evaluation {other[-1]:.3f}")
-print(f"best epoch, {kept['epoch']}: training {own[kept['epoch']]:.3f}, evaluation {min(other):.3f}")
+print(
+    f"best epoch, {kept['epoch']}: training {own[kept['epoch']]:.3f}, evaluation {min(other):.3f}"
+)
 
 across = np.linspace(-3, 3, 200, dtype=np.float32)[:, None]
 with no_grad():
@@ -848,3 +853,101 @@ with Exercise("8.8", "checkpoints") as check:
         for width, count, name in ((6, 2, "another width"), (5, 1, "one optimizer")):
             check.equal(lambda: refused(width, count), [True], f"a ValueError for a trainer with {name}, which is not changed", cause="read and check everything first, then load")
 # fmt: on
+
+# %% [markdown]
+# ## What it costs
+#
+# Where does the time of a step go? And what does accumulation save, what does it cost: one batch of
+# 512 in 1, 4, 16 and 64 parts, with the same gradient each time?
+
+# %%
+import tracemalloc
+
+from tinytorch.tito.measure import seconds
+
+x, y = examples(512)
+wide = Sequential(Linear(3, 256), Tanh(), Linear(256, 256), Tanh(), Linear(256, 1))
+trainer = Trainer(wide, AdamW(wide.parameters()), MSELoss())
+forward = seconds(lambda: trainer.loss_fn(wide(x), y))
+gradient = seconds(lambda: (trainer.accumulate([(x, y)]), trainer.zero_grad()))
+clipping = seconds(lambda: (trainer.accumulate([(x, y)]), clip_grad_norm(wide.parameters(), 1.0)))
+whole = seconds(lambda: trainer.train_step([(x, y)]))
+print(f"forward {1e3 * forward:.2f} ms, backward {1e3 * (gradient - forward):.2f} ms,")
+print(
+    f"clipping {1e3 * max(0, clipping - gradient):.2f} ms, step {1e3 * max(0, whole - gradient):.2f} ms"
+)
+
+print("parts       time   memory at the peak")
+for parts in (1, 4, 16, 64):
+    n = 512 // parts
+    batches = [(x[i : i + n], y[i : i + n]) for i in range(0, 512, n)]
+    time = seconds(lambda batches=batches: trainer.train_step(batches))
+    tracemalloc.start()
+    trainer.train_step(batches)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    print(f"{parts:5} {1e3 * time:7.2f} ms {peak / 2**20:10.2f} MiB")
+
+with tempfile.TemporaryDirectory() as folder:
+    path = Path(folder) / "run.safetensors"
+    saving = seconds(lambda: trainer.save_checkpoint(path))
+    weights = sum(p.size * 4 for p in wide.parameters())
+    print(
+        f"checkpoint: {path.stat().st_size / weights:.2f} times the weights, {1e3 * saving:.1f} ms"
+    )
+
+# %% [markdown]
+# The memory of the activations falls with the parts, until what remains is that of weights and
+# gradients. Time rises slowly at first: small products use the processor badly, and every part pays
+# for the calls of Python. A checkpoint with AdamW is three times the weights, as its two averages are
+# as large as they are.
+
+# %% [markdown]
+# ## Questions to think about
+#
+# 1. In the example by hand, which rate reaches the minimum in one step? Why is there none for two
+#    weights whose curvatures are 5 and 50?
+# 2. A colleague accumulates 4 batches, and divides the loss by 4 each time. When is that not the
+#    gradient of the large batch?
+# 3. Why is clipping done after accumulation, and not for each part?
+# 4. A run continues from its weights only. Which three things in the loss curve could you see?
+# 5. Your training loss is 0.01, the evaluation 0.5. What do you try? And if both are 0.5?
+# 6. The gradient norm is exactly your maximum, in every step. What does that say about the rate?
+
+# %% [markdown] instructor=true
+# ### Answers, for the instructor
+#
+# 1. 0.2, since the distance is multiplied by 1 - 5 · rate = 0. With curvatures 5 and 50 a rate above
+#    2 / 50 = 0.04 diverges in the steep direction, and below it the flat one is slow.
+# 2. When the batches have different numbers of targets: the last one of an epoch, or padded texts.
+# 3. The norm of a sum is not the sum of norms: parts are noisier, would be clipped more often, and
+#    the result would no longer equal that of the large batch.
+# 4. A jump upwards at the restart (AdamW's averages are 0), a second warm-up (the schedule starts at
+#    step 0), and another curve afterwards (other batches and dropout masks).
+# 5. More data, dropout, weight decay, early stopping, a smaller network. If both are high, it
+#    underfits: a larger network, a longer run, another rate; first look for a mistake in the data.
+# 6. Every gradient is longer than the maximum and only its direction counts, so the step's length is
+#    rate · maximum: the true size is hidden. Raise the maximum, or think of it as the rate.
+#
+# Rubric: 25 points for the exercises; 2 points for each question, 1 without the reason. Typical
+# trouble: in 8.1 progress counted from step 0; in 8.3 one norm for each gradient; in 8.4 weight after
+# backward; in 8.5 `len(y)` instead of `count_targets`; in 8.7 the last batches, and a mean of means.
+
+# %% [markdown]
+# ## In PyTorch
+#
+# | here | PyTorch |
+# |---|---|
+# | `CosineSchedule`, `LinearSchedule` | `torch.optim.lr_scheduler`: `SequentialLR` of `LinearLR` and `CosineAnnealingLR` |
+# | `clip_grad_norm(parameters, 1.0)` | `torch.nn.utils.clip_grad_norm_` |
+# | `trainer.train_step(batches)` | a loop of your own: forward, `backward()`, clip, `step()`, `zero_grad()` |
+# | `trainer.evaluate(loader)` | `model.eval()`, `torch.no_grad()`, and `model.train()` afterwards |
+# | `save_checkpoint` | `torch.save` of the `state_dict` of model, optimizer and scheduler, and random states |
+#
+# Sources: P. Goyal et al., *Accurate, Large Minibatch SGD* (2017), for warm-up; I. Loshchilov and F.
+# Hutter, *SGDR* (2016), for the cosine; A. Hägele et al., *Scaling Laws and Compute-Optimal Training
+# Beyond Fixed Training Durations* (2024), for the linear end; R. Pascanu et al., *On the difficulty of
+# training recurrent neural networks* (2012), for clipping; L. Prechelt, *Early Stopping, But When?*
+# (1998).
+#
+# Next: lesson 09 builds layers for images.
