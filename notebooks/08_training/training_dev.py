@@ -46,6 +46,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -378,7 +379,7 @@ with Exercise("8.4", "gradients of parts") as check:
     x, y = examples(5)
     flat = x.numpy().astype(float)
     errors = (flat @ [[1.0], [-2.0], [0.5]]) + 0.25 - 3.0 * y.numpy()
-    wanted = [*(2 * errors * flat).mean(axis=0), 2 * errors.mean()]
+    wanted = np.append((2 * errors * flat).mean(axis=0), 2 * errors.mean())
     value = (errors**2).mean()
     for weight in (1.0, 0.25, Tensor(0.25, dtype="float64")):
         shown_weight = 1.0 if weight == 1.0 else 0.25
@@ -436,11 +437,11 @@ with Exercise("8.5", "AccumulatingTrainer") as check:
     x, y = examples(7)
     flat = x.numpy().astype(float)
     errors = (flat @ [[1.0], [-2.0], [0.5]]) + 0.25 - y.numpy()
-    gradient = np.array([*(2 * errors * flat).mean(axis=0), 2 * errors.mean()])
+    gradient = np.asarray(np.append((2 * errors * flat).mean(axis=0), 2 * errors.mean()))
     start = np.array([1.0, -2.0, 0.5, 0.25])
     for cuts in ([0, 7], [0, 1, 5, 7], [0, 4, 7]):
-        batches = [(x[i:j], y[i:j]) for i, j in zip(cuts, cuts[1:], strict=False)]
-        sizes = [len(b[1]) for b in batches]
+        batches = [(x[i:j], y[i:j]) for i, j in pairwise(cuts)]
+        sizes = [after - before for before, after in pairwise(cuts)]
         trainer = check.call(adder, "a trainer", cause="TrainerBase is given")
         loss = check.call(lambda: trainer.accumulate(batches), f"the loss of batches of {sizes}", cause="return the sum of the weighted losses")
         check.close(lambda: loss, (errors**2).mean(), f"the loss of batches of {sizes}, as of one large batch",
@@ -519,7 +520,7 @@ with Exercise("8.6", "SteppingTrainer") as check:
     x, y = examples(6)
     flat = x.numpy().astype(float)
     errors = (flat @ [[1.0], [-2.0], [0.5]]) + 0.25 - y.numpy()
-    gradient = np.array([*(2 * errors * flat).mean(axis=0), 2 * errors.mean()])
+    gradient = np.asarray(np.append((2 * errors * flat).mean(axis=0), 2 * errors.mean()))
     start = np.array([1.0, -2.0, 0.5, 0.25])
     for name, give in (("a list", list), ("a generator", iter), ("a tuple", tuple)):
         trainer = check.call(stepper, "a trainer", cause="TrainerBase is given")
@@ -532,11 +533,13 @@ with Exercise("8.6", "SteppingTrainer") as check:
     class Halved(CosineSchedule):
         def get_lr(self, step: float) -> float:
             return 1.0 / 2**step
-    trainer, rates_seen = check.call(lambda: stepper(Halved(1.0)), "a trainer with a schedule", cause="TrainerBase is given"), []
-    for _ in range(3):
-        check.call(lambda: trainer.train_step([(x, y)]), "a step", cause="self.scheduler.apply(self.optimizers, self.step)")
-        rates_seen.append(check.call(lambda: trainer.optimizers[0].lr, "its rate", cause="apply sets it"))
-    check.equal(lambda: rates_seen, [1.0, 0.5, 0.25], "the rates of the first three steps", cause="apply before the step, with self.step as it is, from 0")
+    def rates_of_steps() -> list[float]:
+        trainer, found = stepper(Halved(1.0)), []
+        for _ in range(3):
+            trainer.train_step([(x, y)])
+            found.append(trainer.optimizers[0].lr)
+        return found
+    check.equal(rates_of_steps, [1.0, 0.5, 0.25], "the rates of the first three steps", cause="apply before the step, with self.step as it is, from 0")
     trainer = check.call(lambda: stepper(Halved(1.0)), "a trainer with a schedule", cause="TrainerBase is given")
     check.call(lambda: trainer.train_step([(x, y)]), "a step", cause="apply, run")
     check.close(lambda: weights_and_bias(trainer.model), start - 1.0 * gradient, "the weights after a step with a rate of 1, set by the schedule",
@@ -607,7 +610,7 @@ with Exercise("8.7", "epochs and evaluation") as check:
         ([(Tensor(2.0), Tensor(3)), (Tensor(6.0), Tensor(1))], 3.0), ([(Tensor(math.nan), 0), (Tensor(5.0), 2)], 5.0),
         ([(Tensor(0.0), 2), (Tensor(3.0), 1)], 1.0),
     ):
-        text = [(loss.item(), float(count)) for loss, count in losses]
+        text = [(number.item(), float(many)) for number, many in losses]
         check.close(lambda: mean_loss(losses), mean, f"the mean of {text}", cause="sum of loss * count, divided by the sum of the counts; leave out counts of 0")
         check.true(lambda: type(mean_loss(losses)) is float, "the mean is a float", cause="loss.item(), and float(...)")
     for losses in ([(Tensor(math.nan), 2), (Tensor(1.0), 1)], [(Tensor(1.0), 0), (Tensor(1.0), Tensor(0))]):
@@ -750,7 +753,7 @@ runs = {
     "rate 0.05": watched(0.05),
     "rate 1": watched(1.0),
     "rate 1, norm at most 0.1": watched(1.0, most=0.1),
-    "rate 1, warm-up, cosine": watched(1.0, schedule=CosineSchedule(1.0, 0.0, 60, 20)),
+    "rate up to 0.3, with warm-up": watched(0.3, schedule=CosineSchedule(0.3, 0.0, 60, 20)),
 }
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
 for name, rows in runs.items():
