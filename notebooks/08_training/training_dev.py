@@ -44,7 +44,7 @@
 # %% setup=true
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -398,6 +398,9 @@ with Exercise("8.4", "gradients of parts") as check:
     for weight in (0.0, Tensor(0.0)):
         check.equal(lambda: accumulate_gradients(line(), lambda p, t: (p * math.nan).mean(), x, y, weight), 0.0,
                     f"a loss of NaN with a weight of {weight}", cause="return _zero_if_unweighted(loss.detach(), weight)")
+    model = line()
+    check.call(lambda: accumulate_gradients(model, skewed, x, y, 0.0), "a loss with a weight of 0", cause="multiply: (loss * weight).backward()")
+    check.equal(lambda: slopes(model), [0.0] * 4, "the gradients with a weight of 0", cause="multiply the loss by the weight unless that is 1")
     check.raises(TypeError, lambda: accumulate_gradients(line(), lambda p, t: 1.5, x, y, 0.5), "a loss that is a number", message="the loss",
                  cause="call _checked_loss before anything else is done with the loss")
 # fmt: on
@@ -480,6 +483,13 @@ with Exercise("8.5", "AccumulatingTrainer") as check:
     check.call(lambda: (trainer.accumulate([(x, y)]), trainer.update()), "an update with two optimizers", cause="step each of self.optimizers")
     check.close(lambda: weights_and_bias(trainer.model), start - [1, 1, 1, 2] * gradient * 0.5 / np.linalg.norm(gradient), "the weights after it",
                 cause="clip all parameters together, once, and step every optimizer", tolerance=1e-4)
+    check.true(lambda: all(p.grad is None for p in trainer.parameters()), "no gradient of any optimizer's parameters is left", cause="clear the gradients of all parameters")
+    def frozen() -> Any:
+        model = line()
+        return AccumulatingTrainer(model, SGD([model.bias], lr=1.0), MSELoss())
+    trainer = check.call(frozen, "a trainer whose optimizer has only the bias", cause="TrainerBase is given")
+    check.call(lambda: (trainer.accumulate([(x, y)]), trainer.update()), "an update of it", cause="step, clear")
+    check.true(lambda: trainer.model.weight.grad is None, "the gradient of a weight that no optimizer has is cleared", cause="self.parameters() has it too: clear all")
     trainer, seen = check.call(lambda: two(0.5), "a trainer", cause="TrainerBase is given"), []
     check.call(lambda: (trainer.accumulate([(x, y)]), trainer.update(lambda o: seen.append((o.lr, trainer.updating)))), "an update with `step`", cause="step(optimizer)")
     check.equal(lambda: seen, [(1.0, True), (2.0, True)], "what `step` saw", cause="call step(optimizer) for each, after self.updating = True")

@@ -19,7 +19,6 @@ MISTAKES = [
     Mistake("the first rate is 0", "8.1", WARM, "high * step / (self.warmup_steps + 1)"),
     Mistake("the warm-up ends one step early", "8.1", WARM, "high * (step + 1) / self.warmup_steps"),
     Mistake("the warm-up starts at min_lr", "8.1", WARM, "self.min_lr + (high - self.min_lr) * (step + 1) / (self.warmup_steps + 1)"),
-    Mistake("one step more of warm-up", "8.1", "step < self.warmup_steps", "step <= self.warmup_steps"),
     Mistake("progress counts from step 0", "8.1", PROGRESS, "min(length, step) / length"),
     Mistake("progress over all steps", "8.1", "max(1, self.total_steps - self.warmup_steps)", "max(1, self.total_steps)"),
     Mistake("progress goes on after the end", "8.1", PROGRESS, "(step - self.warmup_steps) / length"),
@@ -59,7 +58,7 @@ def clip_gradients(xp, *gradients, max_norm):
     Mistake("the gradients as vectors", "8.3", CLIPPED, "*(f * scale for f in flat)"),
     Mistake("writes into the gradients", "8.3", "    return (norm, ", "    for g in gradients:\n        g *= scale\n    return (norm, *gradients), ()\n    return (norm, "),
     Mistake("the norm after clipping", "8.3", "return (norm, ", "return (norm * scale, "),
-    Mistake("no norm", "8.3", "(norm, *(", "(*("),
+    Mistake("no norm", "8.3", "return (norm, *(g * scale for g in gradients)), ()", "return tuple(g * scale for g in gradients), ()"),
     Mistake("the gradients are saved", "8.3", "in gradients)), ()", "in gradients)), gradients"),
     # 8.4
     Mistake("equal weights", "8.4", SHARES, "[1 / len(counts) for count in counts]"),
@@ -95,7 +94,8 @@ def update(self, step=None):
     self.zero_grad()
 """, within="AccumulatingTrainer"),
     Mistake("never clipped", "8.5", "if self.grad_clip_norm is not None", "if False"),
-    Mistake("gradients stay", "8.5", "            parameter.zero_grad()\n", "            pass\n"),
+    Mistake("gradients stay", "8.5", "            parameter.zero_grad()", "            pass"),
+    Mistake("gradients of the optimizers only", "8.5", "parameter.zero_grad()", "None\n        for o in self.optimizers:\n            o.zero_grad()"),
     Mistake("only the first optimizer", "8.5", "for optimizer in self.optimizers:", "for optimizer in self.optimizers[:1]:"),
     Mistake("updating is not set", "8.5", "        self.updating = True\n", ""),
     Mistake("no check of the optimizers", "8.5", "        self._check_optimizers()\n", ""),
@@ -112,7 +112,7 @@ def update(self, step=None):
     Mistake("updating stays", "8.6", "        self.updating = False\n", ""),
     Mistake("updating is cleared after an error too", "8.6", FAILED, FAILED + "            self.updating = False\n"),
     Mistake("batches are not checked", "8.6", "list(checked_batches(batches))", "list(batches)"),
-    Mistake("the loss is read", "8.6", "return loss", "return loss.item()"),
+    Mistake("the loss is read", "8.6", "self.updating = False\n        return loss", "self.updating = False\n        return loss.item()"),
     Mistake("train mode is set", "8.6", "        self.step += 1", "        self.model.train()\n        self.step += 1"),
     Mistake("a generator is always true", "8.6", "list(checked_batches(batches))", "checked_batches(batches)"),
     # 8.7
@@ -138,7 +138,28 @@ def update(self, step=None):
     Mistake("updating is not cleared", "8.8", "self.step, self.updating = step, False", "self.step = step"),
     Mistake("random numbers are not loaded", "8.8", "        random.set_generator(generator, masks)\n", ""),
     Mistake("optimizers are not loaded", "8.8", "            optimizer.load_state_dict(state)\n", "            pass\n"),
-    Mistake("nothing is returned", "8.8", "        return metadata\n", ""),
+    Mistake("nothing is returned", "8.8", "        return metadata", "        pass"),
 ]
 
-EQUIVALENT: dict[str, str] = {}
+ORDER = "the order does not matter"
+TIMES_ONE = "a loss times 1 is the loss"
+ONE_BATCH = "the weight of a single batch is 1 either way"
+STRICT = "there is one weight for each batch"
+
+EQUIVALENT = {
+    '8.1 Schedule.get_lr: < -> <= in "step < self.warmup_steps"': "step number warmup_steps has the whole rate in both cases",
+    '8.1 Schedule.get_lr: arguments 1 and self.total_steps - self.warmup_steps swapped in "max(1, self.total_steps - self.warmup_steps)"': ORDER,
+    '8.1 Schedule.get_lr: arguments length and step - self.warmup_steps swapped in "min(length, step - self.warmup_steps)"': ORDER,
+    '8.2 LinearSchedule.decay: arguments 1.0 and (1 - progress) / self.fraction swapped in "min(1.0, (1 - progress) / self.fraction)"': ORDER,
+    '8.3 clip_gradients: -1 -> -2 in "(-1,)"': "NumPy infers an axis from any negative number",
+    '8.3 clip_gradients: >= -> > in "scale >= 1"': "a scale of 1 is replaced by 1",
+    '8.3 clip_gradients: scale -> norm in "xp.ones_like(scale)"': "both have the same shape and dtype",
+    '8.4 accumulate_gradients: always true in "isinstance(weight, Tensor) or weight != 1"': TIMES_ONE,
+    '8.4 accumulate_gradients: without isinstance(weight, Tensor) in "isinstance(weight, Tensor) or weight != 1"': "the same numbers, but it reads a weight on the host",
+    '8.4 accumulate_gradients: without the call of isinstance in "isinstance(weight, Tensor)"': TIMES_ONE,
+    '8.5 AccumulatingTrainer.accumulate: always true in "len(batches) > 1"': ONE_BATCH,
+    '8.5 AccumulatingTrainer.accumulate: > -> >= in "len(batches) > 1"': ONE_BATCH,
+    '8.5 AccumulatingTrainer.accumulate: 1 -> 0 in "len(batches) > 1"': ONE_BATCH,
+    '8.5 AccumulatingTrainer.accumulate: without strict=True in "zip(batches, weights, strict=True)"': STRICT,
+    '8.5 AccumulatingTrainer.accumulate: True -> False in "zip(batches, weights, strict=True)"': STRICT,
+}
