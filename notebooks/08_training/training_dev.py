@@ -623,6 +623,11 @@ with Exercise("8.7", "epochs and evaluation") as check:
         text = [(number.item(), float(many)) for number, many in losses]
         check.close(lambda: mean_loss(losses), mean, f"the mean of {text}", cause="sum of loss * count, divided by the sum of the counts; leave out counts of 0")
         check.true(lambda: type(mean_loss(losses)) is float, "the mean is a float", cause="loss.item(), and float(...)")
+    tenth, third = float(np.float32(0.1)), float(np.float32(1 / 3))
+    for few, many in ((3, 7), (Tensor(3), Tensor(7)), (np.int64(3), np.int64(7))):
+        check.close(lambda: mean_loss([(Tensor(0.1), few), (Tensor(1 / 3), many)]) - tenth, 0.7 * (third - tenth), f"the mean of 0.1 and 1/3 over {few} and {many} targets, minus 0.1",
+                    cause="compute with numbers, in double precision: .item() of losses and of counts", tolerance=1e-12)
+        check.true(lambda: type(mean_loss([(Tensor(0.1), few), (Tensor(1 / 3), many)])) is float, f"the mean is a float, for {few} and {many} targets", cause="float(...)")
     for losses in ([(Tensor(math.nan), 2), (Tensor(1.0), 1)], [(Tensor(1.0), 0), (Tensor(1.0), Tensor(0))]):
         check.true(lambda: math.isnan(mean_loss(losses)), "the mean is NaN, of a diverged run or of no targets", cause="leave out by the count, not by the loss; math.nan without any target")
     check.raises(ValueError, lambda: mean_loss([]), "no losses", message="no batch", cause='if not losses: raise ValueError("the loader has no batch")')
@@ -649,20 +654,24 @@ with Exercise("8.7", "epochs and evaluation") as check:
                     cause="start a new list after each update, and update once more with what is left")
     check.equal(lambda: (lambda t: (t.train_epoch(batches), t.step)[1])(runner()), 5, "the number of steps by default", cause="accumulation_steps=1: a step for each batch")
     check.raises(ValueError, lambda: runner().train_epoch(batches, 0), "accumulation_steps=0", message="accumulation_steps", cause="check_integer comes first")
+    check.raises(TypeError, lambda: runner().train_epoch(3), "a number instead of a loader", message="expected a list of batches", cause="for batch in checked_batches(loader)")
     check.raises(ValueError, lambda: runner().train_epoch([]), "an empty loader", message="no batch", cause="mean_loss raises it")
 
     class Spy(MSELoss):
         graphs: list[bool]
         def forward(self, prediction: Any, target: Any) -> Tensor:
             self.graphs = [*getattr(self, "graphs", []), prediction.requires_grad]
-            return super().forward(prediction, target)
+            return ((prediction - 3.0 * target) ** 2).mean()
+        def count_targets(self, target: Any) -> int:
+            return target.size if target.shape[1] == 1 else 0
     def judged() -> Any:
         manual_seed(1)
         model = Sequential(line(), Dropout(0.5))
         return EpochTrainer(model, SGD(model.parameters(), lr=1.0), Spy())
+    skewed_errors = errors - 2.0 * y.numpy()
     trainer = check.call(judged, "a trainer of a network with dropout", cause="TrainerBase is given")
     for loader in (batches, iter(batches)):
-        check.close(lambda: trainer.evaluate(loader), (errors**2).mean(), "the loss of an evaluation",
+        check.close(lambda: trainer.evaluate(loader), (skewed_errors**2).mean(), "the loss of an evaluation",
                     cause="with evaluating(): dropout is off; weight by targets: self._targets([(x, y)])", tolerance=1e-4)
     check.equal(lambda: set(trainer.loss_fn.graphs), {False}, "whether predictions have a graph", cause="keep @no_grad()")
     check.true(lambda: trainer.model.training, "the model is in training mode afterwards", cause="with evaluating(): ends by itself; do not call eval()")
@@ -851,10 +860,15 @@ with Exercise("8.8", "checkpoints") as check:
         check.equal(lambda: second.model[0].weight.numpy(), lambda: arrays["model/0.weight"], "the weights after loading", cause="load_state_dict(checkpoint.strip_prefix(arrays, 'model/'))")
         check.equal(lambda: losses_of(second, 4), later, "four steps after loading, bit for bit",
                     cause="weights, optimizers, step and random numbers must all be loaded")
+        def numbers_after() -> list[float]:
+            dropping(4).load_checkpoint(path)
+            return random.generator().random(3).tolist()
+        check.equal(numbers_after, lambda: checkpoint.restore_rng(metadata["random"]).random(3).tolist(), "random numbers after loading", cause="random.set_generator(generator, masks), with both things from read_random_state")
         check.raises(ValueError, lambda: first.save_checkpoint(path, step=3), "metadata named step", message="save_checkpoint writes", cause="_check_names(metadata)")
-        def refused(width: int, count: int) -> list[Any]:
+        def refused(width: int, kinds: list[Any]) -> list[Any]:
             third = dropping(3, width=width)
-            third.optimizers = third.optimizers[:count]
+            owners = (third.model[0], third.model[3])
+            third.optimizers = [kind(owner.parameters()) for kind, owner in zip(kinds, owners, strict=False)]
             def whole() -> list[Any]:
                 return [third.step, random_state(), [p.tolist() for p in third.parameters()], [o.lr for o in third.optimizers]]
             before = whole()
@@ -863,8 +877,13 @@ with Exercise("8.8", "checkpoints") as check:
             except ValueError:
                 return [before == whole()]
             return ["no error"]
-        for width, count, name in ((6, 2, "another width"), (5, 1, "one optimizer")):
-            check.equal(lambda: refused(width, count), [True], f"a ValueError for a trainer with {name}, which is not changed", cause="read and check everything first, then load")
+        momentum = partial(SGD, lr=0.1, momentum=0.9)
+        for width, kinds, name in (
+            (6, [AdamW, momentum], "another width"), (5, [AdamW], "one optimizer"),
+            (5, [momentum, momentum], "another first optimizer"), (5, [AdamW, AdamW], "another second optimizer"),
+        ):
+            check.equal(lambda: refused(width, kinds), [True], f"a ValueError for a trainer with {name}, which is not changed",
+                        cause="read and check everything first, each optimizer.read_state(state) too, then load")
 # fmt: on
 
 # %% [markdown]

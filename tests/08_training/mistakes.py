@@ -145,6 +145,7 @@ ORDER = "the order does not matter"
 TIMES_ONE = "a loss times 1 is the loss"
 ONE_BATCH = "the weight of a single batch is 1 either way"
 STRICT = "there is one weight for each batch"
+CHECKED = "read_training_state has checked the number of states"
 
 EQUIVALENT = {
     '8.1 Schedule.get_lr: < -> <= in "step < self.warmup_steps"': "step number warmup_steps has the whole rate in both cases",
@@ -162,4 +163,12 @@ EQUIVALENT = {
     '8.5 AccumulatingTrainer.accumulate: 1 -> 0 in "len(batches) > 1"': ONE_BATCH,
     '8.5 AccumulatingTrainer.accumulate: without strict=True in "zip(batches, weights, strict=True)"': STRICT,
     '8.5 AccumulatingTrainer.accumulate: True -> False in "zip(batches, weights, strict=True)"': STRICT,
+    '8.7 mean_loss: n -> _ in "[loss.item() * n for (loss, _), n in zip(losses, counts, strict=True) ..."': "the count before and after item() are 0 together",
+    '8.7 mean_loss: without strict=True in "zip(losses, counts, strict=True)"': "there is one count for each loss",
+    '8.7 mean_loss: True -> False in "zip(losses, counts, strict=True)"': "there is one count for each loss",
+    '8.8 Trainer.save_checkpoint: without .numpy() in "t.numpy()"': "checkpoint.save converts tensors to arrays",
+    '8.8 Trainer.load_checkpoint: without strict=True in "zip(self.optimizers, states, strict=True)"': CHECKED,
+    '8.8 Trainer.load_checkpoint: True -> False in "zip(self.optimizers, states, strict=True)"': CHECKED,
+    '8.8 Trainer.load_checkpoint: without strict=True in "zip(self.optimizers, states, strict=True)" #2': CHECKED,
+    '8.8 Trainer.load_checkpoint: True -> False in "zip(self.optimizers, states, strict=True)" #2': CHECKED,
 }
