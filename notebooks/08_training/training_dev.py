@@ -769,10 +769,10 @@ def watched(rate: float, most: float = 1e9, schedule: Any = None) -> np.ndarray:
 
 
 runs = {
-    "rate 0.05": watched(0.05),
+    "rate 0.15": watched(0.15),
     "rate 1": watched(1.0),
     "rate 1, norm at most 0.1": watched(1.0, most=0.1),
-    "rate up to 0.3, with warm-up": watched(0.3, schedule=CosineSchedule(0.3, 0.0, 60, 20)),
+    "rate up to 0.2, with warm-up": watched(0.2, schedule=CosineSchedule(0.2, 0.0, 60, 20)),
 }
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
 for name, rows in runs.items():
@@ -793,6 +793,9 @@ for name, rows in runs.items():
 # saturated: its slope is 0 and it does not learn any more. The **norm** jumps before or with the
 # loss: a value ten times its usual one is the moment to look at. The **loss** comes last, and once it
 # is NaN, nothing that follows can be rescued: go back to a checkpoint, take a lower rate or clip.
+#
+# A rate of 0.15 is fine, and 0.2 is not, with or without warm-up: as in the example by hand there is
+# a limit, set by the steepest direction. Warm-up helps where only the *first* steps are too steep.
 #
 # ## 8.8 Checkpoints
 #

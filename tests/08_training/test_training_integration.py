@@ -1,6 +1,7 @@
 """Lesson 08 with lessons 01 to 07: a network that learns from batches, on every backend."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ import numpy as np
 import pytest
 
 from tinytorch.activations import Tanh
-from tinytorch.dataloader import DataLoader, TensorDataset, random_split
+from tinytorch.dataloader import DataLoader, TensorDataset
 from tinytorch.layers import Dropout, Linear, Sequential
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.ops.random import manual_seed
 from tinytorch.optimizers import AdamW
 from tinytorch.tensor import Tensor
 from tinytorch.training import CosineSchedule, LinearSchedule, Trainer, clip_grad_norm
+from tinytorch.utils.splitting import random_split
 
 
 def spirals(backend: str, each: int = 60) -> TensorDataset:
@@ -54,7 +56,7 @@ def test_parts_of_a_batch_give_the_step_of_the_whole(parts: int, backend: str) -
     x, y = spirals(backend, each=5).batch(range(15))
     whole, divided = new_trainer(1, backend), new_trainer(1, backend)
     cuts = np.linspace(0, 15, parts + 1).astype(int)
-    batches = [(x[i:j], y[i:j]) for i, j in zip(cuts[:-1], cuts[1:], strict=True)]
+    batches = [(x[i:j], y[i:j]) for i, j in pairwise(cuts)]
     losses = whole.train_step([(x, y)]).item(), divided.train_step(batches).item()
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     for p, q in zip(whole.parameters(), divided.parameters(), strict=True):
