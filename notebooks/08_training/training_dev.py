@@ -26,7 +26,7 @@
 # | the network learns its examples by heart | evaluation | 8.7 |
 # | the machine stops | a checkpoint | 8.8 |
 #
-# **You will build** schedules, clipping and the trainer.
+# **You will build** schedules, clipping, the trainer.
 #
 # **You will learn**
 #
@@ -36,8 +36,7 @@
 # - why a run diverges, and where you see it first: loss, gradient norm, activations;
 # - what a checkpoint must hold so that a run goes on bit for bit.
 #
-# **Before you start**: lessons 03 (modules), 04 (losses), 05 (batches), 06 (gradients) and 07
-# (optimizers: `SGD`, `AdamW`).
+# **Before you start**: lessons 03 to 07: modules, losses, batches, gradients and optimizers.
 #
 # **Time**: about three hours, ten to fifteen minutes per exercise and the rest for experiments.
 
@@ -50,6 +49,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import NoneType
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -233,7 +233,7 @@ for name, schedule in {
 }.items():
     axis.plot([schedule.get_lr(step) for step in range(111)], label=name)
 axis.set(xlabel="step", ylabel="learning rate", title="10 steps of warm-up, 100 in all")
-axis.legend()
+axis.legend(loc="lower center")
 figure.tight_layout()
 plt.show()
 
@@ -296,6 +296,12 @@ with Exercise("8.3", "clip_gradients") as check:
     results = check.call(lambda: clip_gradients.forward(given, single, max_norm=1.0), "the two results of the forward", count=2,
                          cause="the results, and the tuple of what is saved")
     check.equal(lambda: len(results[1]), 0, "the number of saved values", cause="no gradient flows through: save ()")
+    class Unread(np.ndarray):
+        def read(self) -> Any:
+            raise ValueError("an array was read")
+        __bool__ = __float__ = item = read
+    check.close(lambda: np.asarray(clip_gradients.forward(given, single.view(Unread), max_norm=1.0)[0][1]), [0.6, 0.8], "gradients of a norm that cannot be read",
+                cause="no float(...), `if` or min of Python: a GPU would have to finish first")
     check.equal(lambda: single.tolist(), [3.0, 4.0], "the gradient that was given, afterwards", cause="g *= scale writes into it: use g * scale")
     check.equal(lambda: [r.dtype.name for r in results[0]], ["float32", "float32"], "dtypes for a float32 gradient",
                 cause="xp.ones_like(scale): a factor of float64 would cast the gradients")
@@ -395,6 +401,15 @@ with Exercise("8.4", "gradients of parts") as check:
         check.close(lambda: slopes(model), np.array(wanted) * (2 + shown_weight), "the gradients after a second call, with a weight of 2",
                     cause="do not clear gradients: they add up", tolerance=1e-4)
         check.equal(lambda: weights_and_bias(model), [1.0, -2.0, 0.5, 0.25], "the weights afterwards", cause="no step: this is only the gradient")
+    def unread() -> bool:
+        def read(tensor: Tensor) -> None:
+            raise ValueError("a tensor was read")
+        shared = Tensor(0.25)
+        with patch.object(Tensor, "__bool__", read), patch.object(Tensor, "__float__", read), patch.object(Tensor, "item", read):
+            weights_of([Tensor(3), Tensor(1)])
+            accumulate_gradients(line(), skewed, x, y, shared)
+        return True
+    check.true(unread, "weights that are tensors are not read", cause="no float(weight), no `if` that asks for its value: a GPU would have to finish first")
     for weight in (0.0, Tensor(0.0)):
         check.equal(lambda: accumulate_gradients(line(), lambda p, t: (p * math.nan).mean(), x, y, weight), 0.0,
                     f"a loss of NaN with a weight of {weight}", cause="return _zero_if_unweighted(loss.detach(), weight)")
@@ -903,14 +918,17 @@ from tinytorch.tito.measure import seconds
 x, y = examples(512)
 wide = Sequential(Linear(3, 256), Tanh(), Linear(256, 256), Tanh(), Linear(256, 1))
 trainer = Trainer(wide, AdamW(wide.parameters()), MSELoss())
-forward = seconds(lambda: trainer.loss_fn(wide(x), y))
-gradient = seconds(lambda: (trainer.accumulate([(x, y)]), trainer.zero_grad()))
-clipping = seconds(lambda: (trainer.accumulate([(x, y)]), clip_grad_norm(wide.parameters(), 1.0)))
-whole = seconds(lambda: trainer.train_step([(x, y)]))
-print(f"forward {1e3 * forward:.2f} ms, backward {1e3 * (gradient - forward):.2f} ms,")
-print(
-    f"clipping {1e3 * max(0, clipping - gradient):.2f} ms, step {1e3 * max(0, whole - gradient):.2f} ms"
-)
+batch = [(x, y)]
+costs = {
+    "forward": seconds(lambda: trainer.loss_fn(wide(x), y)),
+    "forward and backward": seconds(lambda: (trainer.accumulate(batch), trainer.zero_grad())),
+    "a whole step": seconds(lambda: trainer.train_step(batch)),
+}
+trainer.accumulate(batch)  # gradients, for clipping and update
+costs["clipping"] = seconds(lambda: clip_grad_norm(wide.parameters(), 1.0))
+costs["update"] = seconds(lambda: trainer.optimizers[0].step())
+for name, time in costs.items():
+    print(f"{name:20} {1e6 * time:8.0f} µs")
 
 print("parts       time   memory at the peak")
 for parts in (1, 4, 16, 64):
@@ -932,10 +950,10 @@ with tempfile.TemporaryDirectory() as folder:
     )
 
 # %% [markdown]
-# The memory of the activations falls with the parts, until what remains is that of weights and
-# gradients. Time rises slowly at first: small products use the processor badly, and every part pays
-# for the calls of Python. A checkpoint with AdamW is three times the weights, as its two averages are
-# as large as they are.
+# Clipping and the update are small beside the backward pass. The memory of the activations falls
+# with the parts, until what remains is that of weights and gradients. Time rises slowly at first:
+# small products use the processor badly, and every part pays for the calls of Python. A
+# checkpoint with AdamW is three times the weights, as its two averages are as large as they are.
 
 # %% [markdown]
 # ## Questions to think about

@@ -42,6 +42,13 @@ def clip_gradients(xp, *gradients, max_norm):
     scale = xp.minimum(max_norm / (norm + 1e-6), xp.ones_like(norm))
     return (norm, *[g * scale for g in gradients]), ()
 """),
+    Alternative("the norm of norms", "8.3", new="""
+def clip_gradients(xp, *gradients, max_norm):
+    norms = xp.stack([xp.linalg.vector_norm(g) for g in gradients])
+    norm = xp.linalg.vector_norm(norms)
+    scale = xp.clip(max_norm / (norm + 1e-6), None, 1.0)
+    return (norm, *(xp.multiply(g, scale) for g in gradients)), ()
+"""),
     Alternative("weights by a loop", "8.4", new="""
 def weights_of(counts):
     total = sum(counts)
