@@ -26,7 +26,7 @@
 # | the network learns its examples by heart | evaluation | 8.7 |
 # | the machine stops | a checkpoint | 8.8 |
 #
-# **You will build** schedules, clipping, the trainer.
+# **You will build** schedules and the trainer.
 #
 # **You will learn**
 #
