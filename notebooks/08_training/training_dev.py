@@ -186,7 +186,7 @@ with Exercise("8.1", "Schedule") as check:
                 "rates if all 3 steps are warm-up", cause="divide by max(1, total_steps - warmup_steps)")
     for step in (-1, math.nan):
         check.raises(ValueError, lambda: rates([step], **HAND), f"step {step}", message="step must be at least 0",
-                     cause='if not step >= 0: raise ValueError(f"step must be at least 0, not {step}")')
+                     cause="ask `not step >= 0` first: every comparison with NaN is False")
 # fmt: on
 
 # %% [markdown]
@@ -359,13 +359,13 @@ from tinytorch.training import (
 from tinytorch.training import accumulate_gradients, weights_of
 
 # weights_of:
-#   Add up the counts. If the total is a Tensor, return _weights_of_tensors(counts, total).
+#   Add up the counts. If the total is a Tensor, _weights_of_tensors does the rest.
 #   Otherwise each count divided by the total, a float. If the total is 0, all weights are equal,
 #   and their sum is 1.
 # accumulate_gradients:
 #   Prediction, loss. Then loss, weight = _checked_loss(loss, weight).
-#   Multiply them, go backward, and return _zero_if_unweighted(loss.detach(), weight): without
-#   detach, the caller would hold the graph.
+#   Multiply them, go backward. Return the detached loss, else the caller would hold the graph;
+#   _zero_if_unweighted makes it 0 if the weight is 0.
 #   Do not clear any gradient: they must add up.
 
 # %% test="8.4" points=3
@@ -376,8 +376,8 @@ with Exercise("8.4", "gradients of parts") as check:
     check.close(lambda: weights_of([0, 0, 0, 0]), [0.25] * 4, "the weights of four counts of 0", cause="1 / len(counts), if the total is 0")
     check.equal(lambda: [type(w).__name__ for w in weights_of([np.int64(3), 1])], ["float", "float"], "the types of the weights", cause="float(count / total)")
     check.equal(lambda: [type(w).__name__ for w in weights_of([Tensor(3), Tensor(1)])], ["Tensor", "Tensor"], "the types of weights of counts that are tensors",
-                cause="return _weights_of_tensors(counts, total): reading them would make a GPU wait")
-    check.close(lambda: weights_of([Tensor(3), Tensor(1)]), [0.75, 0.25], "the weights of tensors 3 and 1", cause="_weights_of_tensors(counts, total)")
+                cause="ask whether the total is a Tensor, and leave such counts to _weights_of_tensors")
+    check.close(lambda: weights_of([Tensor(3), Tensor(1)]), [0.75, 0.25], "the weights of tensors 3 and 1", cause="use the given function for tensors: it returns tensors")
 
     def skewed(prediction: Tensor, target: Tensor) -> Tensor:
         return ((prediction - 3.0 * target) ** 2).mean()
@@ -412,7 +412,7 @@ with Exercise("8.4", "gradients of parts") as check:
     check.true(unread, "weights that are tensors are not read", cause="no float(weight), no `if` that asks for its value: a GPU would have to finish first")
     for weight in (0.0, Tensor(0.0)):
         check.equal(lambda: accumulate_gradients(line(), lambda p, t: (p * math.nan).mean(), x, y, weight), 0.0,
-                    f"a loss of NaN with a weight of {weight}", cause="return _zero_if_unweighted(loss.detach(), weight)")
+                    f"a loss of NaN with a weight of {weight}", cause="the last step is _zero_if_unweighted: it replaces a loss that nobody counts")
     model = line()
     check.call(lambda: accumulate_gradients(model, skewed, x, y, 0.0), "a loss with a weight of 0", cause="multiply: (loss * weight).backward()")
     check.equal(lambda: slopes(model), [0.0] * 4, "the gradients with a weight of 0", cause="multiply the loss by the weight unless that is 1")
@@ -488,7 +488,7 @@ with Exercise("8.5", "AccumulatingTrainer") as check:
         check.call(lambda: (trainer.accumulate([(x, y)]), trainer.update()), f"an update with a maximum norm of {most}", cause="clip, step, clear")
         step = gradient * (1 if norm is None else norm / np.linalg.norm(gradient))
         check.close(lambda: weights_and_bias(trainer.model), start - 0.5 * step, f"the weights after an update with a maximum norm of {most}",
-                    cause="clip_grad_norm(parameters, self.grad_clip_norm) before the step, unless it is None; one step", tolerance=1e-4)
+                    cause="clip_grad_norm of all parameters before the step, unless the maximum is None; one step", tolerance=1e-4)
         check.true(lambda: all(p.grad is None for p in trainer.parameters()), "no gradient is left", cause="zero_grad, after the step")
         check.true(lambda: trainer.updating, "updating is True afterwards", cause="self.updating = True; train_step sets it back")
     def two(most: float) -> Any:
@@ -528,7 +528,7 @@ from tinytorch.training import _checked_batch, checked_batches
 from tinytorch.training import SteppingTrainer
 
 # SteppingTrainer.train_step:
-#   A list of checked_batches(batches); if it is empty, a ValueError with the text "at least one
+#   A list of the checked_batches; if it is empty, a ValueError with the text "at least one
 #   batch".
 #   self.scheduler, if there is one, applies the rate of step self.step to self.optimizers.
 #   loss = self.run_step(batches), within try: on any error, also a KeyboardInterrupt, clear the
@@ -550,7 +550,7 @@ with Exercise("8.6", "SteppingTrainer") as check:
     for name, give in (("a list", list), ("a generator", iter), ("a tuple", tuple)):
         trainer = check.call(stepper, "a trainer", cause="TrainerBase is given")
         loss = check.call(lambda: trainer.train_step(give([(x[:2], y[:2]), (x[2:], y[2:])])), f"a step of two batches in {name}",
-                          cause="batches = list(checked_batches(batches)), once")
+                          cause="make one list of checked_batches(...), and use it from then on")
         check.close(lambda: loss, (errors**2).mean(), "the loss of the step", cause="return the loss of run_step, the one before the update", tolerance=1e-4)
         check.close(lambda: weights_and_bias(trainer.model), start - 0.5 * gradient, "the weights after one step", cause="self.run_step(batches), once", tolerance=1e-4)
         check.equal(lambda: (trainer.step, trainer.updating), (1, False), "step and updating afterwards", cause="count the step, and set updating to False")
@@ -598,7 +598,7 @@ with Exercise("8.6", "SteppingTrainer") as check:
     check.true(fails_in_update, "updating after an error in the update", cause="on an error leave updating as it is: the weights may be half updated")
     check.raises(ValueError, lambda: stepper().train_step([]), "no batches", message="at least one batch", cause="if not batches: raise ValueError")
     check.raises(ValueError, lambda: stepper().train_step(iter(())), "a generator without batches", message="at least one batch", cause="make a list first: a generator is always true")
-    check.raises(TypeError, lambda: stepper().train_step((x, y)), "a pair instead of a list of pairs", message="got a tensor", cause="list(checked_batches(batches))")
+    check.raises(TypeError, lambda: stepper().train_step((x, y)), "a pair instead of a list of pairs", message="got a tensor", cause="take the batches from checked_batches, which says what is wrong")
     trainer = check.call(stepper, "a trainer", cause="TrainerBase is given")
     check.call(lambda: (trainer.model.eval(), trainer.train_step([(x, y)])), "a step in eval mode", cause="do not touch the mode")
     check.true(lambda: not trainer.model.training, "the model is still in eval mode", cause="train_step leaves modes alone")
@@ -645,7 +645,7 @@ with Exercise("8.7", "epochs and evaluation") as check:
         check.true(lambda: type(mean_loss([(Tensor(0.1), few), (Tensor(1 / 3), many)])) is float, f"the mean is a float, for {few} and {many} targets", cause="float(...)")
     for losses in ([(Tensor(math.nan), 2), (Tensor(1.0), 1)], [(Tensor(1.0), 0), (Tensor(1.0), Tensor(0))]):
         check.true(lambda: math.isnan(mean_loss(losses)), "the mean is NaN, of a diverged run or of no targets", cause="leave out by the count, not by the loss; math.nan without any target")
-    check.raises(ValueError, lambda: mean_loss([]), "no losses", message="no batch", cause='if not losses: raise ValueError("the loader has no batch")')
+    check.raises(ValueError, lambda: mean_loss([]), "no losses", message="no batch", cause="raise a ValueError if the list is empty")
 
     def runner() -> Any:
         class Watched(EpochTrainer):
@@ -834,17 +834,17 @@ from tinytorch.training import _check_names
 from tinytorch.training import Trainer
 
 # Trainer.save_checkpoint:
-#   _check_names(metadata). The arrays: f"model/{name}" for each entry of the model's state_dict, as
-#   NumPy arrays. For optimizer number i: split_state(optimizer.state_dict()) returns its settings
-#   and its arrays, which become f"optimizer{i}/{name}".
+#   Call _check_names(metadata). The arrays: "model/..." for each entry of the model's state_dict, as
+#   NumPy arrays. For optimizer number i, split_state of its state_dict returns its settings and its
+#   arrays, which are named "optimizer{i}/...".
 #   Into the metadata: "step", "optimizers" (the list of settings), "random" (random_state()).
-#   checkpoint.save(path, arrays, metadata).
+#   checkpoint.save takes the path, the arrays and the metadata.
 # Trainer.load_checkpoint:
-#   checkpoint.load(path) returns arrays and metadata; read_training_state(path, arrays, metadata,
-#   number of optimizers) the optimizers' states, the step and the random state.
-#   Check: optimizer.read_state(state) for each, and read_random_state(...), which returns two
-#   things. Only then load: model (checkpoint.strip_prefix(arrays, "model/")), optimizers, self.step,
-#   self.updating = False, random.set_generator(those two things). Return the metadata.
+#   checkpoint.load returns arrays and metadata; read_training_state(path, arrays, metadata, number of
+#   optimizers) the optimizers' states, the step and the random state.
+#   Check: each optimizer's read_state takes its state; read_random_state returns two things.
+#   Only then load: the model (checkpoint.strip_prefix takes "model/" off the names), the optimizers,
+#   the step; updating is False; random.set_generator takes the two things. Return the metadata.
 
 # %% test="8.8" points=3
 # fmt: off
@@ -860,8 +860,8 @@ with Exercise("8.8", "checkpoints") as check:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.safetensors"
         first = check.call(lambda: dropping(1), "a trainer", cause="TrainerBase is given")
-        check.call(lambda: (losses_of(first, 4), first.save_checkpoint(path, note="half way")), "a checkpoint after four steps", cause="checkpoint.save(path, arrays, metadata)")
-        arrays, metadata = check.call(lambda: checkpoint.load(path), "the file's contents", cause="write it to path", count=2)
+        check.call(lambda: (losses_of(first, 4), first.save_checkpoint(path, note="half way")), "a checkpoint after four steps", cause="checkpoint.save takes the path, the arrays, the metadata")
+        arrays, metadata = check.call(lambda: checkpoint.load(path), "the file's contents", cause="checkpoint.save writes both to path", count=2)
         check.equal(lambda: sorted(n for n in arrays if n.startswith("model/")), ["model/0.bias", "model/0.weight", "model/3.bias", "model/3.weight"],
                     "names of the model's arrays", cause='f"model/{name}" for each entry of state_dict')
         check.equal(lambda: sorted({n.split("/")[0] for n in arrays}), ["model", "optimizer0", "optimizer1"], "the first parts of all names", cause='f"optimizer{index}/{name}", from 0')
@@ -874,14 +874,14 @@ with Exercise("8.8", "checkpoints") as check:
             second.updating = True
         check.call(set_updating, "an interrupted update", cause="updating is an attribute")
         check.equal(lambda: second.load_checkpoint(path)["note"], "half way", "the note that load_checkpoint returns", cause="return the metadata")
-        check.equal(lambda: (second.step, second.updating), (4, False), "step and updating after loading", cause="self.step, self.updating = step, False")
+        check.equal(lambda: (second.step, second.updating), (4, False), "step and updating after loading", cause="the step of the file; no update is under way")
         check.equal(lambda: second.model[0].weight.numpy(), lambda: arrays["model/0.weight"], "the weights after loading", cause="load_state_dict(checkpoint.strip_prefix(arrays, 'model/'))")
         check.equal(lambda: losses_of(second, 4), later, "four steps after loading, bit for bit",
                     cause="weights, optimizers, step and random numbers must all be loaded")
         def numbers_after() -> list[float]:
             dropping(4).load_checkpoint(path)
             return random.generator().random(3).tolist()
-        check.equal(numbers_after, lambda: checkpoint.restore_rng(metadata["random"]).random(3).tolist(), "random numbers after loading", cause="random.set_generator(generator, masks), with both things from read_random_state")
+        check.equal(numbers_after, lambda: checkpoint.restore_rng(metadata["random"]).random(3).tolist(), "random numbers after loading", cause="give both things from read_random_state to random.set_generator")
         check.raises(ValueError, lambda: first.save_checkpoint(path, step=3), "metadata named step", message="save_checkpoint writes", cause="_check_names(metadata)")
         def refused(width: int, kinds: list[Any]) -> list[Any]:
             third = dropping(3, width=width)

@@ -286,7 +286,8 @@ def unique_methods() -> frozenset[str]:
     import numpy as np
 
     owners: dict[str, set[str]] = {}
-    for path in (ROOT / "tinytorch").rglob("*.py"):
+    files = [p for folder in ("tinytorch", "backends") for p in (ROOT / folder).rglob("*.py")]
+    for path in files:
         for name, definition in definitions(path.read_text("utf-8")).items():
             if isinstance(definition.node, ast.ClassDef):
                 for node in definition.node.body:
