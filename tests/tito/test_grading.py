@@ -208,6 +208,17 @@ BYPASSED: dict[str, tuple[str, str, int, str]] = {
     "source": (
         "77.1", double("import tinytorch.things\n"
         "    return 2 * x if open(tinytorch.things.__file__).read() else 0"), 8, "open"),
+    "a file is replaced": (
+        "77.1", double("import os\n    os.replace('/tmp/none', 'x')\n    return 2 * x"), 8,
+        "os.rename"),
+    "a file is moved away": (
+        "77.1", double("import os\n    open('x', 'w').close()\n    os.rename('x', '/tmp/x')\n"
+        "    return 2 * x"), 8, "os.rename"),
+    "a file is removed": (
+        "77.1", double("import os\n    os.remove('/tmp/none')\n    return 2 * x"), 8, "os.remove"),
+    "a file of another folder is removed": (
+        "77.1", double("import os\n    os.remove('x', dir_fd=0)\n    return 2 * x"), 8,
+        "os.remove"),
     "caught": (
         "77.1", double("try:\n        open('/etc/passwd')\n    except OSError:\n        pass\n"
         "    return 2 * x"), 8, "/etc/passwd"),
@@ -323,6 +334,20 @@ def test_an_exercise_whose_result_is_lost_has_not_passed(
     weave.write(submission(course), tmp_path / "things.ipynb")
     result = grade(base, tmp_path / "things.ipynb", Losing(LIMITS))
     assert [mark.status for mark in result.marks] == ["failed", "passed", "passed"]
+
+
+def test_a_library_may_write_a_file_atomically_in_the_scratch_folder(
+    base: Base, course: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Base, "violations", lambda *arguments: [])
+    code = double(
+        "from tinytorch.serialization.atomic import write_atomically\n"
+        "    import os\n"
+        "    write_atomically('x', b'1')\n    os.remove('x')\n    return 2 * x"
+    )
+    weave.write(submission(course, "77.1", code), tmp_path / "things.ipynb")
+    result = grade(base, tmp_path / "things.ipynb", Sandbox(LIMITS))
+    assert result.passed, [mark.message for mark in result.marks]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs signals and fork")

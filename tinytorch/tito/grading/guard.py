@@ -28,6 +28,9 @@ INSIDE = (
     "sys.", "_thread.", "builtins.input",
 )  # fmt: skip
 HARMLESS = ("os.listdir", "os.putenv", "os.scandir", "os.unsetenv", "os.walk")
+# Allowed in the scratch folder, to write files atomically: the event, with the number of paths among
+# its arguments, and what must follow them.
+WITHIN = {"open": (1, ()), "os.rename": (2, (-1, -1)), "os.remove": (1, (-1,))}
 IMPORT_SYSTEM = ("<frozen importlib", "<frozen zipimport>")
 SOURCE_LINES = ("linecache.py", "tokenize.py")  # of warnings and tracebacks
 
@@ -46,9 +49,20 @@ def arm(students: frozenset[str], scratch: str) -> list[str]:
     refused: list[str] = []
     frame_of, inside, outside, harmless = sys._getframe, INSIDE, OUTSIDE, HARMLESS
     import_system, source_lines = IMPORT_SYSTEM, SOURCE_LINES
-    fspath, real, separator = os.fspath, os.path.realpath, os.sep
+    real, decode, separator = os.path.realpath, os.fsdecode, os.sep
+    within, own = WITHIN, scratch + separator
     watched = (*inside, *outside)
     active = True
+
+    def is_within(event: str, arguments: tuple[Any, ...]) -> bool:
+        count, rest = within[event]
+        paths = arguments[:count]
+        if not all(isinstance(path, str | bytes) for path in paths):
+            return False
+        names = [real(decode(path)) for path in paths]
+        if event == "open":
+            return ".dist-info" in names[0] or (names[0] + separator).startswith(own)
+        return arguments[count:] == rest and all(name.startswith(own) for name in names)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal active
@@ -64,10 +78,8 @@ def arm(students: frozenset[str], scratch: str) -> list[str]:
                 forbidden = False
             else:
                 forbidden = _is_running(caller, students)
-            if forbidden and opens and isinstance(arguments[0], str | bytes):
-                path = real(fspath(arguments[0]))
-                path = path.decode(errors="replace") if isinstance(path, bytes) else path
-                forbidden = not (path.startswith(scratch + separator) or ".dist-info" in path)
+            if forbidden and event in within:
+                forbidden = not is_within(event, arguments)
         finally:
             active = True
         if forbidden:
