@@ -28,7 +28,7 @@ INSIDE = (
     "sys.", "_thread.", "builtins.input",
 )  # fmt: skip
 HARMLESS = ("os.listdir", "os.putenv", "os.scandir", "os.unsetenv", "os.walk")
-# Allowed in the scratch folder, to write files atomically: the event, with the number of paths among
+# Allowed in the scratch folder, to write files atomically: the event, the number of paths among
 # its arguments, and what must follow them.
 WITHIN = {"open": (1, ()), "os.rename": (2, (-1, -1)), "os.remove": (1, (-1,))}
 IMPORT_SYSTEM = ("<frozen importlib", "<frozen zipimport>")
