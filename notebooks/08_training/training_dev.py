@@ -401,6 +401,9 @@ with Exercise("8.4", "gradients of parts") as check:
         check.close(lambda: slopes(model), np.array(wanted) * (2 + shown_weight), "the gradients after a second call, with a weight of 2",
                     cause="do not clear gradients: they add up", tolerance=1e-4)
         check.equal(lambda: weights_and_bias(model), [1.0, -2.0, 0.5, 0.25], "the weights afterwards", cause="no step: this is only the gradient")
+    for mode in (True, False):
+        check.equal(lambda: (lambda m: (accumulate_gradients(m, skewed, x, y), m.training)[1])(line().train(mode)), mode, f"model.training afterwards, if it was {mode}",
+                    cause="do not call train() or eval(): the caller has chosen the mode")
     def unread() -> bool:
         def read(tensor: Tensor) -> None:
             raise ValueError("a tensor was read")
@@ -467,6 +470,13 @@ with Exercise("8.5", "AccumulatingTrainer") as check:
         check.close(lambda: slopes(trainer.model), gradient, f"the gradients of batches of {sizes}, as of one large batch",
                     cause="weights_of([count_targets(self.loss_fn, y) for _, y in batches])", tolerance=1e-4)
         check.equal(lambda: weights_and_bias(trainer.model), start.tolist(), "the weights after accumulate", cause="update steps, accumulate does not")
+        check.true(lambda: isinstance(loss, Tensor), "the loss is a tensor", cause="add up tensors: .item() would make a GPU wait")
+        check.call(lambda: trainer.accumulate(batches), "accumulate, a second time", cause="it adds to the gradients")
+        check.close(lambda: slopes(trainer.model), 2 * gradient, "the gradients after a second time", cause="do not clear gradients: update does, after the step", tolerance=1e-4)
+    trainer = check.call(lambda: adder(most=0.1), "a trainer with a maximum norm of 0.1", cause="TrainerBase is given")
+    check.call(lambda: (trainer.model.eval(), trainer.accumulate([(x[:3], y[:3]), (x[3:], y[3:])])), "accumulate in eval mode", cause="do not touch the mode")
+    check.close(lambda: slopes(trainer.model), gradient, "the gradients of two batches, not clipped yet", cause="update clips, once, when all parts are there", tolerance=1e-4)
+    check.true(lambda: not trainer.model.training, "the model is still in eval mode", cause="do not call train(): the caller has chosen the mode")
     calls: list[Any] = []
     def noted(x: Tensor, y: Tensor, weight: Any) -> Tensor:
         calls.append((len(x), len(y), weight))
@@ -483,12 +493,12 @@ with Exercise("8.5", "AccumulatingTrainer") as check:
     check.close(lambda: ignoring().accumulate([(scores.detach().requires_grad_(), c) for c in classes]),
                 float((CrossEntropyLoss()(scores, classes[0]) + 3 * CrossEntropyLoss()(scores, classes[1])).item()) / 4,
                 "the loss of batches with 1 and 3 targets that are not ignored", cause="ask count_targets: len(y) counts the ignored ones too")
-    for most, norm in ((None, None), (0.5, 0.5), (1e9, None)):
+    for most, norm in ((None, None), (0.5, 0.5), (1e9, None), (0.0, 0.0)):
         trainer = check.call(lambda: adder(most=most), "a trainer", cause="TrainerBase is given")
         check.call(lambda: (trainer.accumulate([(x, y)]), trainer.update()), f"an update with a maximum norm of {most}", cause="clip, step, clear")
         step = gradient * (1 if norm is None else norm / np.linalg.norm(gradient))
         check.close(lambda: weights_and_bias(trainer.model), start - 0.5 * step, f"the weights after an update with a maximum norm of {most}",
-                    cause="clip_grad_norm of all parameters before the step, unless the maximum is None; one step", tolerance=1e-4)
+                    cause="clip_grad_norm of all parameters before the step, unless the maximum is None (0.0 is a maximum); one step", tolerance=1e-4)
         check.true(lambda: all(p.grad is None for p in trainer.parameters()), "no gradient is left", cause="zero_grad, after the step")
         check.true(lambda: trainer.updating, "updating is True afterwards", cause="self.updating = True; train_step sets it back")
     def two(most: float) -> Any:
@@ -512,6 +522,25 @@ with Exercise("8.5", "AccumulatingTrainer") as check:
     def foreign() -> Any:
         return AccumulatingTrainer(line(), SGD(line().parameters(), 0.1), MSELoss())
     check.raises(ValueError, lambda: foreign().update(), "optimizers of another model", message="no parameter of the model", cause="self._check_optimizers() comes first")
+    for make, name in ((foreign, "optimizers of another model"), (lambda: adder(most=1.0), "no gradients to clip")):
+        trainer = check.call(make, "a trainer", cause="TrainerBase is given")
+        check.raises(ValueError, lambda: trainer.update(), f"an update with {name}", cause="check, clip, and only then step")
+        check.true(lambda: not trainer.updating, f"updating stays False after the error: {name}", cause="set it to True after the checks and clipping: no parameter has changed before")
+    class Scaled(MSELoss):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = Parameter(np.float32([2.0]))
+        def forward(self, prediction: Any, target: Any) -> Tensor:
+            return (self.scale * (prediction - target) ** 2).mean()
+    def with_scale() -> Any:
+        model, loss = line(), Scaled()
+        return AccumulatingTrainer(model, SGD([*model.parameters(), loss.scale], lr=0.5), loss, grad_clip_norm=0.5)
+    trainer = check.call(with_scale, "a trainer whose loss has a parameter", cause="TrainerBase is given")
+    check.call(lambda: (trainer.accumulate([(x, y)]), trainer.update()), "an update of it", cause="clip, step, clear")
+    every = np.append(2 * gradient, (errors**2).mean())  # of the four numbers and of the scale
+    check.close(lambda: [*weights_and_bias(trainer.model), trainer.loss_fn.scale.numpy().item()], np.append(start, 2.0) - 0.5 * every * 0.5 / np.linalg.norm(every),
+                "all parameters after it", cause="clip self.parameters(): those of the loss too", tolerance=1e-4)
+    check.true(lambda: trainer.loss_fn.scale.grad is None, "the gradient of the loss's parameter is cleared", cause="self.zero_grad() clears all, model.zero_grad() does not")
 # fmt: on
 
 # %% [markdown]
@@ -596,6 +625,34 @@ with Exercise("8.6", "SteppingTrainer") as check:
         except RuntimeError:
             return trainer.updating
     check.true(fails_in_update, "updating after an error in the update", cause="on an error leave updating as it is: the weights may be half updated")
+    def owners() -> Any:
+        """Two optimizers, and a weight that neither has."""
+        class Stopping(MSELoss):
+            def __init__(self) -> None:
+                super().__init__()
+                self.scale = Parameter(np.float32([2.0]))
+            def forward(self, prediction: Any, target: Any) -> Tensor:
+                if len(target) == 1:
+                    raise RuntimeError("stop")
+                return (self.scale * (prediction - target) ** 2).mean()
+        model, loss = Sequential(line(), Linear(1, 1)), Stopping()
+        return SteppingTrainer(model, [SGD([model[0].bias], lr=0.25), SGD([loss.scale], lr=0.25)], loss, Halved(1.0))
+    def left_over() -> list[Any]:
+        trainer = owners()
+        try:
+            trainer.train_step([(x, y), (x[:1], y[:1])])
+        except RuntimeError:
+            return [p.grad for p in trainer.parameters()]
+        return ["no error"]
+    check.equal(left_over, [None] * 5, "the gradients after an error, of the model's four and of the loss's one, of which the optimizers have two",
+                cause="self.zero_grad() clears all; those of the optimizers or of the model are not all")
+    check.equal(lambda: (lambda t: (t.train_step([(x, y)]), t.train_step([(x, y)]), [o.lr for o in t.optimizers], t.step)[2:])(owners()), ([0.5, 0.5], 2),
+                "the rates of two optimizers, and the number of steps, after two steps", cause="apply takes all of self.optimizers")
+    class Noting(SteppingTrainer):
+        def run_step(self, batches: Any) -> Tensor:
+            return Tensor(7.0 * len(batches))
+    check.equal(lambda: (lambda t: (t.train_step([(x, y)] * 3), t.train_step([(x, y)]), t.step))(Noting(line(), SGD([Parameter([1.0])], lr=0.5), MSELoss())), (21.0, 7.0, 2),
+                "two steps of a trainer with a run_step of its own, and their number", cause="loss = self.run_step(batches): the package has one for graphs on a GPU")
     check.raises(ValueError, lambda: stepper().train_step([]), "no batches", message="at least one batch", cause="if not batches: raise ValueError")
     check.raises(ValueError, lambda: stepper().train_step(iter(())), "a generator without batches", message="at least one batch", cause="make a list first: a generator is always true")
     check.raises(TypeError, lambda: stepper().train_step((x, y)), "a pair instead of a list of pairs", message="got a tensor", cause="take the batches from checked_batches, which says what is wrong")
@@ -678,21 +735,43 @@ with Exercise("8.7", "epochs and evaluation") as check:
             self.graphs = [*getattr(self, "graphs", []), prediction.requires_grad]
             return ((prediction - 3.0 * target) ** 2).mean()
         def count_targets(self, target: Any) -> int:
-            return target.size if target.shape[1] == 1 else 0
+            return 1 + 3 * target.size  # no other count has these shares
     def judged() -> Any:
         manual_seed(1)
         model = Sequential(line(), Dropout(0.5))
         return EpochTrainer(model, SGD(model.parameters(), lr=1.0), Spy())
-    skewed_errors = errors - 2.0 * y.numpy()
+    squares = [((errors[i:j] - 2.0 * y.numpy()[i:j]) ** 2).mean() for i, j in cuts]
+    shares = np.array([1 + 3 * (j - i) for i, j in cuts])
     trainer = check.call(judged, "a trainer of a network with dropout", cause="TrainerBase is given")
     for loader in (batches, iter(batches)):
-        check.close(lambda: trainer.evaluate(loader), (skewed_errors**2).mean(), "the loss of an evaluation",
+        check.close(lambda: trainer.evaluate(loader), (squares * shares).sum() / shares.sum(), "the loss of an evaluation",
                     cause="with evaluating(): dropout is off; weight by targets: self._targets([(x, y)])", tolerance=1e-4)
     check.equal(lambda: set(trainer.loss_fn.graphs), {False}, "whether predictions have a graph", cause="keep @no_grad()")
     check.true(lambda: trainer.model.training, "the model is in training mode afterwards", cause="with evaluating(): ends by itself; do not call eval()")
+    def modes(failing: bool) -> list[bool]:
+        """Modes after an evaluation of a model in eval mode, whose first layer trains."""
+        trainer = judged()
+        trainer.model.eval()
+        trainer.model[0].train()
+        try:
+            trainer.evaluate([*batches, 3] if failing else batches)
+        except TypeError:
+            pass
+        return [module.training for module in (trainer.model, *trainer.model)]
+    for failing in (False, True):
+        check.equal(lambda: modes(failing), [False, True, False], f"modes of a model in eval mode, of its training layer and its dropout, after an evaluation{' with an error' if failing else ''}",
+                    cause="with evaluating(): leaves each module its own mode; eval() and train() do not")
     check.equal(lambda: (trainer.step, weights_and_bias(trainer.model[0])), (0, [1.0, -2.0, 0.5, 0.25]), "steps and weights after an evaluation", cause="evaluate changes nothing")
     check.true(lambda: isinstance(trainer.evaluate(batches), float), "the loss is a float", cause="mean_loss")
     check.raises(TypeError, lambda: trainer.evaluate((x, y)), "a pair instead of a list of pairs", message="got a tensor", cause="for x, y in checked_batches(loader)")
+    def in_eval_mode() -> Any:
+        model = line().eval()
+        return EpochTrainer(model, SGD(model.parameters(), lr=0.0), Spy())
+    trainer = check.call(in_eval_mode, "a trainer of a model in eval mode", cause="TrainerBase is given")
+    for size in (1, 2):
+        check.close(lambda: trainer.train_epoch(batches, size), (squares * shares).sum() / shares.sum(), f"the mean loss of an epoch, {size} batches for each update, of a loss that counts targets in its own way",
+                    cause="self._targets(batches) asks the loss; len(y) and y.size do not", tolerance=1e-4)
+    check.true(lambda: not trainer.model.training, "a model in eval mode still is after an epoch", cause="do not call train(): the caller has chosen the mode")
 # fmt: on
 
 # %% [markdown]
@@ -861,6 +940,14 @@ with Exercise("8.8", "checkpoints") as check:
         path = Path(folder) / "run.safetensors"
         first = check.call(lambda: dropping(1), "a trainer", cause="TrainerBase is given")
         check.call(lambda: (losses_of(first, 4), first.save_checkpoint(path, note="half way")), "a checkpoint after four steps", cause="checkpoint.save takes the path, the arrays, the metadata")
+        def unchanged() -> bool:
+            first.model[0].eval()
+            before = random_state(), first.step, [module.training for module in first.model.modules()]
+            first.save_checkpoint(path, note="half way")
+            same = before == (random_state(), first.step, [module.training for module in first.model.modules()])
+            first.model[0].train()
+            return same
+        check.true(unchanged, "random state, step and modes are as before, after a checkpoint", cause="random_state() only reads: draw no number")
         arrays, metadata = check.call(lambda: checkpoint.load(path), "the file's contents", cause="checkpoint.save writes both to path", count=2)
         check.equal(lambda: sorted(n for n in arrays if n.startswith("model/")), ["model/0.bias", "model/0.weight", "model/3.bias", "model/3.weight"],
                     "names of the model's arrays", cause='f"model/{name}" for each entry of state_dict')
@@ -883,15 +970,18 @@ with Exercise("8.8", "checkpoints") as check:
             return random.generator().random(3).tolist()
         check.equal(numbers_after, lambda: checkpoint.restore_rng(metadata["random"]).random(3).tolist(), "random numbers after loading", cause="give both things from read_random_state to random.set_generator")
         check.raises(ValueError, lambda: first.save_checkpoint(path, step=3), "metadata named step", message="save_checkpoint writes", cause="_check_names(metadata)")
-        def refused(width: int, kinds: list[Any]) -> list[Any]:
+        def refused(width: int, kinds: list[Any], file: Path = path, more: bool = False) -> list[Any]:
             third = dropping(3, width=width)
+            if more:
+                third.model.append(Linear(1, 1))
             owners = (third.model[0], third.model[3])
             third.optimizers = [kind(owner.parameters()) for kind, owner in zip(kinds, owners, strict=False)]
             def whole() -> list[Any]:
-                return [third.step, random_state(), [p.tolist() for p in third.parameters()], [o.lr for o in third.optimizers]]
+                return [third.step, third.updating, random_state(), [p.tolist() for p in third.parameters()], [o.lr for o in third.optimizers]]
+            third.updating = True
             before = whole()
             try:
-                third.load_checkpoint(path)
+                third.load_checkpoint(file)
             except ValueError:
                 return [before == whole()]
             return ["no error"]
@@ -902,6 +992,23 @@ with Exercise("8.8", "checkpoints") as check:
         ):
             check.equal(lambda: refused(width, kinds), [True], f"a ValueError for a trainer with {name}, which is not changed",
                         cause="read and check everything first, each optimizer.read_state(state) too, then load")
+        check.equal(lambda: refused(5, [AdamW, momentum], more=True), [True], "a ValueError for a model with one more layer, and nothing is changed",
+                    cause="load the model first of all: if names are missing it refuses, and keeps its weights; leave it strict")
+        damaged = Path(folder) / "damaged.safetensors"
+        check.call(lambda: checkpoint.save(damaged, arrays, {**metadata, "random": {**metadata["random"], "masks": "no"}}), "a file with a damaged random state", cause="checkpoint.save is given")
+        check.equal(lambda: refused(5, [AdamW, momentum], damaged), [True], "an error for a damaged random state, and nothing is changed", cause="read_random_state comes before anything is loaded")
+        class Counting(Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.weight = Parameter(np.float32([1.0]))
+                self.register_buffer("seen", Tensor([5.0]))
+        def buffered() -> list[float]:
+            first, second = ((lambda m: Trainer(m, SGD(m.parameters(), lr=0.1), MSELoss()))(Counting()) for _ in range(2))
+            second.model.seen = Tensor([0.0])
+            first.save_checkpoint(path)
+            second.load_checkpoint(path)
+            return second.model.seen.tolist()
+        check.equal(buffered, [5.0], "a buffer of the model, after loading", cause="model.state_dict() has parameters and buffers, named_parameters() the former alone")
 # fmt: on
 
 # %% [markdown]

@@ -3,6 +3,8 @@
 # fmt: off
 from mistake import Alternative
 
+SHARES = "[float(count / total) if total else 1 / len(counts) for count in counts]"
+
 ALTERNATIVES = [
     Alternative("the whole rate at the end of the warm-up", "8.1", "step < self.warmup_steps", "step <= self.warmup_steps and self.warmup_steps"),
     Alternative("the decay first", "8.1", within="Schedule", new="""
@@ -172,4 +174,75 @@ def load_checkpoint(self, path):
     self.step = step
     return metadata
 """),
+    Alternative("decay or its two ends", "8.1", within="Schedule", new="""
+def get_lr(self, step):
+    if math.isnan(step) or step < 0:
+        raise ValueError("step must be at least 0")
+    high = self.max_lr if self.max_lr is not None else 1.0
+    done, length = step - self.warmup_steps, self.total_steps - self.warmup_steps
+    if done < 0:
+        return (step + 1) * (high / (1 + self.warmup_steps))
+    progress = done / length if done < length else float(done > 0 or length > 0)
+    return self.min_lr + (high - self.min_lr) * self.decay(progress)
+"""),
+    Alternative("a choice of gradients, not of factors", "8.3", new="""
+def clip_gradients(xp, *gradients, max_norm):
+    norm = xp.sqrt(sum(xp.sum(g * g) for g in gradients))
+    scale = max_norm / (norm + 1e-6)
+    return (norm, *[xp.where(scale >= 1, g, g * scale) for g in gradients]), ()
+"""),
+    Alternative("weights by NumPy", "8.4", SHARES, "(np.array(counts) / total if total else np.full(len(counts), 1 / len(counts))).tolist()"),
+    Alternative("any count is a tensor", "8.4", "isinstance(total, Tensor)", "any(isinstance(count, Tensor) for count in counts)"),
+    Alternative("a sum from a tensor of 0", "8.5", "sum(losses[1:], losses[0])", "sum(losses, Tensor(0.0))"),
+    Alternative("those with gradients are clipped", "8.5", "clip_grad_norm(parameters, ", "clip_grad_norm([p for p in parameters if p.grad is not None], "),
+    Alternative("gradients are set to None", "8.5", "            parameter.zero_grad()", "            parameter.grad = None"),
+    Alternative("the rate is set within try", "8.6", within="SteppingTrainer", new="""
+def train_step(self, batches):
+    pairs = [(x, y) for x, y in checked_batches(batches)]
+    if not pairs:
+        raise ValueError("train_step needs at least one batch")
+    try:
+        if self.scheduler is not None:
+            self.scheduler.apply(self.optimizers, self.step)
+        loss = self.run_step(pairs)
+    except BaseException as error:
+        self.zero_grad()
+        raise error
+    else:
+        self.updating = False
+        self.step = self.step + 1
+        return loss
+"""),
+    Alternative("NumPy's average", "8.7", new="""
+def mean_loss(losses):
+    if not losses:
+        raise ValueError("no batch")
+    pairs = [(loss.item(), float(n.item() if isinstance(n, Tensor) else n)) for loss, n in losses]
+    pairs = [(value, n) for value, n in pairs if n]
+    return float(np.average(*np.transpose(pairs)[:1], weights=[n for _, n in pairs])) if pairs else math.nan
+"""),
+    Alternative("batches are numbered", "8.7", within="EpochTrainer", new="""
+def train_epoch(self, loader, accumulation_steps=1):
+    check_integer("accumulation_steps", accumulation_steps, 1)
+    losses, group = [], []
+    for number, batch in enumerate(checked_batches(loader), 1):
+        group += [batch]
+        if number % accumulation_steps == 0:
+            losses += [(self.train_step(group), self._targets(group))]
+            group.clear()
+    if group:
+        losses += [(self.train_step(group), self._targets(group))]
+    return mean_loss(losses)
+"""),
+    Alternative("modes by hand", "8.7", within="EpochTrainer", new="""
+def evaluate(self, loader):
+    modes = [(module, module.training) for module in self.model.modules()]
+    self.model.eval()
+    try:
+        return mean_loss([(self.loss_fn(self.model(x), y), self._targets([(x, y)])) for x, y in checked_batches(loader)])
+    finally:
+        for module, mode in modes:
+            module.training = mode
+"""),
+    Alternative("names by a comprehension", "8.8", 'checkpoint.strip_prefix(arrays, "model/")', '{name[6:]: a for name, a in arrays.items() if name.startswith("model/")}'),
 ]

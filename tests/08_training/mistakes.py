@@ -82,6 +82,8 @@ def clip_gradients(xp, *gradients, max_norm):
     Mistake("gradients are cleared first", "8.4", "    loss.backward()", "    model.zero_grad()\n    loss.backward()"),
     Mistake("NaN without targets", "8.4", "_zero_if_unweighted(loss.detach(), weight)", "loss.detach()"),
     Mistake("two backwards", "8.4", "    loss.backward()", "    loss.backward(retain_graph=True)\n    loss.backward()"),
+    Mistake("accumulation sets training mode", "8.4", "    loss, weight = _checked_loss(", "    model.train()\n    loss, weight = _checked_loss("),
+    Mistake("accumulation sets evaluation mode", "8.4", "    loss, weight = _checked_loss(", "    model.eval()\n    loss, weight = _checked_loss("),
     # 8.5
     Mistake("every batch weighs the same", "8.5", f"weights_of([{TARGETS}])", "[1 / len(batches) for _ in batches]"),
     Mistake("batches are not weighted", "8.5", f"weights_of([{TARGETS}])", "[1.0 for _ in batches]"),
@@ -106,6 +108,35 @@ def update(self, step=None):
     Mistake("updating is not set", "8.5", "        self.updating = True\n", ""),
     Mistake("no check of the optimizers", "8.5", "        self._check_optimizers()\n", ""),
     Mistake("both steps", "8.5", "            else:\n                step(optimizer)", "            else:\n                step(optimizer)\n                optimizer.step()"),
+    Mistake("accumulate clears first", "8.5", "        losses = [backward", "        self.zero_grad()\n        losses = [backward"),
+    Mistake("accumulate sets training mode", "8.5", "        losses = [backward", "        self.model.train()\n        losses = [backward"),
+    Mistake("the loss is read", "8.5", "return sum(losses[1:], losses[0])", "return sum(loss.item() for loss in losses)"),
+    Mistake("each part is clipped", "8.5", within="AccumulatingTrainer", new="""
+def accumulate(self, batches, backward=None):
+    backward = backward or partial(accumulate_gradients, self.model, self.loss_fn)
+    weights = weights_of([count_targets(self.loss_fn, y) for _, y in batches])
+    losses = []
+    for (x, y), weight in zip(batches, weights, strict=True):
+        losses.append(backward(x, y, weight))
+        if self.grad_clip_norm is not None:
+            clip_grad_norm(self.parameters(), self.grad_clip_norm)
+    return sum(losses[1:], losses[0])
+"""),
+    Mistake("a maximum of 0 is none", "8.5", "if self.grad_clip_norm is not None:", "if self.grad_clip_norm:"),
+    Mistake("only the model is clipped", "8.5", "clip_grad_norm(parameters, ", "clip_grad_norm(self.model.parameters(), "),
+    Mistake("updating before the check", "8.5", "        self._check_optimizers()\n", "        self.updating = True\n        self._check_optimizers()\n"),
+    Mistake("updating before clipping", "8.5", "        self._check_optimizers()\n", "        self._check_optimizers()\n        self.updating = True\n"),
+    Mistake("the check comes last", "8.5", within="AccumulatingTrainer", new="""
+def update(self, step=None):
+    if self.grad_clip_norm is not None:
+        clip_grad_norm(self.parameters(), self.grad_clip_norm)
+    self.updating = True
+    for optimizer in self.optimizers:
+        (step or (lambda o: o.step()))(optimizer)
+    self.zero_grad()
+    self._check_optimizers()
+"""),
+    Mistake("only the model is cleared", "8.5", "        for parameter in parameters:\n            parameter.zero_grad()", "        self.model.zero_grad()"),
     # 8.6
     Mistake("the schedule is one step late", "8.6", "self.scheduler.apply(self.optimizers, self.step)", "self.scheduler.apply(self.optimizers, max(0, self.step - 1))"),
     Mistake("the schedule is one step early", "8.6", "self.scheduler.apply(self.optimizers, self.step)", "self.scheduler.apply(self.optimizers, self.step + 1)"),
@@ -121,6 +152,11 @@ def update(self, step=None):
     Mistake("the loss is read", "8.6", "self.updating = False\n        return loss", "self.updating = False\n        return loss.item()"),
     Mistake("train mode is set", "8.6", "        self.step += 1", "        self.model.train()\n        self.step += 1"),
     Mistake("a generator is always true", "8.6", "list(checked_batches(batches))", "checked_batches(batches)"),
+    Mistake("run_step is left out", "8.6", "loss = self.run_step(batches)", "loss = self.accumulate(batches)\n            self.update()"),
+    Mistake("a rate for the first optimizer", "8.6", "apply(self.optimizers, ", "apply(self.optimizers[0], "),
+    Mistake("optimizers are cleared after an error", "8.6", "            self.zero_grad()  #", "            [o.zero_grad() for o in self.optimizers]  #"),
+    Mistake("the model is cleared after an error", "8.6", "            self.zero_grad()  #", "            self.model.zero_grad()  #"),
+    Mistake("steps count with a schedule only", "8.6", "self.step += 1", "self.step += 1 if self.scheduler else 0"),
     # 8.7
     Mistake("the mean of means", "8.7", "float(sum(sums) / sum(counts)) if sums else math.nan", "float(sum(loss.item() for loss, _ in losses) / len(losses))"),
     Mistake("NaN of empty batches counts", "8.7", "strict=True) if n]", "strict=True)]"),
@@ -134,6 +170,37 @@ def update(self, step=None):
     Mistake("the model stays in evaluation mode", "8.7", "with evaluating():", "self.model.eval()\n        if True:"),
     Mistake("evaluation trains", "8.7", "        with evaluating():", "        self.train_epoch(loader := list(loader))\n        with evaluating():"),
     Mistake("evaluation weights batches equally", "8.7", "self._targets([(x, y)])", "1"),
+    Mistake("examples instead of targets", "8.7", "self._targets(pending)", "sum(len(y) for _, y in pending)", count=2),
+    Mistake("elements instead of targets", "8.7", "self._targets(pending)", "sum(y.size for _, y in pending)", count=2),
+    Mistake("examples in the last update", "8.7", "        if pending:  # the last update has fewer batches\n            losses.append((self.train_step(pending), self._targets(pending)))", "        if pending:\n            losses.append((self.train_step(pending), sum(len(y) for _, y in pending)))"),
+    Mistake("an epoch sets training mode", "8.7", "        pending: list[Any] = []\n", "        pending: list[Any] = []\n        self.model.train()\n"),
+    Mistake("evaluation counts examples", "8.7", "self._targets([(x, y)])", "len(y)"),
+    Mistake("evaluation counts elements", "8.7", "self._targets([(x, y)])", "y.size"),
+    Mistake("eval, then train", "8.7", within="EpochTrainer", new="""
+def evaluate(self, loader):
+    self.model.eval()
+    losses = [(self.loss_fn(self.model(x), y), self._targets([(x, y)])) for x, y in checked_batches(loader)]
+    self.model.train()
+    return mean_loss(losses)
+"""),
+    Mistake("the mode of the whole model comes back", "8.7", within="EpochTrainer", new="""
+def evaluate(self, loader):
+    mode = self.model.training
+    self.model.eval()
+    try:
+        return mean_loss([(self.loss_fn(self.model(x), y), self._targets([(x, y)])) for x, y in checked_batches(loader)])
+    finally:
+        self.model.train(mode)
+"""),
+    Mistake("modes are lost in an error", "8.7", within="EpochTrainer", new="""
+def evaluate(self, loader):
+    modes = [(module, module.training) for module in self.model.modules()]
+    self.model.eval()
+    losses = [(self.loss_fn(self.model(x), y), self._targets([(x, y)])) for x, y in checked_batches(loader)]
+    for module, mode in modes:
+        module.training = mode
+    return mean_loss(losses)
+"""),
     # 8.8
     Mistake("optimizers are not saved", "8.8", "            arrays |= {f\"optimizer{index}/{name}\": a for name, a in own.items()}\n", ""),
     Mistake("all optimizers have one name", "8.8", 'f"optimizer{index}/{name}"', 'f"optimizer0/{name}"'),
@@ -145,6 +212,27 @@ def update(self, step=None):
     Mistake("random numbers are not loaded", "8.8", "        random.set_generator(generator, masks)\n", ""),
     Mistake("optimizers are not loaded", "8.8", "            optimizer.load_state_dict(state)\n", "            pass\n"),
     Mistake("nothing is returned", "8.8", "        return metadata", "        pass"),
+    Mistake("parameters without buffers", "8.8", "self.model.state_dict().items()", "self.model.named_parameters()"),
+    Mistake("a random number is drawn", "8.8", "        _check_names(metadata)\n", "        _check_names(metadata)\n        random.next_seed()\n"),
+    Mistake("names of the model may be missing", "8.8", '(arrays, "model/"))', '(arrays, "model/"), strict=False)'),
+    Mistake("optimizers before the model", "8.8", '        self.model.load_state_dict(checkpoint.strip_prefix(arrays, "model/"))\n        for optimizer, state in zip(self.optimizers, states, strict=True):\n            optimizer.load_state_dict(state)\n',
+            '        for optimizer, state in zip(self.optimizers, states, strict=True):\n            optimizer.load_state_dict(state)\n        self.model.load_state_dict(checkpoint.strip_prefix(arrays, "model/"))\n'),
+    Mistake("the step before the model", "8.8", "        self.model.load_state_dict(", "        self.step = step\n        self.model.load_state_dict("),
+    Mistake("updating before the model", "8.8", "        self.model.load_state_dict(", "        self.updating = False\n        self.model.load_state_dict("),
+    Mistake("random numbers before the model", "8.8", "        self.model.load_state_dict(", "        random.set_generator(generator, masks)\n        self.model.load_state_dict("),
+    Mistake("the random state is read last", "8.8", within="Trainer", new="""
+def load_checkpoint(self, path):
+    arrays, metadata = checkpoint.load(path)
+    states, step, rng = read_training_state(path, arrays, metadata, len(self.optimizers))
+    for optimizer, state in zip(self.optimizers, states, strict=True):
+        optimizer.read_state(state)
+    self.model.load_state_dict(checkpoint.strip_prefix(arrays, "model/"))
+    for optimizer, state in zip(self.optimizers, states, strict=True):
+        optimizer.load_state_dict(state)
+    self.step, self.updating = step, False
+    random.set_generator(*read_random_state(rng))
+    return metadata
+"""),
 ]
 
 ORDER = "the order does not matter"
