@@ -347,6 +347,9 @@ plt.show()
 #
 # Counts that are tensors (a loss that ignores targets counts on the device) go to the given
 # `_weights_of_tensors`. `count_targets` asks the loss how many targets a batch has.
+#
+# Here and in all that follows, the *mode* of the model (`train()`, `eval()`) is the caller's choice:
+# a part that is frozen may be in evaluation mode on purpose. Leave it as it is.
 
 # %% given="8.4"
 from tinytorch.training import (
@@ -445,7 +448,8 @@ from tinytorch.training import AccumulatingTrainer
 #   The weights: weights_of the batches' numbers of targets, count_targets(self.loss_fn, y).
 #   Call backward(x, y, weight) for each batch, and return the sum of what it returns.
 # AccumulatingTrainer.update:
-#   First self._check_optimizers(). Clip the gradients of self.parameters(), if there is a maximum.
+#   First self._check_optimizers(). Clip the gradients of self.parameters(), if there is a maximum
+#   (0 is one).
 #   Set self.updating to True: from here on, an error may leave some parameters changed.
 #   Step each optimizer: optimizer.step(), or step(optimizer) if step is given. Clear all gradients.
 
