@@ -506,6 +506,7 @@ with Exercise("8.5", "AccumulatingTrainer") as check:
                     cause="clip_grad_norm of all parameters before the step, unless the maximum is None (0.0 is a maximum); one step", tolerance=1e-4)
         check.true(lambda: all(p.grad is None for p in trainer.parameters()), "no gradient is left", cause="zero_grad, after the step")
         check.true(lambda: trainer.updating, "updating is True afterwards", cause="self.updating = True; train_step sets it back")
+        check.equal(lambda: trainer.step, 0, "the number of steps after an update", cause="train_step counts steps, update does not")
     def two(most: float) -> Any:
         model = line()
         return AccumulatingTrainer(model, [SGD([model.weight], lr=1.0), SGD([model.bias], lr=2.0)], MSELoss(), grad_clip_norm=most)
@@ -630,6 +631,10 @@ with Exercise("8.6", "SteppingTrainer") as check:
         except RuntimeError:
             return trainer.updating
     check.true(fails_in_update, "updating after an error in the update", cause="on an error leave updating as it is: the weights may be half updated")
+    def rates_of_factors() -> list[float]:
+        trainer = stepper(Halved(None))
+        return [(trainer.train_step([(x, y)]), trainer.optimizers[0].lr)[1] for _ in range(3)]
+    check.equal(rates_of_factors, [0.5, 0.25, 0.125], "the rates of three steps, of an optimizer with lr=0.5, for factors 1, 1/2 and 1/4", cause="self.scheduler.apply(...): it knows whether rates are factors, get_lr does not")
     def owners() -> Any:
         """Two optimizers, and a weight that neither has."""
         class Stopping(MSELoss):
@@ -730,6 +735,7 @@ with Exercise("8.7", "epochs and evaluation") as check:
         check.equal(lambda: trainer.groups, groups, f"the sizes of the batches of each update, {size} at a time",
                     cause="start a new list after each update, and update once more with what is left")
     check.equal(lambda: (lambda t: (t.train_epoch(batches), t.step)[1])(runner()), 5, "the number of steps by default", cause="accumulation_steps=1: a step for each batch")
+    check.equal(lambda: (lambda t: (t.train_epoch(batches), t.train_epoch(batches, 2), t.step)[2])(runner()), 8, "the number of steps after a second epoch, of three updates", cause="train_step counts them; do not start again")
     check.raises(ValueError, lambda: runner().train_epoch(batches, 0), "accumulation_steps=0", message="accumulation_steps", cause="check_integer comes first")
     check.raises(TypeError, lambda: runner().train_epoch(3), "a number instead of a loader", message="expected a list of batches", cause="for batch in checked_batches(loader)")
     check.raises(ValueError, lambda: runner().train_epoch([]), "an empty loader", message="no batch", cause="mean_loss raises it")
@@ -765,6 +771,13 @@ with Exercise("8.7", "epochs and evaluation") as check:
         check.equal(lambda: modes(failing), [False, True, False], f"modes of a model in eval mode, of its training layer and its dropout, after an evaluation{' with an error' if failing else ''}",
                     cause="with evaluating(): leaves each module its own mode; eval() and train() do not")
     check.equal(lambda: (trainer.step, weights_and_bias(trainer.model[0])), (0, [1.0, -2.0, 0.5, 0.25]), "steps and weights after an evaluation", cause="evaluate changes nothing")
+    def kept() -> Any:
+        trainer = judged()
+        trainer.accumulate(batches)
+        before = slopes(trainer.model[0]), random_state()
+        trainer.evaluate(batches)
+        return before == (slopes(trainer.model[0]), random_state())
+    check.true(kept, "gradients and random state are as before, after an evaluation", cause="evaluate changes nothing: no zero_grad, no seed")
     check.true(lambda: isinstance(trainer.evaluate(batches), float), "the loss is a float", cause="mean_loss")
     check.raises(TypeError, lambda: trainer.evaluate((x, y)), "a pair instead of a list of pairs", message="got a tensor", cause="for x, y in checked_batches(loader)")
     def in_eval_mode() -> Any:
@@ -941,16 +954,19 @@ with Exercise("8.8", "checkpoints") as check:
         return [float(trainer.train_step([(x, y)]).item()).hex() for _ in range(steps)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "run.safetensors"
+        def unchanged() -> Any:
+            own = dropping(5)
+            own.model[0].eval()
+            own.train_step([(x, y)])
+            own.accumulate([(x, y)])
+            def state() -> Any:
+                return random_state(), own.step, slopes(own.model[0]), [module.training for module in own.model.modules()]
+            before = state()
+            own.save_checkpoint(Path(folder) / "second.safetensors")
+            return before == state()
+        check.true(unchanged, "random state, step, gradients and modes are as before, after a checkpoint", cause="only read: draw no number, clear nothing")
         first = check.call(lambda: dropping(1), "a trainer", cause="TrainerBase is given")
         check.call(lambda: (losses_of(first, 4), first.save_checkpoint(path, note="half way")), "a checkpoint after four steps", cause="checkpoint.save takes the path, the arrays, the metadata")
-        def unchanged() -> bool:
-            first.model[0].eval()
-            before = random_state(), first.step, [module.training for module in first.model.modules()]
-            first.save_checkpoint(Path(folder) / "second.safetensors")
-            same = before == (random_state(), first.step, [module.training for module in first.model.modules()])
-            first.model[0].train()
-            return same
-        check.true(unchanged, "random state, step and modes are as before, after a checkpoint", cause="random_state() only reads: draw no number")
         arrays, metadata = check.call(lambda: checkpoint.load(path), "the file's contents", cause="checkpoint.save writes both to path", count=2)
         check.equal(lambda: sorted(n for n in arrays if n.startswith("model/")), ["model/0.bias", "model/0.weight", "model/3.bias", "model/3.weight"],
                     "names of the model's arrays", cause='f"model/{name}" for each entry of state_dict')
@@ -963,7 +979,8 @@ with Exercise("8.8", "checkpoints") as check:
         def set_updating() -> None:
             second.updating = True
         check.call(set_updating, "an interrupted update", cause="updating is an attribute")
-        check.equal(lambda: second.load_checkpoint(path)["note"], "half way", "the note that load_checkpoint returns", cause="return the metadata")
+        check.equal(lambda: second.load_checkpoint(path), lambda: metadata, "what load_checkpoint returns", cause="return the metadata, all of it")
+        check.equal(lambda: [o.lr for o in second.optimizers], lambda: [group["lr"] for settings in metadata["optimizers"] for group in settings["param_groups"]], "the rates of both optimizers after loading", cause="optimizer.load_state_dict has the settings too")
         check.equal(lambda: (second.step, second.updating), (4, False), "step and updating after loading", cause="the step of the file; no update is under way")
         check.equal(lambda: second.model[0].weight.numpy(), lambda: arrays["model/0.weight"], "the weights after loading", cause="load_state_dict(checkpoint.strip_prefix(arrays, 'model/'))")
         check.equal(lambda: losses_of(second, 4), later, "four steps after loading, bit for bit",

@@ -137,6 +137,7 @@ def update(self, step=None):
     self._check_optimizers()
 """),
     Mistake("only the model is cleared", "8.5", "        for parameter in parameters:\n            parameter.zero_grad()", "        self.model.zero_grad()"),
+    Mistake("update counts the step too", "8.5", "        for parameter in parameters:\n", "        self.step += 1\n        for parameter in parameters:\n"),
     # 8.6
     Mistake("the schedule is one step late", "8.6", "self.scheduler.apply(self.optimizers, self.step)", "self.scheduler.apply(self.optimizers, max(0, self.step - 1))"),
     Mistake("the schedule is one step early", "8.6", "self.scheduler.apply(self.optimizers, self.step)", "self.scheduler.apply(self.optimizers, self.step + 1)"),
@@ -157,6 +158,7 @@ def update(self, step=None):
     Mistake("optimizers are cleared after an error", "8.6", "            self.zero_grad()  #", "            [o.zero_grad() for o in self.optimizers]  #"),
     Mistake("the model is cleared after an error", "8.6", "            self.zero_grad()  #", "            self.model.zero_grad()  #"),
     Mistake("steps count with a schedule only", "8.6", "self.step += 1", "self.step += 1 if self.scheduler else 0"),
+    Mistake("factors are rates", "8.6", "            self.scheduler.apply(self.optimizers, self.step)", "            for optimizer in self.optimizers:\n                optimizer.lr = self.scheduler.get_lr(self.step)"),
     # 8.7
     Mistake("the mean of means", "8.7", "float(sum(sums) / sum(counts)) if sums else math.nan", "float(sum(loss.item() for loss, _ in losses) / len(losses))"),
     Mistake("NaN of empty batches counts", "8.7", "strict=True) if n]", "strict=True)]"),
@@ -201,6 +203,9 @@ def evaluate(self, loader):
         module.training = mode
     return mean_loss(losses)
 """),
+    Mistake("an epoch counts steps from 0", "8.7", "        pending: list[Any] = []\n", "        pending: list[Any] = []\n        self.step = 0\n"),
+    Mistake("evaluation clears gradients", "8.7", "        with evaluating():", "        self.zero_grad()\n        with evaluating():"),
+    Mistake("evaluation sets a seed", "8.7", "        with evaluating():", "        random.manual_seed(0)\n        with evaluating():"),
     # 8.8
     Mistake("optimizers are not saved", "8.8", "            arrays |= {f\"optimizer{index}/{name}\": a for name, a in own.items()}\n", ""),
     Mistake("all optimizers have one name", "8.8", 'f"optimizer{index}/{name}"', 'f"optimizer0/{name}"'),
@@ -233,6 +238,9 @@ def load_checkpoint(self, path):
     random.set_generator(*read_random_state(rng))
     return metadata
 """),
+    Mistake("saving clears gradients", "8.8", "        _check_names(metadata)\n", "        _check_names(metadata)\n        self.zero_grad()\n"),
+    Mistake("rates are kept", "8.8", "            optimizer.load_state_dict(state)\n", "            lr = optimizer.lr\n            optimizer.load_state_dict(state)\n            optimizer.lr = lr\n"),
+    Mistake("the caller's metadata alone", "8.8", "        return metadata", '        return {name: value for name, value in metadata.items() if name not in ("step", "optimizers", "random")}'),
 ]
 
 ORDER = "the order does not matter"
