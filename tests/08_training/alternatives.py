@@ -196,7 +196,7 @@ def clip_gradients(xp, *gradients, max_norm):
     flat = [xp.reshape(g, (-1,)) for g in gradients]
     norm = sum(f @ f for f in flat) ** 0.5
     scale = xp.minimum(max_norm / (norm + 1e-6), xp.ones_like(norm))
-    return [norm] + [scale * g for g in gradients], ()
+    return (norm, *[scale * g for g in gradients]), ()
 """),
     Alternative("the last weight is the rest", "8.4", SHARES, "[float(count / total) if total else 1 / len(counts) for count in counts[:-1]] + [1 - sum(count / total if total else 1 / len(counts) for count in counts[:-1])]"),
     Alternative("weights by NumPy", "8.4", SHARES, "(np.array(counts) / total if total else np.full(len(counts), 1 / len(counts))).tolist()"),
