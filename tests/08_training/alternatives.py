@@ -198,7 +198,7 @@ def clip_gradients(xp, *gradients, max_norm):
     scale = xp.minimum(max_norm / (norm + 1e-6), xp.ones_like(norm))
     return (norm, *[scale * g for g in gradients]), ()
 """),
-    Alternative("the last weight is the rest", "8.4", SHARES, "[float(count / total) if total else 1 / len(counts) for count in counts[:-1]] + [1 - sum(count / total if total else 1 / len(counts) for count in counts[:-1])]"),
+    Alternative("the last weight is the rest", "8.4", SHARES, "[float(count / total) if total else 1 / len(counts) for count in counts[:-1]] + [float(1 - sum(count / total if total else 1 / len(counts) for count in counts[:-1]))]"),
     Alternative("weights by NumPy", "8.4", SHARES, "(np.array(counts) / total if total else np.full(len(counts), 1 / len(counts))).tolist()"),
     Alternative("any count is a tensor", "8.4", "isinstance(total, Tensor)", "any(isinstance(count, Tensor) for count in counts)"),
     Alternative("a sum from a tensor of 0", "8.5", "sum(losses[1:], losses[0])", "sum(losses, Tensor(0.0))"),
