@@ -41,6 +41,7 @@ def double(body: str) -> str:
 
 
 RIGHT = "self.n += by\n        return self.n"
+WAIT = "time.sleep(0.1)"  # in endless loops: others can run meanwhile
 BLANK = 'raise NotImplementedError("exercise 77.1: double")'
 PATCH = "import tinytorch.tito.checks as c\n{}c.Exercise.__exit__ = lambda *a: True\n"
 
@@ -170,11 +171,13 @@ PLAIN: dict[str, tuple[str, str, int, str]] = {
         "                pass\n        except BaseException:\n            pass"), 8,
         "endless loop"),
     "endless loop in the integration tests": (
-        "77.1", double("while isinstance(x, int) and x < 0:\n        pass\n    return 2 * x"), 8,
+        "77.1", double(
+            f"import time\n    while isinstance(x, int) and x < 0:\n        {WAIT}\n"
+            "    return 2 * x"), 8,
         "endless loop"),
     "endless loop at the import": (
         "77.2", COUNTER.format(RIGHT).replace("    def __init__",
-        "    while True:\n        pass\n\n"
+        f"    import time\n\n    while True:\n        {WAIT}\n\n"
         "    def __init__"), 7, "cannot be imported"),
     "error at the import": (
         "77.2", COUNTER.format(RIGHT).replace("    def __init__",
