@@ -2,7 +2,7 @@
 
 All commands run in the course folder, on the package that is written there, without kernels.
 
-    pytest -m nightly -s     # prints what is done, and the seconds that it takes
+    pytest -m nightly -s tests/milestones     # prints what is done, and the seconds of it
 """
 
 import filecmp
