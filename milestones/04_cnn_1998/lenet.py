@@ -44,6 +44,7 @@ try:
     from tinytorch.optimizers import SGD
     from tinytorch.spatial import Conv2d, Flatten, MaxPool2d
     from tinytorch.tensor import Tensor
+    from tinytorch.tinygpt.run import RunError
     from tinytorch.training import CosineSchedule, Trainer
 except KeyboardInterrupt:  # Ctrl-C during the imports, which take a second
     sys.exit(130)
@@ -53,6 +54,7 @@ MNIST_GOAL = 0.988
 EPOCHS = 80
 BATCH_SIZE = 32
 LR = 0.05
+SMALLEST = 4  # pixels
 LARGE = 16  # pixels; kernels are 3 x 3 on smaller images, 5 x 5 on larger ones
 PICTURES = ["learning.png", "confusion.png", "mistakes.png", "feature_maps.png"]
 MLP = program.load(Path(__file__).resolve().parents[1] / "03_mlp_1986" / "mlp.py")
@@ -160,6 +162,11 @@ def show(arguments: argparse.Namespace, output: Output) -> Results:
     """Train the MLP and LeNet on the same digits, and draw what LeNet has learned."""
     digits = load_digits(arguments.mnist, arguments.data)
     count, height, width = digits.images.shape
+    if min(height, width) < SMALLEST:
+        raise RunError(
+            f"images of {height} x {width} pixels are too small: two poolings need {SMALLEST} x"
+            f" {SMALLEST}"
+        )
     held_out, goal = len(digits.test_labels), MNIST_GOAL if arguments.mnist else GOAL
     output.print(f"{digits.name}, {digits.source}: {count:,} to learn from, {held_out:,} held out")
     epochs = arguments.epochs or epochs_for(digits, EPOCHS)
@@ -210,7 +217,7 @@ def draw(model: LeNet, digits: Digits, scores: Array, output: Output) -> None:
     """Draw the mistakes, and the kernels and feature maps for one example of each digit."""
     plot_confusion(digits.test_labels, scores.argmax(axis=1), output.path("confusion.png"))
     plot_mistakes(digits, scores, output.path("mistakes.png"))
-    examples = [int(np.argmax(digits.test_labels == digit)) for digit in range(10)]
+    _, examples = np.unique(digits.test_labels, return_index=True)  # the first of each digit
     images = digits.test_images[examples]
     with no_grad():
         maps = model.feature_maps(as_input(images)).numpy()

@@ -15,9 +15,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import load_module, require
 
+from tinytorch.data.digits import FILES
 from tinytorch.milestones.timeline import LESSONS, plot_timeline
 from tinytorch.tensor import Tensor
 from tinytorch.tito.milestones import MILESTONES
@@ -292,6 +294,56 @@ def test_a_blank_exercise_is_one_sentence(
     error = capsys.readouterr().err
     assert error.startswith(f"{name}: exercise 1.2 of lesson 1, tensor: matmul is blank; tito stat")
     assert error.count("\n") == 1
+
+
+def digits_folder(path: Path, height: int, width: int) -> Path:
+    """Twelve images of 3 and of 8 and as many held-out ones, in IDX files."""
+    path.mkdir()
+    images = np.zeros((24, height, width), np.uint8)
+    images[::2], labels = 200, np.tile(np.array([3, 8], np.uint8), 12)
+    for name, array in zip(FILES, (images, labels) * 2, strict=True):
+        sizes = np.array(array.shape, ">u4").tobytes()
+        head = bytes([0, 0, 8, array.ndim]) + sizes
+        (path / name.removesuffix(".gz")).write_bytes(head + array.tobytes())
+    return path
+
+
+@pytest.mark.parametrize("name", ["mlp", "lenet"], indirect=True)
+def test_digits_of_a_folder_of_which_some_are_missing(
+    case: Case, program: ModuleType, tmp_path: Path
+) -> None:
+    folder, out = digits_folder(tmp_path / "digits", 5, 7), tmp_path / "out"
+    main(program, "--data", str(folder), "--epochs", "2", "--quiet", "--out", str(out))
+    assert sorted(p.name for p in out.iterdir()) == sorted([*case.pictures, "summary.json"])
+    confusion = np.array(json.loads((out / "summary.json").read_text())["confusion"])
+    assert confusion.sum(axis=1).tolist() == [0, 0, 0, 12, 0, 0, 0, 0, 12, 0]
+
+
+def test_lenet_refuses_images_of_which_pooling_leaves_nothing(tmp_path: Path, capsys: Any) -> None:
+    program, folder = load_module(CASES["lenet"].path), digits_folder(tmp_path / "digits", 9, 3)
+    assert main(program, "--data", str(folder), "--out", str(tmp_path / "out")) == 2
+    captured = capsys.readouterr()
+    assert captured.err == (
+        "lenet: images of 9 x 3 pixels are too small: two poolings need 4 x 4\n"
+    )
+    assert captured.out == ""
+
+
+def test_a_matplotlib_that_cannot_be_imported_is_one_sentence_before_the_training(
+    name: str, case: Case, tmp_path: Path
+) -> None:
+    output = run(case.path, "--out", str(tmp_path / "out"), code=2, MPLBACKEND="crayons")
+    assert output.startswith(f"{name}: plots need matplotlib, which cannot be imported: ")
+    assert "'crayons'" in output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_matplotlib_is_one_sentence(
+    name: str, program: ModuleType, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(program, "--out", str(tmp_path / "out")) == 2
+    assert f"{name}: plots need matplotlib (" in capsys.readouterr().err
 
 
 def test_the_milestones_are_in_the_order_of_their_years() -> None:

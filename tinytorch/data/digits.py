@@ -163,6 +163,8 @@ def parse_idx(data: bytes, path: Path) -> np.ndarray[Any, Any]:
     Raises:
         DataError: it is not such a file, or is too short or too long; `path` is named.
     """
+    if not data:
+        raise DataError(f"{path} is empty")
     file: Any = io.BytesIO(data)
     if data[:2] == b"\x1f\x8b":
         file = gzip.GzipFile(fileobj=file)

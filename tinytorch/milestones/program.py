@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -116,7 +116,7 @@ def main(
         0 if all claims hold, 1 if one does not, 2 for user errors, 130 after Ctrl-C.
     """
     run = partial(_run, arguments, name, pictures, action)
-    return cli.exit_code(name, run, "try another backend, such as TT_BACKEND=numpy")
+    return cli.exit_code(name, run, "use less data, or TT_BACKEND=numpy instead of a GPU")
 
 
 def _run(
@@ -125,8 +125,7 @@ def _run(
     pictures: Sequence[str],
     action: Callable[[argparse.Namespace, Output], Results],
 ) -> int:
-    if find_spec("matplotlib") is None:
-        raise RunError("plots need matplotlib: pip install -e '.[milestones]'")
+    _check_matplotlib()  # before the training, not after it
     with nullcontext() if arguments.device is None else device(arguments.device):
         backend = default().name  # raises for an unusable backend, before anything is written
         manual_seed(arguments.seed)
@@ -145,6 +144,15 @@ def _run(
             }
             write_atomically(output.path(SUMMARY), json.dumps(summary, indent=2).encode())
     return _judge(name, results.claims, [*pictures, SUMMARY], output)
+
+
+def _check_matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise RunError(f"plots need matplotlib ({error}): pip install -e '.[milestones]'") from None
+    except ValueError as error:  # MPLBACKEND is the name of no backend
+        raise RunError(f"plots need matplotlib, which cannot be imported: {error}") from None
 
 
 def _judge(name: str, claims: Sequence[Claim], files: Sequence[str], output: Output) -> int:
