@@ -69,6 +69,10 @@ def five_rounds(G: Any, rounds: int = 5, eps: float = 1e-7) -> Any:
     return (U * S[..., None, :]) @ Vt
 
 
+def dtypes(arrays: Iterable[Any]) -> list[str]:
+    return [array.dtype.name for array in arrays]
+
+
 # %% [markdown]
 # ## A ravine
 #
@@ -149,6 +153,8 @@ with Exercise("7.1", "descend, update_velocity") as check:
                     cause="momentum * v + (1 - dampening) * g, and + g in step 1")
     check.close(lambda: update_velocity(v, g, 0.0, 0.25, 2), [3.0, 6.0], "the velocity without momentum and with dampening 0.25, in step 2", cause="the dampening does not depend on the momentum")
     check.equal(lambda: [v, g], [[1.0, -2.0], [4.0, 8.0]], "v and g after that", cause="return a new array instead of v *= ...")
+    check.equal(lambda: dtypes([update_velocity(np.float32([1.0]), np.float32([2.0]), 0.1, 0.2, 2)]), ["float32"], "the dtype of a float32 velocity",
+                cause="use the operators alone, with the numbers as they are: they keep float32")
 # fmt: on
 
 # %%
@@ -197,6 +203,9 @@ with Exercise("7.2", "apply_weight_decay") as check:
         found = check.call(lambda: apply_weight_decay(np.array([np.inf, 2.0]), g, 0.1, 0.0, decoupled), f"p and g without a decay, decoupled={decoupled}", count=2, cause="return a pair: p, g")
         check.equal(lambda: found, [[np.inf, 2.0], [1.0, 3.0]], f"p = [inf, 2] and g = [1, 3] without a decay, decoupled={decoupled}", cause="if weight_decay is 0, return both as they are: 0 * inf is NaN")
     check.equal(lambda: [p, g], [[2.0, -4.0], [1.0, 3.0]], "p and g after that", cause="return new arrays instead of p *= ... or g += ...")
+    for decoupled in (False, True):
+        check.equal(lambda: dtypes(apply_weight_decay(p.astype("f"), g.astype("f"), 0.1, 0.5, decoupled)), ["float32"] * 2, f"the dtypes for float32, decoupled={decoupled}",
+                    cause="use the operators alone, with the numbers as they are: they keep float32")
 # fmt: on
 
 # %% [markdown]
@@ -330,14 +339,16 @@ with Exercise("7.4", "OptimizerSteps") as check:
 
     def zeroed(sizes: list[int], *arguments: Any) -> list[Any]:
         parameters = given(*sizes)
-        optimizer_of(parameters).zero_grad(*arguments)
+        parameters[0].grad = Tensor(np.array([math.nan, math.inf]))
+        optimizer_of([{"params": parameters[:2]}, {"params": parameters[2:]}]).zero_grad(*arguments)
         return [None if p.grad is None else p.grad.numpy() for p in parameters]
 
-    check.equal(lambda: zeroed([2, -1, 3]), [None, None, None], "the gradients after zero_grad()", cause="parameter.zero_grad() for each")
-    check.equal(lambda: zeroed([2, -1, 3], False), [[0.0, 0.0], None, [0.0, 0.0, 0.0]], "the gradients after zero_grad(False)", cause="parameter.grad.zero_() where there is a gradient; None stays None")
+    check.equal(lambda: zeroed([2, -1, 3]), [None, None, None], "the gradients of two groups after zero_grad()", cause="parameter.zero_grad() for each of self.parameters()")
+    check.equal(lambda: zeroed([2, -1, 3], False), [[0.0, 0.0], None, [0.0, 0.0, 0.0]], "the gradients after zero_grad(False), of which one was [nan, inf]", cause="parameter.grad.zero_() where there is a gradient: times 0, NaN stays NaN; None stays None")
     cause = "one row (p, gradient, *state) for each parameter with a gradient, and update_tensors with the rule of the group, the rows and the settings"
     check.equal(lambda: after(given(2, 3)), [-1.0, -2.0], "two parameters of ones with gradients 2 and 3 after a step of p - lr * factor * g, with lr 0.5 and factor 2", cause=cause)
     check.equal(lambda: after(given(2, -1, 3)), [-1.0, 1.0, -2.0], "three parameters, of which the second has no gradient", cause="leave it alone if p.grad is None, and go on")
+    check.equal(lambda: after([{"params": given(-2)}, {"params": given(3)}]), [1.0, -2.0], "two groups, the first without any gradient", cause="go on with the next group; no call of update_tensors without rows")
 
     def groups() -> list[dict[str, Any]]:
         return [{"params": given(2, -1)}, {"params": given(3), "lr": 0.25}, {"params": given(4), "factor": 10.0, "maximize": True}]
@@ -347,6 +358,7 @@ with Exercise("7.4", "OptimizerSteps") as check:
     check.equal(lambda: [p.grad.numpy()[0] for p in optimizer_of(groups(), 2).parameters() if p.grad is not None], [2.0, 3.0, 4.0], "the gradients after two steps", cause="do not change them: -p.grad is a new tensor")
     check.equal(lambda: (optimizer_of(given(2, 3), 3), seen.copy())[1], [(2, 1), (3, 1), (2, 2), (3, 2), (2, 3), (3, 3)], "sizes and steps that the rule has seen in three steps", cause="count_step adds 1 to self.steps; the first step has the number 1")
     check.equal(lambda: optimizer_of(given(2, -1, 3), 3).steps, 3, "self.steps after three steps", cause="count_step adds 1 to self.steps")
+    check.equal(lambda: [(o := optimizer_of(given(-2), 2)).steps, o.missed], [2, {0: 2}], "self.steps and self.missed after two steps without any gradient", cause="such a step counts too")
     check.equal(lambda: optimizer_of(given(2, 3), 3).missed, {}, "self.missed if all parameters had gradients in three steps", cause="only indices that are not in updated")
     check.equal(lambda: optimizer_of(given(2, -1, 3, -4), 3).missed, {1: 3, 3: 3}, "self.missed if parameters 1 and 3 had no gradient in three steps", cause="for each index that is not in updated: self.missed.get(index, 0) + 1")
     check.equal(lambda: optimizer_of([{"params": given(2, -1)}, {"params": given(3, -4)}], 2).missed, {1: 2, 3: 2}, "the same with two groups, after two steps", cause="enumerate(group['params'], first): numbers go on through all groups")
@@ -376,13 +388,35 @@ with Exercise("7.4", "OptimizerSteps") as check:
         own = optimizer_of(given(*sizes))
         own.missed = {first: 4}
         updated = own.update_group(own.param_groups[0], first, step, lr)
-        return list(updated), [p.numpy()[0] for p in own.parameters()], seen.copy(), own.steps
+        return list(updated), [p.numpy()[0] for p in own.parameters()], seen.copy(), own.steps, own.param_groups[0]["lr"]
 
-    found = check.call(lambda: direct([2, -1, 3], 5, 9, 1.0), "update_group", count=4, cause="return the list of indices")
+    found = check.call(lambda: direct([2, -1, 3], 5, 9, 1.0), "update_group", count=5, cause="return the list of indices")
     check.equal(lambda: found[0], [5, 7], "the result of update_group for three parameters from 5 on, the second without a gradient", cause="the indices of those that have a gradient")
     check.equal(lambda: found[1], [-3.0, 1.0, -5.0], "the parameters after it, with lr=1 as an argument", cause="the settings are those of {**group, 'lr': lr}")
     check.equal(lambda: sorted(found[2]), [(2, 5), (3, 9)], "the steps of parameter 5, which has missed 4, and of 7, in step 9", cause="step - missed")
     check.equal(lambda: found[3], 0, "self.steps after update_group", cause="only count_step counts")
+    check.equal(lambda: found[4], 0.5, "the lr of the group, which was 0.5, after that", cause="do not change the group: {**group, 'lr': lr} is a new dict")
+
+    @op
+    def other_update(xp: Any, p: Any, g: Any, total: Any, *, factor: float) -> Any:
+        return (p - factor * g, total), ()
+
+    class Choosing(Adding):
+        """One group has another rule, and the factor is always 3."""
+
+        def rule_of(self, group: Any) -> Any:
+            return other_update if group["lr"] == 0.25 else self.rule
+
+        def settings(self, group: Any, step: Any) -> Any:
+            return super().settings({**group, "factor": 3.0}, step)
+
+    def chosen() -> list[Any]:
+        own = Choosing([{"params": given(2)}, {"params": given(3), "lr": 0.25}], lr=0.5, factor=2.0)
+        own.step()
+        return [p.numpy()[0] for p in own.parameters()]
+
+    check.equal(chosen, [-2.0, -8.0], "parameters after a step of an optimizer with its own rule_of and settings, as Adam has",
+                cause="ask self.rule_of and self.settings: an optimizer may have its own")
     check.equal(lambda: [optimizer_of(given(2)).step(), optimizer_of(given(2)).step(lambda: 7.5)], [None, 7.5], "the results of step() and of step(closure)", cause="return what the closure returns")
 
     def with_closure() -> Any:
@@ -445,6 +479,8 @@ with Exercise("7.5", "moving_average, correct_bias") as check:
     check.equal(lambda: [old, new], [[1.0, 2.0], [5.0, -6.0]], "both arrays after that", cause="return a new array instead of average *= ...")
     for step, expected in ((1, [5.0, -10.0]), (2, [2.7777777, -5.5555555]), (3, [2.0491803, -4.0983606])):
         check.close(lambda: correct_bias(np.array([1.0, -2.0]), 0.8, step), expected, f"the average [1, -2] with beta 0.8, corrected in step {step}", cause="divide by 1 - beta ** step")
+    check.equal(lambda: dtypes([moving_average(np.float32([1.0]), np.float32([2.0]), 0.9), correct_bias(np.float32([1.0]), 0.9, 3)]), ["float32"] * 2, "the dtypes for float32",
+                cause="use the operators alone, with the numbers as they are: they keep float32")
 
     def constant(beta: float) -> list[Any]:
         average, corrected = np.zeros(1), []
@@ -551,6 +587,9 @@ with Exercise("7.6", "adam_update, amsgrad_update") as check:
         p = p - 0.1 * (m / (1 - 0.8**step)) / (np.sqrt(v_max / (1 - 0.95**step)) + 0.2)
         for i, expected, name in ((1, m, "m"), (2, v, "v"), (3, v_max, "v_max"), (0, p, "the parameter")):
             check.close(lambda: arrays[i], expected, f"{name} after {what}", cause=cause[i])
+    for rule, arrays in ((adam_update, start[:4]), (amsgrad_update, start)):
+        check.equal(lambda: dtypes(rule.forward(np, *(a.astype("f") for a in arrays), **settings, step=3)[0]), ["float32"] * (len(arrays) - 1), f"the dtypes of the results of {rule.name} for float32",
+                    cause="arrays and numbers of Python keep float32, but the result of np.sqrt(1 - ...) is a float64: use math.sqrt for numbers")
     zeros, gradient = np.zeros(3), np.array([1e-3, -5.0, 200.0])
     check.close(lambda: adam_update.forward(np, zeros, gradient, zeros, zeros, **{**settings, "eps": 1e-12}, step=1)[0][0], [-0.1, 0.1, -0.1],
                 "the first step with gradients of 0.001, -5 and 200: all as large as lr", cause="correct the bias of both averages")
@@ -678,27 +717,26 @@ with Exercise("7.7", "orthogonalise") as check:
     check.close(lambda: orthogonalise(np, np.array([[3e-7, 4e-7]]), 0), [[0.5, 2 / 3]], "the matrix [[3e-7, 4e-7]] after 0 rounds", cause="divide by the norm plus 1e-7")
     check.equal(lambda: orthogonalise(np, np.ones((2, 3), np.float32)).dtype.name, "float32", "the dtype", cause="the operators and functions of xp keep float32")
 
-    class Shapes:
-        """NumPy, and the shapes of the matrices that were transposed."""
+    class Watched(np.ndarray):
+        """An array that notes the shapes of matrix products."""
 
-        def __init__(self) -> None:
-            self.transposed: list[Any] = []
+        shapes: ClassVar[list[Any]] = []
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(np, name)
+        def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+            plain = [x.view(np.ndarray) if isinstance(x, Watched) else x for x in inputs]
+            result = np.asarray(getattr(ufunc, method)(*plain, **settings))
+            if ufunc is np.matmul:
+                self.shapes.append(result.shape)
+            return result.view(Watched)
 
-        def matrix_transpose(self, x: Any) -> Any:
-            self.transposed.append(x.shape)
-            return np.matrix_transpose(x)
-
-    def tall_ones(shape: Any) -> int:
-        """How many matrices with more rows than columns are transposed."""
-        xp: Any = Shapes()
-        orthogonalise(xp, np.ones(shape))
-        return len([s for s in xp.transposed if s[-2] > s[-1]])
+    def largest(shape: Any) -> int:
+        """The number of rows and columns of the largest square in a product."""
+        Watched.shapes.clear()
+        orthogonalise(np, np.ones(shape).view(Watched))
+        return max((min(product[-2:]) for product in Watched.shapes), default=0)
 
     for shape in ((6, 2), (2, 6), (2, 6, 3), (7, 2, 3), (7, 6, 2)):
-        check.true(lambda: tall_ones(shape) <= 2, f"X X^T is the smaller product for {shape}", cause="transpose first if there are more rows than columns; these are the last two axes")
+        check.true(lambda: largest(shape) <= min(shape[-2:]), f"X X^T is the smaller product for {shape}", cause="transpose first if there are more rows than columns; these are the last two axes")
 # fmt: on
 
 # %%
@@ -751,6 +789,10 @@ with Exercise("7.8", "muon_update") as check:
             p = p * (1 - 0.1 * decay) - 0.1 * max(1, shape[-2] / shape[-1]) ** 0.5 * direction
             check.close(lambda: arrays[1], m, f"the average after {what}", cause="moving_average(m, g, momentum)")
             check.close(lambda: arrays[0], p, f"the parameter after {what}", cause="decay p; the direction is m, or its average with g for nesterov; the rate is lr * sqrt(max(1, rows / columns))")
+    tall = [rng.standard_normal((8, 2)) for _ in range(3)]
+    muon: dict[str, Any] = {"lr": 0.1, "momentum": 0.8, "nesterov": True, "weight_decay": 0.5}
+    check.equal(lambda: dtypes(muon_update.forward(np, *(a.astype("f") for a in tall), **muon)[0]), ["float32"] * 2, "the dtypes of the results for float32",
+                cause="the rate is a number: math.sqrt and max of Python; NumPy's roots are float64")
     empty = np.ones((3, 0))
     check.equal(lambda: muon_update.forward(np, empty, empty, empty, lr=0.1, momentum=0.8, nesterov=True, weight_decay=0.1)[0][0].shape, (3, 0), "the shape of a matrix without columns after a step", cause="rows / max(1, columns)")
 # fmt: on

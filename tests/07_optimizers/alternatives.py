@@ -106,14 +106,14 @@ def count_step(self, updated):
             self.missed[i] += 1
     self.steps = self.steps + 1
 '''),
-    Alternative("zeros by a product", "7.4", within="OptimizerSteps", new='''
+    Alternative("new zeros", "7.4", within="OptimizerSteps", new='''
 def zero_grad(self, set_to_none=True):
     for group in self.param_groups:
         for p in group["params"]:
             if set_to_none:
                 p.grad = None
             elif p.grad is not None:
-                p.grad = p.grad * 0
+                p.grad = Tensor(np.zeros(p.shape), dtype=p.dtype, backend=p.backend)
 '''),
     Alternative("the closure first, in its own branch", "7.4", within="OptimizerSteps", new='''
 def step(self, closure=None):
