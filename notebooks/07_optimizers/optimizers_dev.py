@@ -587,8 +587,8 @@ with Exercise("7.6", "adam_update, amsgrad_update") as check:
         p = p - 0.1 * (m / (1 - 0.8**step)) / (np.sqrt(v_max / (1 - 0.95**step)) + 0.2)
         for i, expected, name in ((1, m, "m"), (2, v, "v"), (3, v_max, "v_max"), (0, p, "the parameter")):
             check.close(lambda: arrays[i], expected, f"{name} after {what}", cause=cause[i])
-    for rule, arrays in ((adam_update, start[:4]), (amsgrad_update, start)):
-        check.equal(lambda: dtypes(rule.forward(np, *(a.astype("f") for a in arrays), **settings, step=3)[0]), ["float32"] * (len(arrays) - 1), f"the dtypes of the results of {rule.name} for float32",
+    for name, rule, arrays in (("adam_update", adam_update, start[:4]), ("amsgrad_update", amsgrad_update, start)):
+        check.equal(lambda: dtypes(rule.forward(np, *(a.astype("f") for a in arrays), **settings, step=3)[0]), ["float32"] * (len(arrays) - 1), f"the dtypes of the results of {name} for float32",
                     cause="arrays and numbers of Python keep float32, but the result of np.sqrt(1 - ...) is a float64: use math.sqrt for numbers")
     zeros, gradient = np.zeros(3), np.array([1e-3, -5.0, 200.0])
     check.close(lambda: adam_update.forward(np, zeros, gradient, zeros, zeros, **{**settings, "eps": 1e-12}, step=1)[0][0], [-0.1, 0.1, -0.1],

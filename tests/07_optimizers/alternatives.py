@@ -173,4 +173,78 @@ def muon_update(xp, p, g, m, *, lr, momentum, nesterov, weight_decay):
     return (p * (1 - lr * weight_decay) - rate * orthogonalise(xp, direction), m), ()
 '''),
     Alternative("Nesterov in an if", "7.8", "    direction = moving_average(m, g, momentum) if nesterov else m\n", "    direction = m\n    if nesterov:\n        direction = moving_average(direction, g, momentum)\n"),
+    # Written without a look at those above, or at the tests.
+    Alternative("a plain step decays the weights", "7.3", new="""
+@op
+def sgd_update(xp, p, g, v=None, *, lr, momentum, weight_decay, nesterov, dampening=0, step=1):
+    if v is None:
+        p, g = apply_weight_decay(p, g, lr, weight_decay, True)
+        return (p - lr * g,), tuple()
+    g = apply_weight_decay(p, g, lr, weight_decay, False)[1]
+    v = update_velocity(v, g, momentum, dampening, step)
+    if not nesterov:
+        return (p - lr * v, v), ()
+    return (p - lr * g - lr * momentum * v, v), ()
+"""),,
+    Alternative("sorted by missed steps", "7.4", within="OptimizerSteps", new="""
+def update_group(self, group, first, step, lr):
+    indices = [first + k for k, p in enumerate(group["params"]) if p.grad is not None]
+    rows = {}
+    for i in indices:
+        p = group["params"][i - first]
+        sign = -1.0 if group.get("maximize") else 1.0
+        rows[i] = (p, p.grad * sign, *self._state_of(i, p, group))
+    counts = sorted({self.missed.get(i, 0) for i in indices})
+    for count in counts:
+        chosen = [rows[i] for i in indices if self.missed.get(i, 0) == count]
+        settings = self.settings(dict(group, lr=lr), step - count)
+        update_tensors(self.rule_of(group), chosen, **settings)
+    return indices
+"""),,
+    Alternative("the form of PyTorch", "7.6", new="""
+@op
+def adam_update(xp, p, g, m, v, *, lr, betas, eps, weight_decay, decoupled, step):
+    beta1, beta2 = betas
+    p, g = apply_weight_decay(p, g, lr, weight_decay, decoupled)
+    m = m + (1 - beta1) * (g - m)
+    v = beta2 * v + (1 - beta2) * g**2
+    denominator = xp.sqrt(v) / math.sqrt(1 - beta2**step) + eps
+    return (p - lr / (1 - beta1**step) * (m / denominator), m, v), ()
+@op
+def amsgrad_update(xp, p, g, m, v, v_max, *, lr, betas, eps, weight_decay, decoupled, step):
+    beta1, beta2 = betas
+    p, g = apply_weight_decay(p, g, lr, weight_decay, decoupled)
+    m = m + (1 - beta1) * (g - m)
+    v = beta2 * v + (1 - beta2) * g**2
+    v_max = xp.where(v > v_max, v, v_max)
+    denominator = xp.sqrt(v_max) / math.sqrt(1 - beta2**step) + eps
+    return (p - lr / (1 - beta1**step) * (m / denominator), m, v, v_max), ()
+"""),,
+    Alternative("tall matrices from the other side", "7.7", new="""
+def orthogonalise(xp, G, steps=5):
+    X = G / (xp.sqrt(xp.sum(G**2, axis=(-1, -2), keepdims=True)) + 1e-7)
+    if G.shape[-2] <= G.shape[-1]:
+        for _ in range(steps):
+            A = X @ xp.matrix_transpose(X)
+            X = 3.4445 * X + (-4.7750 * A + 2.0315 * A @ A) @ X
+    else:
+        for _ in range(steps):
+            A = xp.matrix_transpose(X) @ X
+            X = 3.4445 * X + X @ (-4.7750 * A + 2.0315 * A @ A)
+    return X
+"""),,
+    Alternative("permuted axes", "7.7", new="""
+def orthogonalise(xp, G, steps=5):
+    def turned(x):
+        return xp.permute_dims(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+    if G.shape[-2] > G.shape[-1]:
+        return turned(orthogonalise(xp, turned(G), steps))
+    norm = xp.sqrt(xp.sum(G * G, axis=(-2, -1), keepdims=True))
+    X = G / (norm + 1e-7)
+    for _ in range(steps):
+        A = xp.matmul(X, turned(X))
+        AX = A @ X
+        X = 3.4445 * X - 4.7750 * AX + 2.0315 * (A @ AX)
+    return X
+"""),,
 ]  # fmt: skip
