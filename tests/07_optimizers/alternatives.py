@@ -185,7 +185,7 @@ def sgd_update(xp, p, g, v=None, *, lr, momentum, weight_decay, nesterov, dampen
     if not nesterov:
         return (p - lr * v, v), ()
     return (p - lr * g - lr * momentum * v, v), ()
-"""),,
+"""),
     Alternative("sorted by missed steps", "7.4", within="OptimizerSteps", new="""
 def update_group(self, group, first, step, lr):
     indices = [first + k for k, p in enumerate(group["params"]) if p.grad is not None]
@@ -200,7 +200,7 @@ def update_group(self, group, first, step, lr):
         settings = self.settings(dict(group, lr=lr), step - count)
         update_tensors(self.rule_of(group), chosen, **settings)
     return indices
-"""),,
+"""),
     Alternative("the form of PyTorch", "7.6", new="""
 @op
 def adam_update(xp, p, g, m, v, *, lr, betas, eps, weight_decay, decoupled, step):
@@ -219,7 +219,7 @@ def amsgrad_update(xp, p, g, m, v, v_max, *, lr, betas, eps, weight_decay, decou
     v_max = xp.where(v > v_max, v, v_max)
     denominator = xp.sqrt(v_max) / math.sqrt(1 - beta2**step) + eps
     return (p - lr / (1 - beta1**step) * (m / denominator), m, v, v_max), ()
-"""),,
+"""),
     Alternative("tall matrices from the other side", "7.7", new="""
 def orthogonalise(xp, G, steps=5):
     X = G / (xp.sqrt(xp.sum(G**2, axis=(-1, -2), keepdims=True)) + 1e-7)
@@ -232,7 +232,7 @@ def orthogonalise(xp, G, steps=5):
             A = xp.matrix_transpose(X) @ X
             X = 3.4445 * X + X @ (-4.7750 * A + 2.0315 * A @ A)
     return X
-"""),,
+"""),
     Alternative("permuted axes", "7.7", new="""
 def orthogonalise(xp, G, steps=5):
     def turned(x):
@@ -246,5 +246,5 @@ def orthogonalise(xp, G, steps=5):
         AX = A @ X
         X = 3.4445 * X - 4.7750 * AX + 2.0315 * (A @ AX)
     return X
-"""),,
+"""),
 ]  # fmt: skip
