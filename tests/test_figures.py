@@ -44,6 +44,7 @@ OTHERS = {
     "its table": GPT2_TABLE,
     "GPT-3": 175_000_000_000,
     "Llama 3 8B": 8_030_261_248,
+    "a linear output for a photo": 224 * 224 * 3,
 }
 # Numbers in lessons that are not in their code, and what they are.
 FACTS: dict[int, dict[int, str]] = {

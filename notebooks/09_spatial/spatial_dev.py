@@ -13,14 +13,14 @@
 # %% [markdown]
 # # Lesson 09: Spatial layers
 #
-# A linear layer on a photo of 224 x 224 x 3 has 150 528 weights *for each output*. It has to learn an
+# A linear layer on a photo of 224 x 224 x 3 has 150,528 weights *for each output*. It has to learn an
 # edge in the top left corner and the same edge in the middle separately. A **convolution** looks at
 # small patches, and uses the same weights for all of them: an edge is an edge wherever it is.
 #
 # | | linear layer | convolution |
 # |---|---|---|
 # | looks at | the whole image | a patch, then the next |
-# | weights for 16 outputs, images 3 x 32 x 32 | 49 152 numbers, 16 results | 432 numbers, 16 maps |
+# | weights for 16 outputs, images 3 x 32 x 32 | 49,152 numbers, 16 results | 432 numbers, 16 maps |
 # | if the image is shifted | everything changes | the map is shifted |
 #
 # **You will build** convolutions and pooling.

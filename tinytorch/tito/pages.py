@@ -14,9 +14,6 @@ Thirteen lessons, from nothing to TinyGPT. `tito nbdev build` writes this page f
 of the lessons; `tito status` shows the same map, with your progress.
 
 {map}
-
-Lessons without a link have no notebook yet. "Given" means that the package has their code, and
-later lessons use it.
 {goals}
 """
 
