@@ -49,6 +49,8 @@ def _sums() -> tuple[Array, Array, Array]:
 
 IMAGE_SUMS, KERNEL_SUMS, OUTPUT_SUMS = _sums()
 
+STACK = 2  # products in a call: fewer and longer calls, so that threads wait less for the GIL
+PARTS = [slice(k, k + STACK) for k in range(0, TERMS, STACK)]
 BLOCK_COLUMNS = 256  # of a product, at least, if there are enough images
 MIN_POSITIONS = 256  # of the kernel in all images; for fewer, the kernel's sums take too long
 MIN_CHANNELS = 48  # of input and output; with fewer, the sums take as long as they save
@@ -81,12 +83,13 @@ def convolve(
     def work(start: int, stop: int) -> None:
         tiles = Tiles(C, stop - start, window, x.dtype)
         products = np.empty((TERMS, O * tiles.columns), x.dtype)
+        matrices = products.reshape(TERMS, O, -1)
         out = np.empty((LINES, O * tiles.columns), x.dtype)
         for first in range(start, stop, tiles.block):
             images = slice(first, min(first + tiles.block, stop))
             tiles.load(x[images])
-            for k in range(TERMS):
-                np.matmul(kernel[k], tiles.lifted(k), out=products[k].reshape(O, -1))
+            for terms in PARTS:
+                np.matmul(kernel[terms], tiles.lifted(terms), out=matrices[terms])
             np.matmul(sums, products, out=out)
             is_finite.append(np.isfinite(np.vdot(out, out)))
             for of_y, of_out in tiles.lines_of(y[images], out):
@@ -110,6 +113,7 @@ def weight_gradient(
         tiles = Tiles(C, stop - start, window, x.dtype)
         given = np.zeros((LINES, O * tiles.columns), x.dtype)
         products = np.empty((TERMS, O * tiles.columns), x.dtype)
+        matrices = products.reshape(TERMS, O, -1).swapaxes(1, 2)
         total = np.zeros((TERMS, C * KW, O), x.dtype)
         for first in range(start, stop, tiles.block):
             images = slice(first, min(first + tiles.block, stop))
@@ -119,8 +123,8 @@ def weight_gradient(
             for of_g, of_given in tiles.lines_of(g[images], given):
                 of_given[...] = of_g
             np.matmul(sums, given, out=products)
-            for k in range(TERMS):
-                total[k] += tiles.lifted(k) @ products[k].reshape(O, -1).T
+            for terms in PARTS:
+                total[terms] += tiles.lifted(terms) @ matrices[terms]
         parts[start] = total
 
     parallel_images(work, N, multiplications)
@@ -150,8 +154,14 @@ class Tiles:
         self.columns = self.block * size
         self.lines = np.zeros((TERMS, channels, self.columns + last), dtype)
         self.sums = np.empty_like(self.lines)
-        self.patches = np.empty((channels, KW, self.columns), dtype)
         self.factors = IMAGE_SUMS.astype(dtype)
+        windows = np.lib.stride_tricks.sliding_window_view(self.sums, self.columns, axis=2)
+        self.shifted = windows[:, :, :: self.shift]  # (TERMS, C, KW, columns)
+        self.patches = np.empty((STACK, channels, KW, self.columns), dtype)
+        (H, W), (top, left) = window.image, window.padding
+        self.tiles = self._of_images(self.lines[..., : self.columns])[..., left : left + W]
+        met = [inside(H, self.count, LINES, i - top) for i in range(TERMS)]
+        self.keys = [((i, slice(None), slice(None), at), of_x) for i, (at, of_x) in enumerate(met)]
 
     def _of_images(self, lines: Array) -> Array:
         """Lines (n, C, columns) as (n, C, images, tiles, width)."""
@@ -159,20 +169,15 @@ class Tiles:
 
     def load(self, x: Array) -> None:
         """Compute the sums for images (n, C, H, W)."""
-        (H, W), (top, left) = self.window.image, self.window.padding
-        lines = self._of_images(self.lines[..., : self.columns])
-        for i in range(TERMS):
-            tiles, of_x = inside(H, self.count, LINES, i - top)
-            to = lines[i, :, : len(x), tiles, left : left + W]
-            to[...] = x[:, :, of_x].swapaxes(0, 1)
+        images = x.swapaxes(0, 1)
+        for at, of_x in self.keys:
+            self.tiles[at][:, : len(x)] = images[:, :, of_x]
         np.matmul(self.factors, self.lines.reshape(TERMS, -1), out=self.sums.reshape(TERMS, -1))
 
-    def lifted(self, k: int) -> Array:
-        """The k-th sum, shifted by each column of the kernel: (C * KW, columns)."""
-        for j in range(self.patches.shape[1]):
-            start = j * self.shift
-            self.patches[:, j] = self.sums[k, :, start : start + self.columns]
-        return self.patches.reshape(-1, self.columns)
+    def lifted(self, terms: slice) -> Array:
+        """Some of the sums, shifted by each column of the kernel: (terms, C * KW, columns)."""
+        self.patches[...] = self.shifted[terms]
+        return self.patches.reshape(len(self.patches), -1, self.columns)
 
     def lines_of(self, y: Array, tiles: Array) -> list[tuple[Array, Array]]:
         """Views of the same lines in y (n, O, OH, OW) and in tiles (LINES, O * columns).
