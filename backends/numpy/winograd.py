@@ -91,11 +91,12 @@ def convolve(
             for terms in PARTS:
                 np.matmul(kernel[terms], tiles.lifted(terms), out=matrices[terms])
             np.matmul(sums, products, out=out)
+            if bias is not None:
+                with_bias = out.reshape(LINES, O, -1)
+                with_bias += bias.reshape(-1, 1)
             is_finite.append(np.isfinite(np.vdot(out, out)))
             for of_y, of_out in tiles.lines_of(y[images], out):
                 of_y[...] = of_out
-            if bias is not None:
-                y[images] += bias.reshape(-1, 1, 1)
 
     parallel_images(work, N, multiplications)
     return y if all(is_finite) else None
