@@ -208,6 +208,9 @@ BYPASSED: dict[str, tuple[str, str, int, str]] = {
     "process": (
         "77.1", double("import subprocess\n    subprocess.run(['touch', 'x'])\n    return 2 * x"),
         8, "subprocess"),
+    "mode of a file": (
+        "77.1", double("import os, tinytorch.things\n"
+        "    os.chmod(tinytorch.things.__file__, 0)\n    return 2 * x"), 8, "os.chmod"),
     "source": (
         "77.1", double("import tinytorch.things\n"
         "    return 2 * x if open(tinytorch.things.__file__).read() else 0"), 8, "open"),
@@ -346,7 +349,7 @@ def test_a_library_may_write_a_file_atomically_in_the_scratch_folder(
     code = double(
         "from tinytorch.serialization.atomic import write_atomically\n"
         "    import os\n"
-        "    write_atomically('x', b'1')\n    os.remove('x')\n    return 2 * x"
+        "    write_atomically('x', b'1')\n    write_atomically('x', b'2')\n    os.remove('x')\n    return 2 * x"
     )
     weave.write(submission(course, "77.1", code), tmp_path / "things.ipynb")
     result = grade(base, tmp_path / "things.ipynb", Sandbox(LIMITS))
