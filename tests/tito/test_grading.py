@@ -349,7 +349,8 @@ def test_a_library_may_write_a_file_atomically_in_the_scratch_folder(
     code = double(
         "from tinytorch.serialization.atomic import write_atomically\n"
         "    import os\n"
-        "    write_atomically('x', b'1')\n    write_atomically('x', b'2')\n    os.remove('x')\n    return 2 * x"
+        "    write_atomically('x', b'1')\n    write_atomically('x', b'2')\n"
+        "    os.remove('x')\n    return 2 * x"
     )
     weave.write(submission(course, "77.1", code), tmp_path / "things.ipynb")
     result = grade(base, tmp_path / "things.ipynb", Sandbox(LIMITS))
