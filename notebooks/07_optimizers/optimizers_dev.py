@@ -203,7 +203,9 @@ with Exercise("7.2", "apply_weight_decay") as check:
         found = check.call(lambda: apply_weight_decay(np.array([np.inf, 2.0]), g, 0.1, 0.0, decoupled), f"p and g without a decay, decoupled={decoupled}", count=2, cause="return a pair: p, g")
         check.equal(lambda: found, [[np.inf, 2.0], [1.0, 3.0]], f"p = [inf, 2] and g = [1, 3] without a decay, decoupled={decoupled}", cause="if weight_decay is 0, return both as they are: 0 * inf is NaN")
     check.equal(lambda: [p, g], [[2.0, -4.0], [1.0, 3.0]], "p and g after that", cause="return new arrays instead of p *= ... or g += ...")
-    for decoupled in (False, True):
+    for decoupled, parameter, gradient in ((False, 2.0, 0.02), (True, 1.998, 0.0)):
+        found = check.call(lambda: apply_weight_decay(np.array([2.0]), np.zeros(1), 0.1, 0.01, decoupled), f"p and g for a gradient of 0, decoupled={decoupled}", count=2, cause="return a pair: p, g")
+        check.close(lambda: found, [[parameter], [gradient]], f"p = [2] and g = [0] with weight_decay=0.01, lr=0.1, decoupled={decoupled}", cause="weights without a gradient decay as all others")
         check.equal(lambda: dtypes(apply_weight_decay(p.astype("f"), g.astype("f"), 0.1, 0.5, decoupled)), ["float32"] * 2, f"the dtypes for float32, decoupled={decoupled}",
                     cause="use the operators alone, with the numbers as they are: they keep float32")
 # fmt: on
@@ -348,6 +350,15 @@ with Exercise("7.4", "OptimizerSteps") as check:
     cause = "one row (p, gradient, *state) for each parameter with a gradient, and update_tensors with the rule of the group, the rows and the settings"
     check.equal(lambda: after(given(2, 3)), [-1.0, -2.0], "two parameters of ones with gradients 2 and 3 after a step of p - lr * factor * g, with lr 0.5 and factor 2", cause=cause)
     check.equal(lambda: after(given(2, -1, 3)), [-1.0, 1.0, -2.0], "three parameters, of which the second has no gradient", cause="leave it alone if p.grad is None, and go on")
+    def signed() -> Any:
+        """Gradients of 0, 3 and -4: of the last, a maximum is looked for."""
+        parameters = given(2, 3, 4)
+        parameters[0].grad, parameters[2].grad = Tensor(np.zeros(2)), Tensor(np.full(4, -4.0))
+        own = optimizer_of([{"params": parameters[:2], "maximize": False}, {"params": parameters[2:], "maximize": True}], 1)
+        return [p.numpy()[0] for p in own.parameters()], own.missed
+
+    check.equal(signed, ([1.0, -2.0, -3.0], {}), "parameters with gradients of 0, 3 and -4, with maximize=False for the first two and True for the last, and self.missed",
+                cause="-p.grad if group.get('maximize') is true, else p.grad; a gradient of 0 is a gradient")
     check.equal(lambda: after([{"params": given(-2)}, {"params": given(3)}]), [1.0, -2.0], "two groups, the first without any gradient", cause="go on with the next group; no call of update_tensors without rows")
 
     def groups() -> list[dict[str, Any]]:
@@ -417,7 +428,7 @@ with Exercise("7.4", "OptimizerSteps") as check:
 
     check.equal(chosen, [-2.0, -8.0], "parameters after a step of an optimizer with its own rule_of and settings, as Adam has",
                 cause="ask self.rule_of and self.settings: an optimizer may have its own")
-    check.equal(lambda: [optimizer_of(given(2)).step(), optimizer_of(given(2)).step(lambda: 7.5)], [None, 7.5], "the results of step() and of step(closure)", cause="return what the closure returns")
+    check.equal(lambda: [optimizer_of(given(2)).step(*closure) for closure in ((), (lambda: 7.5,), (lambda: 0.0,))], [None, 7.5, 0.0], "the results of step() and of step(closure), for losses of 7.5 and 0.0", cause="return what the closure returns")
 
     def with_closure() -> Any:
         (p,), enabled = given(-2), []
@@ -775,7 +786,7 @@ from tinytorch.optimizers import muon_update
 # fmt: off
 with Exercise("7.8", "muon_update") as check:
     rng = np.random.default_rng(8)
-    for shape in ((3, 5), (8, 2), (4, 4), (6, 1), (2, 6, 3)):
+    for shape in ((3, 5), (7, 2), (4, 4), (6, 1), (2, 6, 3)):
         start = [rng.standard_normal(shape) for _ in range(3)]
         for nesterov, decay in ((False, 0.0), (True, 0.0), (False, 0.5), (True, 0.5)):
             p, g, m = (x.copy() for x in start)

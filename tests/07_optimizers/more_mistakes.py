@@ -45,6 +45,8 @@ def update_velocity(v, g, momentum, dampening=0, step=1):
     Mistake("decoupled decay of the gradient", "7.2", "p * (1 - lr * weight_decay), g", "p, g * (1 - lr * weight_decay)"),
     Mistake("the decoupled weight is a new one, and the gradient too", "7.2", "return p * (1 - lr * weight_decay), g", "p = p * (1 - lr * weight_decay)\n        return p, g + weight_decay * p"),
     Mistake("the decay in double precision", "7.2", "1 - lr * weight_decay", "np.float64(1 - lr * weight_decay)"),
+    Mistake("weights without a gradient do not decay", "7.2", "g + weight_decay * p", "g + weight_decay * p * (g != 0)"),
+    Mistake("small decays are none", "7.2", "if not weight_decay:", "if weight_decay < 0.1:"),
     # 7.3
     Mistake("nesterov adds the velocity without momentum", "7.3", "g + momentum * v if nesterov", "g + v if nesterov"),
     Mistake("nesterov looks ahead with the weights", "7.3", "descend(p, g + momentum * v if nesterov else v, lr)", "descend(p - lr * momentum * v if nesterov else p, v, lr)"),
@@ -112,6 +114,10 @@ def zero_grad(self, set_to_none=True):
     Mistake("maximize of the first group", "7.4", 'group.get("maximize")', 'self.param_groups[0].get("maximize")'),
     Mistake("the gradients are cleared after the step", "7.4", "        return loss", "        self.zero_grad()\n        return loss"),
     Mistake("the step is the optimizer's own", "7.4", "step - missed if missed else step", "self.steps + 1 - missed"),
+    Mistake("a loss of 0 is no loss", "7.4", "        return loss", "        return loss or None"),
+    Mistake("gradients of 0 are none", "7.4", "            if p.grad is not None:", "            if p.grad is not None and p.grad.numpy().any():"),
+    Mistake("maximize if the setting is there", "7.4", 'if group.get("maximize")', 'if "maximize" in group'),
+    Mistake("maximize against the sign", "7.4", "-p.grad if", "-abs(p.grad) if"),
     # 7.5
     Mistake("beta is the share of the new value", "7.5", "beta * average + (1 - beta) * new", "(1 - beta) * average + beta * new"),
     Mistake("the mean of both", "7.5", "beta * average + (1 - beta) * new", "beta * (average + new) / 2"),
@@ -202,4 +208,5 @@ def muon_update(xp, p, g, m, *, lr, momentum, nesterov, weight_decay):
     return (descend(p, orthogonalise(xp, direction), rate), m), ()
 """),
     Mistake("the orthogonalised direction is remembered", "7.8", "return (descend(p, orthogonalise(xp, direction), rate), m), ()", "direction = orthogonalise(xp, direction)\n    return (descend(p, direction, rate), direction), ()"),
+    Mistake("whole times as many rows", "7.8", "p.shape[-2] / max", "p.shape[-2] // max"),
 ]
