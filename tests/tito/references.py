@@ -26,7 +26,6 @@ import typer.main  # noqa: E402
 
 from tinytorch.tito import milestones  # noqa: E402
 from tinytorch.tito.cli import app  # noqa: E402
-from tinytorch.tito.course_map import WITHOUT_LESSON  # noqa: E402
 from tinytorch.tito.lesson import Cell, Lesson, definitions, lessons, load  # noqa: E402
 from tinytorch.tito.magics import without_commands  # noqa: E402
 
@@ -50,7 +49,6 @@ class Course:
 
     def __init__(self, own: Iterable[Lesson]) -> None:
         self.lessons = {lesson.number: lesson for lesson in own}
-        self.to_come = {other.number for other in WITHOUT_LESSON} - set(self.lessons)
 
     def problems(self, lesson: Lesson) -> Iterator[str]:
         """Yield what is wrong with the references of a lesson, with the place."""
@@ -75,10 +73,8 @@ class Course:
                 if "." in number:
                     continue
                 n = int(number)
-                if n not in self.lessons and n not in self.to_come:
+                if n not in self.lessons:
                     yield f"there is no lesson {n}: {shown(text, found)}"
-                elif n in self.to_come and n < lesson.number:
-                    yield f"lesson {n} does not exist yet, and is earlier: {shown(text, found)}"
                 elif n > lesson.number and is_done(text[: found.start()], text[found.end() :]):
                     yield f"lesson {n} comes later: {shown(text, found)}"
 

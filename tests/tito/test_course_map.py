@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from tinytorch.tito import pages
 from tinytorch.tito.cli import app
-from tinytorch.tito.course_map import WITHOUT_LESSON, Entry, course_map, entry, ranges
+from tinytorch.tito.course_map import Entry, entry, known_entry, ranges
 from tinytorch.tito.lesson import Lesson, lessons, load
 
 ROOT = Path(__file__).parents[2]
@@ -55,11 +55,6 @@ def test_every_lesson_has_a_complete_entry(lesson: Lesson) -> None:
     assert len(re.findall(r"(?m)^- ", own.goals)) >= 3
 
 
-@pytest.mark.parametrize("other", WITHOUT_LESSON, ids=lambda own: own.name)
-def test_lessons_that_exist_are_not_in_the_list_of_those_that_do_not(other: Entry) -> None:
-    assert other.number not in {lesson.number for lesson in LESSONS}, "remove its entry"
-
-
 @pytest.mark.parametrize(
     ("numbers", "text", "short"),
     [
@@ -74,19 +69,10 @@ def test_ranges_of_lessons(numbers: list[int], text: str, short: str) -> None:
     assert (ranges(numbers), ranges(numbers, short=True)) == (text, short)
 
 
-def test_lessons_that_do_not_exist_are_in_the_map_between_those_that_do(tmp_path: Path) -> None:
-    assert [own.number for own, _ in course_map([make(tmp_path)])] == [77]
-    found = {own.number: lesson for own, lesson in course_map([LESSONS[0], LESSONS[-1]])}
-    assert list(found) == sorted(found)
-    for other in WITHOUT_LESSON:
-        if LESSONS[0].number < other.number:
-            assert found[other.number] is None
-
-
 def test_a_source_that_cannot_be_read_has_number_and_name(tmp_path: Path) -> None:
     lesson = make(tmp_path)
     lesson.source.write_bytes(b"\xff")
-    assert course_map([lesson]) == [(Entry(77, "things", ""), lesson)]
+    assert known_entry(lesson) == Entry(77, "things")
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -96,7 +82,7 @@ def test_status_prints_the_map_in_one_line_for_each_lesson(
     monkeypatch.chdir(ROOT)
     output = CliRunner().invoke(app, ["status"], env={"COLUMNS": str(columns)}).output
     lines = {line[:2]: line for line in output.splitlines()}
-    for own, _ in course_map(LESSONS):
+    for own in map(entry, LESSONS):
         parts = (own.name, own.builds, ranges(own.needs, short=True), own.time)
         assert all(part in lines[f"{own.number:02}"] for part in parts)
     assert "\x1b" not in output

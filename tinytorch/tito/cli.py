@@ -298,28 +298,28 @@ def reset(number: Number) -> None:
 @app.command()
 def status() -> None:
     """Show the course map: what each lesson builds, needs and takes, and your progress in it."""
-    from .course_map import course_map, ranges
+    from .course_map import known_entry, ranges
     from .lesson import PACKAGE, find_root
     from .workspace import progress
 
     with _errors_as_messages():
         root = find_root()
         rows = []
-        found = {p.lesson: p for p in progress(root)}
-        for own, lesson in course_map(list(found)):
+        found = list(progress(root))
+        for p in found:
+            own = known_entry(p.lesson)
             row = [f"{own.number:02} {own.name}", own.builds, ranges(own.needs, short=True)]
-            row += ["", "", own.time, ""] if lesson is None else _progress(own, found[lesson])
-            rows.append(row)
+            rows.append(row + _progress(own, p))
         headings = ["lesson", "you build", "needs", "time", "notebook", "package", "lines"]
         shown = len(headings) if Console().width >= WIDE else -1
         _print_table(headings[:shown], [row[:shown] for row in rows])
-        shares = [p.share for p in found.values()]
+        shares = [p.share for p in found]
         functions, lines = sum(s.written for s in shares), sum(s.lines for s in shares)
         Console(highlight=False).print(
             f"yours in {PACKAGE}/: {functions} of {sum(s.functions for s in shares)} functions,"
             f" {lines} lines"
         )
-        for p in found.values():
+        for p in found:
             if p.problem:
                 _print(f"lesson {p.lesson.number}: {p.problem}", "red")
         _check_package(root)

@@ -20,7 +20,7 @@ class Entry:
         number, name: of the lesson.
         builds: what the student builds, a few words.
         needs: the earlier lessons that it needs.
-        time: "2½ h"; "given" for code without a lesson, "to come" without code.
+        time: "2½ h".
         goals: what the student will learn, in Markdown.
         files: where its code is, in tinytorch/.
     """
@@ -32,10 +32,6 @@ class Entry:
     time: str = ""
     goals: str = ""
     files: tuple[str, ...] = ()
-
-
-# Lessons that do not exist yet. Remove an entry when its lesson is written.
-WITHOUT_LESSON: tuple[Entry, ...] = ()
 
 
 def entry(lesson: Lesson) -> Entry:
@@ -58,16 +54,7 @@ def entry(lesson: Lesson) -> Entry:
     )
 
 
-def course_map(own: Iterable[Lesson]) -> list[tuple[Entry, Lesson | None]]:
-    """Return the entries of lessons, and of those between them that do not exist."""
-    known: dict[int, tuple[Entry, Lesson | None]] = {n.number: (_known(n), n) for n in own}
-    for other in WITHOUT_LESSON:
-        if known and min(known) < other.number < max(known):
-            known.setdefault(other.number, (other, None))
-    return [known[number] for number in sorted(known)]
-
-
-def _known(lesson: Lesson) -> Entry:
+def known_entry(lesson: Lesson) -> Entry:
     """Return the entry of a lesson; if its source cannot be read, only number and name."""
     try:
         return entry(lesson)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import weave
-from .course_map import Entry, course_map, ranges
+from .course_map import Entry, entry, ranges
 from .lesson import Lesson, lessons, load
 
 COURSE = """# The course
@@ -32,10 +32,10 @@ def pages(root: Path) -> dict[str, str]:
     if not (root / "docs").is_dir():  # a course folder
         return {}
     own_lessons = [load(number, root) for number in lessons(root)]
-    entries = course_map(own_lessons)
+    entries = [(entry(lesson), lesson) for lesson in own_lessons]
     readme = (root / "README.md").read_text(encoding="utf-8")
     full = table([_full_row(own, lesson) for own, lesson in entries])
-    goals = "".join(_goals(own, lesson) for own, lesson in entries if lesson)
+    goals = "".join(_goals(own, lesson) for own, lesson in entries)
     return {
         "README.md": with_table(readme, short_map(own_lessons)),
         "docs/course.md": COURSE.format(map=full, goals=goals),
@@ -44,7 +44,7 @@ def pages(root: Path) -> dict[str, str]:
 
 def short_map(own: list[Lesson]) -> str:
     """Return the map of lessons as a table, with links for a page in their checkout."""
-    return table([_row(entry, _folder(lesson)) for entry, lesson in course_map(own)])
+    return table([_row(entry(lesson), f"notebooks/{lesson.folder}/") for lesson in own])
 
 
 def table(rows: list[dict[str, str]]) -> str:
@@ -68,29 +68,23 @@ def with_table(page: str, new: str) -> str:
     return page
 
 
-def _folder(lesson: Lesson | None) -> str:
-    return f"notebooks/{lesson.folder}/" if lesson else ""
-
-
 def _row(own: Entry, link: str) -> dict[str, str]:
-    name = f"{own.number:02} {own.name}"
     return {
-        "lesson": f"[{name}]({link})" if link else name,
+        "lesson": f"[{own.number:02} {own.name}]({link})",
         "you build": own.builds,
         "needs": ranges(own.needs),
         "time": own.time,
     }
 
 
-def _full_row(own: Entry, lesson: Lesson | None) -> dict[str, str]:
-    link, exercises, points = "", "", ""
-    if lesson is not None:
-        link = f"../{weave.notebook_path(lesson).relative_to(lesson.root).as_posix()}"
-        exercises = str(len(lesson.exercises))
-        points = str(sum(cell.points for cell in lesson.cells if cell.kind == "test"))
-    files = ", ".join(f"`{name}`" for name in own.files)
-    counts = {"exercises": exercises, "points": points, "files in `tinytorch/`": files}
-    return _row(own, link) | counts
+def _full_row(own: Entry, lesson: Lesson) -> dict[str, str]:
+    link = f"../{weave.notebook_path(lesson).relative_to(lesson.root).as_posix()}"
+    points = sum(cell.points for cell in lesson.cells if cell.kind == "test")
+    return _row(own, link) | {
+        "exercises": str(len(lesson.exercises)),
+        "points": str(points),
+        "files in `tinytorch/`": ", ".join(f"`{name}`" for name in own.files),
+    }
 
 
 def _goals(own: Entry, lesson: Lesson) -> str:
