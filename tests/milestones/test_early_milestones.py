@@ -19,7 +19,10 @@ import numpy as np
 import pytest
 from helpers import load_module, require
 
-from tinytorch.data.digits import FILES
+from tinytorch import manual_seed
+from tinytorch.data.digits import FILES, Digits, small_digits
+from tinytorch.milestones.classifier import fit
+from tinytorch.milestones.program import Output
 from tinytorch.milestones.timeline import LESSONS, plot_timeline
 from tinytorch.tensor import Tensor
 from tinytorch.tito.milestones import MILESTONES
@@ -317,6 +320,23 @@ def test_digits_of_a_folder_of_which_some_are_missing(
     assert sorted(p.name for p in out.iterdir()) == sorted([*case.pictures, "summary.json"])
     confusion = np.array(json.loads((out / "summary.json").read_text())["confusion"])
     assert confusion.sum(axis=1).tolist() == [0, 0, 0, 12, 0, 0, 0, 0, 12, 0]
+
+
+def test_the_mlp_learns_from_images_as_large_as_those_of_mnist() -> None:
+    """The 8 x 8 digits, enlarged to 28 x 28: with the rate for 8 x 8, it reads 85% of them."""
+    require("sklearn")
+    program, small = load_module(CASES["mlp"].path), small_digits()
+
+    def enlarged(images: np.ndarray) -> np.ndarray:
+        return np.pad(np.kron(images, np.ones((1, 3, 3), np.float32)), ((0, 0), (2, 2), (2, 2)))
+
+    images, test_images = enlarged(small.images), enlarged(small.test_images)
+    digits = Digits("large", images, small.labels, test_images, small.test_labels, "enlarged")
+    manual_seed(1337)
+    model, epochs = program.MLP(28 * 28, 64), 5
+    trainer = program.build_trainer(model, epochs * -(-len(images) // program.BATCH_SIZE))
+    history = fit(trainer, digits, epochs, program.BATCH_SIZE, Output(Path(), quiet=True))
+    assert history.accuracies[-1] > 0.93
 
 
 def test_lenet_refuses_images_of_which_pooling_leaves_nothing(tmp_path: Path, capsys: Any) -> None:
