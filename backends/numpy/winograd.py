@@ -49,9 +49,9 @@ def _sums() -> tuple[Array, Array, Array]:
 
 IMAGE_SUMS, KERNEL_SUMS, OUTPUT_SUMS = _sums()
 
-STACK = 2  # products in a call: fewer and longer calls, so that threads wait less for the GIL
-PARTS = [slice(k, k + STACK) for k in range(0, TERMS, STACK)]
-BLOCK_COLUMNS = 256  # of a product, at least, if there are enough images
+# Of a product, at least, if there are enough images: with half of it, calls are so short that two
+# threads wait a sixth of the time for the GIL.
+BLOCK_COLUMNS = 512
 MIN_POSITIONS = 256  # of the kernel in all images; for fewer, the kernel's sums take too long
 MIN_CHANNELS = 48  # of input and output; with fewer, the sums take as long as they save
 
@@ -88,8 +88,8 @@ def convolve(
         for first in range(start, stop, tiles.block):
             images = slice(first, min(first + tiles.block, stop))
             tiles.load(x[images])
-            for terms in PARTS:
-                np.matmul(kernel[terms], tiles.lifted(terms), out=matrices[terms])
+            for k in range(TERMS):
+                np.matmul(kernel[k], tiles.lifted(k), out=matrices[k])
             np.matmul(sums, products, out=out)
             if bias is not None:
                 with_bias = out.reshape(LINES, O, -1)
@@ -124,8 +124,8 @@ def weight_gradient(
             for of_g, of_given in tiles.lines_of(g[images], given):
                 of_given[...] = of_g
             np.matmul(sums, given, out=products)
-            for terms in PARTS:
-                total[terms] += tiles.lifted(terms) @ matrices[terms]
+            for k in range(TERMS):
+                total[k] += tiles.lifted(k) @ matrices[k]
         parts[start] = total
 
     parallel_images(work, N, multiplications)
@@ -158,7 +158,7 @@ class Tiles:
         self.factors = IMAGE_SUMS.astype(dtype)
         windows = np.lib.stride_tricks.sliding_window_view(self.sums, self.columns, axis=2)
         self.shifted = windows[:, :, :: self.shift]  # (TERMS, C, KW, columns)
-        self.patches = np.empty((STACK, channels, KW, self.columns), dtype)
+        self.patches = np.empty((channels, KW, self.columns), dtype)
         (H, W), (top, left) = window.image, window.padding
         self.tiles = self._of_images(self.lines[..., : self.columns])[..., left : left + W]
         met = [inside(H, self.count, LINES, i - top) for i in range(TERMS)]
@@ -175,10 +175,10 @@ class Tiles:
             self.tiles[at][:, : len(x)] = images[:, :, of_x]
         np.matmul(self.factors, self.lines.reshape(TERMS, -1), out=self.sums.reshape(TERMS, -1))
 
-    def lifted(self, terms: slice) -> Array:
-        """Some of the sums, shifted by each column of the kernel: (terms, C * KW, columns)."""
-        self.patches[...] = self.shifted[terms]
-        return self.patches.reshape(len(self.patches), -1, self.columns)
+    def lifted(self, k: int) -> Array:
+        """The k-th sum, shifted by each column of the kernel: (C * KW, columns)."""
+        self.patches[...] = self.shifted[k]
+        return self.patches.reshape(-1, self.columns)
 
     def lines_of(self, y: Array, tiles: Array) -> list[tuple[Array, Array]]:
         """Views of the same lines in y (n, O, OH, OW) and in tiles (LINES, O * columns).
