@@ -6,13 +6,17 @@ LeNet-5 (28 x 28, batch 64) and a block of a ResNet (32 x 32, 64 channels, batch
 weights and inputs on both sides. The two take turns after each step, and a turn begins with a step
 that is not timed: PyTorch's threads spin for some milliseconds after their work. The time of all
 CPUs is printed too, which other processes disturb less than the time on the clock.
+
+Then LeNet-5 with its loss, as training computes it: in a single process with threads, and in as
+many processes as threads, as by `Trainer(..., processes=2)`. The gradients are the same.
 """
 
 import argparse
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 Step = Callable[[], object]
@@ -112,11 +116,49 @@ def steps(build: Any, shape: tuple[int, ...], grad: bool) -> tuple[Step, Step]:
     return made[0], made[1]
 
 
-def measure(pair: tuple[Step, Step], rounds: int) -> list[tuple[float, float]]:
-    """The median milliseconds of both sides: on the clock, and of all CPUs."""
-    found: list[list[tuple[float, float]]] = [[], []]
+@contextmanager
+def training(build: Any, shape: tuple[int, ...], processes: int) -> Iterator[tuple[Step, ...]]:
+    """Forward, cross-entropy and backward: ours, ours in several processes, PyTorch's."""
+    import numpy as np
+    import torch
+
+    import tinytorch
+    from tinytorch.runtime.data_parallel import DataParallel
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal(shape).astype(np.float32), rng.integers(0, 10, shape[0])
+    theirs, *ours = build(torch.nn), build(tinytorch.nn), build(tinytorch.nn)
+    for model in ours:
+        model.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    made = []
+    for model, library in ((ours[0], tinytorch), (theirs, torch)):
+        loss, given = library.nn.CrossEntropyLoss(), (library.tensor(x), library.tensor(y))
+
+        def step(model: Any = model, loss: Any = loss, given: Any = given) -> None:
+            for parameter in model.parameters():
+                parameter.grad = None
+            loss(model(given[0]), given[1]).backward()
+
+        made.append(step)
+    replicas = DataParallel(ours[1], tinytorch.nn.CrossEntropyLoss(), processes)
+    given = (tinytorch.tensor(x), tinytorch.tensor(y))
+
+    def divided() -> None:
+        for parameter in ours[1].parameters():
+            parameter.grad = None
+        replicas.backward(*given)
+
+    try:
+        yield made[0], divided, made[1]
+    finally:
+        replicas.close()
+
+
+def measure(steps: Sequence[Step], rounds: int) -> list[tuple[float, float]]:
+    """The median milliseconds of each side: on the clock, and of all CPUs of this process."""
+    found: list[list[tuple[float, float]]] = [[] for _ in steps]
     for _ in range(rounds):
-        for step, times in zip(pair, found, strict=True):
+        for step, times in zip(steps, found, strict=True):
             step()
             start, cpu = time.perf_counter(), time.process_time()
             step()
@@ -143,6 +185,14 @@ def main() -> None:
         print(
             f"{name:34} {ours:7.2f} / {theirs:7.2f} = {ours / theirs:.2f};"
             f" {our_cpu:7.2f} / {their_cpu:7.2f} = {our_cpu / their_cpu:.2f}"
+        )
+    print(f"\nwith cross-entropy: one process, {options.threads} processes / PyTorch's = ratios")
+    for name, (build, shape, _) in list(NETWORKS.items())[:2]:
+        with training(build, shape, options.threads) as made:
+            one, several, theirs = (clock for clock, _ in measure(made, options.rounds))
+        print(
+            f"{name:34} {one:7.2f}, {several:7.2f} / {theirs:7.2f} ="
+            f" {one / theirs:.2f}, {several / theirs:.2f}"
         )
 
 
