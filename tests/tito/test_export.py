@@ -291,6 +291,26 @@ def test_modules_that_a_student_uses_are_imported_as_in_the_notebook(tmp_path: P
     assert module(lesson) == PLAIN
 
 
+def test_code_of_other_modules_is_imported_where_an_exercise_uses_it(tmp_path: Path) -> None:
+    """In the notebook, the code of another exercise and of a given cell is in the cells above."""
+    given = '# %% given="77.1"\nfrom tinytorch.others import halve\n\n'
+    first = '# %% exercise="77.9"\nfrom tinytorch.others import twice\n\n# twice:\n#   Add.\n\n'
+    start = SOURCE.index('# %% exercise="77.1"')
+    lesson = make(tmp_path, SOURCE[:start] + first + given + SOURCE[start:], PLAIN)
+    others = "def twice(x):\n    return x + x\n\n\ndef halve(x):\n    return x / 2\n"
+    (tmp_path / "tinytorch" / "others.py").write_text(others)
+    woven = weave.solution(lesson)
+    for cell in woven.cells:
+        cell.source = cell.source.replace("2 * x", "halve(twice(twice(x)))")
+    weave.write(woven, tmp_path / "mine.ipynb")
+    assert export(lesson, tmp_path / "mine.ipynb") == [
+        "tinytorch/things.py: double",
+        "tinytorch/things.py: from tinytorch.others import halve",
+        "tinytorch/things.py: from tinytorch.others import twice",
+    ]
+    assert export(lesson, tmp_path / "mine.ipynb") == []
+
+
 @pytest.mark.parametrize("command", ["%matplotlib inline\n", "%%time\n", "!ls (\n", "double?\n"])
 def test_commands_of_ipython_are_left_out(lesson: Lesson, command: str) -> None:
     path = notebook(lesson, lambda s: command + s.replace("2 * x", "x * 2"))

@@ -79,7 +79,7 @@ def _new_texts(lesson: Lesson, notebook: Path) -> tuple[dict[Path, str], list[st
         texts[path] = insert(exercise, before, sources[exercise.number], original, names)
         file = path.relative_to(lesson.root).as_posix()
         written += [f"{file}: {name}" for name in _changed(before, texts[path])]
-    known = imports_of([*(c.source for c in lesson.cells if c.kind == "setup"), *sources.values()])
+    known = notebook_imports(lesson) | imports_of(sources.values())
     for path in texts:
         texts[path], added = add_imports(texts[path], known)
         written += [f"{path.relative_to(lesson.root).as_posix()}: {line}" for line in added]
@@ -363,6 +363,15 @@ def is_blank(definition: Definition) -> bool:
             ):
                 return True
     return False
+
+
+def notebook_imports(lesson: Lesson) -> dict[str, str]:
+    """Return the import statement behind each name that the cells of a notebook can use.
+
+    In the notebook, the code of exercises and what they are given stand in place of the imports.
+    """
+    kinds = ("setup", "given", "exercise")
+    return imports_of(cell.source for cell in lesson.cells if cell.kind in kinds)
 
 
 def imports_of(sources: Iterable[str]) -> dict[str, str]:

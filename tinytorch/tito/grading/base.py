@@ -18,6 +18,7 @@ from ..export import (
     imports_of,
     insert,
     is_constant,
+    notebook_imports,
 )
 from ..lesson import PACKAGE, Exercise, Lesson, LessonError, definitions, parsed, replaced
 from ..package import copy_package, without_fast_versions
@@ -138,8 +139,8 @@ class Base:
 
     @cached_property
     def notebook_imports(self) -> dict[str, str]:
-        """The import statement behind each name of the lesson's setup cells."""
-        return imports_of(cell.source for cell in self.lesson.cells if cell.kind == "setup")
+        """The import statement behind each name that the cells of the notebook can use."""
+        return notebook_imports(self.lesson)
 
     def job(self, texts: Mapping[str, str], inline: list[str], integration: list[str]
             ) -> dict[str, Any]:  # fmt: skip
