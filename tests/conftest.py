@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
 
@@ -24,10 +23,6 @@ FAKE_CUPY = Path(__file__).with_name("fake_cupy")
 # Methods that read a value on the host. array-api-strict allows them on a device; a GPU would wait.
 HOST_READS = ("__float__", "__int__", "__bool__", "__complex__", "__index__", "__dlpack__")
 BUILT_IN = ("numpy", "strict", "cupy")  # the backends of the fixture `backend`
-
-
-hypothesis.settings.register_profile("tinytorch", deadline=None)  # machines differ in speed
-hypothesis.settings.load_profile("tinytorch")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,6 +1,7 @@
 """Mutation tests of the lessons: the inline tests find wrong solutions, and accept right ones.
 
-`python tests/tito/mutation.py 12` prints what the tests of lesson 12 do not find.
+`python tests/tito/mutation.py 12` prints what the tests of lesson 12 do not find. Generated mutants
+are tested nightly: `pytest -m nightly tests/tito/test_mistakes.py`.
 """
 
 import ast
@@ -49,6 +50,7 @@ def test_mistakes_are_found(exercise: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_generated_mutants_are_found(exercise: str) -> None:
     _, found = mutation.outcomes(exercise)
@@ -56,6 +58,7 @@ def test_generated_mutants_are_found(exercise: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_equivalent_mutants_pass(exercise: str) -> None:
     """Each id in EQUIVALENT is a mutant, has a reason, and is indeed not found."""
