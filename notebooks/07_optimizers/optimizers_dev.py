@@ -84,7 +84,7 @@ def dtypes(arrays: Iterable[Any]) -> list[str]:
 #
 # **By hand**, from (-4, 1) with a learning rate of 0.09:
 #
-# | step | x | y | gradient | x - 0.09 · | y - 0.09 · |
+# | step | x | y | gradient | new x | new y |
 # |---|---|---|---|---|---|
 # | 1 | -4 | 1 | (-4, 20) | -3.64 | -0.8 |
 # | 2 | -3.64 | -0.8 | (-3.64, -16) | -3.31 | 0.64 |
