@@ -272,7 +272,7 @@ def test_gradients_on_several_backends_cannot_be_clipped_together(strict: str) -
     parameters = [Parameter([1.0]), Parameter([1.0], backend=strict)]
     for p in parameters:
         p.grad = Tensor([1.0], backend=p.backend)
-    with pytest.raises(BackendError, match="clip_gradients: one tensor is on 'numpy'"):
+    with pytest.raises(BackendError, match=r"clip_gradients: one tensor is on '\w+'"):
         clip_grad_norm(parameters, 1.0)
 
 
@@ -442,7 +442,7 @@ def test_batches_may_be_any_iterable() -> None:
 def test_targets_on_another_backend_raise_an_error(strict: str) -> None:
     model = Linear(2, 1)
     run = Trainer(model, SGD(model.parameters(), 0.1), MSELoss())
-    with pytest.raises(BackendError, match="is on 'numpy' and another on 'strict'"):
+    with pytest.raises(BackendError, match=r"is on '\w+' and another on 'strict'"):
         run.train_step([(X, Y.to(backend=strict))])
 
 

@@ -123,8 +123,10 @@ def test_maxima_of_infinities_and_nan_equal_the_reference(value: float, kernel: 
 @pytest.mark.parametrize("shape", [(8, 3, 7, 9), (64, 3)])
 def test_batch_norm_of_a_large_mean_is_accurate(mean: float, shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).normal(mean, 1, shape).astype(np.float32)
-    exact = F.batch_norm(Tensor(x.astype(np.float64)), None, None, training=True).numpy()
-    found = F.batch_norm(Tensor(x), None, None, training=True).numpy()
+    exact = F.batch_norm(
+        Tensor(x.astype(np.float64), backend="numpy"), None, None, training=True
+    ).numpy()
+    found = F.batch_norm(Tensor(x, backend="numpy"), None, None, training=True).numpy()
     np.testing.assert_allclose(found, exact, atol=2e-6 + 1e-7 * mean)
 
 
