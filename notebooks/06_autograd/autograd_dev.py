@@ -577,6 +577,10 @@ with Exercise("6.5", "sums of gradients") as check:
         check.equal(got, wanted, f"the sum for output {i}, after three, one, three and no gradients", cause="add to what is there, under the key (id(target), output_nr)")
     for name, target, wanted in (("x", x, [[110.0, 530.0]]), ("another tensor", other, [[11.0, 32.0]])):
         check.equal(lambda: pending.pop(target), wanted, f"the sum for {name}, after two gradients", cause="the key is (id(target), output_nr): id, since equal tensors are not the same")
+    same = check.call(lambda: _PendingGradients(), "a third object", cause="change only the method add")
+    for _ in range(3):
+        check.call(lambda: same.add(node, 0, given[0]), "add of the same array", cause="three cases: a new key, an array of our own, another array")
+    check.equal(lambda: same.pop(node), [[3.0, 6.0]], "the sum of one array that was added three times", cause="x + x hands the same array on twice, and both count: ask for the key, not for the array")
     alone = check.call(lambda: _PendingGradients(), "another object", cause="change only the method add")
     check.call(lambda: alone.add(x, 0, given[0]), "add", cause="the first gradient is stored as it is")
     check.true(lambda: alone.pop(x)[0] is given[0], "a single gradient is stored without a copy", cause="self._sums[key] = gradient")

@@ -242,18 +242,6 @@ def matmul_gradient(xp, g, x, y):
     return dx, dy
 """),
     # 6.5
-    Alternative("setdefault", "6.5", within="_PendingGradients", new="""
-def add(self, target, output_nr, gradient):
-    key = (id(target), output_nr)
-    before = self._sums.setdefault(key, gradient)
-    if before is gradient and key not in self._allocated:
-        return
-    if key in self._allocated:
-        before += gradient
-    else:
-        self._sums[key] = before + gradient
-        self._allocated.add(key)
-"""),
     Alternative("operators, the known case first", "6.5", within="_PendingGradients", new="""
 def add(self, target, output_nr, gradient):
     key = id(target), output_nr

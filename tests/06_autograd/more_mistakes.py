@@ -50,6 +50,18 @@ def add(self, target, output_nr, gradient):
     key = (id(target), output_nr)
     self._sums[key] = self._sums.get(key, 0) + gradient
 '''),
+    Mistake("the same array counts once", "6.5", within="_PendingGradients", new="""
+def add(self, target, output_nr, gradient):
+    key = (id(target), output_nr)
+    before = self._sums.setdefault(key, gradient)
+    if before is gradient and key not in self._allocated:
+        return
+    if key in self._allocated:
+        before += gradient
+    else:
+        self._sums[key] = before + gradient
+        self._allocated.add(key)
+"""),
     Mistake("the key is the name", "6.5", "key = (id(target), output_nr)", "key = (getattr(target, 'name', ''), output_nr)"),
     Mistake("the key is the type", "6.5", "key = (id(target), output_nr)", "key = (type(target), output_nr)"),
     Mistake("the largest gradient", "6.5", "backend.xp.add(", "backend.xp.maximum("),
