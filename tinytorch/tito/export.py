@@ -368,7 +368,7 @@ def is_blank(definition: Definition) -> bool:
 def notebook_imports(lesson: Lesson) -> dict[str, str]:
     """Return the import statement behind each name that the cells of a notebook can use.
 
-    In the notebook, the code of exercises and what they are given stand in place of the imports.
+    In the notebook, the imports of exercises and given cells are replaced by what they import.
     """
     kinds = ("setup", "given", "exercise")
     return imports_of(cell.source for cell in lesson.cells if cell.kind in kinds)

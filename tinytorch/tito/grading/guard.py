@@ -29,8 +29,8 @@ INSIDE = (
 )  # fmt: skip
 HARMLESS = ("os.listdir", "os.putenv", "os.scandir", "os.unsetenv", "os.walk")
 # Allowed in the scratch folder, to write files atomically: the event, the number of paths among
-# its arguments, and what must follow them.
-WITHIN = {"open": (1, ()), "os.chmod": (1, ()), "os.rename": (2, (-1, -1)), "os.remove": (1, (-1,))}
+# its arguments, and what must follow them. The mode of a file that is open may be changed, too.
+WITHIN = {"open": (1, ()), "os.rename": (2, (-1, -1)), "os.remove": (1, (-1,))}
 IMPORT_SYSTEM = ("<frozen importlib", "<frozen zipimport>")
 SOURCE_LINES = ("linecache.py", "tokenize.py")  # of warnings and tracebacks
 
@@ -55,8 +55,8 @@ def arm(students: frozenset[str], scratch: str) -> list[str]:
     active = True
 
     def is_within(event: str, arguments: tuple[Any, ...]) -> bool:
-        if event == "os.chmod":  # of a file that is open: its opening has been allowed
-            return isinstance(arguments[0], int)
+        if event == "os.chmod":
+            return isinstance(arguments[0], int)  # a descriptor: its opening has been allowed
         count, rest = within[event]
         paths = arguments[:count]
         if not all(isinstance(path, str | bytes) for path in paths):
@@ -80,7 +80,7 @@ def arm(students: frozenset[str], scratch: str) -> list[str]:
                 forbidden = False
             else:
                 forbidden = _is_running(caller, students)
-            if forbidden and event in within:
+            if forbidden and (event in within or event == "os.chmod"):
                 forbidden = not is_within(event, arguments)
         finally:
             active = True
