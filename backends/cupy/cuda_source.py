@@ -16,7 +16,10 @@ FLOAT_DTYPES = {"float32": "float", "float64": "double"}  # NumPy's name -> the 
 _NULL = np.uint64(0)  # the null pointer
 _SCALARS: dict[str, type[np.generic]] = {"Index": np.int64, "Bits": np.uint32, "double": np.float64}
 _POINTEES: dict[str, type[np.generic]] = {**_SCALARS, "Bool": np.bool_}
-_DECLARATION = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
+_DECLARATION = re.compile(
+    r'extern "C" __global__ void (?:__launch_bounds__\((\d+)\)\s+)?(\w+)\(([^)]*)\)'
+)
+MAX_THREADS = 256  # in a block, of kernels without __launch_bounds__
 
 
 class Parameter(NamedTuple):
@@ -57,12 +60,17 @@ def source(dtype: str, head_dim: int | None = None) -> str:
 def signatures() -> dict[str, list[Parameter]]:
     """Kernel name -> its parameters, parsed from the sources."""
     found = _DECLARATION.findall(source("float32") + source("float32", head_dim=64))
-    return {name: [_parameter(text) for text in inner.split(",")] for name, inner in found}
+    return {name: [_parameter(text) for text in inner.split(",")] for _, name, inner in found}
 
 
 def names(text: str) -> list[str]:
     """The names of the kernels that a source text declares."""
-    return [name for name, _ in _DECLARATION.findall(text)]
+    return [name for _, name, _ in _DECLARATION.findall(text)]
+
+
+def max_threads(text: str) -> dict[str, int]:
+    """Name of each kernel that a source text declares -> the most threads in its blocks."""
+    return {name: int(bound or MAX_THREADS) for bound, name, _ in _DECLARATION.findall(text)}
 
 
 def _parameter(text: str) -> Parameter:

@@ -1,5 +1,6 @@
 """The CUDA sources compile by NVRTC for every supported GPU, and launches check their arguments."""
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,19 @@ from tinytorch import GELU, Tensor, backends
 from tinytorch.backends import BackendError
 from tinytorch.backends.cupy import cuda_source
 
-ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]  # Turing, Ampere, Hopper
+# Turing, Ampere (two), Ada, Hopper, Blackwell.
+ARCHITECTURES = ["sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_120"]
+REGISTERS = 2**16  # of a block, on all of them
 
 
-def compile_cuda(code: str, architecture: str, *more: bytes) -> tuple[bytes, str]:
-    """Compile CUDA source by NVRTC with options `more`; returns the machine code and the log."""
+def compile_cuda(
+    code: str, architecture: str, *more: bytes, kind: str = "CUBIN"
+) -> tuple[bytes, str]:
+    """Compile CUDA source by NVRTC with options `more`.
+
+    Returns:
+        The machine code, or with "PTX" as `kind` the assembly code; and the log.
+    """
     nvrtc = require("cuda.bindings.nvrtc")
 
     def call(function: Any, *arguments: Any) -> Any:
@@ -31,8 +40,8 @@ def compile_cuda(code: str, architecture: str, *more: bytes) -> tuple[bytes, str
     call(nvrtc.nvrtcGetProgramLog, program, log)
     binary = b""
     if error == nvrtc.nvrtcResult.NVRTC_SUCCESS:
-        binary = buffer(call(nvrtc.nvrtcGetCUBINSize, program))
-        call(nvrtc.nvrtcGetCUBIN, program, binary)
+        binary = buffer(call(getattr(nvrtc, f"nvrtcGet{kind}Size"), program))
+        call(getattr(nvrtc, f"nvrtcGet{kind}"), program, binary)
     return binary, log.decode().strip("\0 \n")
 
 
@@ -52,16 +61,37 @@ def test_the_units_contain_all_kernels() -> None:
     assert sorted(parts[0] + parts[1]) == sorted(cuda_source.signatures())
 
 
+@functools.cache
+def compiled(unit: tuple[str, int | None], architecture: str) -> tuple[bytes, str]:
+    """The machine code of a translation unit, and the log with each kernel's registers."""
+    return compile_cuda(cuda_source.source(*unit), architecture, b"--ptxas-options=-v")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS, ids=str)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_kernel_compiles(architecture: str, unit: tuple[str, int | None]) -> None:
-    code = cuda_source.source(*unit)
-    binary, log = compile_cuda(code, architecture)
+    binary, log = compiled(unit, architecture)
     assert binary, log
-    assert not log, "a warning"
-    for name in cuda_source.names(code):
+    assert "warning" not in log.lower()
+    for name in cuda_source.names(cuda_source.source(*unit)):
         assert name.encode() + b"\0" in binary, f"{name} is not in the machine code"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", UNITS, ids=str)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_block_has_registers_for_all_its_threads(
+    architecture: str, unit: tuple[str, int | None]
+) -> None:
+    """Otherwise launches would fail. CUDA refuses blocks of more threads than these."""
+    _, log = compiled(unit, architecture)
+    registers = re.findall(r"entry function '(\w+)'.*?Used (\d+) registers", log, re.DOTALL)
+    threads = cuda_source.max_threads(cuda_source.source(*unit))
+    assert sorted(dict(registers)) == sorted(threads)
+    for name, count in registers:
+        allocated = -(-int(count) // 8) * 8  # in units of 8 registers a thread
+        assert allocated * threads[name] <= REGISTERS, name
 
 
 @pytest.mark.slow
@@ -71,11 +101,30 @@ def test_no_kernel_spills_registers(unit: tuple[str, int | None]) -> None:
 
     Not tested for head_dim 128, where attention_gradient_kv spills; it is correct, but slower.
     """
-    code = cuda_source.source(*unit)
-    _, log = compile_cuda(code, "sm_90", b"--ptxas-options=-v")
+    _, log = compiled(unit, "sm_90")
     frames = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", log)
-    assert len(frames) >= len(cuda_source.names(code))
+    assert len(frames) >= len(cuda_source.names(cuda_source.source(*unit)))
     assert set(frames) == {("0", "0")}
+
+
+def ptx(unit: tuple[str, int | None], architecture: str) -> str:
+    """The assembly code of a translation unit for a virtual architecture such as compute_80."""
+    return compile_cuda(cuda_source.source(*unit), architecture, kind="PTX")[0].decode()
+
+
+@pytest.mark.parametrize("head_dim", [16, 128])
+def test_tiles_in_shared_memory_are_aligned_for_packs_of_16_bytes(head_dim: int) -> None:
+    tiles = re.findall(
+        r"\.shared \.align (\d+) \.b8 \w*_tile\w*\[", ptx(("float32", head_dim), "compute_80")
+    )
+    assert len(tiles) == 6
+    assert {int(alignment) for alignment in tiles} == {16}
+
+
+def test_attention_traps_on_gpus_without_tensor_cores_for_tf32() -> None:
+    """Its products are empty there: results would be wrong without a word."""
+    for architecture, traps in (("compute_75", True), ("compute_80", False)):
+        assert ("trap;" in ptx(("float32", 16), architecture)) == traps
 
 
 def test_compile_errors_name_file_and_line() -> None:

@@ -26,6 +26,8 @@
 // twice but need no atomics: every sum has one order, so equal inputs give equal bits.
 //
 // Products use tensor cores: factors are rounded to 10 bits of mantissa (TF32), sums are float.
+// Tiles in shared memory are aligned for loads and stores of 16 bytes.
+//
 // This file is compiled separately, once for each HEAD_DIM, a multiple of 16.
 
 const int WARPS = 4, BLOCK_M = 16 * WARPS;        // rows of the tile that a block owns
@@ -63,7 +65,7 @@ __device__ Bits to_tf32(float x) {
 // b[t + 4][g]; c[g][2t], c[g][2t + 1], c[g + 8][2t], c[g + 8][2t + 1].
 __device__ void mma(float* c, const Bits* a, const Bits* b) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-    // GPUs without TF32 tensor cores use exact products, and so never run these kernels.
+    __trap();  // GPUs without TF32 tensor cores use exact products, and so never run these kernels
 #elif defined(__CUDA_ARCH__)
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
@@ -248,7 +250,7 @@ extern "C" __global__ void attention(
     Index v_token, T* y, T* lse, Index queries, Index keys, T scale,
     const Bool* mask, const Bits* mask_tiles, const Index* seed_key,
     Index seed_offset, Bits threshold, T keep_scale) {
-    __shared__ Bits k_tile[BLOCK_N_FWD][PITCH], v_tile[BLOCK_N_FWD][PITCH];
+    alignas(16) __shared__ Bits k_tile[BLOCK_N_FWD][PITCH], v_tile[BLOCK_N_FWD][PITCH];
     HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
     HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
     HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
@@ -336,7 +338,7 @@ extern "C" __global__ void attention_gradient_q(
     const T* lse, const T* delta, T* d, Index d_token, Index d_at, Index queries,
     Index keys, T scale, const Bool* mask, const Bits* mask_tiles, const Index* seed_key,
     Index seed_offset, Bits threshold, T keep_scale) {
-    __shared__ Bits k_tile[BLOCK_N_BWD][PITCH], v_tile[BLOCK_N_BWD][PITCH];
+    alignas(16) __shared__ Bits k_tile[BLOCK_N_BWD][PITCH], v_tile[BLOCK_N_BWD][PITCH];
     HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
     HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
     HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
@@ -391,7 +393,7 @@ extern "C" __global__ void attention_gradient_kv(
     const T* lse, const T* delta, T* d, Index d_token, Index k_at, Index v_at,
     Index queries, Index keys, T scale, const Bool* mask, const Bits* mask_tiles,
     const Index* seed_key, Index seed_offset, Bits threshold, T keep_scale) {
-    __shared__ Bits q_tile[BLOCK_N_BWD][PITCH], dO_tile[BLOCK_N_BWD][PITCH];
+    alignas(16) __shared__ Bits q_tile[BLOCK_N_BWD][PITCH], dO_tile[BLOCK_N_BWD][PITCH];
     __shared__ float column_lse[BLOCK_N_BWD], column_delta[BLOCK_N_BWD];
     HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
     HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);

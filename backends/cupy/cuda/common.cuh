@@ -4,6 +4,9 @@ typedef long long Index;     // signed 64 bits: an array may have more than 2^31
 typedef unsigned int Bits;   // uint32
 typedef unsigned char Bool;  // element type of boolean arrays
 
+// A kernel that is launched with more than 256 threads in a block declares its number of threads by
+// __launch_bounds__: a thread has up to 255 registers, and a block at most 65,536.
+
 const Bits ALL_LANES = 0xffffffffu;
 
 #define NEGATIVE_INFINITY ((T)__longlong_as_double(0xfff0000000000000LL))

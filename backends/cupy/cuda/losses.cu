@@ -30,8 +30,9 @@ extern "C" __global__ void cross_entropy_rows(const T* logits, const Index* targ
 }
 
 // result = (mean loss, number of targets that are not ignored), by one block of (32, 32).
-extern "C" __global__ void cross_entropy_mean(const T* losses, const Index* targets, T* result,
-                                              Index rows, Index ignored) {
+extern "C" __global__ void __launch_bounds__(1024)
+    cross_entropy_mean(const T* losses, const Index* targets, T* result, Index rows,
+                       Index ignored) {
     __shared__ T scratch[32];
     T total = 0, count = 0;
     for (Index row = threadIdx.y * 32 + threadIdx.x; row < rows; row += 32 * 32) {

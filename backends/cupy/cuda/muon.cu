@@ -2,8 +2,8 @@
 
 // Chunks of gradient, momentum and direction, as in optimizers.cu: updates the momentum in place
 // and computes the direction.
-extern "C" __global__ void muon_direction(const Index* chunks, T old_part, T new_part,
-                                          Index nesterov) {
+extern "C" __global__ void __launch_bounds__(512)
+    muon_direction(const Index* chunks, T old_part, T new_part, Index nesterov) {
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     const T* g = (const T*)chunk[0];
     T *m = (T*)chunk[1], *direction = (T*)chunk[2];
@@ -15,8 +15,8 @@ extern "C" __global__ void muon_direction(const Index* chunks, T old_part, T new
 }
 
 // Chunks of parameter and orthogonal direction: weight decay, then the step.
-extern "C" __global__ void muon_step(const Index* chunks, const T* lr, T factor,
-                                     T weight_decay) {
+extern "C" __global__ void __launch_bounds__(512)
+    muon_step(const Index* chunks, const T* lr, T factor, T weight_decay) {
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     T* p = (T*)chunk[0];
     const T* direction = (const T*)chunk[1];

@@ -3,9 +3,9 @@
 
 // The learning rate and the number of the step are on the device, so that each replay of a captured
 // step reads new ones.
-extern "C" __global__ void adam_update(const Index* chunks, const T* lr, const T* step,
-                                       double beta1, double beta2, T eps, double weight_decay,
-                                       Index decoupled) {
+extern "C" __global__ void __launch_bounds__(512)
+    adam_update(const Index* chunks, const T* lr, const T* step, double beta1, double beta2, T eps,
+                double weight_decay, Index decoupled) {
     __shared__ T decay, l2, step_size, root;
     if (threadIdx.x == 0) {  // in double: 1 - beta would lose digits
         double now = *lr, count = *step;
@@ -29,7 +29,8 @@ extern "C" __global__ void adam_update(const Index* chunks, const T* lr, const T
 }
 
 // The sum of squares of each chunk of the gradients (the second array); blocks of (32, warps).
-extern "C" __global__ void square_sums(const Index* chunks, T* partial) {
+extern "C" __global__ void __launch_bounds__(512)
+    square_sums(const Index* chunks, T* partial) {
     __shared__ T scratch[32];
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     const T* g = (const T*)chunk[1];
@@ -41,7 +42,8 @@ extern "C" __global__ void square_sums(const Index* chunks, T* partial) {
 }
 
 // result = (norm, factor that scales it down to max_norm, at most 1), by one block.
-extern "C" __global__ void clip_factor(const T* partial, T* result, Index count, T max_norm) {
+extern "C" __global__ void __launch_bounds__(1024)
+    clip_factor(const T* partial, T* result, Index count, T max_norm) {
     __shared__ T scratch[32];
     T total = 0;
     for (Index i = threadIdx.y * 32 + threadIdx.x; i < count; i += 32 * blockDim.y)
@@ -54,7 +56,8 @@ extern "C" __global__ void clip_factor(const T* partial, T* result, Index count,
     }
 }
 
-extern "C" __global__ void scale_chunks(const Index* chunks, const T* result) {
+extern "C" __global__ void __launch_bounds__(512)
+    scale_chunks(const Index* chunks, const T* result) {
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     T *g = (T*)chunk[1], factor = result[1];
     for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x) g[i] *= factor;

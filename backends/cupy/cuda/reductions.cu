@@ -7,7 +7,8 @@ struct Elements {
 };
 
 // x (rows, size) -> partial (parts, size), with the grid of `sum_rows`.
-extern "C" __global__ void column_sums(const T* x, T* partial, Index rows, Index size) {
+extern "C" __global__ void __launch_bounds__(1024)
+    column_sums(const T* x, T* partial, Index rows, Index size) {
     if (size % VEC == 0 && aligned(x, partial))
         sum_rows<VEC>(Elements{x}, partial, rows, size);
     else

@@ -14,7 +14,10 @@ import numpy as np
 import cupy
 
 SHIM = Path(__file__).parents[1] / "shim.hpp"
-DECLARATION = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
+DECLARATION = re.compile(
+    r'extern "C" __global__ void (?:__launch_bounds__\((\d+)\)\s+)?(\w+)\(([^)]*)\)'
+)
+UNBOUNDED_THREADS = 256  # a block of more needs __launch_bounds__: registers could be too few
 CTYPES = {"float": np.float32, "double": np.float64, "long long": np.int64,
           "unsigned int": np.uint32, "unsigned char": np.bool_}  # fmt: skip
 FLAGS = ["-std=c++20", "-O2", "-fno-strict-aliasing", "-Wall", "-Werror", "-Wno-sign-compare",
@@ -27,7 +30,7 @@ def declarations(code):
     """Kernel name -> [(parameter name, is_pointer, dtype)], with typedefs resolved."""
     aliases = {alias: kind for kind, alias in re.findall(r"typedef ([\w ]+) (\w+);", code)}
     found = {}
-    for name, inner in DECLARATION.findall(code):
+    for _, name, inner in DECLARATION.findall(code):
         parameters = []
         for text in inner.split(","):
             *kind, label = text.replace("const ", "").replace("*", " * ").split()
@@ -41,7 +44,7 @@ def declarations(code):
 def entry_points(code):
     """Source of C functions run_NAME(grid, block, first block, argument pointers)."""
     lines = []
-    for name, inner in DECLARATION.findall(code):
+    for _, name, inner in DECLARATION.findall(code):
         kinds = [re.match(r"(.*?)(\w+)$", p.strip()).group(1) for p in inner.split(",")]
         values = ", ".join(f"*({kind}*)arguments[{i}]" for i, kind in enumerate(kinds))
         lines.append(
@@ -58,7 +61,7 @@ def translation_unit(code):
 
 def compile_replay(code, program, *flags):
     """Build a program that replays recorded launches, with flags such as a sanitizer's."""
-    names = ", ".join(f'{{"{name}", run_{name}}}' for name, _ in DECLARATION.findall(code))
+    names = ", ".join(f'{{"{name}", run_{name}}}' for _, name, _ in DECLARATION.findall(code))
     text = (
         f"#define SHIM_THREADS\n#include <algorithm>\n{translation_unit(code)}"
         f'#line 1 "replay.cpp"\n{SHIM.with_name("replay.cpp").read_text()}'
@@ -133,6 +136,9 @@ class RawModule:
         self.item_size = 8 if "typedef double T;" in code else 4
         self._library = compile_library(code)
         self._declarations = declarations(code)
+        self.max_threads = {
+            name: int(bound or UNBOUNDED_THREADS) for bound, name, _ in DECLARATION.findall(code)
+        }
 
     def get_function(self, name):
         if name not in self._declarations:
@@ -183,6 +189,10 @@ class Kernel:
         threads = block[0] * block[1] * block[2]
         if not (0 < threads <= 1024 and 0 < block[2] <= 64):
             raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {self.name}, block {block}")
+        if threads > self.module.max_threads[self.name]:
+            raise RuntimeError(
+                f"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: {self.name}, {threads} threads in a block"
+            )
         if not (0 < grid[0] < 2**31 and 0 < grid[1] < 2**16 and 0 < grid[2] < 2**16):
             raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {self.name}, grid {grid}")
         if len(args) != len(self.parameters):
