@@ -125,6 +125,7 @@ def cupy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
         library = Library()
         cublas._function.cache_clear()
+        monkeypatch.setattr(cublas, "_handles", cublas._Handles())
         monkeypatch.setattr(cublas, "_library", lambda: library)
     return "cupy"
 

@@ -31,6 +31,11 @@ def _probe() -> Any:
                 "the cupy backend needs a CUDA GPU, and CuPy finds none here: check nvidia-smi"
                 " and the driver, or set TT_BACKEND=numpy"
             )
+        if cupy.cuda.runtime.is_hip:
+            raise BackendError(
+                "the cupy backend needs an NVIDIA GPU: this CuPy is built for AMD's ROCm, where a"
+                " warp may have 64 lanes, and the kernels assume 32; set TT_BACKEND=numpy"
+            )
         x = cupy.ones((2, 2), dtype=cupy.float32)
         if float(((x + 1) @ x).sum()) != 16.0:
             raise BackendError("the cupy backend computed 2x2 products wrongly on this GPU")
@@ -49,7 +54,8 @@ class CupyBackend(Backend):
     """CuPy on the current CUDA device, with the kernels of `cuda/`.
 
     Attributes:
-        matmul: precision of float32 matrix products, see `gemm.matmul_mode`.
+        matmul: precision of float32 matrix products on the current device, see
+            `gemm.matmul_mode`.
     """
 
     name = "cupy"
@@ -75,7 +81,8 @@ class CupyBackend(Backend):
         self.graphed = graph.GraphedCallable
         self.kernels, self.updates = kernels.KERNELS, optim.UPDATES
         self._draw, self.sample = sampling.sample, self._sample
-        self.matmul = gemm.matmul_mode()
+        self._gemm = gemm
+        gemm.matmul_mode()  # raises if TT_MATMUL is wrong
         self.array_type = self._cupy.ndarray
         self.xp = self.namespace(
             standard,
@@ -86,6 +93,10 @@ class CupyBackend(Backend):
             reshape=lambda x, shape: x.reshape(shape),
             permute_dims=lambda x, axes: x.transpose(axes),
         )
+
+    @property
+    def matmul(self) -> str:
+        return self._gemm.matmul_mode()
 
     def __str__(self) -> str:
         properties = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)

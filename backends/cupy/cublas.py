@@ -1,27 +1,32 @@
-"""cuBLAS products during stream capture, through ctypes: only CuPy's wrappers prohibit them.
+"""cuBLAS products through ctypes, eager or during stream capture.
 
-The functions have the signatures of those in `cupy_backends.cuda.libs.cublas`, and use the library
-and the handle that CuPy has loaded.
+CuPy's wrappers prohibit products during capture, and reset the workspace in each call. cuBLAS
+chooses its algorithm by the size of the workspace: with one workspace for both, an eager step and a
+captured one give the same bits. Therefore these functions use the library that CuPy has loaded, but
+a handle of their own. Their arguments are those of `cupy_backends.cuda.libs.cublas`.
 """
 
 import ctypes
 import functools
 import os
+import threading
+import weakref
 from typing import Any
 
 import cupy
-from cupy.cuda import device
+from cupy.cuda import device, runtime
 
 from ..base import BackendError
-from ..base import NativeArray as Array
 
-WORKSPACE = 2**25  # bytes, as cuBLAS recommends for Hopper; older GPUs need less
+WORKSPACE, WORKSPACE_HOPPER = 2**22, 2**25  # bytes, as cuBLAS recommends
 
 _INT, _LONG, _ADDRESS = ctypes.c_int, ctypes.c_longlong, ctypes.c_void_p
 _HEAD = [_ADDRESS, _INT, _INT, _INT, _INT, _INT, _ADDRESS]  # handle, flags, sizes, alpha
 _MATRIX = [_ADDRESS, _INT, _INT]  # address, data type, leading dimension
 _TAIL = [_INT, _INT]  # compute type, algorithm
 SIGNATURES = {
+    "cublasCreate_v2": [_ADDRESS],
+    "cublasDestroy_v2": [_ADDRESS],
     "cublasSetStream_v2": [_ADDRESS, _ADDRESS],
     "cublasSetWorkspace_v2": [_ADDRESS, _ADDRESS, ctypes.c_size_t],
     "cublasGemmEx": [*_HEAD, *_MATRIX, *_MATRIX, _ADDRESS, *_MATRIX, *_TAIL],
@@ -55,11 +60,44 @@ def _call(name: str, *arguments: Any) -> None:
         raise BackendError(f"{name} failed with status {status}")
 
 
-def use(stream: Any, workspace: Array) -> None:
-    """Bind cuBLAS to `stream` and `workspace`, until CuPy's next own cuBLAS call resets them."""
-    handle = device.get_cublas_handle()
-    _call("cublasSetStream_v2", handle, stream.ptr)
-    _call("cublasSetWorkspace_v2", handle, workspace.data.ptr, workspace.nbytes)
+class _Handle:
+    """A handle of cuBLAS with a workspace, for one thread and device."""
+
+    def __init__(self) -> None:
+        place = _ADDRESS()
+        _call("cublasCreate_v2", ctypes.addressof(place))
+        self.address, self._stream = place.value, None
+        weakref.finalize(self, _function("cublasDestroy_v2"), self.address).atexit = False
+        is_hopper = int(device.get_compute_capability()) >= 90
+        with cupy.cuda.using_allocator(None), cupy.cuda.Stream.null:  # it outlives all graphs
+            self._workspace = cupy.empty(WORKSPACE_HOPPER if is_hopper else WORKSPACE, cupy.uint8)
+
+    def bind(self, stream: int) -> None:
+        """Let products run on a stream, with the workspace, which cuBLAS resets then."""
+        if stream != self._stream:
+            self._stream = None  # if a call fails
+            _call("cublasSetStream_v2", self.address, stream)
+            memory = self._workspace.data.ptr, self._workspace.nbytes
+            _call("cublasSetWorkspace_v2", self.address, *memory)
+            self._stream = stream
+
+
+class _Handles(threading.local):
+    def __init__(self) -> None:  # runs once in each thread
+        self.by_device: dict[int, _Handle] = {}
+
+
+_handles = _Handles()
+
+
+def handle() -> Any:
+    """The handle for products on the current device and stream."""
+    number = runtime.getDevice()
+    own = _handles.by_device.get(number)
+    if own is None:
+        own = _handles.by_device[number] = _Handle()
+    own.bind(cupy.cuda.get_current_stream().ptr)
+    return own.address
 
 
 def gemmEx(*arguments: Any) -> None:  # noqa: N802  cuBLAS's name

@@ -19,12 +19,11 @@ from typing import Any
 import cupy
 import numpy as np
 from cupy.cuda import device
-from cupy_backends.cuda.libs import cublas
 
 from ..base import BackendError
 from ..base import NativeArray as Array
-from . import cublas as graph_cublas
-from .graph import is_capturing, keep_alive
+from . import cublas
+from .graph import keep_alive
 
 # cuBLAS's enums cublasComputeType_t, cudaDataType_t, cublasOperation_t and cublasGemmAlgo_t.
 COMPUTE_TYPES = {"fp32": 68, "tf32": 77, "bf16": 75}
@@ -36,17 +35,26 @@ DEFAULT_ALGORITHM = -1
 calls = 0  # cuBLAS products so far, for tests
 
 
-@functools.cache
 def matmul_mode() -> str:
-    """Precision of float32 products: the value of ``TT_MATMUL``, tf32 by default; fp32 on GPUs
-    with compute capability below 8.0.
+    """Precision of float32 products on the current device: the value of ``TT_MATMUL``, tf32 by
+    default, if the device supports it.
 
     Raises:
         BackendError: ``TT_MATMUL`` has another value.
     """
+    return supported_mode(_chosen_mode())
+
+
+@functools.cache
+def _chosen_mode() -> str:
     mode = os.environ.get("TT_MATMUL") or "tf32"
     if mode not in COMPUTE_TYPES:
         raise BackendError(f"TT_MATMUL must be one of {', '.join(COMPUTE_TYPES)}, not {mode!r}")
+    return mode
+
+
+def supported_mode(mode: str) -> str:
+    """`mode` itself, or fp32 if the current device has no tensor cores for it."""
     return mode if int(device.get_compute_capability()) >= 80 else "fp32"
 
 
@@ -172,18 +180,17 @@ def _multiply(x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, e
     mode = "fp32" if exact else matmul_mode()
     compute = COMPUTE_FLOAT64 if dtype == np.float64 else COMPUTE_TYPES[mode]
     alpha_at, beta_at = _host_scalar(alpha, dtype)[0], _host_scalar(beta, dtype)[0]
-    handle = device.get_cublas_handle()
+    handle = cublas.handle()
     keep_alive((x.array, y.array, out))
-    library = graph_cublas if is_capturing() else cublas
     count = math.prod(out.shape[:-2])
     if count == 1:
-        library.gemmEx(
+        cublas.gemmEx(
             handle, y.transpose, x.transpose, N, M, K, alpha_at, y.array.data.ptr, data, y.leading,
             x.array.data.ptr, data, x.leading, beta_at, out.data.ptr, data, N, compute,
             DEFAULT_ALGORITHM,
         )  # fmt: skip
     else:
-        library.gemmStridedBatchedEx(
+        cublas.gemmStridedBatchedEx(
             handle, y.transpose, x.transpose, N, M, K, alpha_at, y.array.data.ptr, data, y.leading,
             y.stride, x.array.data.ptr, data, x.leading, x.stride, beta_at, out.data.ptr, data, N,
             M * N, count, compute, DEFAULT_ALGORITHM,

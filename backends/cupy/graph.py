@@ -39,8 +39,9 @@ def to_device(host: np.ndarray[Any, Any]) -> Array:
     """`host` on the device; during capture the copy is made when the capture is complete."""
     if _capturing is None:
         return cupy.asarray(host)
-    # Not in the graph's pool, where freed memory is overwritten by each replay.
-    with cupy.cuda.using_allocator(_capturing.outside):
+    # Not in the graph's pool, where freed memory is overwritten by each replay, and not on the
+    # stream that is captured, where an asynchronous pool would make the allocation a part of it.
+    with cupy.cuda.using_allocator(_capturing.outside), cupy.cuda.Stream.null:
         array = cupy.empty(host.shape, host.dtype)
     _capturing.constants.append((array, host))
     return array
@@ -71,6 +72,7 @@ class CapturedGraph:
         self._own: set[int] = set()  # addresses allocated from the pool
         self._pool, self.outside = cupy.cuda.MemoryPool(), cupy.cuda.get_allocator()
         _graphs.add(self)
+        cublas.handle()  # creates it, which would allocate memory during the capture
         self._inputs = [array.copy() for array in arrays]
         cupy.get_default_memory_pool().free_all_blocks()  # the graph's pool needs as much again
         self._graph: Any = None
@@ -86,12 +88,9 @@ class CapturedGraph:
         global _capturing
         stream = cupy.cuda.Stream(non_blocking=True)
         with cupy.cuda.using_allocator(self._allocate), stream:
-            workspace = cupy.empty(cublas.WORKSPACE, cupy.uint8)
-            self._kept.append(workspace)
             _capturing = self
             stream.begin_capture()
             try:
-                cublas.use(stream, workspace)
                 yield stream
             except MemoryError:
                 raise

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -138,6 +139,55 @@ except backends.BackendError as error:
 """
     path = str(Path(fake_cupy.__file__).parents[1])
     assert run_python(code, TT_MATMUL=value, PYTHONPATH=path) == expected
+
+
+@pytest.mark.parametrize(("capability", "expected"), [("75", "fp32"), ("80", "bf16")])
+def test_the_mode_of_products_is_what_the_current_device_supports(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch, capability: str, expected: str
+) -> None:
+    backend: Any = backends.get("cupy")
+    from tinytorch.backends.cupy import gemm
+
+    monkeypatch.setattr(gemm, "_chosen_mode", lambda: "bf16")
+    monkeypatch.setattr(gemm.device, "get_compute_capability", lambda: capability)
+    assert gemm.matmul_mode() == backend.matmul == expected
+
+
+def test_amd_gpus_are_refused_with_a_reason(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinytorch.backends.cupy.backend import CupyBackend
+
+    monkeypatch.setattr(fake_cupy.cuda.runtime, "is_hip", True)
+    with pytest.raises(backends.BackendError, match=r"needs an NVIDIA GPU: .* AMD's ROCm"):
+        CupyBackend()
+
+
+@pytest.mark.parametrize(("capability", "size"), [("89", 2**22), ("90", 2**25)])
+def test_eager_and_captured_products_have_the_same_workspace(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch, capability: str, size: int
+) -> None:
+    """cuBLAS chooses its algorithm by its size; other bits could not be resumed exactly."""
+    from tinytorch.backends.cupy import cublas, gemm, graph
+
+    library = cublas._library()
+    monkeypatch.setattr(cublas.device, "get_compute_capability", lambda: capability)
+    x = fake_cupy.ones((3, 3), fake_cupy.float32)
+    graphed = graph.GraphedCallable(lambda x: gemm.gemm(x, x))
+    for call in range(3):
+        assert graphed("key", x).get().tolist() == [[3.0] * 3] * 3
+        assert library.workspaces == {size}, call
+
+
+def test_each_thread_has_a_handle_of_cublas(fake_cupy: Any) -> None:
+    """Streams of one thread do not redirect the products of another."""
+    from tinytorch.backends.cupy import cublas
+
+    found = [cublas.handle(), cublas.handle()]
+    thread = threading.Thread(target=lambda: found.append(cublas.handle()))
+    thread.start()
+    thread.join()
+    assert found[0] == found[1] != found[2]
 
 
 SHAPES = [

@@ -57,13 +57,36 @@ def sibling(name: str) -> Any:
 
 
 def set_mode(mode: str) -> None:
-    """Set the precision of float32 products in TinyTorch and PyTorch: tf32, fp32 or bf16."""
+    """Set the precision of float32 products in TinyTorch and PyTorch: tf32, fp32 or bf16.
+
+    Raises:
+        BackendError: the GPU does not support it.
+    """
     from tinytorch.backends.cupy import gemm
 
+    if gemm.supported_mode(mode) != mode:
+        raise backends.BackendError(f"this GPU has no tensor cores for {mode}")
     gemm.matmul_mode = lambda: mode  # type: ignore[assignment]
     if torch := cuda_torch():
         torch.backends.cuda.matmul.allow_tf32 = mode != "fp32"
         torch.backends.cudnn.allow_tf32 = mode != "fp32"
+
+
+def default_mode() -> str:
+    """tf32 if the GPU supports it, else fp32."""
+    from tinytorch.backends.cupy import gemm
+
+    return gemm.supported_mode("tf32")
+
+
+def supported_modes(modes: list[str]) -> list[str]:
+    """The modes that the GPU supports; prints the others."""
+    from tinytorch.backends.cupy import gemm
+
+    for mode in modes:
+        if gemm.supported_mode(mode) != mode:
+            print(f"{mode} is not measured: this GPU has no tensor cores for it")
+    return [mode for mode in modes if gemm.supported_mode(mode) == mode]
 
 
 def cuda_torch() -> Any:
@@ -346,7 +369,7 @@ def device() -> dict[str, Any]:
         versions["torch"] = torch.__version__
     return {
         "date": date.today().isoformat(),
-        "device": runtime.getDeviceProperties(0)["name"].decode(),
+        "device": runtime.getDeviceProperties(runtime.getDevice())["name"].decode(),
         "driver": getattr(runtime, "driverGetVersion", lambda: None)(),
         "cuda": getattr(runtime, "runtimeGetVersion", lambda: None)(),
         "versions": versions,
@@ -360,10 +383,11 @@ def training_steps(rounds: int, modes: list[str], compiled: bool) -> Iterator[Ro
     for mode in modes:
         row = compare_steps(PRESETS["nanogpt-gpu"], mode, rounds, compiled)
         yield mode, row, step_cells(row)
-    if "tf32" in modes:
+    mode = default_mode()
+    if mode in modes:
         for name in ("default", "best"):
-            row = compare_steps(PRESETS[name], "tf32", rounds, compiled=False)
-            yield f"{name}, tf32", row, step_cells(row)
+            row = compare_steps(PRESETS[name], mode, rounds, compiled=False)
+            yield f"{name}, {mode}", row, step_cells(row)
 
 
 def step_cells(row: dict[str, Any]) -> list[str]:
@@ -411,7 +435,7 @@ def sections(arguments: argparse.Namespace) -> Iterator[tuple[str, Iterator[Row]
     """Name and rows of each requested section; rows are measured when the iterator is advanced."""
     rounds = arguments.rounds
     yield "training step", training_steps(rounds, arguments.modes, not arguments.no_compile)
-    set_mode("tf32")
+    set_mode(default_mode())
     yield "generation, tokens a second", generations(arguments.tokens)
     yield "kernel bandwidth over copy", kernel_rows(rounds)
     if arguments.train:
@@ -449,6 +473,7 @@ def main(argv: list[str] | None = None) -> int:
     if problem is not None:
         print(f"skipped: {problem}")
         return 0
+    arguments.modes = supported_modes(arguments.modes)
     report(arguments)
     return 0
 

@@ -113,6 +113,25 @@ def test_options_select_what_is_measured(gpu: Any, monkeypatch: pytest.MonkeyPat
     assert calls == [("fp32", 3, False), ("bf16", 3, False)]
 
 
+def test_modes_that_the_gpu_does_not_support_are_not_measured(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Kernels for tensor cores would be too fast there, and their results wrong."""
+    calls = []
+    monkeypatch.setattr("tinytorch.backends.cupy.gemm.device.get_compute_capability", lambda: "75")
+    monkeypatch.setattr(
+        gpu, "compare_steps", lambda preset, mode, *_, **__: calls.append(mode) or {}
+    )
+    monkeypatch.setattr(gpu, "step_cells", lambda row: [])
+    for section in ("generations", "kernel_rows"):
+        monkeypatch.setattr(gpu, section, lambda *given: iter(()))
+    gpu.main([])
+    assert calls == ["fp32"] * 3
+    assert "tf32 is not measured: this GPU has no tensor cores for it" in capsys.readouterr().out
+    with pytest.raises(gpu.backends.BackendError, match="no tensor cores for bf16"):
+        gpu.set_mode("bf16")
+
+
 def test_an_interrupted_run_keeps_its_results(
     gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
 ) -> None:

@@ -408,6 +408,28 @@ def test_losses_of_earlier_replays_are_kept(cupy: str) -> None:
     assert len({loss.item() for loss in losses}) == 6
 
 
+def test_constants_are_not_allocated_on_the_captured_stream(fake_cupy: Any) -> None:
+    """There an asynchronous memory pool would make the allocation a part of the graph."""
+    from tinytorch.backends.cupy import graph
+
+    streams = []
+
+    def outside(size: int) -> Any:
+        streams.append(fake_cupy.cuda.get_current_stream())
+        return pool.malloc(size)
+
+    def work(x: Any) -> Any:
+        return x + graph.to_device(np.ones(3, np.float32))
+
+    pool = fake_cupy.cuda.MemoryPool()
+    with fake_cupy.cuda.using_allocator(outside):
+        x = fake_cupy.zeros(3, fake_cupy.float32)
+        graphed = graph.GraphedCallable(work)
+        results = [graphed("key", x).get().tolist() for _ in range(3)]
+    assert results == [[1.0, 1.0, 1.0]] * 3
+    assert {stream.ptr for stream in streams} == {0}
+
+
 def test_batches_of_another_backend_raise_an_error(cupy: str) -> None:
     trainer, batch = small(cupy)
     for _ in range(4):

@@ -63,7 +63,8 @@ class Graph:
             work()
 
 
-_current = [Stream()]
+Stream.null = Stream()
+_current = [Stream.null]
 
 
 def get_current_stream():

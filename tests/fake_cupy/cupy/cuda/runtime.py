@@ -1,5 +1,7 @@
 """Constant answers of the CUDA runtime: device 0, CUDA 13."""
 
+is_hip = False
+
 
 def getDevice():
     return 0
@@ -7,9 +9,6 @@ def getDevice():
 
 def runtimeGetVersion():
     return 13000
-
-
-"""Constant answers of the CUDA runtime: device 0, CUDA 13."""
 
 
 def getDeviceProperties(number):

@@ -5,7 +5,6 @@ import ctypes
 import cupy
 import numpy as np
 
-HANDLE = 4711
 DTYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64)}
 # Compute type -> dtype of operands and sums, bits of mantissa to which operands are rounded.
 COMPUTE = {68: (np.float32, 23), 75: (np.float32, 7), 77: (np.float32, 10), 70: (np.float64, 52)}
@@ -33,27 +32,10 @@ def matrices(address, dtype, rows, columns, leading, stride, count):
     )
 
 
-def gemmStridedBatchedEx(*arguments):
-    if cupy.captured is not None:
-        raise NotImplementedError("calling cuBLAS API during stream capture is unsupported")
-    _products(*arguments)
-
-
-def gemmEx(
-    handle, transa, transb, m, n, k, alpha, A, Atype, lda, B, Btype, ldb, beta, C, Ctype, ldc,
-    computeType, algo,
-):  # fmt: skip
-    gemmStridedBatchedEx(
-        handle, transa, transb, m, n, k, alpha, A, Atype, lda, 0, B, Btype, ldb, 0,
-        beta, C, Ctype, ldc, 0, 1, computeType, algo,
-    )  # fmt: skip
-
-
 def _products(
     handle, transa, transb, m, n, k, alpha, A, Atype, lda, strideA, B, Btype, ldb, strideB,
     beta, C, Ctype, ldc, strideC, batchCount, computeType, algo,
 ):  # fmt: skip
-    assert handle == HANDLE
     assert algo == -1
     assert Atype == Btype == Ctype
     assert all(type(v) is int for v in (m, n, k, lda, ldb, ldc, strideA, strideB, strideC))
@@ -77,19 +59,31 @@ def _products(
 
 class Library:
     """The library as ctypes loads it: a `Function` for each symbol, to which the caller assigns
-    argument types. Products need a stream that is being captured, and a workspace."""
+    argument types. Products need the current stream, and a workspace."""
 
     def __init__(self):
-        self.stream = self.workspace = 0
-        for name in ("SetStream_v2", "SetWorkspace_v2", "GemmEx", "GemmStridedBatchedEx"):
-            setattr(self, f"cublas{name}", Function(getattr(self, name)))
+        self.streams = {}  # handle -> its stream
+        self.workspace = {}  # handle -> size of its workspace
+        self.workspaces = set()  # sizes of all workspaces with which products were computed
+        for name in vars(Library):
+            if not name.startswith("_"):
+                setattr(self, f"cublas{name}", Function(getattr(self, name)))
+
+    def Create_v2(self, place):
+        assert cupy.captured is None, "cublasCreate allocates memory"
+        handle = 4711 + len(self.streams)
+        self.streams[handle] = self.workspace[handle] = 0
+        ctypes.c_void_p.from_address(place).value = handle
+
+    def Destroy_v2(self, handle):
+        self.streams[handle] = None
 
     def SetStream_v2(self, handle, stream):
-        self.stream, self.workspace = stream, 0
+        self.streams[handle], self.workspace[handle] = stream, 0
 
     def SetWorkspace_v2(self, handle, address, size):
         cupy.check_allocated(address, size)
-        self.workspace = size
+        self.workspace[handle] = size
 
     def GemmEx(self, *arguments):
         (*head, A, Atype, lda, B, Btype, ldb, beta, C, Ctype, ldc, compute, algo) = arguments
@@ -98,10 +92,10 @@ class Library:
         )
 
     def GemmStridedBatchedEx(self, *arguments):
-        stream = cupy.cuda.get_current_stream()
-        assert self.stream == stream.ptr
-        assert stream.is_capturing()
-        assert self.workspace, "no workspace: cuBLAS would allocate while a stream is captured"
+        handle = arguments[0]
+        assert self.streams[handle] == cupy.cuda.get_current_stream().ptr
+        assert self.workspace[handle], "cuBLAS would allocate while a stream is captured"
+        self.workspaces.add(self.workspace[handle])
         _products(*arguments)
 
 
