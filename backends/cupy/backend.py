@@ -136,9 +136,13 @@ class CupyBackend(Backend):
     def index_add(x: Array, key: Any, values: Array) -> Array:
         import cupy
 
+        from . import indexing
+
         if is_basic(key):
             x[key] += values
-        else:
+        elif indexing.is_supported(x):
+            indexing.add_at(x, key, values)
+        else:  # integers: their sums do not depend on the order
             cupy.add.at(x, key, values)
         return x
 

@@ -1,16 +1,19 @@
-"""Token embedding and segment sums on CUDA; the kernels are in embedding.cu."""
+"""Token embedding and segment sums on CUDA; the kernels are in embedding.cu and segments.cu."""
 
 from typing import Any
 
 import cupy
+import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
 from .errors import error_flag
-from .launch import launch, launch_rows
+from .launch import MAX_BLOCKS, launch, launch_rows
 from .layout import as_ids, contiguous, is_supported
 
-SCAN_LIMIT = 2**33  # id comparisons in embedding_gradient; beyond it, additions are atomic
+SCAN_LIMIT = 2**33  # id comparisons in embedding_gradient; beyond it, ids are sorted
+DIGIT_BITS = 8  # as in segments.cu
+MAX_TILES = 1024  # parts of the ids that are sorted separately in each pass
 
 KERNELS = KernelTable()
 
@@ -35,17 +38,48 @@ def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, in
 def segment_sum(values: Array, ids: Array, rows: int) -> Array:
     """values (N, C), ids (N,) -> (rows, C): row i is the sum of the values whose id is i.
 
-    The order of summation, and so the last bits, may differ between runs for a large table.
+    The order of summation depends on the ids only, so equal inputs give equal bits.
     """
     if not is_supported(values):  # float16
         return segment_sum(values.astype(cupy.float32), ids, rows).astype(values.dtype)
     (N, C), values, ids = values.shape, contiguous(values), as_ids(ids)
     if rows * N * -(-C // 32) > SCAN_LIMIT:
-        dw = cupy.zeros((rows, C), values.dtype)
-        launch_rows("embedding_gradient_atomic", values, N, values, ids, dw, N, rows, C)
-        return dw
+        return add_segments(cupy.zeros((rows, C), values.dtype), values, ids)
     dw = cupy.empty((rows, C), values.dtype)
     if dw.size:
         grid = (rows, -(-C // 32))
         launch("embedding_gradient", values.dtype, grid, (32, 8), values, ids, dw, N, C)
     return dw
+
+
+def add_segments(sums: Array, values: Array, ids: Array) -> Array:
+    """Add each of values (N, C) to the row of sums (rows, C) that ids (N,) names, in place.
+
+    All three are contiguous. Ids out of range are ignored. The order of summation depends on the
+    ids only.
+    """
+    (rows, C), N = sums.shape, ids.size
+    if N and sums.size:
+        grid = (min(N, MAX_BLOCKS), -(-C // 32))
+        order = _stable_order(ids, rows)
+        launch("add_segments", sums.dtype, grid, (32, 8), values, ids, order, sums, N, rows, C)
+    return sums
+
+
+def _stable_order(ids: Array, rows: int) -> Array:
+    """The positions (N,) that sort the ids; equal ids keep their order.
+
+    Ids out of the range [0, rows) are last.
+    """
+    N, dtype = ids.size, np.dtype("float32")  # the kernels do not use T
+    tile = max(512, -(-N // (32 * MAX_TILES)) * 32)
+    tiles = -(-N // tile)
+    counts, order = cupy.empty((tiles, 2**DIGIT_BITS), cupy.int64), None
+    for shift in range(0, rows.bit_length(), DIGIT_BITS):
+        digit = N, tile, rows, shift
+        launch("count_digits", dtype, (tiles,), (32,), ids, order, counts, *digit)
+        launch("digit_offsets", dtype, (1,), (2**DIGIT_BITS,), counts, tiles)
+        moved = cupy.empty(N, cupy.int64)
+        launch("move_by_digit", dtype, (tiles,), (32,), ids, order, moved, counts, *digit)
+        order = moved
+    return order

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from helpers import no_host_reads, run_python
 
+import tinytorch
 from tinytorch import backends
 
 ROOT = Path(__file__).parents[2]
@@ -241,18 +243,89 @@ def test_sampling_from_logits_of_nan_returns_minus_1_for_the_host_to_find(cupy: 
     assert backend.sample(logits, 1.0, np.array([0.1, 0.9])).tolist() == [-1, -1]
 
 
-def test_segment_sum_by_scanning_ids_and_by_atomic_additions(
+def test_segment_sum_by_scanning_and_by_sorting_ids(
     cupy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend, rng = backends.get(cupy), np.random.default_rng(2)
     from tinytorch.backends.cupy import embedding
 
-    ids, values = rng.integers(0, 50, 300), rng.standard_normal((300, 37))
-    expected = backends.get("numpy").xp.segment_sum(values, ids, 50)
-    for limit in (embedding.SCAN_LIMIT, 0):
-        monkeypatch.setattr(embedding, "SCAN_LIMIT", limit)
-        result = backend.xp.segment_sum(backend.asarray(values), backend.asarray(ids), 50)
-        np.testing.assert_allclose(backend.to_numpy(result), expected, rtol=1e-10)
+    for rows, count in ((50, 300), (1, 5), (256, 513), (70_000, 1200), (3, 0)):
+        ids, values = rng.integers(0, rows, count), rng.standard_normal((count, 37))
+        ids[: count // 2] %= 7
+        expected = backends.get("numpy").xp.segment_sum(values, ids, rows)
+        for limit in (embedding.SCAN_LIMIT, 0)[rows > 1000 :]:
+            monkeypatch.setattr(embedding, "SCAN_LIMIT", limit)
+            result = backend.xp.segment_sum(backend.asarray(values), backend.asarray(ids), rows)
+            np.testing.assert_allclose(
+                backend.to_numpy(result), expected, rtol=1e-10, atol=1e-12, err_msg=str(rows)
+            )
+
+
+def test_ids_are_sorted_stably_with_those_out_of_range_last(cupy: str) -> None:
+    backend, rng = backends.get(cupy), np.random.default_rng(3)
+    from tinytorch.backends.cupy import embedding
+
+    for rows, count in ((1, 40), (255, 600), (256, 600), (257, 600), (2**17, 1300)):
+        ids = rng.integers(0, rows, count)
+        ids[::3], ids[5:20], ids[-3:] = ids[0], rows, (-1, 2**40, rows + 1)
+        order = embedding._stable_order(backend.asarray(ids), rows)
+        in_range = (ids >= 0) & (ids < rows)
+        expected = np.argsort(np.where(in_range, ids, rows), kind="stable")
+        assert backend.to_numpy(order).tolist() == expected.tolist(), rows
+
+
+INTS, MASK = np.array([2, 0, 2, -1]), np.array([True, False, True])
+KEYS = {
+    "ids": (INTS, (4, 4, 5)),
+    "two axes": ((INTS, INTS), (4, 5)),
+    "all axes": ((INTS, INTS, INTS), (4,)),
+    "slice before": ((slice(None), INTS), (3, 4, 5)),
+    "slice between": ((INTS, slice(1, 3), INTS), (4, 2)),
+    "ellipsis": ((..., INTS), (3, 4, 4)),
+    "new axis": ((None, INTS), (1, 4, 4, 5)),
+    "mask": (MASK, (2, 4, 5)),
+    "integer": ((1, INTS), (4, 5)),
+    "matrix of ids": (INTS.reshape(2, 2), (2, 2, 4, 5)),
+    "broadcast": (INTS, (5,)),
+    "none": (INTS[:0], (0, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
+@pytest.mark.parametrize("case", KEYS)
+def test_index_add_at_repeated_indices(case: str, dtype: str, cupy: str) -> None:
+    backend, rng = backends.get(cupy), np.random.default_rng(4)
+    key, shape = KEYS[case]
+    x, values = rng.integers(-9, 9, (3, 4, 5)), rng.integers(-9, 9, shape)
+    expected = x.copy()
+    np.add.at(expected, key, values)
+    parts = tuple(
+        backend.asarray(part) if isinstance(part, np.ndarray) else part
+        for part in (key if isinstance(key, tuple) else (key,))
+    )
+    for target in (x.astype(dtype), np.asfortranarray(x.astype(dtype))):
+        array = backend.asarray(target)
+        result = backend.xp.index_add(array, parts, backend.asarray(values.astype(dtype)))
+        assert result is array
+        assert backend.to_numpy(result).tolist() == expected.tolist()
+
+
+def test_floats_are_never_added_in_an_order_that_differs_from_run_to_run(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinytorch.backends.cupy import cuda_source
+
+    def unordered(*arguments: Any) -> None:
+        raise AssertionError("cupy.add.at adds atomically")
+
+    monkeypatch.setattr(type(fake_cupy.add), "at", unordered)
+    x = tinytorch.randn(6, 3, backend="cupy", requires_grad=True)
+    ids = tinytorch.tensor([1, 1, 5], backend="cupy")
+    x[ids].sum().backward()
+    assert x.grad is not None
+    assert x.grad.numpy()[:, 0].tolist() == [0, 2, 0, 0, 0, 1]
+    for unit in (("float32", None), ("float64", None), ("float32", 64)):
+        assert "atomic" not in re.sub("//.*", "", cuda_source.source(*unit))
 
 
 def test_backend_cupy_without_a_gpu_skips_the_tests_with_a_reason(tmp_path: Path) -> None:

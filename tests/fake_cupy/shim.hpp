@@ -270,6 +270,8 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
 
 inline float __fdividef(float x, float y) { return x / y; }
 
+inline int __popc(unsigned bits) { return std::popcount(bits); }
+
 inline int __ffs(unsigned bits) { return __builtin_ffs(int(bits)); }
 
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
@@ -277,8 +279,3 @@ inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
 
 inline double __longlong_as_double(long long bits) { return std::bit_cast<double>(bits); }
-
-template <typename V>
-V atomicAdd(V* at, V value) {
-    return std::atomic_ref<V>(*at).fetch_add(value);
-}

@@ -36,14 +36,3 @@ extern "C" __global__ void embedding_gradient(const T* g, const Index* ids, T* d
         dw[id * size + column] = total;
     }
 }
-
-// The same for large tables, by atomic additions to a dw of zeros. Their order, and so the last
-// bits of the sums, differs from run to run.
-extern "C" __global__ void embedding_gradient_atomic(const T* g, const Index* ids, T* dw,
-                                                     Index count, Index rows, Index size) {
-    FOR_EACH_ROW(i, count) {
-        Index id = ids[i];
-        if (id < 0 || id >= rows) continue;
-        FOR_EACH_LANE(j, size) atomicAdd(&dw[id * size + j], g[i * size + j]);
-    }
-}
