@@ -36,9 +36,9 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     backend.xp.random_bits(3, (300,))
     backend.sample(backend.asarray(np.ones((9, 40), np.float32)), 1.0, np.linspace(0, 0.99, 9))
     monkeypatch.setattr("tinytorch.backends.cupy.embedding.SCAN_LIMIT", 0)
-    backend.xp.segment_sum(
-        backend.asarray(np.ones((40, 33), "f4")), backend.asarray(np.arange(40) % 5), 5
-    )
+    for count, size in ((4, 33), (600, 1)):
+        values, ids = np.ones((count, size), np.float32), np.arange(count) % 2
+        backend.xp.segment_sum(backend.asarray(values), backend.asarray(ids), 2)
     launch_unaligned(backend)
     few = [r for r in launches if np.prod(r.grid) * np.prod(r.block) <= 2048]
     few.sort(key=lambda r: -np.prod(r.grid))
