@@ -159,6 +159,14 @@ class Backend:
         """`array` in host memory; it may share memory if the backend is on the host."""
         raise NotImplementedError
 
+    def write_update(self, array: NativeArray, update: NativeArray) -> NativeArray:
+        """Write the result of an optimizer's rule to the memory of a parameter or its state.
+
+        Returns:
+            `array`, or where arrays cannot be written to, a new array.
+        """
+        return self.xp.index_set(array, ..., update)
+
     def is_writable(self, array: NativeArray) -> bool:
         """Whether `array` can be modified in place, unlike a read-only view of NumPy."""
         return bool(getattr(getattr(array, "flags", None), "writeable", True))

@@ -80,6 +80,7 @@ class CupyBackend(Backend):
         self._errors, self._graph = errors, graph
         self.graphed = graph.GraphedCallable
         self.kernels, self.updates = kernels.KERNELS, optim.UPDATES
+        self._write_update = optim.write_update
         self._draw, self.sample = sampling.sample, self._sample
         self._gemm = gemm
         gemm.matmul_mode()  # raises if TT_MATMUL is wrong
@@ -127,6 +128,9 @@ class CupyBackend(Backend):
 
     def _sample(self, logits: Array, temperature: float, uniforms: Any) -> np.ndarray[Any, Any]:
         return self.to_numpy(self._draw(logits, temperature, self._cupy.asarray(uniforms)))
+
+    def write_update(self, array: Array, update: Array) -> Array:
+        return self._write_update(array, update)
 
     @staticmethod
     def index(x: Array, key: Any) -> Array:

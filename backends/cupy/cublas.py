@@ -66,7 +66,8 @@ class _Handle:
     def __init__(self) -> None:
         place = _ADDRESS()
         _call("cublasCreate_v2", ctypes.addressof(place))
-        self.address, self._stream = place.value, None
+        self.address = place.value
+        self._stream: int | None = None
         weakref.finalize(self, _function("cublasDestroy_v2"), self.address).atexit = False
         is_hopper = int(device.get_compute_capability()) >= 90
         with cupy.cuda.using_allocator(None), cupy.cuda.Stream.null:  # it outlives all graphs

@@ -2,7 +2,7 @@
 
 A kernel cannot raise an exception, and checking the ids first would make every step wait for the
 device. Results computed from a wrong id are NaN, and no result reaches the host before the error
-has been raised.
+has been raised. Until then optimizers change no weights.
 """
 
 from typing import Any

@@ -15,10 +15,11 @@ import numpy as np
 
 from ..base import KernelTable, Namespace, Row, grouped
 from ..base import NativeArray as Array
+from .errors import error_flag
 from .gemm import gemm
 from .graph import keep_alive, to_device
 from .launch import WARPS, launch, launch_elementwise
-from .layout import contiguous
+from .layout import contiguous, is_supported
 
 KERNELS = KernelTable()
 
@@ -40,8 +41,19 @@ def adam_update(
     rows = [tuple(map(contiguous, row)) for row in rows]
     for dtype, same in grouped(rows, lambda row: row[0].dtype):
         numbers = device_scalar(lr, dtype), device_scalar(step, dtype)
-        for_chunks("adam_update", same, dtype, *numbers, *betas, eps, weight_decay, decoupled)
+        settings = (*numbers, *betas, eps, weight_decay, decoupled)
+        for_chunks("adam_update", same, dtype, *settings, error_flag())
     return [(p, m, v) for p, _, m, v in rows]
+
+
+def write_update(array: Array, update: Array) -> Array:
+    """Write what a rule computed to a parameter or its state, unless an id was out of range."""
+    flag = error_flag()
+    if is_supported(array) and array.dtype == update.dtype and array.flags.c_contiguous:
+        launch_elementwise("write_update", array, array, contiguous(update), array.size, flag)
+    else:
+        array[...] = cupy.where(flag[2] != 0, array, update)
+    return array
 
 
 def device_scalar(number: Any, dtype: Any) -> Array:
@@ -123,13 +135,15 @@ def _muon(
     if not stack.size:
         return
     directions = [(g, m, place) for (_, g, m), place in zip(rows, stack, strict=True)]
-    for_chunks("muon_direction", directions, dtype, momentum, 1 - momentum, nesterov)
+    settings = momentum, 1 - momentum, nesterov
+    for_chunks("muon_direction", directions, dtype, *settings, error_flag())
     _normalize(stack)
     factor = _polynomials(stack, M > N)  # (K, n, n), n the smaller side
     stack = gemm(stack, factor) if M > N else gemm(factor, stack)
     steps = [(p, direction) for (p, _, _), direction in zip(rows, stack, strict=True)]
     scale = math.sqrt(max(1.0, M / N))
-    for_chunks("muon_step", steps, dtype, device_scalar(lr, dtype), scale, weight_decay)
+    rate = device_scalar(lr, dtype)
+    for_chunks("muon_step", steps, dtype, rate, scale, weight_decay, error_flag())
 
 
 def _normalize(stack: Array) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tinytorch import (
     Embedding,
     Linear,
     Module,
+    Muon,
     Sequential,
     Tensor,
     TokenDataset,
@@ -361,6 +363,33 @@ def test_ids_out_of_range_raise_an_error_in_replayed_steps(cupy: str) -> None:
     loss = trainer.train_step([(batch[0], Tensor(np.arange(4) + 2, backend=cupy))])
     with pytest.raises(IndexError, match="target 5 is outside of the 5 classes"):
         loss.item()
+
+
+@pytest.mark.parametrize("graphed", [False, True])
+@pytest.mark.parametrize("optimizer", [AdamW, partial(AdamW, amsgrad=True), SGD, Muon])
+def test_ids_out_of_range_leave_the_weights_as_they_were(
+    optimizer: Any, graphed: bool, cupy: str
+) -> None:
+    """Also in the steps after them, until the error is raised; then training goes on."""
+    tinytorch.manual_seed(3)
+    trainer, batch = small(cupy)
+    kinds = {"momentum": 0.9} if optimizer is SGD else {}
+    trainer.optimizers = [optimizer(list(trainer.model.parameters())[:2], lr=0.1, **kinds)]
+    trainer.runner = make_runner(cuda_graph=graphed)
+    for _ in range(4):
+        trainer.train_step([batch])
+    before = weights(trainer)
+    state = [t.numpy().copy() for s in trainer.optimizers[0].state.values() for t in s.values()]
+    trainer.train_step([(Tensor(np.array([0, 1, 2, 5]), backend=cupy), batch[1])])
+    loss = trainer.train_step([batch])
+    with pytest.raises(IndexError, match=r"token id 5 is outside of the vocabulary \[0, 5\)"):
+        loss.item()
+    for name, array in weights(trainer).items():
+        np.testing.assert_array_equal(array, before[name])
+    after = [t.numpy() for s in trainer.optimizers[0].state.values() for t in s.values()]
+    assert all(map(np.array_equal, state, after))
+    assert np.isfinite(trainer.train_step([batch]).item())
+    assert any((array != before[name]).any() for name, array in weights(trainer).items())
 
 
 class SometimesUsed(Module):

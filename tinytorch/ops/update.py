@@ -49,7 +49,7 @@ def _update_row(rule: Op, row: Tensors, settings: dict[str, Any], arrays: dict[s
         arrays: the settings that are 0-d arrays; these are cast to the dtype of the parameter.
     """
     parameter, _, *state = row
-    xp = parameter.backend.xp
+    backend, xp = parameter.backend, parameter.backend.xp
     own = {**settings, **{n: xp.astype(a, parameter.dtype) for n, a in arrays.items()}}
     for tensor, new in zip((parameter, *state), rule(*row, **own), strict=True):
-        tensor._set_array(xp.index_set(tensor._array, ..., new._array))
+        tensor._set_array(backend.write_update(tensor._array, new._array))

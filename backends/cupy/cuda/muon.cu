@@ -1,9 +1,12 @@
-// Muon without its matrix products, for a stack of matrices of one shape.
+// Muon without its matrix products, for a stack of matrices of one shape. As in optimizers.cu, nothing
+// is updated while error_flag is set.
 
 // Chunks of gradient, momentum and direction, as in optimizers.cu: updates the momentum in place
 // and computes the direction.
 extern "C" __global__ void __launch_bounds__(512)
-    muon_direction(const Index* chunks, T old_part, T new_part, Index nesterov) {
+    muon_direction(const Index* chunks, T old_part, T new_part, Index nesterov,
+                   const Index* error_flag) {
+    if (error_flag[2]) return;
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     const T* g = (const T*)chunk[0];
     T *m = (T*)chunk[1], *direction = (T*)chunk[2];
@@ -16,7 +19,9 @@ extern "C" __global__ void __launch_bounds__(512)
 
 // Chunks of parameter and orthogonal direction: weight decay, then the step.
 extern "C" __global__ void __launch_bounds__(512)
-    muon_step(const Index* chunks, const T* lr, T factor, T weight_decay) {
+    muon_step(const Index* chunks, const T* lr, T factor, T weight_decay,
+              const Index* error_flag) {
+    if (error_flag[2]) return;
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     T* p = (T*)chunk[0];
     const T* direction = (const T*)chunk[1];

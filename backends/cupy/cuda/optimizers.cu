@@ -1,11 +1,15 @@
 // Multi-tensor updates: `chunks` (n, 5) lists, for each block, the addresses of the first element
 // of its chunk in up to four arrays, and the number of elements of the chunk.
+//
+// An id out of range gives gradients of NaN, and the host learns of it only when it reads a result.
+// Until then error_flag[2] is set, and nothing is updated: the error leaves all weights as they were.
 
 // The learning rate and the number of the step are on the device, so that each replay of a captured
 // step reads new ones.
 extern "C" __global__ void __launch_bounds__(512)
     adam_update(const Index* chunks, const T* lr, const T* step, double beta1, double beta2, T eps,
-                double weight_decay, Index decoupled) {
+                double weight_decay, Index decoupled, const Index* error_flag) {
+    if (error_flag[2]) return;
     __shared__ T decay, l2, step_size, root;
     if (threadIdx.x == 0) {  // in double: 1 - beta would lose digits
         double now = *lr, count = *step;
@@ -61,4 +65,11 @@ extern "C" __global__ void __launch_bounds__(512)
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     T *g = (T*)chunk[1], factor = result[1];
     for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x) g[i] *= factor;
+}
+
+// array = update, for rules without a kernel of their own.
+extern "C" __global__ void write_update(T* array, const T* update, Index count,
+                                        const Index* error_flag) {
+    if (error_flag[2]) return;
+    FOR_EACH(i, count) array[i] = update[i];
 }
