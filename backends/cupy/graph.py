@@ -5,13 +5,17 @@ about 250. A graph launches them all at once. During capture nothing runs: kerne
 the addresses of their arguments. Therefore
 
 - inputs are copied to the arrays that the captured kernels read;
-- results and temporaries are allocated from a memory pool of the graph's own;
+- results and temporaries are allocated from a memory pool that only graphs of the same work use:
+  they run one after another, so they may share it;
 - arrays from elsewhere are kept alive (`keep_alive`), and constants from the host are copied once,
   after the capture (`to_device`).
 """
 
 import contextlib
+import threading
+import warnings
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
@@ -26,36 +30,62 @@ from .errors import error_flag
 
 Work = Callable[..., Array]
 
-_capturing: "CapturedGraph | None" = None
-_graphs: "weakref.WeakSet[CapturedGraph]" = weakref.WeakSet()  # all live graphs
+MAX_SHAPES = 8  # of one work, of which the graphs are kept: those that were used last
+
+
+class _State(threading.local):
+    """What a thread is doing: another one may run its own work meanwhile."""
+
+    capturing: "CapturedGraph | None" = None
+
+
+_state = _State()
+_places: "weakref.WeakSet[CapturePlace]" = weakref.WeakSet()  # all live ones
 
 
 def is_capturing() -> bool:
-    """Whether work is being captured instead of run."""
-    return _capturing is not None
+    """Whether this thread's work is being captured instead of run."""
+    return _state.capturing is not None
 
 
 def to_device(host: np.ndarray[Any, Any]) -> Array:
     """`host` on the device; during capture the copy is made when the capture is complete."""
-    if _capturing is None:
+    graph = _state.capturing
+    if graph is None:
         return cupy.asarray(host)
     # Not in the graph's pool, where freed memory is overwritten by each replay, and not on the
     # stream that is captured, where an asynchronous pool would make the allocation a part of it.
-    with cupy.cuda.using_allocator(_capturing.outside), cupy.cuda.Stream.null:
+    with cupy.cuda.using_allocator(graph.outside), cupy.cuda.Stream.null:
         array = cupy.empty(host.shape, host.dtype)
-    _capturing.constants.append((array, host))
+    graph.constants.append((array, host))
     return array
 
 
 def keep_alive(arrays: Any) -> None:
     """During capture, keep arrays that the graph uses but did not allocate alive with the graph."""
-    if _capturing is not None:
-        _capturing.keep_alive(arrays)
+    if _state.capturing is not None:
+        _state.capturing.keep_alive(arrays)
 
 
 def reserved() -> int:
     """Bytes in the memory pools of all graphs."""
-    return sum(graph.reserved() for graph in _graphs)
+    return sum(place.reserved() for place in _places)
+
+
+class CapturePlace:
+    """The stream on which work is captured, and the memory pool of its graphs, on one device.
+
+    A pool keeps the freed memory of each stream separately, so the stream must be the same too.
+    """
+
+    def __init__(self) -> None:
+        self.pool = cupy.cuda.MemoryPool()
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        _places.add(self)
+
+    def reserved(self) -> int:
+        """Bytes in the memory pool."""
+        return int(self.pool.total_bytes())
 
 
 class CapturedGraph:
@@ -64,14 +94,14 @@ class CapturedGraph:
     Raises:
         BackendError: the work cannot be captured, for example because it reads a result on the
             host.
+        MemoryError: there is too little memory for results and temporaries.
     """
 
-    def __init__(self, work: Work, arrays: tuple[Array, ...]) -> None:
+    def __init__(self, work: Work, arrays: tuple[Array, ...], place: CapturePlace) -> None:
         self.constants: list[tuple[Array, np.ndarray[Any, Any]]] = []
         self._kept: list[Array] = []
         self._own: set[int] = set()  # addresses allocated from the pool
-        self._pool, self.outside = cupy.cuda.MemoryPool(), cupy.cuda.get_allocator()
-        _graphs.add(self)
+        self._place, self.outside = place, cupy.cuda.get_allocator()
         cublas.handle()  # creates it, which would allocate memory during the capture
         self._inputs = [array.copy() for array in arrays]
         cupy.get_default_memory_pool().free_all_blocks()  # the graph's pool needs as much again
@@ -85,34 +115,31 @@ class CapturedGraph:
     @contextlib.contextmanager
     def _capture(self) -> Iterator[Any]:
         """A context in which work on the stream is captured."""
-        global _capturing
-        stream = cupy.cuda.Stream(non_blocking=True)
+        stream = self._place.stream
         with cupy.cuda.using_allocator(self._allocate), stream:
-            _capturing = self
+            _state.capturing = self
             stream.begin_capture()
             try:
                 yield stream
             except MemoryError:
                 raise
             except Exception as error:
+                if "cudaErrorMemoryAllocation" in str(error):  # of the graph itself
+                    raise MemoryError(str(error)) from error
                 raise BackendError(
                     f"this step cannot be captured ({type(error).__name__}: {error}): it must not"
                     " read results on the host or copy data from it"
                 ) from error
             finally:
-                _capturing = None
+                _state.capturing = None
                 if self._graph is None:  # interrupted: end the capture, so the stream is usable
                     with contextlib.suppress(Exception):
                         stream.end_capture()
 
     def _allocate(self, size: int) -> Any:
-        pointer = self._pool.malloc(size)
+        pointer = self._place.pool.malloc(size)
         self._own.add(pointer.mem.ptr)
         return pointer
-
-    def reserved(self) -> int:
-        """Bytes in the graph's memory pool."""
-        return int(self._pool.total_bytes())
 
     def keep_alive(self, arrays: Any) -> None:
         """Keep a reference to each array whose memory is not from the graph's pool."""
@@ -135,6 +162,9 @@ class CapturedGraph:
 class GraphedCallable:
     """`work`, captured when it is called for the second time with equal keys and equal shapes.
 
+    The graphs of the last `MAX_SHAPES` shapes are kept. Where memory does not suffice for a graph,
+    or beside the graphs of other shapes, those are dropped, and the work is run as written.
+
     Args:
         work: takes arrays and returns one. Anything else that it reads on the host must be the
             same whenever the keys are equal.
@@ -143,21 +173,75 @@ class GraphedCallable:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._key: Any = None
-        self._graphs: dict[Hashable, CapturedGraph | None] = {}
+        self._place: CapturePlace | None = None
+        # Shapes -> the graph; None after the first call; `work` itself if a graph is too large.
+        self._graphs: OrderedDict[Hashable, CapturedGraph | Work | None] = OrderedDict()
 
     def __call__(self, key: Any, *arrays: Array) -> Array:
+        key = cupy.cuda.runtime.getDevice(), key
         if key != self._key:
-            self._key, self._graphs = key, {}
+            if self._key and key[0] != self._key[0]:
+                self._place = None
+            self._key = key
+            self._graphs.clear()
         shapes = tuple((array.shape, array.dtype) for array in arrays)
         if shapes not in self._graphs:  # the first call compiles kernels and allocates state
             self._graphs[shapes] = None
+            if len(self._graphs) > MAX_SHAPES:
+                self._graphs.popitem(last=False)
             trace.fallback("graphed step", "the first call with this key and shapes", "cupy")
-            return self._work(*arrays)
-        graph = self._graphs[shapes]
+            return self._run(arrays)
+        self._graphs.move_to_end(shapes)
+        graph, how = self._graphs[shapes], "replayed"
         if graph is None:
-            trace.count("graphed step", "cupy", "captured")
-            graph = self._graphs[shapes] = CapturedGraph(self._work, arrays)
+            how, graph = "captured", self._capture(arrays)
+            self._graphs[shapes] = graph or self._work
+            if graph is None:
+                return self._run_without_graph(arrays)
+        elif not isinstance(graph, CapturedGraph):
+            trace.fallback("graphed step", "too little memory for a graph", "cupy")
+            return self._run(arrays)
         else:
-            trace.count("graphed step", "cupy", "replayed")
             graph.copy_inputs(arrays)
+        trace.count("graphed step", "cupy", how)
         return graph.replay()
+
+    def _capture(self, arrays: tuple[Array, ...]) -> CapturedGraph | None:
+        """A graph, or None if memory does not suffice."""
+        if self._place is None:
+            self._place = CapturePlace()
+        try:
+            return CapturedGraph(self._work, arrays, self._place)
+        except MemoryError:
+            return None
+
+    def _run_without_graph(self, arrays: tuple[Array, ...]) -> Array:
+        """Run work whose graph was too large, and warn if that succeeds."""
+        self._free()
+        result = self._run(arrays)
+        warnings.warn(
+            "too little memory on the GPU for a CUDA graph of this step: it runs without one, which"
+            " is slower; a smaller batch needs less memory",
+            stacklevel=3,
+        )
+        return result
+
+    def _run(self, arrays: tuple[Array, ...]) -> Array:
+        """Run the work as written; if memory does not suffice, again without any graphs."""
+        try:
+            return self._work(*arrays)
+        except MemoryError:
+            if not any(isinstance(graph, CapturedGraph) for graph in self._graphs.values()):
+                raise
+        self._free()
+        return self._work(*arrays)
+
+    def _free(self) -> None:
+        """Drop all graphs, and return their memory to the device."""
+        for shapes, graph in self._graphs.items():
+            if isinstance(graph, CapturedGraph):
+                self._graphs[shapes] = None
+        if self._place is not None:
+            self._place.pool.free_all_blocks()
+        self._place = None
+        cupy.get_default_memory_pool().free_all_blocks()

@@ -1,6 +1,9 @@
 """Graphed training steps: on cupy a captured CUDA graph, on other backends eager steps."""
 
+import gc
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -65,7 +68,7 @@ def graphs(trainer: Trainer) -> int:
     """Number of graphs that the trainer has captured."""
     assert isinstance(trainer.runner, GraphedStep)
     graphed: Any = trainer.runner._graphed
-    return sum(graph is not None for graph in graphed._graphs.values())
+    return sum(hasattr(graph, "replay") for graph in graphed._graphs.values())
 
 
 def weights(trainer: Trainer) -> dict[str, np.ndarray]:
@@ -480,6 +483,98 @@ def test_memory_that_a_graph_reads_is_kept_alive(cupy: str) -> None:
     eager = make_trainer(cupy, False)
     steps(eager, 3)
     np.testing.assert_allclose(steps(trainer, 3), steps(eager, 3), rtol=1e-5)
+
+
+def batch_of(rows: int, backend: str) -> tuple[Tensor, Tensor]:
+    ids = np.arange(rows) % 4
+    return Tensor(ids, backend=backend), Tensor(ids + 1, backend=backend)
+
+
+def test_graphs_of_the_last_shapes_are_kept_in_one_pool(fake_cupy: Any) -> None:
+    from tinytorch.backends.cupy import graph
+
+    pools = fake_cupy.cuda._memories
+    gc.collect()
+    before = len(pools)
+    trainer, _ = small("cupy")
+    for rows in [1, 1, *range(1, 13), *range(1, 13), 12]:  # once: the optimizer's state
+        for _ in range(3):
+            trainer.train_step([batch_of(rows, "cupy")])
+    assert graphs(trainer) == len(trainer.runner._graphed._graphs) == graph.MAX_SHAPES  # type: ignore[attr-defined]
+    gc.collect()
+    assert len(pools) == before + 1
+    with no_host_reads():
+        trainer.train_step([batch_of(12, "cupy")])
+    assert len(pools) == before + 1
+
+
+def test_each_thread_captures_its_own_work(fake_cupy: Any) -> None:
+    """Constants that another thread copies to the device meanwhile are there at once."""
+    from tinytorch.backends.cupy import graph
+
+    found: list[Any] = []
+
+    def work(x: Any) -> Any:
+        assert graph.is_capturing()
+        thread = threading.Thread(target=lambda: found.append(graph.is_capturing()))
+        thread.start()
+        thread.join()
+        return x * 2
+
+    graph.CapturedGraph(work, (fake_cupy.zeros(3, "f4"),), graph.CapturePlace())
+    assert found == [False]
+
+
+def test_a_step_too_large_for_a_graph_is_run_without(
+    cupy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinytorch.backends.cupy import graph
+
+    found = []
+    for full in (False, True):
+        tinytorch.manual_seed(7)
+        trainer, _ = small(cupy, Dropout(0.5))
+        kernels: Any = backends.get(cupy).kernels
+        linear = kernels["linear"].forward
+
+        def limited(xp: Any, x: Any, *rest: Any, linear: Any = linear, full: bool = full) -> Any:
+            if full and graph.is_capturing() and len(x) > 3:
+                raise MemoryError("Out of memory allocating 1,024 bytes")
+            return linear(xp, x, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setitem(kernels, "linear", kernels["linear"]._replace(forward=limited))
+            losses = []
+            for step, rows in enumerate([3, 3, 3, 4, 4, 4, 3, 3, 3, 4]):
+                too_large = full and step == 4
+                warned = pytest.warns(UserWarning, match="too little memory on the GPU for a CUDA")
+                with warned if too_large else nullcontext():
+                    losses.append(trainer.train_step([batch_of(rows, cupy)]))
+            assert graphs(trainer) == 1 + (not full)
+        found.append([loss.item() for loss in losses])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+
+
+def test_an_eager_step_that_needs_the_memory_of_graphs_gets_it(
+    cupy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, _ = small(cupy)
+    for _ in range(4):
+        trainer.train_step([batch_of(2, cupy)])
+    assert graphs(trainer) == 1
+    kernels: Any = backends.get(cupy).kernels
+    linear = kernels["linear"].forward
+
+    def limited(xp: Any, x: Any, *rest: Any) -> Any:
+        if graphs(trainer):
+            raise MemoryError("Out of memory allocating 1,024 bytes")
+        return linear(xp, x, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(kernels, "linear", kernels["linear"]._replace(forward=limited))
+        assert np.isfinite(trainer.train_step([batch_of(4, cupy)]).item())
+    for rows in (2, 2, 4, 4):
+        assert np.isfinite(trainer.train_step([batch_of(rows, cupy)]).item())
 
 
 def test_out_of_memory_is_raised_unchanged(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:
