@@ -89,6 +89,7 @@ class Backend:
     Attributes:
         name: the value of ``TT_BACKEND`` that selects it.
         device_type: PyTorch's name of the kind of device that holds the arrays, "cpu" or "cuda".
+        device_index: the number of the device, None on the host.
         array_type: the class of this backend's arrays; `registry.of` finds the backend by it.
         xp: the array API namespace with `EXTRAS` added; the `xp` that every op receives.
         kernels: op name -> `Kernel`, used in place of the op's readable reference.
@@ -111,6 +112,7 @@ class Backend:
 
     name: ClassVar[str]
     device_type: ClassVar[str] = "cpu"
+    device_index: int | None = None
     array_type: type
     xp: Namespace
     kernels: Mapping[str, Kernel] = {}
@@ -170,6 +172,18 @@ class Backend:
     def is_writable(self, array: NativeArray) -> bool:
         """Whether `array` can be modified in place, unlike a read-only view of NumPy."""
         return bool(getattr(getattr(array, "flags", None), "writeable", True))
+
+    def on_device(self, index: int) -> "Backend":
+        """The backend of arrays on the device with this number.
+
+        Raises:
+            BackendError: there is none, or the backend does not use it.
+        """
+        if index:
+            raise BackendError(
+                f"{self.device_type}:{index}: backend {self.name!r} uses {self.device_type}:0 only"
+            )
+        return self
 
     def synchronize(self) -> None:
         """Wait until the device has finished all queued work."""

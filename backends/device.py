@@ -83,6 +83,6 @@ device.current = _Current()
 
 def device_of(backend: Backend) -> device:
     """The device of a backend's arrays."""
-    result = device(backend.device_type, 0 if backend.device_type == "cuda" else None)
+    result = device(backend.device_type, backend.device_index)
     result.backend = backend
     return result

@@ -48,10 +48,10 @@ def names() -> list[str]:
     return list(dict.fromkeys([*_BUILT_IN, *_registered, *_entry_points()]))
 
 
-def _factory(name: str) -> Callable[[], Backend]:
+def _factory(name: str) -> Callable[..., Backend]:
     if name in _BUILT_IN:
         module, attribute = _BUILT_IN[name].split(":")
-        factory: Callable[[], Backend] = getattr(
+        factory: Callable[..., Backend] = getattr(
             importlib.import_module(f".{module}", __package__), attribute
         )
         return factory
@@ -95,12 +95,15 @@ def _on(place: device, own: Backend | None = None) -> Backend:
     """The backend whose arrays are on a device."""
     if place.backend is not None:
         return place.backend
-    if place.index:
-        raise BackendError(f"{place}: only the first device of a kind is used, {place.type}:0")
     if place.type == "cuda":
-        return get("cupy")
-    chosen = own or _named_by_environment()
-    return chosen if chosen.device_type == "cpu" else get("numpy")
+        if "cupy" not in _loaded:  # on this GPU from the beginning: another may have no free memory
+            _loaded["cupy"] = _factory("cupy")(place.index)
+        backend = _loaded["cupy"]
+    else:
+        backend = own or _named_by_environment()
+        if backend.device_type != "cpu":
+            backend = get("numpy")
+    return backend if place.index is None else backend.on_device(place.index)
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from typing import Any
 
 from . import amp
 from .backends import device, get, status
+from .backends import device as _device
 from .missing import missing_name
 from .ops.random import manual_seed
 
@@ -20,6 +21,7 @@ __all__ = [
     "manual_seed_all",
     "memory_allocated",
     "memory_reserved",
+    "set_device",
     "synchronize",
 ]
 
@@ -30,18 +32,33 @@ def is_available() -> bool:
 
 
 def device_count() -> int:
-    """1 if there is a GPU, else 0: one GPU is used."""
-    return int(is_available())
+    """The number of GPUs; a process uses one of them, see `set_device`."""
+    if not is_available():
+        return 0
+    from .backends.cupy import devices
+
+    return devices.count()
+
+
+def set_device(device: Any) -> None:
+    """Choose the GPU that this process computes on, before its first tensor on a GPU.
+
+    Args:
+        device: its number, or a device such as "cuda:1".
+
+    Raises:
+        BackendError: there is no such GPU, or tensors are on another one.
+    """
+    get(_device(device))
 
 
 def current_device() -> int:
     """The number of the GPU that is used."""
-    get("cupy")
-    return 0
+    return get("cupy").device_index or 0
 
 
 def get_device_name(device: Any = None) -> str:
-    """The name of the GPU."""
+    """The name of the GPU that is used."""
     return str(get("cupy")).removeprefix("cupy on ").partition(", products in")[0]
 
 

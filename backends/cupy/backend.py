@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Backend, BackendError, host_array
+from ..base import Backend, BackendError, Namespace, host_array
 from ..base import NativeArray as Array
 from ..numpy.backend import is_basic
 
 _INSTALL = 'pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk] if nvidia-smi shows CUDA 13'
 
 
-def _probe() -> Any:
-    """Import CuPy, and check it by running a kernel and a product: the driver may be missing."""
+def _probe(index: int | None) -> Any:
+    """Import CuPy, and check it by running a kernel and a product: the driver may be missing.
+
+    Args:
+        index: number of the GPU to run them on, by default CuPy's current device.
+    """
     try:
         import cupy
     except ImportError as error:
@@ -36,6 +40,10 @@ def _probe() -> Any:
                 "the cupy backend needs an NVIDIA GPU: this CuPy is built for AMD's ROCm, where a"
                 " warp may have 64 lanes, and the kernels assume 32; set TT_BACKEND=numpy"
             )
+        if index is not None:
+            from .devices import choose
+
+            choose(index)
         x = cupy.ones((2, 2), dtype=cupy.float32)
         if float(((x + 1) @ x).sum()) != 16.0:
             raise BackendError("the cupy backend computed 2x2 products wrongly on this GPU")
@@ -51,7 +59,10 @@ def _probe() -> Any:
 
 
 class CupyBackend(Backend):
-    """CuPy on the current CUDA device, with the kernels of `cuda/`.
+    """CuPy on one CUDA device, see `devices`, with the kernels of `cuda/`.
+
+    Args:
+        index: number of the device, by default CuPy's current one.
 
     Attributes:
         matmul: precision of float32 matrix products on the current device, see
@@ -61,11 +72,12 @@ class CupyBackend(Backend):
     name = "cupy"
     device_type = "cuda"
 
-    def __init__(self) -> None:
-        self._cupy = _probe()
+    def __init__(self, index: int | None = None) -> None:
+        self._cupy = _probe(index)
         import array_api_compat.cupy as standard
 
         from . import (
+            devices,
             elementwise,
             embedding,
             errors,
@@ -77,7 +89,7 @@ class CupyBackend(Backend):
             sampling,
         )
 
-        self._errors, self._graph = errors, graph
+        self._devices, self._errors, self._graph = devices, errors, graph
         self.graphed = graph.GraphedCallable
         self.kernels, self.updates = kernels.KERNELS, optim.UPDATES
         self._write_update = optim.write_update
@@ -85,7 +97,7 @@ class CupyBackend(Backend):
         self._gemm = gemm
         gemm.matmul_mode()  # raises if TT_MATMUL is wrong
         self.array_type = self._cupy.ndarray
-        self.xp = self.namespace(
+        self._xp = self.namespace(
             standard,
             random_bits=random_bits.random_bits,
             segment_sum=embedding.segment_sum,
@@ -96,14 +108,29 @@ class CupyBackend(Backend):
         )
 
     @property
+    def xp(self) -> Namespace:  # type: ignore[override]
+        """Used by every op, so that each thread computes on the GPU of the process."""
+        self._devices.prepare_thread()
+        return self._xp
+
+    @property
+    def device_index(self) -> int:  # type: ignore[override]
+        return int(self._cupy.cuda.runtime.getDevice())
+
+    def on_device(self, index: int) -> "CupyBackend":
+        self._devices.choose(index)
+        return self
+
+    @property
     def matmul(self) -> str:
         return self._gemm.matmul_mode()
 
     def __str__(self) -> str:
-        properties = self._cupy.cuda.runtime.getDeviceProperties(self._cupy.cuda.Device().id)
+        properties = self._cupy.cuda.runtime.getDeviceProperties(self.device_index)
         return f"cupy on {properties['name'].decode()}, products in {self.matmul}"
 
     def asarray(self, data: Any, dtype: Any = None) -> Array:
+        self._devices.prepare_thread()
         if isinstance(data, self._cupy.ndarray):
             return self._cupy.array(data, dtype=dtype)
         if self._graph.is_capturing():

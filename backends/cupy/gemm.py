@@ -32,6 +32,9 @@ DATA_TYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1}
 NO_TRANSPOSE, TRANSPOSE = 0, 1
 DEFAULT_ALGORITHM = -1
 
+COPY_LIMIT = 2**22  # bytes: a smaller operand is copied where that saves launches
+MAX_PARTS = 16  # products that one product is divided into
+
 calls = 0  # cuBLAS products so far, for tests
 
 
@@ -73,7 +76,8 @@ def gemm(
         x: (..., M, K).
         y: (..., K, N); the leading axes of x and y broadcast.
         alpha: factor of the product.
-        out: contiguous (..., M, N), overwritten with the result; by default a new array.
+        out: (..., M, N), overwritten with the result; by default a new array. Its rows are
+            contiguous, and its leading axes are contiguous or one.
         beta: factor of the previous contents of `out`.
         exact: compute in full float32, whatever ``TT_MATMUL`` is.
     """
@@ -85,8 +89,32 @@ def gemm(
         return _by_cupy(x, y, alpha, out, beta)
     if out is None:
         out = cupy.empty((*lead, M, N), x.dtype)
-    _multiply(_operand(x, lead), _operand(y, lead), out, alpha, beta, exact)
+    left, right = _operand(x, lead), _operand(y, lead)
+    if left is None or right is None:
+        axis = _axis_to_split(x, y, lead)
+        if axis is not None:
+            for i in range(lead[axis]):
+                at = (*[slice(None)] * axis, i)
+                gemm(x[at], y[at], alpha, out[at], beta, exact)
+            return out
+        left, right = left or _copied(x, lead), right or _copied(y, lead)
+    _multiply(left, right, out, alpha, beta, exact)
     return out
+
+
+def _axis_to_split(x: Array, y: Array, lead: tuple[int, ...]) -> int | None:
+    """The leading axis along which a product of large strided operands is divided into a few that
+    need no copies, such as that of the heads (B, nh, T, hs) of one projection; None for others."""
+    if len(lead) != 2 or not x.shape[:-2] == y.shape[:-2] == lead:
+        return None
+    if not any(a.nbytes >= COPY_LIMIT and _operand(a, lead) is None for a in (x, y)):
+        return None
+    axis = 0 if lead[0] < lead[1] else 1
+    if lead[axis] > MAX_PARTS:
+        return None
+    first = (0,) if axis == 0 else (slice(None), 0)
+    is_copied = any(_operand(a[first], (lead[1 - axis],)) is None for a in (x, y))
+    return None if is_copied else axis
 
 
 def _by_cupy(x: Array, y: Array, alpha: float, out: Array | None, beta: float) -> Array:
@@ -115,20 +143,18 @@ class _Operand:
         self.leading, self.stride = leading, stride
 
 
-def _operand(x: Array, lead: tuple[int, ...]) -> _Operand:
-    """x (..., rows, columns) as an operand with the leading axes `lead`, copied if cuBLAS does not
-    support its strides."""
-    operand = _operand_view(x, lead)
-    if operand is None:
-        shape = (*lead, *x.shape[-2:])
-        contiguous = cupy.ascontiguousarray(x if x.shape == shape else cupy.broadcast_to(x, shape))
-        operand = _operand_view(contiguous, lead)
-        assert operand is not None
+def _copied(x: Array, lead: tuple[int, ...]) -> _Operand:
+    """A copy of x as an operand."""
+    shape = (*lead, *x.shape[-2:])
+    contiguous = cupy.ascontiguousarray(x if x.shape == shape else cupy.broadcast_to(x, shape))
+    operand = _operand(contiguous, lead)
+    assert operand is not None
     return operand
 
 
-def _operand_view(x: Array, lead: tuple[int, ...]) -> _Operand | None:
-    """x as an operand without a copy, or None if cuBLAS does not support its strides."""
+def _operand(x: Array, lead: tuple[int, ...]) -> _Operand | None:
+    """x (..., rows, columns) as an operand with the leading axes `lead`, without a copy; None if
+    cuBLAS does not support its strides."""
     size = x.itemsize
     rows, columns = x.shape[-2:]
     down, right = x.strides[-2] // size, x.strides[-1] // size
@@ -175,6 +201,12 @@ def _multiply(x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, e
     calls += 1
     dtype = out.dtype
     M, N = out.shape[-2:]
+    leading, stride = N, M * N
+    if not out.flags.c_contiguous:  # a part of a larger array
+        part = _operand(out, out.shape[:-2])
+        assert part is not None
+        assert part.transpose == NO_TRANSPOSE
+        leading, stride = part.leading, part.stride
     K = x.array.shape[-1]
     data = DATA_TYPES[dtype]
     mode = "fp32" if exact else matmul_mode()
@@ -186,12 +218,12 @@ def _multiply(x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, e
     if count == 1:
         cublas.gemmEx(
             handle, y.transpose, x.transpose, N, M, K, alpha_at, y.array.data.ptr, data, y.leading,
-            x.array.data.ptr, data, x.leading, beta_at, out.data.ptr, data, N, compute,
+            x.array.data.ptr, data, x.leading, beta_at, out.data.ptr, data, leading, compute,
             DEFAULT_ALGORITHM,
         )  # fmt: skip
     else:
         cublas.gemmStridedBatchedEx(
             handle, y.transpose, x.transpose, N, M, K, alpha_at, y.array.data.ptr, data, y.leading,
-            y.stride, x.array.data.ptr, data, x.leading, x.stride, beta_at, out.data.ptr, data, N,
-            M * N, count, compute, DEFAULT_ALGORITHM,
+            y.stride, x.array.data.ptr, data, x.leading, x.stride, beta_at, out.data.ptr, data,
+            leading, stride, count, compute, DEFAULT_ALGORITHM,
         )  # fmt: skip

@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import cupy
+from cupy.cuda import runtime
 
 from ..base import NativeArray as Array
 from .cuda_source import check_arguments, source
@@ -19,14 +20,14 @@ launches = 0  # kernels launched so far, for tests
 
 
 @functools.cache
-def _module(dtype: str, head_dim: int | None) -> Any:
+def _module(dtype: str, head_dim: int | None, device: int) -> Any:
     """The compiled translation unit, see `cuda_source.source`; CuPy caches the code on disk."""
     return cupy.RawModule(code=source(dtype, head_dim), options=("--std=c++17",))
 
 
 @functools.cache
-def _function(name: str, dtype: Any, head_dim: int | None) -> Any:
-    return _module(str(dtype), head_dim).get_function(name)
+def _function(name: str, dtype: Any, head_dim: int | None, device: int) -> Any:
+    return _module(str(dtype), head_dim, device).get_function(name)
 
 
 def launch(
@@ -52,7 +53,7 @@ def launch(
     launches += 1
     keep_alive(arguments)
     checked = check_arguments(name, dtype, arguments)
-    _function(name, dtype, head_dim)(grid, block, tuple(checked))
+    _function(name, dtype, head_dim, runtime.getDevice())(grid, block, tuple(checked))
 
 
 def launch_elementwise(name: str, like: Array, *arguments: Any, count: int | None = None) -> None:

@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[2]
 MODULES = ["cupy", "cupy.cuda", "cupy.cuda.device", "cupy.cuda.runtime", "cupy.linalg"]
 ONLY_IN_THE_FAKE = {
     "DEFAULT_POOL", "FUNCTIONS", "IN_PLACE", "METHODS", "MemoryPointer", "OPERATORS", "READS",
-    "allocator", "builtins", "captured", "check_allocated", "enqueue", "is_in_pool", "kernels",
-    "no_host_reads",
+    "allocator", "builtins", "capabilities", "captured", "check_allocated", "check_device",
+    "enqueue", "is_in_pool", "kernels", "no_host_reads",
 }  # fmt: skip
 # Prints the names that the real CuPy lacks; runs in a process without the fake CuPy on its path.
 PRINT_MISSING = """
@@ -141,6 +141,37 @@ except backends.BackendError as error:
 """
     path = str(Path(fake_cupy.__file__).parents[1])
     assert run_python(code, TT_MATMUL=value, PYTHONPATH=path) == expected
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+def test_heads_of_one_projection_are_multiplied_without_copies(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """In the path without the attention kernels: on a T4, and in fp32."""
+    backends.get("cupy")
+    from tinytorch.backends.cupy import gemm
+
+    monkeypatch.setattr(gemm, "matmul_mode", lambda: "fp32")
+    rng, (T, nh, hs) = np.random.default_rng(8), (6, 3, 4)
+    host = rng.standard_normal((batch, T, 3, nh, hs)).astype("f4")
+    q, k, v = (fake_cupy.asarray(host)[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
+    scores = fake_cupy.asarray(rng.standard_normal((batch, nh, T, T)).astype("f4"))
+    cases = [(q, k.swapaxes(2, 3)), (scores, v), (scores.swapaxes(2, 3), q), (v, k.swapaxes(2, 3))]
+    expected = [x.get() @ y.get() for x, y in cases]
+    found = [gemm.gemm(x, y).get() for x, y in cases]  # small: copied
+
+    def copy(x: Any, *arguments: Any) -> Any:
+        raise AssertionError("a copy")
+
+    monkeypatch.setattr(gemm, "COPY_LIMIT", 0)
+    monkeypatch.setattr(fake_cupy, "ascontiguousarray", copy)
+    calls = gemm.calls
+    found += [gemm.gemm(x, y).get() for x, y in cases]
+    assert gemm.calls - calls == len(cases) * min(batch, nh)
+    out = fake_cupy.ones((batch, nh, T, T), "f4")
+    found.append(gemm.gemm(q, k.swapaxes(2, 3), 2.0, out, 3.0).get())
+    for result, right in zip(found, [*expected, *expected, 2 * expected[0] + 3], strict=True):
+        np.testing.assert_allclose(result, right, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("capability", "expected"), [("75", "fp32"), ("80", "bf16")])

@@ -4,6 +4,7 @@
 - `no_host_reads()` forbids reads of values by the host, which would wait for a real GPU.
 - Uninitialised memory is filled with NaN or large integers.
 - RawModule compiles CUDA sources for the CPU, see `kernels`.
+- Arrays of a device other than the current one are not accepted.
 - During stream capture, operations write only to new arrays; launching the graph repeats them.
 
 It shadows the real CuPy only where tests/ puts this folder on the path.
@@ -102,7 +103,7 @@ class MemoryPointer:
 
 
 class ndarray:
-    __slots__ = ("__weakref__", "_host", "base")
+    __slots__ = ("__weakref__", "_device", "_host", "base")
     __array_priority__ = 100
     __array_ufunc__ = None
 
@@ -110,6 +111,7 @@ class ndarray:
         if base is None and allocator is not None:
             host = allocator.array(host)
         self._host, self.base = host, base
+        self._device = cuda.runtime.getDevice() if base is None else base._device
         if base is None:
             address = _address(host)
             _allocated[address] = weakref.ref(self, lambda _, at=address: _allocated.pop(at, None))
@@ -132,7 +134,7 @@ class ndarray:
     itemsize = property(lambda self: self._host.itemsize)
     flags = property(lambda self: self._host.flags)
     T = property(lambda self: self.transpose())
-    device = property(lambda self: cuda.Device(0))
+    device = property(lambda self: cuda.Device(self._device))
 
     @property
     def data(self):
@@ -153,6 +155,7 @@ class ndarray:
         return _wrap(self._host[key], self)
 
     def __setitem__(self, key, value):
+        check_device(self, *_sources([key, value]))
         key, value = _unwrap(key), _unwrap(value)
         enqueue(lambda: self._host.__setitem__(key, value))
 
@@ -211,6 +214,17 @@ def _wrap(value, *sources):
     return ndarray(host.copy() if host.base is not None else host)
 
 
+def check_device(*arrays):
+    """Raise ValueError unless the arrays are on the current device."""
+    current = cuda.runtime.getDevice()
+    for array in arrays:
+        if array._device != current:
+            raise ValueError(
+                f"Array device must be same as the current device: array device = {array._device}"
+                f" while current = {current}"
+            )
+
+
 def _sources(arguments):
     for value in arguments:
         if isinstance(value, ndarray):
@@ -221,6 +235,7 @@ def _sources(arguments):
 
 def _result(function, sources):
     """The result of `function`, which computes with NumPy's arrays, as our arrays."""
+    check_device(*sources)
 
     def quietly():
         with numpy.errstate(all="ignore"):  # a GPU does not warn
@@ -276,6 +291,7 @@ def _in_place(name):
     function = getattr(numpy.ndarray, name)
 
     def method(self, other):
+        check_device(self, *_sources([other]))
         value = _unwrap(other)
 
         def work():

@@ -204,6 +204,7 @@ class Kernel:
         """The argument as an array of at most 8 bytes, which a launch passes by address."""
         label, pointer, dtype = parameter
         if pointer and hasattr(value, "data") and hasattr(value.data, "ptr"):
+            cupy.check_device(value)
             if value.dtype != dtype:
                 raise TypeError(f"{self.name}: {label} is {value.dtype}, not {dtype}")
             return np.array(value.data.ptr, np.uint64)

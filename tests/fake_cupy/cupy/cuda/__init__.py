@@ -1,4 +1,4 @@
-"""Fake devices, streams, graphs and memory pools: one device, which works synchronously."""
+"""Fake devices, streams, graphs and memory pools; devices work synchronously."""
 
 import contextlib
 import time
@@ -16,6 +16,7 @@ class Stream:
 
     def __init__(self, non_blocking=False):
         self.ptr = id(self) if non_blocking else 0
+        self.device = runtime.getDevice()
         self._before = []
 
     def __enter__(self):
@@ -35,6 +36,7 @@ class Stream:
     def begin_capture(self):
         if self.ptr == 0:
             raise RuntimeError("cannot capture on the default (legacy) stream")
+        assert self.device == runtime.getDevice(), "a stream of another device"
         assert cupy.captured is None
         cupy.captured = []
 
@@ -53,10 +55,11 @@ class Graph:
     """
 
     def __init__(self, work):
-        self._work = work
+        self._work, self._device = work, runtime.getDevice()
         self._memories = cupy.allocator.memories if cupy.allocator else {}
 
     def launch(self, stream=None):
+        assert self._device == runtime.getDevice(), "a graph of another device"
         for memory in self._memories.values():
             memory.fill(0xFF)
         for work in self._work:

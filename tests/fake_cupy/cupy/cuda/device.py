@@ -1,18 +1,26 @@
-"""The fake device, with compute capability 9.0."""
+"""The fake devices; each thread has a current one."""
+
+from . import runtime
 
 
 class Device:
-    def __init__(self, number=None):
-        self.id = 0
+    def __init__(self, device=None):
+        self.id = runtime.getDevice() if device is None else device
+        self._before = []
+
+    def use(self):
+        runtime.setDevice(self.id)
 
     def __enter__(self):
+        self._before.append(runtime.getDevice())
+        self.use()
         return self
 
     def __exit__(self, *exception):
-        pass
+        runtime.setDevice(self._before.pop())
 
     def __eq__(self, other):
-        return isinstance(other, Device)
+        return isinstance(other, Device) and self.id == other.id
 
     __hash__ = None
 
@@ -22,4 +30,4 @@ def get_cublas_handle():
 
 
 def get_compute_capability():
-    return "90"
+    return runtime.capabilities[runtime.getDevice()]

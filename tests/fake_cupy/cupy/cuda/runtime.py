@@ -1,10 +1,30 @@
-"""Constant answers of the CUDA runtime: device 0, CUDA 13."""
+"""The CUDA runtime: devices with some compute capabilities, by default one; CUDA 13."""
+
+import threading
 
 is_hip = False
+capabilities = ["90"]  # of each device
+
+
+class _Thread(threading.local):
+    device = 0
+
+
+_thread = _Thread()
 
 
 def getDevice():
-    return 0
+    return _thread.device
+
+
+def setDevice(device):
+    if not 0 <= device < len(capabilities):
+        raise RuntimeError("cudaErrorInvalidDevice: invalid device ordinal")
+    _thread.device = device
+
+
+def getDeviceCount():
+    return len(capabilities)
 
 
 def runtimeGetVersion():
