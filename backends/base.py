@@ -16,6 +16,7 @@ __all__ = [
     "Backend",
     "BackendError",
     "DType",
+    "InterruptedUpdateError",
     "Kernel",
     "KernelTable",
     "Namespace",
@@ -34,6 +35,10 @@ Row = tuple[NativeArray, ...]  # a parameter, its gradient and its optimizer sta
 
 class BackendError(RuntimeError):
     """A backend is unknown or cannot be used on this machine, or two backends were mixed."""
+
+
+class InterruptedUpdateError(MemoryError):
+    """Memory ran out while work changed arrays, so it must not be run again."""
 
 
 class Kernel(NamedTuple):
@@ -99,7 +104,8 @@ class Backend:
             and `step` are numbers, or 0-d arrays while a step is captured.
         graphed: converts ``work(*arrays) -> array`` to a function ``(key, *arrays) -> array`` that
             captures the work once and replays it as long as the key and the shapes stay the
-            same; None if work cannot be captured.
+            same; None if work cannot be captured. Work that raises a MemoryError may be run again,
+            except after an `InterruptedUpdateError`.
         processes: the default number of processes for a data-parallel training step.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
         sample: samples token ids (B,) from logits (B, V), a temperature and uniforms (B,) in
@@ -172,6 +178,10 @@ class Backend:
     def is_writable(self, array: NativeArray) -> bool:
         """Whether `array` can be modified in place, unlike a read-only view of NumPy."""
         return bool(getattr(getattr(array, "flags", None), "writeable", True))
+
+    def device_count(self) -> int:
+        """The number of devices of this kind."""
+        return 1
 
     def on_device(self, index: int) -> "Backend":
         """The backend of arrays on the device with this number.

@@ -67,11 +67,14 @@ def _factory(name: str) -> Callable[..., Backend]:
     raise BackendError(f"unknown backend {name!r}; available: {known}")
 
 
-def get(name: str | Backend | device | None = None, own: Backend | None = None) -> Backend:
+def get(
+    name: str | int | Backend | device | None = None, own: Backend | None = None
+) -> Backend:
     """Return the backend of this name, loading it at its first use; None means the default.
 
     A device or its name is the backend whose arrays are there: "cuda" is cupy, and "cpu" is the
-    first backend on the host among `own`, the default backend and numpy.
+    first backend on the host among `own`, the default backend and numpy. An integer is the number
+    of a GPU: a process uses one, see `cupy.devices`.
 
     Args:
         name: a backend, a device, or the name of one.
@@ -79,12 +82,13 @@ def get(name: str | Backend | device | None = None, own: Backend | None = None) 
 
     Raises:
         BackendError: the name is unknown, or the backend cannot be used on this machine.
+        TypeError: `name` is none of these.
     """
     if isinstance(name, Backend):
         return name
     if name is None:
         return default()
-    if isinstance(name, device) or name[:3] == "cpu" or name[:4] == "cuda":
+    if not isinstance(name, str) or name[:3] == "cpu" or name[:4] == "cuda":
         return _on(device(name), own)
     if name not in _loaded:
         _loaded[name] = _factory(name)()

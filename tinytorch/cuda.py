@@ -33,11 +33,7 @@ def is_available() -> bool:
 
 def device_count() -> int:
     """The number of GPUs; a process uses one of them, see `set_device`."""
-    if not is_available():
-        return 0
-    from .backends.cupy import devices
-
-    return devices.count()
+    return get("cupy").device_count() if is_available() else 0
 
 
 def set_device(device: Any) -> None:

@@ -117,6 +117,9 @@ class CupyBackend(Backend):
     def device_index(self) -> int:  # type: ignore[override]
         return int(self._cupy.cuda.runtime.getDevice())
 
+    def device_count(self) -> int:
+        return self._devices.count()
+
     def on_device(self, index: int) -> "CupyBackend":
         self._devices.choose(index)
         return self

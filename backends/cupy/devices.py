@@ -51,6 +51,8 @@ def choose(index: int) -> None:
         BackendError: there is no such GPU, or tensors are on another one.
     """
     global _chosen
+    if _chosen is not None:
+        prepare_thread()
     if index == runtime.getDevice():
         return
     if index >= count():

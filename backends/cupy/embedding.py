@@ -8,11 +8,11 @@ import numpy as np
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
 from .errors import error_flag
-from .launch import MAX_BLOCKS, launch, launch_rows
+from .launch import MAX_GRID_YZ, WARPS, launch, launch_rows
 from .layout import as_ids, contiguous, is_supported
 
-SCAN_LIMIT = 2**33  # id comparisons in embedding_gradient; beyond it, ids are sorted
-DIGIT_BITS = 8  # as in segments.cu
+SCAN_LIMIT = 2**25  # id comparisons in embedding_gradient; beyond it, ids are sorted
+DIGIT_BITS, CHUNK = 8, 32  # as in segments.cu
 MAX_TILES = 1024  # parts of the ids that are sorted separately in each pass
 
 KERNELS = KernelTable()
@@ -60,9 +60,12 @@ def add_segments(sums: Array, values: Array, ids: Array) -> Array:
     """
     (rows, C), N = sums.shape, ids.size
     if N and sums.size:
-        grid = (min(N, MAX_BLOCKS), -(-C // 32))
-        order = _stable_order(ids, rows)
-        launch("add_segments", sums.dtype, grid, (32, 8), values, ids, order, sums, N, rows, C)
+        order, chunks = _stable_order(ids, rows), -(-N // CHUNK)
+        parts = cupy.empty((chunks, 2, C), sums.dtype)  # of sums that several chunks have parts of
+        grid, block = (-(-chunks // WARPS), min(MAX_GRID_YZ, -(-C // 32))), (32, WARPS)
+        sizes = N, rows, C
+        launch("add_segments", sums.dtype, grid, block, values, ids, order, sums, parts, *sizes)
+        launch("join_segments", sums.dtype, grid, block, ids, order, parts, sums, *sizes)
     return sums
 
 

@@ -23,7 +23,7 @@ import cupy
 import numpy as np
 
 from .. import trace
-from ..base import BackendError
+from ..base import BackendError, InterruptedUpdateError
 from ..base import NativeArray as Array
 from . import cublas
 from .errors import error_flag
@@ -230,6 +230,8 @@ class GraphedCallable:
         """Run the work as written; if memory does not suffice, again without any graphs."""
         try:
             return self._work(*arrays)
+        except InterruptedUpdateError:
+            raise
         except MemoryError:
             if not any(isinstance(graph, CapturedGraph) for graph in self._graphs.values()):
                 raise

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import cupy
+import numpy as np
 
 from ..base import NativeArray as Array
 from .embedding import add_segments
@@ -25,23 +26,42 @@ def add_at(x: Array, key: Any, values: Any) -> None:
         add_at(copy, key, values)
         x[...] = copy
         return
-    axes = _indexed_axes(x.ndim, key)
+    parts = key if isinstance(key, tuple) else (key,)
+    axes = _indexed_axes(x.ndim, parts)
     lead, rest = x.shape[:axes], x.shape[axes:]
     rows, size = math.prod(lead), math.prod(rest)
-    ids = cupy.arange(rows, dtype=cupy.int64).reshape(lead)[key]  # of rows of x (rows, size)
+    ids = _row_ids(lead, parts)
     terms = cupy.empty((*ids.shape, *rest), x.dtype)
     terms[...] = values
     ids = contiguous(ids).reshape(-1)
     add_segments(x.reshape(rows, size), terms.reshape(ids.size, size), ids)
 
 
-def _indexed_axes(ndim: int, key: Any) -> int:
+def _indexed_axes(ndim: int, parts: tuple[Any, ...]) -> int:
     """How many of the first axes a key may select from; the others are whole."""
     axes = 0
-    for part in key if isinstance(key, tuple) else (key,):
+    for part in parts:
         if part is Ellipsis:
             return ndim
         if part is not None:
-            is_mask = getattr(part, "dtype", None) == cupy.bool_
-            axes += part.ndim if is_mask else 1
+            axes += part.ndim if _is_mask(part) else 1
     return axes
+
+
+def _row_ids(lead: tuple[int, ...], parts: tuple[Any, ...]) -> Array:
+    """The numbers that the key selects from those of all rows, in the shape `lead`: int64."""
+    if not all(isinstance(p, int | np.integer) or _is_array(p) and not _is_mask(p) for p in parts):
+        return cupy.arange(math.prod(lead), dtype=cupy.int64).reshape(lead)[parts]
+    ids: Any = 0  # the same, without an array of all rows
+    for n, part in zip(lead, parts, strict=True):
+        index = part.astype(cupy.int64) if _is_array(part) else int(part)
+        ids = ids * n + index % n
+    return ids
+
+
+def _is_array(part: Any) -> bool:
+    return isinstance(part, cupy.ndarray)
+
+
+def _is_mask(part: Any) -> bool:
+    return _is_array(part) and part.dtype == cupy.bool_

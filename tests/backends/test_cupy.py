@@ -294,9 +294,11 @@ def test_segment_sum_by_scanning_and_by_sorting_ids(
     backend, rng = backends.get(cupy), np.random.default_rng(2)
     from tinytorch.backends.cupy import embedding
 
-    for rows, count in ((50, 300), (1, 5), (256, 513), (70_000, 1200), (3, 0)):
+    cases = ((50, 300), (1, 5), (1, 64), (256, 513), (70_000, 1200), (9, 4000), (3, 0))
+    for rows, count in cases:
         ids, values = rng.integers(0, rows, count), rng.standard_normal((count, 37))
         ids[: count // 2] %= 7
+        ids[: count * 5 // 8] = 0  # some ids are in many chunks, others in one or two
         expected = backends.get("numpy").xp.segment_sum(values, ids, rows)
         for limit in (embedding.SCAN_LIMIT, 0)[rows > 1000 :]:
             monkeypatch.setattr(embedding, "SCAN_LIMIT", limit)
@@ -353,6 +355,29 @@ def test_index_add_at_repeated_indices(case: str, dtype: str, cupy: str) -> None
         result = backend.xp.index_add(array, parts, backend.asarray(values.astype(dtype)))
         assert result is array
         assert backend.to_numpy(result).tolist() == expected.tolist()
+
+
+def test_sums_at_repeated_indices_are_captured(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend: Any = backends.get("cupy")
+    from tinytorch.backends.cupy import embedding, graph
+
+    monkeypatch.setattr(embedding, "SCAN_LIMIT", 0)
+
+    def work(values: Any, ids: Any) -> Any:
+        sums = backend.xp.segment_sum(values, ids, 300)
+        return backend.xp.index_add(sums, ids, values)
+
+    graphed, rng = graph.GraphedCallable(work), np.random.default_rng(5)
+    for _ in range(4):
+        ids, values = rng.integers(0, 300, 90), rng.standard_normal((90, 3))
+        ids[::2] = 299
+        expected = np.zeros((300, 3))
+        np.add.at(expected, ids, 2 * values)
+        with no_host_reads():
+            found = graphed("key", fake_cupy.asarray(values), fake_cupy.asarray(ids))
+        np.testing.assert_allclose(found.get(), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_floats_are_never_added_in_an_order_that_differs_from_run_to_run(

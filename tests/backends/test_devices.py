@@ -107,7 +107,7 @@ def test_the_device_that_cupy_uses_is_used(fake_cupy: Any) -> None:
             cupy.cuda.Device(number).use()
             loss, model = train("cuda")
             modes.append(backends.get("cupy").matmul)
-            losses.append(np.round(loss, 5).tolist())
+            losses.append(loss)
             assert model[0].weight.device == tinytorch.device(number)
             x = cupy.ones((3, 3), cupy.float32)
             for _ in range(3):
@@ -117,11 +117,11 @@ def test_the_device_that_cupy_uses_is_used(fake_cupy: Any) -> None:
             except IndexError as error:
                 modes.append(str(error)[:10])
         print(*modes)
-        print(all(loss == losses[0] for loss in losses), all(shapes))
+        print(np.allclose(losses, losses[0], atol=0.01), losses[0] == losses[3], all(shapes))
         """,
         fake_cupy,
     )
     assert lines[0].split() == [
         word for mode in ("tf32", "fp32", "tf32", "tf32") for word in (mode, "token", "id", "7")
     ]
-    assert lines[1] == "True True"
+    assert lines[1] == "True True True"

@@ -558,23 +558,58 @@ def test_a_step_too_large_for_a_graph_is_run_without(
 def test_an_eager_step_that_needs_the_memory_of_graphs_gets_it(
     cupy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Gradients of the attempt that failed, in its second batch, are not added."""
+    found = []
+    for full in (False, True):
+        tinytorch.manual_seed(7)
+        trainer, _ = small(cupy, Dropout(0.5))
+        for _ in range(4):
+            trainer.train_step([batch_of(2, cupy)])
+        assert graphs(trainer) == 1
+        kernels: Any = backends.get(cupy).kernels
+        linear, calls = kernels["linear"].forward, []
+
+        def limited(
+            xp: Any, x: Any, *rest: Any, linear: Any = linear, calls: Any = calls,
+            full: bool = full, trainer: Any = trainer,
+        ) -> Any:  # fmt: skip
+            calls.append(len(x))
+            if full and graphs(trainer) and calls == [3, 4]:
+                raise MemoryError("Out of memory allocating 1,024 bytes")
+            return linear(xp, x, *rest)
+
+        with monkeypatch.context() as patch:
+            patch.setitem(kernels, "linear", kernels["linear"]._replace(forward=limited))
+            losses = [trainer.train_step([batch_of(3, cupy), batch_of(4, cupy)])]
+            assert calls == ([3, 4, 3, 4] if full else [3, 4])
+            assert graphs(trainer) == (not full)
+        losses += [trainer.train_step([batch_of(rows, cupy)]) for rows in (2, 2, 4, 4)]
+        found.append(([loss.item() for loss in losses], weights(trainer)))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-6)
+    for name, array in found[0][1].items():
+        np.testing.assert_allclose(found[1][1][name], array, rtol=1e-5, atol=1e-7)
+
+
+def test_an_update_that_runs_out_of_memory_is_not_made_twice(
+    cupy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer, _ = small(cupy)
     for _ in range(4):
         trainer.train_step([batch_of(2, cupy)])
-    assert graphs(trainer) == 1
-    kernels: Any = backends.get(cupy).kernels
-    linear = kernels["linear"].forward
+    updates: Any = backends.get(cupy).updates
+    adam, calls = updates["adam_update"], []
 
-    def limited(xp: Any, x: Any, *rest: Any) -> Any:
-        if graphs(trainer):
-            raise MemoryError("Out of memory allocating 1,024 bytes")
-        return linear(xp, x, *rest)
+    def interrupted(*arguments: Any, **settings: Any) -> None:
+        calls.append(adam(*arguments, **settings))
+        raise MemoryError("Out of memory allocating 1,024 bytes")
 
     with monkeypatch.context() as patch:
-        patch.setitem(kernels, "linear", kernels["linear"]._replace(forward=limited))
-        assert np.isfinite(trainer.train_step([batch_of(4, cupy)]).item())
-    for rows in (2, 2, 4, 4):
-        assert np.isfinite(trainer.train_step([batch_of(rows, cupy)]).item())
+        patch.setitem(updates, "adam_update", interrupted)
+        with pytest.raises(MemoryError, match="allocating 1,024"):
+            trainer.train_step([batch_of(4, cupy)])
+    assert len(calls) == 1
+    assert trainer.updating
+    assert np.isfinite(trainer.train_step([batch_of(4, cupy)]).item())
 
 
 def test_out_of_memory_is_raised_unchanged(cupy: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..autograd import wrap_array
 from ..backends import Backend, trace
-from ..backends.base import Array
+from ..backends.base import Array, InterruptedUpdateError
 from ..ops import random
 from ..optimizers import Optimizer
 from ..tensor import Tensor
@@ -84,11 +84,19 @@ class GraphedStep:
         assert trainer is not None
         assert backend is not None
         tensors = [wrap_array(Tensor, array, backend) for array in arrays]
+        own_numbers = iter(_split(trainer.optimizers, numbers))
+        updated: list[list[int]] = []
+        is_updating = False
         with random.masks_from(masks) as seeds:
-            loss = trainer.accumulate(list(zip(tensors[::2], tensors[1::2], strict=True)))
-            own_numbers = iter(_split(trainer.optimizers, numbers))
-            updated: list[list[int]] = []
-            trainer.update(lambda optimizer: updated.append(optimizer.update(*next(own_numbers))))
+            try:
+                loss = trainer.accumulate(list(zip(tensors[::2], tensors[1::2], strict=True)))
+                is_updating = True
+                trainer.update(lambda o: updated.append(o.update(*next(own_numbers))))
+            except MemoryError as error:
+                trainer.zero_grad()  # the backend may run this again
+                if is_updating:
+                    raise InterruptedUpdateError(str(error)) from error
+                raise
         self._masks[_shapes(arrays)] = seeds.offset
         self._updated[_shapes(arrays)] = updated
         return loss._array

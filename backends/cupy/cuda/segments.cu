@@ -85,26 +85,78 @@ extern "C" __global__ void move_by_digit(const Index* ids, const Index* order, I
     }
 }
 
-// sums (rows, size): row r += the rows of values (count, size) whose id is r, added in `order`, by
-// which the ids are sorted. Other ids are ignored. The grid is (blocks, ceil(size / 32)), the block
-// (32, 8).
+// The sums: a warp adds up chunks of 32 sorted ids, for 32 columns, so the commonest id takes no
+// longer than others. The grid is (chunks / 8, ceil(size / 32)), the block (32, 8).
+
+const int CHUNK = 32, LOADS = 8;  // rows that a thread loads before it waits for the first
+
+// The id at a place in the sorted order; -1 past the ends, and for ids out of range.
+__device__ Index sorted_id(const Index* ids, const Index* order, Index at, Index count,
+                           Index rows) {
+    Index id = at >= 0 && at < count ? ids[order[at]] : -1;
+    return id < rows ? id : -1;
+}
+
+// sums (rows, size): row r += the rows of values (count, size) whose id is r, if these are within
+// one chunk. Others are added to parts (chunks, 2, size): the part of an id that began in an
+// earlier chunk to 0, that of an id that begins in this chunk and goes on to 1.
 extern "C" __global__ void add_segments(const T* values, const Index* ids, const Index* order,
-                                        T* sums, Index count, Index rows, Index size) {
-    __shared__ T scratch[8][32];
-    Index column = blockIdx.y * (Index)32 + threadIdx.x;
-    for (Index start = blockIdx.x; start < count; start += gridDim.x) {
-        Index id = ids[order[start]];
-        bool is_first = start == 0 || ids[order[start - 1]] != id;
-        if (!is_first || id < 0 || id >= rows) continue;  // the same for all threads of the block
+                                        T* sums, T* parts, Index count, Index rows, Index size) {
+    Index chunk = blockIdx.x * (Index)blockDim.y + threadIdx.y, first = chunk * CHUNK;
+    Index at = first + threadIdx.x, position = at < count ? order[at] : 0;
+    Index id = sorted_id(ids, order, at, count, rows);
+    Index before = sorted_id(ids, order, first - 1, count, rows);
+    Index after = sorted_id(ids, order, first + CHUNK, count, rows);
+    for (Index start = blockIdx.y * (Index)32; start < size; start += gridDim.y * (Index)32) {
+        Index column = start + threadIdx.x;
+        bool begins_here = __shfl_sync(ALL_LANES, id, 0) != before;
         T total = 0;
-        for (Index at = start + threadIdx.y; at < count && ids[order[at]] == id; at += 8)
-            if (column < size) total += values[order[at] * size + column];
-        scratch[threadIdx.y][threadIdx.x] = total;
-        __syncthreads();
-        if (threadIdx.y == 0 && column < size) {
-            for (int lane = 1; lane < 8; lane++) total += scratch[lane][threadIdx.x];
-            sums[id * size + column] += total;
+        for (int k = 0; k < CHUNK; k += LOADS) {
+            T loaded[LOADS];
+#pragma unroll
+            for (int e = 0; e < LOADS; e++) {
+                Index row = __shfl_sync(ALL_LANES, position, k + e);
+                bool exists = __shfl_sync(ALL_LANES, id, k + e) >= 0 && column < size;
+                loaded[e] = exists ? values[row * size + column] : (T)0;
+            }
+#pragma unroll
+            for (int e = 0; e < LOADS; e++) {  // all lanes of a warp have the same ids
+                bool is_last = k + e == CHUNK - 1;
+                Index own = __shfl_sync(ALL_LANES, id, k + e);
+                Index next = is_last ? after : __shfl_sync(ALL_LANES, id, k + e + 1);
+                total += loaded[e];
+                if (next == own && !is_last) continue;
+                if (own >= 0 && column < size) {
+                    if (begins_here && next != own)
+                        sums[own * size + column] += total;
+                    else
+                        parts[(2 * chunk + begins_here) * size + column] = total;
+                }
+                begins_here = true;
+                total = 0;
+            }
         }
-        __syncthreads();  // before scratch is written again
+    }
+}
+
+// Add the parts of each id that is in several chunks; the warp of the chunk in which it begins.
+extern "C" __global__ void join_segments(const Index* ids, const Index* order, const T* parts,
+                                         T* sums, Index count, Index rows, Index size) {
+    Index chunk = blockIdx.x * (Index)blockDim.y + threadIdx.y, first = chunk * CHUNK;
+    Index id = sorted_id(ids, order, first + CHUNK - 1, count, rows);
+    bool goes_on = id >= 0 && sorted_id(ids, order, first + CHUNK, count, rows) == id;
+    if (!goes_on || sorted_id(ids, order, first - 1, count, rows) == id) return;
+    Index end = chunk + 1;  // the first chunk that does not begin with this id
+    for (Bits same = ALL_LANES; same == ALL_LANES;) {
+        Index begin = (end + threadIdx.x) * CHUNK;
+        same = __ballot_sync(ALL_LANES, sorted_id(ids, order, begin, count, rows) == id);
+        end += same == ALL_LANES ? 32 : __ffs(~same) - 1;
+    }
+    for (Index column = blockIdx.y * (Index)32 + threadIdx.x; column < size;
+         column += gridDim.y * (Index)32) {
+        T total = parts[(2 * chunk + 1) * size + column];
+#pragma unroll 8
+        for (Index next = chunk + 1; next < end; next++) total += parts[2 * next * size + column];
+        sums[id * size + column] += total;
     }
 }
