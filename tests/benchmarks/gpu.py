@@ -42,6 +42,7 @@ from tinytorch.tinygpt.presets import build_model, build_trainer
 STEPS_PER_TURN = 5  # before the next side is measured
 VOCABULARY = 65
 MAX_QUEUED_COPIES = 1600  # before the calls that are timed: some 80 ms
+SPACES = 0.15  # of the characters of a text
 MODES = ("tf32", "fp32", "bf16")
 TORCH_DEVICE = "cuda"  # "cpu" in the tests of this file
 Step = Callable[[], object]
@@ -271,7 +272,10 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
     x, x2, weight, wide = array(B, T, C), array(B, T, C), array(C), array(B, T, 4 * C)
     scores, logits = array(B, nh, T, T), array(B, T, VOCABULARY)
     mask = cupy.asarray(np.tril(np.ones((T, T), bool)))
-    ids = cupy.asarray(np.random.default_rng(0).integers(0, VOCABULARY, (B, T)))
+    host_ids = np.random.default_rng(0).integers(0, VOCABULARY, (B, T))
+    ids = cupy.asarray(host_ids)
+    text = cupy.asarray(np.where(np.random.default_rng(1).random((B, T)) < SPACES, 0, host_ids))
+    table = cupy.zeros((VOCABULARY, C), cupy.float32)
     _, saved_gelu = KERNELS["gelu"].forward(None, wide)
     _, saved_norm = KERNELS["layer_norm"].forward(None, x, weight, None)
     loss, saved_loss = KERNELS["cross_entropy"].forward(None, logits, ids)
@@ -302,6 +306,12 @@ def kernel_cases(preset: Preset) -> dict[str, tuple[Step, float]]:
             gradient("cross_entropy", cupy.ones_like(loss), saved_loss), 2 * logits.nbytes),
         "embedding_gradient": (
             lambda: embedding.segment_sum(x.reshape(-1, C), ids.reshape(-1), VOCABULARY),
+            x.nbytes),
+        "embedding_gradient of text": (
+            lambda: embedding.segment_sum(x.reshape(-1, C), text.reshape(-1), VOCABULARY),
+            x.nbytes),
+        "embedding_gradient of text by sorting": (
+            lambda: embedding.add_segments(table, x.reshape(-1, C), text.reshape(-1)),
             x.nbytes),
         "adam_update": (
             lambda: optim.adam_update([(wide, *moments)], step=1, **adam),
