@@ -5,11 +5,12 @@ are copied through pinned memory, so the next one is copied while this one train
 and `synchronize` wait.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..base import Backend, BackendError, Namespace, host_array
+from ..base import Backend, BackendError, Namespace, Row, host_array
 from ..base import NativeArray as Array
 from ..numpy.backend import is_basic
 
@@ -91,7 +92,7 @@ class CupyBackend(Backend):
 
         self._devices, self._errors, self._graph = devices, errors, graph
         self.graphed = graph.GraphedCallable
-        self.kernels, self.updates = kernels.KERNELS, optim.UPDATES
+        self.kernels, self._updates = kernels.KERNELS, optim.UPDATES
         self._write_update = optim.write_update
         self._draw, self.sample = sampling.sample, self._sample
         self._gemm = gemm
@@ -112,6 +113,11 @@ class CupyBackend(Backend):
         """Used by every op, so that each thread computes on the GPU of the process."""
         self._devices.prepare_thread()
         return self._xp
+
+    @property
+    def updates(self) -> Mapping[str, Callable[..., list[Row]]]:  # type: ignore[override]
+        self._devices.prepare_thread()
+        return self._updates
 
     @property
     def device_index(self) -> int:  # type: ignore[override]
@@ -141,11 +147,13 @@ class CupyBackend(Backend):
         return self._cupy.asarray(host_array(data, dtype))
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        self._devices.prepare_thread()
         host: np.ndarray[Any, Any] = self._cupy.asnumpy(array)
         self._errors.raise_pending_error()
         return host
 
     def synchronize(self) -> None:
+        self._devices.prepare_thread()
         self._cupy.cuda.get_current_stream().synchronize()
         self._errors.raise_pending_error()
 

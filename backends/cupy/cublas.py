@@ -17,6 +17,7 @@ import cupy
 from cupy.cuda import device, runtime
 
 from ..base import BackendError
+from ..base import NativeArray as Array
 
 WORKSPACE, WORKSPACE_HOPPER = 2**22, 2**25  # bytes, as cuBLAS recommends
 
@@ -71,14 +72,14 @@ class _Handle:
         weakref.finalize(self, _function("cublasDestroy_v2"), self.address).atexit = False
         is_hopper = int(device.get_compute_capability()) >= 90
         with cupy.cuda.using_allocator(None), cupy.cuda.Stream.null:  # it outlives all graphs
-            self._workspace = cupy.empty(WORKSPACE_HOPPER if is_hopper else WORKSPACE, cupy.uint8)
+            self.workspace = cupy.empty(WORKSPACE_HOPPER if is_hopper else WORKSPACE, cupy.uint8)
 
     def bind(self, stream: int) -> None:
         """Let products run on a stream, with the workspace, which cuBLAS resets then."""
         if stream != self._stream:
             self._stream = None  # if a call fails
             _call("cublasSetStream_v2", self.address, stream)
-            memory = self._workspace.data.ptr, self._workspace.nbytes
+            memory = self.workspace.data.ptr, self.workspace.nbytes
             _call("cublasSetWorkspace_v2", self.address, *memory)
             self._stream = stream
 
@@ -91,14 +92,24 @@ class _Handles(threading.local):
 _handles = _Handles()
 
 
-def handle() -> Any:
-    """The handle for products on the current device and stream."""
+def _own_handle() -> _Handle:
     number = runtime.getDevice()
     own = _handles.by_device.get(number)
     if own is None:
         own = _handles.by_device[number] = _Handle()
+    return own
+
+
+def handle() -> Any:
+    """The handle of this thread for products on the current device and stream."""
+    own = _own_handle()
     own.bind(cupy.cuda.get_current_stream().ptr)
     return own.address
+
+
+def workspace() -> Array:
+    """The workspace of this thread's products; creates it, which a capture cannot."""
+    return _own_handle().workspace
 
 
 def gemmEx(*arguments: Any) -> None:  # noqa: N802  cuBLAS's name

@@ -59,7 +59,8 @@ def choose(index: int) -> None:
         raise BackendError(f"cuda:{index}: the last GPU is cuda:{count() - 1}")
     if _chosen is not None:
         raise BackendError(
-            f"cuda:{index}: this process computes on cuda:{_chosen}, and a process uses one GPU;"
+            f"cuda:{index}: this process computes on cuda:{runtime.getDevice()}, and a process uses"
+            " one GPU;"
             f" call tinytorch.cuda.set_device({index}) before the first tensor on a GPU, or set"
             f" CUDA_VISIBLE_DEVICES={index}"
         )

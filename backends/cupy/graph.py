@@ -30,7 +30,7 @@ from .errors import error_flag
 
 Work = Callable[..., Array]
 
-MAX_SHAPES = 8  # of one work, of which the graphs are kept: those that were used last
+MAX_SHAPES = 8  # graphs of one work that are kept: those of the shapes that were used last
 
 
 class _State(threading.local):
@@ -102,7 +102,7 @@ class CapturedGraph:
         self._kept: list[Array] = []
         self._own: set[int] = set()  # addresses allocated from the pool
         self._place, self.outside = place, cupy.cuda.get_allocator()
-        cublas.handle()  # creates it, which would allocate memory during the capture
+        self._kept.append(cublas.workspace())  # of this thread, which may end before the graph
         self._inputs = [array.copy() for array in arrays]
         cupy.get_default_memory_pool().free_all_blocks()  # the graph's pool needs as much again
         self._graph: Any = None

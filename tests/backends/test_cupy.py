@@ -223,6 +223,24 @@ def test_each_thread_has_a_handle_of_cublas(fake_cupy: Any) -> None:
     assert found[0] == found[1] != found[2]
 
 
+def test_a_graph_outlives_the_thread_that_captured_it(fake_cupy: Any) -> None:
+    from tinytorch.backends.cupy import gemm, graph
+
+    x, graphs = fake_cupy.ones((3, 3), "f4"), []
+    backends.get("cupy")
+
+    def capture() -> None:
+        place = graph.CapturePlace()
+        graphs.append(graph.CapturedGraph(lambda x: gemm.gemm(x, x), (x,), place))
+
+    thread = threading.Thread(target=capture)
+    thread.start()
+    thread.join()
+    assert graphs[0].replay().get().tolist() == [[3.0] * 3] * 3
+    workspace = graphs[0]._kept[0]
+    fake_cupy.check_allocated(workspace.data.ptr, workspace.nbytes)
+
+
 SHAPES = [
     ((3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((2, 3, 4, 5), (2, 3, 5, 6)), ((1, 1), (1, 1)),
     ((1, 4), (4, 1)), ((3, 1), (1, 5)), ((2, 1, 3, 4), (1, 3, 4, 5)), ((3, 4), (7, 4, 2)),

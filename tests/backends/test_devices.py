@@ -66,6 +66,7 @@ def test_other_threads_compute_on_the_gpu_of_the_process(fake_cupy: Any) -> None
         found = []
         def work():
             found.append(cupy.cuda.runtime.getDevice())
+            found.append(model[0].weight.numpy().shape)
             found.append(train("cuda")[0] == first)
             x = Tensor(np.arange(2), backend="cupy")
             found.append(tuple(model[0](x).shape))
@@ -77,7 +78,44 @@ def test_other_threads_compute_on_the_gpu_of_the_process(fake_cupy: Any) -> None
         """,
         fake_cupy,
     )
-    assert lines == ["0 True (2, 4) 2"]
+    assert lines == ["0 (5, 4) True (2, 4) 2"]
+
+
+def test_an_id_out_of_range_raises_in_a_thread_that_only_reads(fake_cupy: Any) -> None:
+    lines = run(
+        """
+        model = Embedding(5, 4).to("cuda:2")
+        result = model(Tensor(np.array([7]), backend="cupy"))
+        found = []
+        def read():
+            try:
+                result.numpy()
+            except IndexError as error:
+                found.append(str(error))
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+        print(*found)
+        """,
+        fake_cupy,
+    )
+    assert lines == ["token id 7 is outside of the vocabulary [0, 5)"]
+
+
+def test_an_optimizer_steps_in_a_thread_of_its_own(fake_cupy: Any) -> None:
+    lines = run(
+        """
+        model = Linear(4, 3).to("cuda:1")
+        model(tinytorch.ones(2, 4, device="cuda")).sum().backward()
+        before = model.weight.numpy().copy()
+        thread = threading.Thread(target=AdamW(model.parameters()).step)
+        thread.start()
+        thread.join()
+        print((model.weight.numpy() != before).all())
+        """,
+        fake_cupy,
+    )
+    assert lines == ["True"]
 
 
 def test_a_second_gpu_in_one_process_is_refused(fake_cupy: Any) -> None:
