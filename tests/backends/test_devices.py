@@ -1,6 +1,6 @@
 """Several GPUs: a process computes on one of them, in all its threads, with its own precision.
 
-Each test is a process of its own with three fake GPUs, of which cuda:1 has no tensor cores for TF32.
+Each test is a process of its own with three fake GPUs; cuda:1 has no tensor cores for TF32.
 The fake CuPy accepts no arrays of a device other than the thread's current one.
 """
 
@@ -48,9 +48,11 @@ def test_a_model_is_trained_on_the_second_gpu(fake_cupy: Any) -> None:
     lines = run(
         """
         losses, model = train("cuda:1")
-        print(model[0].weight._array.device.id, model[0].weight.device, model[0].weight.get_device())
+        weight = model[0].weight
+        print(weight._array.device.id, weight.device, weight.get_device())
         print(backends.get("cupy").matmul, tinytorch.cuda.current_device())
-        print(tinytorch.zeros(2, device=1).device, tinytorch.zeros(2, device="cuda")._array.device.id)
+        x, y = tinytorch.zeros(2, device=1), tinytorch.zeros(2, device="cuda")
+        print(x.device, y._array.device.id)
         print(tinytorch.cuda.device_count(), model[2].weight.cuda(1) is model[2].weight)
         print(np.isfinite(losses).all(), len(set(losses)))
         """,

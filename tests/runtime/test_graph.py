@@ -500,7 +500,8 @@ def test_graphs_of_the_last_shapes_are_kept_in_one_pool(fake_cupy: Any) -> None:
     for rows in [1, 1, *range(1, 13), *range(1, 13), 12]:  # once: the optimizer's state
         for _ in range(3):
             trainer.train_step([batch_of(rows, "cupy")])
-    assert graphs(trainer) == len(trainer.runner._graphed._graphs) == graph.MAX_SHAPES  # type: ignore[attr-defined]
+    graphed: Any = trainer.runner._graphed  # type: ignore[attr-defined]
+    assert graphs(trainer) == len(graphed._graphs) == graph.MAX_SHAPES
     gc.collect()
     assert len(pools) == before + 1
     with no_host_reads():

@@ -1,5 +1,5 @@
-// Muon without its matrix products, for a stack of matrices of one shape. As in optimizers.cu, nothing
-// is updated while error_flag is set.
+// Muon without its matrix products, for a stack of matrices of one shape. As in optimizers.cu,
+// nothing is updated while error_flag is set.
 
 // Chunks of gradient, momentum and direction, as in optimizers.cu: updates the momentum in place
 // and computes the direction.

@@ -1,8 +1,8 @@
 // Multi-tensor updates: `chunks` (n, 5) lists, for each block, the addresses of the first element
 // of its chunk in up to four arrays, and the number of elements of the chunk.
 //
-// An id out of range gives gradients of NaN, and the host learns of it only when it reads a result.
-// Until then error_flag[2] is set, and nothing is updated: the error leaves all weights as they were.
+// An id out of range gives gradients of NaN, and the host reads of it only with the next result.
+// Until then error_flag[2] is set, and nothing is updated: all weights stay as they were.
 
 // The learning rate and the number of the step are on the device, so that each replay of a captured
 // step reads new ones.

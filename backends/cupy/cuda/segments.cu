@@ -1,9 +1,9 @@
-// Segment sums for large tables: a stable sort of the ids, then a sum over each run of equal ids. Equal
-// inputs give equal bits, which atomic additions would not.
+// Segment sums for large tables: a stable sort of the ids, then a sum over each run of equal ids.
+// Equal inputs give equal bits, which atomic additions would not.
 //
 // The sort is a radix sort, least significant digit first: each pass counts the digits of each tile
 // of ids (count_digits), computes where the ids with each digit go (digit_offsets), and moves them
-// (move_by_digit). What is sorted is `order`, the positions of the ids; null stands for 0, 1, 2, ...
+// (move_by_digit). What is sorted is `order`, the positions of the ids; null is 0, 1, 2, ...
 
 const int DIGIT_BITS = 8, DIGITS = 1 << DIGIT_BITS;
 
