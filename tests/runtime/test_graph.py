@@ -89,6 +89,25 @@ def test_graphed_steps_equal_eager_steps(backend: str, changes: dict[str, Any]) 
     assert [o.steps for o in graphed.optimizers] == [o.steps for o in eager.optimizers]
 
 
+@pytest.mark.parametrize(("capability", "uses_kernel"), [("75", False), ("80", True)])
+def test_training_on_gpus_with_and_without_tensor_cores(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch, capability: str, uses_kernel: bool
+) -> None:
+    """On a T4 all products are exact, and attention is computed by them."""
+    from tinytorch.backends.cupy import gemm
+
+    monkeypatch.setattr(gemm, "_chosen_mode", lambda: "tf32")
+    monkeypatch.setattr(gemm, "COPY_LIMIT", 0)
+    monkeypatch.setattr(fake_cupy.cuda.runtime, "capabilities", [capability])
+    launches: list[Any] = []
+    monkeypatch.setattr(fake_cupy.kernels, "records", launches)
+    host, device = (make_trainer(b, b == "cupy", embed_dim=32) for b in ("numpy", "cupy"))
+    expected, found = steps(host, 5), steps(device, 5)
+    assert graphs(device) == 1
+    np.testing.assert_allclose(found, expected, rtol=1e-2 if uses_kernel else 1e-4)
+    assert any(r.kernel.name == "attention" for r in launches) == uses_kernel
+
+
 def test_a_replayed_step_launches_nothing_from_python(cupy: str) -> None:
     from tinytorch.backends.cupy import gemm, launch
 
