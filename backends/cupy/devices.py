@@ -11,7 +11,7 @@ from cupy.cuda import runtime
 
 from ..base import BackendError
 
-_chosen: int | None = None  # None before the first tensor
+_chosen: int | None = None  # until a GPU is chosen, or the first tensor made
 
 
 class _Thread(threading.local):
