@@ -67,9 +67,7 @@ def _factory(name: str) -> Callable[..., Backend]:
     raise BackendError(f"unknown backend {name!r}; available: {known}")
 
 
-def get(
-    name: str | int | Backend | device | None = None, own: Backend | None = None
-) -> Backend:
+def get(name: str | int | Backend | device | None = None, own: Backend | None = None) -> Backend:
     """Return the backend of this name, loading it at its first use; None means the default.
 
     A device or its name is the backend whose arrays are there: "cuda" is cupy, and "cpu" is the

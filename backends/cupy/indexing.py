@@ -50,18 +50,18 @@ def _indexed_axes(ndim: int, parts: tuple[Any, ...]) -> int:
 
 def _row_ids(lead: tuple[int, ...], parts: tuple[Any, ...]) -> Array:
     """The numbers that the key selects from those of all rows, in the shape `lead`: int64."""
-    if not all(isinstance(p, int | np.integer) or _is_array(p) and not _is_mask(p) for p in parts):
+    if not all(isinstance(p, int | np.integer) or _is_ids(p) for p in parts):
         return cupy.arange(math.prod(lead), dtype=cupy.int64).reshape(lead)[parts]
     ids: Any = 0  # the same, without an array of all rows
     for n, part in zip(lead, parts, strict=True):
-        index = part.astype(cupy.int64) if _is_array(part) else int(part)
+        index = part.astype(cupy.int64) if _is_ids(part) else int(part)
         ids = ids * n + index % n
     return ids
 
 
-def _is_array(part: Any) -> bool:
-    return isinstance(part, cupy.ndarray)
-
-
 def _is_mask(part: Any) -> bool:
-    return _is_array(part) and part.dtype == cupy.bool_
+    return isinstance(part, cupy.ndarray) and part.dtype == cupy.bool_
+
+
+def _is_ids(part: Any) -> bool:
+    return isinstance(part, cupy.ndarray) and part.dtype != cupy.bool_
