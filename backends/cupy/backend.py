@@ -36,11 +36,6 @@ def _probe(index: int | None) -> Any:
                 "the cupy backend needs a CUDA GPU, and CuPy finds none here: check nvidia-smi"
                 " and the driver, or set TT_BACKEND=numpy"
             )
-        if cupy.cuda.runtime.is_hip:
-            raise BackendError(
-                "the cupy backend needs an NVIDIA GPU: this CuPy is built for AMD's ROCm, where a"
-                " warp may have 64 lanes, and the kernels assume 32; set TT_BACKEND=numpy"
-            )
         if index is not None:
             from .devices import choose
 
@@ -48,6 +43,11 @@ def _probe(index: int | None) -> Any:
         x = cupy.ones((2, 2), dtype=cupy.float32)
         if float(((x + 1) @ x).sum()) != 16.0:
             raise BackendError("the cupy backend computed 2x2 products wrongly on this GPU")
+        if cupy.cuda.runtime.is_hip:
+            raise BackendError(
+                "the cupy backend needs an NVIDIA GPU: this CuPy is built for AMD's ROCm, where a"
+                " warp may have 64 lanes, and the kernels assume 32; set TT_BACKEND=numpy"
+            )
     except BackendError:
         raise
     except Exception as error:  # errors of CUDA, NVRTC and cuBLAS have no common base class
