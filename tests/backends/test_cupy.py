@@ -224,21 +224,22 @@ def test_each_thread_has_a_handle_of_cublas(fake_cupy: Any) -> None:
 
 
 def test_a_graph_outlives_the_thread_that_captured_it(fake_cupy: Any) -> None:
-    from tinytorch.backends.cupy import gemm, graph
+    from tinytorch.backends.cupy import cublas, gemm, graph
 
-    x, graphs = fake_cupy.ones((3, 3), "f4"), []
+    x, graphs, places = fake_cupy.ones((3, 3), "f4"), [], []
     backends.get("cupy")
 
     def capture() -> None:
         place = graph.CapturePlace()
         graphs.append(graph.CapturedGraph(lambda x: gemm.gemm(x, x), (x,), place))
+        workspace = cublas.workspace()
+        places.append((workspace.data.ptr, workspace.nbytes))
 
     thread = threading.Thread(target=capture)
     thread.start()
     thread.join()
     assert graphs[0].replay().get().tolist() == [[3.0] * 3] * 3
-    workspace = graphs[0]._kept[0]
-    fake_cupy.check_allocated(workspace.data.ptr, workspace.nbytes)
+    fake_cupy.check_allocated(*places[0])
 
 
 SHAPES = [

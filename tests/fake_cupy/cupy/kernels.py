@@ -132,7 +132,7 @@ class RawModule:
     def __init__(self, code, options=(), backend="nvrtc"):
         if backend != "nvrtc" or not all(o.startswith("--") for o in options):
             raise ValueError(f"options {options} for {backend}")
-        self.code = code
+        self.code, self.device = code, cupy.cuda.runtime.getDevice()
         self.item_size = 8 if "typedef double T;" in code else 4
         self._library = compile_library(code)
         self._declarations = declarations(code)
@@ -189,6 +189,8 @@ class Kernel:
         threads = block[0] * block[1] * block[2]
         if not (0 < threads <= 1024 and 0 < block[2] <= 64):
             raise RuntimeError(f"CUDA_ERROR_INVALID_VALUE: {self.name}, block {block}")
+        if self.module.device != cupy.cuda.runtime.getDevice():
+            raise RuntimeError(f"CUDA_ERROR_INVALID_HANDLE: {self.name}, of another device")
         if threads > self.module.max_threads[self.name]:
             raise RuntimeError(
                 f"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES: {self.name}, {threads} threads in a block"
