@@ -6,6 +6,10 @@ from typing import Any, NamedTuple
 from .base import NativeArray as Array
 
 
+class NotFusableError(ValueError):
+    """A model cannot use the fused step, but must run its own forward; the message says why."""
+
+
 class NormWeights(NamedTuple):
     """A LayerNorm: weight and bias (C,)."""
 
@@ -45,6 +49,7 @@ class GPTWeights(NamedTuple):
         head: the output projection (V, C).
         num_heads: nh.
         activation: the MLP's elementwise activation, a function of one array.
+        activation_name: its op, "gelu" or "squared_relu".
     """
 
     tokens: Array
@@ -56,6 +61,7 @@ class GPTWeights(NamedTuple):
     head: LinearWeights
     num_heads: int
     activation: Callable[[Array], Array]
+    activation_name: str
 
 
 # step(ids, caches, position) -> logits (B, V). It takes the ids (B,) at `position` and, for each

@@ -78,6 +78,7 @@ class CupyBackend(Backend):
         import array_api_compat.cupy as standard
 
         from . import (
+            decode_step,
             devices,
             elementwise,
             embedding,
@@ -94,6 +95,7 @@ class CupyBackend(Backend):
         self.graphed = graph.GraphedCallable
         self.kernels, self._updates = kernels.KERNELS, optim.UPDATES
         self._write_update = optim.write_update
+        self.decode_step = decode_step.CupyDecodeStep
         self._draw, self.sample = sampling.sample, self._sample
         self._gemm = gemm
         gemm.matmul_mode()  # raises if TT_MATMUL is wrong
@@ -164,8 +166,11 @@ class CupyBackend(Backend):
             "used": pool.used_bytes() + captured, "reserved": pool.total_bytes() + captured
         }  # fmt: skip
 
-    def _sample(self, logits: Array, temperature: float, uniforms: Any) -> np.ndarray[Any, Any]:
-        return self.to_numpy(self._draw(logits, temperature, self._cupy.asarray(uniforms)))
+    def _sample(
+        self, logits: Array, temperature: float, uniforms: Any, *limits: Any
+    ) -> np.ndarray[Any, Any]:
+        given = None if uniforms is None else self._cupy.asarray(uniforms)
+        return self.to_numpy(self._draw(logits, temperature, given, *limits))
 
     def write_update(self, array: Array, update: Array) -> Array:
         return self._write_update(array, update)

@@ -279,3 +279,5 @@ inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
 inline float __uint_as_float(unsigned bits) { return std::bit_cast<float>(bits); }
 
 inline double __longlong_as_double(long long bits) { return std::bit_cast<double>(bits); }
+
+inline long long __double_as_longlong(double x) { return std::bit_cast<long long>(x); }

@@ -11,7 +11,7 @@ from ..attention import KVCache
 from ..autograd import is_grad_enabled, wrap_array
 from ..backends import Backend, float_errors, trace
 from ..backends.base import NumpyArray
-from ..backends.decode_step import DecodeStep, GPTWeights
+from ..backends.decode_step import DecodeStep, GPTWeights, NotFusableError
 from ..modules.module import Module
 from ..tensor import Tensor
 
@@ -20,10 +20,6 @@ from ..tensor import Tensor
 WEIGHTS: dict[type, Callable[[Any], GPTWeights]] = {}
 
 NEVER_DRAWN = 100.0  # this far below the largest logit a token's probability is below 1e-43
-
-
-class NotFusableError(ValueError):
-    """A model cannot use the fused step, but must run its own forward; the message says why."""
 
 
 def with_fused_step(model: Any) -> Any:

@@ -5,7 +5,13 @@ from collections.abc import Callable
 from ..attention import MultiHeadAttention
 from ..backends import Backend
 from ..backends.base import Array
-from ..backends.decode_step import BlockWeights, GPTWeights, LinearWeights, NormWeights
+from ..backends.decode_step import (
+    BlockWeights,
+    GPTWeights,
+    LinearWeights,
+    NormWeights,
+    NotFusableError,
+)
 from ..embeddings import (
     Embedding,
     EmbeddingLayer,
@@ -18,7 +24,7 @@ from ..modules.containers import ModuleList
 from ..modules.module import Module
 from ..ops.op import OPS
 from ..transformers import ACTIVATIONS, GPT, MLP, TransformerBlock
-from .decode_step import WEIGHTS, NotFusableError, class_name
+from .decode_step import WEIGHTS, class_name
 
 # The layers whose forward a fused step computes. Subclasses, and classes of the same name in a
 # notebook, are not included, since their forward may differ.
@@ -78,6 +84,7 @@ def _read(model: GPT) -> GPTWeights:
         head=_linear(model.head),
         num_heads=first.attention.num_heads,
         activation=_activation(first.mlp.activation, model.backend),
+        activation_name=_activation_name(first.mlp.activation),
     )
 
 
@@ -88,12 +95,17 @@ def _positions(encoding: Module | None) -> Array | None:
     return encoding.table._array if isinstance(encoding, SinusoidalEncoding) else None
 
 
-def _activation(module: Module, backend: Backend) -> Callable[[Array], Array]:
-    """The op of an activation layer, as a function of one array."""
+def _activation_name(module: Module) -> str:
+    """The op of an activation layer."""
     names = {cls: name for name, cls in ACTIVATIONS.items()}
     if type(module) not in names:
         raise NotFusableError(f"{class_name(module)} is not an activation of GPT")
-    op = OPS[names[type(module)]]
+    return names[type(module)]
+
+
+def _activation(module: Module, backend: Backend) -> Callable[[Array], Array]:
+    """The op of an activation layer, as a function of one array."""
+    op = OPS[_activation_name(module)]
     kernel = backend.kernels.get(op.key) or op.reference
     return lambda x: kernel.forward(backend.xp, x)[0]
 
