@@ -108,9 +108,12 @@ class Backend:
             except after an `InterruptedUpdateError`.
         processes: the default number of processes for a data-parallel training step.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
-        sample: samples token ids (B,) from logits (B, V), a temperature and uniforms (B,) in
-            [0, 1), as `generate.sample` does, and copies them to the host; -1 for a row that
-            holds NaN or only -inf. None if logits are to be copied to the host instead.
+        decoder: creates a `decode_step.Decoder` from a step, its caches and a `Choice`, or None if
+            tokens are to be decoded one by one.
+        sample: samples token ids (B,) from logits (B, V), a temperature, uniforms (B,) in [0, 1),
+            top_k and top_p, as `generate.sample` does, and copies them to the host; -1 for a row
+            that holds NaN or only -inf. The uniforms are None if the temperature is 0. None if
+            logits are to be copied to the host instead.
 
     A subclass sets these and implements the extras as static methods. Creation functions of
     `xp` create arrays on the backend's device.
@@ -126,7 +129,8 @@ class Backend:
     graphed: Callable[[Callable[..., NativeArray]], Callable[..., NativeArray]] | None = None
     processes: int = 1
     decode_step: Callable[[Any], Any] | None = None
-    sample: Callable[[Array, float, np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
+    decoder: Callable[[Any, Any, Any], Any] | None = None
+    sample: Callable[..., np.ndarray[Any, Any]] | None = None
 
     # Functions that the standard lacks and the ops need.
     EXTRAS: ClassVar[tuple[str, ...]] = (
@@ -204,6 +208,10 @@ class Backend:
 
     def single_threaded(self) -> AbstractContextManager[None]:
         """A context in which the backend runs single-threaded, for one of several processes."""
+        return nullcontext()
+
+    def full_precision(self) -> AbstractContextManager[None]:
+        """A context in which float32 products are not rounded to fewer bits of mantissa."""
         return nullcontext()
 
     def set_row_offset(self, first: int) -> None:

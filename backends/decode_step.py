@@ -1,9 +1,11 @@
-"""The interface of a fused decode step: from a GPT's weights to the logits of one new token."""
+"""The interfaces of a fused decode step, from a GPT's weights to the logits of one new token, and of
+a decoder, which repeats it on the device."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .base import NativeArray as Array
+from .base import NumpyArray
 
 
 class NotFusableError(ValueError):
@@ -67,3 +69,39 @@ class GPTWeights(NamedTuple):
 # step(ids, caches, position) -> logits (B, V). It takes the ids (B,) at `position` and, for each
 # block, the cached keys and values (B, nh, T, hs), and writes those of the new token to the caches.
 DecodeStep = Callable[[Any, Sequence[tuple[Array, Array]], int], Array]
+
+
+class Choice(NamedTuple):
+    """The settings of `generate.sample`; a temperature of 0 selects the most likely token."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+
+
+class Decoder(Protocol):
+    """Decodes and samples tokens of B texts; the host waits only for the last of several.
+
+    It belongs to the caches that it was created for.
+
+    Attributes:
+        capacity: the maximum number of tokens in one call.
+    """
+
+    capacity: int
+
+    def write(
+        self, ids: NumpyArray, position: int, count: int, uniforms: NumpyArray | None
+    ) -> NumpyArray:
+        """Sample the `count` tokens that follow the ids (B,) at `position`.
+
+        Args:
+            ids: the last tokens of the texts; the caches have the keys and values of those before.
+            position: of these ids; position + count is at most the capacity of the caches.
+            count: number of tokens.
+            uniforms: (count, B) in [0, 1); None for a temperature of 0.
+
+        Returns:
+            integers (count, B); -1 if the logits of a row are NaN or all -inf, and then any tokens.
+        """
+        ...

@@ -106,7 +106,7 @@ def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
         and hs <= MAX_HEAD_DIM
         and Q.shape[2] <= MASK_TILE * MAX_GRID_YZ
         and all(x.dtype == np.float32 for x in (Q, K, V))
-        and gemm.matmul_mode() != "fp32"
+        and gemm.precision() != "fp32"
     )
 
 

@@ -79,6 +79,7 @@ class CupyBackend(Backend):
 
         from . import (
             decode_step,
+            decoder,
             devices,
             elementwise,
             embedding,
@@ -95,7 +96,8 @@ class CupyBackend(Backend):
         self.graphed = graph.GraphedCallable
         self.kernels, self._updates = kernels.KERNELS, optim.UPDATES
         self._write_update = optim.write_update
-        self.decode_step = decode_step.CupyDecodeStep
+        self.decode_step, self.decoder = decode_step.CupyDecodeStep, decoder.CupyDecoder
+        self.full_precision = gemm.full_precision  # type: ignore[method-assign]
         self._draw, self.sample = sampling.sample, self._sample
         self._gemm = gemm
         gemm.matmul_mode()  # raises if TT_MATMUL is wrong

@@ -11,9 +11,12 @@ float64 products are always computed in float64. The tensor cores for tf32 and b
 capability 8.0.
 """
 
+import contextlib
 import functools
 import math
 import os
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import cupy
@@ -59,6 +62,30 @@ def _chosen_mode() -> str:
 def supported_mode(mode: str) -> str:
     """`mode` itself, or fp32 if the current device has no tensor cores for it."""
     return mode if int(device.get_compute_capability()) >= 80 else "fp32"
+
+
+class _Rounding(threading.local):
+    """Whether float32 products of this thread are rounded as ``TT_MATMUL`` says."""
+
+    on = True
+
+
+_rounding = _Rounding()
+
+
+def precision() -> str:
+    """Precision of the current thread's products: "fp32", "tf32" or "bf16"."""
+    return matmul_mode() if _rounding.on else "fp32"
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """A context in which float32 products are not rounded, whatever ``TT_MATMUL`` is."""
+    before, _rounding.on = _rounding.on, False
+    try:
+        yield
+    finally:
+        _rounding.on = before
 
 
 def gemm(
@@ -209,7 +236,7 @@ def _multiply(x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, e
         leading, stride = part.leading, part.stride
     K = x.array.shape[-1]
     data = DATA_TYPES[dtype]
-    mode = "fp32" if exact else matmul_mode()
+    mode = "fp32" if exact else precision()
     compute = COMPUTE_FLOAT64 if dtype == np.float64 else COMPUTE_TYPES[mode]
     alpha_at, beta_at = _host_scalar(alpha, dtype)[0], _host_scalar(beta, dtype)[0]
     handle = cublas.handle()

@@ -152,10 +152,14 @@ class CapturedGraph:
         for place, array in zip(self._inputs, arrays, strict=True):
             place[...] = array
 
+    def launch(self) -> None:
+        """Launch the graph; the host does not wait."""
+        self._graph.launch()
+
     def replay(self) -> Array:
         """Launch the graph; the host does not wait. Returns a copy of the result."""
         error_flag()  # from here on kernels may set it
-        self._graph.launch()
+        self.launch()
         return self._result.copy()  # the next replay overwrites it
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arguments import check_integer, check_number
 from ..backends.base import NumpyArray
+from ..backends.decode_step import Choice
 from ..tensor import Tensor
 
 SMALLEST_TEMPERATURE = 1e-200  # below it the most likely token is chosen; a division could overflow
@@ -51,20 +52,19 @@ def parse_stop_tokens(given: Any, model: Any) -> NumpyArray | None:
     )
 
 
-def parse_choice(
-    temperature: Any, top_k: Any, top_p: Any
-) -> tuple[float, int | None, float | None]:
+def parse_choice(temperature: Any, top_k: Any, top_p: Any) -> Choice:
     """The settings of `sample`, checked."""
     heat = float(check_number("temperature", temperature))
     if heat == math.inf:
         raise ValueError("temperature must be at least 0 and finite, not inf")
     k = None if top_k is None else check_integer("top_k", top_k, 1)
+    heat = 0.0 if heat < SMALLEST_TEMPERATURE else heat
     if top_p is None:
-        return heat, k, None
+        return Choice(heat, k, None)
     p = float(check_number("top_p", top_p))
     if not 0 < p <= 1:
         raise ValueError(f"top_p must be in (0, 1], not {top_p}")
-    return heat, k, p
+    return Choice(heat, k, p)
 
 
 def _vocab_size(model: Any) -> float:

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from operator import is_
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..arguments import warn
 from ..attention import KVCache
 from ..autograd import is_grad_enabled, wrap_array
-from ..backends import Backend, float_errors, trace
-from ..backends.base import NumpyArray
-from ..backends.decode_step import DecodeStep, GPTWeights, NotFusableError
+from ..backends import Backend, BackendError, float_errors, trace
+from ..backends.base import Array, NumpyArray
+from ..backends.decode_step import Choice, Decoder, DecodeStep, GPTWeights, NotFusableError
 from ..modules.module import Module
 from ..tensor import Tensor
 
@@ -50,17 +50,17 @@ def with_fused_step(model: Any) -> Any:
     elif type(model) not in WEIGHTS:
         why = f"{class_name(model)} has no fused step"
     else:
-        return _FusedModel(model)
+        return FusedModel(model)
     trace.fallback("decode step", why, backend.name)
     return model
 
 
-class _FusedModel:
+class FusedModel:
     """Proxy for a model; only `__call__` differs."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._step: _FusedStep | None = None
+        self._step: FusedStep | None = None
         self._tried = False
 
     def __getattr__(self, name: str) -> Any:
@@ -68,24 +68,38 @@ class _FusedModel:
 
     def __call__(self, ids: Tensor, caches: list[KVCache] | None = None) -> Tensor:
         """As the model's: ids (B, T) -> logits (B, T, V)."""
-        if not caches or ids.shape[1:] != (1,) or not caches[0].length or is_grad_enabled():
-            return self._model(ids, caches)  # type: ignore[no-any-return]
-        if self._step is not None and not self._step.is_current():
-            self._step, self._tried = None, False
-        if self._step is not None:
-            return self._step(ids, caches)
-        logits: Tensor = self._model(ids, caches)
+        if not caches or is_grad_enabled():
+            return self._run_model(ids, caches)
+        step = self.current_step()
+        if ids.shape[1:] != (1,) or not caches[0].length:
+            if step is None:
+                return self._run_model(ids, caches)
+            with step.backend.full_precision():
+                return step.read(ids, caches)
+        if step is not None:
+            return step(ids, caches)
+        logits = self._run_model(ids, caches)
         if not self._tried:
             self._step, self._tried = _verified_step(self._model, ids, caches, logits), True
         return logits
 
+    def _run_model(self, ids: Tensor, caches: list[KVCache] | None) -> Tensor:
+        with self._model.backend.full_precision():
+            return self._model(ids, caches)  # type: ignore[no-any-return]
 
-class _FusedStep:
+    def current_step(self) -> "FusedStep | None":
+        """The verified step; None before it is verified, and after the model has changed."""
+        if self._step is not None and not self._step.is_current():
+            self._step, self._tried = None, False
+        return self._step
+
+
+class FusedStep:
     """The backend's fused step, for the arrays that a model currently holds."""
 
     def __init__(self, model: Any) -> None:
         self._version = Module.version  # before the model is read
-        self.backend: Backend = model.backend
+        self._model, self.backend = model, cast(Backend, model.backend)
         assert self.backend.decode_step is not None
         self.step: DecodeStep = self.backend.decode_step(WEIGHTS[type(model)](model))
         self._timed_step = trace.timed(self.step, "decode step", self.backend.name, "fused")
@@ -93,6 +107,8 @@ class _FusedStep:
         self._arrays = [tensor._array for tensor in self._tensors]
         self._modules = list(model.modules())
         self._attributes = _attributes(self._modules)
+        self._caches: list[KVCache] = []  # of `read`
+        self._graphed = self.backend.graphed and self.backend.graphed(self._read)
 
     def is_current(self) -> bool:
         """Whether the model still has the same modules and arrays.
@@ -120,6 +136,38 @@ class _FusedStep:
             cache.length = position + 1
         return wrap_array(Tensor, logits[:, None], self.backend)
 
+    def decoder(self, caches: list[KVCache], choice: Choice) -> Decoder | None:
+        """The backend's decoder for these caches, whose arrays stay the same; None if it has
+        none."""
+        if self.backend.decoder is None:
+            return None
+        arrays = [(cache._keys, cache._values) for cache in caches]
+        decoder: Decoder = self.backend.decoder(self.step, arrays, choice)
+        return decoder
+
+    def read(self, ids: Tensor, caches: list[KVCache]) -> Tensor:
+        """The model's logits (B, T, V) for ids (B, T), captured if they are read into the arrays of
+        emptied caches."""
+        arrays = [array for cache in caches for array in (cache._keys, cache._values)]
+        if self._graphed is None or caches[0].length or any(array is None for array in arrays):
+            return self._model(ids, caches)  # type: ignore[no-any-return]
+        self._caches = caches
+        try:
+            logits = self._graphed(tuple(map(id, arrays)), ids._array)
+        except BackendError as error:  # some code of the model cannot be captured
+            trace.fallback("graphed prompt", str(error), self.backend.name)
+            self._graphed = None
+            logits = self._read(ids._array)
+        for cache in caches:
+            cache.length = ids.shape[1]
+        return wrap_array(Tensor, logits, self.backend)
+
+    def _read(self, ids: Array) -> Array:
+        for cache in self._caches:
+            cache.length = 0
+        logits: Tensor = self._model(wrap_array(Tensor, ids, self.backend), self._caches)
+        return logits._array
+
     @float_errors.ignored()
     def logits_of_last(self, ids: Tensor, caches: list[KVCache]) -> NumpyArray:
         """Logits (B, 1, V) on the host for ids (B, 1), the last tokens in the caches."""
@@ -146,10 +194,10 @@ def _copy(array: Any, cache: KVCache, backend: Backend) -> Any:
 
 def _verified_step(
     model: Any, ids: Tensor, caches: list[KVCache], expected: Tensor
-) -> _FusedStep | None:
+) -> FusedStep | None:
     """A fused step if it computes `expected`, the model's logits (B, 1, V) for ids (B, 1)."""
     try:
-        step = _FusedStep(model)
+        step = FusedStep(model)
         _check_equal(step.logits_of_last(ids, caches), expected.numpy())
         return step
     except NotFusableError as error:

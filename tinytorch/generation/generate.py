@@ -20,7 +20,10 @@ from .checks import (
     parse_prompt,
     parse_stop_tokens,
 )
-from .decode_step import with_fused_step
+from .decode_step import FusedModel, with_fused_step
+from .read_ahead import stream_ahead
+
+READ_AHEAD = 32  # tokens that `generate` reads at once from a device
 
 
 def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tensor:
@@ -46,7 +49,7 @@ def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tens
     (32,)
     """
     prompt = parse_prompt(ids, model)
-    new = list(stream(model, prompt, max_new_tokens, **settings))
+    new = list(stream(model, prompt, max_new_tokens, **{"ahead": READ_AHEAD, **settings}))
     tokens = np.concatenate([prompt, *(t[:, None] for t in new)], axis=1)  # (B, T + n)
     one = np.ndim(ids if not isinstance(ids, Tensor) else ids.numpy()) == 1
     return Tensor(tokens[0] if one else tokens, backend=model.backend)
@@ -63,6 +66,7 @@ def stream(
     stop_token: int | Collection[int] | None = None,
     seed: int | np.random.Generator | None = None,
     use_cache: bool = True,
+    ahead: int = 1,
 ) -> Iterator[NumpyArray]:
     """Yield new tokens as they are sampled: integer arrays (B,), one per step.
 
@@ -81,6 +85,8 @@ def stream(
             are drawn from the generator of `manual_seed`, as batches and shuffles are.
         use_cache: cache keys and values, so that each step processes one token; the result does
             not change.
+        ahead: on a GPU, up to this number of tokens is computed before the first is yielded, so
+            that the host waits less often; changes of the model take effect after these.
 
     Raises:
         ValueError: the prompt is empty, or a setting is out of range.
@@ -98,8 +104,17 @@ def stream(
     window, stop_tokens = parse_prompt(ids, model), parse_stop_tokens(stop_token, model)
     count = check_integer("max_new_tokens", max_new_tokens)
     choice = parse_choice(temperature, top_k, top_p)
+    ahead = check_integer("ahead", ahead, 1)
     rng = random.generator() if seed is None else random.new_generator(seed)
-    return _stream(with_fused_step(model), window, count, choice, stop_tokens, rng, use_cache)
+    model = with_fused_step(model)
+    if not use_cache or model.backend.decoder is None or not isinstance(model, FusedModel):
+        return _stream(model, window, count, choice, stop_tokens, rng, use_cache)
+
+    def next_tokens(unread: NumpyArray, caches: Any) -> NumpyArray:
+        logits = _last_logits(model, model.backend, unread, caches)
+        return choose_token(logits, *choice, rng=rng)
+
+    return stream_ahead(model, window, count, choice, stop_tokens, rng, ahead, next_tokens)
 
 
 def _stream(
@@ -162,10 +177,12 @@ def choose_token(
         integers (B,).
     """
     on_device = logits.backend.sample
-    greedy = temperature < SMALLEST_TEMPERATURE
-    if on_device is None or greedy or top_k is not None or top_p is not None:
+    if on_device is None:
         return sample(logits.numpy(), temperature, top_k, top_p, rng=rng)
-    return check_tokens(on_device(logits._array, temperature, rng.random(len(logits))))
+    greedy = temperature < SMALLEST_TEMPERATURE
+    uniforms = None if greedy else rng.random(len(logits))
+    heat = 0.0 if greedy else temperature
+    return check_tokens(on_device(logits._array, heat, uniforms, top_k, top_p))
 
 
 def sample(

@@ -1,0 +1,78 @@
+"""Decoding on CUDA: one graph of a decode step and its sampling, launched once for each token.
+
+All that changes from token to token is on the device, and the kernels move it on: the position, the
+number of tokens sampled so far, the ids, and the caches. So the host launches the same graph again
+and again, and waits only to read the tokens.
+"""
+
+from collections.abc import Sequence
+
+import cupy
+import numpy as np
+
+from ..base import NativeArray as Array
+from ..base import NumpyArray
+from ..decode_step import Choice
+from .decode_step import CupyDecodeStep
+from .errors import raise_pending_error
+from .graph import CapturedGraph
+from .launch import launch
+from .sampling import launch_sampling
+
+
+class CupyDecoder:
+    """A `Decoder` for the arrays that a step and its caches hold.
+
+    Args:
+        step: the fused step.
+        caches: keys and values (B, nh, limit, hs) of each block.
+        choice: the settings of the sampling.
+    """
+
+    capacity = 32  # tokens of each text between two reads
+
+    def __init__(
+        self, step: CupyDecodeStep, caches: Sequence[tuple[Array, Array]], choice: Choice
+    ) -> None:
+        self._step, self._caches, self._choice = step, caches, choice
+        B = len(caches[0][0])
+        # One array, so that one copy fills it: position and step, ids (B,), uniforms.
+        self._inputs = cupy.zeros(2 + B + self.capacity * B, cupy.int64)
+        self._state, self._ids = self._inputs[:2], self._inputs[2 : 2 + B]
+        self._uniforms = self._inputs[2 + B :].view(cupy.float64)
+        self._tokens = cupy.zeros((self.capacity, B), cupy.int64)
+        self._is_compiled = False
+        self._graph: CapturedGraph | None = None
+
+    def write(
+        self, ids: NumpyArray, position: int, count: int, uniforms: NumpyArray | None
+    ) -> NumpyArray:
+        """See `Decoder.write`; `count` is at most `capacity`."""
+        numbers = np.zeros(count * len(ids)) if uniforms is None else np.ravel(uniforms)
+        inputs = np.concatenate([[position, 0], ids, numbers.view(np.int64)])
+        self._inputs[: len(inputs)] = cupy.asarray(inputs)
+        for _ in range(count):
+            self._launch_step()
+        tokens: NumpyArray = self._tokens[:count].get()
+        raise_pending_error()
+        return tokens
+
+    def _launch_step(self) -> None:
+        """One step, by its kernels the first time, which compiles them, then as a graph."""
+        if not self._is_compiled:
+            self._run_step()
+            self._is_compiled = True
+            return
+        if self._graph is None:
+            self._graph = CapturedGraph(self._run_step, ())
+        self._graph.launch()
+
+    def _run_step(self) -> Array:
+        """Sample the next tokens from the logits, and advance the state."""
+        logits = self._step.logits(self._ids, self._caches, self._state)  # (B, V)
+        uniforms = self._uniforms if self._choice.temperature else None
+        launch_sampling(
+            logits, uniforms, self._state, self._tokens, self._ids, *self._choice
+        )  # fmt: skip
+        launch("decode_advance", logits.dtype, (1,), (1,), self._state)
+        return self._tokens

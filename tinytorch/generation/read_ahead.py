@@ -1,0 +1,121 @@
+"""Generation by a backend's decoder, which computes several tokens before the host reads them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..backends import trace
+from ..backends.base import NumpyArray
+from ..backends.decode_step import Choice, Decoder
+from .checks import check_tokens
+from .decode_step import FusedModel
+
+# (unread ids (B, T), caches) -> the next tokens (B,)
+NextTokens = Callable[[NumpyArray, list[Any]], NumpyArray]
+
+
+def stream_ahead(
+    model: FusedModel,
+    window: NumpyArray,
+    max_new_tokens: int,
+    choice: Choice,
+    stop_tokens: NumpyArray | None,
+    rng: np.random.Generator,
+    ahead: int,
+    next_tokens: NextTokens,
+) -> Iterator[NumpyArray]:
+    """As `generate._stream`, with up to `ahead` tokens computed before the first is yielded."""
+    writer = _Writer(model, window, choice, rng, next_tokens)
+    last, done = window[:, -1], np.zeros(len(window), dtype=bool)
+    left = max_new_tokens
+    while left:
+        tokens = writer.write(min(left, ahead))  # (n, B)
+        left -= len(tokens)
+        for number, token in enumerate(tokens, 1):
+            check_tokens(token)
+            if stop_tokens is not None:
+                token = np.where(done, last, token)
+                done = (token[:, None] == stop_tokens).any(axis=1)
+                if done.all():
+                    writer.return_draws(number)
+            yield token
+            if done.all():
+                return
+            last = token
+
+
+class _Writer:
+    """The texts of a batch, and the caches of their tokens.
+
+    The first tokens are computed by `next_tokens`, until the model's fused step is verified; from
+    then on by the backend's decoder. When the context is full, its newer half is read by
+    `next_tokens`, into the same caches.
+    """
+
+    def __init__(
+        self,
+        model: FusedModel,
+        window: NumpyArray,
+        choice: Choice,
+        rng: np.random.Generator,
+        next_tokens: NextTokens,
+    ) -> None:
+        self._model, self._choice, self._rng = model, choice, rng
+        self._next_tokens = next_tokens
+        self._limit = model.config.max_seq_len
+        self._window = self._unread = window[:, -self._limit :]  # (B, T)
+        self._caches = model.new_caches()
+        self._step: Any = None  # the step that the decoder repeats
+        self._decoder: Decoder | None = None
+        self._state_before: Any = None  # the generator's, before the draws of the last write
+
+    def write(self, count: int) -> NumpyArray:
+        """The next tokens (n, B): at least one, at most `count`, and no more than the context has
+        room for."""
+        self._state_before = None
+        decoder = self._current_decoder() if self._unread.shape[1] == 1 else None
+        if decoder is None:
+            tokens = self._next_tokens(self._unread, self._caches)[None]  # (1, B)
+        else:
+            position = self._window.shape[1] - 1  # of the unread token
+            count = min(count, decoder.capacity, self._limit - position)
+            uniforms = self._draw(count)
+            tokens = decoder.write(self._unread[:, 0], position, count, uniforms)
+            for _ in range(count):
+                trace.count("decode step", self._model.backend.name, "fused")
+            for cache in self._caches:
+                cache.length = position + count
+        self._append(tokens)
+        return tokens
+
+    def _append(self, tokens: NumpyArray) -> None:
+        self._unread = tokens[-1][:, None]
+        self._window = np.concatenate([self._window, tokens.T], axis=1)
+        if self._window.shape[1] > self._limit:
+            self._window = self._unread = self._window[:, -(self._limit // 2) - 1 :]
+            if self._decoder is None:
+                self._caches = self._model.new_caches()
+            for cache in self._caches:  # the decoder belongs to these
+                cache.length = 0
+
+    def _current_decoder(self) -> Decoder | None:
+        """The decoder of the model's fused step; None before the step is verified."""
+        step = self._model.current_step()
+        if step is not self._step:
+            self._step = step
+            self._decoder = step and step.decoder(self._caches, self._choice)
+        return self._decoder
+
+    def _draw(self, count: int) -> NumpyArray | None:
+        """The numbers (count, B) that as many calls of `generate.sample` draw."""
+        if self._choice.temperature == 0:
+            return None
+        self._state_before = self._rng.bit_generator.state
+        return self._rng.random((count, len(self._window)))
+
+    def return_draws(self, used: int) -> None:
+        """Set the generator to its state after the first `used` tokens of the last `write`."""
+        if self._state_before is not None:
+            self._rng.bit_generator.state = self._state_before
+            self._rng.random((used, len(self._window)))
