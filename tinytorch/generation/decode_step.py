@@ -107,8 +107,8 @@ class FusedStep:
         self._arrays = [tensor._array for tensor in self._tensors]
         self._modules = list(model.modules())
         self._attributes = _attributes(self._modules)
-        self._caches: list[KVCache] = []  # of `read`
-        self._graphed = self.backend.graphed and self.backend.graphed(self._read)
+        self._reader = _Reader(model)
+        self._graphed = self.backend.graphed and self.backend.graphed(self._reader)
 
     def is_current(self) -> bool:
         """Whether the model still has the same modules and arrays.
@@ -151,22 +151,16 @@ class FusedStep:
         arrays = [array for cache in caches for array in (cache._keys, cache._values)]
         if self._graphed is None or caches[0].length or any(array is None for array in arrays):
             return self._model(ids, caches)  # type: ignore[no-any-return]
-        self._caches = caches
+        self._reader.caches = caches
         try:
             logits = self._graphed(tuple(map(id, arrays)), ids._array)
         except BackendError as error:  # some code of the model cannot be captured
             trace.fallback("graphed prompt", str(error), self.backend.name)
             self._graphed = None
-            logits = self._read(ids._array)
+            logits = self._reader(ids._array)
         for cache in caches:
             cache.length = ids.shape[1]
         return wrap_array(Tensor, logits, self.backend)
-
-    def _read(self, ids: Array) -> Array:
-        for cache in self._caches:
-            cache.length = 0
-        logits: Tensor = self._model(wrap_array(Tensor, ids, self.backend), self._caches)
-        return logits._array
 
     @float_errors.ignored()
     def logits_of_last(self, ids: Tensor, caches: list[KVCache]) -> NumpyArray:
@@ -178,6 +172,21 @@ class FusedStep:
         ]
         logits = self.step(ids._array[:, 0], copies, position)  # (B, V)
         return self.backend.to_numpy(logits)[:, None]
+
+
+class _Reader:
+    """The model's forward for a window of tokens, as a function of one array that is captured."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.caches: list[KVCache] = []  # emptied; their arrays are written to
+
+    def __call__(self, ids: Array) -> Array:
+        """ids (B, T) -> logits (B, T, V)."""
+        for cache in self.caches:
+            cache.length = 0
+        logits: Tensor = self._model(wrap_array(Tensor, ids, self._model.backend), self.caches)
+        return logits._array
 
 
 def _attributes(modules: list[Module]) -> list[Any]:

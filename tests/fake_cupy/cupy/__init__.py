@@ -427,7 +427,8 @@ def check_allocated(address, size):
     """Raise AssertionError unless the memory is part of a live array or of a pool."""
     if cuda.is_in_pool(address, size):
         return
-    for start, reference in list(_allocated.items()):
+    # A copy, made without a Python object for each item: the garbage collector may run meanwhile.
+    for start, reference in _allocated.copy().items():
         owner = reference()
         if owner is not None and start <= address and address + size <= start + owner.nbytes:
             return
