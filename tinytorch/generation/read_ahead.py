@@ -104,7 +104,7 @@ class _Writer:
         step = self._model.current_step()
         if step is not self._step:
             self._step = step
-            self._decoder = step and step.decoder(self._caches, self._choice)
+            self._decoder = None if step is None else step.decoder(self._caches, self._choice)
         return self._decoder
 
     def _draw(self, count: int) -> NumpyArray | None:
