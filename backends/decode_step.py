@@ -1,5 +1,5 @@
-"""The interfaces of a fused decode step, which computes the logits of one new token from the weights
-of a GPT, and of a decoder, which repeats it on the device."""
+"""The interfaces of a fused decode step, which computes a GPT's logits for one new token, and of a
+decoder, which repeats the step on the device."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol

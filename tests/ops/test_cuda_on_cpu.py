@@ -11,7 +11,7 @@ import pytest
 from op_checks import draw, run
 from op_table import OP_INFOS
 
-from tinytorch import Dropout, Tensor, backends, create_causal_mask
+from tinytorch import GPT, Dropout, Tensor, backends, create_causal_mask
 from tinytorch.attention import attention
 from tinytorch.backends.cupy import cuda_source
 from tinytorch.ops.op import COMPOSITES, OPS
@@ -34,7 +34,8 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     launch_updates(backend)
     launch_attention(backend, monkeypatch)
     backend.xp.random_bits(3, (300,))
-    backend.sample(backend.asarray(np.ones((9, 40), np.float32)), 1.0, np.linspace(0, 0.99, 9))
+    launch_sampling(backend)
+    launch_decoding()
     monkeypatch.setattr("tinytorch.backends.cupy.embedding.SCAN_LIMIT", 0)
     for count, size in ((4, 33), (600, 1)):
         values, ids = np.ones((count, size), np.float32), np.arange(count) % 2
@@ -68,6 +69,23 @@ def launch_attention(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
             )
             causal = create_causal_mask(T, S - T, "cupy") if mask else None
             attention(*given, causal, Dropout(0.5)).sum().backward()
+
+
+def launch_sampling(backend: Any) -> None:
+    """Launch the sampling kernel, by all its branches."""
+    logits = np.random.default_rng(1).standard_normal((9, 70)).astype(np.float32)
+    logits[:4, ::3] = 1.0  # equal ones
+    logits[8] = np.nan
+    uniforms = np.linspace(0, 0.99, 9)
+    backend.sample(backend.asarray(logits), 1.0, uniforms, 20, 0.7)
+    backend.sample(backend.asarray(logits), 0.0, None)
+
+
+def launch_decoding() -> None:
+    """Launch the kernels of decode.cu: 16-byte loads for 20 numbers a token, single ones for 18."""
+    for size, batch in ((20, 8), (18, 9)):  # 9 texts are two blocks of the linear layers
+        model = GPT(40, size, 1, 1, 50, positions="rotary", backend="cupy")
+        model.generate(np.ones((batch, 37), np.int64), 3)
 
 
 def launch_unaligned(backend: Any) -> None:
