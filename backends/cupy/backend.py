@@ -6,6 +6,7 @@ and `synchronize` wait.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,6 @@ class CupyBackend(Backend):
         self.kernels, self._updates = kernels.KERNELS, optim.UPDATES
         self._write_update = optim.write_update
         self.decode_step, self.decoder = decode_step.CupyDecodeStep, decoder.CupyDecoder
-        self.full_precision = gemm.full_precision  # type: ignore[method-assign]
         self._draw, self.sample = sampling.sample, self._sample
         self._gemm = gemm
         gemm.matmul_mode()  # raises if TT_MATMUL is wrong
@@ -167,6 +167,9 @@ class CupyBackend(Backend):
         return {
             "used": pool.used_bytes() + captured, "reserved": pool.total_bytes() + captured
         }  # fmt: skip
+
+    def full_precision(self) -> AbstractContextManager[None]:
+        return self._gemm.full_precision()
 
     def _sample(
         self, logits: Array, temperature: float, uniforms: Any, *limits: Any

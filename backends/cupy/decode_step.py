@@ -34,6 +34,8 @@ class CupyDecodeStep:
             raise NotFusableError(f"its heads have more than {MAX_HEAD_DIM} elements")
         if weights.activation_name not in ACTIVATIONS:
             raise NotFusableError(f"{weights.activation_name} is not an activation of the kernels")
+        if len(weights.head.weight) > len(weights.tokens):
+            raise NotFusableError("its head has tokens that the embedding lacks")
         if not all(array.flags.c_contiguous for array in _arrays(weights)):
             raise NotFusableError("a weight is not contiguous")
 

@@ -71,8 +71,6 @@ class CupyDecoder:
         """Sample the next tokens from the logits, and advance the state."""
         logits = self._step.logits(self._ids, self._caches, self._state)  # (B, V)
         uniforms = self._uniforms if self._choice.temperature else None
-        launch_sampling(
-            logits, uniforms, self._state, self._tokens, self._ids, *self._choice
-        )  # fmt: skip
+        launch_sampling(logits, uniforms, self._state, self._tokens, self._ids, *self._choice)
         launch("decode_advance", logits.dtype, (1,), (1,), self._state)
         return self._tokens

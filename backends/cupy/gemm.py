@@ -7,8 +7,8 @@ a stack of matrices is one batched call, and ``TT_MATMUL`` sets the precision of
 - ``bf16``: operands rounded to 7 bits, sums in float32;
 - ``fp32``: no rounding.
 
-float64 products are always computed in float64. The tensor cores for tf32 and bf16 need compute
-capability 8.0.
+Text is generated in `full_precision`, so that it is the same as on a CPU. float64 products are
+always computed in float64. The tensor cores for tf32 and bf16 need compute capability 8.0.
 """
 
 import contextlib

@@ -74,8 +74,10 @@ class _Writer:
         """The next tokens (n, B): at least one, at most `count`, and no more than the context has
         room for."""
         self._state_before = None
-        decoder = self._current_decoder() if self._unread.shape[1] == 1 else None
-        if decoder is None:
+        decoder = self._current_decoder()
+        if self._window.shape[1] > self._limit:
+            self._drop_older_half(keep_caches=decoder is not None)
+        if decoder is None or self._unread.shape[1] > 1:
             tokens = self._next_tokens(self._unread, self._caches)[None]  # (1, B)
         else:
             position = self._window.shape[1] - 1  # of the unread token
@@ -86,18 +88,17 @@ class _Writer:
                 trace.count("decode step", self._model.backend.name, "fused")
             for cache in self._caches:
                 cache.length = position + count
-        self._append(tokens)
-        return tokens
-
-    def _append(self, tokens: NumpyArray) -> None:
         self._unread = tokens[-1][:, None]
         self._window = np.concatenate([self._window, tokens.T], axis=1)
-        if self._window.shape[1] > self._limit:
-            self._window = self._unread = self._window[:, -(self._limit // 2) - 1 :]
-            if self._decoder is None:
-                self._caches = self._model.new_caches()
-            for cache in self._caches:  # the decoder belongs to these
-                cache.length = 0
+        return tokens
+
+    def _drop_older_half(self, keep_caches: bool) -> None:
+        """Keep half a context and the new token, all unread, and empty the caches or new ones."""
+        self._window = self._unread = self._window[:, -(self._limit // 2) - 1 :]
+        if not keep_caches:
+            self._caches = self._model.new_caches()
+        for cache in self._caches:  # the decoder belongs to these
+            cache.length = 0
 
     def _current_decoder(self) -> Decoder | None:
         """The decoder of the model's fused step; None before the step is verified."""
