@@ -15,4 +15,4 @@ class ReferenceBackend(NumpyBackend):
     def __init__(self) -> None:
         super().__init__()
         self.kernels, self.updates = {}, {}
-        self.decode_step = None  # and so no decoder
+        self.decode_step = None

@@ -873,7 +873,8 @@ plt.show()
 # The function is a *generator*: it yields each token as soon as it is sampled, so that you can read
 # along. Given are `_last_logits`, which runs the model in evaluation mode and without gradients;
 # `choose_token`, which calls your `sample` (on a GPU it samples on the device); and `stream` and
-# `generate`, which check the arguments and call your function.
+# `generate`, which check the arguments and call your function (on a GPU, a loop whose tokens stay on
+# the device takes its place: `generation/read_ahead.py`).
 
 # %% given="13.7"
 from tinytorch.generation.generate import _last_logits, choose_token, generate, stream

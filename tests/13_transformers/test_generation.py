@@ -113,18 +113,32 @@ def test_tokens_are_the_same_on_every_backend(settings: dict[str, Any], backend:
     np.testing.assert_array_equal(found.numpy(), expected.numpy())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", [1, 5, 32, 65, 1000])
-def test_sampling_on_the_device_equals_sampling_on_the_host(size: int, cupy: str) -> None:
+def test_sampling_on_the_device_equals_sampling_on_the_host(
+    size: int, dtype: str, cupy: str
+) -> None:
     home, rng = backends.get(cupy), np.random.default_rng(size)
-    logits = (3 * rng.standard_normal((200, size))).astype(np.float32)
-    logits[:, : size // 2] = (
+    logits = (3 * rng.standard_normal((200, size))).astype(dtype)
+    logits[:100, : size // 2] = (
         -np.inf if size > 5 else 0.0
     )  # a token of probability 0 is never sampled
+    logits[50:70] = np.round(logits[50:70])  # many are equal
+    logits[70:72] = 0.0
+    logits[72, size // 2] = np.inf
+    logits[73:75, -1] = -0.0
     assert home.sample is not None
     for temperature in (0.3, 1.0, 4.0):
-        found = home.sample(home.asarray(logits), temperature, np.random.default_rng(1).random(200))
-        expected = sample(logits, temperature, rng=np.random.default_rng(1))
-        np.testing.assert_array_equal(found, expected)
+        for top_k, top_p in (
+            (None, None), (1, None), (3, None), (size + 1, None), (None, 1e-9), (None, 0.5),
+            (None, 0.9), (None, 1.0), (10, 0.5), (40, 0.99),
+        ):  # fmt: skip
+            uniforms = np.random.default_rng(1).random(200)
+            found = home.sample(home.asarray(logits), temperature, uniforms, top_k, top_p)
+            expected = sample(logits, temperature, top_k, top_p, rng=np.random.default_rng(1))
+            np.testing.assert_array_equal(found, expected)
+    found = home.sample(home.asarray(logits), 0.0, None)
+    np.testing.assert_array_equal(found, sample(logits, 0.0, rng=rng))
 
 
 # Settings

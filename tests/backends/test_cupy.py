@@ -122,6 +122,10 @@ def test_products_are_rounded_according_to_tt_matmul(
         one = backend.asarray(np.ones((1, 1), np.float32))
         if "fake GPU" in str(backend):  # a real one may use other code for 1 x 1
             assert float(backend.to_numpy(gemm.gemm(x, one))[0, 0]) == value
+        with backend.full_precision():
+            full = backend.to_numpy(gemm.gemm(x, one))
+        assert float(full[0, 0]) == np.float32(1 + 2**-9 + 2**-16)
+        assert gemm.precision() == mode
         exact = backend.to_numpy(gemm.gemm(x, one, exact=True))
         assert float(exact[0, 0]) == np.float32(1 + 2**-9 + 2**-16)
 

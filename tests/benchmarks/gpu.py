@@ -247,7 +247,7 @@ def generation(preset: Preset, batch: int, tokens: int, rounds: int = 3) -> floa
     prompt = np.zeros((batch, 1), dtype=np.int64)
 
     def generate() -> None:
-        for _ in stream(model, prompt, tokens, temperature=0.8, seed=0):
+        for _ in stream(model, prompt, tokens, temperature=0.8, seed=0, ahead=32):
             pass
 
     generate()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import GPT, Parameter, backends, manual_seed
+from tinytorch import GPT, Parameter, backends, manual_seed, no_grad
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.backends import Trace
 from tinytorch.generation.generate import READ_AHEAD, generate, stream
@@ -62,8 +62,8 @@ def test_text_is_that_of_numpy(positions: str, tied: bool, batch: int, cupy_fp32
         {"activation": "squared_relu"},
         {"dtype": "float64"},
         {"embed_dim": 18, "num_heads": 3},  # rows that cannot be loaded 16 bytes at a time
-        {"max_seq_len": 2},
         {"max_seq_len": 3},
+        {"max_seq_len": 4},
     ],
     ids=str,
 )
@@ -104,7 +104,8 @@ def test_every_setting_of_sampling_is_applied_on_the_device(
 
 def test_text_does_not_depend_on_the_precision_of_training(cupy: str) -> None:
     """Products are rounded to tf32 in training, but not in generation."""
-    assert backends.get(cupy).matmul != "fp32"
+    if backends.get(cupy).matmul == "fp32":
+        pytest.skip("this GPU does not round products")
     expected, found = texts(gpt, cupy, PROMPT, 40)
     assert found == expected
 
@@ -165,7 +166,7 @@ def test_a_token_takes_five_launches_a_block_and_four_more(
     sizes = graphs_of(fake_cupy, monkeypatch)
     model = gpt(cupy_fp32, max_seq_len=100)
     generate(model, PROMPT[:batch], 50, **settings)
-    # Not the first token of the prompt, one by the model, and one by kernels before the capture.
+    # All but three: the first two by the model, and one by its kernels before they are captured.
     assert sizes == 47 * [5 * LAYERS + 4]
 
 
@@ -181,11 +182,10 @@ def test_the_host_reads_many_tokens_at_once(
 
 
 def test_the_newer_half_of_a_full_context_is_read_by_a_graph(
-    cupy_fp32: str, fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+    cupy_fp32: str,
 ) -> None:
-    graphs_of(fake_cupy, monkeypatch)
     with Trace() as trace:
-        generate(gpt(cupy_fp32), PROMPT, 10 + 4 * 6)
+        generate(gpt(cupy_fp32), PROMPT, 10 + 4 * 6)  # four times: 7 of 12 tokens are read
     ran = trace.ran("graphed step")
     assert ran.pop("captured") == 1
     assert ran.pop("replayed") == 2
@@ -295,11 +295,12 @@ def test_an_interrupt_ends_the_text_and_leaves_the_model_usable(
 
 def test_diverged_logits_raise_at_their_token(cupy_fp32: str) -> None:
     model, found = gpt(cupy_fp32, max_seq_len=50, positions="learned"), []
-    model.embedding.positions.weight.data[10] = np.nan
+    with no_grad():
+        model.embedding.positions.weight[10] = np.nan
     with pytest.raises(RuntimeError, match="the logits are NaN"):
         for token in stream(model, PROMPT, 40, seed=1, ahead=32):
             found.append(token)
-    assert len(found) == 8  # the token at position 10 is the eighth; the one after it has no logits
+    assert len(found) == 8  # the eighth is at position 10, where the logits are NaN
 
 
 # Models that the decoder does not support
@@ -309,7 +310,7 @@ def test_heads_that_are_too_large_are_decoded_by_the_model(cupy_fp32: str) -> No
     model = gpt(cupy_fp32, embed_dim=130, num_heads=1, num_layers=1)
     with Trace() as trace:
         tokens = generate(model, PROMPT[:1], 12, seed=1).tolist()
-    assert trace.ran("decode step") == {"fallback: its heads have more than 128 elements": 2}
+    assert trace.ran("decode step") == {"fallback: its heads have more than 128 elements": 1}
     host = gpt(embed_dim=130, num_heads=1, num_layers=1)
     assert tokens == generate(host, PROMPT[:1], 12, seed=1).tolist()
 

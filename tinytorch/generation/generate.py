@@ -23,7 +23,7 @@ from .checks import (
 from .decode_step import FusedModel, with_fused_step
 from .read_ahead import stream_ahead
 
-READ_AHEAD = 32  # tokens that `generate` reads at once from a device
+READ_AHEAD = 32  # tokens that `generate` reads at once from a backend's decoder
 
 
 def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tensor:
@@ -107,13 +107,13 @@ def stream(
     ahead = check_integer("ahead", ahead, 1)
     rng = random.generator() if seed is None else random.new_generator(seed)
     model = with_fused_step(model)
-    if not use_cache or model.backend.decoder is None or not isinstance(model, FusedModel):
+    if not (use_cache and isinstance(model, FusedModel) and model.backend.decoder):
         return _stream(model, window, count, choice, stop_tokens, rng, use_cache)
 
     def next_tokens(unread: NumpyArray, caches: Any) -> NumpyArray:
-        logits = _last_logits(model, model.backend, unread, caches)
-        return choose_token(logits, *choice, rng=rng)
+        return choose_token(_last_logits(model, backend, unread, caches), *choice, rng=rng)
 
+    backend: Backend = model.backend
     return stream_ahead(model, window, count, choice, stop_tokens, rng, ahead, next_tokens)
 
 

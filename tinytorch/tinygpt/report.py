@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..autograd import no_grad
-from ..generation.generate import stream
+from ..generation.generate import READ_AHEAD, stream
 from ..serialization.atomic import write_atomically
 from ..tensor import Tensor
 from ..tokenization import Tokenizer
@@ -87,7 +87,7 @@ def _broken_pipe() -> None:
 def sample_text(model: GPT, tokenizer: Tokenizer, prompt: str, tokens: int, **settings: Any) -> str:
     """Return the prompt and its continuation by the model; `settings` are those of `stream`."""
     ids = tokenizer.encode(prompt)
-    new = [int(token[0]) for token in stream(model, ids, tokens, **settings)]
+    new = [int(token[0]) for token in stream(model, ids, tokens, ahead=READ_AHEAD, **settings)]
     return tokenizer.decode([*ids, *new])
 
 

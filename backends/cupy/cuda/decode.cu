@@ -14,6 +14,7 @@ extern "C" __global__ void decode_embedding(const T* tokens, const T* positions,
 }
 
 const int DECODE_TEXTS = 8;  // texts that a warp computes at once, so weights are loaded once
+const int DECODE_PACKS = 4;  // packs of weights that a lane loads before it waits for the first
 
 // The mean of each text's row of x, and the reciprocal of its standard deviation: one warp per row.
 __device__ void row_statistics(const T* x, Index size, int rows, T eps, T* mean, T* rstd) {
@@ -51,17 +52,29 @@ __device__ void linear_rows(const T* x, const T* norm, const T* norm_bias, const
     __syncthreads();
     if (o >= out) return;
     T sum[DECODE_TEXTS] = {};
-    for (Index j = threadIdx.x * N; j < in; j += 32 * N) {
-        Pack<N> w = load<N>(weight + o * in + j), scale = {}, shift = {};
-        if (norm) scale = load<N>(norm + j);
-        if (norm && norm_bias) shift = load<N>(norm_bias + j);
+    const Index width = 32 * N;
+    for (Index start = threadIdx.x * N; start < in; start += DECODE_PACKS * width) {
+        Pack<N> w[DECODE_PACKS];
 #pragma unroll
-        for (int r = 0; r < DECODE_TEXTS; r++) {
-            if (r >= count) continue;
-            Pack<N> v = load<N>(x + r * in + j);
-            for (int e = 0; e < N; e++) {
-                if (norm) v.at[e] = (v.at[e] - mean[r]) * rstd[r] * scale.at[e] + shift.at[e];
-                sum[r] += w.at[e] * v.at[e];
+        for (int k = 0; k < DECODE_PACKS; k++) {  // no branch: loads would wait at it
+            Index j = start + k * width;
+            w[k] = load<N>(weight + o * in + (j < in ? j : start));
+        }
+#pragma unroll
+        for (int k = 0; k < DECODE_PACKS; k++) {
+            Index j = start + k * width;
+            if (j >= in) continue;
+            Pack<N> scale = {}, shift = {};
+            if (norm) scale = load<N>(norm + j);
+            if (norm && norm_bias) shift = load<N>(norm_bias + j);
+#pragma unroll
+            for (int r = 0; r < DECODE_TEXTS; r++) {
+                if (r >= count) continue;
+                Pack<N> v = load<N>(x + r * in + j);
+                for (int e = 0; e < N; e++) {
+                    if (norm) v.at[e] = (v.at[e] - mean[r]) * rstd[r] * scale.at[e] + shift.at[e];
+                    sum[r] += w[k].at[e] * v.at[e];
+                }
             }
         }
     }
