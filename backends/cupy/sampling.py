@@ -8,7 +8,7 @@ from ..base import NativeArray as Array
 from .launch import launch
 from .layout import contiguous, is_supported
 
-MAX_WARPS = 32  # in a block
+MAX_WARPS = 16  # in a block; at most the 32 of the kernel's scratch
 
 
 def sample(

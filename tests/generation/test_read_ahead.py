@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import GPT, Parameter, backends, manual_seed, no_grad
+from tinytorch import GPT, Parameter, Tensor, backends, manual_seed, no_grad
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.backends import Trace
+from tinytorch.generation.decode_step import with_fused_step
 from tinytorch.generation.generate import READ_AHEAD, generate, stream
 from tinytorch.transformers import TransformerBlock
 
@@ -114,6 +115,28 @@ def test_a_batch_of_64_texts(cupy_fp32: str) -> None:
     prompt = np.random.default_rng(0).integers(0, V, (64, 3))
     expected, found = texts(gpt, cupy_fp32, prompt, 12)
     assert found == expected
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("positions", ["learned", "rotary"])
+def test_logits_and_caches_of_the_step_equal_those_of_the_model(
+    positions: str, dtype: str, cupy_fp32: str
+) -> None:
+    model = gpt(cupy_fp32, dtype, positions=positions)
+    model.embedding.scale = 4.0
+    fused, caches, own_caches = with_fused_step(model), model.new_caches(), model.new_caches()
+    tolerance = {"rtol": 1e-4, "atol": 1e-4} if dtype == "float32" else {"rtol": 1e-11}
+    to_numpy, ids = model.backend.to_numpy, np.random.default_rng(5).integers(0, V, (9, CONTEXT))
+    with no_grad():
+        for t in range(CONTEXT):
+            token = Tensor(ids[:, t : t + 1], backend=cupy_fp32)
+            found, expected = fused(token, caches).numpy(), model(token, own_caches).numpy()
+            np.testing.assert_allclose(found, expected, **tolerance)
+    assert fused.current_step() is not None
+    for cache, own in zip(caches, own_caches, strict=True):
+        for name in ("_keys", "_values"):
+            found, expected = (to_numpy(getattr(c, name)) for c in (cache, own))
+            np.testing.assert_allclose(found, expected, **tolerance)
 
 
 # Random numbers and stop tokens
