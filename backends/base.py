@@ -112,7 +112,7 @@ class Backend:
             tokens are to be decoded one by one.
         sample: samples token ids (B,) from logits (B, V), a temperature, uniforms (B,) in [0, 1),
             top_k and top_p, as `generate.sample` does, and copies them to the host; -1 for a row
-            that holds NaN or only -inf. The uniforms are None if the temperature is 0. None if
+            that holds NaN or only -inf. The uniforms are None for the most likely token. None if
             logits are to be copied to the host instead.
 
     A subclass sets these and implements the extras as static methods. Creation functions of

@@ -25,8 +25,8 @@ def sample(
 
     Args:
         logits: (B, V).
-        temperature: 0 selects the most likely token.
-        uniforms: (B,) float64, uniform in [0, 1); None for a temperature of 0.
+        temperature: positive.
+        uniforms: (B,) float64, uniform in [0, 1); None selects the most likely token.
         top_k: sample from the k most likely tokens only.
         top_p: sample from the smallest set of most likely tokens with at least this probability.
     """
@@ -49,7 +49,8 @@ def launch_sampling(
     rows = contiguous(logits if is_supported(logits) else logits.astype(cupy.float32))
     B, V = rows.shape
     weights = cupy.empty((B, V), cupy.float64)
-    choice: tuple[Any, ...] = (temperature, top_k or 0, 1.0 if top_p is None else top_p)
+    heat = 0.0 if uniforms is None else temperature
+    choice: tuple[Any, ...] = (heat, top_k or 0, 1.0 if top_p is None else top_p)
     warps = max(1, min(MAX_WARPS, -(-V // 32)))
     launch(
         "sample_rows", rows.dtype, (B,), (32, warps),

@@ -67,6 +67,7 @@ from tinytorch.generation.checks import (
     parse_stop_tokens,
 )  # fmt: skip
 from tinytorch.generation.decode_step import with_fused_step
+from tinytorch.generation.read_ahead import READ_AHEAD, has_decoder, stream_ahead
 from tinytorch.embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from tinytorch.generation.generate import generate
 from tinytorch.layers import Dropout, Linear

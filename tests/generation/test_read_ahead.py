@@ -12,7 +12,8 @@ from tinytorch import GPT, Parameter, Tensor, backends, manual_seed, no_grad
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.backends import Trace
 from tinytorch.generation.decode_step import with_fused_step
-from tinytorch.generation.generate import READ_AHEAD, generate, stream
+from tinytorch.generation.generate import generate, stream
+from tinytorch.generation.read_ahead import READ_AHEAD
 from tinytorch.transformers import TransformerBlock
 
 V, LAYERS, CONTEXT = 13, 2, 12

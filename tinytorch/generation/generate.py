@@ -20,10 +20,8 @@ from .checks import (
     parse_prompt,
     parse_stop_tokens,
 )
-from .decode_step import FusedModel, with_fused_step
-from .read_ahead import stream_ahead
-
-READ_AHEAD = 32  # tokens that `generate` reads at once from a backend's decoder
+from .decode_step import with_fused_step
+from .read_ahead import READ_AHEAD, has_decoder, stream_ahead
 
 
 def generate(model: Any, ids: Any, max_new_tokens: int, **settings: Any) -> Tensor:
@@ -107,14 +105,10 @@ def stream(
     ahead = check_integer("ahead", ahead, 1)
     rng = random.generator() if seed is None else random.new_generator(seed)
     model = with_fused_step(model)
-    if not (use_cache and isinstance(model, FusedModel) and model.backend.decoder):
-        return _stream(model, window, count, choice, stop_tokens, rng, use_cache)
-
-    def next_tokens(unread: NumpyArray, caches: Any) -> NumpyArray:
-        return choose_token(_last_logits(model, backend, unread, caches), *choice, rng=rng)
-
-    backend: Backend = model.backend
-    return stream_ahead(model, window, count, choice, stop_tokens, rng, ahead, next_tokens)
+    if use_cache and has_decoder(model):  # the loop below, on the device
+        functions = _last_logits, choose_token
+        return stream_ahead(model, window, count, choice, stop_tokens, rng, ahead, functions)
+    return _stream(model, window, count, choice, stop_tokens, rng, use_cache)
 
 
 def _stream(
@@ -179,10 +173,8 @@ def choose_token(
     on_device = logits.backend.sample
     if on_device is None:
         return sample(logits.numpy(), temperature, top_k, top_p, rng=rng)
-    greedy = temperature < SMALLEST_TEMPERATURE
-    uniforms = None if greedy else rng.random(len(logits))
-    heat = 0.0 if greedy else temperature
-    return check_tokens(on_device(logits._array, heat, uniforms, top_k, top_p))
+    uniforms = None if temperature < SMALLEST_TEMPERATURE else rng.random(len(logits))
+    return check_tokens(on_device(logits._array, temperature, uniforms, top_k, top_p))
 
 
 def sample(

@@ -11,8 +11,15 @@ from ..backends.decode_step import Choice, Decoder
 from .checks import check_tokens
 from .decode_step import FusedModel
 
-# (unread ids (B, T), caches) -> the next tokens (B,)
-NextTokens = Callable[[NumpyArray, list[Any]], NumpyArray]
+READ_AHEAD = 32  # tokens that `generate` reads at once
+
+# `_last_logits` and `choose_token` of generate.py, which imports this file.
+Functions = tuple[Callable[..., Any], Callable[..., NumpyArray]]
+
+
+def has_decoder(model: Any) -> bool:
+    """Whether a model with a fused step can be decoded on its backend's device."""
+    return isinstance(model, FusedModel) and model.backend.decoder is not None
 
 
 def stream_ahead(
@@ -23,10 +30,10 @@ def stream_ahead(
     stop_tokens: NumpyArray | None,
     rng: np.random.Generator,
     ahead: int,
-    next_tokens: NextTokens,
+    functions: Functions,
 ) -> Iterator[NumpyArray]:
     """As `generate._stream`, with up to `ahead` tokens computed before the first is yielded."""
-    writer = _Writer(model, window, choice, rng, next_tokens)
+    writer = _Writer(model, window, choice, rng, functions)
     last, done = window[:, -1], np.zeros(len(window), dtype=bool)
     left = max_new_tokens
     while left:
@@ -48,9 +55,9 @@ def stream_ahead(
 class _Writer:
     """The texts of a batch, and the caches of their tokens.
 
-    The first tokens are computed by `next_tokens`, until the model's fused step is verified; from
-    then on by the backend's decoder. When the context is full, its newer half is read by
-    `next_tokens`, into the same caches.
+    The first tokens are computed by the model, until its fused step is verified; from then on by
+    the backend's decoder. When the context is full, the model reads its newer half, into the same
+    caches.
     """
 
     def __init__(
@@ -59,10 +66,10 @@ class _Writer:
         window: NumpyArray,
         choice: Choice,
         rng: np.random.Generator,
-        next_tokens: NextTokens,
+        functions: Functions,
     ) -> None:
         self._model, self._choice, self._rng = model, choice, rng
-        self._next_tokens = next_tokens
+        self._last_logits, self._choose_token = functions
         self._limit = model.config.max_seq_len
         self._window = self._unread = window[:, -self._limit :]  # (B, T)
         self._caches = model.new_caches()
@@ -78,7 +85,7 @@ class _Writer:
         if self._window.shape[1] > self._limit:
             self._drop_older_half(keep_caches=decoder is not None)
         if decoder is None or self._unread.shape[1] > 1:
-            tokens = self._next_tokens(self._unread, self._caches)[None]  # (1, B)
+            tokens = self._read()[None]  # (1, B)
         else:
             position = self._window.shape[1] - 1  # of the unread token
             count = min(count, decoder.capacity, self._limit - position)
@@ -91,6 +98,12 @@ class _Writer:
         self._unread = tokens[-1][:, None]
         self._window = np.concatenate([self._window, tokens.T], axis=1)
         return tokens
+
+    def _read(self) -> NumpyArray:
+        """The next tokens (B,), after the model has read the unread ones."""
+        backend = self._model.backend
+        logits = self._last_logits(self._model, backend, self._unread, self._caches)
+        return self._choose_token(logits, *self._choice, rng=self._rng)
 
     def _drop_older_half(self, keep_caches: bool) -> None:
         """Keep half a context and the new token, all unread, and empty the caches or new ones."""

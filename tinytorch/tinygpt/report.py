@@ -14,7 +14,8 @@ from typing import Any, Self
 import numpy as np
 
 from ..autograd import no_grad
-from ..generation.generate import READ_AHEAD, stream
+from ..generation.generate import stream
+from ..generation.read_ahead import READ_AHEAD
 from ..serialization.atomic import write_atomically
 from ..tensor import Tensor
 from ..tokenization import Tokenizer
