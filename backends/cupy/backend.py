@@ -174,6 +174,7 @@ class CupyBackend(Backend):
     def _sample(
         self, logits: Array, temperature: float, uniforms: Any, *limits: Any
     ) -> np.ndarray[Any, Any]:
+        self._devices.prepare_thread()
         given = None if uniforms is None else self._cupy.asarray(uniforms)
         return self.to_numpy(self._draw(logits, temperature, given, *limits))
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..base import NativeArray as Array
 from ..decode_step import GPTWeights, LinearWeights, NormWeights, NotFusableError
+from .devices import prepare_thread
 from .graph import to_device
 from .launch import launch, launch_elementwise
 
@@ -41,6 +42,7 @@ class CupyDecodeStep:
 
     def __call__(self, ids: Array, caches: Sequence[tuple[Array, Array]], position: int) -> Array:
         """ids (B,) -> logits (B, V)."""
+        prepare_thread()
         state = to_device(np.array([position, 0], np.int64))
         return self.logits(ids.astype(cupy.int64, copy=False), caches, state)
 

@@ -14,8 +14,9 @@ from ..base import NativeArray as Array
 from ..base import NumpyArray
 from ..decode_step import Choice
 from .decode_step import CupyDecodeStep
+from .devices import prepare_thread
 from .errors import raise_pending_error
-from .graph import CapturedGraph
+from .graph import CapturedGraph, CapturePlace
 from .launch import launch
 from .sampling import launch_sampling
 
@@ -48,6 +49,7 @@ class CupyDecoder:
         self, ids: NumpyArray, position: int, count: int, uniforms: NumpyArray | None
     ) -> NumpyArray:
         """See `Decoder.write`; `count` is at most `capacity`."""
+        prepare_thread()
         numbers = np.zeros(count * len(ids)) if uniforms is None else np.ravel(uniforms)
         inputs = np.concatenate([[position, 0], ids, numbers.view(np.int64)])
         self._inputs[: len(inputs)] = cupy.asarray(inputs)
@@ -64,7 +66,7 @@ class CupyDecoder:
             self._is_compiled = True
             return
         if self._graph is None:
-            self._graph = CapturedGraph(self._run_step, ())
+            self._graph = CapturedGraph(self._run_step, (), CapturePlace())
         self._graph.launch()
 
     def _run_step(self) -> Array:

@@ -8,7 +8,7 @@ from ..base import NativeArray as Array
 from .launch import launch
 from .layout import contiguous, is_supported
 
-MAX_WARPS = 16  # in a block; at most the 32 of the kernel's scratch
+MAX_WARPS = 16  # in a block, as the kernel declares by __launch_bounds__
 
 
 def sample(

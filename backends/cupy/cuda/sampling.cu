@@ -124,9 +124,10 @@ __device__ Index first_above(const double* weights, Index start, Index end, doub
 // uniforms is null for a temperature of 0; top_k 0 and top_p 1 exclude no token. With a `state`
 // (position, step), uniforms and tokens are rows of (steps, rows), and the row `step` is used; the
 // tokens are also written to ids, as the input of the next step.
-extern "C" __global__ void sample_rows(const T* logits, const double* uniforms, const Index* state,
-                                       double* weights, Index* tokens, Index* ids, Index rows,
-                                       Index size, double temperature, Index top_k, double top_p) {
+extern "C" __global__ void __launch_bounds__(512)
+    sample_rows(const T* logits, const double* uniforms, const Index* state, double* weights,
+                Index* tokens, Index* ids, Index rows, Index size, double temperature, Index top_k,
+                double top_p) {
     __shared__ double scratch[32];
     Index row = blockIdx.x, place = row + (state ? state[1] * rows : 0);
     logits += row * size, weights += row * size;
