@@ -17,7 +17,7 @@ _NULL = np.uint64(0)  # the null pointer
 _SCALARS: dict[str, type[np.generic]] = {"Index": np.int64, "Bits": np.uint32, "double": np.float64}
 _POINTEES: dict[str, type[np.generic]] = {**_SCALARS, "Bool": np.bool_}
 _DECLARATION = re.compile(
-    r'extern "C" __global__ void (?:__launch_bounds__\((\d+)\)\s+)?(\w+)\(([^)]*)\)'
+    r'extern "C" __global__ void (?:__launch_bounds__\((\d+)(?:, \d+)?\)\s+)?(\w+)\(([^)]*)\)'
 )
 MAX_THREADS = 256  # in a block, of kernels without __launch_bounds__
 

@@ -21,7 +21,7 @@
 #define __global__
 #define __device__
 #define __shared__ static
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 
 using std::exp, std::log, std::pow, std::sqrt, std::tanh;
 

@@ -1,6 +1,7 @@
 """Text that a GPU decodes: the same as on the host, by one graph launch for each token."""
 
 import gc
+import sys
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -326,6 +327,31 @@ def test_diverged_logits_raise_at_their_token(cupy_fp32: str) -> None:
     with pytest.raises(RuntimeError, match="the logits are NaN"):
         found.extend(stream(model, PROMPT, 40, seed=1, ahead=32))
     assert len(found) == 8  # the eighth is at position 10, where the logits are NaN
+
+
+# Functions and models that the decoder does not replace
+
+
+@pytest.mark.parametrize("name", ["_stream", "sample", "choose_token", "_last_logits"])
+def test_a_function_defined_elsewhere_is_called(
+    name: str, cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a student's in a notebook, whose generation is not replaced by the decoder."""
+    module, calls = sys.modules["tinytorch.generation.generate"], []
+    own = getattr(module, name)
+
+    def written(*arguments: Any, **settings: Any) -> Any:
+        calls.append(name)
+        return own(*arguments, **settings)
+
+    monkeypatch.setattr(module, name, written)
+    with Trace() as trace:
+        found = generate(gpt(cupy_fp32), PROMPT, 15, seed=1).tolist()
+    assert len(calls) == {"_stream": 1, "sample": 0}.get(name, 15)  # sample runs on the host only
+    assert found == generate(gpt(), PROMPT, 15, seed=1).tolist()
+    (why,) = trace.ran("decoder")
+    assert why == f"fallback: written is defined in {__name__}"
+    assert "captured" not in trace.ran("graphed step")
 
 
 # Models that the decoder does not support

@@ -105,8 +105,10 @@ def stream(
     ahead = check_integer("ahead", ahead, 1)
     rng = random.generator() if seed is None else random.new_generator(seed)
     model = with_fused_step(model)
-    if use_cache and has_decoder(model):  # the loop below, on the device
-        functions = _last_logits, choose_token
+    functions = _last_logits, choose_token
+    if use_cache and has_decoder(
+        model, _stream, sample, *functions
+    ):  # the loop below, on the device
         return stream_ahead(model, window, count, choice, stop_tokens, rng, ahead, functions)
     return _stream(model, window, count, choice, stop_tokens, rng, use_cache)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import trace
-from ..backends.base import NumpyArray
+from ..backends.base import NumpyArray, is_own
 from ..backends.decode_step import Choice, Decoder
 from .checks import check_tokens
 from .decode_step import FusedModel
@@ -17,9 +17,17 @@ READ_AHEAD = 32  # tokens that `generate` reads at once
 Functions = tuple[Callable[..., Any], Callable[..., NumpyArray]]
 
 
-def has_decoder(model: Any) -> bool:
-    """Whether a model with a fused step can be decoded on its backend's device."""
-    return isinstance(model, FusedModel) and model.backend.decoder is not None
+def has_decoder(model: Any, *replaced: Callable[..., Any]) -> bool:
+    """Whether the backend's decoder can generate a model's text in place of the functions
+    `replaced`, which it can if they are this package's own."""
+    if not isinstance(model, FusedModel) or model.backend.decoder is None:
+        return False
+    for function in replaced:
+        if not is_own(function):
+            why = f"{function.__name__} is defined in {function.__module__}"
+            trace.fallback("decoder", why, model.backend.name)
+            return False
+    return True
 
 
 def stream_ahead(

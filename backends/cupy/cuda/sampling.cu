@@ -124,7 +124,8 @@ __device__ Index first_above(const double* weights, Index start, Index end, doub
 // uniforms is null for a temperature of 0; top_k 0 and top_p 1 exclude no token. With a `state`
 // (position, step), uniforms and tokens are rows of (steps, rows), and the row `step` is used; the
 // tokens are also written to ids, as the input of the next step.
-extern "C" __global__ void __launch_bounds__(512)
+// One block on a processor is enough: with more, registers would be spilled.
+extern "C" __global__ void __launch_bounds__(512, 1)
     sample_rows(const T* logits, const double* uniforms, const Index* state, double* weights,
                 Index* tokens, Index* ids, Index rows, Index size, double temperature, Index top_k,
                 double top_p) {

@@ -15,7 +15,7 @@ import cupy
 
 SHIM = Path(__file__).parents[1] / "shim.hpp"
 DECLARATION = re.compile(
-    r'extern "C" __global__ void (?:__launch_bounds__\((\d+)\)\s+)?(\w+)\(([^)]*)\)'
+    r'extern "C" __global__ void (?:__launch_bounds__\((\d+)(?:, \d+)?\)\s+)?(\w+)\(([^)]*)\)'
 )
 UNBOUNDED_THREADS = 256  # a block of more needs __launch_bounds__: registers could be too few
 CTYPES = {"float": np.float32, "double": np.float64, "long long": np.int64,
