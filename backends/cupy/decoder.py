@@ -5,6 +5,7 @@ number of tokens sampled so far, the ids, and the caches. So the host launches t
 and again, and waits only to read the tokens.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 import cupy
@@ -42,7 +43,7 @@ class CupyDecoder:
         self._state, self._ids = self._inputs[:2], self._inputs[2 : 2 + B]
         self._uniforms = self._inputs[2 + B :].view(cupy.float64)
         self._tokens = cupy.zeros((self.capacity, B), cupy.int64)
-        self._is_compiled = False
+        self._steps = 0
         self._graph: CapturedGraph | None = None
 
     def write(
@@ -60,14 +61,16 @@ class CupyDecoder:
         return tokens
 
     def _launch_step(self) -> None:
-        """One step, by its kernels the first time, which compiles them, then as a graph."""
-        if not self._is_compiled:
-            self._run_step()
-            self._is_compiled = True
-            return
+        """One step: the first by its kernels, which compiles them, later ones by a graph if memory
+        suffices for it."""
+        self._steps += 1
+        if self._steps == 2:
+            with contextlib.suppress(MemoryError):
+                self._graph = CapturedGraph(self._run_step, (), CapturePlace())
         if self._graph is None:
-            self._graph = CapturedGraph(self._run_step, (), CapturePlace())
-        self._graph.launch()
+            self._run_step()
+        else:
+            self._graph.launch()
 
     def _run_step(self) -> Array:
         """Sample the next tokens from the logits, and advance the state."""

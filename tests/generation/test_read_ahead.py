@@ -12,6 +12,7 @@ import pytest
 from tinytorch import GPT, Parameter, Tensor, backends, manual_seed, no_grad
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.backends import Trace
+from tinytorch.generation import decode_step
 from tinytorch.generation.decode_step import with_fused_step
 from tinytorch.generation.generate import generate, stream
 from tinytorch.generation.read_ahead import READ_AHEAD
@@ -115,9 +116,11 @@ def test_text_does_not_depend_on_the_precision_of_training(cupy: str) -> None:
     assert found == expected
 
 
-def test_a_batch_of_64_texts(cupy_fp32: str) -> None:
-    prompt = np.random.default_rng(0).integers(0, V, (64, 3))
-    expected, found = texts(gpt, cupy_fp32, prompt, 12)
+@pytest.mark.parametrize("batch", [2, 7, 8, 9, 16, 31, 33, 64])
+def test_a_batch_of_up_to_64_texts(batch: int, cupy_fp32: str) -> None:
+    """Past the context too; a warp computes eight texts."""
+    prompt = np.random.default_rng(0).integers(0, V, (batch, 3))
+    expected, found = texts(gpt, cupy_fp32, prompt, 14)
     assert found == expected
 
 
@@ -219,18 +222,105 @@ def test_the_newer_half_of_a_full_context_is_read_by_a_graph(
     assert list(ran.values()) == [1]  # the first time, eagerly
 
 
-def test_memory_is_freed_with_the_text(cupy_fp32: str) -> None:
+@pytest.mark.parametrize("freed_with", ["the text", "the model"])
+def test_memory_of_graphs_is_freed(
+    freed_with: str, cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the text if the caches are large. No cycle of references may keep a graph."""
     from tinytorch.backends.cupy import graph
 
+    if freed_with == "the text":
+        monkeypatch.setattr(decode_step, "KEPT_BYTES", 4000)
     gc.collect()
     before = len(graph._places)
-    gc.disable()  # no cycle of references may keep a graph
+    gc.disable()
     try:
         model = gpt(cupy_fp32)
         generate(model, PROMPT, 50)
+        assert (len(graph._places) == before) == (freed_with == "the text")
+        del model
         assert len(graph._places) == before
     finally:
         gc.enable()
+
+
+# The next text
+
+
+def test_the_next_text_is_read_and_decoded_by_the_graphs_of_the_last(
+    cupy_fp32: str, fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = gpt(cupy_fp32, max_seq_len=100)
+    for _ in range(3):  # the third captures the reading of a prompt of this length
+        generate(model, PROMPT, 10)
+    sizes = graphs_of(fake_cupy, monkeypatch)
+    with Trace() as trace:
+        found = generate(model, PROMPT[::-1], 10, seed=1).tolist()
+    assert found == generate(gpt(max_seq_len=100), PROMPT[::-1], 10, seed=1).tolist()
+    assert trace.ran("graphed step") == {"replayed": 1}
+    assert sizes[1:] == 9 * [5 * LAYERS + 4]
+
+
+def scale_weight(model: GPT) -> None:
+    model.head.weight.data = model.head.weight.numpy() * -1  # in place
+
+
+def change_setting(model: GPT) -> None:
+    model.ln_f.eps = 10.0
+
+
+def add_hook(model: GPT) -> None:
+    model.blocks[0].register_forward_hook(lambda module, args, output: output * -0.5)
+
+
+def test_the_next_text_is_that_of_the_changed_model(cupy_fp32: str) -> None:
+    models = [gpt("numpy"), gpt(cupy_fp32)]
+    before = [generate(model, PROMPT, 20, seed=1).tolist() for model in models]
+    for change in (scale_weight, replace_parameter, replace_method, change_setting, add_hook):
+        for model in models:
+            change(model)
+        expected, found = (generate(model, PROMPT, 20, seed=1).tolist() for model in models)
+        assert found == expected
+        assert found not in before
+        before.append(found)
+
+
+def test_the_next_text_is_that_of_changed_classes(
+    cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = gpt(cupy_fp32)
+    before = generate(model, PROMPT, 12, seed=1).tolist()
+    attend = MultiHeadAttention.attend
+    monkeypatch.setattr(
+        MultiHeadAttention,
+        "attend",
+        lambda self, x, *inputs, **settings: attend(self, x * -2, *inputs, **settings),
+    )
+    found = generate(model, PROMPT, 12, seed=1).tolist()
+    assert found == generate(gpt(), PROMPT, 12, seed=1, use_cache=False).tolist() != before
+
+
+def test_the_next_text_may_have_other_rows_settings_and_lengths(cupy_fp32: str) -> None:
+    models = [gpt("numpy"), gpt(cupy_fp32)]
+    cases = [(3, 10, {}), (2, 10, {}), (2, 40, {}), (2, 1, {}), (2, 30, {"temperature": 0}),
+             (2, 5, {"temperature": 0}), (2, 0, {}), (2, 9, {"top_k": 2})]  # fmt: skip
+    for rows, count, settings in cases:
+        for prompt in (PROMPT[:rows], PROMPT[:rows, :1], np.tile(PROMPT[:rows], (1, 6))):
+            texts = [generate(m, prompt, count, seed=1, **settings).tolist() for m in models]
+            assert texts[0] == texts[1]
+
+
+def test_a_text_without_memory_for_its_graph_is_decoded_by_kernels(
+    cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinytorch.backends.cupy import decoder
+
+    def full(*arguments: Any) -> None:
+        raise MemoryError("Out of memory allocating 1,024 bytes")
+
+    monkeypatch.setattr(decoder, "CapturedGraph", full)
+    expected, found = texts(gpt, cupy_fp32, PROMPT, 45)
+    assert found == expected
 
 
 # Streams

@@ -1,8 +1,10 @@
 """Fused single-token decoding, verified against the model's own forward."""
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable
 from operator import is_
-from typing import Any, cast
+from types import FunctionType
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from ..tensor import Tensor
 # Model class -> the function that reads the weights of its instances. Subclasses are not included,
 # since they may compute something else.
 WEIGHTS: dict[type, Callable[[Any], GPTWeights]] = {}
+
+KEPT_BYTES = 2**26  # of keys and values that are kept for a model's next text
 
 NEVER_DRAWN = 100.0  # this far below the largest logit a token's probability is below 1e-43
 
@@ -41,6 +45,10 @@ def with_fused_step(model: Any) -> Any:
     such as attention to the last few tokens only. For these, generate with ``use_cache=False``, or
     on the backend "reference".
 
+    On a GPU, a verified step is kept for the model's next text with its graphs, unless the model or
+    a method of its classes has changed. A function that is replaced in a module of this package is
+    not noticed then.
+
         model = with_fused_step(model)
         logits = model(ids, caches)
     """
@@ -53,6 +61,19 @@ def with_fused_step(model: Any) -> Any:
         return FusedModel(model)
     trace.fallback("decode step", why, backend.name)
     return model
+
+
+class Kept(NamedTuple):
+    """What one text leaves for the next: a verified step, caches, and a decoder for both."""
+
+    step: "FusedStep"
+    caches: list[KVCache]
+    choice: Choice
+    decoder: Decoder
+
+
+# They refer to their models weakly.
+_kept: "weakref.WeakKeyDictionary[Module, Kept]" = weakref.WeakKeyDictionary()
 
 
 class FusedModel:
@@ -87,6 +108,26 @@ class FusedModel:
         with self._model.backend.full_precision():
             return self._model(ids, caches)  # type: ignore[no-any-return]
 
+    def take_kept(self, batch: int, choice: Choice) -> "Kept | None":
+        """What the last text left for the next of as many rows and the same settings, or None."""
+        kept = _kept.pop(self._model, None)
+        if kept is None or kept.choice != choice or len(_arrays(kept.caches)[0]) != batch:
+            return None
+        if not (kept.step.is_current() and kept.step.has_current_code(kept.caches)):
+            return None
+        for cache in kept.caches:
+            cache.length = 0
+        self._step, self._tried = kept.step, True
+        return kept
+
+    def keep(self, kept: "Kept") -> None:
+        """Leave a step and decoder for the next text, unless their caches are large."""
+        if (
+            sum(array.nbytes for array in _arrays(kept.caches)) <= KEPT_BYTES
+            and kept.step.is_current()
+        ):
+            _kept[self._model] = kept
+
     def current_step(self) -> "FusedStep | None":
         """The verified step; None before it is verified, and after the model has changed."""
         if self._step is not None and not self._step.is_current():
@@ -95,18 +136,22 @@ class FusedModel:
 
 
 class FusedStep:
-    """The backend's fused step, for the arrays that a model currently holds."""
+    """The backend's fused step, for the arrays that a model currently holds.
 
-    def __init__(self, model: Any) -> None:
+    It refers to the model weakly, so that it can be kept as long as the model.
+    """
+
+    def __init__(self, model: Any, caches: list[KVCache]) -> None:
         self._version = Module.version  # before the model is read
-        self._model, self.backend = model, cast(Backend, model.backend)
+        self._model, self.backend = weakref.ref(model), cast(Backend, model.backend)
         assert self.backend.decode_step is not None
         self.step: DecodeStep = self.backend.decode_step(WEIGHTS[type(model)](model))
         self._timed_step = trace.timed(self.step, "decode step", self.backend.name, "fused")
         self._tensors = [tensor for _, tensor in model._named_tensors()]
         self._arrays = [tensor._array for tensor in self._tensors]
-        self._modules = list(model.modules())
-        self._attributes = _attributes(self._modules)
+        self._parts = list(model.modules())[1:]  # all modules but the model itself
+        self._attributes = _attributes([model, *self._parts])
+        self._code = _code([model, *self._parts, *caches])
         self._reader = _Reader(model)
         self._graphed = self.backend.graphed and self.backend.graphed(self._reader)
 
@@ -117,11 +162,14 @@ class FusedStep:
         """
         version = Module.version
         if version != self._version:  # an attribute of some module of the program was assigned
-            found = _attributes(self._modules)
-            if len(found) != len(self._attributes) or not all(map(is_, found, self._attributes)):
+            if not _are_same(_attributes([self._model(), *self._parts]), self._attributes):
                 return False
             self._version = version
-        return all(map(is_, [tensor._array for tensor in self._tensors], self._arrays))
+        return _are_same([tensor._array for tensor in self._tensors], self._arrays)
+
+    def has_current_code(self, caches: list[KVCache]) -> bool:
+        """Whether the classes of all modules and of the caches still have the same methods."""
+        return _are_same(_code([self._model(), *self._parts, *caches]), self._code)
 
     def __call__(self, ids: Tensor, caches: list[KVCache]) -> Tensor:
         """ids (B, 1) -> logits (B, 1, V)."""
@@ -148,9 +196,10 @@ class FusedStep:
     def read(self, ids: Tensor, caches: list[KVCache]) -> Tensor:
         """The model's logits (B, T, V) for ids (B, T), captured if they are read into the arrays of
         emptied caches."""
-        arrays = [array for cache in caches for array in (cache._keys, cache._values)]
+        arrays = _arrays(caches)
         if self._graphed is None or caches[0].length or any(array is None for array in arrays):
-            return self._model(ids, caches)  # type: ignore[no-any-return]
+            model: Any = self._model()
+            return model(ids, caches)  # type: ignore[no-any-return]
         self._reader.caches = caches
         try:
             logits = self._graphed(tuple(map(id, arrays)), ids._array)
@@ -178,20 +227,38 @@ class _Reader:
     """The model's forward for a window of tokens, as a function of one array that is captured."""
 
     def __init__(self, model: Any) -> None:
-        self._model = model
+        self._model = weakref.ref(model)
         self.caches: list[KVCache] = []  # emptied; their arrays are written to
 
     def __call__(self, ids: Array) -> Array:
         """ids (B, T) -> logits (B, T, V)."""
         for cache in self.caches:
             cache.length = 0
-        logits: Tensor = self._model(wrap_array(Tensor, ids, self._model.backend), self.caches)
+        model: Any = self._model()
+        logits: Tensor = model(wrap_array(Tensor, ids, model.backend), self.caches)
         return logits._array
 
 
-def _attributes(modules: list[Module]) -> list[Any]:
+def _attributes(modules: list[Any]) -> list[Any]:
     """Class, names and values of the attributes of each module, to be compared by identity."""
     return [x for m in modules for x in (type(m), *vars(m), *vars(m).values())]
+
+
+def _code(objects: Iterable[Any]) -> list[Any]:
+    """The methods of the classes of `objects`, to be compared by identity."""
+    classes = dict.fromkeys(cls for one in objects for cls in type(one).__mro__)
+    kinds = FunctionType, property, classmethod, staticmethod
+    return [x for cls in classes for x in vars(cls).values() if isinstance(x, kinds)]
+
+
+def _are_same(found: list[Any], expected: list[Any]) -> bool:
+    """Whether two lists have the same objects."""
+    return len(found) == len(expected) and all(map(is_, found, expected))
+
+
+def _arrays(caches: list[KVCache]) -> list[Any]:
+    """The arrays of keys and values; None for those that are not allocated yet."""
+    return [array for cache in caches for array in (cache._keys, cache._values)]
 
 
 def _copy(array: Any, cache: KVCache, backend: Backend) -> Any:
@@ -206,7 +273,7 @@ def _verified_step(
 ) -> FusedStep | None:
     """A fused step if it computes `expected`, the model's logits (B, 1, V) for ids (B, 1)."""
     try:
-        step = FusedStep(model)
+        step = FusedStep(model, caches)
         _check_equal(step.logits_of_last(ids, caches), expected.numpy())
         return step
     except NotFusableError as error:

@@ -106,9 +106,7 @@ def stream(
     rng = random.generator() if seed is None else random.new_generator(seed)
     model = with_fused_step(model)
     functions = _last_logits, choose_token
-    if use_cache and has_decoder(
-        model, _stream, sample, *functions
-    ):  # the loop below, on the device
+    if use_cache and has_decoder(model, _stream, sample, *functions):  # which runs the loop below
         return stream_ahead(model, window, count, choice, stop_tokens, rng, ahead, functions)
     return _stream(model, window, count, choice, stop_tokens, rng, use_cache)
 

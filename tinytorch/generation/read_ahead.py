@@ -9,7 +9,7 @@ from ..backends import trace
 from ..backends.base import NumpyArray, is_own
 from ..backends.decode_step import Choice, Decoder
 from .checks import check_tokens
-from .decode_step import FusedModel
+from .decode_step import FusedModel, Kept
 
 READ_AHEAD = 32  # tokens that `generate` reads at once
 
@@ -44,7 +44,7 @@ def stream_ahead(
     writer = _Writer(model, window, choice, rng, functions)
     last, done = window[:, -1], np.zeros(len(window), dtype=bool)
     left = max_new_tokens
-    while left:
+    while left and not done.all():
         tokens = writer.write(min(left, ahead))  # (n, B)
         left -= len(tokens)
         for number, token in enumerate(tokens, 1):
@@ -56,16 +56,17 @@ def stream_ahead(
                     writer.return_draws(number)
             yield token
             if done.all():
-                return
+                break
             last = token
+    writer.keep()
 
 
 class _Writer:
     """The texts of a batch, and the caches of their tokens.
 
-    The first tokens are computed by the model, until its fused step is verified; from then on by
-    the backend's decoder. When the context is full, the model reads its newer half, into the same
-    caches.
+    The first tokens are computed by the model, until its fused step is verified; from then on, and
+    in later texts, by the backend's decoder. When the context is full, the model reads its newer
+    half, into the same caches.
     """
 
     def __init__(
@@ -80,9 +81,10 @@ class _Writer:
         self._last_logits, self._choose_token = functions
         self._limit = model.config.max_seq_len
         self._window = self._unread = window[:, -self._limit :]  # (B, T)
-        self._caches = model.new_caches()
-        self._step: Any = None  # the step that the decoder repeats
-        self._decoder: Decoder | None = None
+        kept = model.take_kept(len(window), choice)
+        self._caches = model.new_caches() if kept is None else kept.caches
+        self._step = None if kept is None else kept.step  # that the decoder repeats
+        self._decoder = None if kept is None else kept.decoder
         self._state_before: Any = None  # the generator's, before the draws of the last write
 
     def write(self, count: int) -> NumpyArray:
@@ -135,6 +137,11 @@ class _Writer:
             return None
         self._state_before = self._rng.bit_generator.state
         return self._rng.random((count, len(self._window)))
+
+    def keep(self) -> None:
+        """Leave the decoder for the model's next text."""
+        if self._step is not None and self._decoder is not None:
+            self._model.keep(Kept(self._step, self._caches, self._choice, self._decoder))
 
     def return_draws(self, used: int) -> None:
         """Set the generator to its state after the first `used` tokens of the last `write`."""
