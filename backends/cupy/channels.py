@@ -173,7 +173,7 @@ def _gradient(
 
 def channel_sums(sums: Array) -> Array:
     """Sum the sums of lines (N, C) over N -> (C,)."""
-    return column_sums("column_sums", sums, sums)
+    return column_sums(sums)
 
 
 def _optional(x: Array | None) -> Array | None:

@@ -115,7 +115,7 @@ def _weight_gradient(g: Array, x: Array, shape: tuple[int, ...], window: Any, gr
         columns = _columns(x[images], window, groups)
         products = gemm(rows[images], columns.swapaxes(-1, -2))  # (n, ..., O / G, C / G * KH * KW)
         products = products.reshape(len(products), total.size)
-        total += column_sums("column_sums", products, products).reshape(shape)
+        total += column_sums(products).reshape(shape)
     return total
 
 

@@ -6,11 +6,13 @@ import cupy
 
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
-from .launch import launch_rows
+from .launch import WARPS, launch, launch_rows
 from .layout import as_rows, contiguous
-from .reductions import column_sums
 
 KERNELS = KernelTable()
+
+MAX_BLOCKS = 256  # of the gradients' kernel: two for each multiprocessor of a large GPU
+MIN_ROWS = 2 * WARPS  # that a block processes, if there are several
 
 
 @KERNELS.forward
@@ -19,7 +21,8 @@ def layer_norm(
 ) -> Any:
     """x (..., C), weight (C,), bias (C,) -> (..., C).
 
-    Saves x as rows (N, C), the weight, and of each row the mean and rstd, 1 / standard deviation.
+    Saves x as rows (N, C), the weight, of each row the mean and rstd, 1 / standard deviation, and
+    whether there is a bias.
     """
     rows, weight = as_rows(x), contiguous(weight)
     bias = None if bias is None else contiguous(bias)
@@ -29,27 +32,40 @@ def layer_norm(
     kernel = "layer_norm_wide" if _is_wide(rows) else "layer_norm"
     if C:  # the kernel reads the first element of each row
         launch_rows(kernel, rows, N, rows, weight, bias, y, mean, rstd, N, C, eps)
-    return y.reshape(x.shape), (rows, weight, mean, rstd)
+    return y.reshape(x.shape), (rows, weight, mean, rstd, bias is not None)
 
 
 @KERNELS.gradient(layer_norm)
 def layer_norm_gradient(
-    xp: Namespace, g: Array, rows: Array, weight: Array, mean: Array, rstd: Array
+    xp: Namespace,
+    g: Array,
+    rows: Array,
+    weight: Array,
+    mean: Array,
+    rstd: Array,
+    has_bias: bool,
 ) -> Any:
+    """All three gradients in one pass over the rows, then one over the sums of all blocks.
+
+    The order of summation depends on the shape only, so equal inputs give equal bits.
+    """
     shape, g = g.shape, as_rows(g)
-    N, C = rows.shape
-
-    def x_gradient() -> Array:
-        dx = cupy.empty_like(rows)
-        kernel = "layer_norm_gradient_wide" if _is_wide(rows) else "layer_norm_gradient"
-        launch_rows(kernel, rows, N, g, rows, weight, mean, rstd, dx, N, C)
-        return dx.reshape(shape)
-
-    return (
-        x_gradient,
-        lambda: column_sums("layer_norm_weight_gradient", g, g, rows, mean, rstd),
-        lambda: column_sums("column_sums", g, g),
-    )
+    (N, C), dtype = rows.shape, rows.dtype
+    dx, dweight = cupy.empty_like(rows), cupy.empty(C, dtype)
+    dbias = cupy.empty(C, dtype) if has_bias else None
+    blocks = max(1, min(MAX_BLOCKS, N // MIN_ROWS))
+    sums: Any = dweight, dbias
+    if blocks > 1:
+        partial = cupy.empty((1 + has_bias, blocks, C), dtype)
+        sums = partial[0], partial[1] if has_bias else None
+    kernel = "layer_norm_gradient_wide" if _is_wide(rows) else "layer_norm_gradient"
+    if C:
+        arguments = (g, rows, weight, mean, rstd, dx, *sums, N, C)
+        launch(kernel, dtype, (blocks,), (32, WARPS), *arguments)
+    if C and blocks > 1:
+        grid = (-(-C // (32 * (16 // rows.itemsize))), 1, 1 + has_bias)  # a lane sums 16 bytes
+        launch("layer_norm_sums", dtype, grid, (32, 32), partial, dweight, dbias, blocks, C)
+    return dx.reshape(shape), dweight, dbias
 
 
 def _is_wide(rows: Array) -> bool:

@@ -124,10 +124,10 @@ def test_launches_of_every_kernel_are_recorded(recorded: list[Any]) -> None:
 
 
 def with_shared_memory() -> set[str]:
-    """The kernels in files that use shared memory, directly or through `sum_rows` of
+    """The kernels in files that use shared memory, directly or through functions of
     reductions.cuh: only there can threads race."""
     texts = [path.read_text(encoding="utf-8") for path in cuda_source.FOLDER.glob("*.cu")]
-    uses = re.compile("__shared__|sum_rows<")
+    uses = re.compile("__shared__|sum_rows<|store_sum_of_warps")
     return {name for text in texts if uses.search(text) for name in cuda_source.names(text)}
 
 

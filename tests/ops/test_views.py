@@ -50,7 +50,9 @@ def check(name: str, arrays: list[Array], host: list[np.ndarray], settings: Any)
     assert reference.gradient is not None
     gradients = kernel.gradient(cupy_backend.xp, view, *saved)
     wanted = reference.gradient(REFERENCE.xp, g, *kept)
-    gradients, wanted = ([a] if not isinstance(a, tuple) else list(a) for a in (gradients, wanted))
+    gradients, wanted = (
+        list(a)[: len(host)] if isinstance(a, tuple) else [a] for a in (gradients, wanted)
+    )
     tolerance = {"rtol": 3e-4, "atol": 3e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-9}
     for ours, theirs in zip([y, *gradients], [expected, *wanted], strict=True):
         ours, theirs = (a() if callable(a) else a for a in (ours, theirs))
@@ -91,9 +93,7 @@ def test_column_sums_at_any_offset(size: int, rows: int, cupy: str) -> None:
 
     for by in (0, 1):
         view = shifted(x, by, cupy)
-        np.testing.assert_allclose(
-            cupy_backend.to_numpy(column_sums("column_sums", view, view)), x.sum(0), atol=1e-10
-        )
+        np.testing.assert_allclose(cupy_backend.to_numpy(column_sums(view)), x.sum(0), atol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

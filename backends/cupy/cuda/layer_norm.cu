@@ -73,10 +73,14 @@ extern "C" __global__ void layer_norm_wide(const T* x, const T* weight, const T*
     norm<8>(x, weight, bias, y, mean, rstd, rows, size, eps);
 }
 
-// dx = (d - mean(d) - x_hat mean(d x_hat)) rstd for each row, where d = g weight.
+// dx = (d - mean(d) - x_hat mean(d x_hat)) rstd for each row, where d = g weight. In the same pass a
+// block sums the gradients of the weight, g x_hat, and of the bias, g, over its rows: dweight and
+// dbias (blocks, size), which `layer_norm_sums` adds up. dbias is null where there is no bias.
 template <int PACKS>
 __device__ void norm_gradient_in_registers(const T* g, const T* x, const T* weight, const T* mean,
-                                           const T* rstd, T* dx, Index rows, Index size) {
+                                           const T* rstd, T* dx, T* dweight, T* dbias, Index rows,
+                                           Index size) {
+    Pack<VEC> sum_w[PACKS] = {}, sum_b[PACKS] = {};
     FOR_EACH_ROW(row, rows) {
         Pack<VEC> d[PACKS], x_hat[PACKS];
         T m = mean[row], r = rstd[row], sum_d = 0, sum_dx = 0;
@@ -87,8 +91,10 @@ __device__ void norm_gradient_in_registers(const T* g, const T* x, const T* weig
         FOR_EACH_PACK(k, j, size) {
             Pack<VEC> w = load<VEC>(weight + j);
             for (int e = 0; e < VEC; e++) {
-                sum_d += d[k].at[e] *= w.at[e];
                 x_hat[k].at[e] = (x_hat[k].at[e] - m) * r;
+                sum_w[k].at[e] += d[k].at[e] * x_hat[k].at[e];
+                sum_b[k].at[e] += d[k].at[e];
+                sum_d += d[k].at[e] *= w.at[e];
                 sum_dx += d[k].at[e] * x_hat[k].at[e];
             }
         }
@@ -99,10 +105,18 @@ __device__ void norm_gradient_in_registers(const T* g, const T* x, const T* weig
             store<VEC>(dx + row * size + j, d[k]);
         }
     }
+    Index part = blockIdx.x * size;
+#pragma unroll
+    for (int k = 0; k < PACKS; k++) {
+        Index j = (k * 32 + (int)threadIdx.x) * VEC;
+        store_sum_of_warps(sum_w[k], j < size ? dweight + part + j : nullptr);
+        if (dbias) store_sum_of_warps(sum_b[k], j < size ? dbias + part + j : nullptr);
+    }
 }
 
 __device__ void norm_gradient_from_memory(const T* g, const T* x, const T* weight, const T* mean,
-                                          const T* rstd, T* dx, Index rows, Index size) {
+                                          const T* rstd, T* dx, T* dweight, T* dbias, Index rows,
+                                          Index size) {
     FOR_EACH_ROW(row, rows) {
         Index at = row * size;
         T m = mean[row], r = rstd[row], sum_d = 0, sum_dx = 0;
@@ -117,49 +131,47 @@ __device__ void norm_gradient_from_memory(const T* g, const T* x, const T* weigh
             dx[at + j] = (g[at + j] * weight[j] - mean_d - x_hat * mean_dx) * r;
         }
     }
+    for (Index start = 0; start < size; start += 32) {  // the same rows again, 32 columns at a time
+        Index j = start + threadIdx.x, part = blockIdx.x * size + j;
+        Pack<1> sum_w = {}, sum_b = {};
+        FOR_EACH_ROW(row, j < size ? rows : 0) {
+            sum_w.at[0] += g[row * size + j] * (x[row * size + j] - mean[row]) * rstd[row];
+            sum_b.at[0] += g[row * size + j];
+        }
+        store_sum_of_warps(sum_w, j < size ? dweight + part : nullptr);
+        if (dbias) store_sum_of_warps(sum_b, j < size ? dbias + part : nullptr);
+    }
 }
 
 template <int PACKS>
 __device__ void norm_gradient(const T* g, const T* x, const T* weight, const T* mean,
-                              const T* rstd, T* dx, Index rows, Index size) {
-    if (size <= PACKS * 32 * VEC && size % VEC == 0 && aligned(g, x, weight, dx))
-        norm_gradient_in_registers<PACKS>(g, x, weight, mean, rstd, dx, rows, size);
+                              const T* rstd, T* dx, T* dweight, T* dbias, Index rows, Index size) {
+    if (size <= PACKS * 32 * VEC && size % VEC == 0 && aligned(g, x, weight, dx, dweight, dbias))
+        norm_gradient_in_registers<PACKS>(g, x, weight, mean, rstd, dx, dweight, dbias, rows, size);
     else
-        norm_gradient_from_memory(g, x, weight, mean, rstd, dx, rows, size);
+        norm_gradient_from_memory(g, x, weight, mean, rstd, dx, dweight, dbias, rows, size);
 }
 
 extern "C" __global__ void layer_norm_gradient(const T* g, const T* x, const T* weight,
-                                               const T* mean, const T* rstd, T* dx, Index rows,
-                                               Index size) {
-    norm_gradient<4>(g, x, weight, mean, rstd, dx, rows, size);
+                                               const T* mean, const T* rstd, T* dx, T* dweight,
+                                               T* dbias, Index rows, Index size) {
+    norm_gradient<4>(g, x, weight, mean, rstd, dx, dweight, dbias, rows, size);
 }
 
 extern "C" __global__ void layer_norm_gradient_wide(const T* g, const T* x, const T* weight,
                                                     const T* mean, const T* rstd, T* dx,
-                                                    Index rows, Index size) {
-    norm_gradient<8>(g, x, weight, mean, rstd, dx, rows, size);
+                                                    T* dweight, T* dbias, Index rows, Index size) {
+    norm_gradient<8>(g, x, weight, mean, rstd, dx, dweight, dbias, rows, size);
 }
 
-// The gradient of the weight, the sum of g x_hat over the rows. The gradient of the bias is the sum
-// of g, by `column_sums`.
-struct WeightGradient {
-    const T *g, *x, *mean, *rstd;
-    template <int N>
-    __device__ Pack<N> at(Index row, Index i) const {
-        Pack<N> d = load<N>(g + i), v = load<N>(x + i);
-        T m = mean[row], r = rstd[row];
-        for (int e = 0; e < N; e++) d.at[e] *= (v.at[e] - m) * r;
-        return d;
-    }
-};
-
-// partial (parts, size), with the grid of `sum_rows`.
-extern "C" __global__ void layer_norm_weight_gradient(const T* g, const T* x, const T* mean,
-                                                      const T* rstd, T* partial, Index rows,
-                                                      Index size) {
-    WeightGradient value{g, x, mean, rstd};
-    if (size % VEC == 0 && aligned(g, x, partial))
-        sum_rows<VEC>(value, partial, rows, size);
+// Add up the sums of all blocks, partial (1 or 2, parts, size), to dweight and dbias (size,). The
+// grid is (column blocks, 1, 1 or 2), otherwise as for `column_sums`.
+extern "C" __global__ void __launch_bounds__(1024)
+    layer_norm_sums(const T* partial, T* dweight, T* dbias, Index parts, Index size) {
+    const T* x = partial + blockIdx.z * parts * size;
+    T* y = blockIdx.z == 0 ? dweight : dbias;
+    if (size % VEC == 0 && aligned(x, y))
+        sum_rows<VEC>(x, y, parts, size);
     else
-        sum_rows<1>(value, partial, rows, size);
+        sum_rows<1>(x, y, parts, size);
 }

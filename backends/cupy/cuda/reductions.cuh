@@ -26,14 +26,13 @@ __device__ T block_sum(T x, T* scratch) {
 
 const int ROWS_PER_THREAD = 4;  // rows that a thread loads before it waits for the first
 
-// Sums over the rows of a matrix (rows, size), whose elements `value.at<N>(row, i)` returns in
-// packs of N; i is the index of the first in the flat matrix.
+// Sums over the rows of a matrix x (rows, size), loaded in packs of N.
 //
 // The grid is (column blocks, parts), the block (32, lanes). A block sums one part of the rows for
 // 32 packs of columns and writes to partial (parts, size); `column_sums` then adds up the parts.
 // The order of summation depends on the shape only, so equal inputs give equal bits.
-template <int N, typename Value>
-__device__ void sum_rows(Value value, T* partial, Index rows, Index size) {
+template <int N>
+__device__ void sum_rows(const T* x, T* partial, Index rows, Index size) {
     __shared__ T scratch[32][32];  // (lanes, columns)
     Index step = (Index)gridDim.y * blockDim.y, width = 32 * N;
     for (Index start = blockIdx.x * width; start < size; start += gridDim.x * width) {
@@ -45,7 +44,7 @@ __device__ void sum_rows(Value value, T* partial, Index rows, Index size) {
 #pragma unroll
             for (int k = 0; k < ROWS_PER_THREAD; k++) {  // no branch: loads would wait at it
                 Index at = row + k * step < rows ? row + k * step : row;
-                more[k] = value.template at<N>(at, at * size + column);
+                more[k] = load<N>(x + at * size + column);
             }
 #pragma unroll
             for (int k = 0; k < ROWS_PER_THREAD; k++)
@@ -63,4 +62,19 @@ __device__ void sum_rows(Value value, T* partial, Index rows, Index size) {
         if (threadIdx.y == 0 && column < size)
             store<N>(partial + blockIdx.y * size + column, total);
     }
+}
+
+// Write the sum of `value` over the warps of a block (32, at most 8), for each lane, to `place`,
+// unless that is null. All threads of the block call it.
+template <int N>
+__device__ void store_sum_of_warps(Pack<N> value, T* place) {
+    __shared__ Pack<N> scratch[8][32];
+    scratch[threadIdx.y][threadIdx.x] = value;
+    __syncthreads();
+    if (threadIdx.y == 0) {
+        for (int warp = 1; warp < blockDim.y; warp++)
+            for (int e = 0; e < N; e++) value.at[e] += scratch[warp][threadIdx.x].at[e];
+        if (place) store<N>(place, value);
+    }
+    __syncthreads();  // before scratch is written again
 }

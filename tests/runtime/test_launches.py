@@ -1,0 +1,71 @@
+"""The number of kernels of a training step on CUDA, which bounds the speed of small models."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytorch
+from tinytorch import TokenDataset
+from tinytorch.runtime.trainer import make_runner
+from tinytorch.tinygpt import PRESETS
+from tinytorch.tinygpt.presets import build_model, build_trainer
+
+SMALL = {"embed_dim": 32, "num_heads": 2, "context": 32, "batch_size": 4}
+
+
+@pytest.fixture
+def captured(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Counts the kernels and products that are captured, by name."""
+    from tinytorch.backends.cupy import cublas, gemm, launch
+
+    monkeypatch.setattr(gemm, "matmul_mode", lambda: "tf32")
+    counts: Counter[str] = Counter()
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            counts[name] += fake_cupy.captured is not None
+            return function(*arguments, **keywords)
+
+        return call
+
+    find = launch._function
+    monkeypatch.setattr(launch, "_function", lambda name, *rest: counted(name, find(name, *rest)))
+    for name in ("gemmEx", "gemmStridedBatchedEx"):
+        monkeypatch.setattr(cublas, name, counted("product", getattr(cublas, name)))
+    yield counts
+
+
+def captured_step(preset: str, layers: int) -> int:
+    """Capture a step of a preset's recipe for a small model; returns the graph's size."""
+    settings = replace(PRESETS[preset], num_layers=layers, **SMALL)
+    tinytorch.manual_seed(1)
+    trainer = build_trainer(settings, build_model(settings, 65).to("cupy"), processes=1)
+    trainer.runner = make_runner(cuda_graph=True)
+    data = TokenDataset(np.arange(500) % 65, settings.context, backend="cupy")
+    for _ in range(3):  # the first two create state and run eagerly
+        trainer.train_step([data.random_batch(settings.batch_size)])
+    (graph,) = trainer.runner._graphed._graphs.values()  # type: ignore[union-attr]
+    return len(graph._graph._work)
+
+
+BLOCK = {
+    "add": 4, "attention": 1, "attention_delta": 1, "attention_gradient_kv": 1,
+    "attention_gradient_q": 1, "attention_mask_tiles": 1, "dropout": 4, "gelu": 1,
+    "gelu_gradient": 1, "layer_norm": 2, "layer_norm_gradient": 2, "layer_norm_sums": 2,
+    "product": 12,
+}  # fmt: skip
+
+
+def test_kernels_of_a_block(captured: Counter[str]) -> None:
+    """nanoGPT's block without biases, forward and backward."""
+    sizes, counts = [], []
+    for layers in (1, 2):
+        sizes.append(captured_step("nanogpt-gpu", layers))
+        counts.append(captured.copy())
+        captured.clear()
+    assert counts[1] - counts[0] == BLOCK
+    assert sizes[1] - sizes[0] == sum(BLOCK.values()), "CuPy's own kernels"
