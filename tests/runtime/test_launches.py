@@ -1,7 +1,6 @@
 """The number of kernels of a training step on CUDA, which bounds the speed of small models."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ SMALL = {"embed_dim": 32, "num_heads": 2, "context": 32, "batch_size": 4}
 
 
 @pytest.fixture
-def captured(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+def captured(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Counts the kernels and products that are captured, by name."""
     from tinytorch.backends.cupy import cublas, gemm, launch
 
@@ -36,7 +35,7 @@ def captured(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counte
     monkeypatch.setattr(launch, "_function", lambda name, *rest: counted(name, find(name, *rest)))
     for name in ("gemmEx", "gemmStridedBatchedEx"):
         monkeypatch.setattr(cublas, name, counted("product", getattr(cublas, name)))
-    yield counts
+    return counts
 
 
 def captured_step(preset: str, layers: int) -> int:
