@@ -7,7 +7,6 @@ arrays in one launch; Muon stacks matrices of one shape.
 import functools
 import math
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
 from typing import Any
 
 import cupy
@@ -138,8 +137,7 @@ def _muon(
     settings = momentum, 1 - momentum, nesterov
     for_chunks("muon_direction", directions, dtype, *settings, error_flag())
     _normalize(stack)
-    factor = _polynomials(stack, M > N)  # (K, n, n), n the smaller side
-    stack = gemm(stack, factor) if M > N else gemm(factor, stack)
+    stack = _orthogonal(stack)
     steps = [(p, direction) for (p, _, _), direction in zip(rows, stack, strict=True)]
     scale = math.sqrt(max(1.0, M / N))
     rate = device_scalar(lr, dtype)
@@ -155,25 +153,22 @@ def _normalize(stack: Array) -> None:
         launch(name, stack.dtype, (parts, count), (32, WARPS), stack, partial_sums, size)
 
 
-def _polynomials(stack: Array, tall: bool, steps: int = 5) -> Array:
-    """The product of the Newton-Schulz polynomials, which makes each matrix orthogonal.
+def _orthogonal(X: Array, steps: int = 5) -> Array:
+    """Each matrix of a stack X (K, M, N) made nearly orthogonal by Newton-Schulz iteration.
 
-    Each step multiplies X by a polynomial of A = X X^T, as in the NumPy backend, so only small
-    matrices are iterated; for tall X, A = X^T X multiplies from the right. All are symmetric. The
-    products are computed in full float32: rounding errors grow as A is squared again and again,
-    and with TF32 training made no progress.
+    As `optimizers.orthogonalise`: each step multiplies X by a polynomial of A = X X^T, or for tall
+    matrices of X^T X, from the right. A is computed again from each X, so products may be rounded:
+    errors do not grow. (The NumPy backend multiplies powers of the first A, which takes fewer
+    operations, but squares its rounding errors in each step: with TF32, training made no progress.)
     """
-    exact = partial(gemm, exact=True)
-    transposed = stack.swapaxes(1, 2)
-    A = exact(transposed, stack) if tall else exact(stack, transposed)
-    total = None
-    for step in range(steps):
-        P = exact(A, A)
+    is_tall = X.shape[1] > X.shape[2]
+    for _ in range(steps):
+        transposed = X.swapaxes(1, 2)
+        A = gemm(transposed, X) if is_tall else gemm(X, transposed)  # (K, n, n), n = min(M, N)
+        P = gemm(A, A)
         launch_elementwise("muon_polynomial", P, A, P, P.size, P.shape[-1], *NEWTON_SCHULZ)
-        total = P if total is None else exact(P, total)
-        if step < steps - 1:
-            A = exact(exact(P, A), P)
-    return total
+        X = gemm(X, P) if is_tall else gemm(P, X)
+    return X
 
 
 UPDATES: dict[str, Callable[..., list[Row]]] = {

@@ -18,6 +18,7 @@ from helpers import no_host_reads, run_python
 
 import tinytorch
 from tinytorch import backends
+from tinytorch.optimizers import orthogonalise
 
 ROOT = Path(__file__).parents[2]
 MODULES = ["cupy", "cupy.cuda", "cupy.cuda.device", "cupy.cuda.runtime", "cupy.linalg"]
@@ -128,6 +129,28 @@ def test_products_are_rounded_according_to_tt_matmul(
         assert gemm.precision() == mode
         exact = backend.to_numpy(gemm.gemm(x, one, exact=True))
         assert float(exact[0, 0]) == np.float32(1 + 2**-9 + 2**-16)
+
+
+@pytest.mark.parametrize("smallest", [1.0, 0.01])
+@pytest.mark.parametrize("shape", [(96, 96), (32, 128), (128, 32), (3, 5)])
+@pytest.mark.parametrize(("mode", "error"), [("fp32", 1e-5), ("tf32", 6e-3), ("bf16", 5e-2)])
+def test_rounded_products_hardly_change_muons_directions(
+    mode: str, error: float, shape: Any, smallest: float, cupy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Errors of one Newton-Schulz step are not amplified by the next ones."""
+    backend = backends.get(cupy)
+    from tinytorch.backends.cupy import gemm, optim
+
+    monkeypatch.setattr(gemm, "matmul_mode", lambda: mode)
+    n = min(shape)
+    rng = np.random.default_rng(0)
+    U, V = (np.linalg.qr(rng.standard_normal((size, n)))[0] for size in shape)
+    G = np.stack([(U * np.geomspace(1, smallest, n)) @ V.T, U @ V.T])
+    directions = backend.asarray((G / np.linalg.norm(G, axis=(1, 2), keepdims=True)).astype("f4"))
+    found, expected = backend.to_numpy(optim._orthogonal(directions)), orthogonalise(np, G)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.linalg.norm(ours - theirs) < error * np.linalg.norm(theirs)
+        assert np.linalg.svd(ours, compute_uv=False).max() < 1.21
 
 
 @pytest.mark.parametrize(
