@@ -1,14 +1,18 @@
-"""The GPU benchmark: its message without a GPU, and all of its code on the fake CuPy."""
+"""The GPU benchmark: its message without a GPU, and all of its code on the fake CuPy and on a
+PyTorch whose CUDA functions are fakes on the CPU."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import load_module, require
 
@@ -30,12 +34,12 @@ def test_without_a_gpu_it_prints_the_reason_in_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_it_imports_its_siblings_without_pytest(tmp_path: Path) -> None:
-    """torch_reference and sweep, with only the program's own folder on the path."""
+    """torch_reference, with only the program's own folder on the path."""
     require("torch")
     (tmp_path / "pytest.py").write_text("raise ImportError('not installed')")
     code = (
         f"import sys; sys.path.insert(0, {str(PROGRAM.parent)!r}); import gpu\n"
-        "print(gpu.sibling('torch_reference').gpt.__name__, gpu.sibling('sweep').train.__name__)"
+        "from gpu_benchmark.settings import sibling; print(sibling('torch_reference').gpt.__name__)"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],
@@ -44,131 +48,284 @@ def test_it_imports_its_siblings_without_pytest(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert (done.stdout, done.stderr) == ("gpt train\n", "")
+    assert (done.stdout, done.stderr) == ("gpt\n", "")
+
+
+class FakeStream:
+    """The CPU computes in one order, so there is nothing to wait for."""
+
+    def wait_stream(self, other: "FakeStream") -> None:
+        pass
+
+
+class FakeGraph:
+    """As `torch.cuda.CUDAGraph`; work runs in the capture, and not again in a replay."""
+
+    replays = 0
+
+    def replay(self) -> None:
+        FakeGraph.replays += 1
 
 
 @pytest.fixture
-def gpu(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The benchmark with small presets, the fake CuPy, and PyTorch on the CPU, not compiled."""
-    program = load_module(PROGRAM)
-    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "tf32")
-    sizes = {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "context": 8, "batch_size": 2}
-    small = {n: replace(program.PRESETS[n], **sizes) for n in ("nanogpt-gpu", "default", "best")}
-    monkeypatch.setattr(program, "PRESETS", small)
+def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """PyTorch whose device is the CPU: no GPU, but every function that the benchmark calls."""
     torch = require("torch")
-    monkeypatch.setattr(program, "TORCH_DEVICE", "cpu")
-    monkeypatch.setattr(torch, "compile", lambda function: function)
-    monkeypatch.setattr(program, "MAX_QUEUED_COPIES", 100)
+    fakes = {
+        "Stream": FakeStream,
+        "CUDAGraph": FakeGraph,
+        "current_stream": FakeStream,
+        "stream": lambda stream: contextlib.nullcontext(),
+        "graph": lambda graph: contextlib.nullcontext(),
+        "synchronize": lambda: None,
+        "empty_cache": lambda: None,
+        "reset_peak_memory_stats": lambda: None,
+        "max_memory_allocated": lambda: 2**21,
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(torch, "compile", lambda function, mode="default": function)
+    return torch
+
+
+@pytest.fixture
+def gpu(fake_cupy: Any, torch: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The benchmark on the fake CuPy and the fake CUDA of PyTorch, with a short text."""
+    monkeypatch.syspath_prepend(PROGRAM.parent)
+    program = load_module(PROGRAM)
+    from gpu_benchmark import time_to_loss, torch_side
+
+    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "tf32")
+    monkeypatch.setattr(torch_side, "DEVICE", "cpu")
+    text = "To be, or not to be, that is the question. " * 9
+    monkeypatch.setattr(time_to_loss, "tiny_shakespeare", lambda: Corpus("text", text, "", ""))
     return program
 
 
+@pytest.fixture
+def sections(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that replaces the sections' rows: key -> function, no rows for all others."""
+
+    def replace(**rows: Any) -> None:
+        none: Any = lambda settings: iter(())  # noqa: E731
+        new = [s._replace(rows=rows.get(s.key, none)) for s in gpu.SECTIONS]
+        monkeypatch.setattr(gpu, "SECTIONS", new)
+
+    return replace
+
+
+def run(gpu: Any, folder: Path, *arguments: str) -> tuple[dict[str, Any], str]:
+    """The JSON and the Markdown of a run."""
+    path = folder / "r.json"
+    assert gpu.main([*arguments, "--tiny", "--json", str(path)]) == 0
+    return json.loads(path.read_text(encoding="utf-8")), path.with_suffix(".md").read_text("utf-8")
+
+
 @pytest.mark.slow
-def test_the_report_has_all_sections(gpu: Any, capsys: Any, tmp_path: Path) -> None:
-    assert gpu.main(["--rounds", "1", "--tokens", "3", "--json", str(tmp_path / "r.json")]) == 0
-    table = capsys.readouterr().out
-    for row in ("tf32", "fp32", "bf16", "default, tf32", "best, tf32", "batch 32", "adam_update"):
-        assert f"\n| {row} |" in table
-    assert "training to a loss" not in table
-    result = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+def test_every_section_measures_all_of_its_rows(gpu: Any, capsys: Any, tmp_path: Path) -> None:
+    result, markdown = run(gpu, tmp_path)
+    assert markdown == capsys.readouterr().out
     assert result["device"] == "fake GPU"
-    for name, row in result["training step"].items():
-        sides = {"tinytorch", "torch eager", "torch.compile"}
-        assert set(row["ms"]) == sides - ({"torch.compile"} if "," in name else set())
-    assert all(value > 0 for value in result["kernel bandwidth over copy"].values())
+    assert {"driver", "CUDA", "CuPy", "PyTorch", "date"} < set(result)
+    assert list(result["sections"]) == [section.key for section in gpu.SECTIONS]
+    for key, notes in result["notes"].items():
+        assert len(notes) == 1, key
+        assert notes[0].endswith(" s"), key  # the time that it took, and no problem
+    check_rows(result["sections"])
+    for row in ("nanogpt-gpu, bf16", "default, batch 32", "gelu, gradient", "attention, tf32",
+                "Muon, best-gpu, bf16", "width 64", "head, dw = dy^T x, bf16"):  # fmt: skip
+        assert f"\n| {row} |" in markdown
 
 
-def test_option_train_reports_the_validation_loss(
-    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
+def check_rows(sections: dict[str, Any]) -> None:
+    """Check the values of each section's rows."""
+    eager = {"TinyTorch", "eager", "eager, CUDA graph"}
+    compiled = eager | {"compile", "compile, CUDA graph"}
+    expected = {
+        "nanogpt-gpu": compiled | {"reduce-overhead"}, "default": compiled, "best": eager,
+        "best-gpu": eager,
+    }  # fmt: skip
+    for key in ("steps", "presets"):
+        for name, row in sections[key].items():
+            assert set(row["ms"]) == expected[name.partition(",")[0]], (name, row["failed"])
+            assert row["ours / PyTorch's best"] > 0
+            assert row["peak memory of eager, MiB"] == 2
+    autotuned = {"TinyTorch", "max-autotune", "max-autotune, CUDA graph"}
+    assert all(set(row["ms"]) == autotuned for row in sections["autotune"].values())
+    assert len(sections["decoding"]) == 4
+    assert not any(row["failed"] for row in sections["decoding"].values())
+    assert [row["steps"] for row in sections["loss"].values()] == [2] * 4
+    assert all(row["us"] > 0 for row in sections["kernels"].values())
+    exponents = [row["exponents"] for row in sections["scaling"].values()]
+    assert [e == [None, None] for e in exponents] == [True, False] * 3
+    assert exponents[-1][1] == pytest.approx(1)  # the FLOPs of twice the batch
+    for row in sections["bits"].values():
+        assert row == {"resumed": 0, "eager": 0}
+    assert all(row["PyTorch, us"] > 0 for row in sections["products"].values())
+    assert sections["profile"]
+
+
+@pytest.mark.slow
+def test_without_pytorch_its_columns_are_left_out(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sweep, used = gpu.sibling("sweep"), []
-    text = "To be, or not to be, that is the question. " * 9
-    monkeypatch.setattr(sweep, "tiny_shakespeare", lambda: Corpus("text", text, "", ""))
-    build = sweep.build_model
-    monkeypatch.setattr(sweep, "build_model", lambda *given: used.append(build(*given)) or used[0])
-    monkeypatch.setitem(gpu.PRESETS, "best", replace(gpu.PRESETS["best"], steps=2, warmup_steps=1))
-    for section in ("training_steps", "generations", "kernel_rows"):
-        monkeypatch.setattr(gpu, section, lambda *given: iter(()))
-    assert gpu.main(["--train", "best", "--json", str(tmp_path / "r.json")]) == 0
-    assert used[0].backend.name == "cupy"
-    row = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["training to a loss"][
-        "best"
-    ]
-    assert row["steps"] == 2
-    assert 2 < row["val_loss"] < 5
-    assert f"| best | 2 | {row['seconds']:.1f} | {row['val_loss']:.4f} |" in capsys.readouterr().out
+    from gpu_benchmark import torch_side
+
+    monkeypatch.setattr(torch_side, "module", lambda: None)
+    keys = ["rates", "steps", "decoding", "profile", "products", "autotune"]
+    result, markdown = run(gpu, tmp_path, "--modes", "tf32", "--only", *keys)
+    assert "- PyTorch: not installed: its columns are left out" in markdown
+    assert "failed" not in markdown
+    assert list(result["sections"]["steps"]["nanogpt-gpu, tf32"]["ms"]) == ["TinyTorch"]
+    assert not result["sections"]["profile"]
 
 
-def test_options_select_what_is_measured(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
+def test_a_section_that_fails_ends_with_a_sentence(gpu: Any, sections: Any, tmp_path: Path) -> None:
+    """Its rows so far and the sections after it are in both files."""
+    from gpu_benchmark.settings import Row
 
-    def compare(preset: Any, mode: str, rounds: int, compiled: bool) -> Any:
-        calls.append((mode, rounds, compiled))
-        return {}
+    def failing(settings: Any) -> Iterator[Any]:
+        yield Row("first", 2.5, ["2.50"])
+        raise MemoryError("out of memory\nwith details")
 
-    monkeypatch.setattr(gpu, "compare_steps", compare)
-    monkeypatch.setattr(gpu, "step_cells", lambda row: [])
-    for section in ("generations", "kernel_rows"):
-        monkeypatch.setattr(gpu, section, lambda *given: iter(()))
-    gpu.main(["--modes", "fp32", "bf16", "--no-compile", "--rounds", "3"])
-    assert calls == [("fp32", 3, False), ("bf16", 3, False)]
+    sections(rates=failing, bits=lambda settings: iter([Row("last", 1, ["1"])]))
+    result, markdown = run(gpu, tmp_path)
+    assert result["sections"]["rates"] == {"first": 2.5}
+    assert result["sections"]["bits"] == {"last": 1}
+    assert result["notes"]["rates"][0].startswith("failed: MemoryError: out of memory. ")
+    assert "\n| first | 2.50 |\n\n(rates: failed: MemoryError: out of memory. " in markdown
+
+
+def test_a_section_is_stopped_at_its_time_limit(
+    gpu: Any, sections: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also if a destructor or a compiler has swallowed the first alarm."""
+    from gpu_benchmark import report
+
+    def endless(settings: Any) -> Iterator[Any]:
+        with contextlib.suppress(report.OutOfTime):
+            while True:
+                time.sleep(1e-3)
+        while True:
+            time.sleep(1e-3)
+        yield
+
+    monkeypatch.setattr(report, "REPEATED", 0.01)
+    sections(steps=endless)
+    limited = [s._replace(seconds=0.01) if s.key == "steps" else s for s in gpu.SECTIONS]
+    monkeypatch.setattr(gpu, "SECTIONS", limited)
+    result, _ = run(gpu, tmp_path)
+    assert result["notes"]["steps"][0].startswith("stopped after 0 s, before its end. ")
+    assert result["notes"]["bits"][0].endswith(" s")
+
+
+def test_without_time_left_no_section_is_started(gpu: Any, sections: Any, tmp_path: Path) -> None:
+    sections(rates=lambda settings: pytest.fail("is measured"))
+    result, _ = run(gpu, tmp_path, "--budget", "0")
+    assert not result["sections"]
+    assert set(map(tuple, result["notes"].values())) == {("not measured, no time is left",)}
+
+
+def test_an_interrupted_run_keeps_its_rows(gpu: Any, sections: Any, tmp_path: Path) -> None:
+    from gpu_benchmark.settings import Row
+
+    def interrupted(settings: Any) -> Iterator[Any]:
+        yield Row("first", 2.5, ["2.50"])
+        raise KeyboardInterrupt
+
+    sections(rates=interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(gpu, tmp_path)
+    result = json.loads((tmp_path / "r.json").read_text("utf-8"))
+    assert result["sections"]["rates"] == {"first": 2.5}
+
+
+def test_a_side_that_fails_is_named_and_the_others_are_measured(
+    gpu: Any, torch: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(function: Any, mode: str = "default") -> Any:
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    result, markdown = run(gpu, tmp_path, "--modes", "tf32", "--only", "steps", "decoding")
+    row = result["sections"]["steps"]["nanogpt-gpu, tf32"]
+    assert set(row["ms"]) == {"TinyTorch", "eager", "eager, CUDA graph"}
+    assert set(row["failed"]) == {"compile", "compile, CUDA graph", "reduce-overhead"}
+    assert "| RuntimeError: no compiler |" in markdown
+    assert all(
+        set(r["failed"]) == {"bf16, compile"} for r in result["sections"]["decoding"].values()
+    )
+
+
+def test_option_no_compile_leaves_torch_compile_out(gpu: Any, tmp_path: Path) -> None:
+    arguments = ["--modes", "fp32", "--no-compile", "--only", "steps", "autotune"]
+    result, _ = run(gpu, tmp_path, *arguments)
+    assert list(result["sections"]["steps"]) == ["nanogpt-gpu, fp32"]
+    row = result["sections"]["steps"]["nanogpt-gpu, fp32"]
+    assert set(row["ms"]) == {"TinyTorch", "eager", "eager, CUDA graph"}
+    assert result["sections"]["autotune"] == {}
 
 
 def test_modes_that_the_gpu_does_not_support_are_not_measured(
-    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    gpu: Any, sections: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """Kernels for tensor cores would be too fast there, and their results wrong."""
-    calls = []
+    from gpu_benchmark import modes
+
+    used: list[Any] = []
     monkeypatch.setattr("tinytorch.backends.cupy.gemm.device.get_compute_capability", lambda: "75")
-    monkeypatch.setattr(
-        gpu, "compare_steps", lambda preset, mode, *_, **__: calls.append(mode) or {}
-    )
-    monkeypatch.setattr(gpu, "step_cells", lambda row: [])
-    for section in ("generations", "kernel_rows"):
-        monkeypatch.setattr(gpu, section, lambda *given: iter(()))
+    sections(steps=lambda settings: used.extend(settings.modes) or iter(()))
     gpu.main([])
-    assert calls == ["fp32"] * 3
+    assert [mode.name for mode in used] == ["fp32"]
+    assert modes.default_mode().name == "fp32"
     assert "tf32 is not measured: this GPU has no tensor cores for it" in capsys.readouterr().out
     with pytest.raises(gpu.backends.BackendError, match="no tensor cores for bf16"):
-        gpu.set_mode("bf16")
+        modes.set_mode(modes.MODES["bf16"])
 
 
-def test_an_interrupted_run_keeps_its_results(
-    gpu: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
-) -> None:
-    """Rows are printed as they are measured, and finished sections are written."""
+def test_each_mode_sets_both_sides(gpu: Any, torch: Any) -> None:
+    from gpu_benchmark import modes
 
-    def interrupted(*given: Any) -> Any:
-        yield "first", 2.5, ["2.50"]
-        assert capsys.readouterr().out.endswith("\n| first | 2.50 |\n")
-        raise KeyboardInterrupt
+    from tinytorch.backends.cupy import gemm
 
-    rows = [("tf32", {"ms": 1.0}, ["1.00 ms"])]
-    monkeypatch.setattr(gpu, "training_steps", lambda *given: iter(rows))
-    monkeypatch.setattr(gpu, "generations", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        gpu.main(["--json", str(tmp_path / "r.json")])
-    result = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
-    assert result["training step"] == {"tf32": {"ms": 1.0}}
+    before = torch.backends.cuda.matmul.allow_tf32
+    try:
+        for name, tf32, dtype in (("tf32", True, "float32"), ("bf16", True, "bfloat16"),
+                                  ("fp32", False, "float32")):  # fmt: skip
+            mode = modes.MODES[name]
+            modes.set_mode(mode)
+            assert gemm.matmul_mode() == name
+            assert torch.backends.cuda.matmul.allow_tf32 == tf32
+            with mode.torch_context():
+                assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, dtype)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def test_more_copies_are_queued_if_the_host_is_late(
     gpu: Any, fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from gpu_benchmark.timing import device_seconds
+
     done = iter([True, True, False])
     monkeypatch.setattr(fake_cupy.cuda.Event, "done", property(lambda event: next(done)))
-    monkeypatch.setattr(gpu, "MAX_QUEUED_COPIES", 10**6)
     copies: list[None] = []
-    seconds = gpu.device_seconds(lambda: time.sleep(1e-3), 5, lambda: copies.append(None))
+    seconds = device_seconds(lambda: time.sleep(1e-3), 5, lambda: copies.append(None), 10**6)
     assert len(copies) == 100 + 200 + 400
     assert 1e-3 <= seconds < 1e-1
 
 
 def test_both_sides_have_the_same_optimizer_groups(gpu: Any) -> None:
-    reference = gpu.sibling("torch_reference")
-    for name, preset in gpu.PRESETS.items():
-        model = gpu.build_model(preset, 65)
-        ours = gpu.build_trainer(preset, model, 1).optimizers
-        theirs = gpu.torch_optimizers(preset, reference.gpt(model))
+    from gpu_benchmark import torch_training
+    from gpu_benchmark.settings import Settings, sibling, tiny
+
+    from tinytorch.tinygpt.presets import build_model, build_trainer
+
+    for name, preset in tiny(Settings([])).presets.items():
+        model = build_model(preset, 65)
+        ours = build_trainer(preset, model, 1).optimizers
+        theirs = torch_training.optimizers(preset, sibling("torch_reference").gpt(model))
         assert len(ours) == len(theirs), name
         for mine, other in zip(ours, theirs, strict=True):
             assert type(mine).__name__ == type(other).__name__
@@ -177,3 +334,72 @@ def test_both_sides_have_the_same_optimizer_groups(gpu: Any) -> None:
                 assert group["weight_decay"] == torch_group["weight_decay"]
                 shapes = [tuple(p.shape) for p in torch_group["params"]]
                 assert sorted(p.shape for p in group["params"]) == sorted(shapes)
+
+
+def test_both_sides_train_alike(gpu: Any) -> None:
+    """Without dropout, a few steps give equal losses."""
+    from dataclasses import replace
+
+    from gpu_benchmark import modes
+    from gpu_benchmark.our_side import our_training
+    from gpu_benchmark.settings import Settings, random_text, tiny
+    from gpu_benchmark.torch_training import TorchTraining
+
+    modes.set_mode(modes.MODES["fp32"])
+    preset = replace(tiny(Settings([])).baby, dropout=0.0)
+    step, trainer = our_training(preset, random_text(1000))
+    training = TorchTraining(preset, random_text(1000), trainer.model, modes.MODES["fp32"])
+    ours = [step().item() for _ in range(3)]  # type: ignore[attr-defined]
+    assert ours == pytest.approx([training.step().item() for _ in range(3)], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["nanogpt-gpu", "default"])  # learned and rotary positions
+def test_the_static_decoder_computes_the_reference(gpu: Any, torch: Any, name: str) -> None:
+    from gpu_benchmark.settings import Settings, sibling, tiny
+    from gpu_benchmark.torch_decoder import StaticDecoder
+
+    from tinytorch.tinygpt.presets import build_model
+
+    model = build_model(tiny(Settings([])).presets[name], 65).eval()
+    for p in model.parameters():  # some are initialised with zeros
+        p.data = p.data + 0.1 * np.random.default_rng(p.size).standard_normal(p.shape)
+    reference = sibling("torch_reference").gpt(model)
+    decoder = StaticDecoder(reference, 3, temperature=0.8)
+    text = torch.arange(3 * 16).reshape(3, 16) % 65
+    with torch.no_grad():
+        expected = reference(text)
+        for position in range(16):
+            decoder.position.fill_(position)
+            decoder.ids.copy_(text[:, position])
+            torch.testing.assert_close(decoder.logits(), expected[:, position])
+    tokens = decoder.write(15)
+    assert tokens.shape == (15, 3)
+    assert decoder.position.item() == 15
+    assert torch.equal(decoder.ids, tokens[-1])
+    assert len(tokens.unique()) > 5
+    before = FakeGraph.replays
+    decoder.capture()
+    decoder.write(4)
+    assert FakeGraph.replays == before + 4
+
+
+def test_flops_of_the_baby_gpt() -> None:
+    """1,046 GFLOP of linear layers and 58 of attention, as computed by hand."""
+    sys.path.append(str(PROGRAM.parent))
+    from gpu_benchmark.our_side import step_flops
+    from gpu_benchmark.settings import Settings
+
+    assert step_flops(Settings([]).baby) == pytest.approx((1046 + 58) * 1e9, rel=1e-3)
+
+
+def test_the_drivers_version_is_that_of_nvidia_smi(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpu_benchmark import machine
+
+    monkeypatch.setattr(machine.shutil, "which", lambda name: f"/usr/bin/{name}")
+    done = SimpleNamespace(stdout="580.65.06, 700.00 W\n")
+    monkeypatch.setattr(machine.subprocess, "run", lambda command, **settings: done)
+    assert machine.head()["driver"] == "580.65.06, 700.00 W"
+    done.stdout = ""
+    assert machine.head()["driver"] is None

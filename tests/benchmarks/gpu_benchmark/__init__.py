@@ -1,0 +1,1 @@
+"""The sections of `gpu.py`, one file each, and what they share."""

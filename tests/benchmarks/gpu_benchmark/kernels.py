@@ -1,0 +1,162 @@
+"""Each kernel's time beside its floor: bytes over bandwidth, or FLOPs over the rate of products."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .machine import floor, seconds_of
+from .modes import Mode, default_mode, set_mode
+from .our_side import free_memory
+from .report import first_line
+from .settings import VOCABULARY, Row, Rows, Settings, random_text
+from .timing import Step, array
+
+COLUMNS = ["kernel", "us", "floor, us", "over the floor"]
+DROPOUT = 0.2
+
+
+class Case(NamedTuple):
+    """A call, and what it must at least read, write and compute.
+
+    Attributes:
+        call: runs the kernels of one op, or of its gradient.
+        size: bytes of its inputs, each read once, and outputs.
+        flops: of its matrix products.
+    """
+
+    name: str
+    call: Step
+    size: float
+    flops: float = 0.0
+
+
+def kernels(settings: Settings) -> Rows:
+    """Elementwise kernels in the default mode, then those with products in each mode."""
+    for mode, build in [(default_mode(), elementwise), (default_mode(), tables),
+                        *((mode, with_products) for mode in settings.modes)]:  # fmt: skip
+        free_memory()
+        set_mode(mode)
+        for case in build(settings):
+            name = case.name + (f", {mode.name}" if case.flops else "")
+            yield _row(name, case, settings, mode)
+
+
+def _row(name: str, case: Case, settings: Settings, mode: Mode) -> Row:
+    try:
+        seconds = seconds_of(case.call, settings)
+    except Exception as error:  # the others are measured nevertheless
+        return Row(name, {"failed": first_line(error)}, [first_line(error), "-", "-"])
+    least = floor(settings, mode, case.size, case.flops)
+    value = {"us": 1e6 * seconds, "floor, us": 1e6 * least, "over the floor": seconds / least}
+    return Row(
+        name, value, [f"{1e6 * seconds:.1f}", f"{1e6 * least:.1f}", f"{seconds / least:.2f}"]
+    )
+
+
+def op(
+    name: str, arguments: tuple[Any, ...], size: float, gradient_size: float | None = None,
+    flops: float = 0.0, gradient_flops: float = 0.0, label: str = "", **settings: Any,
+) -> Iterator[Case]:  # fmt: skip
+    """The cases of an op and of its gradient; none if the kernel does not support the arguments."""
+    import cupy
+
+    from tinytorch.backends.cupy.kernels import KERNELS
+
+    kernel = KERNELS[name]
+    result = kernel.forward(None, *arguments, **settings)
+    if result is NotImplemented:
+        return
+    (y, saved), label = result, label or name
+    g = cupy.ones_like(y)
+
+    def forward() -> None:
+        kernel.forward(None, *arguments, **settings)
+
+    def gradient() -> None:
+        gradients = kernel.gradient(None, g, *saved)
+        for entry in gradients if isinstance(gradients, tuple) else (gradients,):
+            entry() if callable(entry) else None  # computed where it is needed
+
+    yield Case(label, forward, size, flops)
+    if gradient_size is not None:
+        yield Case(f"{label}, gradient", gradient, gradient_size, gradient_flops)
+
+
+def elementwise(settings: Settings) -> Iterator[Case]:
+    """Kernels on activations (B, T, C), hidden activations (B, T, 4 C) and logits (B, T, V)."""
+    import cupy
+
+    from tinytorch.backends.cupy import optim
+
+    B, T, C = settings.baby.batch_size, settings.baby.context, settings.baby.embed_dim
+    x, weight, wide = array(B, T, C), array(C), array(B, T, 4 * C)
+    yield from op("gelu", (wide,), 2 * wide.nbytes, 3 * wide.nbytes)
+    yield from op("layer_norm", (x, weight, None), 2 * x.nbytes, 3 * x.nbytes)
+    yield from op("dropout", (x,), 2 * x.nbytes, 2 * x.nbytes, p=DROPOUT, seed=1)
+    yield from op("add", (x, x), 3 * x.nbytes)
+    logits = array(B, T, VOCABULARY)
+    ids = cupy.asarray(random_text(B * T).reshape(B, T))
+    yield from op("cross_entropy", (logits, ids), logits.nbytes, 2 * logits.nbytes)
+    moments = [array(B, T, 4 * C) for _ in range(3)]
+    adam = {"lr": 1e-3, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
+    yield Case("AdamW", lambda: optim.adam_update([(wide, *moments)], step=1, **adam),
+               7 * wide.nbytes)  # fmt: skip
+    yield from op("clip_gradients", (wide,), 2 * wide.nbytes, max_norm=1.0)
+
+
+def tables(settings: Settings) -> Iterator[Case]:
+    """Embeddings: ids of a text, uniform ids, and larger vocabularies."""
+    import cupy
+
+    B, T, C = settings.baby.batch_size, settings.baby.context, settings.baby.embed_dim
+    size = B * T * C * 4
+    rng = np.random.default_rng(0)
+    cases = [("text", VOCABULARY, random_text(B * T)),
+             ("uniform ids", VOCABULARY, rng.integers(0, VOCABULARY, B * T)),
+             *((f"vocabulary {V}", V, rng.integers(0, V, B * T))
+               for V in settings.vocabularies)]  # fmt: skip
+    for label, V, ids in cases:
+        table, written = array(V, C), V * C * 4
+        yield from op(
+            "embedding",
+            (table, cupy.asarray(ids.reshape(B, T))),
+            size + min(size, written),
+            size + written,
+            label=f"embedding, {label}",
+        )
+
+
+def with_products(settings: Settings) -> Iterator[Case]:
+    """Attention, and Muon's updates of all matrices of three presets."""
+    yield from attention(settings)
+    for name in ("best-gpu", "default"):
+        yield muon(settings, name)
+
+
+def attention(settings: Settings) -> Iterator[Case]:
+    """Causal attention with dropout; a quarter of the products of all pairs of two tokens each."""
+    import cupy
+
+    baby = settings.baby
+    B, T, nh = baby.batch_size, baby.context, baby.num_heads
+    hs = baby.embed_dim // nh
+    q, k, v = (array(B, T, nh, hs).transpose(0, 2, 1, 3) for _ in range(3))
+    mask = cupy.asarray(np.tril(np.ones((T, T), bool)))
+    product = B * nh * T * T * hs  # FLOPs of the lower triangle
+    yield from op("fused_attention", (q, k, v, mask), 4 * q.nbytes, 8 * q.nbytes,
+                  2 * product, 5 * product, label="attention", p=DROPOUT, seed=1)  # fmt: skip
+
+
+def muon(settings: Settings, name: str) -> Case:
+    """An update of a preset's matrices; FLOPs of iterating on the smaller side."""
+    from tinytorch.backends.cupy import optim
+
+    preset = settings.presets[name]
+    C = preset.embed_dim
+    shapes = [(3 * C, C), (C, C), (4 * C, C), (C, 4 * C)] * preset.num_layers
+    rows = [tuple(array(*shape) for _ in range(3)) for shape in shapes]
+    flops = sum(4 * C * M * N + 34 * C**3 for M, N in shapes)
+    chosen = {"lr": 1e-3, "momentum": 0.95, "nesterov": True, "weight_decay": 0.1}
+    return Case(f"Muon, {name}", lambda: optim.muon_update(rows, **chosen),
+                5 * sum(row[0].nbytes for row in rows), flops)  # fmt: skip
