@@ -56,7 +56,7 @@ SECTIONS = [
         "Milliseconds, measured in turn. \"CUDA graph\": the whole step, with clipping and AdamW,"
         " captured by hand; `reduce-overhead` captures forward and backward only. TinyTorch's steps"
         " are CUDA graphs. The floor is that of the step's matrix products at the rate above.",
-        training_step.COLUMNS, 210, training_step.baby_gpt,
+        training_step.columns(training_step.ALL), 170, training_step.baby_gpt,
     ),
     Section(
         "decoding", "Generation, tokens a second",
@@ -64,41 +64,37 @@ SECTIONS = [
         " PyTorch: a static key-value cache, sampling on the device, one CUDA graph a token."
         " TinyTorch computes in full float32; \"past the context\" is four contexts long, of which"
         " each newer half is read again when the context is full.",
-        decoding.COLUMNS, 90, decoding.decoding,
+        decoding.COLUMNS, 60, decoding.decoding,
     ),
     Section(
         "loss", "Time to a validation loss of 1.4697",
         "nanoGPT's published loss for this model; here of the whole validation text of Tiny"
         " Shakespeare, after every 50 steps, whose time counts in the last column only.",
-        time_to_loss.COLUMNS, 120, time_to_loss.time_to_loss,
+        time_to_loss.COLUMNS, 100, time_to_loss.time_to_loss,
     ),
     Section(
         "kernels", "Kernels over their floors",
         "The baby GPT's shapes; each input read once and each output written once at the bandwidth"
         " of a copy, or the products at the rate of a large one, whichever takes longer.",
-        kernels.COLUMNS, 60, kernels.kernels,
+        kernels.COLUMNS, 40, kernels.kernels,
     ),
     Section(
         "presets", "Training step, other presets", "As above.",
-        training_step.COLUMNS, 90, training_step.small_presets,
+        training_step.columns(training_step.EAGER + training_step.COMPILED), 60,
+        training_step.small_presets,
     ),
     Section(
         "scaling", "Growth of a step's time",
         "The baby GPT with one size changed. Exponent: log of the ratio to the row before, over the"
         " log of the sizes' ratio; where that of the time exceeds that of the FLOPs, or of 1 while"
         " the step is bound by bytes, time grows faster than it need.",
-        scaling.COLUMNS, 70, scaling.scaling,
-    ),
-    Section(
-        "profile", "Kernels of the baby GPT's step",
-        "By PyTorch's profiler, within the CUDA graph: calls, and microseconds of all of them.",
-        ["kernel", "calls", "us", "of the step"], 30, profiler.kernels_of_steps,
+        scaling.COLUMNS, 50, scaling.scaling,
     ),
     Section(
         "bits", "Equal bits",
         "Six steps, a checkpoint and six more: weights after resuming, and after steps without"
         " graphs, against the uninterrupted run's.",
-        bits.COLUMNS, 40, bits.same_bits,
+        bits.COLUMNS, 30, bits.same_bits,
     ),
     Section(
         "products", "The baby GPT's products",
@@ -106,9 +102,15 @@ SECTIONS = [
         products.COLUMNS, 30, products.products,
     ),
     Section(
+        "profile", "Kernels of the baby GPT's step",
+        "By PyTorch's profiler, TinyTorch's within its CUDA graph: calls, and microseconds of all of"
+        " them.",
+        ["kernel", "calls", "us", "of the step"], 30, profiler.kernels_of_steps,
+    ),
+    Section(
         "autotune", "Training step next to max-autotune",
         "As above, with PyTorch's slowest mode to compile; last, because it takes minutes.",
-        training_step.COLUMNS, 400, training_step.autotuned,
+        training_step.columns(training_step.AUTOTUNED), 400, training_step.autotuned,
     ),
 ]  # fmt: skip
 
@@ -153,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
         if section.key in arguments.only:
             left = end - time.perf_counter()
             if left < LEAST:
-                report.note(section, "not measured, no time is left")
+                report.skip(section, "not measured: no time is left")
             else:
                 report.measure(section, settings, min(section.seconds, left))
     return 0

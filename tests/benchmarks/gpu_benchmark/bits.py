@@ -38,7 +38,7 @@ def compare(preset: Preset, mode: Mode, steps: int) -> dict[str, float]:
     checkpoint, and as many steps again."""
     free_memory()
     set_mode(mode)
-    blocks = TokenDataset(random_text(200_000), preset.context, backend="cupy")
+    blocks = TokenDataset(random_text(20_000), preset.context, backend="cupy")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "checkpoint.safetensors"
 

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from .torch_decoder import StaticDecoder
 
 TEMPERATURE, AHEAD = 0.8, 32
 ROUNDS = 5
-BATCHES = (1, 32)
+OURS = "TinyTorch"
 FLOAT32 = "float32, TF32"
 # Side of PyTorch -> dtype of weights and activations, and whether torch.compile fuses the step.
 SIDES = {
@@ -31,7 +31,7 @@ SIDES = {
     "bf16, compile": ("bfloat16", True),
 }
 COLUMNS = [
-    "model, batch", "TinyTorch", "us a step", "past the context",
+    "model, batch", OURS, "us a step", "past the context",
     *(f"PyTorch CUDA graph, {side}" for side in SIDES), "ours / PyTorch in float32",
 ]  # fmt: skip
 Write = Callable[[int], Any]  # writes that many tokens of each text and reads them
@@ -41,45 +41,49 @@ def decoding(settings: Settings) -> Rows:
     """Tokens a second of all texts of a batch."""
     set_mode(default_mode())
     for name in ("nanogpt-gpu", "default"):
-        for batch in BATCHES:
-            value = compare(settings.presets[name], batch, settings)
-            yield _row(f"{name}, batch {batch}", value)
+        for texts in settings.texts:
+            for value in compare(settings.presets[name], texts, settings):
+                yield _row(f"{name}, batch {texts}", value, texts)
 
 
-def compare(preset: Preset, batch: int, settings: Settings) -> dict[str, Any]:
-    """Tokens a second on each side, in turn: whole contexts after a prompt of one token."""
+def compare(preset: Preset, texts: int, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Tokens a second on each side, in turn: whole contexts after a prompt of one token.
+
+    Yields:
+        the row's value in the JSON, without torch.compile and with it.
+    """
     free_memory()
     tinytorch.manual_seed(1337)
     model = build_model(preset, VOCABULARY).to("cupy").eval()
-    count = preset.context - 1
-    sides: dict[str, Write] = {"TinyTorch": our_writer(model, batch)}
-    problems = {}
-    for side, (dtype, compiled) in SIDES.items() if torch_side.module() else ():
-        if compiled and not settings.compiled:
-            continue
-        try:
-            sides[side] = torch_writer(model, batch, dtype, compiled)
-            sides[side](count)
-        except Exception as error:
-            sides.pop(side, None)
-            problems[side] = first_line(error)
-    sides["TinyTorch"](count)
-    rates: dict[str, list[float]] = {side: [] for side in sides}
-    for _ in range(min(ROUNDS, settings.rounds)):
-        for side, write in sides.items():
-            rates[side].append(batch * count / seconds(write, count))
-    past = 4 * preset.context
-    sides["TinyTorch"](past)
-    return {
-        "tokens a second": {side: statistics.median(values) for side, values in rates.items()},
-        "past the context": batch * past / seconds(sides["TinyTorch"], past),
-        "failed": problems,
-    }
+    count, past = preset.context - 1, 4 * preset.context
+    ours = our_writer(model, texts)
+    ours(count)
+    past_rate = texts * past / statistics.median(seconds(ours, past) for _ in range(2))
+    sides, problems = {OURS: ours}, {}
+    for is_compiled in (False, True) if settings.compiled else (False,):
+        for side, (dtype, compiled) in SIDES.items() if torch_side.module() else ():
+            if compiled == is_compiled:
+                try:
+                    write = torch_writer(model, texts, dtype, compiled)
+                    write(count)
+                except Exception as error:
+                    problems[side] = first_line(error)
+                else:
+                    sides[side] = write
+        rates: dict[str, list[float]] = {side: [] for side in sides}
+        for _ in range(min(ROUNDS, settings.rounds)):
+            for side, write in sides.items():
+                rates[side].append(texts * count / seconds(write, count))
+        yield {
+            "tokens a second": {side: statistics.median(values) for side, values in rates.items()},
+            "past the context": past_rate,
+            "failed": dict(problems),
+        }
 
 
-def our_writer(model: Any, batch: int) -> Write:
+def our_writer(model: Any, texts: int) -> Write:
     """TinyTorch's generation from token 0 in each text."""
-    prompt = np.zeros((batch, 1), dtype=np.int64)
+    prompt = np.zeros((texts, 1), dtype=np.int64)
 
     def write(count: int) -> None:
         for _ in stream(model, prompt, count, temperature=TEMPERATURE, seed=0, ahead=AHEAD):
@@ -88,11 +92,11 @@ def our_writer(model: Any, batch: int) -> Write:
     return write
 
 
-def torch_writer(model: Any, batch: int, dtype: str, compiled: bool) -> Write:
+def torch_writer(model: Any, texts: int, dtype: str, compiled: bool) -> Write:
     """PyTorch's generation with the same weights in a dtype."""
     torch = torch_side.module()
     reference = sibling("torch_reference").gpt(model).to(torch_side.DEVICE, getattr(torch, dtype))
-    decoder = StaticDecoder(reference, batch, TEMPERATURE, compiled)
+    decoder = StaticDecoder(reference, texts, TEMPERATURE, compiled)
     decoder.capture()
     return decoder.write
 
@@ -105,14 +109,13 @@ def seconds(write: Write, count: int) -> float:
     return time.perf_counter() - start
 
 
-def _row(name: str, value: dict[str, Any]) -> Row:
+def _row(name: str, value: dict[str, Any], texts: int) -> Row:
     rates, failed = value["tokens a second"], value["failed"]
-    batch = int(name.rpartition(" ")[2])
     theirs = [f"{rates[s]:,.0f}" if s in rates else failed.get(s, "-") for s in SIDES]
-    ratio = rates["TinyTorch"] / rates[FLOAT32] if FLOAT32 in rates else None
+    ratio = rates[OURS] / rates[FLOAT32] if FLOAT32 in rates else None
     return Row(name, value, [
-        f"{rates['TinyTorch']:,.0f}",
-        f"{1e6 * batch / rates['TinyTorch']:,.1f}",
+        f"{rates[OURS]:,.0f}",
+        f"{1e6 * texts / rates[OURS]:,.1f}",
         f"{value['past the context']:,.0f}",
         *theirs,
         "-" if ratio is None else f"{ratio:.2f}",

@@ -1,5 +1,6 @@
 """Each kernel's time beside its floor: bytes over bandwidth, or FLOPs over the rate of products."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -58,22 +59,27 @@ def op(
     name: str, arguments: tuple[Any, ...], size: float, gradient_size: float | None = None,
     flops: float = 0.0, gradient_flops: float = 0.0, label: str = "", **settings: Any,
 ) -> Iterator[Case]:  # fmt: skip
-    """The cases of an op and of its gradient; none if the kernel does not support the arguments."""
+    """The cases of an op and of its gradient. A kernel that does not support the arguments fails
+    when it is called."""
     import cupy
 
     from tinytorch.backends.cupy.kernels import KERNELS
 
-    kernel = KERNELS[name]
-    result = kernel.forward(None, *arguments, **settings)
-    if result is NotImplemented:
-        return
-    (y, saved), label = result, label or name
-    g = cupy.ones_like(y)
+    kernel, label = KERNELS[name], label or name
 
-    def forward() -> None:
-        kernel.forward(None, *arguments, **settings)
+    def forward() -> Any:
+        result = kernel.forward(None, *arguments, **settings)
+        if result is NotImplemented:
+            raise NotImplementedError(f"{name} has no kernel for these arguments")
+        return result
+
+    @functools.cache
+    def inputs() -> tuple[Any, Any]:
+        y, saved = forward()
+        return cupy.ones_like(y), saved
 
     def gradient() -> None:
+        g, saved = inputs()
         gradients = kernel.gradient(None, g, *saved)
         for entry in gradients if isinstance(gradients, tuple) else (gradients,):
             entry() if callable(entry) else None  # computed where it is needed
@@ -88,6 +94,7 @@ def elementwise(settings: Settings) -> Iterator[Case]:
     import cupy
 
     from tinytorch.backends.cupy import optim
+    from tinytorch.backends.cupy.kernels import KERNELS
 
     B, T, C = settings.baby.batch_size, settings.baby.context, settings.baby.embed_dim
     x, weight, wide = array(B, T, C), array(C), array(B, T, 4 * C)
@@ -102,7 +109,8 @@ def elementwise(settings: Settings) -> Iterator[Case]:
     adam = {"lr": 1e-3, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "decoupled": True}
     yield Case("AdamW", lambda: optim.adam_update([(wide, *moments)], step=1, **adam),
                7 * wide.nbytes)  # fmt: skip
-    yield from op("clip_gradients", (wide,), 2 * wide.nbytes, max_norm=1.0)
+    clip = KERNELS["clip_gradients"].forward
+    yield Case("clip_gradients", lambda: clip(None, wide, max_norm=1.0), 2 * wide.nbytes)
 
 
 def tables(settings: Settings) -> Iterator[Case]:

@@ -7,8 +7,9 @@ from .modes import set_mode
 from .our_side import free_memory, our_training
 from .settings import Row, Rows, Settings, random_text
 from .timing import Step, timed, wait
+from .torch_training import TorchTraining
 
-SHOWN = 30  # kernels that take the most time
+SHOWN, SHOWN_OF_PYTORCH = 30, 10  # kernels
 
 
 def kernel_times(step: Step) -> list[tuple[str, float]]:
@@ -32,28 +33,31 @@ def kernel_times(step: Step) -> list[tuple[str, float]]:
 
 
 def kernels_of_steps(settings: Settings) -> Rows:
-    """The kernels of TinyTorch's baby GPT in each mode, those that take the most time first."""
+    """The kernels of a step of the baby GPT in each mode, TinyTorch's and PyTorch eager's, those
+    that take the most time first."""
     for mode in settings.modes if torch_side.module() else []:
         free_memory()
         set_mode(mode)
-        step, _ = our_training(settings.baby, random_text(200_000))
-        whole = 1e6 * timed(step, 3)
-        calls: defaultdict[str, list[float]] = defaultdict(list)
-        for name, microseconds in kernel_times(step):
-            calls[name].append(microseconds)
-        busy = sum(map(sum, calls.values()))
-        yield _row(
-            f"{mode.name}: the step, and its kernels", sum(map(len, calls.values())), busy, whole
-        )
-        longest = sorted(calls.items(), key=lambda item: -sum(item[1]))
-        for name, times in longest[:SHOWN]:
-            yield _row(f"{mode.name}: {name:.70}", len(times), sum(times), whole)
+        text = random_text(settings.text)
+        step, trainer = our_training(settings.baby, text)
+        theirs = TorchTraining(settings.baby, text, trainer.model, mode)
+        yield from _rows(f"{mode.name}, TinyTorch", step, SHOWN)
+        yield from _rows(f"{mode.name}, PyTorch eager", theirs.step, SHOWN_OF_PYTORCH)
 
 
-def _row(name: str, calls: int, microseconds: float, whole: float) -> Row:
-    value = {"calls": calls, "us": microseconds, "of the step": microseconds / whole}
-    return Row(
-        name.replace("|", "/"),
-        value,
-        [str(calls), f"{microseconds:,.1f}", f"{microseconds / whole:.1%}"],
-    )
+def _rows(side: str, step: Step, shown: int) -> Rows:
+    whole = 1e6 * timed(step, 3)
+    calls: defaultdict[str, list[float]] = defaultdict(list)
+    for name, microseconds in kernel_times(step):
+        calls[name].append(microseconds)
+    yield _row(f"{side}: all", [time for times in calls.values() for time in times], whole)
+    longest = sorted(calls.items(), key=lambda item: -sum(item[1]))
+    for name, times in longest[:shown]:
+        yield _row(f"{side}: {name:.70}", times, whole)
+
+
+def _row(name: str, times: list[float], whole: float) -> Row:
+    microseconds = sum(times)
+    value = {"calls": len(times), "us": microseconds, "of the step": microseconds / whole}
+    cells = [str(len(times)), f"{microseconds:,.1f}", f"{microseconds / whole:.1%}"]
+    return Row(name, value, cells)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .settings import Row, Rows, Settings
+from .settings import Rows, Settings
 
 REPEATED = 2.0  # seconds after which an alarm that a destructor swallowed rings again
 
@@ -65,60 +65,81 @@ class Report:
     """
 
     def __init__(self, head: dict[str, Any], path: Path | None) -> None:
-        self.results: dict[str, Any] = {**head, "sections": {}, "notes": {}}
-        self._path = path
-        self._lines: list[str] = []
-        self._print(f"# {head['device']}, {head['date']}", "")
-        shown = {n: v for n, v in head.items() if n not in ("device", "date") and v is not None}
-        self._print(*(f"- {name}: {value}" for name, value in shown.items()))
+        self.head, self._path = head, path
+        self.values: dict[str, dict[str, Any]] = {}  # section -> row -> value
+        self.problems: dict[str, str] = {}
+        self._parts: list[tuple[Section, dict[str, list[str]], list[str]]] = []  # with cells, notes
+        print(*_title(head), sep="\n", flush=True)
 
     def measure(self, section: Section, settings: Settings, seconds: float) -> None:
-        """Measure a section in at most that time; if it fails, its end is a sentence."""
-        table: dict[str, Any] = {}
-        self.results["sections"][section.key] = table
-        self._print("", f"## {section.title}", "", section.about, "")
-        self._print(_line(section.columns), "|---" * len(section.columns) + "|")
+        """Measure a section in at most that time; if it fails, its end is a sentence. A row
+        replaces an earlier one of the same name."""
+        values = self.values[section.key] = {}
+        cells, notes = self._begin(section)
         problem, start = "", time.perf_counter()
         try:
             with time_limit(seconds):
                 for row in section.rows(settings):
-                    self._add(table, row)
+                    values[row.name], cells[row.name] = row.value, row.cells
+                    print(_line([row.name, *row.cells]), flush=True)
+                    self._write()
         except OutOfTime:
             problem = f"stopped after {seconds:.0f} s, before its end"
         except Exception as error:
             problem = f"failed: {first_line(error)}"
-        took = time.perf_counter() - start
-        self.note(section, ". ".join(filter(None, [problem, f"{took:.1f} s"])))
+        self._end(section, notes, problem, f"{time.perf_counter() - start:.1f} s")
 
-    def note(self, section: Section, text: str) -> None:
-        """Add a sentence below a section."""
-        self.results["notes"].setdefault(section.key, []).append(text)
-        self._print("", f"({section.key}: {text})")
-        self.write()
+    def skip(self, section: Section, problem: str) -> None:
+        """Report a section that is not measured."""
+        self._end(section, self._begin(section)[1], problem)
 
-    def _add(self, table: dict[str, Any], row: Row) -> None:
-        table[row.name] = row.value
-        self._print(_line([row.name, *row.cells]))
-        self.write()
+    def _begin(self, section: Section) -> tuple[dict[str, list[str]], list[str]]:
+        print(*_opening(section), sep="\n", flush=True)
+        self._parts.append((section, {}, []))
+        return self._parts[-1][1:]
 
-    def _print(self, *lines: str) -> None:
-        self._lines += lines
-        print(*lines, sep="\n", flush=True)
+    def _end(self, section: Section, notes: list[str], problem: str, *more: str) -> None:
+        if problem:
+            self.problems[section.key] = problem
+        notes += filter(None, [problem, *more])
+        print("", f"({', '.join(notes)})", sep="\n", flush=True)
+        self._write()
 
-    def write(self) -> None:
+    def markdown(self) -> str:
+        """The tables so far."""
+        lines = _title(self.head)
+        for section, cells, notes in self._parts:
+            lines += [*_opening(section), *(_line([name, *row]) for name, row in cells.items())]
+            lines += ["", f"({', '.join(notes)})"] if notes else []
+        return "\n".join(lines) + "\n"
+
+    def _write(self) -> None:
         """Write both files; an interrupted write leaves those of before."""
         if self._path is None:
             return
-        text = json.dumps(self.results, indent=2) + "\n"
-        markdown = "\n".join(self._lines) + "\n"
-        for path, content in ((self._path, text), (self._path.with_suffix(".md"), markdown)):
+        result = {**self.head, "sections": self.values, "problems": self.problems}
+        text = json.dumps(result, indent=2) + "\n"
+        for path, content in (
+            (self._path, text), (self._path.with_suffix(".md"), self.markdown()),
+        ):  # fmt: skip
             part = path.with_suffix(".part")
             part.write_text(content, encoding="utf-8")
             part.replace(path)
 
 
+def _title(head: dict[str, Any]) -> list[str]:
+    shown = {n: v for n, v in head.items() if n not in ("device", "date") and v is not None}
+    values = [f"- {name}: {value}" for name, value in shown.items()]
+    return [f"# {head['device']}, {head['date']}", "", *values]
+
+
+def _opening(section: Section) -> list[str]:
+    rule = "|---" * len(section.columns) + "|"
+    return ["", f"## {section.title}", "", section.about, "", _line(section.columns), rule]
+
+
 def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
 
 
 def first_line(error: Exception) -> str:

@@ -17,7 +17,6 @@ COLUMNS = [
     "over the floor",
 ]  # fmt: skip
 HEAD = 64  # elements of a head, whatever the width
-TOKENS = 2**15  # of the longest context's batch
 
 
 def scaling(settings: Settings) -> Rows:
@@ -28,7 +27,7 @@ def scaling(settings: Settings) -> Rows:
         before: tuple[int, float, float] | None = None
         for size, preset in presets(settings, series, sizes):
             free_memory()
-            step, _ = our_training(preset, random_text(200_000))
+            step, _ = our_training(preset, random_text(settings.text))
             timed(step, 3)
             seconds = min(timed(step, settings.turn) for _ in range(min(3, settings.rounds)))
             flops = step_flops(preset)
@@ -55,7 +54,10 @@ def presets(settings: Settings, series: str, sizes: list[int]) -> Iterator[tuple
     baby = settings.baby
     for size in sorted(sizes):
         if series == "context":
-            yield size, replace(baby, context=size, batch_size=max(1, TOKENS // max(sizes)))
+            yield (
+                size,
+                replace(baby, context=size, batch_size=max(1, settings.tokens // max(sizes))),
+            )
         elif series == "width":
             heads = max(1, size // HEAD)
             yield size, replace(baby, embed_dim=size, num_heads=heads)

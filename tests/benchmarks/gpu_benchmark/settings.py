@@ -36,7 +36,10 @@ class Settings:
         max_steps: the maximum number of steps to the target.
         same_steps: steps of the comparison of resumed runs, before and after the checkpoint.
         sizes: series -> the sizes that grow in it.
+        tokens: of the batch of the longest context.
         vocabularies: sizes of larger embeddings.
+        texts: numbers of texts that are generated at once.
+        text: tokens of the random text to train on.
     """
 
     modes: list[Mode]
@@ -59,7 +62,10 @@ class Settings:
             "batch": [1, 4, 16, 64, 256],
         }
     )
+    tokens: int = 2**15
     vocabularies: tuple[int, ...] = (1024, 8192, 50257)
+    texts: tuple[int, ...] = (1, 32)
+    text: int = 1_000_000
 
     @property
     def baby(self) -> Preset:
@@ -74,7 +80,8 @@ def tiny(settings: Settings) -> Settings:
     return replace(
         settings, presets=small, rounds=1, turn=1, calls=1, queued=1, copied=2**10, product=16,
         target=0.0, every=1, max_steps=2, same_steps=2,
-        sizes={"context": [8, 16], "width": [32, 64], "batch": [1, 2]}, vocabularies=(80,),
+        sizes={"context": [8, 16], "width": [32, 64], "batch": [1, 2]}, tokens=32, vocabularies=(80,),
+        texts=(1, 2), text=1000,
     )  # fmt: skip
 
 

@@ -35,8 +35,8 @@ class StaticDecoder:
 
     def capture(self) -> None:
         """Capture a step as a CUDA graph."""
+        self.position.zero_()  # the warm-up takes some steps
         self._launch = torch_side.captured(self._step)
-        self.position.zero_()
 
     def write(self, count: int) -> Any:
         """Start from token 0 in each text; returns the next tokens (count, B) on the host."""

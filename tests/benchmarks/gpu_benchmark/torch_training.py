@@ -10,6 +10,7 @@ from tinytorch.tinygpt import Preset
 from . import torch_side
 from .modes import Mode
 from .settings import sibling
+from .timing import Step
 
 
 class TorchTraining:
@@ -38,7 +39,7 @@ class TorchTraining:
         """A step on the next batch; returns the loss."""
         return self._update(*self._batch())
 
-    def graphed(self) -> Any:
+    def graphed(self) -> Step:
         """The step as one CUDA graph, captured by hand, on a copy of each batch."""
         inputs = [self._on_device(tokens) for tokens in self._host_batch()]
         replay = torch_side.captured(lambda: self._update(*inputs))

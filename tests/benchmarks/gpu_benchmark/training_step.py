@@ -1,6 +1,6 @@
 """Training steps next to PyTorch's modes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from . import torch_side
 from .machine import floor
 from .modes import Mode, default_mode, set_mode
 from .our_side import free_memory, our_training, step_flops
-from .profiler import kernel_times
 from .report import first_line
 from .settings import Row, Rows, Settings, random_text
 from .timing import Step, in_turn, timed
@@ -30,115 +29,115 @@ SIDES: dict[str, tuple[str | None, bool]] = {
     "max-autotune, CUDA graph": ("max-autotune-no-cudagraphs", True),
 }
 EAGER = ["eager", "eager, CUDA graph"]
-COMPILED = ["compile", "compile, CUDA graph", "reduce-overhead"]
-AUTOTUNED = ["max-autotune", "max-autotune, CUDA graph"]
-COLUMNS = [
-    "model, precision", OURS, "floor of products", *(f"PyTorch {side}" for side in SIDES),
-    "ours / PyTorch's best", "tokens/s", "kernels (ours, eager)",
-    "memory, MiB (ours reserved, eager's peak)",
-]  # fmt: skip
+COMPILED = ["compile", "compile, CUDA graph"]
+ALL = [*EAGER, *COMPILED, "reduce-overhead"]
+AUTOTUNED = ["max-autotune, CUDA graph", "max-autotune"]
 
 
-def compare(preset: Preset, mode: Mode, names: list[str], settings: Settings) -> dict[str, Any]:
-    """Milliseconds of a step on each side, measured in turn, kernels and memory.
+def columns(names: list[str]) -> list[str]:
+    """The titles of a table with these sides of PyTorch."""
+    return [
+        "model, precision", OURS, "floor of products", *(f"PyTorch {name}" for name in names),
+        "ours / PyTorch's best", "tokens/s", "memory, MiB (ours reserved, PyTorch's peak)",
+    ]  # fmt: skip
 
-    Returns:
-        the row's value in the JSON.
+
+def compare(
+    preset: Preset, mode: Mode, groups: list[list[str]], settings: Settings
+) -> Iterator[dict[str, Any]]:
+    """Milliseconds of a step on each side, measured in turn, and memory.
+
+    Yields:
+        the row's value in the JSON after each group of sides, with those of the groups before, so
+        that little is lost if a group takes too long to compile.
     """
     free_memory()
     set_mode(mode)
-    text = random_text(200_000)
+    text = random_text(settings.text)
     step, trainer = our_training(preset, text)
     timed(step, 3)  # runs, captures and replays
-    memory = backends.get("cupy").memory()["reserved"] / 2**20
+    memory = {OURS: backends.get("cupy").memory()["reserved"] / 2**20}
     sides, problems = {OURS: step}, {}
-    if torch_side.module():
-        for name, build in builders(preset, text, trainer.model, mode, names):
+    builder = Builder(preset, text, trainer.model, mode)
+    for group in groups if torch_side.module() else [[]]:
+        for name in group:
             try:
-                sides[name] = build()
-                timed(sides[name], 3)
+                side = builder.build(name)
+                timed(side, 3)
+                memory.setdefault("PyTorch", torch_side.peak_memory(side))
             except Exception as error:
-                sides.pop(name, None)
                 problems[name] = first_line(error)
-    ms = {n: 1e3 * s for n, s in in_turn(sides, settings.rounds, settings.turn).items()}
-    kernels = {n: len(kernel_times(s)) for n, s in sides.items() if torch_side.module()}
-    best = min((value for name, value in ms.items() if name != OURS), default=None)
-    return {
-        "ms": ms,
-        "failed": problems,
-        "floor of products, ms": 1e3 * floor(settings, mode, 0, step_flops(preset)),
-        "ours / PyTorch's best": ms[OURS] / best if best else None,
-        "tokens a second": preset.tokens_per_step / ms[OURS] * 1e3,
-        "kernels": kernels,
-        "memory reserved, MiB": memory,
-        "peak memory of eager, MiB": (
-            torch_side.peak_memory(sides["eager"]) if "eager" in sides else None
-        ),
-    }
+            else:
+                sides[name] = side
+        ms = {n: 1e3 * s for n, s in in_turn(sides, settings.rounds, settings.turn).items()}
+        best = min((value for name, value in ms.items() if name != OURS), default=None)
+        yield {
+            "ms": ms,
+            "failed": dict(problems),
+            "floor of products, ms": 1e3 * floor(settings, mode, 0, step_flops(preset)),
+            "ours / PyTorch's best": ms[OURS] / best if best else None,
+            "tokens a second": preset.tokens_per_step / ms[OURS] * 1e3,
+            "memory, MiB": memory,
+        }
 
 
-def builders(
-    preset: Preset, text: np.ndarray[Any, Any], model: Any, mode: Mode, names: list[str]
-) -> Iterator[tuple[str, Callable[[], Step]]]:
-    """Side of PyTorch -> a function that builds its step. A graph is captured from the training of
-    the side with the same mode of torch.compile before it, which then need not compile again."""
-    trainings: dict[str | None, TorchTraining] = {}
+class Builder:
+    """Builds steps of PyTorch from the weights of a model.
 
-    def build(compiled: str | None, graph: bool) -> Step:
-        if compiled not in trainings:
-            trainings[compiled] = TorchTraining(preset, text, model, mode, compiled)
-        training = trainings[compiled]
-        if not graph:
-            return training.step
-        captured: Step = training.graphed()
-        return captured
+    A graph is captured from the training of the side with the same mode of torch.compile, which
+    then need not compile again.
+    """
 
-    for name in names:
-        yield name, lambda name=name: build(*SIDES[name])  # type: ignore[misc]
+    def __init__(self, preset: Preset, text: np.ndarray[Any, Any], model: Any, mode: Mode) -> None:
+        self._arguments = preset, text, model, mode
+        self._trainings: dict[str | None, TorchTraining] = {}
+
+    def build(self, name: str) -> Step:
+        """The step of a side."""
+        compiled, graph = SIDES[name]
+        if compiled not in self._trainings:
+            self._trainings[compiled] = TorchTraining(*self._arguments, compiled)
+        training = self._trainings[compiled]
+        return training.graphed() if graph else training.step
 
 
-def _row(name: str, value: dict[str, Any]) -> Row:
+def _row(name: str, value: dict[str, Any], names: list[str]) -> Row:
     def milliseconds(side: str) -> str:
         if side in value["failed"]:
-            return value["failed"][side]  # type: ignore[no-any-return]
+            return str(value["failed"][side])
         return f"{value['ms'][side]:.3f} ms" if side in value["ms"] else "-"
 
-    ratio, peak = value["ours / PyTorch's best"], value["peak memory of eager, MiB"]
-    kernels = [value["kernels"].get(side, "-") for side in (OURS, "eager")]
+    ratio = value["ours / PyTorch's best"]
     return Row(name, value, [
         milliseconds(OURS),
         f"{value['floor of products, ms']:.3f} ms",
-        *(milliseconds(side) for side in SIDES),
+        *map(milliseconds, names),
         "-" if ratio is None else f"{ratio:.2f}",
         f"{value['tokens a second']:,.0f}",
-        ", ".join(map(str, kernels)),
-        f"{value['memory reserved, MiB']:.0f}, {'-' if peak is None else round(peak)}",
+        ", ".join(f"{size:.0f}" for size in value["memory, MiB"].values()),
     ])  # fmt: skip
 
 
-def _compiled(settings: Settings, names: list[str]) -> list[str]:
-    return names if settings.compiled else []
-
-
 def baby_gpt(settings: Settings) -> Rows:
-    """The baby GPT in each mode."""
-    sides = EAGER + _compiled(settings, COMPILED)
-    for mode in settings.modes:
-        value = compare(settings.baby, mode, sides, settings)
-        yield _row(f"nanogpt-gpu, {mode.name}", value)
+    """The baby GPT in each mode, first without torch.compile, which may take too long."""
+    compiled = [EAGER + COMPILED, ["reduce-overhead"]]
+    for groups in [[EAGER], compiled] if settings.compiled else [[EAGER]]:
+        for mode in settings.modes:
+            for value in compare(settings.baby, mode, groups, settings):
+                yield _row(f"nanogpt-gpu, {mode.name}", value, ALL)
 
 
 def small_presets(settings: Settings) -> Rows:
     """The other presets, whose steps are bound by launches or by Muon."""
     mode = default_mode()
-    compiled = _compiled(settings, COMPILED[:2])
-    for name, sides in (("default", EAGER + compiled), ("best", EAGER), ("best-gpu", EAGER)):
-        yield _row(f"{name}, {mode.name}", compare(settings.presets[name], mode, sides, settings))
+    for name in ("default", "best", "best-gpu"):
+        groups = [EAGER, COMPILED] if name == "default" and settings.compiled else [EAGER]
+        for value in compare(settings.presets[name], mode, groups, settings):
+            yield _row(f"{name}, {mode.name}", value, EAGER + COMPILED)
 
 
 def autotuned(settings: Settings) -> Rows:
     """The baby GPT next to the mode of torch.compile that takes minutes to compile."""
-    for mode in settings.modes[::-1]:
-        if settings.compiled and torch_side.module():
-            value = compare(settings.baby, mode, AUTOTUNED, settings)
-            yield _row(f"nanogpt-gpu, {mode.name}", value)
+    for mode in settings.modes[::-1] if settings.compiled and torch_side.module() else []:
+        for value in compare(settings.baby, mode, [[name] for name in AUTOTUNED], settings):
+            yield _row(f"nanogpt-gpu, {mode.name}", value, AUTOTUNED)
