@@ -62,7 +62,7 @@ SECTIONS = [
         "decoding", "Generation, tokens a second",
         "Of all texts together, in turn: from one token to a full context, read by the host."
         " PyTorch: a static key-value cache, sampling on the device, one CUDA graph a token."
-        " TinyTorch computes in full float32; \"past the context\" is four contexts long, of which"
+        " TinyTorch computes in full float32; \"past the context\" is some contexts long, of which"
         " each newer half is read again when the context is full.",
         decoding.COLUMNS, 60, decoding.decoding,
     ),
@@ -103,8 +103,7 @@ SECTIONS = [
     ),
     Section(
         "profile", "Kernels of the baby GPT's step",
-        "By PyTorch's profiler, TinyTorch's within its CUDA graph: calls, and microseconds of all of"
-        " them.",
+        "By PyTorch's profiler, TinyTorch's within its CUDA graph: calls and the sum of their times.",
         ["kernel", "calls", "us", "of the step"], 30, profiler.kernels_of_steps,
     ),
     Section(

@@ -55,10 +55,10 @@ def compare(preset: Preset, texts: int, settings: Settings) -> Iterator[dict[str
     free_memory()
     tinytorch.manual_seed(1337)
     model = build_model(preset, VOCABULARY).to("cupy").eval()
-    count, past = preset.context - 1, 4 * preset.context
+    count, past = preset.context - 1, settings.contexts * preset.context
     ours = our_writer(model, texts)
     ours(count)
-    past_rate = texts * past / statistics.median(seconds(ours, past) for _ in range(2))
+    past_rate = texts * past / seconds(ours, past)
     sides, problems = {OURS: ours}, {}
     for is_compiled in (False, True) if settings.compiled else (False,):
         for side, (dtype, compiled) in SIDES.items() if torch_side.module() else ():

@@ -39,6 +39,7 @@ class Settings:
         tokens: of the batch of the longest context.
         vocabularies: sizes of larger embeddings.
         texts: numbers of texts that are generated at once.
+        contexts: lengths of the context that are generated past its end.
         text: tokens of the random text to train on.
     """
 
@@ -65,6 +66,7 @@ class Settings:
     tokens: int = 2**15
     vocabularies: tuple[int, ...] = (1024, 8192, 50257)
     texts: tuple[int, ...] = (1, 32)
+    contexts: int = 4
     text: int = 1_000_000
 
     @property
@@ -80,8 +82,8 @@ def tiny(settings: Settings) -> Settings:
     return replace(
         settings, presets=small, rounds=1, turn=1, calls=1, queued=1, copied=2**10, product=16,
         target=0.0, every=1, max_steps=2, same_steps=2,
-        sizes={"context": [8, 16], "width": [32, 64], "batch": [1, 2]}, tokens=32, vocabularies=(80,),
-        texts=(1, 2), text=1000,
+        sizes={"context": [8, 16], "width": [32, 64], "batch": [1, 2]}, tokens=32,
+        vocabularies=(80,), texts=(1, 2), contexts=2, text=1000,
     )  # fmt: skip
 
 
