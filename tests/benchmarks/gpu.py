@@ -103,7 +103,7 @@ SECTIONS = [
     ),
     Section(
         "profile", "Kernels of the baby GPT's step",
-        "By PyTorch's profiler, TinyTorch's within its CUDA graph: calls and the sum of their times.",
+        "By PyTorch's profiler, TinyTorch's within its CUDA graph: calls and the sum of times.",
         ["kernel", "calls", "us", "of the step"], 30, profiler.kernels_of_steps,
     ),
     Section(

@@ -252,6 +252,7 @@ def test_an_interrupted_run_keeps_its_rows(gpu: Any, sections: Any, tmp_path: Pa
     assert result["sections"]["rates"] == {"first": 2.5}
 
 
+@pytest.mark.slow
 def test_a_side_that_fails_is_named_and_the_others_are_measured(
     gpu: Any, torch: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
