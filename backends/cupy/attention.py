@@ -23,6 +23,8 @@ MAX_HEAD_DIM = 128
 BLOCK_M, WARPS, MASK_TILE = 64, 4, 32  # as in attention.cu
 BLOCK = (32, WARPS)  # threads
 
+Unit = dict[str, Any]  # the arguments of `launch` for a head size and a precision
+
 
 @KERNELS.forward
 def fused_attention(
@@ -50,10 +52,11 @@ def fused_attention(
     views = tuple(map(_aligned, (Q, K, V)))
     y = cupy.empty((B, T, nh, hs), Q.dtype)
     lse = cupy.empty((B, nh, T), Q.dtype)
-    settings = (T, S, scale, *_mask_tiles(mask, hs), *dropout)
+    unit = {"head_dim": hs, "precision": gemm.precision()}
+    settings = (T, S, scale, *_mask_tiles(mask, unit), *dropout)
     qkv = [argument for view in views for argument in with_strides(view)]
-    _launch_tiles("attention", T, Q, *qkv, y, lse, *settings)
-    return y.transpose(0, 2, 1, 3), (*views, y, lse, settings)  # (B, nh, T, hs)
+    _launch_tiles("attention", T, Q, unit, *qkv, y, lse, *settings)
+    return y.transpose(0, 2, 1, 3), (*views, y, lse, settings, unit)  # (B, nh, T, hs)
 
 
 @KERNELS.gradient(fused_attention)
@@ -66,12 +69,13 @@ def fused_attention_gradient(
     y: Array,
     lse: Array,
     settings: tuple[Any, ...],
+    unit: Unit,
 ) -> Any:
     B, nh, T, hs = q.shape
     S, dO = k.shape[2], _aligned(g)
     delta = cupy.empty_like(lse)
     grid = (-(-T // WARPS), nh, B)
-    launch("attention_delta", q.dtype, grid, BLOCK, *with_strides(dO), y, delta, T, head_dim=hs)
+    launch("attention_delta", q.dtype, grid, BLOCK, *with_strides(dO), y, delta, T, **unit)
     if T == S:  # write all three to one array, the gradient of the qkv projection's output
         dq = dkv = cupy.empty((B, T, 3, nh, hs), q.dtype)
         parts = 0, 1, 2
@@ -81,10 +85,10 @@ def fused_attention_gradient(
     q_at, k_at, v_at = (part * nh * hs for part in parts)
     q_stride, kv_stride = (d.shape[2] * nh * hs for d in (dq, dkv))  # between tokens
     given = [argument for view in (q, k, v, dO) for argument in with_strides(view)]
-    _launch_tiles("attention_gradient_q", T, q, *given, lse, delta, dq, q_stride, q_at, *settings)
-    _launch_tiles(
-        "attention_gradient_kv", S, q, *given, lse, delta, dkv, kv_stride, k_at, v_at, *settings
-    )
+    given += [lse, delta]
+    _launch_tiles("attention_gradient_q", T, q, unit, *given, dq, q_stride, q_at, *settings)
+    into = dkv, kv_stride, k_at, v_at
+    _launch_tiles("attention_gradient_kv", S, q, unit, *given, *into, *settings)
     gradients = zip((dq, dkv, dkv), parts, strict=True)
     return (*(d[:, :, part].transpose(0, 2, 1, 3) for d, part in gradients), None)
 
@@ -110,7 +114,7 @@ def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
     )
 
 
-def _mask_tiles(mask: Array | None, head_dim: int) -> tuple[Array | None, Array | None]:
+def _mask_tiles(mask: Array | None, unit: Unit) -> tuple[Array | None, Array | None]:
     """A contiguous mask (T, S), and flags of each of its tiles: whether some or all is visible."""
     if mask is None:
         return None, None
@@ -119,7 +123,7 @@ def _mask_tiles(mask: Array | None, head_dim: int) -> tuple[Array | None, Array 
     tiles = cupy.empty((rows, columns), cupy.uint32)
     launch(
         "attention_mask_tiles", np.dtype("float32"), (columns, rows), BLOCK, mask, tiles,
-        *mask.shape, head_dim=head_dim,
+        *mask.shape, **unit,
     )  # fmt: skip
     return mask, tiles
 
@@ -131,11 +135,11 @@ def _aligned(x: Array) -> Array:
     return x if is_aligned else cupy.ascontiguousarray(x)
 
 
-def _launch_tiles(name: str, rows: int, like: Array, *arguments: Any) -> None:
+def _launch_tiles(name: str, rows: int, like: Array, unit: Unit, *arguments: Any) -> None:
     """Launch a kernel with one block for each head and each tile of BLOCK_M of its `rows` rows.
 
     Args:
         like: (B, nh, ..., hs).
     """
-    B, nh, _, hs = like.shape
-    launch(name, like.dtype, (-(-rows // BLOCK_M), nh, B), BLOCK, *arguments, head_dim=hs)
+    B, nh = like.shape[:2]
+    launch(name, like.dtype, (-(-rows // BLOCK_M), nh, B), BLOCK, *arguments, **unit)

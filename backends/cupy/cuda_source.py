@@ -11,7 +11,8 @@ from ..base import BackendError
 
 FOLDER = Path(__file__).with_name("cuda")
 HEADERS = [FOLDER / "common.cuh", FOLDER / "reductions.cuh"]
-ATTENTION = FOLDER / "attention.cu"  # compiled by itself, once for each head size
+ATTENTION = FOLDER / "attention.cu"  # compiled by itself, once for each head size and precision
+PRECISIONS = ("tf32", "bf16")  # of the factors of attention's products
 FLOAT_DTYPES = {"float32": "float", "float64": "double"}  # NumPy's name -> the C++ type T
 _NULL = np.uint64(0)  # the null pointer
 _SCALARS: dict[str, type[np.generic]] = {"Index": np.int64, "Bits": np.uint32, "double": np.float64}
@@ -31,7 +32,7 @@ class Parameter(NamedTuple):
 
 
 @functools.cache
-def source(dtype: str, head_dim: int | None = None) -> str:
+def source(dtype: str, head_dim: int | None = None, precision: str = "tf32") -> str:
     """Return the source of all kernels for one dtype as one translation unit.
 
     With #line directives, compilers report errors with the files' own names and lines.
@@ -40,13 +41,17 @@ def source(dtype: str, head_dim: int | None = None) -> str:
         dtype: "float32" or "float64".
         head_dim: if given, the unit holds the kernels of attention.cu for this head size instead
             of all others.
+        precision: of the factors of attention's products, "tf32" or "bf16".
 
     Raises:
         BackendError: another dtype.
     """
     if dtype not in FLOAT_DTYPES:
         raise BackendError(f"CUDA kernels compute in {' and '.join(FLOAT_DTYPES)}, not in {dtype}")
-    files = [ATTENTION] if head_dim else sorted({*FOLDER.glob("*.cu")} - {ATTENTION})
+    files = sorted({*FOLDER.glob("*.cu")} - {ATTENTION})
+    if head_dim:
+        names = "bf16.cuh", "attention.cuh", f"attention_{precision}.cuh"
+        files = [*(FOLDER / name for name in names), ATTENTION]
     begin = [f"typedef {FLOAT_DTYPES[dtype]} T;"]
     if head_dim:
         begin.append(f"const int HEAD_DIM = {head_dim};")

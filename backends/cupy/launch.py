@@ -20,14 +20,14 @@ launches = 0  # kernels launched so far, for tests
 
 
 @functools.cache
-def _module(dtype: str, head_dim: int | None, device: int) -> Any:
+def _module(dtype: str, head_dim: int | None, precision: str, device: int) -> Any:
     """The compiled translation unit, see `cuda_source.source`; CuPy caches the code on disk."""
-    return cupy.RawModule(code=source(dtype, head_dim), options=("--std=c++17",))
+    return cupy.RawModule(code=source(dtype, head_dim, precision), options=("--std=c++17",))
 
 
 @functools.cache
-def _function(name: str, dtype: Any, head_dim: int | None, device: int) -> Any:
-    return _module(str(dtype), head_dim, device).get_function(name)
+def _function(name: str, dtype: Any, head_dim: int | None, precision: str, device: int) -> Any:
+    return _module(str(dtype), head_dim, precision, device).get_function(name)
 
 
 def launch(
@@ -37,6 +37,7 @@ def launch(
     block: tuple[int, ...],
     *arguments: Any,
     head_dim: int | None = None,
+    precision: str = "tf32",
 ) -> None:
     """Launch kernel `name` asynchronously.
 
@@ -46,6 +47,7 @@ def launch(
         block: number of threads in each dimension.
         arguments: arrays, numbers, or None for a null pointer, see `cuda_source.check_arguments`.
         head_dim: for the kernels of attention.cu, which are compiled for each head size.
+        precision: of the factors of their products, see `cuda_source.source`.
     """
     global launches
     if 0 in grid:
@@ -53,7 +55,7 @@ def launch(
     launches += 1
     keep_alive(arguments)
     checked = check_arguments(name, dtype, arguments)
-    _function(name, dtype, head_dim, runtime.getDevice())(grid, block, tuple(checked))
+    _function(name, dtype, head_dim, precision, runtime.getDevice())(grid, block, tuple(checked))
 
 
 def launch_elementwise(name: str, like: Array, *arguments: Any, count: int | None = None) -> None:

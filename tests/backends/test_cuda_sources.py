@@ -50,19 +50,19 @@ def buffer(size: int) -> bytes:
     return b" " * max(size, 64)
 
 
-# Arguments of `source` for each translation unit: (dtype, head_dim).
-UNITS = [(dtype, None) for dtype in cuda_source.FLOAT_DTYPES] + [
-    ("float32", head_dim) for head_dim in (16, 32, 64, 128)
-]
+# Arguments of `source` for each translation unit: (dtype, head_dim, precision).
+HEADS = [("float32", size, p) for size in (16, 32, 64, 128) for p in cuda_source.PRECISIONS]
+UNITS = [(dtype,) for dtype in cuda_source.FLOAT_DTYPES] + HEADS
 
 
 def test_the_units_contain_all_kernels() -> None:
-    parts = [cuda_source.names(cuda_source.source(*unit)) for unit in UNITS[1:3]]
-    assert sorted(parts[0] + parts[1]) == sorted(cuda_source.signatures())
+    general, *attention = [cuda_source.names(cuda_source.source(*unit)) for unit in UNITS[1:4]]
+    assert attention[0] == attention[1]
+    assert sorted(general + attention[0]) == sorted(cuda_source.signatures())
 
 
 @functools.cache
-def compiled(unit: tuple[str, int | None], architecture: str) -> tuple[bytes, str]:
+def compiled(unit: tuple[Any, ...], architecture: str) -> tuple[bytes, str]:
     """The machine code of a translation unit, and the log with each kernel's registers."""
     return compile_cuda(cuda_source.source(*unit), architecture, b"--ptxas-options=-v")
 
@@ -70,7 +70,7 @@ def compiled(unit: tuple[str, int | None], architecture: str) -> tuple[bytes, st
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", UNITS, ids=str)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_every_kernel_compiles(architecture: str, unit: tuple[str, int | None]) -> None:
+def test_every_kernel_compiles(architecture: str, unit: tuple[Any, ...]) -> None:
     binary, log = compiled(unit, architecture)
     assert binary, log
     assert "warning" not in log.lower()
@@ -82,7 +82,7 @@ def test_every_kernel_compiles(architecture: str, unit: tuple[str, int | None]) 
 @pytest.mark.parametrize("unit", UNITS, ids=str)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_block_has_registers_for_all_its_threads(
-    architecture: str, unit: tuple[str, int | None]
+    architecture: str, unit: tuple[Any, ...]
 ) -> None:
     """Otherwise launches would fail. CUDA refuses blocks of more threads than these."""
     _, log = compiled(unit, architecture)
@@ -95,8 +95,8 @@ def test_a_block_has_registers_for_all_its_threads(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", [u for u in UNITS if u[1] != 128], ids=str)
-def test_no_kernel_spills_registers(unit: tuple[str, int | None]) -> None:
+@pytest.mark.parametrize("unit", [u for u in UNITS if 128 not in u], ids=str)
+def test_no_kernel_spills_registers(unit: tuple[Any, ...]) -> None:
     """Local arrays must stay in registers: spilled to memory they would cost more than they save.
 
     Not tested for head_dim 128, where attention_gradient_kv spills; it is correct, but slower.
@@ -107,24 +107,27 @@ def test_no_kernel_spills_registers(unit: tuple[str, int | None]) -> None:
     assert set(frames) == {("0", "0")}
 
 
-def ptx(unit: tuple[str, int | None], architecture: str) -> str:
+def ptx(unit: tuple[Any, ...], architecture: str) -> str:
     """The assembly code of a translation unit for a virtual architecture such as compute_80."""
     return compile_cuda(cuda_source.source(*unit), architecture, kind="PTX")[0].decode()
 
 
+@pytest.mark.parametrize("precision", cuda_source.PRECISIONS)
 @pytest.mark.parametrize("head_dim", [16, 128])
-def test_tiles_in_shared_memory_are_aligned_for_packs_of_16_bytes(head_dim: int) -> None:
-    tiles = re.findall(
-        r"\.shared \.align (\d+) \.b8 \w*_tile\w*\[", ptx(("float32", head_dim), "compute_80")
-    )
+def test_tiles_in_shared_memory_are_aligned_for_packs_of_16_bytes(
+    head_dim: int, precision: str
+) -> None:
+    code = ptx(("float32", head_dim, precision), "compute_80")
+    tiles = re.findall(r"\.shared \.align (\d+) \.b8 \w*_tile\w*\[", code)
     assert len(tiles) == 6
     assert {int(alignment) for alignment in tiles} == {16}
 
 
-def test_attention_traps_on_gpus_without_tensor_cores_for_tf32() -> None:
+@pytest.mark.parametrize("precision", cuda_source.PRECISIONS)
+def test_attention_traps_on_gpus_without_the_tensor_cores(precision: str) -> None:
     """Its products are empty there: results would be wrong without a word."""
     for architecture, traps in (("compute_75", True), ("compute_80", False)):
-        assert ("trap;" in ptx(("float32", 16), architecture)) == traps
+        assert ("trap;" in ptx(("float32", 16, precision), architecture)) == traps
 
 
 def test_compile_errors_name_file_and_line() -> None:

@@ -10,6 +10,8 @@
 #include <cmath>
 #include <condition_variable>
 #include <csetjmp>
+#include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -238,7 +240,7 @@ V __shfl_sync(unsigned, V value, int lane) {
     return shim::exchange(value, [&](auto of) { return of(lane); });
 }
 
-// mma.sync.m16n8k8 with TF32 operands; attention.cu describes which lane holds which elements.
+// mma.sync.m16n8k8 with TF32 operands; attention_tf32.cuh describes which lane holds which elements.
 inline void mma_tf32(float* c, const unsigned* a, const unsigned* b) {
     struct Operands {
         float a[4], b[2];
@@ -256,6 +258,50 @@ inline void mma_tf32(float* c, const unsigned* a, const unsigned* b) {
                 c[3] += row.a[2 * half + 1] * right.b[half];
             }
         }
+        return 0;
+    });
+}
+
+// mma.sync.m16n8k16 with bfloat16 operands, in pairs; attention_bf16.cuh describes which lane holds
+// which elements.
+inline void mma_bf16(float* c, const unsigned* a, const unsigned* b) {
+    struct Operands {
+        unsigned a[4], b[2];
+    } mine;
+    std::memcpy(mine.a, a, sizeof mine.a);
+    std::memcpy(mine.b, b, sizeof mine.b);
+    unsigned g = self % 32 / 4, t = self % 4;
+    auto product = [](unsigned x, unsigned y) {  // of two pairs
+        auto high = [](unsigned bits) { return std::bit_cast<float>(bits & 0xffff0000u); };
+        return high(x << 16) * high(y << 16) + high(x) * high(y);
+    };
+    shim::exchange(mine, [&](auto of) {
+        for (unsigned k = 0; k < 4; k++) {
+            Operands row = of(4 * g + k), left = of(8 * t + k), right = of(8 * t + 4 + k);
+            for (int half = 0; half < 2; half++) {  // columns from 2k and from 2k + 8 of a
+                c[0] += product(row.a[2 * half], left.b[half]);
+                c[1] += product(row.a[2 * half], right.b[half]);
+                c[2] += product(row.a[2 * half + 1], left.b[half]);
+                c[3] += product(row.a[2 * half + 1], right.b[half]);
+            }
+        }
+        return 0;
+    });
+}
+
+// ldmatrix.m8n8.x4.trans: four matrices (8, 8) of 16-bit elements, transposed. Lane l passes the
+// address of row l % 8 of matrix l / 8, a multiple of 16, and gets two elements of each matrix.
+inline void ldmatrix_transposed(const unsigned* row, unsigned* four) {
+    unsigned g = self % 32 / 4, t = self % 4;
+    if (reinterpret_cast<uintptr_t>(row) % 16) std::abort();
+    shim::exchange(row, [&](auto of) {
+        auto element = [&](unsigned lane) {
+            unsigned short value;
+            std::memcpy(&value, reinterpret_cast<const unsigned short*>(of(lane)) + g, sizeof value);
+            return unsigned(value);
+        };
+        for (unsigned m = 0; m < 4; m++)
+            four[m] = element(8 * m + 2 * t) | element(8 * m + 2 * t + 1) << 16;
         return 0;
     });
 }

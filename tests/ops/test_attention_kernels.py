@@ -18,7 +18,8 @@ from tinytorch.attention import (
 )
 from tinytorch.ops.op import COMPOSITES
 
-TOLERANCE = 4e-3  # relative to max(1, largest value): TF32 rounds operands to 10 mantissa bits
+# Relative to max(1, largest value): operands are rounded to 10 or 7 bits of mantissa.
+TOLERANCES = {"tf32": 4e-3, "bf16": 2e-2}
 
 # B, nh, T, S, hs
 SHAPES = [
@@ -37,6 +38,13 @@ def tf32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
     monkeypatch.setattr(gemm, "matmul_mode", lambda: "tf32")
     return cupy
+
+
+@pytest.fixture(params=TOLERANCES)
+def precision(request: pytest.FixtureRequest, tf32: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each precision of the products on cupy."""
+    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: request.param)
+    return str(request.param)
 
 
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -90,23 +98,25 @@ def draw(B: int, nh: int, T: int, S: int, hs: int) -> list[np.ndarray]:
     return [rng.standard_normal((B, nh, n, hs)) for n in (T, S, S)]
 
 
-def assert_close(actual: list[np.ndarray], expected: list[np.ndarray]) -> None:
+def assert_close(
+    actual: list[np.ndarray], expected: list[np.ndarray], precision: str = "tf32"
+) -> None:
     for ours, theirs in zip(actual, expected, strict=True):
         assert np.isfinite(ours).all()
         error = np.abs(ours - theirs).max() / max(1.0, np.abs(theirs).max())
-        assert error < TOLERANCE, error
+        assert error < TOLERANCES[precision], error
 
 
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("p", [0.0, 0.3])
 @pytest.mark.parametrize("shape", CUPY_SHAPES, ids=str)
 def test_cupy_kernels_equal_attention_op_by_op(
-    shape: tuple[int, ...], p: float, mask: str, tf32: str, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...], p: float, mask: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrays = draw(*shape)
     mask_array = MASKS[mask](*shape[2:4])
     names = launched(monkeypatch)
-    found = run(arrays, mask_array, p, tf32)
+    found = run(arrays, mask_array, p, "cupy")
     if mask_array is not None:
         assert names.pop(0) == "attention_mask_tiles"
     assert names == [
@@ -115,7 +125,7 @@ def test_cupy_kernels_equal_attention_op_by_op(
         "attention_gradient_q",
         "attention_gradient_kv",
     ]
-    assert_close(found, run(arrays, mask_array, p, REFERENCE))
+    assert_close(found, run(arrays, mask_array, p, REFERENCE), precision)
 
 
 @pytest.fixture
@@ -256,11 +266,38 @@ def test_numpy_kernel_runs_only_for_supported_inputs() -> None:
     assert node(80, Tensor(np.ones((1, 80), dtype=bool))) == "matmul"
 
 
-def test_equal_inputs_give_equal_bits(tf32: str) -> None:
+def test_equal_inputs_give_equal_bits(precision: str) -> None:
     arrays = draw(1, 2, 70, 70, 32)
-    first, second = (run(arrays, causal(70, 70), 0.3, tf32) for _ in range(2))
+    first, second = (run(arrays, causal(70, 70), 0.3, "cupy") for _ in range(2))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_factors_are_rounded_to_the_precision(tf32: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One key has the weight 1, so that the output is the value, rounded."""
+    value, found = 1 + 2.0**-9, {}
+    for precision in ("tf32", "bf16"):
+        monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda p=precision: p)
+        q, v = (Tensor(np.full((1, 1, 1, 16), n, np.float32), backend=tf32) for n in (1, value))
+        found[precision] = attention(q, q, v).numpy()[0, 0, 0, 0]
+    assert found == {"tf32": value, "bf16": 1.0}
+
+
+def test_the_gradient_has_the_precision_of_its_forward(
+    tf32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = [Tensor(a.astype("f4"), True, backend=tf32) for a in draw(1, 1, 20, 20, 16)]
+    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "bf16")
+    gradients = []
+    for after in ("bf16", "tf32"):
+        y = attention(*arrays)
+        monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda p=after: p)
+        for array in arrays:
+            array.zero_grad()
+        y.sum().backward()
+        gradients.append([a.grad.numpy() for a in arrays])
+        monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "bf16")
+    np.testing.assert_array_equal(*gradients)
 
 
 def test_large_scores_do_not_overflow(tf32: str) -> None:

@@ -43,9 +43,10 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     launch_unaligned(backend)
     few = [r for r in launches if np.prod(r.grid) * np.prod(r.block) <= 2048]
     few.sort(key=lambda r: -np.prod(r.grid))
-    names = cuda_source.signatures()
-    groups = [[r for r in few if r.kernel.name == name] for name in names]
-    return [r for group in groups for r in selected(group)]
+    groups: dict[Any, list[Any]] = {}
+    for record in few:
+        groups.setdefault((record.kernel.name, record.kernel.module.code), []).append(record)
+    return [r for group in groups.values() for r in selected(group)]
 
 
 def launch_updates(backend: Any) -> None:
@@ -59,16 +60,17 @@ def launch_updates(backend: Any) -> None:
 
 def launch_attention(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Launch the kernels of attention.cu, which need rounded products."""
-    with monkeypatch.context() as patch:
-        patch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "tf32")
-        rng = np.random.default_rng(1)
-        for T, S, mask in ((70, 70, True), (5, 40, False)):
-            given = (
-                Tensor(rng.standard_normal((1, 2, n, 16)).astype("f4"), True, backend="cupy")
-                for n in (T, S, S)
-            )
-            causal = create_causal_mask(T, S - T, "cupy") if mask else None
-            attention(*given, causal, Dropout(0.5)).sum().backward()
+    rng = np.random.default_rng(1)
+    for precision in cuda_source.PRECISIONS:
+        with monkeypatch.context() as patch:
+            patch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda p=precision: p)
+            for T, S, mask in ((70, 70, True), (5, 40, False)):
+                given = (
+                    Tensor(rng.standard_normal((1, 2, n, 16)).astype("f4"), True, backend="cupy")
+                    for n in (T, S, S)
+                )
+                causal = create_causal_mask(T, S - T, "cupy") if mask else None
+                attention(*given, causal, Dropout(0.5)).sum().backward()
 
 
 def launch_sampling(backend: Any) -> None:

@@ -25,117 +25,11 @@
 // Algorithm 2 has one kernel for all gradients and adds to dQ atomically. Two kernels recompute P
 // twice but need no atomics: every sum has one order, so equal inputs give equal bits.
 //
-// Products use tensor cores: factors are rounded to 10 bits of mantissa (TF32), sums are float.
-// Tiles in shared memory are aligned for loads and stores of 16 bytes.
+// Products use tensor cores, with sums in float32. attention_tf32.cuh rounds factors to 10 bits of
+// mantissa, attention_bf16.cuh to 7; both define mma, load_tile, load_left, matmul_transposed and
+// matmul_add. Tiles in shared memory are aligned for loads and stores of 16 bytes.
 //
-// This file is compiled separately, once for each HEAD_DIM, a multiple of 16.
-
-const int WARPS = 4, BLOCK_M = 16 * WARPS;        // rows of the tile that a block owns
-const int BLOCK_N_FWD = HEAD_DIM > 64 ? 32 : 64;  // keys in a tile of the forward pass
-const int BLOCK_N_BWD = 32;                       // rows in a tile of the backward passes
-const int K_STEPS = HEAD_DIM / 8;                 // tensor core steps of 8 along a head
-const int PITCH = HEAD_DIM + 4;                   // row length of a tile: avoids bank conflicts
-const float LOG2_E = 1.4426950408889634f;
-
-// The vectors of one head, which start at data + t * stride for tokens t < length.
-struct HeadView {
-    const float* data;
-    Index stride;
-    Index length;
-};
-
-__device__ HeadView head_view(const float* x, Index batch_stride, Index head_stride,
-                              Index token_stride, Index length) {
-    return {x + blockIdx.z * batch_stride + blockIdx.y * head_stride, token_stride, length};
-}
-
-// x rounded to TF32: to nearest, ties away from zero.
-__device__ Bits to_tf32(float x) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    Bits y;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
-    return y;
-#else
-    return (__float_as_uint(x) + 0x1000u) & ~0x1fffu;
-#endif
-}
-
-// c (16, 8) += a (16, 8) b (8, 8), distributed over the lanes of a warp. With g = lane / 4 and
-// t = lane % 4, a lane holds a[g][t], a[g + 8][t], a[g][t + 4], a[g + 8][t + 4]; b[t][g],
-// b[t + 4][g]; c[g][2t], c[g][2t + 1], c[g + 8][2t], c[g + 8][2t + 1].
-__device__ void mma(float* c, const Bits* a, const Bits* b) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-    __trap();  // GPUs without TF32 tensor cores use exact products, and so never run these kernels
-#elif defined(__CUDA_ARCH__)
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-#else  // on the CPU, in tests
-    mma_tf32(c, a, b);
-#endif
-}
-
-// Copy N rows from row `start` to a tile in shared memory, rounded to TF32; zeros past the end.
-template <int N>
-__device__ void load_tile(HeadView x, Index start, Bits (*tile)[PITCH]) {
-    for (int i = threadIdx.y * 32 + threadIdx.x; i < N * HEAD_DIM / 4; i += 32 * WARPS) {
-        int row = i / (HEAD_DIM / 4), column = i % (HEAD_DIM / 4) * 4;
-        Pack<4> four = {};
-        if (start + row < x.length) four = load<4>(x.data + (start + row) * x.stride + column);
-        for (int e = 0; e < 4; e++) four.at[e] = __uint_as_float(to_tf32(four.at[e]));
-        store<4>((T*)&tile[row][column], four);
-    }
-}
-
-// Load 16 rows from row `start` as the left operand of a product; zeros past the end.
-__device__ void load_left(HeadView x, Index start, Bits (*a)[4]) {
-    Index row = start + threadIdx.x / 4;
-    const float* upper = x.data + row * x.stride + threadIdx.x % 4;
-    const float* lower = upper + 8 * x.stride;
-    bool has_upper = row < x.length, has_lower = row + 8 < x.length;
-#pragma unroll
-    for (int k = 0; k < K_STEPS; k++) {
-        a[k][0] = to_tf32(has_upper ? upper[8 * k] : 0.0f);
-        a[k][1] = to_tf32(has_lower ? lower[8 * k] : 0.0f);
-        a[k][2] = to_tf32(has_upper ? upper[8 * k + 4] : 0.0f);
-        a[k][3] = to_tf32(has_lower ? lower[8 * k + 4] : 0.0f);
-    }
-}
-
-// c (16, N) = a (16, HEAD_DIM) tile^T, for a tile (N, HEAD_DIM).
-template <int N>
-__device__ void matmul_transposed(const Bits (*a)[4], const Bits (*tile)[PITCH], float (*c)[4]) {
-    int g = threadIdx.x / 4, t = threadIdx.x % 4;
-#pragma unroll
-    for (int n = 0; n < N / 8; n++) {
-        for (int i = 0; i < 4; i++) c[n][i] = 0;
-#pragma unroll
-        for (int k = 0; k < K_STEPS; k++) {
-            const Bits* row = &tile[8 * n + g][8 * k + t];
-            Bits b[2] = {row[0], row[4]};
-            mma(c[n], a[k], b);
-        }
-    }
-}
-
-// c (16, HEAD_DIM) += w (16, N) tile, for a tile (N, HEAD_DIM). w is distributed as a result of
-// `mma`, not as its left operand. Since the order of a sum is free, columns t and t + 4 of the
-// operand are mapped to rows 2t and 2t + 1 of the tile, whose weights this lane holds.
-template <int N>
-__device__ void matmul_add(const float (*w)[4], const Bits (*tile)[PITCH], float (*c)[4]) {
-    int g = threadIdx.x / 4, t = threadIdx.x % 4;
-#pragma unroll
-    for (int k = 0; k < N / 8; k++) {
-        Bits a[4] = {to_tf32(w[k][0]), to_tf32(w[k][2]), to_tf32(w[k][1]), to_tf32(w[k][3])};
-#pragma unroll
-        for (int n = 0; n < K_STEPS; n++) {
-            const Bits* column = &tile[8 * k + 2 * t][8 * n + g];
-            Bits b[2] = {column[0], column[PITCH]};
-            mma(c[n], a, b);
-        }
-    }
-}
+// This file is compiled separately, once for each HEAD_DIM, a multiple of 16, and kind of factors.
 
 // Store 16 rows from row `start`, the upper and lower halves scaled separately; none past the end.
 __device__ void store_rows(float* first, Index stride, Index start, Index length,
@@ -143,12 +37,10 @@ __device__ void store_rows(float* first, Index stride, Index start, Index length
     Index row = start + threadIdx.x / 4;
     float* to = first + row * stride + threadIdx.x % 4 * 2;
 #pragma unroll
-    for (int n = 0; n < K_STEPS; n++) {
-        if (row < length) to[8 * n] = c[n][0] * upper, to[8 * n + 1] = c[n][1] * upper;
-        if (row + 8 < length) {
-            to[8 * stride + 8 * n] = c[n][2] * lower;
-            to[8 * stride + 8 * n + 1] = c[n][3] * lower;
-        }
+    for (int n = 0; n < D_TILES; n++) {
+        if (row < length) store<2>(to + 8 * n, {c[n][0] * upper, c[n][1] * upper});
+        if (row + 8 < length)
+            store<2>(to + 8 * stride + 8 * n, {c[n][2] * lower, c[n][3] * lower});
     }
 }
 
@@ -260,7 +152,7 @@ extern "C" __global__ void attention(
     int start = tile * BLOCK_M + threadIdx.y * 16, row = start + threadIdx.x / 4;
     Bits q_left[K_STEPS][4];
     load_left(Q, start, q_left);
-    float acc[K_STEPS][4] = {}, m[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY}, l[2] = {};
+    float acc[D_TILES][4] = {}, m[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY}, l[2] = {};
     for (int key = 0; key < keys; key += BLOCK_N_FWD) {
         Bits flags = masks.tile_flags<BLOCK_M, BLOCK_N_FWD>(tile * BLOCK_M, key), visible = ~0u;
         if (!(flags & SOME_VISIBLE)) continue;
@@ -288,7 +180,7 @@ extern "C" __global__ void attention(
             l[half] *= alpha[half];
         }
 #pragma unroll
-        for (int n = 0; n < K_STEPS; n++)
+        for (int n = 0; n < D_TILES; n++)
             for (int i = 0; i < 4; i++) acc[n][i] *= alpha[i / 2];
 #pragma unroll
         for (int n = 0; n < BLOCK_N_FWD / 8; n++)
@@ -357,7 +249,7 @@ extern "C" __global__ void attention_gradient_q(
         row_lse[half] = exists ? lse[head + row + 8 * half] : 0.0f;
         row_delta[half] = exists ? delta[head + row + 8 * half] : 0.0f;
     }
-    float dQ[K_STEPS][4] = {};
+    float dQ[D_TILES][4] = {};
     for (int key = 0; key < keys; key += BLOCK_N_BWD) {
         Bits flags = masks.tile_flags<BLOCK_M, BLOCK_N_BWD>(tile * BLOCK_M, key), visible = ~0u;
         if (!(flags & SOME_VISIBLE)) continue;
@@ -406,7 +298,7 @@ extern "C" __global__ void attention_gradient_kv(
     Bits k_left[K_STEPS][4], v_left[K_STEPS][4];
     load_left(K, start, k_left);
     load_left(V, start, v_left);
-    float dK[K_STEPS][4] = {}, dV[K_STEPS][4] = {};
+    float dK[D_TILES][4] = {}, dV[D_TILES][4] = {};
     for (int query = 0; query < queries; query += BLOCK_N_BWD) {
         Bits flags = masks.tile_flags<BLOCK_N_BWD, BLOCK_M>(query, blockIdx.x * BLOCK_M);
         Bits visible = ~0u;
