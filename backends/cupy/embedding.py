@@ -10,8 +10,12 @@ from ..base import NativeArray as Array
 from .errors import error_flag
 from .launch import MAX_GRID_YZ, WARPS, launch, launch_rows
 from .layout import as_ids, contiguous, is_supported
+from .reductions import column_sums
 
 SCAN_LIMIT = 2**25  # id comparisons in embedding_gradient; beyond it, ids are sorted
+SCAN_COLUMNS = 128  # of a block, as in embedding.cu
+MAX_UNDIVIDED = 1024  # ids; for fewer, a launch that adds up parts takes longer than it saves
+MIN_PART, MAX_PARTS = 512, 32  # ids in a part, and number of parts
 DIGIT_BITS, CHUNK = 8, 32  # as in segments.cu
 MAX_TILES = 1024  # parts of the ids that are sorted separately in each pass
 
@@ -43,13 +47,25 @@ def segment_sum(values: Array, ids: Array, rows: int) -> Array:
     if not is_supported(values):  # float16
         return segment_sum(values.astype(cupy.float32), ids, rows).astype(values.dtype)
     (N, C), values, ids = values.shape, contiguous(values), as_ids(ids)
-    if rows * N * -(-C // 32) > SCAN_LIMIT:
+    if rows * N * -(-C // SCAN_COLUMNS) > SCAN_LIMIT:
         return add_segments(cupy.zeros((rows, C), values.dtype), values, ids)
-    dw = cupy.empty((rows, C), values.dtype)
-    if dw.size:
-        grid = (rows, -(-C // 32))
-        launch("embedding_gradient", values.dtype, grid, (32, 8), values, ids, dw, N, C)
-    return dw
+    return _sum_by_scanning(values, ids, rows)
+
+
+def _sum_by_scanning(values: Array, ids: Array, rows: int) -> Array:
+    """`segment_sum` for few rows, in one or two launches, where `add_segments` needs at least six.
+
+    The ids are divided into parts, so that the sum for a frequent id, as the space in text, is
+    computed by several blocks.
+    """
+    N, C = values.shape
+    # Not more rows of partial sums than rows of values.
+    part = N if N <= MAX_UNDIVIDED else max(MIN_PART, rows, -(-N // MAX_PARTS))
+    parts = -(-N // part) if N else 1
+    sums = cupy.empty((parts, rows * C), values.dtype)
+    grid = (rows, -(-C // SCAN_COLUMNS), parts)
+    launch("embedding_gradient", values.dtype, grid, (32, 8), values, ids, sums, N, C, part)
+    return (sums if parts == 1 else column_sums("column_sums", sums, sums)).reshape(rows, C)
 
 
 def add_segments(sums: Array, values: Array, ids: Array) -> Array:

@@ -354,6 +354,54 @@ def test_segment_sum_by_scanning_and_by_sorting_ids(
             )
 
 
+# Kind -> the ids of `count` rows; "text" has the frequencies of a text's spaces and letters.
+DRAWN_IDS = {
+    "uniform": lambda rng, rows, count: rng.integers(0, rows, count),
+    "text": lambda rng, rows, count: np.minimum(rng.geometric(0.15, count) - 1, rows - 1),
+    "one id": lambda rng, rows, count: np.full(count, rows // 2),
+    "positions": lambda rng, rows, count: np.arange(count) % rows,
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", DRAWN_IDS)
+def test_gradient_of_small_tables(kind: str, dtype: str, cupy: str) -> None:
+    """Of one part of the ids, of several, and of parts as long as the table; always equal bits."""
+    rng = np.random.default_rng(8)
+    for rows, count, size in ((65, 900, 40), (65, 1025, 129), (700, 1500, 33), (7, 2048, 1)):
+        ids = DRAWN_IDS[kind](rng, rows, count)
+        g = rng.standard_normal((count, size)).astype(dtype)
+        table = tinytorch.Embedding(rows, size, backend=cupy).to(dtype)
+        found = []
+        for _ in range(2):
+            table.zero_grad()
+            y = table(tinytorch.Tensor(ids, backend=cupy))
+            y.backward(tinytorch.Tensor(g, backend=cupy))
+            assert table.weight.grad is not None
+            found.append(table.weight.grad.numpy())
+        np.testing.assert_array_equal(found[0], found[1])
+        expected = np.zeros((rows, size))
+        np.add.at(expected, ids, g.astype(np.float64))
+        scale = np.abs(expected).max()
+        tolerance = 1e-6 if dtype == "float32" else 1e-14
+        np.testing.assert_allclose(found[0], expected, rtol=0, atol=tolerance * scale)
+
+
+def test_no_block_adds_up_a_frequent_id_alone(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text of 16,384 tokens is divided into parts of 512; the second launch adds them up."""
+    backend, records = backends.get("cupy"), []  # type: ignore[var-annotated]
+    monkeypatch.setattr(fake_cupy.kernels, "records", records)
+    for count, parts in ((1024, 1), (2048, 4), (16_384, 32), (40_000, 32)):
+        records.clear()
+        values = backend.asarray(np.ones((count, 3), np.float32))
+        backend.xp.segment_sum(values, backend.asarray(np.zeros(count, np.int64)), 5)
+        names = [r.kernel.name for r in records]
+        assert names == ["embedding_gradient", "column_sums"][: 1 + (parts > 1)]
+        assert records[0].grid == (5, 1, parts)
+
+
 def test_ids_are_sorted_stably_with_those_out_of_range_last(cupy: str) -> None:
     backend, rng = backends.get(cupy), np.random.default_rng(3)
     from tinytorch.backends.cupy import embedding

@@ -36,7 +36,13 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     backend.xp.random_bits(3, (300,))
     launch_sampling(backend)
     launch_decoding()
-    monkeypatch.setattr("tinytorch.backends.cupy.embedding.SCAN_LIMIT", 0)
+    embedding = "tinytorch.backends.cupy.embedding"
+    with monkeypatch.context() as patch:  # parts of few ids
+        patch.setattr(f"{embedding}.MAX_UNDIVIDED", 0)
+        patch.setattr(f"{embedding}.MIN_PART", 40)
+        g, ids = np.ones((150, 33), np.float32), np.arange(150) % 2
+        backend.xp.segment_sum(backend.asarray(g), backend.asarray(ids), 2)
+    monkeypatch.setattr(f"{embedding}.SCAN_LIMIT", 0)
     for count, size in ((4, 33), (600, 1)):
         values, ids = np.ones((count, size), np.float32), np.arange(count) % 2
         backend.xp.segment_sum(backend.asarray(values), backend.asarray(ids), 2)

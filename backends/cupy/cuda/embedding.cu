@@ -13,26 +13,34 @@ extern "C" __global__ void embedding(const T* weight, const Index* ids, T* y, In
     }
 }
 
-// dw (rows, size): row r is the sum of the rows of g (count, size) whose id is r. The grid is
-// (rows, ceil(size / 32)), the block (32, 8): each block scans all ids for its own row, so the
-// order of summation depends on the ids only.
-extern "C" __global__ void embedding_gradient(const T* g, const Index* ids, T* dw, Index count,
-                                              Index size) {
-    __shared__ T scratch[8][32];
-    Index id = blockIdx.x, column = blockIdx.y * (Index)32 + threadIdx.x;
-    T total = 0;
-    for (Index start = threadIdx.y * (Index)32; start < count; start += 8 * 32) {
+// The gradient of a small table: partial (parts, rows, size), where row r of part p is the sum of the
+// rows of g (count, size) whose id is r, among the `part` ids from p * part on.
+//
+// The grid is (rows, ceil(size / 128), parts), the block (32, 8): each block scans its part of the
+// ids for its own row. Parts bound how long it waits for rows of g where one id is frequent, as the
+// space is in text. The order of summation depends on the ids and the shape only.
+extern "C" __global__ void embedding_gradient(const T* g, const Index* ids, T* partial, Index count,
+                                              Index size, Index part) {
+    const int COLUMNS = 4;  // of a lane, loaded before it waits for the first
+    __shared__ T scratch[8][COLUMNS][32];
+    Index id = blockIdx.x, column = blockIdx.y * (Index)(32 * COLUMNS) + threadIdx.x;
+    Index first = blockIdx.z * part, end = first + part < count ? first + part : count;
+    T total[COLUMNS] = {};
+    for (Index start = first + threadIdx.y * 32; start < end; start += 8 * 32) {
         Index at = start + threadIdx.x;
-        Bits matches = __ballot_sync(ALL_LANES, at < count && ids[at] == id);
+        Bits matches = __ballot_sync(ALL_LANES, at < end && ids[at] == id);
         for (; matches; matches &= matches - 1) {
-            Index i = start + __ffs(matches) - 1;
-            if (column < size) total += g[i * size + column];
+            const T* row = g + (start + __ffs(matches) - 1) * size;
+#pragma unroll
+            for (int k = 0; k < COLUMNS; k++)
+                if (column + 32 * k < size) total[k] += row[column + 32 * k];
         }
     }
-    scratch[threadIdx.y][threadIdx.x] = total;
+    for (int k = 0; k < COLUMNS; k++) scratch[threadIdx.y][k][threadIdx.x] = total[k];
     __syncthreads();
-    if (threadIdx.y == 0 && column < size) {
-        for (int lane = 1; lane < 8; lane++) total += scratch[lane][threadIdx.x];
-        dw[id * size + column] = total;
-    }
+    int k = threadIdx.y;  // the first warps add up 32 columns each
+    if (k >= COLUMNS || column + 32 * k >= size) return;
+    T sum = 0;
+    for (int warp = 0; warp < 8; warp++) sum += scratch[warp][k][threadIdx.x];
+    partial[(blockIdx.z * (Index)gridDim.x + id) * size + column + 32 * k] = sum;
 }
