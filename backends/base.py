@@ -105,7 +105,8 @@ class Backend:
         graphed: converts ``work(*arrays) -> array`` to a function ``(key, *arrays) -> array`` that
             captures the work once and replays it as long as the key and the shapes stay the
             same; None if work cannot be captured. Work that raises a MemoryError may be run again,
-            except after an `InterruptedUpdateError`.
+            except after an `InterruptedUpdateError`. With ``eager=False`` that function never runs
+            the work as written: it returns None if memory does not suffice for a graph.
         processes: the default number of processes for a data-parallel training step.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
         decoder: creates a `decode_step.Decoder` from a step, its caches and a `Choice`, or None if

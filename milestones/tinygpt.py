@@ -217,7 +217,7 @@ def _train(run: Run, report: Report, interrupt: Interrupt) -> None:
     """Train, and evaluate at regular intervals."""
     evaluations = int(run.progress * EVALUATIONS)
     while not run.finished and not interrupt.requested:
-        loss = run.step()
+        loss = run.step(until=run.next_stop(LOG_INTERVAL, EVALUATIONS))
         step = run.trainer.step
         if step % LOG_INTERVAL == 0 or step == 1 or run.finished:
             value = run.read(loss)

@@ -198,9 +198,15 @@ class _Tokens(Dataset):
             batch_size: B, number of blocks.
             rng: a generator or a seed; by default the generator that `manual_seed` seeds.
         """
-        rng = random.generator() if rng is None else random.new_generator(rng)
-        batch: Batch = self.batch(rng.integers(len(self), size=batch_size))
+        batch: Batch = self.batch(self.random_indices(batch_size, rng))
         return batch
+
+    def random_indices(
+        self, batch_size: int, rng: "np.random.Generator | int | None" = None
+    ) -> np.ndarray[Any, Any]:
+        """The indices (B,) of the blocks that `random_batch` draws."""
+        rng = random.generator() if rng is None else random.new_generator(rng)
+        return rng.integers(len(self), size=batch_size)
 
 
 class TokenDataset(_Tokens):

@@ -167,7 +167,8 @@ class GraphedCallable:
     """`work`, captured when it is called for the second time with equal keys and equal shapes.
 
     The graphs of the last `MAX_SHAPES` shapes are kept. Where memory does not suffice for a graph,
-    or beside the graphs of other shapes, those are dropped, and the work is run as written.
+    or beside the graphs of other shapes, those are dropped, and the work is run as written, or with
+    ``eager=False`` not at all.
 
     Args:
         work: takes arrays and returns one. Anything else that it reads on the host must be the
@@ -181,7 +182,16 @@ class GraphedCallable:
         # Shapes -> the graph; None after the first call; `work` itself if a graph is too large.
         self._graphs: OrderedDict[Hashable, CapturedGraph | Work | None] = OrderedDict()
 
-    def __call__(self, key: Any, *arrays: Array) -> Array:
+    def __call__(self, key: Any, *arrays: Array, eager: bool = True) -> Array | None:
+        """The result of the work.
+
+        Args:
+            key: what the work depends on besides its arrays.
+            arrays: its arguments.
+            eager: whether it may be run without a graph. If not, it is captured in the first call,
+                and the result is None if memory does not suffice; all its kernels were launched
+                before.
+        """
         key = cupy.cuda.runtime.getDevice(), key
         if key != self._key:
             if self._key and key[0] != self._key[0]:
@@ -193,18 +203,20 @@ class GraphedCallable:
             self._graphs[shapes] = None
             if len(self._graphs) > MAX_SHAPES:
                 self._graphs.popitem(last=False)
-            trace.fallback("graphed step", "the first call with this key and shapes", "cupy")
-            return self._run(arrays)
+            if eager:
+                trace.fallback("graphed step", "the first call with this key and shapes", "cupy")
+                return self._run(arrays)
         self._graphs.move_to_end(shapes)
         graph, how = self._graphs[shapes], "replayed"
         if graph is None:
             how, graph = "captured", self._capture(arrays)
             self._graphs[shapes] = graph or self._work
             if graph is None:
-                return self._run_without_graph(arrays)
+                self._free()
+                return self._run_without_graph(arrays) if eager else None
         elif not isinstance(graph, CapturedGraph):
             trace.fallback("graphed step", "too little memory for a graph", "cupy")
-            return self._run(arrays)
+            return self._run(arrays) if eager else None
         else:
             graph.copy_inputs(arrays)
         trace.count("graphed step", "cupy", how)
@@ -221,7 +233,6 @@ class GraphedCallable:
 
     def _run_without_graph(self, arrays: tuple[Array, ...]) -> Array:
         """Run work whose graph was too large, and warn if that succeeds."""
-        self._free()
         result = self._run(arrays)
         warnings.warn(
             "too little memory on the GPU for a CUDA graph of this step: it runs without one, which"

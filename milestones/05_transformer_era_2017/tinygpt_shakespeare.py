@@ -182,7 +182,7 @@ def train(run: Run, report: ProgressReport, epochs: float, interrupt: Interrupt)
     report_epoch(run, report, 0)
     reported = 0
     while not run.finished and not interrupt.requested:
-        loss = run.step()
+        loss = run.step(until=run.next_stop(LOG_INTERVAL, epochs))
         if run.trainer.step % LOG_INTERVAL == 0 or run.finished:
             value = loss.item()
             run.check_loss(value)

@@ -16,6 +16,12 @@ from .eager import EagerStep, why_eager
 from .module_key import module_key
 
 Shapes = tuple[tuple[int, ...], ...]
+Numbers = list[list[float]]  # of each step: `next_step` of all optimizers
+
+STEPS_AT_ONCE = 5  # in one graph
+# Parameters times rows of a step, above which a GPU computes longer than the host needs to launch
+# the next graph.
+MAX_SMALL_STEP = 2**33
 
 
 class GraphedStep:
@@ -29,9 +35,11 @@ class GraphedStep:
         self._backend: Backend | None = None
         self._graphed: Callable[..., Array] | None = None
         self._trainer: Trainer | None = None
-        self._masks: dict[Shapes, int] = {}  # batch shapes -> number of dropout masks per step
-        # Batch shapes -> indices of the parameters that each optimizer updates.
-        self._updated: dict[Shapes, list[list[int]]] = {}
+        self._masks: dict[Shapes, int] = {}  # batch shapes -> dropout masks per launch
+        # Batch shapes -> for each step of a launch, the indices of the parameters that each
+        # optimizer updates.
+        self._updated: dict[Shapes, list[list[list[int]]]] = {}
+        self._fits_several = True  # steps in one graph
 
     def __reduce__(self) -> Any:
         return GraphedStep, ()  # a copy captures graphs of its own
@@ -48,24 +56,72 @@ class GraphedStep:
         if backend.graphed is None or reason:
             trace.fallback("graphed step", reason, backend.name)
             return EagerStep().run(trainer, batches)
-        if self._graphed is None or self._backend is not backend:
-            self._backend, self._graphed = backend, backend.graphed(self._work)
         numbers = [n for optimizer in trainer.optimizers for n in optimizer.next_step()]
+        arrays = [tensor._array for tensor in tensors]
+        loss = self._launch(trainer, backend, [numbers], arrays)
+        return wrap_array(Tensor, loss, backend)
+
+    def steps_at_once(self, trainer: Trainer, rows: int) -> int:
+        """How many steps one graph should run: several if the host is slower than the GPU.
+
+        Args:
+            trainer: the trainer.
+            rows: rows of activations in a step, such as the tokens of a GPT.
+        """
+        if not self._fits_several or self._why_single(trainer):
+            return 1
+        size = rows * sum(p.size for p in trainer.parameters())
+        return STEPS_AT_ONCE if size <= MAX_SMALL_STEP else 1
+
+    def _why_single(self, trainer: Trainer, *batches: Tensor) -> str:
+        """Why the next steps cannot be run from one graph, or an empty string."""
+        for optimizer in trainer.optimizers:
+            if not optimizer.steps:
+                return "kernels are compiled, and state is allocated, in the first step"
+            if optimizer.missed:
+                return "some steps update only some of the parameters"
+        return _why_eager(trainer, [*batches, *trainer.parameters()])
+
+    def run_several(self, trainer: Trainer, numbers: Numbers, x: Tensor, y: Tensor) -> Any:
+        """Run K steps from one graph; returns their losses (K,), or None if that is impossible.
+
+        Args:
+            trainer: the trainer.
+            numbers: `next_step` of all optimizers, for each step.
+            x: inputs (K, A, ...) of A batches for each step.
+            y: targets (K, A, ...).
+        """
+        if len(numbers) < 2 or self._why_single(trainer, x, y):
+            return None
+        arrays = [x._array, y._array]
+        losses = self._launch(trainer, x.backend, numbers, arrays, eager=False)
+        self._fits_several = losses is not None
+        return wrap_array(Tensor, losses, x.backend) if self._fits_several else None
+
+    def _launch(
+        self, trainer: Trainer, backend: Backend, numbers: Numbers, arrays: list[Array], **how: bool
+    ) -> Any:
+        """Launch the graph of the steps with these numbers, and count them; see `_work`."""
+        if self._graphed is None or self._backend is not backend:
+            assert backend.graphed is not None
+            self._backend, self._graphed = backend, backend.graphed(self._work)
         masks = np.array([n % 2**64 for n in random.mask_state()], np.uint64).view(np.int64)
         inputs = backend.asarray(np.array(numbers, np.float64)), backend.asarray(masks)
-        arrays = [tensor._array for tensor in tensors]
         self._trainer = trainer
         try:
             key = graph_key(trainer), self._earlier_updates(trainer)
             trainer.updating = True  # a replay is one launch: its update cannot be told apart
-            loss = self._graphed(key, *inputs, *arrays)
+            result = self._graphed(key, *inputs, *arrays, **how)
         finally:
             self._trainer = None
-        updated = self._updated[_shapes(arrays)]
-        for optimizer, indices in zip(trainer.optimizers, updated, strict=True):
-            optimizer.count_step(indices)
+        if result is None:  # nothing was run
+            trainer.updating = False
+            return None
+        for updated in self._updated[_shapes(arrays)]:
+            for optimizer, indices in zip(trainer.optimizers, updated, strict=True):
+                optimizer.count_step(indices)
         random.skip_masks(self._masks[_shapes(arrays)])
-        return wrap_array(Tensor, loss, backend)
+        return result
 
     def _earlier_updates(self, trainer: Trainer) -> Hashable:
         """How many steps were missed by each parameter that any captured step may update.
@@ -74,24 +130,35 @@ class GraphedStep:
         """
         if not any(optimizer.missed for optimizer in trainer.optimizers):
             return ()
-        places = {(n, i) for step in self._updated.values() for n, own in enumerate(step)
-                  for i in own}  # fmt: skip
+        places = {(n, i) for steps in self._updated.values() for step in steps
+                  for n, own in enumerate(step) for i in own}  # fmt: skip
         return tuple((n, i, trainer.optimizers[n].missed.get(i, 0)) for n, i in sorted(places))
 
     def _work(self, numbers: Array, masks: Array, *arrays: Array) -> Array:
-        """Run a step on arrays x, y, x, y, ...; returns the loss as an array."""
+        """Run one step, or several: each row of `numbers` (K, n) has the numbers of a step.
+
+        Args:
+            numbers: `next_step` of all optimizers.
+            masks: key and offset of the first dropout mask.
+            arrays: batches x, y, x, y, ... of one step; or x (K, A, ...) and y (K, A, ...) with A
+                batches for each of K steps.
+
+        Returns:
+            the loss, or those of several steps (K,).
+        """
         trainer, backend = self._trainer, self._backend
         assert trainer is not None
         assert backend is not None
-        tensors = [wrap_array(Tensor, array, backend) for array in arrays]
-        own_numbers = iter(_split(trainer.optimizers, numbers))
-        updated: list[list[int]] = []
+        count = numbers.shape[0]
+        losses: list[Tensor] = []
+        updated: list[list[list[int]]] = []
         is_updating = False
         with random.masks_from(masks) as seeds:
             try:
-                loss = trainer.accumulate(list(zip(tensors[::2], tensors[1::2], strict=True)))
-                is_updating = True
-                trainer.update(lambda o: updated.append(o.update(*next(own_numbers))))
+                for step in range(count):
+                    losses.append(trainer.accumulate(_batches(arrays, count, step, backend)))
+                    is_updating = True
+                    updated.append(_update(trainer, numbers[step, ...]))
             except MemoryError as error:
                 trainer.zero_grad()  # the backend may run this again
                 if is_updating:
@@ -99,7 +166,34 @@ class GraphedStep:
                 raise
         self._masks[_shapes(arrays)] = seeds.offset
         self._updated[_shapes(arrays)] = updated
-        return loss._array
+        return losses[0]._array if count == 1 else _joined(losses, backend)
+
+
+def _update(trainer: Trainer, numbers: Array) -> list[list[int]]:
+    """Update the parameters; returns the indices of those that each optimizer has updated."""
+    own_numbers = iter(_split(trainer.optimizers, numbers))
+    updated: list[list[int]] = []
+    trainer.update(lambda o: updated.append(o.update(*next(own_numbers))))
+    return updated
+
+
+def _batches(
+    arrays: Sequence[Array], count: int, step: int, backend: Backend
+) -> list[tuple[Tensor, Tensor]]:
+    """The batches of a step, from the arrays of `GraphedStep._work` for `count` steps."""
+    if count > 1:
+        x, y = arrays
+        arrays = [a[step, i, ...] for i in range(x.shape[1]) for a in (x, y)]
+    tensors = [wrap_array(Tensor, array, backend) for array in arrays]
+    return list(zip(tensors[::2], tensors[1::2], strict=True))
+
+
+def _joined(losses: Sequence[Tensor], backend: Backend) -> Array:
+    """0-d tensors as one array (K,), without a copy from the host."""
+    joined = backend.xp.empty((len(losses),), dtype=losses[0].dtype)
+    for step, loss in enumerate(losses):
+        joined = backend.xp.index_set(joined, step, loss._array)
+    return joined
 
 
 def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:

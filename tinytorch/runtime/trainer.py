@@ -80,6 +80,55 @@ class Trainer(training.Trainer):
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         return self.runner.run(self, batches)
 
+    def steps_at_once(self, rows: int) -> int:
+        """How many steps `train_steps` should take at once; 1 if it would not be faster.
+
+        Args:
+            rows: rows of activations in a step, such as the tokens of a GPT.
+        """
+        if isinstance(self.runner, GraphedStep):
+            return self.runner.steps_at_once(self, rows)
+        return 1
+
+    def train_steps(self, x: Tensor, y: Tensor) -> Tensor | None:
+        """Take K steps from one CUDA graph, with the results of K calls of `train_step`.
+
+        This is faster where a GPU computes a step in less time than the host needs to launch it.
+
+        Args:
+            x: inputs (K, A, B, ...): for each step A batches, whose gradients are accumulated.
+            y: targets (K, A, B, ...).
+
+        Returns:
+            the loss of each step (K,); or None if no step was taken, because these cannot be
+            captured together, as the first step of all, or memory does not suffice.
+
+        Raises:
+            ValueError: x and y have different numbers of steps or batches.
+        """
+        if x.ndim < 2 or x.shape[:2] != y.shape[:2]:
+            raise ValueError(
+                "train_steps takes inputs and targets of shape (steps, batches, ...), not"
+                f" {x.shape} and {y.shape}"
+            )
+        if not isinstance(self.runner, GraphedStep):
+            return None
+        numbers = []
+        for ahead in range(len(x)):
+            if self.scheduler is not None:
+                self.scheduler.apply(self.optimizers, self.step + ahead)
+            own = [optimizer.next_step() for optimizer in self.optimizers]
+            numbers.append([n for step, *rates in own for n in (step + ahead, *rates)])
+        try:
+            losses: Tensor | None = self.runner.run_several(self, numbers, x, y)
+        except BaseException:
+            self.zero_grad()  # else the next step would add to the gradients of this one
+            raise
+        if losses is not None:
+            self.step += len(x)
+            self.updating = False
+        return losses
+
 
 def make_runner(processes: int = 1, cuda_graph: bool = False) -> StepRunner:
     """The step runner for a number of processes, or for CUDA graphs in one process."""

@@ -261,8 +261,11 @@ class Run:
         """Number of tokens trained on so far."""
         return self.trainer.step * self.config.preset.tokens_per_step
 
-    def step(self) -> Tensor:
+    def step(self, until: int = 0) -> Tensor:
         """Run one training step on random blocks, and return its loss.
+
+        On a GPU that computes a step faster than the host launches it, several steps are launched
+        together if the run then has at most `until` of them; the loss is that of the last one.
 
         The loss may still be being computed by a device; `read` waits for it, and counts that time.
         After an exception the random state is that before the step, so a checkpoint that is saved
@@ -277,16 +280,56 @@ class Run:
             self.trainer.scheduler.total_steps = total
             self.trainer.scheduler.warmup_steps = min(preset.warmup_steps, total // 10)
         try:
-            batches: list[Any] = [
-                self.blocks.random_batch(preset.batch_size) for _ in range(preset.accumulation)
-            ]
-            loss = self.trainer.train_step(batches)
+            loss = self._several_steps(until - self.trainer.step)
+            if loss is None:
+                batches: list[Any] = [
+                    self.blocks.random_batch(preset.batch_size) for _ in range(preset.accumulation)
+                ]
+                loss = self.trainer.train_step(batches)
         except BaseException:
             random.generator().bit_generator.state = state[0]
             random.set_masks(*state[1])
             raise
         self.seconds += clock() - begin
         return loss
+
+    def _several_steps(self, limit: int) -> Tensor | None:
+        """Run several steps at once and return the loss of the last one; None if none was run.
+
+        Nothing happens if they would be more than `limit`, or one at a time is as fast.
+        """
+        preset = self.config.preset
+        if limit < 2 or self.config.minutes is not None:  # its schedule depends on the time
+            return None
+        count = self.trainer.steps_at_once(preset.tokens_per_step)
+        if not 1 < count <= limit:
+            return None
+        generator = random.generator().bit_generator
+        before = generator.state
+        drawn = [
+            self.blocks.random_indices(preset.batch_size)
+            for _ in range(count * preset.accumulation)
+        ]
+        x, y = self.blocks.batch(np.concatenate(drawn))
+        shape = count, preset.accumulation, preset.batch_size, preset.context
+        losses = self.trainer.train_steps(x.reshape(shape), y.reshape(shape))
+        if losses is None:  # too little memory
+            generator.state = before
+        return None if losses is None else losses[-1]
+
+    def next_stop(self, interval: int, parts: float) -> int:
+        """Number of the next step at which something may be reported.
+
+        That is a multiple of `interval`, the last step, or the first of the next of `parts` equal
+        parts of the run.
+        """
+        done, total = self.trainer.step, self.config.preset.steps
+        part = int(done / total * parts)
+        steps = range(done + 1, done + interval + 1)
+        return next(
+            step for step in steps
+            if step % interval == 0 or step == total or int(step / total * parts) > part
+        )  # fmt: skip
 
     def read(self, loss: Tensor) -> float:
         """Wait until the device has computed all steps so far, and return the loss as a number."""
