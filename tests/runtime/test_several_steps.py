@@ -26,6 +26,7 @@ from tinytorch.ops import random
 from tinytorch.runtime import graphed
 from tinytorch.runtime.trainer import make_runner
 from tinytorch.tinygpt import PRESETS, Preset, Run, RunConfig
+from tinytorch.tinygpt.presets import build_model
 
 K = graphed.STEPS_AT_ONCE
 INTERVAL, PARTS = 10, 2  # steps between two lines of metrics, evaluations
@@ -297,6 +298,16 @@ def test_ids_out_of_range_leave_the_weights_as_they_were(cupy: str) -> None:
         np.testing.assert_array_equal(parameter.numpy(), array)
     assert trainer.train_steps(x, x) is not None
     assert all((p.numpy() != a).any() for p, a in zip(model.parameters(), before, strict=True))
+
+
+@pytest.mark.slow
+def test_the_small_presets_take_several_steps_at_once() -> None:
+    small = {
+        name for name, preset in PRESETS.items()
+        if build_model(preset, 65).num_parameters() * preset.tokens_per_step
+        <= graphed.MAX_SMALL_STEP
+    }  # fmt: skip
+    assert small == {"default", "best", "demo", "nanogpt-cpu"}
 
 
 @pytest.mark.parametrize("parts", [8, 2.5, 1.0, 0.3])
