@@ -49,8 +49,8 @@ class Child:
         os.dup2(quiet, 2)
         step = Run.step
 
-        def counted(run: Run) -> Any:
-            loss = step(run)
+        def counted(run: Run, until: int) -> Any:
+            loss = step(run, until)
             self.steps.value = run.trainer.step
             return loss
 

@@ -366,12 +366,12 @@ def test_a_run_does_not_write_to_a_folder_that_replaced_its_own(
     """As after `rm -r` of its folder and a new run there."""
     step, out = Run.step, tmp_path / "run"
 
-    def patched(run: Run) -> Any:
+    def patched(run: Run, until: int) -> Any:
         if run.trainer.step == 5:
             out.rename(tmp_path / "moved")
             out.mkdir()
             (out / CHECKPOINT).write_bytes(b"of another run")
-        return step(run)
+        return step(run, until)
 
     monkeypatch.setattr(Run, "step", patched)
     flags = [*TRAIN[:2], "--steps", "9", "--out", str(out), "--quiet", "--processes", "1"]
@@ -424,7 +424,7 @@ def test_errors_of_the_demo_are_one_sentence(
     programs: dict[str, ModuleType], good: Path, tmp_path: Path, capsys: Any,
     monkeypatch: pytest.MonkeyPatch, error: Exception, message: str,
 ) -> None:  # fmt: skip
-    def failing(*arguments: Any) -> None:
+    def failing(run: Run, until: int) -> None:
         raise error
 
     monkeypatch.setattr(Run, "step", failing)
@@ -438,7 +438,7 @@ def test_errors_of_the_demo_are_one_sentence(
 def test_the_demo_stopped_by_a_signal_at_once(
     programs: dict[str, ModuleType], good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stopped(*arguments: Any) -> None:
+    def stopped(run: Run, until: int) -> None:
         raise Stop(15)
 
     monkeypatch.setattr(Run, "step", stopped)
@@ -454,11 +454,11 @@ def test_the_demo_is_saved_if_its_terminal_is_closed(
     """SIGHUP comes, and writing to the terminal fails from then on, also to end the bar."""
     step, closed = Run.step, []
 
-    def patched(run: Run) -> Any:
+    def patched(run: Run, until: int) -> Any:
         if run.trainer.step == 5:
             os.kill(os.getpid(), signal.SIGHUP)
             closed.append(True)
-        return step(run)
+        return step(run, until)
 
     def failing(*arguments: Any) -> None:
         if closed:
@@ -477,10 +477,10 @@ def test_a_diverged_run_is_one_sentence_and_keeps_the_last_good_checkpoint(
 ) -> None:  # fmt: skip
     step = Run.step
 
-    def diverge(self: Run) -> Any:
+    def diverge(self: Run, until: int) -> Any:
         if self.trainer.step == 5:
             self.model.ln_f.weight.data = float("nan")
-        return step(self)
+        return step(self, until)
 
     monkeypatch.setattr(Run, "step", diverge)
     flags = [*TRAIN[:2], "--steps", "12", "--batch-size", "2", "--out", str(tmp_path / "run")]

@@ -181,10 +181,10 @@ def test_a_signal_to_all_processes_of_a_run(
         os.setsid()
         step = Run.step
 
-        def patched(self: Run) -> Any:
+        def patched(self: Run, until: int) -> Any:
             if self.trainer.step == 5:
                 os.killpg(0, signal.SIGTERM)
-            return step(self)
+            return step(self, until)
 
         Run.step = patched  # type: ignore[method-assign]
 
@@ -274,7 +274,7 @@ def test_an_unexpected_error_names_its_place_and_debugging_shows_the_traceback(
     tinygpt: ModuleType, flags: list[str], tmp_path: Path, capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    def failing(*arguments: Any) -> None:
+    def failing(run: Run, until: int) -> None:
         raise AttributeError("no such method")
 
     monkeypatch.setattr(Run, "step", failing)

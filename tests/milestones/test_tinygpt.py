@@ -84,10 +84,10 @@ def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Press Ctrl-C during this training step."""
     step_method = Run.step
 
-    def pressed(self: Run) -> Any:
+    def pressed(self: Run, until: int) -> Any:
         if self.trainer.step == step:
             signal.raise_signal(signal.SIGINT)
-        return step_method(self)
+        return step_method(self, until)
 
     monkeypatch.setattr(Run, "step", pressed)
 
