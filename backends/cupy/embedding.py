@@ -65,7 +65,7 @@ def _sum_by_scanning(values: Array, ids: Array, rows: int) -> Array:
     sums = cupy.empty((parts, rows * C), values.dtype)
     grid = (rows, -(-C // SCAN_COLUMNS), parts)
     launch("embedding_gradient", values.dtype, grid, (32, 8), values, ids, sums, N, C, part)
-    return (sums if parts == 1 else column_sums("column_sums", sums, sums)).reshape(rows, C)
+    return (sums if parts == 1 else column_sums(sums)).reshape(rows, C)
 
 
 def add_segments(sums: Array, values: Array, ids: Array) -> Array:
