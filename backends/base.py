@@ -101,7 +101,10 @@ class Backend:
         updates: name of an optimizer's update op -> its multi-tensor version, a function of rows
             (parameter, gradient, *state) and the op's settings. It may write to parameters and
             state in place, and returns the new (parameter, *state) of each row. The settings `lr`
-            and `step` are numbers, or 0-d arrays while a step is captured.
+            and `step` are numbers, or 0-d arrays while a step is captured. If the backend has
+            `clip_factor`, they also take its result as `scale`, and multiply gradients by it.
+        clip_factor: computes the factor by which `clip_gradients` would scale gradients, a 0-d
+            array, from these and the maximum norm; None if it does not support their dtypes.
         graphed: converts ``work(*arrays) -> array`` to a function ``(key, *arrays) -> array`` that
             captures the work once and replays it as long as the key and the shapes stay the
             same; None if work cannot be captured. Work that raises a MemoryError may be run again,
@@ -127,6 +130,7 @@ class Backend:
     xp: Namespace
     kernels: Mapping[str, Kernel] = {}
     updates: Mapping[str, Callable[..., "list[Row]"]] = {}
+    clip_factor: Callable[[Sequence[NativeArray], float], NativeArray | None] | None = None
     graphed: Callable[[Callable[..., NativeArray]], Callable[..., NativeArray]] | None = None
     processes: int = 1
     decode_step: Callable[[Any], Any] | None = None

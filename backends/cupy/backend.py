@@ -96,7 +96,7 @@ class CupyBackend(Backend):
         self._devices, self._errors, self._graph = devices, errors, graph
         self.graphed = graph.GraphedCallable
         self.kernels, self._updates = kernels.KERNELS, optim.UPDATES
-        self._write_update = optim.write_update
+        self._write_update, self.clip_factor = optim.write_update, optim.clip_factor
         self.decode_step, self.decoder = decode_step.CupyDecodeStep, decoder.CupyDecoder
         self._draw, self.sample = sampling.sample, self._sample
         self._gemm = gemm

@@ -35,13 +35,13 @@ def adam_update(
     weight_decay: float,
     decoupled: bool,
     step: Any,
+    scale: Array | None = None,
 ) -> list[Row]:
     """Rows of parameter, gradient and both moments; see `base.Backend.updates`."""
     rows = [tuple(map(contiguous, row)) for row in rows]
+    settings = (device_scalar(lr), device_scalar(step), *betas, eps, weight_decay, decoupled)
     for dtype, same in grouped(rows, lambda row: row[0].dtype):
-        numbers = device_scalar(lr, dtype), device_scalar(step, dtype)
-        settings = (*numbers, *betas, eps, weight_decay, decoupled)
-        for_chunks("adam_update", same, dtype, *settings, error_flag())
+        for_chunks("adam_update", same, dtype, *settings, scale, error_flag())
     return [(p, m, v) for p, _, m, v in rows]
 
 
@@ -55,11 +55,11 @@ def write_update(array: Array, update: Array) -> Array:
     return array
 
 
-def device_scalar(number: Any, dtype: Any) -> Array:
-    """A number that may change from step to step, as a 0-d array for a kernel."""
+def device_scalar(number: Any) -> Array:
+    """A number that may change from step to step, as a 0-d array float64 for a kernel."""
     if isinstance(number, cupy.ndarray):
-        return number.astype(dtype, copy=False)
-    return cupy.full((), number, dtype)
+        return number.astype(cupy.float64, copy=False)
+    return cupy.full((), number, cupy.float64)
 
 
 def for_chunks(name: str, rows: Sequence[Row], dtype: Any, *arguments: Any) -> None:
@@ -95,15 +95,29 @@ def _chunks(sizes: tuple[int, ...]) -> tuple[Any, Any, Any]:
 @KERNELS.forward
 def clip_gradients(xp: Namespace, *gradients: Array, max_norm: float) -> Any:
     flat = [contiguous(g) for g in gradients]
-    dtype = flat[0].dtype
     chunks = chunk_table([(g, g) for g in flat])
+    norm, factor = _norm_and_factor(chunks, flat[0].dtype, max_norm)
+    if len(chunks):
+        launch("scale_chunks", flat[0].dtype, (len(chunks),), (512,), chunks, factor)
+    return (norm, *flat), ()
+
+
+def clip_factor(gradients: Sequence[Array], max_norm: float) -> Array | None:
+    """The factor with which `clip_gradients` would scale them; see `base.Backend.clip_factor`."""
+    dtype = gradients[0].dtype
+    if not is_supported(gradients[0]) or any(g.dtype != dtype for g in gradients):
+        return None
+    chunks = chunk_table([(contiguous(g), contiguous(g)) for g in gradients])
+    return _norm_and_factor(chunks, dtype, max_norm)[1]
+
+
+def _norm_and_factor(chunks: Array, dtype: Any, max_norm: float) -> tuple[Array, Array]:
+    """The norm of all gradients together, and the factor that scales it to at most `max_norm`."""
     partial_sums, result = cupy.empty(len(chunks), dtype), cupy.empty(2, dtype)
     if len(chunks):
         launch("square_sums", dtype, (len(chunks),), (32, 16), chunks, partial_sums)
     launch("clip_factor", dtype, (1,), (32, 32), partial_sums, result, len(chunks), max_norm)
-    if len(chunks):
-        launch("scale_chunks", dtype, (len(chunks),), (512,), chunks, result)
-    return (result[0], *flat), ()
+    return result[0], result[1]
 
 
 def muon_update(
@@ -113,11 +127,13 @@ def muon_update(
     momentum: float,
     nesterov: bool,
     weight_decay: float,
+    scale: Array | None = None,
 ) -> list[Row]:
     """Rows of parameter, gradient and momentum; see `base.Backend.updates`."""
     rows = [tuple(map(contiguous, row)) for row in rows]
+    rate = device_scalar(lr)
     for _, same in grouped(rows, _kind):
-        _muon(same, momentum, nesterov, lr, weight_decay)
+        _muon(same, (momentum, 1 - momentum, nesterov, scale), rate, weight_decay)
     return [(p, m) for p, _, m in rows]
 
 
@@ -125,23 +141,26 @@ def _kind(row: Row) -> Hashable:
     return row[0].dtype, row[0].shape
 
 
-def _muon(
-    rows: Sequence[Row], momentum: float, nesterov: bool, lr: Any, weight_decay: float
-) -> None:
-    """Update matrices of one shape and dtype as a stack (K, M, N), with batched products."""
+def _muon(rows: Sequence[Row], settings: tuple[Any, ...], rate: Array, weight_decay: float) -> None:
+    """Update matrices of one shape and dtype as a stack (K, M, N), with batched products.
+
+    Args:
+        rows: of parameter, gradient and momentum.
+        settings: of the kernel muon_direction.
+        rate: the learning rate, a 0-d array.
+        weight_decay: multiplied by the rate.
+    """
     dtype, (M, N) = rows[0][0].dtype, rows[0][0].shape
     stack = cupy.empty((len(rows), M, N), dtype)
     if not stack.size:
         return
     directions = [(g, m, place) for (_, g, m), place in zip(rows, stack, strict=True)]
-    settings = momentum, 1 - momentum, nesterov
     for_chunks("muon_direction", directions, dtype, *settings, error_flag())
     _normalize(stack)
     stack = _orthogonal(stack)
     steps = [(p, direction) for (p, _, _), direction in zip(rows, stack, strict=True)]
-    scale = math.sqrt(max(1.0, M / N))
-    rate = device_scalar(lr, dtype)
-    for_chunks("muon_step", steps, dtype, rate, scale, weight_decay, error_flag())
+    widening = math.sqrt(max(1.0, M / N))
+    for_chunks("muon_step", steps, dtype, rate, widening, weight_decay, error_flag())
 
 
 def _normalize(stack: Array) -> None:

@@ -60,7 +60,8 @@ def launch_updates(backend: Any) -> None:
     for name in backend.updates:
         for sample in OP_INFOS[name].samples:
             rows = [tuple(map(backend.asarray, draw(sample, "float32")))]
-            backend.updates[name](rows, **sample.settings)
+            scale = backend.clip_factor([row[1] for row in rows], 1.0)
+            backend.updates[name](rows, **sample.settings, scale=scale)
     backend.write_update(*(backend.asarray(np.ones(300, np.float32)) for _ in range(2)))
 
 

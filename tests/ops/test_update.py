@@ -8,7 +8,7 @@ import pytest
 
 from tinytorch import AdamW, Linear, Parameter, Tensor, backends
 from tinytorch.ops.op import OPS
-from tinytorch.ops.update import update_tensors
+from tinytorch.ops.update import scaled_gradients, update_tensors
 
 ADAM = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.2, "step": 3}
 MUON = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
@@ -69,7 +69,27 @@ def test_updates_have_the_settings_of_their_rule(name: str, request: pytest.Fixt
     for key, function in updates.items():
         takes = inspect.signature(OPS[key].forward).parameters.values()
         settings = [p.name for p in takes if p.kind is p.KEYWORD_ONLY]
-        assert [*inspect.signature(function).parameters] == ["rows", *settings]
+        scale = ["scale"] if backends.get(name).clip_factor else []
+        assert [*inspect.signature(function).parameters] == ["rows", *settings, *scale]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "states", "settings"), CASES)
+def test_updates_multiply_gradients_by_a_factor(
+    name: str, states: int, settings: Any, dtype: str, cupy_fp32: str
+) -> None:
+    """By the multi-tensor updates, and by a rule without one."""
+    rows = make_rows(name, states, dtype, cupy_fp32, "C")
+    factor = Tensor(0.3, dtype=dtype, backend=cupy_fp32)
+    expected = [[t.numpy() for t in OPS[name](p, g * 0.3, *s, **settings)] for p, g, *s in rows]
+    gradients = [row[1].numpy().copy() for row in rows]
+    with scaled_gradients(factor):
+        update_tensors(OPS[name], rows, **settings)
+    rtol, atol = (1e-3, 2e-4) if dtype == "float32" else (1e-9, 1e-10)
+    for row, new, gradient in zip(rows, expected, gradients, strict=True):
+        np.testing.assert_array_equal(row[1].numpy(), gradient)
+        for tensor, array in zip((row[0], *row[2:]), new, strict=True):
+            np.testing.assert_allclose(tensor.numpy(), array, rtol=rtol, atol=atol)
 
 
 def test_rows_of_several_dtypes_are_updated_together(backend: str) -> None:

@@ -59,6 +59,20 @@ BLOCK = {
 }  # fmt: skip
 
 
+def test_kernels_of_an_update(captured: Counter[str]) -> None:
+    """Two groups of AdamW, with and without weight decay, and the norm of all gradients."""
+    captured_step("nanogpt-gpu", 1)
+    names = ("adam_update", "clip_factor", "scale_chunks", "square_sums")
+    assert [captured[name] for name in names] == [2, 1, 0, 1]
+
+
+def test_kernels_of_muon(captured: Counter[str]) -> None:
+    """Five steps of three products for each of four shapes, at any depth."""
+    captured_step("best-gpu", 2)
+    assert captured["muon_polynomial"] == 5 * 4
+    assert captured["muon_direction"] == captured["muon_step"] == captured["matrix_squares"] == 4
+
+
 def test_kernels_of_a_block(captured: Counter[str]) -> None:
     """nanoGPT's block without biases, forward and backward."""
     sizes, counts = [], []

@@ -1,6 +1,8 @@
 """Multi-tensor updates: a rule for one parameter, applied to all of them."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..backends import Backend, trace
@@ -8,6 +10,29 @@ from ..backends.float_errors import ignored
 from .op import Op, unwrap
 
 Tensors = Sequence[Any]  # a parameter, its gradient and its optimizer state
+
+
+class _Scale(threading.local):
+    """The factor of gradients in updates of this thread, a 0-d tensor; None for 1."""
+
+    factor: Any = None
+
+
+_scale = _Scale()
+
+
+@contextmanager
+def scaled_gradients(factor: Any) -> Iterator[None]:
+    """A context in which updates multiply gradients by a factor while they read them.
+
+    Args:
+        factor: a 0-d tensor, computed by the `clip_factor` of the gradients' backend.
+    """
+    before, _scale.factor = _scale.factor, factor
+    try:
+        yield
+    finally:
+        _scale.factor = before
 
 
 @ignored()
@@ -36,7 +61,8 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
                 _update_row(rule, row, settings, arrays)
         else:
             fused = trace.timed(fused, rule.key, backend.name, "kernel")
-            updated = fused([tuple(t._array for t in row) for row in same], **settings)
+            scale = {} if _scale.factor is None else {"scale": _scale.factor._array}
+            updated = fused([tuple(t._array for t in row) for row in same], **settings, **scale)
             for (parameter, _, *state), arrays in zip(same, updated, strict=True):
                 for tensor, array in zip((parameter, *state), arrays, strict=True):
                     tensor._set_array(array)
@@ -48,8 +74,11 @@ def _update_row(rule: Op, row: Tensors, settings: dict[str, Any], arrays: dict[s
     Args:
         arrays: the settings that are 0-d arrays; these are cast to the dtype of the parameter.
     """
-    parameter, _, *state = row
+    parameter, gradient, *state = row
     backend, xp = parameter.backend, parameter.backend.xp
     own = {**settings, **{n: xp.astype(a, parameter.dtype) for n, a in arrays.items()}}
-    for tensor, new in zip((parameter, *state), rule(*row, **own), strict=True):
+    if _scale.factor is not None:
+        gradient = gradient * _scale.factor
+    updated = rule(parameter, gradient, *state, **own)
+    for tensor, new in zip((parameter, *state), updated, strict=True):
         tensor._set_array(backend.write_update(tensor._array, new._array))

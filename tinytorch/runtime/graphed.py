@@ -12,6 +12,7 @@ from ..ops import random
 from ..optimizers import Optimizer
 from ..tensor import Tensor
 from ..training import Trainer
+from .clipping import folded_clipping
 from .eager import EagerStep, why_eager
 from .module_key import module_key
 
@@ -173,7 +174,8 @@ def _update(trainer: Trainer, numbers: Array) -> list[list[int]]:
     """Update the parameters; returns the indices of those that each optimizer has updated."""
     own_numbers = iter(_split(trainer.optimizers, numbers))
     updated: list[list[int]] = []
-    trainer.update(lambda o: updated.append(o.update(*next(own_numbers))))
+    with folded_clipping(trainer):
+        trainer.update(lambda o: updated.append(o.update(*next(own_numbers))))
     return updated
 
 

@@ -1,17 +1,18 @@
 // Muon without its matrix products, for a stack of matrices of one shape. As in optimizers.cu,
-// nothing is updated while error_flag is set.
+// nothing is updated while error_flag is set, and gradients are multiplied by `scale`.
 
 // Chunks of gradient, momentum and direction, as in optimizers.cu: updates the momentum in place
 // and computes the direction.
 extern "C" __global__ void __launch_bounds__(512)
-    muon_direction(const Index* chunks, T old_part, T new_part, Index nesterov,
+    muon_direction(const Index* chunks, T old_part, T new_part, Index nesterov, const T* scale,
                    const Index* error_flag) {
     if (error_flag[2]) return;
+    T clip = scale ? *scale : (T)1;
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     const T* g = (const T*)chunk[0];
     T *m = (T*)chunk[1], *direction = (T*)chunk[2];
     for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x) {
-        T fresh = new_part * g[i];
+        T fresh = new_part * (clip * g[i]);
         m[i] = old_part * m[i] + fresh;
         direction[i] = nesterov ? fresh + old_part * m[i] : m[i];
     }
@@ -19,7 +20,7 @@ extern "C" __global__ void __launch_bounds__(512)
 
 // Chunks of parameter and orthogonal direction: weight decay, then the step.
 extern "C" __global__ void __launch_bounds__(512)
-    muon_step(const Index* chunks, const T* lr, T factor, T weight_decay,
+    muon_step(const Index* chunks, const double* lr, double factor, double weight_decay,
               const Index* error_flag) {
     if (error_flag[2]) return;
     const Index* chunk = chunks + blockIdx.x * (Index)5;

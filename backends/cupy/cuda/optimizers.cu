@@ -5,10 +5,11 @@
 // Until then error_flag[2] is set, and nothing is updated: all weights stay as they were.
 
 // The learning rate and the number of the step are on the device, so that each replay of a captured
-// step reads new ones.
+// step reads new ones. Gradients are multiplied by `scale`, unless that is null: it clips them.
 extern "C" __global__ void __launch_bounds__(512)
-    adam_update(const Index* chunks, const T* lr, const T* step, double beta1, double beta2, T eps,
-                double weight_decay, Index decoupled, const Index* error_flag) {
+    adam_update(const Index* chunks, const double* lr, const double* step, double beta1,
+                double beta2, T eps, double weight_decay, Index decoupled, const T* scale,
+                const Index* error_flag) {
     if (error_flag[2]) return;
     __shared__ T decay, l2, step_size, root;
     if (threadIdx.x == 0) {  // in double: 1 - beta would lose digits
@@ -19,13 +20,14 @@ extern "C" __global__ void __launch_bounds__(512)
         root = sqrt(1 - pow(beta2, count));
     }
     __syncthreads();
+    T clip = scale ? *scale : (T)1;
     T old1 = beta1, new1 = 1 - beta1, old2 = beta2, new2 = 1 - beta2;
     const Index* chunk = chunks + blockIdx.x * (Index)5;
     T* p = (T*)chunk[0];
     const T* gradient = (const T*)chunk[1];
     T *m = (T*)chunk[2], *v = (T*)chunk[3];
     for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x) {
-        T g = gradient[i] + l2 * p[i];
+        T g = clip * gradient[i] + l2 * p[i];
         m[i] = old1 * m[i] + new1 * g;
         v[i] = old2 * v[i] + new2 * g * g;
         p[i] = decay * p[i] - step_size * m[i] / (sqrt(v[i]) / root + eps);
@@ -61,10 +63,10 @@ extern "C" __global__ void __launch_bounds__(1024)
 }
 
 extern "C" __global__ void __launch_bounds__(512)
-    scale_chunks(const Index* chunks, const T* result) {
+    scale_chunks(const Index* chunks, const T* factor) {
     const Index* chunk = chunks + blockIdx.x * (Index)5;
-    T *g = (T*)chunk[1], factor = result[1];
-    for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x) g[i] *= factor;
+    T *g = (T*)chunk[1], scale = *factor;
+    for (Index i = threadIdx.x; i < chunk[4]; i += blockDim.x) g[i] *= scale;
 }
 
 // array = update, for rules without a kernel of their own.
