@@ -1,5 +1,6 @@
 """Several training steps from one CUDA graph: the same bits as one step at a time."""
 
+import gc
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -211,6 +212,26 @@ def test_a_graph_that_is_too_large_is_replaced_by_those_of_single_steps(
     assert len(calls) == 2 * step + 1 + 2, "the step is captured alone, once"
     assert captured(run) == {1: 1}
     assert not run.trainer.updating
+
+
+def test_a_graph_of_several_steps_needs_the_memory_of_one(
+    start: Callable[..., Run], fake_cupy: Any
+) -> None:
+    """Each step frees its arrays at once, without the garbage collector, for the next one."""
+    run = start()
+    run.trainer.runner = make_runner()
+    run.step()
+    gc.collect()
+    gc.disable()
+    try:
+        used = [
+            fake_cupy.get_default_memory_pool().used_bytes()
+            for _ in range(3)
+            if run.step() is not None
+        ]
+    finally:
+        gc.enable()
+    assert len(set(used)) == 1
 
 
 def test_after_an_error_the_random_numbers_are_those_before_the_steps(
