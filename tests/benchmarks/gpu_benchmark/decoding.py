@@ -13,7 +13,7 @@ from tinytorch.tinygpt import Preset
 from tinytorch.tinygpt.presets import build_model
 
 from . import torch_side
-from .modes import default_mode, set_mode
+from .modes import MODES, default_mode, is_supported, set_mode
 from .our_side import free_memory
 from .report import first_line
 from .settings import VOCABULARY, Row, Rows, Settings, sibling
@@ -24,12 +24,8 @@ TEMPERATURE, AHEAD = 0.8, 32
 ROUNDS = 5
 OURS = "TinyTorch"
 FLOAT32 = "float32, TF32"
-# Side of PyTorch -> dtype of weights and activations, and whether torch.compile fuses the step.
-SIDES = {
-    FLOAT32: ("float32", False),
-    "bf16": ("bfloat16", False),
-    "bf16, compile": ("bfloat16", True),
-}
+# Side of PyTorch -> whether weights and activations have 16 bits, and torch.compile fuses the step.
+SIDES = {FLOAT32: (False, False), "16 bits": (True, False), "16 bits, compile": (True, True)}
 COLUMNS = [
     "model, batch", OURS, "us a step", "past the context",
     *(f"PyTorch CUDA graph, {side}" for side in SIDES), "ours / PyTorch in float32",
@@ -61,10 +57,10 @@ def compare(preset: Preset, texts: int, settings: Settings) -> Iterator[dict[str
     past_rate = texts * past / seconds(ours, past)
     sides, problems = {OURS: ours}, {}
     for is_compiled in (False, True) if settings.compiled else (False,):
-        for side, (dtype, compiled) in SIDES.items() if torch_side.module() else ():
+        for side, (half, compiled) in SIDES.items() if torch_side.module() else ():
             if compiled == is_compiled:
                 try:
-                    write = torch_writer(model, texts, dtype, compiled)
+                    write = torch_writer(model, texts, half, compiled)
                     write(count)
                 except Exception as error:
                     problems[side] = first_line(error)
@@ -92,10 +88,12 @@ def our_writer(model: Any, texts: int) -> Write:
     return write
 
 
-def torch_writer(model: Any, texts: int, dtype: str, compiled: bool) -> Write:
-    """PyTorch's generation with the same weights in a dtype."""
+def torch_writer(model: Any, texts: int, half: bool, compiled: bool) -> Write:
+    """PyTorch's generation with the same weights, if `half` in bf16, or fp16 on older GPUs."""
     torch = torch_side.module()
-    reference = sibling("torch_reference").gpt(model).to(torch_side.DEVICE, getattr(torch, dtype))
+    sixteen = torch.bfloat16 if is_supported(MODES["bf16"]) else torch.float16
+    reference = sibling("torch_reference").gpt(model)
+    reference.to(torch_side.DEVICE, sixteen if half else torch.float32)
     decoder = StaticDecoder(reference, texts, TEMPERATURE, compiled)
     decoder.capture()
     return decoder.write

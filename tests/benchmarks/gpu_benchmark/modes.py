@@ -1,5 +1,6 @@
 """Precision modes: what each one is in TinyTorch and in PyTorch."""
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
@@ -31,15 +32,32 @@ class Mode(NamedTuple):
 
 MODES = {
     mode.name: mode
-    for mode in (Mode("tf32"), Mode("bf16", autocast="bfloat16"), Mode("fp32", tf32=False))
+    for mode in (
+        Mode("tf32"),
+        Mode("bf16", autocast="bfloat16"),
+        Mode("fp16", autocast="float16"),  # for GPUs before Ampere
+        Mode("fp32", tf32=False),
+    )
 }
 
 
 def is_supported(mode: Mode) -> bool:
-    """Whether the current GPU has tensor cores for the mode, or it needs none."""
+    """Whether TinyTorch has the mode, and the current GPU tensor cores for it if it needs them."""
     from tinytorch.backends.cupy import gemm
 
-    return gemm.supported_mode(mode.name) == mode.name
+    known = mode.name in gemm.COMPUTE_TYPES
+    return known and gemm.supported_mode(mode.name) == mode.name
+
+
+def supported_modes(names: Iterable[str]) -> list[Mode]:
+    """The modes that the GPU supports; prints the others. If none is, fp16 and fp32, for a T4."""
+    found = []
+    for name in names:
+        if is_supported(MODES[name]):
+            found.append(MODES[name])
+        else:
+            print(f"{name} is not measured: this GPU has no tensor cores for it")
+    return found or [MODES[name] for name in ("fp16", "fp32") if is_supported(MODES[name])]
 
 
 def default_mode() -> Mode:

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 from . import torch_side
 from .modes import set_mode
-from .our_side import free_memory, our_training
+from .our_side import OurTraining, free_memory
 from .settings import Row, Rows, Settings, random_text
 from .timing import Step, timed, wait
 from .torch_training import TorchTraining
@@ -39,9 +39,9 @@ def kernels_of_steps(settings: Settings) -> Rows:
         free_memory()
         set_mode(mode)
         text = random_text(settings.text)
-        step, trainer = our_training(settings.baby, text)
-        theirs = TorchTraining(settings.baby, text, trainer.model, mode)
-        yield from _rows(f"{mode.name}, TinyTorch", step, SHOWN)
+        ours = OurTraining(settings.baby, text)
+        theirs = TorchTraining(settings.baby, text, ours.trainer.model, mode)
+        yield from _rows(f"{mode.name}, TinyTorch", ours.step, SHOWN)
         yield from _rows(f"{mode.name}, PyTorch eager", theirs.step, SHOWN_OF_PYTORCH)
 
 

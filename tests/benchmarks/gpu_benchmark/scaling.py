@@ -8,7 +8,7 @@ from tinytorch.tinygpt import Preset
 
 from .machine import floor
 from .modes import default_mode, set_mode
-from .our_side import free_memory, our_training, step_flops
+from .our_side import OurTraining, free_memory, step_flops
 from .settings import Row, Rows, Settings, random_text
 from .timing import timed
 
@@ -27,7 +27,7 @@ def scaling(settings: Settings) -> Rows:
         before: tuple[int, float, float] | None = None
         for size, preset in presets(settings, series, sizes):
             free_memory()
-            step, _ = our_training(preset, random_text(settings.text))
+            step = OurTraining(preset, random_text(settings.text)).step
             timed(step, 3)
             seconds = min(timed(step, settings.turn) for _ in range(min(3, settings.rounds)))
             flops = step_flops(preset)

@@ -3,18 +3,15 @@
 import time
 from typing import Any
 
-import tinytorch
-from tinytorch import CharTokenizer, TokenDataset, backends
+from tinytorch import CharTokenizer, backends
 from tinytorch.data.datasets import tiny_shakespeare
 from tinytorch.tinygpt import Preset
-from tinytorch.tinygpt.presets import build_model, build_trainer
 from tinytorch.tinygpt.run import validation_batches
 
 from .modes import Mode, set_mode
-from .our_side import free_memory
+from .our_side import OurTraining, free_memory
 from .settings import Row, Rows, Settings
 
-SEED = 1337
 COLUMNS = [
     "preset, precision", "seconds of training", "steps", "validation loss", "lowest, at step",
     "seconds with validations",
@@ -46,19 +43,16 @@ def train(preset: Preset, mode: Mode, settings: Settings) -> dict[str, Any]:
     corpus = tiny_shakespeare()
     tokenizer = CharTokenizer(sorted(set(corpus.text)))
     train_ids, val_ids = map(tokenizer.encode_array, corpus.split())
-    tinytorch.manual_seed(SEED)
-    trainer = build_trainer(preset, build_model(preset, tokenizer.vocab_size).to(target))
-    blocks = TokenDataset(train_ids, preset.context, backend=target)
+    ours = OurTraining(preset, train_ids, tokenizer.vocab_size)
     batches = [(x.to(target), y.to(target)) for x, y in validation_batches(val_ids, preset.context)]
     begin, seconds, losses = time.perf_counter(), 0.0, {}
     for first in range(0, min(preset.steps, settings.max_steps), settings.every):
         start = time.perf_counter()
-        for _ in range(settings.every):
-            trainer.train_step([blocks.random_batch(preset.batch_size)])
+        ours.run(settings.every)
         target.synchronize()
         seconds += time.perf_counter() - start
         step = first + settings.every
-        losses[step] = trainer.evaluate(batches)
+        losses[step] = ours.trainer.evaluate(batches)
         if losses[step] <= settings.target:
             break
     lowest = min(losses, key=lambda step: losses[step])

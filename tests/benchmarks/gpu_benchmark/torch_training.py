@@ -32,6 +32,8 @@ class TorchTraining:
         loss = self.model.loss
         self._loss = self._torch.compile(loss, mode=compiled) if compiled else loss
         self.optimizers = optimizers(preset, self.model)
+        half = mode.autocast == "float16"  # whose gradients would be 0 without a factor
+        self._scaler = self._torch.amp.GradScaler(torch_side.DEVICE, enabled=half)
         self._blocks = TokenDataset(text, preset.context, backend="numpy")
         self._rng = np.random.default_rng(1)
 
@@ -65,11 +67,14 @@ class TorchTraining:
         self._torch.compiler.cudagraph_mark_step_begin()  # for mode="reduce-overhead"
         with self._mode.torch_context():
             loss = self._loss(x, y)
-        loss.backward()
+        self._scaler.scale(loss).backward()
+        for optimizer in self.optimizers:
+            self._scaler.unscale_(optimizer)
         self._torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._preset.grad_clip)
         for optimizer in self.optimizers:
-            optimizer.step()
+            self._scaler.step(optimizer)
             optimizer.zero_grad(set_to_none=True)
+        self._scaler.update()
         return loss.detach()
 
 

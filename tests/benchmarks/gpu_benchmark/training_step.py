@@ -11,13 +11,13 @@ from tinytorch.tinygpt import Preset
 from . import torch_side
 from .machine import floor
 from .modes import Mode, default_mode, set_mode
-from .our_side import free_memory, our_training, step_flops
+from .our_side import OurTraining, free_memory, step_flops
 from .report import first_line
 from .settings import Row, Rows, Settings, random_text
 from .timing import Step, in_turn, timed
 from .torch_training import TorchTraining
 
-OURS = "TinyTorch"
+OURS, SEVERAL = "TinyTorch", "several steps a graph"
 # Side of PyTorch -> mode of torch.compile, and whether the whole step is one CUDA graph.
 SIDES: dict[str, tuple[str | None, bool]] = {
     "eager": (None, False),
@@ -30,14 +30,18 @@ SIDES: dict[str, tuple[str | None, bool]] = {
 }
 EAGER = ["eager", "eager, CUDA graph"]
 COMPILED = ["compile", "compile, CUDA graph"]
-ALL = [*EAGER, *COMPILED, "reduce-overhead"]
 AUTOTUNED = ["max-autotune, CUDA graph", "max-autotune"]
+# The columns of three tables.
+OF_BABY_GPT = [OURS, *EAGER, *COMPILED, "reduce-overhead"]
+OF_SMALL_PRESETS = [OURS, SEVERAL, *EAGER, *COMPILED]
+OF_AUTOTUNED = [OURS, *AUTOTUNED]
 
 
 def columns(names: list[str]) -> list[str]:
-    """The titles of a table with these sides of PyTorch."""
+    """The titles of a table with these sides."""
     return [
-        "model, precision", OURS, "floor of products", *(f"PyTorch {name}" for name in names),
+        "model, precision", "floor of products",
+        *(f"PyTorch {name}" if name in SIDES else name for name in names),
         "ours / PyTorch's best", "tokens/s", "memory, MiB (ours reserved, PyTorch's peak)",
     ]  # fmt: skip
 
@@ -54,11 +58,14 @@ def compare(
     free_memory()
     set_mode(mode)
     text = random_text(settings.text)
-    step, trainer = our_training(preset, text)
-    timed(step, 3)  # runs, captures and replays
+    ours = OurTraining(preset, text)
+    timed(ours.step, 3)  # runs, captures and replays
     memory = {OURS: backends.get("cupy").memory()["reserved"] / 2**20}
-    sides, problems = {OURS: step}, {}
-    builder = Builder(preset, text, trainer.model, mode)
+    sides, problems = {OURS: ours.step}, {}
+    if (at_once := ours.at_once()) > 1:
+        sides[SEVERAL] = ours.several
+        timed(ours.several, 2)
+    builder = Builder(preset, text, ours.trainer.model, mode)
     for group in groups if torch_side.module() else [[]]:
         for name in group:
             try:
@@ -70,13 +77,16 @@ def compare(
             else:
                 sides[name] = side
         ms = {n: 1e3 * s for n, s in in_turn(sides, settings.rounds, settings.turn).items()}
-        best = min((value for name, value in ms.items() if name != OURS), default=None)
+        if SEVERAL in ms:
+            ms[SEVERAL] /= at_once
+        best = min((ms[name] for name in ms if name in SIDES), default=None)
+        ours_best = min(ms[name] for name in ms if name not in SIDES)
         yield {
             "ms": ms,
             "failed": dict(problems),
             "floor of products, ms": 1e3 * floor(settings, mode, 0, step_flops(preset)),
-            "ours / PyTorch's best": ms[OURS] / best if best else None,
-            "tokens a second": preset.tokens_per_step / ms[OURS] * 1e3,
+            "ours / PyTorch's best": ours_best / best if best else None,
+            "tokens a second": preset.tokens_per_step / ours_best * 1e3,
             "memory, MiB": memory,
         }
 
@@ -109,7 +119,6 @@ def _row(name: str, value: dict[str, Any], names: list[str]) -> Row:
 
     ratio = value["ours / PyTorch's best"]
     return Row(name, value, [
-        milliseconds(OURS),
         f"{value['floor of products, ms']:.3f} ms",
         *map(milliseconds, names),
         "-" if ratio is None else f"{ratio:.2f}",
@@ -124,7 +133,7 @@ def baby_gpt(settings: Settings) -> Rows:
     for groups in [[EAGER], compiled] if settings.compiled else [[EAGER]]:
         for mode in settings.modes:
             for value in compare(settings.baby, mode, groups, settings):
-                yield _row(f"nanogpt-gpu, {mode.name}", value, ALL)
+                yield _row(f"nanogpt-gpu, {mode.name}", value, OF_BABY_GPT)
 
 
 def small_presets(settings: Settings) -> Rows:
@@ -133,11 +142,11 @@ def small_presets(settings: Settings) -> Rows:
     for name in ("default", "best", "best-gpu"):
         groups = [EAGER, COMPILED] if name == "default" and settings.compiled else [EAGER]
         for value in compare(settings.presets[name], mode, groups, settings):
-            yield _row(f"{name}, {mode.name}", value, EAGER + COMPILED)
+            yield _row(f"{name}, {mode.name}", value, OF_SMALL_PRESETS)
 
 
 def autotuned(settings: Settings) -> Rows:
     """The baby GPT next to the mode of torch.compile that takes minutes to compile."""
     for mode in settings.modes[::-1] if settings.compiled and torch_side.module() else []:
         for value in compare(settings.baby, mode, [[name] for name in AUTOTUNED], settings):
-            yield _row(f"nanogpt-gpu, {mode.name}", value, AUTOTUNED)
+            yield _row(f"nanogpt-gpu, {mode.name}", value, OF_AUTOTUNED)
