@@ -70,7 +70,7 @@ SECTIONS = [
         "loss", "Time to a validation loss of 1.4697",
         "nanoGPT's published loss for this model; here of the whole validation text of Tiny"
         " Shakespeare, after every 50 steps, whose time counts in the last column only.",
-        time_to_loss.COLUMNS, 100, time_to_loss.time_to_loss,
+        time_to_loss.COLUMNS, 120, time_to_loss.time_to_loss,
     ),
     Section(
         "kernels", "Kernels over their floors",
@@ -127,7 +127,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10, help="measurements of each side")
     parser.add_argument("--no-compile", action="store_true", help="do not measure torch.compile")
     parser.add_argument("--tiny", action="store_true", help="rehearse with tiny sizes")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.rounds < 1:
+        parser.error(f"--rounds must be at least 1, not {arguments.rounds}")
+    if arguments.json is not None:
+        if arguments.json.suffix != ".json":
+            parser.error(f"--json must name a file that ends with .json, not {arguments.json}")
+        if not arguments.json.parent.is_dir():
+            parser.error(f"--json: there is no folder {arguments.json.parent}")
+    return arguments
 
 
 def main(argv: list[str] | None = None) -> int:

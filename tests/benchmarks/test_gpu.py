@@ -101,6 +101,8 @@ def gpu(fake_cupy: Any, torch: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     program = load_module(PROGRAM)
     from gpu_benchmark import time_to_loss, torch_side
 
+    unlimited = [section._replace(seconds=1e4) for section in program.SECTIONS]
+    monkeypatch.setattr(program, "SECTIONS", unlimited)
     monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "tf32")
     monkeypatch.setattr(torch_side, "DEVICE", "cpu")
     text = "To be, or not to be, that is the question. " * 9
@@ -123,7 +125,7 @@ def sections(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def run(gpu: Any, folder: Path, *arguments: str) -> tuple[dict[str, Any], str]:
     """The JSON and the Markdown of a run."""
     path = folder / "r.json"
-    assert gpu.main([*arguments, "--tiny", "--json", str(path)]) == 0
+    assert gpu.main(["--budget", "1e4", *arguments, "--tiny", "--json", str(path)]) == 0
     return json.loads(path.read_text(encoding="utf-8")), path.with_suffix(".md").read_text("utf-8")
 
 
@@ -277,6 +279,45 @@ def test_option_no_compile_leaves_torch_compile_out(gpu: Any, tmp_path: Path) ->
     row = result["sections"]["steps"]["nanogpt-gpu, fp32"]
     assert set(row["ms"]) == {"TinyTorch", SEVERAL, "eager", "eager, CUDA graph"}
     assert result["sections"]["autotune"] == {}
+
+
+@pytest.mark.slow
+def test_a_size_that_needs_too_much_memory_is_a_row_with_the_reason(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from gpu_benchmark import scaling
+
+    build = scaling.OurTraining
+
+    def limited(preset: Any, *arguments: Any) -> Any:
+        if preset.embed_dim == 32 and preset.batch_size == 1:
+            raise MemoryError("out of memory")
+        return build(preset, *arguments)
+
+    monkeypatch.setattr(scaling, "OurTraining", limited)
+    result, markdown = run(gpu, tmp_path, "--modes", "tf32", "--only", "scaling")
+    rows = result["sections"]["scaling"]
+    assert rows["batch 1"] == {"failed": "MemoryError: out of memory"}
+    assert rows["batch 2"]["exponents"] == [None, None]
+    assert "| batch 1 | MemoryError: out of memory |" in markdown
+    assert not result["problems"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rounds", "0"], "--rounds must be at least 1, not 0"),
+        (["--json", "results.md"], "must name a file that ends with .json, not results.md"),
+        (["--json", "no-such-folder/r.json"], "there is no folder no-such-folder"),
+        (["--only", "nothing"], "invalid choice: 'nothing'"),
+    ],
+)
+def test_options_out_of_range_are_refused(
+    gpu: Any, capsys: Any, arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        gpu.main(arguments)
+    assert message in capsys.readouterr().err
 
 
 def test_modes_that_the_gpu_does_not_support_are_not_measured(

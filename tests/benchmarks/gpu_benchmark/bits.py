@@ -14,6 +14,7 @@ from tinytorch.tinygpt.presets import build_model, build_trainer
 
 from .modes import Mode, set_mode
 from .our_side import free_memory
+from .report import guarded
 from .settings import VOCABULARY, Row, Rows, Settings, random_text
 
 COLUMNS = ["preset, precision", "resumed = uninterrupted", "eager = graphed", "largest differences"]
@@ -21,16 +22,19 @@ COLUMNS = ["preset, precision", "resumed = uninterrupted", "eager = graphed", "l
 
 def same_bits(settings: Settings) -> Rows:
     """Small and large presets; the small one in the first mode only."""
-    for name, mode in [
-        ("default", settings.modes[0]),
-        *(("nanogpt-gpu", m) for m in settings.modes),
-    ]:
-        value = compare(settings.presets[name], mode, settings.same_steps)
-        yield Row(f"{name}, {mode.name}", value, [
-            "yes" if value["resumed"] == 0 else "NO",
-            "yes" if value["eager"] == 0 else "NO",
-            f"{value['resumed']:.1e}, {value['eager']:.1e}",
-        ])  # fmt: skip
+    runs = [("default", settings.modes[0]), *(("nanogpt-gpu", mode) for mode in settings.modes)]
+    for name, mode in runs:
+        label = f"{name}, {mode.name}"
+        yield from guarded(label, _row(label, settings.presets[name], mode, settings.same_steps))
+
+
+def _row(label: str, preset: Preset, mode: Mode, steps: int) -> Rows:
+    value = compare(preset, mode, steps)
+    yield Row(label, value, [
+        "yes" if value["resumed"] == 0 else "NO",
+        "yes" if value["eager"] == 0 else "NO",
+        f"{value['resumed']:.1e}, {value['eager']:.1e}",
+    ])  # fmt: skip
 
 
 def compare(preset: Preset, mode: Mode, steps: int) -> dict[str, float]:

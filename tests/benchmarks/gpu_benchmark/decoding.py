@@ -15,7 +15,7 @@ from tinytorch.tinygpt.presets import build_model
 from . import torch_side
 from .modes import MODES, default_mode, is_supported, set_mode
 from .our_side import free_memory
-from .report import first_line
+from .report import first_line, guarded
 from .settings import VOCABULARY, Row, Rows, Settings, sibling
 from .timing import wait
 from .torch_decoder import StaticDecoder
@@ -38,8 +38,11 @@ def decoding(settings: Settings) -> Rows:
     set_mode(default_mode())
     for name in ("nanogpt-gpu", "default"):
         for texts in settings.texts:
-            for value in compare(settings.presets[name], texts, settings):
-                yield _row(f"{name}, batch {texts}", value, texts)
+            label, values = (
+                f"{name}, batch {texts}",
+                compare(settings.presets[name], texts, settings),
+            )
+            yield from guarded(label, (_row(label, value, texts) for value in values))
 
 
 def compare(preset: Preset, texts: int, settings: Settings) -> Iterator[dict[str, Any]]:

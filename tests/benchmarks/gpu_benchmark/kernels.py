@@ -9,7 +9,7 @@ import numpy as np
 from .machine import floor, seconds_of
 from .modes import Mode, default_mode, set_mode
 from .our_side import free_memory
-from .report import first_line
+from .report import guarded
 from .settings import VOCABULARY, Row, Rows, Settings, random_text
 from .timing import Step, array
 
@@ -40,19 +40,15 @@ def kernels(settings: Settings) -> Rows:
         set_mode(mode)
         for case in build(settings):
             name = case.name + (f", {mode.name}" if case.flops else "")
-            yield _row(name, case, settings, mode)
+            yield from guarded(name, _row(name, case, settings, mode))
 
 
-def _row(name: str, case: Case, settings: Settings, mode: Mode) -> Row:
-    try:
-        seconds = seconds_of(case.call, settings)
-    except Exception as error:  # the others are measured nevertheless
-        return Row(name, {"failed": first_line(error)}, [first_line(error), "-", "-"])
+def _row(name: str, case: Case, settings: Settings, mode: Mode) -> Rows:
+    seconds = seconds_of(case.call, settings)
     least = floor(settings, mode, case.size, case.flops)
     value = {"us": 1e6 * seconds, "floor, us": 1e6 * least, "over the floor": seconds / least}
-    return Row(
-        name, value, [f"{1e6 * seconds:.1f}", f"{1e6 * least:.1f}", f"{seconds / least:.2f}"]
-    )
+    cells = [f"{1e6 * seconds:.1f}", f"{1e6 * least:.1f}", f"{seconds / least:.2f}"]
+    yield Row(name, value, cells)
 
 
 def op(

@@ -5,6 +5,7 @@ from typing import Any
 from . import torch_side
 from .machine import product_rate, seconds_of, torch_matrices
 from .modes import Mode, set_mode
+from .report import guarded
 from .settings import VOCABULARY, Row, Rows, Settings
 from .timing import array
 
@@ -27,19 +28,22 @@ def products(settings: Settings) -> Rows:
         set_mode(mode)
         for layer, (inputs, outputs) in layers.items():
             for kind in KINDS:
-                value = measure(settings, mode, kind, inputs, outputs)
-                theirs = value["PyTorch, us"]
-                yield Row(f"{layer}, {kind}, {mode.name}", value, [
-                    f"{value['us']:.1f}",
-                    f"{value['FLOP/s'] / 1e12:.1f}",
-                    f"{value['of the large product']:.2f}",
-                    "-" if theirs is None else f"{theirs:.1f}",
-                ])  # fmt: skip
+                name = f"{layer}, {kind}, {mode.name}"
+                yield from guarded(name, _row(name, settings, mode, kind, inputs, outputs))
 
 
-def measure(
-    settings: Settings, mode: Mode, kind: str, inputs: int, outputs: int
-) -> dict[str, float | None]:
+def _row(name: str, *arguments: Any) -> Rows:
+    value = measure(*arguments)
+    theirs = value["PyTorch, us"]
+    yield Row(name, value, [
+        f"{value['us']:.1f}",
+        f"{value['FLOP/s'] / 1e12:.1f}",
+        f"{value['of the large product']:.2f}",
+        "-" if theirs is None else f"{theirs:.1f}",
+    ])  # fmt: skip
+
+
+def measure(settings: Settings, mode: Mode, kind: str, inputs: int, outputs: int) -> dict[str, Any]:
     """A product of a layer with so many inputs and outputs, on both sides."""
     from tinytorch.backends.cupy.gemm import gemm
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .settings import Rows, Settings
+from .settings import Row, Rows, Settings
 
 REPEATED = 2.0  # seconds after which an alarm that a destructor swallowed rings again
 
@@ -146,3 +146,13 @@ def first_line(error: Exception) -> str:
     """The type of an error and the first line of its message."""
     text = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {text:.200}"
+
+
+def guarded(name: str, rows: Rows) -> Rows:
+    """The rows; if their measurement fails, a row with the reason, so that those after it are
+    measured nevertheless."""
+    try:
+        yield from rows
+    except Exception as error:
+        text = first_line(error)
+        yield Row(name, {"failed": text}, [text])

@@ -34,6 +34,7 @@ class Settings:
         target: the validation loss to train to.
         every: steps between two validations.
         max_steps: the maximum number of steps to the target.
+        max_seconds: the maximum time of training to the target.
         same_steps: steps of the comparison of resumed runs, before and after the checkpoint.
         sizes: series -> the sizes that grow in it.
         tokens: of the batch of the longest context.
@@ -54,7 +55,8 @@ class Settings:
     product: int = 8192
     target: float = 1.4697
     every: int = 50
-    max_steps: int = 2500
+    max_steps: int = 6000
+    max_seconds: float = 30.0
     same_steps: int = 6
     sizes: dict[str, list[int]] = field(
         default_factory=lambda: {

@@ -10,6 +10,7 @@ from tinytorch.tinygpt.run import validation_batches
 
 from .modes import Mode, set_mode
 from .our_side import OurTraining, free_memory
+from .report import guarded
 from .settings import Row, Rows, Settings
 
 COLUMNS = [
@@ -23,13 +24,18 @@ def time_to_loss(settings: Settings) -> Rows:
     runs = [("nanogpt-gpu", mode) for mode in settings.modes]
     runs += [(name, settings.modes[0]) for name in ("best-gpu", "best")]
     for name, mode in runs:
-        value = train(settings.presets[name], mode, settings)
-        best, at = value["lowest"], value["at step"]
-        yield Row(f"{name}, {mode.name}", value, [
-            f"{value['seconds']:.1f}{'' if value['reached'] else ' (not reached)'}",
-            f"{value['steps']:,}", f"{value['validation loss']:.4f}", f"{best:.4f}, {at:,}",
-            f"{value['seconds with validations']:.1f}",
-        ])  # fmt: skip
+        label = f"{name}, {mode.name}"
+        yield from guarded(label, _row(label, settings.presets[name], mode, settings))
+
+
+def _row(label: str, preset: Preset, mode: Mode, settings: Settings) -> Rows:
+    value = train(preset, mode, settings)
+    best, at = value["lowest"], value["at step"]
+    yield Row(label, value, [
+        f"{value['seconds']:.1f}{'' if value['reached'] else ' (not reached)'}",
+        f"{value['steps']:,}", f"{value['validation loss']:.4f}", f"{best:.4f}, {at:,}",
+        f"{value['seconds with validations']:.1f}",
+    ])  # fmt: skip
 
 
 def train(preset: Preset, mode: Mode, settings: Settings) -> dict[str, Any]:

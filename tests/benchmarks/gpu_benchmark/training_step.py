@@ -12,7 +12,7 @@ from . import torch_side
 from .machine import floor
 from .modes import Mode, default_mode, set_mode
 from .our_side import OurTraining, free_memory, step_flops
-from .report import first_line
+from .report import first_line, guarded
 from .settings import Row, Rows, Settings, random_text
 from .timing import Step, in_turn, timed
 from .torch_training import TorchTraining
@@ -111,6 +111,15 @@ class Builder:
         return training.graphed() if graph else training.step
 
 
+def _rows(
+    preset: str, mode: Mode, groups: list[list[str]], columns: list[str], settings: Settings
+) -> Rows:
+    """The row of a preset after each group of sides."""
+    name = f"{preset}, {mode.name}"
+    values = compare(settings.presets[preset], mode, groups, settings)
+    return guarded(name, (_row(name, value, columns) for value in values))
+
+
 def _row(name: str, value: dict[str, Any], names: list[str]) -> Row:
     def milliseconds(side: str) -> str:
         if side in value["failed"]:
@@ -132,8 +141,7 @@ def baby_gpt(settings: Settings) -> Rows:
     compiled = [EAGER + COMPILED, ["reduce-overhead"]]
     for groups in [[EAGER], compiled] if settings.compiled else [[EAGER]]:
         for mode in settings.modes:
-            for value in compare(settings.baby, mode, groups, settings):
-                yield _row(f"nanogpt-gpu, {mode.name}", value, OF_BABY_GPT)
+            yield from _rows("nanogpt-gpu", mode, groups, OF_BABY_GPT, settings)
 
 
 def small_presets(settings: Settings) -> Rows:
@@ -141,12 +149,11 @@ def small_presets(settings: Settings) -> Rows:
     mode = default_mode()
     for name in ("default", "best", "best-gpu"):
         groups = [EAGER, COMPILED] if name == "default" and settings.compiled else [EAGER]
-        for value in compare(settings.presets[name], mode, groups, settings):
-            yield _row(f"{name}, {mode.name}", value, OF_SMALL_PRESETS)
+        yield from _rows(name, mode, groups, OF_SMALL_PRESETS, settings)
 
 
 def autotuned(settings: Settings) -> Rows:
     """The baby GPT next to the mode of torch.compile that takes minutes to compile."""
     for mode in settings.modes[::-1] if settings.compiled and torch_side.module() else []:
-        for value in compare(settings.baby, mode, [[name] for name in AUTOTUNED], settings):
-            yield _row(f"nanogpt-gpu, {mode.name}", value, OF_AUTOTUNED)
+        groups = [[name] for name in AUTOTUNED]
+        yield from _rows("nanogpt-gpu", mode, groups, OF_AUTOTUNED, settings)
