@@ -154,8 +154,9 @@ def test_steps_are_single_where_that_is_needed_or_as_fast(
     run = start()
     trainer = run.trainer
     tokens = run.config.preset.tokens_per_step
-    assert trainer.steps_at_once(tokens) == 1, "kernels are compiled in the first step"
-    run.step()
+    for _ in range(2):
+        assert trainer.steps_at_once(tokens) == 1, "state is allocated, and kernels are compiled"
+        run.step()
     assert trainer.steps_at_once(tokens) == K
     assert trainer.steps_at_once(2**33) == 1, "the GPU is slower than the host"
     handle = run.model.register_forward_hook(lambda *arguments: None)
@@ -168,21 +169,23 @@ def test_steps_are_single_where_that_is_needed_or_as_fast(
     assert trainer.steps_at_once(tokens) == 1
     x = Tensor(np.zeros((K, 1, 2, 4), np.int64))
     assert trainer.train_steps(x, x) is None
-    assert trainer.step == 1
-    timed = start(minutes=5.0)
-    timed.step()
+    assert trainer.step == 2
+    timed = go_on(start(minutes=5.0), last=3)
     timed.step(until=20)
-    assert timed.trainer.step == 2, "the schedule depends on the time of each step"
+    assert timed.trainer.step == 4, "the schedule depends on the time of each step"
 
 
 def test_batches_of_another_shape_or_backend(start: Callable[..., Run]) -> None:
-    trainer = go_on(start(), last=1).trainer
+    trainer = go_on(start(), last=3).trainer
     x = Tensor(np.zeros((K, 1, 2, 8), np.int64))
     with pytest.raises(ValueError, match=r"of shape \(steps, batches, ...\), not \(5, 1, 2, 8\)"):
         trainer.train_steps(x, x[1:])
-    for given in (x[:1], Tensor(x.numpy(), backend="numpy")):
+    accepted = Tensor(np.zeros((K, 2, 3, 8), np.int64))
+    for given in (x, accepted[:1], accepted[:, :1], Tensor(accepted.numpy(), backend="numpy")):
         assert trainer.train_steps(given, given) is None
-    assert trainer.step == 1
+    assert trainer.step == 3
+    assert trainer.train_steps(accepted, accepted) is not None
+    assert trainer.step == 3 + K
 
 
 @pytest.mark.slow
@@ -253,6 +256,22 @@ def test_after_an_error_the_random_numbers_are_those_before_the_steps(
     assert results(run)[-3:] == before[-3:]
 
 
+def test_state_is_not_allocated_in_a_graph_of_several_steps(start: Callable[..., Run]) -> None:
+    """Each launch would set it to zero again. After an optimizer has lost its state, or in a
+    process that resumes a run, the next step is a single one."""
+    found = []
+    for several in (False, True):
+        run = go_on(start(OTHER), several, last=15)
+        run.trainer.optimizers[0].state.clear()
+        found.append(results(go_on(run, several)))
+    assert found[0] == found[1]
+    trainer = Run.resume(run.out, processes=1).trainer
+    assert trainer.optimizers[0].steps
+    x = Tensor(np.zeros((K, 1, 3, 8), np.int64))
+    assert trainer.steps_at_once(1) == 1
+    assert trainer.train_steps(x, x) is None
+
+
 CHANGES: dict[str, Callable[[Run], Any]] = {
     "settings": lambda run: run.trainer.optimizers[0].param_groups[0].update(weight_decay=0.9),
     "maximum norm": lambda run: setattr(run.trainer, "grad_clip_norm", 1e-3),
@@ -280,15 +299,15 @@ def test_an_update_op_by_op_is_repeated(cupy: str) -> None:
     """SGD has no multi-tensor update, and this trainer has no schedule."""
     found = []
     rng = np.random.default_rng(2)
-    ids = rng.integers(0, 5, (1 + 2 * K, 1, 7))
+    ids = rng.integers(0, 5, (2 + 2 * K, 1, 7))
     for several in (False, True):
         tinytorch.manual_seed(3)
         model = Sequential(Embedding(5, 4, backend=cupy), Linear(4, 5, backend=cupy))
         optimizer = SGD(model.parameters(), 0.1, 0.9)
         trainer = Trainer(model, optimizer, CrossEntropyLoss(), None, 1.0, cuda_graph=True)
         x = Tensor(ids, backend=cupy)
-        losses = [trainer.train_step([(x[0, 0], x[0, 0])]).item()]
-        for first in (1, 1 + K):
+        losses = [trainer.train_step([(b[0], b[0])]).item() for b in x[:2]]
+        for first in (2, 2 + K):
             part = x[first : first + K]
             if several:
                 found_losses = trainer.train_steps(part, part)
@@ -306,7 +325,8 @@ def test_ids_out_of_range_leave_the_weights_as_they_were(cupy: str) -> None:
     model = Sequential(Embedding(5, 4, backend=cupy), Linear(4, 5, backend=cupy))
     trainer = Trainer(model, SGD(model.parameters(), 0.1), CrossEntropyLoss(), cuda_graph=True)
     x = Tensor(np.zeros((K, 1, 3), np.int64), backend=cupy)
-    trainer.train_step([(x[0, 0], x[0, 0])])
+    for _ in range(2):
+        trainer.train_step([(x[0, 0], x[0, 0])])
     losses = trainer.train_steps(x, x)
     before = [p.numpy().copy() for p in model.parameters()]
     wrong = x.numpy().copy()

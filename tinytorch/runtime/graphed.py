@@ -40,6 +40,8 @@ class GraphedStep:
         # Batch shapes -> for each step of a launch, the indices of the parameters that each
         # optimizer updates.
         self._updated: dict[Shapes, list[list[list[int]]]] = {}
+        self._single_key: Hashable = None  # cache key of the last single step
+        self._single_shapes: Shapes = ()  # and its batch shapes
         self._fits_several = True  # steps in one graph
 
     def __reduce__(self) -> Any:
@@ -59,7 +61,9 @@ class GraphedStep:
             return EagerStep().run(trainer, batches)
         numbers = [n for optimizer in trainer.optimizers for n in optimizer.next_step()]
         arrays = [tensor._array for tensor in tensors]
-        loss = self._launch(trainer, backend, [numbers], arrays)
+        key = self._key(trainer)
+        loss = self._launch(trainer, backend, key, [numbers], arrays)
+        self._single_key, self._single_shapes = key, _shapes(arrays)
         return wrap_array(Tensor, loss, backend)
 
     def steps_at_once(self, trainer: Trainer, rows: int) -> int:
@@ -69,38 +73,46 @@ class GraphedStep:
             trainer: the trainer.
             rows: rows of activations in a step, such as the tokens of a GPT.
         """
-        if not self._fits_several or self._why_single(trainer):
-            return 1
         size = rows * sum(p.size for p in trainer.parameters())
-        return STEPS_AT_ONCE if size <= MAX_SMALL_STEP else 1
+        if self._single_key is None or not self._fits_several or size > MAX_SMALL_STEP:
+            return 1
+        return 1 if self._why_single(trainer, self._key(trainer)) else STEPS_AT_ONCE
 
-    def _why_single(self, trainer: Trainer, *batches: Tensor) -> str:
+    def _why_single(self, trainer: Trainer, key: Hashable, *batches: Tensor) -> str:
         """Why the next steps cannot be run from one graph, or an empty string."""
-        for optimizer in trainer.optimizers:
-            if not optimizer.steps:
-                return "kernels are compiled, and state is allocated, in the first step"
-            if optimizer.missed:
-                return "some steps update only some of the parameters"
+        if key != self._single_key:
+            return "kernels are compiled, and state is allocated, in a single step"
+        if any(optimizer.missed for optimizer in trainer.optimizers):
+            return "some steps update only some of the parameters"
         return _why_eager(trainer, [*batches, *trainer.parameters()])
 
     def run_several(self, trainer: Trainer, numbers: Numbers, x: Tensor, y: Tensor) -> Any:
         """Run K steps from one graph; returns their losses (K,), or None if that is impossible.
 
         Args:
-            trainer: the trainer.
+            trainer: its last step was a single one with such batches, or several ones.
             numbers: `next_step` of all optimizers, for each step.
             x: inputs (K, A, ...) of A batches for each step.
             y: targets (K, A, ...).
         """
-        if len(numbers) < 2 or self._why_single(trainer, x, y):
+        key, arrays = self._key(trainer), [x._array, y._array]
+        shapes = tuple(a.shape[2:] for a in arrays) * x.shape[1]
+        if len(numbers) < 2 or shapes != self._single_shapes:
             return None
-        arrays = [x._array, y._array]
-        losses = self._launch(trainer, x.backend, numbers, arrays, eager=False)
+        if self._why_single(trainer, key, x, y):
+            return None
+        losses = self._launch(trainer, x.backend, key, numbers, arrays, eager=False)
         self._fits_several = losses is not None
         return wrap_array(Tensor, losses, x.backend) if self._fits_several else None
 
     def _launch(
-        self, trainer: Trainer, backend: Backend, numbers: Numbers, arrays: list[Array], **how: bool
+        self,
+        trainer: Trainer,
+        backend: Backend,
+        key: Hashable,
+        numbers: Numbers,
+        arrays: list[Array],
+        **how: bool,
     ) -> Any:
         """Launch the graph of the steps with these numbers, and count them; see `_work`."""
         if self._graphed is None or self._backend is not backend:
@@ -110,7 +122,6 @@ class GraphedStep:
         inputs = backend.asarray(np.array(numbers, np.float64)), backend.asarray(masks)
         self._trainer = trainer
         try:
-            key = graph_key(trainer), self._earlier_updates(trainer)
             trainer.updating = True  # a replay is one launch: its update cannot be told apart
             result = self._graphed(key, *inputs, *arrays, **how)
         finally:
@@ -123,6 +134,10 @@ class GraphedStep:
                 optimizer.count_step(indices)
         random.skip_masks(self._masks[_shapes(arrays)])
         return result
+
+    def _key(self, trainer: Trainer) -> Hashable:
+        """Cache key of the trainer's graphs."""
+        return graph_key(trainer), self._earlier_updates(trainer)
 
     def _earlier_updates(self, trainer: Trainer) -> Hashable:
         """How many steps were missed by each parameter that any captured step may update.

@@ -101,7 +101,7 @@ class Trainer(training.Trainer):
 
         Returns:
             the loss of each step (K,); or None if no step was taken, because these cannot be
-            captured together, as the first step of all, or memory does not suffice.
+            captured together, as the first ones, or memory does not suffice.
 
         Raises:
             ValueError: x and y have different numbers of steps or batches.
