@@ -35,7 +35,7 @@ class OurTraining:
         return self.trainer.train_step([batch])
 
     def at_once(self) -> int:
-        """How many steps a run of the milestones takes from one graph, after its first step."""
+        """How many steps a run of the milestones takes from one graph, after its first steps."""
         return self.trainer.steps_at_once(self._preset.tokens_per_step)
 
     def several(self) -> Any:
