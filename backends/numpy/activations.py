@@ -8,6 +8,7 @@ import numpy as np
 from ..arrays import Axis
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
+from . import compiled
 from .rows import SMALL_SIZE, as_rows, constant_column, keep_where
 from .threads import parallel_blocks, parallel_long_blocks
 
@@ -33,6 +34,8 @@ def gelu(xp: Namespace, x: Array) -> Any:
 
 def _gelu_block(x: Array, y: Array) -> None:
     """Write y = x s, where s = (1 + tanh u) / 2 and u = c (x + a x^3)."""
+    if compiled.run("gelu", x, y, x.size):
+        return
     np.multiply(x, x, out=y)
     y *= GELU_A * GELU_C
     y += GELU_C
@@ -53,8 +56,10 @@ def gelu_gradient(xp: Namespace, g: Array, rows: Array, y: Array) -> Any:
     dx = np.empty_like(rows)
 
     def work(i: int, j: int) -> None:
-        xb, db = rows[i:j], dx[i:j]
-        s = y[i:j] / xb
+        xb, yb, db = rows[i:j], y[i:j], dx[i:j]
+        if compiled.run("gelu_gradient", gradient[i:j], xb, yb, db, xb.size):
+            return
+        s = yb / xb
         slope = xb * xb
         if not slope.min() > 0:  # x is 0, so that s is 0 / 0, or so small that y is rounded
             np.copyto(s, 0.5, where=slope == 0)

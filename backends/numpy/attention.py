@@ -18,6 +18,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
+from . import compiled
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
@@ -94,8 +95,7 @@ def fused_attention_gradient(
             rows, end = block.rows, block.key_end
             w = saved[i][part] if saved else _weights(scaled_q, k, block)  # (b, nh, end, n)
             dS = v[:, :, :end] @ _transposed(scaled_dO[:, :, rows])  # (b, nh, end, n)
-            dS -= delta[..., rows]
-            dS *= w  # scale times the gradient of the scores
+            _multiply_by_weights(dS, w, delta[..., rows])
             np.matmul(_transposed(dS), k[:, :, :end], out=dq[:, :, rows])
             dk[:, :, :end] += dS @ q[:, :, rows]
             dv[:, :, :end] += w @ dO[:, :, rows]
@@ -143,6 +143,15 @@ def _cached_blocks(bits: bytes, T: int, S: int, dtype: Any) -> tuple[Block, ...]
     return tuple(blocks)
 
 
+def _multiply_by_weights(dS: Array, w: Array, delta: Array) -> None:
+    """Replace dS by w (dS - delta), scale times the gradient of the scores: (b, nh, end, n)."""
+    count, (S, n) = math.prod(dS.shape[:2]), dS.shape[2:]
+    name = "attention_score_gradient"
+    if not compiled.run(name, dS, w, np.ascontiguousarray(delta), count, S, n):
+        dS -= delta
+        dS *= w
+
+
 def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Array:
     """Return the transposed attention weights of a block of queries, (b, nh, key_end, n).
 
@@ -158,6 +167,9 @@ def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Arra
     """
     w: Array = np.matmul(k[:, :, : block.key_end], _transposed(q[:, :, block.rows]), out=out)
     if not w.size:
+        return w
+    count, (S, n) = math.prod(w.shape[:2]), w.shape[2:]
+    if compiled.run("attention_softmax", w, block.bias, count, S, n, block.unmasked_end):
         return w
     high, low = w.max(), w.min()
     masked = w[:, :, block.unmasked_end :]

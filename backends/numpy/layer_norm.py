@@ -7,6 +7,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
+from . import compiled
 from .rows import SMALL_SIZE, as_rows, column_sums, constant_column
 from .threads import parallel_blocks
 
@@ -45,6 +46,9 @@ def layer_norm(
 
     def work(i: int, j: int) -> None:
         nb, yb, sb = normal[i:j], y[i:j], scale[i:j]
+        outputs = mean[i:j], squares[i:j], sb, nb, yb
+        if compiled.run("layer_norm", rows[i:j], weight, bias, *outputs, j - i, size, eps):
+            return
         np.matmul(rows[i:j], average, out=mean[i:j])
         np.subtract(rows[i:j], mean[i:j], out=nb)
         np.vecdot(nb, nb, out=squares[i:j, 0])
@@ -125,13 +129,17 @@ def layer_norm_gradient(
     average = (weight / max(1, size))[:, None]
 
     def work(i: int, j: int) -> None:
-        nb, db = normal[i:j], dx[i:j]
+        gb, nb, db = gradient[i:j], normal[i:j], dx[i:j]
+        if compiled.run(
+            "layer_norm_gradient", gb, nb, scale[i:j], weight, inverse, db, j - i, size
+        ):
+            return
         if inverse is not None:
             nb = nb * inverse
-        np.multiply(gradient[i:j], weight, out=db)
+        np.multiply(gb, weight, out=db)
         projection = np.vecdot(db, nb)[:, None]
         projection /= size
-        db -= gradient[i:j] @ average
+        db -= gb @ average
         db -= nb * projection
         db *= scale[i:j]
 
@@ -139,7 +147,9 @@ def layer_norm_gradient(
         parallel_blocks(work, len(dx), dx.itemsize * size)
 
     def weight_gradient() -> Array:
-        total = column_sums(gradient * normal)
+        total = np.empty(size, normal.dtype)
+        if not compiled.run("layer_norm_weight_gradient", gradient, normal, total, len(dx), size):
+            total = column_sums(gradient * normal)
         return total if inverse is None else total * inverse
 
     return dx.reshape(g.shape), weight_gradient, lambda: column_sums(gradient)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace, Row, grouped
 from ..base import NumpyArray as Array
+from . import compiled
 from .threads import MIN_PARALLEL_BYTES, num_threads, parallel_ranges
 
 KERNELS = KernelTable()
@@ -93,14 +94,19 @@ def _adam_chunk(
     step_size: float,
     eps_hat: float,
 ) -> None:
+    rests = 1 - betas[0], 1 - betas[1]
+    if compiled.run(
+        "adam", p, g, m, v, p.size, *betas, *rests, decay, l2, step_size, eps_hat
+    ):
+        return
     if decay != 1:
         p *= decay
     if l2:
         g = g + l2 * p
     m *= betas[0]
-    m += (1 - betas[0]) * g
+    m += rests[0] * g
     square = g * g
-    square *= 1 - betas[1]
+    square *= rests[1]
     v *= betas[1]
     v += square
     np.sqrt(v, out=square)

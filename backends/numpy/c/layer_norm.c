@@ -1,0 +1,83 @@
+// Layer normalisation of rows (N, C); see layer_norm.py.
+#include "vector.h"
+
+// Write the mean (N), the sum of squared deviations (N), 1 / standard deviation (N), the normalised
+// rows (N, C) and y = normal weight + bias (N, C). bias may be null; normal may be y.
+void layer_norm(const float *x, const float *weight, const float *bias, float *mean, float *squares,
+                float *scale, float *normal, float *y, int64_t N, int64_t C, float eps) {
+    for (int64_t n = 0; n < N; n++) {
+        const float *row = x + n * C;
+        float *out = normal + n * C, *result = y + n * C;
+        float sum = 0.0f, square = 0.0f;
+        #pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < C; i++) sum += row[i];
+        float average = sum / C;
+        #pragma omp simd reduction(+ : square)
+        for (int64_t i = 0; i < C; i++) square += (row[i] - average) * (row[i] - average);
+        float factor = 1.0f / sqrtf(square / C + eps);
+        mean[n] = average, squares[n] = square, scale[n] = factor;
+        if (bias) {
+            #pragma omp simd
+            for (int64_t i = 0; i < C; i++) {
+                float value = (row[i] - average) * factor;
+                out[i] = value;
+                result[i] = value * weight[i] + bias[i];
+            }
+        } else {
+            #pragma omp simd
+            for (int64_t i = 0; i < C; i++) {
+                float value = (row[i] - average) * factor;
+                out[i] = value;
+                result[i] = value * weight[i];
+            }
+        }
+    }
+}
+
+// dx = scale (d - mean(d) - n mean(d n)) with d = g weight and n = normal, times inverse if given
+void layer_norm_gradient(const float *restrict g, const float *restrict normal,
+                         const float *restrict scale, const float *restrict weight,
+                         const float *restrict inverse, float *restrict dx, int64_t N, int64_t C) {
+    for (int64_t n = 0; n < N; n++) {
+        const float *row = g + n * C, *given = normal + n * C;
+        float *out = dx + n * C;
+        float sum = 0.0f, projection = 0.0f;
+        if (inverse) {
+            #pragma omp simd reduction(+ : sum, projection)
+            for (int64_t i = 0; i < C; i++) {
+                float d = row[i] * weight[i];
+                sum += d;
+                projection += d * given[i] * inverse[i];
+            }
+        } else {
+            #pragma omp simd reduction(+ : sum, projection)
+            for (int64_t i = 0; i < C; i++) {
+                float d = row[i] * weight[i];
+                sum += d;
+                projection += d * given[i];
+            }
+        }
+        float average = sum / C, slope = projection / C, factor = scale[n];
+        if (inverse) {
+            #pragma omp simd
+            for (int64_t i = 0; i < C; i++) {
+                out[i] = factor * (row[i] * weight[i] - average - given[i] * inverse[i] * slope);
+            }
+        } else {
+            #pragma omp simd
+            for (int64_t i = 0; i < C; i++) {
+                out[i] = factor * (row[i] * weight[i] - average - given[i] * slope);
+            }
+        }
+    }
+}
+
+// products = the sum of g normal over the rows, sums = the sum of g (C,)
+void layer_norm_weight_gradient(const float *restrict g, const float *restrict normal,
+                                float *restrict products, int64_t N, int64_t C) {
+    for (int64_t i = 0; i < C; i++) products[i] = 0.0f;
+    for (int64_t n = 0; n < N; n++) {
+        const float *row = g + n * C, *given = normal + n * C;
+        for (int64_t i = 0; i < C; i++) products[i] += row[i] * given[i];
+    }
+}

@@ -1,0 +1,17 @@
+// Updates of n parameters; see optim.py.
+#include "vector.h"
+
+// Adam with moments m and v; the corrections of both are in step_size and eps.
+void adam(float *restrict p, const float *restrict g, float *restrict m, float *restrict v,
+          int64_t n, float beta1, float beta2, float rest1, float rest2, float decay, float l2,
+          float step_size, float eps) {
+    for (int64_t i = 0; i < n; i++) {
+        float decayed = p[i] * decay;
+        float slope = g[i] + l2 * decayed;
+        float mean = beta1 * m[i] + rest1 * slope;
+        float square = beta2 * v[i] + rest2 * (slope * slope);
+        m[i] = mean;
+        v[i] = square;
+        p[i] = decayed - step_size * (mean / (sqrtf(square) + eps));
+    }
+}

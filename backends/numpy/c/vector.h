@@ -1,0 +1,26 @@
+// Functions that the compiler can vectorise, used by the loops of this folder.
+#pragma once
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+// e^x, with a relative error of at most 2e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2].
+// Infinity above 88.7; below -87.3 at most 1.2e-38, the smallest normal number, and 0 for -infinity.
+static inline float exp_(float x) {
+    float limited = x < -87.33f ? -87.33f : x;
+    limited = limited > 88.37f ? 88.37f : limited;
+    float n = rintf(limited * 1.44269504f);
+    float r = limited - n * 0.693359375f + n * 2.12194440e-4f;  // ln 2 in two parts
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    int32_t bits = (int32_t)((uint32_t)((int32_t)n + 127) << 23);
+    float power;
+    memcpy(&power, &bits, sizeof power);
+    float y = (p * r * r + r + 1.0f) * power;
+    y = x > 88.72f ? INFINITY : y;
+    return x == -INFINITY ? 0.0f : y;
+}

@@ -1,0 +1,146 @@
+"""Inner loops compiled from C, where the machine has a C compiler.
+
+A NumPy call reads and writes whole arrays, so a formula of ten calls moves ten times the data and
+is interrupted ten times by Python. The C functions of ``c/`` compute a formula in one pass. They
+are compiled at the first use, in about a second, and kept in ``~/.cache/tinytorch/compiled``.
+Without a compiler, for dtypes other than float32 and with ``TT_COMPILED=0``, NumPy computes the
+same, up to rounding.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..base import NumpyArray as Array
+
+SOURCES = Path(__file__).parent / "c"
+COMPILE_SECONDS = 60  # after which the compiler is given up
+
+# Not -ffast-math: results keep NaN and infinity, and sums state how they may be reordered.
+FLAGS = ("-O3", "-std=c11", "-shared", "-fPIC", "-fopenmp-simd", "-fno-math-errno",
+         "-fno-trapping-math", "-ffp-contract=fast")  # fmt: skip
+NATIVE = ("-march=native", "-mprefer-vector-width=512")  # the second for x86 only
+
+# int64_t is the length of an array; a function without a result writes to its arrays.
+_FUNCTION = re.compile(r"^void (\w+)\(([^)]*)\) *\{", re.MULTILINE)
+
+
+def run(name: str, *args: Array | float | None) -> bool:
+    """Call the C function `name`, unless NumPy is to compute the same.
+
+    Args:
+        args: C-contiguous float32 arrays, numbers, or None for a null pointer. The function writes
+            to some of the arrays; the caller has checked their shapes.
+
+    Returns:
+        False if nothing was done: there is no compiled library, or it does not support the arrays.
+    """
+    library = load()
+    if library is None:
+        return False
+    values: list[Any] = []
+    for value in args:
+        if isinstance(value, np.ndarray):
+            if value.dtype.char != "f" or not value.flags.c_contiguous:
+                return False
+            values.append(value.__array_interface__["data"][0])
+        else:
+            values.append(value)
+    getattr(library, name)(*values)
+    return True
+
+
+@functools.cache
+def load() -> ctypes.CDLL | None:
+    """Return the library, compiled if it is not in the cache, or None if that is not possible."""
+    if os.environ.get("TT_COMPILED", "").strip().lower() in ("0", "false", "no", "off"):
+        return None
+    try:
+        path = _cached()
+        library = ctypes.CDLL(str(path)) if path else None
+        if library is not None:
+            _declare(library)
+    except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError):
+        return None  # no home folder, a full disk, another architecture's file, no usable compiler
+    return library
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    """Set the types of the functions' arguments, which are read from the sources."""
+    for source in sorted(SOURCES.glob("*.c")):
+        for name, parameters in _FUNCTION.findall(source.read_text()):
+            function = getattr(library, name)
+            function.argtypes = [_type_of(parameter) for parameter in parameters.split(",")]
+            function.restype = None
+
+
+def _type_of(parameter: str) -> Any:
+    if "*" in parameter:
+        return ctypes.c_void_p
+    return ctypes.c_int64 if "int64_t" in parameter else ctypes.c_float
+
+
+def _cached() -> Path | None:
+    """The path of the library for these sources, this compiler and this processor."""
+    compiler = _compiler()
+    if compiler is None:
+        return None
+    key = hashlib.sha256("\0".join([compiler, *FLAGS, *NATIVE, _processor()]).encode())
+    for source in _sources():
+        key.update(source.read_bytes())
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = Path(cache).expanduser() / "tinytorch" / "compiled"
+    path = folder / f"{key.hexdigest()[:24]}.so"
+    if not path.exists():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _compile(compiler, path)
+    return path
+
+
+def _sources() -> list[Path]:
+    return sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h"))
+
+
+def _compiler() -> str | None:
+    chosen = os.environ.get("CC", "").split()
+    candidates = [*chosen[:1], "cc", "gcc", "clang"]
+    return next(filter(None, map(shutil.which, candidates)), None)
+
+
+def _compile(compiler: str, path: Path) -> None:
+    """Compile the sources to `path`, which other processes see only when it is complete.
+
+    Raises:
+        CalledProcessError: the compiler refuses the code with every set of flags.
+    """
+    native = NATIVE if platform.machine() in ("x86_64", "AMD64") else NATIVE[:1]
+    files = [str(source) for source in _sources() if source.suffix == ".c"]
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        result = Path(folder) / path.name
+        for flags in (native, native[:1], ()):
+            command = [compiler, *FLAGS, *flags, "-o", str(result), *files, "-lm"]
+            done = subprocess.run(command, capture_output=True, timeout=COMPILE_SECONDS)
+            if done.returncode == 0:
+                break
+        done.check_returncode()
+        result.replace(path)
+
+
+def _processor() -> str:
+    """What decides which instructions the compiler may use with ``-march=native``."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.platform() + platform.processor()
+    kinds = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(kinds)}))
