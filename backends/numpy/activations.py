@@ -113,7 +113,8 @@ def relu(xp: Namespace, x: Array) -> Any:
     y = np.empty_like(flat)
 
     def work(i: int, j: int) -> None:
-        np.maximum(flat[i:j], 0, out=y[i:j])
+        if not compiled.run("relu", flat[i:j], y[i:j], j - i):
+            np.maximum(flat[i:j], 0, out=y[i:j])
 
     parallel_long_blocks(work, len(y), y.itemsize)
     result = y.reshape(x.shape)
@@ -126,7 +127,9 @@ def relu_gradient(xp: Namespace, g: Array, y: Array) -> Any:
     dx = np.empty_like(gradient)
 
     def work(i: int, j: int) -> None:
-        keep_where(y[i:j] != 0, gradient[i:j], dx[i:j])
+        gb, yb, db = gradient[i:j], y[i:j], dx[i:j]
+        if not compiled.run("relu_gradient", gb, yb, db, j - i):
+            keep_where(yb != 0, gb, db)
 
     parallel_long_blocks(work, len(dx), dx.itemsize)
     return dx.reshape(g.shape)
@@ -186,6 +189,8 @@ def _softmax_block(x: Array, y: Array) -> None:
     One shift for the block replaces the maximum of each row, which takes longer than all the rest,
     if no row underflows.
     """
+    if compiled.run("softmax", x, y, *x.shape):
+        return
     ones = constant_column(x.shape[1], 1.0, x.dtype)
     np.exp(np.subtract(x, x.max(), out=y), out=y)
     total = y @ ones  # (N, 1)
@@ -205,9 +210,10 @@ def softmax_gradient(xp: Namespace, g: Array, y: Array) -> Any:
     dx = np.empty_like(weights)
 
     def work(i: int, j: int) -> None:
-        gb, yb = gradient[i:j], weights[i:j]
-        np.subtract(gb, np.vecdot(gb, yb)[:, None], out=dx[i:j])
-        dx[i:j] *= yb
+        gb, yb, db = gradient[i:j], weights[i:j], dx[i:j]
+        if not compiled.run("softmax_gradient", gb, yb, db, *gb.shape):
+            np.subtract(gb, np.vecdot(gb, yb)[:, None], out=db)
+            db *= yb
 
     parallel_blocks(work, len(dx), dx[:1].nbytes)
     return dx.reshape(y.shape)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
+from . import compiled
 from .rows import constant_column
 from .threads import parallel_long_blocks
 
@@ -162,8 +163,9 @@ def _moments(lines: Array) -> tuple[Array, Array, bool]:
     squares = np.empty(len(lines), lines.dtype)
 
     def work(i: int, j: int) -> None:
-        np.matmul(lines[i:j], average, out=mean[i:j])
-        np.vecdot(lines[i:j], lines[i:j], out=squares[i:j])
+        if not compiled.run("line_moments", lines[i:j], mean[i:j], squares[i:j], j - i, size):
+            np.matmul(lines[i:j], average, out=mean[i:j])
+            np.vecdot(lines[i:j], lines[i:j], out=squares[i:j])
 
     parallel_long_blocks(work, len(lines), lines[:1].nbytes)
     means = mean[:, 0].astype(np.float64)
@@ -195,7 +197,11 @@ def _linear(lines: Array, centre: Array | None, factor: Array, shift: Array) -> 
     y = np.empty_like(lines)
 
     def work(i: int, j: int) -> None:
-        block = y[i:j]
+        block, size = y[i:j], y.shape[1]
+        middle = None if centre is None else centre[i:j]
+        given = lines[i:j], middle, factor[i:j], shift[i:j], block
+        if compiled.run("line_transform", *given, j - i, size):
+            return
         if centre is None:
             np.multiply(lines[i:j], factor[i:j], out=block)
         else:
@@ -214,6 +220,10 @@ def _gradient_sums(g: Array, lines: Array, centre: Array | None) -> tuple[Array,
     products = np.empty(len(lines), lines.dtype)
 
     def work(i: int, j: int) -> None:
+        middle, size = None if centre is None else centre[i:j], lines.shape[1]
+        given = g[i:j], lines[i:j], middle, sums[i:j], products[i:j]
+        if compiled.run("line_gradient_sums", *given, j - i, size):
+            return
         block = lines[i:j] if centre is None else lines[i:j] - centre[i:j]
         np.matmul(g[i:j], ones, out=sums[i:j])
         np.vecdot(g[i:j], block, out=products[i:j])
@@ -229,7 +239,10 @@ def _gradient_of_lines(
     dx = np.empty_like(lines)
 
     def work(i: int, j: int) -> None:
-        block = dx[i:j]
+        block, middle = dx[i:j], None if centre is None else centre[i:j]
+        columns = slope[i:j], shift[i:j], factor[i:j], block
+        if compiled.run("line_gradient", g[i:j], lines[i:j], middle, *columns, j - i, dx.shape[1]):
+            return
         if centre is None:
             np.multiply(lines[i:j], slope[i:j], out=block)
         else:

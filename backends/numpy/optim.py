@@ -95,9 +95,7 @@ def _adam_chunk(
     eps_hat: float,
 ) -> None:
     rests = 1 - betas[0], 1 - betas[1]
-    if compiled.run(
-        "adam", p, g, m, v, p.size, *betas, *rests, decay, l2, step_size, eps_hat
-    ):
+    if compiled.run("adam", p, g, m, v, p.size, *betas, *rests, decay, l2, step_size, eps_hat):
         return
     if decay != 1:
         p *= decay

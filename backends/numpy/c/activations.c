@@ -24,3 +24,46 @@ void gelu_gradient(const float *restrict g, const float *restrict x, const float
         dx[i] = ((1.0f - s) * s * x[i] * slope + s) * g[i];
     }
 }
+
+// max(x, 0), and NaN where x is
+void relu(const float *restrict x, float *restrict y, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] <= 0.0f ? 0.0f : x[i];
+}
+
+void relu_gradient(const float *restrict g, const float *restrict y, float *restrict dx,
+                   int64_t n) {
+    for (int64_t i = 0; i < n; i++) dx[i] = y[i] != 0.0f ? g[i] : 0.0f;
+}
+
+// Rows (N, C); a row of only -infinity becomes zeros.
+void softmax(const float *restrict x, float *restrict y, int64_t N, int64_t C) {
+    for (int64_t n = 0; n < N; n++) {
+        const float *row = x + n * C;
+        float *out = y + n * C, largest = -INFINITY, total = 0.0f;
+        #pragma omp simd reduction(max : largest)
+        for (int64_t i = 0; i < C; i++) largest = row[i] > largest ? row[i] : largest;
+        largest = largest == -INFINITY ? 0.0f : largest;
+        #pragma omp simd reduction(+ : total)
+        for (int64_t i = 0; i < C; i++) {
+            float value = exp_(row[i] - largest);
+            out[i] = value;
+            total += value;
+        }
+        float factor = total == 0.0f ? 1.0f : 1.0f / total;
+        #pragma omp simd
+        for (int64_t i = 0; i < C; i++) out[i] *= factor;
+    }
+}
+
+// dx = y (g - sum(g y))
+void softmax_gradient(const float *restrict g, const float *restrict y, float *restrict dx,
+                      int64_t N, int64_t C) {
+    for (int64_t n = 0; n < N; n++) {
+        const float *given = g + n * C, *row = y + n * C;
+        float *out = dx + n * C, total = 0.0f;
+        #pragma omp simd reduction(+ : total)
+        for (int64_t i = 0; i < C; i++) total += given[i] * row[i];
+        #pragma omp simd
+        for (int64_t i = 0; i < C; i++) out[i] = (given[i] - total) * row[i];
+    }
+}
