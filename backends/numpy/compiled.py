@@ -65,13 +65,32 @@ def load() -> ctypes.CDLL | None:
     """Return the library, compiled if it is not in the cache, or None if that is not possible."""
     if os.environ.get("TT_COMPILED", "").strip().lower() in ("0", "false", "no", "off"):
         return None
+    command = compiler()
+    if command is None:
+        return None
     try:
-        path = _cached()
-        library = ctypes.CDLL(str(path)) if path else None
-        if library is not None:
-            _declare(library)
-    except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError):
-        return None  # no home folder, a full disk, another architecture's file, no usable compiler
+        path = _path(command)
+        try:
+            return _opened(path)
+        except (OSError, AttributeError):  # not there yet, or damaged
+            _compile(command, path)
+            return _opened(path)
+    except (OSError, RuntimeError, AttributeError, subprocess.SubprocessError):
+        return None  # no home folder, a full disk, a compiler that refuses the code or hangs
+
+
+def compiler() -> list[str] | None:
+    """The command of the C compiler: `$CC`, cc, gcc or clang; None if there is none."""
+    if os.name != "posix":
+        return None
+    chosen = os.environ.get("CC", "").split()
+    commands = [chosen, ["cc"], ["gcc"], ["clang"]]
+    return next((c for c in commands if c and shutil.which(c[0])), None)
+
+
+def _opened(path: Path) -> ctypes.CDLL:
+    library = ctypes.CDLL(str(path))
+    _declare(library)
     return library
 
 
@@ -90,45 +109,32 @@ def _type_of(parameter: str) -> Any:
     return ctypes.c_int64 if "int64_t" in parameter else ctypes.c_float
 
 
-def _cached() -> Path | None:
-    """The path of the library for these sources, this compiler and this processor."""
-    compiler = _compiler()
-    if compiler is None:
-        return None
-    key = hashlib.sha256("\0".join([compiler, *FLAGS, *NATIVE, _processor()]).encode())
+def _path(command: list[str]) -> Path:
+    """Where the library for these sources, this compiler and this processor is kept."""
+    key = hashlib.sha256("\0".join([*command, *FLAGS, *NATIVE, _processor()]).encode())
     for source in _sources():
         key.update(source.read_bytes())
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    folder = Path(cache).expanduser() / "tinytorch" / "compiled"
-    path = folder / f"{key.hexdigest()[:24]}.so"
-    if not path.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _compile(compiler, path)
-    return path
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return cache / "tinytorch" / "compiled" / f"{key.hexdigest()[:24]}.so"
 
 
 def _sources() -> list[Path]:
     return sorted(path for path in SOURCES.iterdir() if path.suffix in (".c", ".h"))
 
 
-def _compiler() -> str | None:
-    chosen = os.environ.get("CC", "").split()
-    candidates = [*chosen[:1], "cc", "gcc", "clang"]
-    return next(filter(None, map(shutil.which, candidates)), None)
-
-
-def _compile(compiler: str, path: Path) -> None:
+def _compile(compiler: list[str], path: Path) -> None:
     """Compile the sources to `path`, which other processes see only when it is complete.
 
     Raises:
         CalledProcessError: the compiler refuses the code with every set of flags.
     """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     native = NATIVE if platform.machine() in ("x86_64", "AMD64") else NATIVE[:1]
     files = [str(source) for source in _sources() if source.suffix == ".c"]
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         result = Path(folder) / path.name
         for flags in (native, native[:1], ()):
-            command = [compiler, *FLAGS, *flags, "-o", str(result), *files, "-lm"]
+            command = [*compiler, *FLAGS, *flags, "-o", str(result), *files, "-lm"]
             done = subprocess.run(command, capture_output=True, timeout=COMPILE_SECONDS)
             if done.returncode == 0:
                 break

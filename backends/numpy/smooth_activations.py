@@ -7,6 +7,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
+from . import compiled
 from .rows import as_rows
 from .threads import parallel_blocks
 
@@ -19,6 +20,7 @@ _ERF_Q = (1.0, 0.504845808, 0.115344321, 0.0152059716, 0.0011853896, 3.74179744e
 P = tuple(c / 2**n / math.sqrt(8) for n, c in enumerate(_ERF_P))
 Q = tuple(c / 2**n for n, c in enumerate(_ERF_Q))
 LIMIT = 4 * math.sqrt(2)
+COEFFICIENTS = np.array(P, np.float32), np.array(Q, np.float32)
 
 
 @KERNELS.forward
@@ -31,6 +33,8 @@ def gelu_erf(xp: Namespace, x: Array) -> Any:
 
     def work(i: int, j: int) -> None:
         xb, yb, cb = rows[i:j], y[i:j], cdf[i:j]
+        if compiled.run("gelu_erf", xb, *COEFFICIENTS, yb, cb, xb.size):
+            return
         near = np.clip(xb, -LIMIT, LIMIT)
         square = near * near
         np.multiply(square, Q[-1], out=cb)
@@ -61,14 +65,16 @@ def gelu_erf_gradient(xp: Namespace, g: Array, rows: Array, cdf: Array) -> Any:
     gradient, dx = as_rows(g), np.empty_like(rows)
 
     def work(i: int, j: int) -> None:
-        xb, db = rows[i:j], dx[i:j]
+        gb, xb, cb, db = gradient[i:j], rows[i:j], cdf[i:j], dx[i:j]
+        if compiled.run("gelu_erf_gradient", gb, xb, cb, db, xb.size):
+            return
         np.multiply(xb, xb, out=db)
         db *= -0.5
         np.exp(db, out=db)
         db *= 1 / math.sqrt(2 * math.pi)
         db *= xb
-        db += cdf[i:j]
-        db *= gradient[i:j]
+        db += cb
+        db *= gb
 
     parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return dx.reshape(g.shape)
@@ -82,6 +88,8 @@ def silu(xp: Namespace, x: Array) -> Any:
 
     def work(i: int, j: int) -> None:
         sb = s[i:j]
+        if compiled.run("silu", rows[i:j], y[i:j], sb, sb.size):
+            return
         np.negative(rows[i:j], out=sb)
         np.exp(sb, out=sb)  # infinity for large negative x, which makes the sigmoid 0
         sb += 1
@@ -98,12 +106,14 @@ def silu_gradient(xp: Namespace, g: Array, rows: Array, s: Array) -> Any:
     gradient, dx = as_rows(g), np.empty_like(rows)
 
     def work(i: int, j: int) -> None:
-        db = dx[i:j]
-        np.subtract(1, s[i:j], out=db)
-        db *= rows[i:j]
+        gb, xb, sb, db = gradient[i:j], rows[i:j], s[i:j], dx[i:j]
+        if compiled.run("silu_gradient", gb, xb, sb, db, db.size):
+            return
+        np.subtract(1, sb, out=db)
+        db *= xb
         db += 1
-        db *= s[i:j]
-        db *= gradient[i:j]
+        db *= sb
+        db *= gb
 
     parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return dx.reshape(g.shape)

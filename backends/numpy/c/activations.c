@@ -67,3 +67,53 @@ void softmax_gradient(const float *restrict g, const float *restrict y, float *r
         for (int64_t i = 0; i < C; i++) out[i] = (given[i] - total) * row[i];
     }
 }
+
+// 1/2 + x P(x^2) / Q(x^2), the normal distribution function; see smooth_activations.py.
+static inline float normal_cdf(float x, const float *p, const float *q) {
+    const float limit = 5.656854f;  // 4 sqrt(2)
+    float near = x < -limit ? -limit : x;
+    near = near > limit ? limit : near;
+    float square = near * near, top = p[5], bottom = q[5];
+    for (int i = 4; i >= 0; i--) {
+        top = top * square + p[i];
+        bottom = bottom * square + q[i];
+    }
+    float value = near * top / bottom + 0.5f;
+    value = value < 0.0f ? 0.0f : value;
+    value = value > 1.0f ? 1.0f : value;
+    return x <= -limit ? 0.0f : value;  // rounding leaves 3e-8, which a large x would multiply
+}
+
+// y = x cdf, with the coefficients p and q of `normal_cdf`
+void gelu_erf(const float *restrict x, const float *restrict p, const float *restrict q,
+              float *restrict y, float *restrict cdf, int64_t n) {
+    float top[6], bottom[6];
+    for (int i = 0; i < 6; i++) top[i] = p[i], bottom[i] = q[i];
+    for (int64_t i = 0; i < n; i++) {
+        cdf[i] = normal_cdf(x[i], top, bottom);
+        y[i] = x[i] * cdf[i];
+    }
+}
+
+// dx = g (cdf + x phi), with phi the normal density
+void gelu_erf_gradient(const float *restrict g, const float *restrict x, const float *restrict cdf,
+                       float *restrict dx, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        float density = 0.3989422804f * exp_(-0.5f * x[i] * x[i]);
+        dx[i] = g[i] * (cdf[i] + x[i] * density);
+    }
+}
+
+// y = x s, with s = 1 / (1 + e^-x)
+void silu(const float *restrict x, float *restrict y, float *restrict s, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        s[i] = 1.0f / (1.0f + exp_(-x[i]));
+        y[i] = x[i] * s[i];
+    }
+}
+
+// dx = g s (1 + x (1 - s))
+void silu_gradient(const float *restrict g, const float *restrict x, const float *restrict s,
+                   float *restrict dx, int64_t n) {
+    for (int64_t i = 0; i < n; i++) dx[i] = g[i] * s[i] * (1.0f + x[i] * (1.0f - s[i]));
+}

@@ -1,0 +1,238 @@
+"""The C loops of the NumPy backend: equal to NumPy's results, and never needed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinytorch import backends
+from tinytorch.backends.numpy import compiled
+
+COMPILER = compiled.compiler()
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+
+# Ops whose kernels have C loops, with shapes that fill blocks and shapes that do not.
+CASES: dict[str, list[tuple[list[tuple[int, ...]], dict[str, Any]]]] = {
+    "gelu": [([(5, 3)], {}), ([(130, 1001)], {})],
+    "gelu_erf": [([(130, 1001)], {}), ([(2, 3, 7)], {})],
+    "silu": [([(130, 1001)], {}), ([(7,)], {})],
+    "relu": [([(130, 1001)], {}), ([(7,)], {})],
+    "softmax": [([(130, 101)], {}), ([(4, 2)], {})],
+    "layer_norm": [
+        ([(700, 33), (33,), (33,)], {}),
+        ([(700, 33), (33,)], {}),
+        ([(9, 1025), (1025,), (1025,)], {"eps": 1e-3}),
+    ],
+    "batch_normalization": [([(6, 5, 7, 9), (5,), (5,)], {"eps": 1e-5})],
+    "group_normalization": [([(6, 4, 7, 9), (4,), (4,)], {"num_groups": 2, "eps": 1e-5})],
+    "fused_attention": [
+        ([(2, 3, 70, 16), (2, 3, 70, 16), (2, 3, 70, 16)], {}),
+        ([(1, 3, 37, 8), (1, 3, 90, 8), (1, 3, 90, 5)], {}),
+    ],
+}
+PARAMETERS = [
+    pytest.param(name, *case, id=f"{name}-{number}")
+    for name, cases in CASES.items()
+    for number, case in enumerate(cases)
+]
+
+
+def forward_and_gradient(name: str, arrays: list[Any], settings: dict[str, Any]) -> list[Any]:
+    """All results of a kernel, and its gradients for ones in place of the output's gradient."""
+    backend = backends.get("numpy")
+    kernel = backend.kernels[name]
+    result, saved = kernel.forward(backend.xp, *[a.copy() for a in arrays], **settings)
+    outputs = result if isinstance(result, tuple) else (result,)
+    rng = np.random.default_rng(1)
+    given = [rng.standard_normal(o.shape).astype(o.dtype) for o in outputs]
+    assert kernel.gradient is not None
+    gradients = kernel.gradient(backend.xp, tuple(given) if len(given) > 1 else given[0], *saved)
+    gradients = gradients if isinstance(gradients, tuple) else (gradients,)
+    values = [g() if callable(g) else g for g in gradients]
+    return [*outputs, *(v for v in values if v is not None)]
+
+
+@needs_compiler
+@pytest.mark.parametrize(("name", "shapes", "settings"), PARAMETERS)
+@pytest.mark.parametrize("kind", ["normal", "large mean", "special"])
+def test_results_are_those_of_numpy(
+    name: str,
+    shapes: list[tuple[int, ...]],
+    settings: dict[str, Any],
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    if kind == "large mean":
+        arrays[0] += 300
+    elif kind == "special":
+        flat = arrays[0].reshape(-1)
+        flat[:6] = [np.nan, np.inf, -np.inf, 0.0, 90.0, -90.0]
+    calls: list[str] = []
+    run = compiled.run
+    with monkeypatch.context() as m:
+        m.setattr(compiled, "run", lambda name, *a: calls.append(name) or run(name, *a))
+        with np.errstate(all="ignore"):
+            ours = forward_and_gradient(name, arrays, settings)
+    with monkeypatch.context() as m, np.errstate(all="ignore"):
+        m.setattr(compiled, "load", lambda: None)
+        numpys = forward_and_gradient(name, arrays, settings)
+    assert calls
+    assert len(ours) == len(numpys)
+    for mine, other in zip(ours, numpys, strict=True):
+        assert mine.dtype == other.dtype
+        scale = np.abs(other[np.isfinite(other)]).max(initial=1e-3)
+        np.testing.assert_allclose(mine, other, rtol=2e-5, atol=2e-6 * scale)
+
+
+@needs_compiler
+def test_adam_is_that_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-8, "weight_decay": 0.1, "step": 3}
+
+    def update(decoupled: bool) -> list[Any]:
+        rng = np.random.default_rng(0)
+        row = [rng.standard_normal((33, 7)).astype(np.float32) for _ in range(4)]
+        row[3] = np.abs(row[3])
+        rows = backends.get("numpy").updates["adam_update"](
+            [tuple(row)], decoupled=decoupled, **settings
+        )
+        return list(rows[0])
+
+    ours = [update(True), update(False)]
+    monkeypatch.setattr(compiled, "load", lambda: None)
+    numpys = [update(True), update(False)]
+    np.testing.assert_allclose(np.stack(ours[0]), np.stack(numpys[0]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.stack(ours[1]), np.stack(numpys[1]), rtol=1e-5, atol=1e-6)
+
+
+@needs_compiler
+def test_exponentials_are_exact_to_a_few_units_in_the_last_place() -> None:
+    x = np.linspace(-80, 80, 100_001, dtype=np.float32)[:, None]  # silu: s = 1 / (1 + exp(-x))
+    y, s = np.empty_like(x), np.empty_like(x)
+    assert compiled.run("silu", x, y, s, x.size)
+    exact = 1 / (1 + np.exp(-x.astype(np.float64)))
+    assert np.abs(s / exact - 1).max() < 5e-7
+
+
+ONES = np.ones((4, 8), np.float32)
+
+
+@needs_compiler
+@pytest.mark.parametrize("array", [ONES.astype(np.float64), ONES.T, ONES[:, ::2]])
+def test_other_arrays_are_left_to_numpy(array: Any) -> None:
+    before = array.copy()
+    assert not compiled.run("relu", array, array, array.size)
+    np.testing.assert_array_equal(array, before)
+
+
+PROGRAM = """
+import numpy as np
+from tinytorch import Tensor, gelu
+from tinytorch.backends.numpy import compiled
+y = gelu(Tensor(np.ones((100, 100), np.float32)))
+print("compiled" if compiled.load() else "numpy", round(y.numpy()[0, 0].item(), 5))
+"""
+
+
+def program(cache: Path, **environment: str) -> str:
+    env = {**os.environ, "XDG_CACHE_HOME": str(cache), **environment}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=env, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def script(folder: Path, name: str, text: str) -> str:
+    path = folder / name
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+@needs_compiler
+def test_the_library_is_compiled_once(tmp_path: Path) -> None:
+    assert COMPILER is not None
+    log = tmp_path / "log"
+    real = " ".join(COMPILER)
+    counting = script(tmp_path, "counting", f'#!/bin/sh\necho run >> {log}\nexec {real} "$@"\n')
+    cache = tmp_path / "cache"
+    assert [program(cache, CC=counting) for _ in range(2)] == ["compiled 0.84119"] * 2
+    assert log.read_text() == "run\n"
+    (library,) = (cache / "tinytorch" / "compiled").iterdir()
+    library.write_bytes(b"damaged")
+    assert program(cache, CC=counting) == "compiled 0.84119"
+    assert log.read_text() == "run\n" * 2
+
+
+@pytest.mark.parametrize(
+    "environment", [{"TT_COMPILED": "0"}, {"TT_COMPILED": "off"}], ids=["0", "off"]
+)
+def test_it_can_be_switched_off(environment: dict[str, str], tmp_path: Path) -> None:
+    assert program(tmp_path, **environment) == "numpy 0.84119"
+    assert not list(tmp_path.iterdir())
+
+
+def test_numpy_computes_without_a_compiler(tmp_path: Path) -> None:
+    assert program(tmp_path, PATH=str(tmp_path), CC="") == "numpy 0.84119"
+
+
+def test_numpy_computes_if_the_compiler_fails(tmp_path: Path) -> None:
+    failing = script(tmp_path, "failing", "#!/bin/sh\necho broken >&2\nexit 1\n")
+    assert program(tmp_path / "cache", CC=failing) == "numpy 0.84119"
+
+
+def test_numpy_computes_if_the_compiler_writes_something_else(tmp_path: Path) -> None:
+    text = '#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\necho text > "$2"\n'
+    assert program(tmp_path / "cache", CC=script(tmp_path, "odd", text)) == "numpy 0.84119"
+
+
+def test_numpy_computes_if_the_cache_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert program(tmp_path / "file") == "numpy 0.84119"
+
+
+@needs_compiler
+def test_sources_compile_without_warnings(tmp_path: Path) -> None:
+    assert COMPILER is not None
+    files = [str(path) for path in compiled.SOURCES.glob("*.c")]
+    warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+    command = [*COMPILER, *compiled.FLAGS, *warnings, "-o", str(tmp_path / "x.so"), *files, "-lm"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_sanitizers_find_nothing(tmp_path: Path) -> None:
+    """Runs the tests of results in a process with AddressSanitizer, which checks every access."""
+    assert COMPILER is not None
+    real = " ".join(COMPILER)
+    found = subprocess.run(
+        [*COMPILER, "-print-file-name=libasan.so"], capture_output=True, text=True
+    )
+    runtime = Path(found.stdout.strip())
+    if not runtime.is_absolute():
+        pytest.skip("the compiler has no AddressSanitizer library to load before Python")
+    checked = script(
+        tmp_path, "checked",
+        f'#!/bin/sh\nexec {real} -g -fsanitize=address,undefined -fno-sanitize-recover "$@"\n',
+    )  # fmt: skip
+    env = {
+        **os.environ, "CC": checked, "XDG_CACHE_HOME": str(tmp_path), "LD_PRELOAD": str(runtime),
+        "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc", "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    command = [
+        sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist",
+        __file__, "-k", "numpy and not computes", "--benchmark-disable",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
