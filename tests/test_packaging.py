@@ -161,9 +161,9 @@ def test_the_wheel_holds_all_modules_and_no_link(tmp_path: Path) -> None:
     (wheel,) = (checkout / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         entries = {e.filename: e for e in archive.infolist()}
-    cuda = {p.name for p in (ROOT / "backends" / "cupy" / "cuda").iterdir()}
+    sources = [p for s in ("cu", "cuh", "c", "h") for p in (ROOT / "backends").rglob(f"*.{s}")]
     expected = modules() | {"tinytorch/py.typed"}
-    expected |= {f"tinytorch/backends/cupy/cuda/{name}" for name in cuda if ".cu" in name}
+    expected |= {f"tinytorch/{p.relative_to(ROOT).as_posix()}" for p in sources}
     assert {name for name in entries if ".dist-info/" not in name} == expected
     assert any(name.endswith("licenses/LICENSE") for name in entries)
     is_link = [name for name, e in entries.items() if (e.external_attr >> 28) == 0o12]

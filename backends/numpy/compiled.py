@@ -63,7 +63,7 @@ def run(name: str, *args: Array | float | None) -> bool:
 @functools.cache
 def load() -> ctypes.CDLL | None:
     """Return the library, compiled if it is not in the cache, or None if that is not possible."""
-    if os.environ.get("TT_COMPILED", "").strip().lower() in ("0", "false", "no", "off"):
+    if _switched_off():
         return None
     command = compiler()
     if command is None:
@@ -77,6 +77,20 @@ def load() -> ctypes.CDLL | None:
             return _opened(path)
     except (OSError, RuntimeError, AttributeError, subprocess.SubprocessError):
         return None  # no home folder, a full disk, a compiler that refuses the code or hangs
+
+
+def _switched_off() -> bool:
+    return os.environ.get("TT_COMPILED", "").strip().lower() in ("0", "false", "no", "off")
+
+
+def why_not() -> str:
+    """Why `load` returned None, for a person."""
+    if _switched_off():
+        return "TT_COMPILED=" + os.environ["TT_COMPILED"].strip()
+    command = compiler()
+    if command is None:
+        return "there is no C compiler"
+    return f"{command[0]} cannot compile them, or the cache cannot be written"
 
 
 def compiler() -> list[str] | None:
