@@ -166,6 +166,7 @@ def check_rows(sections: dict[str, Any]) -> None:
     autotuned = {"TinyTorch", SEVERAL, "max-autotune", "max-autotune, CUDA graph"}
     assert all(set(row["ms"]) == autotuned for row in sections["autotune"].values())
     assert len(sections["decoding"]) == 4
+    assert all(row["floor, us"] > 0 for row in sections["decoding"].values())
     assert not any(row["failed"] for row in sections["decoding"].values())
     assert [row["steps"] for row in sections["loss"].values()] == [2] * 4
     assert all(row["us"] > 0 for row in sections["kernels"].values())
@@ -335,6 +336,20 @@ def test_modes_that_the_gpu_does_not_support_are_not_measured(
     assert "tf32 is not measured: this GPU has no tensor cores for it" in capsys.readouterr().out
     with pytest.raises(gpu.backends.BackendError, match="no tensor cores for bf16"):
         modes.set_mode(modes.MODES["bf16"])
+
+
+@pytest.mark.slow
+def test_on_a_gpu_before_ampere_all_sections_are_measured(
+    gpu: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only attention has no kernel without rounding there."""
+    monkeypatch.setattr("tinytorch.backends.cupy.gemm.device.get_compute_capability", lambda: "75")
+    keys = ["rates", "steps", "decoding", "kernels", "scaling", "bits"]
+    result, _ = run(gpu, tmp_path, "--modes", "fp32", "--no-compile", "--only", *keys)
+    assert not result["problems"]
+    failed = {name for rows in result["sections"].values() for name, row in rows.items()
+              if isinstance(row, dict) and row.get("failed")}  # fmt: skip
+    assert failed == {"attention, fp32", "attention, gradient, fp32"}
 
 
 def test_each_mode_sets_both_sides(gpu: Any, torch: Any) -> None:

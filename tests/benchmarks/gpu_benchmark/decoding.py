@@ -13,6 +13,7 @@ from tinytorch.tinygpt import Preset
 from tinytorch.tinygpt.presets import build_model
 
 from . import torch_side
+from .machine import floor
 from .modes import MODES, default_mode, is_supported, set_mode
 from .our_side import free_memory
 from .report import first_line, guarded
@@ -27,7 +28,7 @@ FLOAT32 = "float32, TF32"
 # Side of PyTorch -> whether weights and activations have 16 bits, and torch.compile fuses the step.
 SIDES = {FLOAT32: (False, False), "16 bits": (True, False), "16 bits, compile": (True, True)}
 COLUMNS = [
-    "model, batch", OURS, "us a step", "past the context",
+    "model, batch", OURS, "us a step", "floor, us", "past the context",
     *(f"PyTorch CUDA graph, {side}" for side in SIDES), "ours / PyTorch in float32",
 ]  # fmt: skip
 Write = Callable[[int], Any]  # writes that many tokens of each text and reads them
@@ -76,8 +77,15 @@ def compare(preset: Preset, texts: int, settings: Settings) -> Iterator[dict[str
         yield {
             "tokens a second": {side: statistics.median(values) for side, values in rates.items()},
             "past the context": past_rate,
+            "floor, us": 1e6 * floor(settings, default_mode(), step_bytes(preset, model, texts)),
             "failed": dict(problems),
         }
+
+
+def step_bytes(preset: Preset, model: Any, texts: int) -> float:
+    """Bytes that a step reads in float32: all weights, and the caches of half a context."""
+    cached = texts * preset.num_layers * preset.embed_dim * preset.context  # of keys and values
+    return 4.0 * (model.num_parameters() + cached)
 
 
 def our_writer(model: Any, texts: int) -> Write:
@@ -117,6 +125,7 @@ def _row(name: str, value: dict[str, Any], texts: int) -> Row:
     return Row(name, value, [
         f"{rates[OURS]:,.0f}",
         f"{1e6 * texts / rates[OURS]:,.1f}",
+        f"{value['floor, us']:,.1f}",
         f"{value['past the context']:,.0f}",
         *theirs,
         "-" if ratio is None else f"{ratio:.2f}",
