@@ -63,7 +63,7 @@ SECTIONS = [
         "Of all texts together, in turn: from one token to a full context, read by the host."
         " PyTorch: a static key-value cache, sampling on the device, one CUDA graph a token."
         " TinyTorch computes in full float32; the floor is that of reading weights and caches once."
-        " \"Past the context\" is some contexts long; where one is full, its newer half is read again.",
+        " \"Past the context\" is some contexts long; in a full one, its newer half is read again.",
         decoding.COLUMNS, 60, decoding.decoding,
     ),
     Section(
