@@ -73,10 +73,12 @@ class GraphedStep:
             trainer: the trainer.
             rows: rows of activations in a step, such as the tokens of a GPT.
         """
-        size = rows * sum(p.size for p in trainer.parameters())
-        if self._single_key is None or not self._fits_several or size > MAX_SMALL_STEP:
+        if self._single_key is None or not self._fits_several:
             return 1
-        return 1 if self._why_single(trainer, self._key(trainer)) else STEPS_AT_ONCE
+        is_small = rows * sum(p.size for p in trainer.parameters()) <= MAX_SMALL_STEP
+        if is_small and not self._why_single(trainer, self._key(trainer)):
+            return STEPS_AT_ONCE
+        return 1
 
     def _why_single(self, trainer: Trainer, key: Hashable, *batches: Tensor) -> str:
         """Why the next steps cannot be run from one graph, or an empty string."""
