@@ -111,6 +111,8 @@ class Backend:
             except after an `InterruptedUpdateError`. With ``eager=False`` that function never runs
             the work as written: it returns None if memory does not suffice for a graph.
         processes: the default number of processes for a data-parallel training step.
+        mixed_precision: whether `runtime.mixed_precision` lets transformer blocks compute in
+            bfloat16.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
         decoder: creates a `decode_step.Decoder` from a step, its caches and a `Choice`, or None if
             tokens are to be decoded one by one.
@@ -133,6 +135,7 @@ class Backend:
     clip_factor: Callable[[Sequence[NativeArray], float], NativeArray | None] | None = None
     graphed: Callable[[Callable[..., NativeArray]], Callable[..., NativeArray]] | None = None
     processes: int = 1
+    mixed_precision: bool = False
     decode_step: Callable[[Any], Any] | None = None
     decoder: Callable[[Any, Any, Any], Any] | None = None
     sample: Callable[..., np.ndarray[Any, Any]] | None = None

@@ -1,6 +1,7 @@
 """The names of `torch.amp`, without effect: ops compute in the dtype of their tensors.
 
-On a GPU, products of float32 tensors use TF32 tensor cores already (TT_MATMUL).
+On a GPU, products of float32 tensors use TF32 tensor cores already. For bfloat16, set
+``TT_MATMUL=bf16``, see `runtime.mixed_precision`.
 """
 
 from contextlib import ContextDecorator

@@ -138,6 +138,10 @@ class CupyBackend(Backend):
     def matmul(self) -> str:
         return self._gemm.matmul_mode()
 
+    @property
+    def mixed_precision(self) -> bool:  # type: ignore[override]
+        return self.matmul == "bf16"
+
     def __str__(self) -> str:
         properties = self._cupy.cuda.runtime.getDeviceProperties(self.device_index)
         return f"cupy on {properties['name'].decode()}, products in {self.matmul}"

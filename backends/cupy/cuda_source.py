@@ -10,13 +10,15 @@ import numpy as np
 from ..base import BackendError
 
 FOLDER = Path(__file__).with_name("cuda")
-HEADERS = [FOLDER / "common.cuh", FOLDER / "reductions.cuh"]
-ATTENTION = FOLDER / "attention.cu"  # compiled by itself, once for each head size and precision
+# Compiled by itself, once for each head size, precision and type of arrays.
+ATTENTION = FOLDER / "attention.cu"
+MIXED_PRECISION = FOLDER / "mixed_precision.cu"  # arrays in bfloat16, arithmetic in float32
 PRECISIONS = ("tf32", "bf16")  # of the factors of attention's products
 FLOAT_DTYPES = {"float32": "float", "float64": "double"}  # NumPy's name -> the C++ type T
+BFLOAT16 = "bfloat16"  # arrays of it hold the bits as uint16; T is float
 _NULL = np.uint64(0)  # the null pointer
 _SCALARS: dict[str, type[np.generic]] = {"Index": np.int64, "Bits": np.uint32, "double": np.float64}
-_POINTEES: dict[str, type[np.generic]] = {**_SCALARS, "Bool": np.bool_}
+_POINTEES: dict[str, type[np.generic]] = {**_SCALARS, "Bool": np.bool_, "Bf16": np.uint16}
 _DECLARATION = re.compile(
     r'extern "C" __global__ void (?:__launch_bounds__\((\d+)(?:, \d+)?\)\s+)?(\w+)\(([^)]*)\)'
 )
@@ -24,47 +26,53 @@ MAX_THREADS = 256  # in a block, of kernels without __launch_bounds__
 
 
 class Parameter(NamedTuple):
-    """A parameter of a kernel; `dtype` is that of the array or scalar, None for T."""
+    """A parameter of a kernel; `dtype` is that of the array or scalar, or "T" or "Element"."""
 
     name: str
     is_array: bool
-    dtype: type[np.generic] | None
+    dtype: type[np.generic] | str
 
 
 @functools.cache
 def source(dtype: str, head_dim: int | None = None, precision: str = "tf32") -> str:
-    """Return the source of all kernels for one dtype as one translation unit.
+    """Return the source of kernels for one dtype as one translation unit.
 
     With #line directives, compilers report errors with the files' own names and lines.
 
     Args:
-        dtype: "float32" or "float64".
+        dtype: "float32" or "float64"; or "bfloat16" for the kernels of mixed_precision.cu.
         head_dim: if given, the unit holds the kernels of attention.cu for this head size instead
-            of all others.
+            of all others, for arrays of `dtype`.
         precision: of the factors of attention's products, "tf32" or "bf16".
 
     Raises:
         BackendError: another dtype.
     """
-    if dtype not in FLOAT_DTYPES:
+    if dtype not in (*FLOAT_DTYPES, BFLOAT16):
         raise BackendError(f"CUDA kernels compute in {' and '.join(FLOAT_DTYPES)}, not in {dtype}")
-    files = sorted({*FOLDER.glob("*.cu")} - {ATTENTION})
+    T = FLOAT_DTYPES.get(dtype, "float")
+    begin, headers = [f"typedef {T} T;"], ["common.cuh", "reductions.cuh"]
     if head_dim:
-        names = "bf16.cuh", "attention.cuh", f"attention_{precision}.cuh"
-        files = [*(FOLDER / name for name in names), ATTENTION]
-    begin = [f"typedef {FLOAT_DTYPES[dtype]} T;"]
-    if head_dim:
-        begin.append(f"const int HEAD_DIM = {head_dim};")
-    parts = [
-        f'#line 1 "{file.name}"\n{file.read_text(encoding="utf-8")}' for file in (*HEADERS, *files)
-    ]
+        element = "unsigned short" if dtype == BFLOAT16 else T
+        begin += [f"typedef {element} Element;", f"const int HEAD_DIM = {head_dim};"]
+        headers += ["bf16.cuh", "attention.cuh", f"attention_{precision}.cuh"]
+        files = [ATTENTION]
+    elif dtype == BFLOAT16:
+        headers += ["bf16.cuh", "activations.cuh"]
+        files = [MIXED_PRECISION]
+    else:
+        headers += ["activations.cuh"]
+        files = sorted({*FOLDER.glob("*.cu")} - {ATTENTION, MIXED_PRECISION})
+    files = [*(FOLDER / name for name in headers), *files]
+    parts = [f'#line 1 "{file.name}"\n{file.read_text(encoding="utf-8")}' for file in files]
     return "\n".join([*begin, *parts])
 
 
 @functools.cache
 def signatures() -> dict[str, list[Parameter]]:
     """Kernel name -> its parameters, parsed from the sources."""
-    found = _DECLARATION.findall(source("float32") + source("float32", head_dim=64))
+    text = source("float32") + source("float32", head_dim=64) + source(BFLOAT16)
+    found = _DECLARATION.findall(text)
     return {name: [_parameter(text) for text in inner.split(",")] for _, name, inner in found}
 
 
@@ -83,7 +91,7 @@ def _parameter(text: str) -> Parameter:
     is_array = "*" in words
     kind, name = words[0], words[-1]
     table = _POINTEES if is_array else _SCALARS
-    return Parameter(name, is_array, None if kind == "T" else table[kind])
+    return Parameter(name, is_array, kind if kind in ("T", "Element") else table[kind])
 
 
 def check_arguments(name: str, dtype: Any, arguments: tuple[Any, ...]) -> list[Any]:
@@ -121,5 +129,10 @@ def check_arguments(name: str, dtype: Any, arguments: tuple[Any, ...]) -> list[A
 
 @functools.cache
 def _plan(name: str, dtype: Any) -> list[tuple[bool, np.dtype[Any], str]]:
-    """(is an array, dtype, name) of each parameter, with T resolved."""
-    return [(p.is_array, np.dtype(p.dtype or dtype), p.name) for p in signatures()[name]]
+    """(is an array, dtype, name) of each parameter, with T and Element resolved."""
+    is_bf16 = dtype == BFLOAT16
+    types = {"T": np.float32 if is_bf16 else dtype, "Element": np.uint16 if is_bf16 else dtype}
+    return [
+        (p.is_array, np.dtype(types[p.dtype] if isinstance(p.dtype, str) else p.dtype), p.name)
+        for p in signatures()[name]
+    ]

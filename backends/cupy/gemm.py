@@ -32,6 +32,8 @@ from .graph import keep_alive
 COMPUTE_TYPES = {"fp32": 68, "tf32": 77, "bf16": 75}
 COMPUTE_FLOAT64 = 70
 DATA_TYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1}
+BFLOAT16 = np.dtype("uint16")  # of arrays that hold the bits of bfloat16 numbers
+_ALL_DATA_TYPES = {**DATA_TYPES, BFLOAT16: 14}
 NO_TRANSPOSE, TRANSPOSE = 0, 1
 DEFAULT_ALGORITHM = -1
 
@@ -126,6 +128,20 @@ def gemm(
             return out
         left, right = left or _copied(x, lead), right or _copied(y, lead)
     _multiply(left, right, out, alpha, beta, exact)
+    return out
+
+
+def gemm_bf16(x: Array, y: Array, dtype: Any = BFLOAT16) -> Array:
+    """x (M, K) @ y (K, N) for bfloat16 matrices, summed in float32; transposed ones are not copied.
+
+    Args:
+        dtype: of the result, `BFLOAT16` or float32.
+    """
+    out = cupy.empty((x.shape[0], y.shape[1]), dtype)
+    left, right = _operand(x, ()), _operand(y, ())
+    assert left is not None
+    assert right is not None
+    _multiply(left, right, out, 1.0, 0.0, exact=True)
     return out
 
 
@@ -235,22 +251,24 @@ def _multiply(x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, e
         assert part.transpose == NO_TRANSPOSE
         leading, stride = part.leading, part.stride
     K = x.array.shape[-1]
-    data = DATA_TYPES[dtype]
+    x_type, y_type, type_ = (_ALL_DATA_TYPES[a.dtype] for a in (x.array, y.array, out))
     mode = "fp32" if exact else precision()
     compute = COMPUTE_FLOAT64 if dtype == np.float64 else COMPUTE_TYPES[mode]
-    alpha_at, beta_at = _host_scalar(alpha, dtype)[0], _host_scalar(beta, dtype)[0]
+    scalar = np.float64 if dtype == np.float64 else np.float32
+    alpha_at, beta_at = _host_scalar(alpha, scalar)[0], _host_scalar(beta, scalar)[0]
     handle = cublas.handle()
     keep_alive((x.array, y.array, out))
     count = math.prod(out.shape[:-2])
     if count == 1:
         cublas.gemmEx(
-            handle, y.transpose, x.transpose, N, M, K, alpha_at, y.array.data.ptr, data, y.leading,
-            x.array.data.ptr, data, x.leading, beta_at, out.data.ptr, data, leading, compute,
+            handle, y.transpose, x.transpose, N, M, K, alpha_at, y.array.data.ptr, y_type,
+            y.leading, x.array.data.ptr, x_type, x.leading, beta_at, out.data.ptr, type_, leading,
+            compute,
             DEFAULT_ALGORITHM,
         )  # fmt: skip
     else:
         cublas.gemmStridedBatchedEx(
-            handle, y.transpose, x.transpose, N, M, K, alpha_at, y.array.data.ptr, data, y.leading,
-            y.stride, x.array.data.ptr, data, x.leading, x.stride, beta_at, out.data.ptr, data,
-            leading, stride, count, compute, DEFAULT_ALGORITHM,
+            handle, y.transpose, x.transpose, N, M, K, alpha_at, y.array.data.ptr, y_type,
+            y.leading, y.stride, x.array.data.ptr, x_type, x.leading, x.stride, beta_at,
+            out.data.ptr, type_, leading, stride, count, compute, DEFAULT_ALGORITHM,
         )  # fmt: skip

@@ -51,14 +51,17 @@ def buffer(size: int) -> bytes:
 
 
 # Arguments of `source` for each translation unit: (dtype, head_dim, precision).
-HEADS = [("float32", size, p) for size in (16, 32, 64, 128) for p in cuda_source.PRECISIONS]
-UNITS = [(dtype,) for dtype in cuda_source.FLOAT_DTYPES] + HEADS
+KINDS = [("float32", "tf32"), ("float32", "bf16"), (cuda_source.BFLOAT16, "bf16")]
+HEADS = [(dtype, size, precision) for size in (16, 32, 64, 128) for dtype, precision in KINDS]
+UNITS = [(dtype,) for dtype in (*cuda_source.FLOAT_DTYPES, cuda_source.BFLOAT16)] + HEADS
 
 
 def test_the_units_contain_all_kernels() -> None:
-    general, *attention = [cuda_source.names(cuda_source.source(*unit)) for unit in UNITS[1:4]]
-    assert attention[0] == attention[1]
-    assert sorted(general + attention[0]) == sorted(cuda_source.signatures())
+    units = [cuda_source.names(cuda_source.source(*unit)) for unit in UNITS]
+    float32, float64, mixed, *attention = units
+    assert float32 == float64
+    assert all(names == attention[0] for names in attention)
+    assert sorted(float32 + mixed + attention[0]) == sorted(cuda_source.signatures())
 
 
 @functools.cache
@@ -112,12 +115,12 @@ def ptx(unit: tuple[Any, ...], architecture: str) -> str:
     return compile_cuda(cuda_source.source(*unit), architecture, kind="PTX")[0].decode()
 
 
-@pytest.mark.parametrize("precision", cuda_source.PRECISIONS)
+@pytest.mark.parametrize(("dtype", "precision"), KINDS)
 @pytest.mark.parametrize("head_dim", [16, 128])
 def test_tiles_in_shared_memory_are_aligned_for_packs_of_16_bytes(
-    head_dim: int, precision: str
+    head_dim: int, dtype: str, precision: str
 ) -> None:
-    code = ptx(("float32", head_dim, precision), "compute_80")
+    code = ptx((dtype, head_dim, precision), "compute_80")
     tiles = re.findall(r"\.shared \.align (\d+) \.b8 \w*_tile\w*\[", code)
     assert len(tiles) == 6
     assert {int(alignment) for alignment in tiles} == {16}
@@ -140,7 +143,11 @@ def test_compile_errors_name_file_and_line() -> None:
 def test_every_kernel_is_launched_somewhere() -> None:
     folder = Path(cuda_source.__file__).parent
     text = "".join(p.read_text(encoding="utf-8") for p in folder.glob("*.py"))
-    formatted = {"gelu_gradient", "squared_relu_gradient"}  # f"{name}_gradient"
+    formatted = {  # f"{name}_gradient", f"{name}_bf16", f"{name}_gradient_bf16"
+        f"{name}{part}"
+        for name in ("gelu", "squared_relu")
+        for part in ("_gradient", "_bf16", "_gradient_bf16")
+    }
     for name in set(cuda_source.signatures()) - formatted:
         assert f'"{name}"' in text, name
 

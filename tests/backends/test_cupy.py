@@ -313,6 +313,29 @@ def test_products_of_operands_in_all_layouts(
             np.testing.assert_allclose(backend.to_numpy(out), 3 - 2 * expected, **tolerance)
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_products_of_bfloat16_are_summed_in_float32(
+    dtype: str, transposed: bool, cupy: str
+) -> None:
+    backend, rng = backends.get(cupy), np.random.default_rng(4)
+    from tinytorch.backends.cupy import gemm
+
+    def matrix(rows: int, columns: int) -> tuple[np.ndarray, Any]:
+        """A matrix of float32 numbers with 8 bits of mantissa, and its bits as bfloat16."""
+        bits = rng.standard_normal((rows, columns)).astype("f4").view(np.uint32) >> 16
+        stored = backend.asarray((bits.T if transposed else bits).astype(np.uint16))
+        return (bits << 16).view("f4"), stored.T if transposed else stored
+
+    (x, x_bits), (y, y_bits) = matrix(16, 300), matrix(300, 24)
+    result = backend.to_numpy(gemm.gemm_bf16(x_bits, y_bits, np.dtype(dtype)))
+    assert result.dtype == dtype
+    tolerance = 1e-6
+    if dtype == "uint16":
+        result, tolerance = (result.astype(np.uint32) << 16).view("f4"), 2**-8
+    np.testing.assert_allclose(result, x @ y, rtol=tolerance, atol=1e-4)
+
+
 def test_sampling_from_logits_of_nan_returns_minus_1_for_the_host_to_find(cupy: str) -> None:
     backend = backends.get(cupy)
     assert backend.sample is not None

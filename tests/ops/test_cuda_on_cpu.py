@@ -14,7 +14,10 @@ from op_table import OP_INFOS
 from tinytorch import GPT, Dropout, Tensor, backends, create_causal_mask
 from tinytorch.attention import attention
 from tinytorch.backends.cupy import cuda_source
+from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.ops.op import COMPOSITES, OPS
+from tinytorch.runtime.mixed_precision import mixed_precision
+from tinytorch.transformers import TransformerBlock
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +36,7 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             run(OPS[name], draw(sample, "float32"), sample.settings, "cupy")
     launch_updates(backend)
     launch_attention(backend, monkeypatch)
+    launch_mixed_precision(monkeypatch)
     backend.xp.random_bits(3, (300,))
     launch_sampling(backend)
     launch_decoding()
@@ -78,6 +82,18 @@ def launch_attention(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
                 )
                 causal = create_causal_mask(T, S - T, "cupy") if mask else None
                 attention(*given, causal, Dropout(0.5)).sum().backward()
+
+
+def launch_mixed_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launch the kernels of mixed_precision.cu, and those of attention.cu on bfloat16 arrays."""
+    with monkeypatch.context() as patch:
+        patch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "bf16")
+        for activation, rows in (("gelu", 60), ("squared_relu", 3)):
+            block = TransformerBlock(32, 2, 1, 0.3, True, RotaryEmbedding(16, 60), activation).to(
+                "cupy"
+            )
+            x = Tensor(np.ones((1, rows, 32), np.float32), True, backend="cupy")
+            mixed_precision(block)(x, create_causal_mask(rows, backend="cupy")).sum().backward()
 
 
 def launch_sampling(backend: Any) -> None:

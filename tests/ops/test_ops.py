@@ -10,7 +10,8 @@ from helpers import no_host_reads, require
 from op_checks import REFERENCE, check_gradient, draw, outputs, run, tensors, weights
 from op_table import OP_INFOS, Sample
 
-import tinytorch  # noqa: F401  declares all ops
+import tinytorch
+import tinytorch.runtime.mixed_precision  # noqa: F401  declares its composites
 from tinytorch import Tensor, backends
 from tinytorch.ops.op import COMPOSITES, OPS, Op
 

@@ -73,12 +73,25 @@ def test_kernels_of_muon(captured: Counter[str]) -> None:
     assert captured["muon_direction"] == captured["muon_step"] == captured["matrix_squares"] == 4
 
 
-def test_kernels_of_a_block(captured: Counter[str]) -> None:
+IN_MIXED_PRECISION = {
+    "add_dropout": 2, "attention": 1, "attention_delta": 1, "attention_gradient_kv": 1,
+    "attention_gradient_q": 1, "attention_mask_tiles": 1, "column_sums": 2, "dropout_to_bf16": 2,
+    "gelu_bf16": 1, "gelu_gradient_bf16": 1, "norm_gradient_from_bf16": 2, "norm_to_bf16": 2,
+    "product": 12, "to_bf16": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("tf32", BLOCK), ("bf16", IN_MIXED_PRECISION)])
+def test_kernels_of_a_block(
+    precision: str, expected: dict[str, int], captured: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """nanoGPT's block without biases, forward and backward."""
+    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: precision)
     sizes, counts = [], []
     for layers in (1, 2):
         sizes.append(captured_step("nanogpt-gpu", layers))
         counts.append(captured.copy())
         captured.clear()
-    assert counts[1] - counts[0] == BLOCK
-    assert sizes[1] - sizes[0] == sum(BLOCK.values()), "CuPy's own kernels"
+    assert counts[1] - counts[0] == expected
+    assert sizes[1] - sizes[0] == sum(expected.values()), "CuPy's own kernels"

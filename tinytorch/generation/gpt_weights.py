@@ -45,7 +45,9 @@ def gpt_weights(model: GPT) -> GPTWeights:
     if type(model.blocks) is not ModuleList:  # changes of a list would not be noticed
         raise NotFusableError(f"blocks is a {type(model.blocks).__name__}, not a ModuleList")
     for name, module in model.named_modules():
-        _check_layer(name or "the model", module)
+        check_layer(name or "the model", module)
+        if isinstance(module, Dropout) and module.training and module.p > 0:
+            raise NotFusableError(f"{name} drops elements: it is in training mode")
     dtypes = {str(tensor.dtype) for _, tensor in model._named_tensors()}
     if dtypes not in ({"float32"}, {"float64"}):  # float16 is computed in float32 and rounded
         raise NotFusableError(f"its weights are {' and '.join(sorted(dtypes))}")
@@ -58,7 +60,12 @@ def gpt_weights(model: GPT) -> GPTWeights:
 WEIGHTS[GPT] = gpt_weights
 
 
-def _check_layer(name: str, module: Module) -> None:
+def check_layer(name: str, module: Module) -> None:
+    """Check that a layer computes what its class does, and is one of `LAYERS`.
+
+    Raises:
+        NotFusableError: it does not.
+    """
     cls = type(module)
     if module._hooks:
         raise NotFusableError(f"{name} has hooks")
@@ -67,8 +74,6 @@ def _check_layer(name: str, module: Module) -> None:
     for attribute in vars(module):
         if callable(getattr(cls, attribute, None)):
             raise NotFusableError(f"{name} has its own {attribute} instead of its class's")
-    if isinstance(module, Dropout) and module.training and module.p > 0:
-        raise NotFusableError(f"{name} drops elements: it is in training mode")
 
 
 def _read(model: GPT) -> GPTWeights:

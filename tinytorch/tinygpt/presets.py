@@ -6,6 +6,7 @@ from typing import Any
 
 from ..losses import CrossEntropyLoss
 from ..optimizers import AdamW, Muon, Optimizer
+from ..runtime.mixed_precision import mixed_precision
 from ..runtime.trainer import Trainer
 from ..training import CosineSchedule, LinearSchedule, Schedule
 from ..transformers import GPT, GPTConfig
@@ -166,7 +167,8 @@ def model_config(preset: Preset, vocab_size: int) -> GPTConfig:
 
 
 def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> Trainer:
-    """Return a trainer for `model` with the preset's optimizers and schedule.
+    """Return a trainer for `model` with the preset's optimizers and schedule, in mixed precision on
+    a GPU with ``TT_MATMUL=bf16`` (see `mixed_precision`).
 
     Args:
         preset: the hyperparameters.
@@ -176,7 +178,7 @@ def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> T
     """
     count = model.backend.processes if processes is None else processes
     return Trainer(
-        model,
+        mixed_precision(model),
         _optimizers(preset, model),
         CrossEntropyLoss(),
         _schedule(preset),

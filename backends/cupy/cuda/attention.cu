@@ -29,18 +29,19 @@
 // mantissa, attention_bf16.cuh to 7; both define mma, load_tile, load_left, matmul_transposed and
 // matmul_add. Tiles in shared memory are aligned for loads and stores of 16 bytes.
 //
-// This file is compiled separately, once for each HEAD_DIM, a multiple of 16, and kind of factors.
+// This file is compiled separately, once for each HEAD_DIM, a multiple of 16, kind of factors, and
+// type Element of the arrays in memory, float or Bf16.
 
 // Store 16 rows from row `start`, the upper and lower halves scaled separately; none past the end.
-__device__ void store_rows(float* first, Index stride, Index start, Index length,
+__device__ void store_rows(Element* first, Index stride, Index start, Index length,
                            const float (*c)[4], float upper, float lower) {
     Index row = start + threadIdx.x / 4;
-    float* to = first + row * stride + threadIdx.x % 4 * 2;
+    Element* to = first + row * stride + threadIdx.x % 4 * 2;
 #pragma unroll
     for (int n = 0; n < D_TILES; n++) {
-        if (row < length) store<2>(to + 8 * n, {c[n][0] * upper, c[n][1] * upper});
+        if (row < length) store_pair(to + 8 * n, c[n][0] * upper, c[n][1] * upper);
         if (row + 8 < length)
-            store<2>(to + 8 * stride + 8 * n, {c[n][2] * lower, c[n][3] * lower});
+            store_pair(to + 8 * stride + 8 * n, c[n][2] * lower, c[n][3] * lower);
     }
 }
 
@@ -137,9 +138,9 @@ extern "C" __global__ void attention_mask_tiles(const Bool* mask, Bits* mask_til
 // batch, heads and tokens in elements -> y (B, T, nh, HEAD_DIM) and lse (B, nh, T) in base 2. The
 // grid is (tiles of queries, nh, B).
 extern "C" __global__ void attention(
-    const T* q_view, Index q_batch, Index q_head, Index q_token, const T* k_view,
-    Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
-    Index v_token, T* y, T* lse, Index queries, Index keys, T scale,
+    const Element* q_view, Index q_batch, Index q_head, Index q_token, const Element* k_view,
+    Index k_batch, Index k_head, Index k_token, const Element* v_view, Index v_batch, Index v_head,
+    Index v_token, Element* y, T* lse, Index queries, Index keys, T scale,
     const Bool* mask, const Bits* mask_tiles, const Index* seed_key,
     Index seed_offset, Bits threshold, T keep_scale) {
     alignas(16) __shared__ Bits k_tile[BLOCK_N_FWD][PITCH], v_tile[BLOCK_N_FWD][PITCH];
@@ -201,21 +202,21 @@ extern "C" __global__ void attention(
             lse[head * queries + t] = m[half] + log2f(l[half]);
     }
     Index stride = gridDim.y * (Index)HEAD_DIM;
-    float* to = y + blockIdx.z * queries * stride + blockIdx.y * (Index)HEAD_DIM;
+    Element* to = y + blockIdx.z * queries * stride + blockIdx.y * (Index)HEAD_DIM;
     store_rows(to, stride, start, queries, acc, inverse[0], inverse[1]);
 }
 
 // delta (B, nh, T) = sum(dO O) over each row of y (B, T, nh, HEAD_DIM) and of its gradient
 // (B, nh, T, HEAD_DIM). The grid is (ceil(T / WARPS), nh, B), one warp per row.
-extern "C" __global__ void attention_delta(const T* dO_view, Index dO_batch, Index dO_head,
-                                           Index dO_token, const T* y, T* delta,
+extern "C" __global__ void attention_delta(const Element* dO_view, Index dO_batch, Index dO_head,
+                                           Index dO_token, const Element* y, T* delta,
                                            Index queries) {
     Index t = blockIdx.x * (Index)WARPS + threadIdx.y;
     if (t >= queries) return;
-    const float* dO = dO_view + blockIdx.z * dO_batch + blockIdx.y * dO_head + t * dO_token;
-    const float* O = y + ((blockIdx.z * queries + t) * gridDim.y + blockIdx.y) * HEAD_DIM;
+    const Element* dO = dO_view + blockIdx.z * dO_batch + blockIdx.y * dO_head + t * dO_token;
+    const Element* O = y + ((blockIdx.z * queries + t) * gridDim.y + blockIdx.y) * HEAD_DIM;
     float dot = 0;
-    for (int j = threadIdx.x; j < HEAD_DIM; j += 32) dot += dO[j] * O[j];
+    for (int j = threadIdx.x; j < HEAD_DIM; j += 32) dot += to_float(dO[j]) * to_float(O[j]);
     dot = warp_sum(dot);
     Index head = blockIdx.z * (Index)gridDim.y + blockIdx.y;
     if (threadIdx.x == 0) delta[head * queries + t] = dot;
@@ -224,10 +225,10 @@ extern "C" __global__ void attention_delta(const T* dO_view, Index dO_batch, Ind
 // The gradient of q, written to d (B, T, ?, HEAD_DIM) at offset d_at with token stride d_token, so
 // that it may be a part of the gradient of one projection. The grid is that of `attention`.
 extern "C" __global__ void attention_gradient_q(
-    const T* q_view, Index q_batch, Index q_head, Index q_token, const T* k_view,
-    Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
-    Index v_token, const T* dO_view, Index dO_batch, Index dO_head, Index dO_token,
-    const T* lse, const T* delta, T* d, Index d_token, Index d_at, Index queries,
+    const Element* q_view, Index q_batch, Index q_head, Index q_token, const Element* k_view,
+    Index k_batch, Index k_head, Index k_token, const Element* v_view, Index v_batch, Index v_head,
+    Index v_token, const Element* dO_view, Index dO_batch, Index dO_head, Index dO_token,
+    const T* lse, const T* delta, Element* d, Index d_token, Index d_at, Index queries,
     Index keys, T scale, const Bool* mask, const Bits* mask_tiles, const Index* seed_key,
     Index seed_offset, Bits threshold, T keep_scale) {
     alignas(16) __shared__ Bits k_tile[BLOCK_N_BWD][PITCH], v_tile[BLOCK_N_BWD][PITCH];
@@ -272,17 +273,17 @@ extern "C" __global__ void attention_gradient_q(
             }
         matmul_add<BLOCK_N_BWD>(dS, k_tile, dQ);
     }
-    float* to = d + blockIdx.z * queries * d_token + d_at + blockIdx.y * (Index)HEAD_DIM;
+    Element* to = d + blockIdx.z * queries * d_token + d_at + blockIdx.y * (Index)HEAD_DIM;
     store_rows(to, d_token, start, queries, dQ, scale, scale);
 }
 
 // The gradients of k and v, written to d (B, S, ?, HEAD_DIM) at offsets k_at and v_at. The grid is
 // (tiles of keys, nh, B); rows of S and dS are keys here, and columns are queries.
 extern "C" __global__ void attention_gradient_kv(
-    const T* q_view, Index q_batch, Index q_head, Index q_token, const T* k_view,
-    Index k_batch, Index k_head, Index k_token, const T* v_view, Index v_batch, Index v_head,
-    Index v_token, const T* dO_view, Index dO_batch, Index dO_head, Index dO_token,
-    const T* lse, const T* delta, T* d, Index d_token, Index k_at, Index v_at,
+    const Element* q_view, Index q_batch, Index q_head, Index q_token, const Element* k_view,
+    Index k_batch, Index k_head, Index k_token, const Element* v_view, Index v_batch, Index v_head,
+    Index v_token, const Element* dO_view, Index dO_batch, Index dO_head, Index dO_token,
+    const T* lse, const T* delta, Element* d, Index d_token, Index k_at, Index v_at,
     Index queries, Index keys, T scale, const Bool* mask, const Bits* mask_tiles,
     const Index* seed_key, Index seed_offset, Bits threshold, T keep_scale) {
     alignas(16) __shared__ Bits q_tile[BLOCK_N_BWD][PITCH], dO_tile[BLOCK_N_BWD][PITCH];
@@ -330,7 +331,7 @@ extern "C" __global__ void attention_gradient_kv(
         matmul_add<BLOCK_N_BWD>(P, dO_tile, dV);
         matmul_add<BLOCK_N_BWD>(dS, q_tile, dK);
     }
-    float* to = d + blockIdx.z * keys * d_token + blockIdx.y * (Index)HEAD_DIM;
+    Element* to = d + blockIdx.z * keys * d_token + blockIdx.y * (Index)HEAD_DIM;
     store_rows(to + k_at, d_token, start, keys, dK, scale, scale);
     store_rows(to + v_at, d_token, start, keys, dV, 1.0f, 1.0f);
 }

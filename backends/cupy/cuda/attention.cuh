@@ -1,4 +1,5 @@
-// Sizes of the tiles and views of the heads, for attention.cu and its products.
+// Sizes of the tiles and views of the heads, for attention.cu and its products. Element is the
+// type of the arrays in memory, float or Bf16.
 
 const int WARPS = 4, BLOCK_M = 16 * WARPS;        // rows of the tile that a block owns
 const int BLOCK_N_FWD = HEAD_DIM > 64 ? 32 : 64;  // keys in a tile of the forward pass
@@ -8,12 +9,12 @@ const float LOG2_E = 1.4426950408889634f;
 
 // The vectors of one head, which start at data + t * stride for tokens t < length.
 struct HeadView {
-    const float* data;
+    const Element* data;
     Index stride;
     Index length;
 };
 
-__device__ HeadView head_view(const float* x, Index batch_stride, Index head_stride,
+__device__ HeadView head_view(const Element* x, Index batch_stride, Index head_stride,
                               Index token_stride, Index length) {
     return {x + blockIdx.z * batch_stride + blockIdx.y * head_stride, token_stride, length};
 }

@@ -34,27 +34,24 @@ __device__ void load_transposed(const Bits* row, Bits* four) {
 // Copy N rows from row `start` to a tile in shared memory, rounded to bfloat16; zeros past the end.
 template <int N>
 __device__ void load_tile(HeadView x, Index start, Bits (*tile)[PITCH]) {
-    for (int i = threadIdx.y * 32 + threadIdx.x; i < N * HEAD_DIM / 4; i += 32 * WARPS) {
-        int row = i / (HEAD_DIM / 4), column = i % (HEAD_DIM / 4) * 4;
-        Pack<4> four = {};
-        if (start + row < x.length) four = load<4>(x.data + (start + row) * x.stride + column);
-        Bits low = bf16_pair(four.at[0], four.at[1]), high = bf16_pair(four.at[2], four.at[3]);
-        store<2>((T*)&tile[row][column / 2], {__uint_as_float(low), __uint_as_float(high)});
+    for (int i = threadIdx.y * 32 + threadIdx.x; i < N * HEAD_DIM / 8; i += 32 * WARPS) {
+        int row = i / (HEAD_DIM / 8), column = i % (HEAD_DIM / 8) * 8;
+        Eight eight = {};
+        if (start + row < x.length) eight = load_eight(x.data + (start + row) * x.stride + column);
+        store_eight((Bf16*)&tile[row][column / 2], eight);
     }
 }
 
 // Load 16 rows from row `start` as the left operand of a product; zeros past the end.
 __device__ void load_left(HeadView x, Index start, Bits (*a)[4]) {
     Index row = start + threadIdx.x / 4;
-    const float* from = x.data + row * x.stride + threadIdx.x % 4 * 2;
+    const Element* from = x.data + row * x.stride + threadIdx.x % 4 * 2;
 #pragma unroll
     for (int k = 0; k < K_STEPS; k++)
-        for (int i = 0; i < 4; i++) {
-            Pack<2> two = {};
-            if (row + i % 2 * 8 < x.length)
-                two = load<2>(from + i % 2 * 8 * x.stride + 16 * k + i / 2 * 8);
-            a[k][i] = bf16_pair(two.at[0], two.at[1]);
-        }
+        for (int i = 0; i < 4; i++)
+            a[k][i] = row + i % 2 * 8 < x.length
+                          ? load_pair(from + i % 2 * 8 * x.stride + 16 * k + i / 2 * 8)
+                          : 0;
 }
 
 // c (16, N) = a (16, HEAD_DIM) tile^T, for a tile (N, HEAD_DIM).

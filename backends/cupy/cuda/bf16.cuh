@@ -1,4 +1,6 @@
-// bfloat16: the upper half of a float32, stored as 16 bits.
+// bfloat16, the upper half of a float32, in memory only: sums and functions are float32.
+
+typedef unsigned short Bf16;
 
 // Two numbers rounded to bfloat16, to nearest even; the first in the lower half.
 __device__ Bits bf16_pair(float low, float high) {
@@ -12,4 +14,49 @@ __device__ Bits bf16_pair(float low, float high) {
     h = high != high ? 0x7fffu : (h + 0x7fffu + (h >> 16 & 1)) >> 16;
     return l | h << 16;
 #endif
+}
+
+__device__ float to_float(Bf16 x) { return __uint_as_float((Bits)x << 16); }
+__device__ float to_float(float x) { return x; }
+
+// Two adjacent numbers, at an even index of an array in either format.
+__device__ Bits load_pair(const Bf16* x) { return *(const Bits*)x; }
+__device__ Bits load_pair(const float* x) { return bf16_pair(load<2>(x).at[0], load<2>(x).at[1]); }
+__device__ void store_pair(Bf16* x, float low, float high) { *(Bits*)x = bf16_pair(low, high); }
+__device__ void store_pair(float* x, float low, float high) { store<2>(x, {low, high}); }
+
+// Eight adjacent numbers, at a multiple of 16 bytes.
+struct Eight {
+    float at[8];
+};
+
+__device__ Eight load_eight(const Bf16* x) {
+    Pack<4> pairs = load<4>((const float*)x);
+    Eight y;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        Bits pair = __float_as_uint(pairs.at[i]);
+        y.at[2 * i] = __uint_as_float(pair << 16);
+        y.at[2 * i + 1] = __uint_as_float(pair & 0xffff0000u);
+    }
+    return y;
+}
+
+__device__ Eight load_eight(const float* x) {
+    Pack<4> left = load<4>(x), right = load<4>(x + 4);
+    return {left.at[0],  left.at[1],  left.at[2],  left.at[3],
+            right.at[0], right.at[1], right.at[2], right.at[3]};
+}
+
+__device__ void store_eight(Bf16* x, const Eight& y) {
+    Pack<4> pairs;
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        pairs.at[i] = __uint_as_float(bf16_pair(y.at[2 * i], y.at[2 * i + 1]));
+    store<4>((float*)x, pairs);
+}
+
+__device__ void store_eight(float* x, const Eight& y) {
+    store<4>(x, {y.at[0], y.at[1], y.at[2], y.at[3]});
+    store<4>(x + 4, {y.at[4], y.at[5], y.at[6], y.at[7]});
 }

@@ -19,7 +19,8 @@ DECLARATION = re.compile(
 )
 UNBOUNDED_THREADS = 256  # a block of more needs __launch_bounds__: registers could be too few
 CTYPES = {"float": np.float32, "double": np.float64, "long long": np.int64,
-          "unsigned int": np.uint32, "unsigned char": np.bool_}  # fmt: skip
+          "unsigned int": np.uint32, "unsigned short": np.uint16,
+          "unsigned char": np.bool_}  # fmt: skip
 FLAGS = ["-std=c++20", "-O2", "-fno-strict-aliasing", "-Wall", "-Werror", "-Wno-sign-compare",
          "-Wno-misleading-indentation", "-Wno-unknown-pragmas"]  # fmt: skip
 

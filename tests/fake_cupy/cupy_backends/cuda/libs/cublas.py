@@ -5,7 +5,8 @@ import ctypes
 import cupy
 import numpy as np
 
-DTYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64)}
+DTYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(np.uint16)}
+BFLOAT16 = 14
 # Compute type -> dtype of operands and sums, bits of mantissa to which operands are rounded.
 COMPUTE = {68: (np.float32, 23), 75: (np.float32, 7), 77: (np.float32, 10), 70: (np.float64, 52)}
 
@@ -18,6 +19,18 @@ def rounded(x, bits):
     words = np.ascontiguousarray(x).view(np.uint32)
     half, mask = np.uint32(1 << (drop - 1)), np.uint32(~((1 << drop) - 1) & 0xFFFFFFFF)
     return ((words + half) & mask).view(np.float32)
+
+
+def from_bf16(x):
+    """The numbers whose upper 16 bits are x."""
+    return (x.astype(np.uint32) << 16).view(np.float32)
+
+
+def to_bf16(x):
+    """The upper 16 bits of x, rounded to nearest, ties to even; NaN stays NaN."""
+    words = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    rounded = (words + 0x7FFF + (words >> 16 & 1)) >> 16
+    return np.where(np.isnan(x), 0x7FFF, rounded).astype(np.uint16)
 
 
 def matrices(address, dtype, rows, columns, leading, stride, count):
@@ -37,22 +50,27 @@ def _products(
     beta, C, Ctype, ldc, strideC, batchCount, computeType, algo,
 ):  # fmt: skip
     assert algo == -1
-    assert Atype == Btype == Ctype
+    assert Atype == Btype
+    assert Ctype == Atype or (Atype == BFLOAT16 and Ctype == 0)
+    assert Atype != BFLOAT16 or computeType == 68
     assert all(type(v) is int for v in (m, n, k, lda, ldb, ldc, strideA, strideB, strideC))
-    dtype = DTYPES[Ctype]
+    dtype, out_dtype = DTYPES[Atype], DTYPES[Ctype]
     kind, bits = COMPUTE[computeType]
-    assert dtype == kind
-    ctype = ctypes.c_float if dtype == np.float32 else ctypes.c_double
-    alpha, beta = (dtype.type(ctype.from_address(at).value) for at in (alpha, beta))
+    assert kind == (np.float32 if Atype == BFLOAT16 else dtype)
+    ctype = ctypes.c_float if kind == np.float32 else ctypes.c_double
+    alpha, beta = (kind(ctype.from_address(at).value) for at in (alpha, beta))
 
     def work():
         a = matrices(A, dtype, *((m, k) if transa == 0 else (k, m)), lda, strideA, batchCount)
         b = matrices(B, dtype, *((k, n) if transb == 0 else (n, k)), ldb, strideB, batchCount)
-        c = matrices(C, dtype, m, n, ldc, strideC, batchCount)
+        c = matrices(C, out_dtype, m, n, ldc, strideC, batchCount)
         a = a if transa == 0 else a.swapaxes(1, 2)
         b = b if transb == 0 else b.swapaxes(1, 2)
+        if Atype == BFLOAT16:
+            a, b = from_bf16(a), from_bf16(b)
         y = alpha * np.matmul(rounded(a, bits), rounded(b, bits))
-        c[...] = y if beta == 0 else y + beta * c
+        y = y if beta == 0 else y + beta * (from_bf16(c) if Ctype == BFLOAT16 else c)
+        c[...] = to_bf16(y) if Ctype == BFLOAT16 else y
 
     cupy.enqueue(work)
 
