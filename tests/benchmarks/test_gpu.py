@@ -72,8 +72,9 @@ class FakeGraph:
 
 
 @pytest.fixture
-def torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """PyTorch whose device is the CPU: no GPU, but every function that the benchmark calls."""
+def torch(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """PyTorch whose device is the CPU: no GPU, but every function that the benchmark calls. It
+    compiles in nightly tests only."""
     torch = require("torch")
     fakes = {
         "Stream": FakeStream,
@@ -89,7 +90,8 @@ def torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-    monkeypatch.setattr(torch, "compile", lambda function, mode="default": function)
+    if request.node.get_closest_marker("nightly") is None:
+        monkeypatch.setattr(torch, "compile", lambda function, mode="default": function)
     with require("torch_reference").one_thread():
         yield torch
 
@@ -437,6 +439,49 @@ def test_in_float16_pytorch_scales_the_loss(gpu: Any, torch: Any) -> None:
     losses = [training.step().item() for _ in range(12)]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("compiled", ["default", "reduce-overhead", "max-autotune-no-cudagraphs"])
+def test_compiled_steps_of_pytorch_train_as_eager_ones(gpu: Any, torch: Any, compiled: str) -> None:
+    from dataclasses import replace
+
+    from gpu_benchmark.modes import MODES
+    from gpu_benchmark.settings import Settings, random_text, tiny
+    from gpu_benchmark.torch_training import TorchTraining
+
+    from tinytorch.tinygpt.presets import build_model
+
+    torch.compiler.reset()
+    preset = replace(tiny(Settings([])).baby, dropout=0.0)
+    model = build_model(preset, 65)
+    eager, fused = (
+        TorchTraining(preset, random_text(1000), model, MODES["tf32"], how)
+        for how in (None, compiled)
+    )
+    losses = [eager.step().item() for _ in range(3)]
+    assert [fused.step().item() for _ in range(3)] == pytest.approx(losses, abs=1e-4)
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")
+def test_the_compiled_decoder_computes_the_reference(gpu: Any, torch: Any) -> None:
+    from gpu_benchmark.settings import Settings, sibling, tiny
+    from gpu_benchmark.torch_decoder import StaticDecoder
+
+    from tinytorch.tinygpt.presets import build_model
+
+    torch.compiler.reset()
+    reference = sibling("torch_reference").gpt(build_model(tiny(Settings([])).baby, 65).eval())
+    decoder = StaticDecoder(reference, 2, temperature=0.8, compiled=True)
+    text = torch.arange(2 * 16).reshape(2, 16)
+    with torch.no_grad():
+        expected = reference(text)
+        for position in range(16):
+            decoder.position.fill_(position)
+            decoder.ids.copy_(text[:, position])
+            torch.testing.assert_close(decoder.logits(), expected[:, position])
 
 
 @pytest.mark.parametrize("name", ["nanogpt-gpu", "default"])  # learned and rotary positions
