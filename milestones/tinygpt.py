@@ -201,11 +201,16 @@ def _introduce(run: Run, report: Report) -> None:
         f"{run.tokenizer.vocab_size} tokens in the vocabulary, for example"
         f" {run.tokenizer.encode(word)} for {word!r}\n"
         f"GPT: {model.num_parameters():,} parameters, {preset.num_layers} blocks,"
-        f" {preset.num_heads} heads, width {preset.embed_dim}, context {preset.context};"
+        f" {preset.num_heads} heads, width {preset.embed_dim}, context {_contexts(run)};"
         f" backend {default()}{_processes(run)}"
     )
     if run.trainer.step:
         report.print(f"Resuming after step {run.trainer.step}.")
+
+
+def _contexts(run: Run) -> str:
+    """Return the context; if it grows during the run, as in "64, then 128, then 256"."""
+    return ", then ".join(map(str, run.config.preset.contexts))
 
 
 def _processes(run: Run) -> str:

@@ -51,8 +51,11 @@ def train(preset: Preset, seed: int, backend: str | None = None) -> dict[str, An
     trainer = build_trainer(preset, build_model(preset, tokenizer.vocab_size).to(target))
     blocks = TokenDataset(train_ids, preset.context, backend=target)
     start = time.perf_counter()
-    for _ in range(preset.steps):
-        trainer.train_step([blocks.random_batch(preset.batch_size)])
+    for step in range(preset.steps):
+        batch_size, context = preset.batch_shape(step / preset.steps)
+        if blocks.block_size != context:
+            blocks = TokenDataset(train_ids, context, backend=target)
+        trainer.train_step([blocks.random_batch(batch_size)])
     target.synchronize()
     seconds = time.perf_counter() - start
     validation = validation_batches(val_ids, preset.context)

@@ -200,6 +200,7 @@ DAMAGES: dict[str, Any] = {
             "config/preset/embed_dim": [95, 2**20],
             "config/preset/num_heads": [0, 7],
             "config/preset/context": [2**31, 0],
+            "config/preset/context_doublings": [-1, 17, "2", None],
             "config/preset/batch_size": [2**31, -2],
             "config/preset/betas": [None, 0.9, [1], ["a", "b"]],
             "config/preset/positions": ["none", 3],

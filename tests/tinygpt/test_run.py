@@ -1,5 +1,6 @@
 """Runs in this process: what is saved after an error, and what is called damaged."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,64 @@ def test_metadata_of_a_wrong_type_are_a_damaged_checkpoint(run: Run, key: str, v
 def test_processes_are_at_most_the_rows_of_a_batch(run: Run) -> None:
     assert run.config.preset.batch_size == 2
     assert Run.start(run.config, run.out, processes=10**6).trainer.processes == 2
+
+
+def growing(run: Run, processes: int = 1) -> Run:
+    """A run of 6 steps with blocks of 2, 4 and 8 tokens, in the folder of another one."""
+    preset = replace(run.config.preset, context=8, batch_size=2, context_doublings=2)
+    return Run.start(replace(run.config, preset=preset), run.out, processes)
+
+
+def test_blocks_grow_in_training_and_in_validation(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = growing(run)
+    train_step, evaluate = run.trainer.train_step, run.trainer.evaluate
+    trained: list[tuple[int, ...]] = []
+    validated: list[int] = []
+
+    def train(batches: Any) -> Any:
+        trained.append(batches[0][0].shape)
+        return train_step(batches)
+
+    def validate(batches: Any) -> Any:
+        batches = list(batches)
+        validated.append(batches[0][0].shape[1])
+        return evaluate(batches)
+
+    monkeypatch.setattr(run.trainer, "train_step", train)
+    monkeypatch.setattr(run.trainer, "evaluate", validate)
+    while not run.finished:
+        run.validate()
+        run.step()
+    run.validate()
+    assert trained == [(8, 2), (8, 2), (4, 4), (4, 4), (2, 8), (2, 8)]
+    assert validated == [2, 2, 4, 4, 8, 8, 8]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("saved_after", [1, 2, 3, 4])
+def test_a_run_whose_blocks_grow_resumes_bit_for_bit(
+    run: Run, processes: int, saved_after: int
+) -> None:
+    run = growing(run, processes)
+    for step in range(6):
+        if step == saved_after:
+            run.save()
+        run.step()
+    resumed = Run.resume(run.out, processes)
+    while not resumed.finished:
+        resumed.step()
+    for name, weight in run.model.state_dict().items():
+        np.testing.assert_array_equal(resumed.model.state_dict()[name].numpy(), weight.numpy())
+
+
+def test_the_cache_is_exact_beyond_the_first_block_length(run: Run) -> None:
+    run = growing(run)
+    while not run.finished:
+        run.step()
+    prompt = run.tokenizer.encode("to")
+    cached, plain = (
+        run.model.generate(prompt, 20, seed=1, use_cache=cache).tolist() for cache in (True, False)
+    )
+    assert cached == plain

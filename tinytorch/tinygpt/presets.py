@@ -49,6 +49,7 @@ class Preset:
     activation: str = "gelu"
     init: str = "gpt2"
     accumulation: int = 1  # batches per step, whose gradients are averaged
+    context_doublings: int = 0  # 2: blocks of a quarter of `context`, then half, then all of it
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -57,6 +58,7 @@ class Preset:
         check_range(self, 1, MAX_STEPS, ("steps",))
         check_range(self, 0, self.steps, ("warmup_steps",))
         check_range(self, 1, MAX_ACCUMULATION, ("accumulation",))
+        check_range(self, 0, math.log2(MAX_CONTEXT), ("context_doublings",))
         check_range(self, 1e-30, 1e30, ("lr", "grad_clip"))
         check_range(self, 0, 1e30, ("min_lr", "weight_decay", "muon_lr"))
         if self.batch_size < 1 or self.tokens_per_step > MAX_TOKENS_PER_STEP:
@@ -66,6 +68,11 @@ class Preset:
             )
         if not 0 <= self.dropout < 1 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError("dropout and betas must be in [0, 1)")
+        if self.context % 2**self.context_doublings:
+            raise ValueError(
+                f"context={self.context} must be a multiple of 2**context_doublings ="
+                f" {2**self.context_doublings}"
+            )
         if self.schedule not in ("cosine", "linear"):
             raise ValueError(f"schedule must be 'cosine' or 'linear', not {self.schedule!r:.40}")
 
@@ -89,6 +96,29 @@ class Preset:
     def tokens_per_step(self) -> int:
         """Tokens per optimizer step."""
         return self.context * self.batch_size * self.accumulation
+
+    @property
+    def contexts(self) -> list[int]:
+        """Block lengths of the run, each for an equal part of it."""
+        return [self.context >> n for n in range(self.context_doublings, -1, -1)]
+
+    def batch_shape(self, progress: float) -> tuple[int, int]:
+        """Number and length of the blocks of a batch at `progress` in [0, 1] of the run.
+
+        Short blocks take less time and suffice to learn words; long ones add what was said before.
+        A batch always has the same number of tokens.
+
+        Source: O. Press et al., "Shortformer" (2020), on staged training.
+
+        >>> from dataclasses import replace
+        >>> from tinytorch.tinygpt import PRESETS
+        >>> preset = replace(PRESETS["demo"], context=256, batch_size=8, context_doublings=2)
+        >>> [preset.batch_shape(progress) for progress in (0, 0.5, 1)]
+        [(32, 64), (16, 128), (8, 256)]
+        """
+        contexts = self.contexts
+        context = contexts[min(int(progress * len(contexts)), len(contexts) - 1)]
+        return self.batch_size * self.context // context, context
 
 
 PRESETS = {

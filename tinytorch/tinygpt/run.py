@@ -280,10 +280,13 @@ class Run:
             self.trainer.scheduler.total_steps = total
             self.trainer.scheduler.warmup_steps = min(preset.warmup_steps, total // 10)
         try:
-            loss = self._several_steps(until - self.trainer.step)
+            batch_size, context = preset.batch_shape(self.progress)
+            if self.blocks.block_size != context:
+                self.blocks = TokenDataset(self.train_ids, context)
+            loss = self._several_steps(until - self.trainer.step, batch_size)
             if loss is None:
                 batches: list[Any] = [
-                    self.blocks.random_batch(preset.batch_size) for _ in range(preset.accumulation)
+                    self.blocks.random_batch(batch_size) for _ in range(preset.accumulation)
                 ]
                 loss = self.trainer.train_step(batches)
         except BaseException:
@@ -293,25 +296,24 @@ class Run:
         self.seconds += clock() - begin
         return loss
 
-    def _several_steps(self, limit: int) -> Tensor | None:
+    def _several_steps(self, limit: int, batch_size: int) -> Tensor | None:
         """Run several steps at once and return the loss of the last one; None if none was run.
 
-        Nothing happens if they would be more than `limit`, or one at a time is as fast.
+        Nothing happens if they would be more than `limit`, their blocks would differ in length, or
+        one at a time is as fast.
         """
         preset = self.config.preset
         if limit < 2 or self.config.minutes is not None:  # its schedule depends on the time
             return None
         count = self.trainer.steps_at_once(preset.tokens_per_step)
-        if not 1 < count <= limit:
+        last = (self.trainer.step + count - 1) / preset.steps
+        if not 1 < count <= limit or preset.batch_shape(last)[0] != batch_size:
             return None
         generator = random.generator().bit_generator
         before = generator.state
-        drawn = [
-            self.blocks.random_indices(preset.batch_size)
-            for _ in range(count * preset.accumulation)
-        ]
+        drawn = [self.blocks.random_indices(batch_size) for _ in range(count * preset.accumulation)]
         x, y = self.blocks.batch(np.concatenate(drawn))
-        shape = count, preset.accumulation, preset.batch_size, preset.context
+        shape = count, preset.accumulation, batch_size, self.blocks.block_size
         losses = self.trainer.train_steps(x.reshape(shape), y.reshape(shape))
         if losses is None:  # too little memory
             generator.state = before
@@ -362,6 +364,8 @@ class Run:
     def validate(self, every: int = 1) -> float:
         """Return the mean loss over the validation text, in nats per token.
 
+        It is divided into blocks of the present length; see `Preset.batch_shape`.
+
         Args:
             every: use every n-th block only, for a quick estimate. With 1, every token but the
                 first is predicted exactly once.
@@ -369,7 +373,8 @@ class Run:
         Raises:
             DivergedError: the loss is not finite.
         """
-        batches = validation_batches(self.val_ids, self.config.preset.context, every)
+        _, context = self.config.preset.batch_shape(self.progress)
+        batches = validation_batches(self.val_ids, context, every)
         loss: float = self.trainer.evaluate(batches)
         self.check_loss(loss)
         return loss
