@@ -52,7 +52,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=cli.path, metavar="FILE", help="UTF-8 text [Shakespeare]")
     parser.add_argument("--tokenizer", choices=["char", "bpe"], help="tokenizer [char]")
     parser.add_argument("--vocab-size", type=cli.positive_int, help="vocabulary size of bpe [1024]")
-    parser.add_argument("--batch-size", type=cli.positive_int, help="blocks of text per batch")
+    parser.add_argument(
+        "--batch-size", type=cli.positive_int, help="blocks of context length per batch"
+    )
     parser.add_argument(
         "--processes", type=cli.positive_int, help="processes per batch [cores, at most 8]"
     )

@@ -43,7 +43,10 @@ VOCABULARY = 65
 MODELS = {
     "nanogpt-cpu": PRESETS["nanogpt-cpu"],
     "baby GPT, batch 4": replace(PRESETS["nanogpt-gpu"], batch_size=4, dropout=0.0),
-    "default model, AdamW": replace(PRESETS["default"], muon_lr=None),
+    # The blocks in the middle of its run.
+    "default model, AdamW": replace(
+        PRESETS["default"], muon_lr=None, context=128, batch_size=16, context_doublings=0
+    ),
 }
 
 

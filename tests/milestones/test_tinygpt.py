@@ -245,7 +245,7 @@ def test_epochs_determine_the_number_of_steps(
     flags = ("--data", text, "--epochs", 0.7, "--batch-size", 4, "--quiet")
     run(tinygpt, *flags, "--out", tmp_path / "r")
     train_tokens = int(0.9 * len(text.read_text(encoding="utf-8")))
-    assert summary(tmp_path / "r")["steps"] == -(-0.7 * train_tokens // (4 * 128))
+    assert summary(tmp_path / "r")["steps"] == -(-0.7 * train_tokens // (4 * 256))
 
 
 @pytest.mark.slow
