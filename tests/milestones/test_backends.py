@@ -74,7 +74,7 @@ def test_a_milestone_runs_on_a_gpu_if_the_environment_names_it(
     milestone: Milestone, chosen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("text").write_text("to be or not to be, that is the question\n" * 40, encoding="utf-8")
+    Path("text").write_text("to be or not to be, that is the question\n" * 80, encoding="utf-8")
     program = load_module(ROOT / milestone.script)
     assert program.main(SHORT[milestone.name].split()) in (0, 1)
     summary = json.loads((Path("runs") / milestone.results / "summary.json").read_text("utf-8"))

@@ -65,7 +65,7 @@ def test_a_program_imports_the_package_of_its_own_checkout(
 @pytest.mark.parametrize("program", OF_TINYGPT)
 def test_a_program_trains_without_an_install(checkout: Path, other: Path, program: str) -> None:
     text, out = other / "text.txt", other / "out"
-    text.write_text("to be or not to be, that is the question\n\n" * 40, encoding="utf-8")
+    text.write_text("to be or not to be, that is the question\n\n" * 80, encoding="utf-8")
     flags = ["--batch-size", "4", "--epochs", "0.5", "--data", str(text), "--out", str(out)]
     run(checkout / "milestones" / program, *flags, installed=other)
     assert (out / "summary.json").is_file()

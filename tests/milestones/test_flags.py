@@ -35,7 +35,7 @@ def programs() -> dict[str, ModuleType]:
 def good(programs: dict[str, ModuleType], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a text and the folder `run` of a finished run."""
     base = tmp_path_factory.mktemp("good")
-    text = "to be or not to be, that is the question\n" * 40
+    text = "to be or not to be, that is the question\n" * 80
     (base / "text").write_text(text, encoding="utf-8")
     (base / "spaces").write_text(" " * 200, encoding="utf-8")
     (base / "file").write_text("a file", encoding="utf-8")

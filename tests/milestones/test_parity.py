@@ -156,7 +156,7 @@ def test_the_program_runs_on_every_backend(
     tinygpt = load_module(PROGRAM)
     use(backend)
     text = tmp_path / "text"
-    text.write_text("to be or not to be, that is the question\n" * 40, encoding="utf-8")
+    text.write_text("to be or not to be, that is the question\n" * 80, encoding="utf-8")
     flags = ["--data", str(text), "--steps", "2", "--batch-size", "2", "--out", str(tmp_path / "r")]
     assert tinygpt.main(flags) == 0
     assert f"backend {backends.get(backend)}" in capsys.readouterr().out
@@ -175,13 +175,13 @@ def test_the_out_of_memory_message_suggests_a_batch_size(
         raise MemoryError("Out of memory allocating 1,024 bytes (allocated so far: 7 bytes).")
 
     text = tmp_path / "text"
-    text.write_text("to be or not to be, that is the question\n" * 40, encoding="utf-8")
+    text.write_text("to be or not to be, that is the question\n" * 80, encoding="utf-8")
     kernels = backends.get(cupy).kernels
     monkeypatch.setitem(kernels, "linear", kernels["linear"]._replace(forward=full))  # type: ignore[arg-type,index]
     assert tinygpt.main(["--data", str(text), "--steps", "2", "--out", str(tmp_path / "r")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("tinygpt: out of memory (Out of memory allocating 1,024 bytes")
-    assert error.endswith("try a --batch-size below 16\n")
+    assert error.endswith("try a --batch-size below 8\n")
 
 
 def test_training_converges_with_rounded_products(

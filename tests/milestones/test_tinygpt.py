@@ -290,7 +290,7 @@ def test_the_default_folder_is_relative_to_the_working_directory(
 
 @pytest.mark.slow
 def test_training_on_other_backends_equals_training_on_numpy(text: Path, tmp_path: Path) -> None:
-    text.write_text(text.read_text(encoding="utf-8")[:1500], encoding="utf-8")
+    text.write_text(text.read_text(encoding="utf-8")[:2700], encoding="utf-8")
     flags = ("--data", text, "--steps", 2, "--batch-size", 2, "--quiet")
     names = ("numpy", "strict", "reference")
     for backend in names:
@@ -338,7 +338,7 @@ def places(tinygpt: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dic
         name: base / name
         for name in ("text", "short", "empty", "latin", "missing", "good", "changed")
     }
-    found["text"].write_text("to be or not to be, that is the question\n" * 40, encoding="utf-8")
+    found["text"].write_text("to be or not to be, that is the question\n" * 80, encoding="utf-8")
     found["short"].write_text("too short", encoding="utf-8")
     found["empty"].write_bytes(b"")
     found["latin"].write_bytes("Öde Plätze".encode("latin-1") * 500)
