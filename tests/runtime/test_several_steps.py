@@ -33,12 +33,13 @@ K = graphed.STEPS_AT_ONCE
 INTERVAL, PARTS = 10, 2  # steps between two lines of metrics, evaluations
 TINY = replace(
     PRESETS["default"], embed_dim=16, num_layers=1, num_heads=2, context=8, batch_size=3,
-    dropout=0.2, warmup_steps=3, steps=30, accumulation=2,
+    dropout=0.2, warmup_steps=3, steps=30, accumulation=2, context_doublings=0,
 )  # fmt: skip
 OTHER = replace(
     TINY, muon_lr=None, bias=True, positions="learned", tie_weights=True, accumulation=1,
     schedule="cosine", dropout=0.0,
 )  # fmt: skip
+GROWING = replace(TINY, context_doublings=1, steps=26)  # blocks grow after 13 steps
 
 
 @pytest.fixture
@@ -97,14 +98,16 @@ def captured(run: Run) -> dict[int, int]:
     return graphs
 
 
-@pytest.mark.parametrize("preset", [TINY, OTHER], ids=["muon", "adamw"])
+@pytest.mark.parametrize(
+    ("preset", "shapes"), [(TINY, 1), (OTHER, 1), (GROWING, 2)], ids=["muon", "adamw", "growing"]
+)
 def test_several_steps_give_the_bits_of_single_ones(
-    start: Callable[..., Run], preset: Preset
+    start: Callable[..., Run], preset: Preset, shapes: int
 ) -> None:
     single = results(go_on(start(preset), several=False))
     run = go_on(start(preset))
     assert results(run) == single
-    assert captured(run) == {1: 1, K: 1}
+    assert captured(run) == {1: shapes, K: shapes}
     host = go_on(start(preset, "numpy"))
     assert [m.keys() for m in host.metrics()] == [m.keys() for m in single[0]]
     for ours, theirs in zip(host.metrics(), single[0], strict=True):
