@@ -133,7 +133,7 @@ class Runs:
 
     def __init__(self, folder: Path, processes: int, steps: int) -> None:
         text = folder / "text"
-        text.write_text("to be or not to be, that is the question\n" * 40, encoding="utf-8")
+        text.write_text("to be or not to be, that is the question\n" * 80, encoding="utf-8")
         self.main = load_module(PROGRAM).main
         self.flags = ["--quiet", "--processes", str(processes)]
         self.new = ["--data", str(text), "--steps", str(steps), "--batch-size", "2"]
