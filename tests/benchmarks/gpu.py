@@ -99,7 +99,7 @@ SECTIONS = [
     ),
     Section(
         "products", "The baby GPT's products",
-        "N = batch x context rows. In bf16 PyTorch's operands are stored in bf16.",
+        "N = batch x context rows. In bf16 both sides' operands are stored in bf16.",
         products.COLUMNS, 30, products.products,
     ),
     Section(

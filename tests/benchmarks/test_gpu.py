@@ -148,7 +148,8 @@ def test_every_section_measures_all_of_its_rows(
     assert not result["problems"]
     check_rows(result["sections"])
     for row in ("nanogpt-gpu, bf16", "default, batch 2", "gelu, gradient", "attention, tf32",
-                "Muon, best-gpu, bf16", "width 64", "head, dw = dy^T x, bf16"):  # fmt: skip
+                "Muon, best-gpu, bf16", "residual_mlp, gradient, bf16",
+                "width 64", "head, dw = dy^T x, bf16"):  # fmt: skip
         assert f"\n| {row} |" in markdown
 
 

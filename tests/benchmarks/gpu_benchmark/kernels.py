@@ -34,8 +34,10 @@ class Case(NamedTuple):
 
 def kernels(settings: Settings) -> Rows:
     """Elementwise kernels in the default mode, then those with products in each mode."""
-    for mode, build in [(default_mode(), elementwise), (default_mode(), tables),
-                        *((mode, with_products) for mode in settings.modes)]:  # fmt: skip
+    builds = [(default_mode(), elementwise), (default_mode(), tables)]
+    builds += [(mode, with_products) for mode in settings.modes]
+    builds += [(mode, mixed_precision) for mode in settings.modes if mode.name == "bf16"]
+    for mode, build in builds:
         free_memory()
         set_mode(mode)
         for case in build(settings):
@@ -132,24 +134,50 @@ def tables(settings: Settings) -> Iterator[Case]:
 
 
 def with_products(settings: Settings) -> Iterator[Case]:
-    """Attention, and Muon's updates of all matrices of three presets."""
-    yield from attention(settings)
+    """Attention, and Muon's updates of all matrices of two presets."""
+    q, k, v = (_activations(settings, heads=True) for _ in range(3))
+    product = _attention_flops(settings)
+    yield from op("fused_attention", (q, k, v, _mask(settings)), 4 * q.nbytes, 8 * q.nbytes,
+                  2 * product, 5 * product, label="attention", p=DROPOUT, seed=1)  # fmt: skip
     for name in ("best-gpu", "default"):
         yield muon(settings, name)
 
 
-def attention(settings: Settings) -> Iterator[Case]:
-    """Causal attention with dropout; a quarter of the products of all pairs of two tokens each."""
+def mixed_precision(settings: Settings) -> Iterator[Case]:
+    """The halves of a transformer block in bf16, with their products."""
+    x, C = _activations(settings), settings.baby.embed_dim
+    product = 2 * x.size * C  # FLOPs of a product with C x C weights
+    dropout = DROPOUT, 1
+    mlp = x, array(C), None, array(4 * C, C), None, array(C, 4 * C), None
+    yield from op("residual_mlp", mlp, 2 * x.nbytes, 3 * x.nbytes, 8 * product, 16 * product,
+                  eps=1e-5, activation="gelu", dropout=dropout)  # fmt: skip
+    attention = x, array(C), None, array(3 * C, C), None, array(C, C), None, _mask(settings)
+    own = _attention_flops(settings)
+    yield from op("residual_attention", attention, 2 * x.nbytes, 3 * x.nbytes,
+                  4 * product + 2 * own, 8 * product + 5 * own, eps=1e-5,
+                  num_heads=settings.baby.num_heads, weights_dropout=dropout,
+                  output_dropout=dropout)  # fmt: skip
+
+
+def _activations(settings: Settings, heads: bool = False) -> Any:
+    """Activations (B, T, C), or their heads (B, nh, T, hs)."""
+    baby = settings.baby
+    x = array(baby.batch_size, baby.context, baby.embed_dim)
+    shape = (*x.shape[:2], baby.num_heads, baby.embed_dim // baby.num_heads)
+    return x.reshape(shape).transpose(0, 2, 1, 3) if heads else x
+
+
+def _mask(settings: Settings) -> Any:
+    """The causal mask (T, T)."""
     import cupy
 
+    return cupy.asarray(np.tril(np.ones((settings.baby.context,) * 2, bool)))
+
+
+def _attention_flops(settings: Settings) -> float:
+    """FLOPs of one of attention's products, for the visible pairs of tokens only."""
     baby = settings.baby
-    B, T, nh = baby.batch_size, baby.context, baby.num_heads
-    hs = baby.embed_dim // nh
-    q, k, v = (array(B, T, nh, hs).transpose(0, 2, 1, 3) for _ in range(3))
-    mask = cupy.asarray(np.tril(np.ones((T, T), bool)))
-    product = B * nh * T * T * hs  # FLOPs of the lower triangle
-    yield from op("fused_attention", (q, k, v, mask), 4 * q.nbytes, 8 * q.nbytes,
-                  2 * product, 5 * product, label="attention", p=DROPOUT, seed=1)  # fmt: skip
+    return float(baby.batch_size * baby.context**2 * baby.embed_dim)
 
 
 def muon(settings: Settings, name: str) -> Case:

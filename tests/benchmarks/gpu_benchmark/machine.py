@@ -75,22 +75,36 @@ def bandwidth(settings: Settings) -> float:
 
 @functools.cache
 def product_rate(settings: Settings, mode: Mode) -> float:
-    """FLOPs per second of one large product: TinyTorch's or, if that is faster, PyTorch's, whose
-    matrices are in bf16 in that mode."""
-    from tinytorch.backends.cupy.gemm import gemm
-
+    """FLOPs per second of one large product: TinyTorch's or, if that is faster, PyTorch's."""
     n = settings.product
     set_mode(mode)
-    x, y = array(n, n), array(n, n)
-    calls: list[Step] = [lambda: gemm(x, y)]
+    x, y = our_matrices(mode, (n, n), (n, n))
+    calls: list[Step] = [lambda: our_product(x, y)]
     if torch := torch_side.module():
         left, right = torch_matrices(mode, (n, n), (n, n))
         calls.append(lambda: torch.matmul(left, right))
     return 2 * n**3 / min(seconds_of(call, settings) for call in calls)
 
 
+def our_matrices(mode: Mode, *shapes: tuple[int, int]) -> Iterator[Any]:
+    """Matrices in TinyTorch, in the dtype that the blocks' products have in the mode."""
+    import cupy
+
+    for shape in shapes:
+        x = array(*shape)
+        # The upper halves of their bits are bfloat16 numbers.
+        yield (x.view(cupy.uint32) >> 16).astype(cupy.uint16) if mode.name == "bf16" else x
+
+
+def our_product(x: Any, y: Any) -> Any:
+    """x @ y as TinyTorch computes it for matrices of that dtype."""
+    from tinytorch.backends.cupy import gemm
+
+    return (gemm.gemm_bf16 if x.dtype == gemm.BFLOAT16 else gemm.gemm)(x, y)
+
+
 def torch_matrices(mode: Mode, *shapes: tuple[int, int]) -> Iterator[Any]:
-    """Random matrices in PyTorch, in the dtype that its products have in the mode."""
+    """Matrices in PyTorch, in the dtype that its products have in the mode."""
     torch = torch_side.module()
     dtype = getattr(torch, mode.autocast or "float32")
     for shape in shapes:

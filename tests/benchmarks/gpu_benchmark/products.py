@@ -3,11 +3,10 @@
 from typing import Any
 
 from . import torch_side
-from .machine import product_rate, seconds_of, torch_matrices
+from .machine import our_matrices, our_product, product_rate, seconds_of, torch_matrices
 from .modes import Mode, set_mode
 from .report import guarded
 from .settings import VOCABULARY, Row, Rows, Settings
-from .timing import array
 
 COLUMNS = ["product, precision", "us", "TFLOP/s", "of the large product", "PyTorch, us"]
 # Product -> sizes of its operands before a transpose, by letters, and which one is transposed.
@@ -19,8 +18,7 @@ KINDS = {
 
 
 def products(settings: Settings) -> Rows:
-    """Forward and both gradients of each linear layer. In bf16, PyTorch's operands are stored in
-    bf16."""
+    """Forward and both gradients of each linear layer, in bf16 with operands that are stored so."""
     C = settings.baby.embed_dim
     layers = {"qkv": (C, 3 * C), "proj": (C, C), "fc": (C, 4 * C), "out": (4 * C, C),
               "head": (C, VOCABULARY), "head of 128 tokens": (C, 128)}  # fmt: skip
@@ -45,8 +43,6 @@ def _row(name: str, *arguments: Any) -> Rows:
 
 def measure(settings: Settings, mode: Mode, kind: str, inputs: int, outputs: int) -> dict[str, Any]:
     """A product of a layer with so many inputs and outputs, on both sides."""
-    from tinytorch.backends.cupy.gemm import gemm
-
     N = settings.baby.batch_size * settings.baby.context
     sizes = {"N": N, "i": inputs, "o": outputs}
     left, right, turned = KINDS[kind]
@@ -55,8 +51,8 @@ def measure(settings: Settings, mode: Mode, kind: str, inputs: int, outputs: int
     def operands(pair: Any) -> list[Any]:
         return [x.T if turn else x for x, turn in zip(pair, turned, strict=True)]
 
-    x, y = operands(array(*shape) for shape in shapes)
-    seconds, theirs = seconds_of(lambda: gemm(x, y), settings), None
+    x, y = operands(our_matrices(mode, *shapes))
+    seconds, theirs = seconds_of(lambda: our_product(x, y), settings), None
     if torch := torch_side.module():
         a, b = operands(torch_matrices(mode, *shapes))
         theirs = 1e6 * seconds_of(lambda: torch.matmul(a, b), settings)
