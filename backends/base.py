@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ __all__ = [
     "InterruptedUpdateError",
     "Kernel",
     "KernelTable",
+    "LossScaler",
     "Namespace",
     "NativeArray",
     "NumpyArray",
@@ -88,6 +89,25 @@ class KernelTable(dict[str, Kernel]):
         return declare
 
 
+class LossScaler(Protocol):
+    """Scales the loss of a training step, so that gradients are in the range of float16.
+
+    Attributes:
+        scale: the factor of the loss, 0-d.
+    """
+
+    scale: NativeArray
+
+    def unscale(self, gradients: Sequence[NativeArray]) -> list[NativeArray]:
+        """Divide all gradients of a step by the scale, in place where possible. If one is not
+        finite, optimizers change nothing until `update`."""
+        ...
+
+    def update(self) -> None:
+        """Choose the scale of the next step."""
+        ...
+
+
 class Backend:
     """One array library: the standard's functions, the extras that it lacks, and fast kernels.
 
@@ -113,6 +133,7 @@ class Backend:
         processes: the default number of processes for a data-parallel training step.
         mixed_precision: whether `runtime.mixed_precision` lets transformer blocks compute in
             bfloat16.
+        loss_scaler: creates a `LossScaler` for training steps, or None if gradients need none.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
         decoder: creates a `decode_step.Decoder` from a step, its caches and a `Choice`, or None if
             tokens are to be decoded one by one.
@@ -136,6 +157,7 @@ class Backend:
     graphed: Callable[[Callable[..., NativeArray]], Callable[..., NativeArray]] | None = None
     processes: int = 1
     mixed_precision: bool = False
+    loss_scaler: "Callable[[], LossScaler] | None" = None
     decode_step: Callable[[Any], Any] | None = None
     decoder: Callable[[Any, Any, Any], Any] | None = None
     sample: Callable[..., np.ndarray[Any, Any]] | None = None

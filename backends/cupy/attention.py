@@ -124,8 +124,8 @@ def attention_gradients(
 
 
 def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
-    """True if the kernels support the arguments: float32 heads of one size, rounded products (not
-    "fp32"), and no mask or a boolean one of shape (T, S)."""
+    """True if the kernels support the arguments: float32 heads of one size, products in tf32
+    or bf16, and no mask or a boolean one of shape (T, S)."""
     if Q.ndim != 4 or K.ndim != 4 or K.shape != V.shape or 0 in (*Q.shape, *K.shape):
         return False
     B, nh, T, hs = Q.shape
@@ -134,7 +134,7 @@ def _is_supported(Q: Array, K: Array, V: Array, mask: Array | None) -> bool:
         and K.shape[3] == hs
         and are_heads_supported(B, nh, T, K.shape[2], hs, mask)
         and all(x.dtype == np.float32 for x in (Q, K, V))
-        and gemm.precision() != "fp32"
+        and gemm.precision() in ("tf32", "bf16")
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base import Backend, BackendError, Namespace, Row, host_array
+from ..base import Backend, BackendError, LossScaler, Namespace, Row, host_array
 from ..base import NativeArray as Array
 from ..numpy.backend import is_basic
 
@@ -88,6 +88,7 @@ class CupyBackend(Backend):
             gemm,
             graph,
             kernels,
+            loss_scaler,
             optim,
             random_bits,
             sampling,
@@ -97,6 +98,7 @@ class CupyBackend(Backend):
         self.graphed = graph.GraphedCallable
         self.kernels, self._updates = kernels.KERNELS, optim.UPDATES
         self._write_update, self.clip_factor = optim.write_update, optim.clip_factor
+        self._loss_scaler = loss_scaler.CupyLossScaler
         self.decode_step, self.decoder = decode_step.CupyDecodeStep, decoder.CupyDecoder
         self._draw, self.sample = sampling.sample, self._sample
         self._gemm = gemm
@@ -141,6 +143,10 @@ class CupyBackend(Backend):
     @property
     def mixed_precision(self) -> bool:  # type: ignore[override]
         return self.matmul == "bf16"
+
+    @property
+    def loss_scaler(self) -> Callable[[], LossScaler] | None:  # type: ignore[override]
+        return self._loss_scaler if self.matmul == "fp16" else None
 
     def __str__(self) -> str:
         properties = self._cupy.cuda.runtime.getDeviceProperties(self.device_index)

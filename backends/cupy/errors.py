@@ -34,6 +34,6 @@ def raise_pending_error() -> None:
         return
     _watched.discard(device)
     wrong_id, limit, kind = _flags[device].get().tolist()
-    if kind:
+    if kind > 0:  # -1 during a step that is skipped, see loss_scale.cu
         _flags[device].fill(0)
         raise IndexError(MESSAGES[kind].format(wrong_id, limit))

@@ -5,10 +5,13 @@ a stack of matrices is one batched call, and ``TT_MATMUL`` sets the precision of
 
 - ``tf32`` (the default): operands rounded to 10 bits of mantissa, sums in float32;
 - ``bf16``: operands rounded to 7 bits, sums in float32;
+- ``fp16``: operands converted to float16 (10 bits, up to 65,504), sums in float32; training scales
+  the loss, see `loss_scaler`;
 - ``fp32``: no rounding.
 
 Text is generated in `full_precision`, so that it is the same as on a CPU. float64 products are
-always computed in float64. The tensor cores for tf32 and bf16 need compute capability 8.0.
+always computed in float64. The tensor cores for tf32 and bf16 need compute capability 8.0, those
+for fp16 7.0.
 """
 
 import contextlib
@@ -29,13 +32,15 @@ from . import cublas
 from .graph import keep_alive
 
 # cuBLAS's enums cublasComputeType_t, cudaDataType_t, cublasOperation_t and cublasGemmAlgo_t.
-COMPUTE_TYPES = {"fp32": 68, "tf32": 77, "bf16": 75}
+COMPUTE_TYPES = {"fp32": 68, "tf32": 77, "bf16": 75, "fp16": 74}
 COMPUTE_FLOAT64 = 70
 DATA_TYPES = {np.dtype("float32"): 0, np.dtype("float64"): 1}
 BFLOAT16 = np.dtype("uint16")  # of arrays that hold the bits of bfloat16 numbers
 _ALL_DATA_TYPES = {**DATA_TYPES, BFLOAT16: 14}
 NO_TRANSPOSE, TRANSPOSE = 0, 1
 DEFAULT_ALGORITHM = -1
+
+CAPABILITIES = {"fp32": 0, "tf32": 80, "bf16": 80, "fp16": 70}  # that the modes need, times 10
 
 COPY_LIMIT = 2**22  # bytes: a smaller operand is copied where that saves launches
 MAX_PARTS = 16  # products that one product is divided into
@@ -63,7 +68,7 @@ def _chosen_mode() -> str:
 
 def supported_mode(mode: str) -> str:
     """`mode` itself, or fp32 if the current device has no tensor cores for it."""
-    return mode if int(device.get_compute_capability()) >= 80 else "fp32"
+    return mode if int(device.get_compute_capability()) >= CAPABILITIES[mode] else "fp32"
 
 
 class _Rounding(threading.local):
@@ -76,7 +81,7 @@ _rounding = _Rounding()
 
 
 def precision() -> str:
-    """Precision of the current thread's products: "fp32", "tf32" or "bf16"."""
+    """Precision of the current thread's products, one of `COMPUTE_TYPES`."""
     return matmul_mode() if _rounding.on else "fp32"
 
 

@@ -156,7 +156,8 @@ def test_rounded_products_hardly_change_muons_directions(
 @pytest.mark.parametrize(
     ("value", "expected"),
     [("", "tf32"), ("tf32", "tf32"), ("bf16", "bf16"), ("fp32", "fp32"),
-     ("fp8", "error: TT_MATMUL must be one of fp32, tf32, bf16, not 'fp8'")],
+     ("fp16", "fp16"),
+     ("fp8", "error: TT_MATMUL must be one of fp32, tf32, bf16, fp16, not 'fp8'")],
 )  # fmt: skip
 def test_values_of_tt_matmul(value: str, expected: str, fake_cupy: Any) -> None:
     code = """

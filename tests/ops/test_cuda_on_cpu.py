@@ -35,6 +35,7 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         for sample in OP_INFOS[name].samples:
             run(OPS[name], draw(sample, "float32"), sample.settings, "cupy")
     launch_updates(backend)
+    launch_loss_scaling(backend)
     launch_attention(backend, monkeypatch)
     launch_mixed_precision(monkeypatch)
     backend.xp.random_bits(3, (300,))
@@ -67,6 +68,15 @@ def launch_updates(backend: Any) -> None:
             scale = backend.clip_factor([row[1] for row in rows], 1.0)
             backend.updates[name](rows, **sample.settings, scale=scale)
     backend.write_update(*(backend.asarray(np.ones(300, np.float32)) for _ in range(2)))
+
+
+def launch_loss_scaling(backend: Any) -> None:
+    from tinytorch.backends.cupy.loss_scaler import CupyLossScaler
+
+    scaler = CupyLossScaler()
+    for value in (1.0, np.inf):  # the second is skipped
+        scaler.unscale([backend.asarray(np.full(5000, value, np.float32))])
+        scaler.update()
 
 
 def launch_attention(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from ..modules.hooks import STATEFUL, USED
 from ..tensor import Tensor
 from ..training import Trainer
+from . import loss_scale
 
 
 class EagerStep:
@@ -13,8 +14,9 @@ class EagerStep:
 
     def run(self, trainer: Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """Run one step."""
-        loss = trainer.accumulate(batches)
+        loss = loss_scale.accumulate(trainer, batches)
         trainer.update()
+        loss_scale.finish(trainer, loss.backend)
         return loss
 
 

@@ -12,6 +12,7 @@ from ..ops import random
 from ..optimizers import Optimizer
 from ..tensor import Tensor
 from ..training import Trainer
+from . import loss_scale
 from .clipping import folded_clipping
 from .eager import EagerStep, why_eager
 from .module_key import module_key
@@ -122,6 +123,7 @@ class GraphedStep:
             self._backend, self._graphed = backend, backend.graphed(self._work)
         masks = np.array([n % 2**64 for n in random.mask_state()], np.uint64).view(np.int64)
         inputs = backend.asarray(np.array(numbers, np.float64)), backend.asarray(masks)
+        loss_scale.loss_scaler(trainer, backend)  # its state cannot be created in a capture
         self._trainer = trainer
         try:
             trainer.updating = True  # a replay is one launch: its update cannot be told apart
@@ -174,9 +176,11 @@ class GraphedStep:
         with random.masks_from(masks) as seeds:
             try:
                 for step in range(count):
-                    losses.append(trainer.accumulate(_batches(arrays, count, step, backend)))
+                    batches = _batches(arrays, count, step, backend)
+                    losses.append(loss_scale.accumulate(trainer, batches))
                     is_updating = True
                     updated.append(_update(trainer, numbers[step, ...]))
+                    loss_scale.finish(trainer, backend)
             except MemoryError as error:
                 trainer.zero_grad()  # the backend may run this again
                 if is_updating:

@@ -7,14 +7,18 @@ import numpy as np
 
 DTYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(np.uint16)}
 BFLOAT16 = 14
-# Compute type -> dtype of operands and sums, bits of mantissa to which operands are rounded.
-COMPUTE = {68: (np.float32, 23), 75: (np.float32, 7), 77: (np.float32, 10), 70: (np.float64, 52)}
+# Compute type -> dtype of operands and sums, bits of mantissa to which operands are rounded; 16 for
+# float16, which has a smaller range too.
+COMPUTE = {68: (np.float32, 23), 75: (np.float32, 7), 77: (np.float32, 10), 70: (np.float64, 52),
+           74: (np.float32, 16)}  # fmt: skip
 
 
 def rounded(x, bits):
     """x rounded to `bits` bits of mantissa, to nearest."""
     if x.dtype != np.float32 or bits == 23:
         return x
+    if bits == 16:
+        return x.astype(np.float16).astype(np.float32)
     drop = 23 - bits
     words = np.ascontiguousarray(x).view(np.uint32)
     half, mask = np.uint32(1 << (drop - 1)), np.uint32(~((1 << drop) - 1) & 0xFFFFFFFF)
@@ -68,8 +72,9 @@ def _products(
         b = b if transb == 0 else b.swapaxes(1, 2)
         if Atype == BFLOAT16:
             a, b = from_bf16(a), from_bf16(b)
-        y = alpha * np.matmul(rounded(a, bits), rounded(b, bits))
-        y = y if beta == 0 else y + beta * (from_bf16(c) if Ctype == BFLOAT16 else c)
+        with np.errstate(all="ignore"):  # a GPU does not warn
+            y = alpha * np.matmul(rounded(a, bits), rounded(b, bits))
+            y = y if beta == 0 else y + beta * (from_bf16(c) if Ctype == BFLOAT16 else c)
         c[...] = to_bf16(y) if Ctype == BFLOAT16 else y
 
     cupy.enqueue(work)

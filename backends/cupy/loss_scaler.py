@@ -1,0 +1,47 @@
+"""Loss scaling on CUDA, for products of factors in float16; the kernels are in loss_scale.cu.
+
+Float16 has values from 6e-8 to 65,504. Gradients of a mean over many targets are smaller, so they
+are computed for a loss times a scale, and divided by it. If the scale is too large, some become
+infinite: then the step is skipped, and the scale halved. All of this happens on the device, so that
+it can be captured in a graph, and the host does not wait.
+
+Source: P. Micikevicius et al., "Mixed Precision Training" (2017); the numbers are PyTorch's.
+"""
+
+from collections.abc import Sequence
+
+import cupy
+import numpy as np
+
+from ..base import NativeArray as Array
+from ..base import grouped
+from .errors import error_flag
+from .launch import launch
+from .layout import contiguous
+from .optim import for_chunks
+
+INITIAL_SCALE = 2.0**16
+GROWTH_INTERVAL = 2000  # steps without an infinity after which the scale is doubled
+
+
+class CupyLossScaler:
+    """A `LossScaler` whose scale is on the current device."""
+
+    def __init__(self) -> None:
+        self._state = cupy.asarray(np.array([INITIAL_SCALE, 0.0]))
+        self.scale: Array = self._state[0, ...]
+
+    def unscale(self, gradients: Sequence[Array]) -> list[Array]:
+        """See `LossScaler.unscale`."""
+        gradients = [contiguous(g) for g in gradients]
+        rows = [(g, g) for g in gradients]
+        for dtype, same in grouped(rows, lambda row: row[0].dtype):
+            for_chunks("unscale_chunks", same, dtype, self._state, error_flag())
+        return gradients
+
+    def update(self) -> None:
+        """See `LossScaler.update`."""
+        launch(
+            "update_loss_scale", np.dtype("float32"), (1,), (1,),
+            self._state, error_flag(), GROWTH_INTERVAL,
+        )  # fmt: skip
