@@ -1,14 +1,20 @@
-"""The names of `torch.amp`, without effect: ops compute in the dtype of their tensors.
+"""The names of `torch.amp`: ops compute in the dtype of their tensors, so `autocast` has no effect.
 
 On a GPU, products of float32 tensors use TF32 tensor cores already. For bfloat16, set
-``TT_MATMUL=bf16``, see `runtime.mixed_precision`.
+``TT_MATMUL=bf16``, see `runtime.mixed_precision`; for float16, which needs scaled losses,
+``TT_MATMUL=fp16``.
 """
 
 from contextlib import ContextDecorator
 from typing import Any
 
 from .arguments import warn
+from .autograd import wrap_array
+from .backends import Backend
+from .backends.base import LossScaler
 from .missing import missing_name
+from .runtime.loss_scale import unscale_gradients
+from .tensor import Tensor
 
 __all__ = ["GradScaler", "autocast"]
 
@@ -38,39 +44,74 @@ class autocast(ContextDecorator):  # noqa: N801  PyTorch's name
 
 
 class GradScaler:
-    """Scales losses by 1: without float16, gradients need no scaling.
+    """Scales losses where products are computed in float16 (TT_MATMUL=fp16), elsewhere by 1.
+
+    The factor is chosen as by PyTorch: halved after a step with gradients that are not finite, in
+    which no optimizer changes anything, and doubled after 2,000 others.
 
     Args:
-        device, options: of PyTorch.
+        device, options: of PyTorch, without effect.
+
+    >>> from tinytorch import SGD, Linear, ones
+    >>> from tinytorch.amp import GradScaler
+    >>> model = Linear(3, 1)
+    >>> optimizer, scaler = SGD(model.parameters(), lr=0.1), GradScaler()
+    >>> scaler.scale(model(ones(4, 3)).mean()).backward()
+    >>> scaler.step(optimizer)
+    >>> scaler.update()
     """
 
     def __init__(self, device: Any = "cuda", **options: Any) -> None:
-        pass
+        self._backend: Backend | None = None  # of the losses
+        self._scaler: LossScaler | None = None  # if that backend needs one
+        self._unscaled: set[int] = set()  # ids of the optimizers whose gradients are unscaled
 
     def scale(self, outputs: Any) -> Any:
-        """The loss itself."""
-        return outputs
+        """The loss times the scale."""
+        backend = outputs.backend
+        if self._backend is not backend:
+            self._backend = backend
+            self._scaler = backend.loss_scaler() if backend.loss_scaler else None
+        if self._scaler is None:
+            return outputs
+        return outputs * wrap_array(Tensor, self._scaler.scale, backend).to(outputs.dtype)
 
     def unscale_(self, optimizer: Any) -> None:
-        """Without effect."""
+        """Divide the gradients of an optimizer's parameters by the scale, to clip them for example.
+
+        Raises:
+            RuntimeError: that has been done since the last `update`.
+        """
+        if id(optimizer) in self._unscaled:
+            raise RuntimeError("unscale_ was already called on this optimizer since update()")
+        self._unscaled.add(id(optimizer))
+        if self._scaler is not None:
+            unscale_gradients(self._scaler, optimizer.parameters())
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        """The same as ``optimizer.step()``."""
+        """``optimizer.step()`` with unscaled gradients, without effect if one is not finite."""
+        if id(optimizer) not in self._unscaled:
+            self.unscale_(optimizer)
         return optimizer.step(*args, **kwargs)
 
     def update(self, new_scale: Any = None) -> None:
-        """Without effect."""
+        """Choose the scale of the next step."""
+        self._unscaled.clear()
+        if self._scaler is not None:
+            self._scaler.update()
 
     def get_scale(self) -> float:
-        """1.0."""
-        return 1.0
+        """The scale; on a GPU, the host waits for it."""
+        if self._scaler is None or self._backend is None:
+            return 1.0
+        return float(self._backend.to_numpy(self._scaler.scale))
 
     def is_enabled(self) -> bool:
-        """False."""
-        return False
+        """Whether losses have been scaled."""
+        return self._scaler is not None
 
     def state_dict(self) -> dict[str, Any]:
-        """An empty dict."""
+        """An empty dict: the scale starts anew."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -21,7 +21,9 @@ from tinytorch import (
     TokenDataset,
     Trainer,
     backends,
+    clip_grad_norm,
 )
+from tinytorch.amp import GradScaler
 from tinytorch.backends import Trace
 from tinytorch.runtime.trainer import make_runner
 from tinytorch.tinygpt import PRESETS
@@ -51,7 +53,7 @@ def small(factor: float, optimizer: Any = AdamW, **settings: Any) -> tuple[Train
     tinytorch.manual_seed(3)
     model = Sequential(Embedding(5, 16), Linear(16, 5)).to("cupy")
     loss_fn = CrossEntropyLoss()
-    parameters = [p for p in model.parameters() if p.ndim == 2]  # Muon updates no others
+    parameters = [p for p in model.parameters() if p.ndim == 2 or optimizer is not Muon]
     chosen = optimizer(parameters, lr=0.05, **settings)
     trainer = Trainer(model, chosen, lambda p, y: loss_fn(p, y) * factor, cuda_graph=True)
     ids = np.arange(4)
@@ -211,3 +213,41 @@ def test_text_is_generated_in_full_precision() -> None:
     models = [gpt(b, False).model for b in ("numpy", "cupy")]
     texts = [m.generate([1, 2, 3], 20, seed=1).tolist() for m in models]  # type: ignore[operator]
     assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_grad_scaler_trains_in_a_loop_of_its_own(clip: bool) -> None:
+    """Infinite gradients at first, then the steps of a trainer."""
+    trainer, (x, y) = small(100.0)
+    trainer.grad_clip_norm = 0.5 if clip else None
+    expected = [trainer.train_step([(x, y)]).item() for _ in range(15)]
+    own, _ = small(100.0)
+    optimizer, scaler, found = own.optimizers[0], GradScaler(), []
+    for _ in range(15):
+        optimizer.zero_grad()
+        loss = own.loss_fn(own.model(x), y)
+        scaler.scale(loss).backward()
+        if clip:
+            scaler.unscale_(optimizer)
+            clip_grad_norm(own.parameters(), 0.5)
+        scaler.step(optimizer)
+        scaler.update()
+        found.append(loss.item())
+    assert found == expected
+    assert scaler.get_scale() == scale_of(trainer) < 2**16
+
+
+def test_grad_scaler_checks_its_use_and_is_without_effect_in_float32() -> None:
+    for backend, scale in (("numpy", 1.0), ("cupy", 2.0**16)):
+        model, scaler = Linear(3, 1).to(backend), GradScaler()
+        optimizer = SGD(model.parameters(), lr=0.1)
+        loss = model(tinytorch.ones(4, 3).to(backend)).mean()
+        assert scaler.scale(loss).item() == loss.item() * scale
+        assert (scaler.get_scale(), scaler.is_enabled()) == (scale, scale != 1)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        with pytest.raises(RuntimeError, match="already called on this optimizer"):
+            scaler.unscale_(optimizer)
+        assert model.bias is not None
+        assert model.bias.grad is not None
+        assert model.bias.grad.tolist() == [1.0]

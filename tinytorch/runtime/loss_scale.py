@@ -1,6 +1,6 @@
 """Training steps with a scaled loss, where a backend computes products in float16."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -40,11 +40,16 @@ def accumulate(trainer: Trainer, batches: Batches) -> Tensor:
         return loss / scale.to(loss.dtype)
 
     loss = trainer.accumulate(batches, backward)
-    gradients = [p.grad for p in trainer.parameters() if p.grad is not None]
+    unscale_gradients(scaler, trainer.parameters())
+    return loss
+
+
+def unscale_gradients(scaler: LossScaler, parameters: Iterable[Tensor]) -> None:
+    """Divide the gradients of all parameters by the scale."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
     unscaled = scaler.unscale([g._array for g in gradients])
     for gradient, array in zip(gradients, unscaled, strict=True):
         gradient._set_array(array)
-    return loss
 
 
 def finish(trainer: Trainer, backend: Backend) -> None:
