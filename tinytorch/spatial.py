@@ -19,6 +19,7 @@ from .ops.batch_norm import batch_normalization, move_statistics, scale_and_shif
 from .ops.convolution import convolution
 from .ops.operators import constant
 from .ops.pooling import average_pooling, max_pooling, places
+from .ops.update import write_update
 from .ops.window_arguments import (
     as_batch,
     check_convolution,
@@ -299,7 +300,12 @@ def batch_norm(
     y, mean, variance = batch_normalization(input, weight, bias, eps=eps)
     if count:
         with no_grad():
-            move_statistics((running_mean, running_var), mean, variance, count, momentum)
+            running = running_mean, running_var
+            moved: Any = tuple(None if kept is None else kept.clone() for kept in running)
+            move_statistics(moved, mean, variance, count, momentum)
+            for kept, new in zip(running, moved, strict=True):
+                if kept is not None and new is not None:
+                    write_update(kept, new)
     return y
 
 
@@ -380,7 +386,7 @@ class BatchNorm(Module):
         momentum: Any = self.momentum
         if self.training and self.num_batches_tracked is not None:
             with no_grad():
-                self.num_batches_tracked += 1
+                write_update(self.num_batches_tracked, self.num_batches_tracked + 1)
             if momentum is None:
                 momentum = 1 / self.num_batches_tracked
         return batch_norm(

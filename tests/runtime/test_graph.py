@@ -30,6 +30,7 @@ from tinytorch import (
 )
 from tinytorch.activations import SquaredReLU
 from tinytorch.backends import BackendError
+from tinytorch.nn import BatchNorm1d
 from tinytorch.ops.op import op
 from tinytorch.runtime.graphed import GraphedStep, graph_key
 from tinytorch.runtime.trainer import EagerStep, make_runner
@@ -412,6 +413,27 @@ def test_ids_out_of_range_leave_the_weights_as_they_were(
     assert all(map(np.array_equal, state, after))
     assert np.isfinite(trainer.train_step([batch]).item())
     assert any((array != before[name]).any() for name, array in weights(trainer).items())
+
+
+@pytest.mark.parametrize("graphed", [False, True])
+def test_ids_out_of_range_leave_running_statistics_as_they_were(graphed: bool, cupy: str) -> None:
+    trainer, batch = small(cupy, BatchNorm1d(4))
+    trainer.model.to(cupy)
+    trainer.runner = make_runner(cuda_graph=graphed)
+    for _ in range(4):
+        trainer.train_step([batch])
+    before = weights(trainer)
+    assert {"1.running_mean", "1.running_var", "1.num_batches_tracked"} < set(before)
+    trainer.train_step([(Tensor(np.array([0, 1, 2, 5]), backend=cupy), batch[1])])
+    loss = trainer.train_step([batch])
+    with pytest.raises(IndexError, match="token id 5"):
+        loss.item()
+    for name, array in weights(trainer).items():
+        np.testing.assert_array_equal(array, before[name])
+    trainer.train_step([batch])
+    after = weights(trainer)
+    assert after["1.num_batches_tracked"] == before["1.num_batches_tracked"] + 1
+    assert (after["1.running_mean"] != before["1.running_mean"]).all()
 
 
 class SometimesUsed(Module):

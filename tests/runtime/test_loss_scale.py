@@ -251,3 +251,27 @@ def test_grad_scaler_checks_its_use_and_is_without_effect_in_float32() -> None:
         assert model.bias is not None
         assert model.bias.grad is not None
         assert model.bias.grad.tolist() == [1.0]
+
+
+def test_several_steps_in_one_graph_are_scaled_and_skipped_too(tmp_path: Any) -> None:
+    """Also the first of a process that resumes a run."""
+    ids = np.stack([np.roll(np.arange(5), k)[:4] for k in range(4)])[:, None]  # (K, 1, B)
+    x = Tensor(ids, backend="cupy")
+    found = []
+    for at_once in (False, True):
+        trainer, batch = small(100.0)
+        trainer.train_step([batch])
+        trainer.save_checkpoint(tmp_path / "checkpoint.npz")
+        trainer, _ = small(100.0)
+        trainer.load_checkpoint(tmp_path / "checkpoint.npz")
+        losses: list[float] = []
+        for _ in range(5):
+            if at_once:
+                several = trainer.train_steps(x, x)
+                assert several is not None
+                losses += several.tolist()
+            else:
+                losses += [trainer.train_step([(x[k, 0], x[k, 0])]).item() for k in range(4)]
+        found.append((losses, scale_of(trainer), weights(trainer)["0.weight"].tolist()))
+    assert found[0] == found[1]
+    assert found[0][1] < 2**15

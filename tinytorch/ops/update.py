@@ -75,10 +75,15 @@ def _update_row(rule: Op, row: Tensors, settings: dict[str, Any], arrays: dict[s
         arrays: the settings that are 0-d arrays; these are cast to the dtype of the parameter.
     """
     parameter, gradient, *state = row
-    backend, xp = parameter.backend, parameter.backend.xp
+    xp = parameter.backend.xp
     own = {**settings, **{n: xp.astype(a, parameter.dtype) for n, a in arrays.items()}}
     if _scale.factor is not None:
         gradient = gradient * _scale.factor
     updated = rule(parameter, gradient, *state, **own)
     for tensor, new in zip((parameter, *state), updated, strict=True):
-        tensor._set_array(backend.write_update(tensor._array, new._array))
+        write_update(tensor, new)
+
+
+def write_update(tensor: Any, new: Any) -> None:
+    """Write `new` to the memory of a tensor, unless an error is pending on the device."""
+    tensor._set_array(tensor.backend.write_update(tensor._array, new._array))
