@@ -247,7 +247,8 @@ class Backend:
     def set_row_offset(self, first: int) -> None:
         """Offset `random_bits` so that row 0 is row `first` of the full batch.
 
-        Dropout masks then do not depend on how a batch is divided among processes.
+        Dropout masks then do not depend on how a batch is divided among processes. A captured step
+        keeps the offset with which it was captured.
         """
         raise NotImplementedError
 

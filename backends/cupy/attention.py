@@ -74,7 +74,7 @@ def attend(
     """
     B, nh, T, hs = Q.shape
     S = K.shape[2]
-    key = seed_arguments(seed, B * nh * T * S) if p else (None, 0)
+    key = seed_arguments(seed, (B, nh, T, S)) if p else (None, 0, 0)
     scale = 1 / math.sqrt(hs)
     dropout = (*key, int(p * 2**32), 1 / (1 - p))
     views = tuple(map(_aligned, (Q, K, V)))

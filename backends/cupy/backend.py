@@ -92,6 +92,7 @@ class CupyBackend(Backend):
             optim,
             random_bits,
             sampling,
+            seeds,
         )
 
         self._devices, self._errors, self._graph = devices, errors, graph
@@ -101,7 +102,7 @@ class CupyBackend(Backend):
         self._loss_scaler = loss_scaler.CupyLossScaler
         self.decode_step, self.decoder = decode_step.CupyDecodeStep, decoder.CupyDecoder
         self._draw, self.sample = sampling.sample, self._sample
-        self._gemm = gemm
+        self._gemm, self._seeds = gemm, seeds
         gemm.matmul_mode()  # raises if TT_MATMUL is wrong
         self.array_type = self._cupy.ndarray
         self._xp = self.namespace(
@@ -177,6 +178,9 @@ class CupyBackend(Backend):
         return {
             "used": pool.used_bytes() + captured, "reserved": pool.total_bytes() + captured
         }  # fmt: skip
+
+    def set_row_offset(self, first: int) -> None:
+        self._seeds.set_row_offset(first)
 
     def full_precision(self) -> AbstractContextManager[None]:
         return self._gemm.full_precision()

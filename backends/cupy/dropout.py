@@ -30,6 +30,6 @@ def apply_mask(x: Array, p: float, seed: Any) -> Array:
     x = contiguous(x)
     y = cupy.empty_like(x)
     launch_vectorized(
-        "dropout", x, x, y, x.size, *seed_arguments(seed, x.size), int(p * 2**32), 1 / (1 - p)
+        "dropout", x, x, y, x.size, *seed_arguments(seed, x.shape), int(p * 2**32), 1 / (1 - p)
     )
     return y

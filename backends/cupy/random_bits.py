@@ -13,7 +13,7 @@ from .seeds import seed_arguments
 def random_bits(seed: Any, shape: tuple[int, ...]) -> Array:
     """uint32 random bits, a pure function of seed and position; see `backends.random_bits`."""
     count = math.prod(shape)
-    key = seed_arguments(seed, count)
+    key = seed_arguments(seed, shape)
     bits = cupy.empty(shape, cupy.uint32)
     if count:
         launch_elementwise(

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import backends
+from tinytorch import Tensor, backends
+from tinytorch.attention import fused_attention
 from tinytorch.backends import BackendError
 from tinytorch.backends.base import host_array
+from tinytorch.layers import dropout
 
 
 def test_host_array() -> None:
@@ -138,6 +140,38 @@ def test_random_bits_are_equal_on_all_backends() -> None:
         bits = numpy.xp.random_bits(seed, shape)
         assert (bits.dtype, bits.shape) == (np.uint32, shape)
         np.testing.assert_array_equal(bits, strict.to_numpy(strict.xp.random_bits(seed, shape)))
+
+
+@pytest.mark.parametrize("name", ["numpy", "cupy"])
+def test_masks_of_a_part_of_a_batch_are_those_of_the_batch(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    """With `set_row_offset`, so that several processes can share a batch; with attention's kernels
+    too, whose products are rounded."""
+    if name == "cupy":
+        request.getfixturevalue("cupy")
+    backend, rng = backends.get(name), np.random.default_rng(2)
+    x, qkv = rng.random((6, 5, 32), np.float32), rng.random((3, 6, 2, 7, 16), np.float32)
+
+    def results(first: int) -> list[np.ndarray]:
+        own = [Tensor(a, True, backend=name) for a in (x[first:], *qkv[:, first:])]
+        dropped = dropout(own[0], p=0.5, seed=7)
+        attended = fused_attention(*own[1:], p=0.5, seed=8)
+        (attended * attended).sum().backward()
+        bits = backend.to_numpy(backend.xp.random_bits(9, x[first:].shape))
+        gradients = [t.grad.numpy() for t in own[1:] if t.grad is not None]
+        return [bits, dropped.numpy(), attended.numpy(), *gradients]
+
+    whole = results(0)
+    backend.set_row_offset(2)
+    try:
+        part = results(2)
+    finally:
+        backend.set_row_offset(0)
+    np.testing.assert_array_equal(part[0], whole[0][2:])
+    np.testing.assert_array_equal(part[1], whole[1][2:])
+    for found, expected in zip(part[2:], whole[2:], strict=True):
+        np.testing.assert_allclose(found, expected[2:], rtol=1e-5, atol=1e-6)
 
 
 def test_random_bits_are_balanced_and_uncorrelated() -> None:

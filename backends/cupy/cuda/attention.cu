@@ -142,12 +142,12 @@ extern "C" __global__ void attention(
     Index k_batch, Index k_head, Index k_token, const Element* v_view, Index v_batch, Index v_head,
     Index v_token, Element* y, T* lse, Index queries, Index keys, T scale,
     const Bool* mask, const Bits* mask_tiles, const Index* seed_key,
-    Index seed_offset, Bits threshold, T keep_scale) {
+    Index seed_offset, Index seed_first, Bits threshold, T keep_scale) {
     alignas(16) __shared__ Bits k_tile[BLOCK_N_FWD][PITCH], v_tile[BLOCK_N_FWD][PITCH];
     HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
     HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
     HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
-    Seed seed(seed_key, seed_offset);
+    Seed seed(seed_key, seed_offset, seed_first);
     Masks masks = make_masks(mask, mask_tiles, queries, keys, seed, threshold, keep_scale);
     int tile = gridDim.x - 1 - blockIdx.x;  // under a causal mask, start with the longest rows
     int start = tile * BLOCK_M + threadIdx.y * 16, row = start + threadIdx.x / 4;
@@ -230,13 +230,13 @@ extern "C" __global__ void attention_gradient_q(
     Index v_token, const Element* dO_view, Index dO_batch, Index dO_head, Index dO_token,
     const T* lse, const T* delta, Element* d, Index d_token, Index d_at, Index queries,
     Index keys, T scale, const Bool* mask, const Bits* mask_tiles, const Index* seed_key,
-    Index seed_offset, Bits threshold, T keep_scale) {
+    Index seed_offset, Index seed_first, Bits threshold, T keep_scale) {
     alignas(16) __shared__ Bits k_tile[BLOCK_N_BWD][PITCH], v_tile[BLOCK_N_BWD][PITCH];
     HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
     HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
     HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
     HeadView dO = head_view(dO_view, dO_batch, dO_head, dO_token, queries);
-    Seed seed(seed_key, seed_offset);
+    Seed seed(seed_key, seed_offset, seed_first);
     Masks masks = make_masks(mask, mask_tiles, queries, keys, seed, threshold, keep_scale);
     int tile = gridDim.x - 1 - blockIdx.x;
     int start = tile * BLOCK_M + threadIdx.y * 16, row = start + threadIdx.x / 4;
@@ -285,14 +285,14 @@ extern "C" __global__ void attention_gradient_kv(
     Index v_token, const Element* dO_view, Index dO_batch, Index dO_head, Index dO_token,
     const T* lse, const T* delta, Element* d, Index d_token, Index k_at, Index v_at,
     Index queries, Index keys, T scale, const Bool* mask, const Bits* mask_tiles,
-    const Index* seed_key, Index seed_offset, Bits threshold, T keep_scale) {
+    const Index* seed_key, Index seed_offset, Index seed_first, Bits threshold, T keep_scale) {
     alignas(16) __shared__ Bits q_tile[BLOCK_N_BWD][PITCH], dO_tile[BLOCK_N_BWD][PITCH];
     __shared__ float column_lse[BLOCK_N_BWD], column_delta[BLOCK_N_BWD];
     HeadView Q = head_view(q_view, q_batch, q_head, q_token, queries);
     HeadView K = head_view(k_view, k_batch, k_head, k_token, keys);
     HeadView V = head_view(v_view, v_batch, v_head, v_token, keys);
     HeadView dO = head_view(dO_view, dO_batch, dO_head, dO_token, queries);
-    Seed seed(seed_key, seed_offset);
+    Seed seed(seed_key, seed_offset, seed_first);
     Masks masks = make_masks(mask, mask_tiles, queries, keys, seed, threshold, keep_scale);
     int start = blockIdx.x * BLOCK_M + threadIdx.y * 16, row = start + threadIdx.x / 4;
     Index head = (blockIdx.z * (Index)gridDim.y + blockIdx.y) * queries;

@@ -61,15 +61,15 @@ __device__ unsigned long long mix64(unsigned long long x) {
 }
 
 // The seed of one stream of random bits: `key` holds the key and the first offset of a step, or
-// is null where no bits are used.
+// is null where no bits are used. Element 0 is element `first` of the full batch.
 struct Seed {
-    Bits low, high;
-    __device__ Seed(const Index* key, Index offset) {
+    Bits low, high, first;
+    __device__ Seed(const Index* key, Index offset, Index first) : first((Bits)first) {
         unsigned long long seed = key ? key[0] ^ mix64((unsigned long long)key[1] + offset) : 0;
         low = (Bits)seed;
         high = (Bits)(seed >> 32);
     }
-    __device__ Bits bits_at(Index i) const { return mix(mix((Bits)i ^ low) ^ high); }
+    __device__ Bits bits_at(Index i) const { return mix(mix(((Bits)i + first) ^ low) ^ high); }
 };
 
 const int ITEMS_PER_THREAD = 2;  // packs that a thread loads before it waits for the first
