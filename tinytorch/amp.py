@@ -13,7 +13,7 @@ from .autograd import wrap_array
 from .backends import Backend
 from .backends.base import LossScaler
 from .missing import missing_name
-from .runtime.loss_scale import unscale_gradients
+from .ops.update import unscale_gradients
 from .tensor import Tensor
 
 __all__ = ["GradScaler", "autocast"]

@@ -1,11 +1,12 @@
 """Multi-tensor updates: a rule for one parameter, applied to all of them."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ..backends import Backend, trace
+from ..backends.base import LossScaler
 from ..backends.float_errors import ignored
 from .op import Op, unwrap
 
@@ -87,3 +88,11 @@ def _update_row(rule: Op, row: Tensors, settings: dict[str, Any], arrays: dict[s
 def write_update(tensor: Any, new: Any) -> None:
     """Write `new` to the memory of a tensor, unless an error is pending on the device."""
     tensor._set_array(tensor.backend.write_update(tensor._array, new._array))
+
+
+def unscale_gradients(scaler: LossScaler, parameters: Iterable[Any]) -> None:
+    """Divide the gradients of all parameters by the scale of their loss."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    unscaled = scaler.unscale([g._array for g in gradients])
+    for gradient, array in zip(gradients, unscaled, strict=True):
+        gradient._set_array(array)

@@ -1,12 +1,13 @@
 """Training steps with a scaled loss, where a backend computes products in float16."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..autograd import wrap_array
 from ..backends import Backend
 from ..backends.base import LossScaler
+from ..ops.update import unscale_gradients
 from ..tensor import Tensor
 from ..training import Trainer, accumulate_gradients
 
@@ -42,14 +43,6 @@ def accumulate(trainer: Trainer, batches: Batches) -> Tensor:
     loss = trainer.accumulate(batches, backward)
     unscale_gradients(scaler, trainer.parameters())
     return loss
-
-
-def unscale_gradients(scaler: LossScaler, parameters: Iterable[Tensor]) -> None:
-    """Divide the gradients of all parameters by the scale."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    unscaled = scaler.unscale([g._array for g in gradients])
-    for gradient, array in zip(gradients, unscaled, strict=True):
-        gradient._set_array(array)
 
 
 def finish(trainer: Trainer, backend: Backend) -> None:
