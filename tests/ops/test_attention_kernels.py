@@ -354,16 +354,16 @@ def test_the_limit_of_random_bits_applies_only_with_dropout(
 ) -> None:
     from tinytorch.backends.cupy import attention as cupy_attention
 
-    counts: list[int] = []
+    shapes: list[tuple[int, ...]] = []
     before = cupy_attention.seed_arguments
     monkeypatch.setattr(
         cupy_attention,
         "seed_arguments",
-        lambda seed, count: counts.append(count) or before(seed, count),
+        lambda seed, shape: shapes.append(shape) or before(seed, shape),
     )
     for p in (0.0, 0.5):
         run(draw(1, 2, 4, 4, 16), None, p, tf32)
-    assert counts == [32]
+    assert shapes == [(1, 2, 4, 4)]
 
 
 def test_heads_are_read_and_written_without_a_copy(

@@ -208,7 +208,7 @@ def seed(number: int) -> tuple[Any, int]:
     """The kernel arguments for a seed."""
     from tinytorch.backends.cupy.seeds import seed_arguments
 
-    return seed_arguments(number, 1)
+    return seed_arguments(number, (1,))
 
 
 # Kernel -> function from x, y and their number of elements n to the arguments.
