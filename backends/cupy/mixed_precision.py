@@ -65,7 +65,7 @@ def residual_mlp(
     u = gemm_bf16(h, fc.T)  # (N, hidden), without the bias
     a = cupy.empty_like(u)
     _launch_rows(f"{activation}_bf16", len(u), u, fc_bias, a, *u.shape)
-    y = _add_dropout(gemm_bf16(a, proj.T), proj_bias, rows, dropout)
+    y = _add_dropout(gemm_bf16(a, proj.T), proj_bias, rows, x.shape, dropout)
     saved = rows, norm_weight, mean, rstd, norm_bias is not None
     return y.reshape(x.shape), (*saved, h, u, fc_bias, a, fc, proj, activation, dropout)
 
@@ -89,7 +89,7 @@ def residual_mlp_gradient(
     dropout: tuple[float, Any],
 ) -> Any:
     shape, g = g.shape, _ready(as_rows(g))
-    dv = _dropout_gradient(g, dropout)  # (N, C), of the projection's output
+    dv = _dropout_gradient(g, shape, dropout)  # (N, C), of the projection's output
     du = gemm_bf16(dv, proj)  # (N, hidden)
     _launch_rows(f"{activation}_gradient_bf16", len(du), du, u, fc_bias, *du.shape)
     dh = gemm_bf16(du, fc)  # (N, C)
@@ -154,7 +154,7 @@ def residual_attention(
     q, k, v = (parts[:, :, part].transpose(0, 2, 1, 3) for part in range(3))  # (B, nh, T, hs)
     o, kept = attend(q, k, v, mask, *weights_dropout, "bf16")  # (B, T, nh, hs)
     o = o.reshape(-1, C)
-    y = _add_dropout(gemm_bf16(o, proj.T), proj_bias, rows, output_dropout)
+    y = _add_dropout(gemm_bf16(o, proj.T), proj_bias, rows, x.shape, output_dropout)
     saved = rows, norm_weight, mean, rstd, norm_bias is not None
     return y.reshape(x.shape), (*saved, h, qkv, o, proj, cos, sin, output_dropout, kept)
 
@@ -179,7 +179,7 @@ def residual_attention_gradient(
 ) -> Any:
     shape, g = g.shape, _ready(as_rows(g))
     B, nh, T, hs = kept[0].shape
-    dv = _dropout_gradient(g, dropout)  # (N, C), of the projection's output
+    dv = _dropout_gradient(g, shape, dropout)  # (N, C), of the projection's output
     do = gemm_bf16(dv, proj).reshape(B, T, nh, hs)
     dheads, *_ = attention_gradients(do.transpose(0, 2, 1, 3), *kept)  # (B, T, 3, nh, hs)
     dheads = dheads.reshape(B * T, -1)
@@ -273,24 +273,30 @@ def _norm_gradient(
     return (dx, total[:C], total[C:]) if has_bias else (dx, total, None)
 
 
-def _dropout_arguments(dropout: tuple[float, Any], count: int) -> tuple[Any, ...]:
+def _dropout_arguments(dropout: tuple[float, Any], shape: tuple[int, ...]) -> tuple[Any, ...]:
     p, seed = dropout
-    key = seed_arguments(seed, count) if p else (None, 0)
+    key = seed_arguments(seed, shape) if p else (None, 0, 0)
     return (*key, int(p * 2**32), 1 / (1 - p))
 
 
-def _add_dropout(v: Array, bias: Array | None, rows: Array, dropout: tuple[float, Any]) -> Array:
-    """rows + dropout(v + bias), float32."""
+def _add_dropout(
+    v: Array,
+    bias: Array | None,
+    rows: Array,
+    shape: tuple[int, ...],
+    dropout: tuple[float, Any],
+) -> Array:
+    """rows + dropout(v + bias), float32, whose rows are those of a batch of this shape."""
     y, (N, C) = cupy.empty_like(rows), rows.shape
-    settings = _dropout_arguments(dropout, v.size)
+    settings = _dropout_arguments(dropout, shape)
     _launch_rows("add_dropout", N, v, bias, rows, y, N, C, *settings)
     return y
 
 
-def _dropout_gradient(g: Array, dropout: tuple[float, Any]) -> Array:
+def _dropout_gradient(g: Array, shape: tuple[int, ...], dropout: tuple[float, Any]) -> Array:
     """The gradient of v in `_add_dropout`, bfloat16."""
     dv = cupy.empty(g.shape, gemm.BFLOAT16)
-    settings = _dropout_arguments(dropout, g.size)
+    settings = _dropout_arguments(dropout, shape)
     _launch_eights("dropout_to_bf16", g.size, g, dv, g.size, *settings)
     return dv
 

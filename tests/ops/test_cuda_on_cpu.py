@@ -204,7 +204,7 @@ def huge(module: Any, count: int) -> Any:
     return module.ndarray(np.frombuffer(memory, np.float32))
 
 
-def seed(number: int) -> tuple[Any, int]:
+def seed(number: int) -> tuple[Any, int, int]:
     """The kernel arguments for a seed."""
     from tinytorch.backends.cupy.seeds import seed_arguments
 

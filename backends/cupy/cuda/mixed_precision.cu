@@ -155,8 +155,8 @@ extern "C" __global__ void squared_relu_gradient_bf16(Bf16* g, const Bf16* x, co
 // y = residual + dropout(x + bias), with the mask of dropout.cu.
 extern "C" __global__ void add_dropout(const Bf16* x, const T* bias, const T* residual, T* y,
                                        Index rows, Index size, const Index* key, Index offset,
-                                       Bits threshold, T scale) {
-    Seed seed(key, offset);
+                                       Index first, Bits threshold, T scale) {
+    Seed seed(key, offset, first);
     FOR_EACH_ROW(row, rows) {
         FOR_EACH_EIGHT(j, size) {
             Index i = row * size + j;
@@ -171,8 +171,8 @@ extern "C" __global__ void add_dropout(const Bf16* x, const T* bias, const T* re
 
 // The gradient of x above: dropout(g), rounded.
 extern "C" __global__ void dropout_to_bf16(const T* g, Bf16* dx, Index count, const Index* key,
-                                           Index offset, Bits threshold, T scale) {
-    Seed seed(key, offset);
+                                           Index offset, Index first, Bits threshold, T scale) {
+    Seed seed(key, offset, first);
     FOR_EACH(i, count / 8) {
         Eight d = load_eight(g + 8 * i);
         for (int e = 0; e < 8; e++)
