@@ -253,17 +253,14 @@ def test_grad_scaler_checks_its_use_and_is_without_effect_in_float32() -> None:
         assert model.bias.grad.tolist() == [1.0]
 
 
-def test_several_steps_in_one_graph_are_scaled_and_skipped_too(tmp_path: Any) -> None:
-    """Also the first of a process that resumes a run."""
+def test_several_steps_in_one_graph_are_scaled_and_skipped_too() -> None:
     ids = np.stack([np.roll(np.arange(5), k)[:4] for k in range(4)])[:, None]  # (K, 1, B)
     x = Tensor(ids, backend="cupy")
     found = []
     for at_once in (False, True):
         trainer, batch = small(100.0)
-        trainer.train_step([batch])
-        trainer.save_checkpoint(tmp_path / "checkpoint.npz")
-        trainer, _ = small(100.0)
-        trainer.load_checkpoint(tmp_path / "checkpoint.npz")
+        for _ in range(3):
+            trainer.train_step([batch])
         losses: list[float] = []
         for _ in range(5):
             if at_once:

@@ -123,7 +123,6 @@ class GraphedStep:
             self._backend, self._graphed = backend, backend.graphed(self._work)
         masks = np.array([n % 2**64 for n in random.mask_state()], np.uint64).view(np.int64)
         inputs = backend.asarray(np.array(numbers, np.float64)), backend.asarray(masks)
-        loss_scale.loss_scaler(trainer, backend)  # its state cannot be created in a capture
         self._trainer = trainer
         try:
             trainer.updating = True  # a replay is one launch: its update cannot be told apart
