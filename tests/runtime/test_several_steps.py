@@ -25,6 +25,7 @@ from tinytorch import (
 from tinytorch.backends import registry
 from tinytorch.ops import random
 from tinytorch.runtime import graphed
+from tinytorch.runtime.mixed_precision import MixedPrecisionBlock
 from tinytorch.runtime.trainer import make_runner
 from tinytorch.tinygpt import PRESETS, Preset, Run, RunConfig
 from tinytorch.tinygpt.presets import build_model
@@ -114,6 +115,19 @@ def test_several_steps_give_the_bits_of_single_ones(
     assert [m.keys() for m in host.metrics()] == [m.keys() for m in single[0]]
     for ours, theirs in zip(host.metrics(), single[0], strict=True):
         assert theirs == pytest.approx(ours, rel=2e-2), "products on the GPU are rounded to TF32"
+
+
+@pytest.mark.slow
+def test_several_steps_in_mixed_precision(
+    start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "bf16")
+    preset = replace(TINY, embed_dim=32, context=16, steps=2 * (2 + K), accumulation=1)
+    single = results(go_on(start(preset), several=False))
+    run = go_on(start(preset))
+    assert results(run) == single
+    assert captured(run) == {1: 1, K: 1}
+    assert any(isinstance(m, MixedPrecisionBlock) for m in run.model.modules())
 
 
 @pytest.mark.slow
