@@ -7,7 +7,7 @@ import cupy
 from ..base import KernelTable, Namespace
 from ..base import NativeArray as Array
 from .launch import WARPS, launch, launch_rows
-from .layout import as_rows, contiguous
+from .layout import as_rows, contiguous, is_supported
 
 KERNELS = KernelTable()
 
@@ -44,12 +44,17 @@ def layer_norm_gradient(
     mean: Array,
     rstd: Array,
     has_bias: bool,
+    skip: Array | None = None,
 ) -> Any:
     """All three gradients in one pass over the rows, then one over the sums of all blocks.
 
     The order of summation depends on the shape only, so equal inputs give equal bits.
+
+    Args:
+        skip: added to the gradient of x.
     """
     shape, g = g.shape, as_rows(g)
+    skip = None if skip is None else as_rows(skip)
     (N, C), dtype = rows.shape, rows.dtype
     dx, dweight = cupy.empty_like(rows), cupy.empty(C, dtype)
     dbias = cupy.empty(C, dtype) if has_bias else None
@@ -60,12 +65,32 @@ def layer_norm_gradient(
         sums = partial[0], partial[1] if has_bias else None
     kernel = "layer_norm_gradient_wide" if _is_wide(rows) else "layer_norm_gradient"
     if C:
-        arguments = (g, rows, weight, mean, rstd, dx, *sums, N, C)
+        arguments = (g, rows, weight, mean, rstd, skip, dx, *sums, N, C)
         launch(kernel, dtype, (blocks,), (32, WARPS), *arguments)
     if C and blocks > 1:
         grid = (-(-C // (32 * (16 // rows.itemsize))), 1, 1 + has_bias)  # a lane sums 16 bytes
         launch("layer_norm_sums", dtype, grid, (32, 32), partial, dweight, dbias, blocks, C)
     return dx.reshape(shape), dweight, dbias
+
+
+@KERNELS.forward
+def fork_layer_norm(
+    xp: Namespace, x: Array, weight: Array, bias: Array | None = None, *, eps: float
+) -> Any:
+    """x itself, and its `layer_norm`."""
+    if not is_supported(x) or any(p is not None and p.dtype != x.dtype for p in (weight, bias)):
+        return NotImplemented
+    y, saved = layer_norm(xp, x, weight, bias, eps=eps)
+    return (x, y), saved
+
+
+@KERNELS.gradient(fork_layer_norm)
+def fork_layer_norm_gradient(xp: Namespace, gs: Any, *saved: Any) -> Any:
+    """The gradient of x is the sum of that of x itself and that of the norm, in the same pass."""
+    skip, g = gs
+    if g is None:
+        return skip, None, None
+    return layer_norm_gradient(xp, g, *saved, skip=skip)
 
 
 def _is_wide(rows: Array) -> bool:

@@ -21,7 +21,7 @@ from tinytorch import (
 )
 from tinytorch.runtime import mixed_precision as module
 from tinytorch.runtime.mixed_precision import (
-    MixedPrecisionBlock,
+    FusedBlock,
     mixed_precision,
     residual_attention,
     residual_mlp,
@@ -200,7 +200,7 @@ def loss_and_gradients(model: GPT, backend: Any) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_beside_float64(name: str, launched: list[str]) -> None:
     model = mixed_precision(build("cupy", **MODELS[name]))
-    assert {type(block) for block in model.blocks} == {MixedPrecisionBlock}
+    assert {type(block) for block in model.blocks} == {FusedBlock}
     found = loss_and_gradients(model, "cupy")
     assert launched.count("add_dropout") == 2 * SMALL["num_layers"]
     expected = loss_and_gradients(build(REFERENCE, "float64", **MODELS[name]), REFERENCE)
@@ -388,7 +388,7 @@ def test_composites_are_written_with_ops(backend: str) -> None:
     block, x = model.blocks[0], Tensor(np.cos(np.arange(768.0)).reshape(1, 24, 32), backend=backend)
     x, mask = x.to("float32"), create_causal_mask(24, backend=backend)
     results = []
-    for cls in (TransformerBlock, MixedPrecisionBlock):
+    for cls in (TransformerBlock, FusedBlock):
         block.__class__ = cls
         tinytorch.manual_seed(4)
         results.append(block(x, mask).numpy())

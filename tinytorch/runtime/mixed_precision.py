@@ -1,4 +1,4 @@
-"""Mixed precision: transformer blocks that compute in bfloat16 between their products."""
+"""Fused transformer blocks, which in mixed precision compute in bfloat16 between their products."""
 
 from typing import Any, TypeVar
 
@@ -7,11 +7,12 @@ from ..attention import KVCache, fused_attention, merge_heads, split_heads
 from ..backends.decode_step import NotFusableError
 from ..embeddings import rotary
 from ..generation.gpt_weights import LAYERS, check_layer
-from ..layers import apply_dropout, layer_norm, linear
+from ..layers import linear
 from ..modules.module import Module
 from ..ops.op import composite
 from ..tensor import Tensor
 from ..transformers import ACTIVATIONS, TransformerBlock
+from .residual import dropout_add, fork_layer_norm
 
 M = TypeVar("M", bound=Module)
 Mask = tuple[float, Any]  # probability and seed of a dropout
@@ -41,13 +42,14 @@ def residual_attention(
 
     cos and sin (T, hs / 2) rotate queries and keys.
     """
-    h = layer_norm(x, norm_weight, norm_bias, eps=eps)
+    x, h = fork_layer_norm(x, norm_weight, norm_bias, eps=eps)
     q, k, v = split_heads(linear(h, qkv_weight, qkv_bias), num_heads=num_heads)  # (B, nh, T, hs)
     if cos is not None:
         q, k = rotary(q, cos, sin), rotary(k, cos, sin)
     p, seed = weights_dropout
     y = merge_heads(fused_attention(q, k, v, mask, p=p, seed=seed))  # (B, T, C)
-    return x + apply_dropout(linear(y, proj_weight, proj_bias), *output_dropout)
+    p, seed = output_dropout
+    return dropout_add(x, linear(y, proj_weight, proj_bias), p=p, seed=seed)
 
 
 @composite
@@ -65,13 +67,14 @@ def residual_mlp(
     dropout: Mask,
 ) -> Tensor:
     """x + mlp(norm(x)), the second half of a `TransformerBlock`: x (..., C) -> (..., C)."""
-    h = layer_norm(x, norm_weight, norm_bias, eps=eps)
+    x, h = fork_layer_norm(x, norm_weight, norm_bias, eps=eps)
     a = OPS[activation](linear(h, fc_weight, fc_bias))  # (..., hidden)
-    return x + apply_dropout(linear(a, proj_weight, proj_bias), *dropout)
+    p, seed = dropout
+    return dropout_add(x, linear(a, proj_weight, proj_bias), p=p, seed=seed)
 
 
-class MixedPrecisionBlock(TransformerBlock):
-    """A `TransformerBlock` whose halves a backend may compute with one kernel each.
+class FusedBlock(TransformerBlock):
+    """A `TransformerBlock` that computes the same in two composites, with kernels of a backend.
 
     With a cache, or a layer that was replaced or has hooks, it runs as a `TransformerBlock`.
     """
@@ -79,9 +82,10 @@ class MixedPrecisionBlock(TransformerBlock):
     def forward(
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
-        if cache is not None or x.ndim != 3 or not self._has_own_layers():
-            return super().forward(x, mask, cache)
         attention, mlp = self.attention, self.mlp
+        fits = x.shape[2:] == (attention.embed_dim,)  # else the block raises an error
+        if cache is not None or not fits or not self._has_own_layers():
+            return super().forward(x, mask, cache)
         tables = attention.rotary._tables(0, x.shape[1]) if attention.rotary else (None, None)
         x = residual_attention(
             x, self.ln1.weight, self.ln1.bias, attention.qkv.weight, attention.qkv.bias,
@@ -106,7 +110,26 @@ class MixedPrecisionBlock(TransformerBlock):
 
 
 NAMES = {cls: name for name, cls in ACTIVATIONS.items()}
-LAYERS.add(MixedPrecisionBlock)  # generation computes in full precision, as a TransformerBlock
+LAYERS.add(FusedBlock)  # generation computes in full precision, as a TransformerBlock
+
+
+def fuse_blocks(model: M) -> M:
+    """Let the transformer blocks of a model run as `FusedBlock`s, and return the model.
+
+    On a GPU, dropout is then part of the residual additions, and gradients of residual connections
+    are added by the kernels of the norms; with ``TT_MATMUL=bf16`` also as in `mixed_precision`. On
+    other backends nothing changes. Weights and dropout masks stay the same, and so do checkpoints.
+    Blocks with layers of other classes or with hooks run as before.
+
+    >>> from tinytorch import GPT
+    >>> from tinytorch.runtime.mixed_precision import fuse_blocks
+    >>> model = fuse_blocks(GPT(65, 32, 2, 2, max_seq_len=64))
+    """
+    if fork_layer_norm.name in model.backend.kernels:
+        for module in model.modules():
+            if type(module) is TransformerBlock:
+                module.__class__ = FusedBlock
+    return model
 
 
 def mixed_precision(model: M) -> M:
@@ -127,8 +150,4 @@ def mixed_precision(model: M) -> M:
     >>> from tinytorch.runtime.mixed_precision import mixed_precision
     >>> model = mixed_precision(GPT(65, 32, 2, 2, max_seq_len=64))
     """
-    if model.backend.mixed_precision:
-        for module in model.modules():
-            if type(module) is TransformerBlock:
-                module.__class__ = MixedPrecisionBlock
-    return model
+    return fuse_blocks(model) if model.backend.mixed_precision else model

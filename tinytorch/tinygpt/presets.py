@@ -6,7 +6,7 @@ from typing import Any
 
 from ..losses import CrossEntropyLoss
 from ..optimizers import AdamW, Muon, Optimizer
-from ..runtime.mixed_precision import mixed_precision
+from ..runtime.mixed_precision import fuse_blocks
 from ..runtime.trainer import Trainer
 from ..training import CosineSchedule, LinearSchedule, Schedule
 from ..transformers import GPT, GPTConfig
@@ -199,7 +199,7 @@ def model_config(preset: Preset, vocab_size: int) -> GPTConfig:
 
 def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> Trainer:
     """Return a trainer for `model` with the preset's optimizers and schedule, in mixed precision on
-    a GPU with ``TT_MATMUL=bf16`` (see `mixed_precision`).
+    a GPU with ``TT_MATMUL=bf16`` (see `fuse_blocks`).
 
     Args:
         preset: the hyperparameters.
@@ -209,7 +209,7 @@ def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> T
     """
     count = model.backend.processes if processes is None else processes
     return Trainer(
-        mixed_precision(model),
+        fuse_blocks(model),
         _optimizers(preset, model),
         CrossEntropyLoss(),
         _schedule(preset),

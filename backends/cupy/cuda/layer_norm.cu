@@ -73,13 +73,14 @@ extern "C" __global__ void layer_norm_wide(const T* x, const T* weight, const T*
     norm<8>(x, weight, bias, y, mean, rstd, rows, size, eps);
 }
 
-// dx = (d - mean(d) - x_hat mean(d x_hat)) rstd for each row, where d = g weight. In the same pass a
-// block sums the gradients of the weight, g x_hat, and of the bias, g, over its rows: dweight and
+// dx = (d - mean(d) - x_hat mean(d x_hat)) rstd for each row, where d = g weight; plus `skip`, the
+// gradient of x from a connection that skips the norm, unless it is null. In the same pass a block
+// sums the gradients of the weight, g x_hat, and of the bias, g, over its rows: dweight and
 // dbias (blocks, size), which `layer_norm_sums` adds up. dbias is null where there is no bias.
 template <int PACKS>
 __device__ void norm_gradient_in_registers(const T* g, const T* x, const T* weight, const T* mean,
-                                           const T* rstd, T* dx, T* dweight, T* dbias, Index rows,
-                                           Index size) {
+                                           const T* rstd, const T* skip, T* dx, T* dweight,
+                                           T* dbias, Index rows, Index size) {
     Pack<VEC> sum_w[PACKS] = {}, sum_b[PACKS] = {};
     FOR_EACH_ROW(row, rows) {
         Pack<VEC> d[PACKS], x_hat[PACKS];
@@ -100,8 +101,10 @@ __device__ void norm_gradient_in_registers(const T* g, const T* x, const T* weig
         }
         T mean_d = warp_sum(sum_d) / size, mean_dx = warp_sum(sum_dx) / size;
         FOR_EACH_PACK(k, j, size) {
+            Pack<VEC> more = {};
+            if (skip) more = load<VEC>(skip + row * size + j);
             for (int e = 0; e < VEC; e++)
-                d[k].at[e] = (d[k].at[e] - mean_d - x_hat[k].at[e] * mean_dx) * r;
+                d[k].at[e] = (d[k].at[e] - mean_d - x_hat[k].at[e] * mean_dx) * r + more.at[e];
             store<VEC>(dx + row * size + j, d[k]);
         }
     }
@@ -115,8 +118,8 @@ __device__ void norm_gradient_in_registers(const T* g, const T* x, const T* weig
 }
 
 __device__ void norm_gradient_from_memory(const T* g, const T* x, const T* weight, const T* mean,
-                                          const T* rstd, T* dx, T* dweight, T* dbias, Index rows,
-                                          Index size) {
+                                          const T* rstd, const T* skip, T* dx, T* dweight,
+                                          T* dbias, Index rows, Index size) {
     FOR_EACH_ROW(row, rows) {
         Index at = row * size;
         T m = mean[row], r = rstd[row], sum_d = 0, sum_dx = 0;
@@ -127,8 +130,8 @@ __device__ void norm_gradient_from_memory(const T* g, const T* x, const T* weigh
         }
         T mean_d = warp_sum(sum_d) / size, mean_dx = warp_sum(sum_dx) / size;
         FOR_EACH_LANE(j, size) {
-            T x_hat = (x[at + j] - m) * r;
-            dx[at + j] = (g[at + j] * weight[j] - mean_d - x_hat * mean_dx) * r;
+            T x_hat = (x[at + j] - m) * r, d = g[at + j] * weight[j];
+            dx[at + j] = (d - mean_d - x_hat * mean_dx) * r + (skip ? skip[at + j] : (T)0);
         }
     }
     for (Index start = 0; start < size; start += 32) {  // the same rows again, 32 columns at a time
@@ -145,23 +148,28 @@ __device__ void norm_gradient_from_memory(const T* g, const T* x, const T* weigh
 
 template <int PACKS>
 __device__ void norm_gradient(const T* g, const T* x, const T* weight, const T* mean,
-                              const T* rstd, T* dx, T* dweight, T* dbias, Index rows, Index size) {
-    if (size <= PACKS * 32 * VEC && size % VEC == 0 && aligned(g, x, weight, dx, dweight, dbias))
-        norm_gradient_in_registers<PACKS>(g, x, weight, mean, rstd, dx, dweight, dbias, rows, size);
+                              const T* rstd, const T* skip, T* dx, T* dweight, T* dbias,
+                              Index rows, Index size) {
+    bool fits = size <= PACKS * 32 * VEC && size % VEC == 0;
+    if (fits && aligned(g, x, weight, skip, dx, dweight, dbias))
+        norm_gradient_in_registers<PACKS>(g, x, weight, mean, rstd, skip, dx, dweight, dbias, rows,
+                                          size);
     else
-        norm_gradient_from_memory(g, x, weight, mean, rstd, dx, dweight, dbias, rows, size);
+        norm_gradient_from_memory(g, x, weight, mean, rstd, skip, dx, dweight, dbias, rows, size);
 }
 
 extern "C" __global__ void layer_norm_gradient(const T* g, const T* x, const T* weight,
-                                               const T* mean, const T* rstd, T* dx, T* dweight,
-                                               T* dbias, Index rows, Index size) {
-    norm_gradient<4>(g, x, weight, mean, rstd, dx, dweight, dbias, rows, size);
+                                               const T* mean, const T* rstd, const T* skip,
+                                               T* dx, T* dweight, T* dbias, Index rows,
+                                               Index size) {
+    norm_gradient<4>(g, x, weight, mean, rstd, skip, dx, dweight, dbias, rows, size);
 }
 
 extern "C" __global__ void layer_norm_gradient_wide(const T* g, const T* x, const T* weight,
-                                                    const T* mean, const T* rstd, T* dx,
-                                                    T* dweight, T* dbias, Index rows, Index size) {
-    norm_gradient<8>(g, x, weight, mean, rstd, dx, dweight, dbias, rows, size);
+                                                    const T* mean, const T* rstd,
+                                                    const T* skip, T* dx, T* dweight, T* dbias,
+                                                    Index rows, Index size) {
+    norm_gradient<8>(g, x, weight, mean, rstd, skip, dx, dweight, dbias, rows, size);
 }
 
 // Add up the sums of all blocks, partial (1 or 2, parts, size), to dweight and dbias (size,). The

@@ -1,0 +1,171 @@
+"""Blocks with fused residual connections compute what `TransformerBlock` does."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinytorch
+from tinytorch import GPT, Dropout, Linear, Tensor, TransformerBlock, create_causal_mask, no_grad
+from tinytorch.embeddings import RotaryEmbedding
+from tinytorch.runtime.mixed_precision import FusedBlock, fuse_blocks
+from tinytorch.runtime.residual import dropout_add, fork_layer_norm
+
+
+def block(backend: str, dropout: float = 0.2, bias: bool = True, **settings: Any) -> Any:
+    tinytorch.manual_seed(0)
+    rotary = RotaryEmbedding(8, 20, backend=backend) if settings.pop("rotary", False) else None
+    return TransformerBlock(16, 2, 4, dropout, bias, rotary, backend=backend, **settings)
+
+
+def results(model: Any, x: np.ndarray, backend: str) -> list[np.ndarray]:
+    """Output of a block, gradients of x and of all parameters, and the seed of the next mask."""
+    tinytorch.manual_seed(3)
+    given = Tensor(x, requires_grad=True, backend=backend)
+    mask = create_causal_mask(x.shape[1], backend=backend)
+    y = model(given, mask)
+    factor = np.random.default_rng(1).standard_normal(y.shape)
+    (y * Tensor(factor.astype(x.dtype), backend=backend)).sum().backward()
+    gradients = [p.grad.numpy() for p in model.parameters() if p.grad is not None]
+    assert given.grad is not None
+    seed = np.array(tinytorch.ops.random.mask_state(), object)
+    return [y.numpy(), given.grad.numpy(), *gradients, seed]
+
+
+def assert_equal(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    assert (found[-1] == expected[-1]).all(), "as many seeds were drawn"
+    for ours, theirs in zip(found[:-1], expected[:-1], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
+
+
+X = np.random.default_rng(0).standard_normal((3, 20, 16)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"bias": False}, {"dropout": 0.0}, {"dropout": 1.0}, {"rotary": True},
+     {"activation": "squared_relu"}],
+    ids=str,
+)  # fmt: skip
+def test_fused_blocks_compute_what_blocks_do(settings: Any, cupy_fp32: str) -> None:
+    plain = block(cupy_fp32, **settings)
+    expected = results(plain, X, cupy_fp32)
+    fused = fuse_blocks(block(cupy_fp32, **settings))
+    assert type(fused) is FusedBlock
+    assert_equal(results(fused, X, cupy_fp32), expected)
+    assert_equal(expected, results(block("numpy", **settings), X, "numpy"))
+
+
+def replace_linear(fused: Any) -> None:
+    class Doubled(Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * 2
+
+    fused.mlp.fc.__class__ = Doubled
+
+
+def replace_forward(fused: Any) -> None:
+    fused.ln2.forward = lambda x: x
+
+
+def add_hook(fused: Any) -> None:
+    fused.mlp.register_forward_hook(lambda module, given, y: y * 3)
+
+
+def replace_dropout(fused: Any) -> None:
+    class No(Dropout):
+        def forward(self, x: Tensor) -> Tensor:
+            return x
+
+    fused.attention.output_dropout = No(0.5)
+
+
+@pytest.mark.parametrize("change", [replace_linear, replace_forward, add_hook, replace_dropout])
+def test_layers_of_ones_own_are_called(change: Any, cupy_fp32: str) -> None:
+    plain, fused = block(cupy_fp32), fuse_blocks(block(cupy_fp32))
+    change(plain)
+    change(fused)
+    assert_equal(results(fused, X, cupy_fp32), results(plain, X, cupy_fp32))
+
+
+def test_frozen_parameters_get_no_gradients(cupy_fp32: str) -> None:
+    plain, fused = block(cupy_fp32), fuse_blocks(block(cupy_fp32))
+    for each in (plain, fused):
+        each.ln1.weight.requires_grad = False
+        each.ln2.bias.requires_grad = False
+    found, expected = (results(each, X, cupy_fp32) for each in (fused, plain))
+    assert_equal(found, expected)
+    assert fused.ln1.weight.grad is None
+
+
+def test_blocks_stay_as_they_are_on_other_backends(cupy_fp32: str) -> None:
+    assert type(fuse_blocks(block("numpy"))) is TransformerBlock
+
+    class Own(TransformerBlock):
+        pass
+
+    own = Own(16, 2, backend=cupy_fp32)
+    assert type(fuse_blocks(own)) is Own
+
+
+def test_a_fused_model_generates_evaluates_and_is_copied(cupy_fp32: str) -> None:
+    def model() -> GPT:
+        tinytorch.manual_seed(2)
+        return GPT(11, 16, 2, 2, max_seq_len=8, dropout=0.1, backend=cupy_fp32)
+
+    plain, fused = model(), fuse_blocks(model())
+    ids = np.ones((1, 3), np.int64)
+    assert (plain.generate(ids, 9, seed=1) == fused.generate(ids, 9, seed=1)).all()
+    with no_grad():
+        x = Tensor(ids, backend=cupy_fp32)
+        for each in (plain, fused):
+            each.eval()
+        np.testing.assert_allclose(fused(x).numpy(), plain(x).numpy(), rtol=1e-5, atol=1e-6)
+    assert copy.deepcopy(fused).state_dict().keys() == plain.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda x, b: (x, b[0]), lambda x, b: (x.double(), b), lambda x, b: (x.half(), b.half())],
+    ids=["broadcast", "two dtypes", "float16"],
+)
+def test_other_arguments_run_as_written(change: Any, cupy: str) -> None:
+    x, b = (Tensor(v, backend=cupy) for v in (X, 2 * X))
+    given = change(x, b)
+    y = dropout_add(*given, p=0.5, seed=4)
+    expected = dropout_add.function(*given, p=0.5, seed=4)
+    assert y.dtype == expected.dtype
+    np.testing.assert_array_equal(y.numpy(), expected.numpy())
+    weight = Tensor(np.ones(16), dtype="float64", backend=cupy)
+    same, h = fork_layer_norm(given[0], weight, eps=1e-5)
+    _, wanted = fork_layer_norm.function(given[0], weight, eps=1e-5)
+    np.testing.assert_array_equal(same.numpy(), given[0].numpy())
+    assert h.dtype == wanted.dtype
+    np.testing.assert_array_equal(h.numpy(), wanted.numpy())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [3, 16, 130, 516, 1100])
+@pytest.mark.parametrize("used", ["both", "x", "norm"])
+def test_gradients_of_the_fork_are_added(size: int, dtype: str, used: str, cupy: str) -> None:
+    """Rows in registers, of both widths, and rows read from memory; one output may be unused."""
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal(s).astype(dtype) for s in ((70, size), (size,), (size,))]
+    factors = [Tensor(rng.standard_normal((70, size)), dtype=dtype, backend=cupy) for _ in range(2)]
+    gradients = []
+    for function in (fork_layer_norm, fork_layer_norm.function):
+        given = [Tensor(a, requires_grad=True, backend=cupy) for a in arrays]
+        x, h = function(*given, eps=1e-5)
+        terms = {"x": x * factors[0], "norm": h * factors[1]}
+        for name in terms if used == "both" else [used]:
+            terms[name].sum().backward(retain_graph=True)
+        if used == "both":  # in one backward too
+            for t in given:
+                t.grad = None
+            (terms["x"] + terms["norm"]).sum().backward()
+        gradients.append([None if t.grad is None else t.grad.numpy() for t in given])
+    for ours, theirs in zip(*gradients, strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
