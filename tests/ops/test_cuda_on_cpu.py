@@ -51,6 +51,7 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for count, size in ((4, 33), (600, 1)):
         values, ids = np.ones((count, size), np.float32), np.arange(count) % 2
         backend.xp.segment_sum(backend.asarray(values), backend.asarray(ids), 2)
+    launch_residual(backend)
     launch_unaligned(backend)
     few = [r for r in launches if np.prod(r.grid) * np.prod(r.block) <= 2048]
     few.sort(key=lambda r: -np.prod(r.grid))
@@ -121,6 +122,20 @@ def launch_decoding() -> None:
     for size, batch in ((20, 8), (18, 9)):  # 9 texts are two blocks of the linear layers
         model = GPT(40, size, 1, 1, 50, positions="rotary", backend="cupy")
         model.generate(np.ones((batch, 37), np.int64), 3)
+
+
+def launch_residual(backend: Any) -> None:
+    """Launch the kernels of residual branches, on aligned arrays and others."""
+    for first in (0, 1):
+        rows, weight, bias = (
+            backend.asarray(np.ones(first + n * 132, "f4"))[first:] for n in (9, 1, 1)
+        )
+        x = rows.reshape(9, 132)
+        norm, add = (backend.kernels[name] for name in ("fork_layer_norm", "dropout_add"))
+        _, saved = norm.forward(backend.xp, x, weight, bias, eps=1e-5)
+        assert norm.gradient is not None
+        norm.gradient(backend.xp, (x, x), *saved)
+        add.forward(backend.xp, x, x, p=0.5, seed=1)
 
 
 def launch_unaligned(backend: Any) -> None:

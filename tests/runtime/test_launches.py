@@ -51,6 +51,14 @@ def captured_step(preset: str, layers: int) -> int:
     return len(graph._graph._work)
 
 
+@pytest.mark.parametrize(
+    ("preset", "count"), [("nanogpt-gpu", 201), ("best-gpu", 321), ("default", 243)]
+)
+def test_kernels_of_a_step(preset: str, count: int, captured: Counter[str]) -> None:
+    """The numbers in docs/gpu.md, with CuPy's own kernels."""
+    assert captured_step(preset, PRESETS[preset].num_layers) == count
+
+
 BLOCK = {
     "dropout_add": 2, "attention": 1, "attention_delta": 1, "attention_gradient_kv": 1,
     "attention_gradient_q": 1, "attention_mask_tiles": 1, "dropout": 2, "gelu": 1,
