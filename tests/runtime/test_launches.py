@@ -82,7 +82,7 @@ def test_kernels_of_muon(captured: Counter[str]) -> None:
 
 
 IN_MIXED_PRECISION = {
-    "dropout_add": 2, "attention": 1, "attention_delta": 1, "attention_gradient_kv": 1,
+    "add_dropout": 2, "attention": 1, "attention_delta": 1, "attention_gradient_kv": 1,
     "attention_gradient_q": 1, "attention_mask_tiles": 1, "column_sums": 2, "dropout_to_bf16": 2,
     "gelu_bf16": 1, "gelu_gradient_bf16": 1, "norm_gradient_from_bf16": 2, "norm_to_bf16": 2,
     "product": 12, "to_bf16": 4,
