@@ -16,6 +16,9 @@ from ..base import NumpyArray as Array
 from ..decode_step import GPTWeights, LinearWeights, NormWeights
 from .layer_norm import centred_row
 from .rows import constant_column
+from .threads import parallel_ranges
+
+MIN_PARALLEL_WEIGHT = 2**21  # bytes; reading a smaller weight takes less time than waking a thread
 
 
 class NumpyDecodeStep:
@@ -96,7 +99,23 @@ def _add(x: Array, row: Array) -> None:
 
 def _linear(x: Array, layer: LinearWeights) -> Array:
     """(in, B) -> (out, B), or (in,) -> (out,)."""
-    y: Array = layer.weight.dot(x)
+    weight = layer.weight
+    y: Array = weight.dot(x) if weight.nbytes < MIN_PARALLEL_WEIGHT else _parallel_dot(weight, x)
     if layer.bias is not None:
         _add(y, layer.bias)
+    return y
+
+
+def _parallel_dot(weight: Array, x: Array) -> Array:
+    """``weight.dot(x)``, with the rows of the weight divided among the threads.
+
+    A product with few columns takes as long as reading the weight, and one thread does not reach
+    the bandwidth of the memory.
+    """
+    y = np.empty((len(weight), *x.shape[1:]), np.result_type(weight, x))
+
+    def work(i: int, j: int) -> None:
+        np.dot(weight[i:j], x, out=y[i:j])
+
+    parallel_ranges(work, len(weight))
     return y

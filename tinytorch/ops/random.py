@@ -7,7 +7,7 @@ masks.
 
 import copy
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,8 @@ from ..backends.random_bits import Seed
 from .generator import Generator
 
 _generator: np.random.Generator = Generator()
+
+CHUNK = 2**14  # numbers
 
 
 class MaskSeeds:
@@ -146,9 +148,25 @@ def masks_from(key: Any, offset: int = 0) -> Iterator[MaskSeeds]:
 
 def normal(shape: tuple[int, ...], std: float = 1.0) -> np.ndarray[Any, Any]:
     """Normal numbers of the default dtype with mean 0 and standard deviation `std`."""
-    return (_generator.standard_normal(shape) * std).astype(DefaultFloat.dtype)
+    return _drawn(shape, lambda count: _generator.standard_normal(count) * std)
 
 
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0) -> np.ndarray[Any, Any]:
     """Numbers of the default dtype, uniform in [low, high)."""
-    return _generator.uniform(low, high, shape).astype(DefaultFloat.dtype)
+    return _drawn(shape, lambda count: _generator.uniform(low, high, count))
+
+
+def _drawn(
+    shape: tuple[int, ...], draw: Callable[[int], np.ndarray[Any, Any]]
+) -> np.ndarray[Any, Any]:
+    """The numbers of ``draw(count)`` in the default dtype, drawn in chunks that fit into the cache.
+
+    Drawing float64 numbers for all of a large weight takes twice as long, and three times its
+    memory. The stream of numbers does not depend on the chunks.
+    """
+    out = np.empty(shape, DefaultFloat.dtype)
+    flat = out.reshape(-1)
+    for start in range(0, flat.size, CHUNK):
+        part = flat[start : start + CHUNK]
+        part[...] = draw(part.size)
+    return out
