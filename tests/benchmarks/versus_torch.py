@@ -1,13 +1,14 @@
 """Benchmark training steps, ops, generation and memory against PyTorch eager.
 
-    python tests/benchmarks/versus_torch.py [--rounds 20] [--json FILE]
+    python tests/benchmarks/versus_torch.py [--rounds 20] [--with compile jax] [--json FILE]
 
 Both sides use the same model, weights, batches and number of threads; PyTorch uses its fused AdamW.
 They alternate every few steps in one process, so that changes in the machine's speed affect both.
-The floor is the time of a step's matrix products alone, divided among threads. Memory is the
-increase over the time before the first step, measured in a separate program for each side (ours
-without PyTorch), summed over the processes that share a step; the median of five programs. Needs
-PyTorch in addition to the extra `test`.
+The floor is the time that the FLOPs of a step's matrix products would take at the rate of a large
+product on all processors. ``--with`` adds training steps compiled by torch.compile or by JAX.
+Memory is the increase over the time before the first step, measured in a separate program for each
+side (ours without PyTorch), summed over the processes that share a step; the median of five
+programs. Needs PyTorch in addition to the extra `test`.
 
 Results depend on the instruction sets that the two BLAS libraries select for the CPU. The one of
 NumPy is printed first; OPENBLAS_CORETYPE=Haswell limits it to AVX2.
@@ -22,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -32,7 +33,7 @@ import numpy as np
 
 import tinytorch
 from tinytorch import GPT, TokenDataset
-from tinytorch.backends.numpy.threads import num_threads
+from tinytorch.backends.numpy.threads import num_threads, parallel_ranges
 from tinytorch.generation.generate import stream
 from tinytorch.tinygpt import PRESETS, Preset
 from tinytorch.tinygpt.presets import build_model, build_trainer
@@ -52,10 +53,11 @@ MODELS = {
 
 def load(name: str) -> Any:
     """Import a module of tests/, which is on pytest's path but not on a program's."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
+    path = Path(__file__).parents[1] / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
@@ -90,8 +92,8 @@ def our_step(preset: Preset) -> tuple[GPT, Step]:
     return model, step
 
 
-def their_step(preset: Preset, model: GPT) -> Step:
-    """Return PyTorch's training step with the same weights and batches."""
+def their_step(preset: Preset, model: GPT, wrap: Callable[..., Any] = lambda f: f) -> Step:
+    """Return PyTorch's training step with the same weights and batches; `wrap` changes the loss."""
     import torch
 
     load("helpers")
@@ -100,10 +102,11 @@ def their_step(preset: Preset, model: GPT) -> Step:
         reference.parameters(), lr=preset.lr, betas=preset.betas, fused=True
     )
     blocks, rng = blocks_of_text(preset), np.random.default_rng(1)
+    loss_of = wrap(reference.loss)
 
     def step() -> float:
         batch = blocks.random_batch(preset.batch_size, rng)
-        loss = reference.loss(*(torch.from_numpy(t.numpy().copy()) for t in batch))
+        loss = loss_of(*(torch.from_numpy(t.numpy().copy()) for t in batch))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(reference.parameters(), preset.grad_clip)
         optimizer.step()
@@ -120,45 +123,84 @@ def training_steps(preset: Preset) -> tuple[Step, Step]:
     return ours, their_step(preset, model)
 
 
-def floor_step(preset: Preset) -> Callable[[], Any]:
-    """Return a function that computes only the matrix products of a training step."""
-    from tinytorch.backends.numpy.gemm import batched_gemm, gemm
+def compiled_step(preset: Preset, model: GPT) -> Step:
+    """Return PyTorch's training step with forward and backward compiled by torch.compile."""
+    import torch
 
-    C, T, nh = preset.embed_dim, preset.context, preset.num_heads
-    N, rng = preset.batch_size * T, np.random.default_rng(0)
-    shapes = [(C, 3 * C), (C, C), (C, 4 * C), (4 * C, C)] * preset.num_layers + [(C, VOCABULARY)]
+    return their_step(preset, model, torch.compile)
 
-    def array(*shape: int) -> Any:
-        return rng.standard_normal(shape, dtype=np.float32)
 
-    linear = [(array(N, i), array(o, i), array(N, o)) for i, o in shapes]
-    heads = (preset.batch_size, nh, T, C // nh)
-    q, w = array(*heads), array(*heads[:3], T)
+def jax_step(preset: Preset, model: GPT) -> Step:
+    """Return JAX's training step with the same weights and batches, compiled by XLA."""
+    update = load("benchmarks/jax_gpt").training_step(
+        model, preset.lr, preset.betas, preset.grad_clip
+    )
+    blocks, rng = blocks_of_text(preset), np.random.default_rng(1)
 
-    def step() -> None:
-        for x, weight, g in linear:
-            gemm(x, weight.T), gemm(g, weight), gemm(g.T, x)
-        for _ in range(preset.num_layers):
-            for left, right in ((q, q.swapaxes(2, 3)), (w, q), (q, q.swapaxes(2, 3)),
-                                (w.swapaxes(2, 3), q), (w, q), (w.swapaxes(2, 3), q)):  # fmt: skip
-                batched_gemm(left, right)
+    def step() -> float:
+        value: float = update(*(t.numpy() for t in blocks.random_batch(preset.batch_size, rng)))
+        return value
 
     return step
 
 
-def compare(preset: Preset, rounds: int) -> dict[str, float]:
-    """Return median milliseconds of both sides and the floor, and the median ratio per round."""
-    sides = (*training_steps(preset), floor_step(preset))
+OTHERS = {"compile": compiled_step, "jax": jax_step}  # optional columns
+
+
+# The floor
+
+
+def step_flops(preset: Preset) -> float:
+    """Return the FLOPs of the matrix products of a training step: forward and both gradients.
+
+    Of attention's scores, causal, half are counted.
+    """
+    C, T = preset.embed_dim, preset.context
+    tokens = preset.batch_size * T
+    linear = 6 * tokens * (12 * C * C * preset.num_layers + C * VOCABULARY)
+    attention = 6 * 2 * tokens * (T / 2) * C * preset.num_layers
+    return linear + attention
+
+
+def product_step(size: int = 1024) -> tuple[Callable[[], None], float]:
+    """Return a function that multiplies large matrices on all processors at once, and its FLOPs."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((size, size), dtype=np.float32) for _ in range(2))
+    outputs = [np.empty_like(x) for _ in range(num_threads())]
+
+    def products(start: int, stop: int) -> None:
+        for out in outputs[start:stop]:
+            np.matmul(x, y, out=out)
+
+    return lambda: parallel_ranges(products, len(outputs)), 2.0 * size**3 * len(outputs)
+
+
+def compare(preset: Preset, rounds: int, others: Sequence[str] = ()) -> dict[str, float]:
+    """Return the median milliseconds of all sides, and medians of the ratios of each round.
+
+    The floor is the time that the FLOPs of the step's products take at the rate of a large one.
+    """
+    model, ours = our_step(preset)
+    product, flops = product_step()
+    names = ["tinytorch", "pytorch", *others, "product"]
+    extra = [OTHERS[name](preset, model) for name in others]
+    sides = [ours, their_step(preset, model), *extra, product]
     for step in sides:
         timed(step, 3)
     turns = [[statistics.median(timed(step)) for step in sides] for _ in range(rounds)]
-    mine, other, floor = (1e3 * statistics.median(column) for column in zip(*turns, strict=True))
-    return {
-        "tinytorch_ms": mine,
-        "pytorch_ms": other,
-        "ratio": statistics.median(a / b for a, b, _ in turns),
-        "products_ms": floor,
-        "outside_over_products": statistics.median((a - c) / c for a, _, c in turns),
+    columns = dict(zip(names, zip(*turns, strict=True), strict=True))
+    mine, share = columns["tinytorch"], step_flops(preset) / flops
+
+    def ratio(other: Sequence[float]) -> float:
+        return statistics.median(a / b for a, b in zip(mine, other, strict=True))
+
+    floors = [share * seconds for seconds in columns.pop("product")]
+    result = {f"{name}_ms": 1e3 * statistics.median(c) for name, c in columns.items()}
+    result |= {f"over_{name}": ratio(columns[name]) for name in others}
+    return result | {
+        "ratio": ratio(columns["pytorch"]),
+        "floor_ms": 1e3 * statistics.median(floors),
+        "over_floor": ratio(floors),
     }
 
 
@@ -305,6 +347,10 @@ def generation(batch: int, rounds: int = 5, tokens: int = 500) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20, help="turns of each side")
+    parser.add_argument(
+        "--with", dest="others", nargs="*", choices=list(OTHERS), default=[],
+        help="more sides of the training steps: PyTorch's compiler, JAX (both minutes to compile)",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--memory-of", choices=["tinytorch", "pytorch"], help=argparse.SUPPRESS)
     parser.add_argument("--memory-model", choices=list(MODELS), help=argparse.SUPPRESS)
@@ -316,7 +362,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(num_threads())
-    result = measure(torch, arguments.rounds)
+    result = measure(torch, arguments.rounds, arguments.others)
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
@@ -333,7 +379,7 @@ def _numpy_blas() -> str:
     return ", ".join(libraries) or "not OpenBLAS"
 
 
-def measure(torch: Any, rounds: int) -> dict[str, Any]:
+def measure(torch: Any, rounds: int, others: Sequence[str] = ()) -> dict[str, Any]:
     """Measure and print all figures, and return them."""
     result: dict[str, Any] = {
         "date": date.today().isoformat(),
@@ -345,14 +391,15 @@ def measure(torch: Any, rounds: int) -> dict[str, Any]:
         "torch_vectors": torch.backends.cpu.get_cpu_capability(),
     }  # fmt: skip
     print(f"NumPy's BLAS: {result['numpy_products']}; PyTorch: {result['torch_vectors']}\n")
-    print("| training step | TinyTorch | PyTorch | ratio | products alone | rest / products |")
-    print("|---|---|---|---|---|---|")
+    extra = "".join(f" {name} | ratio |" for name in others)
+    print(f"| training step | TinyTorch | PyTorch | ratio |{extra} floor | over the floor |")
+    print("|---|---|---|---|" + "---|---|" * (len(others) + 1))
     for name, preset in MODELS.items():
-        row = result[name] = compare(preset, rounds)
+        row = result[name] = compare(preset, rounds, others)
+        extra = "".join(f" {row[f'{o}_ms']:.1f} ms | {row[f'over_{o}']:.2f} |" for o in others)
         print(
             f"| {name} | {row['tinytorch_ms']:.1f} ms | {row['pytorch_ms']:.1f} ms"
-            f" | {row['ratio']:.2f} | {row['products_ms']:.1f} ms"
-            f" | {row['outside_over_products']:.2f} |",
+            f" | {row['ratio']:.2f} |{extra} {row['floor_ms']:.1f} ms | {row['over_floor']:.2f} |",
             flush=True,
         )
     print("\n| with another busy process | TinyTorch | PyTorch |\n|---|---|---|")

@@ -21,6 +21,7 @@ from tinytorch import (
 )
 from tinytorch.attention import KVCache, MultiHeadAttention
 from tinytorch.backends import Trace
+from tinytorch.backends.numpy import decode_step
 from tinytorch.backends.numpy.decode_step import NumpyDecodeStep
 from tinytorch.generation.decode_step import NotFusableError, with_fused_step
 from tinytorch.generation.generate import generate, stream
@@ -486,3 +487,19 @@ def test_a_float16_model_generates_without_the_fused_step_and_without_a_warning(
     assert not recwarn.list
     (ran,) = trace.ran("decode step")
     assert ran.endswith("its weights are float16")
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_weights_read_in_several_threads_give_the_same_text(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = gpt()
+    expected = generate(model, text(batch)[:, :2], 8, temperature=0)
+    rows: list[int] = []
+    divide = decode_step.parallel_ranges
+    monkeypatch.setattr(decode_step, "MIN_PARALLEL_WEIGHT", 0)
+    monkeypatch.setattr(
+        decode_step, "parallel_ranges", lambda work, n: rows.append(n) or divide(work, n)
+    )
+    np.testing.assert_array_equal(generate(model, text(batch)[:, :2], 8, temperature=0), expected)
+    assert {3 * C, 4 * C, V} <= set(rows)
