@@ -43,7 +43,8 @@ EVAL_STRIDE = 4  # use every 4th block of the validation text during training
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = cli.Parser(prog="tinygpt", description="Train TinyGPT on Shakespeare or any text.")
+    about = "Train TinyGPT on Shakespeare or any text."
+    parser = cli.Parser(prog="tinygpt", description=about, epilog=cli.ON_A_GPU)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=cli.positive_int, help="number of training steps")
     length.add_argument("--minutes", type=cli.minutes, help="training time; the schedule adapts")

@@ -51,7 +51,8 @@ EVAL_STRIDE = 4  # use every 4th block of the validation text, except after the 
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = cli.Parser("tinygpt_shakespeare", description=(__doc__ or "").splitlines()[0])
+    about = (__doc__ or "").splitlines()[0]
+    parser = cli.Parser("tinygpt_shakespeare", description=about, epilog=cli.ON_A_GPU)
     parser.add_argument("--fast", action="store_true", help="a rehearsal: one epoch")
     parser.add_argument("--epochs", type=cli.positive, help="number of epochs [5]")
     parser.add_argument("--data", type=cli.path, help="UTF-8 text [Tiny Shakespeare]")

@@ -25,6 +25,10 @@ LONGEST = 600  # characters of an error message; some quote the contents of a fi
 MAX_MINUTES = 1e6  # about two years
 
 
+ON_A_GPU = """environment: TT_BACKEND=cupy trains on an NVIDIA GPU, TT_MATMUL=bf16 there in mixed
+precision; see docs/gpu.md"""
+
+
 class Parser(argparse.ArgumentParser):
     """Argument parser whose errors are one sentence, without the usage."""
 
