@@ -1,6 +1,7 @@
 """Transformer blocks in mixed precision beside the same blocks in float32."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from tinytorch.runtime.mixed_precision import (
     residual_mlp,
 )
 from tinytorch.runtime.trainer import Trainer
+from tinytorch.tinygpt import PRESETS
+from tinytorch.tinygpt.presets import build_model
 from tinytorch.transformers import TransformerBlock
 
 TOLERANCE = 2e-2  # relative to the largest value: bfloat16 has 8 bits of mantissa
@@ -382,17 +385,22 @@ def test_saved_values_are_checked_for_changes(bf16: str) -> None:
         loss.backward()
 
 
-def test_composites_are_written_with_ops(backend: str) -> None:
-    """On every backend they equal the block itself, with the same dropout masks."""
-    model = build(backend, num_layers=1, positions="rotary", dropout=0.3)
-    block, x = model.blocks[0], Tensor(np.cos(np.arange(768.0)).reshape(1, 24, 32), backend=backend)
-    x, mask = x.to("float32"), create_causal_mask(24, backend=backend)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_composites_compute_what_the_blocks_of_each_preset_do(backend: str, preset: str) -> None:
+    """With the same dropout masks."""
+    settings = replace(PRESETS[preset], num_layers=1, dropout=0.3)
+    tinytorch.manual_seed(4)
+    model = build_model(settings, 40)
+    for parameter in model.parameters():  # some are initialised to zero
+        parameter.data = 0.1 * tinytorch.randn(*parameter.shape)
+    block, size = model.to(backend).blocks[0], settings.embed_dim
+    x = Tensor(np.cos(np.arange(24.0 * size)).astype("f4").reshape(1, 24, size), backend=backend)
     results = []
     for cls in (TransformerBlock, FusedBlock):
         block.__class__ = cls
         tinytorch.manual_seed(4)
-        results.append(block(x, mask).numpy())
-    np.testing.assert_allclose(*results, rtol=1e-6, atol=1e-6)
+        results.append(block(x, create_causal_mask(24, backend=backend)).numpy())
+    np.testing.assert_allclose(*results, rtol=1e-5, atol=1e-5)
 
 
 def test_the_activations_are_those_of_the_mlp() -> None:
