@@ -99,18 +99,6 @@ def captured(run: Run) -> dict[int, int]:
     return graphs
 
 
-def test_several_steps_in_mixed_precision(
-    start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    backends.get("cupy")
-    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "bf16")
-    preset = replace(TINY, embed_dim=32)
-    run = go_on(start(preset))
-    assert {type(block) for block in run.model.blocks} == {MixedPrecisionBlock}
-    assert captured(run) == {1: 1, K: 1}
-    assert results(run) == results(go_on(start(preset), several=False))
-
-
 @pytest.mark.parametrize(
     ("preset", "graphs"),
     [(TINY, {1: 1, K: 1}), (OTHER, {1: 1, K: 1}), (GROWING, {1: 3, K: 1})],
