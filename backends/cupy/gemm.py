@@ -101,7 +101,6 @@ def gemm(
     alpha: float = 1.0,
     out: Array | None = None,
     beta: float = 0.0,
-    exact: bool = False,
 ) -> Array:
     """Return alpha * x @ y + beta * out for matrices or stacks of them. Transposed views are not
     copied.
@@ -113,7 +112,6 @@ def gemm(
         out: (..., M, N), overwritten with the result; by default a new array. Its rows are
             contiguous, and its leading axes are contiguous or one.
         beta: factor of the previous contents of `out`.
-        exact: compute in full float32, whatever ``TT_MATMUL`` is.
     """
     lead = x.shape[:-2]
     if lead != y.shape[:-2]:
@@ -129,10 +127,10 @@ def gemm(
         if axis is not None:
             for i in range(lead[axis]):
                 at = (*[slice(None)] * axis, i)
-                gemm(x[at], y[at], alpha, out[at], beta, exact)
+                gemm(x[at], y[at], alpha, out[at], beta)
             return out
         left, right = left or _copied(x, lead), right or _copied(y, lead)
-    _multiply(left, right, out, alpha, beta, exact)
+    _multiply(left, right, out, alpha, beta)
     return out
 
 
@@ -243,7 +241,9 @@ def _host_scalar(value: float, dtype: Any) -> tuple[int, Any]:
     return array.ctypes.data, array
 
 
-def _multiply(x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, exact: bool) -> None:
+def _multiply(
+    x: _Operand, y: _Operand, out: Array, alpha: float, beta: float, exact: bool = False
+) -> None:
     """Call cuBLAS. It is column-major: x @ y in row-major order is y.T @ x.T in column-major."""
     global calls
     calls += 1
