@@ -25,7 +25,7 @@ from tinytorch import (
 from tinytorch.backends import registry
 from tinytorch.ops import random
 from tinytorch.runtime import graphed
-from tinytorch.runtime.mixed_precision import MixedPrecisionBlock
+from tinytorch.runtime.mixed_precision import FusedBlock
 from tinytorch.runtime.trainer import make_runner
 from tinytorch.tinygpt import PRESETS, Preset, Run, RunConfig
 from tinytorch.tinygpt.presets import build_model
@@ -127,7 +127,7 @@ def test_several_steps_in_mixed_precision(
     run = go_on(start(preset))
     assert results(run) == single
     assert captured(run) == {1: 1, K: 1}
-    assert any(isinstance(m, MixedPrecisionBlock) for m in run.model.modules())
+    assert any(isinstance(m, FusedBlock) for m in run.model.modules())
 
 
 @pytest.mark.slow
