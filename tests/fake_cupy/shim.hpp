@@ -318,6 +318,8 @@ inline float __fdividef(float x, float y) { return x / y; }
 
 inline int __popc(unsigned bits) { return std::popcount(bits); }
 
+inline int __clz(unsigned bits) { return std::countl_zero(bits); }
+
 inline int __ffs(unsigned bits) { return __builtin_ffs(int(bits)); }
 
 inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }

@@ -100,20 +100,26 @@ __device__ void keep_top_p(const T* logits, double* weights, Index size, double 
         if (order(j) < last || (order(j) == last && from_the_end(j) < end)) weights[j] = 0;
 }
 
-// By one warp: the first token from `start` on whose cumulative weight exceeds the threshold, or -1.
+// By one warp: the first of the tokens from `start` to `end` with which `before` plus the sum of
+// weights exceeds the threshold, or -1. `total` is the sum of all weights before it, where the last
+// one that is not 0 has been added in the same order as in the comparison.
 __device__ Index first_above(const double* weights, Index start, Index end, double before,
-                             double threshold) {
+                             double threshold, double* total) {
+    *total = 0;
     for (; start < end; start += 32) {
         Index j = start + threadIdx.x;
         double sum = j < end ? weights[j] : 0.0;
+        Bits present = __ballot_sync(ALL_LANES, sum > 0);
+        if (!present) continue;
         for (int step = 1; step < 32; step *= 2) {  // inclusive scan over the lanes
             double lower = __shfl_up_sync(ALL_LANES, sum, step);
             if (threadIdx.x >= step) sum += lower;
         }
-        bool reached = j < end && weights[j] > 0 && before + sum > threshold;
-        Bits above = __ballot_sync(ALL_LANES, reached);
+        bool is_present = present >> threadIdx.x & 1;
+        Bits above =
+            __ballot_sync(ALL_LANES, is_present && before + (*total + sum) > threshold);
         if (above) return start + __ffs(above) - 1;
-        before += __shfl_sync(ALL_LANES, sum, 31);
+        *total += __shfl_sync(ALL_LANES, sum, 31 - __clz(present));
     }
     return -1;
 }
@@ -148,26 +154,22 @@ extern "C" __global__ void __launch_bounds__(512, 1)
     if (top_k > 0 && top_k < size) keep_top_k(logits, weights, size, top_k, scratch);
     if (top_p < 1) keep_top_p(logits, weights, size, top_p, scratch);
     __syncthreads();
-    // Each warp sums up a range of tokens; the one whose range has the token scans it.
+    // Each warp sums up a range of tokens; the one whose range has the token scans it. Sums are added
+    // in the same order both times, so that one exceeds any threshold below the total.
     Index range = (size + blockDim.y - 1) / blockDim.y, start = threadIdx.y * range;
     Index end = start + range < size ? start + range : size;
-    sum = 0;
-    for (Index j = start + threadIdx.x; j < end; j += 32) sum += weights[j];
-    total = block_total(sum, scratch);
+    double before = 0, infinity = -(double)NEGATIVE_INFINITY;
+    first_above(weights, start, end, before, infinity, &sum);
+    if (threadIdx.x == 0) scratch[threadIdx.y] = sum;
+    __syncthreads();
     if (threadIdx.y != 0) return;
-    double threshold = uniforms ? uniforms[place] * total : 0.0, before = 0;
-    Index warp = 0, found = -1;
+    total = 0;
+    for (int warp = 0; warp < blockDim.y; warp++) total += scratch[warp];
+    double threshold = uniforms ? uniforms[place] * total : 0.0;
+    Index warp = 0;
     while (warp < blockDim.y - 1 && before + scratch[warp] <= threshold) before += scratch[warp++];
-    for (; warp < blockDim.y && found < 0; before += scratch[warp++]) {
-        Index stop = (warp + 1) * range < size ? (warp + 1) * range : size;
-        found = first_above(weights, warp * range, stop, before, threshold);
-    }
-    // If rounding left all sums below the threshold, the most likely token.
-    for (start = 0; start < size && found < 0; start += 32) {
-        Index j = start + threadIdx.x;
-        Bits likeliest = __ballot_sync(ALL_LANES, j < size && logits[j] == largest);
-        if (likeliest) found = start + __ffs(likeliest) - 1;
-    }
+    start = warp * range, end = start + range < size ? start + range : size;
+    Index found = first_above(weights, start, end, before, threshold, &sum);
     if (threadIdx.x == 0) tokens[place] = found;
     if (threadIdx.x == 0 && ids) ids[row] = found;
 }
