@@ -13,16 +13,23 @@ MIN_PARALLEL_MULTIPLICATIONS = 2**23  # smaller products finish before a second 
 
 
 def gemm(x: Array, y: Array) -> Array:
-    """Multiply x (M, K) by y (K, N), with the rows of x divided among the threads -> (M, N)."""
+    """Multiply x (M, K) by y (K, N) -> (M, N), divided among the threads.
+
+    Each thread copies all of the factor that is not divided into OpenBLAS's layout, so the larger
+    one is divided: the rows of x or the columns of y.
+    """
     multiplications = x.shape[0] * x.shape[1] * y.shape[1]
     if multiplications < MIN_PARALLEL_MULTIPLICATIONS or not limit_blas_threads():
         return x @ y
     out = np.empty((x.shape[0], y.shape[1]), np.result_type(x, y))
 
-    def work(i: int, j: int) -> None:
+    def rows(i: int, j: int) -> None:
         np.matmul(x[i:j], y, out=out[i:j])
 
-    parallel_ranges(work, x.shape[0])
+    def columns(i: int, j: int) -> None:
+        np.matmul(x, y[:, i:j], out=out[:, i:j])
+
+    parallel_ranges(*((rows, x.shape[0]) if x.shape[0] >= y.shape[1] else (columns, y.shape[1])))
     return out
 
 

@@ -12,7 +12,7 @@ from helpers import run_python
 
 from tinytorch import backends
 from tinytorch.backends.numpy import backend as numpy_backend
-from tinytorch.backends.numpy import threads
+from tinytorch.backends.numpy import gemm, threads
 
 
 @pytest.fixture
@@ -201,3 +201,16 @@ def test_parallel_loops_are_complete_with_fewer_threads_than_requested(
     threads.parallel_ranges(lambda first, last: done.extend(range(first, last)), 100)
     threads.parallel_for_each(done.append, range(100, 120))
     assert sorted(done) == list(range(120))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(("rows", "columns"), [(7, 5), (5, 7), (1, 9), (9, 1), (2, 2), (0, 3)])
+def test_products_are_divided_by_rows_or_columns(
+    count: int, rows: int, columns: int, use_threads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_threads(count)
+    monkeypatch.setattr(gemm, "MIN_PARALLEL_MULTIPLICATIONS", 0)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((rows, 4)), rng.standard_normal((columns, 4))
+    np.testing.assert_allclose(gemm.gemm(x, y.T), x @ y.T, rtol=1e-12)
+    np.testing.assert_allclose(gemm.gemm(y, x.T), y @ x.T, rtol=1e-12)
