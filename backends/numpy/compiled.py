@@ -31,6 +31,8 @@ FLAGS = ("-O3", "-std=c11", "-shared", "-fPIC", "-fopenmp-simd", "-fno-math-errn
          "-fno-trapping-math", "-ffp-contract=fast")  # fmt: skip
 NATIVE = ("-march=native", "-mprefer-vector-width=512")  # the second for x86 only
 
+FLOAT32 = np.dtype(np.float32)  # in the processor's byte order
+
 # int64_t is the length of an array; a function without a result writes to its arrays.
 _FUNCTION = re.compile(r"^void (\w+)\(([^)]*)\) *\{", re.MULTILINE)
 
@@ -51,7 +53,7 @@ def run(name: str, *args: Array | float | None) -> bool:
     values: list[Any] = []
     for value in args:
         if isinstance(value, np.ndarray):
-            if value.dtype.char != "f" or not value.flags.c_contiguous:
+            if value.dtype != FLOAT32 or not value.flags.c_contiguous:
                 return False
             values.append(value.__array_interface__["data"][0])
         else:
