@@ -137,7 +137,9 @@ def _cached_blocks(bits: bytes, T: int, S: int, dtype: Any) -> tuple[Block, ...]
         by_some, not_by_all = np.flatnonzero(part.any(axis=0)), np.flatnonzero(~part.all(axis=0))
         key_end = int(by_some[-1]) + 1 if by_some.size else 0
         unmasked_end = min(key_end, int(not_by_all[0])) if not_by_all.size else key_end
-        bias = np.where(part[:, unmasked_end:key_end].T, dtype.type(0), dtype.type(-np.inf))
+        hidden = ~part[:, unmasked_end:key_end].T
+        bias = np.zeros(hidden.shape, dtype)  # np.where would keep the order of the transpose
+        bias[hidden] = -np.inf
         rows = slice(start, start + len(part))
         blocks.append(Block(rows, len(part), unmasked_end, key_end, bias))
     return tuple(blocks)
@@ -145,11 +147,24 @@ def _cached_blocks(bits: bytes, T: int, S: int, dtype: Any) -> tuple[Block, ...]
 
 def _multiply_by_weights(dS: Array, w: Array, delta: Array) -> None:
     """Replace dS by w (dS - delta), scale times the gradient of the scores: (b, nh, end, n)."""
-    count, (S, n) = math.prod(dS.shape[:2]), dS.shape[2:]
-    name = "attention_score_gradient"
-    if not compiled.run(name, dS, w, np.ascontiguousarray(delta), count, S, n):
+    if not _run_on_examples("attention_score_gradient", dS, w, np.ascontiguousarray(delta)):
         dS -= delta
         dS *= w
+
+
+def _run_on_examples(name: str, *stacks: Array, common: tuple[Any, ...] = ()) -> bool:
+    """Run a C loop on the matrices (nh, S, n) of each example, which are contiguous.
+
+    Args:
+        stacks: (b, nh, ...); the first is (b, nh, S, n).
+        common: arguments that are the same for all examples.
+
+    Returns:
+        False if NumPy is to compute the same, which is so for all examples or for none.
+    """
+    shape = stacks[0].shape[1:]
+    examples = zip(*stacks, strict=True)
+    return all(compiled.run(name, *example, *common, *shape) for example in examples)
 
 
 def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Array:
@@ -168,8 +183,7 @@ def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Arra
     w: Array = np.matmul(k[:, :, : block.key_end], _transposed(q[:, :, block.rows]), out=out)
     if not w.size:
         return w
-    count, (S, n) = math.prod(w.shape[:2]), w.shape[2:]
-    if compiled.run("attention_softmax", w, block.bias, count, S, n, block.unmasked_end):
+    if _run_on_examples("attention_softmax", w, common=(block.bias, block.unmasked_end)):
         return w
     high, low = w.max(), w.min()
     masked = w[:, :, block.unmasked_end :]

@@ -16,7 +16,7 @@ from ..base import NumpyArray as Array
 from ..decode_step import GPTWeights, LinearWeights, NormWeights
 from .layer_norm import centred_row
 from .rows import constant_column
-from .threads import parallel_ranges
+from .threads import limit_blas_threads, parallel_ranges
 
 MIN_PARALLEL_WEIGHT = 2**21  # bytes; reading a smaller weight takes less time than waking a thread
 
@@ -100,7 +100,8 @@ def _add(x: Array, row: Array) -> None:
 def _linear(x: Array, layer: LinearWeights) -> Array:
     """(in, B) -> (out, B), or (in,) -> (out,)."""
     weight = layer.weight
-    y: Array = weight.dot(x) if weight.nbytes < MIN_PARALLEL_WEIGHT else _parallel_dot(weight, x)
+    small = weight.nbytes < MIN_PARALLEL_WEIGHT or not limit_blas_threads()
+    y: Array = weight.dot(x) if small else _parallel_dot(weight, x)
     if layer.bias is not None:
         _add(y, layer.bias)
     return y

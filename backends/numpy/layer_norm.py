@@ -26,6 +26,9 @@ def layer_norm(
     Saves the normalised rows (N, C), 1 / standard deviation (N, 1), the weight, and None; or, to
     save memory, the output instead of the normalised rows, and 1 / weight instead of None.
     """
+    vectors = (weight,) if bias is None else (weight, bias)
+    if any(getattr(vector, "shape", None) != x.shape[-1:] for vector in vectors):
+        return NotImplemented  # broadcast
     rows = as_rows(x)  # (N, C)
     if not x.size:
         return x.copy(), (rows, np.ones((len(rows), 1), x.dtype), weight, None)

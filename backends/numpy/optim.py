@@ -95,7 +95,9 @@ def _adam_chunk(
     eps_hat: float,
 ) -> None:
     rests = 1 - betas[0], 1 - betas[1]
-    if compiled.run("adam", p, g, m, v, p.size, *betas, *rests, decay, l2, step_size, eps_hat):
+    if p.size == g.size == m.size == v.size and compiled.run(
+        "adam", p, g, m, v, p.size, *betas, *rests, decay, l2, step_size, eps_hat
+    ):
         return
     if decay != 1:
         p *= decay

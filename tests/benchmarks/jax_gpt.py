@@ -1,6 +1,7 @@
 """A training step of the GPT in JAX, compiled by XLA, for `versus_torch.py`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -64,17 +65,17 @@ def training_step(
     """Return ``step(ids, targets) -> loss``, with AdamW and clipping, from the model's weights.
 
     Raises:
-        ValueError: the configuration has biases or dropout.
+        ValueError: the configuration has biases, dropout or sinusoidal positions.
     """
     config = model.config
-    if config.bias or config.dropout:
-        raise ValueError("the JAX model has neither biases nor dropout")
+    if config.bias or config.dropout or config.positions == "sinusoidal":
+        raise ValueError("the JAX model has neither biases nor dropout nor sinusoidal positions")
     weights = {name: jnp.array(t.numpy()) for name, t in model.state_dict().items()}
     if config.tie_weights:
         weights.pop("head.weight", None)
     moments = [jax.tree.map(jnp.zeros_like, weights) for _ in range(2)]
 
-    @jax.jit
+    @partial(jax.jit, donate_argnums=(0, 1, 2))
     def update(w: Weights, means: Weights, squares: Weights, count: Any, x: Any, y: Any) -> Any:
         value, gradients = jax.value_and_grad(loss)(w, x, y, config)
         norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in gradients.values()))

@@ -5,7 +5,8 @@
 Both sides use the same model, weights, batches and number of threads; PyTorch uses its fused AdamW.
 They alternate every few steps in one process, so that changes in the machine's speed affect both.
 The floor is the time that the FLOPs of a step's matrix products would take at the rate of a large
-product on all processors. ``--with`` adds training steps compiled by torch.compile or by JAX.
+product on all processors. ``--with`` adds training steps compiled by torch.compile or by JAX,
+which always uses all processors.
 Memory is the increase over the time before the first step, measured in a separate program for each
 side (ours without PyTorch), summed over the processes that share a step; the median of five
 programs. Needs PyTorch in addition to the extra `test`.
@@ -185,8 +186,10 @@ def compare(preset: Preset, rounds: int, others: Sequence[str] = ()) -> dict[str
     names = ["tinytorch", "pytorch", *others, "product"]
     extra = [OTHERS[name](preset, model) for name in others]
     sides = [ours, their_step(preset, model), *extra, product]
+    losses = [step() for step in sides[:-1]]  # before the first update: those of the same weights
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-3)
     for step in sides:
-        timed(step, 3)
+        timed(step, 2)
     turns = [[statistics.median(timed(step)) for step in sides] for _ in range(rounds)]
     columns = dict(zip(names, zip(*turns, strict=True), strict=True))
     mine, share = columns["tinytorch"], step_flops(preset) / flops

@@ -72,7 +72,7 @@ void layer_norm_gradient(const float *restrict g, const float *restrict normal,
     }
 }
 
-// products = the sum of g normal over the rows, sums = the sum of g (C,)
+// products = the sum of g normal over the rows (C,)
 void layer_norm_weight_gradient(const float *restrict g, const float *restrict normal,
                                 float *restrict products, int64_t N, int64_t C) {
     for (int64_t i = 0; i < C; i++) products[i] = 0.0f;

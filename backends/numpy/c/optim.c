@@ -7,7 +7,7 @@ void adam(float *restrict p, const float *restrict g, float *restrict m, float *
           float step_size, float eps) {
     for (int64_t i = 0; i < n; i++) {
         float decayed = p[i] * decay;
-        float slope = g[i] + l2 * decayed;
+        float slope = l2 == 0.0f ? g[i] : g[i] + l2 * decayed;  // 0 times infinity is NaN
         float mean = beta1 * m[i] + rest1 * slope;
         float square = beta2 * v[i] + rest2 * (slope * slope);
         m[i] = mean;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 // e^x, with a relative error of at most 2e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2].
-// Infinity above 88.7; below -87.3 at most 1.2e-38, the smallest normal number, and 0 for -infinity.
+// Infinity above 88.3, and 0 below -87.3, where the result would not be a normal number.
 static inline float exp_(float x) {
     float limited = x < -87.33f ? -87.33f : x;
     limited = limited > 88.37f ? 88.37f : limited;
@@ -21,6 +21,6 @@ static inline float exp_(float x) {
     float power;
     memcpy(&power, &bits, sizeof power);
     float y = (p * r * r + r + 1.0f) * power;
-    y = x > 88.72f ? INFINITY : y;
-    return x == -INFINITY ? 0.0f : y;
+    y = x > 88.37f ? INFINITY : y;
+    return x < -87.33f ? 0.0f : y;
 }
