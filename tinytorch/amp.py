@@ -64,7 +64,9 @@ class GradScaler:
     def __init__(self, device: Any = "cuda", **options: Any) -> None:
         self._backend: Backend | None = None  # of the losses
         self._scaler: LossScaler | None = None  # if that backend needs one
-        self._unscaled: set[int] = set()  # ids of the optimizers whose gradients are unscaled
+        # ids of optimizers: with unscaled gradients, and those that made their step, since `update`
+        self._unscaled: set[int] = set()
+        self._stepped: set[int] = set()
 
     def scale(self, outputs: Any) -> Any:
         """The loss times the scale."""
@@ -80,8 +82,10 @@ class GradScaler:
         """Divide the gradients of an optimizer's parameters by the scale, to clip them for example.
 
         Raises:
-            RuntimeError: that has been done since the last `update`.
+            RuntimeError: that, or the optimizer's step, has been done since the last `update`.
         """
+        if id(optimizer) in self._stepped:
+            raise RuntimeError("unscale_() is being called after step()")
         if id(optimizer) in self._unscaled:
             raise RuntimeError("unscale_ was already called on this optimizer since update()")
         self._unscaled.add(id(optimizer))
@@ -89,14 +93,22 @@ class GradScaler:
             unscale_gradients(self._scaler, optimizer.parameters())
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        """``optimizer.step()`` with unscaled gradients, without effect if one is not finite."""
+        """``optimizer.step()`` with unscaled gradients, without effect if one is not finite.
+
+        Raises:
+            RuntimeError: the optimizer has made its step since the last `update`.
+        """
+        if id(optimizer) in self._stepped:
+            raise RuntimeError("step() has already been called since the last update()")
         if id(optimizer) not in self._unscaled:
             self.unscale_(optimizer)
+        self._stepped.add(id(optimizer))
         return optimizer.step(*args, **kwargs)
 
     def update(self, new_scale: Any = None) -> None:
         """Choose the scale of the next step."""
         self._unscaled.clear()
+        self._stepped.clear()
         if self._scaler is not None:
             self._scaler.update()
 

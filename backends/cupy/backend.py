@@ -128,6 +128,7 @@ class CupyBackend(Backend):
 
     @property
     def device_index(self) -> int:  # type: ignore[override]
+        self._devices.prepare_thread()
         return int(self._cupy.cuda.runtime.getDevice())
 
     def device_count(self) -> int:

@@ -185,7 +185,7 @@ def train(run: Run, report: ProgressReport, epochs: float, interrupt: Interrupt)
     while not run.finished and not interrupt.requested:
         loss = run.step(until=run.next_stop(LOG_INTERVAL, epochs))
         if run.trainer.step % LOG_INTERVAL == 0 or run.finished:
-            value = loss.item()
+            value = run.read(loss)
             run.check_loss(value)
             speed = run.tokens / max(run.seconds, 1e-9)
             run.log(loss=value, tokens_per_second=round(speed, 1))

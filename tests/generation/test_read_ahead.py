@@ -165,6 +165,17 @@ def test_the_generator_is_left_as_on_numpy(
         assert after[0] == after[1]
 
 
+def test_the_generator_is_left_as_on_numpy_if_the_reader_stops_early(cupy_fp32: str) -> None:
+    after = []
+    for backend in ("numpy", cupy_fp32):
+        rng = np.random.default_rng(3)
+        tokens = stream(gpt(backend), PROMPT[:2], 20, seed=rng)
+        read = [token.tolist() for token in islice(tokens, 7)]
+        tokens.close()
+        after.append((read, rng.random()))
+    assert after[0] == after[1]
+
+
 def test_a_stop_token_ends_a_text(cupy_fp32: str) -> None:
     free = generate(gpt(), PROMPT[0], 40, seed=1).tolist()
     stop = free[9]

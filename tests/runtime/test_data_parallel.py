@@ -413,6 +413,11 @@ class Changeable(Module):
         return self.head(x**self._power) * self.array
 
 
+class Doubled(Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 2
+
+
 class Scaled(Module):
     def __init__(self) -> None:
         self.scale = 1.0
@@ -463,6 +468,7 @@ CHANGES = {
         {name: array * 0.5 for name, array in t.model.state_dict().items()}
     ),
     "a module": lambda t: setattr(t.model, "dropout", Dropout(0.1)),
+    "the class of a module": lambda t: setattr(t.model.linear, "__class__", Doubled),
     "the loss": lambda t: setattr(t, "loss_fn", lambda p, y: (p - y).abs().mean()),
     "a number of the loss": lambda t: setattr(t.loss_fn, "scale", 5.0),
     "the optimizer": lambda t: setattr(t, "optimizers", [SGD(t.model.head.parameters(), 0.01)]),

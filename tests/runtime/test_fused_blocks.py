@@ -7,10 +7,21 @@ import numpy as np
 import pytest
 
 import tinytorch
-from tinytorch import GPT, Dropout, Linear, Tensor, TransformerBlock, create_causal_mask, no_grad
+from tinytorch import (
+    GPT,
+    Dropout,
+    LayerNorm,
+    Linear,
+    Tensor,
+    TransformerBlock,
+    create_causal_mask,
+    no_grad,
+)
+from tinytorch.attention import MultiHeadAttention
 from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.runtime.mixed_precision import FusedBlock, fuse_blocks
 from tinytorch.runtime.residual import dropout_add, fork_layer_norm
+from tinytorch.transformers import MLP
 
 
 def block(backend: str, dropout: float = 0.2, bias: bool = True, **settings: Any) -> Any:
@@ -79,6 +90,16 @@ def replace_dropout(fused: Any) -> None:
             return x
 
     fused.attention.output_dropout = No(0.5)
+
+
+@pytest.mark.parametrize("cls", [MLP, LayerNorm, MultiHeadAttention, TransformerBlock])
+def test_a_method_that_is_replaced_in_a_class_is_called(
+    cls: Any, cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, fused = block(cupy_fp32), fuse_blocks(block(cupy_fp32))
+    forward = cls.forward
+    monkeypatch.setattr(cls, "forward", lambda self, *args: forward(self, *args) * 2)
+    assert_equal(results(fused, X, cupy_fp32), results(plain, X, cupy_fp32))
 
 
 @pytest.mark.parametrize("change", [replace_linear, replace_forward, add_hook, replace_dropout])

@@ -251,6 +251,13 @@ def test_grad_scaler_checks_its_use_and_is_without_effect_in_float32() -> None:
         assert model.bias is not None
         assert model.bias.grad is not None
         assert model.bias.grad.tolist() == [1.0]
+        scaler.step(optimizer)
+        with pytest.raises(RuntimeError, match="since the last update"):
+            scaler.step(optimizer)
+        with pytest.raises(RuntimeError, match="after step"):
+            scaler.unscale_(optimizer)
+        scaler.update()
+        scaler.step(optimizer)
 
 
 def test_several_steps_in_one_graph_are_scaled_and_skipped_too() -> None:

@@ -54,7 +54,12 @@ def stream_ahead(
                 done = (token[:, None] == stop_tokens).any(axis=1)
                 if done.all():
                     writer.return_draws(number)
-            yield token
+            try:
+                yield token
+            except GeneratorExit:  # the reader needs no more
+                writer.return_draws(number)
+                writer.keep()
+                raise
             if done.all():
                 break
             last = token

@@ -104,11 +104,20 @@ class FusedBlock(TransformerBlock):
         try:
             for name, module in self.named_modules():
                 check_layer(name, module)
+                cls = TransformerBlock if type(module) is FusedBlock else type(module)
+                if _functions(cls) != FUNCTIONS[cls]:
+                    return False  # a method of the class was replaced
         except NotFusableError:
             return False
         return type(self.mlp.activation) in NAMES
 
 
+def _functions(cls: type) -> list[Any]:
+    """The methods of a class, to compare with later ones."""
+    return [value for value in vars(cls).values() if callable(value)]
+
+
+FUNCTIONS = {cls: _functions(cls) for cls in LAYERS}
 NAMES = {cls: name for name, cls in ACTIVATIONS.items()}
 LAYERS.add(FusedBlock)  # generation computes in full precision, as a TransformerBlock
 

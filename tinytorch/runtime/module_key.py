@@ -46,7 +46,7 @@ def module_key(*roots: Any, plain: bool = False) -> Hashable:
         for _, module in root.named_modules():
             attributes = vars(module)
             buffers = attributes.get("_persistent", ())
-            key.append((Same(module), module.training))
+            key.append((Same(module), type(module), module.training))
             for name, value in attributes.items():
                 if name == "training":  # an attribute of the class until it is set
                     continue

@@ -315,7 +315,7 @@ class Run:
         x, y = self.blocks.batch(np.concatenate(drawn))
         shape = count, preset.accumulation, batch_size, self.blocks.block_size
         losses = self.trainer.train_steps(x.reshape(shape), y.reshape(shape))
-        if losses is None:  # too little memory
+        if losses is None:  # too little memory, or the first step with these shapes
             generator.state = before
         return None if losses is None else losses[-1]
 
