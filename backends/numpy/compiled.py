@@ -15,7 +15,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -148,7 +147,7 @@ def compiler() -> list[str] | None:
 def _is_usable(name: str) -> bool:
     """Whether a program exists, and is not one that asks a person to install it (on a Mac)."""
     path = shutil.which(name)
-    if path is None or sys.platform != "darwin" or not path.startswith("/usr/bin/"):
+    if path is None or platform.system() != "Darwin" or not path.startswith("/usr/bin/"):
         return path is not None
     return not subprocess.run(["xcode-select", "-p"], capture_output=True).returncode
 

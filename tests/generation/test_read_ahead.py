@@ -169,7 +169,7 @@ def test_the_generator_is_left_as_on_numpy_if_the_reader_stops_early(cupy_fp32: 
     after = []
     for backend in ("numpy", cupy_fp32):
         rng = np.random.default_rng(3)
-        tokens = stream(gpt(backend), PROMPT[:2], 20, seed=rng)
+        tokens = stream(gpt(backend), PROMPT[:2], 20, seed=rng, ahead=8)
         read = [token.tolist() for token in islice(tokens, 7)]
         tokens.close()
         after.append((read, rng.random()))
