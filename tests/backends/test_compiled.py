@@ -298,8 +298,9 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
         tmp_path, "checked",
         f'#!/bin/sh\nexec {real} -g -fsanitize=address,undefined -fno-sanitize-recover "$@"\n',
     )  # fmt: skip
+    own = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
     env = {
-        **os.environ, "CC": checked, "XDG_CACHE_HOME": str(tmp_path), "LD_PRELOAD": str(runtime),
+        **own, "CC": checked, "XDG_CACHE_HOME": str(tmp_path), "LD_PRELOAD": str(runtime),
         "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc", "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     command = [

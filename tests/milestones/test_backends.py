@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import load_module, require
+from helpers import load_module, require, write_short_samples
 
 from tinytorch.backends import registry
 from tinytorch.tito.milestones import MILESTONES, Milestone
@@ -76,6 +76,7 @@ def test_a_milestone_runs_on_a_gpu_if_the_environment_names_it(
     monkeypatch.chdir(tmp_path)
     Path("text").write_text("to be or not to be, that is the question\n" * 80, encoding="utf-8")
     program = load_module(ROOT / milestone.script)
+    write_short_samples(program, monkeypatch)
     assert program.main(SHORT[milestone.name].split()) in (0, 1)
     summary = json.loads((Path("runs") / milestone.results / "summary.json").read_text("utf-8"))
     assert summary["backend"] == chosen

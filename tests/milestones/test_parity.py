@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import load_module, no_host_reads
+from helpers import load_module, no_host_reads, write_short_samples
 
 from tinytorch import Tensor, backends, manual_seed
 from tinytorch.backends import registry
@@ -151,9 +151,14 @@ def test_the_number_of_launches_per_step_stays_low(cupy: str) -> None:
 
 
 def test_the_program_runs_on_every_backend(
-    use: Callable[[str], None], backend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    use: Callable[[str], None],
+    backend: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tinygpt = load_module(PROGRAM)
+    write_short_samples(tinygpt, monkeypatch)
     use(backend)
     text = tmp_path / "text"
     text.write_text("to be or not to be, that is the question\n" * 80, encoding="utf-8")
