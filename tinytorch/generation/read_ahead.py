@@ -51,7 +51,7 @@ def stream_ahead(
             check_tokens(token)
             if stop_tokens is not None:
                 token = np.where(done, last, token)
-                done = (token[:, None] == stop_tokens).any(axis=1)
+                done = np.isin(token, stop_tokens)
                 if done.all():
                     writer.return_draws(number)
             try:
