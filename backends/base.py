@@ -131,8 +131,6 @@ class Backend:
             except after an `InterruptedUpdateError`. With ``eager=False`` that function never runs
             the work as written: it returns None if memory does not suffice for a graph.
         processes: the default number of processes for a data-parallel training step.
-        mixed_precision: whether `runtime.mixed_precision` lets transformer blocks compute in
-            bfloat16.
         loss_scaler: creates a `LossScaler` for training steps, or None if gradients need none.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
         decoder: creates a `decode_step.Decoder` from a step, its caches and a `Choice`, or None if
@@ -156,7 +154,6 @@ class Backend:
     clip_factor: Callable[[Sequence[NativeArray], float], NativeArray | None] | None = None
     graphed: Callable[[Callable[..., NativeArray]], Callable[..., NativeArray]] | None = None
     processes: int = 1
-    mixed_precision: bool = False
     loss_scaler: "Callable[[], LossScaler] | None" = None
     decode_step: Callable[[Any], Any] | None = None
     decoder: Callable[[Any, Any, Any], Any] | None = None

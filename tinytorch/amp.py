@@ -1,7 +1,7 @@
 """The names of `torch.amp`: ops compute in the dtype of their tensors, so `autocast` has no effect.
 
 On a GPU, products of float32 tensors use TF32 tensor cores already. For bfloat16, set
-``TT_MATMUL=bf16``, see `runtime.mixed_precision`; for float16, which needs scaled losses,
+``TT_MATMUL=bf16``, see `runtime.fused_blocks`; for float16, which needs scaled losses,
 ``TT_MATMUL=fp16``.
 """
 

@@ -143,10 +143,6 @@ class CupyBackend(Backend):
         return self._gemm.matmul_mode()
 
     @property
-    def mixed_precision(self) -> bool:  # type: ignore[override]
-        return self.matmul == "bf16"
-
-    @property
     def loss_scaler(self) -> Callable[[], LossScaler] | None:  # type: ignore[override]
         return self._loss_scaler if self.matmul == "fp16" else None
 

@@ -16,7 +16,7 @@ from tinytorch.attention import attention
 from tinytorch.backends.cupy import cuda_source
 from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.ops.op import COMPOSITES, OPS
-from tinytorch.runtime.mixed_precision import mixed_precision
+from tinytorch.runtime.fused_blocks import fuse_blocks
 from tinytorch.transformers import TransformerBlock
 
 pytestmark = pytest.mark.slow
@@ -104,7 +104,7 @@ def launch_mixed_precision(monkeypatch: pytest.MonkeyPatch) -> None:
                 "cupy"
             )
             x = Tensor(np.ones((1, rows, 32), np.float32), True, backend="cupy")
-            mixed_precision(block)(x, create_causal_mask(rows, backend="cupy")).sum().backward()
+            fuse_blocks(block)(x, create_causal_mask(rows, backend="cupy")).sum().backward()
 
 
 def launch_sampling(backend: Any) -> None:

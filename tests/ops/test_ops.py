@@ -11,7 +11,7 @@ from op_checks import REFERENCE, check_gradient, draw, outputs, run, tensors, we
 from op_table import OP_INFOS, Sample
 
 import tinytorch
-import tinytorch.runtime.mixed_precision  # noqa: F401  declares its composites
+import tinytorch.runtime.fused_blocks  # noqa: F401  declares its composites
 from tinytorch import Tensor, backends
 from tinytorch.ops.op import COMPOSITES, OPS, Op
 

@@ -19,7 +19,7 @@ from tinytorch import (
 )
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.embeddings import RotaryEmbedding
-from tinytorch.runtime.mixed_precision import FusedBlock, fuse_blocks
+from tinytorch.runtime.fused_blocks import FusedBlock, fuse_blocks
 from tinytorch.runtime.residual import dropout_add, fork_layer_norm
 from tinytorch.transformers import MLP
 

@@ -20,10 +20,10 @@ from tinytorch import (
     create_causal_mask,
     no_grad,
 )
-from tinytorch.runtime import mixed_precision as module
-from tinytorch.runtime.mixed_precision import (
+from tinytorch.runtime import fused_blocks as module
+from tinytorch.runtime.fused_blocks import (
     FusedBlock,
-    mixed_precision,
+    fuse_blocks,
     residual_attention,
     residual_mlp,
 )
@@ -202,7 +202,7 @@ def loss_and_gradients(model: GPT, backend: Any) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_beside_float64(name: str, launched: list[str]) -> None:
-    model = mixed_precision(build("cupy", **MODELS[name]))
+    model = fuse_blocks(build("cupy", **MODELS[name]))
     assert {type(block) for block in model.blocks} == {FusedBlock}
     found = loss_and_gradients(model, "cupy")
     assert launched.count("add_dropout") == 2 * SMALL["num_layers"]
@@ -214,7 +214,7 @@ def test_a_model_beside_float64(name: str, launched: list[str]) -> None:
 
 
 def test_all_tensors_stay_float32(bf16: str) -> None:
-    model = mixed_precision(build("cupy"))
+    model = fuse_blocks(build("cupy"))
     outputs: list[Tensor] = []
     model.ln_f.register_forward_hook(lambda _, given, y: outputs.extend([*given, y]))
     model(batch("cupy")[0]).sum().backward()
@@ -225,7 +225,7 @@ def test_all_tensors_stay_float32(bf16: str) -> None:
 def trainer(backend: str, cuda_graph: bool = False, mixed: bool = True) -> Trainer:
     model = build(backend, positions="rotary", dropout=0.1)
     if mixed:
-        mixed_precision(model)
+        fuse_blocks(model)
     optimizer = AdamW(model.parameters(), lr=3e-3)
     return Trainer(model, optimizer, CrossEntropyLoss(), cuda_graph=cuda_graph)
 
@@ -268,10 +268,13 @@ def test_a_resumed_run_has_the_same_bits(bf16: str, tmp_path: Path) -> None:
     assert losses(second, 3) == expected[3:]
 
 
-def test_nothing_changes_without_bf16(cupy_fp32: str) -> None:
-    for backend in ("cupy", "numpy"):
-        model = mixed_precision(build(backend))
-        assert {type(block) for block in model.blocks} == {TransformerBlock}
+def test_nothing_is_rounded_without_bf16(cupy_fp32: str) -> None:
+    plain, fused = (
+        loss_and_gradients(f(build("cupy")), "cupy") for f in (lambda m: m, fuse_blocks)
+    )
+    for found, expected in zip(fused, plain, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert {type(block) for block in fuse_blocks(build("numpy")).blocks} == {TransformerBlock}
 
 
 UNSUPPORTED: dict[str, dict[str, Any]] = {
@@ -283,7 +286,7 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_unsupported_sizes_run_op_by_op(name: str, launched: list[str]) -> None:
-    model = mixed_precision(build("cupy", **UNSUPPORTED[name]))
+    model = fuse_blocks(build("cupy", **UNSUPPORTED[name]))
     loss, *gradients = loss_and_gradients(model, "cupy")
     assert set(launched) <= (
         {"norm_to_bf16", "to_bf16", "gelu_bf16", "add_dropout", "dropout_to_bf16",
@@ -296,7 +299,7 @@ def test_unsupported_sizes_run_op_by_op(name: str, launched: list[str]) -> None:
 
 
 def test_float64_runs_op_by_op(launched: list[str]) -> None:
-    found = loss_and_gradients(mixed_precision(build("cupy", "float64")), "cupy")
+    found = loss_and_gradients(fuse_blocks(build("cupy", "float64")), "cupy")
     assert not launched
     expected = loss_and_gradients(build(REFERENCE, "float64"), REFERENCE)
     for ours, theirs in zip(found, expected, strict=True):
@@ -308,7 +311,7 @@ def test_replaced_layers_and_hooks_are_called(launched: list[str]) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x * 0
 
-    model = mixed_precision(build("cupy", num_layers=3))
+    model = fuse_blocks(build("cupy", num_layers=3))
     model.blocks[0].mlp.dropout = Zero()
     calls: list[int] = []
     model.blocks[1].ln2.register_forward_hook(lambda *_: calls.append(1))
@@ -324,7 +327,7 @@ def test_replaced_layers_and_hooks_are_called(launched: list[str]) -> None:
 
 
 def test_everything_dropped(launched: list[str]) -> None:
-    model = mixed_precision(build("cupy", num_layers=1))
+    model = fuse_blocks(build("cupy", num_layers=1))
     model.blocks[0].mlp.dropout.p = model.blocks[0].attention.weights_dropout.p = 1.0
     loss, *_ = loss_and_gradients(model, "cupy")
     assert np.isfinite(loss)
@@ -336,7 +339,7 @@ def test_generated_text_is_that_of_float32(bf16: str, monkeypatch: pytest.Monkey
     prompt = batch("numpy")[0].numpy()[:2, :5]
     texts = []
     for backend in ("numpy", "cupy"):
-        model = mixed_precision(build(backend)).eval()
+        model = fuse_blocks(build(backend)).eval()
         with backends.Trace() as trace:
             tinytorch.manual_seed(1)
             texts.append(np.asarray(model.generate(prompt, 12)))
@@ -345,7 +348,7 @@ def test_generated_text_is_that_of_float32(bf16: str, monkeypatch: pytest.Monkey
 
 
 def test_backward_can_run_twice(bf16: str) -> None:
-    model = mixed_precision(build("cupy", positions="rotary", dropout=0.2))
+    model = fuse_blocks(build("cupy", positions="rotary", dropout=0.2))
     loss = model(batch("cupy")[0]).sum()
     gradients = []
     for retain in (True, False):
@@ -376,7 +379,7 @@ def test_a_view_as_input(first: int, launched: list[str]) -> None:
 
 
 def test_saved_values_are_checked_for_changes(bf16: str) -> None:
-    model = mixed_precision(build("cupy"))
+    model = fuse_blocks(build("cupy"))
     loss = model(batch("cupy")[0]).sum()
     weight = model.blocks[0].ln1.weight
     with no_grad():

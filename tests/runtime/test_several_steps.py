@@ -25,7 +25,7 @@ from tinytorch import (
 from tinytorch.backends import registry
 from tinytorch.ops import random
 from tinytorch.runtime import graphed
-from tinytorch.runtime.mixed_precision import FusedBlock
+from tinytorch.runtime.fused_blocks import FusedBlock
 from tinytorch.runtime.trainer import make_runner
 from tinytorch.tinygpt import PRESETS, Preset, Run, RunConfig
 from tinytorch.tinygpt.presets import build_model

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..losses import CrossEntropyLoss
 from ..optimizers import AdamW, Muon, Optimizer
-from ..runtime.mixed_precision import fuse_blocks
+from ..runtime.fused_blocks import fuse_blocks
 from ..runtime.trainer import Trainer
 from ..training import CosineSchedule, LinearSchedule, Schedule
 from ..transformers import GPT, GPTConfig

@@ -1,4 +1,4 @@
-"""Fused transformer blocks, which in mixed precision compute in bfloat16 between their products."""
+"""Transformer blocks fused to two composites; in mixed precision they compute in bfloat16."""
 
 from typing import Any, TypeVar
 
@@ -126,12 +126,20 @@ def fuse_blocks(model: M) -> M:
     """Let the transformer blocks of a model run as `FusedBlock`s, and return the model.
 
     On a GPU, dropout is then part of the residual additions, and gradients of residual connections
-    are added by the kernels of the norms; with ``TT_MATMUL=bf16`` also as in `mixed_precision`. On
-    other backends nothing changes. Weights and dropout masks stay the same, and so do checkpoints.
-    Blocks with layers of other classes or with hooks run as before.
+    are added by the kernels of the norms. With ``TT_MATMUL=bf16``, each half of a block also keeps
+    bfloat16 between its products: queries, keys, values, the MLP's hidden layer and their
+    gradients. Parameters, their gradients, optimizer state, the residual stream and all sums stay
+    float32, and so do all tensors. On other backends nothing changes. Weights and dropout masks
+    stay the same, and so do checkpoints.
+
+    Blocks with other layers than `TransformerBlock` creates, or with hooks, run as before. So does
+    bfloat16 with sizes that its kernels do not support: the width must be a multiple of 8 and at
+    most 1024, that of heads a multiple of 16 and at most 128.
+
+    Source: P. Micikevicius et al., "Mixed Precision Training" (2018).
 
     >>> from tinytorch import GPT
-    >>> from tinytorch.runtime.mixed_precision import fuse_blocks
+    >>> from tinytorch.runtime.fused_blocks import fuse_blocks
     >>> model = fuse_blocks(GPT(65, 32, 2, 2, max_seq_len=64))
     """
     if fork_layer_norm.name in model.backend.kernels:
@@ -139,24 +147,3 @@ def fuse_blocks(model: M) -> M:
             if type(module) is TransformerBlock:
                 module.__class__ = FusedBlock
     return model
-
-
-def mixed_precision(model: M) -> M:
-    """Let the transformer blocks of a model compute in mixed precision, and return the model.
-
-    On a GPU with ``TT_MATMUL=bf16``, each half of a block then keeps bfloat16 between its products:
-    queries, keys, values, the MLP's hidden layer and their gradients. Parameters, their gradients,
-    optimizer state, the residual stream and all sums stay float32, and so do all tensors.
-    Otherwise, nothing changes. Checkpoints are the same in both cases.
-
-    Blocks with other layers than `TransformerBlock` creates, with hooks, or of sizes that the
-    kernels do not support, run as before: the width must be a multiple of 8 and at most 1024, that
-    of heads a multiple of 16 and at most 128.
-
-    Source: P. Micikevicius et al., "Mixed Precision Training" (2018).
-
-    >>> from tinytorch import GPT
-    >>> from tinytorch.runtime.mixed_precision import mixed_precision
-    >>> model = mixed_precision(GPT(65, 32, 2, 2, max_seq_len=64))
-    """
-    return fuse_blocks(model) if model.backend.mixed_precision else model
