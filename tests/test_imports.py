@@ -41,6 +41,7 @@ LAYERS = [
         "optim",
         "utils",
     },  # names of PyTorch
+    {"models"},
     {"runtime"},
     {"tinygpt", "tito"},
     {"milestones"},

@@ -69,6 +69,30 @@ def merge_heads_gradient(xp: Namespace, g: Array, shape: tuple[int, int, int, in
     return xp.permute_dims(xp.reshape(g, (B, T, nh, hs)), (0, 2, 1, 3))  # (B, nh, T, hs)
 
 
+def split_groups(qkv: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, ...]:
+    """As `split_heads`, for nkv heads of keys and values: qkv (B, T, (nh + 2 nkv) hs).
+
+    Returns:
+        queries (B, nh, T, hs), keys and values (B, nkv, T, hs).
+    """
+    if num_kv_heads == num_heads:
+        return split_heads(qkv, num_heads=num_heads)  # type: ignore[return-value]
+    B, T, width = qkv.shape
+    sizes = num_heads, num_kv_heads, num_kv_heads
+    heads = qkv.reshape(B, T, sum(sizes), width // sum(sizes))  # (B, T, nh + 2 nkv, hs)
+    return heads.permute(0, 2, 1, 3).split(sizes, 1)
+
+
+def repeat_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Repeat each head of keys or values x (B, nkv, S, hs) for a group of queries: (B, nh, S, hs).
+
+    Source: J. Ainslie et al., "GQA: Training Generalized Multi-Query Transformer Models from
+    Multi-Head Checkpoints" (2023).
+    """
+    groups = num_heads // x.shape[1]
+    return x if groups == 1 else x.repeat_interleave(groups, 1)
+
+
 @op(promote="float", keep=("mask",))
 def attention_weights(
     xp: Namespace, q: Array, k: Array, mask: Array | None = None, *, scale: float
@@ -249,6 +273,8 @@ class MultiHeadAttention(Module):
         dropout: dropout probability of the attention weights and of the output.
         bias: whether the projections have a bias.
         rotary: rotates queries and keys by their positions.
+        num_kv_heads: nkv, the number of heads of keys and values, a divisor of nh, which it is by
+            default; with fewer, each serves nh / nkv heads of queries (grouped-query attention).
 
     Source: A. Vaswani et al., "Attention Is All You Need" (2017), section 3.2.2.
     """
@@ -260,13 +286,18 @@ class MultiHeadAttention(Module):
         dropout: float = 0.0,
         bias: bool = True,
         rotary: RotaryEmbedding | None = None,
+        num_kv_heads: int | None = None,
         *,
         backend: str | Backend | None = None,
     ) -> None:
         if num_heads < 1 or embed_dim % num_heads:
             raise ValueError(f"num_heads={num_heads} does not divide embed_dim={embed_dim}")
-        self.embed_dim, self.num_heads = embed_dim, num_heads
-        self.qkv = Linear(embed_dim, 3 * embed_dim, bias, backend=backend)
+        nkv = num_heads if num_kv_heads is None else num_kv_heads
+        if nkv < 1 or num_heads % nkv:
+            raise ValueError(f"num_kv_heads={nkv} does not divide num_heads={num_heads}")
+        self.embed_dim, self.num_heads, self.num_kv_heads = embed_dim, num_heads, nkv
+        width = (num_heads + 2 * nkv) * (embed_dim // num_heads)  # 3 C if nkv is nh
+        self.qkv = Linear(embed_dim, width, bias, backend=backend)
         self.proj = Linear(embed_dim, embed_dim, bias, backend=backend)
         self.weights_dropout, self.output_dropout = Dropout(dropout), Dropout(dropout)
         self.rotary = rotary
@@ -291,11 +322,13 @@ class MultiHeadAttention(Module):
         """As `forward`, but return the output and the attention weights (B, nh, T, S) or None."""
         _check_tokens(x, self.embed_dim)
         past = cache.length if cache else 0
-        q, k, v = split_heads(self.qkv(x), num_heads=self.num_heads)  # each (B, nh, T, hs)
+        # (B, nh, T, hs), and twice (B, nkv, T, hs)
+        q, k, v = split_groups(self.qkv(x), self.num_heads, self.num_kv_heads)
         if self.rotary is not None:
             q, k = self.rotary(q, past), self.rotary(k, past)
         if cache is not None:
-            k, v = cache.append(k, v)  # (B, nh, S, hs)
+            k, v = cache.append(k, v)  # (B, nkv, S, hs)
+        k, v = repeat_heads(k, self.num_heads), repeat_heads(v, self.num_heads)  # (B, nh, S, hs)
         if need_weights:
             y, weights = scaled_dot_product_attention(q, k, v, mask, self.weights_dropout)
         else:

@@ -629,29 +629,46 @@ with Exercise("12.6", "KVCache") as check:
 # (lesson 11) rotate queries and keys, so that a score depends on the distance between two tokens;
 # the cache, if there is one, adds the earlier keys and values; then attention, merging the heads,
 # and one more linear layer that combines their results.
+#
+# Generation reads all cached keys and values for every token, and the cache is the memory that grows
+# with the text. **Grouped-query attention** shrinks both: with `nkv < nh` heads of keys and values,
+# each serves `nh / nkv` heads of queries. Llama models have it: SmolLM2 has 9 heads of queries and 3
+# of keys and values. The row that the first linear layer computes is then shorter,
+# `(nh + 2 nkv) hs` numbers, `3 C` if `nkv = nh`.
 
 # %% [markdown]
-# Two functions are given. `attention` returns the output alone, for callers that do not need the
-# weights; `fused_attention` below it may be replaced by a backend's kernel, which never stores the
-# table of weights (see "What it costs").
+# Four functions are given. `split_groups` is your `split_heads` for `nkv` heads of keys and values;
+# `repeat_heads` gives every head of queries the keys or values of its group. `attention` returns the
+# output alone, for callers that do not need the weights; `fused_attention` below it may be replaced
+# by a backend's kernel, which never stores the table of weights (see "What it costs").
 
 # %% given="12.7"
-from tinytorch.attention import _check_tokens, attention, fused_attention
+from tinytorch.attention import (
+    _check_tokens,
+    attention,
+    fused_attention,
+    repeat_heads,
+    split_groups,
+)
 
 # %% exercise="12.7" points=4
 from tinytorch.attention import MultiHeadAttention
 
 # MultiHeadAttention.__init__:
 #   Raise a ValueError if num_heads is below 1 or does not divide embed_dim.
-#   self.embed_dim, self.num_heads; self.qkv, a Linear from C to 3 C; self.proj, one from C to C
-#   (bias and backend as given); self.weights_dropout and self.output_dropout; self.rotary.
+#   num_kv_heads is num_heads if it is None; raise a ValueError if it is below 1 or does not divide
+#   num_heads.
+#   self.embed_dim, self.num_heads, self.num_kv_heads; self.qkv, a Linear from C to
+#   (nh + 2 nkv) hs; self.proj, one from C to C (bias and backend as given); self.weights_dropout and
+#   self.output_dropout; self.rotary.
 # MultiHeadAttention.forward:
 #   Return the output of attend only; it need not compute the weights.
 # MultiHeadAttention.attend:
 #   _check_tokens(x, self.embed_dim), given above, comes first.
 #   Read the length of the cache before you append to it: that is where x starts.
-#   Then: qkv, split, rotary for q and k (with where they start), cache, attention, merge, proj,
-#   dropout. Without need_weights, call `attention` and return None for the weights.
+#   Then: qkv, split_groups, rotary for q and k (with where they start), cache, repeat_heads for k
+#   and v, attention, merge, proj, dropout. The cache holds the nkv heads. Without need_weights, call
+#   `attention` and return None for the weights.
 
 # %% test="12.7" points=4
 # fmt: off
@@ -774,6 +791,44 @@ with Exercise("12.7", "MultiHeadAttention with rotary positions and a cache") as
                         cause="forward passes mask and cache on to attend", tolerance=1e-4)
         check.equal(lambda: cache.length, 5, "the length of the cache afterwards",
                     cause="append once for each call")
+
+with Exercise("12.7", "grouped-query attention") as check, no_grad():
+    rotary = RotaryEmbedding(4, 5)  # C = 16, nh = 4, nkv = 2, hs = 4
+    grouped = check.call(lambda: MultiHeadAttention(16, 4, rotary=rotary, num_kv_heads=2),
+                         "a layer with 2 heads of keys and values for 4 of queries",
+                         cause="see the hints for __init__")
+    check.equal(lambda: (grouped.num_kv_heads, MultiHeadAttention(16, 4).num_kv_heads), (2, 4),
+                "num_kv_heads, and its default", cause="keep it in self; by default it is num_heads")
+    check.equal(lambda: (grouped.qkv.weight.shape, grouped.qkv.bias.shape), ((32, 16), (32,)),
+                "the shapes of the weight and the bias of qkv",
+                cause="4 heads of queries and twice 2 of keys and values, of size hs = 4 each")
+    for heads in (3, 8, 0, -2):
+        check.raises(ValueError, lambda n=heads: MultiHeadAttention(16, 4, num_kv_heads=n),
+                     f"{heads} heads of keys and values for 4 of queries",
+                     cause="raise it if num_kv_heads is below 1 or does not divide num_heads")
+    parameters = {name: p.numpy() for name, p in grouped.named_parameters()}
+    for name in ("qkv.weight", "qkv.bias"):  # each head of keys and values twice
+        queries, *rest = np.split(parameters[name], [16, 24])
+        rest = [np.repeat(part.reshape(2, 4, -1), 2, axis=0).reshape(queries.shape) for part in rest]
+        parameters[name] = np.concatenate([queries, *rest])
+    full = MultiHeadAttention(16, 4, rotary=rotary)
+    full.load_state_dict(parameters)
+    x = Tensor(rng.standard_normal((2, 5, 16)).astype(np.float32))
+    expected, table = full.attend(x, Tensor(causal))
+    check.close(lambda: grouped.attend(x, Tensor(causal))[1], table.numpy(), "the weights",
+                cause="repeat_heads(k, self.num_heads)", tolerance=1e-4)
+    check.close(lambda: grouped.attend(x, Tensor(causal))[0], expected.numpy(),
+                "the output of attend", cause="repeat_heads(v, self.num_heads)", tolerance=1e-4)
+    check.close(lambda: grouped(x, Tensor(causal)), expected.numpy(), "the output of the layer",
+                cause="repeat the heads of k and v for `attention`, too", tolerance=1e-4)
+    cache = KVCache(5)
+    for t in range(5):
+        check.close(lambda t=t: grouped(x[:, t : t + 1], cache=cache), expected.numpy()[:, t : t + 1],
+                    f"the output of token {t} with a cache",
+                    cause="repeat the heads of all keys and values that append returns",
+                    tolerance=1e-4)
+    check.equal(lambda: cache._keys.shape, (2, 2, 5, 4), "the shape of the keys in the cache",
+                cause="append keys and values before you repeat their heads: that saves memory")
 
 with Exercise("12.7", "dropout in MultiHeadAttention") as check, no_grad():
     x = rng.standard_normal((64, 1, 12)).astype(np.float32)  # one token sees itself: weights of 1

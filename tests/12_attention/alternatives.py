@@ -249,12 +249,13 @@ def attend(self, x, mask=None, cache=None, need_weights=True):
     start = 0
     if cache is not None:
         start = cache.length
-    queries, keys, values = split_heads(self.qkv(x), num_heads=self.num_heads)
+    queries, keys, values = split_groups(self.qkv(x), self.num_heads, self.num_kv_heads)
     if self.rotary:
         queries = self.rotary(queries, start)
         keys = self.rotary(keys, start)
     if cache is not None:
         keys, values = cache.append(keys, values)
+    keys, values = (repeat_heads(x, self.num_heads) for x in (keys, values))
     drop = self.weights_dropout
     output, weights = scaled_dot_product_attention(queries, keys, values, mask, dropout=drop)
     output = self.proj(merge_heads(output))
@@ -264,11 +265,16 @@ def attend(self, x, mask=None, cache=None, need_weights=True):
                 "return self.attend(x, mask, cache, need_weights=False)[0]",
                 "output, _ = self.attend(x, mask=mask, cache=cache)\n        return output"),
     Alternative("tensors are split by slices", "12.7",
-                "q, k, v = split_heads(self.qkv(x), num_heads=self.num_heads)",
+                "q, k, v = split_groups(self.qkv(x), self.num_heads, self.num_kv_heads)",
                 "B, T, C = x.shape\n"
-                "        shape = B, T, 3, self.num_heads, C // self.num_heads\n"
-                "        row = self.qkv(x).reshape(shape)\n"
-                "        q, k, v = (row[:, :, i].permute((0, 2, 1, 3)) for i in range(3))"),
+                "        nh, nkv = self.num_heads, self.num_kv_heads\n"
+                "        row = self.qkv(x).reshape((B, T, nh + 2 * nkv, C // nh))\n"
+                "        row = row.permute((0, 2, 1, 3))\n"
+                "        q, k, v = row[:, :nh], row[:, nh : nh + nkv], row[:, nh + nkv :]"),
+    Alternative("heads are repeated by an index", "12.7",
+                "repeat_heads(k, self.num_heads), repeat_heads(v, self.num_heads)",
+                "(x[:, [i * self.num_kv_heads // self.num_heads for i in range(self.num_heads)]]"
+                " for x in (k, v))"),
     Alternative("heads are merged by permute and reshape", "12.7",
                 "self.proj(merge_heads(y))", "self.proj(y.permute((0, 2, 1, 3)).reshape(x.shape))"),
     Alternative("the check of heads in two steps", "12.7",

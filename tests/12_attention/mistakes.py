@@ -81,9 +81,9 @@ MISTAKES = [
             "        if self.rotary is not None:\n"
             "            q, k = self.rotary(q, past), self.rotary(k, past)\n"
             "        if cache is not None:\n"
-            "            k, v = cache.append(k, v)  # (B, nh, S, hs)\n",
+            "            k, v = cache.append(k, v)  # (B, nkv, S, hs)\n",
             "        if cache is not None:\n"
-            "            k, v = cache.append(k, v)  # (B, nh, S, hs)\n"
+            "            k, v = cache.append(k, v)  # (B, nkv, S, hs)\n"
             "            past = cache.length\n"
             "        if self.rotary is not None:\n"
             "            q, k = self.rotary(q, past), self.rotary(k, past)\n"),
@@ -380,10 +380,10 @@ def scaled_dot_product_attention(Q, K, V, mask=None, dropout=None):
     Mistake("the cached keys are rotated again", "12.7",
             "            q, k = self.rotary(q, past), self.rotary(k, past)\n"
             "        if cache is not None:\n"
-            "            k, v = cache.append(k, v)  # (B, nh, S, hs)\n",
+            "            k, v = cache.append(k, v)  # (B, nkv, S, hs)\n",
             "            q = self.rotary(q, past)\n"
             "        if cache is not None:\n"
-            "            k, v = cache.append(k, v)  # (B, nh, S, hs)\n"
+            "            k, v = cache.append(k, v)  # (B, nkv, S, hs)\n"
             "        if self.rotary is not None:\n"
             "            k = self.rotary(k, past)\n"),
     Mistake("weights are never dropped", "12.7", ", mask, self.weights_dropout)", ", mask)", 2),
@@ -396,11 +396,12 @@ def scaled_dot_product_attention(Q, K, V, mask=None, dropout=None):
 def attend(self, x, mask=None, cache=None, need_weights=True):
     _check_tokens(x, self.embed_dim)
     past = cache.length if cache else 0
-    q, k, v = split_heads(self.qkv(x), num_heads=self.num_heads)
+    q, k, v = split_groups(self.qkv(x), self.num_heads, self.num_kv_heads)
     if self.rotary is not None:
         q, k = self.rotary(q, past), self.rotary(k, past)
     if cache is not None:
         k, v = cache.append(k, v)
+    k, v = repeat_heads(k, self.num_heads), repeat_heads(v, self.num_heads)
     y, weights = scaled_dot_product_attention(q, k, v, mask)
     y = self.weights_dropout(y)
     return self.output_dropout(self.proj(merge_heads(y))), weights if need_weights else None
@@ -416,15 +417,15 @@ def attend(self, x, mask=None, cache=None, need_weights=True):
             "Dropout(0.0), Dropout(dropout)"),
     Mistake("dropout does not end with training", "12.7", "Dropout(dropout), Dropout(dropout)",
             "(lambda w: Dropout(dropout)(w)), (lambda y: Dropout(dropout)(y))"),
-    Mistake("bias is not handed to qkv", "12.7", "3 * embed_dim, bias, backend", "3 * embed_dim, backend"),
+    Mistake("bias is not handed to qkv", "12.7", "width, bias, backend", "width, backend"),
     Mistake("bias is not handed to proj", "12.7", "(embed_dim, embed_dim, bias, backend",
             "(embed_dim, embed_dim, backend"),
     Mistake("no layer has a bias", "12.7", "bias, backend=backend", "False, backend=backend", 2),
-    Mistake("backend is not handed to qkv", "12.7", "3 * embed_dim, bias, backend=backend",
-            "3 * embed_dim, bias"),
+    Mistake("backend is not handed to qkv", "12.7", "width, bias, backend=backend",
+            "width, bias"),
     Mistake("backend is not handed to proj", "12.7", "embed_dim, embed_dim, bias, backend=backend",
             "embed_dim, embed_dim, bias"),
-    Mistake("one Linear for queries alone", "12.7", "3 * embed_dim, bias", "embed_dim, bias"),
+    Mistake("one Linear for queries alone", "12.7", "width, bias", "embed_dim, bias"),
     Mistake("always a causal mask of its own", "12.7",
             "        past = cache.length if cache else 0\n",
             "        past = cache.length if cache else 0\n"
@@ -433,9 +434,9 @@ def attend(self, x, mask=None, cache=None, need_weights=True):
             "        past = cache.length if cache else 0\n",
             "        past = cache.length if cache else 0\n"
             "        mask = create_causal_mask(x.shape[1], past) if mask is None else mask\n"),
-    Mistake("one head", "12.7", "num_heads=self.num_heads", "num_heads=1"),
-    Mistake("two heads", "12.7", "num_heads=self.num_heads", "num_heads=2"),
-    Mistake("as many heads as tokens", "12.7", "num_heads=self.num_heads", "num_heads=x.shape[1]"),
+    Mistake("one head", "12.7", "(self.qkv(x), self.num_heads, ", "(self.qkv(x), 1, "),
+    Mistake("two heads", "12.7", "(self.qkv(x), self.num_heads, ", "(self.qkv(x), 2, "),
+    Mistake("as many heads as tokens", "12.7", "(self.qkv(x), self.num_heads, ", "(self.qkv(x), x.shape[1], "),
     Mistake("one head is refused", "12.7", "num_heads < 1 or ", "num_heads <= 1 or "),
     Mistake("positions start at 1", "12.7", "cache.length if cache else 0", "cache.length if cache else 1"),
     Mistake("no head is accepted", "12.7", "num_heads < 1 or ", "num_heads < 0 or "),
@@ -449,7 +450,7 @@ def attend(self, x, mask=None, cache=None, need_weights=True):
     Mistake("need_weights is ignored", "12.7", "attention(q, k, v, mask, self.weights_dropout), None",
             "scaled_dot_product_attention(q, k, v, mask, self.weights_dropout)"),
     Mistake("the input is not checked", "12.7", "        _check_tokens(x, self.embed_dim)\n", ""),
-    Mistake("the mask is dropped with a cache", "12.7", "            k, v = cache.append(k, v)  # (B, nh, S, hs)\n",
+    Mistake("the mask is dropped with a cache", "12.7", "            k, v = cache.append(k, v)  # (B, nkv, S, hs)\n",
             "            k, v = cache.append(k, v)\n            mask = None\n"),
     Mistake("keys and values are appended in the wrong order", "12.7", "k, v = cache.append(k, v)",
             "v, k = cache.append(v, k)[::-1]"),
@@ -458,10 +459,27 @@ def attend(self, x, mask=None, cache=None, need_weights=True):
             "merge_heads(split_heads(self.qkv(merge_heads(y)), num_heads=self.num_heads)[0])"),
     Mistake("a residual connection", "12.7", "self.output_dropout(self.proj(merge_heads(y)))",
             "x + self.output_dropout(self.proj(merge_heads(y)))"),
+    # Grouped queries
+    Mistake("as many heads of keys as of queries", "12.7", "= embed_dim, num_heads, nkv",
+            "= embed_dim, num_heads, num_heads"),
+    Mistake("num_kv_heads is not checked", "12.7", "if nkv < 1 or num_heads % nkv:", "if False:"),
+    Mistake("num_kv_heads must divide C", "12.7", "num_heads % nkv:", "embed_dim % nkv:"),
+    Mistake("no head of keys is accepted", "12.7", "if nkv < 1 or", "if nkv < 0 or nkv and"),
+    Mistake("the projection has 3 C in any case", "12.7",
+            "(num_heads + 2 * nkv) * (embed_dim // num_heads)", "3 * embed_dim"),
+    Mistake("heads are repeated before they are cached", "12.7",
+            "            k, v = cache.append(k, v)  # (B, nkv, S, hs)\n"
+            "        k, v = repeat_heads(k, self.num_heads), repeat_heads(v, self.num_heads)",
+            "            k, v = cache.append(*(repeat_heads(x, self.num_heads) for x in (k, v)))\n"
+            "        else:\n"
+            "            k, v = repeat_heads(k, self.num_heads), repeat_heads(v, self.num_heads)"),
+    Mistake("the heads take turns with the keys", "12.7",
+            "repeat_heads(k, self.num_heads), repeat_heads(v, self.num_heads)",
+            "(x.repeat(1, self.num_heads // self.num_kv_heads, 1, 1) for x in (k, v))"),
     Mistake("keys without a gradient", "12.7", "        if self.rotary is not None:\n",
             "        k = k.detach()\n        if self.rotary is not None:\n"),
-    Mistake("the sizes are not kept", "12.7", "self.embed_dim, self.num_heads = embed_dim, num_heads",
-            "self.embed_dim, self.num_heads = embed_dim, embed_dim // num_heads"),
+    Mistake("the sizes are not kept", "12.7", "= embed_dim, num_heads, nkv",
+            "= embed_dim, embed_dim // num_heads, nkv"),
 ]  # fmt: skip
 
 MESSAGE = "accepted: the exercise demands no message here"

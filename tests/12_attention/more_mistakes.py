@@ -463,7 +463,7 @@ def append(self, keys, values):
 '''),
     # 12.7
     Mistake("rotary before the split", "12.7","            q, k = self.rotary(q, past), self.rotary(k, past)","            k, v = self.rotary(k, past), v"),
-    Mistake("qkv without bias", "12.7","self.qkv = Linear(embed_dim, 3 * embed_dim, bias, backend=backend)","self.qkv = Linear(embed_dim, 3 * embed_dim, False, backend=backend)"),
+    Mistake("qkv without bias", "12.7","self.qkv = Linear(embed_dim, width, bias, backend=backend)","self.qkv = Linear(embed_dim, width, False, backend=backend)"),
     Mistake("weights averaged over heads", "12.7","self.proj(merge_heads(y))), weights","self.proj(merge_heads(y))), (None if weights is None else weights.mean(axis=1))"),
     Mistake("need_weights ignored in forward: rotates twice", "12.7","        return self.attend(x, mask, cache, need_weights=False)[0]","        return self.attend(x, mask, None, need_weights=False)[0]"),
     Mistake("cache only if past", "12.7","        if cache is not None:\n            k, v","        if cache is not None and past:\n            k, v"),

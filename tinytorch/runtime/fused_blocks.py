@@ -109,7 +109,8 @@ class FusedBlock(TransformerBlock):
                     return False  # a method of the class was replaced
         except NotFusableError:
             return False
-        return type(self.mlp.activation) in NAMES
+        grouped = self.attention.num_kv_heads != self.attention.num_heads
+        return type(self.mlp.activation) in NAMES and not grouped
 
 
 def _functions(cls: type) -> list[Any]:

@@ -1,0 +1,174 @@
+"""Llama: the same logits, loss and gradients as transformers' LlamaForCausalLM, and generation."""
+
+import functools
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+
+from tinytorch import Tensor, no_grad
+from tinytorch.losses import CrossEntropyLoss
+from tinytorch.models import Llama, LlamaConfig
+
+SIZES = {"vocab_size": 37, "embed_dim": 48, "num_layers": 2, "hidden_dim": 80, "max_seq_len": 24}
+IDS = np.random.default_rng(0).integers(0, 37, (2, 24))
+
+
+def llama(num_heads: int = 6, num_kv_heads: int = 2, **settings: Any) -> Llama:
+    return Llama(num_heads=num_heads, num_kv_heads=num_kv_heads, **{**SIZES, **settings})
+
+
+def twin(model: Llama, dtype: str) -> Any:
+    """transformers' model with the weights of `model`."""
+    torch, transformers = require("torch"), require("transformers")
+    c = model.config
+    config = transformers.LlamaConfig(
+        vocab_size=c.vocab_size, hidden_size=c.embed_dim, intermediate_size=c.hidden_dim,
+        num_hidden_layers=c.num_layers, num_attention_heads=c.num_heads,
+        num_key_value_heads=c.num_kv_heads, max_position_embeddings=c.max_seq_len,
+        rms_norm_eps=c.norm_eps, tie_word_embeddings=c.tie_weights, attn_implementation="sdpa",
+        rope_parameters={"rope_type": "default", "rope_theta": c.rope_base},
+    )  # fmt: skip
+    other = transformers.LlamaForCausalLM(config).to(getattr(torch, dtype))
+    found = other.state_dict()
+    given = {k: torch.from_numpy(v.copy()) for k, v in renamed(model, values(model)).items()}
+    if c.tie_weights:
+        found.pop("lm_head.weight")
+    assert given.keys() == found.keys()
+    other.load_state_dict(given, strict=False)
+    if dtype == "float64":  # transformers computes angles and norms in float32, whatever the dtype
+        other.model.rotary_emb.forward = lambda x, position_ids: angles(torch, c)
+        for module in other.modules():
+            if type(module).__name__ == "LlamaRMSNorm":
+                module.forward = functools.partial(rms_norm, module)
+    return other
+
+
+def rms_norm(module: Any, x: Any) -> Any:
+    """PyTorch's own norm, with the weight of transformers'."""
+    normalise = require("torch").nn.functional.rms_norm
+    return normalise(x, module.weight.shape, module.weight, module.variance_epsilon)
+
+
+def angles(torch: Any, config: LlamaConfig) -> Any:
+    """Cosines and sines (1, T, hs) of all positions, rounded to float32 as `RotaryEmbedding`'s."""
+    hs = config.embed_dim // config.num_heads
+    steps = config.rope_base ** (-np.arange(0, hs, 2) / hs)
+    table = np.tile(np.arange(config.max_seq_len)[:, None] * steps, 2)[None]
+    return tuple(torch.from_numpy(f(table).astype(np.float32)).double() for f in (np.cos, np.sin))
+
+
+def values(model: Llama) -> dict[str, Any]:
+    return {name: parameter.numpy() for name, parameter in model.named_parameters()}
+
+
+def renamed(model: Llama, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Arrays of parameters under transformers' names, with qkv.weight in its three parts."""
+    names = {
+        "embedding.tokens": "model.embed_tokens", "ln_f": "model.norm", "head": "lm_head",
+        "attention.proj": "self_attn.o_proj", "blocks": "model.layers", "ln1": "input_layernorm",
+        "ln2": "post_attention_layernorm", "gate": "gate_proj", "up": "up_proj",
+        "down": "down_proj",
+    }  # fmt: skip
+    c, result = model.config, {}
+    for name, array in arrays.items():
+        for ours, theirs in names.items():
+            name = ".".join(f".{name}.".replace(f".{ours}.", f".{theirs}.").strip(".").split("."))
+        if "attention.qkv" in name:
+            kv = c.num_kv_heads * c.embed_dim // c.num_heads
+            parts = np.split(array, [c.embed_dim, c.embed_dim + kv])
+            for part, letter in zip(parts, "qkv", strict=True):
+                result[name.replace("attention.qkv", f"self_attn.{letter}_proj")] = part
+        else:
+            result[name] = array
+    return result
+
+
+CONFIGS: list[dict[str, Any]] = [
+    {},
+    {"num_heads": 4, "num_kv_heads": 1, "tie_weights": True, "rope_base": 500.0},
+    {"num_heads": 3, "num_kv_heads": 3, "norm_eps": 1e-3},
+]
+
+
+@pytest.mark.slow  # the import of transformers
+@pytest.mark.parametrize(("dtype", "limit"), [("float64", 1e-12), ("float32", 1e-5)])
+@pytest.mark.parametrize("settings", CONFIGS, ids=str)
+def test_logits_loss_and_gradients_equal_those_of_transformers(
+    settings: dict[str, Any], dtype: str, limit: float
+) -> None:
+    torch = require("torch")
+    model = llama(**settings).to(dtype=dtype)
+    other = twin(model, dtype)
+    logits = model(Tensor(IDS))
+    loss = CrossEntropyLoss()(logits[:, :-1], Tensor(IDS[:, 1:]))
+    loss.backward()
+    ids = torch.from_numpy(IDS)
+    expected = other(ids).logits  # its own loss computes in float32
+    cross_entropy = torch.nn.functional.cross_entropy
+    expected_loss = cross_entropy(expected[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    expected_loss.backward()
+    assert str(logits.dtype) == dtype
+
+    def compare(what: str, found: Any, wanted: Any) -> None:
+        wanted = wanted.detach().numpy()
+        largest = max(1e-3, np.abs(wanted).max())
+        np.testing.assert_allclose(found / largest, wanted / largest, 0, limit, err_msg=what)
+
+    compare("logits", logits.numpy(), expected)
+    compare("loss", loss.numpy(), expected_loss)
+    gradients = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
+    theirs = dict(other.named_parameters())
+    assert renamed(model, gradients).keys() == theirs.keys()
+    for name, gradient in renamed(model, gradients).items():
+        compare(name, gradient, theirs[name].grad)
+
+
+def test_the_cache_holds_the_heads_of_keys_only() -> None:
+    model = llama()
+    caches = model.new_caches()
+    with no_grad():
+        model(Tensor(IDS[:, :5]), caches)
+    assert [cache._keys.shape for cache in caches if cache._keys is not None] == [(2, 2, 24, 8)] * 2
+
+
+@pytest.mark.parametrize("settings", CONFIGS, ids=str)
+def test_a_model_reads_a_text_in_parts_as_at_once(settings: dict[str, Any], backend: str) -> None:
+    model = llama(**settings, backend=backend)
+    caches = model.new_caches()
+    with no_grad():
+        whole = model(Tensor(IDS, backend=backend)).numpy()
+        bounds = [0, 7, 8, 9, 24]
+        parts = [
+            model(Tensor(IDS[:, i:j], backend=backend), caches).numpy()
+            for i, j in itertools.pairwise(bounds)
+        ]
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_kv_heads": 4}, "num_kv_heads=4 does not divide num_heads=6"),
+        ({"num_heads": 5}, "num_heads=5 does not divide embed_dim=48"),
+        ({"hidden_dim": 0}, "hidden_dim"),
+        ({"num_kv_heads": 0}, "num_kv_heads"),
+        ({"rope_base": float("nan")}, "rope_base"),
+        ({"norm_eps": -1.0}, "norm_eps"),
+        ({"num_heads": 16}, "head_dim=3 must be even"),
+        ({"tie_weights": 1}, "tie_weights"),
+    ],
+)
+def test_wrong_sizes_are_named(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        llama(**wrong)
+
+
+def test_a_config_rebuilds_the_model() -> None:
+    config = LlamaConfig(37, 48, 2, 6, 2, 80, 24, 500.0, 1e-6, True)
+    model = Llama.from_config(config)
+    assert model.config == config == LlamaConfig(**config.to_dict())
+    assert model.head.weight is model.embedding.tokens.weight
+    assert (model.blocks[0].ln1.eps, model.ln_f.eps) == (1e-6, 1e-6)
