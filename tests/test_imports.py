@@ -42,6 +42,7 @@ LAYERS = [
         "utils",
     },  # names of PyTorch
     {"models"},
+    {"pretrained"},
     {"runtime"},
     {"tinygpt", "tito"},
     {"milestones"},

@@ -15,11 +15,17 @@ _NAME_OF_BYTE = {b: 256 + n for n, b in enumerate(b for b in range(256) if b not
 _BYTE_OF_NAME = {name: byte for byte, name in _NAME_OF_BYTE.items()}
 
 
-def _to_name(token: bytes) -> str:
+def token_name(token: bytes) -> str:
+    """Return GPT-2's name of a token: b" the" is named "Ġthe"."""
     return token.decode("latin-1").translate(_NAME_OF_BYTE)
 
 
-def _from_name(name: object) -> bytes:
+def named_token(name: object) -> bytes:
+    """Return the token with this name, as GPT-2 writes it.
+
+    Raises:
+        ValueError: the name contains a character that stands for no byte.
+    """
     try:
         return str(name).translate(_BYTE_OF_NAME).encode("latin-1")
     except UnicodeEncodeError:
@@ -44,7 +50,7 @@ def vocabulary_to_dict(
     vocab: Sequence[bytes], merges: Sequence[tuple[int, int]], special: Mapping[str, int]
 ) -> dict[str, Any]:
     """Return tokens (by id), merges and special tokens as values that JSON can represent."""
-    names = [_to_name(token) for token in vocab]
+    names = [token_name(token) for token in vocab]
     ids = set(special.values())
     return {
         "vocab": {name: i for i, name in enumerate(names) if i not in ids},
@@ -66,7 +72,7 @@ def vocabulary_from_dict(state: Mapping[str, Any]) -> Vocabulary:
         for name, kind in (("vocab", dict), ("merges", list), ("special_tokens", dict))
     )
     ids = [*vocab.values(), *special.values()]
-    tokens = {_from_name(name): i for name, i in vocab.items()}
+    tokens = {named_token(name): i for name, i in vocab.items()}
     if any(bytes([byte]) not in tokens for byte in range(256)):
         raise ValueError("the vocabulary lacks some of the 256 bytes")
     if any(type(i) is not int for i in ids) or sorted(ids) != [*range(len(ids))]:

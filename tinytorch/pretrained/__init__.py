@@ -1,0 +1,1 @@
+"""Models of others: their files read into this package's classes."""
