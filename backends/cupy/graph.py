@@ -118,8 +118,8 @@ class CapturedGraph:
         stream = self._place.stream
         with cupy.cuda.using_allocator(self._allocate), stream:
             _state.capturing = self
-            stream.begin_capture()
             try:
+                stream.begin_capture()
                 yield stream
             except MemoryError:
                 raise
