@@ -80,14 +80,15 @@ class Trainer(training.Trainer):
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         return self.runner.run(self, batches)
 
-    def steps_at_once(self, rows: int) -> int:
-        """How many steps `train_steps` should take at once; 1 if it would not be faster.
+    def steps_at_once(self, rows: int, *shapes: tuple[int, ...]) -> int:
+        """How many steps `train_steps` should take at once; 1 if it cannot, or is not faster.
 
         Args:
             rows: rows of activations in a step, such as the tokens of a GPT.
+            shapes: of the x and the y of each batch of a step.
         """
         if isinstance(self.runner, GraphedStep):
-            return self.runner.steps_at_once(self, rows)
+            return self.runner.steps_at_once(self, rows, *shapes)
         return 1
 
     def train_steps(self, x: Tensor, y: Tensor) -> Tensor | None:
