@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_training
 from helpers import no_host_reads
 
 import tinytorch
@@ -33,10 +34,7 @@ from tinytorch.tinygpt.presets import build_model
 
 K = graphed.STEPS_AT_ONCE
 INTERVAL, PARTS = 10, 2  # steps between two lines of metrics, evaluations
-TINY = replace(
-    PRESETS["default"], embed_dim=16, num_layers=1, num_heads=2, context=8, batch_size=3,
-    dropout=0.2, warmup_steps=3, steps=30, accumulation=2, context_doublings=0,
-)  # fmt: skip
+TINY = replace(tiny_training.TINY, num_layers=1, steps=30, accumulation=2, context_doublings=0)
 OTHER = replace(
     TINY, muon_lr=None, bias=True, positions="learned", tie_weights=True, accumulation=1,
     schedule="cosine", dropout=0.0,
@@ -128,10 +126,7 @@ def test_several_steps_give_the_bits_of_single_ones(
 
 
 @pytest.mark.slow
-def test_several_steps_in_mixed_precision(
-    start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "bf16")
+def test_several_steps_in_mixed_precision(start: Callable[..., Run], bf16: str) -> None:
     preset = replace(TINY, embed_dim=32, context=16, steps=2 * (2 + K), accumulation=1)
     single = results(go_on(start(preset), several=False))
     run = go_on(start(preset))

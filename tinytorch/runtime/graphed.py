@@ -63,6 +63,7 @@ class GraphedStep:
         if backend.graphed is None or reason:
             trace.fallback("graphed step", reason, backend.name)
             return EagerStep().run(trainer, batches)
+        loss_scale.settle_if_missed(trainer)
         numbers = [n for optimizer in trainer.optimizers for n in optimizer.next_step()]
         arrays = [tensor._array for tensor in tensors]
         key = self._key(trainer)
@@ -189,7 +190,7 @@ class GraphedStep:
                     batches = _batches(arrays, count, step, backend)
                     losses.append(loss_scale.accumulate(trainer, batches))
                     is_updating = True
-                    updated.append(_update(trainer, numbers[step, ...]))
+                    updated.append(_update(trainer, backend, numbers[step, ...]))
                     loss_scale.finish(trainer, backend)
             except MemoryError as error:
                 trainer.zero_grad()  # the backend may run this again
@@ -201,12 +202,18 @@ class GraphedStep:
         return losses[0]._array if count == 1 else _joined(losses, backend)
 
 
-def _update(trainer: Trainer, numbers: Array) -> list[list[int]]:
+def _update(trainer: Trainer, backend: Backend, numbers: Array) -> list[list[int]]:
     """Update the parameters; returns the indices of those that each optimizer has updated."""
     own_numbers = iter(_split(trainer.optimizers, numbers))
     updated: list[list[int]] = []
+
+    def update(optimizer: Optimizer) -> None:
+        step, *rates = next(own_numbers)
+        step = loss_scale.number_of_step(trainer, backend, step)
+        updated.append(optimizer.update(step, *rates))
+
     with folded_clipping(trainer):
-        trainer.update(lambda o: updated.append(o.update(*next(own_numbers))))
+        trainer.update(update)
     return updated
 
 
@@ -235,7 +242,7 @@ def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
         return "the backend has no graphs"
     if any(tensor.backend is not tensors[0].backend for tensor in tensors):
         return "the batches are on several backends"
-    if any(getattr(o.step, "__func__", None) is not Optimizer.step for o in trainer.optimizers):
+    if not all(map(loss_scale.has_own_step, trainer.optimizers)):
         return "an optimizer overrides step()"
     parameters = trainer.parameters()
     if any(p.grad is not None for p in parameters):
