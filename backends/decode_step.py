@@ -84,7 +84,7 @@ class GPTWeights(NamedTuple):
 
 
 # step(ids, caches, position) -> logits (B, V). It takes the ids (B,) at `position` and, for each
-# block, the cached keys and values (B, nkv, T, hs), and writes those of the new token to the caches.
+# block, the cached keys and values (B, nkv, T, hs), to which it writes those of the new token.
 DecodeStep = Callable[[Any, Sequence[tuple[Array, Array]], int], Array]
 
 

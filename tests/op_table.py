@@ -667,6 +667,14 @@ OP_INFOS: dict[str, OpInfo] = {
     ),
     "gelu_erf": unary(lambda torch, x: torch.nn.functional.gelu(x)),
     "silu": unary(lambda torch, x: torch.nn.functional.silu(x)),
+    "swiglu": OpInfo(
+        [
+            *binary(None).samples,
+            Sample("strided", transposed(normal((3, 5), (3, 5)))),
+            Sample("large", normal((700, 130), (700, 130))),
+        ],
+        lambda torch, gate, x: torch.nn.functional.silu(torch.as_tensor(gate)) * x,
+    ),
     "leaky_relu": OpInfo(
         [
             Sample("plain", away_from_zero((3, 4)), {"negative_slope": 0.1}),
@@ -733,8 +741,12 @@ OP_INFOS: dict[str, OpInfo] = {
             Sample("weight", normal((2, 3, 8), (8,)), {"eps": 1e-5}),
             Sample("no weight", transposed(normal((3, 8))), {"eps": 1e-2}),
             Sample("empty", normal((0, 8), (8,)), {"eps": 1e-5}),
+            Sample("many rows", normal((700, 130), (130,)), {"eps": 1e-5}),
+            Sample("one weight for all", normal((3, 8), (1,)), {"eps": 1e-5}),
         ],
-        lambda torch, x, *w, eps: torch.nn.functional.rms_norm(x, x.shape[-1:], *w, eps=eps),
+        lambda torch, x, *w, eps: torch.nn.functional.rms_norm(
+            x, x.shape[-1:], *(v.expand(x.shape[-1]) for v in w), eps=eps
+        ),
     ),
     "group_normalization": OpInfo(
         [

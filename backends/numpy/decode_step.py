@@ -50,7 +50,7 @@ class NumpyDecodeStep:
         if w.positions is not None:
             _add(x, w.positions[position])
         if self._compiled is not None and len(ids) == 1:
-            logits = self._compiled(x, caches, position)
+            logits: Array | None = self._compiled(x, caches, position)
             if logits is not None:
                 return logits[None]
         for block, (keys, values) in zip(w.blocks, caches, strict=True):
@@ -60,14 +60,14 @@ class NumpyDecodeStep:
             y = self._attention(qkv.reshape(-1, w.head_dim, len(ids)), keys, values, position)
             x += _linear(y.reshape(x.shape), block.proj)
             x += _linear(self._hidden(self._norm(x, block.norm2), block), block.out)
-        return _linear(self._norm(x, w.norm), w.head).reshape(-1, len(ids)).T
+        y = _linear(self._norm(x, w.norm), w.head)  # (V, B) or (V,)
+        return y.reshape(-1, len(ids)).T
 
     def _hidden(self, x: Array, block: BlockWeights) -> Array:
         """The hidden layer of a block's MLP: (C, B) -> (hidden, B), or without B."""
-        if block.gate is None:
-            return self.weights.activation(_linear(x, block.fc))
-        y = self.weights.activation(_linear(x, block.gate))
-        y *= _linear(x, block.fc)
+        y: Array = self.weights.activation(_linear(x, block.gate or block.fc))
+        if block.gate is not None:
+            y *= _linear(x, block.fc)
         return y
 
     def _attention(self, qkv: Array, keys: Array, values: Array, position: int) -> Array:
@@ -98,7 +98,7 @@ class NumpyDecodeStep:
         """The norm of every column of x (C, B), or of x (C,)."""
         if not norm.centred:
             squares = self.average.dot(x * x)  # () or (B,)
-            y = x * (1 / np.sqrt(squares + norm.eps))
+            y: Array = x * (1 / np.sqrt(squares + norm.eps))
             y *= norm.weight if x.ndim == 1 else norm.weight[:, None]
         elif x.ndim == 1:
             y, squares = centred_row(x, self.average)

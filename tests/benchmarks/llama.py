@@ -54,10 +54,8 @@ def main() -> None:
 
 def seconds(tokens: Iterator[Any]) -> tuple[float, float]:
     """Seconds until the first token, and the median of those between later ones."""
-    moments = [time.perf_counter()]
-    for _ in tokens:
-        moments.append(time.perf_counter())
-    waits = np.diff(moments)
+    start = time.perf_counter()
+    waits = np.diff([start, *(time.perf_counter() for _ in tokens)])
     return float(waits[0]), float(np.median(waits[3:]))  # the second token verifies the fused step
 
 
@@ -97,16 +95,21 @@ def transformers_stream(model: Any, prompt: Any, count: int) -> Iterator[int]:
     with torch.inference_mode():
         ids, cache = torch.from_numpy(prompt), None
         for _ in range(count):
-            out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            out = model(input_ids=ids, cache=cache, use_cache=True, logits_to_keep=1)
             cache, ids = out.past_key_values, out.logits[:, -1].argmax(-1, keepdim=True)
             yield int(ids)
 
 
 def report(times: dict[str, list[tuple[float, float]]], bandwidth: float, size: int) -> None:
-    print(f"threads {num_threads()}, weights {size / 1e6:.0f} MB, copies {bandwidth / 1e9:.1f} GB/s")
+    print(
+        f"threads {num_threads()}, weights {size / 1e6:.0f} MB, copies {bandwidth / 1e9:.1f} GB/s"
+    )
     print(f"memory allows {bandwidth / size:.1f} tokens a second")
     print("| | prompt (s) | token (ms) | tokens/s | of the bandwidth |\n|---|---:|---:|---:|---:|")
-    medians = {name: [statistics.median(t) for t in zip(*all_, strict=True)] for name, all_ in times.items()}
+    medians = {
+        name: [statistics.median(t) for t in zip(*all_, strict=True)]
+        for name, all_ in times.items()
+    }
     for name, (prompt, token) in medians.items():
         share = size / token / bandwidth
         print(f"| {name} | {prompt:.3f} | {token * 1e3:.1f} | {1 / token:.1f} | {share:.2f} |")

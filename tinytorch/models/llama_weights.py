@@ -1,6 +1,8 @@
 """The weights of a `Llama` for a fused decode step, if all of its layers are this package's own."""
 
-from ..backends.decode_step import BlockWeights, GPTWeights, NormWeights
+from typing import cast
+
+from ..backends.decode_step import BlockWeights, GPTWeights, NormWeights, NotFusableError
 from ..generation.decode_step import WEIGHTS
 from ..generation.gpt_weights import LAYERS, activation_of, checked_weights, linear_weights
 from ..nn.normalization import RMSNorm
@@ -30,7 +32,7 @@ def _read(model: Llama) -> GPTWeights:
         positions=None,
         rotary=None if rotary is None else (rotary.cos._array, rotary.sin._array),
         blocks=[_block(block) for block in model.blocks],
-        norm=_norm(model.ln_f),
+        norm=_norm(cast(RMSNorm, model.ln_f)),
         head=linear_weights(model.head),
         num_heads=first.attention.num_heads,
         num_kv_heads=first.attention.num_kv_heads,
@@ -52,4 +54,6 @@ def _block(block: LlamaBlock) -> BlockWeights:
 
 
 def _norm(norm: RMSNorm) -> NormWeights:
+    if norm.weight is None or norm.eps is None:
+        raise NotFusableError(f"{norm} has no weight, or takes eps from the dtype")
     return NormWeights(norm.weight._array, None, norm.eps, centred=False)
