@@ -128,7 +128,7 @@ def compiled_step(weights: GPTWeights) -> CompiledDecodeStep | None:
     """The step in C, or None if NumPy is to compute it."""
     library = compiled.load()
     arrays = [a for a in _arrays(weights) if a is not weights.tokens]
-    if library is None or not all(map(_is_usable, arrays)):
+    if library is None or weights.tokens.dtype != np.float32 or not all(map(_is_usable, arrays)):
         return None
     return CompiledDecodeStep(weights, library["decode_step"].call)
 
