@@ -62,6 +62,7 @@ class GPTWeights(NamedTuple):
         num_kv_heads: nkv, heads of keys and values, each for nh / nkv heads of queries.
         activation: the MLP's elementwise activation, a function of one array.
         activation_name: its op, "gelu", "squared_relu" or "silu".
+        tokens_scale: (V,), if the token embedding holds int8: the scale of each vector.
     """
 
     tokens: Array
@@ -75,6 +76,7 @@ class GPTWeights(NamedTuple):
     num_kv_heads: int
     activation: Callable[[Array], Array]
     activation_name: str
+    tokens_scale: Array | None = None
 
     @property
     def head_dim(self) -> int:

@@ -128,6 +128,15 @@ def _ids(shape: tuple[int, ...], high: int) -> Callable[[Rng], Array]:
     return lambda rng: rng.integers(0, high, shape)
 
 
+def _int8(shape: tuple[int, ...]) -> Callable[[Rng], Array]:
+    return lambda rng: rng.integers(-127, 128, shape).astype(np.int8)
+
+
+def _scale(size: int) -> Callable[[Rng], Array]:
+    """Numbers without a gradient."""
+    return lambda rng: rng.uniform(0.01, 0.02, size)
+
+
 def _mask(*shape: int) -> Callable[[Rng], Array]:
     """A random boolean mask in which each query may attend to at least the first key."""
 
@@ -926,6 +935,17 @@ OP_INFOS: dict[str, OpInfo] = {
                                                  rng.integers(0, 2, (3, 4)).astype(bool) * 1.0)),
         ],
         lambda torch, p, t: torch.nn.functional.binary_cross_entropy(p, t.detach()),
+    ),
+    "int8_linear": OpInfo(
+        [
+            Sample("bias", with_values(normal((2, 3, 8)), _int8((5, 8)), _scale(5), _scale(5))),
+            Sample("no bias", with_values(normal((8,)), _int8((5, 8)), _scale(5))),
+            Sample("empty", with_values(normal((0, 8)), _int8((5, 8)), _scale(5))),
+            Sample("large", with_values(normal((9, 130)), _int8((3000, 130)), _scale(3000))),
+        ],
+        lambda torch, x, w, scale, bias=None: torch.nn.functional.linear(
+            x, w.to(x.dtype) * scale.detach()[:, None], bias
+        ),
     ),
     # embeddings, attention
     "embedding": OpInfo(

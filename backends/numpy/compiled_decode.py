@@ -82,14 +82,14 @@ class CompiledDecodeStep:
     ) -> Array | None:
         """The vector x (C,) of the token at `position`, which is overwritten -> logits (V,).
 
-        Returns None if the caches or the tables of angles are none that C can use.
+        Returns None if C cannot use x, the caches or the tables of angles.
         """
         limit = caches[0][0].shape[2]
-        if not position < min(limit, self._positions) or not self._has_addresses_of(caches):
+        fits = position < min(limit, self._positions) and x.dtype == np.float32
+        if not fits or not self._has_addresses_of(caches):
             return None
         logits = np.empty(self._model.head.rows, np.float32)
         own_size = len(x) + self._model.head_dim + limit
-
         barrier = (Int * 3)()  # the last number ends the wait of all threads
         vector, shared, result = map(_address, (x, self._shared, logits))
 
@@ -117,7 +117,10 @@ class CompiledDecodeStep:
         if len(arrays) == len(self._caches) and all(map(is_, arrays, self._caches)):
             return True
         shape = 1, self._model.num_kv_heads, arrays[0].shape[2], self._model.head_dim
-        if not all(a.shape == shape and _is_usable(a) and a.flags.writeable for a in arrays):
+        if not all(
+            a.shape == shape and a.dtype == np.float32 and _is_usable(a) and a.flags.writeable
+            for a in arrays
+        ):
             return False
         self._pointers = (Pointer * len(arrays))(*map(_address, arrays))
         self._caches = arrays
@@ -127,8 +130,8 @@ class CompiledDecodeStep:
 def compiled_step(weights: GPTWeights) -> CompiledDecodeStep | None:
     """The step in C, or None if NumPy is to compute it."""
     library = compiled.load()
-    arrays = [a for a in _arrays(weights) if a is not weights.tokens]
-    if library is None or weights.tokens.dtype != np.float32 or not all(map(_is_usable, arrays)):
+    arrays = list(_arrays(weights._replace(tokens=None, tokens_scale=None, positions=None)))
+    if library is None or not all(map(_is_usable, arrays)):
         return None
     return CompiledDecodeStep(weights, library["decode_step"].call)
 

@@ -19,7 +19,7 @@ from ..decode_step import BlockWeights, GPTWeights, LinearWeights, NormWeights
 from .compiled_decode import compiled_step
 from .layer_norm import centred_row
 from .rows import constant_column
-from .threads import limit_blas_threads, parallel_ranges
+from .threads import limit_blas_threads, parallel_blocks, parallel_ranges
 
 MIN_PARALLEL_WEIGHT = 2**21  # bytes; reading a smaller weight takes less time than waking a thread
 
@@ -32,7 +32,7 @@ class NumpyDecodeStep:
         self._compiled = compiled_step(weights)
         C = weights.tokens.shape[1]
         # The product with this vector is the mean over C, much faster than NumPy's reduction.
-        self.average = constant_column(C, 1 / C, weights.tokens.dtype)[:, 0]
+        self.average = constant_column(C, 1 / C, weights.norm.weight.dtype)[:, 0]
         if weights.rotary is not None:
             cos, sin = weights.rotary
             # (T, 2, hs/2, 1); they rotate both halves at once: x * cos + swapped(x) * sin.
@@ -43,25 +43,31 @@ class NumpyDecodeStep:
 
     def __call__(self, ids: Array, caches: Sequence[tuple[Array, Array]], position: int) -> Array:
         """ids (B,) -> logits (B, V)."""
-        w = self.weights
-        x = w.tokens[ids].T.copy() if len(ids) > 1 else w.tokens[ids[0]].copy()  # (C, B) or (C,)
-        if w.scale != 1.0:
-            x *= w.scale
-        if w.positions is not None:
-            _add(x, w.positions[position])
-        if self._compiled is not None and len(ids) == 1:
+        w, B = self.weights, len(ids)
+        x = self._embed(ids, position)  # (C, B) or (C,)
+        if self._compiled is not None and B == 1:
             logits: Array | None = self._compiled(x, caches, position)
             if logits is not None:
                 return logits[None]
         for block, (keys, values) in zip(w.blocks, caches, strict=True):
-            qkv = _linear(
-                self._norm(x, block.norm1), block.qkv
-            )  # ((nh + 2 nkv) hs, B) or without B
-            y = self._attention(qkv.reshape(-1, w.head_dim, len(ids)), keys, values, position)
+            qkv = _linear(self._norm(x, block.norm1), block.qkv)  # (n, B) or (n,)
+            y = self._attention(qkv.reshape(-1, w.head_dim, B), keys, values, position)
             x += _linear(y.reshape(x.shape), block.proj)
             x += _linear(self._hidden(self._norm(x, block.norm2), block), block.out)
         y = _linear(self._norm(x, w.norm), w.head)  # (V, B) or (V,)
-        return y.reshape(-1, len(ids)).T
+        return y.reshape(-1, B).T
+
+    def _embed(self, ids: Array, position: int) -> Array:
+        """The vectors of the tokens (B,): (C, B), or (C,) for one."""
+        w, which = self.weights, ids if len(ids) > 1 else ids[0]
+        x: Array = w.tokens[which].T.astype(self.average.dtype)
+        if w.tokens_scale is not None:
+            x *= w.tokens_scale[which]
+        if w.scale != 1.0:
+            x *= w.scale
+        if w.positions is not None:
+            _add(x, w.positions[position])
+        return x
 
     def _hidden(self, x: Array, block: BlockWeights) -> Array:
         """The hidden layer of a block's MLP: (C, B) -> (hidden, B), or without B."""
@@ -124,8 +130,13 @@ def _add(x: Array, row: Array) -> None:
 def _linear(x: Array, layer: LinearWeights) -> Array:
     """(in, B) -> (out, B), or (in,) -> (out,)."""
     weight = layer.weight
-    small = weight.nbytes < MIN_PARALLEL_WEIGHT or not limit_blas_threads()
-    y: Array = weight.dot(x) if small else _parallel_dot(weight, x)
+    if layer.scale is not None:
+        y = _int8_dot(weight, x)
+        y *= layer.scale if x.ndim == 1 else layer.scale[:, None]
+    elif weight.nbytes < MIN_PARALLEL_WEIGHT or not limit_blas_threads():
+        y = weight.dot(x)
+    else:
+        y = _parallel_dot(weight, x)
     if layer.bias is not None:
         _add(y, layer.bias)
     return y
@@ -143,4 +154,15 @@ def _parallel_dot(weight: Array, x: Array) -> Array:
         np.dot(weight[i:j], x, out=y[i:j])
 
     parallel_ranges(work, len(weight))
+    return y
+
+
+def _int8_dot(weight: Array, x: Array) -> Array:
+    """``weight.dot(x)`` for a weight of int8, of which only a few rows at a time become floats."""
+    y = np.empty((len(weight), *x.shape[1:]), x.dtype)
+
+    def work(i: int, j: int) -> None:
+        np.dot(weight[i:j].astype(x.dtype), x, out=y[i:j])
+
+    parallel_blocks(work, len(weight), weight.shape[1] * x.itemsize)
     return y

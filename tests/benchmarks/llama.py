@@ -19,6 +19,7 @@ import numpy as np
 
 from tinytorch.backends.numpy.threads import num_threads, parallel_ranges
 from tinytorch.generation.generate import stream
+from tinytorch.generation.int8 import to_int8
 from tinytorch.models import Llama, LlamaConfig
 
 CONFIG = LlamaConfig(
@@ -37,8 +38,10 @@ def main() -> None:
     model = Llama.from_config(CONFIG)
     size = sum(parameter.nbytes for parameter in model.parameters())
     prompt = np.random.default_rng(0).integers(0, CONFIG.vocab_size, (1, options.prompt))
+    rounded = to_int8(Llama.from_config(CONFIG))
     runs: dict[str, Callable[[], Iterator[Any]]] = {
-        "tinytorch": lambda: stream(model, prompt, options.tokens, temperature=0)
+        "tinytorch": lambda: stream(model, prompt, options.tokens, temperature=0),
+        "tinytorch, int8": lambda: stream(rounded, prompt, options.tokens, temperature=0),
     }
     if options.only != "tinytorch":
         other = transformers_model(model)
@@ -111,10 +114,11 @@ def report(times: dict[str, list[tuple[float, float]]], bandwidth: float, size: 
         for name, all_ in times.items()
     }
     for name, (prompt, token) in medians.items():
-        share = size / token / bandwidth
+        read = size / 4 if "int8" in name else size
+        share = read / token / bandwidth
         print(f"| {name} | {prompt:.3f} | {token * 1e3:.1f} | {1 / token:.1f} | {share:.2f} |")
-    if len(medians) > 1:
-        (p, t), (q, u) = medians.values()
+    if "transformers" in medians:
+        (p, t), (q, u) = medians["tinytorch"], medians["transformers"]
         print(f"prompt: {p / q:.2f} times transformers' time; tokens a second: {u / t:.2f} times")
 
 

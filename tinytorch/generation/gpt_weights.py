@@ -1,7 +1,7 @@
 """The weights of a GPT for a fused decode step, if all of its layers are this package's own."""
 
 from collections.abc import Callable, Collection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ..attention import MultiHeadAttention
 from ..backends import Backend
@@ -26,6 +26,7 @@ from ..modules.module import Module
 from ..ops.op import OPS
 from ..transformers import ACTIVATIONS, GPT, MLP, TransformerBlock
 from .decode_step import WEIGHTS, class_name
+from .int8 import Int8Embedding, Int8Linear
 
 M = TypeVar("M", bound=GPT)
 
@@ -37,6 +38,8 @@ LAYERS = {
     Linear, LayerNorm, Dropout, *ACTIVATIONS.values(),
 }  # fmt: skip
 
+DECODED_LAYERS = {*LAYERS, Int8Linear, Int8Embedding}
+
 
 def gpt_weights(model: GPT) -> GPTWeights:
     """The arrays and settings of a GPT.
@@ -45,7 +48,7 @@ def gpt_weights(model: GPT) -> GPTWeights:
         NotFusableError: a layer is not the package's own, or applies dropout, or a weight is
             float16, which ops compute in float32.
     """
-    return checked_weights(model, LAYERS, _read)
+    return checked_weights(model, DECODED_LAYERS, _read)
 
 
 def checked_weights(
@@ -58,7 +61,7 @@ def checked_weights(
         check_layer(name or "the model", module, layers)
         if isinstance(module, Dropout) and module.training and module.p > 0:
             raise NotFusableError(f"{name} drops elements: it is in training mode")
-    dtypes = {str(tensor.dtype) for _, tensor in model._named_tensors()}
+    dtypes = {str(tensor.dtype) for _, tensor in model._named_tensors()} - {"int8"}
     if dtypes not in ({"float32"}, {"float64"}):  # float16 is computed in float32 and rounded
         raise NotFusableError(f"its weights are {' and '.join(sorted(dtypes))}")
     try:
@@ -90,7 +93,7 @@ def _read(model: GPT) -> GPTWeights:
     first, embedding = model.blocks[0], model.embedding
     rotary = first.attention.rotary
     return GPTWeights(
-        tokens=embedding.tokens.weight._array,
+        **token_weights(embedding.tokens),
         scale=embedding.scale,
         positions=_positions(embedding.positions),
         rotary=None if rotary is None else (rotary.cos._array, rotary.sin._array),
@@ -141,9 +144,17 @@ def _norm(norm: LayerNorm) -> NormWeights:
     return NormWeights(norm.weight._array, _bias(norm), norm.eps)
 
 
-def linear_weights(linear: Linear) -> LinearWeights:
-    return LinearWeights(linear.weight._array, _bias(linear))
+def linear_weights(linear: Linear | Int8Linear) -> LinearWeights:
+    """The arrays of a linear layer."""
+    scale = linear.scale._array if isinstance(linear, Int8Linear) else None
+    return LinearWeights(linear.weight._array, _bias(linear), scale)
 
 
-def _bias(layer: Linear | LayerNorm) -> Array | None:
+def token_weights(tokens: Embedding | Int8Embedding) -> dict[str, Any]:
+    """The arrays of a token embedding, by the names of `GPTWeights`."""
+    scale = tokens.scale._array if isinstance(tokens, Int8Embedding) else None
+    return {"tokens": tokens.weight._array, "tokens_scale": scale}
+
+
+def _bias(layer: Linear | Int8Linear | LayerNorm) -> Array | None:
     return None if layer.bias is None else layer.bias._array

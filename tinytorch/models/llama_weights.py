@@ -4,11 +4,17 @@ from typing import cast
 
 from ..backends.decode_step import BlockWeights, GPTWeights, NormWeights, NotFusableError
 from ..generation.decode_step import WEIGHTS
-from ..generation.gpt_weights import LAYERS, activation_of, checked_weights, linear_weights
+from ..generation.gpt_weights import (
+    DECODED_LAYERS,
+    activation_of,
+    checked_weights,
+    linear_weights,
+    token_weights,
+)
 from ..nn.normalization import RMSNorm
 from .llama import GatedMLP, Llama, LlamaBlock
 
-LLAMA_LAYERS = {*LAYERS, Llama, LlamaBlock, GatedMLP, RMSNorm}
+LLAMA_LAYERS = {*DECODED_LAYERS, Llama, LlamaBlock, GatedMLP, RMSNorm}
 
 
 def llama_weights(model: Llama) -> GPTWeights:
@@ -27,7 +33,7 @@ def _read(model: Llama) -> GPTWeights:
     first, embedding = model.blocks[0], model.embedding
     rotary = first.attention.rotary
     return GPTWeights(
-        tokens=embedding.tokens.weight._array,
+        **token_weights(embedding.tokens),
         scale=embedding.scale,
         positions=None,
         rotary=None if rotary is None else (rotary.cos._array, rotary.sin._array),
