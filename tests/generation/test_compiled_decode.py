@@ -10,6 +10,7 @@ from tinytorch import GPT, manual_seed
 from tinytorch.backends.numpy import compiled, compiled_decode, decode_step, threads
 from tinytorch.backends.numpy.decode_step import NumpyDecodeStep
 from tinytorch.generation.gpt_weights import gpt_weights
+from tinytorch.generation.int8 import to_int8
 from tinytorch.models import Llama
 from tinytorch.models.llama_weights import llama_weights
 
@@ -22,6 +23,8 @@ MODELS: dict[str, Any] = {
     "rotary": lambda: GPT(V, C, 2, 3, T, positions="rotary", bias=False),
     "squared ReLU": lambda: GPT(V, C, 1, 2, T, activation="squared_relu", tie_weights=True),
     "llama": lambda: Llama(V, C, 2, 6, 2, 40, T),
+    "int8": lambda: Llama(V, C, 2, 6, 2, 40, T),
+    "int8, long rows": lambda: GPT(V, 80, 1, 2, T),
     "one head of keys": lambda: Llama(V, C, 1, 4, 1, 33, T, rope_base=100.0, norm_eps=1e-3),
 }
 
@@ -33,6 +36,8 @@ def weights(name: str) -> Any:
     rng = np.random.default_rng(4)
     for p in model.parameters():
         p.data = rng.standard_normal(p.shape).astype(np.float32) * 0.4 + (p.ndim == 1)
+    if "int8" in name:
+        to_int8(model)
     return (llama_weights if isinstance(model, Llama) else gpt_weights)(model)
 
 
