@@ -106,6 +106,11 @@ def write_short_samples(program: Any, monkeypatch: Any) -> None:
 
         return short
 
-    places = {"sample_text": 3, "stream": 2}  # of the number of tokens among the arguments
-    for name in places.keys() & vars(program).keys():
-        monkeypatch.setattr(program, name, shortened(getattr(program, name), places[name]))
+    from tinytorch.tinygpt import completions, session
+    from tinytorch.tinygpt import program as frame
+
+    # Place of the number of tokens among the arguments.
+    places = {"sample_text": 3, "stream": 2, "generate": 2}
+    for module in (program, frame, session, completions):
+        for name in places.keys() & vars(module).keys():
+            monkeypatch.setattr(module, name, shortened(getattr(module, name), places[name]))

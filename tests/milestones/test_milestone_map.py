@@ -38,19 +38,19 @@ def finish(folder: Path, results: str, summary: Any) -> None:
 def test_a_milestone_is_blank_ready_done_or_not_confirmed(folder: Path) -> None:
     states = progress(folder)
     assert [state.milestone for state in states] == MILESTONES
-    assert [state.status for state in states] == ["ready", *["blank"] * 5]
-    assert [state.blank for state in states] == [(), *[(6,)] * 3, *[(6, 13)] * 2]
+    assert [state.status for state in states] == ["ready", *["blank"] * 6]
+    assert [state.blank for state in states] == [(), *[(6,)] * 3, *[(6, 13)] * 3]
     (folder / "tinytorch" / "autograd.py").write_text("")
     finish(folder, "perceptron", {"claims": [{"holds": True}, {"holds": True}]})
     finish(folder, "xor", {"claims": [{"holds": True}, {"holds": False}]})
     for number, broken in enumerate(["", "[]", "{", '{"claims": [1]}', '{"claims": [{}]}']):
         finish(folder, "mlp" if number % 2 else "lenet", broken)
         found = [state.status for state in progress(folder)]
-        assert found == ["done", "not confirmed", "ready", "ready", "blank", "blank"]
+        assert found == ["done", "not confirmed", "ready", "ready", *["blank"] * 3]
     finish(folder, "tinygpt", {"val_loss": 1.5})
-    assert progress(folder)[-1].status == "blank"  # blank again after tito reset
+    assert progress(folder)[5].status == "blank"  # blank again after tito reset
     (folder / "tinytorch" / "inner" / "transformers.py").write_text("")
-    assert [state.status for state in progress(folder)][4:] == ["ready", "done"]
+    assert [state.status for state in progress(folder)][4:] == ["ready", "done", "ready"]
 
 
 @pytest.mark.parametrize("columns", [10, 40, 60, 80, 200])
@@ -68,8 +68,8 @@ def test_the_picture_fits_the_terminal_and_says_all(
     for milestone in MILESTONES:
         names = ", ".join(f"{number:02} {LESSONS[number - 1]}" for number in milestone.lessons)
         assert f"{milestone.year} {milestone.name}: {milestone.description} needs {names} " in words
-    assert words.count("still blank: 06, 13") == 2
-    assert words.count("still blank: 06") == 5
+    assert words.count("still blank: 06, 13") == 3
+    assert words.count("still blank: 06") == 6
     assert words.count("ready: tito milestone run 01") == 1
 
 
@@ -95,7 +95,7 @@ def test_tito_shows_the_picture(folder: Path, settings: dict[str, str], plain: b
 
 def test_the_table_of_the_milestones_names_the_lessons_that_each_runs_on() -> None:
     table = (ROOT / "milestones" / "README.md").read_text("utf-8")
-    for milestone in MILESTONES[:-1]:
+    for milestone in (m for m in MILESTONES if m.name.isdecimal()):
         (row,) = (line for line in table.splitlines() if line.startswith(f"| [{milestone.name}]"))
         cells = [cell.strip() for cell in row.split("|")]
         assert cells[2] == milestone.year

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +17,7 @@ from helpers import load_module
 
 from tinytorch.runtime.data_parallel import DataParallel
 from tinytorch.serialization import atomic, checkpoint
-from tinytorch.tinygpt import PRESETS, Run
+from tinytorch.tinygpt import PRESETS, Run, session
 from tinytorch.tinygpt.run import CHECKPOINT, RESULTS
 
 pytestmark = [
@@ -37,18 +37,18 @@ POINTS: dict[str, tuple[Any, str, int]] = {
     "save": (atomic.os, "replace", 2),
     "save after the last step": (Run, "save", 8),
     "summary": (Run, "summarise", 1),
-    "plot": ("tinygpt", "plot_losses", 1),
-    "second plot": ("tinygpt", "plot_attention", 1),
+    "plot": (session, "plot_losses", 1),
+    "second plot": (session, "plot_attention", 1),
 }
 
 
 @pytest.fixture(scope="module")
-def tinygpt() -> ModuleType:
+def tinygpt() -> Iterator[ModuleType]:
     """The program with a small model, because the tests run it some eighty times."""
-    module = load_module(PROGRAM)
     small = replace(PRESETS["default"], embed_dim=16, num_layers=1, num_heads=1, context=32)
-    module.PRESETS = {**PRESETS, "default": small}  # type: ignore[attr-defined]
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "default", small)
+        yield load_module(PROGRAM)
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +92,9 @@ def run_in_child(main: Callable[[list[str]], int], arguments: list[str], prepare
     return process.exitcode
 
 
-def send_at(module: ModuleType, point: str, name: str) -> None:
+def send_at(point: str, name: str) -> None:
     """Send this process a signal when it gets to a point."""
     owner, function, number = POINTS[point]
-    owner = module if owner == "tinygpt" else owner
     original = getattr(owner, function)
     calls = 0
 
@@ -137,7 +136,7 @@ def test_a_signal_at_any_point(
     out, number = tmp_path / "run", getattr(signal, name)
 
     def prepare() -> None:
-        send_at(tinygpt, point, name)
+        send_at(point, name)
 
     code = run_in_child(tinygpt.main, [*flags, "--out", str(out)], prepare)
     assert code == (-number if name == "SIGKILL" else 128 + number)
@@ -319,7 +318,7 @@ def test_plots_that_fail_leave_the_results_and_are_drawn_later(
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(tinygpt, plot, failing)
+        patch.setattr(session, plot, failing)
         assert tinygpt.main([*flags, "--out", str(out)]) == 2
     message = capsys.readouterr().err
     assert "the plots were not drawn" in message

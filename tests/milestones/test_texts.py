@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -45,12 +46,12 @@ ENCODINGS = ("ascii", "cp1252", "latin-1")
 
 
 @pytest.fixture(scope="module")
-def tinygpt() -> ModuleType:
+def tinygpt() -> Iterator[ModuleType]:
     """The program with a small model."""
-    module = load_module(MILESTONES / "tinygpt.py")
     small = replace(PRESETS["default"], embed_dim=16, num_layers=1, num_heads=1, context=32)
-    module.PRESETS = {**PRESETS, "default": small}  # type: ignore[attr-defined]
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "default", small)
+        yield load_module(MILESTONES / "tinygpt.py")
 
 
 @pytest.fixture(scope="module")

@@ -408,6 +408,6 @@ def test_processes_that_the_backend_does_not_support_are_an_error_before_trainin
 def test_missing_packages_are_reported_before_training(
     tinygpt: ModuleType, monkeypatch: pytest.MonkeyPatch, text: Path, capsys: Any
 ) -> None:
-    monkeypatch.setattr(tinygpt, "find_spec", lambda name: None)
+    monkeypatch.setattr("tinytorch.tinygpt.program.find_spec", lambda name: None)
     assert run(tinygpt, "--data", text, "--steps", 1) == 2
     assert 'pip install -e ".[milestones]"' in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from ..backends import default
 from ..data.datasets import Corpus, read_text, tiny_shakespeare
+from ..data.python_modules import read_modules
 from ..dataloader import Batch, DataLoader, TokenDataset
 from ..ops import random
 from ..runtime.data_parallel import check_shareable
@@ -23,6 +25,7 @@ from ..tensor import Tensor
 from ..tokenization import BPETokenizer, CharTokenizer, Tokenizer
 from ..transformers import GPT, GPTConfig
 from .checked import check_range, check_types, is_finite
+from .code_tokenizer import CodeTokenizer
 from .lock import FolderLock
 from .presets import (
     MAX_CONTEXT,
@@ -37,6 +40,7 @@ from .presets import (
 
 CHECKPOINT = "checkpoint.safetensors"
 RESULTS = (CHECKPOINT, "metrics.jsonl", "summary.json", "loss.png", "attention.png")
+TOKENIZERS = ("char", "bpe", "code")
 VALIDATION_BATCH = 32  # blocks
 clock: Callable[[], float] = time.perf_counter  # in seconds; replaced in tests
 
@@ -55,8 +59,8 @@ class RunConfig:
 
     Attributes:
         preset: the hyperparameters, including the number of steps.
-        data: path of a text file; None for Tiny Shakespeare.
-        tokenizer: "char" or "bpe".
+        data: path of a text file, or of a folder of Python modules; None for Tiny Shakespeare.
+        tokenizer: "char", "bpe", or "code", which is BPE on the words of source code.
         vocab_size: vocabulary size of a BPE tokenizer.
         seed: seed of weights, batches and dropout.
         minutes: train for this time instead of the preset's steps; the schedule adapts to it.
@@ -78,9 +82,10 @@ class RunConfig:
         check_types(self)
         check_range(self, 1e-300, 1e30, ("minutes", "epochs"))
         check_range(self, 0, 2**64 - 1, ("seed",))
-        if self.tokenizer not in ("char", "bpe"):
-            raise ValueError(f"tokenizer must be 'char' or 'bpe', not {self.tokenizer!r:.40}")
-        if self.tokenizer == "bpe" and self.vocab_size < 256:
+        if self.tokenizer not in TOKENIZERS:
+            names = ", ".join(map(repr, TOKENIZERS))
+            raise ValueError(f"tokenizer must be one of {names}, not {self.tokenizer!r:.40}")
+        if self.tokenizer != "char" and self.vocab_size < 256:
             raise ValueError(
                 f"vocab_size must be at least 256, one for each byte, not {self.vocab_size}"
             )
@@ -454,9 +459,17 @@ class Run:
         if not path.exists() or path.read_bytes() != data:
             write_atomically(path, data)
 
-    def summarise(self) -> dict[str, Any]:
-        """Compute the loss on the whole validation text, and write summary.json."""
-        val_loss = self.validate()
+    def summarise(
+        self, val_loss: float | None = None, more: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Write summary.json, and return it.
+
+        Args:
+            val_loss: the loss on the whole validation text; None to compute it.
+            more: further entries.
+        """
+        if val_loss is None:
+            val_loss = self.validate()
         self._check_folder()
         summary = {
             "backend": default().name,
@@ -470,6 +483,7 @@ class Run:
             "val_loss": val_loss,
             "val_loss_per_char": self.val_loss_per_char(val_loss),
             "seed": self.config.seed,
+            **(more or {}),
         }
         write_atomically(self.out / "summary.json", json.dumps(summary, indent=2).encode())
         return summary
@@ -499,7 +513,9 @@ def not_finite(arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
 
 
 def _read_corpus(config: RunConfig) -> Corpus:
-    return tiny_shakespeare() if config.data is None else read_text(config.data)
+    if config.data is None:
+        return tiny_shakespeare()
+    return read_modules(Path(config.data)) if os.path.isdir(config.data) else read_text(config.data)
 
 
 def _read_entry(line: bytes) -> dict[str, Any]:
@@ -555,7 +571,8 @@ def _check_arrays(config: GPTConfig, arrays: Mapping[str, np.ndarray[Any, Any]])
 def _build_tokenizer(config: RunConfig, corpus: Corpus) -> Tokenizer:
     if config.tokenizer == "char":
         return CharTokenizer(sorted(set(corpus.text)))
-    tokenizer = BPETokenizer(config.vocab_size)
+    bpe = CodeTokenizer if config.tokenizer == "code" else BPETokenizer
+    tokenizer = bpe(config.vocab_size)
     tokenizer.train(corpus.split()[0])
     return tokenizer
 

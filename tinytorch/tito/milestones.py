@@ -69,6 +69,10 @@ MILESTONES = [
         "tinygpt", "2018+", "train TinyGPT on Shakespeare or any text",
         "milestones/tinygpt.py", "tinygpt", TINYGPT,
     ),
+    Milestone(
+        "tinycoder", "2021+", "TinyGPT completes Python, after reading its standard library",
+        "milestones/tinycoder.py", "tinycoder", TINYGPT,
+    ),
 ]  # fmt: skip
 
 
