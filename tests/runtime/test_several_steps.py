@@ -382,7 +382,7 @@ def test_the_small_presets_take_several_steps_at_once() -> None:
         if build_model(preset, 65).num_parameters() * preset.tokens_per_step
         <= graphed.MAX_SMALL_STEP
     }  # fmt: skip
-    assert small == {"default", "best", "demo", "nanogpt-cpu"}
+    assert small == {"default", "best", "demo", "coder", "nanogpt-cpu"}
 
 
 def test_pauses_after_a_lack_of_memory_grow_until_the_batches_change(
