@@ -94,35 +94,17 @@ class LossScaler(Protocol):
 
     Attributes:
         scale: the factor of the loss, 0-d.
-        skipped: the number of steps that were skipped, 0-d.
     """
 
     scale: NativeArray
-    skipped: NativeArray
 
     def unscale(self, gradients: Sequence[NativeArray]) -> list[NativeArray]:
         """Divide all gradients of a step by the scale, in place where possible. If one is not
         finite, optimizers change nothing until `update`."""
         ...
 
-    def is_skipping(self) -> bool:
-        """Whether the gradients of this step are not finite; waits for the device."""
-        ...
-
     def update(self) -> None:
         """Choose the scale of the next step."""
-        ...
-
-    def take_skipped(self) -> int:
-        """Set `skipped` to 0 and return what it was; waits for the device."""
-        ...
-
-    def state_dict(self) -> dict[str, float]:
-        """The scale and `_growth_tracker`, the steps since it changed; waits for the device."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue with the scale of a `state_dict`, or with the first one if it is empty."""
         ...
 
 
@@ -131,9 +113,10 @@ class Backend:
 
     Attributes:
         name: the value of ``TT_BACKEND`` that selects it.
-        device_type: PyTorch's name of the kind of device that holds the arrays, "cpu" or "cuda".
+        device_type: PyTorch's name of the kind of device that holds the arrays, such as "cuda".
         device_index: the number of the device, None on the host.
         array_type: the class of this backend's arrays; `registry.of` finds the backend by it.
+        mutable: False if arrays cannot be written to, as in JAX: `index_set` returns a new array.
         xp: the array API namespace with `EXTRAS` added; the `xp` that every op receives.
         kernels: op name -> `Kernel`, used in place of the op's readable reference.
         updates: name of an optimizer's update op -> its multi-tensor version, a function of rows
@@ -166,6 +149,7 @@ class Backend:
     device_type: ClassVar[str] = "cpu"
     device_index: int | None = None
     array_type: type
+    mutable: bool = True
     xp: Namespace
     kernels: Mapping[str, Kernel] = {}
     updates: Mapping[str, Callable[..., "list[Row]"]] = {}
@@ -259,9 +243,6 @@ class Backend:
         """A context in which float32 products are not rounded to fewer bits of mantissa."""
         return nullcontext()
 
-    def before_fork(self) -> None:
-        """Load what each of the processes forked next would otherwise compile for itself."""
-
     def set_row_offset(self, first: int) -> None:
         """Offset `random_bits` so that row 0 is row `first` of the full batch.
 
@@ -281,7 +262,11 @@ class Backend:
 
     @staticmethod
     def index(x: NativeArray, key: Any) -> NativeArray:
-        """x[key] for every NumPy key: slices, integer arrays, masks, ellipsis, newaxis."""
+        """x[key] for every NumPy key: slices, integer arrays, masks, ellipsis, newaxis.
+
+        Raises:
+            IndexError: an index is out of range; see `take_rows` and `indices.check_key`.
+        """
         raise NotImplementedError
 
     @staticmethod
@@ -305,8 +290,8 @@ class Backend:
         """x[indices]: rows of x (N, ...) by integer indices of any shape, 0 <= index < N.
 
         Raises:
-            IndexError: an index is out of range. A device may report it later or not at all,
-                because the check would make the host wait.
+            IndexError: an index is out of range. A device may report it at the next copy to the
+                host, because the check would make the host wait.
         """
         raise NotImplementedError
 

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from .base import Backend, BackendError
 
-_KNOWN = '"cpu" for the host, "cuda" for an NVIDIA GPU'
+KINDS = ("cpu", "cuda", "mps", "xpu")  # the host; GPUs of NVIDIA, Apple and Intel
+KNOWN = '"cpu" for the host, "cuda" for an NVIDIA GPU'
 
 
 class device:  # noqa: N801  PyTorch's name
@@ -14,7 +15,8 @@ class device:  # noqa: N801  PyTorch's name
     As a context manager, it makes new tensors be created there.
 
     Args:
-        type: "cpu", "cuda", or one of them with an index, "cuda:0"; or another device.
+        type: "cpu", "cuda", or one of them with an index, "cuda:0"; or another device. "mps" and
+            "xpu" need a backend of another package with such arrays.
         index: number of the device.
 
     >>> from tinytorch import device, zeros
@@ -36,10 +38,10 @@ class device:  # noqa: N801  PyTorch's name
         if isinstance(type, int) and not isinstance(type, bool):  # PyTorch: the GPU of this number
             type, index = "cuda", type
         if not isinstance(type, str):
-            raise TypeError(f"a device is {_KNOWN}, not {type!r}")
+            raise TypeError(f"a device is {KNOWN}, not {type!r}")
         kind, colon, number = type.partition(":")
-        if kind not in ("cpu", "cuda") or (colon and (index is not None or not number.isdecimal())):
-            raise BackendError(f"unknown device {type!r}: a device is {_KNOWN}")
+        if kind not in KINDS or (colon and (index is not None or not number.isdecimal())):
+            raise BackendError(f"unknown device {type!r}: a device is {KNOWN}")
         self.type, self.index, self.backend = kind, int(number) if colon else index, None
 
     def __repr__(self) -> str:

@@ -1,6 +1,7 @@
 """Counter-based random bits: equal on every backend, whatever the order of evaluation."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .base import Array, Namespace
@@ -34,26 +35,32 @@ def _mix64(x: int) -> int:
     return x ^ (x >> 31)
 
 
-def _mix(x: Array) -> Array:
-    """A bijection of uint32 in which every input bit flips half of the output bits.
+def _mix(x: Array, narrow: Callable[[Array], Array]) -> Array:
+    """A bijection of 32-bit integers in which every input bit flips half of the output bits.
 
     Source: C. Wellons, "Prospecting for Hash Functions" (2018), the function lowbias32.
     """
     x = x ^ (x >> 16)
-    x = x * 0x7FEB352D
+    x = narrow(x * 0x7FEB352D)
     x = x ^ (x >> 15)
-    x = x * 0x846CA68B
+    x = narrow(x * 0x846CA68B)
     return x ^ (x >> 16)
 
 
 def random_bits(
-    xp: Namespace, seed: int | Seed, shape: tuple[int, ...], first_row: int = 0, **where: Any
+    xp: Namespace,
+    seed: int | Seed,
+    shape: tuple[int, ...],
+    first_row: int = 0,
+    wide: bool = False,
+    **where: Any,
 ) -> Array:
     """Return a uint32 array of `shape`: element i is a hash of (seed, i), so there is no state.
 
     Args:
         seed: any integer (only its low 64 bits are used), or a `Seed` with an integer key.
         first_row: index of the first row within a larger array, such as the full batch.
+        wide: return the same numbers as int64, for a library without arithmetic of uint32.
         where: further arguments of the creation function, such as `device`.
 
     Raises:
@@ -64,6 +71,10 @@ def random_bits(
     if start + count > _LIMIT:
         raise ValueError(f"random_bits returns at most 2**32 numbers per call, got {start + count}")
     word = seed.key ^ _mix64(seed.offset % 2**64) if isinstance(seed, Seed) else seed
-    counter = xp.arange(start, start + count, dtype=xp.uint32, **where)
+    counter = xp.arange(start, start + count, dtype=xp.int64 if wide else xp.uint32, **where)
     low, high = word % _LIMIT, (word >> 32) % _LIMIT
-    return xp.reshape(_mix(_mix(counter ^ low) ^ high), shape)
+
+    def narrow(x: Array) -> Array:  # products of uint32 wrap around by themselves
+        return x & (_LIMIT - 1) if wide else x
+
+    return xp.reshape(_mix(_mix(counter ^ low, narrow) ^ high, narrow), shape)

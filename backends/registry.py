@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .base import Array, Backend, BackendError
-from .device import device
+from .device import KINDS, KNOWN, device
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -59,10 +59,16 @@ def _factory(name: str) -> Callable[..., Backend]:
         return _registered[name]
     points = _entry_points()
     if name in points:
-        loaded: Callable[[], Backend] = points[name].load()
+        try:
+            loaded: Callable[[], Backend] = points[name].load()
+        except (ImportError, AttributeError) as error:
+            raise BackendError(
+                f"backend {name!r} of another package cannot be imported from"
+                f" {points[name].value!r}: {error}"
+            ) from error
         return loaded
     known = ", ".join(names())
-    if name.partition(":")[0] in ("gpu", "mps", "xpu"):
+    if name.partition(":")[0] == "gpu":
         known += '; "cpu" is numpy, "cuda" is cupy, on NVIDIA GPUs'
     raise BackendError(f"unknown backend {name!r}; available: {known}")
 
@@ -70,13 +76,13 @@ def _factory(name: str) -> Callable[..., Backend]:
 def get(name: str | int | Backend | device | None = None, own: Backend | None = None) -> Backend:
     """Return the backend of this name, loading it at its first use; None means the default.
 
-    A device or its name is the backend whose arrays are there: "cuda" is cupy, and "cpu" is the
-    first backend on the host among `own`, the default backend and numpy. An integer is the number
-    of a GPU: a process uses one, see `cupy.devices`.
+    A device or its name is the backend whose arrays are there, the first among `own`, the default
+    backend, and numpy for "cpu" or cupy for "cuda". An integer is the number of a GPU: a process
+    uses one, see `cupy.devices`.
 
     Args:
         name: a backend, a device, or the name of one.
-        own: the backend of the tensor that is to be copied to "cpu".
+        own: the backend of the tensor that is to be copied.
 
     Raises:
         BackendError: the name is unknown, or the backend cannot be used on this machine.
@@ -86,7 +92,7 @@ def get(name: str | int | Backend | device | None = None, own: Backend | None = 
         return name
     if name is None:
         return default()
-    if not isinstance(name, str) or name[:3] == "cpu" or name[:4] == "cuda":
+    if not isinstance(name, str) or name.partition(":")[0] in KINDS:
         return _on(device(name), own)
     if name not in _loaded:
         _loaded[name] = _factory(name)()
@@ -97,15 +103,27 @@ def _on(place: device, own: Backend | None = None) -> Backend:
     """The backend whose arrays are on a device."""
     if place.backend is not None:
         return place.backend
-    if place.type == "cuda":
-        if "cupy" not in _loaded:  # on this GPU from the beginning: another may have no free memory
-            _loaded["cupy"] = _factory("cupy")(place.index)
-        backend = _loaded["cupy"]
-    else:
-        backend = own or _named_by_environment()
-        if backend.device_type != "cpu":
-            backend = get("numpy")
+    backend = own if own is not None and own.device_type == place.type else _first_on(place)
     return backend if place.index is None else backend.on_device(place.index)
+
+
+def _first_on(place: device) -> Backend:
+    """The backend for a device: the default one if its arrays are there."""
+    chosen = os.environ.get("TT_BACKEND") or "numpy"
+    if (place.type == "cpu" or chosen not in _BUILT_IN) and (
+        _named_by_environment().device_type == place.type
+    ):
+        return _named_by_environment()
+    if place.type == "cpu":
+        return get("numpy")
+    if place.type != "cuda":
+        raise BackendError(
+            f"no backend in use has arrays on {place.type!r}: a device is {KNOWN}; for others set"
+            " TT_BACKEND to a backend of another package, as docs/adding-a-backend.md shows"
+        )
+    if "cupy" not in _loaded:  # on this GPU from the beginning: another may have no free memory
+        _loaded["cupy"] = _factory("cupy")(place.index)
+    return _loaded["cupy"]
 
 
 @functools.cache

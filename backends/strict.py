@@ -21,19 +21,22 @@ class StrictBackend(Backend):
     name = "strict"
 
     def __init__(self) -> None:
-        try:
-            import array_api_strict
-        except ImportError:
-            raise BackendError(
-                "the strict backend needs array-api-strict: pip install array-api-strict"
-            ) from None
-        strict: Any = array_api_strict
+        strict = self._standard()
         self.array_type: Any = type(strict.zeros(1))
         self.device = strict.Device("device1")
         self._strict = strict
         extras = {name: self._extra(name) for name in self.EXTRAS}
         extras["random_bits"] = partial(random_bits, strict, device=self.device)
         self.xp = self.namespace(strict, self.device, linalg=strict.linalg, **extras)
+
+    def _standard(self) -> Any:
+        try:
+            import array_api_strict
+        except ImportError:
+            raise BackendError(
+                "the strict backend needs array-api-strict: pip install array-api-strict"
+            ) from None
+        return array_api_strict
 
     def _extra(self, name: str) -> Any:
         """Wrap NumPy's implementation of an extra for arrays on the device."""

@@ -109,12 +109,14 @@ class Version:
     """Counts in-place writes to one piece of memory; a tensor and its views share one counter.
 
     Only tensors hold strong references to it, so it lives as long as one of them can be written to.
+    Where arrays are immutable, `memory` writes for all of them (see `ops/views.py`).
     """
 
-    __slots__ = ("__weakref__", "count")
+    __slots__ = ("__weakref__", "count", "memory")
 
     def __init__(self) -> None:
         self.count = 0
+        self.memory: Any = None
 
 
 class Variable:
@@ -129,6 +131,7 @@ class Variable:
         "_hooks",
         "_node",
         "_output_nr",
+        "_path",
         "_requires_grad",
         "_version",
         "_view_of",
@@ -142,6 +145,7 @@ class Variable:
     _hooks: "list[Hook] | None"  # of a leaf; those of other tensors are in `Node.hooks`
     _node: "Node | None"  # the node that computed it; None for a leaf
     _output_nr: int  # its index among the node's outputs
+    _path: tuple[Any, ...]  # in `Version.memory`, if there is one: the views that lead to it
     _requires_grad: bool
     _version: Version
     # Of a view of x: x, and the key of x[key], "reshape" or ("permute", *axes); else unset or None.
@@ -504,8 +508,9 @@ def _sum_to_shape(xp: Namespace, gradient: Array, shape: Shape, dtype: Any = Non
 def _accumulate(leaf: Variable, gradient: Array, can_steal: bool) -> None:
     """Add `gradient` to `leaf.grad`, which is writable and shares its memory with nothing."""
     if leaf._grad is not None:
-        leaf._grad._array += gradient
-        leaf._grad._version.count += 1
+        total = leaf._grad._array
+        total += gradient
+        leaf._grad._set_array(total)
         return
     backend = leaf._backend
     if not can_steal or type(gradient) is not backend.array_type:  # such as a NumPy scalar

@@ -22,8 +22,10 @@ from .methods import Methods
 from .ops import elementwise, movement
 from .ops.dtypes import resolve_dtype
 from .ops.elementwise import add, divide, multiply, negative, power, subtract
+from .ops.op import MISFIT
 from .ops.operators import compare, constant, matmul
 from .ops.promotion import is_floating
+from .ops.views import share
 
 Scalar = int | float | bool
 
@@ -263,7 +265,7 @@ class Tensor(Arithmetic):
     def detach(self) -> "Tensor":
         """A tensor with the same memory and version counter, outside the graph."""
         result = wrap_array(Tensor, self._array, self._backend)
-        result._version = self._version
+        share(result, self)
         return result
 
     def clone(self) -> "Tensor":
@@ -286,14 +288,20 @@ class Tensor(Arithmetic):
         if not self._backend.is_writable(self._array):
             raise ValueError("an expanded or read-only tensor cannot be written to; clone() it")
         try:
-            # A library with immutable arrays returns a new one.
-            self._array = self._backend.xp.index_set(self._array, key, value)
-        except (IndexError, ValueError) as error:
+            array = self._backend.xp.index_set(self._array, key, value)
+        except MISFIT as error:
             raise movement.assignment_error(self.shape, value, error) from None
-        self._version.count += 1
+        if array is not self._array and self._backend.mutable:
+            raise BackendError(
+                f"index_set of backend {self._backend.name!r} returned a new array, which views of"
+                " the tensor would not see; it must return x, or set `mutable = False`"
+            )
+        self._set_array(array)
 
     def _set_array(self, array: Array) -> None:
         """Replace the array by one of the same shape and backend; counts as an in-place write."""
+        if self._version.memory is not None:
+            self._version.memory.write(self, array)
         self._array = array
         self._version.count += 1
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..base import Backend, BackendError, LossScaler, Namespace, Row, host_array
 from ..base import NativeArray as Array
-from ..numpy.backend import is_basic
+from ..indices import is_basic
 
 _INSTALL = 'pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk] if nvidia-smi shows CUDA 13'
 
@@ -194,6 +194,7 @@ class CupyBackend(Backend):
 
     @staticmethod
     def index(x: Array, key: Any) -> Array:
+        _check(x, key)
         return x[key]
 
     @staticmethod
@@ -202,6 +203,7 @@ class CupyBackend(Backend):
 
         from . import indexing
 
+        _check(x, key)
         if is_basic(key):
             x[key] += values
         elif indexing.is_supported(x):
@@ -212,11 +214,15 @@ class CupyBackend(Backend):
 
     @staticmethod
     def index_set(x: Array, key: Any, values: Any) -> Array:
+        _check(x, key)
         x[key] = values
         return x
 
     @staticmethod
     def take_rows(x: Array, indices: Array) -> Array:
+        from . import indexing
+
+        indexing.check_ids(indices, 0, len(x))
         return x.take(indices, axis=0)
 
     @staticmethod
@@ -238,3 +244,10 @@ class CupyBackend(Backend):
         while x.base is not None:
             x = x.base
         return x
+
+
+def _check(x: Array, key: Any) -> None:
+    if not is_basic(key):
+        from . import indexing
+
+        indexing.check_key(x, key)

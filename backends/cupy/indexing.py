@@ -1,4 +1,4 @@
-"""Addition at indices that may occur several times, in an order that depends on them only."""
+"""Indices in arrays: checked on the device, and added at in an order that depends on them only."""
 
 import math
 from typing import Any
@@ -7,8 +7,30 @@ import cupy
 import numpy as np
 
 from ..base import NativeArray as Array
+from ..indices import selections
 from .embedding import add_segments
-from .layout import contiguous
+from .errors import error_flag
+from .launch import MAX_BLOCKS, THREADS, launch
+from .layout import as_ids, contiguous
+
+
+def check_ids(ids: Array, least: int, limit: int) -> None:
+    """Record an error for the next copy to the host if an id is outside of [least, limit).
+
+    CuPy itself reads another element: its indices wrap around.
+    """
+    count, dtype = ids.size, np.dtype("float32")  # the kernel does not use T
+    if count:
+        blocks = min(MAX_BLOCKS, -(-count // THREADS))
+        arguments = as_ids(ids), count, least, limit, error_flag()
+        launch("check_ids", dtype, (blocks,), (THREADS,), *arguments)
+
+
+def check_key(x: Array, key: Any) -> None:
+    """`check_ids` for the arrays of a key of x; CuPy checks its integers."""
+    for part, axis in selections(x.shape, key):
+        if isinstance(part, cupy.ndarray):
+            check_ids(part, -x.shape[axis], x.shape[axis])
 
 
 def is_supported(x: Array) -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..base import Backend, NativeArray, host_array
 from ..base import NumpyArray as Array
+from ..indices import check_ids, is_basic
 from ..random_bits import random_bits
-from . import compiled
 from .kernels import DECODE_STEP, KERNELS, UPDATES
 from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
 
@@ -67,10 +67,6 @@ class NumpyBackend(Backend):
     def single_threaded(self) -> AbstractContextManager[None]:
         return single_threaded()
 
-    def before_fork(self) -> None:
-        if self.kernels:
-            compiled.load()
-
     def set_row_offset(self, first: int) -> None:
         self.xp.random_bits = partial(random_bits, _STANDARD, first_row=first)
 
@@ -107,9 +103,7 @@ class NumpyBackend(Backend):
 
     @staticmethod
     def take_rows(x: Array, indices: Array) -> Array:
-        if indices.size and not (indices.min() >= 0 and indices.max() < len(x)):
-            wrong = indices[(indices < 0) | (indices >= len(x))].flat[0]
-            raise IndexError(f"token id {wrong} is outside of the vocabulary [0, {len(x)})")
+        check_ids(indices, len(x))
         return np.take(x, indices, axis=0)
 
     @staticmethod
@@ -141,9 +135,3 @@ class NumpyBackend(Backend):
         while isinstance(base, np.ndarray):
             x, base = base, base.base
         return x
-
-
-def is_basic(key: Any) -> bool:
-    """True if `key` has only slices, integers, None and ellipsis: no element is indexed twice."""
-    parts = key if isinstance(key, tuple) else (key,)
-    return all(p is None or p is ... or isinstance(p, slice | int | np.integer) for p in parts)

@@ -20,7 +20,6 @@ from . import (
     losses,
     optim,
     pooling,
-    rms_norm,
     rotary,
     smooth_activations,
 )
@@ -43,7 +42,6 @@ KERNELS = KernelTable(
         **losses.KERNELS,
         **optim.KERNELS,
         **pooling.KERNELS,
-        **rms_norm.KERNELS,
         **rotary.KERNELS,
         **smooth_activations.KERNELS,
     }

@@ -22,7 +22,7 @@ from tinytorch import (
     where,
     zeros,
 )
-from tinytorch.backends import BackendError, device
+from tinytorch.backends import BackendError
 
 BOX = zeros(2, 3, 4)
 PAIR = Tensor([1.0, 2.0])
@@ -45,7 +45,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "gpu": (lambda: PAIR.to("gpu"), BackendError, '"cpu" is numpy, "cuda" is cupy'),
     "second GPU": (lambda: Linear(1, 1).to("cuda:99"), BackendError, "last GPU is"),
     "second CPU": (lambda: zeros(1).to("cpu:1"), BackendError, "uses cpu:0 only"),
-    "mps": (lambda: device("mps"), BackendError, '"cuda" for an NVIDIA GPU'),
+    "mps": (lambda: zeros(1, device="mps"), BackendError, '"cuda" for an NVIDIA GPU'),
     "bfloat16": (lambda: zeros(2, dtype=tinytorch.bfloat16), TypeError, "no backend has"),
     "option": (lambda: zeros(2, sizes=3), TypeError, r"zeros\(\) has no argument 'sizes'"),
     "out": (lambda: zeros(2, out=BOX), TypeError, "assign the result"),

@@ -87,6 +87,18 @@ def test_an_installed_package_adds_a_backend(tmp_path: Path) -> None:
     assert run_python(code, PYTHONPATH=str(tmp_path), TT_BACKEND="theirs") == "theirs [1.0]"
 
 
+def test_a_package_whose_library_is_missing_is_reported(tmp_path: Path) -> None:
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[tinytorch.backends]\ntheirs = theirs:Theirs\n")
+    (tmp_path / "theirs.py").write_text("import a_library_that_is_missing\n")
+    code = "from tinytorch import backends; print(backends.status('theirs'))"
+    status = run_python(code, PYTHONPATH=str(tmp_path))
+    assert status.startswith("backend 'theirs' of another package cannot be imported from 'theirs")
+    assert status.endswith("No module named 'a_library_that_is_missing'")
+
+
 DEFAULT = """
 from tinytorch import Tensor, backends
 try:

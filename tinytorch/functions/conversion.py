@@ -12,6 +12,7 @@ from ..ops import elementwise
 from ..ops.dtypes import host_dtype, parse_target, resolve_dtype
 from ..ops.operators import same_backend
 from ..ops.promotion import is_floating
+from ..ops.views import leave
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -289,8 +290,8 @@ def set_data(x: "Tensor", value: Any) -> None:
         if value._array.shape != x.shape:
             raise ShapeError(f"data of shape {value._array.shape} does not fit shape {x.shape}")
         moved = value._backend.xp.asarray(value._array, copy=True)
+        leave(x)
         x._array, x._backend, x._grad = moved, value._backend, None
-        x._version.count += 1
         return
     if not isinstance(value, int | float):
         value = same_backend(x, value, x.dtype)

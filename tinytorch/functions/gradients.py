@@ -12,6 +12,7 @@ from ..arguments import ShapeError, shown
 from ..autograd import Variable, _mode, enable_grad, is_grad_enabled, no_grad, wrap_array
 from ..backends.base import Array
 from ..ops.operators import same_backend
+from ..ops.views import share
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -236,7 +237,9 @@ def retain_grad(x: "Tensor") -> None:
             if tensor._grad is None:
                 tensor._grad = wrap_array(result_class, copy, backend)
             else:
-                tensor._grad._array += copy
+                total = tensor._grad._array
+                total += copy
+                tensor._grad._set_array(total)
         return array
 
     keep.retains = reference  # type: ignore[attr-defined]
@@ -355,7 +358,7 @@ class Function:
         backend, result_class = tensors[0]._backend, Variable._result_class
         outputs = [wrap_array(result_class, value._array, backend) for value in results]
         for output, value in zip(outputs, results, strict=True):
-            output._version = value._version
+            share(output, value)
 
         def gradient(xp: Any, g: Any, *saved: Array) -> Any:
             arrays: Any = g if isinstance(g, tuple) else (g,)
@@ -388,7 +391,8 @@ def variable(self: Any, data: "Tensor", requires_grad: bool = False) -> None:
     if not isinstance(data, Variable):
         raise TypeError(f"Variable takes a tensor, not {shown(data)}")
     self.__class__ = Variable._result_class
-    self._array, self._backend, self._version = data._array, data._backend, data._version
+    self._array, self._backend = data._array, data._backend
+    share(self, data)
     self._grad = self._hooks = self._node = None
     self._output_nr, self._requires_grad = 0, False
     self.requires_grad_(requires_grad)

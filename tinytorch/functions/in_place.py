@@ -11,6 +11,7 @@ from ..arguments import DtypeError, ShapeError
 from ..autograd import Variable
 from ..ops import elementwise, movement
 from ..ops.promotion import _numpy_dtype, is_floating
+from ..ops.views import share
 from . import elementwise as functions
 from .random import source
 
@@ -103,7 +104,8 @@ def _view_chain(x: "Tensor") -> "list[tuple[Tensor, Tensor, Any]]":
 
 def _assign(x: "Tensor", result: "Tensor") -> None:
     """Make x the tensor `result`: its memory, and its place in the graph."""
-    x._array, x._version = result._array, result._version
+    x._array = result._array
+    share(x, result)
     x._node, x._output_nr = result._node, result._output_nr
     x._requires_grad = result._requires_grad
 
@@ -226,7 +228,8 @@ def _become(x: "Tensor", view: "Tensor") -> "Tensor":
             "a leaf that requires a gradient cannot change its axes in place; use the view that"
             " t(), squeeze() or unsqueeze() returns"
         )
-    x._array, x._version = view._array, view._version
+    x._array = view._array
+    share(x, view)
     x._node, x._output_nr = view._node, view._output_nr
     x._view_of = None, None  # its axes are no longer those of y[key]
     return x

@@ -438,10 +438,15 @@ def _along(name: str, x: "Tensor", axis: int, index: Any, within: bool = True) -
         raise ShapeError(f"{name}: index of shape {shape} needs as many axes as {x.shape}")
     if any(n > m for n, m in zip(_without(shape, at), _without(x.shape, at), strict=True)):
         raise ShapeError(f"{name}: index of shape {shape} does not fit in {x.shape}")
-    if isinstance(ids, np.ndarray) and ids.size and not 0 <= ids.min() <= ids.max() < size:
-        wrong = ids[(ids < 0) | (ids >= size)].flat[0]
-        raise IndexError(f"{name}: index {wrong} is out of range for axis {at} of shape {x.shape}")
     xp = x._backend.xp
+    try:  # the lookup checks them where this does not make the host wait
+        ids = xp.take_rows(xp.arange(size, dtype=ids.dtype), ids)
+    except IndexError:
+        host = x._backend.to_numpy(ids)
+        wrong = host[(host < 0) | (host >= size)].flat[0]
+        raise IndexError(
+            f"{name}: index {wrong} is out of range for axis {at} of shape {x.shape}"
+        ) from None
     key: list[Any] = []
     for a, n in enumerate(shape):
         positions = xp.arange(n, dtype=xp.int64)

@@ -14,6 +14,7 @@ from ..arguments import ShapeError, warn
 from ..autograd import no_grad
 from ..backends import Backend, get
 from ..ops.dtypes import parse_target, resolve_dtype
+from ..ops.views import leave
 from ..tensor import Tensor
 from .hooks import USED, call_with_hooks
 from .methods import ModuleMethods
@@ -474,6 +475,6 @@ def _move(tensor: Tensor, dtype: Any, backend: Any) -> None:
     if moved._array is tensor._array:
         return
     gradient = tensor._grad
+    leave(tensor)
     tensor._array, tensor._backend = moved._array, moved._backend
     tensor._grad = None if gradient is None else gradient.to(dtype=dtype, backend=backend)
-    tensor._version.count += 1

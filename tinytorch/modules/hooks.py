@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..autograd import add_node, is_grad_enabled, wrap_array
 from ..functions.gradients import RemovableHandle
+from ..ops.views import share
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def _watched(
 
     outputs = [wrap_array(Tensor, tensor._array, backend) for tensor in tensors]
     for output, tensor in zip(outputs, tensors, strict=True):
-        output._version = tensor._version
+        share(output, tensor)
     add_node(name, gradient, False, backend, tensors, outputs, ())
     watched = dict(zip(positions, outputs, strict=True))
     return tuple(watched.get(i, value) for i, value in enumerate(values))

@@ -1,22 +1,28 @@
 """Lessons 01 and 06: movement ops, which rearrange elements; views if the array library can."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from ..arguments import ShapeError
+from ..backends import BackendError
 from ..backends.arrays import Array, Namespace, Shape
-from .op import op
+from .op import MISFIT, op
 
 
-@op
+@op(view=True)
 def reshape(xp: Namespace, x: Array, *, shape: Shape) -> Any:
     """The elements of x in another shape, in row-major order; a size of -1 is inferred."""
     try:
         if min(shape, default=0) < -1:  # NumPy infers any negative size
             raise ValueError
         return xp.reshape(x, shape), (x.shape,)
-    except ValueError:
-        raise ShapeError(f"a tensor of shape {x.shape} cannot be reshaped to {shape}") from None
+    except MISFIT:
+        if math.prod(shape) == math.prod(x.shape):  # it is not the shape, but memory for example
+            raise
+        raise ShapeError(
+            f"a tensor of shape {tuple(x.shape)} cannot be reshaped to {shape}"
+        ) from None
 
 
 @reshape.gradient
@@ -24,13 +30,17 @@ def reshape_gradient(xp: Namespace, g: Array, shape: Shape) -> Any:
     return xp.reshape(g, shape)
 
 
-@op
+@op(view=True)
 def permute(xp: Namespace, x: Array, *, axes: tuple[int, ...]) -> Any:
     """x with its axes in the given order."""
     try:
         return xp.permute_dims(x, axes), (axes,)
-    except ValueError:
-        raise ShapeError(f"{axes} is not a permutation of the axes of shape {x.shape}") from None
+    except MISFIT:
+        if sorted(a % max(1, x.ndim) for a in axes) == list(range(x.ndim)):
+            raise
+        raise ShapeError(
+            f"{axes} is not a permutation of the axes of shape {tuple(x.shape)}"
+        ) from None
 
 
 @permute.gradient
@@ -39,13 +49,15 @@ def permute_gradient(xp: Namespace, g: Array, axes: tuple[int, ...]) -> Any:
     return xp.permute_dims(g, tuple(order.index(a) for a in range(len(axes))))
 
 
-@op
+@op(view=True)
 def broadcast_to(xp: Namespace, x: Array, *, shape: Shape) -> Any:
     """x repeated up to `shape`, without a copy."""
     try:
         return xp.broadcast_to(x, shape), ()
-    except ValueError:
-        raise ShapeError(f"a tensor of shape {x.shape} cannot be expanded to {shape}") from None
+    except MISFIT:
+        raise ShapeError(
+            f"a tensor of shape {tuple(x.shape)} cannot be expanded to {shape}"
+        ) from None
 
 
 @broadcast_to.gradient
@@ -53,13 +65,13 @@ def broadcast_to_gradient(xp: Namespace, g: Array) -> Any:
     return g  # autograd sums it over the broadcast dimensions
 
 
-@op
+@op(view=True)
 def getitem(xp: Namespace, x: Array, *, key: Any) -> Any:
     """x[key], for slices, integers, integer arrays, boolean masks, ellipsis and newaxis."""
     try:
         return xp.index(x, key), (x.shape, key)
     except IndexError as error:
-        raise IndexError(f"x[key] with x of shape {x.shape}: {error}") from None
+        raise IndexError(f"x[key] with x of shape {tuple(x.shape)}: {error}") from None
 
 
 @getitem.gradient
@@ -76,13 +88,15 @@ def index_put(xp: Namespace, x: Array, values: Any, *, key: Any, accumulate: boo
     change = xp.index_add if accumulate else xp.index_set
     try:
         out = change(xp.asarray(x, copy=True), key, values)
-    except (IndexError, ValueError) as error:
+    except MISFIT as error:
         raise assignment_error(x.shape, values, error) from None
     return out, (key, len(getattr(values, "shape", ())), accumulate)
 
 
 def assignment_error(shape: Shape, values: Any, error: Exception) -> Exception:
     """The error for ``x[key] = values`` with x of a shape, from that of the array library."""
+    if isinstance(error, BackendError | TypeError):
+        return error
     if isinstance(error, IndexError):
         return IndexError(f"cannot assign to x[key], x of shape {tuple(shape)}: {error}")
     given = tuple(getattr(values, "shape", ()))
@@ -153,9 +167,11 @@ def triu_gradient(xp: Namespace, g: Array, diagonal: int) -> Any:
 def concat(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
     """The arrays joined along an existing axis."""
     try:
+        if len({a.ndim for a in arrays}) > 1:  # PyTorch joins (0,) with everything
+            raise ValueError
         return xp.concat(arrays, axis=axis), ([a.shape[axis] for a in arrays], axis)
-    except (ValueError, IndexError):
-        raise _cannot_join("concat", arrays, axis) from None
+    except MISFIT as error:
+        raise _cannot_join("concat", arrays, axis) from error
 
 
 @concat.gradient
@@ -163,7 +179,7 @@ def concat_gradient(xp: Namespace, g: Array, sizes: list[int], axis: int) -> Any
     return tuple(_split(g, sizes, axis))
 
 
-@op
+@op(view=True)
 def split(xp: Namespace, x: Array, *, sizes: tuple[int, ...], axis: int = 0) -> Any:
     """x split along `axis` into pieces of the given sizes."""
     if any(n < 0 for n in sizes) or sum(sizes) != x.shape[axis]:
@@ -198,8 +214,8 @@ def stack(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
     """Arrays of one shape joined along a new axis."""
     try:
         return xp.stack(arrays, axis=axis), (len(arrays), axis)
-    except (ValueError, IndexError):
-        raise _cannot_join("stack", arrays, axis) from None
+    except MISFIT as error:
+        raise _cannot_join("stack", arrays, axis) from error
 
 
 @stack.gradient

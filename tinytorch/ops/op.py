@@ -1,6 +1,7 @@
 """Differentiable ops: a forward, its gradient, and the backend kernel that may replace both."""
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from types import NoneType
 from typing import TYPE_CHECKING, Any, overload
@@ -12,7 +13,9 @@ from ..autograd import Variable, add_node, is_grad_enabled, wrap_array
 from ..backends import Backend, BackendError, trace
 from ..backends.base import Array, Kernel, is_own
 from ..backends.float_errors import ignore, restore
+from ..backends.indices import is_basic
 from .promotion import MODES, is_floating, promote_arrays
+from .views import Step, share
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -32,6 +35,7 @@ class Op:
         forward: the readable reference, ``forward(xp, *arrays, **settings) -> (result, saved)``.
         reference: forward and gradient as a pair.
         promote: the mode of type promotion, or None.
+        view: whether the results are views of the first array, unless it is indexed by arrays.
         settings: the names of the keyword arguments.
     """
 
@@ -40,6 +44,7 @@ class Op:
         forward: Callable[..., Any],
         promote: str | None = None,
         keep: Sequence[str] = (),
+        view: bool = False,
     ) -> None:
         self.name: str = forward.__name__
         own = is_own(forward)
@@ -51,6 +56,7 @@ class Op:
         self.__wrapped__ = forward
         self.reference = Kernel(forward, None, own)
         self.promote = promote
+        self.view = view
         self._keep = _positions(forward, promote, keep)
         parameters = list(inspect.signature(forward).parameters.values())[1:]
         self.settings = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
@@ -94,21 +100,31 @@ class Op:
                 kernel = self.reference
                 outputs = kernel.forward(backend.xp, *arrays, **settings)
             result, saved = outputs
-        except ValueError as error:
-            if "broadcast" in str(error) and not isinstance(error, ShapeError):
-                raise ShapeError(f"{self.name}: {_mismatch(arrays, error)}") from error
+        except ShapeError:
             raise
-        except (TypeError, AttributeError) as error:
-            if any(x is None for x in inputs[: self._required]):
-                raise TypeError(f"{self.name} takes tensors and numbers, not None") from error
+        except (ValueError, TypeError, RuntimeError, AttributeError) as error:
+            self._explain(error, inputs, arrays)
             raise
         finally:
             restore(warnings)
         if result_dtype is not None:  # booleans, computed as integers
             result = backend.xp.astype(result, result_dtype)
         # For several outputs it is a tuple of tensors; typed as a tensor, which unpacks as well.
-        output: Tensor = _wrap_outputs(self.name, kernel, inputs, variables, result, saved)
+        wrapped = _wrap_outputs(self.name, kernel, inputs, variables, result, saved)
+        if self.view and not backend.mutable and is_basic(settings.get("key")):
+            for i, view in enumerate(wrapped if type(wrapped) is tuple else (wrapped,)):
+                share(view, inputs[0], Step(self.forward, settings, i))
+        output: Tensor = wrapped
         return output
+
+    def _explain(self, error: Exception, inputs: Sequence[Any], arrays: Sequence[Any]) -> None:
+        """Raise a clearer error for one of the array library, if its cause is known."""
+        if isinstance(error, ValueError | RuntimeError) and _NO_BROADCAST.search(str(error)):
+            raise ShapeError(f"{self.name}: {_mismatch(arrays, error)}") from error
+        if isinstance(error, TypeError | AttributeError) and any(
+            x is None for x in inputs[: self._required]
+        ):
+            raise TypeError(f"{self.name} takes tensors and numbers, not None") from error
 
     def _in_float32(
         self, inputs: Sequence[Any], arrays: Sequence[Any], settings: dict[str, Any], dtype: Any
@@ -184,7 +200,12 @@ class Composite:
         return output
 
 
-def _mismatch(arrays: Sequence[Any], error: ValueError) -> str:
+# What array libraries raise for shapes and keys that do not fit.
+MISFIT = (ValueError, TypeError, RuntimeError, IndexError)
+_NO_BROADCAST = re.compile("broadcast|size of tensor")  # of NumPy, CuPy and JAX; of PyTorch
+
+
+def _mismatch(arrays: Sequence[Any], error: Exception) -> str:
     """Name the shapes of inputs that do not broadcast; else return the error of the op's code."""
     shapes = [tuple(a.shape) for a in arrays if hasattr(a, "shape")]
     try:
@@ -213,7 +234,7 @@ COMPOSITES: dict[str, Composite] = {}  # the composites of this package
 def op(forward: Callable[..., Any], /) -> Op: ...
 @overload
 def op(
-    *, promote: str | None = None, keep: Sequence[str] = ()
+    *, promote: str | None = None, keep: Sequence[str] = (), view: bool = False
 ) -> Callable[[Callable[..., Any]], Op]: ...
 def op(
     forward: Callable[..., Any] | None = None,
@@ -221,6 +242,7 @@ def op(
     *,
     promote: str | None = None,
     keep: Sequence[str] = (),
+    view: bool = False,
 ) -> Any:
     """Declare an op: a decorator for its forward.
 
@@ -231,6 +253,8 @@ def op(
             cast.
         keep: names of arrays that do not determine the dtype, and that are left as they are if they
             are integers or booleans, such as ids or a mask.
+        view: whether the result is a view of the first array, as far as the library can make one:
+            where arrays are immutable, writes to either are then seen by the other.
 
     >>> from tinytorch import Tensor
     >>> from tinytorch.ops.op import op
@@ -244,7 +268,7 @@ def op(
     Tensor([1., 8.])
     """
     if forward is None:
-        return lambda function: Op(function, promote, keep)
+        return lambda function: Op(function, promote, keep, view)
     return Op(forward)
 
 
@@ -373,6 +397,8 @@ def _wrap(array: Array, variables: list[Variable], backend: Backend) -> Any:
     if type(array) is not backend.array_type:  # NumPy returns scalars instead of 0-d arrays
         array = backend.xp.asarray(array)
     result = wrap_array(variables[0]._result_class, array, backend)
+    if not backend.mutable:
+        return result  # the op says which are views
     # A view shares the version counter of the tensor whose memory it uses.
     memory = backend.xp.storage(array)
     for variable in variables:

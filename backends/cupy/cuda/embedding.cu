@@ -13,6 +13,14 @@ extern "C" __global__ void embedding(const T* weight, const Index* ids, T* y, In
     }
 }
 
+// Sets error_flag = (id, limit, 3) where one of the ids (count) is outside of [least, limit).
+extern "C" __global__ void check_ids(const Index* ids, Index count, Index least, Index limit,
+                                     Index* error_flag) {
+    FOR_EACH(i, count)
+        if (ids[i] < least || ids[i] >= limit)
+            error_flag[0] = ids[i], error_flag[1] = limit, error_flag[2] = 3;
+}
+
 // The gradient of a small table: partial (parts, rows, size), where row r of part p is the sum of the
 // rows of g (count, size) whose id is r, among the `part` ids from p * part on.
 //

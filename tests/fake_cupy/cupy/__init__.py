@@ -13,6 +13,7 @@ It shadows the real CuPy only where tests/ puts this folder on the path.
 import builtins
 import contextlib
 import ctypes
+import functools
 import weakref
 
 import numpy
@@ -148,7 +149,7 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, key):
-        key = _unwrap(key)
+        key = _wrap_around(_unwrap(key), self.shape)
         parts = key if isinstance(key, tuple) else (key,)
         if builtins.all(part is None or isinstance(part, int | slice) for part in parts):
             key = (*parts, ...)  # a 0-d view, where NumPy would return a scalar
@@ -156,7 +157,7 @@ class ndarray:
 
     def __setitem__(self, key, value):
         check_device(self, *_sources([key, value]))
-        key, value = _unwrap(key), _unwrap(value)
+        key, value = _wrap_around(_unwrap(key), self.shape), _unwrap(value)
         enqueue(lambda: self._host.__setitem__(key, value))
 
     def __repr__(self):
@@ -186,6 +187,29 @@ class ndarray:
 
 def _address(host):
     return host.__array_interface__["data"][0]
+
+
+def _wrap_around(key, shape):
+    """A key whose arrays of indices are within the axes: in CuPy they wrap around."""
+    parts = key if isinstance(key, tuple) else (key,)
+    if not builtins.any(isinstance(part, numpy.ndarray) for part in parts):
+        return key
+    axes = [_axes(part) for part in parts]
+    inside, axis = [], 0
+    for i, part in enumerate(parts):
+        if part is ...:
+            axis = len(shape) - builtins.sum(axes[i:])
+        is_ids = isinstance(part, numpy.ndarray) and part.dtype != bool_
+        inside.append(part % shape[axis] if is_ids and shape[axis] else part)
+        axis += axes[i]
+    return tuple(inside)
+
+
+def _axes(part):
+    """The number of axes that a part of a key selects from."""
+    if part is None or part is ...:
+        return 0
+    return part.ndim if getattr(part, "dtype", None) == bool_ else 1
 
 
 def _unwrap(value):
@@ -304,6 +328,10 @@ def _in_place(name):
     return method
 
 
+def _take(self, take, indices, axis):
+    return take(self, indices % builtins.max(1, self.shape[axis]), axis=axis)  # wraps around
+
+
 def _read(name):
     function = getattr(numpy.ndarray, name)
 
@@ -316,6 +344,7 @@ def _read(name):
 
 for _name in METHODS:
     setattr(ndarray, _name, _method(_name))
+ndarray.take = functools.partialmethod(_take, ndarray.take)
 for _name in OPERATORS:
     setattr(ndarray, f"__{_name}__", _method(f"__{_name}__"))
 for _name in IN_PLACE:
