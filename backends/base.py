@@ -94,17 +94,35 @@ class LossScaler(Protocol):
 
     Attributes:
         scale: the factor of the loss, 0-d.
+        skipped: the number of steps that were skipped, 0-d.
     """
 
     scale: NativeArray
+    skipped: NativeArray
 
     def unscale(self, gradients: Sequence[NativeArray]) -> list[NativeArray]:
         """Divide all gradients of a step by the scale, in place where possible. If one is not
         finite, optimizers change nothing until `update`."""
         ...
 
+    def is_skipping(self) -> bool:
+        """Whether the gradients of this step are not finite; waits for the device."""
+        ...
+
     def update(self) -> None:
         """Choose the scale of the next step."""
+        ...
+
+    def take_skipped(self) -> int:
+        """Set `skipped` to 0 and return what it was; waits for the device."""
+        ...
+
+    def state_dict(self) -> dict[str, float]:
+        """The scale and `_growth_tracker`, the steps since it changed; waits for the device."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Continue with the scale of a `state_dict`, or with the first one if it is empty."""
         ...
 
 
@@ -242,6 +260,9 @@ class Backend:
     def full_precision(self) -> AbstractContextManager[None]:
         """A context in which float32 products are not rounded to fewer bits of mantissa."""
         return nullcontext()
+
+    def before_fork(self) -> None:
+        """Load what each of the processes forked next would otherwise compile for itself."""
 
     def set_row_offset(self, first: int) -> None:
         """Offset `random_bits` so that row 0 is row `first` of the full batch.

@@ -13,22 +13,30 @@ class NotFusableError(ValueError):
 
 
 class NormWeights(NamedTuple):
-    """A LayerNorm: weight and bias (C,)."""
+    """A LayerNorm, or an RMSNorm, which is not centred: weight and bias (C,)."""
 
     weight: Array
     bias: Array | None
     eps: float
+    centred: bool = True
 
 
 class LinearWeights(NamedTuple):
-    """A linear layer: weight (out, in) and bias (out,)."""
+    """A linear layer: weight (out, in) and bias (out,).
+
+    With a scale (out,), the weight holds int8, and ``scale[:, None] * weight`` is meant.
+    """
 
     weight: Array
     bias: Array | None
+    scale: Array | None = None
 
 
 class BlockWeights(NamedTuple):
-    """A transformer block: x + proj(attention(qkv(norm1(x)))), then x + out(act(fc(norm2(x))))."""
+    """A transformer block: x + proj(attention(qkv(norm1(x)))), then x + out(act(fc(norm2(x)))).
+
+    With a gate, the hidden layer is act(gate(norm2(x))) * fc(norm2(x)).
+    """
 
     norm1: NormWeights
     qkv: LinearWeights
@@ -36,6 +44,7 @@ class BlockWeights(NamedTuple):
     norm2: NormWeights
     fc: LinearWeights
     out: LinearWeights
+    gate: LinearWeights | None = None
 
 
 class GPTWeights(NamedTuple):
@@ -50,8 +59,10 @@ class GPTWeights(NamedTuple):
         norm: the final norm.
         head: the output projection (V, C).
         num_heads: nh.
+        num_kv_heads: nkv, heads of keys and values, each for nh / nkv heads of queries.
         activation: the MLP's elementwise activation, a function of one array.
-        activation_name: its op, "gelu" or "squared_relu".
+        activation_name: its op, "gelu", "squared_relu" or "silu".
+        tokens_scale: (V,), if the token embedding holds int8: the scale of each vector.
     """
 
     tokens: Array
@@ -62,12 +73,20 @@ class GPTWeights(NamedTuple):
     norm: NormWeights
     head: LinearWeights
     num_heads: int
+    num_kv_heads: int
     activation: Callable[[Array], Array]
     activation_name: str
+    tokens_scale: Array | None = None
+
+    @property
+    def head_dim(self) -> int:
+        """hs, the size of a head."""
+        size: int = self.tokens.shape[1] // self.num_heads
+        return size
 
 
 # step(ids, caches, position) -> logits (B, V). It takes the ids (B,) at `position` and, for each
-# block, the cached keys and values (B, nh, T, hs), and writes those of the new token to the caches.
+# block, the cached keys and values (B, nkv, T, hs), to which it writes those of the new token.
 DecodeStep = Callable[[Any, Sequence[tuple[Array, Array]], int], Array]
 
 

@@ -9,7 +9,7 @@ package registers.
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +150,34 @@ def fake_cupy(cupy: str, request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def cupy_fp32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of the cupy backend with matrix products in full float32, to compare with NumPy."""
+def matmul_mode(cupy: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """A function that sets the precision of the cupy backend's products, and returns its name."""
     backends.get(cupy)
     from tinytorch.backends.cupy import gemm
 
-    monkeypatch.setattr(gemm, "matmul_mode", lambda: "fp32")
-    return cupy
+    def choose(mode: str) -> str:
+        monkeypatch.setattr(gemm, "matmul_mode", lambda: mode)
+        return cupy
+
+    return choose
+
+
+@pytest.fixture
+def cupy_fp32(matmul_mode: Callable[[str], str]) -> str:
+    """Name of the cupy backend with matrix products in full float32, to compare with NumPy."""
+    return matmul_mode("fp32")
+
+
+@pytest.fixture
+def tf32(matmul_mode: Callable[[str], str]) -> str:
+    """Name of the cupy backend with products in TF32, which its attention kernels need."""
+    return matmul_mode("tf32")
+
+
+@pytest.fixture
+def bf16(matmul_mode: Callable[[str], str]) -> str:
+    """Name of the cupy backend with products in bfloat16, and so mixed precision."""
+    return matmul_mode("bf16")
 
 
 @pytest.fixture

@@ -128,6 +128,15 @@ def _ids(shape: tuple[int, ...], high: int) -> Callable[[Rng], Array]:
     return lambda rng: rng.integers(0, high, shape)
 
 
+def _int8(shape: tuple[int, ...]) -> Callable[[Rng], Array]:
+    return lambda rng: rng.integers(-127, 128, shape).astype(np.int8)
+
+
+def _scale(size: int) -> Callable[[Rng], Array]:
+    """Numbers without a gradient."""
+    return lambda rng: rng.uniform(0.01, 0.02, size)
+
+
 def _mask(*shape: int) -> Callable[[Rng], Array]:
     """A random boolean mask in which each query may attend to at least the first key."""
 
@@ -667,6 +676,14 @@ OP_INFOS: dict[str, OpInfo] = {
     ),
     "gelu_erf": unary(lambda torch, x: torch.nn.functional.gelu(x)),
     "silu": unary(lambda torch, x: torch.nn.functional.silu(x)),
+    "swiglu": OpInfo(
+        [
+            *binary(None).samples,
+            Sample("strided", transposed(normal((3, 5), (3, 5)))),
+            Sample("large", normal((700, 130), (700, 130))),
+        ],
+        lambda torch, gate, x: torch.nn.functional.silu(torch.as_tensor(gate)) * x,
+    ),
     "leaky_relu": OpInfo(
         [
             Sample("plain", away_from_zero((3, 4)), {"negative_slope": 0.1}),
@@ -733,8 +750,12 @@ OP_INFOS: dict[str, OpInfo] = {
             Sample("weight", normal((2, 3, 8), (8,)), {"eps": 1e-5}),
             Sample("no weight", transposed(normal((3, 8))), {"eps": 1e-2}),
             Sample("empty", normal((0, 8), (8,)), {"eps": 1e-5}),
+            Sample("many rows", normal((700, 130), (130,)), {"eps": 1e-5}),
+            Sample("one weight for all", normal((3, 8), (1,)), {"eps": 1e-5}),
         ],
-        lambda torch, x, *w, eps: torch.nn.functional.rms_norm(x, x.shape[-1:], *w, eps=eps),
+        lambda torch, x, *w, eps: torch.nn.functional.rms_norm(
+            x, x.shape[-1:], *(v.expand(x.shape[-1]) for v in w), eps=eps
+        ),
     ),
     "group_normalization": OpInfo(
         [
@@ -914,6 +935,17 @@ OP_INFOS: dict[str, OpInfo] = {
                                                  rng.integers(0, 2, (3, 4)).astype(bool) * 1.0)),
         ],
         lambda torch, p, t: torch.nn.functional.binary_cross_entropy(p, t.detach()),
+    ),
+    "int8_linear": OpInfo(
+        [
+            Sample("bias", with_values(normal((2, 3, 8)), _int8((5, 8)), _scale(5), _scale(5))),
+            Sample("no bias", with_values(normal((8,)), _int8((5, 8)), _scale(5))),
+            Sample("empty", with_values(normal((0, 8)), _int8((5, 8)), _scale(5))),
+            Sample("large", with_values(normal((9, 130)), _int8((3000, 130)), _scale(3000))),
+        ],
+        lambda torch, x, w, scale, bias=None: torch.nn.functional.linear(
+            x, w.to(x.dtype) * scale.detach()[:, None], bias
+        ),
     ),
     # embeddings, attention
     "embedding": OpInfo(

@@ -46,8 +46,8 @@ class autocast(ContextDecorator):  # noqa: N801  PyTorch's name
 class GradScaler:
     """Scales losses where products are computed in float16 (TT_MATMUL=fp16), elsewhere by 1.
 
-    The factor is chosen as by PyTorch: halved after a step with gradients that are not finite, in
-    which no optimizer changes anything, and doubled after 2,000 others.
+    The factor is chosen as by PyTorch: halved after gradients that are not finite, with which
+    optimizers make no step, and doubled after 2,000 other steps.
 
     Args:
         device, options: of PyTorch, without effect.
@@ -67,6 +67,7 @@ class GradScaler:
         # ids of optimizers: with unscaled gradients, and those that made their step, since `update`
         self._unscaled: set[int] = set()
         self._stepped: set[int] = set()
+        self._loaded: dict[str, Any] = {}  # a state that is waiting for the scaler
 
     def scale(self, outputs: Any) -> Any:
         """The loss times the scale."""
@@ -74,6 +75,8 @@ class GradScaler:
         if self._backend is not backend:
             self._backend = backend
             self._scaler = backend.loss_scaler() if backend.loss_scaler else None
+            if self._scaler is not None:
+                self._scaler.load_state_dict(self._loaded)
         if self._scaler is None:
             return outputs
         return outputs * wrap_array(Tensor, self._scaler.scale, backend).to(outputs.dtype)
@@ -93,7 +96,12 @@ class GradScaler:
             unscale_gradients(self._scaler, optimizer.parameters())
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-        """``optimizer.step()`` with unscaled gradients, without effect if one is not finite.
+        """``optimizer.step()`` with unscaled gradients, unless one is not finite.
+
+        On a GPU, the host waits for that answer, as PyTorch's does.
+
+        Returns:
+            what ``optimizer.step()`` returns; None if there was no step.
 
         Raises:
             RuntimeError: the optimizer has made its step since the last `update`.
@@ -103,6 +111,8 @@ class GradScaler:
         if id(optimizer) not in self._unscaled:
             self.unscale_(optimizer)
         self._stepped.add(id(optimizer))
+        if self._scaler is not None and self._scaler.is_skipping():
+            return None
         return optimizer.step(*args, **kwargs)
 
     def update(self, new_scale: Any = None) -> None:
@@ -123,11 +133,26 @@ class GradScaler:
         return self._scaler is not None
 
     def state_dict(self) -> dict[str, Any]:
-        """An empty dict: the scale starts anew."""
-        return {}
+        """The scale and how it changes, as PyTorch's; empty if losses have not been scaled."""
+        if self._scaler is None:
+            return dict(self._loaded)
+        return {"growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000,
+                **self._scaler.state_dict()}  # fmt: skip
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Without effect."""
+        """Continue with the scale of a `state_dict`; PyTorch's may be given too.
+
+        Raises:
+            ValueError: it has no scale.
+        """
+        if state_dict and not {"scale", "_growth_tracker"} <= state_dict.keys():
+            raise ValueError(
+                "this is not the state_dict of a GradScaler: it has no scale and _growth_tracker,"
+                f" only {sorted(state_dict)}"
+            )
+        self._loaded = dict(state_dict)
+        if self._scaler is not None:
+            self._scaler.load_state_dict(self._loaded)
 
 
 def __getattr__(name: str) -> Any:

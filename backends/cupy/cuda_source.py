@@ -55,13 +55,18 @@ def source(dtype: str, head_dim: int | None = None, precision: str = "tf32") -> 
     if head_dim:
         element = "unsigned short" if dtype == BFLOAT16 else T
         begin += [f"typedef {element} Element;", f"const int HEAD_DIM = {head_dim};"]
-        headers += ["bf16.cuh", "attention.cuh", f"attention_{precision}.cuh"]
+        headers += [
+            "bf16.cuh",
+            "attention.cuh",
+            f"attention_{precision}.cuh",
+            "attention_scores.cuh",
+        ]
         files = [ATTENTION]
     elif dtype == BFLOAT16:
-        headers += ["bf16.cuh", "activations.cuh"]
+        headers += ["bf16.cuh", "layer_norm.cuh", "activations.cuh"]
         files = [MIXED_PRECISION]
     else:
-        headers += ["activations.cuh"]
+        headers += ["layer_norm.cuh", "activations.cuh"]
         files = sorted({*FOLDER.glob("*.cu")} - {ATTENTION, MIXED_PRECISION})
     files = [*(FOLDER / name for name in headers), *files]
     parts = [f'#line 1 "{file.name}"\n{file.read_text(encoding="utf-8")}' for file in files]

@@ -18,7 +18,7 @@ from .launch import launch, launch_elementwise
 
 TEXTS, WARPS = 8, 8  # DECODE_TEXTS and DECODE_WARPS of decode.cu
 MAX_HEAD_DIM = 128
-ACTIVATIONS = {"gelu": 1, "squared_relu": 2}  # op -> the kernel's number
+ACTIVATIONS = {"gelu": 1, "squared_relu": 2, "silu": 3}  # op -> the kernel's number
 
 
 class CupyDecodeStep:
@@ -30,13 +30,14 @@ class CupyDecodeStep:
 
     def __init__(self, weights: GPTWeights) -> None:
         self.weights = weights
-        self.head_dim = weights.tokens.shape[1] // weights.num_heads
-        if self.head_dim > MAX_HEAD_DIM:
+        if weights.head_dim > MAX_HEAD_DIM:
             raise NotFusableError(f"its heads have more than {MAX_HEAD_DIM} elements")
         if weights.activation_name not in ACTIVATIONS:
             raise NotFusableError(f"{weights.activation_name} is not an activation of the kernels")
         if len(weights.head.weight) > len(weights.tokens):
             raise NotFusableError("its head has tokens that the embedding lacks")
+        if any(layer.scale is not None for layer in _layers(weights)):
+            raise NotFusableError("its weights are integers")
         if not all(array.flags.c_contiguous for array in _arrays(weights)):
             raise NotFusableError("a weight is not contiguous")
 
@@ -55,21 +56,24 @@ class CupyDecodeStep:
             "decode_embedding", x, w.tokens, w.positions, ids, state, x, B, C, w.scale
         )
         for block, (keys, values) in zip(w.blocks, caches, strict=True):
-            qkv = _linear(x, block.qkv, block.norm1)  # (B, 3 C)
+            qkv = _linear(x, block.qkv, block.norm1)  # (B, (nh + 2 nkv) hs)
             y = self._attention(qkv, keys, values, state)
             x = _linear(y, block.proj, residual=x)
-            hidden = _linear(x, block.fc, block.norm2, ACTIVATIONS[w.activation_name])  # (B, 4 C)
+            gate, activation = block.gate or block.fc, ACTIVATIONS[w.activation_name]
+            up = _linear(x, block.fc, block.norm2) if block.gate else None  # (B, hidden)
+            hidden = _linear(x, gate, block.norm2, activation, up)
             x = _linear(hidden, block.out, residual=x)
         return _linear(x, w.head, w.norm)
 
     def _attention(self, qkv: Array, keys: Array, values: Array, state: Array) -> Array:
-        """qkv (B, 3 C), keys and values (B, nh, limit, hs) -> (B, C)."""
-        B, nh, limit, hs = keys.shape
+        """qkv (B, (nh + 2 nkv) hs), keys and values (B, nkv, limit, hs) -> (B, nh hs)."""
+        B, nkv, limit, hs = keys.shape
+        nh = self.weights.num_heads
         cosine, sine = self.weights.rotary or (None, None)
         y = cupy.empty((B, nh * hs), qkv.dtype)
         launch(
             "decode_attention", qkv.dtype, (nh, B), (32, WARPS),
-            qkv, keys, values, cosine, sine, state, y, limit, hs,
+            qkv, keys, values, cosine, sine, state, y, nkv, limit, hs,
         )  # fmt: skip
         return y
 
@@ -79,19 +83,26 @@ def _linear(
     layer: LinearWeights,
     norm: NormWeights | None = None,
     activation: int = 0,
+    factor: Array | None = None,
     residual: Array | None = None,
 ) -> Array:
-    """residual + activation(norm(x) @ weight.T + bias): x (B, in) -> (B, out)."""
-    weight, bias = layer
-    scale, shift, eps = norm or (None, None, 0.0)
+    """residual + factor * activation(norm(x) @ weight.T + bias): x (B, in) -> (B, out)."""
+    weight, bias, _ = layer
+    scale, shift, eps, centred = norm or (None, None, 0.0, True)
     (B, size), out = x.shape, len(weight)
     y = cupy.empty((B, out), x.dtype)
     grid = (-(-out // WARPS), -(-B // TEXTS))
     launch(
         "decode_linear", x.dtype, grid, (32, WARPS),
-        x, scale, shift, weight, bias, residual, y, B, size, out, eps, activation,
+        x, scale, shift, weight, bias, factor, residual, y, B, size, out, eps, int(centred),
+        activation,
     )  # fmt: skip
     return y
+
+
+def _layers(weights: GPTWeights) -> list[LinearWeights]:
+    blocks = [part for block in weights.blocks for part in block]
+    return [part for part in [*blocks, weights.head] if isinstance(part, LinearWeights)]
 
 
 def _arrays(value: Any) -> Iterator[Array]:

@@ -5,14 +5,14 @@ number of tokens sampled so far, the ids, and the caches. So the host launches t
 and again, and waits only to read the tokens.
 """
 
-import contextlib
 from collections.abc import Sequence
 
 import cupy
 import numpy as np
 
+from .. import trace
+from ..base import BackendError, NumpyArray
 from ..base import NativeArray as Array
-from ..base import NumpyArray
 from ..decode_step import Choice
 from .decode_step import CupyDecodeStep
 from .devices import prepare_thread
@@ -20,6 +20,9 @@ from .errors import raise_pending_error
 from .graph import CapturedGraph, CapturePlace
 from .launch import launch
 from .sampling import launch_sampling
+
+FIRST_CAPTURE = 2  # number of the step that is captured, if memory suffices
+PATIENCE = 32  # after a capture that failed, the next is tried after so many times the steps
 
 
 class CupyDecoder:
@@ -43,7 +46,7 @@ class CupyDecoder:
         self._state, self._ids = self._inputs[:2], self._inputs[2 : 2 + B]
         self._uniforms = self._inputs[2 + B :].view(cupy.float64)
         self._tokens = cupy.zeros((self.capacity, B), cupy.int64)
-        self._steps = 0
+        self._steps, self._next_capture = 0, FIRST_CAPTURE
         self._graph: CapturedGraph | None = None
 
     def write(
@@ -61,16 +64,30 @@ class CupyDecoder:
         return tokens
 
     def _launch_step(self) -> None:
-        """One step: the first by its kernels, which compiles them, later ones by a graph if memory
-        suffices for it."""
+        """One step: the first by its kernels, which compiles them, later ones by a graph if it can
+        be captured."""
         self._steps += 1
-        if self._steps == 2:
-            with contextlib.suppress(MemoryError):
-                self._graph = CapturedGraph(self._run_step, (), CapturePlace())
+        if self._steps == self._next_capture:
+            self._graph = self._capture()
         if self._graph is None:
             self._run_step()
         else:
             self._graph.launch()
+
+    def _capture(self) -> CapturedGraph | None:
+        """A graph of the step; None if that fails, and later steps are to try again."""
+        try:
+            graph = CapturedGraph(self._run_step, (), CapturePlace())
+        except MemoryError:
+            why = "too little memory for a graph"
+        except BackendError as error:
+            why = str(error)
+        else:
+            trace.count("decode graph", "cupy", "captured")
+            return graph
+        trace.fallback("decode graph", why, "cupy")
+        self._next_capture *= PATIENCE
+        return None
 
     def _run_step(self) -> Array:
         """Sample the next tokens from the logits, and advance the state."""

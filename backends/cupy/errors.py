@@ -15,7 +15,9 @@ MESSAGES = {
     3: "index {0} is out of bounds for an axis with size {1}",
 }
 
-_flags: dict[int, Any] = {}  # device -> int64 array (3,): id, limit, key of MESSAGES or 0
+SKIP = -1  # in place of a key of MESSAGES, during a step that is skipped: see loss_scale.cu
+
+_flags: dict[int, Any] = {}  # device -> int64 array (3,): id, limit, key of MESSAGES or 0 or SKIP
 _watched: set[int] = set()  # devices whose flag may have been set since it was last read
 
 
@@ -35,6 +37,6 @@ def raise_pending_error() -> None:
         return
     _watched.discard(device)
     wrong_id, limit, kind = _flags[device].get().tolist()
-    if kind > 0:  # -1 during a step that is skipped, see loss_scale.cu
+    if kind not in (0, SKIP):
         _flags[device].fill(0)
         raise IndexError(MESSAGES[kind].format(wrong_id, limit))

@@ -118,8 +118,8 @@ class CapturedGraph:
         stream = self._place.stream
         with cupy.cuda.using_allocator(self._allocate), stream:
             _state.capturing = self
-            stream.begin_capture()
             try:
+                stream.begin_capture()
                 yield stream
             except MemoryError:
                 raise
@@ -189,8 +189,8 @@ class GraphedCallable:
             key: what the work depends on besides its arrays.
             arrays: its arguments.
             eager: whether it may be run without a graph. If not, it is captured in the first call,
-                and the result is None if memory does not suffice; all its kernels were launched
-                before.
+                and the result is None if memory does not suffice, until a later call succeeds; all
+                its kernels were launched before.
         """
         key = cupy.cuda.runtime.getDevice(), key
         if key != self._key:
@@ -210,13 +210,14 @@ class GraphedCallable:
         graph, how = self._graphs[shapes], "replayed"
         if graph is None:
             how, graph = "captured", self._capture(arrays)
-            self._graphs[shapes] = graph or self._work
             if graph is None:
+                self._graphs[shapes] = self._work if eager else None
                 self._free()
                 return self._run_without_graph(arrays) if eager else None
+            self._graphs[shapes] = graph
         elif not isinstance(graph, CapturedGraph):
             trace.fallback("graphed step", "too little memory for a graph", "cupy")
-            return self._run(arrays) if eager else None
+            return self._run(arrays)
         else:
             graph.copy_inputs(arrays)
         trace.count("graphed step", "cupy", how)

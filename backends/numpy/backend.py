@@ -13,6 +13,7 @@ from ..base import Backend, NativeArray, host_array
 from ..base import NumpyArray as Array
 from ..indices import check_ids, is_basic
 from ..random_bits import random_bits
+from . import compiled
 from .kernels import DECODE_STEP, KERNELS, UPDATES
 from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
 
@@ -66,6 +67,10 @@ class NumpyBackend(Backend):
 
     def single_threaded(self) -> AbstractContextManager[None]:
         return single_threaded()
+
+    def before_fork(self) -> None:
+        if self.kernels:
+            compiled.load()
 
     def set_row_offset(self, first: int) -> None:
         self.xp.random_bits = partial(random_bits, _STANDARD, first_row=first)

@@ -1,7 +1,9 @@
-"""The fused decode step in NumPy: a GPT's forward for one new token, in as few calls as possible.
+"""The fused decode step: a GPT's forward for one new token, in C or in as few calls as possible.
 
 The model's own forward creates about a hundred tensors per token; for one row that takes four times
-as long as the matrix products. This step computes the same logits on plain arrays, mostly in place.
+as long as the matrix products. This step computes the same logits on plain arrays, mostly in place:
+for one text of float32 in C (compiled_decode.py), else in NumPy.
+
 The batch is the last axis: a weight (out, in) times (in, B) takes two thirds of the time of (B, in)
 times its transpose. A batch of one is a vector (C,), since NumPy takes twice as long to broadcast a
 (1, 1) array as to use a scalar.
@@ -13,10 +15,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..base import NumpyArray as Array
-from ..decode_step import GPTWeights, LinearWeights, NormWeights
+from ..decode_step import BlockWeights, GPTWeights, LinearWeights, NormWeights
+from .compiled_decode import compiled_step
 from .layer_norm import centred_row
 from .rows import constant_column
-from .threads import limit_blas_threads, parallel_ranges
+from .threads import limit_blas_threads, parallel_blocks, parallel_ranges
 
 MIN_PARALLEL_WEIGHT = 2**21  # bytes; reading a smaller weight takes less time than waking a thread
 
@@ -26,9 +29,10 @@ class NumpyDecodeStep:
 
     def __init__(self, weights: GPTWeights) -> None:
         self.weights = weights
+        self._compiled = compiled_step(weights)
         C = weights.tokens.shape[1]
         # The product with this vector is the mean over C, much faster than NumPy's reduction.
-        self.average = constant_column(C, 1 / C, weights.tokens.dtype)[:, 0]
+        self.average = constant_column(C, 1 / C, weights.norm.weight.dtype)[:, 0]
         if weights.rotary is not None:
             cos, sin = weights.rotary
             # (T, 2, hs/2, 1); they rotate both halves at once: x * cos + swapped(x) * sin.
@@ -39,44 +43,70 @@ class NumpyDecodeStep:
 
     def __call__(self, ids: Array, caches: Sequence[tuple[Array, Array]], position: int) -> Array:
         """ids (B,) -> logits (B, V)."""
-        w = self.weights
-        x = w.tokens[ids].T.copy() if len(ids) > 1 else w.tokens[ids[0]].copy()  # (C, B) or (C,)
+        w, B = self.weights, len(ids)
+        x = self._embed(ids, position)  # (C, B) or (C,)
+        if self._compiled is not None and B == 1:
+            logits: Array | None = self._compiled(x, caches, position)
+            if logits is not None:
+                return logits[None]
+        for block, (keys, values) in zip(w.blocks, caches, strict=True):
+            qkv = _linear(self._norm(x, block.norm1), block.qkv)  # (n, B) or (n,)
+            y = self._attention(qkv.reshape(-1, w.head_dim, B), keys, values, position)
+            x += _linear(y.reshape(x.shape), block.proj)
+            x += _linear(self._hidden(self._norm(x, block.norm2), block), block.out)
+        y = _linear(self._norm(x, w.norm), w.head)  # (V, B) or (V,)
+        return y.reshape(-1, B).T
+
+    def _embed(self, ids: Array, position: int) -> Array:
+        """The vectors of the tokens (B,): (C, B), or (C,) for one."""
+        w, which = self.weights, ids if len(ids) > 1 else ids[0]
+        x: Array = w.tokens[which].T.astype(self.average.dtype)
+        if w.tokens_scale is not None:
+            x *= w.tokens_scale[which]
         if w.scale != 1.0:
             x *= w.scale
         if w.positions is not None:
             _add(x, w.positions[position])
-        for block, (keys, values) in zip(w.blocks, caches, strict=True):
-            qkv = _linear(self._norm(x, block.norm1), block.qkv)  # (3 C, B) or (3 C,)
-            y = self._attention(qkv.reshape(3, w.num_heads, -1, len(ids)), keys, values, position)
-            x += _linear(y.reshape(x.shape), block.proj)
-            hidden = _linear(self._norm(x, block.norm2), block.fc)  # (4 C, B) or (4 C,)
-            x += _linear(w.activation(hidden), block.out)
-        return _linear(self._norm(x, w.norm), w.head).reshape(-1, len(ids)).T
+        return x
+
+    def _hidden(self, x: Array, block: BlockWeights) -> Array:
+        """The hidden layer of a block's MLP: (C, B) -> (hidden, B), or without B."""
+        y: Array = self.weights.activation(_linear(x, block.gate or block.fc))
+        if block.gate is not None:
+            y *= _linear(x, block.fc)
+        return y
 
     def _attention(self, qkv: Array, keys: Array, values: Array, position: int) -> Array:
-        """Queries, keys and values (3, nh, hs, B) -> the heads' outputs (nh, hs, B)."""
-        _, nh, hs, B = qkv.shape
-        rotated = qkv[:2]  # queries and keys (2, nh, hs, B)
+        """Queries, keys and values (nh + 2 nkv, hs, B) -> the heads' outputs (nh, hs, B)."""
+        _, hs, B = qkv.shape
+        nh, nkv = self.weights.num_heads, self.weights.num_kv_heads
+        rotated = qkv[: nh + nkv]  # queries and keys
         if self.weights.rotary is not None:
-            pairs = rotated.reshape(2, nh, 2, hs // 2, B)
+            pairs = rotated.reshape(nh + nkv, 2, hs // 2, B)
             rotated = pairs * self.cos[position]
-            rotated += pairs[:, :, ::-1] * self.sin[position]
-            rotated = rotated.reshape(2, nh, hs, B)
-        query, key, value = rotated[0] * (1 / math.sqrt(hs)), rotated[1], qkv[2]
+            rotated += pairs[:, ::-1] * self.sin[position]
+            rotated = rotated.reshape(nh + nkv, hs, B)
+        query, key, value = rotated[:nh] * (1 / math.sqrt(hs)), rotated[nh:], qkv[nh + nkv :]
         keys[:, :, position] = key.transpose(2, 0, 1)
         values[:, :, position] = value.transpose(2, 0, 1)
-        query = np.ascontiguousarray(query.transpose(2, 0, 1))[..., None]  # (B, nh, hs, 1)
+        # (B, nkv, nh / nkv, hs): the queries of a group are the rows of one product
+        query = np.ascontiguousarray(query.transpose(2, 0, 1)).reshape(B, nkv, nh // nkv, hs)
         S = position + 1
-        weights = np.matmul(keys[:, :, :S], query).reshape(B, nh, 1, S)
+        scores = np.matmul(keys[:, :, :S], query.swapaxes(2, 3))  # (B, nkv, S, nh / nkv)
+        weights = scores.reshape(B, nkv, 1, S) if nh == nkv else scores.swapaxes(2, 3)
         weights -= np.maximum.reduce(weights, axis=-1, keepdims=True)
         np.exp(weights, out=weights)
-        y: Array = np.matmul(weights, values[:, :, :S])  # (B, nh, 1, hs)
+        y: Array = np.matmul(weights, values[:, :, :S])  # (B, nkv, nh / nkv, hs)
         y /= np.add.reduce(weights, axis=-1, keepdims=True)
         return y.reshape(B, nh, hs).transpose(1, 2, 0)  # (nh, hs, B)
 
     def _norm(self, x: Array, norm: NormWeights) -> Array:
-        """Layer norm of every column of x (C, B), or of x (C,)."""
-        if x.ndim == 1:
+        """The norm of every column of x (C, B), or of x (C,)."""
+        if not norm.centred:
+            squares = self.average.dot(x * x)  # () or (B,)
+            y: Array = x * (1 / np.sqrt(squares + norm.eps))
+            y *= norm.weight if x.ndim == 1 else norm.weight[:, None]
+        elif x.ndim == 1:
             y, squares = centred_row(x, self.average)
             y *= 1 / math.sqrt(squares / len(x) + norm.eps)
             y *= norm.weight
@@ -100,8 +130,13 @@ def _add(x: Array, row: Array) -> None:
 def _linear(x: Array, layer: LinearWeights) -> Array:
     """(in, B) -> (out, B), or (in,) -> (out,)."""
     weight = layer.weight
-    small = weight.nbytes < MIN_PARALLEL_WEIGHT or not limit_blas_threads()
-    y: Array = weight.dot(x) if small else _parallel_dot(weight, x)
+    if layer.scale is not None:
+        y = _int8_dot(weight, x)
+        y *= layer.scale if x.ndim == 1 else layer.scale[:, None]
+    elif weight.nbytes < MIN_PARALLEL_WEIGHT or not limit_blas_threads():
+        y = weight.dot(x)
+    else:
+        y = _parallel_dot(weight, x)
     if layer.bias is not None:
         _add(y, layer.bias)
     return y
@@ -119,4 +154,15 @@ def _parallel_dot(weight: Array, x: Array) -> Array:
         np.dot(weight[i:j], x, out=y[i:j])
 
     parallel_ranges(work, len(weight))
+    return y
+
+
+def _int8_dot(weight: Array, x: Array) -> Array:
+    """``weight.dot(x)`` for a weight of int8, of which only a few rows at a time become floats."""
+    y = np.empty((len(weight), *x.shape[1:]), x.dtype)
+
+    def work(i: int, j: int) -> None:
+        np.dot(weight[i:j].astype(x.dtype), x, out=y[i:j])
+
+    parallel_blocks(work, len(weight), weight.shape[1] * x.itemsize)
     return y

@@ -20,6 +20,7 @@ from . import (
     losses,
     optim,
     pooling,
+    rms_norm,
     rotary,
     smooth_activations,
 )
@@ -42,6 +43,7 @@ KERNELS = KernelTable(
         **losses.KERNELS,
         **optim.KERNELS,
         **pooling.KERNELS,
+        **rms_norm.KERNELS,
         **rotary.KERNELS,
         **smooth_activations.KERNELS,
     }

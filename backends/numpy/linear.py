@@ -8,8 +8,11 @@ from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
 from .gemm import batched_gemm, concurrent_if_large, gemm
 from .rows import as_matrix, column_sums
+from .threads import limit_blas_threads, parallel_blocks
 
 KERNELS = KernelTable()
+
+INT8_BLOCK_BYTES = 2**20  # of floats, to which the rows of an int8 weight are converted at once
 
 
 @KERNELS.forward
@@ -32,6 +35,44 @@ def linear_gradient(
     return (
         concurrent_if_large(multiplications, lambda: gemm(g, weight).reshape(shape)),
         concurrent_if_large(multiplications, lambda: gemm(g.T, rows)),  # (out, in)
+        lambda: column_sums(g),
+    )
+
+
+@KERNELS.forward
+def int8_linear(
+    xp: Namespace, x: Array, weight: Array, scale: Array, bias: Array | None = None
+) -> Any:
+    """x (..., in), weight (out, in) int8, scale and bias (out,) -> (..., out).
+
+    Only a few rows of the weight at a time become floats.
+    """
+    rows, limited = as_matrix(x), limit_blas_threads()  # (N, in)
+    y = np.empty((len(rows), len(weight)), x.dtype)
+
+    def work(i: int, j: int) -> None:
+        np.matmul(rows, weight[i:j].astype(x.dtype).T, out=y[:, i:j])
+        y[:, i:j] *= scale[i:j]
+        if bias is not None:
+            y[:, i:j] += bias[i:j]
+
+    if limited and weight.size:
+        parallel_blocks(work, len(weight), weight.shape[1] * x.itemsize, INT8_BLOCK_BYTES)
+    else:
+        work(0, len(weight))
+    return y.reshape(*x.shape[:-1], len(weight)), (weight, scale, x.shape)
+
+
+@KERNELS.gradient(int8_linear)
+def int8_linear_gradient(
+    xp: Namespace, g: Array, weight: Array, scale: Array, shape: tuple[int, ...]
+) -> Any:
+    """dx = (g scale) W, db = the sum of g over N."""
+    g = as_matrix(g)  # (N, out)
+    return (
+        lambda: gemm(g * scale, weight.astype(g.dtype)).reshape(shape),
+        None,
+        None,
         lambda: column_sums(g),
     )
 

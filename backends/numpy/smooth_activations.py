@@ -1,4 +1,4 @@
-"""The exact GELU, SiLU and leaky ReLU in NumPy, in blocks that stay in the cache."""
+"""The exact GELU, SiLU, SwiGLU and leaky ReLU in NumPy, in blocks that stay in the cache."""
 
 import math
 from typing import Any
@@ -137,3 +137,48 @@ def leaky_relu(xp: Namespace, x: Array, *, negative_slope: float) -> Any:
 @KERNELS.gradient(leaky_relu)
 def leaky_relu_gradient(xp: Namespace, g: Array, slope: Array) -> Any:
     return g * slope
+
+
+@KERNELS.forward
+def swiglu(xp: Namespace, gate: Array, x: Array) -> Any:
+    """silu(gate) x for arrays of one shape. Saves the rows (N, C) of both, and gate's sigmoids."""
+    if getattr(gate, "shape", None) != getattr(x, "shape", 1):
+        return NotImplemented  # broadcast
+    rows, given = as_rows(gate), as_rows(x)
+    y, s = np.empty_like(rows), np.empty_like(rows)
+
+    def work(i: int, j: int) -> None:
+        sb = s[i:j]
+        if compiled.run("swiglu", rows[i:j], given[i:j], y[i:j], sb, sb.size):
+            return
+        np.negative(rows[i:j], out=sb)
+        np.exp(sb, out=sb)
+        sb += 1
+        np.reciprocal(sb, out=sb)
+        np.multiply(rows[i:j], sb, out=y[i:j])
+        y[i:j] *= given[i:j]
+
+    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    return y.reshape(x.shape), (rows, given, s)
+
+
+@KERNELS.gradient(swiglu)
+def swiglu_gradient(xp: Namespace, g: Array, rows: Array, given: Array, s: Array) -> Any:
+    """dgate = g x s (1 + gate (1 - s)), dx = g gate s."""
+    gradient, dgate, dx = as_rows(g), np.empty_like(rows), np.empty_like(rows)
+
+    def work(i: int, j: int) -> None:
+        gb, ab, xb, sb = gradient[i:j], rows[i:j], given[i:j], s[i:j]
+        if compiled.run("swiglu_gradient", gb, ab, xb, sb, dgate[i:j], dx[i:j], sb.size):
+            return
+        db = dgate[i:j]
+        np.subtract(1, sb, out=db)
+        db *= ab
+        db += 1
+        np.multiply(gb, sb, out=dx[i:j])
+        db *= dx[i:j]
+        db *= xb
+        dx[i:j] *= ab
+
+    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    return dgate.reshape(g.shape), dx.reshape(g.shape)

@@ -176,6 +176,25 @@ def parallel_ranges(work: Callable[[int, int], None], rows: int) -> None:
         raise error
 
 
+_meeting = threading.Lock()  # held by functions that wait for each other in several threads
+
+
+def together(work: Callable[[int, int], None], threads: int) -> None:
+    """Call ``work(number, count)`` in `count` threads, at most `threads`, that may wait for others.
+
+    The calling thread is number 0. Only one call at a time has several threads: with two, each
+    could wait for a thread that waits for the other.
+    """
+    threads = min(threads, _workers().count + 1) if threads > 1 and not _state.nested else 1
+    if threads == 1 or not _meeting.acquire(blocking=False):
+        work(0, 1)
+        return
+    try:
+        parallel_ranges(lambda number, _: work(number, threads), threads)
+    finally:
+        _meeting.release()
+
+
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """Return a context in which the current thread runs single-threaded."""

@@ -35,9 +35,10 @@ try:
     from tinytorch.milestones.program import Claim, Output, Results
     from tinytorch.modules.module import Module
     from tinytorch.optimizers import SGD
+    from tinytorch.runtime.trainer import Trainer
     from tinytorch.tensor import Tensor
     from tinytorch.tinygpt import cli
-    from tinytorch.training import CosineSchedule, Trainer
+    from tinytorch.training import CosineSchedule
 except KeyboardInterrupt:  # Ctrl-C during the imports, which take a second
     sys.exit(130)
 

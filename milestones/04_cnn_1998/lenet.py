@@ -42,10 +42,11 @@ try:
     from tinytorch.modules.module import Module
     from tinytorch.ops import random
     from tinytorch.optimizers import SGD
+    from tinytorch.runtime.trainer import Trainer
     from tinytorch.spatial import Conv2d, Flatten, MaxPool2d
     from tinytorch.tensor import Tensor
     from tinytorch.tinygpt.run import RunError
-    from tinytorch.training import CosineSchedule, Trainer
+    from tinytorch.training import CosineSchedule
 except KeyboardInterrupt:  # Ctrl-C during the imports, which take a second
     sys.exit(130)
 

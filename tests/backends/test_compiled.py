@@ -25,6 +25,8 @@ CASES: dict[str, list[tuple[list[tuple[int, ...]], dict[str, Any]]]] = {
     "gelu": [([(5, 3)], {}), ([(130, 1001)], {})],
     "gelu_erf": [([(130, 1001)], {}), ([(2, 3, 7)], {})],
     "silu": [([(130, 1001)], {}), ([(7,)], {})],
+    "swiglu": [([(130, 1001), (130, 1001)], {}), ([(7,), (7,)], {})],
+    "rms_norm": [([(700, 33), (33,)], {"eps": 1e-5}), ([(9, 1025)], {"eps": 1e-3})],
     "relu": [([(130, 1001)], {}), ([(7,)], {})],
     "softmax": [([(130, 101)], {}), ([(4, 2)], {})],
     "layer_norm": [
@@ -197,10 +199,20 @@ print("compiled" if compiled.load() else "numpy", round(y.numpy()[0, 0].item(), 
 """
 
 
-def program(cache: Path, **environment: str) -> str:
+IN_PROCESSES = """
+import numpy as np
+from tinytorch import SGD, MSELoss, Linear, Sequential, Tensor, Trainer, GELU
+model = Sequential(Linear(2, 2), GELU())
+trainer = Trainer(model, SGD(model.parameters(), 0.1), MSELoss(), processes=3)
+x = Tensor(np.ones((6, 2), np.float32))
+print("trained" if trainer.train_step([(x, x)]).item() > 0 else "")
+"""
+
+
+def program(cache: Path, text: str = PROGRAM, **environment: str) -> str:
     env = {**os.environ, "TT_COMPILED": "", "XDG_CACHE_HOME": str(cache), **environment}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=env, timeout=300
+        [sys.executable, "-c", text], capture_output=True, text=True, env=env, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -214,19 +226,34 @@ def script(folder: Path, name: str, text: str) -> str:
     return str(path)
 
 
+@pytest.fixture
+def counting(tmp_path: Path) -> tuple[str, Path]:
+    """A compiler, and the file to which it adds a line each time it runs."""
+    log, real = tmp_path / "log", " ".join(COMPILER or [])
+    text = f'#!/bin/sh\necho run >> {log}\nsleep 0.2\nexec {real} "$@"\n'
+    return script(tmp_path, "counting", text), log
+
+
 @needs_compiler
-def test_the_library_is_compiled_once(tmp_path: Path) -> None:
-    assert COMPILER is not None
-    log = tmp_path / "log"
-    real = " ".join(COMPILER)
-    counting = script(tmp_path, "counting", f'#!/bin/sh\necho run >> {log}\nexec {real} "$@"\n')
+def test_the_library_is_compiled_once(counting: tuple[str, Path], tmp_path: Path) -> None:
+    compiler, log = counting
     cache = tmp_path / "cache"
-    assert [program(cache, CC=counting) for _ in range(2)] == ["compiled 0.84119"] * 2
+    assert [program(cache, CC=compiler) for _ in range(2)] == ["compiled 0.84119"] * 2
     assert log.read_text() == "run\n"
     (library,) = (cache / "tinytorch" / "compiled").iterdir()
     library.write_bytes(b"damaged")
-    assert program(cache, CC=counting) == "compiled 0.84119"
+    assert program(cache, CC=compiler) == "compiled 0.84119"
     assert log.read_text() == "run\n" * 2
+
+
+@needs_compiler
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are forked on Linux")
+def test_processes_of_a_trainer_share_one_compilation(
+    counting: tuple[str, Path], tmp_path: Path
+) -> None:
+    compiler, log = counting
+    assert program(tmp_path / "cache", IN_PROCESSES, CC=compiler) == "trained"
+    assert log.read_text() == "run\n"
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,10 @@ HEADS = [(dtype, size, precision) for size in (16, 32, 64, 128) for dtype, preci
 UNITS = [(dtype,) for dtype in (*cuda_source.FLOAT_DTYPES, cuda_source.BFLOAT16)] + HEADS
 
 
+# One process tests all that it compiles for a unit.
+GROUPED = [pytest.param(u, marks=pytest.mark.xdist_group(f"nvrtc {u}"), id=str(u)) for u in UNITS]
+
+
 def test_the_units_contain_all_kernels() -> None:
     units = [cuda_source.names(cuda_source.source(*unit)) for unit in UNITS]
     float32, float64, mixed, *attention = units
@@ -71,7 +75,7 @@ def compiled(unit: tuple[Any, ...], architecture: str) -> tuple[bytes, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", UNITS, ids=str)
+@pytest.mark.parametrize("unit", GROUPED)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_kernel_compiles(architecture: str, unit: tuple[Any, ...]) -> None:
     binary, log = compiled(unit, architecture)
@@ -82,7 +86,7 @@ def test_every_kernel_compiles(architecture: str, unit: tuple[Any, ...]) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", UNITS, ids=str)
+@pytest.mark.parametrize("unit", GROUPED)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_block_has_registers_for_all_its_threads(
     architecture: str, unit: tuple[Any, ...]
@@ -98,7 +102,7 @@ def test_a_block_has_registers_for_all_its_threads(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", [u for u in UNITS if 128 not in u], ids=str)
+@pytest.mark.parametrize("unit", [g for g in GROUPED if 128 not in g.values[0]])
 def test_no_kernel_spills_registers(unit: tuple[Any, ...]) -> None:
     """Local arrays must stay in registers: spilled to memory they would cost more than they save.
 

@@ -459,7 +459,7 @@ def test_an_unexpected_error_in_the_fused_step_warns_and_falls_back_to_the_model
     model = gpt()
     expected = generate(model, [1, 2, 3], 8, seed=1).tolist()
     own_steps.clear()
-    monkeypatch.setattr(NumpyDecodeStep, "_attention", broken)
+    monkeypatch.setattr(NumpyDecodeStep, "__call__", broken)
     with pytest.warns(RuntimeWarning, match="fused decode step failed.*ZeroDivisionError: broken"):
         assert generate(model, [1, 2, 3], 8, seed=1).tolist() == expected
     assert own_steps == [3] + 7 * [1]
@@ -495,6 +495,7 @@ def test_weights_read_in_several_threads_give_the_same_text(
 ) -> None:
     model = gpt()
     expected = generate(model, text(batch)[:, :2], 8, temperature=0)
+    monkeypatch.setattr(decode_step, "compiled_step", lambda weights: None)
     rows: list[int] = []
     divide = decode_step.parallel_ranges
     monkeypatch.setattr(decode_step, "MIN_PARALLEL_WEIGHT", 0)

@@ -321,17 +321,34 @@ def test_the_next_text_may_have_other_rows_settings_and_lengths(cupy_fp32: str) 
             assert texts[0] == texts[1]
 
 
-def test_a_text_without_memory_for_its_graph_is_decoded_by_kernels(
-    cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.filterwarnings("ignore:too little memory on the GPU")  # of the prompt's graph
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (MemoryError("Out of memory allocating 1,024 bytes"), "too little memory for a graph"),
+        (RuntimeError("cudaErrorStreamCaptureUnsupported"), "this step cannot be captured (Run"),
+    ],
+    ids=["memory", "capture"],
+)
+def test_a_text_whose_graph_fails_is_decoded_by_kernels_and_a_later_one_by_a_graph(
+    error: Exception, why: str, cupy_fp32: str, fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tinytorch.backends.cupy import decoder
+    """With the same decoder, which is kept for the next text."""
+    model, host = gpt(cupy_fp32), gpt()
 
-    def full(*arguments: Any) -> None:
-        raise MemoryError("Out of memory allocating 1,024 bytes")
+    def failing(*arguments: Any) -> None:
+        raise error
 
-    monkeypatch.setattr(decoder, "CapturedGraph", full)
-    expected, found = texts(gpt, cupy_fp32, PROMPT, 45)
-    assert found == expected
+    with monkeypatch.context() as patch, Trace() as trace:
+        patch.setattr(fake_cupy.cuda.Stream, "begin_capture", failing)
+        found = generate(model, PROMPT, 40, seed=1).tolist()
+    assert found == generate(host, PROMPT, 40, seed=1).tolist()
+    (ran,) = trace.ran("decode graph")
+    assert ran.startswith(f"fallback: {why}")
+    with Trace() as trace:
+        found = generate(model, PROMPT, 60, seed=2).tolist()
+    assert found == generate(host, PROMPT, 60, seed=2).tolist()
+    assert trace.ran("decode graph") == {"captured": 1}
 
 
 # Streams

@@ -45,6 +45,7 @@ class Case:
         wrong_lines: a line of the source, what replaces it, and words of the claim that is false
             then.
         quick: flags of a run whose claims need not hold.
+        brief: flags for the wrong lines, if not `flags`.
         slow: whether it takes many seconds until the claims hold.
     """
 
@@ -56,6 +57,7 @@ class Case:
     wrong_lines: list[tuple[str, str, str]]
     quick: list[str]
     slow: bool = False
+    brief: list[str] | None = None
 
 
 CASES = {
@@ -121,6 +123,7 @@ CASES = {
         ],
         ["--epochs", "1"],
         slow=True,
+        brief=["--epochs", "16"],
     ),
 }  # fmt: skip
 
@@ -219,22 +222,33 @@ def test_a_wrong_line_fails_the_claim(
         folder.mkdir(parents=True)
     shutil.copy(mlp, tmp_path / "milestones" / mlp.parent.name)
     broken.write_text(source.replace(before, after), "utf-8")
-    flags = [*case.flags, "--out", str(tmp_path / "out")]
+    flags = [*(case.brief or case.flags), "--out", str(tmp_path / "out")]
     assert main(load_module(broken), *flags) == 1
     assert re.search(f"{name}: not confirmed: .*{claim}", capsys.readouterr().err)
 
 
 @pytest.mark.slow
 def test_a_run_on_the_references_confirms_its_claims(case: Case, tmp_path: Path) -> None:
-    """As with a student's package, in which only the references are."""
-    run(case.path, *case.flags, "--out", str(tmp_path), "--quiet", TT_BACKEND="reference")
+    """As with a student's package, in which only the references are. Slow cases are confirmed
+    there every night, by test_whole_way.py; here a short run shows that they work."""
+    flags = ["--out", str(tmp_path), "--quiet"]
+    code = 1 if case.slow else 0
+    given = case.quick if case.slow else case.flags
+    run(case.path, *given, *flags, code=code, TT_BACKEND="reference")
     assert json.loads((tmp_path / "summary.json").read_text())["backend"] == "reference"
 
 
 @pytest.mark.slow
 def test_a_run_on_the_fake_gpu(case: Case, cupy: str, tmp_path: Path, program: ModuleType) -> None:
-    assert main(program, *case.quick, "--device", "cuda", "--out", str(tmp_path)) in (0, 1)
-    assert json.loads((tmp_path / "summary.json").read_text())["backend"] == cupy
+    """Of the same code, but short: its kernels run on the CPU."""
+    shorter = {
+        "--passes": ["--passes", "2"],
+        "--steps": ["--steps", "5"],
+        "--epochs": ["--data", str(digits_folder(tmp_path / "digits", 8, 8))],
+    }
+    flags = [*case.quick, *shorter[case.quick[0]], "--out", str(tmp_path / "out")]
+    assert main(program, *flags, "--device", "cuda") in (0, 1)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["backend"] == cupy
 
 
 def test_a_quick_run_writes_its_results(case: Case, program: ModuleType, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from helpers import require
 
-from tinytorch import Tensor, no_grad
+from tinytorch import Tensor, manual_seed, no_grad
+from tinytorch.backends import Trace
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.models import Llama, LlamaConfig
+from tinytorch.models.llama import GatedMLP
 
 SIZES = {"vocab_size": 37, "embed_dim": 48, "num_layers": 2, "hidden_dim": 80, "max_seq_len": 24}
 IDS = np.random.default_rng(0).integers(0, 37, (2, 24))
@@ -146,6 +148,39 @@ def test_a_model_reads_a_text_in_parts_as_at_once(settings: dict[str, Any], back
             for i, j in itertools.pairwise(bounds)
         ]
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("settings", CONFIGS, ids=str)
+def test_a_text_is_the_same_without_a_cache(
+    settings: dict[str, Any], batch: int, backend: str
+) -> None:
+    manual_seed(1)
+    model = llama(**settings, backend=backend)
+    for parameter in model.parameters():
+        parameter.data = parameter.numpy() * (1 if parameter.ndim == 1 else 8)
+    with Trace() as trace:
+        text = model.generate(IDS[:batch, :20], 8, temperature=0)  # beyond the context
+    found = trace.ran("decode step")
+    assert found.get("fused", 0) > 3 or backend in ("strict", "reference")
+    again = model.generate(IDS[:batch, :20], 8, temperature=0, use_cache=False)
+    np.testing.assert_array_equal(text.numpy(), again.numpy())
+
+
+def test_a_replaced_part_is_called_when_decoding() -> None:
+    model = llama()
+
+    class Doubled(GatedMLP):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * 2
+
+    model.blocks[0].mlp = Doubled(48, 80)
+    with Trace() as trace:
+        text = model.generate(IDS[0, :5], 10, temperature=0)
+    (why,) = trace.ran("decode step")
+    assert "Doubled" in why
+    again = model.generate(IDS[0, :5], 10, temperature=0, use_cache=False)
+    assert text.tolist() == again.tolist()
 
 
 @pytest.mark.parametrize(

@@ -30,20 +30,10 @@ SHAPES = [
 CUPY_SHAPES = [pytest.param(s, marks=pytest.mark.slow if s[-1] > 32 else ()) for s in SHAPES]
 
 
-@pytest.fixture
-def tf32(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The cupy backend in TF32 mode, which its attention kernels need."""
-    backends.get(cupy)
-    from tinytorch.backends.cupy import gemm
-
-    monkeypatch.setattr(gemm, "matmul_mode", lambda: "tf32")
-    return cupy
-
-
 @pytest.fixture(params=TOLERANCES)
-def precision(request: pytest.FixtureRequest, tf32: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def precision(request: pytest.FixtureRequest, matmul_mode: Callable[[str], str]) -> str:
     """Each precision of the products on cupy."""
-    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: request.param)
+    matmul_mode(request.param)
     return str(request.param)
 
 

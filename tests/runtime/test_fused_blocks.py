@@ -1,6 +1,7 @@
 """Blocks with fused residual connections compute what `TransformerBlock` does."""
 
 import copy
+import re
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tinytorch import (
     no_grad,
 )
 from tinytorch.attention import MultiHeadAttention
+from tinytorch.backends import Trace
 from tinytorch.embeddings import RotaryEmbedding
 from tinytorch.runtime.fused_blocks import FusedBlock, fuse_blocks
 from tinytorch.runtime.residual import dropout_add, fork_layer_norm
@@ -99,15 +101,28 @@ def test_a_method_that_is_replaced_in_a_class_is_called(
     plain, fused = block(cupy_fp32), fuse_blocks(block(cupy_fp32))
     forward = cls.forward
     monkeypatch.setattr(cls, "forward", lambda self, *args: forward(self, *args) * 2)
-    assert_equal(results(fused, X, cupy_fp32), results(plain, X, cupy_fp32))
+    with Trace() as trace:
+        assert_equal(results(fused, X, cupy_fp32), results(plain, X, cupy_fp32))
+    assert trace.ran("fused block") == {f"fallback: a method of {cls.__name__} was replaced": 1}
 
 
-@pytest.mark.parametrize("change", [replace_linear, replace_forward, add_hook, replace_dropout])
-def test_layers_of_ones_own_are_called(change: Any, cupy_fp32: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (replace_linear, r"mlp\.fc is a .*Doubled, not a layer of the fused step"),
+        (replace_forward, r"ln2 has its own forward instead of its class's"),
+        (add_hook, r"mlp has hooks"),
+        (replace_dropout, r"attention\.output_dropout is a .*No, not a layer of the fused step"),
+    ],
+)
+def test_layers_of_ones_own_are_called(change: Any, why: str, cupy_fp32: str) -> None:
     plain, fused = block(cupy_fp32), fuse_blocks(block(cupy_fp32))
     change(plain)
     change(fused)
-    assert_equal(results(fused, X, cupy_fp32), results(plain, X, cupy_fp32))
+    with Trace() as trace:
+        assert_equal(results(fused, X, cupy_fp32), results(plain, X, cupy_fp32))
+    (ran,) = trace.ran("fused block")
+    assert re.fullmatch(f"fallback: {why}", ran)
 
 
 def test_frozen_parameters_get_no_gradients(cupy_fp32: str) -> None:
@@ -127,7 +142,10 @@ def test_blocks_stay_as_they_are_on_other_backends(cupy_fp32: str) -> None:
         pass
 
     own = Own(16, 2, backend=cupy_fp32)
-    assert type(fuse_blocks(own)) is Own
+    with Trace() as trace:
+        assert type(fuse_blocks(own)) is Own
+    (ran,) = trace.ran("fused block")
+    assert re.fullmatch(r"fallback: .*Own is not TransformerBlock", ran)
 
 
 def test_a_fused_model_generates_evaluates_and_is_copied(cupy_fp32: str) -> None:
@@ -137,12 +155,15 @@ def test_a_fused_model_generates_evaluates_and_is_copied(cupy_fp32: str) -> None
 
     plain, fused = model(), fuse_blocks(model())
     ids = np.ones((1, 3), np.int64)
-    assert (plain.generate(ids, 9, seed=1) == fused.generate(ids, 9, seed=1)).all()
-    with no_grad():
+    with Trace() as trace:
+        assert (plain.generate(ids, 9, seed=1) == fused.generate(ids, 9, seed=1)).all()
+    assert set(trace.ran("fused block")) == {"fallback: it is called with a cache"}
+    with Trace() as trace, no_grad():
         x = Tensor(ids, backend=cupy_fp32)
         for each in (plain, fused):
             each.eval()
         np.testing.assert_allclose(fused(x).numpy(), plain(x).numpy(), rtol=1e-5, atol=1e-6)
+    assert not trace.ran("fused block"), "it was not left out"
     assert copy.deepcopy(fused).state_dict().keys() == plain.state_dict().keys()
 
 

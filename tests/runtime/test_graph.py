@@ -4,13 +4,13 @@ import gc
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import no_host_reads
+from tiny_training import IDS, TINY, make_trainer, steps, weights
 
 import tinytorch
 from tinytorch import (
@@ -34,35 +34,6 @@ from tinytorch.nn import BatchNorm1d
 from tinytorch.ops.op import op
 from tinytorch.runtime.graphed import GraphedStep, graph_key
 from tinytorch.runtime.trainer import EagerStep, make_runner
-from tinytorch.tinygpt import PRESETS
-from tinytorch.tinygpt.presets import build_model, build_trainer
-
-TINY = replace(
-    PRESETS["default"], embed_dim=16, num_layers=2, num_heads=2, context=8, batch_size=3,
-    dropout=0.2, warmup_steps=3, steps=12,
-)  # fmt: skip
-IDS = np.random.default_rng(0).integers(0, 11, 400)
-
-
-def make_trainer(backend: str, graphed: bool, **changes: Any) -> Trainer:
-    tinytorch.manual_seed(5)
-    preset = replace(TINY, **changes)
-    trainer = build_trainer(preset, build_model(preset, 11).to(backend), processes=1)
-    trainer.runner = make_runner(cuda_graph=graphed)
-    return trainer
-
-
-def steps(trainer: Trainer, count: int, blocks: int = 3, each: int = 1) -> list[float]:
-    """Losses of that many steps, each with new batches and dropout masks."""
-    tinytorch.manual_seed(100 + trainer.step)
-    backend = trainer.model.backend
-    data = TokenDataset(IDS, TINY.context, backend=backend)
-    rng = np.random.default_rng(trainer.step)
-    losses = [
-        trainer.train_step([data.random_batch(blocks, rng) for _ in range(each)])
-        for _ in range(count)
-    ]
-    return [loss.item() for loss in losses]
 
 
 def graphs(trainer: Trainer) -> int:
@@ -70,10 +41,6 @@ def graphs(trainer: Trainer) -> int:
     assert isinstance(trainer.runner, GraphedStep)
     graphed: Any = trainer.runner._graphed
     return sum(hasattr(graph, "replay") for graph in graphed._graphs.values())
-
-
-def weights(trainer: Trainer) -> dict[str, np.ndarray]:
-    return {name: t.numpy().copy() for name, t in trainer.model.state_dict().items()}
 
 
 @pytest.mark.parametrize("changes", [{}, {"muon_lr": None, "bias": True, "positions": "learned"}])

@@ -1,6 +1,7 @@
 """The number of kernels of a training step on CUDA, which bounds the speed of small models."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +18,10 @@ SMALL = {"embed_dim": 32, "num_heads": 2, "context": 32, "batch_size": 4}
 
 
 @pytest.fixture
-def captured(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+def captured(fake_cupy: Any, tf32: str, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Counts the kernels and products that are captured, by name."""
-    from tinytorch.backends.cupy import cublas, gemm, launch
+    from tinytorch.backends.cupy import cublas, launch
 
-    monkeypatch.setattr(gemm, "matmul_mode", lambda: "tf32")
     counts: Counter[str] = Counter()
 
     def counted(name: str, function: Any) -> Any:
@@ -92,10 +92,10 @@ IN_MIXED_PRECISION = {
 @pytest.mark.parametrize(("precision", "expected"), [("tf32", BLOCK), ("bf16", IN_MIXED_PRECISION)])
 def test_kernels_of_a_block(
     precision: str, expected: dict[str, int], captured: Counter[str],
-    monkeypatch: pytest.MonkeyPatch,
+    matmul_mode: Callable[[str], str],
 ) -> None:  # fmt: skip
     """nanoGPT's block without biases, forward and backward."""
-    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: precision)
+    matmul_mode(precision)
     sizes, counts = [], []
     for layers in (1, 2):
         sizes.append(captured_step("nanogpt-gpu", layers))

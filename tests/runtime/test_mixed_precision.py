@@ -36,16 +36,6 @@ TOLERANCE = 2e-2  # relative to the largest value: bfloat16 has 8 bits of mantis
 
 
 @pytest.fixture
-def bf16(cupy: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The cupy backend with products in bfloat16."""
-    backends.get(cupy)
-    from tinytorch.backends.cupy import gemm
-
-    monkeypatch.setattr(gemm, "matmul_mode", lambda: "bf16")
-    return cupy
-
-
-@pytest.fixture
 def launched(bf16: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the kernels of mixed_precision.cu as they are launched."""
     from tinytorch.backends.cupy import mixed_precision as kernels

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_training
 from helpers import no_host_reads
 
 import tinytorch
@@ -19,10 +20,11 @@ from tinytorch import (
     Linear,
     Sequential,
     Tensor,
+    TokenDataset,
     Trainer,
     backends,
 )
-from tinytorch.backends import registry
+from tinytorch.backends import Trace, registry
 from tinytorch.ops import random
 from tinytorch.runtime import graphed
 from tinytorch.runtime.fused_blocks import FusedBlock
@@ -32,10 +34,7 @@ from tinytorch.tinygpt.presets import build_model
 
 K = graphed.STEPS_AT_ONCE
 INTERVAL, PARTS = 10, 2  # steps between two lines of metrics, evaluations
-TINY = replace(
-    PRESETS["default"], embed_dim=16, num_layers=1, num_heads=2, context=8, batch_size=3,
-    dropout=0.2, warmup_steps=3, steps=30, accumulation=2, context_doublings=0,
-)  # fmt: skip
+TINY = replace(tiny_training.TINY, num_layers=1, steps=30, accumulation=2, context_doublings=0)
 OTHER = replace(
     TINY, muon_lr=None, bias=True, positions="learned", tie_weights=True, accumulation=1,
     schedule="cosine", dropout=0.0,
@@ -105,10 +104,19 @@ def captured(run: Run) -> dict[int, int]:
     ids=["muon", "adamw", "growing"],
 )
 def test_several_steps_give_the_bits_of_single_ones(
-    start: Callable[..., Run], preset: Preset, graphs: dict[int, int]
-) -> None:
+    start: Callable[..., Run], preset: Preset, graphs: dict[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     single = results(go_on(start(preset), several=False))
-    run = go_on(start(preset))
+    drawn: list[int] = []
+    draw = TokenDataset.random_indices
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            TokenDataset, "random_indices",
+            lambda self, count, *rest: (drawn.append(count), draw(self, count, *rest))[1],
+        )  # fmt: skip
+        run = go_on(start(preset))
+    assert len(drawn) == preset.steps * preset.accumulation, "no batch is drawn in vain"
     assert results(run) == single
     assert captured(run) == graphs
     host = go_on(start(preset, "numpy"))
@@ -118,10 +126,7 @@ def test_several_steps_give_the_bits_of_single_ones(
 
 
 @pytest.mark.slow
-def test_several_steps_in_mixed_precision(
-    start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tinytorch.backends.cupy.gemm.matmul_mode", lambda: "bf16")
+def test_several_steps_in_mixed_precision(start: Callable[..., Run], bf16: str) -> None:
     preset = replace(TINY, embed_dim=32, context=16, steps=2 * (2 + K), accumulation=1)
     single = results(go_on(start(preset), several=False))
     run = go_on(start(preset))
@@ -172,20 +177,23 @@ def test_steps_are_single_where_that_is_needed_or_as_fast(
 ) -> None:
     run = start()
     trainer = run.trainer
-    tokens = run.config.preset.tokens_per_step
+    tokens, shapes = run.config.preset.tokens_per_step, [(3, 8)] * 4
     for _ in range(2):
-        assert trainer.steps_at_once(tokens) == 1, "state is allocated, and kernels are compiled"
+        assert trainer.steps_at_once(tokens, *shapes) == 1, (
+            "state is allocated, and kernels are compiled"
+        )
         run.step()
-    assert trainer.steps_at_once(tokens) == K
-    assert trainer.steps_at_once(2**33) == 1, "the GPU is slower than the host"
+    assert trainer.steps_at_once(tokens, *shapes) == K
+    assert trainer.steps_at_once(tokens, *[(3, 16)] * 4) == 1, "no step had this shape"
+    assert trainer.steps_at_once(2**33, *shapes) == 1, "the GPU is slower than the host"
     handle = run.model.register_forward_hook(lambda *arguments: None)
-    assert trainer.steps_at_once(tokens) == 1
+    assert trainer.steps_at_once(tokens, *shapes) == 1
     handle.remove()
     trainer.optimizers[0].missed[0] = 1
-    assert trainer.steps_at_once(tokens) == 1
+    assert trainer.steps_at_once(tokens, *shapes) == 1
     trainer.optimizers[0].missed.clear()
     trainer.runner = make_runner()
-    assert trainer.steps_at_once(tokens) == 1
+    assert trainer.steps_at_once(tokens, *shapes) == 1
     x = Tensor(np.zeros((K, 1, 2, 4), np.int64))
     assert trainer.train_steps(x, x) is None
     assert trainer.step == 2
@@ -208,12 +216,15 @@ def test_batches_of_another_shape_or_backend(start: Callable[..., Run]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [1, 3])
+@pytest.mark.parametrize(("step", "pause"), [(1, 30), (3, 2)])
 def test_a_graph_that_is_too_large_is_replaced_by_those_of_single_steps(
-    start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, step: int
+    start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, step: int, pause: int
 ) -> None:
-    """Also if memory runs out in a later step, after an update has been captured."""
+    """Also if memory runs out in a later step, after an update has been captured. After a pause,
+    the graph is tried again."""
     from tinytorch.backends.cupy import graph
+
+    monkeypatch.setattr(graphed, "FIRST_PAUSE", pause)
 
     expected = results(go_on(start(), several=False))
     kernels: Any = backends.get("cupy").kernels
@@ -229,10 +240,14 @@ def test_a_graph_that_is_too_large_is_replaced_by_those_of_single_steps(
     monkeypatch.setitem(
         kernels, "cross_entropy", kernels["cross_entropy"]._replace(forward=limited)
     )
-    run = go_on(start())
+    with Trace() as trace:
+        run = go_on(start())
     assert results(run) == expected
-    assert len(calls) == 2 * step + 1 + 2, "the step is captured alone, once"
-    assert captured(run) == {1: 1}
+    assert trace.ran("several steps") == {"fallback: too little memory for a graph of 5 steps": 1}
+    is_tried_again = pause < 30
+    # The step is captured alone, once.
+    assert len(calls) == 2 * step + 1 + 2 + 2 * K * is_tried_again
+    assert captured(run) == ({1: 1, K: 1} if is_tried_again else {1: 1})
     assert not run.trainer.updating
 
 
@@ -287,7 +302,7 @@ def test_state_is_not_allocated_in_a_graph_of_several_steps(start: Callable[...,
     trainer = Run.resume(run.out, processes=1).trainer
     assert trainer.optimizers[0].steps
     x = Tensor(np.zeros((K, 1, 3, 8), np.int64))
-    assert trainer.steps_at_once(1) == 1
+    assert trainer.steps_at_once(1, (3, 8), (3, 8)) == 1
     assert trainer.train_steps(x, x) is None
 
 
@@ -368,6 +383,36 @@ def test_the_small_presets_take_several_steps_at_once() -> None:
         <= graphed.MAX_SMALL_STEP
     }  # fmt: skip
     assert small == {"default", "best", "demo", "coder", "nanogpt-cpu"}
+
+
+def test_pauses_after_a_lack_of_memory_grow_until_the_batches_change(
+    cupy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Sequential(Embedding(5, 4, backend=cupy), Linear(4, 5, backend=cupy))
+    trainer = Trainer(model, SGD(model.parameters(), 0.1), CrossEntropyLoss(), cuda_graph=True)
+    monkeypatch.setattr(graphed, "FIRST_PAUSE", 3)
+    monkeypatch.setattr(graphed.GraphedStep, "_work", FullIfSeveral.work)
+    tried = []
+    for rows in (4, 6):
+        x = Tensor(np.zeros((K, 1, rows), np.int64), backend=cupy)
+        for step in range(14):
+            if trainer.steps_at_once(rows, (rows,), (rows,)) > 1:
+                tried.append(step)
+                assert trainer.train_steps(x, x) is None
+            trainer.train_step([(x[0, 0], x[0, 0])])
+    assert tried == [1, 4, 10] * 2
+
+
+class FullIfSeveral:
+    """`GraphedStep._work` on a GPU that has no room for a graph of several steps."""
+
+    own = graphed.GraphedStep._work
+
+    @staticmethod
+    def work(self: Any, numbers: Any, *rest: Any) -> Any:
+        if len(numbers) > 1:
+            raise MemoryError("Out of memory allocating 1,024 bytes")
+        return FullIfSeveral.own(self, numbers, *rest)
 
 
 @pytest.mark.parametrize("parts", [8, 2.5, 1.0, 0.3])

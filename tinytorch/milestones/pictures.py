@@ -57,16 +57,21 @@ def plot_mistakes(digits: Digits, scores: Array, path: Path, most: int = 12) -> 
 def plot_feature_maps(kernels: Array, images: Array, maps: Array, path: Path) -> None:
     """Plot kernels (C, KH, KW) above what they make of images (N, H, W): maps (N, C, H, W)."""
     rows, columns = len(images) + 1, len(kernels) + 1
-    figure, grid = new_figure(columns, rows + 0.3, rows, columns)
-    for axes in grid.flat:
-        axes.axis("off")
-    largest = float(np.abs(kernels).max())
-    for kernel, axes in zip(kernels, grid[0, 1:], strict=True):
-        axes.imshow(kernel, cmap="bwr", vmin=-largest, vmax=largest)
-    for image, row, cells in zip(images, maps, grid[1:], strict=True):
-        cells[0].imshow(image, cmap="gray_r")
-        for values, axes in zip(row, cells[1:], strict=True):
-            axes.imshow(values, cmap="viridis", vmin=0, vmax=max(float(maps.max()), 1e-9))
+    figure, axes = new_figure(columns, rows + 0.3)  # one for all: axes for each take seconds
+
+    def show(image: Array, row: int, column: int, **colors: Any) -> None:
+        height, width = 0.94 * np.array(image.shape) / max(image.shape)
+        axes.imshow(image, extent=(column, column + width, row + height, row), **colors)
+
+    largest, most = float(np.abs(kernels).max()), max(float(maps.max()), 1e-9)
+    for column, kernel in enumerate(kernels, 1):
+        show(kernel, 0, column, cmap="bwr", vmin=-largest, vmax=largest)
+    for row, (image, found) in enumerate(zip(images, maps, strict=True), 1):
+        show(image, row, 0, cmap="gray_r")
+        for column, values in enumerate(found, 1):
+            show(values, row, column, cmap="viridis", vmin=0, vmax=most)
+    axes.set(xlim=(0, columns), ylim=(rows, 0))
+    axes.axis("off")
     figure.suptitle("Kernels of the first convolution, and where each finds its pattern")
     save_figure(figure, path)
 

@@ -10,9 +10,9 @@ from ..embeddings import EmbeddingLayer, RotaryEmbedding
 from ..layers import Dropout, Linear
 from ..modules.containers import ModuleList
 from ..modules.module import Module
-from ..nn.activations import silu
 from ..nn.normalization import RMSNorm
 from ..ops import random
+from ..ops.activations import swiglu
 from ..tensor import Tensor
 from ..transformers import GPT, TransformerBlock
 
@@ -84,7 +84,7 @@ class GatedMLP(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., C) -> (..., C)."""
-        return self.down(silu(self.gate(x)) * self.up(x))
+        return self.down(swiglu(self.gate(x), self.up(x)))
 
 
 class LlamaBlock(TransformerBlock):

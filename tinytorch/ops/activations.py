@@ -80,3 +80,18 @@ def hardswish(xp: Namespace, x: Array) -> Any:
 def hardswish_gradient(xp: Namespace, g: Array, x: Array) -> Any:
     inner = xp.where(x >= 3, g, g * (x / 3 + 0.5))
     return xp.where(x <= -3, xp.zeros_like(g), inner)
+
+
+@op(promote="float")
+def swiglu(xp: Namespace, gate: Array, x: Array) -> Any:
+    """silu(gate) * x, the hidden layer of a gated MLP.
+
+    Source: N. Shazeer, "GLU Variants Improve Transformer" (2020), equation 6.
+    """
+    s = 1 / (1 + xp.exp(-gate))
+    return gate * s * x, (gate, x, s)
+
+
+@swiglu.gradient
+def swiglu_gradient(xp: Namespace, g: Array, gate: Array, x: Array, s: Array) -> Any:
+    return lambda: g * x * s * (1 + gate * (1 - s)), lambda: g * gate * s

@@ -117,6 +117,7 @@ class DataParallel:
         self._finalizer = weakref.finalize(
             self, _terminate, self._owner, self.processes, self.pipes
         )
+        self._backend.before_fork()
         try:
             for number in range(count - 1):
                 self.processes.append(self._fork(number))

@@ -14,8 +14,9 @@ class EagerStep:
 
     def run(self, trainer: Trainer, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         """Run one step."""
+        loss_scale.settle_if_missed(trainer)
         loss = loss_scale.accumulate(trainer, batches)
-        trainer.update()
+        loss_scale.update(trainer, loss.backend)
         loss_scale.finish(trainer, loss.backend)
         return loss
 

@@ -4,8 +4,10 @@ from typing import Any, TypeVar
 
 from ..activations import gelu, squared_relu
 from ..attention import KVCache, fused_attention, merge_heads, split_heads
+from ..backends import trace
 from ..backends.decode_step import NotFusableError
 from ..embeddings import rotary
+from ..generation.decode_step import class_name
 from ..generation.gpt_weights import LAYERS, check_layer
 from ..layers import linear
 from ..modules.module import Module
@@ -76,15 +78,18 @@ def residual_mlp(
 class FusedBlock(TransformerBlock):
     """A `TransformerBlock` that computes the same in two composites, with kernels of a backend.
 
-    With a cache, or a layer that was replaced or has hooks, it runs as a `TransformerBlock`.
+    With a cache, or a layer that was replaced or has hooks, it runs as a `TransformerBlock`;
+    `backends.Trace` shows that, and why.
     """
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
         attention, mlp = self.attention, self.mlp
-        fits = x.shape[2:] == (attention.embed_dim,)  # else the block raises an error
-        if cache is not None or not fits or not self._has_own_layers():
+        why = self._why_not_fused() if cache is None else "it is called with a cache"
+        if why:
+            trace.fallback("fused block", why, self.backend.name)
+        if why or x.shape[2:] != (attention.embed_dim,):  # then the block raises an error
             return super().forward(x, mask, cache)
         tables = attention.rotary._tables(0, x.shape[1]) if attention.rotary else (None, None)
         x = residual_attention(
@@ -99,18 +104,20 @@ class FusedBlock(TransformerBlock):
             dropout=mlp.dropout.draw(),
         )  # fmt: skip
 
-    def _has_own_layers(self) -> bool:
-        """Whether all layers are this package's own, and run as their classes do."""
+    def _why_not_fused(self) -> str:
+        """Which layer is not this package's own, or does not run as its class does, or ""."""
         try:
             for name, module in self.named_modules():
-                check_layer(name, module)
+                check_layer(name or "the block", module)
                 cls = TransformerBlock if type(module) is FusedBlock else type(module)
                 if _functions(cls) != FUNCTIONS[cls]:
-                    return False  # a method of the class was replaced
-        except NotFusableError:
-            return False
-        grouped = self.attention.num_kv_heads != self.attention.num_heads
-        return type(self.mlp.activation) in NAMES and not grouped
+                    return f"a method of {cls.__name__} was replaced"
+        except NotFusableError as error:
+            return str(error)
+        if self.attention.num_kv_heads != self.attention.num_heads:
+            return "groups of heads share keys and values"
+        activation = self.mlp.activation
+        return "" if type(activation) in NAMES else f"no kernel computes {class_name(activation)}"
 
 
 def _functions(cls: type) -> list[Any]:
@@ -147,4 +154,7 @@ def fuse_blocks(model: M) -> M:
         for module in model.modules():
             if type(module) is TransformerBlock:
                 module.__class__ = FusedBlock
+            elif isinstance(module, TransformerBlock) and type(module) is not FusedBlock:
+                why = f"{class_name(module)} is not TransformerBlock"
+                trace.fallback("fused block", why, model.backend.name)
     return model

@@ -24,6 +24,9 @@ STEPS_AT_ONCE = 5  # in one graph
 # Parameters times rows of a step, above which a GPU computes longer than the host needs to launch
 # the next graph.
 MAX_SMALL_STEP = 2**33
+# Steps after a lack of memory until several are tried in one graph again; then twice as many, as
+# each attempt frees the other graphs.
+FIRST_PAUSE = 200
 
 
 class GraphedStep:
@@ -43,7 +46,7 @@ class GraphedStep:
         self._updated: dict[Shapes, list[list[list[int]]]] = {}
         self._single_key: Hashable = None  # cache key of the last single step
         self._single_shapes: Shapes = ()  # and its batch shapes
-        self._fits_several = True  # steps in one graph
+        self._pause = self._paused = 0  # length of the last pause, and what is left of it
 
     def __reduce__(self) -> Any:
         return GraphedStep, ()  # a copy captures graphs of its own
@@ -60,21 +63,26 @@ class GraphedStep:
         if backend.graphed is None or reason:
             trace.fallback("graphed step", reason, backend.name)
             return EagerStep().run(trainer, batches)
+        loss_scale.settle_if_missed(trainer)
         numbers = [n for optimizer in trainer.optimizers for n in optimizer.next_step()]
         arrays = [tensor._array for tensor in tensors]
         key = self._key(trainer)
         loss = self._launch(trainer, backend, key, [numbers], arrays)
+        if (key, _shapes(arrays)) != (self._single_key, self._single_shapes):
+            self._pause = self._paused = 0
+        self._paused = max(0, self._paused - 1)
         self._single_key, self._single_shapes = key, _shapes(arrays)
         return wrap_array(Tensor, loss, backend)
 
-    def steps_at_once(self, trainer: Trainer, rows: int) -> int:
+    def steps_at_once(self, trainer: Trainer, rows: int, *shapes: tuple[int, ...]) -> int:
         """How many steps one graph should run: several if the host is slower than the GPU.
 
         Args:
             trainer: the trainer.
             rows: rows of activations in a step, such as the tokens of a GPT.
+            shapes: of the x and the y of each batch of a step.
         """
-        if self._single_key is None or not self._fits_several:
+        if self._paused or self._single_key is None or self._single_shapes != shapes:
             return 1
         is_small = rows * sum(p.size for p in trainer.parameters()) <= MAX_SMALL_STEP
         if is_small and not self._why_single(trainer, self._key(trainer)):
@@ -105,8 +113,12 @@ class GraphedStep:
         if self._why_single(trainer, key, x, y):
             return None
         losses = self._launch(trainer, x.backend, key, numbers, arrays, eager=False)
-        self._fits_several = losses is not None
-        return wrap_array(Tensor, losses, x.backend) if self._fits_several else None
+        if losses is None:
+            self._pause = self._paused = 2 * self._pause or FIRST_PAUSE
+            why = f"too little memory for a graph of {len(numbers)} steps"
+            trace.fallback("several steps", why, x.backend.name)
+            return None
+        return wrap_array(Tensor, losses, x.backend)
 
     def _launch(
         self,
@@ -178,7 +190,7 @@ class GraphedStep:
                     batches = _batches(arrays, count, step, backend)
                     losses.append(loss_scale.accumulate(trainer, batches))
                     is_updating = True
-                    updated.append(_update(trainer, numbers[step, ...]))
+                    updated.append(_update(trainer, backend, numbers[step, ...]))
                     loss_scale.finish(trainer, backend)
             except MemoryError as error:
                 trainer.zero_grad()  # the backend may run this again
@@ -190,12 +202,18 @@ class GraphedStep:
         return losses[0]._array if count == 1 else _joined(losses, backend)
 
 
-def _update(trainer: Trainer, numbers: Array) -> list[list[int]]:
+def _update(trainer: Trainer, backend: Backend, numbers: Array) -> list[list[int]]:
     """Update the parameters; returns the indices of those that each optimizer has updated."""
     own_numbers = iter(_split(trainer.optimizers, numbers))
     updated: list[list[int]] = []
+
+    def update(optimizer: Optimizer) -> None:
+        step, *rates = next(own_numbers)
+        step = loss_scale.number_of_step(trainer, backend, step)
+        updated.append(optimizer.update(step, *rates))
+
     with folded_clipping(trainer):
-        trainer.update(lambda o: updated.append(o.update(*next(own_numbers))))
+        trainer.update(update)
     return updated
 
 
@@ -224,7 +242,7 @@ def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
         return "the backend has no graphs"
     if any(tensor.backend is not tensors[0].backend for tensor in tensors):
         return "the batches are on several backends"
-    if any(getattr(o.step, "__func__", None) is not Optimizer.step for o in trainer.optimizers):
+    if not all(map(loss_scale.has_own_step, trainer.optimizers)):
         return "an optimizer overrides step()"
     parameters = trainer.parameters()
     if any(p.grad is not None for p in parameters):

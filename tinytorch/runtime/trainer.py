@@ -10,6 +10,7 @@ from ..modules.module import Module
 from ..optimizers import Optimizer
 from ..tensor import Tensor
 from ..training import Schedule
+from . import loss_scale
 from .eager import EagerStep
 from .graphed import GraphedStep
 
@@ -80,14 +81,29 @@ class Trainer(training.Trainer):
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         return self.runner.run(self, batches)
 
-    def steps_at_once(self, rows: int) -> int:
-        """How many steps `train_steps` should take at once; 1 if it would not be faster.
+    def save_checkpoint(self, path: Any, **metadata: Any) -> None:
+        """As that of lesson 08, with the scale of the loss where products are float16."""
+        if "loss_scale" in metadata:
+            raise ValueError("save_checkpoint writes ['loss_scale'] itself: use another name")
+        loss_scale.settle(self)
+        state = loss_scale.state_dict(self)
+        super().save_checkpoint(path, **metadata, **({"loss_scale": state} if state else {}))
+
+    def load_checkpoint(self, path: Any) -> dict[str, Any]:
+        """As that of lesson 08, with the scale of the loss."""
+        metadata = super().load_checkpoint(path)
+        loss_scale.load_state_dict(self, metadata.get("loss_scale"))
+        return metadata
+
+    def steps_at_once(self, rows: int, *shapes: tuple[int, ...]) -> int:
+        """How many steps `train_steps` should take at once; 1 if it cannot, or is not faster.
 
         Args:
             rows: rows of activations in a step, such as the tokens of a GPT.
+            shapes: of the x and the y of each batch of a step.
         """
         if isinstance(self.runner, GraphedStep):
-            return self.runner.steps_at_once(self, rows)
+            return self.runner.steps_at_once(self, rows, *shapes)
         return 1
 
     def train_steps(self, x: Tensor, y: Tensor) -> Tensor | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..arguments import check_integer, check_type
+from ..arguments import check_integer, check_number, check_type
 from ..backends.base import NumpyArray
 from .checkpoint import CheckpointError, strip_prefix
 from .optimizer_state import join_state
@@ -31,6 +31,7 @@ def read_training_state(
         for state in states:
             check_type("the state of an optimizer", state, dict, "a dict")
         step = check_integer("step", step, 0, 2**53)
+        _check_loss_scale(metadata.get("loss_scale", {}))
     except KeyError as missing:
         raise CheckpointError(f"{path} has no {missing}: it is not a training checkpoint") from None
     except (TypeError, ValueError) as error:
@@ -42,3 +43,13 @@ def read_training_state(
         for index, state in enumerate(states)
     ]
     return states, step, rng
+
+
+def _check_loss_scale(state: Any) -> None:
+    """Check the scale of the loss that training in float16 saves; see `runtime.loss_scale`."""
+    check_type("loss_scale", state, dict, "a dict")
+    if state:
+        scale = check_number("loss_scale: scale", state["scale"])
+        if not 1 <= scale < float("inf"):
+            raise ValueError(f"loss_scale: scale must be finite and at least 1, not {scale}")
+        check_integer("loss_scale: _growth_tracker", state["_growth_tracker"], 0, 2**53)

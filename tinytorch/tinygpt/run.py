@@ -310,7 +310,9 @@ class Run:
         preset = self.config.preset
         if limit < 2 or self.config.minutes is not None:  # its schedule depends on the time
             return None
-        count = self.trainer.steps_at_once(preset.tokens_per_step)
+        batch = batch_size, self.blocks.block_size
+        shapes = [batch] * 2 * preset.accumulation  # of x and y
+        count = self.trainer.steps_at_once(preset.tokens_per_step, *shapes)
         last = (self.trainer.step + count - 1) / preset.steps
         if not 1 < count <= limit or preset.batch_shape(last)[0] != batch_size:
             return None
@@ -318,9 +320,9 @@ class Run:
         before = generator.state
         drawn = [self.blocks.random_indices(batch_size) for _ in range(count * preset.accumulation)]
         x, y = self.blocks.batch(np.concatenate(drawn))
-        shape = count, preset.accumulation, batch_size, self.blocks.block_size
+        shape = count, preset.accumulation, *batch
         losses = self.trainer.train_steps(x.reshape(shape), y.reshape(shape))
-        if losses is None:  # too little memory, or the first step with these shapes
+        if losses is None:  # too little memory
             generator.state = before
         return None if losses is None else losses[-1]
 

@@ -57,22 +57,6 @@ __device__ void load_left(HeadView x, Index start, Bits (*a)[4]) {
     }
 }
 
-// c (16, N) = a (16, HEAD_DIM) tile^T, for a tile (N, HEAD_DIM).
-template <int N>
-__device__ void matmul_transposed(const Bits (*a)[4], const Bits (*tile)[PITCH], float (*c)[4]) {
-    int g = threadIdx.x / 4, t = threadIdx.x % 4;
-#pragma unroll
-    for (int n = 0; n < N / 8; n++) {
-        for (int i = 0; i < 4; i++) c[n][i] = 0;
-#pragma unroll
-        for (int k = 0; k < K_STEPS; k++) {
-            const Bits* row = &tile[8 * n + g][8 * k + t];
-            Bits b[2] = {row[0], row[4]};
-            mma(c[n], a[k], b);
-        }
-    }
-}
-
 // c (16, HEAD_DIM) += w (16, N) tile, for a tile (N, HEAD_DIM). w is distributed as a result of
 // `mma`, not as its left operand. Since the order of a sum is free, columns t and t + 4 of the
 // operand are mapped to rows 2t and 2t + 1 of the tile, whose weights this lane holds.

@@ -60,3 +60,16 @@ __device__ void store_eight(float* x, const Eight& y) {
     store<4>(x, {y.at[0], y.at[1], y.at[2], y.at[3]});
     store<4>(x + 4, {y.at[4], y.at[5], y.at[6], y.at[7]});
 }
+
+// For the kernels of layer_norm.cuh.
+template <typename Source>
+__device__ void load_to(Eight& pack, const Source* x) { pack = load_eight(x); }
+template <typename Target>
+__device__ void store_from(Target* x, const Eight& pack) { store_eight(x, pack); }
+
+// Write the sum of `value` over the warps of a block, for each lane, to `place` unless it is null.
+__device__ void store_sum_of_warps(const Eight& value, float* place) {
+    const float* at = value.at;
+    store_sum_of_warps(Pack<4>{at[0], at[1], at[2], at[3]}, place);
+    store_sum_of_warps(Pack<4>{at[4], at[5], at[6], at[7]}, place ? place + 4 : nullptr);
+}

@@ -17,11 +17,13 @@ const int DECODE_TEXTS = 8;  // texts that a warp computes at once, so weights a
 const int DECODE_PACKS = 4;  // packs of weights that a lane loads before it waits for the first
 
 // The mean of each text's row of x, and the reciprocal of its standard deviation: one warp per row.
-__device__ void row_statistics(const T* x, Index size, int rows, T eps, T* mean, T* rstd) {
+// Of an RMSNorm, which is not centred, 0 and the reciprocal of the root mean square.
+__device__ void row_statistics(const T* x, Index size, int rows, T eps, bool centred, T* mean,
+                               T* rstd) {
     if (threadIdx.y >= rows) return;
     const T* row = x + threadIdx.y * size;
-    T first = row[0], total = 0, squares = 0;  // before the mean: a large mean costs no digits
-    FOR_EACH_LANE(j, size) total += row[j] - first;
+    T first = centred ? row[0] : (T)0, total = 0, squares = 0;  // a large mean costs no digits
+    if (centred) FOR_EACH_LANE(j, size) total += row[j] - first;
     T average = warp_sum(total) / size;
     FOR_EACH_LANE(j, size) {
         T centred = row[j] - first - average;
@@ -36,19 +38,20 @@ __device__ void row_statistics(const T* x, Index size, int rows, T eps, T* mean,
 
 __device__ T activated(T v, Index kind) {
     if (kind == 1) return v * gelu_cdf(v);
+    if (kind == 3) return v * reciprocal((T)1 + exp(-v));
     return kind == 2 ? (v < 0 ? (T)0 : v * v) : v;
 }
 
 // One warp for each output of DECODE_TEXTS texts, with loads in packs of N.
 template <int N>
 __device__ void linear_rows(const T* x, const T* norm, const T* norm_bias, const T* weight,
-                            const T* bias, const T* residual, T* y, Index rows, Index in, Index out,
-                            T eps, Index activation) {
+                            const T* bias, const T* factor, const T* residual, T* y, Index rows,
+                            Index in, Index out, T eps, Index centred, Index activation) {
     __shared__ T mean[DECODE_TEXTS], rstd[DECODE_TEXTS];
     Index first = blockIdx.y * (Index)DECODE_TEXTS, o = blockIdx.x * (Index)blockDim.y + threadIdx.y;
     int count = rows - first < DECODE_TEXTS ? (int)(rows - first) : DECODE_TEXTS;
     x += first * in;
-    if (norm) row_statistics(x, in, count, eps, mean, rstd);
+    if (norm) row_statistics(x, in, count, eps, centred != 0, mean, rstd);
     __syncthreads();
     if (o >= out) return;
     T sum[DECODE_TEXTS] = {};
@@ -85,24 +88,26 @@ __device__ void linear_rows(const T* x, const T* norm, const T* norm_bias, const
         if (threadIdx.x == 0) {
             Index at = (first + r) * out + o;
             value = activated(bias ? value + bias[o] : value, activation);
+            if (factor) value *= factor[at];
             y[at] = residual ? residual[at] + value : value;
         }
     }
 }
 
-// y (B, out) = residual + activation(norm(x) weight^T + bias) for x (B, in), weight (out, in); norm,
-// its bias, bias and residual may be null. Activation 1 is GELU, 2 squared ReLU, 0 none. The grid is
-// (output blocks, text blocks), the block (32, DECODE_TEXTS).
+// y (B, out) = residual + factor activation(norm(x) weight^T + bias) for x (B, in), weight (out, in);
+// norm, its bias, bias, factor and residual may be null. The norm is a LayerNorm if it is centred, else
+// an RMSNorm. Activation 1 is GELU, 2 squared ReLU, 3 SiLU, 0 none. The grid is (output blocks, text
+// blocks), the block (32, DECODE_TEXTS).
 extern "C" __global__ void decode_linear(const T* x, const T* norm, const T* norm_bias,
-                                         const T* weight, const T* bias, const T* residual, T* y,
-                                         Index rows, Index in, Index out, T eps,
-                                         Index activation) {
+                                         const T* weight, const T* bias, const T* factor,
+                                         const T* residual, T* y, Index rows, Index in, Index out,
+                                         T eps, Index centred, Index activation) {
     if (in % VEC == 0 && aligned(x, norm, norm_bias, weight))
-        linear_rows<VEC>(x, norm, norm_bias, weight, bias, residual, y, rows, in, out, eps,
-                         activation);
+        linear_rows<VEC>(x, norm, norm_bias, weight, bias, factor, residual, y, rows, in, out, eps,
+                         centred, activation);
     else
-        linear_rows<1>(x, norm, norm_bias, weight, bias, residual, y, rows, in, out, eps,
-                       activation);
+        linear_rows<1>(x, norm, norm_bias, weight, bias, factor, residual, y, rows, in, out, eps,
+                       centred, activation);
 }
 
 const int DECODE_WARPS = 8, DECODE_KEYS = 4;  // keys that a warp loads before it waits for the first
@@ -116,40 +121,48 @@ __device__ T rotated(const T* in, Index e, Index half, const T* cosine, const T*
     return e < half ? in[e] * c - in[e + half] * s : in[e] * c + in[e - half] * s;
 }
 
-// Attention of one token of each text to all tokens so far: qkv (B, 3, nh, hs) -> y (B, nh, hs).
-// keys and values (B, nh, limit, hs) receive those of the token, at state's position; cosine and
-// sine (limit, hs / 2) may be null. The grid is (nh, B), the block (32, DECODE_WARPS): each warp has
-// every eighth group of DECODE_KEYS keys, with a running maximum and sum of its scores.
+// Attention of one token of each text to all tokens so far: qkv (B, nh + 2 nkv, hs) -> y (B, nh, hs).
+// keys and values (B, nkv, limit, hs) receive those of the token, at state's position; each serves
+// nh / nkv heads of queries. cosine and sine (limit, hs / 2) may be null. The grid is (nh, B), the
+// block (32, DECODE_WARPS): each warp has every eighth group of DECODE_KEYS keys, with a running
+// maximum and sum of its scores; the first warp begins with the key of the token itself, which other
+// blocks may not have written yet.
 extern "C" __global__ void decode_attention(const T* qkv, T* keys, T* values, const T* cosine,
-                                            const T* sine, const Index* state, T* y, Index limit,
-                                            Index size) {
+                                            const T* sine, const Index* state, T* y, Index kv_heads,
+                                            Index limit, Index size) {
     __shared__ T tops[DECODE_WARPS], totals[DECODE_WARPS];
     __shared__ T sums[DECODE_WARPS][32 * DECODE_PARTS];
-    Index position = state[0], half = size / 2, heads = gridDim.x;
-    const T* q = qkv + (blockIdx.y * 3 * heads + blockIdx.x) * size;
-    const T *k = q + heads * size, *v = k + heads * size;
-    keys += (blockIdx.y * heads + blockIdx.x) * limit * size;
-    values += (blockIdx.y * heads + blockIdx.x) * limit * size;
+    Index position = state[0], half = size / 2, heads = gridDim.x, group = heads / kv_heads;
+    Index head = blockIdx.x / group;  // of keys and values
+    const T* q = qkv + (blockIdx.y * (heads + 2 * kv_heads) + blockIdx.x) * size;
+    const T* k = q + (heads - (Index)blockIdx.x + head) * size;
+    const T* v = k + kv_heads * size;
+    keys += (blockIdx.y * kv_heads + head) * limit * size;
+    values += (blockIdx.y * kv_heads + head) * limit * size;
     if (cosine) cosine += position * half, sine += position * half;
-    if (threadIdx.y == 0)
-        FOR_EACH_LANE(e, size) {
-            keys[position * size + e] = rotated(k, e, half, cosine, sine);
-            values[position * size + e] = v[e];
-        }
+    bool writes = threadIdx.y == 0 && blockIdx.x % group == 0;
     T query[DECODE_PARTS], sum[DECODE_PARTS] = {};
-    T scale = (T)1 / sqrt((T)size);
+    T scale = (T)1 / sqrt((T)size), top = 0;
 #pragma unroll
     for (int i = 0; i < DECODE_PARTS; i++) {
         Index e = threadIdx.x + 32 * i;
         query[i] = e < size ? rotated(q, e, half, cosine, sine) * scale : (T)0;
+        if (e >= size) continue;
+        T key = rotated(k, e, half, cosine, sine);
+        top += query[i] * key, sum[i] = v[e];
+        if (writes) keys[position * size + e] = key, values[position * size + e] = v[e];
     }
-    __syncthreads();  // the new key and value can be read
-    T top = NEGATIVE_INFINITY, total = 0;
-    for (Index s = threadIdx.y * DECODE_KEYS; s <= position; s += DECODE_WARPS * DECODE_KEYS) {
+    top = warp_sum(top);
+    bool begins = threadIdx.y == 0 && top != NEGATIVE_INFINITY;
+    T total = begins ? (T)1 : (T)0;
+    top = begins ? top : NEGATIVE_INFINITY;
+#pragma unroll
+    for (int i = 0; i < DECODE_PARTS; i++) sum[i] = begins ? sum[i] : (T)0;
+    for (Index s = threadIdx.y * DECODE_KEYS; s < position; s += DECODE_WARPS * DECODE_KEYS) {
         T score[DECODE_KEYS], value[DECODE_KEYS][DECODE_PARTS];
 #pragma unroll
         for (int n = 0; n < DECODE_KEYS; n++) {
-            Index at = (s + n <= position ? s + n : position) * size;  // a load without a branch
+            Index at = (s + n < position ? s + n : position - 1) * size;  // a load without a branch
             score[n] = 0;
 #pragma unroll
             for (int i = 0; i < DECODE_PARTS; i++) {
@@ -161,7 +174,7 @@ extern "C" __global__ void decode_attention(const T* qkv, T* keys, T* values, co
         T higher = top;
 #pragma unroll
         for (int n = 0; n < DECODE_KEYS; n++) {
-            score[n] = s + n <= position ? warp_sum(score[n]) : NEGATIVE_INFINITY;
+            score[n] = s + n < position ? warp_sum(score[n]) : NEGATIVE_INFINITY;
             higher = score[n] > higher ? score[n] : higher;
         }
         T fade = top == higher ? (T)1 : exp(top - higher);

@@ -1,41 +1,6 @@
-// LayerNorm of each row of x (rows, size): y = (x - mean) rstd weight + bias, where rstd is the
-// reciprocal of the standard deviation. mean and rstd (rows,) are saved; the gradients recompute
-// the normalised values x_hat = (x - mean) rstd from them.
-//
-// The first element of a row is subtracted before the mean, which is exact for numbers close to each
-// other: a mean that is large compared with the deviations costs no digits, and equal numbers give 0.
-//
-// A row of at most PACKS packs for each lane is loaded once and kept in registers; a longer one is
-// read again for each sum. The variants for 8 packs are separate kernels (_wide), since a kernel
-// allocates the registers of its widest path for every warp.
-
-// Loop over the packs of a row that a lane keeps in registers: pack k starts at element j.
-#define FOR_EACH_PACK(k, j, size)                     \
-    _Pragma("unroll") for (int k = 0; k < PACKS; k++) \
-        if (Index j = (k * 32 + (int)threadIdx.x) * VEC; j < (size))
-
-template <int PACKS>
-__device__ void norm_in_registers(const T* x, const T* weight, const T* bias, T* y, T* mean,
-                                  T* rstd, Index rows, Index size, T eps) {
-    FOR_EACH_ROW(row, rows) {
-        Pack<VEC> in[PACKS];
-        T first = x[row * size], total = 0, squares = 0;
-        FOR_EACH_PACK(k, j, size) in[k] = load<VEC>(x + row * size + j);
-        FOR_EACH_PACK(k, j, size)
-            for (T& value : in[k].at) total += value -= first;
-        T m = warp_sum(total) / size;  // of the differences from the first
-        FOR_EACH_PACK(k, j, size)
-            for (T value : in[k].at) squares += (value - m) * (value - m);
-        T r = (T)1 / sqrt(warp_sum(squares) / size + eps);
-        FOR_EACH_PACK(k, j, size) {
-            Pack<VEC> w = load<VEC>(weight + j), b = {};
-            if (bias) b = load<VEC>(bias + j);
-            for (int e = 0; e < VEC; e++) w.at[e] = (in[k].at[e] - m) * r * w.at[e] + b.at[e];
-            store<VEC>(y + row * size + j, w);
-        }
-        if (threadIdx.x == 0) mean[row] = first + m, rstd[row] = r;
-    }
-}
+// LayerNorm of each row, with the kernels of layer_norm.cuh for rows that fit into registers. The
+// variants for 8 packs are separate kernels (_wide), since a kernel allocates the registers of its
+// widest path for every warp.
 
 __device__ void norm_from_memory(const T* x, const T* weight, const T* bias, T* y, T* mean,
                                  T* rstd, Index rows, Index size, T eps) {
@@ -58,7 +23,7 @@ template <int PACKS>
 __device__ void norm(const T* x, const T* weight, const T* bias, T* y, T* mean, T* rstd,
                      Index rows, Index size, T eps) {
     if (size <= PACKS * 32 * VEC && size % VEC == 0 && aligned(x, weight, bias, y))
-        norm_in_registers<PACKS>(x, weight, bias, y, mean, rstd, rows, size, eps);
+        norm_in_registers<Pack<VEC>, PACKS>(x, weight, bias, y, mean, rstd, rows, size, eps);
     else
         norm_from_memory(x, weight, bias, y, mean, rstd, rows, size, eps);
 }
@@ -73,50 +38,8 @@ extern "C" __global__ void layer_norm_wide(const T* x, const T* weight, const T*
     norm<8>(x, weight, bias, y, mean, rstd, rows, size, eps);
 }
 
-// dx = (d - mean(d) - x_hat mean(d x_hat)) rstd for each row, where d = g weight; plus `skip`, the
-// gradient of x from a connection that skips the norm, unless it is null. In the same pass a block
-// sums the gradients of the weight, g x_hat, and of the bias, g, over its rows: dweight and
-// dbias (blocks, size), which `layer_norm_sums` adds up. dbias is null where there is no bias.
-template <int PACKS>
-__device__ void norm_gradient_in_registers(const T* g, const T* x, const T* weight, const T* mean,
-                                           const T* rstd, const T* skip, T* dx, T* dweight,
-                                           T* dbias, Index rows, Index size) {
-    Pack<VEC> sum_w[PACKS] = {}, sum_b[PACKS] = {};
-    FOR_EACH_ROW(row, rows) {
-        Pack<VEC> d[PACKS], x_hat[PACKS];
-        T m = mean[row], r = rstd[row], sum_d = 0, sum_dx = 0;
-        FOR_EACH_PACK(k, j, size) {
-            d[k] = load<VEC>(g + row * size + j);
-            x_hat[k] = load<VEC>(x + row * size + j);
-        }
-        FOR_EACH_PACK(k, j, size) {
-            Pack<VEC> w = load<VEC>(weight + j);
-            for (int e = 0; e < VEC; e++) {
-                x_hat[k].at[e] = (x_hat[k].at[e] - m) * r;
-                sum_w[k].at[e] += d[k].at[e] * x_hat[k].at[e];
-                sum_b[k].at[e] += d[k].at[e];
-                sum_d += d[k].at[e] *= w.at[e];
-                sum_dx += d[k].at[e] * x_hat[k].at[e];
-            }
-        }
-        T mean_d = warp_sum(sum_d) / size, mean_dx = warp_sum(sum_dx) / size;
-        FOR_EACH_PACK(k, j, size) {
-            Pack<VEC> more = {};
-            if (skip) more = load<VEC>(skip + row * size + j);
-            for (int e = 0; e < VEC; e++)
-                d[k].at[e] = (d[k].at[e] - mean_d - x_hat[k].at[e] * mean_dx) * r + more.at[e];
-            store<VEC>(dx + row * size + j, d[k]);
-        }
-    }
-    Index part = blockIdx.x * size;
-#pragma unroll
-    for (int k = 0; k < PACKS; k++) {
-        Index j = (k * 32 + (int)threadIdx.x) * VEC;
-        store_sum_of_warps(sum_w[k], j < size ? dweight + part + j : nullptr);
-        if (dbias) store_sum_of_warps(sum_b[k], j < size ? dbias + part + j : nullptr);
-    }
-}
-
+// As `norm_gradient_in_registers`; dweight and dbias (blocks, size) are added up by
+// `layer_norm_sums`.
 __device__ void norm_gradient_from_memory(const T* g, const T* x, const T* weight, const T* mean,
                                           const T* rstd, const T* skip, T* dx, T* dweight,
                                           T* dbias, Index rows, Index size) {
@@ -152,8 +75,8 @@ __device__ void norm_gradient(const T* g, const T* x, const T* weight, const T* 
                               Index rows, Index size) {
     bool fits = size <= PACKS * 32 * VEC && size % VEC == 0;
     if (fits && aligned(g, x, weight, skip, dx, dweight, dbias))
-        norm_gradient_in_registers<PACKS>(g, x, weight, mean, rstd, skip, dx, dweight, dbias, rows,
-                                          size);
+        norm_gradient_in_registers<Pack<VEC>, PACKS>(g, x, weight, mean, rstd, skip, dx, dweight,
+                                                     dbias, size, rows, size);
     else
         norm_gradient_from_memory(g, x, weight, mean, rstd, skip, dx, dweight, dbias, rows, size);
 }

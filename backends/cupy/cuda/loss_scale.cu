@@ -1,4 +1,5 @@
-// Loss scaling, for products of factors in float16. state = (scale, steps since it changed).
+// Loss scaling, for products of factors in float16. state = (scale, steps since it changed,
+// steps that were skipped).
 //
 // error_flag[2] is SKIP from the first gradient that is not finite to the end of the step, so that
 // optimizers change nothing.
@@ -19,13 +20,15 @@ extern "C" __global__ void __launch_bounds__(512)
     if (is_skipped && threadIdx.x == 0 && error_flag[2] == 0) error_flag[2] = SKIP;
 }
 
-// Halve the scale after a step that was skipped, double it after `interval` others. One thread.
+// Halve the scale after a step that was skipped, double it after `interval` others. One thread. Steps
+// after a wrong id, which change nothing, do not count.
 extern "C" __global__ void update_loss_scale(double* state, Index* error_flag, Index interval) {
     if (error_flag[2] == SKIP) {
         error_flag[2] = 0;
         state[0] = state[0] > 1 ? state[0] / 2 : 1;
         state[1] = 0;
-    } else if (++state[1] == interval) {
+        state[2] += 1;
+    } else if (error_flag[2] == 0 && ++state[1] == interval) {
         state[0] *= 2;
         state[1] = 0;
     }

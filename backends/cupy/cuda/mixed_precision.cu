@@ -9,11 +9,6 @@
 
 const int EIGHTS = 4;  // that a lane keeps in registers: layer norms have at most 1024 elements
 
-// Loop over the elements of a row that a lane keeps in registers: number k starts at element j.
-#define FOR_EACH_KEPT(k, j, size)                      \
-    _Pragma("unroll") for (int k = 0; k < EIGHTS; k++) \
-        if (Index j = (k * 32 + (int)threadIdx.x) * 8; j < (size))
-
 __device__ Eight bias_at(const T* bias, Index j) {
     return bias ? load_eight(bias + j) : Eight{};
 }
@@ -23,33 +18,10 @@ extern "C" __global__ void to_bf16(const T* x, Bf16* y, Index count) {
     FOR_EACH(i, count / 8) store_eight(y + 8 * i, load_eight(x + 8 * i));
 }
 
-// LayerNorm, as in layer_norm.cu, with a rounded result.
+// LayerNorm with a rounded result.
 extern "C" __global__ void norm_to_bf16(const T* x, const T* weight, const T* bias, Bf16* y,
                                         T* mean, T* rstd, Index rows, Index size, T eps) {
-    FOR_EACH_ROW(row, rows) {
-        Eight in[EIGHTS];
-        T first = x[row * size], total = 0, squares = 0;
-        FOR_EACH_KEPT(k, j, size) in[k] = load_eight(x + row * size + j);
-        FOR_EACH_KEPT(k, j, size)
-            for (T& value : in[k].at) total += value -= first;
-        T m = warp_sum(total) / size;  // of the differences from the first
-        FOR_EACH_KEPT(k, j, size)
-            for (T value : in[k].at) squares += (value - m) * (value - m);
-        T r = (T)1 / sqrt(warp_sum(squares) / size + eps);
-        FOR_EACH_KEPT(k, j, size) {
-            Eight w = load_eight(weight + j), b = bias_at(bias, j);
-            for (int e = 0; e < 8; e++) w.at[e] = (in[k].at[e] - m) * r * w.at[e] + b.at[e];
-            store_eight(y + row * size + j, w);
-        }
-        if (threadIdx.x == 0) mean[row] = first + m, rstd[row] = r;
-    }
-}
-
-// Write the sum of `value` over the warps of a block, for each lane, to `place` unless it is null.
-__device__ void store_sum_of_warps(const Eight& value, T* place) {
-    const T* at = value.at;
-    store_sum_of_warps(Pack<4>{at[0], at[1], at[2], at[3]}, place);
-    store_sum_of_warps(Pack<4>{at[4], at[5], at[6], at[7]}, place ? place + 4 : nullptr);
+    norm_in_registers<Eight, EIGHTS>(x, weight, bias, y, mean, rstd, rows, size, eps);
 }
 
 // dx = residual + the gradient of the norm, whose result has the gradient g. In the same pass each
@@ -59,39 +31,9 @@ extern "C" __global__ void norm_gradient_from_bf16(const Bf16* g, const T* resid
                                                    const T* weight, const T* mean, const T* rstd,
                                                    T* dx, T* partial, Index rows, Index size,
                                                    Index has_bias) {
-    Eight sum_w[EIGHTS] = {}, sum_b[EIGHTS] = {};
-    FOR_EACH_ROW(row, rows) {
-        Eight d[EIGHTS], x_hat[EIGHTS];
-        T m = mean[row], r = rstd[row], sum_d = 0, sum_dx = 0;
-        FOR_EACH_KEPT(k, j, size) {
-            d[k] = load_eight(g + row * size + j);
-            x_hat[k] = load_eight(x + row * size + j);
-        }
-        FOR_EACH_KEPT(k, j, size) {
-            Eight w = load_eight(weight + j);
-            for (int e = 0; e < 8; e++) {
-                x_hat[k].at[e] = (x_hat[k].at[e] - m) * r;
-                sum_w[k].at[e] += d[k].at[e] * x_hat[k].at[e];
-                sum_b[k].at[e] += d[k].at[e];
-                sum_d += d[k].at[e] *= w.at[e];
-                sum_dx += d[k].at[e] * x_hat[k].at[e];
-            }
-        }
-        T mean_d = warp_sum(sum_d) / size, mean_dx = warp_sum(sum_dx) / size;
-        FOR_EACH_KEPT(k, j, size) {
-            Eight more = load_eight(residual + row * size + j);
-            for (int e = 0; e < 8; e++)
-                more.at[e] += (d[k].at[e] - mean_d - x_hat[k].at[e] * mean_dx) * r;
-            store_eight(dx + row * size + j, more);
-        }
-    }
-    T* to = partial + blockIdx.x * (1 + has_bias) * size;
-#pragma unroll
-    for (int k = 0; k < EIGHTS; k++) {
-        Index j = (k * 32 + (int)threadIdx.x) * 8;
-        store_sum_of_warps(sum_w[k], j < size ? to + j : nullptr);
-        if (has_bias) store_sum_of_warps(sum_b[k], j < size ? to + size + j : nullptr);
-    }
+    T* partial_bias = has_bias ? partial + size : nullptr;
+    norm_gradient_in_registers<Eight, EIGHTS>(g, x, weight, mean, rstd, residual, dx, partial,
+                                              partial_bias, (1 + has_bias) * size, rows, size);
 }
 
 // x += bias in every row, in place.

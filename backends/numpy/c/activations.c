@@ -117,3 +117,21 @@ void silu_gradient(const float *restrict g, const float *restrict x, const float
                    float *restrict dx, int64_t n) {
     for (int64_t i = 0; i < n; i++) dx[i] = g[i] * s[i] * (1.0f + x[i] * (1.0f - s[i]));
 }
+
+// y = a s x, with s = 1 / (1 + e^-a)
+void swiglu(const float *restrict a, const float *restrict x, float *restrict y, float *restrict s,
+            int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        s[i] = 1.0f / (1.0f + exp_(-a[i]));
+        y[i] = a[i] * s[i] * x[i];
+    }
+}
+
+// da = g x s (1 + a (1 - s)), dx = g a s
+void swiglu_gradient(const float *restrict g, const float *restrict a, const float *restrict x,
+                     const float *restrict s, float *restrict da, float *restrict dx, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        da[i] = g[i] * x[i] * s[i] * (1.0f + a[i] * (1.0f - s[i]));
+        dx[i] = g[i] * a[i] * s[i];
+    }
+}

@@ -36,7 +36,8 @@ class OurTraining:
 
     def at_once(self) -> int:
         """How many steps a run of the milestones takes from one graph, after its first steps."""
-        return self.trainer.steps_at_once(self._preset.tokens_per_step)
+        batch = self._preset.batch_size, self._preset.context
+        return self.trainer.steps_at_once(self._preset.tokens_per_step, batch, batch)
 
     def several(self) -> Any:
         """Take `at_once` steps from one graph; returns their losses.
