@@ -1,4 +1,4 @@
-"""GELU and squared ReLU on CUDA; the kernels are in activations.cu."""
+"""GELU, squared ReLU and SwiGLU on CUDA; the kernels are in activations.cu."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import cupy
 
 from ..base import Kernel, KernelTable, Namespace
 from ..base import NativeArray as Array
-from .launch import launch_vectorized
+from .launch import launch_elementwise, launch_vectorized
 from .layout import contiguous
 
 KERNELS = KernelTable()
@@ -36,3 +36,21 @@ def _elementwise(name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 for _name in ("gelu", "squared_relu"):
     KERNELS[_name] = Kernel(*_elementwise(_name), own=True)
+
+
+@KERNELS.forward
+def swiglu(xp: Namespace, gate: Array, x: Array) -> Any:
+    """silu(gate) * x for arrays of one shape."""
+    if getattr(gate, "shape", None) != getattr(x, "shape", 1):
+        return NotImplemented  # broadcast
+    gate, x = contiguous(gate), contiguous(x)
+    y = cupy.empty_like(x)
+    launch_vectorized("swiglu", x, gate, x, y, x.size)
+    return y, (gate, x)
+
+
+@KERNELS.gradient(swiglu)
+def swiglu_gradient(xp: Namespace, g: Array, gate: Array, x: Array) -> Any:
+    dgate, dx = cupy.empty_like(x), cupy.empty_like(x)
+    launch_elementwise("swiglu_gradient", x, contiguous(g), gate, x, dgate, dx, x.size)
+    return dgate, dx

@@ -21,6 +21,7 @@ from . import (
     mixed_precision,
     optim,
     pooling,
+    rms_norm,
     rotary,
 )
 
@@ -41,6 +42,7 @@ KERNELS = KernelTable(
         **mixed_precision.KERNELS,
         **optim.KERNELS,
         **pooling.KERNELS,
+        **rms_norm.KERNELS,
         **rotary.KERNELS,
     }
 )
