@@ -9,7 +9,7 @@ from ..arrays import Axis
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
 from . import compiled
-from .rows import SMALL_SIZE, as_rows, constant_column, keep_where
+from .rows import as_rows, constant_column, keep_where
 from .threads import parallel_blocks, parallel_long_blocks
 
 KERNELS = KernelTable()
@@ -24,9 +24,7 @@ def gelu(xp: Namespace, x: Array) -> Any:
     """(..., C) -> (..., C), the tanh approximation. Saves the rows of x (N, C), and y."""
     rows = as_rows(x)
     y = np.empty_like(rows)
-    if x.size <= SMALL_SIZE:
-        _gelu_block(rows, y)
-    else:
+    if not compiled.run("gelu", rows, y, x.size):
         parallel_blocks(lambda i, j: _gelu_block(rows[i:j], y[i:j]), len(rows), rows[:1].nbytes)
     result = y.reshape(x.shape)
     return result, (rows, result)
@@ -34,8 +32,6 @@ def gelu(xp: Namespace, x: Array) -> Any:
 
 def _gelu_block(x: Array, y: Array) -> None:
     """Write y = x s, where s = (1 + tanh u) / 2 and u = c (x + a x^3)."""
-    if compiled.run("gelu", x, y, x.size):
-        return
     np.multiply(x, x, out=y)
     y *= GELU_A * GELU_C
     y += GELU_C
@@ -57,8 +53,6 @@ def gelu_gradient(xp: Namespace, g: Array, rows: Array, y: Array) -> Any:
 
     def work(i: int, j: int) -> None:
         xb, yb, db = rows[i:j], y[i:j], dx[i:j]
-        if compiled.run("gelu_gradient", gradient[i:j], xb, yb, db, xb.size):
-            return
         s = yb / xb
         slope = xb * xb
         if not slope.min() > 0:  # x is 0, so that s is 0 / 0, or so small that y is rounded
@@ -72,7 +66,7 @@ def gelu_gradient(xp: Namespace, g: Array, rows: Array, y: Array) -> Any:
         db += s
         db *= gradient[i:j]
 
-    if rows.size:
+    if rows.size and not compiled.run("gelu_gradient", gradient, rows, y, dx, rows.size):
         parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return dx.reshape(g.shape)
 
@@ -113,10 +107,10 @@ def relu(xp: Namespace, x: Array) -> Any:
     y = np.empty_like(flat)
 
     def work(i: int, j: int) -> None:
-        if not compiled.run("relu", flat[i:j], y[i:j], j - i):
-            np.maximum(flat[i:j], 0, out=y[i:j])
+        np.maximum(flat[i:j], 0, out=y[i:j])
 
-    parallel_long_blocks(work, len(y), y.itemsize)
+    if not compiled.run("relu", flat, y, y.size):
+        parallel_long_blocks(work, len(y), y.itemsize)
     result = y.reshape(x.shape)
     return result, (result,)
 
@@ -127,11 +121,10 @@ def relu_gradient(xp: Namespace, g: Array, y: Array) -> Any:
     dx = np.empty_like(gradient)
 
     def work(i: int, j: int) -> None:
-        gb, yb, db = gradient[i:j], y[i:j], dx[i:j]
-        if not compiled.run("relu_gradient", gb, yb, db, j - i):
-            keep_where(yb != 0, gb, db)
+        keep_where(y[i:j] != 0, gradient[i:j], dx[i:j])
 
-    parallel_long_blocks(work, len(dx), dx.itemsize)
+    if not compiled.run("relu_gradient", gradient, y, dx, dx.size):
+        parallel_long_blocks(work, len(dx), dx.itemsize)
     return dx.reshape(g.shape)
 
 
@@ -177,7 +170,7 @@ def softmax(xp: Namespace, x: Array, *, axis: Axis = -1) -> Any:
     def work(i: int, j: int) -> None:
         _softmax_block(rows[i:j], y[i:j])
 
-    if x.size:
+    if x.size and not compiled.run("softmax", rows, y, *rows.shape):
         parallel_blocks(work, len(rows), rows[:1].nbytes)
     result = y.reshape(x.shape)
     return result, (result,)
@@ -189,8 +182,6 @@ def _softmax_block(x: Array, y: Array) -> None:
     One shift for the block replaces the maximum of each row, which takes longer than all the rest,
     if no row underflows.
     """
-    if compiled.run("softmax", x, y, *x.shape):
-        return
     ones = constant_column(x.shape[1], 1.0, x.dtype)
     np.exp(np.subtract(x, x.max(), out=y), out=y)
     total = y @ ones  # (N, 1)
@@ -211,9 +202,9 @@ def softmax_gradient(xp: Namespace, g: Array, y: Array) -> Any:
 
     def work(i: int, j: int) -> None:
         gb, yb, db = gradient[i:j], weights[i:j], dx[i:j]
-        if not compiled.run("softmax_gradient", gb, yb, db, *gb.shape):
-            np.subtract(gb, np.vecdot(gb, yb)[:, None], out=db)
-            db *= yb
+        np.subtract(gb, np.vecdot(gb, yb)[:, None], out=db)
+        db *= yb
 
-    parallel_blocks(work, len(dx), dx[:1].nbytes)
+    if not compiled.run("softmax_gradient", gradient, weights, dx, *dx.shape):
+        parallel_blocks(work, len(dx), dx[:1].nbytes)
     return dx.reshape(y.shape)

@@ -152,19 +152,24 @@ def _multiply_by_weights(dS: Array, w: Array, delta: Array) -> None:
         dS *= w
 
 
-def _run_on_examples(name: str, *stacks: Array, common: tuple[Any, ...] = ()) -> bool:
+def _run_on_examples(
+    name: str, *stacks: Array, bias: tuple[Array, ...] = (), unmasked: tuple[int, ...] = ()
+) -> bool:
     """Run a C loop on the matrices (nh, S, n) of each example, which are contiguous.
 
     Args:
         stacks: (b, nh, ...); the first is (b, nh, S, n).
-        common: arguments that are the same for all examples.
+        bias: the mask, for a loop that needs it.
+        unmasked: the number of keys before it.
 
     Returns:
         False if NumPy is to compute the same, which is so for all examples or for none.
     """
-    shape = stacks[0].shape[1:]
+    heads, *shape = stacks[0].shape[1:]
     examples = zip(*stacks, strict=True)
-    return all(compiled.run(name, *example, *common, *shape) for example in examples)
+    return all(
+        compiled.run(name, *example, *bias, heads, *unmasked, *shape) for example in examples
+    )
 
 
 def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Array:
@@ -183,7 +188,7 @@ def _weights(q: Array, k: Array, block: Block, out: Array | None = None) -> Arra
     w: Array = np.matmul(k[:, :, : block.key_end], _transposed(q[:, :, block.rows]), out=out)
     if not w.size:
         return w
-    if _run_on_examples("attention_softmax", w, common=(block.bias, block.unmasked_end)):
+    if _run_on_examples("attention_softmax", w, bias=(block.bias,), unmasked=(block.unmasked_end,)):
         return w
     high, low = w.max(), w.min()
     masked = w[:, :, block.unmasked_end :]

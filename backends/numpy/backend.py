@@ -14,6 +14,7 @@ from ..base import NumpyArray as Array
 from ..indices import check_ids, is_basic
 from ..random_bits import random_bits
 from . import compiled
+from .gemm import Product, multiply_all
 from .kernels import DECODE_STEP, KERNELS, UPDATES
 from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
 
@@ -76,6 +77,10 @@ class NumpyBackend(Backend):
         self.xp.random_bits = partial(random_bits, _STANDARD, first_row=first)
 
     def evaluate(self, values: list[Any]) -> list[NativeArray]:
+        products = [value for value in values if isinstance(value, Product)]
+        if len(products) > 1:
+            found = iter(multiply_all(products))
+            values = [next(found) if isinstance(v, Product) else v for v in values]
         if sum(isinstance(value, Concurrent) for value in values) < 2:
             return super().evaluate(values)
         results = list(values)

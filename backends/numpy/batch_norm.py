@@ -163,11 +163,11 @@ def _moments(lines: Array) -> tuple[Array, Array, bool]:
     squares = np.empty(len(lines), lines.dtype)
 
     def work(i: int, j: int) -> None:
-        if not compiled.run("line_moments", lines[i:j], mean[i:j], squares[i:j], j - i, size):
-            np.matmul(lines[i:j], average, out=mean[i:j])
-            np.vecdot(lines[i:j], lines[i:j], out=squares[i:j])
+        np.matmul(lines[i:j], average, out=mean[i:j])
+        np.vecdot(lines[i:j], lines[i:j], out=squares[i:j])
 
-    parallel_long_blocks(work, len(lines), lines[:1].nbytes)
+    if not compiled.run("line_moments", lines, mean, squares, len(lines), size):
+        parallel_long_blocks(work, len(lines), lines[:1].nbytes)
     means = mean[:, 0].astype(np.float64)
     of_mean = size * means * means
     deviations = squares - of_mean
@@ -197,11 +197,7 @@ def _linear(lines: Array, centre: Array | None, factor: Array, shift: Array) -> 
     y = np.empty_like(lines)
 
     def work(i: int, j: int) -> None:
-        block, size = y[i:j], y.shape[1]
-        middle = None if centre is None else centre[i:j]
-        given = lines[i:j], middle, factor[i:j], shift[i:j], block
-        if compiled.run("line_transform", *given, j - i, size):
-            return
+        block = y[i:j]
         if centre is None:
             np.multiply(lines[i:j], factor[i:j], out=block)
         else:
@@ -209,7 +205,8 @@ def _linear(lines: Array, centre: Array | None, factor: Array, shift: Array) -> 
             block *= factor[i:j]
         block += shift[i:j]
 
-    parallel_long_blocks(work, len(lines), lines[:1].nbytes)
+    if not compiled.run("line_transform", lines, centre, factor, shift, y, *y.shape):
+        parallel_long_blocks(work, len(lines), lines[:1].nbytes)
     return y
 
 
@@ -220,15 +217,12 @@ def _gradient_sums(g: Array, lines: Array, centre: Array | None) -> tuple[Array,
     products = np.empty(len(lines), lines.dtype)
 
     def work(i: int, j: int) -> None:
-        middle, size = None if centre is None else centre[i:j], lines.shape[1]
-        given = g[i:j], lines[i:j], middle, sums[i:j], products[i:j]
-        if compiled.run("line_gradient_sums", *given, j - i, size):
-            return
         block = lines[i:j] if centre is None else lines[i:j] - centre[i:j]
         np.matmul(g[i:j], ones, out=sums[i:j])
         np.vecdot(g[i:j], block, out=products[i:j])
 
-    parallel_long_blocks(work, len(lines), lines[:1].nbytes)
+    if not compiled.run("line_gradient_sums", g, lines, centre, sums, products, *lines.shape):
+        parallel_long_blocks(work, len(lines), lines[:1].nbytes)
     return sums[:, 0].astype(np.float64), products.astype(np.float64)
 
 
@@ -239,10 +233,7 @@ def _gradient_of_lines(
     dx = np.empty_like(lines)
 
     def work(i: int, j: int) -> None:
-        block, middle = dx[i:j], None if centre is None else centre[i:j]
-        columns = slope[i:j], shift[i:j], factor[i:j], block
-        if compiled.run("line_gradient", g[i:j], lines[i:j], middle, *columns, j - i, dx.shape[1]):
-            return
+        block = dx[i:j]
         if centre is None:
             np.multiply(lines[i:j], slope[i:j], out=block)
         else:
@@ -251,5 +242,7 @@ def _gradient_of_lines(
         block += shift[i:j]
         block += g[i:j] * factor[i:j]
 
-    parallel_long_blocks(work, len(lines), lines[:1].nbytes)
+    columns = slope, shift, factor
+    if not compiled.run("line_gradient", g, lines, centre, *columns, dx, *dx.shape):
+        parallel_long_blocks(work, len(lines), lines[:1].nbytes)
     return dx

@@ -1,10 +1,10 @@
 """Inner loops compiled from C, where the machine has a C compiler.
 
 A NumPy call reads and writes whole arrays, so a formula of ten calls moves ten times the data and
-is interrupted ten times by Python. The C functions of ``c/`` compute a formula in one pass. They
-are compiled at the first use, in two seconds, and kept in ``~/.cache/tinytorch/compiled``.
-Without a compiler, for dtypes other than float32 and with ``TT_COMPILED=0``, NumPy computes the
-same, up to rounding.
+is interrupted ten times by Python. The C functions of ``c/`` compute a formula in one pass, and
+divide the rows among threads that never wait for Python's lock. They are compiled at the first use,
+in three seconds, and kept in ``~/.cache/tinytorch/compiled``. Without a compiler, for dtypes other
+than float32 and with ``TT_COMPILED=0``, NumPy computes the same, up to rounding.
 """
 
 import ctypes
@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 import threading
@@ -24,12 +25,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base import NumpyArray as Array
+from .threads import threads_to_use
 
 SOURCES = Path(__file__).parent / "c"
 COMPILE_SECONDS = 60  # after which the compiler is given up
+PART_BYTES = (
+    2**16
+)  # of the largest array: what a thread computes at a time, in 10 to 30 microseconds
+COUNT = -1  # in pool.h
 
 # Not -ffast-math: results keep NaN and infinity, and sums state how they may be reordered.
-FLAGS = ("-O3", "-std=c11", "-shared", "-fPIC", "-fopenmp-simd", "-fno-math-errno",
+FLAGS = ("-O3", "-std=c11", "-shared", "-fPIC", "-pthread", "-fopenmp-simd", "-fno-math-errno",
          "-fno-trapping-math", "-ffp-contract=fast")  # fmt: skip
 NATIVE = ("-march=native", "-mprefer-vector-width=512")  # the second for x86 only
 
@@ -46,50 +52,136 @@ if hasattr(os, "register_at_fork"):  # no process is forked while another thread
 
 
 class Parameter(NamedTuple):
-    """A parameter of a C function: its type, and whether the function writes to the array."""
+    """A parameter of a C function.
+
+    Attributes:
+        kind: its type.
+        written: whether the function writes to the array.
+        shared: whether all rows use the whole array; else it has one entry for each row.
+        is_address: whether it is an address, of a function or of integers.
+    """
 
     kind: Any
     written: bool
+    shared: bool
+    is_address: bool
 
 
 class Function(NamedTuple):
-    """A C function and its parameters."""
+    """A C function.
+
+    Attributes:
+        call: the function itself.
+        address: of the function that takes its arguments as an array, which the pool calls.
+        pack: packs the arguments into such an array.
+        parameters: its parameters; the first number is that of the rows.
+        rows: the index of that parameter.
+    """
 
     call: Callable[..., None]
+    address: int
+    pack: Callable[..., bytes]
     parameters: Sequence[Parameter]
+    rows: int
 
 
-Library = Mapping[str, Function]
+class Library(NamedTuple):
+    """All C functions, and the one that divides the rows of a loop among threads."""
+
+    functions: Mapping[str, Function]
+    run_rows: Callable[..., None]
 
 
-def run(name: str, *args: Array | float | None) -> bool:
-    """Call the C function `name`, unless NumPy is to compute the same.
+def run(name: str, *args: Array | float | None, block: int | None = None) -> bool:
+    """Call the C function `name`, in several threads if its arrays are large.
 
     C checks nothing: the caller has made sure that every array has the size that the loop reads,
     and that arrays which the loop writes to do not overlap others.
 
     Args:
-        args: C-contiguous float32 arrays, numbers, or None for a null pointer.
+        args: C-contiguous float32 arrays, addresses, numbers, or None for a null pointer.
+        block: rows that each call computes; by default as many as have `PART_BYTES`.
 
     Returns:
-        False if nothing was done: there is no compiled library, or it does not support the arrays.
+        False if nothing was done, because there is no compiled library, or it does not support the
+        arrays; NumPy then has to compute the same.
     """
     library = load()
     if library is None:
         return False
-    function = library[name]
+    function = library.functions[name]
     values: list[Any] = []
-    for value, (kind, written) in zip(args, function.parameters, strict=True):
-        if kind is ctypes.c_void_p and value is not None:
+    largest = 0  # bytes of an array that is divided
+    for value, parameter in zip(args, function.parameters, strict=True):
+        if parameter.kind is ctypes.c_void_p and value is not None and not parameter.is_address:
             if not isinstance(value, np.ndarray) or value.dtype != FLOAT32:
                 return False
             flags = value.flags
-            if not (flags.c_contiguous and flags.aligned and (flags.writeable or not written)):
+            if not flags.c_contiguous or not flags.aligned:
                 return False
+            if parameter.written and not flags.writeable:
+                return False
+            if not parameter.shared:
+                largest = max(largest, value.nbytes)
             value = value.__array_interface__["data"][0]
         values.append(value)
-    function.call(*values)
+    rows = values[function.rows]
+    if block is None:
+        block = rows * PART_BYTES // largest if largest >= 2 * PART_BYTES else rows
+    if block >= rows or threads_to_use() == 1:
+        function.call(*values)
+    else:
+        _run_in_pool(library, function, args, values, max(1, block))
     return True
+
+
+def _run_in_pool(
+    library: Library,
+    function: Function,
+    args: Sequence[Any],
+    values: Sequence[Any],
+    block: int,
+) -> None:
+    """Divide the rows into blocks.
+
+    Args:
+        args: the arguments of `run`.
+        values: the same with pointers in the place of arrays.
+        block: rows that each call computes.
+    """
+    rows = values[function.rows]
+    steps = []
+    for value, parameter in zip(args, function.parameters, strict=True):
+        is_divided = isinstance(value, np.ndarray) and not parameter.shared
+        steps.append(value.nbytes // rows if is_divided else 0)
+    steps[function.rows] = COUNT
+    numbers = [0 if value is None else value for value in values]
+    divide(library, function, numbers, pack_steps(steps), rows, block)
+
+
+def pack_steps(steps: Sequence[int]) -> bytes:
+    """The steps as `divide` needs them."""
+    return struct.pack(f"{len(steps)}q", *steps)
+
+
+def divide(
+    library: Library,
+    function: Function,
+    values: Sequence[Any],
+    steps: bytes,
+    rows: int,
+    block: int,
+) -> None:
+    """Call a function for blocks of its rows, in several threads.
+
+    Args:
+        values: the arguments for all rows, with addresses for arrays.
+        steps: for each, the bytes from a row to the next, 0 for what all rows share, or `COUNT`.
+        rows: their number.
+        block: rows that each call computes.
+    """
+    arguments = function.pack(*values)
+    library.run_rows(function.address, arguments, steps, len(values), rows, block, threads_to_use())
 
 
 def load() -> Library | None:
@@ -164,13 +256,54 @@ def _opened(path: Path) -> Library:
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
             raise OSError(f"{part} can be written by others")
     library, functions = ctypes.CDLL(str(path)), {}
+    for name, parameters in _signatures().items():
+        call = getattr(library, name)
+        call.argtypes, call.restype = [p.kind for p in parameters], None
+        address = ctypes.cast(getattr(library, f"call_{name}"), ctypes.c_void_p).value
+        rows = next(i for i, p in enumerate(parameters) if p.kind is ctypes.c_int64)
+        assert address is not None
+        # The members of the union `Argument`: 8 bytes each, of which a float uses the first 4.
+        codes = "".join("f4x" if p.kind is ctypes.c_float else "q" for p in parameters)
+        functions[name] = Function(call, address, struct.Struct(codes).pack, parameters, rows)
+    run_rows = library.run_rows
+    run_rows.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 4
+    run_rows.restype = None
+    return Library(functions, run_rows)
+
+
+def _signatures() -> dict[str, list[Parameter]]:
+    """The parameters of each function of the sources that the backend calls, its loops."""
+    found = {}
     for source in sorted(SOURCES.glob("*.c")):
-        for name, given in _FUNCTION.findall(source.read_text()):
-            parameters = [Parameter(_type_of(p), _is_written(p)) for p in given.split(",")]
-            call = getattr(library, name)
-            call.argtypes, call.restype = [p.kind for p in parameters], None
-            functions[name] = Function(call, parameters)
-    return functions
+        if source.name != "pool.c":
+            for name, given in _FUNCTION.findall(source.read_text()):
+                found[name] = [
+                    Parameter(_type_of(p), _is_written(p), "SHARED" in p, "void" in p)
+                    for p in given.split(",")
+                ]
+    return found
+
+
+# How C names a type, and the member of the union `Argument` that holds it.
+_C_NAMES = {
+    ctypes.c_void_p: ("void *", "pointer"),
+    ctypes.c_int64: ("int64_t", "count"),
+    ctypes.c_float: ("float", "number"),
+}
+
+
+def calls_source() -> str:
+    """C code of functions that call each loop with its arguments in an array."""
+    lines = ['#include "pool.h"']
+    for name, parameters in _signatures().items():
+        types, members = zip(*(_C_NAMES[p.kind] for p in parameters), strict=True)
+        declared = ", ".join(types)
+        given = ", ".join(f"a[{i}].{member}" for i, member in enumerate(members))
+        lines += [
+            f"void {name}({declared});",
+            f"void call_{name}(const Argument *a) {{ {name}({given}); }}",
+        ]
+    return "\n".join([*lines, ""])
 
 
 def _is_written(parameter: str) -> bool:
@@ -190,6 +323,7 @@ def _path(command: list[str]) -> Path:
     key = hashlib.sha256("\0".join([*command, version, *FLAGS, *NATIVE, _processor()]).encode())
     for source in _sources():
         key.update(source.read_bytes())
+    key.update(calls_source().encode())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     return cache / "tinytorch" / "compiled" / f"{key.hexdigest()[:24]}.so"
 
@@ -208,9 +342,13 @@ def _compile(compiler: list[str], path: Path) -> None:
     native = NATIVE if platform.machine() in ("x86_64", "AMD64") else NATIVE[:1]
     files = [str(source) for source in _sources() if source.suffix == ".c"]
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        result = Path(folder) / path.name
+        result, calls = Path(folder) / path.name, Path(folder) / "calls.c"
+        calls.write_text(calls_source())
         for flags in (native, native[:1], ()):
-            command = [*compiler, *FLAGS, *flags, "-o", str(result), *files, "-lm"]
+            command = [
+                *compiler, *FLAGS, *flags, f"-I{SOURCES}", "-o", str(result), *files, str(calls),
+                "-lm",
+            ]  # fmt: skip
             done = subprocess.run(command, capture_output=True, timeout=COMPILE_SECONDS)
             if done.returncode == 0:
                 break

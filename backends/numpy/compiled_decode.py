@@ -133,7 +133,7 @@ def compiled_step(weights: GPTWeights) -> CompiledDecodeStep | None:
     arrays = list(_arrays(weights._replace(tokens=None, tokens_scale=None, positions=None)))
     if library is None or not all(map(_is_usable, arrays)):
         return None
-    return CompiledDecodeStep(weights, library["decode_step"].call)
+    return CompiledDecodeStep(weights, library.functions["decode_step"].call)
 
 
 def _arrays(value: Any) -> Iterator[Array]:

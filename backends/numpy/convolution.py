@@ -20,11 +20,11 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from . import winograd
+from . import blas, winograd
 from .gemm import MIN_PARALLEL_MULTIPLICATIONS as MIN_CONCURRENT_MULTIPLICATIONS
 from .lifted import MIN_PARALLEL_MULTIPLICATIONS, Lifted, parallel_images
 from .rows import column_sums
-from .threads import Concurrent
+from .threads import Concurrent, threads_to_use
 
 KERNELS = KernelTable()
 
@@ -92,6 +92,8 @@ def convolve(x: Array, weight: Array, bias: Array | None, window: Any, groups: i
     (N, C, _, _), O = x.shape, len(weight)  # noqa: E741
     y = np.empty((N, O, *window.output), x.dtype)
     lines = _lines_of(weight, groups)  # (KH, G, O / G, C / G * KW)
+    if _run_in_c("convolve", window, x, lines, bias, y):
+        return y
 
     def work(start: int, stop: int) -> None:
         lifted = Lifted(C, stop - start, window, groups, x.dtype)
@@ -113,12 +115,18 @@ def convolve(x: Array, weight: Array, bias: Array | None, window: Any, groups: i
 def input_gradient(g: Array, weight: Array, bias: Array | None, window: Any, groups: int) -> Array:
     """The gradient of a convolution's input, plus a bias (C,): g (N, O, OH, OW) -> (N, C, H, W)."""
     turned = _turned(window) if groups == 1 else None
-    if turned is not None:
-        return convolve(g, weight[:, :, ::-1, ::-1].swapaxes(0, 1), bias, turned, 1)
+    turned_weight = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
+    if turned and winograd.is_faster(len(g), turned_weight.shape, turned, 1):
+        return convolve(g, turned_weight, bias, turned, 1)
     (N, O, _, _), C = g.shape, weight.shape[1] * groups  # noqa: E741
     g = np.ascontiguousarray(g)
     dx = np.zeros((N, C, *window.image), g.dtype)
-    lines = _lines_of(weight, groups).swapaxes(2, 3)  # (KH, G, C / G * KW, O / G)
+    lines = _lines_of(weight, groups)  # (KH, G, O / G, C / G * KW)
+    if _run_in_c("convolution_input_gradient", window, g, lines, bias, dx):
+        return dx
+    if turned:
+        return convolve(g, turned_weight, bias, turned, 1)
+    lines = lines.swapaxes(2, 3)
 
     def work(start: int, stop: int) -> None:
         lifted = Lifted(C, stop - start, window, groups, g.dtype, is_sum=True)
@@ -147,6 +155,9 @@ def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], window: Any, gro
         if found is not None:
             return found
     g = np.ascontiguousarray(g)
+    in_c = _weight_gradient_in_c(g, x, shape, window, groups)
+    if in_c is not None:
+        return in_c
     parts = {}
 
     def work(start: int, stop: int) -> None:
@@ -165,10 +176,44 @@ def weight_gradient(g: Array, x: Array, shape: tuple[int, ...], window: Any, gro
     return np.ascontiguousarray(total.transpose(1, 4, 2, 0, 3)).reshape(shape)
 
 
+def _run_in_c(
+    name: str, window: Any, images: Array, lines: Array, bias: Array | None, out: Array
+) -> bool:
+    """Run a function of convolution.c, if it supports the arrays, with the lines of a weight."""
+    if not images.size * out.size * lines.size:
+        return False
+    numbers, images = np.array(window, np.int64), np.ascontiguousarray(images)
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    sizes = len(images), lines.shape[1], lines.shape[3] // window.kernel[1], lines.shape[2]
+    block = max(1, len(images) // (2 * threads_to_use()))
+    given = numbers.ctypes.data, images, lines, bias, out
+    return blas.run(name, *given, *sizes, block=block)
+
+
+def _weight_gradient_in_c(
+    g: Array, x: Array, shape: tuple[int, ...], window: Any, groups: int
+) -> Array | None:
+    """`weight_gradient` by compiled code, if it supports the arrays."""
+    if not x.size * g.size:
+        return None
+    O, C, KH, KW = shape  # noqa: E741
+    numbers, x = np.array(window, np.int64), np.ascontiguousarray(x)
+    block = -(-len(x) // threads_to_use())
+    totals = blas.Totals(len(x), block, math.prod(shape))
+    given = numbers.ctypes.data, x, g, totals.array
+    sizes = len(x), groups, C, O // groups
+    if not blas.run("convolution_weight_gradient", *given, *sizes, block=block):
+        return None
+    total = totals.sum().reshape(KH, groups, O // groups, C, KW)
+    return np.ascontiguousarray(total.transpose(1, 2, 3, 0, 4)).reshape(shape)
+
+
 def _concurrent_if_short(
     images: int, weight: Array, window: Any, function: Callable[[], Array]
 ) -> Any:
     """Let a gradient that is too short for several threads run next to the other one."""
+    if blas.is_available():  # which divides each of the two
+        return function
     size = images * _cost(weight, window)
     is_short = MIN_CONCURRENT_MULTIPLICATIONS <= size < MIN_PARALLEL_MULTIPLICATIONS
     return Concurrent(function) if is_short else function

@@ -49,9 +49,6 @@ def layer_norm(
 
     def work(i: int, j: int) -> None:
         nb, yb, sb = normal[i:j], y[i:j], scale[i:j]
-        outputs = mean[i:j], squares[i:j], sb, nb, yb
-        if compiled.run("layer_norm", rows[i:j], weight, bias, *outputs, j - i, size, eps):
-            return
         np.matmul(rows[i:j], average, out=mean[i:j])
         np.subtract(rows[i:j], mean[i:j], out=nb)
         np.vecdot(nb, nb, out=squares[i:j, 0])
@@ -63,7 +60,9 @@ def layer_norm(
         if bias is not None:
             yb += bias
 
-    parallel_blocks(work, len(rows), rows.itemsize * size)
+    outputs = mean, squares, scale, normal, y
+    if not compiled.run("layer_norm", rows, weight, bias, *outputs, len(rows), size, eps):
+        parallel_blocks(work, len(rows), rows.itemsize * size)
     # The mean, a product, is off by some 1e-7 of itself.
     # Not compared by squares: those of small means underflow.
     limit = np.sqrt(squares, out=squares)
@@ -133,10 +132,6 @@ def layer_norm_gradient(
 
     def work(i: int, j: int) -> None:
         gb, nb, db = gradient[i:j], normal[i:j], dx[i:j]
-        if compiled.run(
-            "layer_norm_gradient", gb, nb, scale[i:j], weight, inverse, db, j - i, size
-        ):
-            return
         if inverse is not None:
             nb = nb * inverse
         np.multiply(gb, weight, out=db)
@@ -146,7 +141,8 @@ def layer_norm_gradient(
         db -= nb * projection
         db *= scale[i:j]
 
-    if dx.size:
+    given = gradient, normal, scale, weight, inverse
+    if dx.size and not compiled.run("layer_norm_gradient", *given, dx, len(dx), size):
         parallel_blocks(work, len(dx), dx.itemsize * size)
 
     def weight_gradient() -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from .gemm import batched_gemm, concurrent_if_large, gemm
+from .gemm import Product, batched_gemm, gemm
 from .rows import as_matrix, column_sums
 from .threads import limit_blas_threads, parallel_blocks
 
@@ -31,10 +31,9 @@ def linear_gradient(
 ) -> Any:
     """dx = g W, dW = g^T x, db = the sum of g over N."""
     g = as_matrix(g)  # (N, out)
-    multiplications = g.size * weight.shape[1]
     return (
-        concurrent_if_large(multiplications, lambda: gemm(g, weight).reshape(shape)),
-        concurrent_if_large(multiplications, lambda: gemm(g.T, rows)),  # (out, in)
+        Product(g, weight, shape),
+        Product(g.T, rows),  # (out, in)
         lambda: column_sums(g),
     )
 
@@ -93,15 +92,8 @@ def matmul_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
         return _vector_gradient(g, x, y)
     if y.ndim == 2 and x.ndim > 2:
         rows = as_matrix(g)  # (..., M, N) -> (rows, N)
-        return (
-            lambda: gemm(rows, y.T).reshape(x.shape),
-            lambda: gemm(as_matrix(x).T, rows),
-        )
-    multiplications = g.size * x.shape[-1]
-    return (
-        concurrent_if_large(multiplications, lambda: batched_gemm(g, np.swapaxes(y, -1, -2))),
-        concurrent_if_large(multiplications, lambda: batched_gemm(np.swapaxes(x, -1, -2), g)),
-    )
+        return Product(rows, y.T, x.shape), Product(as_matrix(x).T, rows)
+    return Product(g, np.swapaxes(y, -1, -2)), Product(np.swapaxes(x, -1, -2), g)
 
 
 def _vector_gradient(g: Array, x: Array, y: Array) -> Any:

@@ -1,7 +1,8 @@
 """Multi-tensor optimizer updates in NumPy: all parameters in one call, divided among threads.
 
-Updating a small parameter takes no longer than waking a thread, and threads that make many short
-calls contend for the GIL. So each thread updates a part of all arrays, in few long calls.
+Without the loops in C, updating a small parameter takes no longer than waking a thread, and threads
+that make many short calls contend for the GIL. So each thread updates a part of all arrays, in few
+long calls.
 """
 
 import math
@@ -61,12 +62,21 @@ def adam_update(
     root = math.sqrt(1 - betas[1] ** step)
     step_size, eps_hat = root * lr / (1 - betas[0] ** step), eps * root
 
+    rests = 1 - betas[0], 1 - betas[1]
+    settings = *betas, *rests, decay, l2, step_size, eps_hat
+    rest = [
+        row
+        for row in rows
+        if any(a.size != row[0].size for a in row)
+        or not compiled.run("adam", *row, row[0].size, *settings)
+    ]
+
     def work(part: list[Row]) -> None:
         for p, g, m, v in part:
             _adam_chunk(p, g, m, v, betas, decay, l2, step_size, eps_hat)
 
-    large = sum(p.nbytes for p, *_ in rows) >= MIN_PARALLEL_BYTES
-    _divide(work, _chunks(rows), num_threads() if large else 1)
+    large = sum(p.nbytes for p, *_ in rest) >= MIN_PARALLEL_BYTES
+    _divide(work, _chunks(rest), num_threads() if large else 1)
     return [(p, m, v) for p, _, m, v in rows]
 
 
@@ -94,19 +104,14 @@ def _adam_chunk(
     step_size: float,
     eps_hat: float,
 ) -> None:
-    rests = 1 - betas[0], 1 - betas[1]
-    if p.size == g.size == m.size == v.size and compiled.run(
-        "adam", p, g, m, v, p.size, *betas, *rests, decay, l2, step_size, eps_hat
-    ):
-        return
     if decay != 1:
         p *= decay
     if l2:
         g = g + l2 * p
     m *= betas[0]
-    m += rests[0] * g
+    m += (1 - betas[0]) * g
     square = g * g
-    square *= rests[1]
+    square *= 1 - betas[1]
     v *= betas[1]
     v += square
     np.sqrt(v, out=square)

@@ -28,8 +28,6 @@ def rms_norm(xp: Namespace, x: Array, weight: Array | None = None, *, eps: float
 
     def work(i: int, j: int) -> None:
         xb, yb, sb = rows[i:j], y[i:j], scale[i:j]
-        if compiled.run("rms_norm", xb, weight, sb, yb, j - i, size, eps):
-            return
         np.vecdot(xb, xb, out=sb[:, 0])
         sb += size * eps
         np.sqrt(sb, out=sb)
@@ -38,7 +36,8 @@ def rms_norm(xp: Namespace, x: Array, weight: Array | None = None, *, eps: float
         if weight is not None:
             yb *= weight
 
-    parallel_blocks(work, len(rows), rows.itemsize * size)
+    if not compiled.run("rms_norm", rows, weight, scale, y, len(rows), size, eps):
+        parallel_blocks(work, len(rows), rows.itemsize * size)
     return y.reshape(x.shape), (rows, scale, weight)
 
 
@@ -52,8 +51,6 @@ def rms_norm_gradient(
 
     def work(i: int, j: int) -> None:
         gb, xb, sb, db, nb = gradient[i:j], rows[i:j], scale[i:j], dx[i:j], gn[i:j]
-        if compiled.run("rms_norm_gradient", gb, xb, sb, weight, db, nb, j - i, size):
-            return
         np.multiply(xb, sb, out=nb)
         d = gb if weight is None else gb * weight
         np.multiply(nb, np.vecdot(d, nb)[:, None] / size, out=db)
@@ -61,5 +58,7 @@ def rms_norm_gradient(
         db *= sb
         nb *= gb
 
-    parallel_blocks(work, len(rows), rows.itemsize * size)
+    given = gradient, rows, scale, weight
+    if not compiled.run("rms_norm_gradient", *given, dx, gn, len(rows), size):
+        parallel_blocks(work, len(rows), rows.itemsize * size)
     return dx.reshape(g.shape), None if weight is None else lambda: column_sums(gn)

@@ -33,8 +33,6 @@ def gelu_erf(xp: Namespace, x: Array) -> Any:
 
     def work(i: int, j: int) -> None:
         xb, yb, cb = rows[i:j], y[i:j], cdf[i:j]
-        if compiled.run("gelu_erf", xb, *COEFFICIENTS, yb, cb, xb.size):
-            return
         near = np.clip(xb, -LIMIT, LIMIT)
         square = near * near
         np.multiply(square, Q[-1], out=cb)
@@ -54,8 +52,9 @@ def gelu_erf(xp: Namespace, x: Array) -> Any:
         cb *= np.greater(xb, -LIMIT, out=near, casting="unsafe")
         np.multiply(xb, cb, out=yb)
 
-    # Small blocks: this is a chain of thirty calls.
-    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1], 2**16)
+    if not compiled.run("gelu_erf", rows, *COEFFICIENTS, y, cdf, rows.size):
+        # Small blocks: this is a chain of thirty calls.
+        parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1], 2**16)
     return y.reshape(x.shape), (rows, cdf)
 
 
@@ -66,8 +65,6 @@ def gelu_erf_gradient(xp: Namespace, g: Array, rows: Array, cdf: Array) -> Any:
 
     def work(i: int, j: int) -> None:
         gb, xb, cb, db = gradient[i:j], rows[i:j], cdf[i:j], dx[i:j]
-        if compiled.run("gelu_erf_gradient", gb, xb, cb, db, xb.size):
-            return
         np.multiply(xb, xb, out=db)
         db *= -0.5
         np.exp(db, out=db)
@@ -76,7 +73,8 @@ def gelu_erf_gradient(xp: Namespace, g: Array, rows: Array, cdf: Array) -> Any:
         db += cb
         db *= gb
 
-    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    if not compiled.run("gelu_erf_gradient", gradient, rows, cdf, dx, dx.size):
+        parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return dx.reshape(g.shape)
 
 
@@ -88,15 +86,14 @@ def silu(xp: Namespace, x: Array) -> Any:
 
     def work(i: int, j: int) -> None:
         sb = s[i:j]
-        if compiled.run("silu", rows[i:j], y[i:j], sb, sb.size):
-            return
         np.negative(rows[i:j], out=sb)
         np.exp(sb, out=sb)  # infinity for large negative x, which makes the sigmoid 0
         sb += 1
         np.reciprocal(sb, out=sb)
         np.multiply(rows[i:j], sb, out=y[i:j])
 
-    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    if not compiled.run("silu", rows, y, s, s.size):
+        parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return y.reshape(x.shape), (rows, s)
 
 
@@ -107,15 +104,14 @@ def silu_gradient(xp: Namespace, g: Array, rows: Array, s: Array) -> Any:
 
     def work(i: int, j: int) -> None:
         gb, xb, sb, db = gradient[i:j], rows[i:j], s[i:j], dx[i:j]
-        if compiled.run("silu_gradient", gb, xb, sb, db, db.size):
-            return
         np.subtract(1, sb, out=db)
         db *= xb
         db += 1
         db *= sb
         db *= gb
 
-    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    if not compiled.run("silu_gradient", gradient, rows, s, dx, dx.size):
+        parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return dx.reshape(g.shape)
 
 
@@ -149,8 +145,6 @@ def swiglu(xp: Namespace, gate: Array, x: Array) -> Any:
 
     def work(i: int, j: int) -> None:
         sb = s[i:j]
-        if compiled.run("swiglu", rows[i:j], given[i:j], y[i:j], sb, sb.size):
-            return
         np.negative(rows[i:j], out=sb)
         np.exp(sb, out=sb)
         sb += 1
@@ -158,7 +152,8 @@ def swiglu(xp: Namespace, gate: Array, x: Array) -> Any:
         np.multiply(rows[i:j], sb, out=y[i:j])
         y[i:j] *= given[i:j]
 
-    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    if not compiled.run("swiglu", rows, given, y, s, s.size):
+        parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return y.reshape(x.shape), (rows, given, s)
 
 
@@ -169,8 +164,6 @@ def swiglu_gradient(xp: Namespace, g: Array, rows: Array, given: Array, s: Array
 
     def work(i: int, j: int) -> None:
         gb, ab, xb, sb = gradient[i:j], rows[i:j], given[i:j], s[i:j]
-        if compiled.run("swiglu_gradient", gb, ab, xb, sb, dgate[i:j], dx[i:j], sb.size):
-            return
         db = dgate[i:j]
         np.subtract(1, sb, out=db)
         db *= ab
@@ -180,5 +173,6 @@ def swiglu_gradient(xp: Namespace, g: Array, rows: Array, given: Array, s: Array
         db *= xb
         dx[i:j] *= ab
 
-    parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
+    if not compiled.run("swiglu_gradient", gradient, rows, given, s, dgate, dx, s.size):
+        parallel_blocks(work, len(rows), rows.itemsize * rows.shape[1])
     return dgate.reshape(g.shape), dx.reshape(g.shape)

@@ -145,13 +145,18 @@ def _run_blocks(work: Callable[[int, int], None], start: int, stop: int, block: 
         work(first, min(first + block, stop))
 
 
+def threads_to_use() -> int:
+    """The number of threads that may share a loop of the current thread."""
+    return 1 if _state.nested else num_threads()
+
+
 def parallel_ranges(work: Callable[[int, int], None], rows: int) -> None:
     """Call ``work(start, stop)`` once per thread, for equal ranges of the rows.
 
     Raises:
         BaseException: the first exception of a thread, after all threads have finished.
     """
-    threads = 1 if _state.nested else min(num_threads(), rows)
+    threads = min(threads_to_use(), rows)
     if threads > 1:
         threads = min(threads, _workers().count + 1)
     if threads <= 1:

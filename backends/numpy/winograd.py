@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from ..base import NumpyArray as Array
+from . import blas
 from .lifted import inside, parallel_images
+from .threads import threads_to_use
 
 LINES = 4  # of the output in a tile
 POINTS = (0, 3 / 4, -3 / 4, 3 / 2, -3 / 2)  # two thirds of the errors of 0, 1, -1, 2, -2
@@ -52,6 +54,7 @@ IMAGE_SUMS, KERNEL_SUMS, OUTPUT_SUMS = _sums()
 # Of a product, at least, if there are enough images: with half of it, calls are so short that two
 # threads wait a sixth of the time for the GIL.
 BLOCK_COLUMNS = 512
+BLOCK_COLUMNS_IN_C = 256
 MIN_POSITIONS = 256  # of the kernel in all images; for fewer, the kernel's sums take too long
 MIN_CHANNELS = 48  # of input and output; with fewer, the sums take as long as they save
 
@@ -75,6 +78,8 @@ def convolve(
     """`convolution.convolve`, with `multiplications` for one image."""
     (N, C, _, _), (O, _, KH, KW) = x.shape, weight.shape  # noqa: E741
     y = np.empty((N, O, *window.output), x.dtype)
+    if (is_done := _convolve_in_c(x, weight, bias, window, y)) is not None:
+        return y if is_done else None
     lines = weight.transpose(2, 0, 1, 3).reshape(KH, -1)
     kernel = (KERNEL_SUMS.astype(x.dtype) @ lines).reshape(TERMS, O, C * KW)
     sums = OUTPUT_SUMS.astype(x.dtype)
@@ -107,6 +112,11 @@ def weight_gradient(
 ) -> Array | None:
     """`convolution.weight_gradient`, with `multiplications` for one image."""
     (N, C, _, _), (O, _, KH, KW) = x.shape, shape  # noqa: E741
+    total: Any = _weight_gradient_in_c(g, x, shape, window)
+    if total is not None:
+        lines = KERNEL_SUMS.astype(x.dtype).T @ total.reshape(TERMS, -1)
+        lines = lines.reshape(KH, KW, C, O).transpose(3, 2, 0, 1)
+        return np.ascontiguousarray(lines) if np.isfinite(lines).all() else None
     sums = OUTPUT_SUMS.astype(x.dtype).T
     parts = {}
 
@@ -129,10 +139,49 @@ def weight_gradient(
         parts[start] = total
 
     parallel_images(work, N, multiplications)
-    total: Any = sum(parts[start] for start in sorted(parts))  # always in the same order
+    total = sum(parts[start] for start in sorted(parts))  # always in the same order
     lines = KERNEL_SUMS.astype(x.dtype).T @ total.reshape(TERMS, -1)
     lines = lines.reshape(KH, C, KW, O).transpose(3, 1, 0, 2)
     return np.ascontiguousarray(lines) if np.isfinite(lines).all() else None
+
+
+def _convolve_in_c(
+    x: Array, weight: Array, bias: Array | None, window: Any, y: Array
+) -> bool | None:
+    """Write the convolution to y by compiled code; None if it does not support the arrays.
+
+    Returns:
+        Whether all results are finite.
+    """
+    kernel = np.tensordot(KERNEL_SUMS.astype(x.dtype), weight, (1, 2))  # (TERMS, O, C, KW)
+    kernel = np.ascontiguousarray(kernel.transpose(0, 3, 1, 2))
+    finite = np.empty(len(x), np.float32)
+    sums = (s.astype(x.dtype) for s in (IMAGE_SUMS, np.ascontiguousarray(OUTPUT_SUMS)))
+    sizes = _sizes(x.shape, weight.shape, window)
+    given = np.ascontiguousarray(x), kernel, bias, *sums, y, finite
+    block = max(sizes[0], -(-len(x) // (2 * threads_to_use())))
+    done = blas.run("winograd_convolve", *given, len(x), *sizes, block=block)
+    return bool(finite.all()) if done else None
+
+
+def _weight_gradient_in_c(g: Array, x: Array, shape: tuple[int, ...], window: Any) -> Array | None:
+    """The gradient of the kernel's sums (TERMS, KW, C, O) by compiled code, or None."""
+    sizes, (O, C, _, KW) = _sizes(x.shape, shape, window), shape  # noqa: E741
+    block = max(sizes[0], -(-len(x) // threads_to_use()))
+    totals = blas.Totals(len(x), block, TERMS * KW * C * O)
+    sums = (s.astype(x.dtype) for s in (IMAGE_SUMS, np.ascontiguousarray(OUTPUT_SUMS)))
+    given = np.ascontiguousarray(x), np.ascontiguousarray(g), *sums, totals.array
+    done = blas.run("winograd_weight_gradient", *given, len(x), *sizes, block=block)
+    return totals.sum().reshape(TERMS, KW, C, O) if done else None
+
+
+def _sizes(image: tuple[int, ...], weight: tuple[int, ...], window: Any) -> tuple[int, ...]:
+    """The numbers that the compiled functions take; the first is that of images in a block."""
+    (_, C, H, W), (O, _, _, KW), (OH, OW) = image, weight, window.output  # noqa: E741
+    (top, left), shift = window.padding, window.dilation[1]
+    width = max(left + W, OW + shift * (KW - 1) - left, OW)
+    images = -(-BLOCK_COLUMNS_IN_C // (-(-OH // LINES) * width))
+    return images, C, H, W, O, OH, OW, KW, shift, top, left, width
 
 
 class Tiles:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from tinytorch import Tensor, backends
-from tinytorch.backends.numpy import compiled
+from tinytorch.backends.numpy import blas, compiled
 from tinytorch.layers import layer_norm
+from tinytorch.ops.window_arguments import Window, output_size
 
 COMPILER = compiled.compiler()
 needs_compiler = pytest.mark.skipif(
@@ -19,6 +20,19 @@ needs_compiler = pytest.mark.skipif(
 )
 CAUSAL = {"mask": np.tril(np.ones((70, 70), bool))}
 SPARSE = {"mask": np.random.default_rng(0).random((37, 90)) < 0.1}  # some queries see no key
+
+
+def conv(
+    image: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    dilation: tuple[int, int] = (1, 1),
+) -> Window:
+    settings = zip(image, kernel, stride, padding, dilation, strict=True)
+    height, width = (output_size(*axis) for axis in settings)
+    return Window(image, kernel, stride, padding, dilation, (height, width))
+
 
 # Ops whose kernels have C loops, with shapes that fill blocks and shapes that do not.
 CASES: dict[str, list[tuple[list[tuple[int, ...]], dict[str, Any]]]] = {
@@ -36,6 +50,27 @@ CASES: dict[str, list[tuple[list[tuple[int, ...]], dict[str, Any]]]] = {
     ],
     "batch_normalization": [([(6, 5, 7, 9), (5,), (5,)], {"eps": 1e-5})],
     "group_normalization": [([(6, 4, 7, 9), (4,), (4,)], {"num_groups": 2, "eps": 1e-5})],
+    "convolution": [
+        ([(5, 4, 9, 11), (6, 4, 3, 2), (6,)], {"window": conv((9, 11), (3, 2), padding=(1, 0))}),
+        (
+            [(3, 4, 9, 11), (6, 2, 3, 3), (6,)],
+            {"window": conv((9, 11), (3, 3), (2, 3), (2, 1), (1, 2)), "groups": 2},
+        ),
+        ([(3, 4, 5, 6), (6, 4, 1, 1)], {"window": conv((5, 6), (1, 1))}),
+        (
+            [(7, 50, 9, 10), (48, 50, 3, 3), (48,)],
+            {"window": conv((9, 10), (3, 3), padding=(1, 1))},
+        ),  # Winograd
+        (
+            [(3, 48, 6, 31), (64, 48, 3, 5)],
+            {"window": conv((6, 31), (3, 5), (1, 1), (2, 0), (1, 2))},
+        ),
+    ],
+    "transposed_convolution": [
+        ([(3, 6, 5, 4), (6, 4, 3, 2), (4,)], {"window": conv((11, 9), (3, 2), (2, 2), (0, 0))}),
+    ],
+    "matmul": [([(70, 13), (13, 90)], {}), ([(40, 30, 5), (40, 5, 60)], {})],
+    "linear": [([(3, 20, 30), (33, 30), (33,)], {}), ([(64, 51), (33, 51)], {})],
     "fused_attention": [
         ([(2, 3, 70, 16), (2, 3, 70, 16), (2, 3, 70, 16)], {}),
         ([(1, 3, 37, 8), (1, 3, 90, 8), (1, 3, 90, 5)], {}),
@@ -83,16 +118,27 @@ def test_results_are_those_of_numpy(
         flat = arrays[0].reshape(-1)
         flat[:6] = [np.nan, np.inf, -np.inf, 0.0, 90.0, -90.0]
     done: list[bool] = []
-    run = compiled.run
+    run, divide = compiled.run, compiled.divide
 
-    def recorded(name: str, *values: Any) -> bool:
-        done.append(run(name, *values))
+    def recorded(name: str, *values: Any, **block: Any) -> bool:
+        done.append(run(name, *values, **block))
         return done[-1]
+
+    def divided(*values: Any) -> None:
+        divide(*values)
+        done.append(True)
 
     with monkeypatch.context() as m:
         m.setattr(compiled, "run", recorded)
+        m.setattr(compiled, "divide", divided)
+        for module in (compiled, blas):
+            m.setattr(module, "threads_to_use", lambda: 3)
+        m.setattr(blas, "MIN_MULTIPLICATIONS", 2**14)
+        m.setattr(blas, "MIN_TOGETHER", 2**14)
+        blas._parts.cache_clear()
         with np.errstate(all="ignore"):
             ours = forward_and_gradient(name, arrays, settings)
+    blas._parts.cache_clear()
     with monkeypatch.context() as m, np.errstate(all="ignore"):
         m.setattr(compiled, "load", lambda: None)
         numpys = forward_and_gradient(name, arrays, settings)

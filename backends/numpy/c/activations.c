@@ -85,8 +85,8 @@ static inline float normal_cdf(float x, const float *p, const float *q) {
 }
 
 // y = x cdf, with the coefficients p and q of `normal_cdf`
-void gelu_erf(const float *restrict x, const float *restrict p, const float *restrict q,
-              float *restrict y, float *restrict cdf, int64_t n) {
+void gelu_erf(const float *restrict x, const float *restrict SHARED p,
+              const float *restrict SHARED q, float *restrict y, float *restrict cdf, int64_t n) {
     float top[6], bottom[6];
     for (int i = 0; i < 6; i++) top[i] = p[i], bottom[i] = q[i];
     for (int64_t i = 0; i < n; i++) {

@@ -5,8 +5,8 @@
 
 // Replace each of `count` matrices w (S, n) by the softmax of w + bias over the keys. The bias
 // (S - unmasked, n), 0 or -infinity, applies to the last keys; a query that sees none gets zeros.
-void attention_softmax(float *restrict w, const float *restrict bias, int64_t unmasked,
-                       int64_t count, int64_t S, int64_t n) {
+void attention_softmax(float *restrict w, const float *restrict SHARED bias, int64_t count,
+                       int64_t unmasked, int64_t S, int64_t n) {
     for (int64_t matrix = 0; matrix < count; matrix++) {
         for (int64_t first = 0; first < n; first += LANES) {
             int64_t lanes = n - first < LANES ? n - first : LANES;

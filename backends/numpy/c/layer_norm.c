@@ -3,8 +3,9 @@
 
 // Write the mean (N), the sum of squared deviations (N), 1 / standard deviation (N), the normalised
 // rows (N, C) and y = normal weight + bias (N, C). bias may be null; normal may be y.
-void layer_norm(const float *x, const float *weight, const float *bias, float *mean, float *squares,
-                float *scale, float *normal, float *y, int64_t N, int64_t C, float eps) {
+void layer_norm(const float *x, const float *SHARED weight, const float *SHARED bias, float *mean,
+                float *squares, float *scale, float *normal, float *y, int64_t N, int64_t C,
+                float eps) {
     for (int64_t n = 0; n < N; n++) {
         const float *row = x + n * C;
         float *out = normal + n * C, *result = y + n * C;
@@ -36,8 +37,9 @@ void layer_norm(const float *x, const float *weight, const float *bias, float *m
 
 // dx = scale (d - mean(d) - n mean(d n)) with d = g weight and n = normal, times inverse if given
 void layer_norm_gradient(const float *restrict g, const float *restrict normal,
-                         const float *restrict scale, const float *restrict weight,
-                         const float *restrict inverse, float *restrict dx, int64_t N, int64_t C) {
+                         const float *restrict scale, const float *restrict SHARED weight,
+                         const float *restrict SHARED inverse, float *restrict dx, int64_t N,
+                         int64_t C) {
     for (int64_t n = 0; n < N; n++) {
         const float *row = g + n * C, *given = normal + n * C;
         float *out = dx + n * C;
@@ -73,8 +75,9 @@ void layer_norm_gradient(const float *restrict g, const float *restrict normal,
 }
 
 // products = the sum of g normal over the rows (C,)
-void layer_norm_weight_gradient(const float *restrict g, const float *restrict normal,
-                                float *restrict products, int64_t N, int64_t C) {
+void layer_norm_weight_gradient(const float *restrict SHARED g,
+                                const float *restrict SHARED normal,
+                                float *restrict SHARED products, int64_t N, int64_t C) {
     for (int64_t i = 0; i < C; i++) products[i] = 0.0f;
     for (int64_t n = 0; n < N; n++) {
         const float *row = g + n * C, *given = normal + n * C;

@@ -2,7 +2,7 @@
 #include "vector.h"
 
 // Write 1 / root mean square (N) and y = x scale weight (N, C).
-void rms_norm(const float *restrict x, const float *restrict weight, float *restrict scale,
+void rms_norm(const float *restrict x, const float *restrict SHARED weight, float *restrict scale,
               float *restrict y, int64_t N, int64_t C, float eps) {
     for (int64_t n = 0; n < N; n++) {
         const float *row = x + n * C;
@@ -21,7 +21,7 @@ void rms_norm(const float *restrict x, const float *restrict weight, float *rest
 // dx = scale (d - n mean(d n)) with d = g weight and n = x scale; and gn = g n, whose sum over the
 // rows is the gradient of the weight
 void rms_norm_gradient(const float *restrict g, const float *restrict x,
-                       const float *restrict scale, const float *restrict weight,
+                       const float *restrict scale, const float *restrict SHARED weight,
                        float *restrict dx, float *restrict gn, int64_t N, int64_t C) {
     for (int64_t n = 0; n < N; n++) {
         const float *given = g + n * C, *row = x + n * C;

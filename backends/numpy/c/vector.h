@@ -4,6 +4,10 @@
 #include <stdint.h>
 #include <string.h>
 
+// The first number among a loop's parameters is that of its rows. An array has an entry for each
+// row, or is SHARED: then all rows use the whole of it. compiled.py reads this.
+#define SHARED
+
 // e^x, with a relative error of at most 2e-7: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2].
 // Infinity above 88.3, and 0 below -87.3, where the result would not be a normal number.
 static inline float exp_(float x) {

@@ -1,0 +1,177 @@
+"""Products of float32 matrices by NumPy's OpenBLAS, called from C and divided among threads there.
+
+Python's threads wait for each other's lock, and OpenBLAS's own wait in a busy loop. The threads of
+the compiled library do neither, so products of 30 microseconds gain from a second thread.
+"""
+
+import ctypes
+import functools
+import math
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..base import NumpyArray as Array
+from . import compiled
+from .threads import limit_blas_threads, threads_to_use
+
+MIN_MULTIPLICATIONS = 2**21  # for a part of a product: 40 to 80 microseconds
+MIN_TOGETHER = 2**19  # for one of several products at once
+
+Shape = tuple[int, ...]
+
+
+class Part(NamedTuple):
+    """A part of a product, as `Product` in gemm.c.
+
+    Attributes:
+        offsets: of x, y and the output, in bytes.
+        numbers: what follows the addresses.
+    """
+
+    offsets: tuple[int, int, int]
+    numbers: tuple[int, ...]
+
+
+_pack = struct.Struct("15q").pack
+_STEPS = compiled.pack_steps([0, 15 * 8, compiled.COUNT])
+
+
+def multiply(x: Array, y: Array) -> Array | None:
+    """Multiply x (M, K) by y (K, N) -> (M, N), or stacks x (S, M, K) and y (S, K, N) -> (S, M, N).
+
+    Returns:
+        None if NumPy is to multiply: small matrices, another dtype or layout, no compiled library.
+    """
+    outputs = multiply_all([(x, y)])
+    return None if outputs is None else outputs[0]
+
+
+def multiply_all(products: Sequence[tuple[Array, Array]]) -> list[Array] | None:
+    """Multiply several pairs as `multiply` does, all at once.
+
+    Whole products for each thread are faster than parts, since each thread copies all of the factor
+    that is not divided into OpenBLAS's layout.
+    """
+    threads = threads_to_use()
+    if threads == 1 or (library := compiled.load()) is None or (sgemm := _sgemm()) is None:
+        return None
+    packed, outputs = [], []
+    for x, y in products:
+        if x.dtype is not compiled.FLOAT32 or y.dtype is not compiled.FLOAT32:
+            return None
+        parts = _parts(x.shape, x.strides, y.shape, y.strides, threads, len(products))
+        out = np.empty((*x.shape[:-1], y.shape[-1]), np.float32)
+        a, b, c = (v.__array_interface__["data"][0] for v in (x, y, out))
+        if not parts or a % 4 or b % 4:  # a view into a file may have an odd address
+            return None
+        packed += [_pack(a + i, b + j, c + k, *numbers) for (i, j, k), numbers in parts]
+        outputs.append(out)
+    # NumPy's array keeps the bytes alive and has an address.
+    descriptions = np.frombuffer(b"".join(packed), np.int64)
+    function, address = library.functions["multiply"], descriptions.ctypes.data
+    compiled.divide(library, function, (sgemm, address, len(packed)), _STEPS, len(packed), 1)
+    return outputs
+
+
+@functools.lru_cache(maxsize=1024)
+def _parts(
+    x: Shape, x_strides: Shape, y: Shape, y_strides: Shape, threads: int, products: int
+) -> list[Part]:
+    """The parts that a product is divided into: by its stack, the rows of x or the columns of y.
+
+    The larger factor is divided. An empty list if NumPy is to multiply.
+
+    Args:
+        threads: their number.
+        products: how many are computed at once.
+    """
+    *stack, M, K = x
+    N = y[-1]
+    first, second = _layout((M, K), x_strides), _layout((K, N), y_strides)
+    size = math.prod(x) * N
+    if (
+        first is None
+        or second is None
+        or size < (MIN_TOGETHER if products > 1 else 2 * MIN_MULTIPLICATIONS)
+    ):
+        return []
+    count = stack[0] if stack else max(M, N)
+    number = max(1, min(-(-threads // products), size // MIN_MULTIPLICATIONS, count))
+    out_strides = (4 * M * N, 4 * N, 4)
+    distances = [s[0] // 4 if stack else 0 for s in (x_strides, y_strides, out_strides)]
+    parts, layouts = [], (first[0], second[0], N, first[1], second[1])
+    bounds = [count * i // number for i in range(number + 1)]
+    for i, n in zip(bounds, np.diff(bounds).tolist(), strict=False):
+        if stack:
+            steps, sizes = (x_strides[0], y_strides[0], out_strides[0]), (n, *distances, M, N, K)
+        elif M >= N:
+            steps, sizes = (x_strides[0], 0, out_strides[1]), (1, *distances, n, N, K)
+        else:
+            steps, sizes = (0, y_strides[1], out_strides[2]), (1, *distances, M, n, K)
+        parts.append(Part((i * steps[0], i * steps[1], i * steps[2]), (*sizes, *layouts)))
+    return parts
+
+
+def _layout(shape: Shape, strides: Shape) -> tuple[int, int] | None:
+    """The distance of stored rows in elements, and whether the rows are stored as columns.
+
+    None if BLAS cannot read a matrix of this shape and these strides.
+    """
+    *stack, rows, columns = strides
+    M, N = shape
+    for stride, step, length, is_transposed in ((rows, columns, N, 0), (columns, rows, M, 1)):
+        if step == 4 and stride >= 4 * length and not any(s % 4 for s in (stride, *stack)):
+            return stride // 4, is_transposed
+    return None
+
+
+def run(name: str, *args: Array | float | None, block: int) -> bool:
+    """Call a C function that multiplies: `compiled.run` with the address of sgemm before `args`.
+
+    Args:
+        block: the rows, such as images, that each call computes.
+    """
+    sgemm = _sgemm()
+    return sgemm is not None and compiled.run(name, sgemm, *args, block=block)
+
+
+class Totals:
+    """Sums over the rows of each part of a loop: every part adds to its own, in any thread.
+
+    Attributes:
+        array: (rows, n), with the total of a part at its first row.
+    """
+
+    def __init__(self, rows: int, block: int, size: int) -> None:
+        self.size, self.starts = size, range(0, rows, block)
+        shortest = rows - self.starts[-1]  # the rows of the last part have to hold a total too
+        self.array = np.empty((rows, -(-size // shortest)), np.float32)
+
+    def sum(self) -> Array:
+        """The sum of all totals, always in the same order: (size,)."""
+        totals = [self.array[start:].reshape(-1)[: self.size] for start in self.starts]
+        result: Array = functools.reduce(np.add, totals)
+        return result
+
+
+def is_available() -> bool:
+    """Whether products are divided here, and not by Python's threads."""
+    return compiled.load() is not None and _sgemm() is not None
+
+
+@functools.cache
+def _sgemm() -> int | None:
+    """The address of cblas_sgemm with 64-bit integers, as in the OpenBLAS of NumPy's wheels."""
+    from threadpoolctl import ThreadpoolController
+
+    if not limit_blas_threads():
+        return None
+    for found in ThreadpoolController().select(internal_api="openblas").lib_controllers:
+        library = ctypes.CDLL(found.filepath)
+        for name in ("scipy_cblas_sgemm64_", "cblas_sgemm64_"):
+            if hasattr(library, name):
+                return ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+    return None

@@ -1,0 +1,11 @@
+// The interface of OpenBLAS's sgemm with 64-bit integers, whose address Python gives.
+#pragma once
+#include <stdint.h>
+
+enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };  // of CBLAS
+
+// out (M, N) = x (M, K) y (K, N) + beta out. A transposed factor is stored as (K, M) or (N, K); an
+// ld is the distance from a stored row to the next.
+typedef void Sgemm(int order, int transpose_x, int transpose_y, int64_t M, int64_t N, int64_t K,
+                   float alpha, const float *x, int64_t ldx, const float *y, int64_t ldy,
+                   float beta, float *out, int64_t ldout);

@@ -1,0 +1,143 @@
+"""The threads of the compiled library: every row is computed once, whatever else runs."""
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinytorch.backends.numpy import blas, compiled, threads
+
+pytestmark = pytest.mark.skipif(
+    compiled.load() is None, reason="needs a C compiler that works, and TT_COMPILED not to be 0"
+)
+
+
+@pytest.fixture(autouse=True)
+def four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for module in (compiled, blas):
+        monkeypatch.setattr(module, "threads_to_use", lambda: 4)
+    monkeypatch.setattr(blas, "MIN_MULTIPLICATIONS", 2**16)
+    blas._parts.cache_clear()
+    yield
+    blas._parts.cache_clear()
+
+
+def relu_in_blocks(x: Any, block: int) -> Any:
+    y = np.full_like(x, -1)
+    assert compiled.run("relu", x, y, x.size, block=block)
+    return y
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 1000])
+@pytest.mark.parametrize("block", [1, 3, 999, 1000, 10_000])
+def test_every_row_is_computed(rows: int, block: int) -> None:
+    x = np.arange(rows, dtype=np.float32) - 3
+    for _ in range(20):
+        np.testing.assert_array_equal(relu_in_blocks(x, block), np.maximum(x, 0))
+
+
+def test_rows_of_all_arrays_belong_together() -> None:
+    x = np.random.default_rng(0).standard_normal((101, 9)).astype(np.float32)
+    one, many = np.empty_like(x), np.empty_like(x)
+    assert compiled.run("softmax", x, one, *x.shape, block=101)
+    assert compiled.run("softmax", x, many, *x.shape, block=2)
+    np.testing.assert_array_equal(one, many)
+
+
+def test_several_threads_of_python_may_use_it() -> None:
+    x = np.arange(-500, 500, dtype=np.float32)
+    wrong: list[int] = []
+
+    def work() -> None:
+        for _ in range(300):
+            wrong.extend(np.flatnonzero(relu_in_blocks(x, 10) != np.maximum(x, 0)))
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_may_use_it() -> None:
+    x = np.arange(-500, 500, dtype=np.float32)
+    relu_in_blocks(x, 10)  # starts the threads, which the child does not have
+    child = os.fork()
+    if not child:
+        same = all(np.array_equal(relu_in_blocks(x, 10), np.maximum(x, 0)) for _ in range(50))
+        os._exit(0 if same else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_loops_inside_a_thread_of_a_loop_are_not_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "threads_to_use", threads.threads_to_use)
+
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("divided")
+
+    monkeypatch.setattr(compiled, "divide", refuse)
+    x = np.zeros(1000, np.float32)
+    with threads.single_threaded():
+        relu_in_blocks(x, 10)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (np.ones((600, 40), np.float64), np.ones((40, 600), np.float64)),
+        (np.ones((600, 80), np.float32)[:, ::2], np.ones((40, 600), np.float32)),
+        (np.broadcast_to(np.float32(1), (600, 40)), np.ones((40, 600), np.float32)),
+        (np.ones((3, 4), np.float32), np.ones((4, 3), np.float32)),
+    ],
+    ids=["float64", "strided", "broadcast", "small"],
+)
+def test_other_products_are_left_to_numpy(x: Any, y: Any) -> None:
+    assert blas.multiply(x, y) is None
+
+
+def orders(x: Any) -> list[Any]:
+    """The same matrices, stored by rows, by columns and as a part of larger ones."""
+    large = np.zeros((*x.shape[:-2], x.shape[-2] + 3, x.shape[-1] + 5), x.dtype)
+    part = large[..., 2:-1, 1:-4]
+    part[...] = x
+    by_columns = np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2)
+    return [x, by_columns, part]
+
+
+@pytest.mark.parametrize(
+    ("shape", "other"),
+    [((700, 60), (60, 90)), ((90, 60), (60, 701)), ((33, 64, 70), (33, 70, 64))],
+    ids=["rows", "columns", "stacks"],
+)
+def test_products_are_those_of_numpy(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
+    if not blas.is_available():
+        pytest.skip("NumPy has another BLAS")
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in (shape, other))
+    for x in orders(a):
+        for y in orders(b):
+            product = blas.multiply(x, y)
+            assert product is not None
+            np.testing.assert_allclose(product, a @ b, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_several_products_are_computed_at_once(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not blas.is_available():
+        pytest.skip("NumPy has another BLAS")
+    monkeypatch.setattr(blas, "threads_to_use", lambda: threads)
+    rng = np.random.default_rng(0)
+    shapes = [((700, 90), (90, 130)), ((130, 700), (700, 90))]
+    pairs = [tuple(rng.standard_normal(s).astype(np.float32) for s in pair) for pair in shapes]
+    found = blas.multiply_all(pairs)
+    assert found is not None
+    for product, (x, y) in zip(found, pairs, strict=True):
+        np.testing.assert_allclose(product, x @ y, rtol=1e-5, atol=1e-4)
