@@ -678,11 +678,14 @@ OP_INFOS: dict[str, OpInfo] = {
     "silu": unary(lambda torch, x: torch.nn.functional.silu(x)),
     "swiglu": OpInfo(
         [
-            *binary(None).samples,
+            Sample("plain", normal((3, 4), (3, 4))),
+            Sample("broadcast", normal((3, 1, 4), (2, 1))),
+            Sample("empty", normal((0, 4), (1, 4))),
+            Sample("number", with_values(normal((3, 4)), 1.5)),
             Sample("strided", transposed(normal((3, 5), (3, 5)))),
             Sample("large", normal((700, 130), (700, 130))),
         ],
-        lambda torch, gate, x: torch.nn.functional.silu(torch.as_tensor(gate)) * x,
+        lambda torch, gate, x: torch.nn.functional.silu(gate) * x,
     ),
     "leaky_relu": OpInfo(
         [
