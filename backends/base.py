@@ -364,6 +364,8 @@ def host_array(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
         ValueError: a number in a list does not fit the integer dtype that was asked for.
     """
     typed = isinstance(data, np.ndarray | np.generic) or hasattr(data, "__dlpack__")
+    if type(data) is np.ndarray and data.size > 1 and not any(data.strides) and not data.flat[0]:
+        return np.zeros(data.shape, dtype or data.dtype)  # no page is touched before it is written
     try:
         array = np.array(data)
     except ValueError as error:  # lists of different lengths

@@ -14,11 +14,20 @@ from .layers import Dropout, LayerNorm, Linear
 from .modules.containers import ModuleList
 from .modules.module import Module
 from .ops import random
+from .ops.activations import gelu_erf
 from .tensor import Tensor
 
 __all__ = ["GPT", "MLP", "GPTConfig", "LayerNorm", "TransformerBlock"]
 
-ACTIVATIONS = {"gelu": GELU, "squared_relu": SquaredReLU}
+
+class ExactGELU(Module):
+    """GELU with the error function, as in nanoGPT: PyTorch's ``GELU()``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return gelu_erf(x)
+
+
+ACTIVATIONS = {"gelu": GELU, "gelu_erf": ExactGELU, "squared_relu": SquaredReLU}
 
 
 class MLP(Module):
@@ -29,7 +38,7 @@ class MLP(Module):
         hidden_dim: size between the layers; 4 C by default.
         dropout: dropout probability of the output.
         bias: whether the linear layers have a bias.
-        activation: a key of `ACTIVATIONS`: "gelu" or "squared_relu".
+        activation: a key of `ACTIVATIONS`: "gelu", "gelu_erf" or "squared_relu".
     """
 
     def __init__(
@@ -107,7 +116,7 @@ class GPTConfig:
         bias: whether linear layers and layer norms have a bias.
         tie_weights: whether the head shares its weight with the token embedding.
         positions: "learned", "sinusoidal" or "rotary".
-        activation: a key of `ACTIVATIONS`: "gelu" or "squared_relu".
+        activation: a key of `ACTIVATIONS`: "gelu", "gelu_erf" or "squared_relu".
         init: a key of `INITIALISATIONS`: "gpt2" (`init_gpt2`) or "zero" (`init_zero`).
     """
 
@@ -159,25 +168,28 @@ class GPTBase(Module):
             tie_weights, positions, activation, init,
         )  # fmt: skip
         _choose("positions", {**ENCODINGS, "rotary": RotaryEmbedding}, positions)
-        rotary = None
-        if positions == "rotary":
-            head_dim = embed_dim // max(1, num_heads)  # MultiHeadAttention checks num_heads
-            rotary = RotaryEmbedding(head_dim, max_seq_len, backend=backend)
-        self.embedding = EmbeddingLayer(
-            vocab_size, embed_dim, max_seq_len, None if rotary else positions, backend=backend
-        )
-        self.dropout = Dropout(dropout)
-        self.blocks = ModuleList(
-            TransformerBlock(
-                embed_dim, num_heads, 4, dropout, bias, rotary, activation, backend=backend
+        initialise = _choose("init", INITIALISATIONS, init)
+        with random.undrawn():  # `initialise` draws
+            rotary = None
+            if positions == "rotary":
+                head_dim = embed_dim // max(1, num_heads)  # MultiHeadAttention checks num_heads
+                rotary = RotaryEmbedding(head_dim, max_seq_len, backend=backend)
+            self.embedding = EmbeddingLayer(
+                vocab_size, embed_dim, max_seq_len, None if rotary else positions, backend=backend
             )
-            for _ in range(num_layers)
-        )
-        self.ln_f = LayerNorm(embed_dim, bias=bias, backend=backend)
-        self.head = Linear(embed_dim, vocab_size, bias=False, backend=backend)
-        if tie_weights:
-            self.head.weight = self.embedding.tokens.weight
-        _choose("init", INITIALISATIONS, init)(self)
+            self.dropout = Dropout(dropout)
+            self.blocks = ModuleList(
+                TransformerBlock(
+                    embed_dim, num_heads, 4, dropout, bias, rotary, activation, backend=backend
+                )
+                for _ in range(num_layers)
+            )
+            self.ln_f = LayerNorm(embed_dim, bias=bias, backend=backend)
+            self.head = Linear(embed_dim, vocab_size, bias=False, backend=backend)
+            if tie_weights:
+                self.head.weight = self.embedding.tokens.weight
+        if not random.is_undrawn():
+            initialise(self)
 
     @classmethod
     def from_config(cls, config: GPTConfig, backend: str | Backend | None = None) -> Self:
@@ -256,15 +268,19 @@ def init_gpt2(model: GPT) -> None:
 def init_zero(model: GPT) -> None:
     """Zero output projections and head, so that each block starts as the identity.
 
-    The other matrices are uniform with variance 1 / fan-in. A head that is tied to the embedding
-    cannot be zero; the shared weight is then normal with standard deviation 0.02.
+    The other matrices are uniform with variance 1 / fan-in. Token vectors are standard normal; a
+    head that is tied to them cannot be zero, and their standard deviation is then 0.02, as it is
+    for learned positions.
 
     Source: G. Yang et al., "Tensor Programs V" (2022), appendix D.2, on zero initialisation.
     """
     for name, parameter in model.named_parameters():
         if name.endswith(("bias", "proj.weight", "head.weight")):
             parameter.data = 0.0
-        elif name.endswith("tokens.weight") and model.config.tie_weights:
+        elif name.endswith("tokens.weight"):
+            std = 0.02 if model.config.tie_weights else 1.0
+            parameter.data = random.normal(parameter.shape, std)
+        elif name.endswith("positions.weight"):
             parameter.data = random.normal(parameter.shape, 0.02)
         elif name.endswith(("qkv.weight", "fc.weight")):
             bound = math.sqrt(3 / parameter.shape[1])

@@ -130,6 +130,8 @@ class CompiledDecodeStep:
 def compiled_step(weights: GPTWeights) -> CompiledDecodeStep | None:
     """The step in C, or None if NumPy is to compute it."""
     library = compiled.load()
+    if weights.activation_name not in ACTIVATIONS:
+        return None
     arrays = list(_arrays(weights._replace(tokens=None, tokens_scale=None, positions=None)))
     if library is None or not all(map(_is_usable, arrays)):
         return None

@@ -50,9 +50,11 @@ def all_targets() -> list[Target]:
     """Return the targets of the files in this folder."""
     import checkpoint_files
     import notebook_files
+    import pretrained_files
     import tokenizer_files
 
-    return [*checkpoint_files.TARGETS, *tokenizer_files.TARGETS, *notebook_files.TARGETS]
+    modules = [checkpoint_files, tokenizer_files, notebook_files, pretrained_files]
+    return [target for module in modules for target in module.TARGETS]
 
 
 def fuzz(target: Target, seed: int, numbers: Sequence[int]) -> tuple[Counter[str], list[str]]:

@@ -151,17 +151,23 @@ class Llama(GPT):
             vocab_size, embed_dim, num_layers, num_heads, num_kv_heads, hidden_dim, max_seq_len,
             rope_base, norm_eps, tie_weights,
         )  # fmt: skip
-        rotary = RotaryEmbedding(embed_dim // num_heads, max_seq_len, rope_base, backend=backend)
-        self.embedding = EmbeddingLayer(vocab_size, embed_dim, max_seq_len, None, backend=backend)
-        self.dropout = Dropout(0.0)
-        self.blocks = ModuleList(
-            LlamaBlock(config, rotary, backend=backend) for _ in range(num_layers)
-        )
-        self.ln_f = RMSNorm(embed_dim, norm_eps, device=backend)  # type: ignore[assignment]
-        self.head = Linear(embed_dim, vocab_size, bias=False, backend=backend)
-        if tie_weights:
-            self.head.weight = self.embedding.tokens.weight
-        self._initialise()
+        with random.undrawn():  # `_initialise` draws
+            rotary = RotaryEmbedding(
+                embed_dim // num_heads, max_seq_len, rope_base, backend=backend
+            )
+            self.embedding = EmbeddingLayer(
+                vocab_size, embed_dim, max_seq_len, None, backend=backend
+            )
+            self.dropout = Dropout(0.0)
+            self.blocks = ModuleList(
+                LlamaBlock(config, rotary, backend=backend) for _ in range(num_layers)
+            )
+            self.ln_f = RMSNorm(embed_dim, norm_eps, device=backend)  # type: ignore[assignment]
+            self.head = Linear(embed_dim, vocab_size, bias=False, backend=backend)
+            if tie_weights:
+                self.head.weight = self.embedding.tokens.weight
+        if not random.is_undrawn():
+            self._initialise()
 
     def _initialise(self) -> None:
         """Draw all matrices from a normal distribution with standard deviation 0.02."""

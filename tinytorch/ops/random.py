@@ -52,9 +52,10 @@ class MaskSeeds:
 
 
 class _Override(threading.local):
-    """Seeds that this thread draws instead of the global ones."""
+    """What this thread draws instead of others: seeds of its own, or no weights."""
 
     masks: MaskSeeds | None = None
+    undrawn: bool = False
 
 
 _override = _Override()
@@ -146,6 +147,33 @@ def masks_from(key: Any, offset: int = 0) -> Iterator[MaskSeeds]:
         _override.masks = outside
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """A context in which this thread draws no weights: what `normal` and `uniform` return is zeros.
+
+    For modules whose weights are set afterwards: by an initialisation of the whole model, or from
+    a file. The generator stays as it is, and tensors of these zeros take no memory until they are
+    written to. Dropout masks are drawn as always.
+
+    >>> from tinytorch import Linear
+    >>> from tinytorch.ops import random
+    >>> with random.undrawn():
+    ...     layer = Linear(2, 1)
+    >>> layer.weight.tolist()
+    [[0.0, 0.0]]
+    """
+    outside, _override.undrawn = _override.undrawn, True
+    try:
+        yield
+    finally:
+        _override.undrawn = outside
+
+
+def is_undrawn() -> bool:
+    """Whether the thread is in a context `undrawn`."""
+    return _override.undrawn
+
+
 def normal(shape: tuple[int, ...], std: float = 1.0) -> np.ndarray[Any, Any]:
     """Normal numbers of the default dtype with mean 0 and standard deviation `std`."""
     return _drawn(shape, lambda count: _generator.standard_normal(count) * std)
@@ -164,6 +192,8 @@ def _drawn(
     Drawing float64 numbers for all of a large weight takes twice as long, and three times its
     memory. The stream of numbers does not depend on the chunks.
     """
+    if _override.undrawn:
+        return np.broadcast_to(DefaultFloat.dtype.type(0), shape)
     out = np.empty(shape, DefaultFloat.dtype)
     flat = out.reshape(-1)
     for start in range(0, flat.size, CHUNK):

@@ -11,6 +11,7 @@ from ..generation.decode_step import class_name
 from ..generation.gpt_weights import LAYERS, check_layer
 from ..layers import linear
 from ..modules.module import Module
+from ..ops.activations import gelu_erf
 from ..ops.op import composite
 from ..tensor import Tensor
 from ..transformers import ACTIVATIONS, TransformerBlock
@@ -19,7 +20,7 @@ from .residual import dropout_add, fork_layer_norm
 M = TypeVar("M", bound=Module)
 Mask = tuple[float, Any]  # probability and seed of a dropout
 
-OPS = {"gelu": gelu, "squared_relu": squared_relu}
+OPS = {"gelu": gelu, "gelu_erf": gelu_erf, "squared_relu": squared_relu}
 
 
 @composite

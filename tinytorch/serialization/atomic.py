@@ -5,14 +5,19 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _TEMPORARY = re.compile(r"\.tinytorch-[0-9a-f]{16}\.tmp")
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[Any]) -> None:
     """Replace the contents of the file at `path` with `data` in one step.
+
+    Large data may be given in parts, an iterable of bytes or of contiguous arrays of bytes, which
+    are written one by one.
 
     The bytes are written to a temporary file in the same folder and flushed to disk; the file is
     then renamed to `path`. A reader, or a machine after a power failure, sees the old bytes or the
@@ -37,7 +42,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     try:
         with open(temporary, "xb") as file:
             _copy_mode(target, file.fileno())
-            file.write(data)
+            parts: Iterable[Any] = [data] if isinstance(data, bytes | bytearray) else data
+            for part in parts:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())  # the bytes must be on disk before the name points to them
         os.replace(temporary, target)

@@ -1,0 +1,150 @@
+"""Llama-like models: their configurations and their keys, of Hugging Face and of GGUF files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..models import Llama, LlamaConfig
+from .config import Field, check_fixed, read_fields
+from .errors import PretrainedError
+from .family import Layout
+from .keys import Array, Row, Sizes
+
+FIELDS = [
+    Field("vocab_size", "vocab_size"),
+    Field("embed_dim", "hidden_size"),
+    Field("num_layers", "num_hidden_layers"),
+    Field("num_heads", "num_attention_heads"),
+    Field("num_kv_heads", "num_key_value_heads", 0),  # 0: as many as heads
+    Field("hidden_dim", "intermediate_size"),
+    Field("max_seq_len", "max_position_embeddings", 2048),
+    Field("norm_eps", "rms_norm_eps", 1e-6),
+    Field("tie_weights", "tie_word_embeddings", False),
+]
+FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+
+
+def config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
+    """Our configuration of a Llama's config.json, of transformers 4 or 5."""
+    found = read_fields(FIELDS, given, source)
+    rope = given.get("rope_parameters") or given.get("rope_scaling") or {}
+    if not isinstance(rope, dict):
+        raise PretrainedError(f"{source} has rope_parameters that are no object")
+    given = {**given, "rope_type": rope.get("rope_type", rope.get("type"))}
+    base = rope.get("rope_theta", given.get("rope_theta", 10000.0))
+    return _checked(found, base, given, {**FIXED, "rope_type": "default"}, "head_dim", source)
+
+
+def _checked(
+    found: dict[str, Any], base: Any, given: Mapping[str, Any], fixed: dict[str, Any],
+    head_dim: str, source: Any,
+) -> LlamaConfig:  # fmt: skip
+    found["num_kv_heads"] = found["num_kv_heads"] or found["num_heads"]
+    ours = LlamaConfig(**found, rope_base=base)
+    hs = ours.embed_dim // ours.num_heads
+    check_fixed({**fixed, head_dim: hs}, given, source)
+    return ours
+
+
+def config_to(ours: LlamaConfig) -> dict[str, Any]:
+    """The config.json of a model."""
+    return {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        **{field.theirs: getattr(ours, field.ours) for field in FIELDS},
+        **FIXED,
+        "head_dim": ours.embed_dim // ours.num_heads,
+        "rope_theta": ours.rope_base,  # of transformers 4; 5 reads the next line
+        "rope_parameters": {"rope_type": "default", "rope_theta": ours.rope_base},
+    }
+
+
+def sizes(ours: LlamaConfig) -> Sizes:
+    """The numbers of the letters in the rows; K is the width of keys and of values."""
+    return {
+        "V": ours.vocab_size, "C": ours.embed_dim, "F": ours.hidden_dim, "L": ours.num_layers,
+        "K": ours.embed_dim // ours.num_heads * ours.num_kv_heads, "nh": ours.num_heads,
+    }  # fmt: skip
+
+
+# The parts of qkv.weight, (C + 2 K, C).
+
+
+def queries(qkv: Array, sizes: Sizes) -> Array:
+    return qkv[: sizes["C"]]
+
+
+def keys(qkv: Array, sizes: Sizes) -> Array:
+    return qkv[sizes["C"] : sizes["C"] + sizes["K"]]
+
+
+def values(qkv: Array, sizes: Sizes) -> Array:
+    return qkv[sizes["C"] + sizes["K"] :]
+
+
+ROWS = [
+    Row("embedding.tokens.weight", "embed_tokens.weight", "V C"),
+    Row("blocks.*.ln1.weight", "layers.*.input_layernorm.weight", "C"),
+    Row("blocks.*.attention.qkv.weight", "layers.*.self_attn.q_proj.weight", "C C", queries),
+    Row("blocks.*.attention.qkv.weight", "layers.*.self_attn.k_proj.weight", "K C", keys),
+    Row("blocks.*.attention.qkv.weight", "layers.*.self_attn.v_proj.weight", "K C", values),
+    Row("blocks.*.attention.proj.weight", "layers.*.self_attn.o_proj.weight", "C C"),
+    Row("blocks.*.ln2.weight", "layers.*.post_attention_layernorm.weight", "C"),
+    Row("blocks.*.mlp.gate.weight", "layers.*.mlp.gate_proj.weight", "F C"),
+    Row("blocks.*.mlp.up.weight", "layers.*.mlp.up_proj.weight", "F C"),
+    Row("blocks.*.mlp.down.weight", "layers.*.mlp.down_proj.weight", "C F"),
+    Row("ln_f.weight", "norm.weight", "C"),
+    Row("head.weight", "lm_head.weight", "V C"),
+]
+HUGGING_FACE = Layout(Llama, config, sizes, ROWS, ("*.rotary_emb.inv_freq",), "model.")
+
+# GGUF files ---------------------------------------------------------------------------------------
+
+GGUF_FIELDS = [
+    Field("embed_dim", "llama.embedding_length"),
+    Field("num_layers", "llama.block_count"),
+    Field("num_heads", "llama.attention.head_count"),
+    Field("num_kv_heads", "llama.attention.head_count_kv", 0),
+    Field("hidden_dim", "llama.feed_forward_length"),
+    Field("max_seq_len", "llama.context_length"),
+    Field("norm_eps", "llama.attention.layer_norm_rms_epsilon"),
+]
+
+
+def gguf_config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
+    """Our configuration of a GGUF's metadata, and of its tensors (see `load.read_gguf_model`)."""
+    found = read_fields(GGUF_FIELDS, given, source)
+    found |= {name: given[name] for name in ("vocab_size", "tie_weights")}
+    base = given.get("llama.rope.freq_base", 10000.0)
+    fixed = {"llama.rope.scaling.type": "none"}
+    return _checked(found, base, given, fixed, "llama.rope.dimension_count", source)
+
+
+def _interleaved(rows: Array, sizes: Sizes) -> Array:
+    """The rows of each head in GGUF's order: the two of each rotated pair are neighbours."""
+    hs, C = sizes["C"] // sizes["nh"], sizes["C"]
+    return rows.reshape(-1, 2, hs // 2, C).swapaxes(1, 2)  # (heads, hs/2, 2, C)
+
+
+def gguf_queries(qkv: Array, sizes: Sizes) -> Array:
+    return _interleaved(queries(qkv, sizes), sizes)
+
+
+def gguf_keys(qkv: Array, sizes: Sizes) -> Array:
+    return _interleaved(keys(qkv, sizes), sizes)
+
+
+GGUF_ROWS = [
+    Row("embedding.tokens.weight", "token_embd.weight", "V C"),
+    Row("blocks.*.ln1.weight", "blk.*.attn_norm.weight", "C"),
+    Row("blocks.*.attention.qkv.weight", "blk.*.attn_q.weight", "C C", gguf_queries),
+    Row("blocks.*.attention.qkv.weight", "blk.*.attn_k.weight", "K C", gguf_keys),
+    Row("blocks.*.attention.qkv.weight", "blk.*.attn_v.weight", "K C", values),
+    Row("blocks.*.attention.proj.weight", "blk.*.attn_output.weight", "C C"),
+    Row("blocks.*.ln2.weight", "blk.*.ffn_norm.weight", "C"),
+    Row("blocks.*.mlp.gate.weight", "blk.*.ffn_gate.weight", "F C"),
+    Row("blocks.*.mlp.up.weight", "blk.*.ffn_up.weight", "F C"),
+    Row("blocks.*.mlp.down.weight", "blk.*.ffn_down.weight", "C F"),
+    Row("ln_f.weight", "output_norm.weight", "C"),
+    Row("head.weight", "output.weight", "V C"),
+]
+GGUF = Layout(Llama, gguf_config, sizes, GGUF_ROWS)
