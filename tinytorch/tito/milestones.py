@@ -66,6 +66,10 @@ MILESTONES = [
         "milestones/05_transformer_era_2017/tinygpt_shakespeare.py", "transformer_era", TINYGPT,
     ),
     Milestone(
+        "06", "2024", "a conversation with a language model of 135 million weights",
+        "milestones/06_chat_2024/chat.py", "chat", TINYGPT,
+    ),
+    Milestone(
         "tinygpt", "2018+", "train TinyGPT on Shakespeare or any text",
         "milestones/tinygpt.py", "tinygpt", TINYGPT,
     ),
