@@ -12,18 +12,13 @@ import pytest
 from helpers import load_module, require, write_short_samples
 
 from tinytorch.backends import registry
-<<<<<<< HEAD
 from tinytorch.tito.milestones import MILESTONES, Milestone, find
-=======
-from tinytorch.tito.milestones import MILESTONES, TINYGPT, Milestone
 
 from .tiny_chat import tiny_chat_model
->>>>>>> f45513f (Milestone 06: a conversation with a real model on the lessons' code; LoRA, texts that grow with one cache)
 
 require("matplotlib")
 
 ROOT = Path(__file__).parents[2]
-TRAIN_GPT = [m for m in MILESTONES if m.modules == TINYGPT and m.name != "06"]
 # Flags of the shortest runs; nothing is learned in them.
 SHORT = {
     "01": "--points 10 --passes 2",
@@ -59,13 +54,9 @@ def chosen(monkeypatch: pytest.MonkeyPatch, cupy: str) -> Iterator[str]:
     registry._named_by_environment.cache_clear()
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     "milestone", [find("05"), find("tinygpt")], ids=lambda milestone: milestone.name
 )
-=======
-@pytest.mark.parametrize("milestone", TRAIN_GPT, ids=lambda milestone: milestone.name)
->>>>>>> f45513f (Milestone 06: a conversation with a real model on the lessons' code; LoRA, texts that grow with one cache)
 def test_a_blank_exercise_is_one_sentence(
     milestone: Milestone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -90,13 +81,10 @@ def test_a_milestone_runs_on_a_gpu_if_the_environment_names_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text").write_text("to be or not to be, that is the question\n" * 80, encoding="utf-8")
-<<<<<<< HEAD
     for name in "abc":
         Path(f"{name}.py").write_text("def f(x):\n    return x\n\n\n" * 80, encoding="utf-8")
-=======
     if milestone.name == "06":
         tiny_chat_model(Path("model"))
->>>>>>> f45513f (Milestone 06: a conversation with a real model on the lessons' code; LoRA, texts that grow with one cache)
     program = load_module(ROOT / milestone.script)
     write_short_samples(program, monkeypatch)
     monkeypatch.setattr(program, "FUNCTIONS", 2, raising=False)
