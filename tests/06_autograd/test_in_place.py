@@ -46,6 +46,8 @@ def test_writing_to_a_tensor_that_a_gradient_needs_raises(
     saved: Any, write: Any, backend: str
 ) -> None:
     x, y = (Tensor(v, True, backend=backend) for v in ([1.0, 2.0], [3.0, 4.0]))
+    if write is WRITES["the same array"] and not x.backend.mutable:
+        pytest.skip("a result is a view only of a movement op")
     result, needed = saved(x, y)
     with no_grad():
         write(needed)
