@@ -1,6 +1,8 @@
 """The threads of the compiled library: every row is computed once, whatever else runs."""
 
+import ctypes
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.backends.numpy import blas, compiled, threads
+from tinytorch.backends.numpy import blas, compiled, convolution, threads
+from tinytorch.ops.window_arguments import Window
 
 pytestmark = pytest.mark.skipif(
     compiled.load() is None, reason="needs a C compiler that works, and TT_COMPILED not to be 0"
@@ -17,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for module in (compiled, blas):
+    for module in (compiled, blas, convolution):
         monkeypatch.setattr(module, "threads_to_use", lambda: 4)
     monkeypatch.setattr(blas, "MIN_MULTIPLICATIONS", 2**16)
     blas._parts.cache_clear()
@@ -61,6 +64,30 @@ def test_several_threads_of_python_may_use_it() -> None:
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_totals_of_parts_are_complete_while_another_thread_uses_it() -> None:
+    if not blas.is_available():
+        pytest.skip("NumPy has another BLAS")
+    rng = np.random.default_rng(0)
+    window = Window((8, 8), (3, 3), (1, 1), (1, 1), (1, 1), (8, 8))
+    x, g = (rng.standard_normal((8, C, 8, 8)).astype(np.float32) for C in (3, 5))
+    expected = convolution.weight_gradient(g, x, (5, 3, 3, 3), window, 1)
+    found = []
+
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    def part(_arguments: int) -> None:  # of a job, so that the pool is in use
+        unfilled = [np.full(8 * size, 7e7, np.float32) for size in range(1, 300)]
+        del unfilled  # what NumPy's next new arrays hold
+        found.append(convolution.weight_gradient(g, x, (5, 3, 3, 3), window, 1))
+
+    library, arguments = compiled.load(), struct.pack("q", 4)
+    assert library is not None
+    address = ctypes.cast(part, ctypes.c_void_p).value
+    library.run_rows(address, arguments, compiled.pack_steps([compiled.COUNT]), 1, 4, 1, 4)
+    assert len(found) == 4
+    for gradient in found:
+        np.testing.assert_array_equal(gradient, expected)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -13,13 +13,15 @@
 #define PREEMPTED 200000  // a longer pause between two readings of the clock: another took the core
 #define MODEST_TURNS 64   // turns in which a worker that was preempted does not poll
 
-// The job that is being run; only the thread that holds `owner` changes it.
-static struct {
+// A loop to be run in parts of `block` rows
+typedef struct {
     Call *call;
     const Argument *arguments;
     const int64_t *steps;  // bytes from row to row, 0 for what all rows share, COUNT for a number
     int64_t num_arguments, rows, block;
-} job;
+} Job;
+
+static Job shared;  // the job of the workers; only the thread that holds `owner` changes it
 
 // The number of the job in the upper half, and its parts that nobody has taken in the lower half.
 // A worker that takes a part by this one word cannot take it from a job that has ended.
@@ -46,19 +48,18 @@ static int64_t nanoseconds(void) {
     return now.tv_sec * (int64_t)1000000000 + now.tv_nsec;
 }
 
-static void run_part(int64_t part) {
+static void run_part(const Job *job, int64_t part) {
     Argument arguments[MAX_ARGUMENTS];
-    int64_t first = part * job.block;
-    int64_t last = first + job.block < job.rows ? first + job.block : job.rows;
-    for (int64_t i = 0; i < job.num_arguments; i++) {
-        arguments[i] = job.arguments[i];
-        if (job.steps[i] == COUNT) {
-            arguments[i].count = last - first;
-        } else if (job.steps[i] && arguments[i].pointer) {
-            arguments[i].pointer += first * job.steps[i];
+    int64_t first = part * job->block, rest = job->rows - first;
+    for (int64_t i = 0; i < job->num_arguments; i++) {
+        arguments[i] = job->arguments[i];
+        if (job->steps[i] == COUNT) {
+            arguments[i].count = rest < job->block ? rest : job->block;
+        } else if (job->steps[i] && arguments[i].pointer) {
+            arguments[i].pointer += first * job->steps[i];
         }
     }
-    job.call(arguments);
+    job->call(arguments);
 }
 
 // Take parts and run them until none is left.
@@ -66,7 +67,7 @@ static void run_parts(void) {
     uint64_t seen = atomic_load_explicit(&ticket, memory_order_acquire);
     while ((uint32_t)seen) {
         if (atomic_compare_exchange_weak(&ticket, &seen, seen - 1)) {
-            run_part((int64_t)(uint32_t)seen - 1);
+            run_part(&shared, (int64_t)(uint32_t)seen - 1);
             atomic_fetch_add_explicit(&finished, 1, memory_order_release);
             seen = atomic_load_explicit(&ticket, memory_order_acquire);
         }
@@ -130,15 +131,15 @@ static void start_workers(int wanted) {
 
 void run_rows(Call *call, const Argument *arguments, const int64_t *steps, int64_t num_arguments,
               int64_t rows, int64_t block, int64_t threads) {
+    Job job = {call, arguments, steps, num_arguments, rows, block};
     int64_t parts = (rows + block - 1) / block;
-    int alone = threads < 2 || parts < 2 || pthread_mutex_trylock(&owner);
-    if (alone) {  // or another thread uses the pool
-        call(arguments);
+    if (threads < 2 || parts < 2 || pthread_mutex_trylock(&owner)) {  // another thread has the pool
+        // In the same parts: what a loop adds up may have a place for each.
+        for (int64_t part = 0; part < parts; part++) run_part(&job, part);
         return;
     }
     if (workers < threads - 1) start_workers((int)threads - 1);
-    job.call = call, job.arguments = arguments, job.steps = steps;
-    job.num_arguments = num_arguments, job.rows = rows, job.block = block;
+    shared = job;
     atomic_store(&finished, 0);
     uint64_t number = (atomic_load(&ticket) >> 32) + 1;
     atomic_store(&ticket, number << 32 | (uint64_t)parts);
@@ -148,8 +149,9 @@ void run_rows(Call *call, const Argument *arguments, const int64_t *steps, int64
         pthread_mutex_unlock(&door);
     }
     run_parts();
-    for (int spins = 0; atomic_load_explicit(&finished, memory_order_acquire) < parts; spins++) {
-        if (spins < 1024) relax();
+    int spins = 0;
+    while (atomic_load_explicit(&finished, memory_order_acquire) < parts) {
+        if (spins < 1024) spins++, relax();
         else sched_yield();  // a worker was preempted within its part
     }
     pthread_mutex_unlock(&owner);
