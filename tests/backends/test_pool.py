@@ -102,6 +102,21 @@ def test_a_forked_child_may_use_it() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs Linux to count threads")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_no_more_threads_are_started_than_there_are_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "threads_to_use", lambda: 64)
+    x = np.arange(10, dtype=np.float32)
+    child = os.fork()
+    if not child:  # which begins with one thread
+        counts = []
+        for block in (5, 5, 3):
+            relu_in_blocks(x, block)
+            counts.append(len(os.listdir("/proc/self/task")))
+        os._exit(0 if counts == [2, 2, 4] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_loops_inside_a_thread_of_a_loop_are_not_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "threads_to_use", threads.threads_to_use)
 

@@ -133,7 +133,8 @@ void run_rows(Call *call, const Argument *arguments, const int64_t *steps, int64
               int64_t rows, int64_t block, int64_t threads) {
     Job job = {call, arguments, steps, num_arguments, rows, block};
     int64_t parts = (rows + block - 1) / block;
-    if (threads < 2 || parts < 2 || pthread_mutex_trylock(&owner)) {  // another thread has the pool
+    if (threads > parts) threads = parts;
+    if (threads < 2 || pthread_mutex_trylock(&owner)) {  // another thread has the pool
         // In the same parts: what a loop adds up may have a place for each.
         for (int64_t part = 0; part < parts; part++) run_part(&job, part);
         return;
@@ -145,7 +146,7 @@ void run_rows(Call *call, const Argument *arguments, const int64_t *steps, int64
     atomic_store(&ticket, number << 32 | (uint64_t)parts);
     if (atomic_load(&sleeping)) {
         pthread_mutex_lock(&door);
-        pthread_cond_broadcast(&work_came);
+        for (int64_t i = 1; i < threads; i++) pthread_cond_signal(&work_came);
         pthread_mutex_unlock(&door);
     }
     run_parts();
