@@ -63,10 +63,10 @@ def multiply_all(products: Sequence[tuple[Array, Array]]) -> list[Array] | None:
         if x.dtype is not compiled.FLOAT32 or y.dtype is not compiled.FLOAT32:
             return None
         parts = _parts(x.shape, x.strides, y.shape, y.strides, threads, len(products))
+        if not (parts and x.flags.aligned and y.flags.aligned):  # a view into a file may not be
+            return None
         out = np.empty((*x.shape[:-1], y.shape[-1]), np.float32)
         a, b, c = (v.__array_interface__["data"][0] for v in (x, y, out))
-        if not parts or a % 4 or b % 4:  # a view into a file may have an odd address
-            return None
         packed += [_pack(a + i, b + j, c + k, *numbers) for (i, j, k), numbers in parts]
         outputs.append(out)
     # NumPy's array keeps the bytes alive and has an address.
@@ -129,13 +129,19 @@ def _layout(shape: Shape, strides: Shape) -> tuple[int, int] | None:
 
 
 def run(name: str, *args: Array | float | None, block: int) -> bool:
-    """Call a C function that multiplies: `compiled.run` with the address of sgemm before `args`.
+    """Call a C function that multiplies: `compiled.run` with sgemm and a flag before `args`.
 
     Args:
         block: the rows, such as images, that each call computes.
+
+    Raises:
+        MemoryError: a part had no memory for what it computes in between.
     """
-    sgemm = _sgemm()
-    return sgemm is not None and compiled.run(name, sgemm, *args, block=block)
+    sgemm, failed = _sgemm(), np.zeros(1, np.int64)
+    done = sgemm is not None and compiled.run(name, sgemm, failed.ctypes.data, *args, block=block)
+    if failed[0]:
+        raise MemoryError(f"{name} has no memory for its buffers; use smaller batches or images")
+    return done
 
 
 class Totals:

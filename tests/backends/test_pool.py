@@ -3,6 +3,8 @@
 import ctypes
 import os
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -183,3 +185,33 @@ def test_several_products_are_computed_at_once(
     assert found is not None
     for product, (x, y) in zip(found, pairs, strict=True):
         np.testing.assert_allclose(product, x @ y, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux to limit memory")
+def test_a_convolution_without_memory_for_its_buffers_fails() -> None:
+    if not blas.is_available():
+        pytest.skip("NumPy has another BLAS")
+    code = """
+import resource
+import numpy as np
+from tinytorch import backends
+from tinytorch.backends.numpy import convolution
+from tinytorch.ops.window_arguments import Window
+
+def convolve(size):
+    window = Window((size, size), (3, 3), (1, 1), (1, 1), (1, 1), (size, size))
+    return convolution.convolve(np.ones((2, 32, size, size), np.float32), weight, None, window, 1)
+
+backends.get("numpy")
+weight = np.ones((1, 32, 3, 3), np.float32)
+convolve(8)  # starts the threads
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+# The images take 10 MB, the result 320 KB, and the buffer of each part 15 MB.
+resource.setrlimit(resource.RLIMIT_AS, (held + 2**24, held + 2**24))
+try:
+    convolve(200)
+except MemoryError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "smaller batches" in done.stdout, done.stdout + done.stderr

@@ -63,15 +63,15 @@ static void fill(float *x, int64_t n, float value) {
 }
 
 // Images x (N, G C, H, W) in G groups, weight (KH, G, O, C KW), bias (G O) or null -> y (N, G O,
-// OH, OW), which is NaN if there is no memory.
-void convolve(void *SHARED sgemm, const void *SHARED window, const float *x,
+// OH, OW)
+void convolve(void *SHARED sgemm, void *SHARED failed, const void *SHARED window, const float *x,
               const float *SHARED weight, const float *SHARED bias, float *y, int64_t N, int64_t G,
               int64_t C, int64_t O) {
     const Window *w = window;
     Lifted lifted = new_lifted(w, C);
     int64_t positions = w->OH * w->OW, size = C * w->KW;
-    if (!lifted.elements) fill(y, N * G * O * positions, NAN);
-    for (int64_t n = 0; n < N * G && lifted.elements; n++) {
+    if (!is_allocated(lifted.elements, failed)) return;
+    for (int64_t n = 0; n < N * G; n++) {
         float *out = y + n * O * positions;
         exchange(&lifted, (float *)x + n * C * w->H * w->W, 0);
         for (int64_t i = 0; i < w->KH; i++) {
@@ -88,14 +88,15 @@ void convolve(void *SHARED sgemm, const void *SHARED window, const float *x,
 }
 
 // The gradient of the input: g (N, G O, OH, OW) -> dx (N, G C, H, W), plus a bias (G C) or null
-void convolution_input_gradient(void *SHARED sgemm, const void *SHARED window, const float *g,
-                                const float *SHARED weight, const float *SHARED bias, float *dx,
-                                int64_t N, int64_t G, int64_t C, int64_t O) {
+void convolution_input_gradient(void *SHARED sgemm, void *SHARED failed, const void *SHARED window,
+                                const float *g, const float *SHARED weight,
+                                const float *SHARED bias, float *dx, int64_t N, int64_t G,
+                                int64_t C, int64_t O) {
     const Window *w = window;
     Lifted lifted = new_lifted(w, C);
     int64_t positions = w->OH * w->OW, size = C * w->KW, pixels = w->H * w->W;
-    if (!lifted.elements) fill(dx, N * G * C * pixels, NAN);
-    for (int64_t n = 0; n < N * G && lifted.elements; n++) {
+    if (!is_allocated(lifted.elements, failed)) return;
+    for (int64_t n = 0; n < N * G; n++) {
         float *out = dx + n * C * pixels;
         if (n) memset(lifted.elements, 0, size * lifted.stride * sizeof(float));
         for (int64_t i = 0; i < w->KH; i++) {
@@ -103,21 +104,24 @@ void convolution_input_gradient(void *SHARED sgemm, const void *SHARED window, c
                              weight + (i * G + n % G) * O * size, size, g + n * O * positions,
                              positions, 1.0f, under(&lifted, i), lifted.stride);
         }
-        for (int64_t c = 0; c < C; c++) fill(out + c * pixels, pixels, bias ? bias[n % G * C + c] : 0);
+        for (int64_t c = 0; c < C; c++) {
+            fill(out + c * pixels, pixels, bias ? bias[n % G * C + c] : 0);
+        }
         exchange(&lifted, out, 1);
     }
     free(lifted.elements);
 }
 
 // The gradient of the weight (KH, G, O, C KW) for the images of one part
-void convolution_weight_gradient(void *SHARED sgemm, const void *SHARED window, const float *x,
-                                 const float *g, float *total, int64_t N, int64_t G, int64_t C,
-                                 int64_t O) {
+void convolution_weight_gradient(void *SHARED sgemm, void *SHARED failed, const void *SHARED window,
+                                 const float *x, const float *g, float *total, int64_t N, int64_t G,
+                                 int64_t C, int64_t O) {
     const Window *w = window;
     Lifted lifted = new_lifted(w, C);
     int64_t positions = w->OH * w->OW, size = C * w->KW;
-    fill(total, w->KH * G * O * size, lifted.elements ? 0.0f : NAN);
-    for (int64_t n = 0; n < N * G && lifted.elements; n++) {
+    if (!is_allocated(lifted.elements, failed)) return;
+    fill(total, w->KH * G * O * size, 0);
+    for (int64_t n = 0; n < N * G; n++) {
         exchange(&lifted, (float *)x + n * C * w->H * w->W, 0);
         for (int64_t i = 0; i < w->KH; i++) {
             ((Sgemm *)sgemm)(ROW_MAJOR, PLAIN, TRANSPOSED, O, size, positions, 1.0f,

@@ -1,4 +1,4 @@
-// The interface of OpenBLAS's sgemm with 64-bit integers, whose address Python gives.
+// What loops that multiply are given: OpenBLAS's sgemm with 64-bit integers, and a flag.
 #pragma once
 #include <stdint.h>
 
@@ -9,3 +9,9 @@ enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };  // of CBLAS
 typedef void Sgemm(int order, int transpose_x, int transpose_y, int64_t M, int64_t N, int64_t K,
                    float alpha, const float *x, int64_t ldx, const float *y, int64_t ldy,
                    float beta, float *out, int64_t ldout);
+
+// Whether the memory of a part is allocated; else Python raises MemoryError when the loop is done.
+static inline int is_allocated(const void *memory, void *failed) {
+    if (!memory) __atomic_store_n((int64_t *)failed, 1, __ATOMIC_RELAXED);
+    return memory != 0;
+}

@@ -25,8 +25,6 @@ static Block new_block(int64_t C, int64_t H, int64_t W, int64_t O, int64_t OH, i
     return b;
 }
 
-static int is_allocated(const Block *b) { return b->sums && b->others; }
-
 static void free_block(Block *b) {
     free(b->sums);
     free(b->others);
@@ -89,15 +87,15 @@ static void sum_products(const Block *b, const float *factors, const float *bias
 
 // Convolve images x (N, C, H, W) with a kernel (TERMS, KW, O, C) of sums -> y (N, O, OH, OW), in
 // blocks of images. width is the number of columns of a tile.
-void winograd_convolve(void *SHARED sgemm, const float *x, const float *SHARED kernel,
-                       const float *SHARED bias, const float *SHARED image_sums,
-                       const float *SHARED output_sums, float *y, float *finite, int64_t N,
-                       int64_t images, int64_t C, int64_t H, int64_t W, int64_t O, int64_t OH,
-                       int64_t OW, int64_t KW, int64_t shift, int64_t top, int64_t left,
-                       int64_t width) {
+void winograd_convolve(void *SHARED sgemm, void *SHARED failed, const float *x,
+                       const float *SHARED kernel, const float *SHARED bias,
+                       const float *SHARED image_sums, const float *SHARED output_sums, float *y,
+                       float *finite, int64_t N, int64_t images, int64_t C, int64_t H, int64_t W,
+                       int64_t O, int64_t OH, int64_t OW, int64_t KW, int64_t shift, int64_t top,
+                       int64_t left, int64_t width) {
     Block b = new_block(C, H, W, O, OH, OW, KW, shift, top, left, width, images);
-    for (int64_t n = 0; n < N; n++) finite[n] = 0.0f;
-    for (int64_t n = 0; n < N && is_allocated(&b); n += images) {
+    int is_ready = is_allocated(b.sums, failed) && is_allocated(b.others, failed);
+    for (int64_t n = 0; n < N && is_ready; n += images) {
         int64_t count = N - n < images ? N - n : images;
         sum_lines(&b, x + n * C * H * W, image_sums, count);
         for (int64_t k = 0; k < TERMS; k++) {
@@ -142,14 +140,16 @@ static void sum_gradients(Block *b, const float *g, const float *factors, int64_
 }
 
 // Write the gradient of the kernel's sums, (TERMS, KW, C, O), for the images of one part.
-void winograd_weight_gradient(void *SHARED sgemm, const float *x, const float *g,
-                              const float *SHARED image_sums, const float *SHARED output_sums,
-                              float *total, int64_t N, int64_t images, int64_t C, int64_t H,
-                              int64_t W, int64_t O, int64_t OH, int64_t OW, int64_t KW,
-                              int64_t shift, int64_t top, int64_t left, int64_t width) {
+void winograd_weight_gradient(void *SHARED sgemm, void *SHARED failed, const float *x,
+                              const float *g, const float *SHARED image_sums,
+                              const float *SHARED output_sums, float *total, int64_t N,
+                              int64_t images, int64_t C, int64_t H, int64_t W, int64_t O,
+                              int64_t OH, int64_t OW, int64_t KW, int64_t shift, int64_t top,
+                              int64_t left, int64_t width) {
     Block b = new_block(C, H, W, O, OH, OW, KW, shift, top, left, width, images);
-    for (int64_t i = 0; i < TERMS * KW * C * O; i++) total[i] = is_allocated(&b) ? 0.0f : NAN;
-    for (int64_t n = 0; n < N && is_allocated(&b); n += images) {
+    int is_ready = is_allocated(b.sums, failed) && is_allocated(b.others, failed);
+    for (int64_t i = 0; i < TERMS * KW * C * O; i++) total[i] = 0.0f;
+    for (int64_t n = 0; n < N && is_ready; n += images) {
         int64_t count = N - n < images ? N - n : images;
         sum_lines(&b, x + n * C * H * W, image_sums, count);
         sum_gradients(&b, g + n * O * OH * OW, output_sums, count);
