@@ -29,9 +29,7 @@ from .threads import threads_to_use
 
 SOURCES = Path(__file__).parent / "c"
 COMPILE_SECONDS = 60  # after which the compiler is given up
-PART_BYTES = (
-    2**16
-)  # of the largest array: what a thread computes at a time, in 10 to 30 microseconds
+PART_BYTES = 2**16  # of the largest array: what a thread computes at a time, in 10 to 30 us
 COUNT = -1  # in pool.h
 
 # Not -ffast-math: results keep NaN and infinity, and sums state how they may be reordered.
@@ -100,7 +98,8 @@ def run(name: str, *args: Array | float | None, block: int | None = None) -> boo
 
     Args:
         args: C-contiguous float32 arrays, addresses, numbers, or None for a null pointer.
-        block: rows that each call computes; by default as many as have `PART_BYTES`.
+        block: rows that each call computes, in any number of threads; by default as many as have
+            `PART_BYTES`, or all in a single thread.
 
     Returns:
         False if nothing was done, because there is no compiled library, or it does not support the
@@ -127,8 +126,9 @@ def run(name: str, *args: Array | float | None, block: int | None = None) -> boo
         values.append(value)
     rows = values[function.rows]
     if block is None:
-        block = rows * PART_BYTES // largest if largest >= 2 * PART_BYTES else rows
-    if block >= rows or threads_to_use() == 1:
+        is_divided = largest >= 2 * PART_BYTES and threads_to_use() > 1
+        block = rows * PART_BYTES // largest if is_divided else rows
+    if block >= rows:
         function.call(*values)
     else:
         _run_in_pool(library, function, args, values, max(1, block))
@@ -300,6 +300,7 @@ def calls_source() -> str:
         declared = ", ".join(types)
         given = ", ".join(f"a[{i}].{member}" for i, member in enumerate(members))
         lines += [
+            f'_Static_assert({len(parameters)} <= MAX_ARGUMENTS, "arguments of {name}");',
             f"void {name}({declared});",
             f"void call_{name}(const Argument *a) {{ {name}({given}); }}",
         ]

@@ -126,9 +126,25 @@ def test_loops_inside_a_thread_of_a_loop_are_not_divided(monkeypatch: pytest.Mon
         raise AssertionError("divided")
 
     monkeypatch.setattr(compiled, "divide", refuse)
-    x = np.zeros(1000, np.float32)
+    x = np.ones((1000, 100), np.float32)
     with threads.single_threaded():
-        relu_in_blocks(x, 10)
+        assert compiled.run("relu", x, np.empty_like(x), x.size)
+    with pytest.raises(AssertionError, match="divided"):
+        compiled.run("relu", x, np.empty_like(x), x.size)
+
+
+def test_a_single_thread_computes_the_same_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not blas.is_available():
+        pytest.skip("NumPy has another BLAS")
+    rng = np.random.default_rng(0)
+    window = Window((8, 8), (3, 3), (1, 1), (1, 1), (1, 1), (8, 8))
+    x, g = (rng.standard_normal((8, C, 8, 8)).astype(np.float32) for C in (3, 5))
+    expected = convolution.weight_gradient(g, x, (5, 3, 3, 3), window, 1)
+    monkeypatch.setattr(compiled, "threads_to_use", lambda: 1)
+    unfilled = [np.full(8 * size, 7e7, np.float32) for size in range(1, 300)]
+    del unfilled  # what NumPy's next new arrays hold
+    gradient = convolution.weight_gradient(g, x, (5, 3, 3, 3), window, 1)
+    np.testing.assert_array_equal(gradient, expected)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,8 @@ static void *work(void *unused) {
     return NULL;
 }
 
-static void forget_workers(void) {  // a forked child has none of its parent's threads
+// A forked child has none of its parent's threads.
+static void forget_workers(void) {
     workers = 0;
     atomic_store(&sleeping, 0);
     atomic_store(&ticket, 0);
@@ -114,9 +115,12 @@ static void forget_workers(void) {  // a forked child has none of its parent's t
     pthread_cond_init(&work_came, NULL);
 }
 
+// When the library is loaded: before another thread can fork while the pool is in use
+__attribute__((constructor)) static void register_fork_handler(void) {
+    pthread_atfork(NULL, NULL, forget_workers);
+}
+
 static void start_workers(int wanted) {
-    static int registered;
-    if (!registered) registered = !pthread_atfork(NULL, NULL, forget_workers);
     sigset_t all, before;
     sigfillset(&all);  // signals are for the threads of the program
     pthread_sigmask(SIG_SETMASK, &all, &before);
