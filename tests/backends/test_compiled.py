@@ -12,7 +12,7 @@ import pytest
 from tinytorch import Tensor, backends
 from tinytorch.backends.numpy import blas, compiled
 from tinytorch.layers import layer_norm
-from tinytorch.ops.window_arguments import Window, output_size
+from tinytorch.ops.windows import Window, output_size
 
 COMPILER = compiled.compiler()
 needs_compiler = pytest.mark.skipif(

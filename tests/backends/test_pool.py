@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tinytorch.backends.numpy import blas, compiled, convolution, threads
-from tinytorch.ops.window_arguments import Window
+from tinytorch.ops.windows import Window
 
 pytestmark = pytest.mark.skipif(
     compiled.load() is None, reason="needs a C compiler that works, and TT_COMPILED not to be 0"
@@ -77,12 +77,13 @@ def test_totals_of_parts_are_complete_while_another_thread_uses_it() -> None:
     expected = convolution.weight_gradient(g, x, (5, 3, 3, 3), window, 1)
     found = []
 
-    @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-    def part(_arguments: int) -> None:  # of a job, so that the pool is in use
+    def compute(_arguments: int) -> None:
         unfilled = [np.full(8 * size, 7e7, np.float32) for size in range(1, 300)]
         del unfilled  # what NumPy's next new arrays hold
         found.append(convolution.weight_gradient(g, x, (5, 3, 3, 3), window, 1))
 
+    # As the function of a job, so that the pool is in use
+    part = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compute)
     library, arguments = compiled.load(), struct.pack("q", 4)
     assert library is not None
     address = ctypes.cast(part, ctypes.c_void_p).value
@@ -196,7 +197,7 @@ def test_several_products_are_computed_at_once(
     monkeypatch.setattr(blas, "threads_to_use", lambda: threads)
     rng = np.random.default_rng(0)
     shapes = [((700, 90), (90, 130)), ((130, 700), (700, 90))]
-    pairs = [tuple(rng.standard_normal(s).astype(np.float32) for s in pair) for pair in shapes]
+    pairs: Any = [tuple(rng.standard_normal(s).astype(np.float32) for s in pair) for pair in shapes]
     found = blas.multiply_all(pairs)
     assert found is not None
     for product, (x, y) in zip(found, pairs, strict=True):
@@ -212,7 +213,7 @@ import resource
 import numpy as np
 from tinytorch import backends
 from tinytorch.backends.numpy import convolution
-from tinytorch.ops.window_arguments import Window
+from tinytorch.ops.windows import Window
 
 def convolve(size):
     window = Window((size, size), (3, 3), (1, 1), (1, 1), (1, 1), (size, size))
