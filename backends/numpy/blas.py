@@ -24,7 +24,7 @@ Shape = tuple[int, ...]
 
 
 class Part(NamedTuple):
-    """A part of a product, as `Product` in gemm.c.
+    """A part of a product, as in gemm.c.
 
     Attributes:
         offsets: of x, y and the output, in bytes.

@@ -8,10 +8,10 @@ typedef struct {
     const float *x, *y;
     float *out;
     int64_t S, to_x, to_y, to_out, M, N, K, ldx, ldy, ldout, x_transposed, y_transposed;
-} Product;
+} Part;
 
 void multiply(void *SHARED sgemm, const void *products, int64_t n) {
-    for (const Product *p = products; p < (const Product *)products + n; p++) {
+    for (const Part *p = products; p < (const Part *)products + n; p++) {
         for (int64_t s = 0; s < p->S; s++) {
             ((Sgemm *)sgemm)(ROW_MAJOR, p->x_transposed ? TRANSPOSED : PLAIN,
                              p->y_transposed ? TRANSPOSED : PLAIN, p->M, p->N, p->K, 1.0f,
