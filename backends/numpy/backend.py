@@ -13,10 +13,15 @@ from ..base import Backend, NativeArray, host_array
 from ..base import NumpyArray as Array
 from ..indices import check_ids, is_basic
 from ..random_bits import random_bits
-from . import compiled
-from .gemm import Product, multiply_all
 from .kernels import DECODE_STEP, KERNELS, UPDATES
-from .threads import Concurrent, limit_blas_threads, num_threads, parallel_for_each, single_threaded
+from .threads import (
+    Concurrent,
+    Joint,
+    limit_blas_threads,
+    num_threads,
+    parallel_for_each,
+    single_threaded,
+)
 
 _STANDARD: Any = array_api_compat.numpy
 MAX_PROCESSES = 8  # with more, reducing the gradients would take most of the time
@@ -71,16 +76,18 @@ class NumpyBackend(Backend):
 
     def before_fork(self) -> None:
         if self.kernels:
+            from . import compiled  # a blank package has none
+
             compiled.load()
 
     def set_row_offset(self, first: int) -> None:
         self.xp.random_bits = partial(random_bits, _STANDARD, first_row=first)
 
     def evaluate(self, values: list[Any]) -> list[NativeArray]:
-        products = [value for value in values if isinstance(value, Product)]
-        if len(products) > 1:
-            found = iter(multiply_all(products))
-            values = [next(found) if isinstance(v, Product) else v for v in values]
+        joint = [value for value in values if isinstance(value, Joint)]
+        if len(joint) > 1:
+            found = iter(joint[0].compute_all(joint))
+            values = [next(found) if isinstance(v, Joint) else v for v in values]
         if sum(isinstance(value, Concurrent) for value in values) < 2:
             return super().evaluate(values)
         results = list(values)

@@ -11,7 +11,7 @@ import numpy as np
 from ..base import NumpyArray as Array
 from . import blas
 from .rows import SMALL_SIZE
-from .threads import limit_blas_threads, parallel_blocks, parallel_for_each, parallel_ranges
+from .threads import Joint, limit_blas_threads, parallel_blocks, parallel_for_each, parallel_ranges
 
 MIN_PARALLEL_MULTIPLICATIONS = 2**23  # smaller products finish before a second thread has woken up
 
@@ -56,8 +56,8 @@ def batched_gemm(x: Array, y: Array) -> Array:
     return out
 
 
-class Product:
-    """A product that may be computed together with others: call it, or `multiply_all`.
+class Product(Joint):
+    """A product of matrices, to be computed alone or with others.
 
     Args:
         x: (M, K) or (S, ..., M, K).
@@ -81,21 +81,21 @@ class Product:
         """Whether it takes longer than a thread of Python takes to wake up."""
         return bool(self.x.size * self.y.shape[-1] >= MIN_PARALLEL_MULTIPLICATIONS)
 
+    @staticmethod
+    def compute_all(products: Sequence["Product"]) -> list[Array]:
+        """Several products, in as many threads."""
+        results: list[Array] | None = None
+        if all(p.x.ndim <= 3 and p.x.shape[:-2] == p.y.shape[:-2] for p in products):
+            results = blas.multiply_all([(p.x, p.y) for p in products])
+        if results is not None:
+            return [p.reshaped(r) for p, r in zip(products, results, strict=True)]
+        found: list[Any] = [None] * len(products)
 
-def multiply_all(products: Sequence[Product]) -> list[Array]:
-    """Compute several products, in as many threads."""
-    results: list[Array] | None = None
-    if all(p.x.ndim <= 3 and p.x.shape[:-2] == p.y.shape[:-2] for p in products):
-        results = blas.multiply_all([(p.x, p.y) for p in products])
-    if results is not None:
-        return [p.reshaped(r) for p, r in zip(products, results, strict=True)]
-    found: list[Any] = [None] * len(products)
+        def work(i: int) -> None:
+            found[i] = products[i]()
 
-    def work(i: int) -> None:
-        found[i] = products[i]()
-
-    if sum(p.is_large for p in products) > 1 and not blas.is_available():
-        parallel_for_each(work, range(len(products)))
-    else:
-        found = [p() for p in products]
-    return found
+        if sum(p.is_large for p in products) > 1 and not blas.is_available():
+            parallel_for_each(work, range(len(products)))
+        else:
+            found = [p() for p in products]
+        return found

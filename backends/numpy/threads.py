@@ -8,10 +8,10 @@ while it computes, so threads can process blocks in parallel.
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from .. import float_errors
 
@@ -227,6 +227,17 @@ def parallel_for_each(work: Callable[[T], object], items: Iterable[T]) -> None:
                 work(item)  # type: ignore[arg-type]
 
     parallel_ranges(run_items, num_threads())
+
+
+class Joint:
+    """A thunk that is faster when it is computed at once with others of its class."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def compute_all(thunks: Sequence[Any]) -> list[Any]:
+        """The values of several thunks."""
+        return [thunk() for thunk in thunks]
 
 
 class Concurrent:
