@@ -104,6 +104,7 @@ class MultiHeadAttention(nn.Module):
 
 ACTIVATIONS = {
     "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_erf": F.gelu,
     "squared_relu": lambda x: F.relu(x).square(),
 }
 
