@@ -14,20 +14,11 @@ from .layers import Dropout, LayerNorm, Linear
 from .modules.containers import ModuleList
 from .modules.module import Module
 from .ops import random
-from .ops.activations import gelu_erf
 from .tensor import Tensor
 
 __all__ = ["GPT", "MLP", "GPTConfig", "LayerNorm", "TransformerBlock"]
 
-
-class ExactGELU(Module):
-    """GELU with the error function, as in nanoGPT: PyTorch's ``GELU()``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return gelu_erf(x)
-
-
-ACTIVATIONS = {"gelu": GELU, "gelu_erf": ExactGELU, "squared_relu": SquaredReLU}
+ACTIVATIONS = {"gelu": GELU, "squared_relu": SquaredReLU}
 
 
 class MLP(Module):
@@ -38,7 +29,7 @@ class MLP(Module):
         hidden_dim: size between the layers; 4 C by default.
         dropout: dropout probability of the output.
         bias: whether the linear layers have a bias.
-        activation: a key of `ACTIVATIONS`: "gelu", "gelu_erf" or "squared_relu".
+        activation: a key of `ACTIVATIONS`: "gelu" or "squared_relu".
     """
 
     def __init__(
@@ -116,7 +107,7 @@ class GPTConfig:
         bias: whether linear layers and layer norms have a bias.
         tie_weights: whether the head shares its weight with the token embedding.
         positions: "learned", "sinusoidal" or "rotary".
-        activation: a key of `ACTIVATIONS`: "gelu", "gelu_erf" or "squared_relu".
+        activation: a key of `ACTIVATIONS`: "gelu" or "squared_relu".
         init: a key of `INITIALISATIONS`: "gpt2" (`init_gpt2`) or "zero" (`init_zero`).
     """
 

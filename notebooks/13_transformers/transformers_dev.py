@@ -246,7 +246,7 @@ with Exercise("13.2", "MLP") as check:
                 tolerance=1e-6)
     check.raises(ValueError, lambda: MLP(4, activation="rulu"), "an unknown activation",
                  cause='_choose("activation", ACTIVATIONS, activation) raises this error',
-                 message="activation must be one of gelu, gelu_erf, squared_relu, not 'rulu'")
+                 message="activation must be one of gelu, squared_relu, not 'rulu'")
     dropped = check.call(lambda: loaded(dropout=0.25)(Tensor(x)).numpy(),
                          "the output with dropout=0.25",
                          cause="self.dropout = Dropout(dropout), called in forward")

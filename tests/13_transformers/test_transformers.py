@@ -116,7 +116,7 @@ def test_ten_steps_of_adamw_equal_pytorch(options: dict[str, Any], torch_referen
 
 
 def test_the_reference_has_every_activation(torch_reference: Any) -> None:
-    assert torch_reference.ACTIVATIONS.keys() == ACTIVATIONS.keys()
+    assert torch_reference.ACTIVATIONS.keys() >= ACTIVATIONS.keys()
     with pytest.raises(KeyError, match="relu"):
         torch_reference.GPTReference(GPTConfig(**SIZES, activation="relu"))
 

@@ -26,7 +26,9 @@ class JaxBackend(Backend):
     def __init__(self) -> None:
         jax.config.update("jax_enable_x64", True)
         self.array_type = type(jnp.zeros(1))
-        self.xp = self.namespace(jnp, random_bits=partial(random_bits, jnp))
+        names = "reshape", "permute_dims", "concat", "stack"
+        shaped = {n: _shaped(getattr(jnp, n)) for n in names}
+        self.xp = self.namespace(jnp, random_bits=partial(random_bits, jnp), **shaped)
 
     def __str__(self) -> str:
         return f"jax {jax.__version__} on {jax.devices()[0]}"
@@ -80,6 +82,18 @@ class JaxBackend(Backend):
     @staticmethod
     def storage(x: jax.Array) -> jax.Array:
         return x
+
+
+def _shaped(function: Any) -> Any:
+    """A function whose error for shapes that do not fit is a ValueError, as NumPy's."""
+
+    def call(x: Any, *arguments: Any, **settings: Any) -> Any:
+        try:
+            return function(x, *arguments, **settings)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
+    return call
 
 
 def _fitting(x: jax.Array, key: Any, values: Any) -> Any:

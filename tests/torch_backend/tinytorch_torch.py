@@ -27,6 +27,9 @@ _CREATION = (
 )
 
 
+_SHAPED = "reshape", "permute_dims", "concat", "stack"
+
+
 class Size(int):
     """The number of elements, which can be called as PyTorch's method of the same name."""
 
@@ -46,6 +49,22 @@ class Array(torch.Tensor):
         return size
 
 
+def _shaped(function: Any) -> Any:
+    """A function whose error for shapes that do not fit is a ValueError, as NumPy's."""
+
+    def call(x: Any, *arguments: Any, **settings: Any) -> Any:
+        if isinstance(x, tuple | list) and len({a.ndim for a in x}) > 1:
+            raise ValueError("arrays of several ndim")  # PyTorch joins (0,) with everything
+        try:
+            return function(x, *arguments, **settings)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+
+    return call
+
+
 class TorchBackend(Backend):
     """PyTorch's tensors, without its autograd."""
 
@@ -56,7 +75,8 @@ class TorchBackend(Backend):
         self.device = _device(os.environ.get("TT_TORCH_DEVICE") or "cpu")
         self.device_type, self.device_index = self.device.type, self.device.index
         creation = {n: _created(getattr(standard, n), self.device) for n in _CREATION}
-        self.xp = self.namespace(standard, where=_where, **creation)
+        shaped = {n: _shaped(getattr(standard, n)) for n in _SHAPED}
+        self.xp = self.namespace(standard, where=_where, **shaped, **creation)
         self.xp.random_bits = partial(random_bits, self.xp, wide=True)
 
     def __str__(self) -> str:

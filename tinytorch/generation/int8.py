@@ -91,7 +91,8 @@ class Int8Embedding(Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Integer ids (...) -> (..., C)."""
         scale = embedding(self.scale.reshape(-1, 1), ids)  # (..., 1)
-        return embedding(self.weight, ids).to(dtype=self.scale.dtype) * scale
+        integers = embedding(self.weight, ids)
+        return integers.to(dtype=self.scale.dtype) * scale
 
     def extra_repr(self) -> str:
         return f"{self.vocab_size}, {self.embed_dim}"

@@ -1,6 +1,5 @@
 """Lessons 01 and 06: movement ops, which rearrange elements; views if the array library can."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,12 +16,8 @@ def reshape(xp: Namespace, x: Array, *, shape: Shape) -> Any:
         if min(shape, default=0) < -1:  # NumPy infers any negative size
             raise ValueError
         return xp.reshape(x, shape), (x.shape,)
-    except MISFIT:
-        if math.prod(shape) == math.prod(x.shape):  # it is not the shape, but memory for example
-            raise
-        raise ShapeError(
-            f"a tensor of shape {tuple(x.shape)} cannot be reshaped to {shape}"
-        ) from None
+    except ValueError:
+        raise ShapeError(f"a tensor of shape {x.shape} cannot be reshaped to {shape}") from None
 
 
 @reshape.gradient
@@ -35,12 +30,8 @@ def permute(xp: Namespace, x: Array, *, axes: tuple[int, ...]) -> Any:
     """x with its axes in the given order."""
     try:
         return xp.permute_dims(x, axes), (axes,)
-    except MISFIT:
-        if sorted(a % max(1, x.ndim) for a in axes) == list(range(x.ndim)):
-            raise
-        raise ShapeError(
-            f"{axes} is not a permutation of the axes of shape {tuple(x.shape)}"
-        ) from None
+    except ValueError:
+        raise ShapeError(f"{axes} is not a permutation of the axes of shape {x.shape}") from None
 
 
 @permute.gradient
@@ -167,11 +158,9 @@ def triu_gradient(xp: Namespace, g: Array, diagonal: int) -> Any:
 def concat(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
     """The arrays joined along an existing axis."""
     try:
-        if len({a.ndim for a in arrays}) > 1:  # PyTorch joins (0,) with everything
-            raise ValueError
         return xp.concat(arrays, axis=axis), ([a.shape[axis] for a in arrays], axis)
-    except MISFIT as error:
-        raise _cannot_join("concat", arrays, axis) from error
+    except (ValueError, IndexError):
+        raise _cannot_join("concat", arrays, axis) from None
 
 
 @concat.gradient
@@ -214,8 +203,8 @@ def stack(xp: Namespace, *arrays: Array, axis: int = 0) -> Any:
     """Arrays of one shape joined along a new axis."""
     try:
         return xp.stack(arrays, axis=axis), (len(arrays), axis)
-    except MISFIT as error:
-        raise _cannot_join("stack", arrays, axis) from error
+    except (ValueError, IndexError):
+        raise _cannot_join("stack", arrays, axis) from None
 
 
 @stack.gradient

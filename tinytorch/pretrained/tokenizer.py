@@ -127,7 +127,7 @@ class PretrainedTokenizer(BPEVocabulary):
         for raw, added in self._finder(allow_special, False).split(text):
             for part, inner in self._finder(allow_special, True).split(self._normalize(raw)):
                 for word in self._split(part):
-                    ids += self._cache.get(word) or self._encode_word(word)
+                    ids.extend(self._cache.get(word) or self._encode_word(word))
                 ids += inner
             ids += added
         return ids

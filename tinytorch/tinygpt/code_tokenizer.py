@@ -55,15 +55,13 @@ class CodeTokenizer(BPETokenizer):
             raise ValueError("a tokenizer of code has no special tokens")
 
     def train(self, corpus: str | Iterable[str], vocab_size: int | None = None) -> None:
-        if vocab_size is not None:
-            self._target = self._checked_target(vocab_size)
-        words: Counter[str] = Counter()
-        for text in texts_of(corpus):
-            words.update(split_code(text))
-        self._set_merges(learn_merges(words, self._target - 256))
+        size = self._target if vocab_size is None else vocab_size
+        self._target = self._checked_target(size)
+        counts = Counter(word for text in texts_of(corpus) for word in split_code(text))
+        self._set_merges(learn_merges(counts, size - 256))
 
     def encode(self, text: str, allow_special: bool = False) -> list[int]:
         ids: list[int] = []
         for word in split_code(checked_text(text)):
-            ids += self._cache.get(word) or self._encode_word(word)
+            ids.extend(self._cache.get(word) or self._encode_word(word))
         return ids
