@@ -269,8 +269,8 @@ def init_zero(model: GPT) -> None:
         if name.endswith(("bias", "proj.weight", "head.weight")):
             parameter.data = 0.0
         elif name.endswith("tokens.weight"):
-            std = 0.02 if model.config.tie_weights else 1.0
-            parameter.data = random.normal(parameter.shape, std)
+            deviation = 0.02 if model.config.tie_weights else 1.0
+            parameter.data = random.normal(parameter.shape, deviation)
         elif name.endswith("positions.weight"):
             parameter.data = random.normal(parameter.shape, 0.02)
         elif name.endswith(("qkv.weight", "fc.weight")):

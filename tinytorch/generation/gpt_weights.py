@@ -38,7 +38,7 @@ LAYERS = {
     Linear, LayerNorm, Dropout, *ACTIVATIONS.values(),
 }  # fmt: skip
 
-DECODED_LAYERS = {*LAYERS, Int8Linear, Int8Embedding}
+INT8_LAYERS = {Int8Linear, Int8Embedding}
 
 
 def gpt_weights(model: GPT) -> GPTWeights:
@@ -48,7 +48,7 @@ def gpt_weights(model: GPT) -> GPTWeights:
         NotFusableError: a layer is not the package's own, or applies dropout, or a weight is
             float16, which ops compute in float32.
     """
-    return checked_weights(model, DECODED_LAYERS, _read)
+    return checked_weights(model, LAYERS | INT8_LAYERS, _read)
 
 
 def checked_weights(

@@ -5,7 +5,8 @@ from typing import cast
 from ..backends.decode_step import BlockWeights, GPTWeights, NormWeights, NotFusableError
 from ..generation.decode_step import WEIGHTS
 from ..generation.gpt_weights import (
-    DECODED_LAYERS,
+    INT8_LAYERS,
+    LAYERS,
     activation_of,
     checked_weights,
     linear_weights,
@@ -14,7 +15,7 @@ from ..generation.gpt_weights import (
 from ..nn.normalization import RMSNorm
 from .llama import GatedMLP, Llama, LlamaBlock
 
-LLAMA_LAYERS = {*DECODED_LAYERS, Llama, LlamaBlock, GatedMLP, RMSNorm}
+LLAMA_LAYERS = {*LAYERS, *INT8_LAYERS, Llama, LlamaBlock, GatedMLP, RMSNorm}
 
 
 def llama_weights(model: Llama) -> GPTWeights:

@@ -125,8 +125,11 @@ def _added(tokens: Sequence[str], types: Any) -> list[dict[str, Any]]:
 
 def _beginning(bos: str, tokens: Sequence[str]) -> dict[str, Any]:
     """The post-processor that puts a token before a text."""
+    first = {"SpecialToken": {"id": bos, "type_id": 0}}
+    text, other = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
     return {
         "type": "TemplateProcessing",
-        "single": [{"SpecialToken": {"id": bos}}, {"Sequence": {"id": "A"}}],
-        "special_tokens": {bos: {"ids": [tokens.index(bos)]}},
+        "single": [first, text],
+        "pair": [first, text, other],
+        "special_tokens": {bos: {"id": bos, "ids": [tokens.index(bos)], "tokens": [bos]}},
     }
