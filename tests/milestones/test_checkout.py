@@ -15,7 +15,7 @@ PROGRAMS = [m.script.removeprefix("milestones/") for m in MILESTONES]
 OF_TINYGPT = [
     m.script.removeprefix("milestones/")
     for m in MILESTONES
-    if m.modules == TINYGPT and m.name != "06"  # which loads a model instead
+    if m.modules == TINYGPT and m.name not in ("06", "tinycoder")  # a model, a folder of modules
 ]
 
 
