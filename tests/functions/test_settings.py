@@ -48,7 +48,7 @@ def test_devices_compare_by_type_and_index() -> None:
     assert repr(device("cuda:0")) == "device(type='cuda', index=0)"
     assert {device("cpu"): 1}[device(device("cpu"))] == 1
     assert device("cpu") != "cpu"
-    for wrong in ("mps", "cuda:x", "gpu", "cuda:0:1"):
+    for wrong in ("tpu", "cuda:x", "gpu", "cuda:0:1"):
         with pytest.raises(backends.BackendError, match="unknown device"):
             device(wrong)
 

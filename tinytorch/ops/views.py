@@ -98,4 +98,4 @@ def leave(tensor: Variable) -> None:
     tensor._version.count += 1
     if tensor._version.memory is not None:
         del tensor._version.memory.tensors[id(tensor)]
-    tensor._version = Version()
+        tensor._version = Version()
