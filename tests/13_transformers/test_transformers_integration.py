@@ -58,14 +58,14 @@ def test_a_trained_gpt_generates_words_of_its_text(
         model,
         AdamW(model.parameters(), lr=0.02),
         CrossEntropyLoss(),
-        CosineSchedule(0.02, 0.002, 100, warmup_steps=5),
+        CosineSchedule(0.02, 0.002, 150, warmup_steps=5),
         1.0,
     )
     rng = np.random.default_rng(0)
-    losses = [float(trainer.train_step([data.random_batch(8, rng)]).numpy()) for _ in range(100)]
+    losses = [float(trainer.train_step([data.random_batch(8, rng)]).numpy()) for _ in range(150)]
     assert losses[0] > 1.5
-    assert np.mean(losses[-5:]) < 0.6
-    assert trainer.evaluate(DataLoader(data, batch_size=64)) < 0.6
+    assert np.mean(losses[-5:]) < 0.5
+    assert trainer.evaluate(DataLoader(data, batch_size=64)) < 0.5
     written = tokenizer.decode(generate(model, tokenizer.encode("one "), 40, seed=0).numpy())
     words = written.split(" ")[:-1]  # the last word may be incomplete
     assert sum(word in ("one", "two", "three") for word in words) > 0.7 * len(words)
