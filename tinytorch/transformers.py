@@ -12,13 +12,14 @@ from .embeddings import ENCODINGS, EmbeddingLayer, RotaryEmbedding
 from .generation.generate import generate
 from .layers import Dropout, LayerNorm, Linear
 from .modules.containers import ModuleList
+from .modules.exact_gelu import ExactGELU
 from .modules.module import Module
 from .ops import random
 from .tensor import Tensor
 
 __all__ = ["GPT", "MLP", "GPTConfig", "LayerNorm", "TransformerBlock"]
 
-ACTIVATIONS = {"gelu": GELU, "squared_relu": SquaredReLU}
+ACTIVATIONS = {"gelu": GELU, "gelu_erf": ExactGELU, "squared_relu": SquaredReLU}
 
 
 class MLP(Module):
@@ -29,7 +30,7 @@ class MLP(Module):
         hidden_dim: size between the layers; 4 C by default.
         dropout: dropout probability of the output.
         bias: whether the linear layers have a bias.
-        activation: a key of `ACTIVATIONS`: "gelu" or "squared_relu".
+        activation: a key of `ACTIVATIONS`: "gelu", "gelu_erf" or "squared_relu".
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class GPTConfig:
         bias: whether linear layers and layer norms have a bias.
         tie_weights: whether the head shares its weight with the token embedding.
         positions: "learned", "sinusoidal" or "rotary".
-        activation: a key of `ACTIVATIONS`: "gelu" or "squared_relu".
+        activation: a key of `ACTIVATIONS`: "gelu", "gelu_erf" or "squared_relu".
         init: a key of `INITIALISATIONS`: "gpt2" (`init_gpt2`) or "zero" (`init_zero`).
     """
 

@@ -55,6 +55,7 @@ import numpy as np
 from tinytorch import backends
 from tinytorch.ops import random
 from tinytorch.activations import GELU, SquaredReLU
+from tinytorch.modules.exact_gelu import ExactGELU
 from tinytorch.arguments import check_flag, check_integer, check_number
 from tinytorch.attention import KVCache, MultiHeadAttention, create_causal_mask
 from tinytorch.autograd import enable_grad, is_grad_enabled, no_grad, wrap_array
@@ -246,7 +247,7 @@ with Exercise("13.2", "MLP") as check:
                 tolerance=1e-6)
     check.raises(ValueError, lambda: MLP(4, activation="rulu"), "an unknown activation",
                  cause='_choose("activation", ACTIVATIONS, activation) raises this error',
-                 message="activation must be one of gelu, squared_relu, not 'rulu'")
+                 message="activation must be one of gelu, gelu_erf, squared_relu, not 'rulu'")
     dropped = check.call(lambda: loaded(dropout=0.25)(Tensor(x)).numpy(),
                          "the output with dropout=0.25",
                          cause="self.dropout = Dropout(dropout), called in forward")

@@ -237,7 +237,7 @@ def test_parameters_are_created_in_order() -> None:
     expected = ["embedding.tokens", "embedding.positions"]
     expected += [f"blocks.{i}.{name}" for i in (0, 1) for name in block] + ["ln_f", "head"]
     assert names == [f"{name}.weight" for name in expected]
-    with pytest.raises(ValueError, match=r"must be one of gelu, squared_relu.*, not 'r'"):
+    with pytest.raises(ValueError, match="must be one of gelu, gelu_erf, squared_relu, not 'r'"):
         MLP(4, activation="r")
 
 

@@ -3,11 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .. import transformers
 from ..arguments import check_integer
-from ..modules.module import Module
-from ..ops.activations import gelu_erf
-from ..tensor import Tensor
 from ..transformers import GPT, GPTConfig
 from .config import Field, check_fixed, read_fields
 from .errors import PretrainedError
@@ -31,16 +27,6 @@ FIXED = {
     "add_cross_attention": False,
 }
 ACTIVATIONS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu": "gelu_erf"}
-
-
-class ExactGELU(Module):
-    """GELU with the error function, as in nanoGPT; lesson 13 has the tanh approximation."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return gelu_erf(x)
-
-
-transformers.ACTIVATIONS["gelu_erf"] = ExactGELU
 
 
 def config(given: Mapping[str, Any], source: Any) -> GPTConfig:
