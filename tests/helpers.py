@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+OURS = ("numpy", "reference", "strict", "cupy")  # backends whose libraries agree in everything
+
 
 def _missing(what: str) -> None:
     """Skip the test on a developer's machine; fail in CI, where every test must run."""

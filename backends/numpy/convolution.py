@@ -120,12 +120,13 @@ def input_gradient(g: Array, weight: Array, bias: Array | None, window: Any, gro
         return convolve(g, turned_weight, bias, turned, 1)
     (N, O, _, _), C = g.shape, weight.shape[1] * groups  # noqa: E741
     g = np.ascontiguousarray(g)
-    dx = np.zeros((N, C, *window.image), g.dtype)
+    dx = np.empty((N, C, *window.image), g.dtype)
     lines = _lines_of(weight, groups)  # (KH, G, O / G, C / G * KW)
     if _run_in_c("convolution_input_gradient", window, g, lines, bias, dx):
         return dx
     if turned:
         return convolve(g, turned_weight, bias, turned, 1)
+    dx[...] = 0
     lines = lines.swapaxes(2, 3)
 
     def work(start: int, stop: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import no_host_reads, require
+from helpers import OURS, no_host_reads, require
 from op_checks import REFERENCE, check_gradient, draw, outputs, run, tensors, weights
 from op_table import OP_INFOS, Sample
 
@@ -158,7 +158,8 @@ def test_every_backend_equals_the_reference(
     inputs = draw(sample, dtype)
     values, gradients = run(OPS[name], inputs, sample.settings, backend)
     expected, expected_gradients = run(OPS[name], inputs, sample.settings, REFERENCE)
-    if name == "svd" and not all(map(_same_signs, values, expected)):
+    signs_differ = not all(map(_same_signs, values, expected))
+    if name == "svd" and backend not in OURS and signs_differ:
         pytest.skip("this library chose other signs for singular vectors, which are free")
     assert_equal([*values, *gradients], [*expected, *expected_gradients], dtype)
 
