@@ -84,7 +84,7 @@ class _Writer:
     ) -> None:
         self._model, self._choice, self._rng = model, choice, rng
         self._last_logits, self._choose_token = functions
-        self._limit = self._model.config.max_seq_len
+        self._limit = model.config.max_seq_len
         self._window = self._unread = window[:, -self._limit :]  # (B, T)
         kept = model.take_kept(len(window), choice)
         self._caches = model.new_caches() if kept is None else kept.caches

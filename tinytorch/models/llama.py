@@ -108,9 +108,9 @@ class LlamaBlock(TransformerBlock):
     ) -> None:
         C, eps = config.embed_dim, config.norm_eps
         self.ln1 = RMSNorm(C, eps, device=backend)
-        heads = config.num_heads, config.num_kv_heads
-        attention = MultiHeadAttention(C, heads[0], 0.0, False, rotary, heads[1], backend=backend)
-        self.attention = attention
+        self.attention = MultiHeadAttention(
+            C, config.num_heads, 0.0, False, rotary, config.num_kv_heads, backend=backend
+        )
         self.ln2 = RMSNorm(C, eps, device=backend)
         self.mlp = GatedMLP(C, config.hidden_dim, backend=backend)
 
