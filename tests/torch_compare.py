@@ -14,6 +14,12 @@ def tensor_of(library: Any, values: Any) -> Any:
     return tinytorch.Tensor(values) if library is tinytorch else library.tensor(values)
 
 
+def copy_to_host(result: Any) -> None:
+    """Copy one or several tensors to the host, which raises the errors of a GPU's kernels."""
+    for x in result if isinstance(result, list | tuple) else [result]:
+        x.numpy()
+
+
 def compare(function: Callable[..., Any], arrays: list[Any], backend: str) -> None:
     """Compare values, dtypes and gradients, or that both libraries raise an error."""
     import torch
@@ -24,7 +30,7 @@ def compare(function: Callable[..., Any], arrays: list[Any], backend: str) -> No
         expected = function(torch, *theirs)
     except (RuntimeError, IndexError, ValueError, TypeError) as error:
         with pytest.raises((RuntimeError, IndexError, ValueError, TypeError)) as raised:
-            function(tinytorch, *ours)
+            copy_to_host(function(tinytorch, *ours))
         if isinstance(error, IndexError):
             assert isinstance(raised.value, IndexError)
         return

@@ -655,12 +655,10 @@ from tinytorch.attention import (
 from tinytorch.attention import MultiHeadAttention
 
 # MultiHeadAttention.__init__:
-#   Raise a ValueError if num_heads is below 1 or does not divide embed_dim.
-#   num_kv_heads is num_heads if it is None; raise a ValueError if it is below 1 or does not divide
-#   num_heads.
-#   self.embed_dim, self.num_heads, self.num_kv_heads; self.qkv, a Linear from C to
-#   (nh + 2 nkv) hs; self.proj, one from C to C (bias and backend as given); self.weights_dropout and
-#   self.output_dropout; self.rotary.
+#   num_kv_heads is num_heads if it is None. Raise a ValueError if num_heads is below 1 or does not
+#   divide embed_dim, or if num_kv_heads is below 1 or does not divide num_heads.
+#   Keep embed_dim, num_heads, num_kv_heads and rotary; qkv, a Linear from C to (nh + 2 nkv) hs, and
+#   proj, one from C to C (bias and backend as given); weights_dropout and output_dropout.
 # MultiHeadAttention.forward:
 #   Return the output of attend only; it need not compute the weights.
 # MultiHeadAttention.attend:
@@ -806,27 +804,35 @@ with Exercise("12.7", "grouped-query attention") as check, no_grad():
         check.raises(ValueError, lambda n=heads: MultiHeadAttention(16, 4, num_kv_heads=n),
                      f"{heads} heads of keys and values for 4 of queries",
                      cause="raise it if num_kv_heads is below 1 or does not divide num_heads")
-    parameters = {name: p.numpy() for name, p in grouped.named_parameters()}
-    for name in ("qkv.weight", "qkv.bias"):  # each head of keys and values twice
-        queries, *rest = np.split(parameters[name], [16, 24])
-        rest = [np.repeat(part.reshape(2, 4, -1), 2, axis=0).reshape(queries.shape) for part in rest]
-        parameters[name] = np.concatenate([queries, *rest])
-    full = MultiHeadAttention(16, 4, rotary=rotary)
-    full.load_state_dict(parameters)
+
+    def doubled() -> MultiHeadAttention:
+        """The same layer with 4 heads of keys and values: each of the 2 twice."""
+        parameters = {name: p.numpy() for name, p in grouped.named_parameters()}
+        for name in ("qkv.weight", "qkv.bias"):
+            q, *kv = np.split(parameters[name], [16, 24])
+            kv = [np.repeat(part.reshape(2, 4, -1), 2, axis=0).reshape(q.shape) for part in kv]
+            parameters[name] = np.concatenate([q, *kv])
+        full = MultiHeadAttention(16, 4, rotary=rotary)
+        full.load_state_dict(parameters)
+        return full
+
     x = Tensor(rng.standard_normal((2, 5, 16)).astype(np.float32))
-    expected, table = full.attend(x, Tensor(causal))
-    check.close(lambda: grouped.attend(x, Tensor(causal))[1], table.numpy(), "the weights",
+    full = check.call(doubled, "a layer with 4 heads of each", cause="see the hints for __init__")
+    expected, table = check.call(lambda: [y.numpy() for y in full.attend(x, Tensor(causal))],
+                                 "the results with 4 heads of each",
+                                 cause="see the hints for attend", count=2)
+    check.close(lambda: grouped.attend(x, Tensor(causal))[1], table, "the weights",
                 cause="repeat_heads(k, self.num_heads)", tolerance=1e-4)
-    check.close(lambda: grouped.attend(x, Tensor(causal))[0], expected.numpy(),
+    check.close(lambda: grouped.attend(x, Tensor(causal))[0], expected,
                 "the output of attend", cause="repeat_heads(v, self.num_heads)", tolerance=1e-4)
-    check.close(lambda: grouped(x, Tensor(causal)), expected.numpy(), "the output of the layer",
+    check.close(lambda: grouped(x, Tensor(causal)), expected, "the output of the layer",
                 cause="repeat the heads of k and v for `attention`, too", tolerance=1e-4)
-    cache = KVCache(5)
-    for t in range(5):
-        check.close(lambda t=t: grouped(x[:, t : t + 1], cache=cache), expected.numpy()[:, t : t + 1],
-                    f"the output of token {t} with a cache",
-                    cause="repeat the heads of all keys and values that append returns",
-                    tolerance=1e-4)
+    cache = check.call(lambda: KVCache(5), "a cache", cause="see exercise 12.6")
+    check.close(lambda: np.concatenate(
+                    [grouped(x[:, t : t + 1], cache=cache).numpy() for t in range(5)], axis=1
+                ),
+                expected, "the outputs of one token after another with a cache",
+                cause="repeat the heads of all keys and values that append returns", tolerance=1e-4)
     check.equal(lambda: cache._keys.shape, (2, 2, 5, 4), "the shape of the keys in the cache",
                 cause="append keys and values before you repeat their heads: that saves memory")
 

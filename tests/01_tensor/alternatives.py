@@ -121,7 +121,7 @@ def matmul(xp, x, y):
     # 1.7
     Alternative("the result has a name", "1.7", "return xp.index(x, key), (x.shape, key)", "chosen = xp.index(x, key)\n        return chosen, [x.shape, key]"),
     Alternative("NumPy's key, as an array", "1.7", "xp.index(x, key)", "x[key] if isinstance(x[key], np.ndarray) else x[(*key, ...)]"),
-    Alternative("the message with +", "1.7", 'f"x[key] with x of shape {x.shape}: {error}"', '"shape " + str(x.shape) + ": " + str(error)'),
+    Alternative("the message with +", "1.7", 'f"x[key] with x of shape {tuple(x.shape)}: {error}"', '"shape " + str(x.shape) + ": " + str(error)'),
     Alternative("sizes in a loop", "1.7", "([a.shape[axis] for a in arrays], axis)", "(list(map(lambda a: a.shape[axis], arrays)), axis)"),
     Alternative("np.split", "1.7", new="""
 def _split(x, sizes, axis):

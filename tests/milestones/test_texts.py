@@ -16,6 +16,7 @@ import pytest
 from helpers import load_module
 
 from tinytorch.tinygpt import PRESETS
+from tinytorch.tinygpt.report import ProgressReport
 
 pytestmark = pytest.mark.slow
 
@@ -127,7 +128,7 @@ def test_a_checkpoint_is_saved_before_anything_is_printed(
             assert (tmp_path / "run" / "checkpoint.safetensors").exists()
             raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr(tinygpt.ProgressReport, "print", closed)
+    monkeypatch.setattr(ProgressReport, "print", closed)
     file = write(tmp_path / "text", TEXTS["dna"])
     flags = ["--data", str(file), *SETTINGS[2:], "--steps", "9", "--out", str(tmp_path / "run")]
     assert tinygpt.main(flags) == 2

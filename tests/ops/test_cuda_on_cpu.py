@@ -51,6 +51,7 @@ def recorded(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     for count, size in ((4, 33), (600, 1)):
         values, ids = np.ones((count, size), np.float32), np.arange(count) % 2
         backend.xp.segment_sum(backend.asarray(values), backend.asarray(ids), 2)
+    backend.xp.take_rows(backend.asarray(np.ones((4, 3))), backend.asarray(np.arange(600) % 4))
     launch_residual(backend)
     launch_unaligned(backend)
     few = [r for r in launches if np.prod(r.grid) * np.prod(r.block) <= 2048]

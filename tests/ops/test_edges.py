@@ -18,7 +18,9 @@ from tinytorch import Tensor, nn
 from tinytorch.attention import attention_weights, merge_heads, split_heads
 from tinytorch.backends import Trace, float_errors
 from tinytorch.embeddings import embedding, rotary
+from tinytorch.generation.int8 import int8_linear
 from tinytorch.ops import recurrent
+from tinytorch.ops.activations import swiglu
 from tinytorch.ops.op import OPS
 
 NAN, INF = float("nan"), float("inf")
@@ -190,6 +192,12 @@ def decomposed(linalg: Any, name: str, part: int | None, x: Any) -> Any:
     matrix = x @ x.mT + ones.tril() * ones.triu()  # the identity
     result = getattr(linalg, name)(*((matrix, x) if name == "solve" else (matrix,)))
     return result if part is None else result[part]
+
+
+def int8_weight(x: Any) -> list[Any]:
+    """The weight, of rows [1, 1, ...] and [-3, -3, ...], and its scale: both rows by 0.5."""
+    weight = np.full((2, x.shape[-1]), [[1], [-3]], np.int8)
+    return [Tensor(a, backend=x.backend) for a in (weight, np.full(2, 0.5, name_of(x.dtype)))]
 
 
 def last(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -375,6 +383,12 @@ for _name in ("elu", "gelu", "hardswish", "hardtanh", "leaky_relu", "silu"):
         functional(_name),
         ("empty", "scalar", "strided"),
     )
+CASES["swiglu"] = Case(swiglu, lambda torch, x, y: torch.nn.functional.silu(x) * y, TWO)
+CASES["int8_linear"] = Case(
+    lambda x: int8_linear(x, *int8_weight(x)),
+    lambda torch, x: (x / 2).sum(-1, keepdim=True) * torch.tensor([1, -3], dtype=x.dtype),
+    ("tokens", "strided", "float16"),
+)
 CASES["F.rms_norm"] = Case(
     lambda x: nn.functional.rms_norm(x, x.shape[-1:], eps=1e-6),
     lambda torch, x: torch.nn.functional.rms_norm(x, x.shape[-1:], eps=1e-6),
