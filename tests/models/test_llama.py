@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from helpers import require
 from tinytorch import Tensor, manual_seed, no_grad
 from tinytorch.backends import Trace
 from tinytorch.losses import CrossEntropyLoss
-from tinytorch.models import Llama, LlamaConfig
+from tinytorch.models import Llama, LlamaConfig, RopeScaling
 from tinytorch.models.llama import GatedMLP
 
 SIZES = {"vocab_size": 37, "embed_dim": 48, "num_layers": 2, "hidden_dim": 80, "max_seq_len": 24}
@@ -150,8 +151,25 @@ def test_a_model_reads_a_text_in_parts_as_at_once(settings: dict[str, Any], back
     np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, rtol=1e-4, atol=1e-5)
 
 
+SCALED = {"rope_scaling": RopeScaling(8.0, 1.0, 4.0, 64), "rope_base": 100.0}
+
+
+def test_a_configuration_with_scaled_positions_is_rebuilt_from_json() -> None:
+    config = llama(**SCALED).config
+    again = LlamaConfig(**json.loads(json.dumps(config.to_dict())))
+    assert again == config
+    ours, other = Llama.from_config(again), llama(rope_base=100.0)
+    assert not np.array_equal(
+        ours.blocks[0].attention.rotary.cos.numpy(), other.blocks[0].attention.rotary.cos.numpy()
+    )
+    with pytest.raises(TypeError, match="rope_scaling must be a RopeScaling, not 'llama3'"):
+        llama(rope_scaling="llama3")
+    with pytest.raises(TypeError, match="'beta'"):
+        llama(rope_scaling={"factor": 2.0, "beta": 3})
+
+
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("settings", CONFIGS, ids=str)
+@pytest.mark.parametrize("settings", [*CONFIGS, SCALED], ids=str)
 def test_a_text_is_the_same_without_a_cache(
     settings: dict[str, Any], batch: int, backend: str
 ) -> None:

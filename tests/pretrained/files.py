@@ -14,6 +14,9 @@ GPT2 = {"vocab_size": V, "n_embd": C, "n_layer": L, "n_head": 4, "n_positions": 
 LLAMA = {"vocab_size": V, "hidden_size": C, "num_hidden_layers": L, "num_attention_heads": 4,
          "num_key_value_heads": 2, "intermediate_size": 48, "max_position_embeddings": T,
          "bos_token_id": None, "eos_token_id": None}  # fmt: skip
+# Of its four pairs, one keeps its angle, one has it in part, and two are slowed down.
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 100.0, "factor": 8.0, "low_freq_factor": 1.0,
+          "high_freq_factor": 4.0, "original_max_position_embeddings": 32}  # fmt: skip
 
 
 def build(family: str, dtype: str = "float32", seed: int = 0, **changes: Any) -> Any:
@@ -36,12 +39,30 @@ def saved(model: Any, folder: Path, **settings: Any) -> Path:
     return folder
 
 
+def slowed(step: float, rope: dict[str, Any]) -> float:
+    """The angle of a pair per position, after the scaling."""
+    if rope["rope_type"] == "default":
+        return step
+    if rope["rope_type"] == "linear":
+        return step / rope["factor"]
+    context = rope["original_max_position_embeddings"]
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    wavelength = 2 * np.pi / step
+    if wavelength < context / high:
+        return step
+    if wavelength > context / low:
+        return step / rope["factor"]
+    smooth = (context / wavelength - low) / (high - low)
+    return (1 - smooth) * step / rope["factor"] + smooth * step
+
+
 def exact_llama(model: Any) -> Any:
     """Let transformers' Llama compute angles and norms in its dtype, float64, not in float32."""
     torch = require("torch")
     config = model.config
     hs = config.hidden_size // config.num_attention_heads
     steps = config.rope_parameters["rope_theta"] ** (-np.arange(0, hs, 2) / hs)
+    steps = np.array([slowed(step, config.rope_parameters) for step in steps])
     angles = np.tile(np.arange(T)[:, None] * steps, 2)[None]  # (1, T, hs)
     # `RotaryEmbedding` rounds its tables to float32.
     tables = [torch.from_numpy(f(angles).astype(np.float32)).double() for f in (np.cos, np.sin)]

@@ -163,10 +163,19 @@ def test_a_config_that_lies_is_one_sentence(message: str, folder: Path) -> None:
 
 LLAMAS = {
     "promises a context of 2147483648 tokens": {"max_position_embeddings": 2**31},
-    "rope_type is 'llama3', not 'default'": {"rope_parameters": {"rope_type": "llama3"}},
-    "rope_type is 'linear', not 'default'": {
-        "rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2},
+    "lacks factor, low_freq_factor": {"rope_parameters": {"rope_type": "llama3"}},
+    "scaled by 'yarn', not by one of default, linear, llama3": {
+        "rope_parameters": None, "rope_scaling": {"type": "yarn", "factor": 2},
     },
+    "scaled by [1], not by": {"rope_parameters": {"rope_type": [1]}},
+    "factor of rope_scaling must be in [1, 1000000000]": {
+        "rope_parameters": {"rope_type": "linear", "factor": 0.0},
+    },
+    "low=4 of rope_scaling must be less than high=2": {"rope_parameters": {
+        "rope_type": "llama3", "factor": 2, "low_freq_factor": 4, "high_freq_factor": 2,
+        "original_max_position_embeddings": 8,
+    }},
+    "partial_rotary_factor is 0.5, not 1.0": {"partial_rotary_factor": 0.5},
     "rope_parameters that are no object": {"rope_parameters": [1]},
     "rope_base must be a number": {"rope_parameters": {"rope_theta": "x"}},
     "head_dim is 9, not 4": {"head_dim": 9},

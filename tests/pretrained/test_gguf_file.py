@@ -104,7 +104,9 @@ def test_numbers_of_types_are_those_of_the_package() -> None:
         assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]] == ENCODINGS[name][:2]
 
 
-def llama_gguf(path: Path, model: Any, encoding: str | None = None, **changes: Any) -> Path:
+def llama_gguf(
+    path: Path, model: Any, encoding: str | None = None, divisors: Any = None, **changes: Any
+) -> Path:
     """Write transformers' Llama as llama.cpp's converter does."""
     gguf = require("gguf")
     c = model.config
@@ -122,6 +124,8 @@ def llama_gguf(path: Path, model: Any, encoding: str | None = None, **changes: A
         if kind is not None:
             array = gguf.quantize(array, gguf.GGMLQuantizationType[kind])
         tensors[names.get_name(name, try_suffixes=(".weight",))] = (array, kind)
+    if divisors is not None:
+        tensors["rope_freqs.weight"] = (np.array(divisors, np.float32), None)
     values = {
         "llama__block_count": c.num_hidden_layers, "llama__embedding_length": c.hidden_size,
         "llama__context_length": c.max_position_embeddings,
@@ -144,6 +148,29 @@ def test_a_llama_of_a_gguf_has_the_logits_of_transformers(tied: bool, tmp_path: 
     np.testing.assert_allclose(files.our_logits(ours), expected, atol=1e-5 * np.abs(expected).max())
 
 
+def test_scaled_positions_of_a_gguf_are_those_of_transformers(tmp_path: Path) -> None:
+    """Llama 3.1's are in the file as a tensor of divisors; the context before is 8,192 tokens."""
+    rope = {**files.LLAMA3, "original_max_position_embeddings": 8192, "rope_theta": 5e5}
+    theirs = files.build("llama", rope_parameters=rope)
+    steps = 5e5 ** (-np.arange(0, 8, 2) / 8)
+    divisors = [step / files.slowed(step, rope) for step in steps]
+    assert divisors[0] == 1 < divisors[2] < divisors[3] == 8
+    ours, _ = load_pretrained(llama_gguf(tmp_path / "x.gguf", theirs, divisors=divisors))
+    expected = files.logits(theirs)
+    np.testing.assert_allclose(files.our_logits(ours), expected, atol=1e-5 * np.abs(expected).max())
+    for odd in ([*divisors[:3], 9], [1, 2], [float("nan")] * 4, [[1, 1, 1, 8]]):
+        path = llama_gguf(tmp_path / "odd.gguf", theirs, divisors=odd)
+        with pytest.raises(PretrainedError, match=r"rope_freqs.weight is not the scaling of Llama"):
+            load_pretrained(path)
+
+    rope = {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.5}
+    theirs = files.build("llama", rope_parameters=rope)
+    given = {"llama__rope__scaling__type": "linear", "llama__rope__scaling__factor": 2.5}
+    ours, _ = load_pretrained(llama_gguf(tmp_path / "linear.gguf", theirs, **given))
+    expected = files.logits(theirs)
+    np.testing.assert_allclose(files.our_logits(ours), expected, atol=1e-5 * np.abs(expected).max())
+
+
 def test_a_quantised_llama_is_read_from_its_folder(tmp_path: Path) -> None:
     theirs = files.build("llama", intermediate_size=64)
     llama_gguf(tmp_path / "x.gguf", theirs, "Q8_0")
@@ -153,7 +180,8 @@ def test_a_quantised_llama_is_read_from_its_folder(tmp_path: Path) -> None:
 
 
 CHANGES = {
-    "describes another model: llama.rope.scaling.type": {"llama__rope__scaling__type": "linear"},
+    "scaled by 'yarn', not by one of none, linear": {"llama__rope__scaling__type": "yarn"},
+    "lacks llama.rope.scaling.factor": {"llama__rope__scaling__type": "linear"},
     "should have 3 layers, but holds 2": {"llama__block_count": 3},
     "should have 2147483648 layers": {"llama__block_count": 2**31},
     "is a part of a model": {"split__count": 2},

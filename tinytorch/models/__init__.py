@@ -2,5 +2,6 @@
 
 from . import llama_weights as _llama_weights  # noqa: F401  registers Llama
 from .llama import Llama, LlamaConfig
+from .rope import RopeScaling
 
-__all__ = ["Llama", "LlamaConfig"]
+__all__ = ["Llama", "LlamaConfig", "RopeScaling"]

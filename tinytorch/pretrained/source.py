@@ -94,7 +94,11 @@ def _open_gguf(path: Path) -> Source:
     tensors, metadata = read_gguf(path)
     layout = _known(metadata.get("general.architecture"), GGUF, path)
     vocab = _shape(tensors, "token_embd.weight", path)[0]
-    given = {**metadata, "vocab_size": vocab, "tie_weights": "output.weight" not in tensors}
+    rope = tensors.get("rope_freqs.weight")
+    given = {
+        **metadata, "vocab_size": vocab, "tie_weights": "output.weight" not in tensors,
+        "rope_divisors": None if rope is None else rope.numpy(),
+    }  # fmt: skip
     return _source(layout, given, tensors, lambda: read_gguf_tokenizer(metadata, path), path)
 
 
