@@ -7,7 +7,6 @@ the compiled library do neither, so products of 100 microseconds gain from a sec
 import ctypes
 import functools
 import math
-import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,20 +22,28 @@ MIN_TOGETHER = 2**19  # for one of several products at once
 Shape = tuple[int, ...]
 
 
-class Part(NamedTuple):
-    """A part of a product, as in gemm.c.
+MOST = 2  # products at once: the gradients of one product
+
+# Of one product: the shapes and strides of x and y
+Sizes = tuple[Shape, Shape, Shape, Shape]
+
+
+class Plan(NamedTuple):
+    """How products of certain shapes are divided.
 
     Attributes:
-        offsets: of x, y and the output, in bytes.
-        numbers: what follows the addresses.
+        parts: of all products, as in gemm.c: (n, 16).
+        address: of the parts.
+        shapes: of the outputs.
     """
 
-    offsets: tuple[int, int, int]
-    numbers: tuple[int, ...]
+    parts: Array
+    address: int
+    shapes: list[Shape]
 
 
-_pack = struct.Struct("15q").pack
-_STEPS = compiled.pack_steps([0, 15 * 8, compiled.COUNT])
+# sgemm, x, y and the output of each product, the parts and their number
+_STEPS = compiled.pack_steps([0] * (1 + 3 * MOST) + [16 * 8, compiled.COUNT])
 
 
 def multiply(x: Array, y: Array) -> Array | None:
@@ -50,36 +57,53 @@ def multiply(x: Array, y: Array) -> Array | None:
 
 
 def multiply_all(products: Sequence[tuple[Array, Array]]) -> list[Array] | None:
-    """Multiply several pairs as `multiply` does, all at once.
+    """Multiply up to `MOST` pairs as `multiply` does, all at once.
 
     Whole products for each thread are faster than parts, since each thread copies all of the factor
     that is not divided into OpenBLAS's layout.
     """
-    threads = threads_to_use()
-    if threads == 1 or (library := compiled.load()) is None or (sgemm := _sgemm()) is None:
+    threads, sizes = threads_to_use(), []
+    if threads == 1 or len(products) > MOST:
         return None
-    packed, outputs = [], []
     for x, y in products:
         if x.dtype is not compiled.FLOAT32 or y.dtype is not compiled.FLOAT32:
             return None
-        parts = _parts(x.shape, x.strides, y.shape, y.strides, threads, len(products))
-        if not (parts and x.flags.aligned and y.flags.aligned):  # a view into a file may not be
+        sizes.append((x.shape, x.strides, y.shape, y.strides))
+    plan = _plan(tuple(sizes), threads)
+    if plan is None or (library := compiled.load()) is None or (sgemm := _sgemm()) is None:
+        return None
+    addresses: list[int] = []
+    outputs: list[Array] = []
+    for (x, y), shape in zip(products, plan.shapes, strict=True):
+        out = np.empty(shape, np.float32)
+        given = compiled.address(x), compiled.address(y), compiled.address(out)
+        if (given[0] | given[1]) % 4:  # a view into a file
             return None
-        out = np.empty((*x.shape[:-1], y.shape[-1]), np.float32)
-        a, b, c = (v.__array_interface__["data"][0] for v in (x, y, out))
-        packed += [_pack(a + i, b + j, c + k, *numbers) for (i, j, k), numbers in parts]
+        addresses += given
         outputs.append(out)
-    # NumPy's array keeps the bytes alive and has an address.
-    descriptions = np.frombuffer(b"".join(packed), np.int64)
-    function, address = library.functions["multiply"], descriptions.ctypes.data
-    compiled.divide(library, function, (sgemm, address, len(packed)), _STEPS, len(packed), 1)
+    addresses += [0] * (3 * (MOST - len(products)))
+    values = sgemm, *addresses, plan.address, len(plan.parts)
+    compiled.divide(library, library.functions["multiply"], values, _STEPS, len(plan.parts), 1)
     return outputs
 
 
 @functools.lru_cache(maxsize=1024)
+def _plan(products: tuple[Sizes, ...], threads: int) -> Plan | None:
+    """Divide products among threads; None if NumPy is to multiply."""
+    rows: list[tuple[int, ...]] = []
+    for i, sizes in enumerate(products):
+        parts = _parts(*sizes, threads, len(products))
+        if not parts:
+            return None
+        rows += [(i, *part) for part in parts]
+    table = np.array(rows, np.int64)
+    shapes = [(*x[:-1], y[-1]) for x, _, y, _ in products]
+    return Plan(table, compiled.address(table), shapes)
+
+
 def _parts(
     x: Shape, x_strides: Shape, y: Shape, y_strides: Shape, threads: int, products: int
-) -> list[Part]:
+) -> list[tuple[int, ...]]:
     """The parts that a product is divided into: by its stack, the rows of x or the columns of y.
 
     The larger factor is divided. An empty list if NumPy is to multiply.
@@ -111,7 +135,7 @@ def _parts(
             steps, sizes = (x_strides[0], 0, out_strides[1]), (1, *distances, n, N, K)
         else:
             steps, sizes = (0, y_strides[1], out_strides[2]), (1, *distances, M, n, K)
-        parts.append(Part((i * steps[0], i * steps[1], i * steps[2]), (*sizes, *layouts)))
+        parts.append((*(i * step for step in steps), *sizes, *layouts))
     return parts
 
 

@@ -154,8 +154,7 @@ def _is_usable(array: Array) -> bool:
 
 
 def _address(array: Array | None) -> int | None:
-    address: int | None = None if array is None else array.__array_interface__["data"][0]
-    return address
+    return None if array is None else compiled.address(array)
 
 
 def _norm(norm: NormWeights) -> Norm:

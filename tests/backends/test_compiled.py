@@ -135,10 +135,10 @@ def test_results_are_those_of_numpy(
             m.setattr(module, "threads_to_use", lambda: 3)
         m.setattr(blas, "MIN_MULTIPLICATIONS", 2**14)
         m.setattr(blas, "MIN_TOGETHER", 2**14)
-        blas._parts.cache_clear()
+        blas._plan.cache_clear()
         with np.errstate(all="ignore"):
             ours = forward_and_gradient(name, arrays, settings)
-    blas._parts.cache_clear()
+    blas._plan.cache_clear()
     with monkeypatch.context() as m, np.errstate(all="ignore"):
         m.setattr(compiled, "load", lambda: None)
         numpys = forward_and_gradient(name, arrays, settings)
@@ -221,6 +221,12 @@ def test_numbers_and_unsuitable_arrays_are_not_taken_for_arrays() -> None:
     assert not compiled.run("relu", x, np.frombuffer(bytes(16), np.float32), 4)  # read-only
     unaligned = np.frombuffer(bytearray(17), np.float32, offset=1)
     assert not compiled.run("relu", unaligned, x, 4)
+
+
+def test_addresses_are_those_of_the_first_elements() -> None:
+    x = np.arange(24, dtype=np.float32).reshape(4, 6)
+    for array in (x, x[1:, 2:], x.T, x[::-1], np.frombuffer(bytearray(9), np.int8, offset=1)):
+        assert compiled.address(array) == array.ctypes.data
 
 
 ONES = np.ones((4, 8), np.float32)

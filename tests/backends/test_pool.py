@@ -25,9 +25,9 @@ def four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for module in (compiled, blas, convolution):
         monkeypatch.setattr(module, "threads_to_use", lambda: 4)
     monkeypatch.setattr(blas, "MIN_MULTIPLICATIONS", 2**16)
-    blas._parts.cache_clear()
+    blas._plan.cache_clear()
     yield
-    blas._parts.cache_clear()
+    blas._plan.cache_clear()
 
 
 def relu_in_blocks(x: Any, block: int) -> Any:
