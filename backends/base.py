@@ -374,6 +374,8 @@ def host_array(data: Any, dtype: Any = None) -> np.ndarray[Any, Any]:
         raise TypeError(f"expected numbers in regular nested lists, got {data!r:.60}")
     if dtype is None and not typed and array.dtype == np.float64:
         dtype = DefaultFloat.dtype
+    if dtype is None and not typed and array.dtype == np.int_:
+        dtype = np.int64  # on a 32-bit platform NumPy's own has 32 bits
     if dtype is None or array.dtype == dtype:
         return array
     if not typed and np.dtype(dtype).kind in "iu":

@@ -18,6 +18,14 @@ def is_basic(key: Any) -> bool:
     return all(p is None or p is ... or isinstance(p, slice | int | np.integer) for p in parts)
 
 
+def as_index(ids: NumpyArray) -> NumpyArray:
+    """Checked ids in NumPy's type of an index; without a copy, except on a 32-bit platform.
+
+    There `np.take`, for example, refuses int64.
+    """
+    return ids.astype(np.intp, copy=False)
+
+
 def check_ids(ids: NumpyArray, rows: int) -> None:
     """Check the ids of `take_rows`, on the host.
 

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,15 @@ def require_distribution(name: str) -> metadata.Distribution:
     except metadata.PackageNotFoundError:
         _missing(f"the distribution {name}")
         raise
+
+
+def require_program(*names: str) -> str:
+    """Return the path of the first of these programs; if all are missing, skip, or fail in CI."""
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        _missing(f"the program {names[0]}")
+        raise FileNotFoundError(names[0])
+    return found
 
 
 def load_module(path: Path) -> ModuleType:

@@ -44,7 +44,7 @@ LAYERS = [
     {"models"},
     {"pretrained"},
     {"runtime"},
-    {"tinygpt", "tito"},
+    {"browser", "tinygpt", "tito"},
     {"milestones"},
 ]
 # What lessons 03 and 13 teach outside of their own files.

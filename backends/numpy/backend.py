@@ -11,8 +11,9 @@ import numpy as np
 
 from ..base import Backend, NativeArray, host_array
 from ..base import NumpyArray as Array
-from ..indices import check_ids, is_basic
+from ..indices import as_index, check_ids, is_basic
 from ..random_bits import random_bits
+from . import narrow
 from .kernels import DECODE_STEP, KERNELS, UPDATES
 from .threads import (
     Concurrent,
@@ -63,6 +64,7 @@ class NumpyBackend(Backend):
             # longer than the work itself.
             reshape=lambda x, shape: x.reshape(shape),
             permute_dims=lambda x, axes: x.transpose(axes),
+            **(narrow.overrides(_STANDARD) if narrow.IS_NARROW else {}),
         )
 
     def asarray(self, data: Any, dtype: Any = None) -> Array:
@@ -121,7 +123,7 @@ class NumpyBackend(Backend):
     @staticmethod
     def take_rows(x: Array, indices: Array) -> Array:
         check_ids(indices, len(x))
-        return np.take(x, indices, axis=0)
+        return np.take(x, as_index(indices), axis=0)
 
     @staticmethod
     def segment_sum(values: Array, ids: Array, rows: int) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..base import NumpyArray as Array
-from . import blas
+from . import blas, wasm
 from .rows import SMALL_SIZE
 from .threads import Joint, limit_blas_threads, parallel_blocks, parallel_for_each, parallel_ranges
 
@@ -25,6 +25,8 @@ def gemm(x: Array, y: Array) -> Array:
     if (product := blas.multiply(x, y)) is not None:
         return product
     multiplications = x.shape[0] * x.shape[1] * y.shape[1]
+    if wasm.IS_WASM and (product := wasm.multiply(x, y)) is not None:
+        return product
     if multiplications < MIN_PARALLEL_MULTIPLICATIONS or not limit_blas_threads():
         return x @ y
     out = np.empty((x.shape[0], y.shape[1]), np.result_type(x, y))
@@ -48,6 +50,8 @@ def batched_gemm(x: Array, y: Array) -> Array:
     if x.ndim == 3 and (product := blas.multiply(x, y)) is not None:
         return product
     out = np.empty((*x.shape[:-1], y.shape[-1]), np.result_type(x, y))
+    if wasm.IS_WASM and x.ndim == 3 and wasm.multiply_stack(x, y, out):
+        return out
 
     def work(i: int, j: int) -> None:
         np.matmul(x[i:j], y[i:j], out=out[i:j])

@@ -7,6 +7,7 @@ while it computes, so threads can process blocks in parallel.
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -94,8 +95,11 @@ def limit_blas_threads() -> bool:
     sleep while they wait share the cores with other processes.
 
     Returns:
-        True if it succeeded; False for a NumPy with another BLAS, which keeps its own threads.
+        True if it succeeded; False for a NumPy with another BLAS, which keeps its own threads, or
+        without one.
     """
+    if sys.platform == "emscripten":  # a browser has no threads
+        return False
     from threadpoolctl import ThreadpoolController
 
     openblas = ThreadpoolController().select(internal_api="openblas")

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arguments import ShapeError, check_shape
 from ..autograd import Variable
+from ..backends.indices import as_index
 from ..ops import movement, reductions
 from .creation import check_sizes
 from .joining import several_tensors, stack
@@ -140,7 +141,7 @@ def repeat_interleave(
             raise ShapeError(
                 f"repeat_interleave: {counts.shape} repeats do not fit axis {at} of {x.shape}"
             )
-        rows = x._backend.asarray(np.repeat(np.arange(x.shape[at]), counts))
+        rows = x._backend.asarray(np.repeat(np.arange(x.shape[at]), as_index(counts)))
         return movement.getitem(x, key=(slice(None),) * at + (rows,))
     count = index(repeats)
     if count < 0:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arguments import DtypeError, ShapeError, check_integer, shown
 from ..autograd import Variable
+from ..backends.indices import as_index
 from ..ops import elementwise, movement, reductions, sorting
 from ..ops.operators import constant, same_backend
 from ..ops.promotion import is_floating
@@ -280,10 +281,11 @@ def bincount(x: "Tensor", weights: "Tensor | None" = None, minlength: int = 0) -
             f"bincount needs a vector of integers from 0, not {x.dtype} of shape {x.shape}"
         )
     if weights is None:
-        return same_backend(x, np.bincount(values, minlength=minlength))
+        counts = np.bincount(as_index(values), minlength=minlength)
+        return same_backend(x, counts.astype(np.int64))
     if weights.shape != x.shape:
         raise ValueError(f"bincount: weights have shape {weights.shape}, x {x.shape}")
-    sums = np.bincount(values, host(weights), minlength)
+    sums = np.bincount(as_index(values), host(weights), minlength)
     dtype = np.float32 if str(host(weights).dtype) == "float32" else np.float64
     return same_backend(x, sums.astype(dtype))
 

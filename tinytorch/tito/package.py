@@ -28,7 +28,7 @@ KERNELS = KernelTable()
 UPDATES: dict[str, Any] = {}
 DECODE_STEP: Any = None
 '''
-_KEPT_OF_NUMPY = ("__init__.py", "backend.py", "threads.py")
+_KEPT_OF_NUMPY = ("__init__.py", "backend.py", "narrow.py", "threads.py")
 _FAST_MERGES = ("_LinkedTokens", "_PairCounts", "learn_merges", "apply_merges")
 
 # Imports modules and writes what went wrong to a file: the type, message, file and line.

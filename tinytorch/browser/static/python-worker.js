@@ -1,0 +1,116 @@
+// The worker of python.js: loads Pyodide, NumPy and tinytorch, then runs code.
+//
+// Every file of Pyodide is fetched with its hash from site.json; the hashes of packages are in
+// Pyodide's own list, pyodide-lock.json, which is checked too.
+
+let python, site;
+let queue = Promise.resolve();
+
+const send = (message) => postMessage(message);
+const status = (value) => send({ type: "status", value });
+
+self.onmessage = ({ data }) => {
+  queue = queue.then(() => answer(data)); // one after another
+};
+
+async function answer({ id, type, ...message }) {
+  try {
+    send({ id, type: "result", value: await actions[type](message) });
+  } catch (error) {
+    const kind = error?.constructor?.name === "PythonError" ? "python error" : "error";
+    send({ id, type: kind, value: String(error?.message ?? error) });
+  }
+}
+
+const actions = {
+  async start({ site: address }) {
+    status("Loading Python");
+    site = await (await fetched(new URL("site.json", address))).json();
+    const base = new URL(site.pyodide.url, address);
+    checkHashes(base);
+    const { loadPyodide } = await importChecked(new URL("pyodide.mjs", base));
+    await importChecked(new URL("pyodide.asm.js", base)); // or else loadPyodide imports it unchecked
+    const library = fetched(new URL(site.library, address)).then((answer) => answer.arrayBuffer());
+    library.catch(() => {}); // it is awaited below
+    python = await loadPyodide({ indexURL: base.href });
+    python.setStdout({ write: (bytes) => print("stdout", bytes) });
+    python.setStderr({ write: (bytes) => print("stderr", bytes) });
+    status("Loading NumPy");
+    await load(site.packages);
+    status("Loading TinyTorch");
+    python.unpackArchive(await library, "zip", { extractDir: site.folder });
+    python.runPython(`import sys; sys.path.append("${site.folder}")`); // after Pyodide's packages
+    python.registerJsModule("tinytorch_page", {
+      send: (text) => send({ type: "output", value: JSON.parse(text) }),
+    });
+    python.runPython("import tinytorch");
+    status("");
+    return { pyodide: python.version };
+  },
+
+  async run({ code, inputs }) {
+    await python.loadPackagesFromImports(code, { messageCallback: () => {} });
+    for (const [name, value] of Object.entries(inputs)) {
+      python.globals.set(name, python.toPy(value));
+    }
+    const value = await python.runPythonAsync(code);
+    if (!(value instanceof python.ffi.PyProxy)) return value;
+    const copy = value.toJs({ dict_converter: Object.fromEntries, create_pyproxies: false });
+    value.destroy();
+    return copy;
+  },
+
+  async write({ path, bytes }) {
+    const folder = path.slice(0, path.lastIndexOf("/"));
+    if (folder) python.FS.mkdirTree(folder);
+    python.FS.writeFile(path, new Uint8Array(bytes));
+  },
+};
+
+async function load(names) {
+  const failed = [];
+  await python.loadPackage(names, {
+    messageCallback: () => {},
+    errorCallback: (message) => failed.push(message),
+  });
+  if (failed.length) throw new Error(failed.join("; "));
+}
+
+const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
+
+function print(name, bytes) {
+  const text = decoders[name].decode(bytes, { stream: true });
+  if (text) send({ type: "output", value: { name, text } });
+  return bytes.length;
+}
+
+async function fetched(url, options) {
+  let answer;
+  try {
+    answer = await fetch(url, options);
+  } catch (error) {
+    throw new Error(`${url} cannot be loaded: no network, or its contents are not the expected ones`);
+  }
+  if (!answer.ok) throw new Error(`${url} cannot be loaded: ${answer.status} ${answer.statusText}`);
+  return answer;
+}
+
+// From now on, whatever is fetched from the folder `base` has to have its hash from site.json.
+function checkHashes(base) {
+  const unchecked = self.fetch;
+  self.fetch = (resource, options) => {
+    const { href } = new URL(resource.url ?? resource, self.location);
+    const integrity = href.startsWith(base.href) && site.pyodide.hashes[href.slice(base.href.length)];
+    return unchecked(resource, integrity ? { ...options, integrity } : options);
+  };
+}
+
+async function importChecked(url) {
+  const text = await (await fetched(url)).text();
+  const copy = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+  try {
+    return await import(copy);
+  } finally {
+    URL.revokeObjectURL(copy);
+  }
+}
