@@ -63,7 +63,7 @@ def _layout(x: Array) -> tuple[int, int] | None:
 def _sgemm() -> Callable[..., Any] | None:
     """cblas_sgemm, whose integers have 32 bits; None if Pyodide has not loaded it before."""
     try:
-        function: Any = ctypes.CDLL(LIBRARY).cblas_sgemm
+        sgemm = ctypes.CDLL(LIBRARY).cblas_sgemm
     except (OSError, AttributeError):
         return None
     number, address, real = ctypes.c_int, ctypes.c_void_p, ctypes.c_float

@@ -36,7 +36,7 @@ class safe_open:  # noqa: N801  the package's name
             raise SafetensorError("Error while deserializing header: header too large")
         try:
             header = json.loads(data[8:start])
-            self._metadata = header.pop("__metadata__", None)
+            self._metadata: dict[str, str] | None = header.pop("__metadata__", None)
             self._entries = {name: _entry(entry) for name, entry in header.items()}
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise SafetensorError(f"Error while deserializing header: {error}") from None
