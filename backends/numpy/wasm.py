@@ -67,15 +67,7 @@ def _sgemm() -> Callable[..., Any] | None:
     except (OSError, AttributeError):
         return None
     number, address, real = ctypes.c_int, ctypes.c_void_p, ctypes.c_float
-    function.argtypes = [number] * 6 + [
-        real,
-        address,
-        number,
-        address,
-        number,
-        real,
-        address,
-        number,
-    ]
-    function.restype = None
-    return function
+    matrix = [address, number]
+    sgemm.argtypes = [*[number] * 6, real, *matrix, *matrix, real, *matrix]
+    sgemm.restype = None
+    return sgemm
