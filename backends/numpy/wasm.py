@@ -6,7 +6,6 @@ NumPy has no BLAS there and multiplies in a plain loop.
 import ctypes
 import functools
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,14 +59,14 @@ def _layout(x: Array) -> tuple[int, int] | None:
 
 
 @functools.cache
-def _sgemm() -> Callable[..., Any] | None:
+def _sgemm() -> Any:
     """cblas_sgemm, whose integers have 32 bits; None if Pyodide has not loaded it before."""
     try:
-        sgemm = ctypes.CDLL(LIBRARY).cblas_sgemm
+        sgemm: Any = ctypes.CDLL(LIBRARY).cblas_sgemm
     except (OSError, AttributeError):
         return None
     number, address, real = ctypes.c_int, ctypes.c_void_p, ctypes.c_float
-    matrix = [address, number]
+    matrix: list[Any] = [address, number]
     sgemm.argtypes = [*[number] * 6, real, *matrix, *matrix, real, *matrix]
     sgemm.restype = None
     return sgemm
