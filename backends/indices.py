@@ -47,7 +47,8 @@ def check_key(shape: Shape, key: Any, to_numpy: Callable[[Any], NumpyArray]) -> 
         IndexError: an index is out of range, or there are more indices than axes.
     """
     for part, axis in selections(shape, key):
-        indices = to_numpy(part) if hasattr(part, "dtype") else np.asarray(part)
+        on_host = isinstance(part, np.generic) or not hasattr(part, "dtype")
+        indices = np.asarray(part) if on_host else to_numpy(part)
         _check_axis(indices, shape[axis], axis)
 
 

@@ -682,10 +682,13 @@ OP_INFOS: dict[str, OpInfo] = {
             Sample("broadcast", normal((3, 1, 4), (2, 1))),
             Sample("empty", normal((0, 4), (1, 4))),
             Sample("number", with_values(normal((3, 4)), 1.5)),
+            Sample("number as gate", lambda rng: (1.5, *normal((3, 4))(rng))),
             Sample("strided", transposed(normal((3, 5), (3, 5)))),
             Sample("large", normal((700, 130), (700, 130))),
         ],
-        lambda torch, gate, x: torch.nn.functional.silu(gate) * x,
+        lambda torch, gate, x: torch.nn.functional.silu(
+            torch.tensor(gate, dtype=torch.float64) if isinstance(gate, float) else gate
+        ) * x,
     ),
     "leaky_relu": OpInfo(
         [

@@ -28,12 +28,13 @@ try:
         load_chat_model,
         questions,
         think,
+        valid,
     )
     from tinytorch.milestones.chat_pictures import plot_likeliest, plot_looks, plot_loss
     from tinytorch.milestones.dialogues import finetune, read_dialogues, to_example
     from tinytorch.milestones.program import SUMMARY, Claim
     from tinytorch.ops.random import manual_seed
-    from tinytorch.pretrained import save_pretrained
+    from tinytorch.pretrained import PretrainedError, save_pretrained
     from tinytorch.serialization.atomic import write_atomically
     from tinytorch.tinygpt import cli
     from tinytorch.tinygpt.run import RunError
@@ -46,7 +47,9 @@ LONGEST_PICTURE = 12  # tokens of an answer that are drawn
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = program.parser("chat", __doc__, "chat")
-    parser.add_argument("--prompt", help="answer this question only, instead of a conversation")
+    parser.add_argument(
+        "--prompt", type=question, help="answer this question only, instead of a conversation"
+    )
     parser.add_argument(
         "--tokens", type=cli.positive_int, default=400, help="most tokens of an answer [400]"
     )
@@ -66,6 +69,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--save", type=cli.path, metavar="FOLDER", help="write the model there")
     return parser.parse_args(argv)
+
+
+def question(text: str) -> str:
+    """Parse a question: a text that is not blank."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty")
+    return valid(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,11 +100,13 @@ def run(arguments: argparse.Namespace) -> int:
         model, talk = load_chat_model(arguments.model, None if output.quiet else output.print)
         rng = np.random.default_rng(arguments.seed)
         chat = Chat(model, talk, arguments.tokens, arguments.temperature, rng)
+        if arguments.save:  # before a training that could not be saved
+            arguments.save.mkdir(parents=True, exist_ok=True)
         claims = []
         if dialogues:
             claims.append(train(chat, dialogues, arguments, output))
         if arguments.save:
-            save_pretrained(model, talk.tokenizer, arguments.save)
+            save(chat, arguments.save)
         if arguments.pictures:
             draw(chat, arguments.prompt or QUESTION, output)
         if arguments.prompt and (arguments.quiet or not dialogues):  # else it was answered
@@ -163,7 +175,8 @@ def train(
     except ValueError as error:
         raise RunError(f"{arguments.finetune}: {error}") from None
     output.folder.mkdir(parents=True, exist_ok=True)
-    question = arguments.prompt or dialogues[0][0]["content"]
+    asked = (message["content"] for message in dialogues[0] if message["role"] == "user")
+    question = arguments.prompt or next(asked)
     output.print(f"{len(examples)} dialogues. Before training:\n\nYou: {question}")
     output.print(greedy(chat, question))
 
@@ -179,6 +192,14 @@ def train(
     first, last = np.mean(losses[:few]), np.mean(losses[-few:])
     found = f"{first:.3f} nats per token, then {last:.3f}"
     return Claim("training lowers the loss of the answers", found, bool(last < first))
+
+
+def save(chat: Chat, folder: Path) -> None:
+    """Write the model and its tokenizer to a folder."""
+    try:
+        save_pretrained(chat.model, chat.talk.tokenizer, folder)
+    except PretrainedError as error:
+        raise RunError(str(error)) from None
 
 
 def greedy(chat: Chat, question: str, tokens: int = 60) -> str:

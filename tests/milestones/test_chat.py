@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from helpers import load_module, require, require_distribution
 
-from tinytorch.milestones.chat import Chat, load_chat_model, printable, think
-from tinytorch.milestones.dialogues import IGNORED, finetune, to_example
+from tinytorch.milestones.chat import Chat, load_chat_model, printable, think, valid
+from tinytorch.milestones.dialogues import IGNORED, finetune, read_dialogues, to_example
+from tinytorch.pretrained import load_pretrained, save_pretrained
 
 from .tiny_chat import tiny_chat_model
 
@@ -166,6 +167,19 @@ def test_finetuning_teaches_the_answers_and_leaves_a_plain_model(
     assert start(saved, 9).answer("Who are you?", lambda piece: None) == after
 
 
+def test_dialogues_with_line_separators_and_system_messages(
+    program: ModuleType, folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    said = [("system", "Be a crab."), ("user", "one\u2028line\x85"), ("assistant", "A crab.")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    file = tmp_path / "crab.jsonl"
+    file.write_text(json.dumps({"messages": messages}, ensure_ascii=False), encoding="utf-8")
+    assert read_dialogues(file) == [messages]
+    flags = ["--model", str(folder), "--finetune", str(file), "--steps", "1", "--tokens", "1"]
+    program.main(flags)
+    assert "You: one\u2028line" in capsys.readouterr().out
+
+
 def test_only_the_answers_are_learned(folder: Path) -> None:
     model, talk = load_chat_model(folder)
     example = to_example(talk, DIALOGUES[0], 256)
@@ -213,6 +227,10 @@ def test_a_bad_file_of_dialogues_is_one_sentence(
         (["--model", "good", "--finetune", "nowhere"], "nowhere"),
         (["--temperature", "-1"], "--temperature must be 0 or a positive number"),
         (["--tokens", "0"], "--tokens must be at least 1"),
+        (["--prompt", " "], "--prompt must not be empty"),
+        (["--model", "good", "--prompt", "x", "--save", "good/config.json"], "File exists"),
+        (["--model", "nan", "--prompt", "x"], "the logits are NaN"),
+        (["--model", "nan", "--pictures"], "the logits are NaN"),
         ([], "SmolLM2 is not on this machine, and TT_OFFLINE is set"),
     ],
 )
@@ -233,6 +251,10 @@ def test_what_is_missing_is_one_sentence(
         tiny_chat_model(Path("odd"), chat_template="{{ messages }}")
     if "good" in flags:
         tiny_chat_model(Path("good"))
+    if "nan" in flags:
+        model, tokenizer = load_pretrained(tiny_chat_model(Path("nan")))
+        model.ln_f.weight.data = np.full(16, np.nan, np.float32)
+        save_pretrained(model, tokenizer, "nan")
     try:
         code = program.main(flags)
     except SystemExit as error:
@@ -241,6 +263,18 @@ def test_what_is_missing_is_one_sentence(
     assert code == 2
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_text_that_is_no_utf_8_is_asked_with_replacement_characters(
+    program: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """As arguments and piped lines are read: with surrogates in the place of such bytes."""
+    assert valid("h\udcc3\udca9 \udcff") == "hé \ufffd"  # bytes of UTF-8, read as ASCII
+    assert valid("é\ud800") == "é" + 3 * "\ufffd"
+    flags = ["--model", str(folder), "--tokens", "3", "--quiet"]
+    assert program.main([*flags, "--prompt", "\udcff?"]) == 0
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\udcff?\n\ud800?\n"))
+    assert program.main(flags) == 0
 
 
 def test_characters_that_control_a_terminal_are_left_out() -> None:

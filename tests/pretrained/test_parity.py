@@ -9,8 +9,11 @@ import pytest
 from helpers import load_module, require
 
 import tinytorch
-from tinytorch import GPT, BPETokenizer, no_grad
+from tinytorch import GPT, BPETokenizer, Linear, Tensor, no_grad
+from tinytorch.generation.int8 import to_int8
 from tinytorch.models import Llama
+from tinytorch.models.llama import LlamaBlock
+from tinytorch.nn.lora import add_lora
 from tinytorch.pretrained import PretrainedError, load_pretrained, save_pretrained
 
 files = load_module(Path(__file__).with_name("files.py"))
@@ -184,6 +187,49 @@ def test_what_no_file_can_say_is_refused_before_anything_is_written(tmp_path: Pa
     file.touch()
     with pytest.raises(PretrainedError, match="was not written"):
         save_pretrained(GPT(9, 8, 1, 2), None, file)
+
+
+def exchanged(change: Any, **settings: Any) -> Llama:
+    model = Llama(9, 8, 2, 2, 1, 16, max_seq_len=24, **settings)
+    change(model)
+    return model
+
+
+EXCHANGED = {
+    "LoRA layers: merge_lora": exchanged(add_lora),
+    "rounded by to_int8": exchanged(to_int8),
+    "unexpected: head.bias": exchanged(lambda m: setattr(m, "head", Linear(8, 9))),
+    r"misfit: head.weight has shape \(10, 8\)": exchanged(
+        lambda m: setattr(m, "head", Linear(8, 10, bias=False))
+    ),
+    "misfit: blocks.0.mlp.up": exchanged(
+        lambda m: setattr(m.blocks[0].mlp, "up", Linear(16, 8, bias=False))
+    ),
+    "unexpected: head.weight": exchanged(
+        lambda m: setattr(m, "head", Linear(8, 9, bias=False)), tie_weights=True
+    ),
+    "unexpected: blocks.2.ln1.weight": exchanged(
+        lambda m: m.blocks.append(LlamaBlock(m.config, m.blocks[0].attention.rotary))
+    ),
+    "missing: blocks.1.ln1.weight": exchanged(lambda m: setattr(m, "blocks", m.blocks[:1])),
+    "weights of float32 and float64": exchanged(lambda m: m.ln_f.to(dtype="float64")),
+}
+
+
+@pytest.mark.parametrize("message", EXCHANGED)
+def test_a_model_whose_parts_were_exchanged_is_not_saved_as_its_configuration(
+    message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(PretrainedError, match=message):
+        save_pretrained(EXCHANGED[message], None, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_head_that_is_tied_by_hand_is_saved(tmp_path: Path) -> None:
+    model = exchanged(lambda m: setattr(m.head, "weight", m.embedding.tokens.weight))
+    save_pretrained(model, None, tmp_path)
+    ids = Tensor([[1, 2, 3]])
+    np.testing.assert_array_equal(load_pretrained(tmp_path)[0](ids).numpy(), model(ids).numpy())
 
 
 def test_a_trained_model_is_saved_with_what_it_has_learned(tmp_path: Path) -> None:

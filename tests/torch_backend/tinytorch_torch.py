@@ -112,7 +112,8 @@ class TorchBackend(Backend):
             positions = _positions(x, key)
             values = torch.as_tensor(values, dtype=x.dtype, device=x.device)
             return x.put_(positions, values.expand(positions.shape))
-        x[key] = values
+        # A list would be rounded to float32.
+        x[key] = torch.as_tensor(values, dtype=x.dtype) if isinstance(values, list) else values
         return x
 
     @staticmethod

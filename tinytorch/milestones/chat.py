@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,7 +91,7 @@ class Chat:
         self.text.append(self.talk.ask(question))
         self._last = []
         begin, pieces = time.perf_counter(), []
-        with Interrupt() as interrupt:
+        with Interrupt() as interrupt, sampling():
             for piece in self.talk.tokenizer.decode_stream(self._new_ids(interrupt)):
                 pieces.append(printable(piece))
                 write(pieces[-1])
@@ -113,6 +113,29 @@ class Chat:
                 return
 
 
+@contextmanager
+def sampling() -> Iterator[None]:
+    """Logits of which none can be chosen are an error of the model's file: RunError."""
+    try:
+        yield
+    except NotImplementedError:  # a blank exercise
+        raise
+    except RuntimeError as error:
+        raise RunError(str(error)) from error
+
+
+def valid(text: str) -> str:
+    """Return text that can be encoded; bytes that are no UTF-8 become U+FFFD.
+
+    Python keeps them as surrogates, in arguments and where the locale is C.
+    """
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # other surrogates, as from Windows
+        data = text.encode("utf-8", "surrogatepass")
+    return data.decode("utf-8", "replace")
+
+
 def printable(text: str) -> str:
     """Return text without characters that control a terminal."""
     return "".join(c for c in text if c.isprintable() or c in "\n\t")
@@ -129,6 +152,7 @@ def questions(quiet: bool) -> Iterator[str]:
             line = input("\nYou: " if asks else "")
         except EOFError:
             return
+        line = valid(line)
         if not line.strip():
             continue
         if not asks and not quiet:
@@ -161,7 +185,8 @@ def think(model: Any, talk: Conversation, question: str, tokens: int, most: int 
     asked = len(text.ids)
     if asked + tokens > model.config.max_seq_len:
         raise RunError(f"a question of {asked} tokens is too long for pictures")
-    list(text.write(tokens, temperature=0, stop=talk.stop_ids))
+    with sampling():
+        list(text.write(tokens, temperature=0, stop=talk.stop_ids))
     ids = Tensor([text.ids], backend=model.backend)
     probabilities = softmax(model(ids)).numpy()[0]  # (T, V)
     likeliest = []

@@ -35,7 +35,7 @@ def read_dialogues(path: Path) -> list[Messages]:
     """
     dialogues = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines knows others, in JSON
     except UnicodeDecodeError:
         raise RunError(f"{path} is not UTF-8") from None
     for number, line in enumerate(lines, 1):

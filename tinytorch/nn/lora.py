@@ -1,6 +1,7 @@
 """Low-rank adaptation: training two thin matrices beside each large one, which stays as it is."""
 
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection
 
 from ..arguments import check_integer, check_number
 from ..layers import Linear
@@ -61,24 +62,25 @@ def add_lora(
         model: the model; it is changed.
         rank: rank of the changes.
         alpha: their scale.
-        names: names of attributes; by default the projections of attention.
+        names: names of attributes; by default the projections of attention, and that of GPT's MLP.
 
     Returns:
         The parameters to train.
 
     Raises:
-        ValueError: no linear layer has one of the names.
+        ValueError: no linear layer has one of the names, or one is adapted already or shares its
+            weight; the model is unchanged.
     """
+    check_integer("add_lora: rank", rank, 1)
+    check_number("add_lora: alpha", alpha)
+    found = _layers(model, [names] if isinstance(names, str) else names)
     for parameter in model.parameters():
         parameter.requires_grad = False
     added = []
-    for module, name, layer in [*_layers(model, names)]:
-        if isinstance(layer, Linear):
-            adapted = LoRALinear(layer, rank, alpha)
-            setattr(module, name, adapted)
-            added += [adapted.a, adapted.b]
-    if not added:
-        raise ValueError(f"the model has no linear layer named {' or '.join(names)}")
+    for module, name, layer in found:
+        adapted = LoRALinear(layer, rank, alpha)
+        setattr(module, name, adapted)
+        added += [adapted.a, adapted.b]
     return added
 
 
@@ -92,8 +94,21 @@ def merge_lora(model: Module) -> None:
         parameter.requires_grad = True
 
 
-def _layers(model: Module, names: Collection[str]) -> Iterator[tuple[Module, str, object]]:
-    for _, module in model.named_modules():
+def _layers(model: Module, names: Collection[str]) -> list[tuple[Module, str, Linear]]:
+    """The linear layers of some names, with the modules whose attributes they are."""
+    found = []
+    owners = Counter(id(vars(module).get("weight")) for module in model.modules())
+    for path, module in model.named_modules():
         for name in names:
-            if name in vars(module):
-                yield module, name, vars(module)[name]
+            layer, place = vars(module).get(name), f"{path}.{name}".removeprefix(".")
+            if isinstance(layer, LoRALinear):
+                raise ValueError(f"{place} is adapted already: merge_lora puts it into its weight")
+            if isinstance(layer, Linear):
+                if owners[id(layer.weight)] > 1:
+                    raise ValueError(
+                        f"{place} shares its weight with another layer, which merging would change"
+                    )
+                found.append((module, name, layer))
+    if not found:
+        raise ValueError(f"the model has no linear layer named {' or '.join(names)}")
+    return found

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from ..backends.arrays import Array, Namespace
+from .elementwise import as_arrays
 from .op import op
 from .special import erf_array
 
@@ -88,6 +89,7 @@ def swiglu(xp: Namespace, gate: Array, x: Array) -> Any:
 
     Source: N. Shazeer, "GLU Variants Improve Transformer" (2020), equation 6.
     """
+    gate, x = as_arrays(xp, gate, x)
     s = 1 / (1 + xp.exp(-gate))
     return gate * s * x, (gate, x, s)
 

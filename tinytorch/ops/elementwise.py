@@ -167,7 +167,7 @@ def cos_gradient(xp: Namespace, g: Array, x: Array) -> Any:
 @op(promote="number")
 def maximum(xp: Namespace, x: Array | float, y: Array | float) -> Any:
     """The larger of x and y, element by element, or NaN; equal elements share the gradient."""
-    x, y = _arrays(xp, x, y)
+    x, y = as_arrays(xp, x, y)
     return xp.maximum(x, y), (x, y)
 
 
@@ -179,7 +179,7 @@ def maximum_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
 @op(promote="number")
 def minimum(xp: Namespace, x: Array | float, y: Array | float) -> Any:
     """The smaller of x and y, element by element, or NaN; equal elements share the gradient."""
-    x, y = _arrays(xp, x, y)
+    x, y = as_arrays(xp, x, y)
     return xp.minimum(x, y), (x, y)
 
 
@@ -199,7 +199,7 @@ def _dtype_of(xp: Namespace, x: float, y: float) -> DType:
     return xp.float32 if float in kinds else xp.int64 if int in kinds else xp.bool
 
 
-def _arrays(xp: Namespace, x: Array | float, y: Array | float) -> tuple[Array, Array]:
+def as_arrays(xp: Namespace, x: Array | float, y: Array | float) -> tuple[Array, Array]:
     """x and y as arrays: a Python number gets the dtype of the other one."""
     if isinstance(x, int | float):
         assert not isinstance(y, int | float)
@@ -241,7 +241,7 @@ def where(xp: Namespace, condition: Array, x: Array | float, y: Array | float) -
         raise TypeError(f"where needs a boolean condition, not {condition.dtype}")
     if isinstance(x, int | float) and isinstance(y, int | float):
         x = xp.full((), x, dtype=_dtype_of(xp, x, y))
-    return xp.where(condition, *_arrays(xp, x, y)), (condition,)
+    return xp.where(condition, *as_arrays(xp, x, y)), (condition,)
 
 
 @where.gradient

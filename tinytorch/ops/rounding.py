@@ -4,7 +4,7 @@ from typing import Any
 
 from ..arguments import DtypeError
 from ..backends.base import Array, Namespace
-from .elementwise import _arrays
+from .elementwise import as_arrays
 from .op import op
 from .promotion import is_floating
 
@@ -43,7 +43,7 @@ def sign(xp: Namespace, x: Array) -> Any:
 @op(promote="common")
 def trunc_divide(xp: Namespace, x: Array | float, y: Array | float) -> Any:
     """x / y rounded towards zero."""
-    x, y = _arrays(xp, x, y)
+    x, y = as_arrays(xp, x, y)
     if is_floating(x.dtype):
         return xp.trunc(x / y), ()
     if x.dtype == xp.bool:
@@ -55,7 +55,7 @@ def trunc_divide(xp: Namespace, x: Array | float, y: Array | float) -> Any:
 @op(promote="common")
 def floor_divide(xp: Namespace, x: Array | float, y: Array | float) -> Any:
     """x / y rounded down."""
-    x, y = _arrays(xp, x, y)
+    x, y = as_arrays(xp, x, y)
     if x.dtype == xp.bool:
         raise DtypeError("// needs numbers, not booleans")
     quotient = x // y
@@ -81,7 +81,7 @@ for _op in (trunc_divide, floor_divide):
 @op(promote="common")
 def remainder(xp: Namespace, x: Array | float, y: Array | float) -> Any:
     """x modulo y, with the sign of y."""
-    x, y = _arrays(xp, x, y)
+    x, y = as_arrays(xp, x, y)
     if x.dtype == xp.bool:
         raise DtypeError("% needs numbers, not booleans")
     return x % y, (x, y)
@@ -95,7 +95,7 @@ def remainder_gradient(xp: Namespace, g: Array, x: Array, y: Array) -> Any:
 @op(promote="common")
 def fmod(xp: Namespace, x: Array | float, y: Array | float) -> Any:
     """x modulo y, with the sign of x, as in C."""
-    x, y = _arrays(xp, x, y)
+    x, y = as_arrays(xp, x, y)
     if x.dtype == xp.bool:
         raise DtypeError("fmod needs numbers, not booleans")
     size = xp.abs(x) % xp.abs(y)

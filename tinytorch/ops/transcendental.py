@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from ..backends.base import Array, Namespace
-from .elementwise import _arrays
+from .elementwise import as_arrays
 from .op import op
 
 
@@ -137,7 +137,7 @@ def atan_gradient(xp: Namespace, g: Array, x: Array) -> Any:
 @op(promote="float")
 def atan2(xp: Namespace, y: Array | float, x: Array | float) -> Any:
     """The angle of the point (x, y), in radians."""
-    y, x = _arrays(xp, y, x)
+    y, x = as_arrays(xp, y, x)
     return xp.atan2(y, x), (y, x)
 
 

@@ -53,8 +53,9 @@ def read_gguf(path: str | os.PathLike[str]) -> tuple[dict[str, StoredTensor], di
     for _ in range(entries):  # ends with an error at the end of the file
         name = reader.string()
         metadata[name] = reader.value(reader.number("<u4"))
-    if metadata.get("split.count", 1) != 1:
-        raise PretrainedError(f"{path} is a part of a model: join its {metadata['split.count']}")
+    parts = metadata.get("split.count", 1)
+    if type(parts) is not int or parts != 1:
+        raise PretrainedError(f"{path} is a part of a model: join its {shown(parts)}")
     infos = [_info(reader) for _ in range(count)]
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or not 0 < alignment <= 2**16:

@@ -69,7 +69,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any]) -> PretrainedTokenizer:
             f"a tokenizer of the kind {shown(model)} is not supported, only byte-level BPE is,"
             " which GGUF calls gpt2"
         )
-    if pre not in PRE_TOKENIZERS:
+    if not isinstance(pre, str) or pre not in PRE_TOKENIZERS:
         names = ", ".join(PRE_TOKENIZERS)
         raise ValueError(f"the pre-tokenizer {shown(pre)} is unknown; known are {names}")
     tokens, merges = (_strings(values, name) for name in ("tokens", "merges"))

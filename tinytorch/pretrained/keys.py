@@ -8,6 +8,7 @@ view, and writing reads it, so one table serves both. A ``*`` stands for the num
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,8 +126,42 @@ def fill(model: Module, keys: Iterable[Key], tensors: Tensors) -> None:
             parameter.data = values
 
 
+def check_model(model: Module, keys: Sequence[Key]) -> None:
+    """Check that a table has all parameters of a model, with their shapes; biases may be absent.
+
+    A model whose parts were exchanged is no longer the one that its configuration describes.
+
+    Raises:
+        PretrainedError: it has others, which it names.
+    """
+    parameters = {name: _parameter(model, name) for name in _by_parameter(keys)}
+    found = {id(p) for p in parameters.values()}
+    problems = {
+        "missing": [n for n, p in parameters.items() if p is None and not n.endswith(".bias")],
+        "unexpected": [n for n, p in model.named_parameters() if id(p) not in found],
+        "misfit": [
+            f"{name} has shape {parameters[name].shape}"
+            for name, parts in _by_parameter(keys).items()
+            if parameters[name] is not None and not _fits(parameters[name], parts)
+        ],
+    }
+    texts = [f"{what}: {listed(names)}" for what, names in problems.items() if names]
+    if texts:
+        raise PretrainedError(
+            f"the parameters are not those of the model's configuration: {'; '.join(texts)}"
+        )
+
+
+def _fits(parameter: Any, parts: Sequence[Key]) -> bool:
+    """Whether the parts of a parameter are the whole of it, with the shapes of the table."""
+    shape = np.broadcast_to(np.float32(0), parameter.shape)  # no memory
+    return shape.size == sum(prod(key.shape) for key in parts) and all(
+        key.view(shape).shape == key.shape for key in parts
+    )
+
+
 def arrays_of(model: Module, keys: Iterable[Key]) -> Iterator[tuple[str, Array]]:
-    """The file's name and the values of each key; a parameter that the model lacks is zero."""
+    """The file's name and the values of each key; a bias that the model lacks is zero."""
     for key in keys:
         parameter = _parameter(model, key.ours)
         if parameter is None:
@@ -143,8 +178,11 @@ def _by_parameter(keys: Iterable[Key]) -> dict[str, list[Key]]:
 
 
 def _parameter(model: Module, name: str) -> Any:
-    """The attribute of a dotted name."""
+    """The attribute of a dotted name, or None."""
     found: Any = model
     for part in name.split("."):
-        found = found[int(part)] if part.isdigit() else getattr(found, part)
+        if part.isdigit():
+            found = found[int(part)] if int(part) < len(found) else None
+        else:
+            found = getattr(found, part, None)
     return found

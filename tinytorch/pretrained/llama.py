@@ -19,7 +19,7 @@ FIELDS = [
     Field("embed_dim", "hidden_size"),
     Field("num_layers", "num_hidden_layers"),
     Field("num_heads", "num_attention_heads"),
-    Field("num_kv_heads", "num_key_value_heads", 0),  # 0: as many as heads
+    Field("num_kv_heads", "num_key_value_heads", None),  # as many as heads
     Field("hidden_dim", "intermediate_size"),
     Field("max_seq_len", "max_position_embeddings", 2048),
     Field("norm_eps", "rms_norm_eps", 1e-6),
@@ -68,7 +68,8 @@ def _checked(
     found: dict[str, Any], base: Any, scaling: RopeScaling | None, given: Mapping[str, Any],
     fixed: dict[str, Any], head_dim: str, source: Any,
 ) -> LlamaConfig:  # fmt: skip
-    found["num_kv_heads"] = found["num_kv_heads"] or found["num_heads"]
+    if found["num_kv_heads"] is None:
+        found["num_kv_heads"] = found["num_heads"]
     ours = LlamaConfig(**found, rope_base=base, rope_scaling=scaling)
     hs = ours.embed_dim // ours.num_heads
     check_fixed({**fixed, head_dim: hs}, given, source)
@@ -138,7 +139,7 @@ GGUF_FIELDS = [
     Field("embed_dim", "llama.embedding_length"),
     Field("num_layers", "llama.block_count"),
     Field("num_heads", "llama.attention.head_count"),
-    Field("num_kv_heads", "llama.attention.head_count_kv", 0),
+    Field("num_kv_heads", "llama.attention.head_count_kv", None),
     Field("hidden_dim", "llama.feed_forward_length"),
     Field("max_seq_len", "llama.context_length"),
     Field("norm_eps", "llama.attention.layer_norm_rms_epsilon"),

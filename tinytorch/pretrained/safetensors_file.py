@@ -21,7 +21,7 @@ from .errors import PretrainedError
 from .stored import StoredFile, StoredTensor, check_tensors, listed
 
 LARGEST_JSON = 16 * 2**20  # bytes: a tensor takes about a hundred; parsed, JSON takes much more
-_CODES = {"float64": "F64", "float32": "F32", "float16": "F16"}
+WRITABLE = {"float64": "F64", "float32": "F32", "float16": "F16"}
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> tuple[dict[str, StoredTensor], Any]:
@@ -123,7 +123,7 @@ def write_safetensors(
     for name, array in arrays.items():
         begin, end = end, end + array.nbytes
         header[name] = {
-            "dtype": _CODES[array.dtype.name], "shape": array.shape, "data_offsets": [begin, end],
+            "dtype": WRITABLE[array.dtype.name], "shape": array.shape, "data_offsets": [begin, end],
         }  # fmt: skip
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # so that the numbers are aligned

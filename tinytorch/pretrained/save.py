@@ -2,16 +2,19 @@
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from ..generation.int8 import Int8Embedding, Int8Linear
 from ..models import Llama
+from ..nn.lora import LoRALinear
 from ..serialization.atomic import write_atomically
 from ..text.tokenizer import Tokenizer
 from ..transformers import GPT
 from . import gpt2, llama
 from .errors import PretrainedError
-from .keys import arrays_of, keys_of
-from .safetensors_file import write_safetensors
+from .keys import Key, arrays_of, check_model, keys_of
+from .safetensors_file import WRITABLE, write_safetensors
 from .tokenizer_files import ends, tokenizer_files
 
 
@@ -50,9 +53,11 @@ def save_pretrained(
     rows = [
         row for row in layout.rows if row.ours != "head.weight" or not config["tie_word_embeddings"]
     ]
+    keys = keys_of(rows, layout.sizes(model.config))
+    _check(model, keys)
     arrays = {
         name if name.startswith("lm_head") else layout.prefix + name: array
-        for name, array in arrays_of(model, keys_of(rows, layout.sizes(model.config)))
+        for name, array in arrays_of(model, keys)
     }
     config |= ends(tokenizer)
     config["dtype"] = next(iter(arrays.values())).dtype.name
@@ -66,3 +71,17 @@ def save_pretrained(
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise PretrainedError(f"{folder} was not written: {reason}") from error
+
+
+def _check(model: GPT, keys: Sequence[Key]) -> None:
+    """Check that a model is what its configuration says, in numbers that can be written."""
+    if any(isinstance(module, LoRALinear) for module in model.modules()):
+        raise PretrainedError("the model has LoRA layers: merge_lora(model) before saving it")
+    if any(isinstance(module, Int8Linear | Int8Embedding) for module in model.modules()):
+        raise PretrainedError("the model was rounded by to_int8: save it before that")
+    check_model(model, keys)
+    dtypes = sorted({str(p.dtype).rpartition(".")[2] for p in model.parameters()})
+    if len(dtypes) > 1 or dtypes[0] not in WRITABLE:
+        raise PretrainedError(
+            f"weights of {' and '.join(dtypes)} cannot be saved, but one of {', '.join(WRITABLE)}"
+        )

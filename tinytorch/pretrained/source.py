@@ -109,7 +109,7 @@ def _open_nanogpt(path: Path, num_heads: int | None) -> Source:
     short = {layout.short_name(name): tensor for name, tensor in tensors.items()}
     V, C = _shape(short, "wte.weight", path)
     heads = num_heads or metadata.get("n_head", "")
-    if not str(heads).isdecimal():
+    if not str(heads).isdecimal() or len(str(heads)) > 9:
         raise PretrainedError(
             f"{path} does not say how many heads the model has: pass num_heads, n_head in nanoGPT's"
             " configuration"
