@@ -18,7 +18,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
-from . import compiled
+from . import blas, compiled
 from .threads import parallel_blocks
 
 KERNELS = KernelTable()
@@ -64,8 +64,58 @@ def fused_attention(
             w = _weights(q, k, block, saved[i][part] if saved else None)
             np.matmul(_transposed(w), v[:, :, : block.key_end], out=out[:, :, block.rows])
 
-    _parallel_parts(work, Q, blocks)
+    if not _run_in_c("attention", (Q, K, V), (y,), scale, blocks, saved, parts=len(blocks)):
+        _parallel_parts(work, Q, blocks)
     return y, (Q, K, V, y, scale, blocks, saved)
+
+
+def _run_in_c(
+    name: str,
+    given: tuple[Array, ...],
+    others: tuple[Array, ...],
+    scale: float,
+    blocks: Sequence["Block"],
+    saved: list[Array] | None,
+    parts: int = 1,
+) -> bool:
+    """Run a function of attention.c in any number of threads.
+
+    Args:
+        given: Q, K, V, and for the gradient the output's gradient g; with any strides.
+        others: what follows Q, K and V, in the order and the layout that C expects.
+        parts: into which each head is divided.
+
+    Returns:
+        False if C cannot read the arrays: NumPy then has to compute the same.
+    """
+    if not all(map(_is_stack_of_rows, given)) or any(b.key_end == 0 for b in blocks):
+        return False
+    q, k, v = given[:3]
+    (B, nh, T, hs), (S, hv) = q.shape, v.shape[2:]
+    strides = [stride // 4 for x in given for stride in x.strides[:3]]
+    sizes = np.array([B, nh, T, S, hs, hv, len(blocks), *strides, *[0] * 3], np.int64)
+    table = np.array([
+        [compiled.address(b.bias), compiled.address(saved[i]) if saved else 0, b.rows.start,
+         b.length, b.unmasked_end, b.key_end]
+        for i, b in enumerate(blocks)
+    ], np.int64)  # fmt: skip
+    numbers = _numbers(parts * B * nh)
+    addresses = map(compiled.address, (sizes, table, q, k, v, *others))
+    return blas.run(name, *addresses, numbers, len(numbers), scale, block=1)
+
+
+@functools.lru_cache(maxsize=16)
+def _numbers(count: int) -> Array:
+    """0, 1, ..., in the only dtype of arrays that are divided among threads."""
+    return np.arange(count, dtype=np.float32)
+
+
+def _is_stack_of_rows(x: Array) -> bool:
+    """Whether BLAS can read all matrices (T, hs) of a float32 array, one by one."""
+    if x.dtype != compiled.FLOAT32 or not x.size or not x.flags.aligned:
+        return False
+    *_, row, column = x.strides
+    return column == 4 and row >= 4 * x.shape[-1] and not any(s % 4 for s in x.strides)
 
 
 @KERNELS.gradient(fused_attention)
@@ -100,7 +150,9 @@ def fused_attention_gradient(
             dk[:, :, :end] += dS @ q[:, :, rows]
             dv[:, :, :end] += w @ dO[:, :, rows]
 
-    _parallel_parts(work, Q, blocks)
+    others = y, g, dQ, dK, dV
+    if not _run_in_c("attention_gradient", (Q, K, V, g), others, scale, blocks, saved):
+        _parallel_parts(work, Q, blocks)
     return dQ, dK, dV, None
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..base import KernelTable, Namespace
 from ..base import NumpyArray as Array
+from . import compiled
 from .rows import SMALL_SIZE
 
 KERNELS = KernelTable()
@@ -34,6 +35,8 @@ def _rotate(x: Array, cos: Array, sin: Array) -> Array:
         y = pairs * cos[:, None]
         y += pairs[..., ::-1, :] * signed
         return y.reshape(x.shape)
+    if (rotated := _rotate_in_c(x, cos, sin)) is not None:
+        return rotated
     # x * (cos, cos) + (second, first) * (-sin, sin) on contiguous arrays: NumPy's inner loops run
     # over T * hs elements instead of hs / 2.
     y, swapped = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
@@ -43,3 +46,33 @@ def _rotate(x: Array, cos: Array, sin: Array) -> Array:
     swapped *= np.concatenate([-sin, sin], axis=-1)
     y += swapped
     return y
+
+
+def _rotate_in_c(x: Array, cos: Array, sin: Array) -> Array | None:
+    """`_rotate` in one pass, divided among threads by positions, of which every head has its own.
+
+    None if there is no compiled library, or C cannot read the arrays; x may be a part of a larger
+    array, with other strides than those of its shape, such as the queries of a joint projection.
+    """
+    library = compiled.load()
+    if library is None or x.ndim > 4 or cos.shape != (x.shape[-2], x.shape[-1] // 2):
+        return None
+    stack = x[(None,) * (4 - x.ndim)]  # (B, nh, T, hs)
+    if not (stack.strides[3] == 4 and all(map(_is_readable, (stack, cos, sin)))):
+        return None
+    if not (cos.flags.c_contiguous and sin.flags.c_contiguous and sin.shape == cos.shape):
+        return None
+    (B, heads, T, _), half = stack.shape, cos.shape[1]
+    y, strides = np.empty(x.shape, np.float32), [stride // 4 for stride in stack.strides[:3]]
+    addresses = map(compiled.address, (x, cos, sin, y))
+    steps = stack.strides[2], 4 * half, 4 * half, 8 * half, compiled.COUNT, *[0] * 7
+    compiled.divide(
+        library, library.functions["rotary"], (*addresses, T, B, heads, T, half, *strides),
+        compiled.pack_steps(steps), T, max(1, T * compiled.PART_BYTES // x.nbytes),
+    )  # fmt: skip
+    return y
+
+
+def _is_readable(x: Array) -> bool:
+    whole = not any(stride % 4 for stride in x.strides)
+    return x.dtype == compiled.FLOAT32 and x.flags.aligned and whole

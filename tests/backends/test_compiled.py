@@ -76,7 +76,9 @@ CASES: dict[str, list[tuple[list[tuple[int, ...]], dict[str, Any]]]] = {
         ([(1, 3, 37, 8), (1, 3, 90, 8), (1, 3, 90, 5)], {}),
         ([(2, 3, 70, 16), (2, 3, 70, 16), (2, 3, 70, 16)], CAUSAL),
         ([(2, 3, 37, 8), (2, 3, 90, 8), (2, 3, 90, 5)], SPARSE),
+        ([(1, 2, 400, 8), (1, 2, 400, 8), (1, 2, 400, 8)], {}),  # its weights are not saved
     ],
+    "rotary": [([(2, 3, 130, 18), (130, 9), (130, 9)], {}), ([(90, 64), (90, 32), (90, 32)], {})],
 }
 PARAMETERS = [
     pytest.param(name, *case, id=f"{name}-{number}")
@@ -113,7 +115,8 @@ def test_results_are_those_of_numpy(
     rng = np.random.default_rng(0)
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
     if kind == "large mean":
-        arrays[0] += 300
+        # Weights of attention would be 0 and 1, and their gradients rounding errors only.
+        arrays[0] += 2 if name == "fused_attention" else 300
     elif kind == "special":
         flat = arrays[0].reshape(-1)
         flat[:6] = [np.nan, np.inf, -np.inf, 0.0, 90.0, -90.0]
@@ -221,6 +224,36 @@ def test_numbers_and_unsuitable_arrays_are_not_taken_for_arrays() -> None:
     assert not compiled.run("relu", x, np.frombuffer(bytes(16), np.float32), 4)  # read-only
     unaligned = np.frombuffer(bytearray(17), np.float32, offset=1)
     assert not compiled.run("relu", unaligned, x, 4)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["fused_attention", "rotary"])
+def test_heads_may_be_parts_of_a_larger_array(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not blas.is_available():
+        pytest.skip("NumPy has another BLAS")
+    rng, backend = np.random.default_rng(0), backends.get("numpy")
+    joint = rng.standard_normal((2, 70, 9, 16)).astype(np.float32)  # (B, T, nh + 2 nkv, hs)
+    q, k, v = np.split(joint.transpose(0, 2, 1, 3), 3, axis=1)
+    g = rng.standard_normal((2, 70, 3, 16)).astype(np.float32).transpose(0, 2, 1, 3)
+    given = (
+        (q, k, v)
+        if name == "fused_attention"
+        else (q, joint[0, :, 0, :8].copy(), v[0, 0, :, 8:].copy())
+    )
+    kernel = backend.kernels[name]
+
+    def computed() -> list[Any]:
+        y, saved = kernel.forward(backend.xp, *given)
+        assert kernel.gradient is not None
+        found = kernel.gradient(backend.xp, g, *saved)
+        return [y, *(f for f in found if f is not None)]
+
+    with monkeypatch.context() as m:
+        m.setattr(np, "matmul", None)  # not needed
+        ours = computed()
+    monkeypatch.setattr(compiled, "load", lambda: None)
+    for mine, other in zip(ours, computed(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
 
 
 def test_addresses_are_those_of_the_first_elements() -> None:
