@@ -3,7 +3,7 @@
 The weights of a block are computed and multiplied by the values while they are in the cache. Keys
 that the mask hides from all queries of a block are skipped, nearly half of them for a causal mask.
 Weights are stored transposed, (S, T), because OpenBLAS computes k q^T faster than q k^T if there
-are more keys than queries.
+are more keys than queries. Where there is a C compiler, all of it runs in C, in any thread.
 
 Source: T. Dao et al., "FlashAttention" (2022): the order of computation, and delta computed from
 the output and its gradient.
