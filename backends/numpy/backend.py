@@ -86,6 +86,8 @@ class NumpyBackend(Backend):
         self.xp.random_bits = partial(random_bits, _STANDARD, first_row=first)
 
     def evaluate(self, values: list[Any]) -> list[NativeArray]:
+        if sum(callable(value) for value in values) < 2:
+            return super().evaluate(values)
         joint = [value for value in values if isinstance(value, Joint)]
         if len(joint) > 1:
             found = iter(joint[0].compute_all(joint))
@@ -150,7 +152,6 @@ class NumpyBackend(Backend):
 
     @staticmethod
     def storage(x: Array) -> object:
-        base = x.base
-        while isinstance(base, np.ndarray):
-            x, base = base, base.base
+        while (base := x.base) is not None and isinstance(base, np.ndarray):
+            x = base
         return x

@@ -16,7 +16,7 @@ from ..base import NumpyArray as Array
 from . import compiled
 from .threads import limit_blas_threads, threads_to_use
 
-MIN_MULTIPLICATIONS = 2**21  # for a part of a product: 40 to 80 microseconds
+MIN_MULTIPLICATIONS = 2**20  # for a part of a product: 20 to 40 microseconds
 MIN_TOGETHER = 2**19  # for one of several products at once
 
 Shape = tuple[int, ...]
