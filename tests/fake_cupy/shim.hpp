@@ -9,7 +9,6 @@
 #include <bit>
 #include <cmath>
 #include <condition_variable>
-#include <csetjmp>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -77,21 +76,30 @@ struct Barrier {
 
 #else
 
+constexpr unsigned NONE = ~0u;
+
 struct Fiber {
     ucontext_t start;
-    jmp_buf place;
+    void* place[5];
     std::unique_ptr<char[]> stack{new char[STACK]};
-    bool begun = false, done = false;
+    unsigned thread = NONE;
+    uint3 index;  // threadIdx
+    bool begun = false;
     static constexpr size_t STACK = 64 << 10;
 };
 
 inline std::vector<std::unique_ptr<Fiber>> fibers;
-inline jmp_buf scheduler;
+inline Fiber* current;
+inline void* scheduler[5];
 inline const std::function<void()>* body;
+inline unsigned next_thread;
 inline bool progress;
 
-inline void pause_here() {
-    if (!_setjmp(fibers[self]->place)) _longjmp(scheduler, 1);
+// The builtins save three registers only: the compiler spills the others, as a switch needs no more.
+[[gnu::noinline]] inline void leave() { __builtin_longjmp(scheduler, 1); }
+
+[[gnu::noinline]] inline void pause_here() {
+    if (!__builtin_setjmp(current->place)) leave();
 }
 
 struct Barrier {
@@ -109,21 +117,22 @@ struct Barrier {
     }
 };
 
-// The body of a fiber. Fibers are reused: each runs one thread of every block.
+// The body of a fiber: runs the threads of the block that no fiber has begun, one after another,
+// until one pauses at a barrier; then another fiber runs the next.
 inline void enter() {
     for (;;) {
-        (*body)();
-        fibers[self]->done = true;
-        progress = true;
+        while (next_thread < blockDim.count()) {
+            place(current->thread = next_thread++);
+            current->index = threadIdx;
+            (*body)();
+            progress = true;
+        }
+        current->thread = NONE;
         pause_here();
     }
 }
 
-inline void resume(unsigned number) {
-    Fiber& fiber = *fibers[number];
-    place(number);
-    if (_setjmp(scheduler)) return;
-    if (fiber.begun) _longjmp(fiber.place, 1);
+[[gnu::noinline]] inline void start(Fiber& fiber) {
     fiber.begun = true;
     getcontext(&fiber.start);
     fiber.start.uc_stack.ss_sp = fiber.stack.get();
@@ -131,6 +140,16 @@ inline void resume(unsigned number) {
     fiber.start.uc_link = nullptr;
     makecontext(&fiber.start, enter, 0);
     setcontext(&fiber.start);
+}
+
+[[gnu::noinline]] inline void go_on(Fiber& fiber) { __builtin_longjmp(fiber.place, 1); }
+
+// Run a fiber until it pauses; returns false once it has no thread left.
+[[gnu::noinline]] inline bool resume(Fiber& fiber) {
+    current = &fiber;
+    self = fiber.thread, threadIdx = fiber.index;
+    if (!__builtin_setjmp(scheduler)) fiber.begun ? go_on(fiber) : start(fiber);
+    return current->thread != NONE;
 }
 
 #endif
@@ -178,15 +197,16 @@ inline bool run_block(const std::function<void()>& kernel) {
     return true;
 #else
     body = &kernel;
-    while (fibers.size() < count) fibers.push_back(std::make_unique<Fiber>());
-    for (unsigned i = 0; i < count; i++) fibers[i]->done = false;
-    for (bool alive = true; alive;) {
+    next_thread = 0;
+    unsigned paused = 0;  // how many fibers, from the first on, wait at a barrier
+    while (next_thread < count) {
+        if (fibers.size() == paused) fibers.push_back(std::make_unique<Fiber>());
+        paused += resume(*fibers[paused]);
+    }
+    for (bool alive = paused; alive;) {
         alive = progress = false;
-        for (unsigned i = 0; i < count; i++) {
-            if (fibers[i]->done) continue;
-            resume(i);
-            alive |= !fibers[i]->done;
-        }
+        for (unsigned i = 0; i < paused; i++)
+            if (fibers[i]->thread != NONE) alive |= resume(*fibers[i]);
         if (alive && !progress) {
             fibers.clear();  // they are suspended in the middle of the kernel
             return false;
