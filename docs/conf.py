@@ -44,7 +44,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
-smartquotes = False  # a quote in prose may be a string of Python
+smartquotes_action = "D"  # dashes only: a quote in prose may be a string of Python
 pygments_dark_style = "github-dark"
 
 html_math_renderer = "mathml"

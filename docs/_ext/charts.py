@@ -6,8 +6,9 @@ A comment in a page, which a code host does not show, says what is drawn there:
     <!-- chart: table=next; columns=1,2; unit=ms; title=... -->
 
 A file is one of tests/benchmarks/results/: `section` is an object of numbers, or of objects whose
-`field` is an object of numbers, `without` a name to leave out. A table is the next one of the page: its first column names the
-groups, the given ones hold the bars; a row in which one of them is not a single number is left out.
+`field` is an object of numbers; `without` is a name to leave out. A table is the next one of the
+page: its first column names the groups, the given ones hold the bars; a row in which one of them is
+not a single number is left out.
 """
 
 import json

@@ -1,9 +1,9 @@
 """Pages that live elsewhere in the checkout, and the links of all pages to files of the checkout.
 
 Each page has one source, where people who read the repository look for it. Sphinx reads only files
-under docs/, so the others are copied to docs/pages/ (ignored by git) before each build. A link to a
-file becomes a link to the file's page if it has one; otherwise a link to the repository, or, as long
-as pyproject.toml names none, a download.
+under docs/, so the others are copied to docs/pages/ (ignored by git) before each build. A link to
+a file becomes a link to the file's page if it has one; otherwise a link to the repository, or, as
+long as pyproject.toml names none, a download.
 """
 
 import json
@@ -19,7 +19,7 @@ from sphinx.config import Config
 DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
 COPIES = DOCS / "pages"
-LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
+LINK = re.compile(r"\[([^\[\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 PARTS = ("lessons", "model")  # what other programs put beside the pages
 
 
@@ -61,7 +61,9 @@ def relinked(source: Path, page: Path, copies: dict[Path, Path]) -> str:
     text = source.read_text(encoding="utf-8")
     if source.suffix != ".ipynb":
         below = sorted({path.parent.name for path in copies if path.parent.parent == source.parent})
-        entries = [f"{name}/README" for name in below if source.parent / name / "README.md" in copies]
+        entries = [
+            f"{name}/README" for name in below if source.parent / name / "README.md" in copies
+        ]
         if source.name == "README.md" and source.parent != ROOT and entries:
             text += "\n".join(["\n```{toctree}", ":hidden:", "", *entries, "```", ""])
         return relink(text, source, page, copies)
@@ -74,17 +76,18 @@ def relinked(source: Path, page: Path, copies: dict[Path, Path]) -> str:
 
 def relink(text: str, source: Path, page: Path, copies: dict[Path, Path]) -> str:
     def replace(found: re.Match[str]) -> str:
-        start, target, heading, end = found.groups()
+        text, target, heading = found.groups()
         path = Path(os.path.normpath(source.parent / target))
         if "://" in target or not path.exists():
             return found[0]
-        return f"{start}{address(path, page, copies)}{heading or ''}{end}"
+        link = address(path, page, copies)
+        return text if link is None else f"[{text}]({link}{heading or ''})"
 
     return LINK.sub(replace, text)
 
 
-def address(target: Path, page: Path, copies: dict[Path, Path]) -> str:
-    """The link from a page to a file or folder of the checkout."""
+def address(target: Path, page: Path, copies: dict[Path, Path]) -> str | None:
+    """The link from a page to a file of the checkout; None for a folder without a page."""
     if target == DOCS / "README.md":
         target = DOCS / "index.md"
     if target.is_dir():  # a folder is shown by its page, if it has one
@@ -95,6 +98,8 @@ def address(target: Path, page: Path, copies: dict[Path, Path]) -> str:
         repository = repository_address()
         if repository is not None:
             return f"{repository}/blob/main/{target.relative_to(ROOT).as_posix()}"
+        if target.is_dir():
+            return None
     return Path(os.path.relpath(target, page.parent)).as_posix()
 
 

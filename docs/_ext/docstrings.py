@@ -31,12 +31,12 @@ def blocks(lines: list[str]) -> Iterator[tuple[bool, list[str]]]:
     state, indent = "prose", 0
     for line in lines:
         depth = len(line) - len(line.lstrip())
-        if state == "example" and not line.strip():
-            new = "prose"
-        elif state == "literal" and line.strip() and depth <= indent:
-            new = "prose"
-        else:
-            new = state
+        ends = {
+            "prose": False,
+            "example": not line.strip(),
+            "literal": bool(line.strip()) and depth <= indent,
+        }
+        new = "prose" if ends[state] else state
         if new == "prose" and line.lstrip().startswith(">>> "):
             new = "example"
         if new != state:

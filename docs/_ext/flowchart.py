@@ -51,7 +51,9 @@ def draw(lines: list[str]) -> str:
     nodes = [shape for item in inner for shape in drawn(item)]  # above arrows that pass
     arrows = [arrow(*edge) for edge in edges]
     label = "Flowchart: " + ", ".join(item.label[0] for item in root.all() if item.label)
-    return svg.picture(root.width - 2 * PAD + 4, root.height - 2 * PAD + 4, boxes + arrows + nodes, label)
+    return svg.picture(
+        root.width - 2 * PAD + 4, root.height - 2 * PAD + 4, boxes + arrows + nodes, label
+    )
 
 
 def parse(lines: list[str]) -> tuple[Item, list[Edge]]:
@@ -110,12 +112,12 @@ def arrange(box: Item, edges: list[Edge]) -> None:
 
 
 def ranks(box: Item, edges: list[Edge]) -> list[list[Item]]:
-    """The items of a box in rows: each below those that point to it, else right above its target."""
+    """The items of a box in rows: each below those that point to it, or else above its target."""
     within = {
         (a.path()[depth], b.path()[depth])
         for a, b, _ in edges
         for depth in [len(box.path())]
-        if a.path()[: depth] == b.path()[: depth] == box.path() and a is not b
+        if a.path()[:depth] == b.path()[:depth] == box.path() and a is not b
     }
     within = {(a, b) for a, b in within if a is not b}
     rank = {item.name: 0 for item in box.items}

@@ -7,7 +7,6 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-
 # Commands that docutils does not have, or only elsewhere in a formula.
 INSTEAD = {r"\textstyle": "", r"\dots": r"\ldots "}
 

@@ -1,6 +1,7 @@
 """Sequence diagrams of Mermaid: `participant A as text`, `A->>B: text`, `A-->>B: text`."""
 
 import re
+from itertools import pairwise
 
 import svg
 
@@ -38,7 +39,9 @@ def draw(lines: list[str]) -> str:
             parts.append(svg.arrow(f"M{a:.0f} {y:.0f}H{b:.0f}", dashed=dashed))
             parts.append(svg.text([label], (a + b) / 2, y - 12, "message"))
     last = max(places.values())
-    width = last + max(svg.size([names[list(names)[-1]]])[0] / 2 + MARGIN, own_room(messages, names))
+    width = last + max(
+        svg.size([names[list(names)[-1]]])[0] / 2 + MARGIN, own_room(messages, names)
+    )
     return svg.picture(width, height, parts, "Sequence: " + ", ".join(names.values()))
 
 
@@ -48,7 +51,7 @@ def columns(
     """The middle of each participant's column, far enough apart for the texts between them."""
     half = {name: svg.size([names[name]])[0] / 2 + MARGIN for name in order}
     places = {order[0]: half[order[0]]}
-    for i, (left, right) in enumerate(zip(order, order[1:], strict=False)):
+    for i, (left, right) in enumerate(pairwise(order)):
         distance = half[left] + half[right] + GAP
         for start, _, end, label in messages:
             low, high = sorted((order.index(start), order.index(end)))
