@@ -89,10 +89,9 @@ def html(groups: Groups, title: str, unit: str) -> str:
         parts.append(f'<p class="group">{inline(group)}</p>' if group else "")
         for name, value in bars.items():
             series = names.index(name) % 4 if several else 0
-            parts.append(
-                f'<div class="bar series-{series}"><span>{escape(name)}</span>'
-                f'<i style="--length:{value / longest:.4f}"></i><b>{rounded(value)} {unit}</b></div>'
-            )
+            bar = f'<i style="--length:{value / longest:.4f}"></i><b>{rounded(value)} {unit}</b>'
+            label = f"<span>{escape(name)}</span>"
+            parts.append(f'<div class="bar series-{series}">{label}{bar}</div>')
     return "".join([*parts, "</figure>"])
 
 
