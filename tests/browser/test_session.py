@@ -79,6 +79,7 @@ def test_exits_and_interrupts_are_errors_of_the_cell(session: Any) -> None:
     assert session.outputs[0]["text"].endswith("SystemExit: 3")
 
 
+@pytest.mark.slow
 def test_figures_are_sent_as_pictures(session: Any) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("agg")

@@ -12,8 +12,9 @@ CDN = f"https://cdn.jsdelivr.net/pyodide/v{VERSION}/full/"
 CORE = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip")
 LOCK = "pyodide-lock.json"  # Pyodide's list of its packages, with their hashes
 
-PACKAGES = ("numpy", "openblas")  # loaded at the start; OpenBLAS multiplies what NumPy would
-ON_DEMAND = ("matplotlib",)  # and what they need, once a cell imports them
+PACKAGES = ("numpy",)  # loaded at the start
+# Loaded when code imports them, or when a page asks for it: OpenBLAS has 6 MB.
+ON_DEMAND = ("matplotlib", "openblas")
 
 # Of version 0.27.7, as the project publishes it.
 HASHES = {

@@ -4,6 +4,8 @@ import ast
 import base64
 import io
 import linecache
+import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -29,6 +31,8 @@ class Session:
         self.module.__dict__["__builtins__"] = __builtins__
         sys.modules["__main__"] = self.module  # where pickle looks for a notebook's classes
         self.number = 0
+        os.environ.setdefault("MPLBACKEND", "agg")  # figures are pictures
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # "may take a moment"
 
     def run(self, source: str) -> bool:
         """Run a cell, send its outputs, and return whether it raised no error."""

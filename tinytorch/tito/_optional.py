@@ -9,7 +9,7 @@ class MissingPackageError(ImportError):
     """A package for notebooks is not installed; the message says how to install it."""
 
 
-def require(name: str) -> ModuleType:
+def require(name: str, extra: str = "lessons") -> ModuleType:
     """Import the module `name`.
 
     Raises:
@@ -19,7 +19,7 @@ def require(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingPackageError(
-            f'{name} is missing: install it with pip install -e ".[lessons]"'
+            f'{name} is missing: install it with pip install -e ".[{extra}]"'
         ) from error
 
 

@@ -29,7 +29,9 @@ app = typer.Typer(
 )
 nbdev = typer.Typer(help="For authors of lessons: build the notebooks.", no_args_is_help=True)
 milestone = typer.Typer(help="Programs that combine the lessons.", no_args_is_help=True)
+site = typer.Typer(help="The lessons in a browser, without an install.", no_args_is_help=True)
 app.add_typer(nbdev, name="nbdev")
+app.add_typer(site, name="site")
 app.add_typer(milestone, name="milestone")
 
 STYLES = {"passed": "green", "failed": "red", "not run": "yellow"}
@@ -68,7 +70,7 @@ def _without_boxes() -> None:
     app.rich_markup_mode = None
     for group in app.registered_groups:
         group.short_help = group.typer_instance.info.help if group.typer_instance else None
-    for typed in (app, nbdev, milestone):
+    for typed in (app, nbdev, milestone, site):
         for command in typed.registered_commands:
             command.short_help = str(getattr(command.callback, "__doc__", "")).splitlines()[0]
 
@@ -427,6 +429,28 @@ def nbdev_build(
         _print(f"checked {len(lessons(root))} lessons: exporting the solutions changes nothing")
         if wheel:
             _print(f"built {build.build_wheel(root, root / 'dist').relative_to(root).as_posix()}")
+
+
+@site.command("build")
+def site_build(
+    to: Annotated[Path, typer.Option(help="Folder to write; an earlier site is replaced.")],
+    pyodide: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder with Pyodide, to be copied into the site. By default pages load it from"
+            " its public CDN.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write a static site on which students do the lessons: see docs/browser.md."""
+    from ..browser.pages import build
+    from .lesson import find_root
+
+    with _errors_as_messages():
+        written = build(find_root(), to, pyodide)
+    _print(f"{to}: {len(written)} pages; any web server can serve this folder")
+    _print(f"to try it here: python -m http.server --directory {to} --bind 127.0.0.1")
 
 
 @milestone.command("list")

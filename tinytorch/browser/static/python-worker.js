@@ -23,7 +23,7 @@ async function answer({ id, type, ...message }) {
 }
 
 const actions = {
-  async start({ site: address }) {
+  async start({ site: address, packages }) {
     status("Loading Python");
     site = await (await fetched(new URL("site.json", address))).json();
     const base = new URL(site.pyodide.url, address);
@@ -36,7 +36,7 @@ const actions = {
     python.setStdout({ write: (bytes) => print("stdout", bytes) });
     python.setStderr({ write: (bytes) => print("stderr", bytes) });
     status("Loading NumPy");
-    await load(site.packages);
+    await load([...site.packages, ...packages]);
     status("Loading TinyTorch");
     python.unpackArchive(await library, "zip", { extractDir: site.folder });
     python.runPython(`import sys; sys.path.append("${site.folder}")`); // after Pyodide's packages
@@ -48,8 +48,13 @@ const actions = {
     return { pyodide: python.version };
   },
 
+  async load({ code }) {
+    const quiet = () => {};
+    await python.loadPackagesFromImports(code, { messageCallback: quiet, errorCallback: quiet });
+  },
+
   async run({ code, inputs }) {
-    await python.loadPackagesFromImports(code, { messageCallback: () => {} });
+    await actions.load({ code });
     for (const [name, value] of Object.entries(inputs)) {
       python.globals.set(name, python.toPy(value));
     }

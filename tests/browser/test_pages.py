@@ -1,0 +1,122 @@
+"""The files of the site: pages, formulas, the list for offline use, and Pyodide's files."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from helpers import require
+
+from tinytorch.browser import markdown, pages, pyodide
+from tinytorch.tito.lesson import LessonError, find_root, load
+
+ROOT = find_root(Path(__file__))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the names of Pyodide's files."""
+    made = tmp_path / "pyodide"
+    made.mkdir()
+    packages = {
+        "numpy": {"file_name": "numpy.whl", "depends": []},
+        "matplotlib": {"file_name": "matplotlib.whl", "depends": ["numpy", "pillow"]},
+        "pillow": {"file_name": "pillow.whl", "depends": []},
+        "scipy": {"file_name": "scipy.whl", "depends": ["numpy"]},
+    }
+    lock = {"info": {"version": pyodide.VERSION}, "packages": packages}
+    (made / pyodide.LOCK).write_text(json.dumps(lock))
+    for name in (*pyodide.CORE, "numpy.whl", "matplotlib.whl", "pillow.whl", "scipy.whl"):
+        (made / name).write_text(name)
+    return made
+
+
+def test_formulas_become_mathml_and_code_stays() -> None:
+    require("latex2mathml")
+    text = markdown.html("Cost $x^2$ and `$5`:\n\n$$ \\frac{a}{b} $$\n\n| a |\n|---|\n| $|x|$ |")
+    assert text.count("<math") == 3
+    assert "<msup><mi>x</mi><mn>2</mn></msup>" in text
+    assert 'display="block"' in text
+    assert "<code>$5</code>" in text
+    assert '<div class="table"><table>' in text
+
+
+def test_html_in_a_lesson_is_text() -> None:
+    require("latex2mathml")
+    assert "<script>" not in markdown.html("<script>alert(1)</script> `<b>`")
+
+
+def test_every_formula_of_the_lessons_is_converted() -> None:
+    require("latex2mathml")
+    for number in range(1, 14):
+        for cell in load(number, ROOT).cells:
+            if cell.kind == "markdown":
+                text = re.sub(r"<(code|pre)>.*?</\1>", "", markdown.html(cell.source), flags=re.S)
+                assert "$" not in text, text[:300]
+                assert "\\" not in text, text[:300]
+
+
+@pytest.mark.slow
+def test_a_site_has_all_pages_and_needed_files_only(folder: Path, tmp_path: Path) -> None:
+    require("latex2mathml")
+    site = tmp_path / "www"
+    written = pages.build(ROOT, site, folder)
+    assert len(written) == 14
+    settings = json.loads((site / "site.json").read_text())
+    assert settings["pyodide"]["url"] == "pyodide/"
+    assert set(settings["pyodide"]["hashes"]) == {*pyodide.CORE, pyodide.LOCK}
+    assert {p.name for p in (site / "pyodide").iterdir()} == {
+        *pyodide.CORE, pyodide.LOCK, "numpy.whl", "matplotlib.whl", "pillow.whl",
+    }  # fmt: skip
+    text = (site / "12_attention.html").read_text(encoding="utf-8")
+    (data,) = re.findall(r'<script type="application/json" id="lesson">(.*?)</script>', text, re.S)
+    lesson = json.loads(data)
+    committed = json.loads((ROOT / "notebooks/12_attention/attention.ipynb").read_text("utf-8"))
+    sources = ["".join(cell["source"]) for cell in committed["cells"]]
+    assert [cell["source"] for cell in lesson["notebook"]["cells"]] == sources
+    for address in re.findall(r'(?:href|src)="([^"#]+)"', text):
+        assert (site / address).exists(), address
+
+    worker = (site / "service-worker.js").read_text()
+    known = json.loads(worker.splitlines()[0].removeprefix("const SITE = ").rstrip(";"))
+    assert {"./", "index.html", "static/lesson.js", "site.json"} <= set(known["files"])
+    assert all((site / name).exists() for name in known["files"])
+    assert not [name for name in known["files"] if name.startswith("pyodide/")]
+
+    assert pages.build(ROOT, site, folder) == written  # replaces its own earlier site
+    assert (site / "service-worker.js").read_text() == worker
+
+
+def test_a_folder_with_something_else_is_kept(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("!")
+    with pytest.raises(LessonError, match="holds something else than a site"):
+        pages.build(ROOT, tmp_path / "mine", folder)
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_what_a_folder_of_pyodide_lacks_is_named(folder: Path, tmp_path: Path) -> None:
+    def problem() -> str:
+        with pytest.raises(pyodide.PyodideError) as caught:
+            pyodide.settings(folder, tmp_path / "site")
+        return str(caught.value)
+
+    (folder / "pillow.whl").unlink()
+    assert problem().endswith("no pillow.whl")
+    lock = json.loads((folder / pyodide.LOCK).read_text())
+    (folder / pyodide.LOCK).write_text(json.dumps({**lock, "packages": {}}))
+    assert problem().endswith("lacks the package numpy")
+    (folder / pyodide.LOCK).write_text(json.dumps({**lock, "info": {"version": "0.20.0"}}))
+    assert problem().endswith(f"is Pyodide 0.20.0; the site needs {pyodide.VERSION}")
+    (folder / pyodide.LOCK).unlink()
+    assert problem().endswith(f"it has no {pyodide.LOCK}")
+    assert not (tmp_path / "site").exists()
+
+
+def test_the_public_cdn_is_pinned(pyodide_folder: Path, tmp_path: Path) -> None:
+    settings = pyodide.settings(None, tmp_path)
+    assert settings["url"].startswith("https://")
+    assert f"v{pyodide.VERSION}/" in settings["url"]
+    for name in pyodide.CORE:  # the package for tests carries the same files
+        assert settings["hashes"][name] == pyodide._hash(pyodide_folder / name)
+    assert pyodide.LOCK in settings["hashes"]

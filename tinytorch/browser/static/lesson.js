@@ -1,0 +1,271 @@
+// The page of a lesson: shows its cells, runs them in Python's worker, keeps the work.
+
+import { editor } from "./editor.js";
+import { offline } from "./offline.js";
+import { Kept, added, asFile, exerciseOf, fromFile, kindOf, merged, sourceOf } from "./notebook.js";
+import { Python } from "./python.js";
+
+const lesson = JSON.parse(document.getElementById("lesson").textContent);
+const { cells: originals, ...header } = lesson.notebook;
+const kept = new Kept(lesson.folder);
+const work = kept.read();
+const passed = new Set(work?.passed ?? []);
+let cells = merged(originals, work?.cells ?? []);
+
+const $ = (id) => document.getElementById(id);
+const views = new Map(); // of each cell: its element, its output, the source that ran
+let python, running, queue = Promise.resolve();
+
+// --- Python
+
+const PREPARE = `
+from tinytorch.browser import send
+from tinytorch.browser.session import Session
+session = Session(send)
+`;
+
+async function start() {
+  await offline();
+  python ??= new Python({ onStatus: status, onOutput: show });
+  await python.run(PREPARE);
+  $("stop").disabled = false;
+  document.documentElement.dataset.python = "ready"; // for tests
+}
+
+function begin() {
+  start().catch((error) => status(`Python cannot be started: ${error.message}`));
+}
+
+// Run a cell after the definitions above it that have not run yet, or have changed.
+const run = (cell) => (queue = queue.then(() => runNow(cell)));
+
+async function runNow(cell) {
+  const place = cells.indexOf(cell);
+  let isStale = false;
+  for (const earlier of cells.slice(0, place)) {
+    if (!["setup", "given", "exercise"].includes(kindOf(earlier))) continue;
+    isStale ||= views.get(earlier.id).ran !== earlier.source;
+    if (isStale) await execute(earlier);
+  }
+  await execute(cell);
+}
+
+async function execute(cell) {
+  const view = views.get(cell.id);
+  if (cell.cell_type !== "code") return;
+  view.output.replaceChildren();
+  view.box.classList.add("running");
+  running = view;
+  let worked = false;
+  try {
+    await python.load(cell.source);
+    worked = await python.run("session.run(source)", { source: cell.source });
+    view.ran = worked ? cell.source : null;
+  } catch (error) {
+    show({ type: "text", text: error.message, error: true });
+  }
+  view.box.classList.remove("running");
+  if (kindOf(cell) === "test") mark(exerciseOf(cell), worked);
+}
+
+function show(output) {
+  if (!running) return;
+  const { output: box } = running;
+  if (output.type === "image") {
+    const image = document.createElement("img");
+    Object.assign(image, { src: `data:image/png;base64,${output.png}`, alt: "figure" });
+    box.append(image);
+    return;
+  }
+  const kind = output.error ? "error" : (output.name ?? "value");
+  let last = box.lastElementChild;
+  if (last?.className !== kind || kind === "error") {
+    last = document.createElement("pre");
+    last.className = kind;
+    box.append(last);
+  }
+  if (last.textContent.length < 100_000) last.append(output.text);
+}
+
+function stop() {
+  python.restart();
+  for (const view of views.values()) view.ran = null;
+  status("Python was stopped, and starts again; the variables are gone");
+  begin();
+}
+
+// --- Exercises
+
+function mark(number, isPassed) {
+  if (isPassed) passed.add(number);
+  else passed.delete(number);
+  views.get(number)?.box.setAttribute("data-result", isPassed ? "passed" : "failed");
+  save();
+  showProgress();
+}
+
+function showProgress() {
+  const numbers = originals.filter((cell) => kindOf(cell) === "exercise").map(exerciseOf);
+  const done = numbers.filter((number) => passed.has(number)).length;
+  $("progress").textContent = `${done} of ${numbers.length} exercises passed`;
+}
+
+function changed(cell, source) {
+  cell.source = source;
+  const number = exerciseOf(cell);
+  if (number) {
+    passed.delete(number);
+    views.get(number).box.removeAttribute("data-result");
+    showProgress();
+  }
+  save();
+}
+
+function save() {
+  try {
+    kept.write(cells, passed);
+  } catch (error) {
+    status(`Your work is not kept in this browser: ${error.message}. Download the notebook.`);
+  }
+}
+
+// --- Cells
+
+function button(text, action, hint = "") {
+  const made = document.createElement("button");
+  Object.assign(made, { textContent: text, type: "button", title: hint, onclick: action });
+  return made;
+}
+
+function draw() {
+  views.clear();
+  $("cells").replaceChildren(...cells.map(draw_cell));
+  for (const number of passed) views.get(number)?.box.setAttribute("data-result", "passed");
+  showProgress();
+}
+
+function draw_cell(cell) {
+  const box = document.createElement("section");
+  const kind = kindOf(cell);
+  box.className = `cell ${cell.cell_type} ${kind}`;
+  const output = document.createElement("div");
+  output.className = "output";
+  output.setAttribute("aria-live", "polite");
+  const view = { box, output, ran: null };
+  views.set(cell.id, view);
+  const place = originals.findIndex((other) => other.id === cell.id);
+  if (cell.cell_type !== "code") {
+    if (lesson.html[place]) box.innerHTML = lesson.html[place]; // made when the site was built
+    else box.append(Object.assign(document.createElement("pre"), { textContent: cell.source }));
+    return box;
+  }
+  const number = exerciseOf(cell);
+  if (kind === "exercise") views.set(number, view);
+  const code = editor({
+    source: cell.source,
+    label: kind ? `${kind} ${number}`.trim() : "your cell",
+    readOnly: ["setup", "given", "test"].includes(kind),
+    onChange: (source) => changed(cell, source),
+    onRun: () => run(kind === "exercise" ? testOf(number) : cell),
+  });
+  const bar = document.createElement("div");
+  bar.className = "bar";
+  if (kind === "exercise") {
+    const name = cell.metadata.tinytorch.names.join(", ");
+    bar.append(
+      Object.assign(document.createElement("strong"), { textContent: `Exercise ${number}: ${name}` }),
+      button("Check", () => run(testOf(number)), "Run the exercise and its test (Shift+Enter)"),
+    );
+  } else if (kind !== "given") {
+    bar.append(button("Run", () => run(cell), "Shift+Enter"));
+  }
+  if (!["setup", "given", "test"].includes(kind)) {
+    bar.append(button("Add a cell", () => insertAfter(cell)));
+    if (kind === "exercise" || kind === "code") bar.append(button("Reset", () => reset(cell, place)));
+    else bar.append(button("Delete", () => remove(cell)));
+  }
+  if (["setup", "given", "test"].includes(kind)) {
+    const details = document.createElement("details");
+    const title = { setup: "Imports", given: `Given for ${number}`, test: `Test of ${number}` }[kind];
+    details.append(Object.assign(document.createElement("summary"), { textContent: title }), code);
+    box.append(details, bar, output);
+  } else {
+    box.append(bar, code, output);
+  }
+  return box;
+}
+
+const testOf = (number) =>
+  cells.find((cell) => kindOf(cell) === "test" && exerciseOf(cell) === number);
+
+function insertAfter(cell) {
+  const made = added();
+  cells.splice(cells.indexOf(cell) + 1, 0, made);
+  views.get(cell.id).box.after(draw_cell(made));
+  views.get(made.id).box.querySelector("textarea").focus();
+  save();
+}
+
+function remove(cell) {
+  views.get(cell.id).box.remove();
+  cells = cells.filter((other) => other !== cell);
+  save();
+}
+
+function reset(cell, place) {
+  if (!confirm("Replace your code in this cell by the lesson's?")) return;
+  changed(cell, sourceOf(originals[place]));
+  views.get(cell.id).box.replaceWith(draw_cell(cell));
+}
+
+// --- The page
+
+function status(text) {
+  $("status").textContent = text;
+}
+
+function download() {
+  const file = new Blob([asFile(header, cells)], { type: "application/x-ipynb+json" });
+  const link = Object.assign(document.createElement("a"), {
+    href: URL.createObjectURL(file),
+    download: `${lesson.name}.ipynb`,
+  });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+async function upload(file) {
+  try {
+    const theirs = fromFile(await file.text(), lesson.number);
+    if (kept.read() && !confirm("Replace your work in this browser by the notebook?")) return;
+    cells = merged(originals, theirs);
+    passed.clear();
+    draw();
+    save();
+    status(`${file.name} is loaded`);
+  } catch (error) {
+    status(`${file.name}: ${error.message}`);
+  }
+}
+
+$("all").onclick = () => cells.filter((c) => c.cell_type === "code").forEach((cell) => {
+  queue = queue.then(() => execute(cell));
+});
+$("stop").onclick = stop;
+$("download").onclick = download;
+$("upload").onclick = () => $("file").click();
+$("file").onchange = ({ target }) => {
+  if (target.files[0]) upload(target.files[0]);
+  target.value = "";
+};
+$("again").onclick = () => {
+  if (!confirm("Delete your work in this lesson? Download the notebook first to keep it.")) return;
+  kept.forget();
+  location.reload();
+};
+addEventListener("storage", ({ key }) => {
+  if (key === kept.key) status("This lesson was changed in another tab: reload this one");
+});
+
+draw();
+begin();
