@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 try:
     from tinytorch.backends import default
+    from tinytorch.generation.int8 import to_int8
     from tinytorch.milestones import program
     from tinytorch.milestones.chat import (
         Chat,
@@ -67,6 +68,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--steps", type=cli.positive_int, default=40, help="steps of this training [40]"
     )
+    parser.add_argument(
+        "--int8", action="store_true", help="round the weights to 8 bits: faster, in less memory"
+    )
     parser.add_argument("--save", type=cli.path, metavar="FOLDER", help="write the model there")
     return parser.parse_args(argv)
 
@@ -107,6 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
             claims.append(train(chat, dialogues, arguments, output))
         if arguments.save:
             save(chat, arguments.save)
+        if arguments.int8:
+            chat = replace(chat, model=to_int8(model))  # which reads with the new weights
         if arguments.pictures:
             draw(chat, arguments.prompt or QUESTION, output)
         if arguments.prompt and (arguments.quiet or not dialogues):  # else it was answered

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import tracemalloc
 from itertools import islice
 from typing import Any
 
@@ -451,6 +452,19 @@ def test_the_trace_shows_that_a_backend_has_no_fused_step(strict: str) -> None:
     for name in (strict, "reference"):
         model = GPT(V, C, 1, 2, T, backend=name)
         assert ran(model) == {"fallback: the backend has no fused step": 1}
+
+
+def test_verifying_the_step_copies_only_the_tokens_in_the_caches() -> None:
+    """Of a model with a long context, a copy of its caches would be most of the memory."""
+    model = GPT(V, C, 2, 2, 100_000, positions="rotary")
+    tracemalloc.start()
+    with Trace() as trace:
+        model.generate([1, 2, 3], 4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert trace.ran("decode step").get("fused", 0) > 0
+    caches = 2 * 2 * 100_000 * C * 4  # bytes
+    assert caches < peak < 1.5 * caches
 
 
 def test_no_step_is_fused_without_a_cache() -> None:

@@ -69,6 +69,21 @@ def test_seeds_and_temperatures(program: ModuleType, folder: Path, capsys: Any) 
     assert len(set(said)) == 3
 
 
+def test_weights_of_int8_answer_too(
+    program: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    answer = Chat.answer
+    monkeypatch.setattr(
+        Chat, "answer", lambda chat, *a: seen.append(chat.model) or answer(chat, *a)
+    )
+    flags = ["--model", str(folder), "--prompt", "Hello", "--tokens", "3", "--int8"]
+    assert program.main([*flags, "--save", "saved"]) == 0
+    (model,) = seen
+    assert "int8" in str(model.blocks[0].mlp.up.weight.dtype)
+    start(Path("saved"))  # saved as it was before
+
+
 def test_a_conversation_reads_each_token_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -85,7 +85,9 @@ class TorchBackend(Backend):
     def asarray(self, data: Any, dtype: Any = None) -> torch.Tensor:
         if isinstance(data, torch.Tensor):
             return data.detach().to(self.device, dtype, copy=True).as_subclass(Array)
-        return torch.from_numpy(host_array(data)).to(self.device, dtype).as_subclass(Array)
+        # In the dtype at once: numbers of a list would be rounded to float32 first.
+        name = None if dtype in (None, torch.bfloat16) else str(dtype).removeprefix("torch.")
+        return torch.from_numpy(host_array(data, name)).to(self.device, dtype).as_subclass(Array)
 
     def to_numpy(self, array: torch.Tensor) -> np.ndarray[Any, Any]:
         return _host(array)
@@ -112,8 +114,7 @@ class TorchBackend(Backend):
             positions = _positions(x, key)
             values = torch.as_tensor(values, dtype=x.dtype, device=x.device)
             return x.put_(positions, values.expand(positions.shape))
-        # A list would be rounded to float32.
-        x[key] = torch.as_tensor(values, dtype=x.dtype) if isinstance(values, list) else values
+        x[key] = values
         return x
 
     @staticmethod

@@ -288,10 +288,10 @@ def _arrays(caches: list[KVCache]) -> list[Any]:
 
 
 def _copy(array: Any, cache: KVCache, backend: Backend) -> Any:
-    """A copy of the keys or values of a cache."""
+    """A copy of the keys or values of a cache, of its tokens: the rest of a long one is empty."""
     if len(getattr(array, "shape", ())) != 4 or array.shape[2] < cache.length:
         raise NotFusableError(f"{class_name(cache)} does not hold arrays (B, nh, T, hs)")
-    return backend.xp.asarray(array, copy=True)
+    return backend.xp.asarray(array[:, :, : cache.length], copy=True)
 
 
 def _verified_step(
