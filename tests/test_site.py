@@ -234,10 +234,11 @@ def test_diagrams_place_what_is_pointed_to_below(extension: ModuleType) -> None:
 
 
 def test_sequences_have_room_for_their_texts(extension: ModuleType) -> None:
-    diagrams, sequence = extension("diagrams"), extension("sequence")
-    messages = [("A", False, "B", "a text of some length"), ("B", True, "A", "x")]
+    diagrams, sequence, svg = map(extension, ("diagrams", "sequence", "svg"))
+    messages = [("A", False, "B", "a text of some length"), ("B", True, "A", "word " * 20)]
     places = sequence.columns(["A", "B"], {"A": "A", "B": "B"}, messages)
-    assert places["B"] - places["A"] > len("a text of some length") * 7
+    widest = svg.size(["a text of some length"])[0]
+    assert widest < places["B"] - places["A"] < 2 * widest  # a longer text is wrapped
     lines = ["participant A as first", "participant B as second", "A->>B: go", "B->>B: think"]
     drawn = diagrams.draw("\n".join(["sequenceDiagram", *lines]))
     assert all(f">{text}</tspan>" in drawn for text in ("first", "second", "go", "think"))

@@ -1,11 +1,12 @@
 """Sequence diagrams of Mermaid: `participant A as text`, `A->>B: text`, `A-->>B: text`."""
 
 import re
+import textwrap
 from itertools import pairwise
 
 import svg
 
-STEP, MARGIN, GAP = 44.0, 10.0, 26.0
+STEP, MARGIN, GAP, WRAP = 48.0, 10.0, 22.0, 26  # the last in characters
 PARTICIPANT = re.compile(r"participant (\w+) as (.+)")
 MESSAGE = re.compile(r"(\w+)(-?-)>>(\w+): (.+)")
 
@@ -32,12 +33,14 @@ def draw(lines: list[str]) -> str:
     for i, (start, dashed, end, label) in enumerate(messages):
         y = top + STEP * (i + 0.9)
         a, b = places[start], places[end]
+        shift = (len(wrapped(label)) - 1) * svg.LINE / 2
         if start == end:
             parts.append(svg.arrow(f"M{a:.0f} {y - 8:.0f}h30v16h-28", dashed=dashed))
-            parts.append(svg.text([label], a + 36 + svg.size([label])[0] / 2, y, "message"))
+            middle = a + 36 + svg.size(wrapped(label))[0] / 2
+            parts.append(svg.text(wrapped(label), middle, y - shift, "message"))
         else:
             parts.append(svg.arrow(f"M{a:.0f} {y:.0f}H{b:.0f}", dashed=dashed))
-            parts.append(svg.text([label], (a + b) / 2, y - 12, "message"))
+            parts.append(svg.text(wrapped(label), (a + b) / 2, y - 12 - 2 * shift, "message"))
     last = max(places.values())
     width = last + max(
         svg.size([names[list(names)[-1]]])[0] / 2 + MARGIN, own_room(messages, names)
@@ -55,7 +58,7 @@ def columns(
         distance = half[left] + half[right] + GAP
         for start, _, end, label in messages:
             low, high = sorted((order.index(start), order.index(end)))
-            room = svg.size([label])[0] + GAP
+            room = svg.size(wrapped(label))[0] + GAP
             if (low, high) == (i, i + 1):
                 distance = max(distance, room)
             elif low == high == i:
@@ -68,4 +71,8 @@ def own_room(messages: list[tuple[str, bool, str, str]], names: dict[str, str]) 
     """The room to the right of the last participant for messages to itself."""
     last = list(names)[-1]
     texts = [label for start, _, end, label in messages if start == end == last]
-    return max([svg.size([label])[0] + 40 for label in texts], default=0.0)
+    return max([svg.size(wrapped(label))[0] + 40 for label in texts], default=0.0)
+
+
+def wrapped(label: str) -> list[str]:
+    return textwrap.wrap(label, WRAP)

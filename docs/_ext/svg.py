@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-LINE, CHARACTER = 18.0, 7.2  # height of a line of text, width of a character, in units
+LINE, CHARACTER = 18.0, 6.8  # height of a line of text, width of a character, in units
 ARROW = (
     '<defs><marker id="arrow" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" '
     'markerHeight="8" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z"/></marker></defs>'
