@@ -44,7 +44,7 @@ LAYERS = [
     {"models"},
     {"pretrained"},
     {"runtime"},
-    {"browser", "tinygpt", "tito"},
+    {"browser", "inspection", "tinygpt", "tito"},
     {"milestones"},
 ]
 # What lessons 03 and 13 teach outside of their own files.

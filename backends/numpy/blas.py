@@ -195,10 +195,10 @@ def is_available() -> bool:
 @functools.cache
 def _sgemm() -> int | None:
     """The address of cblas_sgemm with 64-bit integers, as in the OpenBLAS of NumPy's wheels."""
-    from threadpoolctl import ThreadpoolController
-
     if not limit_blas_threads():
         return None
+    from threadpoolctl import ThreadpoolController
+
     for found in ThreadpoolController().select(internal_api="openblas").lib_controllers:
         library = ctypes.CDLL(found.filepath)
         for name in ("scipy_cblas_sgemm64_", "cblas_sgemm64_"):

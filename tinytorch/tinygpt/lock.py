@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-if sys.platform != "win32":
+if sys.platform != "win32" and sys.platform != "emscripten":
     import fcntl
 
 _open: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()  # closed in forked processes
@@ -17,8 +17,8 @@ class FolderLock:
     """Context manager that keeps other programs from working in the same folder.
 
     The lock is `flock` on the folder itself: it leaves no file behind, and the system releases it
-    when the process ends, even if it is killed. Where there is no `flock` on folders (Windows, some
-    network file systems) nothing is locked, and `held` is False.
+    when the process ends, even if it is killed. Where there is no `flock` on folders (Windows, a
+    browser, some network file systems) nothing is locked, and `held` is False.
 
     Args:
         folder: the folder; if it does not exist, nothing is locked.
@@ -34,7 +34,7 @@ class FolderLock:
         self._descriptor: int | None = None
         self._owner = os.getpid()
         self.held = False
-        if sys.platform == "win32":
+        if sys.platform == "win32" or sys.platform == "emscripten":
             return
         try:
             self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -592,11 +592,14 @@ def validation_batches(ids: np.ndarray[Any, Any], context: int, every: int = 1) 
 def load_model(out: Path) -> tuple[GPT, Tokenizer]:
     """Load model and tokenizer from the checkpoint in folder `out`, in evaluation mode.
 
+    `out` may also be the file itself.
+
     Raises:
         CheckpointError: the checkpoint cannot be read.
         RunError: it is not a checkpoint of TinyGPT.
     """
-    arrays, metadata = checkpoint.load(out / CHECKPOINT)
+    path = out if out.is_file() else out / CHECKPOINT
+    arrays, metadata = checkpoint.load(path)
     try:
         config = GPTConfig(**metadata["model"])
         _check_model_config(config)
@@ -607,12 +610,12 @@ def load_model(out: Path) -> tuple[GPT, Tokenizer]:
             )
         _check_arrays(config, arrays)
     except INVALID as error:
-        raise _not_a_run(out / CHECKPOINT, error) from None
+        raise _not_a_run(path, error) from None
     try:
         model = GPT.from_config(config)
         model.load_state_dict(checkpoint.strip_prefix(arrays, "model/"))
     except ValueError as error:
-        raise _not_a_run(out / CHECKPOINT, error) from None
+        raise _not_a_run(path, error) from None
     model.eval()
     return model, tokenizer
 

@@ -407,6 +407,41 @@ def demo(
     raise typer.Exit(code)
 
 
+@app.command()
+def look(
+    path: Annotated[
+        Path, typer.Argument(help="Folder of a run of TinyGPT, or a checkpoint.")
+    ] = Path("runs/tinygpt"),
+    port: Annotated[int, typer.Option(help="Port; 0 for a free one.", min=0, max=65535)] = 0,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open the page.")] = True,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the page into this folder instead, for any web server: the model then runs"
+            " in the browser.",
+            show_default=False,
+        ),
+    ] = None,
+    pyodide: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --to: a folder with Pyodide to copy. By default the page loads it from its"
+            " public CDN.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Look into a trained model: probabilities, attention, logit lens, heads, embeddings."""
+    from .look import look as serve
+    from .look import write
+
+    with _errors_as_messages():
+        if to is None:
+            serve(path, port, open_, _print)
+        else:
+            write(path, to, pyodide, _print)
+
+
 @nbdev.command("build")
 def nbdev_build(
     wheel: Annotated[bool, typer.Option("--wheel/--no-wheel", help="Build the wheel, too.")] = True,

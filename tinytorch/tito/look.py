@@ -1,0 +1,48 @@
+"""`tito look`: the glass model, a page that looks into a trained model, on this machine."""
+
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+
+
+def look(path: Path, port: int, open_page: bool, show: Callable[[str], None]) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        path: a checkpoint, or the folder of a run.
+        port: the port; 0 for a free one.
+        open_page: whether to open it in the browser.
+        show: prints a line.
+
+    Raises:
+        CheckpointError, RunError: the path has no checkpoint of TinyGPT.
+        ValueError: the port is taken.
+    """
+    from ..inspection.server import HOST, Server
+    from ..inspection.session import Session
+
+    session = Session(path)
+    try:
+        server = Server(session, port)
+    except (OSError, OverflowError) as error:
+        raise ValueError(
+            f"cannot listen on {HOST}:{port}: {error}; choose another --port"
+        ) from None
+    with server:
+        show(f"The glass model of {path}: {server.address}")
+        show("This address works on this machine only; stop with Ctrl-C.")
+        if open_page:
+            webbrowser.open(server.address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            show("stopped")
+
+
+def write(path: Path, site: Path, pyodide: Path | None, show: Callable[[str], None]) -> None:
+    """Write the page and the model into a folder; see `inspection.site.write`."""
+    from ..inspection.site import write as write_page
+
+    folder = write_page(site, path, pyodide)
+    show(f"The glass model of {path} is in {folder}; any web server can serve {site}.")
+    show(f"To try it here: python -m http.server --directory {site} --bind 127.0.0.1")
