@@ -39,10 +39,10 @@ def look(path: Path, port: int, open_page: bool, show: Callable[[str], None]) ->
             show("stopped")
 
 
-def write(path: Path, site: Path, pyodide: Path | None, show: Callable[[str], None]) -> None:
+def write(path: Path, to: Path, pyodide: Path | None, show: Callable[[str], None]) -> None:
     """Write the page and the model into a folder; see `inspection.site.write`."""
     from ..inspection.site import write as write_page
 
-    folder = write_page(site, path, pyodide)
-    show(f"The glass model of {path} is in {folder}; any web server can serve {site}.")
-    show(f"To try it here: python -m http.server --directory {site} --bind 127.0.0.1")
+    write_page(to, path, pyodide)
+    show(f"{to}: the glass model of {path}; any web server can serve this folder")
+    show(f"to try it here: python -m http.server --directory {to} --bind 127.0.0.1")

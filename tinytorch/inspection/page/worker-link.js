@@ -1,6 +1,6 @@
 // The model in this page: Pyodide in a web worker of the site, with the site's own checkpoint.
 
-import { Python } from "../static/python.js";
+import { Python } from "./static/python.js";
 import { unpack } from "./link.js";
 
 const START = `
