@@ -177,7 +177,7 @@ with Exercise("5.1", "TensorDataset") as check:
                 ["reference", "reference"], "the backends of a batch and of an example",
                 cause="index the tensors, and create none")
     check.equal(lambda: [str(t.dtype) for t in (*away.batch([1]), *away[1])],
-                ["float32", "int64"] * 2, "the dtypes of a batch and of an example",
+                ["float32", str(labels.dtype)] * 2, "the dtypes of a batch and of an example",
                 cause="index the tensors, and convert none")
 # fmt: on
 

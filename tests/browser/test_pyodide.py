@@ -59,3 +59,38 @@ def test_an_inline_test_fails_and_passes_without_openblas_too(
     (message,) = json.loads(printed)
     assert message.startswith("Exercise 12.1, create_causal_mask: the mask of 3 tokens\n")
     assert "a token sees itself and those before it" in message
+
+
+ALL = """
+import json, time
+from tinytorch.browser.session import Session
+
+for number, cells in LESSONS:
+    outputs = []
+    session = Session(outputs.append)
+    for exercise, source in cells:
+        start = time.perf_counter()
+        passed = session.run(source)
+        seconds = time.perf_counter() - start
+        print(json.dumps([number, exercise, passed, round(seconds, 2), outputs[-1:]]))
+        outputs.clear()
+"""
+
+
+@pytest.mark.nightly
+def test_every_exercise_passes_in_pyodide(in_pyodide: Callable[..., str]) -> None:
+    """With the solutions; prints the seconds of each test that takes more than one."""
+    from tinytorch.tito.lesson import find_root, lessons, load
+
+    course = []
+    for lesson in (load(number, find_root(Path(__file__))) for number in lessons(find_root())):
+        cells = [c for c in lesson.cells if c.kind in ("setup", "given", "exercise", "test")]
+        parts = [(c.exercise if c.kind == "test" else "", lesson.code(c)) for c in cells]
+        course.append((lesson.number, parts))
+    found = [json.loads(line) for line in in_pyodide(ALL.replace("LESSONS", repr(course)))
+             .splitlines() if line.startswith("[")]  # fmt: skip
+    for _, exercise, _, seconds, _ in found:
+        if exercise and seconds > 1:
+            print(exercise, seconds)
+    assert not [(exercise, outputs) for _, exercise, passed, _, outputs in found if not passed]
+    assert len({exercise for _, exercise, *_ in found if exercise}) > 100
