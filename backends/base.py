@@ -10,6 +10,7 @@ import numpy as np
 
 from .arrays import Array, DType, Namespace, NativeArray, NumpyArray
 from .float_errors import ignore, restore
+from .groups import Group, MPIGroup
 
 __all__ = [
     "Array",
@@ -260,6 +261,16 @@ class Backend:
     def full_precision(self) -> AbstractContextManager[None]:
         """A context in which float32 products are not rounded to fewer bits of mantissa."""
         return nullcontext()
+
+    def group(self, host: MPIGroup) -> Group:
+        """The group that adds up this backend's arrays among the ranks of `host`.
+
+        Raises:
+            BackendError: this backend's arrays cannot be added up, or a rank has no device.
+        """
+        raise BackendError(
+            f"backend {self.name!r} cannot be used by several ranks: run one process, or use numpy"
+        )
 
     def before_fork(self) -> None:
         """Load what each of the processes forked next would otherwise compile for itself."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..base import Backend, BackendError, LossScaler, Namespace, Row, host_array
 from ..base import NativeArray as Array
+from ..groups import Group, MPIGroup
 from ..indices import is_basic
 
 _INSTALL = 'pip install "cupy-cuda12x[ctk]", or cupy-cuda13x[ctk] if nvidia-smi shows CUDA 13'
@@ -178,6 +179,11 @@ class CupyBackend(Backend):
 
     def set_row_offset(self, first: int) -> None:
         self._seeds.set_row_offset(first)
+
+    def group(self, host: MPIGroup) -> Group:
+        from .nccl import NCCLGroup
+
+        return NCCLGroup(host)
 
     def full_precision(self) -> AbstractContextManager[None]:
         return self._gemm.full_precision()

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..base import Backend, NativeArray, host_array
 from ..base import NumpyArray as Array
+from ..groups import Group, MPIGroup
 from ..indices import as_index, check_ids, is_basic
 from ..random_bits import random_bits
 from . import narrow
@@ -75,6 +76,9 @@ class NumpyBackend(Backend):
 
     def single_threaded(self) -> AbstractContextManager[None]:
         return single_threaded()
+
+    def group(self, host: MPIGroup) -> Group:
+        return host
 
     def before_fork(self) -> None:
         if self.kernels:

@@ -9,7 +9,6 @@ import itertools
 import mmap
 import multiprocessing
 import os
-import pickle
 import signal
 import traceback
 import warnings
@@ -27,7 +26,8 @@ from ..backends.base import NumpyArray as Array
 from ..modules.module import Module, Parameter
 from ..ops import random
 from ..tensor import Tensor
-from ..training import Trainer, accumulate_gradients, count_targets, weights_of
+from ..training import Trainer, accumulate_gradients
+from .division import divided, picklable, rows_of
 from .eager import EagerStep, why_eager
 from .module_key import Same, module_key
 
@@ -142,10 +142,8 @@ class DataParallel:
         count = min(rows, len(self.pipes) + 1)
         if count <= 1:
             return accumulate_gradients(self.model, self.loss_fn, x, y, weight)
-        bounds = [rows * i // count for i in range(count + 1)]
-        parts = [slice(*pair) for pair in itertools.pairwise(bounds)]
-        counts = [float(count_targets(self.loss_fn, y[part])) for part in parts]
-        weights = [float(weight) * fraction for fraction in weights_of(counts)]
+        parts, fractions = zip(*divided(self.loss_fn, y, count), strict=True)
+        weights = [float(weight) * float(fraction) for fraction in fractions]
         self._share_weights()
         state = dict(random.generator().bit_generator.state), random.mask_state()
         try:
@@ -224,7 +222,7 @@ class DataParallel:
             result = self._compute(task)
         except BaseException as error:  # SystemExit too, which one process would raise as well
             error.add_note(f"In a replica:\n{traceback.format_exc()}")
-            pipe.send(_picklable(error))
+            pipe.send(picklable(error))
             return
         for number, bucket in enumerate(buckets):
             if number >= 2:
@@ -345,13 +343,6 @@ def check_shareable(parameters: Sequence[Parameter]) -> None:
         )
 
 
-def rows_of(x: Tensor, y: Tensor) -> int:
-    """Number of rows into which a batch can be divided."""
-    if x.requires_grad or y.requires_grad:  # gradients of the inputs stay in the replicas
-        return 1
-    return len(y) if y.ndim and x.ndim and len(x) == len(y) else 1
-
-
 def _replica_key(
     model: Module, loss_fn: Callable[..., Tensor], parameters: Sequence[Parameter]
 ) -> Any:
@@ -423,12 +414,3 @@ def _views(memory: mmap.mmap, arrays: Sequence[Array]) -> list[Array]:
         np.frombuffer(memory, a.dtype, a.size, start).reshape(a.shape)
         for a, start in zip(arrays, starts, strict=False)
     ]
-
-
-def _picklable(error: BaseException) -> BaseException:
-    """The exception, or a RuntimeError with its message if it cannot be sent through a pipe."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error

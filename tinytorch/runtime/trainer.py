@@ -1,18 +1,26 @@
 """The Trainer of lesson 08, with a choice of step runners."""
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .. import training
 from ..arguments import check_integer
-from ..modules.module import Module
+from ..autograd import no_grad
+from ..modules.module import Module, evaluating
 from ..optimizers import Optimizer
 from ..tensor import Tensor
 from ..training import Schedule
 from . import loss_scale
 from .eager import EagerStep
 from .graphed import GraphedStep
+
+if TYPE_CHECKING:
+    from ..backends.groups import MPIGroup
+    from .ranks import Ranks
+
+CHECK_INTERVAL = 100  # steps after which ranks compare their weights
 
 
 class StepRunner(Protocol):
@@ -42,10 +50,13 @@ class Trainer(training.Trainer):
             lists, may change at any time; if necessary, the step is captured again. Changes of
             other objects in a module or in the loss are not detected. The model and the loss must
             not read results on the host.
+        group: an `MPIGroup`, whose ranks all create this trainer and take the same steps: each of
+            them computes its rows of every batch, see `ranks.Ranks`.
         record: deprecated name of `cuda_graph`.
 
     Attributes:
         runner: runs the steps; may be replaced at any time.
+        ranks: the ranks of the group, or None.
 
     >>> from tinytorch import AdamW, Linear, MSELoss, Tensor
     >>> model = Linear(2, 1)
@@ -62,15 +73,22 @@ class Trainer(training.Trainer):
         grad_clip_norm: float | None = None,
         processes: int = 1,
         cuda_graph: bool = False,
+        group: "MPIGroup | None" = None,
         *,
         record: bool | None = None,
     ) -> None:
         processes = check_integer("processes", processes, 1)
+        if group is not None and processes > 1:
+            raise ValueError(
+                f"processes={processes} cannot be combined with group=: start more ranks instead"
+            )
         if record is not None:
             warnings.warn("record= is now cuda_graph=", DeprecationWarning, stacklevel=2)
             cuda_graph = record
         super().__init__(model, optimizer, loss_fn, scheduler, grad_clip_norm)
         self.runner = make_runner(processes, cuda_graph)
+        self.ranks = make_ranks(group)
+        self._copied = False  # whether all ranks have the weights of rank 0
 
     @property
     def processes(self) -> int:
@@ -79,7 +97,36 @@ class Trainer(training.Trainer):
         return count
 
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-        return self.runner.run(self, batches)
+        ranks = self.ranks
+        if ranks is None:
+            return self.runner.run(self, batches)
+        if not self._copied:
+            ranks.copy_first(self)
+            self._copied = True
+        loss = self.runner.run(self, batches)
+        if (self.step + 1) % CHECK_INTERVAL == 0:
+            ranks.check(self)
+        return loss
+
+    def accumulate(
+        self,
+        batches: Sequence[tuple[Tensor, Tensor]],
+        backward: Callable[[Tensor, Tensor, Any], Tensor] | None = None,
+    ) -> Tensor:
+        if self.ranks is None:
+            return super().accumulate(batches, backward)
+        return self.ranks.accumulate(self, super().accumulate, batches, backward)
+
+    @no_grad()
+    def evaluate(self, loader: Iterable[Any]) -> float:
+        """As that of lesson 08; with ranks, each computes the losses of some of the batches."""
+        if self.ranks is None:
+            return super().evaluate(loader)
+        own = islice(loader, self.ranks.rank, None, self.ranks.size)
+        with evaluating():
+            return self.ranks.mean_loss(
+                (self.loss_fn(self.model(x), y), self._targets([(x, y)])) for x, y in own
+            )
 
     def save_checkpoint(self, path: Any, **metadata: Any) -> None:
         """As that of lesson 08, with the scale of the loss where products are float16."""
@@ -144,6 +191,15 @@ class Trainer(training.Trainer):
             self.step += len(x)
             self.updating = False
         return losses
+
+
+def make_ranks(group: "MPIGroup | None") -> "Ranks | None":
+    """The `Ranks` of a group; None without one, or if it is this process alone."""
+    if group is None or group.size == 1:
+        return None
+    from .ranks import Ranks  # loads pickle, which few programs need
+
+    return Ranks(group)
 
 
 def make_runner(processes: int = 1, cuda_graph: bool = False) -> StepRunner:

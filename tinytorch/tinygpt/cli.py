@@ -15,12 +15,15 @@ from ..backends import BackendError
 from ..backends.trace import debugging
 from ..data.datasets import DataError
 from ..runtime.data_parallel import ReplicaError
+from ..runtime.ranks import RankError
 from ..serialization.checkpoint import CheckpointError
 from .interrupt import Stop
 from .presets import MAX_STEPS
 from .run import Run, RunError
 
-EXPECTED = (BackendError, CheckpointError, DataError, ReplicaError, RunError, OSError)
+EXPECTED = (
+    BackendError, CheckpointError, DataError, RankError, ReplicaError, RunError, OSError,
+)  # fmt: skip
 LONGEST = 600  # characters of an error message; some quote the contents of a file
 MAX_MINUTES = 1e6  # about two years
 
@@ -167,7 +170,7 @@ def training_error(run: Run, error: Exception, memory_advice: str, resume: str) 
     """
     show_traceback(error)
     what = sentence(error, memory_advice)
-    if not run.trainer.step:
+    if not run.trainer.step or not run.leads:
         return RunError(what)
     if not run.intact:
         return RunError(f"{what}; the last save is intact, resume with: {resume}")

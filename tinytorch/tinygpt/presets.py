@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..backends.groups import MPIGroup
 from ..losses import CrossEntropyLoss
 from ..optimizers import AdamW, Muon, Optimizer
 from ..runtime.fused_blocks import fuse_blocks
@@ -203,7 +204,9 @@ def model_config(preset: Preset, vocab_size: int) -> GPTConfig:
     )  # fmt: skip
 
 
-def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> Trainer:
+def build_trainer(
+    preset: Preset, model: GPT, processes: int | None = None, group: MPIGroup | None = None
+) -> Trainer:
     """Return a trainer for `model` with the preset's optimizers and schedule, in mixed precision on
     a GPU with ``TT_MATMUL=bf16`` (see `fuse_blocks`).
 
@@ -212,6 +215,7 @@ def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> T
         model: the model to train.
         processes: number of processes that divide each batch, at most one for each of its rows;
             None for the backend's default.
+        group: the ranks that divide each batch, see `Trainer`.
     """
     count = model.backend.processes if processes is None else processes
     return Trainer(
@@ -222,6 +226,7 @@ def build_trainer(preset: Preset, model: GPT, processes: int | None = None) -> T
         preset.grad_clip,
         min(count, preset.batch_size),
         cuda_graph=True,
+        group=group,
     )
 
 

@@ -1,14 +1,18 @@
 """Frame of the programs that train a GPT on a text: flags, start, resume, sampling, exit code."""
 
 import argparse
+import io
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack, nullcontext, redirect_stderr, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from ..backends import default
 from ..generation.generate import stream
+from ..runtime import launch
 from ..tokenization import Tokenizer
 from ..transformers import GPT
 from . import cli
@@ -32,6 +36,7 @@ class Program:
         tokenizer: the default tokenizer.
         vocab_size: default vocabulary size of a byte-pair tokenizer.
         session: trains and shows a run.
+        world: the ranks that mpiexec or another launcher has started, if it has.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Program:
     tokenizer: str = "char"
     vocab_size: int = 1024
     session: type[Session] = Session
+    world: launch.World | None = field(default=None, init=False)
 
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run the program; return the exit code.
@@ -48,9 +54,46 @@ class Program:
         It is 0, 1 if a claim does not hold, 2 for user errors, or 128 plus the number of a signal
         that stopped the run (130 for Ctrl-C).
         """
+        if launch.is_launched():
+            return self._main_of_rank(argv)
         arguments = self.parse(argv)
         action = self.sample if arguments.sample else self.train
-        return cli.exit_code(self.name, partial(action, arguments), self._memory_advice(arguments))
+        return self._exit_code(partial(action, arguments), arguments)
+
+    def _exit_code(self, action: Callable[[], int], arguments: argparse.Namespace) -> int:
+        name = f"{self.name}, rank {launch.rank()}" if launch.rank() else self.name
+        return cli.exit_code(name, action, self._memory_advice(arguments))
+
+    def _main_of_rank(self, argv: Sequence[str] | None) -> int:
+        """As `main`, for one of several ranks: rank 0 alone samples and prints."""
+        rank = launch.rank()
+        with redirect_stderr(io.StringIO()) if rank else nullcontext():
+            arguments = self.parse(argv)
+        if arguments.sample:
+            return 0 if rank else self._exit_code(partial(self.sample, arguments), arguments)
+        if arguments.processes and arguments.processes > 1:
+            if not rank:
+                print(f"{self.name}: --processes: start more ranks instead", file=sys.stderr)
+            return 2
+        supervisor = launch.supervise(self.name)
+
+        is_shared = True
+
+        def train() -> int:
+            nonlocal is_shared
+            self.world = launch.World(partial(_report_rank, self.name), supervisor)
+            try:
+                return self.train(arguments)
+            except Exception as error:
+                is_shared = _is_shared(error, self.world.group.shared_error)
+                if self.world.group.rank and is_shared:
+                    return 2  # rank 0 prints it
+                raise
+
+        code = self._exit_code(train, arguments)
+        if self.world is not None:
+            self.world.leave(code, is_shared)
+        return code
 
     # Flags
 
@@ -120,20 +163,40 @@ class Program:
     def train(self, arguments: argparse.Namespace) -> int:
         """Start or resume a run, and train until it is finished or interrupted."""
         _check_extras()
-        if arguments.resume:
-            with open_folder(arguments.resume) as lock:
+        with ExitStack() as stack:
+            if self.world is not None:
+                run = self._open_in_ranks(self.world, arguments, stack)
+            elif arguments.resume:
+                lock = stack.enter_context(open_folder(arguments.resume))
                 run = Run.resume(arguments.resume, arguments.processes)
                 run.lock = lock
-                return self._execute(run, arguments)
-        config = self._config(arguments)
-        default()  # raises for an unusable backend, before anything is written
-        run = Run.start(config, arguments.out or Path("runs", self.name), arguments.processes)
-        with prepare_folder(run.out) as run.lock:
+            else:
+                config = self._config(arguments)
+                default()  # raises for an unusable backend, before anything is written
+                run = Run.start(config, self._out(arguments), arguments.processes)
+                run.lock = stack.enter_context(prepare_folder(run.out))
             return self._execute(run, arguments)
 
+    def _open_in_ranks(
+        self, world: launch.World, arguments: argparse.Namespace, stack: ExitStack
+    ) -> Run:
+        from . import together
+
+        if arguments.resume:
+            return together.resume(world, arguments.resume, stack)
+        return together.start(world, self._config(arguments), self._out(arguments), stack)
+
+    def _out(self, arguments: argparse.Namespace) -> Path:
+        out: Path = arguments.out or Path("runs", self.name)
+        return out
+
     def _execute(self, run: Run, arguments: argparse.Namespace) -> int:
-        report = Report() if arguments.quiet else ProgressReport(run.progress)
-        return self.session(run, report, self._memory_advice(arguments)).execute()
+        quiet = arguments.quiet or not run.leads
+        report = Report() if quiet else ProgressReport(run.progress)
+        session = self.session(run, report, self._memory_advice(arguments))
+        if self.world is not None:
+            session.alone = self.world.alone
+        return session.execute()
 
     def _preset(self, arguments: argparse.Namespace) -> Preset:
         return PRESETS[arguments.preset or self.preset]
@@ -209,6 +272,20 @@ def _print_sample(
     except RuntimeError as error:  # the logits are not finite
         raise RunError(str(error)) from error
     print()
+
+
+def _report_rank(name: str, problem: str) -> None:
+    """Say that another rank has ended or does not answer, before this one ends all."""
+    with suppress(OSError, ValueError):
+        what = f"{problem}, so all ranks end: the last save is intact, go on with --resume"
+        print(f"{name}: {what}", file=sys.stderr, flush=True)
+
+
+def _is_shared(error: BaseException | None, shared: BaseException | None) -> bool:
+    """Whether all ranks have this exception, or one that caused it."""
+    while error is not None and error is not shared:
+        error = error.__cause__
+    return error is not None
 
 
 def _check_extras() -> None:

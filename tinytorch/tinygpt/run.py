@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..backends import default
+from ..backends.groups import MPIGroup
 from ..data.datasets import Corpus, read_text, tiny_shakespeare
 from ..data.python_modules import read_modules
 from ..dataloader import Batch, DataLoader, TokenDataset
@@ -134,6 +135,7 @@ class Run:
         tokenizer: Tokenizer,
         out: Path,
         processes: int | None = None,
+        group: MPIGroup | None = None,
     ) -> None:
         self.corpus, self.tokenizer, self.out = corpus, tokenizer, out
         train_text, self.val_text = corpus.split()
@@ -149,13 +151,19 @@ class Run:
             self.config = config = replace(config, preset=preset)
         self.blocks = TokenDataset(self.train_ids, config.preset.context)
         self.model = build_model(config.preset, tokenizer.vocab_size)
-        self.trainer = build_trainer(config.preset, self.model, processes)
+        self.trainer = build_trainer(config.preset, self.model, processes, group)
         self._check_processes()
         self.lock: FolderLock | None = None
         self.seconds = 0.0
 
     @classmethod
-    def start(cls, config: RunConfig, out: Path, processes: int | None = None) -> Self:
+    def start(
+        cls,
+        config: RunConfig,
+        out: Path,
+        processes: int | None = None,
+        group: MPIGroup | None = None,
+    ) -> Self:
         """Start a new run: read the text, build the tokenizer, initialise the weights.
 
         Args:
@@ -163,6 +171,8 @@ class Run:
             out: folder for the results.
             processes: number of processes that divide each batch; None for the backend's default.
                 It affects results only by rounding.
+            group: the ranks that divide each batch, with 1 process each; all start the run, and
+                rank 0 writes the results.
 
         Raises:
             DataError: the text cannot be read.
@@ -171,10 +181,10 @@ class Run:
         corpus = _read_corpus(config)
         tokenizer = _build_tokenizer(config, corpus)
         random.manual_seed(config.seed)
-        return cls(config, corpus, tokenizer, out, processes)
+        return cls(config, corpus, tokenizer, out, processes, group)
 
     @classmethod
-    def resume(cls, out: Path, processes: int | None = None) -> Self:
+    def resume(cls, out: Path, processes: int | None = None, group: MPIGroup | None = None) -> Self:
         """Resume the run in folder `out` from its last checkpoint.
 
         Raises:
@@ -198,7 +208,7 @@ class Run:
         if corpus.sha256 != metadata.get("dataset_sha256"):
             raise RunError(f"the text ({corpus.source}) has changed since the run was started")
         try:
-            run = cls(config, corpus, tokenizer, out, processes)
+            run = cls(config, corpus, tokenizer, out, processes, group)
             run.trainer.load_checkpoint(path)
         except (RunError, checkpoint.CheckpointError):
             raise
@@ -242,8 +252,27 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether the run is finished and all its results are in the folder."""
-        return self.finished and not self.missing_results()
+        """Whether the run is finished and all its results are in the folder of rank 0."""
+        ranks, complete = self.trainer.ranks, self.finished and not self.missing_results()
+        return complete if ranks is None else bool(ranks.host.first(complete))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes the results: the only one, or rank 0."""
+        return self.trainer.ranks is None or self.trainer.ranks.rank == 0
+
+    def agree(self, stop: int) -> int:
+        """Let all ranks continue with the time of rank 0.
+
+        Args:
+            stop: the number of a signal that asks this rank to stop, or 0.
+
+        Returns:
+            that of any rank.
+        """
+        if self.trainer.ranks is not None:
+            self.seconds, stop = self.trainer.ranks.synchronise(self.seconds, stop)
+        return stop
 
     def missing_results(self) -> list[str]:
         """Return the names of the results that are not in the folder."""
@@ -400,6 +429,8 @@ class Run:
             DivergedError: a weight is not finite. The loss shows it too, but is not read each step.
             RunError: the folder was replaced, so it may be that of another run.
         """
+        if not self.leads:
+            return
         self._check_folder()
         name = not_finite({n: t.numpy() for n, t in self.model.state_dict().items()})
         if name:
@@ -416,6 +447,8 @@ class Run:
 
     def log(self, **values: Any) -> None:
         """Append a line to metrics.jsonl."""
+        if not self.leads:
+            return
         self._check_folder()
         line = {"step": self.trainer.step, **values}
         with open(self.out / "metrics.jsonl", "a", encoding="utf-8") as file:

@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +47,13 @@ class Session:
         run: the run.
         report: where progress is shown.
         memory_advice: what to do when memory runs out.
+        alone: creates the context in which this process does what other ranks do not.
     """
 
     run: Run
     report: Report
     memory_advice: str
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def execute(self) -> int:
         """Train, and write the results; return the program's exit code."""
@@ -62,7 +65,7 @@ class Session:
             try:
                 with report:
                     self.introduce()
-                    self._train(interrupt)
+                    stop = self._train(interrupt)
             except DivergedError:  # keep the last save
                 raise
             except Exception as error:
@@ -73,12 +76,13 @@ class Session:
                     raise cli.training_error(run, error, advice, self._resume()) from error
             run.save()
             interrupt.deferred = False  # everything is saved: a signal ends the program at once
-            if interrupt.requested:
+            stop = stop or run.agree(interrupt.requested)
+            if stop:
                 with suppress(OSError):  # the terminal may be closed
                     report.print(
                         f"Stopped after step {run.trainer.step}. Resume with:\n  {self._resume()}"
                     )
-                return 128 + interrupt.requested
+                return 128 + stop
             return self._finish()
 
     # What a program may override
@@ -117,17 +121,20 @@ class Session:
         return ", then ".join(map(str, self.run.config.preset.contexts))
 
     def _processes(self) -> str:
-        count = self.run.trainer.processes
-        return f", {count} processes" if count > 1 else ""
+        trainer = self.run.trainer
+        if trainer.ranks is not None:
+            return f", {trainer.ranks.size} ranks"
+        return f", {trainer.processes} processes" if trainer.processes > 1 else ""
 
     def _resume(self) -> str:
         return command("--resume", str(self.run.out))
 
-    def _train(self, interrupt: Interrupt) -> None:
-        """Train, and evaluate at regular intervals."""
+    def _train(self, interrupt: Interrupt) -> int:
+        """Train, and evaluate at regular intervals; return the number of a signal that stops it."""
         run = self.run
         evaluations = int(run.progress * EVALUATIONS)
-        while not run.finished and not interrupt.requested:
+        stop = run.agree(interrupt.requested)
+        while not run.finished and not stop:
             loss = run.step(until=run.next_stop(LOG_INTERVAL, EVALUATIONS))
             step = run.trainer.step
             if step % LOG_INTERVAL == 0 or step == 1 or run.finished:
@@ -136,14 +143,23 @@ class Session:
                 speed, lr = run.tokens / max(run.seconds, 1e-9), run.trainer.optimizers[0].lr
                 run.log(loss=value, lr=lr, tokens_per_second=round(speed, 1))
                 self.report.update(run.progress, value, speed)
+            stop = run.agree(interrupt.requested)
             if int(run.progress * EVALUATIONS) > evaluations and not run.finished:
                 evaluations = int(run.progress * EVALUATIONS)
                 self._evaluate()
+        return stop
 
     def _evaluate(self) -> None:
         """Estimate the validation loss, save a checkpoint, and show a sample."""
         run = self.run
         val_loss = run.validate(every=EVAL_STRIDE)
+        if not run.leads:
+            return
+        with self.alone():
+            self._save_and_show(val_loss)
+
+    def _save_and_show(self, val_loss: float) -> None:
+        run = self.run
         run.log(val_loss=val_loss)
         run.save()
         loss = f"step {run.trainer.step:,}, validation loss {val_loss:.3f}"
@@ -158,6 +174,8 @@ class Session:
         """Write the summary and the plots of a run whose checkpoint is saved, and show samples."""
         run, report = self.run, self.report
         val_loss = run.validate()
+        if not run.leads:
+            return 0
         summary = run.summarise(val_loss, self.measure(val_loss))
         if not any("val_loss" in m and m["step"] == run.trainer.step for m in run.metrics()):
             run.log(val_loss=summary["val_loss"])

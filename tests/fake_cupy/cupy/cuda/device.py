@@ -8,6 +8,8 @@ class Device:
         self.id = runtime.getDevice() if device is None else device
         self._before = []
 
+    pci_bus_id = property(lambda self: f"0000:{self.id:02x}:00.0")
+
     def use(self):
         runtime.setDevice(self.id)
 

@@ -1,0 +1,127 @@
+"""Groups of ranks: processes, perhaps on several machines, that add up their arrays."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
+
+import numpy as np
+
+from .arrays import NativeArray, NumpyArray
+
+BUCKET_BYTES = 2**22  # smaller arrays are added up together, this much at a time
+YIELDS = 200  # of the processor to other programs before a wait begins to sleep
+PAUSE = 5e-5  # seconds of each sleep
+
+
+class Group(Protocol):
+    """What an engine for several processes must offer; mpi4py and NCCL are two.
+
+    Attributes:
+        rank: number of this process, from 0.
+        size: number of processes.
+    """
+
+    rank: int
+    size: int
+
+    def sum(self, arrays: Sequence[NativeArray]) -> None:
+        """Replace each array by its sum over all ranks, in place, on the current stream."""
+        ...
+
+    def broadcast(self, array: NativeArray) -> None:
+        """Replace an array by that of rank 0, in place."""
+        ...
+
+
+class MPIGroup:
+    """Sums of host arrays by MPI.
+
+    Ranks wait for each other without keeping a processor busy: MPI's own waits do, which makes
+    steps several times as long where there are more ranks than cores.
+
+    Args:
+        comm: a communicator of mpi4py; its ranks must call the same methods in the same order.
+
+    Attributes:
+        comm: the communicator.
+        waiting: creates the context of each wait for the other ranks.
+        shared_error: the last exception that was raised in all ranks.
+        place: name of this machine.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+        self.waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.shared_error: BaseException | None = None
+        self.place = platform.node()
+        self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
+
+    def barrier(self) -> None:
+        """Wait until all ranks have come here; Ctrl-C ends the wait."""
+        with self.waiting():
+            request, turns = self.comm.Ibarrier(), 0
+            while not request.Test():
+                turns += 1
+                if turns > YIELDS:
+                    time.sleep(PAUSE)
+                elif hasattr(os, "sched_yield"):
+                    os.sched_yield()
+
+    def sum(self, arrays: Sequence[NumpyArray]) -> None:
+        self.barrier()
+        for bucket in buckets(arrays):
+            if len(bucket) == 1 and bucket[0].flags.c_contiguous:
+                self._sum(bucket[0])
+                continue
+            flat = np.concatenate([array.reshape(-1) for array in bucket])
+            self._sum(flat)
+            start = 0
+            for array in bucket:
+                array[...] = flat[start : start + array.size].reshape(array.shape)
+                start += array.size
+
+    def broadcast(self, array: NumpyArray) -> None:
+        self.barrier()
+        copy = np.ascontiguousarray(array)
+        self.comm.Bcast(copy)
+        array[...] = copy
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, which can be pickled."""
+        self.barrier()
+        values: list[Any] = self.comm.allgather(value)
+        return values
+
+    def first(self, value: Any) -> Any:
+        """The value of rank 0."""
+        self.barrier()
+        return self.comm.bcast(value)
+
+    def _sum(self, array: NumpyArray) -> None:
+        from mpi4py import MPI
+
+        self.comm.Allreduce(MPI.IN_PLACE, array)
+
+
+def buckets(arrays: Sequence[NumpyArray], limit: int = BUCKET_BYTES) -> Iterator[list[NumpyArray]]:
+    """Divide arrays into lists of one dtype and at most `limit` bytes, or a single larger array.
+
+    A message takes some time whatever its size, and a copy of all arrays at once much memory.
+
+    >>> import numpy as np
+    >>> arrays = [np.zeros(n, np.float32) for n in (1, 2, 3, 9)]
+    >>> [[a.size for a in bucket] for bucket in buckets(arrays, 16)]
+    [[1, 2], [3], [9]]
+    """
+    bucket: list[NumpyArray] = []
+    for array in arrays:
+        size = sum(a.nbytes for a in bucket) + array.nbytes
+        if bucket and (size > limit or array.dtype != bucket[0].dtype):
+            yield bucket
+            bucket = []
+        bucket.append(array)
+    if bucket:
+        yield bucket

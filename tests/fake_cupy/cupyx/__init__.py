@@ -1,0 +1,1 @@
+"""A fake cupyx: what several processes need of it."""

@@ -1,0 +1,165 @@
+"""Checks of ranks that run under mpiexec, all in one start; rank 0 prints their results as JSON."""
+
+import json
+import sys
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from tiny_training import make_trainer, steps, weights
+
+import tinytorch
+from tinytorch import SGD, CrossEntropyLoss, Linear, Module, Tensor, Trainer
+from tinytorch.backends.groups import MPIGroup
+from tinytorch.runtime.ranks import RankError, Ranks
+from tinytorch.runtime.trainer import make_ranks
+
+GROUP = MPIGroup(MPI.COMM_WORLD)
+RANK = GROUP.rank
+
+
+def difference(ours: Trainer, theirs: Trainer) -> float:
+    a, b = weights(ours), weights(theirs)
+    return max(float(abs(a[name] - b[name]).max()) for name in a)
+
+
+def compared(blocks: int, each: int, count: int, backend: str = "numpy") -> dict[str, Any]:
+    """Training by all ranks next to that of one process, with dropout."""
+    alone, ours = make_trainer("numpy", False), make_trainer(backend, backend == "cupy")
+    expected = steps(alone, count, blocks, each)
+    if RANK:  # the first step begins with the weights of rank 0
+        ours.parameters()[0]._array[...] += 1
+    ours.ranks = make_ranks(GROUP)
+    actual = steps(ours, count, blocks, each)
+    losses = max(abs(a - b) for a, b in zip(expected, actual, strict=True))
+    learned = expected[0] - expected[-1]
+    return {"losses": losses, "weights": difference(alone, ours), "learned": learned}
+
+
+class Gate(Module):
+    """A model of which each row uses one of two layers; the second is used by rank 1 alone."""
+
+    def __init__(self) -> None:
+        self.first, self.second, self.third = Linear(2, 3), Linear(2, 3), Linear(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.second if float(x.numpy()[0, 0]) > 0 else self.first)(x)
+
+
+def unused() -> dict[str, Any]:
+    """Parameters that one rank uses get its gradients in all, and those that none uses get none."""
+    tinytorch.manual_seed(1)
+    model = Gate()
+    trainer = Trainer(model, SGD(model.parameters(), lr=0.1), CrossEntropyLoss(), group=GROUP)
+    before = [p.numpy().copy() for p in model.parameters()]
+    rows = np.float32([[-1, 1]] * (GROUP.size - 1) + [[1, 1]])
+    trainer.train_step([(Tensor(rows), Tensor(np.zeros(len(rows), np.int64)))])
+    moved = [bool((p.numpy() != b).any()) for p, b in zip(model.parameters(), before, strict=True)]
+    return {"moved": GROUP.gather(moved)}
+
+
+class Failing(Module):
+    def __init__(self, bad: int) -> None:
+        self.bad, self.layer = bad, Linear(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bad == RANK:
+            raise ZeroDivisionError(f"rows of rank {RANK}")
+        return self.layer(x)
+
+
+def failing() -> dict[str, Any]:
+    """An error in the last rank is raised in all, nothing has changed, and training goes on."""
+    model = Failing(GROUP.size - 1)
+    trainer = Trainer(model, SGD(model.parameters(), lr=0.1), CrossEntropyLoss(), group=GROUP)
+    batch = Tensor(np.ones((6, 2), np.float32)), Tensor(np.zeros(6, np.int64))
+    before = model.layer.weight.numpy().copy()
+    try:
+        trainer.train_step([batch])
+        caught = ""
+    except ZeroDivisionError as error:
+        caught = str(error)
+    same = bool((model.layer.weight.numpy() == GROUP.first(before)).all())
+    model.bad = -1
+    loss = trainer.train_step([batch]).item()
+    return {"caught": GROUP.gather(caught), "same": GROUP.gather(same), "loss": loss}
+
+
+def checked() -> dict[str, Any]:
+    """Weights that have drifted by rounding become those of rank 0; by more is an error."""
+    trainer = make_trainer("numpy", False)
+    trainer.ranks = ranks = Ranks(GROUP)
+    ranks.copy_first(trainer)
+    ranks.check(trainer)
+    array = trainer.parameters()[0]._array
+    array[...] += 1e-6 * RANK
+    ranks.check(trainer)
+    repaired = all(np.array_equal(a, array) for a in GROUP.gather(array))
+    array[...] += RANK == 1
+    messages = []
+    for action in (lambda: ranks.check(trainer), lambda: ranks.agree({"texts": RANK // 2})):
+        try:
+            action()
+            messages.append("")
+        except RankError as error:
+            messages.append(str(error))
+    return {"repaired": repaired, "messages": messages}
+
+
+def validated() -> dict[str, Any]:
+    """The batches of an evaluation are divided; there are fewer than ranks in the second one."""
+    trainer = make_trainer("numpy", False)
+    rng = np.random.default_rng(0)
+    batches = [[Tensor(rng.integers(0, 11, (rows, 8))) for _ in range(2)] for rows in (3, 1, 4, 2)]
+    found = []
+    for part in (batches, batches[:1]):
+        trainer.ranks = None
+        alone = trainer.evaluate(part)
+        trainer.ranks = Ranks(GROUP)
+        found.append(abs(alone - trainer.evaluate(part)))
+    return {"difference": max(found)}
+
+
+def captured() -> dict[str, Any]:
+    """NCCL on the fake CuPy, with a device for each rank: eager, captured and replayed steps."""
+    from cupy.cuda import runtime
+
+    runtime.capabilities = ["90"] * GROUP.size
+    runtime.setDevice(RANK)
+    from cupy_backends.cuda.libs.cublas import Library
+    from cupyx import distributed
+
+    from tinytorch import backends
+
+    backends.get("cupy")
+    from tinytorch.backends.cupy import cublas
+
+    library = Library()
+    cublas._handles, cublas._library = cublas._Handles(), lambda: library  # type: ignore[assignment]
+    result = compared(3, 1, 4, "cupy")
+    sums = [call for call in distributed.calls if call[0] == "all_reduce"]
+    return {
+        **result,
+        "calls": GROUP.gather([call[:2] for call in sums]),
+        "captured": [call[3] for call in sums],
+        "streams": [call[2] for call in sums],
+    }
+
+
+def main() -> None:
+    results = {
+        "divided": compared(5, 2, 50),
+        "too many": compared(GROUP.size - 1, 1, 4),
+        "unused": unused(),
+        "failing": failing(),
+        "checked": checked(),
+        "validated": validated(),
+    }
+    if "cupy" in sys.argv:
+        results["captured"] = captured()
+    if RANK == 0:
+        print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

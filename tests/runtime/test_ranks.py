@@ -1,0 +1,381 @@
+"""Ranks of MPI, under mpiexec: sums, faults, whole programs; and their parts in this process."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import require
+from tiny_training import make_trainer, steps
+
+from tinytorch import Tensor, Trainer
+from tinytorch.backends import BackendError
+from tinytorch.backends.groups import MPIGroup, buckets
+from tinytorch.runtime import launch
+from tinytorch.runtime.heartbeat import ALONE, COMPUTING, HANGING, SILENCE, WAITING, Watch
+from tinytorch.runtime.ranks import RankError, Ranks
+from tinytorch.serialization import checkpoint
+
+HERE = Path(__file__).parent
+PROGRAM, CHECKS = HERE / "ranks_program.py", HERE / "ranks_checks.py"
+
+
+def mpiexec() -> str:
+    """The launcher of this environment's MPI."""
+    require("mpi4py")
+    found = shutil.which("mpiexec", path=sysconfig.get_path("scripts")) or shutil.which("mpiexec")
+    return found or str(require("an mpiexec"))
+
+
+def run(count: int, *arguments: Any, **environment: str) -> tuple[int, str, str]:
+    """Exit code and output of a Python program in several ranks."""
+    done = subprocess.run(
+        [mpiexec(), "-n", str(count), sys.executable, *map(str, arguments)],
+        capture_output=True, text=True, timeout=300, env=variables(**environment),
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def variables(**environment: str) -> dict[str, str]:
+    tests = HERE.parent
+    ours = [str(folder) for folder in (tests.parent, tests, tests / "fake_cupy")]
+    path = os.pathsep.join([*ours, os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, **environment}
+
+
+# Training, in one start of two and of three ranks
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def checks(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Results of `ranks_checks.py`; two ranks run the fake CuPy too."""
+    cupy = ["cupy"] if request.param == 2 and shutil.which("g++") else []
+    code, out, errors = run(request.param, "-m", "mpi4py", CHECKS, *cupy, TT_MATMUL="fp32")
+    assert code == 0, errors
+    return {**json.loads(out), "size": request.param}
+
+
+ranks_start = pytest.mark.xdist_group("ranks")
+
+
+@pytest.mark.slow
+@ranks_start
+@pytest.mark.parametrize("case", ["divided", "too many", "captured"])
+def test_training_equals_that_of_one_process(checks: dict[str, Any], case: str) -> None:
+    if case not in checks:
+        pytest.skip("only in two ranks, and with g++")
+    assert checks[case]["losses"] < 1e-5
+    assert checks[case]["weights"] < 1e-4
+    assert checks[case]["learned"] != 0
+
+
+@pytest.mark.slow
+@ranks_start
+def test_parameters_that_only_one_rank_uses_move_in_all(checks: dict[str, Any]) -> None:
+    assert checks["unused"]["moved"] == [[True] * 4 + [False] * 2] * checks["size"]
+
+
+@pytest.mark.slow
+@ranks_start
+def test_an_error_in_one_rank_is_raised_in_all_and_changes_nothing(checks: dict[str, Any]) -> None:
+    size = checks["size"]
+    assert checks["failing"]["caught"] == [f"rows of rank {size - 1}"] * size
+    assert all(checks["failing"]["same"])
+    assert checks["failing"]["loss"] > 0
+
+
+@pytest.mark.slow
+@ranks_start
+def test_weights_that_differ_by_rounding_are_repaired_and_others_found(
+    checks: dict[str, Any],
+) -> None:
+    assert checks["checked"]["repaired"]
+    weights, texts = checks["checked"]["messages"]
+    assert "random numbers of rank 1 differ" in weights
+    assert ("rank 0 and rank 2 have different texts: 0 and 1" in texts) == (checks["size"] == 3)
+
+
+@pytest.mark.slow
+@ranks_start
+def test_an_evaluation_is_divided(checks: dict[str, Any]) -> None:
+    assert checks["validated"]["difference"] < 1e-6
+
+
+@pytest.mark.slow
+@ranks_start
+def test_sums_on_gpus_are_captured_in_the_same_order_in_all_ranks(checks: dict[str, Any]) -> None:
+    if "captured" not in checks:
+        pytest.skip("only in two ranks, and with g++")
+    ours, theirs = checks["captured"]["calls"]
+    assert ours == theirs
+    captured, streams = checks["captured"]["captured"], checks["captured"]["streams"]
+    count = sum(captured)  # of one step; those before it run eagerly
+    assert captured == [False] * (len(ours) - count) + [True] * count
+    assert ours == ours[:count] * (len(ours) // count)
+    assert set(streams[:-count]) == {0}
+    assert len(set(streams[-count:])) == 1
+    assert streams[-1] != 0
+
+
+# Whole programs
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("text") / "text"
+    path.write_text("to be or not to be, that is the question\n" * 40, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def flags(text: Path) -> list[Any]:
+    return [PROGRAM, "--data", text, "--steps", "40", "--batch-size", "3", "--quiet"]
+
+
+def losses(folder: Path) -> list[float]:
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return [line.get("loss", line.get("val_loss")) for line in lines]
+
+
+@pytest.mark.slow
+@ranks_start
+def test_a_run_that_three_ranks_begin_and_one_process_ends(
+    flags: list[Any], tmp_path: Path
+) -> None:
+    whole, ours = tmp_path / "whole", tmp_path / "ours"
+    single = [sys.executable, *map(str, [*flags, "--processes", 1, "--out", whole])]
+    subprocess.run(single, check=True, env=variables(), timeout=300)
+    code, _, errors = run(3, *flags, "--out", ours, FAULT="SIGTERM:2:20")
+    assert code == 128 + signal.SIGTERM, errors
+    assert checkpoint.load(ours / "checkpoint.safetensors")[1]["step"] == 21
+    assert not errors.strip()
+    resume = [sys.executable, str(PROGRAM), "--quiet", "--processes", "1", "--resume", str(ours)]
+    subprocess.run(resume, check=True, env=variables(), timeout=300)
+    np.testing.assert_allclose(losses(ours), losses(whole), atol=1e-5)
+    a, b = (checkpoint.load(f / "checkpoint.safetensors") for f in (ours, whole))
+    for name, array in a[0].items():
+        np.testing.assert_allclose(array, b[0][name], atol=1e-4, err_msg=name)
+    assert a[1]["random"] == b[1]["random"]
+    assert sorted(p.name for p in ours.iterdir()) == sorted(p.name for p in whole.iterdir())
+
+
+@pytest.mark.slow
+@ranks_start
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("SIGKILL:1:20", "tinygpt: rank 1 (process "),
+        ("SIGSTOP:0:21", "tinygpt: rank 0 (process "),
+        ("hang:1:25", "is alive, but the others have waited for it"),
+        ("full:0:12", "No space left on device"),
+    ],
+)
+def test_a_broken_rank_ends_all_and_is_named(
+    flags: list[Any], tmp_path: Path, fault: str, message: str
+) -> None:
+    code, _, errors = run(2, *flags, "--out", tmp_path / "run", FAULT=fault)
+    assert code != 0
+    assert sum(line.startswith("tinygpt: ") for line in errors.splitlines()) == 1
+    assert message in errors
+    assert "Traceback" not in errors
+    step = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["step"]
+    assert step in (10, 15, 20, 25)  # where an evaluation was
+
+
+@pytest.mark.slow
+@ranks_start
+def test_ctrl_c_at_mpiexec_saves_once(flags: list[Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [mpiexec(), "-n", "2", sys.executable, *map(str, flags[:-1])]
+    command[command.index("--steps") + 1] = "100000"
+    process = subprocess.Popen(
+        [*command, "--out", str(out)], env=variables(), stdout=subprocess.PIPE, text=True
+    )
+    while not (out / "metrics.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert output.count("Stopped after step") == 1
+    assert checkpoint.load(out / "checkpoint.safetensors")[1]["step"] > 0
+
+
+@pytest.mark.slow
+@ranks_start
+def test_ranks_with_different_texts_are_found_at_the_start(
+    flags: list[Any], text: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.write_text(text.read_text(encoding="utf-8").swapcase(), encoding="utf-8")
+    theirs = [other if flag == text else flag for flag in flags]
+    parts = [
+        [sys.executable, *map(str, f), "--out", str(tmp_path / "run")] for f in (flags, theirs)
+    ]
+    command = [mpiexec(), "-n", "1", *parts[0], ":", "-n", "1", *parts[1]]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env=variables(), check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("tinygpt: rank 0 and rank 1 have different texts: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+# In this process
+
+
+class Mirror:
+    """A communicator whose other ranks do as this one does; or answer with `others`."""
+
+    def __init__(self, size: int = 2, rank: int = 0) -> None:
+        self.size, self.rank = size, rank
+        self.others: Callable[[Any], Any] = lambda value: value
+
+    def Get_rank(self) -> int:  # noqa: N802
+        return self.rank
+
+    def Get_size(self) -> int:  # noqa: N802
+        return self.size
+
+    def Ibarrier(self) -> Any:  # noqa: N802
+        answers = iter([False] * 250 + [True])
+
+        class Request:
+            def Test(self) -> bool:  # noqa: N802
+                return next(answers)
+
+        return Request()
+
+    def Bcast(self, array: Any) -> None:  # noqa: N802
+        pass
+
+    def allgather(self, value: Any) -> list[Any]:
+        return [value if i == self.rank else self.others(value) for i in range(self.size)]
+
+    def bcast(self, value: Any) -> Any:
+        return value if self.rank == 0 else self.others(value)
+
+
+class MirrorGroup(MPIGroup):
+    def _sum(self, array: Any) -> None:
+        array[...] = sum(self.comm.allgather(array.copy()))
+
+
+@pytest.fixture
+def group() -> MirrorGroup:
+    return MirrorGroup(Mirror())
+
+
+def test_sums_of_arrays_of_any_layout_and_dtype(group: MirrorGroup) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.random((3, 4)), np.asfortranarray(rng.random((5, 2))), rng.random((4, 6))[:, ::2],
+              np.float32(rng.random(7)), np.zeros((0, 3)), np.float32([[1]])]  # fmt: skip
+    before = [array.copy() for array in arrays]
+    group.sum(arrays)
+    for array, old in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, 2 * old)
+
+
+def test_buckets_hold_each_array_once_in_order() -> None:
+    arrays = [np.zeros(n, d) for n, d in ((5, "f4"), (3, "f4"), (2, "f8"), (9, "f8"), (1, "f4"))]
+    found = list(buckets(arrays, 40))
+    assert [id(a) for bucket in found for a in bucket] == [id(a) for a in arrays]
+    assert [len(bucket) for bucket in found] == [2, 1, 1, 1]
+
+
+def test_rows_are_divided_and_gradients_summed(group: MirrorGroup) -> None:
+    ours = make_trainer("numpy", False)
+    ours.ranks = Ranks(group)
+    assert all(np.isfinite(steps(ours, 3, blocks=4)))
+    ours.ranks.check(ours)
+    assert ours.evaluate([(Tensor(np.zeros((1, 8), np.int64)),) * 2]) > 0
+
+
+def test_errors_and_disagreements_are_raised_in_all_ranks(group: MirrorGroup) -> None:
+    ranks = Ranks(group)
+    assert ranks.together(lambda: 3) == 3
+    assert ranks.synchronise(2.0, 0) == (4.0, 0)  # the mirror's rank 1 also claims to be rank 0
+    with pytest.raises(KeyError, match="mine"):
+        ranks.together(lambda: {}["mine"])
+    assert isinstance(group.shared_error, KeyError)
+    ranks.agree({"texts": "a"})
+    group.comm.others = lambda value: {"texts": "b" * 200}
+    with pytest.raises(
+        RankError, match=r"rank 0 and rank 1 have different texts: a and b{100}\.\."
+    ):
+        ranks.agree({"texts": "a"})
+    group.comm.others = lambda value: {"settings": {"lr": 2, "seed": 1}}
+    with pytest.raises(RankError, match=r"settings: \{'lr': 1\} and \{'lr': 2\}$"):
+        ranks.agree({"settings": {"lr": 1, "seed": 1}})
+
+
+def test_groups_that_cannot_be_used(group: MirrorGroup, strict: str) -> None:
+    trainer = make_trainer("numpy", False)
+    with pytest.raises(ValueError, match="processes=2 cannot be combined with group="):
+        Trainer(trainer.model, trainer.optimizers, trainer.loss_fn, processes=2, group=group)
+    other = make_trainer(strict, False)
+    other.ranks = Ranks(group)
+    with pytest.raises(BackendError, match="'strict' cannot be used by several ranks"):
+        steps(other, 1)
+
+
+def test_a_launcher_is_recognised_by_its_variables() -> None:
+    assert not launch.is_launched({})
+    assert not launch.is_launched({"PMI_SIZE": "1", "PMI_RANK": "0"})
+    assert launch.is_launched({"PMI_SIZE": "3", "PMI_RANK": "2"})
+    assert launch.is_launched({"OMPI_COMM_WORLD_SIZE": "2"})
+    assert launch.is_launched({"PMIX_RANK": "0"})
+    assert launch.rank({"PMI_RANK": "2"}) == 2
+    assert launch.rank({}) == 0
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch(["rank 0", "rank 1", "rank 2"], 0.0)
+
+
+def beats(watch: Watch, until: int, states: dict[int, tuple[int, int]], own: int = 0) -> list[str]:
+    """What is found in each second, if these ranks say each second what they do."""
+    found = []
+    for now in range(1, until):
+        for rank, state in states.items():
+            watch.hear(rank, state, now)
+        found.append(watch.problem(own, now))
+    return found
+
+
+def test_a_silent_rank_is_noticed_by_rank_0_and_rank_0_by_all(watch: Watch) -> None:
+    found = beats(watch, 20, {0: (5, WAITING), 1: (5, WAITING)})
+    assert found[int(SILENCE) - 1] == ""
+    assert found[int(SILENCE)] == f"rank 2 has not answered for {SILENCE:.0f} seconds"
+    other = Watch(["rank 0", "rank 1"], 0.0)
+    assert "rank 0 has not" in beats(other, 20, {}, own=1)[-1]
+
+
+def test_a_rank_that_is_alive_but_does_not_come_is_noticed(watch: Watch) -> None:
+    states = {0: (50, WAITING), 1: (49, COMPUTING), 2: (50, WAITING)}
+    found = beats(watch, 60, states)
+    assert found[int(HANGING) - 1] == ""
+    assert found[-1].startswith("rank 1 is alive, but the others have waited")
+
+
+def test_ranks_may_wait_long_for_rank_0_alone_and_for_the_first_steps() -> None:
+    names = ["rank 0", "rank 1"]
+    assert not any(beats(Watch(names, 0.0), 200, {0: (49, ALONE), 1: (50, WAITING)}))
+    assert not any(beats(Watch(names, 0.0), 200, {0: (3, COMPUTING), 1: (4, WAITING)}))
+
+
+def test_time_in_which_this_process_was_stopped_does_not_count(watch: Watch) -> None:
+    assert watch.problem(0, 1.0) == ""
+    assert watch.problem(0, 500.0) == ""
+    assert watch.problem(0, 501.0) == ""

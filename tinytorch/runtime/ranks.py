@@ -1,0 +1,245 @@
+"""Data parallelism among ranks of MPI: each computes its rows of every batch.
+
+Every rank draws the same batch from the same seed, so no batch is sent, and updates its own copy of
+the weights with the sum of all gradients. Dropout masks are indexed by the row of the whole batch.
+Unlike `data_parallel` it needs no fork and no shared memory, and works across machines.
+"""
+
+import traceback
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backends.groups import Group, MPIGroup
+from ..serialization.random_state import random_state, set_random_state
+from ..tensor import Tensor
+from ..training import Trainer, accumulate_gradients, mean_loss
+from .division import divided, picklable, rows_of
+from .eager import why_eager
+
+ROUNDING = 1e-3  # by which sums of other orders may have changed a weight, of its size or of 1
+
+Batches = Sequence[tuple[Tensor, Tensor]]
+Backward = Callable[[Tensor, Tensor, Any], Tensor]
+
+
+class RankError(RuntimeError):
+    """Ranks disagree, or one of them has ended or does not answer."""
+
+
+class Ranks:
+    """This process and the others that train the same model, each on its rows of every batch.
+
+    Losses are those of one process, up to floating-point summation order, under the conditions of
+    `data_parallel.DataParallel`. A rank without rows computes the first row with weight 0, so that
+    all ranks draw equally many masks.
+
+    Args:
+        host: sums values of the host, and starts up the group of the devices.
+
+    Attributes:
+        host: the same group.
+
+    Source: S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel
+    Training" (2020).
+    """
+
+    def __init__(self, host: MPIGroup) -> None:
+        self.host, self.rank, self.size = host, host.rank, host.size
+        self._groups: dict[Any, Group] = {}
+
+    # Training
+
+    def group(self, backend: Any) -> Group:
+        """The group that adds up arrays of a backend.
+
+        Raises:
+            BackendError: it has none, or no device for this rank.
+        """
+        if backend not in self._groups:
+            self._groups[backend] = backend.group(self.host)
+        return self._groups[backend]
+
+    def copy_first(self, trainer: Trainer) -> None:
+        """Give all ranks the weights, buffers and random numbers of rank 0."""
+        backend = trainer.model.backend
+        for array in _arrays(trainer):
+            self.group(backend).broadcast(array)
+        set_random_state(self.host.first(random_state()))
+
+    def accumulate(
+        self,
+        trainer: Trainer,
+        accumulate: Callable[[Batches, Backward], Tensor],
+        batches: Batches,
+        backward: Backward | None = None,
+    ) -> Tensor:
+        """As ``accumulate(batches, backward)``, with the rows of each batch divided among ranks.
+
+        Raises:
+            Exception: the exception of the lowest rank that had one, in all ranks.
+        """
+        parameters = trainer.parameters()
+        if why_eager(trainer.model, trainer.loss_fn, parameters=parameters):
+            return accumulate(batches, backward or _backward(trainer))
+        if self.rank:
+            trainer.zero_grad()  # gradients from before the step are in all ranks, but count once
+        error: BaseException | None = None
+        loss = None
+        try:
+            loss = accumulate(batches, self._own_rows(trainer, backward or _backward(trainer)))
+        except BaseException as caught:
+            error = caught
+        flags = [error is not None, *(p.grad is not None for p in parameters)]
+        numbers = np.array(flags, np.int64)
+        self.host.sum([numbers])
+        if numbers[0] or loss is None:
+            raise self._first_error(error)
+        trained = [p for p, n in zip(parameters, numbers[1:], strict=True) if n]
+        for parameter in trained:
+            if parameter.grad is None:  # only other ranks have used it
+                parameter.grad = Tensor(parameter.backend.xp.zeros_like(parameter._array),
+                                        backend=parameter.backend)  # fmt: skip
+        gradients = [p.grad._array for p in trained if p.grad is not None]
+        self.group(loss.backend).sum([*gradients, loss._array])
+        return loss
+
+    def _own_rows(self, trainer: Trainer, backward: Backward) -> Backward:
+        """``backward`` of this rank's rows of a batch."""
+
+        def own(x: Tensor, y: Tensor, weight: Any) -> Tensor:
+            count = min(rows_of(x, y), self.size)
+            if count <= 1 or self.rank >= count:
+                own_weight = weight if self.rank == 0 else 0 * weight
+                part = slice(None) if count <= 1 else slice(0, 1)
+                return backward(x[part], y[part], own_weight)
+            part, fraction = divided(trainer.loss_fn, y, count)[self.rank]
+            backend = trainer.model.backend
+            backend.set_row_offset(part.start)
+            try:
+                return backward(x[part], y[part], weight * fraction)
+            finally:
+                backend.set_row_offset(0)
+
+        return own
+
+    def _first_error(self, error: BaseException | None) -> BaseException:
+        if error is not None:
+            error.add_note(f"In rank {self.rank}:\n{traceback.format_exc()}")
+        errors = self.host.gather(None if error is None else picklable(error))
+        first = next(index for index, each in enumerate(errors) if each is not None)
+        self.host.shared_error = (
+            error if error is not None and first == self.rank else errors[first]
+        )
+        assert self.host.shared_error is not None
+        return self.host.shared_error
+
+    def check(self, trainer: Trainer) -> None:
+        """Compare weights and random numbers with those of rank 0.
+
+        Weights that differ by rounding become those of rank 0: MPI does not promise that a sum has
+        the same bits in all ranks.
+
+        Raises:
+            RankError: they differ by more.
+        """
+        states = self.host.gather((_checksum(trainer), random_state()))
+        if all(state == states[0] for state in states):
+            return
+        bad = [n for n, (_, numbers) in enumerate(states) if numbers != states[0][1]]
+        before = [np.array(trainer.model.backend.to_numpy(a)) for a in _arrays(trainer)]
+        self.copy_first(trainer)
+        after = [trainer.model.backend.to_numpy(a) for a in _arrays(trainer)]
+        close = all(
+            np.allclose(a, b, ROUNDING, ROUNDING) for a, b in zip(before, after, strict=True)
+        )
+        bad += [n for n, ok in enumerate(self.host.gather(close)) if not ok]
+        if bad:
+            self.host.shared_error = RankError(
+                f"the weights or random numbers of rank {min(bad)} differ from those of rank 0"
+                f" after step {trainer.step + 1}: does the model draw or change anything that"
+                " depends on the rows of a rank?"
+            )
+            raise self.host.shared_error
+
+    # Agreement
+
+    def agree(self, facts: dict[str, Any]) -> None:
+        """Check that all ranks start from the same facts.
+
+        Raises:
+            RankError: they do not; raised in all ranks.
+        """
+        gathered = self.host.gather(facts)
+        for name, value in gathered[0].items():
+            for rank, other in enumerate(gathered):
+                if other[name] != value:
+                    self.host.shared_error = RankError(
+                        f"rank 0 and rank {rank} have different {name}:"
+                        f" {_short(value, other[name])} and {_short(other[name], value)}"
+                    )
+                    raise self.host.shared_error
+
+    def together(self, action: Callable[[], Any], only_first: bool = False) -> Any:
+        """The result of ``action()``; an exception in any rank is raised in all.
+
+        Args:
+            action: what every rank does.
+            only_first: let rank 0 do it; the others return None.
+        """
+        error = result = None
+        try:
+            if not (only_first and self.rank):
+                result = action()
+        except Exception as caught:
+            error = caught
+        failed = self.host.gather(error is not None)
+        if not any(failed):
+            return result
+        shared = self._first_error(error)
+        if failed[0]:
+            raise shared
+        self.host.shared_error = RankError(f"rank {failed.index(True)}: {shared}")
+        raise self.host.shared_error from shared
+
+    def synchronise(self, seconds: float, stop: int) -> tuple[float, int]:
+        """The seconds of rank 0, and the largest number of a signal that stops a rank."""
+        numbers = np.zeros(self.size + 1)
+        numbers[self.rank], numbers[-1] = stop, 0.0 if self.rank else seconds
+        self.host.sum([numbers])
+        return float(numbers[-1]), int(numbers[:-1].max())
+
+    def mean_loss(self, losses: Iterable[tuple[Tensor, Any]]) -> float:
+        """`training.mean_loss` of the losses of all ranks."""
+        own = list(losses)
+        count = float(sum(n.item() if isinstance(n, Tensor) else n for _, n in own))
+        numbers = np.array([mean_loss(own) * count if count else 0.0, count])
+        self.host.sum([numbers])
+        return float(numbers[0] / numbers[1])
+
+
+def _backward(trainer: Trainer) -> Backward:
+    return lambda x, y, w: accumulate_gradients(trainer.model, trainer.loss_fn, x, y, w)
+
+
+def _arrays(trainer: Trainer) -> list[Any]:
+    tensors = [*trainer.model.state_dict().values(), *trainer.parameters()]
+    return list({id(t._array): t._array for t in tensors}.values())
+
+
+def _checksum(trainer: Trainer) -> int:
+    """A number that differs if a weight does."""
+    total = 0
+    for array in _arrays(trainer):
+        total = zlib.crc32(trainer.model.backend.to_numpy(array).tobytes(), total)
+    return total
+
+
+def _short(value: Any, other: Any) -> str:
+    """A value for a message; of two dicts only what differs."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        value = {name: v for name, v in value.items() if other.get(name) != v}
+    text = str(value)
+    return text if len(text) <= 100 else text[:100] + "..."
