@@ -27,12 +27,13 @@ const actions = {
     status("Loading Python");
     site = await (await fetched(new URL("site.json", address))).json();
     const base = new URL(site.pyodide.url, address);
-    checkHashes(base);
+    const refused = checkHashes(base); // else Pyodide waits for a file that was refused
+    refused.catch(() => {}); // it is awaited below
     const { loadPyodide } = await importChecked(new URL("pyodide.mjs", base));
     await importChecked(new URL("pyodide.asm.js", base)); // or else loadPyodide imports it unchecked
     const library = fetched(new URL(site.library, address)).then((answer) => answer.arrayBuffer());
     library.catch(() => {}); // it is awaited below
-    python = await loadPyodide({ indexURL: base.href });
+    python = await Promise.race([loadPyodide({ indexURL: base.href }), refused]);
     python.setStdout({ write: (bytes) => print("stdout", bytes) });
     python.setStderr({ write: (bytes) => print("stderr", bytes) });
     status("Loading NumPy");
@@ -90,24 +91,31 @@ function print(name, bytes) {
 }
 
 async function fetched(url, options) {
-  let answer;
-  try {
-    answer = await fetch(url, options);
-  } catch (error) {
-    throw new Error(`${url} cannot be loaded: no network, or its contents are not the expected ones`);
-  }
+  const answer = await fetch(url, options);
   if (!answer.ok) throw new Error(`${url} cannot be loaded: ${answer.status} ${answer.statusText}`);
   return answer;
 }
 
-// From now on, whatever is fetched from the folder `base` has to have its hash from site.json.
+// From now on, whatever is fetched from the folder `base` has to have its hash from site.json. The
+// result is a promise that is rejected when a file has another one.
 function checkHashes(base) {
   const unchecked = self.fetch;
-  self.fetch = (resource, options) => {
-    const { href } = new URL(resource.url ?? resource, self.location);
-    const integrity = href.startsWith(base.href) && site.pyodide.hashes[href.slice(base.href.length)];
-    return unchecked(resource, integrity ? { ...options, integrity } : options);
-  };
+  return new Promise((_, reject) => {
+    self.fetch = async (resource, options) => {
+      const { href } = new URL(resource.url ?? resource, self.location);
+      const isHere = href.startsWith(base.href);
+      const integrity = isHere && site.pyodide.hashes[href.slice(base.href.length)];
+      if (!integrity) return unchecked(resource, options);
+      try {
+        return await unchecked(resource, { ...options, integrity });
+      } catch (error) {
+        const reason = "no network, or its contents are not the expected ones";
+        const clear = new Error(`${href} cannot be loaded: ${reason}`);
+        reject(clear);
+        throw clear;
+      }
+    };
+  });
 }
 
 async function importChecked(url) {
