@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import require, require_distribution
 
@@ -147,7 +148,7 @@ def metadata(theirs: Any, steps: str, **changes: Any) -> dict[str, Any]:
     tokens = sorted(vocab, key=lambda name: vocab[name])
     values = {
         "model": "gpt2", "pre": steps, "tokens": tokens,
-        "token_type": [kinds.get(token, 1) for token in tokens],
+        "token_type": np.array([kinds.get(token, 1) for token in tokens], np.int32),  # as read
         "merges": [" ".join(pair) for pair in state["model"]["merges"]],
         "bos_token_id": vocab[START], "eos_token_id": vocab[END], **changes,
     }  # fmt: skip

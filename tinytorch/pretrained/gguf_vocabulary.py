@@ -116,7 +116,7 @@ def _added(tokens: Sequence[str], types: Any) -> list[dict[str, Any]]:
             f"tokenizer.ggml.token_type must have one entry for each of {len(tokens)} tokens"
         )
     return [
-        {"id": i, "content": token, "special": kind == _CONTROL, "single_word": False,
+        {"id": i, "content": token, "special": bool(kind == _CONTROL), "single_word": False,
          "lstrip": False, "rstrip": False, "normalized": False}
         for i, (token, kind) in enumerate(zip(tokens, types, strict=True))
         if kind in (_CONTROL, _USER_DEFINED)
