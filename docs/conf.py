@@ -28,7 +28,6 @@ extensions = [
     "diagrams",
 ]
 exclude_patterns = ["README.md", "_ext"]  # README.md is the index on a code host
-suppress_warnings = ["toc.empty_glob"]  # pages of parts that a checkout may not have
 templates_path = ["_templates"]
 
 nb_execution_mode = "off"  # students' notebooks are woven without results
