@@ -46,16 +46,20 @@ class NCCLGroup:
         keep_alive(arrays)
         for array in arrays:
             if array.size:
-                whole = array if is_whole(array) else array.copy()
-                self._comm.all_reduce(whole, whole)
-                if whole is not array:
-                    array[...] = whole
+                rows = _in_order(array)
+                self._comm.all_reduce(rows, rows)
+                if rows is not array:
+                    array[...] = rows
 
     def broadcast(self, array: Array) -> None:
         if array.size:
-            self._comm.broadcast(array, 0)
+            rows = _in_order(array)
+            # as bytes: NCCL through CuPy has no booleans
+            self._comm.broadcast(rows.reshape(-1).view(cupy.uint8), 0)
+            if rows is not array:
+                array[...] = rows
 
 
-def is_whole(array: Array) -> bool:
-    """Whether the elements of an array are adjacent in memory, as NCCL requires."""
-    return bool(array.flags.c_contiguous or array.flags.f_contiguous)
+def _in_order(array: Array) -> Array:
+    """The array, or a copy of it in C order: NCCL adds memory, whatever the order."""
+    return array if array.flags.c_contiguous else array.copy(order="C")

@@ -17,7 +17,7 @@ import pytest
 from helpers import require
 from tiny_training import make_trainer, steps
 
-from tinytorch import Tensor, Trainer
+from tinytorch import Tensor, Trainer, backends
 from tinytorch.backends import BackendError
 from tinytorch.backends.groups import MPIGroup, buckets
 from tinytorch.runtime import launch
@@ -193,6 +193,14 @@ def test_a_broken_rank_ends_all_and_is_named(
 
 @pytest.mark.slow
 @ranks_start
+def test_the_others_wait_for_the_results_of_rank_0(flags: list[Any], tmp_path: Path) -> None:
+    code, _, errors = run(2, *flags, "--out", tmp_path / "run", FAULT="results:0:20")
+    assert (code, errors.strip()) == (0, "")
+    assert (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.slow
+@ranks_start
 def test_ctrl_c_at_mpiexec_saves_once(flags: list[Any], tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [mpiexec(), "-n", "2", sys.executable, *map(str, flags[:-1])]
@@ -319,6 +327,68 @@ def test_errors_and_disagreements_are_raised_in_all_ranks(group: MirrorGroup) ->
         ranks.agree({"settings": {"lr": 1, "seed": 1}})
 
 
+def test_different_batches_or_hooks_are_found_in_the_first_step(group: MirrorGroup) -> None:
+    ours = make_trainer("numpy", False)
+    ours.ranks = Ranks(group)
+    group.comm.others = lambda value: dict.fromkeys(value, 0) if type(value) is dict else value
+    with pytest.raises(
+        RankError, match=r"different first batches \(call manual_seed with the same"
+    ):
+        steps(ours, 1)
+
+    def hooked(value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype == np.int64:
+            value = value.copy()
+            value[1] = 1
+        return value
+
+    group.comm.others = hooked
+    with pytest.raises(RankError, match="some ranks have hooks on the model and others do not"):
+        steps(ours, 1)
+
+
+def test_an_error_has_the_traceback_of_its_rank(group: MirrorGroup) -> None:
+    with pytest.raises(KeyError) as raised:
+        Ranks(group).together(lambda: {}["mine"])
+    assert "In rank 0:\nTraceback" in raised.value.__notes__[0]
+
+
+def test_evaluation_of_nothing(group: MirrorGroup) -> None:
+    ours = make_trainer("numpy", False)
+    ours.ranks = Ranks(group)
+    with pytest.raises(ValueError, match="the loader has no batch"):
+        ours.evaluate([])
+    ignored = Tensor(np.full((1, 8), -100))
+    assert np.isnan(ours.evaluate([(Tensor(np.zeros((1, 8), np.int64)), ignored)]))
+
+
+@pytest.mark.parametrize("layout", ["C", "F", "strided"])
+def test_nccl_gets_arrays_in_c_order(cupy: str, layout: str) -> None:
+    from tinytorch.backends.cupy.nccl import NCCLGroup
+
+    backend = backends.get(cupy)
+    array = backend.asarray(np.arange(24, dtype=np.float32).reshape(4, 6))
+    array = {"C": array, "F": array.T, "strided": array[:, ::2]}[layout]
+    before, given = backend.to_numpy(array).copy(), []
+
+    class NCCL:
+        def all_reduce(self, x: Any, out: Any) -> None:
+            given.append(x)
+            out[...] = x * 2
+
+        def broadcast(self, x: Any, root: int) -> None:
+            given.append(x)
+
+    group = NCCLGroup.__new__(NCCLGroup)
+    group._comm = NCCL()
+    group.sum([array])
+    np.testing.assert_array_equal(backend.to_numpy(array), 2 * before)
+    group.broadcast(array)
+    np.testing.assert_array_equal(backend.to_numpy(array), 2 * before)
+    assert all(x.flags.c_contiguous for x in given)
+    assert given[1].dtype == np.uint8
+
+
 def test_groups_that_cannot_be_used(group: MirrorGroup, strict: str) -> None:
     trainer = make_trainer("numpy", False)
     with pytest.raises(ValueError, match="processes=2 cannot be combined with group="):
@@ -367,6 +437,12 @@ def test_a_rank_that_is_alive_but_does_not_come_is_noticed(watch: Watch) -> None
     found = beats(watch, 60, states)
     assert found[int(HANGING) - 1] == ""
     assert found[-1].startswith("rank 1 is alive, but the others have waited")
+
+
+def test_ranks_that_all_wait_have_taken_different_branches(watch: Watch) -> None:
+    found = beats(watch, 60, dict.fromkeys(range(3), (50, WAITING)))
+    assert found[int(HANGING) - 1] == ""
+    assert found[-1].startswith("all ranks wait for each other")
 
 
 def test_ranks_may_wait_long_for_rank_0_alone_and_for_the_first_steps() -> None:

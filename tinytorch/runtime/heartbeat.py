@@ -61,6 +61,8 @@ class Watch:
         waiting = [r for r, (_, phase) in self._states.items() if phase == WAITING]
         if not waiting:
             return ""
+        if len(waiting) == len(self._states) and now - max(self._since.values()) > HANGING:
+            return "all ranks wait for each other: their programs have taken different branches"
         turn = max(self._states[rank][0] for rank in waiting)
         limit = HANGING if turn > 20 else STARTING
         for rank, (count, phase) in self._states.items():

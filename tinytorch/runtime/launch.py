@@ -61,6 +61,11 @@ class World:
                 f" mpi4py uses ({MPI.Get_library_version().split(chr(10))[0]}); use the mpiexec of"
                 ' pip install -e ".[mpi]", or build mpi4py for the other'
             )
+        if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
+            raise RankError(
+                f"{MPI.Get_library_version().split(chr(10))[0]} does not support several threads,"
+                " of which one watches the other ranks"
+            )
         self._local = MPIGroup(MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED))
         _share_cores(self._local)
         self.group = MPIGroup(MPI.COMM_WORLD.Dup())
@@ -97,6 +102,9 @@ class World:
             code: the exit code of this rank.
             is_shared: whether the others come, perhaps after rank 0 has written its results.
         """
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the run has ended
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
         request, end = self._farewell.Ibarrier(), time.monotonic() + FAREWELL
         with self._heartbeat.waiting():
             while not request.Test():
@@ -139,11 +147,14 @@ def supervise(name: str) -> int:
         signal.signal(getattr(signal, number), signal.SIG_IGN)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:
+        memory = (
+            "; if memory ran out, use more ranks on other machines or a smaller --batch-size"
+            if name_of_signal(-code) == "SIGKILL" else ""
+        )  # fmt: skip
         with suppress(OSError, ValueError):
             print(
                 f"{name}: rank {rank()} (process {child} on {socket.gethostname()}) was ended by"
-                f" {name_of_signal(-code)}, so all ranks end: the last save is intact; if memory"
-                " ran out, use more ranks on other machines or a smaller --batch-size",
+                f" {name_of_signal(-code)}, so all ranks end: the last save is intact{memory}",
                 file=sys.stderr, flush=True,
             )  # fmt: skip
         code = 128 - code

@@ -5,6 +5,7 @@ the weights with the sum of all gradients. Dropout masks are indexed by the row 
 Unlike `data_parallel` it needs no fork and no shared memory, and works across machines.
 """
 
+import math
 import traceback
 import zlib
 from collections.abc import Callable, Iterable, Sequence
@@ -62,6 +63,19 @@ class Ranks:
             self._groups[backend] = backend.group(self.host)
         return self._groups[backend]
 
+    def agree_on(self, batches: Batches) -> None:
+        """Check that all ranks have drawn the same batches.
+
+        Raises:
+            RankError: they have not, as without a seed; raised in all ranks.
+        """
+        total = 0
+        for x, y in batches:
+            for array in (x.numpy(), y.numpy()):
+                total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
+        name = "first batches (call manual_seed with the same seed in all ranks), by checksum"
+        self.agree({name: total})
+
     def copy_first(self, trainer: Trainer) -> None:
         """Give all ranks the weights, buffers and random numbers of rank 0."""
         backend = trainer.model.backend
@@ -82,22 +96,31 @@ class Ranks:
             Exception: the exception of the lowest rank that had one, in all ranks.
         """
         parameters = trainer.parameters()
-        if why_eager(trainer.model, trainer.loss_fn, parameters=parameters):
-            return accumulate(batches, backward or _backward(trainer))
-        if self.rank:
+        backward = backward or _backward(trainer)
+        # Hooks see whole batches, so every rank computes all of them, and nothing is summed.
+        is_whole = bool(why_eager(trainer.model, trainer.loss_fn, parameters=parameters))
+        if self.rank and not is_whole:
             trainer.zero_grad()  # gradients from before the step are in all ranks, but count once
         error: BaseException | None = None
         loss = None
         try:
-            loss = accumulate(batches, self._own_rows(trainer, backward or _backward(trainer)))
+            own = backward if is_whole else self._own_rows(trainer, backward)
+            loss = accumulate(batches, own)
         except BaseException as caught:
             error = caught
-        flags = [error is not None, *(p.grad is not None for p in parameters)]
+        flags = [error is not None, is_whole, *(p.grad is not None for p in parameters)]
         numbers = np.array(flags, np.int64)
         self.host.sum([numbers])
         if numbers[0] or loss is None:
             raise self._first_error(error)
-        trained = [p for p, n in zip(parameters, numbers[1:], strict=True) if n]
+        if 0 < numbers[1] < self.size:
+            self.host.shared_error = RankError(
+                "some ranks have hooks on the model and others do not: register them in all ranks"
+            )
+            raise self.host.shared_error
+        if is_whole:
+            return loss
+        trained = [p for p, n in zip(parameters, numbers[2:], strict=True) if n]
         for parameter in trained:
             if parameter.grad is None:  # only other ranks have used it
                 parameter.grad = Tensor(parameter.backend.xp.zeros_like(parameter._array),
@@ -111,10 +134,10 @@ class Ranks:
 
         def own(x: Tensor, y: Tensor, weight: Any) -> Tensor:
             count = min(rows_of(x, y), self.size)
-            if count <= 1 or self.rank >= count:
-                own_weight = weight if self.rank == 0 else 0 * weight
-                part = slice(None) if count <= 1 else slice(0, 1)
-                return backward(x[part], y[part], own_weight)
+            if count <= 1:
+                return backward(x, y, weight if self.rank == 0 else 0 * weight)
+            if self.rank >= count:
+                return backward(x[:1], y[:1], 0 * weight)
             part, fraction = divided(trainer.loss_fn, y, count)[self.rank]
             backend = trainer.model.backend
             backend.set_row_offset(part.start)
@@ -127,7 +150,8 @@ class Ranks:
 
     def _first_error(self, error: BaseException | None) -> BaseException:
         if error is not None:
-            error.add_note(f"In rank {self.rank}:\n{traceback.format_exc()}")
+            lines = traceback.format_exception(error)
+            error.add_note(f"In rank {self.rank}:\n{''.join(lines)}")
         errors = self.host.gather(None if error is None else picklable(error))
         first = next(index for index, each in enumerate(errors) if each is not None)
         self.host.shared_error = (
@@ -215,9 +239,11 @@ class Ranks:
         """`training.mean_loss` of the losses of all ranks."""
         own = list(losses)
         count = float(sum(n.item() if isinstance(n, Tensor) else n for _, n in own))
-        numbers = np.array([mean_loss(own) * count if count else 0.0, count])
+        numbers = np.array([mean_loss(own) * count if count else 0.0, count, len(own)])
         self.host.sum([numbers])
-        return float(numbers[0] / numbers[1])
+        if not numbers[2]:
+            raise ValueError("the loader has no batch")
+        return float(numbers[0] / numbers[1]) if numbers[1] else math.nan
 
 
 def _backward(trainer: Trainer) -> Backward:

@@ -11,7 +11,7 @@ from ..autograd import no_grad
 from ..modules.module import Module, evaluating
 from ..optimizers import Optimizer
 from ..tensor import Tensor
-from ..training import Schedule
+from ..training import Schedule, checked_batches
 from . import loss_scale
 from .eager import EagerStep
 from .graphed import GraphedStep
@@ -101,6 +101,7 @@ class Trainer(training.Trainer):
         if ranks is None:
             return self.runner.run(self, batches)
         if not self._copied:
+            ranks.agree_on(batches)
             ranks.copy_first(self)
             self._copied = True
         loss = self.runner.run(self, batches)
@@ -122,7 +123,7 @@ class Trainer(training.Trainer):
         """As that of lesson 08; with ranks, each computes the losses of some of the batches."""
         if self.ranks is None:
             return super().evaluate(loader)
-        own = islice(loader, self.ranks.rank, None, self.ranks.size)
+        own = islice(checked_batches(loader), self.ranks.rank, None, self.ranks.size)
         with evaluating():
             return self.ranks.mean_loss(
                 (self.loss_fn(self.model(x), y), self._targets([(x, y)])) for x, y in own
@@ -188,8 +189,10 @@ class Trainer(training.Trainer):
             self.zero_grad()  # else the next step would add to the gradients of this one
             raise
         if losses is not None:
-            self.step += len(x)
+            before, self.step = self.step, self.step + len(x)
             self.updating = False
+            if self.ranks is not None and self.step // CHECK_INTERVAL > before // CHECK_INTERVAL:
+                self.ranks.check(self)
         return losses
 
 

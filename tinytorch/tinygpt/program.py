@@ -3,6 +3,7 @@
 import argparse
 import io
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, redirect_stderr, suppress
 from dataclasses import dataclass, field
@@ -84,13 +85,17 @@ class Program:
             self.world = launch.World(partial(_report_rank, self.name), supervisor)
             try:
                 return self.train(arguments)
-            except Exception as error:
+            except BaseException as error:
                 is_shared = _is_shared(error, self.world.group.shared_error)
-                if self.world.group.rank and is_shared:
+                if isinstance(error, Exception) and self.world.group.rank and is_shared:
                     return 2  # rank 0 prints it
                 raise
 
-        code = self._exit_code(train, arguments)
+        try:
+            code = self._exit_code(train, arguments)
+        except Exception:  # of the user's own code: the other ranks end with this one
+            traceback.print_exc()
+            code = 1
         if self.world is not None:
             self.world.leave(code, is_shared)
         return code

@@ -61,6 +61,7 @@ class Session:
         if run.complete:
             report.print(f"The run in {run.out} is already finished.")
             return 0
+        stop = 0
         with Interrupt() as interrupt:
             try:
                 with report:
@@ -70,11 +71,13 @@ class Session:
                 raise
             except Exception as error:
                 # A signal to all processes may end the replicas first, or close the terminal.
-                is_result = isinstance(error, ReplicaError | OSError)
+                is_result = isinstance(error, ReplicaError | OSError) and not run.trainer.ranks
                 if not (interrupt.requested and run.intact and is_result):
                     advice = self.memory_advice
-                    raise cli.training_error(run, error, advice, self._resume()) from error
-            run.save()
+                    with self.alone():
+                        raise cli.training_error(run, error, advice, self._resume()) from error
+            with self.alone():
+                run.save()
             interrupt.deferred = False  # everything is saved: a signal ends the program at once
             stop = stop or run.agree(interrupt.requested)
             if stop:
@@ -171,11 +174,16 @@ class Session:
         return text.strip()
 
     def _finish(self) -> int:
-        """Write the summary and the plots of a run whose checkpoint is saved, and show samples."""
-        run, report = self.run, self.report
-        val_loss = run.validate()
-        if not run.leads:
+        """Write the results of a run whose checkpoint is saved; return the exit code."""
+        val_loss = self.run.validate()
+        if not self.run.leads:
             return 0
+        with self.alone():
+            return self._write_results(val_loss)
+
+    def _write_results(self, val_loss: float) -> int:
+        """Write the summary and the plots, and show samples."""
+        run, report = self.run, self.report
         summary = run.summarise(val_loss, self.measure(val_loss))
         if not any("val_loss" in m and m["step"] == run.trainer.step for m in run.metrics()):
             run.log(val_loss=summary["val_loss"])
