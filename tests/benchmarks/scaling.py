@@ -38,17 +38,17 @@ MUON = 3.7e-3  # seconds of an update of the default model on two cores
 # (2003). NVLink 4 sends 450 GB/s, of which two thirds are taken; its latency is the constant of
 # NCCL's own model of rings (src/graph/tuning.cc).
 PAYLOAD = 1448 / 1538
-# Adding reads two bytes and writes one at the bandwidth in docs/performance.md; copying is what
-# `--measure` found in two ranks on the machine of the page's figures.
-HOST = {"adding": 19.7e9 / 3, "copying": 2.6e9}
+# Adding reads two bytes and writes one at the bandwidth in docs/performance.md; copying is what two
+# ranks on the machine of the page's figures took.
+HOST = {"adding": 19.7e9 / 3, "copying": 2.1e9}
 ETHERNET = {
     "1 Gb/s": Network(50e-6, PAYLOAD * 1e9 / 8, **HOST),
     "10 Gb/s": Network(20e-6, PAYLOAD * 10e9 / 8, **HOST),
     "100 Gb/s": Network(10e-6, PAYLOAD * 100e9 / 8, **HOST),
 }
 NVLINK = {"NVLink": Network(3.4e-6, 300e9)}
-# Two ranks of one machine, by `--measure`: the bandwidth includes the additions.
-SHARED_MEMORY = Network(4.2e-6, 5.0e9, copying=2.6e9)
+# Two ranks of one machine, the best of seven runs of `--measure`; the bandwidth includes additions.
+SHARED_MEMORY = Network(4.3e-6, 4.7e9, copying=2.1e9)
 
 
 @dataclass(frozen=True)

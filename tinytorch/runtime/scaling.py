@@ -103,13 +103,16 @@ def mpi_exchange(model: Module, limit: int = BUCKET_BYTES) -> Exchange:
 
 
 def nccl_exchange(model: Module) -> Exchange:
-    """What a step sends through a `NCCLGroup`, each array by itself, from a CUDA graph."""
+    """What a step sends through a `NCCLGroup` from a CUDA graph: each array by itself.
+
+    Without a graph, the host exchanges the flags of `mpi_exchange` besides.
+    """
     return Exchange([Message(array.nbytes) for array in _gradients(model)])
 
 
 def _gradients(model: Module) -> list[NumpyArray]:
     """Arrays like all gradients and the loss, in the order in which they are sent."""
-    return [*(p._array for p in model.parameters()), np.zeros((), np.float32)]
+    return [*(np.asarray(p._array) for p in model.parameters()), np.zeros((), np.float32)]
 
 
 def step_flops(config: GPTConfig, rows: int) -> float:
@@ -141,9 +144,9 @@ def doubling(ranks: int, nbytes: float, network: Network) -> float:
 
     Ranks beyond a power of 2 give theirs to another rank first, and get the sum at the end.
     """
-    turns = math.floor(math.log2(ranks))
-    added = turns + (ranks != 2**turns)
-    sent = turns + 2 * (ranks != 2**turns)
+    turns = ranks.bit_length() - 1
+    beyond = ranks > 1 << turns
+    added, sent = turns + beyond, turns + 2 * beyond
     return sent * (network.latency + nbytes / network.bandwidth) + added * nbytes / network.adding
 
 
@@ -192,13 +195,13 @@ def step_seconds(
             computed, which costs no time of the processor. **The code does not do this.**
     """
     own = (work.seconds - work.fixed) * max(1, math.ceil(rows / ranks)) / work.rows
-    if not overlap or ranks == 1:
+    if not overlap:
         return work.fixed + own + exchange_seconds(ranks, exchange, network)
-    sums = sent_at(
+    end = sent_at(  # the last message is ready at the end of the backward pass
         [(1 - BACKWARD) * own + BACKWARD * own * part for part in computed(exchange)],
         [all_reduce(ranks, message, network) for message in reversed(exchange.gradients)],
     )
-    return work.fixed + max(own, sums) + _flags(ranks, exchange, network)
+    return work.fixed + end + _flags(ranks, exchange, network)
 
 
 def computed(exchange: Exchange) -> list[float]:
