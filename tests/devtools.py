@@ -6,11 +6,14 @@ as errors, and requests that failed.
 
 import base64
 import json
-import os
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,6 +32,7 @@ FLAGS = (
     "--allow-pre-commit-input", "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding",
     "--remote-allow-origins=*", "--hide-scrollbars", "--disable-dev-shm-usage",
+    "--no-sandbox",  # for containers, and Ubuntu 24.04; only pages of this checkout are opened
 )  # fmt: skip
 LIMIT = 60.0  # seconds for anything to happen
 
@@ -40,11 +44,9 @@ class Chromium:
         self._websocket = require("websocket")
         program = require_program(*PROGRAMS)
         self._folder = tempfile.TemporaryDirectory(prefix="chromium", ignore_cleanup_errors=True)
-        # As root, as in containers, Chromium runs only without its sandbox.
-        root = ("--no-sandbox",) if hasattr(os, "geteuid") and os.geteuid() == 0 else ()
         profile = Path(self._folder.name)
         self._process = subprocess.Popen(
-            [program, *FLAGS, *root, f"--user-data-dir={profile}", "about:blank"],
+            [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         file = profile / "DevToolsActivePort"
@@ -207,3 +209,27 @@ def wait_until(condition: Callable[[], bool], what: str, limit: float = LIMIT) -
             return
         time.sleep(0.02)
     raise AssertionError(f"waited {limit:g} s for {what}")
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    extensions_map = {  # noqa: RUF012  as in the base class
+        **SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript",
+        ".js": "text/javascript", ".wasm": "application/wasm",
+    }  # fmt: skip
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on the loopback, and give its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

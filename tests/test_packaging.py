@@ -164,6 +164,8 @@ def test_the_wheel_holds_all_modules_and_no_link(tmp_path: Path) -> None:
     sources = [p for s in ("cu", "cuh", "c", "h") for p in (ROOT / "backends").rglob(f"*.{s}")]
     expected = modules() | {"tinytorch/py.typed"}
     expected |= {f"tinytorch/{p.relative_to(ROOT).as_posix()}" for p in sources}
+    pages = [ROOT / "tinytorch" / name for name in ("browser/static", "inspection/page")]
+    expected |= {p.relative_to(ROOT).as_posix() for page in pages for p in page.rglob("*.*")}
     assert {name for name in entries if ".dist-info/" not in name} == expected
     assert any(name.endswith("licenses/LICENSE") for name in entries)
     is_link = [name for name, e in entries.items() if (e.external_attr >> 28) == 0o12]

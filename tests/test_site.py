@@ -76,6 +76,7 @@ def pages(site: Path) -> dict[Path, Page]:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("site")
 def test_every_link_of_the_site_leads_to_a_page_and_a_place_on_it(pages: dict[Path, Page]) -> None:
     checked = 0
     for path, page in pages.items():
@@ -92,6 +93,7 @@ def test_every_link_of_the_site_leads_to_a_page_and_a_place_on_it(pages: dict[Pa
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("site")
 def test_pages_load_nothing_from_other_hosts(pages: dict[Path, Page]) -> None:
     for path, page in pages.items():
         for address in page.loads:
@@ -100,6 +102,7 @@ def test_pages_load_nothing_from_other_hosts(pages: dict[Path, Page]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("site")
 def test_every_public_name_is_on_a_page(site: Path, pages: dict[Path, Page]) -> None:
     text = {path.name: path.read_text(encoding="utf-8") for path in (site / "api").glob("*.html")}
     ids = set().union(*(page.ids for path, page in pages.items() if path.parent.name == "api"))
@@ -116,6 +119,7 @@ def test_every_public_name_is_on_a_page(site: Path, pages: dict[Path, Page]) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("site")
 def test_the_site_has_the_notebooks_formulas_and_commands(site: Path) -> None:
     notebooks = {path.stem for path in (site / "pages" / "course").glob("*.html")}
     assert notebooks == {path.parent.name for path in (ROOT / "notebooks").glob("*/*.ipynb")}
@@ -127,6 +131,7 @@ def test_the_site_has_the_notebooks_formulas_and_commands(site: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("site")
 def test_the_navigation_has_the_parts_that_are_in_the_folder(site: Path) -> None:
     for page, link in (("index.html", "lessons/"), ("api/layers.html", "../lessons/")):
         assert f'href="{link}index.html"' in (site / page).read_text(encoding="utf-8")

@@ -1,13 +1,12 @@
 """The site of the lessons in headless Chromium, as a student uses it."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import NAMES, Page, served
-from helpers import require, require_program
+from devtools import Chromium, Page, served
+from helpers import require
 
 from tinytorch.browser import pages
 from tinytorch.tito import inline
@@ -39,16 +38,15 @@ def site(pyodide_folder: Path, lesson: Lesson, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Page]:
-    page = Page(require_program(*NAMES), tmp_path / "profile")
-    yield page
-    page.close()
+def browser() -> Iterator[Page]:
+    with Chromium() as browser:
+        page = browser.open("about:blank")
+        yield page
+        page.close()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    sys.platform != "linux", reason="the pipe to Chromium needs POSIX; CI's is Debian's"
-)
+@pytest.mark.xdist_group("chromium")
 def test_a_student_does_an_exercise(
     site: Path, browser: Page, lesson: Lesson, tmp_path: Path
 ) -> None:
@@ -66,8 +64,8 @@ def test_a_student_does_an_exercise(
         ))  # fmt: skip
 
     with served(site) as address:
-        browser.open(f"{address}{pages.name(lesson)}")
-        browser.wait("document.documentElement.dataset.python === 'ready'")
+        browser.go(f"{address}{pages.name(lesson)}")
+        browser.wait("document.documentElement.dataset.python === 'ready'", 300)
         message = write(solution.replace(">=", ">"))
         assert message.startswith("Exercise 12.1, create_causal_mask: the mask of 3 tokens")
         assert "likely cause: row t is True up to and including column t" in message
@@ -78,14 +76,14 @@ def test_a_student_does_an_exercise(
         notebook = tmp_path / "attention.ipynb"
         notebook.write_text(browser.evaluate(DOWNLOADED), encoding="utf-8")
 
-        browser.open(f"{address}{pages.name(lesson)}")  # again, before Python is ready
+        browser.go(f"{address}{pages.name(lesson)}")  # again, before Python is ready
         assert browser.evaluate(f'document.querySelector("{selector}").value') == solution
         assert browser.evaluate(RESULT.format(selector=selector)) == "passed"
-        assert not browser.problems
+        assert not browser.errors
     # Without the server: from the browser's own copies.
-    browser.open(f"{address}{pages.name(lesson)}")
-    browser.wait("document.documentElement.dataset.python === 'ready'")
-    assert not browser.problems
+    browser.go(f"{address}{pages.name(lesson)}")
+    browser.wait("document.documentElement.dataset.python === 'ready'", 300)
+    assert not browser.errors
 
     outcomes = inline.run(lesson, notebook)
     assert {o.exercise for o in outcomes if o.status == "passed"} == {"12.1"}

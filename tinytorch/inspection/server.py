@@ -10,6 +10,7 @@ Other pages in the same browser must not reach the model:
 """
 
 import hmac
+import os
 import secrets
 import sys
 from http import HTTPStatus
@@ -61,6 +62,8 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+
+    allow_reuse_address = os.name != "nt"  # on Windows it would allow a port that is taken
 
     def __init__(self, session: Session, port: int = 0) -> None:
         super().__init__((HOST, port), _Handler)

@@ -97,7 +97,8 @@ def mpi_exchange(model: Module, limit: int = BUCKET_BYTES) -> Exchange:
     [Message(nbytes=224, arrays=3)]
     """
     arrays = _gradients(model)
-    flags = Message(len(arrays) * np.dtype(np.int64).itemsize)  # an error, and each parameter
+    # one for an error, one for hooks, and one for each parameter: `arrays` has the loss besides
+    flags = Message((len(arrays) + 1) * np.dtype(np.int64).itemsize)
     sent = [Message(sum(a.nbytes for a in b), len(b)) for b in buckets(arrays, limit)]
     return Exchange(sent, [flags], barriers=2)
 

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,10 @@ def repository(root: Path) -> str | None:
 def _weave(lesson: Lesson, code: Callable[[Cell], str], for_instructors: bool = False) -> Any:
     cells = _badge(lesson) + [_notebook_cell(lesson, cell, code) for cell in lesson.cells]
     for index, cell in enumerate(cells):
-        cell["id"] = f"{lesson.name}-{index}"
+        # An example is known by its text, so that work on it is found again in a newer lesson.
+        is_example = cell.metadata.get("tinytorch") == {"kind": "code"}
+        place = sha256(cell.source.encode()).hexdigest()[:8] if is_example else index
+        cell["id"] = f"{lesson.name}-{place}"
         if "nbgrader" in cell.metadata and not cell.metadata.nbgrader.grade_id:
             cell.metadata.nbgrader.grade_id = f"{cell.metadata.tinytorch.kind}-{index}"
     if not for_instructors:  # after the ids, which are the same in all notebooks

@@ -14,7 +14,9 @@ let cells = merged(originals, work?.cells ?? []);
 
 const $ = (id) => document.getElementById(id);
 const views = new Map(); // of each cell: its element, its output, the source that ran
-let python, running, queue = Promise.resolve();
+let python, running, queue;
+let round = 0; // what waits in the queue is dropped when it changes
+let isOld = false; // another tab has written newer work
 
 // --- Python
 
@@ -33,39 +35,45 @@ async function start() {
 }
 
 function begin() {
-  start().catch((error) => status(`Python cannot be started: ${error.message}`));
+  return start().catch((error) => status(`Python cannot be started: ${error.message}`));
 }
 
 // Run a cell after the definitions above it that have not run yet, or have changed.
-const run = (cell) => (queue = queue.then(() => runNow(cell)));
+const run = (cell) => later(() => runNow(cell));
+
+function later(work) {
+  const mine = round;
+  queue = queue.then(() => mine === round && work()).catch((error) => status(error.message));
+}
 
 async function runNow(cell) {
-  const place = cells.indexOf(cell);
+  const mine = round, place = cells.indexOf(cell);
   let isStale = false;
   for (const earlier of cells.slice(0, place)) {
     if (!["setup", "given", "exercise"].includes(kindOf(earlier))) continue;
     isStale ||= views.get(earlier.id).ran !== earlier.source;
-    if (isStale) await execute(earlier);
+    if (isStale && mine === round) await execute(earlier);
   }
-  await execute(cell);
+  if (mine === round) await execute(cell);
 }
 
 async function execute(cell) {
   const view = views.get(cell.id);
+  const { source } = cell; // it may be edited meanwhile
   if (cell.cell_type !== "code") return;
   view.output.replaceChildren();
   view.box.classList.add("running");
   running = view;
-  let worked = false;
+  let worked; // undefined: it was stopped, or Python has not started
   try {
-    await python.load(cell.source);
-    worked = await python.run("session.run(source)", { source: cell.source });
-    view.ran = worked ? cell.source : null;
+    await python.load(source);
+    worked = await python.run("session.run(source)", { source });
+    view.ran = worked ? source : null;
   } catch (error) {
     show({ type: "text", text: error.message, error: true });
   }
   view.box.classList.remove("running");
-  if (kindOf(cell) === "test") mark(exerciseOf(cell), worked);
+  if (kindOf(cell) === "test" && worked !== undefined) mark(exerciseOf(cell), worked);
 }
 
 function show(output) {
@@ -88,10 +96,11 @@ function show(output) {
 }
 
 function stop() {
+  round += 1;
   python.restart();
   for (const view of views.values()) view.ran = null;
   status("Python was stopped, and starts again; the variables are gone");
-  begin();
+  queue = begin();
 }
 
 // --- Exercises
@@ -123,7 +132,8 @@ function changed(cell, source) {
 
 function save() {
   try {
-    kept.write(cells, passed);
+    if (isOld) throw new Error("another tab has newer work");
+    kept.write(cells, passed, originals);
   } catch (error) {
     status(`Your work is not kept in this browser: ${error.message}. Download the notebook.`);
   }
@@ -237,19 +247,21 @@ function download() {
 async function upload(file) {
   try {
     const theirs = fromFile(await file.text(), lesson.number);
-    if (kept.read() && !confirm("Replace your work in this browser by the notebook?")) return;
-    cells = merged(originals, theirs);
+    if (!confirm("Replace your work in this browser by the notebook?")) return;
+    const mine = merged(originals, theirs);
+    round += 1;
+    cells = mine;
     passed.clear();
     draw();
-    save();
     status(`${file.name} is loaded`);
+    save();
   } catch (error) {
     status(`${file.name}: ${error.message}`);
   }
 }
 
 $("all").onclick = () => cells.filter((c) => c.cell_type === "code").forEach((cell) => {
-  queue = queue.then(() => execute(cell));
+  later(() => execute(cell));
 });
 $("stop").onclick = stop;
 $("download").onclick = download;
@@ -264,8 +276,10 @@ $("again").onclick = () => {
   location.reload();
 };
 addEventListener("storage", ({ key }) => {
-  if (key === kept.key) status("This lesson was changed in another tab: reload this one");
+  if (key !== kept.key) return;
+  isOld = true;
+  status("This lesson was changed in another tab, and is no longer kept here: reload this tab");
 });
 
 draw();
-begin();
+queue = begin();

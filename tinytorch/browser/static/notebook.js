@@ -18,7 +18,7 @@ export function merged(lesson, work) {
   const cells = lesson.map((cell) => {
     const kind = kindOf(cell);
     const mine = kind === "exercise" ? byNumber.get(exerciseOf(cell)) : byId.get(cell.id);
-    const isKept = mine && cell.cell_type === "code" && !FIXED.includes(kind);
+    const isKept = mine?.source !== undefined && kindOf(mine) === kind && cell.cell_type === "code" && !FIXED.includes(kind);
     return { ...cell, source: sourceOf(isKept ? mine : cell) };
   });
   const known = new Set(lesson.map(sourceOf));
@@ -36,7 +36,7 @@ export function merged(lesson, work) {
 }
 
 function isAdded(cell, ids, known) {
-  const isText = ["code", "markdown"].includes(cell.cell_type);
+  const isText = cell.source !== undefined && ["code", "markdown"].includes(cell.cell_type);
   return isText && !kindOf(cell) && !ids.has(cell.id) && !known.has(sourceOf(cell));
 }
 
@@ -67,7 +67,7 @@ export function fromFile(text, number) {
   if (other !== undefined && other !== number) {
     throw new Error(`this is the notebook of lesson ${other}, not of lesson ${number}`);
   }
-  if (!cells.some((cell) => kindOf(cell) === "exercise")) {
+  if (!cells.some((cell) => kindOf(cell) === "exercise" && String(exerciseOf(cell)).startsWith(`${number}.`))) {
     throw new Error(`this notebook has no exercise of lesson ${number}`);
   }
   return cells;
@@ -85,7 +85,10 @@ export class Kept {
       return null; // damaged, or storage is not allowed
     }
   }
-  write(cells, passed) {
+  // Cells as in the lesson are kept without their source, which a newer lesson may change.
+  write(cells, passed, lesson) {
+    const own = new Map(lesson.map((cell) => [cell.id, sourceOf(cell)]));
+    cells = cells.map((c) => (own.get(c.id) === c.source ? { ...c, source: undefined } : c));
     localStorage.setItem(this.key, JSON.stringify({ cells, passed: [...passed] }));
   }
   forget() {

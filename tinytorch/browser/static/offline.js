@@ -4,7 +4,6 @@ export async function offline() {
   if (!navigator.serviceWorker) return; // not over https, nor on this machine
   try {
     await navigator.serviceWorker.register(new URL("../service-worker.js", import.meta.url));
-    await navigator.serviceWorker.ready;
     if (navigator.serviceWorker.controller) return;
     await Promise.race([
       new Promise((done) => { navigator.serviceWorker.oncontrollerchange = done; }),

@@ -1,13 +1,15 @@
 // Answers from copies of the site's files and of Pyodide's, which are made when they are first loaded.
 // The first line of the written file names the version of the site, and all its files.
 
-const PREFIX = "tinytorch-";
+const PREFIX = `tinytorch-${new URL(self.registration.scope).pathname}-`; // of this site only
 const HERE = `${PREFIX}${SITE.version}`;
 const PYODIDE = `${PREFIX}pyodide-${SITE.pyodide}`;
 
 self.addEventListener("install", (event) => {
   self.skipWaiting();
-  event.waitUntil(caches.open(HERE).then((cache) => cache.addAll(SITE.files)));
+  // Not from the browser's own cache, which may still hold files of the version before.
+  const fresh = SITE.files.map((file) => new Request(file, { cache: "reload" }));
+  event.waitUntil(caches.open(HERE).then((cache) => cache.addAll(fresh)));
 });
 
 self.addEventListener("activate", (event) => event.waitUntil(activate()));
@@ -30,7 +32,7 @@ self.addEventListener("fetch", (event) => {
 async function answer(request, name) {
   const cache = await caches.open(name);
   const copy = await cache.match(request, { ignoreSearch: true });
-  if (copy) return copy;
+  if (copy) return copy.redirected ? new Response(copy.body, copy) : copy; // hosts that cut .html
   const found = await fetch(request);
   if (found.ok && found.type !== "opaque") {
     cache.put(request, found.clone()).catch(() => {}); // no room: it is loaded again next time

@@ -1,6 +1,6 @@
 // Opening a checkpoint: by a button, or by dropping the file anywhere on the page.
 
-const LARGEST = 700e6; // bytes; in base64, a message of at most 1 GiB
+const LARGEST = 400e6; // bytes; in base64, the longest string of Chromium
 
 export function openFiles(app) {
   const [button, input, drop] = ["open", "file", "drop"].map((id) => document.getElementById(id));
@@ -27,7 +27,7 @@ export function openFiles(app) {
 function open(app, file) {
   return app.attempt(async () => {
     if (file.size > LARGEST) {
-      throw new Error(`${file.name} has ${Math.round(file.size / 1e6)} MB; this page opens up to 700.`);
+      throw new Error(`${file.name} has ${Math.round(file.size / 1e6)} MB; this page opens up to 400.`);
     }
     app.text.stop();
     const data = await base64(file);
