@@ -150,6 +150,7 @@ class Session:
             if int(run.progress * EVALUATIONS) > evaluations and not run.finished:
                 evaluations = int(run.progress * EVALUATIONS)
                 self._evaluate()
+                stop = stop or run.agree(interrupt.requested)
         return stop
 
     def _evaluate(self) -> None:
