@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "nightly: takes minutes; run by -m nightly only")
     config.addinivalue_line("markers", "slow: takes seconds; deselected by -m 'not slow'")
+    config.addinivalue_line("markers", "no_cover: long; others cover the same code")
     config.addinivalue_line("markers", "xdist_group(name): one process, with --dist loadgroup")
     config.addinivalue_line("markers", "slow_on(backend): slow with this value of `backend`")
     name = config.getoption("--backend")

@@ -142,7 +142,8 @@ def run(path: Path, *flags: str, code: int = 0, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-SLOW = [pytest.param(n, marks=pytest.mark.slow if case.slow else []) for n, case in CASES.items()]
+LONG = [pytest.mark.slow, pytest.mark.no_cover]
+SLOW = [pytest.param(n, marks=LONG if case.slow else []) for n, case in CASES.items()]
 
 
 @pytest.fixture(params=CASES)
@@ -204,7 +205,7 @@ def test_too_little_training_fails_the_claim(
 @pytest.mark.parametrize(
     ("name", "before", "after", "claim"),
     [
-        pytest.param(n, *wrong, marks=pytest.mark.slow if case.slow else [])
+        pytest.param(n, *wrong, marks=LONG if case.slow else [])
         for n, case in CASES.items()
         for wrong in case.wrong_lines
     ],

@@ -136,6 +136,7 @@ def test_several_steps_in_mixed_precision(start: Callable[..., Run], bf16: str) 
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("last", [2, 17])
 def test_a_run_resumes_with_the_same_bits(start: Callable[..., Run], last: int) -> None:
     expected = results(go_on(start()))
