@@ -265,7 +265,7 @@ def test_the_readme_has_the_course_map(blank: Path) -> None:
 def test_the_package_has_no_fast_versions(blank: Path) -> None:
     numpy = blank / "backends" / "numpy"
     assert {p.name for p in numpy.glob("*.py")} == {
-        "__init__.py", "backend.py", "kernels.py", "threads.py",
+        "__init__.py", "backend.py", "kernels.py", "narrow.py", "threads.py",
     }  # fmt: skip
     assert "learn_merges" not in definitions((blank / "tinytorch/text/fast_bpe.py").read_text())
 

@@ -43,11 +43,10 @@ def probabilities(
         likeliest = np.argmax(logits, axis=-1, keepdims=True)
         certain: NumpyArray = (np.arange(logits.shape[-1]) == likeliest).astype(np.float64)
         return certain
-    scaled = (logits.astype(np.float64) - largest) / choice.temperature
-    if choice.top_k is not None and choice.top_k < scaled.shape[-1]:
-        kth = np.partition(scaled, -choice.top_k, axis=-1)[..., -choice.top_k, None]
-        scaled = np.where(scaled < kth, -np.inf, scaled)
-    weights = np.exp(scaled)
+    weights = np.exp((logits.astype(np.float64) - largest) / choice.temperature)
+    if choice.top_k is not None and choice.top_k < weights.shape[-1]:
+        least = np.partition(weights, -choice.top_k, axis=-1)[..., -choice.top_k, None]
+        weights[weights < least] = 0
     result: NumpyArray = weights / weights.sum(axis=-1, keepdims=True)
     return result
 
