@@ -119,7 +119,7 @@ def test_a_convolutional_network_reads_digits(backend: str) -> None:
     last = last.to(backend)
     pool, flatten = MaxPool2d(2), Flatten()
     parameters = [*network.parameters(), *last.parameters()]
-    images, labels = glyphs(256, seed=0)
+    images, labels = glyphs(512, seed=0)
     x, targets = Tensor(images, backend=backend), Tensor(labels, backend=backend)
     losses = []
     for _ in range(150):

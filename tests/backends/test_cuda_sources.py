@@ -1,7 +1,6 @@
 """The CUDA sources compile by NVRTC for every supported GPU, and launches check their arguments."""
 
 import functools
-import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -61,17 +60,6 @@ UNITS = [(dtype,) for dtype in (*cuda_source.FLOAT_DTYPES, cuda_source.BFLOAT16)
 GROUPED = [pytest.param(u, marks=pytest.mark.xdist_group(f"nvrtc {u}"), id=str(u)) for u in UNITS]
 
 
-def compilations() -> list[Any]:
-    """(architecture, unit); float64, which no source treats by architecture, mostly nightly."""
-    found = []
-    for unit, architecture in itertools.product(UNITS, ARCHITECTURES):
-        marks = [pytest.mark.slow, pytest.mark.xdist_group(f"nvrtc {unit}")]
-        if unit == ("float64",) and architecture not in (ARCHITECTURES[0], ARCHITECTURES[-1]):
-            marks.append(pytest.mark.nightly)
-        found.append(pytest.param(architecture, unit, marks=marks, id=f"{architecture}-{unit}"))
-    return found
-
-
 def test_the_units_contain_all_kernels() -> None:
     units = [cuda_source.names(cuda_source.source(*unit)) for unit in UNITS]
     float32, float64, mixed, *attention = units
@@ -86,7 +74,9 @@ def compiled(unit: tuple[Any, ...], architecture: str) -> tuple[bytes, str]:
     return compile_cuda(cuda_source.source(*unit), architecture, b"--ptxas-options=-v")
 
 
-@pytest.mark.parametrize(("architecture", "unit"), compilations())
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", GROUPED)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_kernel_compiles(architecture: str, unit: tuple[Any, ...]) -> None:
     binary, log = compiled(unit, architecture)
     assert binary, log
@@ -95,7 +85,9 @@ def test_every_kernel_compiles(architecture: str, unit: tuple[Any, ...]) -> None
         assert name.encode() + b"\0" in binary, f"{name} is not in the machine code"
 
 
-@pytest.mark.parametrize(("architecture", "unit"), compilations())
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", GROUPED)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_block_has_registers_for_all_its_threads(
     architecture: str, unit: tuple[Any, ...]
 ) -> None:
