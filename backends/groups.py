@@ -5,13 +5,14 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
 
 from .arrays import NativeArray, NumpyArray
 
-BUCKET_BYTES = 2**22  # smaller arrays are added up together, this much at a time
+BUCKET_BYTES = 2**22  # gradients are exchanged a million float32 numbers at a time
 YIELDS = 200  # of the processor to other programs before a wait begins to sleep
 PAUSE = 5e-5  # seconds of each sleep
 
@@ -33,6 +34,10 @@ class Group(Protocol):
 
     def broadcast(self, array: NativeArray) -> None:
         """Replace an array by that of rank 0, in place."""
+        ...
+
+    def share(self, rows: NativeArray) -> None:
+        """Replace each row of an array (size, N) in C order by that of the rank with its number."""
         ...
 
 
@@ -58,6 +63,7 @@ class MPIGroup:
         self.shared_error: BaseException | None = None
         self.place = platform.node()
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
+        self._memory = np.empty(0, np.uint8)
 
     def barrier(self) -> None:
         """Wait until all ranks have come here; Ctrl-C ends the wait."""
@@ -76,18 +82,23 @@ class MPIGroup:
             if len(bucket) == 1 and bucket[0].flags.c_contiguous:
                 self._sum(bucket[0])
                 continue
-            flat = np.concatenate([array.reshape(-1) for array in bucket])
+            flat = self._buffer(sum(array.size for array in bucket), bucket[0].dtype)
+            parts = parts_of(flat, bucket)
+            for array, part in zip(bucket, parts, strict=True):
+                part[...] = array
             self._sum(flat)
-            start = 0
-            for array in bucket:
-                array[...] = flat[start : start + array.size].reshape(array.shape)
-                start += array.size
+            for array, part in zip(bucket, parts, strict=True):
+                array[...] = part
 
     def broadcast(self, array: NumpyArray) -> None:
         self.barrier()
         copy = np.ascontiguousarray(array)
         self.comm.Bcast(copy)
         array[...] = copy
+
+    def share(self, rows: NumpyArray) -> None:
+        self.barrier()
+        self._share(rows)
 
     def gather(self, value: Any) -> list[Any]:
         """The values of all ranks, which can be pickled."""
@@ -100,10 +111,37 @@ class MPIGroup:
         self.barrier()
         return self.comm.bcast(value)
 
+    def send_to_first(self, value: Any, rank: int) -> Any:
+        """The value of a rank, in rank 0; None in the others."""
+        self.barrier()
+        if rank == self.rank != 0:
+            self.comm.send(value, 0)
+        if self.rank:
+            return None
+        return value if rank == 0 else self.comm.recv(source=rank)
+
+    def is_shared(self, error: BaseException | None) -> bool:
+        """Whether all ranks have this exception, or one that caused it."""
+        while error is not None and error is not self.shared_error:
+            error = error.__cause__
+        return error is not None
+
     def _sum(self, array: NumpyArray) -> None:
         from mpi4py import MPI
 
         self.comm.Allreduce(MPI.IN_PLACE, array)
+
+    def _share(self, rows: NumpyArray) -> None:
+        from mpi4py import MPI
+
+        self.comm.Allgather(MPI.IN_PLACE, rows)
+
+    def _buffer(self, size: int, dtype: Any) -> NumpyArray:
+        """An array (size,) in memory that is kept: new memory costs more than a copy into it."""
+        nbytes = size * dtype.itemsize
+        if len(self._memory) < nbytes:
+            self._memory = np.empty(nbytes, np.uint8)
+        return self._memory[:nbytes].view(dtype)
 
 
 def buckets(arrays: Sequence[NumpyArray], limit: int = BUCKET_BYTES) -> Iterator[list[NumpyArray]]:
@@ -125,3 +163,11 @@ def buckets(arrays: Sequence[NumpyArray], limit: int = BUCKET_BYTES) -> Iterator
         bucket.append(array)
     if bucket:
         yield bucket
+
+
+def parts_of(flat: NumpyArray, arrays: Sequence[NumpyArray]) -> list[NumpyArray]:
+    """Views of consecutive parts of an array, with the shapes of other arrays."""
+    stops = accumulate(array.size for array in arrays)
+    return [
+        flat[stop - a.size : stop].reshape(a.shape) for a, stop in zip(arrays, stops, strict=True)
+    ]

@@ -59,6 +59,11 @@ class NCCLGroup:
             if rows is not array:
                 array[...] = rows
 
+    def share(self, rows: Array) -> None:
+        keep_alive([rows])
+        if rows.size:
+            self._comm.all_gather(rows[self.rank], rows, rows.shape[1])
+
 
 def _in_order(array: Array) -> Array:
     """The array, or a copy of it in C order: NCCL adds memory, whatever the order."""

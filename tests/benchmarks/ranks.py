@@ -2,8 +2,10 @@
 
 python tests/benchmarks/ranks.py default
 mpiexec -n 2 python tests/benchmarks/ranks.py default
+mpiexec -n 2 python tests/benchmarks/ranks.py nanogpt-gpu --rows 2 --steps 12 --shard all
 """
 
+import argparse
 import statistics
 import sys
 import time
@@ -13,30 +15,58 @@ import numpy as np
 import tinytorch
 from tinytorch import TokenDataset
 from tinytorch.runtime import launch
+from tinytorch.runtime.trainer import Trainer
 from tinytorch.tinygpt import PRESETS
 from tinytorch.tinygpt.presets import build_model, build_trainer
 
-STEPS, WARM_UP = 45, 8
+WARM_UP = 8
+SHARD = {"muon": None, "all": True, "none": False}
 
 
-def main(name: str) -> None:
+def main() -> None:
+    arguments = parse()
     world = launch.World(print) if launch.is_launched() else None
     group = None if world is None else world.group
-    preset = PRESETS[name]
+    preset = PRESETS[arguments.preset]
     tinytorch.manual_seed(1)
     trainer = build_trainer(preset, build_model(preset, 65), 1 if group else 2, group)
+    trainer.shard_optimizers = SHARD[arguments.shard]
     rows, context = preset.batch_shape(0.5)
     blocks = TokenDataset(np.random.default_rng(0).integers(0, 65, 100_000), context)
     seconds = []
-    for _ in range(STEPS):
+    for _ in range(arguments.steps):
         begin = time.perf_counter()
-        trainer.train_step([blocks.random_batch(rows)]).item()
+        trainer.train_step([blocks.random_batch(arguments.rows or rows)]).item()
         seconds.append(time.perf_counter() - begin)
+    used = memory(trainer)
+    by_rank = [used] if group is None else group.gather(used)
     if group is None or group.rank == 0:
-        print(f"{name}: {1e3 * statistics.median(seconds[WARM_UP:]):.1f} ms")
+        print(f"{arguments.preset}: {1e3 * statistics.median(seconds[WARM_UP:]):.1f} ms;", *by_rank)
     if world is not None:
         world.leave(0, is_shared=True)
 
 
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("preset", choices=list(PRESETS))
+    parser.add_argument("--shard", choices=list(SHARD), default="muon", help="optimizers to divide")
+    parser.add_argument("--rows", type=int, help="of a batch [those of the preset]")
+    parser.add_argument("--steps", type=int, default=45)
+    return parser.parse_args()
+
+
+def memory(trainer: Trainer) -> str:
+    """What this process keeps of the optimizers' state, and the most memory it had."""
+    states = (t for o in trainer.optimizers for s in o.state.values() for t in s.values())
+    nbytes = sum(t.numpy().nbytes for t in states)
+    text = f"{nbytes / 1e6:.1f} MB of state"
+    if sys.platform == "linux":
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        text += f", peak {peak / 1e6:.0f} MB"
+    return text
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tinytorch.backends.groups import MPIGroup
-from tinytorch.modules.module import Module
+from tinytorch.backends.groups import BUCKET_BYTES, MPIGroup
+from tinytorch.modules.module import Module, Parameter
 from tinytorch.runtime import scaling
 from tinytorch.runtime.scaling import Exchange, Network, Work
-from tinytorch.tinygpt.presets import PRESETS, model_config
+from tinytorch.runtime.sharding import COSTLY
+from tinytorch.tinygpt.presets import PRESETS, build_trainer, model_config
 from tinytorch.transformers import GPTConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "several-machines.md"
@@ -85,9 +86,23 @@ def described(name: str) -> Module:
 # Seconds of one process
 
 
+@functools.cache
+def sharded(name: str) -> list[Parameter]:
+    """The parameters of the optimizers that are divided by default."""
+    if name not in PRESETS:
+        return []
+    trainer = build_trainer(PRESETS[name], scaling.describe(configs()[name]), 1)
+    return [p for o in trainer.optimizers if isinstance(o, COSTLY) for p in o.parameters()]
+
+
+def mpi(name: str, limit: int = BUCKET_BYTES) -> Exchange:
+    return scaling.mpi_exchange(described(name), limit, sharded(name))
+
+
 def pc(name: str, seconds: float, rows: int, update: float) -> Work:
     """A step on two cores of an Intel Xeon at 2.5 GHz; 3.9 ms of it is overhead of four blocks."""
-    return Work(seconds, rows, 3.9e-3 * configs()[name].num_layers / 4 + update)
+    fixed = 3.9e-3 * configs()[name].num_layers / 4 + update
+    return Work(seconds, rows, fixed, update if sharded(name) else 0.0)
 
 
 def gpu_fixed(name: str, kernels: int) -> float:
@@ -132,9 +147,9 @@ def cases() -> list[Case]:
     direct = {n: replace(e, adding=math.inf, copying=math.inf) for n, e in ETHERNET.items()}
     links = {n: NVLINK if n == "default" else direct | NVLINK for n in on_gpu}
     return [
-        *(Case(n, w, scaling.mpi_exchange(described(n)), ETHERNET) for n, w in on_pc.items()),
+        *(Case(n, w, mpi(n), ETHERNET) for n, w in on_pc.items()),
         *(
-            Case(f"{n}, GPU", w, scaling.nccl_exchange(described(n)), links[n])
+            Case(f"{n}, GPU", w, scaling.nccl_exchange(described(n), sharded(n)), links[n])
             for n, w in on_gpu.items()
         ),
     ]
@@ -164,13 +179,16 @@ def bytes_table() -> list[str]:
     def rows() -> Iterator[Sequence[str]]:
         for name in configs():
             model = described(name)
-            mpi, nccl = scaling.mpi_exchange(model), scaling.nccl_exchange(model)
-            megabytes = sum(message.nbytes for message in mpi.gradients) / 1e6
+            by_mpi, by_nccl = mpi(name), scaling.nccl_exchange(model)
+            megabytes = sum(message.nbytes for message in by_mpi.gradients) / 1e6
+            weights = f"{sum(by_mpi.weights) / 1e6:,.1f}" if by_mpi.weights else ""
             count = f"{model.num_parameters():,}"
-            sums = len(mpi.flags) + len(mpi.gradients)
-            yield name, count, f"{megabytes:,.1f}", str(sums), str(len(nccl.gradients))
+            sums = len(by_mpi.flags) + len(by_mpi.gradients)
+            counts = str(sums), str(len(by_nccl.gradients))
+            yield name, count, f"{megabytes:,.1f}", weights, *counts
 
-    return table(["model", "parameters", "MB", "sums by MPI", "sums by NCCL"], rows())
+    heads = ["model", "parameters", "MB of gradients", "of weights", "sums by MPI", "by NCCL"]
+    return table(heads, rows())
 
 
 def scaling_table(scale: Callable[..., dict[int, float]]) -> list[str]:
@@ -195,7 +213,7 @@ def overlap_table() -> list[str]:
             exchanges = [case.exchange]
             if case.exchange.flags:
                 name = case.name
-                exchanges.append(scaling.mpi_exchange(described(name), SMALL_BUCKET))
+                exchanges.append(mpi(name, SMALL_BUCKET))
             for network, speed in case.networks.items():
                 cells = [
                     milliseconds(scaling.step_seconds(8, case.work.rows, case.work, each, speed, o))
@@ -209,14 +227,13 @@ def overlap_table() -> list[str]:
 
 
 def check_table() -> list[str]:
-    """Two ranks: each takes the whole update on its core, and the exchange is added."""
-    updates = {"nanogpt-cpu": adam("nanogpt-cpu") / 2, "default": MUON}
+    """Two ranks: each takes the whole of AdamW's update on its core; the exchange is added."""
+    updates = {"nanogpt-cpu": adam("nanogpt-cpu") / 2, "default": 0.0}
 
     def rows() -> Iterator[Sequence[str]]:
         for name, update in updates.items():
             processes, ranks = two_on_one_machine(name)
-            exchange = scaling.mpi_exchange(described(name))
-            sums = scaling.exchange_seconds(2, exchange, SHARED_MEMORY)
+            sums = scaling.exchange_seconds(2, mpi(name), SHARED_MEMORY)
             expected = processes + update + sums
             off = f"{100 * (expected / ranks - 1):+.1f} %"
             numbers = (processes, update, sums, expected, ranks)

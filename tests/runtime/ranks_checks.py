@@ -2,6 +2,8 @@
 
 import json
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,12 @@ def difference(ours: Trainer, theirs: Trainer) -> float:
     return max(float(abs(a[name] - b[name]).max()) for name in a)
 
 
-def compared(blocks: int, each: int, count: int, backend: str = "numpy") -> dict[str, Any]:
+def compared(
+    blocks: int, each: int, count: int, backend: str = "numpy", shard: bool | None = None
+) -> dict[str, Any]:
     """Training by all ranks next to that of one process, with dropout."""
     alone, ours = make_trainer("numpy", False), make_trainer(backend, backend == "cupy")
+    ours.shard_optimizers = shard
     expected = steps(alone, count, blocks, each)
     if RANK:  # the first step begins with the weights of rank 0
         ours.parameters()[0]._array[...] += 1
@@ -33,7 +38,50 @@ def compared(blocks: int, each: int, count: int, backend: str = "numpy") -> dict
     actual = steps(ours, count, blocks, each)
     losses = max(abs(a - b) for a, b in zip(expected, actual, strict=True))
     learned = expected[0] - expected[-1]
-    return {"losses": losses, "weights": difference(alone, ours), "learned": learned}
+    kept = [sum(p in o.state for p in o.parameters()) for o in ours.optimizers]
+    return {
+        "losses": losses, "weights": difference(alone, ours), "learned": learned,
+        "kept": GROUP.gather(kept), "all": [len(o.parameters()) for o in ours.optimizers],
+    }  # fmt: skip
+
+
+def resumed() -> dict[str, Any]:
+    """A checkpoint of divided optimizers is whole: all ranks go on with it, or one process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(GROUP.first(folder)) / "checkpoint"
+        first = make_trainer("numpy", False)
+        first.ranks, first.shard_optimizers = make_ranks(GROUP), True
+        steps(first, 3)
+        first.save_checkpoint(path)
+        GROUP.barrier()
+        alone, ours = make_trainer("numpy", False), make_trainer("numpy", False)
+        ours.ranks, ours.shard_optimizers = make_ranks(GROUP), True
+        for trainer in (alone, ours):
+            trainer.load_checkpoint(path)
+        GROUP.barrier()  # before the folder of rank 0 is removed
+    whole = make_trainer("numpy", False)
+    steps(whole, 3)
+    same = [a.keys() == b.keys() for a, b in zip(states(whole), states(alone), strict=True)]
+    before = max(
+        float(abs(a - b[index][name]).max())
+        for own, b in zip(states(whole), states(alone), strict=True)
+        for index, values in own.items() for name, a in values.items()
+    )  # fmt: skip
+    for trainer in (whole, alone, ours):
+        steps(trainer, 3)
+    return {
+        "same": same, "states": before,
+        "weights": max(difference(whole, alone), difference(whole, ours)),
+    }  # fmt: skip
+
+
+def states(trainer: Trainer) -> list[dict[int, dict[str, Any]]]:
+    """The state of each optimizer as in a checkpoint, on the host."""
+    return [
+        {index: {name: tensor.numpy() for name, tensor in values.items()}
+         for index, values in optimizer.state_dict()["state"].items()}
+        for optimizer in trainer.optimizers
+    ]  # fmt: skip
 
 
 class Gate(Module):
@@ -136,8 +184,8 @@ def captured() -> dict[str, Any]:
 
     library = Library()
     cublas._handles, cublas._library = cublas._Handles(), lambda: library  # type: ignore[assignment]
-    result = compared(3, 1, 4, "cupy")
-    sums = [call for call in distributed.calls if call[0] == "all_reduce"]
+    result = compared(3, 1, 4, "cupy", shard=True)
+    sums = [call for call in distributed.calls if call[0] != "broadcast"]  # at the start
     return {
         **result,
         "calls": GROUP.gather([call[:2] for call in sums]),
@@ -149,7 +197,8 @@ def captured() -> dict[str, Any]:
 def main() -> None:
     results = {
         "divided": compared(5, 2, 50),
-        "too many": compared(GROUP.size - 1, 1, 4),
+        "too many": compared(GROUP.size - 1, 1, 4, shard=True),
+        "resumed": resumed(),
         "unused": unused(),
         "failing": failing(),
         "checked": checked(),

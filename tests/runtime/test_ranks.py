@@ -80,6 +80,25 @@ def test_training_equals_that_of_one_process(checks: dict[str, Any], case: str) 
 
 @pytest.mark.slow
 @ranks_start
+def test_each_rank_keeps_the_state_of_its_part(checks: dict[str, Any]) -> None:
+    adam, muon = zip(*checks["divided"]["kept"], strict=True)
+    assert set(adam) == {checks["divided"]["all"][0]}  # not divided by default
+    assert sum(muon) == checks["divided"]["all"][1]
+    assert max(muon) - min(muon) <= 3
+    kept = zip(*checks["too many"]["kept"], strict=True)
+    assert [sum(each) for each in kept] == checks["too many"]["all"]
+
+
+@pytest.mark.slow
+@ranks_start
+def test_a_checkpoint_of_divided_optimizers_is_whole(checks: dict[str, Any]) -> None:
+    assert checks["resumed"]["same"] == [True, True]
+    assert checks["resumed"]["states"] < 1e-6
+    assert checks["resumed"]["weights"] < 1e-5
+
+
+@pytest.mark.slow
+@ranks_start
 def test_parameters_that_only_one_rank_uses_move_in_all(checks: dict[str, Any]) -> None:
     assert checks["unused"]["moved"] == [[True] * 4 + [False] * 2] * checks["size"]
 
@@ -117,6 +136,7 @@ def test_sums_on_gpus_are_captured_in_the_same_order_in_all_ranks(checks: dict[s
         pytest.skip("only in two ranks, and with g++")
     ours, theirs = checks["captured"]["calls"]
     assert ours == theirs
+    assert {name for name, _ in ours} == {"all_reduce", "all_gather"}
     captured, streams = checks["captured"]["captured"], checks["captured"]["streams"]
     count = sum(captured)  # of one step; those before it run eagerly
     assert captured == [False] * (len(ours) - count) + [True] * count
@@ -277,6 +297,9 @@ class Mirror:
 class MirrorGroup(MPIGroup):
     def _sum(self, array: Any) -> None:
         array[...] = sum(self.comm.allgather(array.copy()))
+
+    def _share(self, rows: Any) -> None:
+        pass
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from helpers import load_module
 from tiny_training import make_trainer, steps
 
-from tinytorch import SGD, Linear, MSELoss, Sequential, Tensor, Trainer
+from tinytorch import SGD, Linear, MSELoss, Muon, Sequential, Tensor, Trainer
 from tinytorch.backends.groups import MPIGroup
 from tinytorch.runtime import scaling
 from tinytorch.runtime.ranks import Ranks
@@ -55,6 +55,9 @@ class Comm:
     def bcast(self, value: Any) -> Any:
         return value
 
+    def allgather(self, value: Any) -> list[Any]:
+        return [value] * self.size
+
 
 class DelayedGroup(MPIGroup):
     """A group whose messages take the time of a network, on a clock of its own, and are listed."""
@@ -73,6 +76,10 @@ class DelayedGroup(MPIGroup):
     def _sum(self, array: np.ndarray) -> None:
         self.sent.append(array.nbytes)
         self.now += self.network.latency + array.nbytes / self.network.bandwidth
+
+    def _share(self, rows: np.ndarray) -> None:
+        self.sent.append(rows.nbytes)
+        self.now += scaling.all_gather(len(rows), rows[0].nbytes, self.network)
 
 
 def layers() -> Trainer:
@@ -98,12 +105,14 @@ def test_a_step_sends_what_the_model_says(model: str, each: int) -> None:
     trainer = make_trainer("numpy", False) if model == "gpt" else layers()
     group = DelayedGroup(2, SLOW)
     trainer.ranks = Ranks(group)
-    trainer.ranks.copy_first(trainer)
+    trainer._begin(trainer.ranks, [])
     group.now, group.barriers = 0.0, 0
-    trainer._copied = True
     count = take_steps(trainer, each)
-    exchange = scaling.mpi_exchange(trainer.model)
+    sharded = [p for o in trainer.optimizers if isinstance(o, Muon) for p in o.parameters()]
+    exchange = scaling.mpi_exchange(trainer.model, sharded=sharded)
     expected = [m.nbytes for m in [*exchange.flags, *exchange.gradients]]
+    if model == "gpt":
+        expected.append(2 * scaling.largest_share(2, exchange))
     assert group.sent == count * expected
     assert group.barriers == count * exchange.barriers
     assert len(exchange.gradients) == (1 if model == "gpt" else 3)
@@ -254,6 +263,17 @@ def test_what_is_sent_during_the_backward_pass_is_hidden_until_its_end() -> None
 def test_one_process_sends_nothing() -> None:
     for overlap in (False, True):
         assert scaling.step_seconds(1, 9, WORK, SENT, BYTES, overlap) == pytest.approx(10.0)
+
+
+def test_weights_that_are_divided_are_sent_and_their_update_takes_less() -> None:
+    work = Work(seconds=10.0, rows=9, fixed=4.0, update=3.0)
+    sent = Exchange([Message(0)], weights=[300, 200, 100])
+    assert scaling.largest_share(2, sent) == 300
+    assert scaling.largest_share(8, sent) == 300  # more ranks than parameters
+    free = scaling.step_seconds(3, 9, work, sent, FREE)
+    assert free == pytest.approx(1 + 3 / 2 + 6 / 3)
+    assert scaling.step_seconds(3, 9, work, sent, BYTES) == pytest.approx(free + 2 * 3)
+    assert scaling.step_seconds(1, 9, work, sent, BYTES) == pytest.approx(10)
 
 
 def test_a_free_network_leaves_what_is_not_divided() -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from ..backends import trace
 from ..backends.base import Backend
 from ..backends.base import NumpyArray as Array
+from ..backends.groups import BUCKET_BYTES
 from ..modules.module import Module, Parameter
 from ..ops import random
 from ..tensor import Tensor
@@ -32,7 +33,6 @@ from .eager import EagerStep, why_eager
 from .module_key import Same, module_key
 
 CACHE_LINE = 64  # bytes
-BUCKET_BYTES = 2**22  # gradients are exchanged a million float32 numbers at a time
 
 Bucket = list[tuple[int, Array]]  # parameter index, and the shared memory for its gradient
 

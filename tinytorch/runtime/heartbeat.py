@@ -103,20 +103,22 @@ class Heartbeat:
     def waiting(self) -> Iterator[None]:
         """A context in which this rank waits for others."""
         self._count += 1
-        self._phase = WAITING
-        try:
+        with self._in(WAITING):
             yield
-        finally:
-            self._phase = COMPUTING
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """A context in which this rank does something that others do not, so they may wait long."""
-        self._phase = ALONE
+        with self._in(ALONE):
+            yield
+
+    @contextmanager
+    def _in(self, phase: int) -> Iterator[None]:
+        before, self._phase = self._phase, phase
         try:
             yield
         finally:
-            self._phase = COMPUTING
+            self._phase = before
 
     def stop(self) -> None:
         """End the thread, before MPI ends."""

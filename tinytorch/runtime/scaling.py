@@ -1,7 +1,8 @@
 """Predicted seconds of a training step that is divided among ranks, and where more stop paying.
 
 A message of m bytes takes ``latency + m / bandwidth`` seconds, and a rank sends one at a time. What
-a step sends is read off the code that sends it: `Ranks.accumulate`, `MPIGroup`, `NCCLGroup`.
+a step sends is read off the code that sends it: `Ranks.accumulate`, `ShardedUpdate`, `MPIGroup`,
+`NCCLGroup`.
 
 Sources: R. Thakur et al., "Optimization of Collective Communication Operations in MPICH" (2005), on
 this model and on recursive doubling; P. Patarasuk and X. Yuan, "Bandwidth Optimal All-reduce
@@ -19,7 +20,9 @@ from ..backends.arrays import NumpyArray
 from ..backends.groups import BUCKET_BYTES, buckets
 from ..modules.module import Module
 from ..ops import random
+from ..tensor import Tensor
 from ..transformers import GPT, GPTConfig
+from .sharding import owners_of, padded
 
 BACKWARD = 2 / 3  # of what the rows of a step take: two products for each one of the forward pass
 GAIN = 1.25  # times the throughput of half as many, which ranks must have to be worth it
@@ -58,11 +61,13 @@ class Exchange:
         gradients: of the gradients and the loss.
         flags: before them, on hosts: which parameters have a gradient.
         barriers: waits for all ranks.
+        weights: bytes of each parameter that one rank updates and sends to the others.
     """
 
     gradients: Sequence[Message]
     flags: Sequence[Message] = ()
     barriers: int = 0
+    weights: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,13 @@ class Work:
         seconds: of the whole step.
         rows: of its batch.
         fixed: seconds that do not depend on the rows: the update, and the overhead of the calls.
+        update: seconds of `fixed` that are divided in proportion to the weights of a rank.
     """
 
     seconds: float
     rows: int
     fixed: float
+    update: float = 0.0
 
 
 # Bytes
@@ -89,8 +96,15 @@ def describe(config: GPTConfig) -> GPT:
         return GPT.from_config(config, "numpy")
 
 
-def mpi_exchange(model: Module, limit: int = BUCKET_BYTES) -> Exchange:
-    """What `Ranks.accumulate` sends through an `MPIGroup`, with buckets of at most `limit` bytes.
+def mpi_exchange(
+    model: Module, limit: int = BUCKET_BYTES, sharded: Iterable[Tensor] = ()
+) -> Exchange:
+    """What a step sends through an `MPIGroup`, with buckets of at most `limit` bytes.
+
+    Args:
+        model: the model.
+        limit: bytes.
+        sharded: the parameters that are divided among the ranks, of one optimizer.
 
     >>> from tinytorch import Linear
     >>> mpi_exchange(Linear(10, 5)).gradients  # weights, biases and the loss, in one bucket
@@ -100,15 +114,32 @@ def mpi_exchange(model: Module, limit: int = BUCKET_BYTES) -> Exchange:
     # one for an error, one for hooks, and one for each parameter: `arrays` has the loss besides
     flags = Message((len(arrays) + 1) * np.dtype(np.int64).itemsize)
     sent = [Message(sum(a.nbytes for a in b), len(b)) for b in buckets(arrays, limit)]
-    return Exchange(sent, [flags], barriers=2)
+    weights = _shards(sharded)
+    return Exchange(sent, [flags], barriers=3 if weights else 2, weights=weights)
 
 
-def nccl_exchange(model: Module) -> Exchange:
+def nccl_exchange(model: Module, sharded: Iterable[Tensor] = ()) -> Exchange:
     """What a step sends through a `NCCLGroup` from a CUDA graph: each array by itself.
 
     Without a graph, the host exchanges the flags of `mpi_exchange` besides.
     """
-    return Exchange([Message(array.nbytes) for array in _gradients(model)])
+    sent = [Message(array.nbytes) for array in _gradients(model)]
+    return Exchange(sent, weights=_shards(sharded))
+
+
+def _shards(parameters: Iterable[Tensor]) -> list[int]:
+    """Bytes of parameters in the rows of `ShardedUpdate`."""
+    arrays = [np.asarray(p._array) for p in parameters]
+    return [padded(a.size, a.itemsize) * a.itemsize for a in arrays]
+
+
+def largest_share(ranks: int, exchange: Exchange) -> int:
+    """Bytes of the weights of the rank that updates the most, and so of the row of each rank."""
+    owners = owners_of(exchange.weights, ranks)
+    loads = [0] * ranks
+    for owner, nbytes in zip(owners, exchange.weights, strict=True):
+        loads[owner] += nbytes
+    return max(loads)
 
 
 def _gradients(model: Module) -> list[NumpyArray]:
@@ -159,6 +190,12 @@ def all_reduce(ranks: int, message: Message, network: Network) -> float:
     return copied + min(algorithm(ranks, message.nbytes, network) for algorithm in (ring, doubling))
 
 
+def all_gather(ranks: int, nbytes: float, network: Network) -> float:
+    """Rows of so many bytes from each rank to all: twice as many of them in each turn."""
+    sent = (ranks - 1) * nbytes / network.bandwidth
+    return math.ceil(math.log2(ranks)) * network.latency + sent
+
+
 def barrier(ranks: int, network: Network) -> float:
     """A wait for all ranks, by messages without content."""
     return math.ceil(math.log2(ranks)) * network.latency
@@ -166,13 +203,16 @@ def barrier(ranks: int, network: Network) -> float:
 
 def exchange_seconds(ranks: int, exchange: Exchange, network: Network) -> float:
     """All that a step sends, after its backward pass."""
-    return _flags(ranks, exchange, network) + sum(
+    return _around(ranks, exchange, network) + sum(
         all_reduce(ranks, message, network) for message in exchange.gradients
     )
 
 
-def _flags(ranks: int, exchange: Exchange, network: Network) -> float:
+def _around(ranks: int, exchange: Exchange, network: Network) -> float:
+    """What is sent before the gradients, and after them."""
     waits = exchange.barriers * barrier(ranks, network)
+    if exchange.weights:
+        waits += all_gather(ranks, largest_share(ranks, exchange), network)
     return waits + sum(all_reduce(ranks, message, network) for message in exchange.flags)
 
 
@@ -196,13 +236,16 @@ def step_seconds(
             computed, which costs no time of the processor. **The code does not do this.**
     """
     own = (work.seconds - work.fixed) * max(1, math.ceil(rows / ranks)) / work.rows
+    fixed = work.fixed
+    if exchange.weights:
+        fixed -= work.update * (1 - largest_share(ranks, exchange) / sum(exchange.weights))
     if not overlap:
-        return work.fixed + own + exchange_seconds(ranks, exchange, network)
+        return fixed + own + exchange_seconds(ranks, exchange, network)
     end = sent_at(  # the last message is ready at the end of the backward pass
         [(1 - BACKWARD) * own + BACKWARD * own * part for part in computed(exchange)],
         [all_reduce(ranks, message, network) for message in reversed(exchange.gradients)],
     )
-    return work.fixed + end + _flags(ranks, exchange, network)
+    return fixed + end + _around(ranks, exchange, network)
 
 
 def computed(exchange: Exchange) -> list[float]:

@@ -19,6 +19,7 @@ from .graphed import GraphedStep
 if TYPE_CHECKING:
     from ..backends.groups import MPIGroup
     from .ranks import Ranks
+    from .sharding import ShardedUpdate
 
 CHECK_INTERVAL = 100  # steps after which ranks compare their weights
 
@@ -52,6 +53,9 @@ class Trainer(training.Trainer):
             not read results on the host.
         group: an `MPIGroup`, whose ranks all create this trainer and take the same steps: each of
             them computes its rows of every batch, see `ranks.Ranks`.
+        shard_optimizers: divide updates and state of the optimizers among the ranks, see
+            `sharding.ShardedUpdate`. This saves memory, and sends each weight once a step. By
+            default only Muon is divided, whose update takes longer than that.
         record: deprecated name of `cuda_graph`.
 
     Attributes:
@@ -74,6 +78,7 @@ class Trainer(training.Trainer):
         processes: int = 1,
         cuda_graph: bool = False,
         group: "MPIGroup | None" = None,
+        shard_optimizers: bool | None = None,
         *,
         record: bool | None = None,
     ) -> None:
@@ -88,7 +93,9 @@ class Trainer(training.Trainer):
         super().__init__(model, optimizer, loss_fn, scheduler, grad_clip_norm)
         self.runner = make_runner(processes, cuda_graph)
         self.ranks = make_ranks(group)
-        self._copied = False  # whether all ranks have the weights of rank 0
+        self.shard_optimizers = shard_optimizers
+        self.shards: list[ShardedUpdate] = []
+        self._has_begun = False  # whether all ranks have the weights of rank 0
 
     @property
     def processes(self) -> int:
@@ -100,14 +107,24 @@ class Trainer(training.Trainer):
         ranks = self.ranks
         if ranks is None:
             return self.runner.run(self, batches)
-        if not self._copied:
-            ranks.agree_on(batches)
-            ranks.copy_first(self)
-            self._copied = True
+        if not self._has_begun:
+            self._begin(ranks, batches)
         loss = self.runner.run(self, batches)
         if (self.step + 1) % CHECK_INTERVAL == 0:
             ranks.check(self)
         return loss
+
+    def _begin(self, ranks: "Ranks", batches: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Before the first step of several ranks: give all of them the weights of rank 0."""
+        from .sharding import shard_optimizers
+
+        ranks.agree_on(batches)
+        ranks.copy_first(self)
+        choice = self.shard_optimizers
+        self.shards = shard_optimizers(self.optimizers, ranks.host, ranks.group, choice)
+        for shard in self.shards:
+            shard.prepare()  # before a step is captured
+        self._has_begun = True
 
     def accumulate(
         self,
@@ -130,12 +147,25 @@ class Trainer(training.Trainer):
             )
 
     def save_checkpoint(self, path: Any, **metadata: Any) -> None:
-        """As that of lesson 08, with the scale of the loss where products are float16."""
+        """As that of lesson 08, with the scale of the loss where products are float16.
+
+        With ranks, all of them call this, and rank 0 writes the file. It takes the state of all
+        optimizers into its memory for this.
+        """
         if "loss_scale" in metadata:
             raise ValueError("save_checkpoint writes ['loss_scale'] itself: use another name")
         loss_scale.settle(self)
         state = loss_scale.state_dict(self)
-        super().save_checkpoint(path, **metadata, **({"loss_scale": state} if state else {}))
+        for shard in self.shards:
+            shard.collect()
+        try:
+            if self.ranks is None or self.ranks.rank == 0:
+                super().save_checkpoint(
+                    path, **metadata, **({"loss_scale": state} if state else {})
+                )
+        finally:
+            for shard in self.shards:
+                shard.forget()
 
     def load_checkpoint(self, path: Any) -> dict[str, Any]:
         """As that of lesson 08, with the scale of the loss."""

@@ -170,9 +170,9 @@ def training_error(run: Run, error: Exception, memory_advice: str, resume: str) 
     """
     show_traceback(error)
     what = sentence(error, memory_advice)
-    if not run.trainer.step or not run.leads:
+    if not run.trainer.step:
         return RunError(what)
-    if not run.intact:
+    if not run.can_save(error):
         return RunError(f"{what}; the last save is intact, resume with: {resume}")
     try:
         run.save()

@@ -86,7 +86,7 @@ class Program:
             try:
                 return self.train(arguments)
             except BaseException as error:
-                is_shared = _is_shared(error, self.world.group.shared_error)
+                is_shared = self.world.group.is_shared(error)
                 if isinstance(error, Exception) and self.world.group.rank and is_shared:
                     return 2  # rank 0 prints it
                 raise
@@ -284,13 +284,6 @@ def _report_rank(name: str, problem: str) -> None:
     with suppress(OSError, ValueError):
         what = f"{problem}, so all ranks end: the last save is intact, go on with --resume"
         print(f"{name}: {what}", file=sys.stderr, flush=True)
-
-
-def _is_shared(error: BaseException | None, shared: BaseException | None) -> bool:
-    """Whether all ranks have this exception, or one that caused it."""
-    while error is not None and error is not shared:
-        error = error.__cause__
-    return error is not None
 
 
 def _check_extras() -> None:

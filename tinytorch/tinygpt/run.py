@@ -250,9 +250,11 @@ class Run:
             return self.trainer.step >= self.config.preset.steps
         return self.seconds >= 60 * self.config.minutes
 
-    @property
-    def complete(self) -> bool:
-        """Whether the run is finished and all its results are in the folder of rank 0."""
+    def is_complete(self) -> bool:
+        """Whether the run is finished and all its results are in the folder of rank 0.
+
+        All ranks call this together.
+        """
         ranks, complete = self.trainer.ranks, self.finished and not self.missing_results()
         return complete if ranks is None else bool(ranks.host.first(complete))
 
@@ -282,6 +284,15 @@ class Run:
     def intact(self) -> bool:
         """Whether the weights are those after `trainer.step` steps; not if an update has failed."""
         return not self.trainer.updating
+
+    def can_save(self, error: BaseException) -> bool:
+        """Whether the weights are intact, and all ranks come to `save` where it needs them.
+
+        Args:
+            error: the exception that has ended the training, in this rank or in all.
+        """
+        ranks = self.trainer.ranks if self.trainer.shards else None
+        return self.intact and (ranks is None or ranks.host.is_shared(error))
 
     @property
     def progress(self) -> float:
@@ -382,10 +393,13 @@ class Run:
             raise self._diverged(f"the loss is {loss}")
 
     def _diverged(self, what: str) -> DivergedError:
-        return DivergedError(
+        error = DivergedError(
             f"training has diverged: {what} after step {self.trainer.step}; the last save is kept,"
             " start a new run with a lower learning rate or another --seed"
         )
+        if self.trainer.ranks is not None:  # they have the same loss and weights
+            self.trainer.ranks.host.shared_error = error
+        return error
 
     def _steps_in_time(self) -> int:
         """Number of steps within the time limit, extrapolated from the speed so far."""
@@ -422,16 +436,15 @@ class Run:
     # Results
 
     def save(self) -> None:
-        """Write the checkpoint, atomically.
+        """Write the checkpoint, atomically; all ranks call this, and rank 0 writes.
 
         Raises:
             CheckpointError: it cannot be written.
             DivergedError: a weight is not finite. The loss shows it too, but is not read each step.
             RunError: the folder was replaced, so it may be that of another run.
         """
-        if not self.leads:
-            return
-        self._check_folder()
+        if self.leads:
+            self._check_folder()
         name = not_finite({n: t.numpy() for n, t in self.model.state_dict().items()})
         if name:
             raise self._diverged(f"{name} is not finite")

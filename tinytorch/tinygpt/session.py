@@ -58,7 +58,7 @@ class Session:
     def execute(self) -> int:
         """Train, and write the results; return the program's exit code."""
         run, report = self.run, self.report
-        if run.complete:
+        if run.is_complete():
             report.print(f"The run in {run.out} is already finished.")
             return 0
         stop = 0
@@ -72,7 +72,7 @@ class Session:
             except Exception as error:
                 # A signal to all processes may end the replicas first, or close the terminal.
                 is_result = isinstance(error, ReplicaError | OSError) and not run.trainer.ranks
-                if not (interrupt.requested and run.intact and is_result):
+                if not (interrupt.requested and run.can_save(error) and is_result):
                     advice = self.memory_advice
                     with self.alone():
                         raise cli.training_error(run, error, advice, self._resume()) from error
@@ -155,10 +155,7 @@ class Session:
 
     def _evaluate(self) -> None:
         """Estimate the validation loss, save a checkpoint, and show a sample."""
-        run = self.run
-        val_loss = run.validate(every=EVAL_STRIDE)
-        if not run.leads:
-            return
+        val_loss = self.run.validate(every=EVAL_STRIDE)
         with self.alone():
             self._save_and_show(val_loss)
 
@@ -166,6 +163,8 @@ class Session:
         run = self.run
         run.log(val_loss=val_loss)
         run.save()
+        if not run.leads:
+            return
         loss = f"step {run.trainer.step:,}, validation loss {val_loss:.3f}"
         self.report.print(f"\n{loss}:\n{self._sample(120, 0)}\n")
 

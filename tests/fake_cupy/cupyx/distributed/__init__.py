@@ -1,6 +1,7 @@
 """A fake NCCL: sums by MPI on the host arrays of the fake CuPy; queued, captured and replayed."""
 
 import cupy
+import numpy as np
 
 calls = []  # of this process: name, bytes, the stream, and whether it was being captured
 
@@ -21,6 +22,13 @@ class _NCCLBackend:
     def broadcast(self, in_out_array, root=0, stream=None):
         host = self._host("broadcast", in_out_array, stream)
         cupy.enqueue(lambda: self._comm.Bcast(host, root))
+
+    def all_gather(self, in_array, out_array, count, stream=None):
+        ours = self._comm.Get_rank() * count
+        own, rows = (self._host("all_gather", a, stream) for a in (in_array, out_array))
+        assert own.size == count, "each rank sends a part"
+        assert np.shares_memory(own, rows[ours : ours + count]), "the package gathers in place"
+        cupy.enqueue(lambda: self._comm.Allgather(self._mpi.IN_PLACE, rows))
 
     def _host(self, name, array, stream):
         cupy.check_device(array)

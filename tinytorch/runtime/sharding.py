@@ -1,0 +1,183 @@
+"""An optimizer that is divided among ranks: each updates some of the parameters, and keeps their
+state alone.
+
+The gradients are those of all rows in every rank already, so nothing else of a step changes: after
+the update each rank sends its parameters to the others. They are divided whole, because a rule such
+as Muon's reads a matrix as a whole.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backends.groups import Group, MPIGroup
+from ..optimizers import Muon, Optimizer
+from ..tensor import Tensor
+
+ALIGNMENT = 256  # bytes, as those of an allocator: kernels read several numbers at once
+# A step of Muon multiplies matrices 15 times, which takes longer than to send the result; a step of
+# the other optimizers passes once over the numbers.
+COSTLY = (Muon,)
+
+
+class Shards(NamedTuple):
+    """Parameters of one backend and dtype, in an array with a row for each rank.
+
+    Attributes:
+        rows: the array (size, N).
+        places: the parameters, with their parts of the rows.
+        group: the ranks.
+    """
+
+    rows: Any
+    places: list[tuple[Tensor, Any]]
+    group: Group
+
+
+class ShardedUpdate:
+    """What takes the place of the method `update` of an optimizer, in one of several ranks.
+
+    Args:
+        optimizer: the optimizer, with an update rule.
+        host: the ranks, which all have such an optimizer.
+        group_of: returns the group of a backend's arrays.
+
+    Attributes:
+        owners: the rank that updates each parameter.
+
+    Source: S. Rajbhandari et al., "ZeRO: Memory Optimizations Toward Training Trillion Parameter
+    Models" (2020), its first stage.
+    """
+
+    def __init__(self, optimizer: Optimizer, host: MPIGroup, group_of: Any) -> None:
+        self._optimizer, self._host, self._group_of = optimizer, host, group_of
+        self.owners: list[int] = []
+        self._shards: list[Shards] = []
+
+    def __call__(self, step: Any, *rates: Any) -> list[int]:
+        """As `Optimizer.update`, with the same result in all ranks."""
+        self.prepare()
+        parameters = self._optimizer.parameters()
+        updated = [i for i, p in enumerate(parameters) if p.grad is not None]
+        others = [parameters[i] for i in updated if self.owners[i] != self._host.rank]
+        gradients = [p.grad for p in others]
+        try:
+            for parameter in others:
+                parameter.grad = None
+            type(self._optimizer).update(self._optimizer, step, *rates)
+        finally:
+            for parameter, gradient in zip(others, gradients, strict=True):
+                parameter.grad = gradient
+        for shards in self._shards:
+            shards.group.share(shards.rows)
+        return updated
+
+    def prepare(self) -> None:
+        """Divide the parameters if some are new, and move those that are elsewhere to their place.
+
+        State of the parameters of other ranks, as from a checkpoint, is dropped.
+        """
+        parameters = self._optimizer.parameters()
+        if len(parameters) != len(self.owners):
+            sizes = [p.size for p in parameters]
+            self.owners = owners_of(sizes, self._host.size, self.owners)
+            self._shards = self._allocate(parameters)
+        for shards in self._shards:
+            for parameter, place in shards.places:
+                if parameter._array is not place:
+                    place[...] = parameter._array
+                    parameter._set_array(place)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the state of the parameters of other ranks."""
+        for parameter, owner in zip(self._optimizer.parameters(), self.owners, strict=True):
+            if owner != self._host.rank:
+                self._optimizer.state.pop(parameter, None)
+
+    def collect(self) -> None:
+        """Give rank 0 the state of all parameters, on the host; all ranks call this."""
+        if not self.owners:  # no step yet: each rank has all state
+            return
+        state = self._optimizer.state
+        for parameter, owner in zip(self._optimizer.parameters(), self.owners, strict=True):
+            own = {name: tensor.numpy() for name, tensor in state.get(parameter, {}).items()}
+            whole = self._host.send_to_first(own, owner)
+            if owner and whole:
+                state[parameter] = {n: Tensor(a, backend="numpy") for n, a in whole.items()}
+
+    def _allocate(self, parameters: Sequence[Tensor]) -> list[Shards]:
+        """Arrays for the parameters."""
+        by_kind: dict[Any, list[tuple[Tensor, int]]] = {}
+        for parameter, owner in zip(parameters, self.owners, strict=True):
+            kind = parameter.backend, parameter._array.dtype
+            by_kind.setdefault(kind, []).append((parameter, owner))
+        return [self._shards_of(*kind, owned) for kind, owned in by_kind.items()]
+
+    def _shards_of(self, backend: Any, dtype: Any, owned: list[tuple[Tensor, int]]) -> Shards:
+        """An array for parameters with their owners."""
+        ends, starts = [0] * self._host.size, []
+        for parameter, owner in owned:
+            starts.append(ends[owner])
+            ends[owner] += padded(parameter.size, np.dtype(dtype).itemsize)
+        rows = backend.xp.zeros((len(ends), max(ends)), dtype=dtype)
+        places = [
+            (p, rows[owner, start : start + p.size].reshape(p.shape))
+            for (p, owner), start in zip(owned, starts, strict=True)
+        ]
+        return Shards(rows, places, self._group_of(backend))
+
+
+def padded(size: int, itemsize: int) -> int:
+    """The size of a parameter in its row, whose next one begins at a multiple of `ALIGNMENT`."""
+    step = max(1, ALIGNMENT // itemsize)
+    return -(-size // step) * step
+
+
+def owners_of(sizes: Sequence[int], count: int, before: Sequence[int] = ()) -> list[int]:
+    """Ranks that get about the same sum of sizes: the largest one goes to whoever has least so far.
+
+    Args:
+        sizes: of the parameters.
+        count: number of ranks.
+        before: the ranks of the first parameters, which are kept.
+
+    >>> owners_of([5, 4, 3, 3], 2)
+    [0, 1, 1, 0]
+    """
+    owners = [*before, *[-1] * (len(sizes) - len(before))]
+    loads = [sum(s for s, o in zip(sizes, owners, strict=True) if o == r) for r in range(count)]
+    for index in sorted(range(len(before), len(sizes)), key=lambda i: -sizes[i]):
+        owners[index] = loads.index(min(loads))
+        loads[owners[index]] += sizes[index]
+    return owners
+
+
+def can_be_sharded(optimizer: Optimizer) -> bool:
+    """Whether an optimizer updates each parameter by a rule of its own gradient and state."""
+    methods = ("step", "update")
+    return hasattr(optimizer, "rule") and all(
+        getattr(type(optimizer), name) is getattr(Optimizer, name) for name in methods
+    )
+
+
+def shard_optimizers(
+    optimizers: Sequence[Optimizer], host: MPIGroup, group_of: Any, choice: bool | None
+) -> list[ShardedUpdate]:
+    """Divide optimizers among ranks.
+
+    Args:
+        optimizers: those of a trainer.
+        host: the ranks.
+        group_of: returns the group of a backend's arrays.
+        choice: whether to divide them; None for those in `COSTLY`.
+    """
+    sharded = []
+    for optimizer in optimizers:
+        wanted = isinstance(optimizer, COSTLY) if choice is None else choice
+        if wanted and can_be_sharded(optimizer):
+            update = ShardedUpdate(optimizer, host, group_of)
+            optimizer.update = update  # type: ignore[method-assign]
+            sharded.append(update)
+    return sharded
