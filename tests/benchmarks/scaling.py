@@ -41,15 +41,15 @@ MUON = 3.7e-3  # seconds of an update of the default model on two cores
 PAYLOAD = 1448 / 1538
 # Adding reads two bytes and writes one at the bandwidth in docs/performance.md; copying is what two
 # ranks on the machine of the page's figures took.
-HOST = {"adding": 19.7e9 / 3, "copying": 2.1e9}
+HOST = {"adding": 19.7e9 / 3, "copying": 5.6e9}
 ETHERNET = {
     "1 Gb/s": Network(50e-6, PAYLOAD * 1e9 / 8, **HOST),
     "10 Gb/s": Network(20e-6, PAYLOAD * 10e9 / 8, **HOST),
     "100 Gb/s": Network(10e-6, PAYLOAD * 100e9 / 8, **HOST),
 }
 NVLINK = {"NVLink": Network(3.4e-6, 300e9)}
-# Two ranks of one machine, the best of seven runs of `--measure`; the bandwidth includes additions.
-SHARED_MEMORY = Network(4.3e-6, 4.7e9, copying=2.1e9)
+# Two ranks of one machine, medians of seven runs of `--measure`; the bandwidth includes additions.
+SHARED_MEMORY = Network(4.4e-6, 4.5e9, copying=5.6e9)
 
 
 @dataclass(frozen=True)
