@@ -109,11 +109,11 @@ class ShardedUpdate:
 
     def _allocate(self, parameters: Sequence[Tensor]) -> list[Shards]:
         """Arrays for the parameters."""
-        by_kind: dict[Any, list[tuple[Tensor, int]]] = {}
+        by_kind: dict[tuple[Any, Any], list[tuple[Tensor, int]]] = {}
         for parameter, owner in zip(parameters, self.owners, strict=True):
             kind = parameter.backend, parameter._array.dtype
             by_kind.setdefault(kind, []).append((parameter, owner))
-        return [self._shards_of(*kind, owned) for kind, owned in by_kind.items()]
+        return [self._shards_of(b, dtype, owned) for (b, dtype), owned in by_kind.items()]
 
     def _shards_of(self, backend: Any, dtype: Any, owned: list[tuple[Tensor, int]]) -> Shards:
         """An array for parameters with their owners."""
