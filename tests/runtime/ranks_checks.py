@@ -8,13 +8,24 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from tiny_training import make_trainer, steps, weights
+from tiny_training import IDS, make_trainer, steps, weights
 
 import tinytorch
-from tinytorch import SGD, CrossEntropyLoss, Linear, Module, Tensor, Trainer
+from tinytorch import (
+    SGD,
+    CrossEntropyLoss,
+    DataLoader,
+    Linear,
+    Module,
+    Tensor,
+    TokenDataset,
+    Trainer,
+    cat,
+)  # fmt: skip
 from tinytorch.backends.groups import MPIGroup
 from tinytorch.runtime.ranks import RankError, Ranks
 from tinytorch.runtime.trainer import make_ranks
+from tinytorch.utils.data import DistributedSampler
 
 GROUP = MPIGroup(MPI.COMM_WORLD)
 RANK = GROUP.rank
@@ -43,6 +54,45 @@ def compared(
         "losses": losses, "weights": difference(alone, ours), "learned": learned,
         "kept": GROUP.gather(kept), "all": [len(o.parameters()) for o in ours.optimizers],
     }  # fmt: skip
+
+
+def owned(backend: str = "numpy") -> dict[str, Any]:
+    """Each rank loads its rows alone, of which some targets are ignored; then one has too few."""
+    alone, ours = make_trainer("numpy", False), make_trainer(backend, backend == "cupy")
+    ours.ranks = make_ranks(GROUP, own_batches=True)
+    data = TokenDataset(IDS, 8)
+    parts = []
+    for rank in range(GROUP.size):
+        sampler = DistributedSampler(data, GROUP.size, rank, seed=3)
+        part = list(DataLoader(data, 2, sampler=sampler))[:12]
+        parts.append([(x, ignored(y, 3 * rank)) for x, y in part])
+    whole = [
+        tuple(cat(pair) for pair in zip(*batches, strict=True))
+        for batches in zip(*parts, strict=True)
+    ]
+    own = [[t.to(backend) for t in batch] for batch in parts[RANK]]
+    tinytorch.manual_seed(7)
+    expected = [alone.train_step(whole[i : i + 2]).item() for i in range(0, 12, 2)]
+    tinytorch.manual_seed(7)
+    actual = [ours.train_step(own[i : i + 2]).item() for i in range(0, 12, 2)]
+    validation = abs(alone.evaluate(whole) - ours.evaluate(own))
+    try:
+        ours.train_step([(x[: 2 - RANK % 2], y[: 2 - RANK % 2]) for x, y in own[:1]])
+        message = ""
+    except RankError as error:
+        message = str(error)
+    return {
+        "losses": max(abs(a - b) for a, b in zip(expected, actual, strict=True)),
+        "weights": difference(alone, ours), "learned": expected[0] - expected[-1],
+        "validation": validation, "messages": GROUP.gather(message),
+    }  # fmt: skip
+
+
+def ignored(y: Tensor, count: int) -> Tensor:
+    """Targets, the first ones of row 1 ignored."""
+    array = y.numpy().copy()
+    array[1, :count] = -100
+    return Tensor(array)
 
 
 def resumed() -> dict[str, Any]:
@@ -186,8 +236,10 @@ def captured() -> dict[str, Any]:
     cublas._handles, cublas._library = cublas._Handles(), lambda: library  # type: ignore[assignment]
     result = compared(3, 1, 4, "cupy", shard=True)
     sums = [call for call in distributed.calls if call[0] != "broadcast"]  # at the start
+    again = owned("cupy")
     return {
         **result,
+        "owned": again,
         "calls": GROUP.gather([call[:2] for call in sums]),
         "captured": [call[3] for call in sums],
         "streams": [call[2] for call in sums],
@@ -199,6 +251,7 @@ def main() -> None:
         "divided": compared(5, 2, 50),
         "too many": compared(GROUP.size - 1, 1, 4, shard=True),
         "resumed": resumed(),
+        "owned": owned(),
         "unused": unused(),
         "failing": failing(),
         "checked": checked(),

@@ -69,13 +69,25 @@ ranks_start = pytest.mark.xdist_group("ranks")
 
 @pytest.mark.slow
 @ranks_start
-@pytest.mark.parametrize("case", ["divided", "too many", "captured"])
+@pytest.mark.parametrize("case", ["divided", "too many", "owned", "captured"])
 def test_training_equals_that_of_one_process(checks: dict[str, Any], case: str) -> None:
     if case not in checks:
         pytest.skip("only in two ranks, and with g++")
     assert checks[case]["losses"] < 1e-5
     assert checks[case]["weights"] < 1e-4
     assert checks[case]["learned"] != 0
+
+
+@pytest.mark.slow
+@ranks_start
+def test_ranks_with_batches_of_their_own(checks: dict[str, Any]) -> None:
+    size = checks["size"]
+    rows = ", ".join(str(2 - rank % 2) for rank in range(size))
+    for found in (checks["owned"], checks.get("captured", checks)["owned"]):
+        assert max(found["losses"], found["validation"]) < 1e-5
+        assert found["weights"] < 1e-4
+        message = f"the batches of the ranks have {rows} rows: each rank must have as many"
+        assert found["messages"] == [message] * size
 
 
 @pytest.mark.slow

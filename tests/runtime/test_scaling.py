@@ -32,7 +32,7 @@ def benchmark_file() -> ModuleType:
 
 
 class Comm:
-    """A communicator of mpi4py as seen by rank 0, whose other ranks add zeros."""
+    """A communicator of mpi4py as seen by rank 0, whose other ranks do the same."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -74,6 +74,7 @@ class DelayedGroup(MPIGroup):
         self.now += self.network.latency
 
     def _sum(self, array: np.ndarray) -> None:
+        array *= self.size
         self.sent.append(array.nbytes)
         self.now += self.network.latency + array.nbytes / self.network.bandwidth
 

@@ -17,6 +17,7 @@ from tinytorch.utils.data import (
     ChainDataset,
     ConcatDataset,
     DataLoader,
+    DistributedSampler,
     IterableDataset,
     RandomSampler,
     Sampler,
@@ -292,7 +293,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "batch size": (lambda: BatchSampler([1], 0, False), ValueError, "batch_size must be at least"),
     "nothing": (lambda: ConcatDataset([]), ValueError, "at least one dataset"),
     "streams": (lambda: ConcatDataset([Empty()]), TypeError, "use ChainDataset"),
-    "missing": (lambda: ours.DistributedSampler, AttributeError, r"DistributedSampler is not in"),
+    "missing": (lambda: ours.StackDataset, AttributeError, r"StackDataset is not in"),
 }  # fmt: skip
 
 
@@ -311,3 +312,35 @@ def test_datasets_and_samplers_are_generic_for_type_checkers() -> None:
     assert isinstance(Empty(), ours.Dataset)
     assert ours.get_worker_info() is None  # type: ignore[func-returns-value]
     assert Sampler[int] is not None
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize(("count", "ranks"), [(7, 3), (6, 3), (2, 5), (1, 1)])
+def test_a_distributed_sampler_is_pytorchs(count: int, ranks: int, drop_last: bool) -> None:
+    torch_data = require("torch.utils.data")
+    for rank in range(ranks):
+        given = range(count), ranks, rank, False, 0, drop_last
+        mine, theirs = DistributedSampler(*given), torch_data.DistributedSampler(*given)
+        assert list(mine) == list(theirs)
+        assert (len(mine), mine.total_size) == (len(theirs), theirs.total_size)
+
+
+def test_distributed_samplers_share_an_order_that_set_epoch_changes() -> None:
+    samplers = [DistributedSampler(range(12), 3, rank, seed=4) for rank in range(3)]
+    epochs = []
+    for epoch in (0, 1, 0):
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+        parts = [list(sampler) for sampler in samplers]
+        assert parts == [list(sampler) for sampler in samplers]
+        assert sorted(i for part in parts for i in part) == list(range(12))
+        epochs.append(parts)
+    assert epochs[0] == epochs[2] != epochs[1]
+    assert list(DistributedSampler(range(12), 3, 0, seed=5)) != epochs[0][0]
+
+
+def test_a_distributed_sampler_needs_its_rank() -> None:
+    with pytest.raises(ValueError, match=r"num_replicas and rank, such as group\.size"):
+        DistributedSampler(range(3))
+    with pytest.raises(ValueError, match=r"rank must be in \[0, 2\), not 2"):
+        DistributedSampler(range(3), 2, 2)

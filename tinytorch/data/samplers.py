@@ -163,6 +163,71 @@ class WeightedRandomSampler(RandomOrder):
         return rng.choice(len(chances), self.num_samples, self.replacement, chances)
 
 
+class DistributedSampler(Sampler):
+    """The indices of one of several processes, each of which gets equally many.
+
+    Args:
+        dataset: the dataset.
+        num_replicas: number of processes, such as the `size` of a group.
+        rank: number of this process, from 0.
+        shuffle: draw a new order for each epoch, the same in all processes; see `set_epoch`.
+        seed: of the order, the same in all processes.
+        drop_last: leave out what cannot be divided; else the first indices are repeated at the end.
+
+    >>> from tinytorch.data.samplers import DistributedSampler
+    >>> [list(DistributedSampler("abcde", 2, rank, shuffle=False)) for rank in (0, 1)]
+    [[0, 2, 4], [1, 3, 0]]
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        if num_replicas is None or rank is None:
+            raise ValueError(
+                "DistributedSampler needs num_replicas and rank, such as group.size and group.rank"
+            )
+        self.dataset = dataset
+        self.num_replicas = check_integer("DistributedSampler: num_replicas", num_replicas, 1)
+        self.rank = check_integer("DistributedSampler: rank", rank)
+        if self.rank >= self.num_replicas:
+            raise ValueError(
+                f"DistributedSampler: rank must be in [0, {self.num_replicas}), not {rank}"
+            )
+        self.shuffle = check_flag("DistributedSampler: shuffle", shuffle)
+        self.seed = check_integer("DistributedSampler: seed", seed)
+        self.drop_last = check_flag("DistributedSampler: drop_last", drop_last)
+        self.epoch = 0
+
+    @property
+    def num_samples(self) -> int:
+        """Number of indices of each process."""
+        return count_batches(len(self.dataset), self.num_replicas, self.drop_last)
+
+    @property
+    def total_size(self) -> int:
+        """Number of indices of all processes together."""
+        return self.num_samples * self.num_replicas
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.arange(len(self.dataset))
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        return iter(np.resize(order, self.total_size)[self.rank :: self.num_replicas].tolist())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next epoch: without this call, it is that of the last one."""
+        self.epoch = check_integer("set_epoch", epoch)
+
+
 class BatchSampler(Sampler):
     """Lists of `batch_size` indices of another sampler.
 

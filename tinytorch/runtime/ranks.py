@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd import wrap_array
 from ..backends.groups import Group, MPIGroup
 from ..serialization.random_state import random_state, set_random_state
 from ..tensor import Tensor
-from ..training import Trainer, accumulate_gradients, mean_loss
+from ..training import Trainer, accumulate_gradients, count_targets, mean_loss, weights_of
 from .division import divided, picklable, rows_of
 from .eager import why_eager
 
@@ -39,16 +40,20 @@ class Ranks:
 
     Args:
         host: sums values of the host, and starts up the group of the devices.
+        own_batches: whether each rank passes its rows alone, equally many in all ranks, as those of
+            a `DistributedSampler`; else all pass the whole batch, and each computes its rows.
 
     Attributes:
         host: the same group.
+        own_batches: the same choice.
 
     Source: S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel
     Training" (2020).
     """
 
-    def __init__(self, host: MPIGroup) -> None:
+    def __init__(self, host: MPIGroup, own_batches: bool = False) -> None:
         self.host, self.rank, self.size = host, host.rank, host.size
+        self.own_batches = own_batches
         self._groups: dict[Any, Group] = {}
 
     # Training
@@ -64,11 +69,13 @@ class Ranks:
         return self._groups[backend]
 
     def agree_on(self, batches: Batches) -> None:
-        """Check that all ranks have drawn the same batches.
+        """Check that all ranks have drawn the same batches, unless each has its own.
 
         Raises:
             RankError: they have not, as without a seed; raised in all ranks.
         """
+        if self.own_batches:
+            return
         total = 0
         for x, y in batches:
             for array in (x.numpy(), y.numpy()):
@@ -93,22 +100,28 @@ class Ranks:
         """As ``accumulate(batches, backward)``, with the rows of each batch divided among ranks.
 
         Raises:
+            RankError: hooks or the rows of own batches differ between the ranks.
+            ValueError: a module needs whole batches, and each rank passes its own.
             Exception: the exception of the lowest rank that had one, in all ranks.
         """
         parameters = trainer.parameters()
         backward = backward or _backward(trainer)
         # Hooks see whole batches, so every rank computes all of them, and nothing is summed.
-        is_whole = bool(why_eager(trainer.model, trainer.loss_fn, parameters=parameters))
+        reason = why_eager(trainer.model, trainer.loss_fn, parameters=parameters)
+        is_whole = bool(reason)
+        if is_whole and self.own_batches:
+            raise ValueError(f"own_batches=True: {reason}, so every rank needs the whole batch")
         if self.rank and not is_whole:
             trainer.zero_grad()  # gradients from before the step are in all ranks, but count once
         error: BaseException | None = None
         loss = None
         try:
-            own = backward if is_whole else self._own_rows(trainer, backward)
-            loss = accumulate(batches, own)
+            loss = accumulate(batches, self._backward(trainer, backward, batches, is_whole))
         except BaseException as caught:
             error = caught
-        flags = [error is not None, is_whole, *(p.grad is not None for p in parameters)]
+        rows = sum(len(y) if y.ndim else 1 for _, y in batches)
+        used = (p.grad is not None for p in parameters)
+        flags = [error is not None, is_whole, rows, rows**2, *used]
         numbers = np.array(flags, np.int64)
         self.host.sum([numbers])
         if numbers[0] or loss is None:
@@ -118,9 +131,15 @@ class Ranks:
                 "some ranks have hooks on the model and others do not: register them in all ranks"
             )
             raise self.host.shared_error
+        if self.size * numbers[3] != numbers[2] ** 2:
+            found = ", ".join(map(str, self.host.gather(rows)))
+            self.host.shared_error = RankError(
+                f"the batches of the ranks have {found} rows: each rank must have as many"
+            )
+            raise self.host.shared_error
         if is_whole:
             return loss
-        trained = [p for p, n in zip(parameters, numbers[2:], strict=True) if n]
+        trained = [p for p, n in zip(parameters, numbers[4:], strict=True) if n]
         for parameter in trained:
             if parameter.grad is None:  # only other ranks have used it
                 parameter.grad = Tensor(parameter.backend.xp.zeros_like(parameter._array),
@@ -128,6 +147,41 @@ class Ranks:
         gradients = [p.grad._array for p in trained if p.grad is not None]
         self.group(loss.backend).sum([*gradients, loss._array])
         return loss
+
+    def _backward(
+        self, trainer: Trainer, backward: Backward, batches: Batches, is_whole: bool
+    ) -> Backward:
+        """``backward`` of what this rank computes of a batch."""
+        if is_whole:
+            return backward
+        if not self.own_batches:
+            return self._own_rows(trainer, backward)
+        fraction = self._fraction(trainer, batches)
+        backend = trainer.model.backend
+
+        def own(x: Tensor, y: Tensor, weight: Any) -> Tensor:
+            backend.set_row_offset(self.rank * (len(y) if y.ndim else 1))
+            try:
+                return backward(x, y, weight * fraction)
+            finally:
+                backend.set_row_offset(0)
+
+        return own
+
+    def _fraction(self, trainer: Trainer, batches: Batches) -> Any:
+        """The part of the targets of all ranks that is in the own batches of this one."""
+        count = sum(count_targets(trainer.loss_fn, y) for _, y in batches)
+        if isinstance(count, Tensor):  # stays on the device
+            xp = count.backend.xp
+            counts = xp.zeros((self.size,), dtype=xp.float64)
+            counts = xp.index_set(counts, self.rank, count.to("float64")._array)
+            self.group(count.backend).sum([counts])
+            by_rank = wrap_array(Tensor, counts, count.backend)
+            return weights_of([by_rank[rank] for rank in range(self.size)])[self.rank]
+        numbers = np.zeros(self.size)
+        numbers[self.rank] = count
+        self.host.sum([numbers])
+        return weights_of(list(numbers))[self.rank]
 
     def _own_rows(self, trainer: Trainer, backward: Backward) -> Backward:
         """``backward`` of this rank's rows of a batch."""

@@ -111,8 +111,9 @@ def mpi_exchange(
     [Message(nbytes=224, arrays=3)]
     """
     arrays = _gradients(model)
-    # one for an error, one for hooks, and one for each parameter: `arrays` has the loss besides
-    flags = Message((len(arrays) + 1) * np.dtype(np.int64).itemsize)
+    # one for an error, one for hooks, two for the rows, and one for each parameter: `arrays` has
+    # the loss besides
+    flags = Message((len(arrays) + 3) * np.dtype(np.int64).itemsize)
     sent = [Message(sum(a.nbytes for a in b), len(b)) for b in buckets(arrays, limit)]
     weights = _shards(sharded)
     return Exchange(sent, [flags], barriers=3 if weights else 2, weights=weights)

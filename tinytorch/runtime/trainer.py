@@ -53,6 +53,8 @@ class Trainer(training.Trainer):
             not read results on the host.
         group: an `MPIGroup`, whose ranks all create this trainer and take the same steps: each of
             them computes its rows of every batch, see `ranks.Ranks`.
+        own_batches: whether each rank of the group passes its rows of every batch alone, as those
+            of a `DistributedSampler`; by default all pass the whole batch.
         shard_optimizers: divide updates and state of the optimizers among the ranks, see
             `sharding.ShardedUpdate`. This saves memory, and sends each weight once a step. By
             default only Muon is divided, whose update takes longer than that.
@@ -79,6 +81,7 @@ class Trainer(training.Trainer):
         cuda_graph: bool = False,
         group: "MPIGroup | None" = None,
         shard_optimizers: bool | None = None,
+        own_batches: bool = False,
         *,
         record: bool | None = None,
     ) -> None:
@@ -92,7 +95,7 @@ class Trainer(training.Trainer):
             cuda_graph = record
         super().__init__(model, optimizer, loss_fn, scheduler, grad_clip_norm)
         self.runner = make_runner(processes, cuda_graph)
-        self.ranks = make_ranks(group)
+        self.ranks = make_ranks(group, own_batches)
         self.shard_optimizers = shard_optimizers
         self.shards: list[ShardedUpdate] = []
         self._has_begun = False  # whether all ranks have the weights of rank 0
@@ -137,10 +140,13 @@ class Trainer(training.Trainer):
 
     @no_grad()
     def evaluate(self, loader: Iterable[Any]) -> float:
-        """As that of lesson 08; with ranks, each computes the losses of some of the batches."""
+        """As that of lesson 08; with ranks, each computes the losses of some of the batches, or of
+        its own."""
         if self.ranks is None:
             return super().evaluate(loader)
-        own = islice(checked_batches(loader), self.ranks.rank, None, self.ranks.size)
+        own = checked_batches(loader)
+        if not self.ranks.own_batches:
+            own = islice(own, self.ranks.rank, None, self.ranks.size)
         with evaluating():
             return self.ranks.mean_loss(
                 (self.loss_fn(self.model(x), y), self._targets([(x, y)])) for x, y in own
@@ -226,13 +232,13 @@ class Trainer(training.Trainer):
         return losses
 
 
-def make_ranks(group: "MPIGroup | None") -> "Ranks | None":
+def make_ranks(group: "MPIGroup | None", own_batches: bool = False) -> "Ranks | None":
     """The `Ranks` of a group; None without one, or if it is this process alone."""
     if group is None or group.size == 1:
         return None
     from .ranks import Ranks  # loads pickle, which few programs need
 
-    return Ranks(group)
+    return Ranks(group, own_batches)
 
 
 def make_runner(processes: int = 1, cuda_graph: bool = False) -> StepRunner:
