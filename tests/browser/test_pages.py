@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from helpers import require
 
-from tinytorch.browser import markdown, pages, pyodide
-from tinytorch.tito.lesson import LessonError, find_root, load
+from tinytorch.browser import folder as folders
+from tinytorch.browser import markdown, pyodide
+from tinytorch.tito import site as whole
+from tinytorch.tito.lesson import find_root, load
 
 ROOT = find_root(Path(__file__))
 
@@ -60,8 +62,9 @@ def test_every_formula_of_the_lessons_is_converted() -> None:
 def test_a_site_has_all_pages_and_needed_files_only(folder: Path, tmp_path: Path) -> None:
     require("latex2mathml")
     site = tmp_path / "www"
-    written = pages.build(ROOT, site, folder)
-    assert len(written) == 14
+    said: list[str] = []
+    whole.build(ROOT, site, folder, None, said.append)
+    assert said[0].startswith(f"{site}: 14 pages; any web server")
     settings = json.loads((site / "site.json").read_text())
     assert settings["pyodide"]["url"] == "pyodide/"
     assert set(settings["pyodide"]["hashes"]) == {*pyodide.CORE, pyodide.LOCK}
@@ -83,16 +86,56 @@ def test_a_site_has_all_pages_and_needed_files_only(folder: Path, tmp_path: Path
     assert all((site / name).exists() for name in known["files"])
     assert not [name for name in known["files"] if name.startswith("pyodide/")]
 
-    assert pages.build(ROOT, site, folder) == written  # replaces its own earlier site
-    assert (site / "service-worker.js").read_text() == worker
+
+def build(to: Path, *names: str) -> None:
+    with folders.replacing(to) as made:
+        for name in names:
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / name).write_text(f"of the site: {name}")
 
 
-def test_a_folder_with_something_else_is_kept(tmp_path: Path, folder: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("!")
-    with pytest.raises(LessonError, match="holds something else than a site"):
-        pages.build(ROOT, tmp_path / "mine", folder)
-    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+def names(to: Path) -> set[str]:
+    return {path.relative_to(to).as_posix() for path in to.rglob("*") if path.is_file()}
+
+
+def test_a_new_site_replaces_the_old_one_and_keeps_files_of_others(tmp_path: Path) -> None:
+    to = tmp_path / "www"
+    build(to, "index.html", "old.html", "static/old.js")
+    (to / "CNAME").write_text("school.example")
+    (to / "static" / "mine.css").write_text("p {}")
+    (to / "link").symlink_to("CNAME")
+    build(to, "index.html", "new/new.html")
+    own = {"index.html", "new/new.html", folders.WRITTEN}
+    assert names(to) == {*own, "CNAME", "link", "static/mine.css"}
+    assert (to / "link").is_symlink()
+    assert (to / "CNAME").read_text() == "school.example"
+    build(to, "index.html")  # files of others are still theirs
+    assert names(to) == {"index.html", folders.WRITTEN, "CNAME", "link", "static/mine.css"}
+    assert [path.name for path in tmp_path.iterdir()] == ["www"]
+
+
+def test_a_site_that_cannot_be_built_changes_nothing(tmp_path: Path) -> None:
+    to = tmp_path / "www"
+    build(to, "index.html")
+    with pytest.raises(ValueError, match="null"):
+        build(to, "index.html", "name\0")
+    (to / "12.html").write_text("my own")
+    with pytest.raises(ValueError, match=r"12\.html is not of an earlier build, and in the way"):
+        build(to, "12.html")
+    (to / "12.html").rename(to / "12")
+    with pytest.raises(ValueError, match="12 is not of an earlier build, and in the way"):
+        build(to, "12/index.html")
+    assert (to / "index.html").read_text() == "of the site: index.html"
+    assert (to / "12").read_text() == "my own"
+    assert [path.name for path in tmp_path.iterdir()] == ["www"]
+
+
+def test_a_folder_with_something_else_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("!")
+    for path in (tmp_path, tmp_path / "thesis.txt"):
+        with pytest.raises(ValueError, match="holds something else than a site"):
+            build(path, "index.html")
+    assert names(tmp_path) == {"thesis.txt"}
 
 
 def test_what_a_folder_of_pyodide_lacks_is_named(folder: Path, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """A small GPT on letters, with weights large enough that its parts matter, and its checkpoint."""
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tinytorch.inspection import Session
+from tinytorch.inspection.server import Server
 from tinytorch.serialization import checkpoint
 from tinytorch.tokenization import CharTokenizer
 from tinytorch.transformers import GPT
@@ -35,3 +38,14 @@ def run(model: GPT, tmp_path: Path) -> Path:
 @pytest.fixture
 def session(run: Path) -> Session:
     return Session(run)
+
+
+@pytest.fixture
+def running(session: Session) -> Iterator[Server]:
+    """The server of the page, while it runs."""
+    with Server(session) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()

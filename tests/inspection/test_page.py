@@ -1,6 +1,5 @@
 """The page of the glass model in Chromium, with the server of `tito look` behind it."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,30 +24,20 @@ def browser() -> Iterator[Chromium]:
 
 
 @pytest.fixture
-def server(session: Session) -> Iterator[Server]:
-    with Server(session) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def page(browser: Chromium, server: Server) -> Iterator[Page]:
+def page(browser: Chromium, running: Server) -> Iterator[Page]:
     """The page, with `TEXT` in its field, on a phone's screen."""
-    page = browser.open(server.address, 375, 700)
+    page = browser.open(running.address, 375, 700)
     page.wait("document.querySelectorAll('#next .bars li').length")
     page.set("#prompt", TEXT)
     page.wait(f"document.querySelectorAll('#tokens .chip').length === {len(TEXT)}")
     yield page
     assert page.errors == []
-    assert all(request.startswith((address(server), "data:")) for request in page.requests)
+    assert all(request.startswith((address(running), "data:")) for request in page.requests)
     page.close()
 
 
-def address(server: Server) -> str:
-    return server.address.partition("#")[0]
+def address(running: Server) -> str:
+    return running.address.partition("#")[0]
 
 
 def show(page: Page, view: str, ready: str) -> None:
@@ -246,11 +235,11 @@ def test_the_tabs_are_usable_by_keyboard_and_nothing_is_wider_than_a_phone(page:
     assert unnamed == []
 
 
-def test_a_page_without_the_token_says_how_to_open_it(browser: Chromium, server: Server) -> None:
-    page = browser.open(address(server))
+def test_a_page_without_the_token_says_how_to_open_it(browser: Chromium, running: Server) -> None:
+    page = browser.open(address(running))
     page.wait("!document.querySelector('#error').hidden")
     assert "the whole address that tito look has printed" in page.text("#error")
-    page.go(server.address)
+    page.go(running.address)
     page.evaluate("location.reload()")
     page.wait("document.querySelectorAll('#next .bars li').length")  # the token is kept in the tab
     assert "token" not in page.evaluate("location.href")

@@ -2,11 +2,12 @@
 
 import http.client
 import json
+import os
+import re
 import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import url2pathname
 
 import pytest
 from typer.testing import CliRunner
@@ -14,16 +15,6 @@ from typer.testing import CliRunner
 from tinytorch.inspection import Session, server
 from tinytorch.inspection.server import PAGE, TOKEN_HEADER, Server
 from tinytorch.tito import cli
-
-
-@pytest.fixture
-def running(session: Session) -> Iterator[Server]:
-    with Server(session) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
 
 
 def request(
@@ -140,20 +131,34 @@ def tito(*words: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
+def file_of(address: str) -> Path:
+    return Path(url2pathname(address.removeprefix("file://")))
+
+
 def test_look_serves_until_it_is_interrupted(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
+    seen: list[tuple[str, str, int]] = []
+
+    def browse(address: str) -> None:
+        page = file_of(address)
+        seen.append((address, page.read_text(encoding="utf-8"), page.parent.stat().st_mode))
 
     def serve(self: Server) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(server.Server, "serve_forever", serve)
-    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("webbrowser.open", browse)
     code, output = tito(str(run))
     assert code == 0
-    assert opened[0] in output
     assert output.endswith("stopped\n")
+    [(address, page, mode)] = seen
+    assert address.startswith("file:///")
+    assert "token" not in address  # other users can see with what a browser is started
+    assert os.name == "nt" or mode & 0o077 == 0
+    (there,) = re.findall(r"http://127\.0\.0\.1:\d+/#token=[\w-]+", output)
+    assert f'content="0; url={there}"' in page
+    assert not file_of(address).exists()
     assert tito(str(run / "checkpoint.safetensors"), "--no-open")[0] == 0
-    assert len(opened) == 1
+    assert len(seen) == 1
 
 
 def test_what_cannot_be_looked_into_is_one_sentence(tmp_path: Path, run: Path) -> None:

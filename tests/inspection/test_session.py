@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinytorch.inspection import Session, nearest_neighbours, probabilities, record, text_loss
-from tinytorch.inspection import session as module
+from tinytorch.inspection import views as module
 from tinytorch.inspection.live_training import LiveTraining
 from tinytorch.tinygpt import load_model
 from tinytorch.transformers import GPT
@@ -36,7 +36,8 @@ def error(session: Session, message: Any) -> str:
 def test_about(session: Session, run: Path, model: GPT) -> None:
     about = ask(session, "about")
     assert about == {
-        "name": run.name, "parameters": model.num_parameters(), "blocks": 2, "heads": 2, "width": 8,
+        "name": run.name, "training": "", "blocks": 2, "heads": 2, "width": 8,
+        "parameters": model.num_parameters(),
         "vocabulary": 12, "context": 16, "characters": True, "backend": model.backend.name,
         "example": "\nha i  ",
     }  # fmt: skip

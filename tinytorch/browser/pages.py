@@ -1,49 +1,31 @@
 """The site with the lessons: an index, and a page for each lesson."""
 
-import hashlib
 import html
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ..tito import course_map, weave
-from ..tito.lesson import Lesson, LessonError, lessons, load
-from . import markdown, pyodide
-from .site import STATIC, write_runtime
-
-WORKER = "service-worker.js"  # has to be in the folder of the pages that it serves
+from ..tito.lesson import Lesson, lessons, load
+from . import markdown
 
 
-def build(root: Path, to: Path, folder: Path | None = None) -> list[str]:
-    """Write the site, and return the names of its pages.
+def write(root: Path, site: Path, model: str = "") -> list[str]:
+    """Write the pages into the folder of a site, and return their names.
 
     Args:
         root: the checkout with the lessons.
-        to: the folder to write; one that was written before is replaced.
-        folder: a folder with Pyodide, which is copied into the site; None for its public CDN.
+        site: the folder, in which `write_runtime` has put what the pages run.
+        model: the address of the glass model, to which the index has a link; or "".
 
     Raises:
-        LessonError: the folder holds something else.
-        PyodideError: `folder` lacks a file of Pyodide.
+        LessonError: a lesson's source is invalid.
         MissingPackageError: a package that makes HTML of Markdown is not installed.
     """
-    if to.exists() and (not to.is_dir() or (any(to.iterdir()) and not (to / WORKER).is_file())):
-        raise LessonError(f"{to} holds something else than a site; choose another folder")
-    to.parent.mkdir(parents=True, exist_ok=True)
     course = [load(number, root) for number in lessons(root)]
-    # Complete or absent: it is renamed when it is complete.
-    with tempfile.TemporaryDirectory(prefix=f".{to.name}", dir=to.parent) as scratch:
-        site = Path(scratch, to.name)
-        write_runtime(site, folder)
-        pages = {"index.html": index(course)} | {name(o): page(o, course) for o in course}
-        for file, text in pages.items():
-            (site / file).write_text(text, encoding="utf-8")
-        _write_service_worker(site)
-        if to.is_dir():
-            shutil.rmtree(to)
-        site.rename(to)
+    pages = {"index.html": index(course, model)} | {name(o): page(o, course) for o in course}
+    for file, text in pages.items():
+        (site / file).write_text(text, encoding="utf-8")
     return list(pages)
 
 
@@ -52,8 +34,8 @@ def name(lesson: Lesson) -> str:
     return f"{lesson.folder}.html"
 
 
-def index(course: list[Lesson]) -> str:
-    """Return the page with the list of all lessons."""
+def index(course: list[Lesson], model: str = "") -> str:
+    """Return the page with the list of all lessons, and a link to the glass model."""
     rows = []
     for lesson in course:
         entry = course_map.known_entry(lesson)
@@ -63,7 +45,10 @@ def index(course: list[Lesson]) -> str:
             f"<p>{_text(entry.builds)}</p><small>{_text(entry.time)}"
             f'<span class="done" data-of="{len(lesson.exercises)}"></span></small></li>'
         )
-    return _page("TinyTorch: the lessons", INDEX.format(rows="\n".join(rows)))
+    return _page(
+        "TinyTorch: the lessons",
+        INDEX.format(rows="\n".join(rows), model=MODEL.format(model) if model else ""),
+    )
 
 
 def page(lesson: Lesson, course: list[Lesson]) -> str:
@@ -84,30 +69,6 @@ def page(lesson: Lesson, course: list[Lesson]) -> str:
         data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     )  # fmt: skip
     return _page(f"Lesson {lesson.number}: {lesson.title}", content)
-
-
-def _write_service_worker(site: Path) -> None:
-    """Write the worker that keeps the site's files, with a version that names their contents."""
-    (site / "static" / WORKER).unlink()
-    settings = json.loads((site / "site.json").read_text(encoding="utf-8"))
-    is_copy = not settings["pyodide"]["url"].startswith("http")
-    files = sorted(
-        path.relative_to(site).as_posix()
-        for path in site.rglob("*")
-        if path.is_file() and not (is_copy and (site / "pyodide") in path.parents)
-    )
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.encode() + (site / file).read_bytes())
-    hashes = json.dumps(settings["pyodide"]["hashes"]).encode()
-    known = {
-        "version": digest.hexdigest()[:12],
-        "pyodide": f"{pyodide.VERSION}-{hashlib.sha256(hashes).hexdigest()[:8]}",
-        "url": settings["pyodide"]["url"],
-        "files": ["./", *files],
-    }
-    code = (STATIC / WORKER).read_text(encoding="utf-8")
-    (site / WORKER).write_text(f"const SITE = {json.dumps(known)};\n{code}", encoding="utf-8")
 
 
 def _page(title: str, content: str) -> str:
@@ -143,9 +104,13 @@ lesson, about 10 MB; from then on the site also works without a network.</p>
 to go on in Jupyter; <code>tito test</code> and <code>tito grade</code> take the same file.</p>
 <ol class="lessons">
 {rows}
-</ol>
+</ol>{model}
 </main>
 <script type="module" src="static/index.js"></script>"""
+
+MODEL = """
+<p><a href="{}"><strong>The glass model</strong></a>: look into a small GPT while it reads and
+writes, and train one on your own text.</p>"""
 
 LESSON = """<header>
 <nav><a href="./">All lessons</a> <span class="title">{title}</span>

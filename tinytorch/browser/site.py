@@ -1,5 +1,9 @@
-"""Write what the pages of a site need to run Python: the worker, Pyodide's address, the package."""
+"""Write what the pages of a site need to run Python: the worker, Pyodide's address, the package.
 
+`write_runtime` first, then the pages, then `write_service_worker`, which names all of them.
+"""
+
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +11,8 @@ from pathlib import Path
 from . import library, pyodide
 
 STATIC = Path(__file__).parent / "static"
+WORKER = "service-worker.js"  # has to be in a folder above the pages that it serves
+LARGE = (".safetensors",)  # kept in the browser once a page has used them, not before
 
 
 def write_runtime(site: Path, folder: Path | None = None) -> None:
@@ -26,5 +32,35 @@ def write_runtime(site: Path, folder: Path | None = None) -> None:
         "library": library.write(site),
         "folder": library.FOLDER,
     }
-    shutil.copytree(STATIC, site / "static", dirs_exist_ok=True)
+    shutil.copytree(
+        STATIC, site / "static", ignore=shutil.ignore_patterns(WORKER), dirs_exist_ok=True
+    )
     (site / "site.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def write_service_worker(site: Path) -> None:
+    """Write the worker that keeps the site's files, with a version that names their contents."""
+    settings = json.loads((site / "site.json").read_text(encoding="utf-8"))
+    is_copy = not settings["pyodide"]["url"].startswith("http")
+    files = sorted(
+        path.relative_to(site).as_posix()
+        for path in site.rglob("*")
+        if path.is_file() and not (is_copy and (site / "pyodide") in path.parents)
+    )
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.encode() + (site / file).read_bytes())
+    hashes = json.dumps(settings["pyodide"]["hashes"]).encode()
+    folders = {file.removesuffix("index.html") or "./" for file in files if _is_index(file)}
+    known = {
+        "version": digest.hexdigest()[:12],
+        "pyodide": f"{pyodide.VERSION}-{hashlib.sha256(hashes).hexdigest()[:8]}",
+        "url": settings["pyodide"]["url"],
+        "files": [*sorted(folders), *(file for file in files if not file.endswith(LARGE))],
+    }
+    code = (STATIC / WORKER).read_text(encoding="utf-8")
+    (site / WORKER).write_text(f"const SITE = {json.dumps(known)};\n{code}", encoding="utf-8")
+
+
+def _is_index(file: str) -> bool:
+    return Path(file).name == "index.html"

@@ -1,16 +1,21 @@
-"""A small GPT, trained on a text a few steps at a time."""
+"""A small GPT, trained on a text a few steps at a time.
+
+`LiveTraining` trains it, `Training` answers the messages of a page with it.
+"""
 
 import hashlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from ..arguments import check_integer
+from ..arguments import check_integer, check_type
 from ..data.datasets import Corpus
 from ..ops import random
 from ..tinygpt.presets import PRESETS, Preset, fit_steps
 from ..tinygpt.run import CHECKPOINT, Run, RunConfig
 from ..tokenization import CharTokenizer
+from .messages import Reply, to_base64
+from .subject import Subject
 
 LONGEST = 2_000_000  # characters of a text
 MOST_STEPS = 10_000
@@ -76,3 +81,59 @@ class LiveTraining:
             self.run.out = Path(folder)
             self.run.save()
             return (self.run.out / CHECKPOINT).read_bytes()
+
+
+class Training:
+    """A model in training, which may become that of `subject`."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._training: LiveTraining | None = None
+
+    def start_training(
+        self, text: str, size: str = "small", steps: int = 300, seed: int = 1
+    ) -> Reply:
+        """Start to train a new model on a text; an earlier training is given up."""
+        check_type("text", text, str, "a text")
+        self._training = training = LiveTraining(text, size, steps, seed)
+        return {
+            "parameters": training.run.model.num_parameters(),
+            "vocabulary": training.run.tokenizer.vocab_size,
+            "steps": training.run.steps,
+        }
+
+    def train(self, steps: int = 1) -> Reply:
+        """Run some training steps: their losses, and now and then the validation loss."""
+        training = self._started()
+        losses, validated = training.advance(steps)
+        run = training.run
+        return {
+            "step": run.trainer.step,
+            "losses": losses,
+            "validation": validated,
+            "finished": run.finished,
+        }
+
+    def sample(self, length: int = 120, seed: int = 1) -> Reply:
+        """A text by the model in training."""
+        run = self._started().run
+        ids = run.val_ids[:1].tolist()
+        settings = {"temperature": 0.8, "seed": seed}
+        text = run.model.generate(ids, check_integer("length", length, 1, 1000), **settings)
+        return {"text": run.tokenizer.decode(text.numpy())}
+
+    def trained(self) -> Reply:
+        """The checkpoint of the model in training, in base64."""
+        return {"name": CHECKPOINT, "data": to_base64(self._started().checkpoint())}
+
+    def look_into_trained(self) -> Reply:
+        """Look into the model in training, as it is now. See `about`."""
+        training = self._started()
+        name = f"your text, {training.run.trainer.step} steps"
+        self._subject.load_bytes(name, training.checkpoint())
+        return self._subject.about()
+
+    def _started(self) -> LiveTraining:
+        if self._training is None:
+            raise ValueError("no training has been started")
+        return self._training

@@ -1,16 +1,17 @@
-"""The glass model as a static page, whose model runs in the browser: `tito look --to`."""
+"""The glass model as static pages, whose model runs in the browser."""
 
 import shutil
-import tempfile
 from pathlib import Path
 
-from ..browser.site import write_runtime
-from ..serialization import checkpoint
-from ..tinygpt.run import load_model
+from ..browser.folder import replacing
+from ..browser.site import write_runtime, write_service_worker
+from ..tinygpt.run import read_model
 from .server import PAGE
+from .subject import save_weights, training_of
 
 MODEL = "tinygpt.safetensors"
-_SERVER, _WORKER = (f'<meta name="transport" content="{name}">' for name in ("server", "worker"))
+_SERVER = '<meta name="transport" content="server">'
+_WORKER = '<meta name="transport" content="worker" data-runtime="{}">'
 
 
 def write(to: Path, model: Path, pyodide: Path | None = None) -> None:
@@ -26,26 +27,26 @@ def write(to: Path, model: Path, pyodide: Path | None = None) -> None:
         PyodideError: the folder lacks a file.
         ValueError: `to` holds something else.
     """
-    weights, tokenizer = load_model(model)
-    if to.exists() and not (to.is_dir() and (not any(to.iterdir()) or _is_ours(to))):
-        raise ValueError(f"{to} holds something else; choose another folder")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    # Complete or absent: it is renamed when it is complete.
-    with tempfile.TemporaryDirectory(prefix=f".{to.name}", dir=to.parent) as scratch:
-        folder = Path(scratch, to.name)
+    with replacing(to) as folder:
         write_runtime(folder, pyodide)
-        shutil.copytree(PAGE, folder, dirs_exist_ok=True)
-        html = (folder / "index.html").read_text(encoding="utf-8")
-        (folder / "index.html").write_text(html.replace(_SERVER, _WORKER), encoding="utf-8")
-        checkpoint.save(  # without the states of the optimizers: a quarter of a run's file
-            folder / MODEL,
-            {f"model/{name}": tensor.numpy() for name, tensor in weights.state_dict().items()},
-            {"model": weights.config.to_dict(), "tokenizer": tokenizer.to_dict()},
-        )
-        if to.is_dir():
-            shutil.rmtree(to)
-        folder.rename(to)
+        write_page(folder, model)
+        write_service_worker(folder)
 
 
-def _is_ours(folder: Path) -> bool:
-    return (folder / "site.json").is_file() and (folder / MODEL).is_file()
+def write_page(folder: Path, model: Path, runtime: str = "./") -> None:
+    """Write the page and its model into a folder of a site.
+
+    Args:
+        folder: the folder; it is created.
+        model: a checkpoint, or the folder of a run.
+        runtime: where `write_runtime` has written, as an address relative to the page.
+
+    Raises:
+        CheckpointError, RunError: there is no checkpoint of TinyGPT.
+    """
+    weights, tokenizer, metadata = read_model(model)
+    shutil.copytree(PAGE, folder, dirs_exist_ok=True)
+    html = (folder / "index.html").read_text(encoding="utf-8")
+    html = html.replace(_SERVER, _WORKER.format(runtime))
+    (folder / "index.html").write_text(html, encoding="utf-8")
+    save_weights(folder / MODEL, weights, tokenizer, training_of(metadata))

@@ -644,6 +644,12 @@ def load_model(out: Path) -> tuple[GPT, Tokenizer]:
         CheckpointError: the checkpoint cannot be read.
         RunError: it is not a checkpoint of TinyGPT.
     """
+    model, tokenizer, _ = read_model(out)
+    return model, tokenizer
+
+
+def read_model(out: Path) -> tuple[GPT, Tokenizer, dict[str, Any]]:
+    """As `load_model`, with the metadata of the checkpoint."""
     path = out if out.is_file() else out / CHECKPOINT
     arrays, metadata = checkpoint.load(path)
     try:
@@ -663,7 +669,7 @@ def load_model(out: Path) -> tuple[GPT, Tokenizer]:
     except ValueError as error:
         raise _not_a_run(path, error) from None
     model.eval()
-    return model, tokenizer
+    return model, tokenizer, metadata
 
 
 def open_folder(out: Path) -> FolderLock:

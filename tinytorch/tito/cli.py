@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 nbdev = typer.Typer(help="For authors of lessons: build the notebooks.", no_args_is_help=True)
 milestone = typer.Typer(help="Programs that combine the lessons.", no_args_is_help=True)
-site = typer.Typer(help="The lessons in a browser, without an install.", no_args_is_help=True)
+site = typer.Typer(help="Lessons and glass model in a browser, no install.", no_args_is_help=True)
 app.add_typer(nbdev, name="nbdev")
 app.add_typer(site, name="site")
 app.add_typer(milestone, name="milestone")
@@ -477,15 +477,28 @@ def site_build(
             show_default=False,
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint for the glass model, or folder of a run. By default a small model is"
+            " trained for it.",
+            show_default=False,
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Training steps of that model.", min=1)] = 1000,
+    lessons_only: Annotated[
+        bool, typer.Option("--lessons-only", help="Leave out the glass model.")
+    ] = False,
 ) -> None:
-    """Write a static site on which students do the lessons: see docs/browser.md."""
-    from ..browser.pages import build
+    """Write a static site with the lessons and the glass model: see docs/browser.md."""
     from .lesson import find_root
+    from .site import build, build_with_own_model
 
     with _errors_as_messages():
-        written = build(find_root(), to, pyodide)
-    _print(f"{to}: {len(written)} pages; any web server can serve this folder")
-    _print(f"to try it here: python -m http.server --directory {to} --bind 127.0.0.1")
+        if model is None and not lessons_only:
+            build_with_own_model(find_root(), to, pyodide, steps, _print)
+        else:
+            build(find_root(), to, pyodide, None if lessons_only else model, _print)
 
 
 @milestone.command("list")

@@ -1,7 +1,9 @@
 """`tito look`: the glass model, a page that looks into a trained model, on this machine."""
 
+import tempfile
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -31,12 +33,31 @@ def look(path: Path, port: int, open_page: bool, show: Callable[[str], None]) ->
     with server:
         show(f"The glass model of {path}: {server.address}")
         show("This address works on this machine only; stop with Ctrl-C.")
-        if open_page:
-            webbrowser.open(server.address)
-        try:
+        with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="tito-look") as folder:
+            if open_page:
+                webbrowser.open(_redirect(Path(folder), server.address))
             server.serve_forever()
-        except KeyboardInterrupt:
-            show("stopped")
+        show("stopped")
+
+
+def _redirect(folder: Path, address: str) -> str:
+    """Return the address of a file that leads to `address`.
+
+    Every user of the machine can see the arguments with which a browser is started, but only this
+    one can read the file, whose folder is private.
+    """
+    page = folder / "look.html"
+    page.write_text(REDIRECT.format(address), encoding="utf-8")
+    return page.as_uri()
+
+
+REDIRECT = """<!doctype html>
+<meta charset="utf-8">
+<meta name="referrer" content="no-referrer">
+<meta http-equiv="refresh" content="0; url={0}">
+<title>The glass model</title>
+<a href="{0}">The glass model</a>
+"""
 
 
 def write(path: Path, to: Path, pyodide: Path | None, show: Callable[[str], None]) -> None:

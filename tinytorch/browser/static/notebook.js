@@ -76,7 +76,8 @@ export function fromFile(text, number) {
 // What the browser keeps of a lesson: its cells, and the numbers of the exercises that have passed.
 export class Kept {
   constructor(folder) {
-    this.key = `tinytorch/${folder}`;
+    const site = new URL("../", import.meta.url).pathname; // another site may have the same origin
+    this.key = `tinytorch${site}${folder}`;
   }
   read() {
     try {

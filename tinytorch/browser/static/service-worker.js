@@ -6,10 +6,14 @@ const HERE = `${PREFIX}${SITE.version}`;
 const PYODIDE = `${PREFIX}pyodide-${SITE.pyodide}`;
 
 self.addEventListener("install", (event) => {
-  self.skipWaiting();
   // Not from the browser's own cache, which may still hold files of the version before.
   const fresh = SITE.files.map((file) => new Request(file, { cache: "reload" }));
   event.waitUntil(caches.open(HERE).then((cache) => cache.addAll(fresh)));
+});
+
+// A newer version waits until a page asks for it, as it loads: none gets files of two versions.
+self.addEventListener("message", ({ data }) => {
+  if (data === "take over") self.skipWaiting();
 });
 
 self.addEventListener("activate", (event) => event.waitUntil(activate()));

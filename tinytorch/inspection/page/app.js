@@ -39,6 +39,7 @@ function showModel(about, prompt = about.example) {
     `${about.name}: ${about.parameters.toLocaleString("en")} parameters, ` +
     `${about.blocks} blocks of ${about.heads} heads, width ${about.width}, ` +
     `reads up to ${about.context} ${unit}, knows ${about.vocabulary.toLocaleString("en")}`;
+  find("trained").textContent = about.training;
   state.setModel(about);
   return app.text.begin(prompt);
 }

@@ -2,10 +2,10 @@
 // Both take the same messages; see tinytorch/inspection/session.py.
 
 export async function connect(progress) {
-  const transport = document.querySelector('meta[name="transport"]').content;
-  if (transport === "worker") {
+  const transport = document.querySelector('meta[name="transport"]');
+  if (transport.content === "worker") {
     const { connectWorker } = await import("./worker-link.js");
-    return connectWorker(progress);
+    return connectWorker(progress, new URL(transport.dataset.runtime, document.baseURI));
   }
   return connectServer(secret());
 }

@@ -1,6 +1,5 @@
 // The model in this page: Pyodide in a web worker of the site, with the site's own checkpoint.
 
-import { Python } from "./static/python.js";
 import { unpack } from "./link.js";
 
 const START = `
@@ -9,7 +8,11 @@ from tinytorch.inspection import Session
 glass_session = Session(Path("/models/tinygpt"))
 `;
 
-export async function connectWorker(progress) {
+// `runtime` is the address of the folder with the site's static/.
+export async function connectWorker(progress, runtime) {
+  const { offline } = await import(new URL("static/offline.js", runtime));
+  const { Python } = await import(new URL("static/python.js", runtime));
+  await offline();
   const onStatus = (text) => progress(text && `${text}…`);
   const python = new Python({ onStatus, packages: ["openblas"] });
   const response = await fetch("tinygpt.safetensors");
