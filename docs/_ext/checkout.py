@@ -20,7 +20,8 @@ DOCS = Path(__file__).parents[1]
 ROOT = DOCS.parent
 COPIES = DOCS / "pages"
 LINK = re.compile(r"\[([^\[\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
-PARTS = ("lessons", "model")  # what other programs put beside the pages
+# What other programs put beside the pages, and where.
+PARTS = {"lessons": ("lessons",), "model": ("model", "lessons/model")}
 
 
 def sources() -> dict[Path, Path]:
@@ -119,7 +120,12 @@ def relink_own_page(app: Sphinx, docname: str, content: list[str]) -> None:
 
 def find_parts(app: Sphinx, config: Config) -> None:
     """Note which other parts of the site already are in the folder of the build."""
-    found = [part for part in PARTS if (Path(app.outdir) / part / "index.html").is_file()]
+    found = {
+        part: folder
+        for part, folders in PARTS.items()
+        for folder in reversed(folders)
+        if Path(app.outdir, folder, "index.html").is_file()
+    }
     config["site_parts"] = found
     config["html_context"] = {**config.html_context, "site_parts": found}
     for part in found:
@@ -127,7 +133,7 @@ def find_parts(app: Sphinx, config: Config) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.add_config_value("site_parts", [], "env")
+    app.add_config_value("site_parts", {}, "env")
     app.connect("config-inited", copy_pages)
     app.connect("config-inited", find_parts)
     app.connect("source-read", relink_own_page)

@@ -3,14 +3,22 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from devtools import Chromium, Page, served
 from helpers import require
 
 from tinytorch.browser import pages
-from tinytorch.tito import inline
+from tinytorch.browser.folder import replacing
+from tinytorch.browser.site import write_runtime, write_service_worker
+from tinytorch.tito import inline, weave
 from tinytorch.tito.lesson import Lesson, find_root, load
+from tinytorch.tito.site import build
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
+ROOT = find_root(Path(__file__))
+READY = "document.documentElement.dataset.python === 'ready'"
 
 EDITOR = "[aria-label='exercise {}']"
 TYPE = """(() => {{
@@ -26,67 +34,221 @@ RESULT = """document.querySelector("{selector}").closest(".cell").dataset.result
 
 @pytest.fixture(scope="module")
 def lesson() -> Lesson:
-    return load(12, find_root(Path(__file__)))
+    return load(12, ROOT)
 
 
 @pytest.fixture(scope="module")
-def site(pyodide_folder: Path, lesson: Lesson, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(pyodide_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     require("latex2mathml")
     folder = tmp_path_factory.mktemp("site") / "www"
-    pages.build(lesson.root, folder, pyodide_folder)
+    build(ROOT, folder, pyodide_folder, None, print)
     return folder
 
 
-@pytest.fixture
-def browser() -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    with served(site) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chromium]:
     with Chromium() as browser:
-        page = browser.open("about:blank")
-        yield page
-        page.close()
+        yield browser
 
 
-@pytest.mark.slow
-@pytest.mark.xdist_group("chromium")
-def test_a_student_does_an_exercise(
-    site: Path, browser: Page, lesson: Lesson, tmp_path: Path
+@pytest.fixture
+def page(browser: Chromium) -> Iterator[Page]:
+    page = browser.open("about:blank")
+    yield page
+    page.close()
+    assert not page.errors
+
+
+def write(page: Page, number: str, text: str) -> None:
+    page.evaluate(TYPE.format(selector=EDITOR.format(number), text=json.dumps(text)))
+
+
+def written(page: Page, number: str) -> str:
+    selector = EDITOR.format(number)
+    return str(page.evaluate(f'document.querySelector("{selector}").value'))
+
+
+def check(page: Page, number: str) -> str:
+    """Press Check, and return what is shown below the test."""
+    selector = EDITOR.format(number)
+    page.evaluate(CHECK.format(selector=selector))
+    page.wait(RESULT.format(selector=selector) + " !== ''")
+    return output(page, number)
+
+
+def output(page: Page, number: str) -> str:
+    selector = f"[aria-label='test {number}']"
+    return str(page.evaluate(
+        f"document.querySelector(\"{selector}\").closest('.cell')"
+        ".querySelector('.output').textContent"
+    ))  # fmt: skip
+
+
+def result(page: Page, number: str) -> str:
+    return str(page.evaluate(RESULT.format(selector=EDITOR.format(number))))
+
+
+def upload(page: Page, text: str) -> None:
+    """Choose a file with a text, and agree to what is asked."""
+    page.evaluate(
+        "(() => { window.confirm = () => true; const data = new DataTransfer();"
+        f" data.items.add(new File([{json.dumps(text)}], 'mine.ipynb'));"
+        " const field = document.getElementById('file'); field.files = data.files;"
+        " field.dispatchEvent(new Event('change')); })()"
+    )
+
+
+def wait_for(page: Page, text: str) -> None:
+    page.wait(f"document.getElementById('message').innerText.includes({json.dumps(text)})")
+
+
+def test_a_student_does_lessons_also_without_a_network(
+    site: Path, page: Page, lesson: Lesson, tmp_path: Path
 ) -> None:
     solution = lesson.solution(next(c for c in lesson.cells if c.exercise == "12.1"))
-    selector = EDITOR.format("12.1")
-
-    def write(text: str) -> str:
-        """Write an exercise, press Check, and return what is shown below its test."""
-        browser.evaluate(TYPE.format(selector=selector, text=json.dumps(text)))
-        browser.evaluate(CHECK.format(selector=selector))
-        browser.wait(RESULT.format(selector=selector) + " !== ''")
-        return str(browser.evaluate(
-            "document.querySelector(\"[aria-label='test 12.1']\")"
-            ".closest('.cell').querySelector('.output').textContent"
-        ))  # fmt: skip
-
-    with served(site) as address:
-        browser.go(f"{address}{pages.name(lesson)}")
-        browser.wait("document.documentElement.dataset.python === 'ready'", 300)
-        message = write(solution.replace(">=", ">"))
+    with served(site) as address:  # of its own, which ends below
+        page.go(f"{address}{pages.name(lesson)}")
+        page.wait(READY, 300)
+        write(page, "12.1", solution.replace(">=", ">"))
+        message = check(page, "12.1")
         assert message.startswith("Exercise 12.1, create_causal_mask: the mask of 3 tokens")
         assert "likely cause: row t is True up to and including column t" in message
-        assert browser.evaluate(RESULT.format(selector=selector)) == "failed"
+        assert result(page, "12.1") == "failed"
 
-        assert write(solution) == "Exercise 12.1, create_causal_mask: 8 checks passed\n"
-        assert browser.evaluate(RESULT.format(selector=selector)) == "passed"
+        write(page, "12.1", solution)
+        assert check(page, "12.1") == "Exercise 12.1, create_causal_mask: 8 checks passed\n"
+        assert result(page, "12.1") == "passed"
         notebook = tmp_path / "attention.ipynb"
-        notebook.write_text(browser.evaluate(DOWNLOADED), encoding="utf-8")
+        notebook.write_text(page.evaluate(DOWNLOADED), encoding="utf-8")
 
-        browser.go(f"{address}{pages.name(lesson)}")  # again, before Python is ready
-        assert browser.evaluate(f'document.querySelector("{selector}").value') == solution
-        assert browser.evaluate(RESULT.format(selector=selector)) == "passed"
-        assert not browser.errors
+        page.go(f"{address}{pages.name(lesson)}")  # again, before Python is ready
+        assert written(page, "12.1") == solution
+        assert result(page, "12.1") == "passed"
     # Without the server: from the browser's own copies.
-    browser.go(f"{address}{pages.name(lesson)}")
-    browser.wait("document.documentElement.dataset.python === 'ready'", 300)
-    assert not browser.errors
+    page.go(f"{address}{pages.name(load(1, ROOT))}")
+    do_a_whole_lesson(page, load(1, ROOT))
 
     outcomes = inline.run(lesson, notebook)
     assert {o.exercise for o in outcomes if o.status == "passed"} == {"12.1"}
+
+
+def do_a_whole_lesson(page: Page, lesson: Lesson) -> None:
+    """First nothing, then an endless loop, then all exercises."""
+    numbers = [c.exercise for c in lesson.cells if c.kind == "exercise"]
+    page.wait(READY, 300)
+    page.click("#all")
+    failed = "document.querySelectorAll('.exercise[data-result=failed]').length"
+    page.wait(f"{failed} === {len(numbers)}")
+    for number in numbers:
+        assert output(page, number).startswith(f"Exercise {number}, "), number
+
+    write(page, numbers[0], "while True:\n    pass")
+    page.evaluate(CHECK.format(selector=EDITOR.format(numbers[0])))
+    page.wait("document.querySelector('.running')")
+    page.evaluate("delete document.documentElement.dataset.python")
+    page.click("#stop")
+    page.wait(READY, 300)
+    assert not page.evaluate("document.querySelector('.running')")
+    assert result(page, numbers[0]) == ""
+
+    for cell in lesson.cells:
+        if cell.kind == "exercise":
+            write(page, cell.exercise, lesson.solution(cell))
+    assert "checks passed" in check(page, numbers[-1])  # runs the exercises above it
+    page.click("#all")
+    done = f"{len(numbers)} of {len(numbers)} exercises passed"
+    page.wait(f"document.getElementById('progress').innerText === {done!r}")
+
+
+def test_work_is_uploaded_and_kept_unless_a_tab_is_old_or_the_storage_is_full(
+    address: str, page: Page, browser: Chromium, lesson: Lesson
+) -> None:
+    """Without Python, which these need not wait for."""
+    notebook: Any = weave.student(lesson)
+    for cell in notebook.cells:
+        if cell.metadata.get("tinytorch", {}).get("exercise") == "12.2" and (
+            cell.metadata["tinytorch"]["kind"] == "exercise"
+        ):
+            cell.source = "# mine"
+    page.go(f"{address}{pages.name(lesson)}")
+    write(page, "12.1", "# lost")
+    upload(page, "{")
+    wait_for(page, "mine.ipynb: this file is not a notebook")
+    upload(page, json.dumps(weave.student(load(1, ROOT))))
+    wait_for(page, "mine.ipynb: this is the notebook of lesson 1, not of lesson 12")
+    assert written(page, "12.1") == "# lost"
+    upload(page, json.dumps(notebook))
+    wait_for(page, "mine.ipynb is loaded")
+    assert written(page, "12.2") == "# mine"
+    assert written(page, "12.1") != "# lost"
+
+    other = browser.open(f"{address}{pages.name(lesson)}")
+    assert written(other, "12.2") == "# mine"
+    write(other, "12.2", "# newer")
+    wait_for(page, "changed in another tab")
+    write(page, "12.2", "# older")
+    wait_for(page, "not kept in this browser: another tab has newer work")
+    assert "# newer" in other.evaluate(STORED)
+
+    other.evaluate(FILL)
+    write(other, "12.2", "# " + "long " * 1000)
+    wait_for(other, "Your work is not kept in this browser")
+    assert "# newer" in other.evaluate(STORED)  # what was kept is still there
+    other.evaluate("localStorage.removeItem('fill0')")
+    write(other, "12.2", "# " + "long " * 1001)
+    wait_for(other, "Your work is kept again")
+    assert "long long" in other.evaluate(STORED)
+    other.close()
+
+
+# The work in the storage, under a key with the address of this site.
+STORED = "localStorage.getItem(`tinytorch${location.pathname.replace(/[^/]*$/, '')}12_attention`)"
+FILL = """(() => {
+  for (let size = 1 << 20, i = 0; size >= 1; ) {
+    try { localStorage.setItem(`fill${i}`, "x".repeat(size)); i += 1; } catch { size >>= 1; }
+  }
+})()"""
+
+
+def test_a_new_version_of_the_site_replaces_the_copies_as_a_whole(
+    page: Page, tmp_path: Path
+) -> None:
+    to = tmp_path / "www"
+
+    def publish(version: str) -> None:
+        with replacing(to) as folder:
+            write_runtime(folder)
+            (folder / "index.html").write_text(
+                f"<!doctype html><link rel=icon href=static/icon.svg><p>{version}</p>"
+                "<script type=module src=static/index.js></script>"
+            )
+            write_service_worker(folder)
+
+    publish("first")
+    with served(to) as address:
+        page.go(address)
+        page.wait("navigator.serviceWorker.controller")
+        publish("second")
+        page.go(address)
+        assert page.text("p") == "first"  # whole, and without waiting for the network
+        page.evaluate(WAITING)
+        page.go(address)
+        page.wait("document.querySelector('p').innerText === 'second'")
+        assert len(page.evaluate("caches.keys()")) == 1  # the copies of the first are gone
+    page.go(address)
+    assert page.text("p") == "second"
+
+
+WAITING = """(async () => {
+  const registration = await navigator.serviceWorker.getRegistration();
+  while (!registration.waiting) await new Promise((done) => setTimeout(done, 20));
+})()"""
 
 
 # What the button Download writes, without a file dialog.

@@ -124,6 +124,7 @@ LESSON = """<header>
 <input type="file" id="file" accept=".ipynb" hidden aria-label="notebook">
 <output id="status" role="status">Loading Python</output>
 </div>
+<p id="message" role="alert"></p>
 </header>
 <main id="cells"></main>
 <footer>{next}</footer>

@@ -17,6 +17,7 @@ const views = new Map(); // of each cell: its element, its output, the source th
 let python, running, queue;
 let round = 0; // what waits in the queue is dropped when it changes
 let isOld = false; // another tab has written newer work
+let isLost = false; // the work could not be kept
 
 // --- Python
 
@@ -134,8 +135,11 @@ function save() {
   try {
     if (isOld) throw new Error("another tab has newer work");
     kept.write(cells, passed, originals);
+    if (isLost) tell("Your work is kept again");
+    isLost = false;
   } catch (error) {
-    status(`Your work is not kept in this browser: ${error.message}. Download the notebook.`);
+    isLost = true;
+    tell(`Your work is not kept in this browser: ${error.message}. Download the notebook.`);
   }
 }
 
@@ -230,8 +234,14 @@ function reset(cell, place) {
 
 // --- The page
 
+// What Python is doing.
 function status(text) {
   $("status").textContent = text;
+}
+
+// About the work; it stays until there is something newer to say about it.
+function tell(text) {
+  $("message").textContent = text;
 }
 
 function download() {
@@ -253,10 +263,10 @@ async function upload(file) {
     cells = mine;
     passed.clear();
     draw();
-    status(`${file.name} is loaded`);
+    tell(`${file.name} is loaded`);
     save();
   } catch (error) {
-    status(`${file.name}: ${error.message}`);
+    tell(`${file.name}: ${error.message}`);
   }
 }
 
@@ -278,7 +288,7 @@ $("again").onclick = () => {
 addEventListener("storage", ({ key }) => {
   if (key !== kept.key) return;
   isOld = true;
-  status("This lesson was changed in another tab, and is no longer kept here: reload this tab");
+  tell("This lesson was changed in another tab, and is no longer kept here: reload this tab");
 });
 
 draw();
