@@ -1,5 +1,6 @@
 """The cost model of ranks: what a step sends, next to the code that sends it, and its seconds."""
 
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -319,3 +320,30 @@ def test_a_network_is_measured_by_its_sums(benchmark_file: ModuleType) -> None:
     found = benchmark_file.measured(group, clock=lambda: group.now)
     assert found.latency == pytest.approx(network.latency, rel=1e-6)
     assert found.bandwidth == pytest.approx(network.bandwidth, rel=1e-6)
+
+
+def test_steps_over_a_slowed_network_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a network: programs that answer as those in namespaces do."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "benchmarks"))
+    monkeypatch.delitem(sys.modules, "scaling", raising=False)
+    script = load_module(ROOT / "tests" / "benchmarks" / "slow_network.py")
+    rates: list[int] = []
+
+    def apart(file: str, argument: str) -> str:
+        if argument == "--measure":
+            return "Network(latency=2e-05, bandwidth=1e9, adding=inf, copying=5e9)"
+        exchange = script.mpi(argument)
+        network = Network(2e-5, script.PAYLOAD * rates[-1] * 1e6 / 8, **script.HOST)
+        seconds = 0.05 + scaling.exchange_seconds(2, exchange, network)
+        return f"{argument}: {1e3 * seconds:.3f} ms; 1 MB of state"
+
+    def together(file: str, preset: str) -> str:
+        shared = scaling.exchange_seconds(2, script.mpi(preset), script.SHARED_MEMORY)
+        return f"{preset}: {1e3 * (0.05 + shared):.3f} ms; 1 MB of state"
+
+    lines = script.compared(["default"], together, apart, rates.append)
+    assert rates == [1000, 200, 50]
+    cells = [line.strip(" |").split(" | ") for line in lines[2:]]
+    assert {row[5] for row in cells} <= {"+0 %", "-0 %"}
+    assert [row[3] for row in cells] == [row[4] for row in cells]
+    assert len({row[4] for row in cells}) == 3
