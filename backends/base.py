@@ -149,7 +149,9 @@ class Backend:
             captures the work once and replays it as long as the key and the shapes stay the
             same; None if work cannot be captured. Work that raises a MemoryError may be run again,
             except after an `InterruptedUpdateError`. With ``eager=False`` that function never runs
-            the work as written: it returns None if memory does not suffice for a graph.
+            the work as written: it returns None if memory does not suffice for a graph. For several
+            ranks, a second argument takes whether a capture has succeeded, and returns whether it
+            has in all of them; else none uses its graph.
         processes: the default number of processes for a data-parallel training step.
         loss_scaler: creates a `LossScaler` for training steps, or None if gradients need none.
         decode_step: creates a fused `decode_step.DecodeStep` from `GPTWeights`, or None.
@@ -173,7 +175,7 @@ class Backend:
     kernels: Mapping[str, Kernel] = {}
     updates: Mapping[str, Callable[..., "list[Row]"]] = {}
     clip_factor: Callable[[Sequence[NativeArray], float], NativeArray | None] | None = None
-    graphed: Callable[[Callable[..., NativeArray]], Callable[..., NativeArray]] | None = None
+    graphed: Callable[..., Callable[..., NativeArray]] | None = None
     processes: int = 1
     loss_scaler: "Callable[[], LossScaler] | None" = None
     decode_step: Callable[[Any], Any] | None = None

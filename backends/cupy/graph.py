@@ -173,10 +173,12 @@ class GraphedCallable:
     Args:
         work: takes arrays and returns one. Anything else that it reads on the host must be the
             same whenever the keys are equal.
+        agree: called after each attempt to capture with whether it has succeeded; whether to use
+            the graph. Several ranks must either all replay a step or all run it as written.
     """
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
+    def __init__(self, work: Work, agree: Callable[[bool], bool] = bool) -> None:
+        self._work, self._agree = work, agree
         self._key: Any = None
         self._place: CapturePlace | None = None
         # Shapes -> the graph; None after the first call; `work` itself if a graph is too large.
@@ -227,10 +229,10 @@ class GraphedCallable:
         """A graph, or None if memory does not suffice."""
         if self._place is None:
             self._place = CapturePlace()
-        try:
-            return CapturedGraph(self._work, arrays, self._place)
-        except MemoryError:
-            return None
+        graph = None
+        with contextlib.suppress(MemoryError):
+            graph = CapturedGraph(self._work, arrays, self._place)
+        return graph if self._agree(graph is not None) else None
 
     def _run_without_graph(self, arrays: tuple[Array, ...]) -> Array:
         """Run work whose graph was too large, and warn if that succeeds."""

@@ -26,12 +26,25 @@ def no_space(*arguments: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def no_memory(*arguments: Any) -> Any:
+    raise MemoryError("Unable to allocate 9.3 GiB")
+
+
 def fault(kind: str, run: Run) -> None:
     """Break this rank, at the start of a step."""
     if kind == "hang":
         time.sleep(3600)
     elif kind == "full":
         atomic.os.replace = no_space  # type: ignore[assignment]
+    elif kind == "memory":
+        run.trainer.loss_fn = no_memory
+    elif kind == "exit":
+        os._exit(7)
+    elif kind == "final":  # a signal during the last validation
+        run.validate = lambda *given: (
+            os.kill(os.getpid(), signal.SIGTERM),
+            Run.validate(run, *given),
+        )[1]  # type: ignore[method-assign]
     elif kind == "results":  # take longer to write than the others wait for a rank
         run.summarise = lambda *given: (time.sleep(6), Run.summarise(run, *given))[1]  # type: ignore[method-assign]
     else:

@@ -635,3 +635,32 @@ def test_out_of_memory_is_raised_unchanged(cupy: str, monkeypatch: pytest.Monkey
         with pytest.raises(MemoryError, match="allocating 1,024"):
             trainer.train_step([batch])
     assert np.isfinite(trainer.train_step([batch]).item())
+
+
+def test_a_graph_that_not_all_ranks_have_is_not_used(fake_cupy: Any) -> None:
+    from tinytorch.backends.cupy.graph import GraphedCallable
+
+    answers: list[bool] = []
+
+    def work(x: Any) -> Any:
+        if len(answers) < 1 and x.shape == (3,) and len(calls) == 1:
+            calls.append("failed")
+            raise MemoryError("Out of memory allocating 1,024 bytes")
+        calls.append("run")
+        return x + 1
+
+    def agree(succeeded: bool) -> bool:
+        answers.append(succeeded)
+        return False
+
+    calls: list[str] = []
+    graphed = GraphedCallable(work, agree)
+    with pytest.warns(UserWarning, match="too little memory on the GPU for a CUDA graph"):
+        results = [graphed("key", fake_cupy.arange(3)).get().tolist() for _ in range(3)]
+    assert results == [[1, 2, 3]] * 3
+    assert answers == [False]  # this rank has failed
+    graphed._key = None
+    with pytest.warns(UserWarning, match="too little memory"):
+        results = [graphed("other", fake_cupy.arange(3)).get().tolist() for _ in range(3)]
+    assert results == [[1, 2, 3]] * 3
+    assert answers == [False, True]  # another one has

@@ -21,7 +21,16 @@ from tinytorch import Tensor, Trainer, backends
 from tinytorch.backends import BackendError
 from tinytorch.backends.groups import MPIGroup, buckets
 from tinytorch.runtime import launch
-from tinytorch.runtime.heartbeat import ALONE, COMPUTING, HANGING, SILENCE, WAITING, Watch
+from tinytorch.runtime.heartbeat import (
+    ALONE,
+    COMPUTING,
+    HANGING,
+    SILENCE,
+    WAITING,
+    Heartbeat,
+    Watch,
+    patience,
+)  # fmt: skip
 from tinytorch.runtime.ranks import RankError, Ranks
 from tinytorch.serialization import checkpoint
 
@@ -209,6 +218,7 @@ def test_a_run_that_three_ranks_begin_and_one_process_ends(
         ("SIGSTOP:0:21", "tinygpt: rank 0 (process "),
         ("hang:1:25", "is alive, but the others have waited for it"),
         ("full:0:12", "No space left on device"),
+        ("exit:1:21", "ended with exit code 7"),
     ],
 )
 def test_a_broken_rank_ends_all_and_is_named(
@@ -221,6 +231,26 @@ def test_a_broken_rank_ends_all_and_is_named(
     assert "Traceback" not in errors
     step = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["step"]
     assert step in (10, 15, 20, 25)  # where an evaluation was
+
+
+@pytest.mark.slow
+@ranks_start
+@pytest.mark.parametrize(
+    ("fault", "code", "step", "message"),
+    [
+        ("memory:1:21", 2, 21, "tinygpt: out of memory (Unable to allocate 9.3 GiB)"),
+        ("final:1:39", 128 + signal.SIGTERM, 40, ""),
+    ],
+)
+def test_what_one_rank_meets_ends_all_after_a_save(
+    flags: list[Any], tmp_path: Path, fault: str, code: int, step: int, message: str
+) -> None:
+    found, _, errors = run(2, *flags, "--out", tmp_path / "run", FAULT=fault)
+    assert found == code
+    assert [line[: len(message)] for line in errors.splitlines() if "tinygpt" in line] == (
+        [message] if message else []
+    )
+    assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == step
 
 
 @pytest.mark.slow
@@ -440,8 +470,146 @@ def test_a_launcher_is_recognised_by_its_variables() -> None:
     assert launch.is_launched({"PMI_SIZE": "3", "PMI_RANK": "2"})
     assert launch.is_launched({"OMPI_COMM_WORLD_SIZE": "2"})
     assert launch.is_launched({"PMIX_RANK": "0"})
+    assert not launch.is_launched({"PMI_SIZE": "1", "SLURM_STEP_NUM_TASKS": "4"})
+    assert not launch.is_launched({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"})
+    assert not launch.is_launched({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"})  # sbatch's script
     assert launch.rank({"PMI_RANK": "2"}) == 2
     assert launch.rank({}) == 0
+
+
+def test_tasks_of_srun_without_a_process_manager_are_told() -> None:
+    tasks = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3"}
+    assert launch.is_launched(tasks)
+    assert launch.rank(tasks) == 3
+    assert "srun has started 4 tasks without a process" in launch.why_alone("MPICH 5", tasks)
+    assert "mpiexec belongs to another MPI" in launch.why_alone("MPICH 5", {"PMI_SIZE": "2"})
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(0, ""), (2, ""), (130, ""), (-15, "was ended by SIGTERM, so all ranks end: the last save"),
+     (-9, "if memory ran out"), (7, "ended with exit code 7, so all ranks end")],
+)  # fmt: skip
+def test_the_supervisor_names_a_rank_that_ended_without_a_word(
+    code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(code: int) -> None:
+        raise SystemExit(code)
+
+    status = -code if code < 0 else code << 8
+    monkeypatch.setattr(launch.os, "fork", lambda: 123, raising=False)
+    monkeypatch.setattr(launch.os, "waitpid", lambda child, flags: (child, status))
+    monkeypatch.setattr(launch.os, "_exit", end)
+    monkeypatch.setattr(launch.signal, "signal", lambda number, handler: None)
+    monkeypatch.setenv("PMI_RANK", "1")
+    with pytest.raises(SystemExit) as ended:
+        launch.supervise("tinygpt")
+    assert ended.value.code == (128 - code if code < 0 else code)
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.startswith("tinygpt: rank 1 (process 123 on ") == bool(message)
+
+
+class Devices:
+    """A backend of some GPUs."""
+
+    device_type = "cuda"
+
+    def __init__(self, count: int) -> None:
+        self.count, self.used = count, -1
+
+    def device_count(self) -> int:
+        return self.count
+
+    def on_device(self, index: int) -> None:
+        self.used = index
+
+
+def test_each_rank_of_a_machine_takes_a_gpu_and_more_ranks_than_gpus_are_an_error() -> None:
+    world = launch.World.__new__(launch.World)
+    world._local, world.group = MPIGroup(Mirror(3, 2)), MPIGroup(Mirror(6, 5))
+    four: Any = Devices(4)
+    world.use_device(four)
+    assert four.used == 2
+    one: Any = Devices(1)  # chosen by the launcher
+    world.use_device(one)
+    assert one.used == -1
+    two: Any = Devices(2)
+    with pytest.raises(
+        BackendError, match=r"rank 5 is number 3 of 3 on .* has 2 GPUs: start at most"
+    ):
+        world.use_device(two)
+
+
+def test_two_ranks_on_one_gpu_are_an_error(cupy: str) -> None:
+    from tinytorch.backends.cupy.nccl import NCCLGroup
+
+    with pytest.raises(BackendError, match="rank 0 and rank 1 are on the same GPU"):
+        NCCLGroup(MPIGroup(Mirror()))
+
+
+@pytest.mark.parametrize("text", ["x", "0", "-1", "nan"])
+def test_the_patience_with_a_rank_is_a_setting(text: str) -> None:
+    assert patience({}) == HANGING
+    assert patience({"TT_RANK_TIMEOUT": "90"}) == 90
+    with pytest.raises(ValueError, match="TT_RANK_TIMEOUT must be a positive number of seconds"):
+        patience({"TT_RANK_TIMEOUT": text})
+
+
+def test_ranks_wait_as_long_as_they_are_told() -> None:
+    states = {0: (50, WAITING), 1: (49, COMPUTING)}
+    found = beats(Watch(["rank 0", "rank 1"], 0.0, hanging=90), 120, states)
+    assert found[88] == ""
+    assert found[-1].endswith("the others have waited for it for 90 seconds")
+
+
+class Line:
+    """A communicator of two heartbeats of this process."""
+
+    def __init__(self, rank: int, boxes: list[list[Any]]) -> None:
+        self.rank, self.boxes, self.aborted = rank, boxes, list[int]()
+
+    def Get_rank(self) -> int:  # noqa: N802
+        return self.rank
+
+    def allgather(self, value: Any) -> list[Any]:
+        return ["rank 0 (process 1 on pc)", "rank 1 (process 2 on pc)"]
+
+    def Isend(self, array: Any, peer: int) -> Any:  # noqa: N802
+        self.boxes[peer].append(array.copy())
+        return self
+
+    def Test(self) -> bool:  # noqa: N802
+        return True
+
+    def Iprobe(self, peer: int) -> bool:  # noqa: N802
+        return bool(self.boxes[self.rank])
+
+    def Recv(self, array: Any, peer: int) -> None:  # noqa: N802
+        array[...] = self.boxes[self.rank].pop(0)
+
+
+def test_heartbeats_tell_rank_0_what_the_others_do() -> None:
+    boxes: list[list[Any]] = [[], []]
+    ours, theirs = (Heartbeat(Line(rank, boxes), print) for rank in (0, 1))
+    for each in (ours, theirs):
+        each.stop()  # the thread: its parts are called here
+    for box in boxes:
+        box.clear()
+    phases = []
+    with theirs.alone():
+        phases.append(theirs._phase)
+        with theirs.waiting():
+            phases.append(theirs._phase)
+        phases.append(theirs._phase)
+        theirs._send()
+    phases.append(theirs._phase)
+    ours._receive()
+    assert phases == [ALONE, WAITING, ALONE, COMPUTING]
+    assert ours._watch._states[1] == (1, ALONE)
+    ours._send()
+    theirs._receive()
+    assert theirs._watch._states[0] == (0, COMPUTING)
 
 
 @pytest.fixture

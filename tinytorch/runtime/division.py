@@ -34,9 +34,14 @@ def divided(loss_fn: Callable[..., Tensor], y: Tensor, count: int) -> list[tuple
 
 
 def picklable(error: BaseException) -> BaseException:
-    """The exception, or a RuntimeError with its message if it cannot be sent to a process."""
+    """The exception, or one with its message if it cannot be sent to a process.
+
+    That is a MemoryError if it is one, after which a step is tried again without a CUDA graph, and
+    else a RuntimeError.
+    """
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+        kind = MemoryError if isinstance(error, MemoryError) else RuntimeError
+        return kind(f"{type(error).__name__}: {error}")
     return error

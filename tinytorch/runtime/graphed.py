@@ -132,7 +132,9 @@ class GraphedStep:
         """Launch the graph of the steps with these numbers, and count them; see `_work`."""
         if self._graphed is None or self._backend is not backend:
             assert backend.graphed is not None
-            self._backend, self._graphed = backend, backend.graphed(self._work)
+            ranks = getattr(trainer, "ranks", None)
+            agree = () if ranks is None else (ranks.all,)
+            self._backend, self._graphed = backend, backend.graphed(self._work, *agree)
         masks = np.array([n % 2**64 for n in random.mask_state()], np.uint64).view(np.int64)
         inputs = backend.asarray(np.array(numbers, np.float64)), backend.asarray(masks)
         self._trainer = trainer

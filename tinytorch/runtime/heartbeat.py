@@ -1,12 +1,13 @@
 """A sign of life from every rank, each second, so that one that is stopped or hangs is noticed."""
 
+import math
 import os
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,6 +18,7 @@ SILENCE = 12.0  # seconds without one after which a rank counts as ended
 # Seconds for which others wait for a rank that is alive but does not come; kernels may be compiled
 # before the first steps.
 HANGING, STARTING = 25.0, 900.0
+VARIABLE = "TT_RANK_TIMEOUT"  # of the environment, with a number instead of HANGING
 PATIENCE = 2.0  # seconds for which MPI may take to end all ranks
 EXIT_CODE = 3
 
@@ -29,10 +31,11 @@ class Watch:
     Args:
         names: of all ranks, for messages.
         now: the time in seconds.
+        hanging: seconds for which others wait for a rank.
     """
 
-    def __init__(self, names: list[str], now: float) -> None:
-        self._names = names
+    def __init__(self, names: list[str], now: float, hanging: float = HANGING) -> None:
+        self._names, self._patience = names, hanging
         self._seen = dict.fromkeys(range(len(names)), now)
         self._since = dict.fromkeys(range(len(names)), now)  # when its state changed
         self._states = dict.fromkeys(range(len(names)), (0, ALONE))
@@ -61,10 +64,11 @@ class Watch:
         waiting = [r for r, (_, phase) in self._states.items() if phase == WAITING]
         if not waiting:
             return ""
-        if len(waiting) == len(self._states) and now - max(self._since.values()) > HANGING:
+        latest = max(self._since.values())
+        if len(waiting) == len(self._states) and now - latest > self._patience:
             return "all ranks wait for each other: their programs have taken different branches"
         turn = max(self._states[rank][0] for rank in waiting)
-        limit = HANGING if turn > 20 else STARTING
+        limit = self._patience if turn > 20 else max(self._patience, STARTING)
         for rank, (count, phase) in self._states.items():
             late = count < turn and phase == COMPUTING
             if late and now - max(self._since[rank], self._since[waiting[0]]) > limit:
@@ -91,7 +95,7 @@ class Heartbeat:
         self._rank = comm.Get_rank()
         place = f"process {os.getpid()} on {socket.gethostname()}"
         names: list[str] = comm.allgather(f"rank {self._rank} ({place})")
-        self._watch = Watch(names, time.monotonic())
+        self._watch = Watch(names, time.monotonic(), patience())
         self._peers = range(1, len(names)) if self._rank == 0 else range(1)
         self._count, self._phase = 0, COMPUTING
         self._end = threading.Event()
@@ -150,6 +154,22 @@ class Heartbeat:
                 state = np.empty(2, np.int64)
                 self._comm.Recv(state, peer)
                 self._watch.hear(peer, (int(state[0]), int(state[1])), time.monotonic())
+
+
+def patience(environment: Mapping[str, str] = os.environ) -> float:
+    """Seconds for which ranks wait for one that is alive.
+
+    Raises:
+        ValueError: the variable of the environment is no positive number.
+    """
+    text = environment.get(VARIABLE) or str(HANGING)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds > 0:
+        raise ValueError(f"{VARIABLE} must be a positive number of seconds, not {text!r:.40}")
+    return seconds
 
 
 def end_all(comm: Any, code: int) -> None:

@@ -11,24 +11,31 @@ from contextlib import AbstractContextManager, suppress
 from ..backends import Backend, BackendError
 from ..backends.groups import MPIGroup
 from ..backends.numpy import threads
-from .heartbeat import Heartbeat, end_all, name_of_signal
+from .heartbeat import EXIT_CODE, Heartbeat, end_all, name_of_signal
 from .ranks import RankError
 
-# Variables of MPICH, Intel's and Microsoft's MPI, and srun; Open MPI; PMIx.
+# Variables of MPICH, Intel's and Microsoft's MPI, and srun; Open MPI; PMIx; srun without any PMI.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE")
-RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
+RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")
+TASKS = "SLURM_STEP_NUM_TASKS"
 FAREWELL = 2.0  # seconds for which a rank that ends waits for the others
 
 
 def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a launcher has started this process as one of several ranks."""
     sizes = [environment[name] for name in SIZES if name in environment]
+    if not sizes and "PMIX_RANK" not in environment:
+        sizes = [environment.get(TASKS, "1")]
     return any(size != "1" for size in sizes) or (not sizes and "PMIX_RANK" in environment)
 
 
 def rank(environment: Mapping[str, str] = os.environ) -> int:
     """The number that the launcher has given to this process; 0 without one."""
     return next((int(environment[name]) for name in RANKS if name in environment), 0)
+
+
+class StartError(RankError):
+    """The ranks cannot start: all of them have this error, and one should print it."""
 
 
 class World:
@@ -42,7 +49,8 @@ class World:
         group: the ranks as a group of host arrays.
 
     Raises:
-        RankError: MPI cannot be used, or is another one than the launcher's.
+        RankError: MPI cannot be used.
+        StartError: it is another one than the launcher's, or a setting of all ranks is wrong.
     """
 
     def __init__(self, report: Callable[[str], None], parent: int = 0) -> None:
@@ -56,11 +64,7 @@ class World:
                 ' pip install -e ".[mpi]"'
             ) from None
         if MPI.COMM_WORLD.Get_size() == 1 and is_launched():
-            raise RankError(
-                "each rank sees itself alone: mpiexec belongs to another MPI than the one that"
-                f" mpi4py uses ({MPI.Get_library_version().split(chr(10))[0]}); use the mpiexec of"
-                ' pip install -e ".[mpi]", or build mpi4py for the other'
-            )
+            raise StartError(why_alone(MPI.Get_library_version().split("\n")[0]))
         if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
             raise RankError(
                 f"{MPI.Get_library_version().split(chr(10))[0]} does not support several threads,"
@@ -70,7 +74,10 @@ class World:
         _share_cores(self._local)
         self.group = MPIGroup(MPI.COMM_WORLD.Dup())
         self._farewell = MPI.COMM_WORLD.Dup()
-        self._heartbeat = Heartbeat(MPI.COMM_WORLD.Dup(), report, parent)
+        try:
+            self._heartbeat = Heartbeat(MPI.COMM_WORLD.Dup(), report, parent)
+        except ValueError as error:
+            raise StartError(str(error)) from None
         self.group.waiting = self._heartbeat.waiting
 
     def use_device(self, backend: Backend) -> None:
@@ -86,7 +93,7 @@ class World:
             return
         if own >= count:
             raise BackendError(
-                f"rank {self.group.rank} is the {own + 1}th of {self._local.size} on"
+                f"rank {self.group.rank} is number {own + 1} of {self._local.size} on"
                 f" {self.group.place}, which has {count} GPUs: start at most {count} ranks there"
             )
         backend.on_device(own)
@@ -112,6 +119,25 @@ class World:
                     end_all(self._farewell, code or 1)
                 time.sleep(0.01)
         self._heartbeat.stop()
+
+
+def why_alone(library: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Why each rank sees itself alone, and what helps.
+
+    Args:
+        library: name and version of the MPI in use.
+        environment: what the launcher has set.
+    """
+    if not any(name in environment for name in (*SIZES, *RANKS[:3])):
+        return (
+            f"srun has started {environment.get(TASKS)} tasks without a process manager that"
+            f" {library} knows, so each sees itself alone: srun --mpi=pmi2, or another of"
+            " srun --mpi=list"
+        )
+    return (
+        "each rank sees itself alone: mpiexec belongs to another MPI than the one that mpi4py uses"
+        f' ({library}); use the mpiexec of pip install -e ".[mpi]", or build mpi4py for the other'
+    )
 
 
 def _share_cores(local: MPIGroup) -> None:
@@ -146,16 +172,23 @@ def supervise(name: str) -> int:
     for number in ("SIGINT", "SIGTERM", "SIGHUP"):  # the launcher sends them to both
         signal.signal(getattr(signal, number), signal.SIG_IGN)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code < 0:
-        memory = (
-            "; if memory ran out, use more ranks on other machines or a smaller --batch-size"
-            if name_of_signal(-code) == "SIGKILL" else ""
-        )  # fmt: skip
+    if what := _how_it_ended(code):
         with suppress(OSError, ValueError):
-            print(
-                f"{name}: rank {rank()} (process {child} on {socket.gethostname()}) was ended by"
-                f" {name_of_signal(-code)}, so all ranks end: the last save is intact{memory}",
-                file=sys.stderr, flush=True,
-            )  # fmt: skip
-        code = 128 - code
-    os._exit(code)
+            place = f"process {child} on {socket.gethostname()}"
+            print(f"{name}: rank {rank()} ({place}) {what}", file=sys.stderr, flush=True)
+    os._exit(128 - code if code < 0 else code)
+
+
+def _how_it_ended(code: int) -> str:
+    """What is to be said of a rank that has ended without a word; "" of others.
+
+    Args:
+        code: its exit code, or minus the number of a signal.
+    """
+    intact = "so all ranks end: the last save is intact"
+    if code < 0:
+        memory = "; if memory ran out, use more ranks on other machines or a smaller --batch-size"
+        name = name_of_signal(-code)
+        return f"was ended by {name}, {intact}{memory if name == 'SIGKILL' else ''}"
+    own = code <= EXIT_CODE or code > 128  # of this package, after a message
+    return "" if own else f"ended with exit code {code}, {intact}"

@@ -260,6 +260,10 @@ class Ranks:
                     )
                     raise self.host.shared_error
 
+    def all(self, value: bool) -> bool:
+        """Whether all ranks have this."""
+        return all(self.host.gather(value))
+
     def together(self, action: Callable[[], Any], only_first: bool = False) -> Any:
         """The result of ``action()``; an exception in any rank is raised in all.
 

@@ -82,7 +82,12 @@ class Program:
 
         def train() -> int:
             nonlocal is_shared
-            self.world = launch.World(partial(_report_rank, self.name), supervisor)
+            try:
+                self.world = launch.World(partial(_report_rank, self.name), supervisor)
+            except launch.StartError:
+                if rank:
+                    return 2  # rank 0 prints it
+                raise
             try:
                 return self.train(arguments)
             except BaseException as error:
@@ -167,26 +172,33 @@ class Program:
 
     def train(self, arguments: argparse.Namespace) -> int:
         """Start or resume a run, and train until it is finished or interrupted."""
-        _check_extras()
         with ExitStack() as stack:
-            if self.world is not None:
-                run = self._open_in_ranks(self.world, arguments, stack)
-            elif arguments.resume:
-                lock = stack.enter_context(open_folder(arguments.resume))
-                run = Run.resume(arguments.resume, arguments.processes)
-                run.lock = lock
+            if self.world is None:
+                run = self._open(arguments, stack)
             else:
-                config = self._config(arguments)
-                default()  # raises for an unusable backend, before anything is written
-                run = Run.start(config, self._out(arguments), arguments.processes)
-                run.lock = stack.enter_context(prepare_folder(run.out))
+                run = self._open_in_ranks(self.world, arguments, stack)
             return self._execute(run, arguments)
+
+    def _open(self, arguments: argparse.Namespace, stack: ExitStack) -> Run:
+        _check_extras()
+        if arguments.resume:
+            lock = stack.enter_context(open_folder(arguments.resume))
+            run = Run.resume(arguments.resume, arguments.processes)
+            run.lock = lock
+            return run
+        config = self._config(arguments)
+        default()  # raises for an unusable backend, before anything is written
+        run = Run.start(config, self._out(arguments), arguments.processes)
+        run.lock = stack.enter_context(prepare_folder(run.out))
+        return run
 
     def _open_in_ranks(
         self, world: launch.World, arguments: argparse.Namespace, stack: ExitStack
     ) -> Run:
+        from ..runtime.ranks import Ranks
         from . import together
 
+        Ranks(world.group).together(_check_extras)
         if arguments.resume:
             return together.resume(world, arguments.resume, stack)
         return together.start(world, self._config(arguments), self._out(arguments), stack)
