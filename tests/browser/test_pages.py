@@ -37,6 +37,7 @@ def test_formulas_become_mathml_and_code_stays() -> None:
     require("latex2mathml")
     text = markdown.html("Cost $x^2$ and `$5`:\n\n$$ \\frac{a}{b} $$\n\n| a |\n|---|\n| $|x|$ |")
     assert text.count("<math") == 3
+    assert "<mo>&#x02212;</mo><mi>&#x0221E;</mi>" in markdown.html(r"$-\infty$")
     assert "<msup><mi>x</mi><mn>2</mn></msup>" in text
     assert 'display="block"' in text
     assert "<code>$5</code>" in text

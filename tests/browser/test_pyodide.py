@@ -27,7 +27,7 @@ def assert_native(found: str) -> None:
     native, result = json.loads(run_python(TRAINING)), json.loads(found)
     np.testing.assert_allclose(result["losses"], native["losses"], rtol=2e-6)
     assert result["losses"][-1] < 0.9 * result["losses"][0]
-    for name in ("generated", "dtypes", "repeated"):
+    for name in ("generated", "dtypes", "repeated", "unsigned"):
         assert result[name] == native[name], name
 
 

@@ -23,6 +23,7 @@ for batch in tt.tensor(tokens):
     loss.backward()
     optimizer.step()
     losses.append(loss.item())
+large, xp = np.array([2**32 - 1, 1], np.uint32), tt.backends.default().xp
 generated = model.generate(tokens[0, 0, :4].tolist(), 12, seed=0)
 print(json.dumps({
     "losses": losses,
@@ -32,5 +33,6 @@ print(json.dumps({
                               tt.tensor([3, 1]).cumsum(0), tt.tensor([2.0, 1]).argsort(),
                               tt.bincount(tt.tensor([0, 2])), tt.tensor([0, 2]).nonzero())],
     "repeated": tt.repeat_interleave(tt.tensor([1, 2]), tt.tensor([1, 2])).tolist(),
+    "unsigned": [int(xp.sum(large)), tt.tensor(large).sum().item(), str(xp.prod(large).dtype)],
     "openblas": wasm.IS_WASM and wasm._sgemm() is not None,
 }))  # fmt: skip

@@ -67,7 +67,7 @@ def test_the_site_trains_its_model_and_both_parts_share_what_runs_them(
     to = tmp_path / "www"
     output = site_build("--to", to, "--steps", 3)
     sentence = (
-        "trained for 3 steps on tinyshakespeare (not the canonical text), 3,760 characters: loss"
+        "Trained for 3 steps on tinyshakespeare (not the canonical text), 3,760 characters: loss"
     )
     assert f"\n{sentence}" in output
     assert "15 pages; any web server can serve this folder" in output
@@ -103,8 +103,8 @@ def test_a_site_without_a_text_or_a_model_is_not_written(
 @pytest.mark.parametrize(
     ("metadata", "expected"),
     [
-        ({"dataset": "poems.txt", "step": 3000}, "trained on poems.txt for 3,000 steps"),
-        ({"dataset": "poems.txt", "step": "x"}, "trained on poems.txt"),
+        ({"dataset": "poems.txt", "step": 3000}, "Trained on poems.txt for 3,000 steps"),
+        ({"dataset": "poems.txt", "step": "x"}, "Trained on poems.txt"),
         ({"dataset": ["poems"], "step": 1}, ""),
         ({"training": "by hand", "dataset": "poems.txt"}, "by hand"),
         ({"training": 5}, ""),

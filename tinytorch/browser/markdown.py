@@ -38,7 +38,8 @@ def html(source: str) -> str:
 
 def _mathml(formula: str, is_display: bool) -> str:
     convert = require("latex2mathml.converter", "site").convert
-    return str(convert(" ".join(formula.split()), display="block" if is_display else "inline"))
+    found = str(convert(" ".join(formula.split()), display="block" if is_display else "inline"))
+    return found.replace("<mo>&#x0221E;</mo>", "<mi>&#x0221E;</mi>")  # infinity: no space around it
 
 
 @cache

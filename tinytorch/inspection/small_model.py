@@ -38,7 +38,7 @@ def train(path: Path, steps: int = STEPS, show: Callable[[str], None] = print) -
             show(f"step {run.trainer.step:,} of {steps:,}: loss {value:.2f}, {run.seconds:.0f} s")
     text, validated = run.corpus, run.validate(EVAL_STRIDE)
     sentence = (
-        f"trained for {steps:,} steps on {text.name}, {len(text.text):,} characters: loss"
+        f"Trained for {steps:,} steps on {text.name}, {len(text.text):,} characters: loss"
         f" {validated:.2f} on the last tenth, which it has not read"
     )
     save_weights(path, run.model, run.tokenizer, sentence)

@@ -167,7 +167,7 @@ def training_of(metadata: dict[str, Any]) -> str:
     if not isinstance(text, str):
         return ""
     steps = f" for {step:,} steps" if isinstance(step, int) else ""
-    return f"trained on {text:.100}{steps}"
+    return f"Trained on {text:.100}{steps}"
 
 
 def save_weights(path: Path, model: GPT, tokenizer: Tokenizer, training: str) -> None:
