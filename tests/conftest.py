@@ -6,6 +6,7 @@ backend run, on that one: ``--backend cupy`` on a real GPU, or the name of a bac
 package registers.
 """
 
+import os
 import shutil
 import signal
 import sys
@@ -36,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "nightly: takes minutes; run by -m nightly only")
     config.addinivalue_line("markers", "slow: takes seconds; deselected by -m 'not slow'")
-    config.addinivalue_line("markers", "no_cover: long; others cover the same code")
+    config.addinivalue_line("markers", "no_cover: coverage is not measured (slow tests have it)")
     config.addinivalue_line("markers", "xdist_group(name): one process, with --dist loadgroup")
     config.addinivalue_line("markers", "slow_on(backend): slow with this value of `backend`")
     name = config.getoption("--backend")
@@ -57,6 +58,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
     """With --backend, keep the tests of that backend; skip them if it cannot be used here."""
+    for item in items:
+        if item.get_closest_marker("slow"):  # coverage's tracing would triple their time
+            item.add_marker("no_cover")
     name = config.getoption("--backend")
     if name is None:
         return
@@ -92,6 +96,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _has_own_backends(metafunc: pytest.Metafunc) -> bool:
     marks = metafunc.definition.iter_markers("parametrize")
     return any("backend" in str(mark.args[0]) for mark in marks)
+
+
+@pytest.fixture(autouse=True)
+def environment_is_unchanged() -> Iterator[None]:
+    """A variable that a test leaves behind would reach the programs that later tests start."""
+    before = dict(os.environ)
+    yield
+    after = dict(os.environ)
+    changed = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
+    assert changed <= {"PYTEST_CURRENT_TEST"}, f"the test leaves {sorted(changed)} changed"
 
 
 @pytest.fixture

@@ -112,6 +112,7 @@ def test_gradients_of_a_small_network_equal_small_changes(backend: str) -> None:
             assert gradient[place] == pytest.approx((ends[0] - ends[1]) / 2 / h, rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.slow_on("cupy")
 def test_a_convolutional_network_reads_digits(backend: str) -> None:
     manual_seed(0)
     first, norm, last = Conv2d(1, 6, 3), BatchNorm2d(6), Linear(6 * 9, 4)

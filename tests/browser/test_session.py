@@ -12,6 +12,7 @@ from tinytorch.browser.session import Session
 def session(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A session, with the list of its outputs."""
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    monkeypatch.setenv("MPLBACKEND", "agg")  # as the session would set it for all later programs
     outputs: list[dict[str, Any]] = []
     made: Any = Session(outputs.append)
     made.outputs = outputs

@@ -311,6 +311,7 @@ def test_the_next_text_is_that_of_changed_classes(
     assert found == generate(gpt(), PROMPT, 12, seed=1, use_cache=False).tolist() != before
 
 
+@pytest.mark.slow
 def test_the_next_text_may_have_other_rows_settings_and_lengths(cupy_fp32: str) -> None:
     models = [gpt("numpy"), gpt(cupy_fp32)]
     cases = [(3, 10, {}), (2, 10, {}), (2, 40, {}), (2, 1, {}), (2, 30, {"temperature": 0}),

@@ -142,10 +142,6 @@ def run(path: Path, *flags: str, code: int = 0, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-LONG = [pytest.mark.slow, pytest.mark.no_cover]
-SLOW = [pytest.param(n, marks=LONG if case.slow else []) for n, case in CASES.items()]
-
-
 @pytest.fixture(params=CASES)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -168,7 +164,7 @@ def main(program: ModuleType, *flags: str) -> int:
         return int(stop.code or 0)
 
 
-@pytest.mark.parametrize("name", SLOW, indirect=True)
+@pytest.mark.slow
 def test_a_run_confirms_its_claims_and_writes_its_results(
     name: str, case: Case, tmp_path: Path
 ) -> None:
@@ -186,6 +182,7 @@ def test_a_run_confirms_its_claims_and_writes_its_results(
     assert [claim["holds"] for claim in summary["claims"]] == [True] * case.claims
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "flags", "claim"),
     [(n, flags, claim) for n, case in CASES.items() for flags, claim in case.wrong_flags.items()],
@@ -202,13 +199,10 @@ def test_too_little_training_fails_the_claim(
     assert [c["text"] for c in summary["claims"] if claim in c["text"] and not c["holds"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "before", "after", "claim"),
-    [
-        pytest.param(n, *wrong, marks=LONG if case.slow else [])
-        for n, case in CASES.items()
-        for wrong in case.wrong_lines
-    ],
+    [(n, *wrong) for n, case in CASES.items() for wrong in case.wrong_lines],
 )
 def test_a_wrong_line_fails_the_claim(
     name: str, before: str, after: str, claim: str, tmp_path: Path,
@@ -257,6 +251,7 @@ def test_a_quick_run_writes_its_results(case: Case, program: ModuleType, tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {*case.pictures, "summary.json"}
 
 
+@pytest.mark.slow
 def test_the_seed_determines_the_results(
     case: Case, program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,7 +28,7 @@ MILESTONES = Path(__file__).parents[2] / "milestones"
 # The READMEs have the results of all seeds. Other seeds test no other code.
 RUNS = [
     pytest.param(1337, True, id="few epochs"),
-    pytest.param(1337, False, marks=[pytest.mark.slow, pytest.mark.no_cover], id="seed 1337"),
+    pytest.param(1337, False, marks=pytest.mark.slow, id="seed 1337"),
     *(
         pytest.param(seed, False, marks=[pytest.mark.slow, pytest.mark.nightly], id=f"seed {seed}")
         for seed in (1, 2)

@@ -100,6 +100,7 @@ def test_losses_are_those_of_training_in_float32(
     assert scale_of(device) == 2**16
 
 
+@pytest.mark.slow
 def test_graphed_steps_equal_eager_steps_and_wait_for_nothing() -> None:
     eager, graphed = make_trainer("cupy", False), make_trainer("cupy", True)
     with Trace() as trace:

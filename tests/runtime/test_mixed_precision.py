@@ -226,6 +226,7 @@ def losses(trainer: Trainer, steps: int) -> list[float]:
     return [trainer.train_step([batch(backend, first + i)]).item() for i in range(steps)]
 
 
+@pytest.mark.slow
 def test_losses_of_a_run_are_those_of_float32(bf16: str) -> None:
     ours, expected = (losses(trainer(backend), 60) for backend in ("cupy", "numpy"))
     assert expected[-1] < expected[0] / 4

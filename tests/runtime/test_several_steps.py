@@ -98,6 +98,7 @@ def captured(run: Run) -> dict[int, int]:
     return graphs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "graphs"),
     [(TINY, {1: 1, K: 1}), (OTHER, {1: 1, K: 1}), (GROWING, {1: 3, K: 1})],
@@ -136,7 +137,6 @@ def test_several_steps_in_mixed_precision(start: Callable[..., Run], bf16: str) 
 
 
 @pytest.mark.slow
-@pytest.mark.no_cover
 @pytest.mark.parametrize("last", [2, 17])
 def test_a_run_resumes_with_the_same_bits(start: Callable[..., Run], last: int) -> None:
     expected = results(go_on(start()))
@@ -147,6 +147,7 @@ def test_a_run_resumes_with_the_same_bits(start: Callable[..., Run], last: int) 
     assert found[3:] == expected[3:], "but Muon does not save its number of steps"
 
 
+@pytest.mark.slow
 def test_the_host_launches_one_graph_for_several_steps(
     start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +174,7 @@ def test_the_host_launches_one_graph_for_several_steps(
     assert run.trainer.step == 22, "the group would go past the next stop"
 
 
+@pytest.mark.slow
 def test_steps_are_single_where_that_is_needed_or_as_fast(
     start: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +205,7 @@ def test_steps_are_single_where_that_is_needed_or_as_fast(
     assert timed.trainer.step == 4, "the schedule depends on the time of each step"
 
 
+@pytest.mark.slow
 def test_batches_of_another_shape_or_backend(start: Callable[..., Run]) -> None:
     trainer = go_on(start(), last=3).trainer
     x = Tensor(np.zeros((K, 1, 2, 8), np.int64))
@@ -291,6 +294,7 @@ def test_after_an_error_the_random_numbers_are_those_before_the_steps(
     assert results(run)[-3:] == before[-3:]
 
 
+@pytest.mark.slow
 def test_state_is_not_allocated_in_a_graph_of_several_steps(start: Callable[..., Run]) -> None:
     """Each launch would set it to zero again. After an optimizer has lost its state, or in a
     process that resumes a run, the next step is a single one."""
