@@ -23,6 +23,7 @@ from tinytorch import backends
 FAKE_CUPY = Path(__file__).with_name("fake_cupy")
 # Methods that read a value on the host. array-api-strict allows them on a device; a GPU would wait.
 HOST_READS = ("__float__", "__int__", "__bool__", "__complex__", "__index__", "__dlpack__")
+BY_LIBRARIES = ("PYTEST_", "KMP_", "TORCHINDUCTOR_")  # variables set by pytest, sklearn, PyTorch
 BUILT_IN = ("numpy", "strict", "cupy")  # the backends of the fixture `backend`
 
 
@@ -37,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "nightly: takes minutes; run by -m nightly only")
     config.addinivalue_line("markers", "slow: takes seconds; deselected by -m 'not slow'")
-    config.addinivalue_line("markers", "no_cover: coverage is not measured (slow tests have it)")
+    config.addinivalue_line("markers", "no_cover: coverage is not measured, as in slow tests")
     config.addinivalue_line("markers", "xdist_group(name): one process, with --dist loadgroup")
     config.addinivalue_line("markers", "slow_on(backend): slow with this value of `backend`")
     name = config.getoption("--backend")
@@ -58,9 +59,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
     """With --backend, keep the tests of that backend; skip them if it cannot be used here."""
-    for item in items:
-        if item.get_closest_marker("slow"):  # coverage's tracing would triple their time
-            item.add_marker("no_cover")
+    _leave_slow_tests_out_of_coverage(items)
     name = config.getoption("--backend")
     if name is None:
         return
@@ -71,6 +70,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> No
         for item in kept:
             item.add_marker(pytest.mark.skip(reason=problem))
     items[:] = kept
+
+
+def _leave_slow_tests_out_of_coverage(items: list[Any]) -> None:
+    """Tracing would triple their time. Those of tito stay: they alone run some of its modules."""
+    for item in items:
+        if item.get_closest_marker("slow") and item.path.parent.name != "tito":
+            item.add_marker("no_cover")
 
 
 def _computes_on(item: Any, name: str) -> bool:
@@ -105,7 +111,8 @@ def environment_is_unchanged() -> Iterator[None]:
     yield
     after = dict(os.environ)
     changed = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
-    assert changed <= {"PYTEST_CURRENT_TEST"}, f"the test leaves {sorted(changed)} changed"
+    changed = {n for n in changed if not n.startswith(BY_LIBRARIES)}
+    assert not changed, f"the test leaves {sorted(changed)} changed"
 
 
 @pytest.fixture

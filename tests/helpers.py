@@ -29,10 +29,13 @@ def _missing(what: str) -> None:
 def require(name: str) -> ModuleType:
     """Import the module `name`; if it is missing, skip the test, or fail in CI."""
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(name)
     except ModuleNotFoundError:
         _missing(name)
         raise
+    if name == "torch":
+        module.set_num_threads(1)  # more wait for each other in loops: twice the time here
+    return module
 
 
 def require_distribution(name: str) -> metadata.Distribution:

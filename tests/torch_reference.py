@@ -6,8 +6,6 @@ For parity tests and benchmarks. Import it inside a test, so that only this test
     reference = torch_reference.gpt(model)  # with the weights and the dtype of the model
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,17 +15,6 @@ from tinytorch import GPT, GPTConfig, Module
 
 torch = require("torch")
 nn, F = torch.nn, torch.nn.functional
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Run PyTorch on one thread: more threads slow tiny models down on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def sinusoids(positions: int, size: int) -> Any:

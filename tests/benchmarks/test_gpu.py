@@ -72,7 +72,7 @@ class FakeGraph:
 
 
 @pytest.fixture
-def torch(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Any]:
+def torch(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Any:
     """PyTorch whose device is the CPU: no GPU, but every function that the benchmark calls. It
     compiles in nightly tests only."""
     torch = require("torch")
@@ -92,8 +92,7 @@ def torch(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> It
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     if request.node.get_closest_marker("nightly") is None:
         monkeypatch.setattr(torch, "compile", lambda function, mode="default": function)
-    with require("torch_reference").one_thread():
-        yield torch
+    return torch
 
 
 @pytest.fixture

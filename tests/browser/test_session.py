@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 import pytest
+from helpers import require
 
 from tinytorch.browser.session import Session
 
@@ -82,7 +83,7 @@ def test_exits_and_interrupts_are_errors_of_the_cell(session: Any) -> None:
 
 @pytest.mark.slow
 def test_figures_are_sent_as_pictures(session: Any) -> None:
-    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib = require("matplotlib")
     matplotlib.use("agg")
     assert session.run("import matplotlib.pyplot as plt\nplt.plot([1, 2]);")
     (output,) = session.outputs

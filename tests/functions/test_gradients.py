@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 
 import tinytorch
 from tinytorch import Tensor, autograd, enable_grad, is_grad_enabled, no_grad, tensor
@@ -111,7 +112,7 @@ def test_hooks_see_the_sum_of_a_tensor_and_replace_it(backend: str) -> None:
 
 
 def test_hooks_agree_with_pytorch() -> None:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     results = []
     for lib in (torch, tinytorch):
         x = lib.tensor([1.0, -2.0, 3.0], requires_grad=True)

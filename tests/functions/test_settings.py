@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 
 import tinytorch
 from tinytorch import Linear, Tensor, backends, device, tensor, zeros
@@ -126,7 +127,7 @@ def test_missing_names_are_named() -> None:
 
 
 def test_tensors_have_each_attribute_of_pytorch_or_name_it_as_missing() -> None:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     for name in dir(torch.Tensor):
         if name[:1] != "_" and not hasattr(Tensor, name):
             with pytest.raises(AttributeError, match=f"torch.Tensor.{name} is not in tinytorch"):
@@ -159,7 +160,7 @@ def test_casts(method: str, dtype: str, backend: str) -> None:
 
 
 def test_factories_agree_with_pytorch() -> None:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     calls: list[Any] = [
         lambda t: t.arange(5), lambda t: t.arange(1, 2, 0.1), lambda t: t.arange(5, 0, -2),
         lambda t: t.arange(3.0), lambda t: t.arange(0, 10, 3, dtype=t.float32),

@@ -5,7 +5,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -130,15 +130,6 @@ def compare(
     assert ours == pytest.approx(theirs, abs=NOISE)
     if epochs >= program.EPOCHS:
         assert min(ours, theirs) >= program.GOAL - NOISE
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads of two libraries wait for each other, and are of no use with matrices this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("seed", "few"), RUNS)

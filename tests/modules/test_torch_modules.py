@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 
 import tinytorch
 import tinytorch.nn
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
 
 
 def names(pairs: Any) -> list[str]:

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 
 import tinytorch
 from tinytorch import Parameter, manual_seed, nn, zeros
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
 
 # Name -> arguments: the mean, standard deviation and bounds are compared.
 RANDOM: dict[str, dict[str, Any]] = {

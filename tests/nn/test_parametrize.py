@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 
 import tinytorch
 from tinytorch import Tensor, nn
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
 
 
 def lora(nn: Any) -> list[Any]:

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 
 import tinytorch
 from tinytorch import Parameter, Tensor, nn
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
 
 VALUES = [np.array([[3.0, -4.0], [0.5, 1.0]], "float32"), np.array([12.0], "float32")]
 

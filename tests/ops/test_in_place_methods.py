@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 from torch_compare import compare
 
 import tinytorch
 from tinytorch import Tensor, manual_seed, no_grad, zeros
 from tinytorch.methods import Methods
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
 
 M = np.linspace(0.1, 0.9, 12).reshape(3, 4).astype(np.float32)
 V = np.arange(1.0, 5.0).astype(np.float32)

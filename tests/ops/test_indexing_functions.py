@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 from torch_compare import compare
 
 import tinytorch
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
 
 X = np.arange(60.0).reshape(3, 4, 5).astype(np.float32)
 M = np.arange(12.0).reshape(3, 4).astype(np.float32)

@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 from torch_compare import compare
 
 import tinytorch
 
-torch = pytest.importorskip("torch")
+torch = require("torch")
 
 
 def drawn(*shape: int) -> np.ndarray:

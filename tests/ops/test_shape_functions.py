@@ -4,11 +4,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 from torch_compare import compare, tensor_of
 
 from tinytorch import backends
 
-pytest.importorskip("torch")
+require("torch")
 
 X = np.arange(24.0).reshape(2, 3, 4).astype(np.float32)
 M = np.arange(12.0).reshape(3, 4).astype(np.float32)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import require
 
 from tinytorch import (
     SGD,
@@ -107,7 +108,7 @@ def test_accumulated_batches_equal_one_large_batch_on_every_backend(
 
 @EACH_MASK
 def test_updates_equal_pytorch(mask: np.ndarray) -> None:
-    torch = pytest.importorskip("torch")
+    torch = require("torch")
     x, y = batch(mask)
     manual_seed(1)
     model = Linear(3, CLASSES).to("float64")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import load_module
+from helpers import load_module, require
 
 from tinytorch.tito.lesson import Lesson, lessons, load
 
@@ -80,7 +80,7 @@ def problems(
 )
 def test_wrong_references_in_prose_are_found(tmp_path: Path, prose: str, message: str) -> None:
     if "torch." in prose:
-        pytest.importorskip("torch")
+        require("torch")
     assert [p for p in problems(tmp_path, prose) if message in p]
     found = problems(tmp_path, hint=prose.replace("\n#", "\n#   "))
     assert [p for p in found if message in p and p.startswith("lesson 12, exercise 12.1: ")]
