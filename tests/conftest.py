@@ -23,7 +23,12 @@ from tinytorch import backends
 FAKE_CUPY = Path(__file__).with_name("fake_cupy")
 # Methods that read a value on the host. array-api-strict allows them on a device; a GPU would wait.
 HOST_READS = ("__float__", "__int__", "__bool__", "__complex__", "__index__", "__dlpack__")
-BY_LIBRARIES = ("PYTEST_", "KMP_", "TORCHINDUCTOR_")  # variables set by pytest, sklearn, PyTorch
+BY_LIBRARIES = (
+    "PYTEST_",
+    "KMP_",
+    "TORCHINDUCTOR_",
+    "_TORCHINDUCTOR_",
+)  # variables set by pytest, sklearn, PyTorch
 BUILT_IN = ("numpy", "strict", "cupy")  # the backends of the fixture `backend`
 
 
