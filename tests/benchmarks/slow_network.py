@@ -1,6 +1,7 @@
 """Steps of two ranks over a network that is slowed, next to what the cost model predicts.
 
 python tests/benchmarks/slow_network.py default nanogpt-cpu       as root, on Linux with ip and tc
+python tests/benchmarks/slow_network.py --overlap                 see overlap.py
 
 Each rank has a network namespace of its own. A token bucket at both ends of the pair of interfaces
 between them limits the bandwidth; the latency is that of TCP on this machine, because few kernels
@@ -29,13 +30,21 @@ Run = Callable[..., str]  # of a program in two ranks with these arguments, retu
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("presets", nargs="+")
-    presets = parser.parse_args().presets
+    parser.add_argument("presets", nargs="*", help="presets whose steps are measured")
+    parser.add_argument("--overlap", action="store_true", help="run overlap.py over the network")
+    arguments = parser.parse_args()
     missing = [tool for tool in ("ip", "tc", "mpiexec") if shutil.which(tool) is None]
     if missing or os.geteuid():
         parser.error(f"needs root, and the commands ip, tc and mpiexec; missing: {missing}")
     with namespaces():
-        print("\n".join(compared(presets, together, apart, slow)))
+        if arguments.presets:
+            print("\n".join(compared(arguments.presets, together, apart, slow)))
+        if arguments.overlap:
+            for name, rate in RATES.items():
+                slow(rate)
+                for thread in "01":
+                    os.environ["MPIR_CVAR_ASYNC_PROGRESS"] = thread
+                    print(f"{name}, with {thread} threads of MPI's: {apart('overlap.py')}")
 
 
 def compared(
