@@ -9,13 +9,16 @@ import sys
 import sysconfig
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import require
-from tiny_training import make_trainer, steps
+from tiny_training import TINY, make_trainer, steps
 
 from tinytorch import Tensor, Trainer, backends
 from tinytorch.backends import BackendError
@@ -33,6 +36,7 @@ from tinytorch.runtime.heartbeat import (
 )  # fmt: skip
 from tinytorch.runtime.ranks import RankError, Ranks
 from tinytorch.serialization import checkpoint
+from tinytorch.tinygpt import RunConfig, together
 
 HERE = Path(__file__).parent
 PROGRAM, CHECKS = HERE / "ranks_program.py", HERE / "ranks_checks.py"
@@ -342,6 +346,9 @@ class MirrorGroup(MPIGroup):
 
     def _share(self, rows: Any) -> None:
         pass
+
+    def send_to_first(self, value: Any, rank: int) -> Any:
+        return value
 
 
 @pytest.fixture
@@ -658,3 +665,48 @@ def test_time_in_which_this_process_was_stopped_does_not_count(watch: Watch) -> 
     assert watch.problem(0, 1.0) == ""
     assert watch.problem(0, 500.0) == ""
     assert watch.problem(0, 501.0) == ""
+
+
+def test_a_run_of_ranks_starts_saves_and_resumes(text: Path, tmp_path: Path) -> None:
+    """As rank 0 of two that do the same; the rest of it runs under mpiexec."""
+    out = tmp_path / "run"
+    world: Any = SimpleNamespace(group=MirrorGroup(Mirror()), use_device=lambda backend: None)
+    config = RunConfig(replace(TINY, steps=20), data=str(text))
+    with ExitStack() as stack:
+        run = together.start(world, config, out, stack)
+        assert run.leads
+        assert run.lock is not None
+        assert not run.is_complete()
+        for _ in range(3):
+            run.step()
+        assert run.trainer.shards
+        run.save()
+    with ExitStack() as stack:
+        again = together.resume(world, out, stack)
+        assert again.trainer.step == 3
+        assert together.facts(again)["steps"] == 3
+    world.group.comm.others = lambda value: (
+        {**value, "texts": "another"} if isinstance(value, dict) and "texts" in value else value
+    )
+    with (
+        ExitStack() as stack,
+        pytest.raises(RankError, match="rank 0 and rank 1 have different texts"),
+    ):
+        together.resume(world, out, stack)
+
+
+def test_only_an_error_of_all_ranks_is_followed_by_a_save_that_needs_all(
+    text: Path, tmp_path: Path
+) -> None:
+    world: Any = SimpleNamespace(group=MirrorGroup(Mirror()), use_device=lambda backend: None)
+    with ExitStack() as stack:
+        config = RunConfig(replace(TINY, steps=20), data=str(text))
+        run = together.start(world, config, tmp_path / "run", stack)
+    own, shared = ValueError("own"), ValueError("shared")
+    assert run.can_save(own)  # nothing is divided yet
+    run.step()
+    world.group.shared_error = shared
+    assert run.can_save(shared)
+    assert not run.can_save(own)
+    run.trainer.updating = True
+    assert not run.can_save(shared)
