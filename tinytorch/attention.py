@@ -204,9 +204,9 @@ def fused_attention(
 
 
 def _allocate(like: Tensor, max_seq_len: int) -> Array:
-    """An array of zeros (B, nh, max_seq_len, hs) for keys or values `like` (B, nh, T, hs)."""
+    """An array (B, nh, max_seq_len, hs) for keys or values `like` (B, nh, T, hs), unfilled."""
     B, nh, _, hs = like.shape
-    return like.backend.xp.zeros((B, nh, max_seq_len, hs), dtype=like.dtype)
+    return like.backend.xp.empty((B, nh, max_seq_len, hs), dtype=like.dtype)
 
 
 def _write(cached: Array, where: slice, new: Tensor) -> Array:

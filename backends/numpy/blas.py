@@ -164,7 +164,9 @@ def run(name: str, *args: Array | float | None, block: int) -> bool:
     sgemm, failed = _sgemm(), np.zeros(1, np.int64)
     done = sgemm is not None and compiled.run(name, sgemm, failed.ctypes.data, *args, block=block)
     if failed[0]:
-        raise MemoryError(f"{name} has no memory for its buffers; use smaller batches or images")
+        raise MemoryError(
+            f"{name} has no memory for its buffers; use smaller batches, texts or images"
+        )
     return done
 
 

@@ -173,8 +173,13 @@ def orders(x: Any) -> list[Any]:
 
 @pytest.mark.parametrize(
     ("shape", "other"),
-    [((700, 60), (60, 90)), ((90, 60), (60, 701)), ((33, 64, 70), (33, 70, 64))],
-    ids=["rows", "columns", "stacks"],
+    [
+        ((700, 60), (60, 90)),
+        ((90, 60), (60, 701)),
+        ((61, 405), (405, 203)),
+        ((33, 64, 70), (33, 70, 64)),
+    ],
+    ids=["rows", "columns", "depth", "stacks"],
 )
 def test_products_are_those_of_numpy(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
     if not blas.is_available():
