@@ -114,13 +114,16 @@ def test_only_index_add_and_index_set_write_in_place(backend: str) -> None:
     loaded.xp.put_along_axis(a, ids, 1.0, 1)
     loaded.xp.pad(a, ((1, 1), (1, 1)))
     np.testing.assert_array_equal(loaded.to_numpy(a), A)
-    assert loaded.xp.index_set(a, 0, 1.0) is a
-    assert loaded.xp.index_add(a, 0, a[1, :]) is a
-    np.testing.assert_array_equal(loaded.to_numpy(a)[0], 1 + A[1])
+    written = loaded.xp.index_set(a, 0, 1.0)
+    added = loaded.xp.index_add(written, 0, written[1, :])
+    assert not loaded.mutable or (written is a and added is a)
+    np.testing.assert_array_equal(loaded.to_numpy(added)[0], 1 + A[1])
 
 
 def test_all_views_share_one_storage(backend: str) -> None:
     loaded = backends.get(backend)
+    if not loaded.mutable:
+        pytest.skip("immutable arrays: there are no writes to detect")
     xp, a = loaded.xp, loaded.asarray(A)
     assert xp.storage(xp.broadcast_to(a[1:, :], (2, 3, 6))) is xp.storage(a)
     for view in (
