@@ -26,8 +26,9 @@ class JaxBackend(Backend):
     def __init__(self) -> None:
         jax.config.update("jax_enable_x64", True)
         self.array_type = type(jnp.zeros(1))
-        names = "reshape", "permute_dims", "concat", "stack"
+        names = "reshape", "concat", "stack"
         shaped = {n: _shaped(getattr(jnp, n)) for n in names}
+        shaped["permute_dims"] = _shaped(_permute_dims)
         self.xp = self.namespace(jnp, random_bits=partial(random_bits, jnp), **shaped)
 
     def __str__(self) -> str:
@@ -82,6 +83,11 @@ class JaxBackend(Backend):
     @staticmethod
     def storage(x: jax.Array) -> jax.Array:
         return x
+
+
+def _permute_dims(x: jax.Array, axes: Any) -> jax.Array:
+    """`jnp.permute_dims`, which refuses negative axes."""
+    return jnp.permute_dims(x, tuple(axis + x.ndim if axis < 0 else axis for axis in axes))
 
 
 def _shaped(function: Any) -> Any:
