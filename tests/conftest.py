@@ -23,12 +23,8 @@ from tinytorch import backends
 FAKE_CUPY = Path(__file__).with_name("fake_cupy")
 # Methods that read a value on the host. array-api-strict allows them on a device; a GPU would wait.
 HOST_READS = ("__float__", "__int__", "__bool__", "__complex__", "__index__", "__dlpack__")
-BY_LIBRARIES = (
-    "PYTEST_",
-    "KMP_",
-    "TORCHINDUCTOR_",
-    "_TORCHINDUCTOR_",
-)  # variables set by pytest, sklearn, PyTorch
+# Variables that pytest, scikit-learn and PyTorch set.
+BY_LIBRARIES = ("PYTEST_", "KMP_", "TORCHINDUCTOR_", "_TORCHINDUCTOR_")
 BUILT_IN = ("numpy", "strict", "cupy")  # the backends of the fixture `backend`
 
 
