@@ -17,7 +17,7 @@ INSTEAD: dict[str, str] = {
     "torch.Tensor.as_strided_": "use as_strided.",
     "torch.linalg.eig": "use eigh for symmetric matrices; tensors hold real numbers.",
     "torch.linalg.eigvals": "use eigvalsh for symmetric matrices; tensors hold real numbers.",
-    "torch.distributed": "use Trainer(..., processes=2).",
+    "torch.distributed": "use Trainer(..., processes=2), or group= in programs of mpiexec.",
     "torch.fft": "use numpy.fft on x.numpy().",
     "torch.jit": "run the model as it is written.",
     "torch.multiprocessing": "use Trainer(..., processes=2).",
@@ -27,7 +27,6 @@ INSTEAD: dict[str, str] = {
     "torch.optim.NAdam": "use Adam.",
     "torch.optim.RAdam": "use Adam.",
     "torch.optim.SparseAdam": "use Adam.",
-    "torch.utils.data.DistributedSampler": "use Trainer(..., processes=2).",
     "torch.nn.DataParallel": "use Trainer(..., processes=2).",
 }
 

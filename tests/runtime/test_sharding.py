@@ -5,9 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import SGD, AdamW, Linear, Muon, Parameter, Tensor
+from tinytorch import SGD, AdamW, Linear, MSELoss, Muon, Parameter, Tensor
 from tinytorch.backends.groups import MPIGroup
+from tinytorch.runtime.graphed import _why_eager
 from tinytorch.runtime.sharding import ShardedUpdate, owners_of, shard_optimizers
+from tinytorch.runtime.trainer import Trainer
+from tinytorch.tinygpt.presets import PRESETS, build_model, build_trainer
 
 
 class Comm:
@@ -148,7 +151,25 @@ class OwnUpdate(SGD):
         return super().update(step, *rates)
 
 
-def test_muon_is_divided_by_default_and_others_by_choice_if_their_steps_are_known() -> None:
+def test_only_tinygpt_divides_an_optimizer_without_being_told() -> None:
+    layer = Linear(3, 4)
+    trainer = Trainer(layer, Muon([layer.weight]), MSELoss(), group=Group(Comm(0, 2)))
+    assert trainer.shard_optimizers is False
+    preset = PRESETS["default"]
+    assert build_trainer(preset, build_model(preset, 5)).shard_optimizers is None
+
+
+def test_steps_of_own_batches_are_not_captured() -> None:
+    layer, batch = Linear(3, 4), [Tensor(np.ones((2, 3), np.float32))]
+    for own, expected in ((True, "each rank has batches of its own"), (False, "no graphs")):
+        group = Group(Comm(0, 2))
+        trainer = Trainer(
+            layer, SGD(layer.parameters(), lr=0.1), MSELoss(), group=group, own_batches=own
+        )
+        assert expected in _why_eager(trainer, batch)
+
+
+def test_muon_is_divided_by_none_and_others_by_choice_if_their_steps_are_known() -> None:
     layer, group = Linear(3, 4), Group(Comm(0, 2))
     optimizers = [Muon([layer.weight]), AdamW([layer.bias])]
     optimizers += [own(Linear(2, 2).parameters(), lr=0.1) for own in (OwnStep, OwnUpdate)]

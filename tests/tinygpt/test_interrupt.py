@@ -1,5 +1,6 @@
 """The first signal requests a stop, and the second one stops at once."""
 
+import pickle
 import signal
 
 import pytest
@@ -18,6 +19,8 @@ def test_the_first_signal_is_a_request_and_the_second_one_stops_at_once() -> Non
             signal.raise_signal(signal.SIGTERM)
         assert caught.value.number == signal.SIGTERM
         assert isinstance(caught.value, KeyboardInterrupt)
+    copy = pickle.loads(pickle.dumps(caught.value))  # as ranks send it
+    assert (copy.number, str(copy)) == (signal.SIGTERM, "stopped by SIGTERM")
     assert signal.getsignal(signal.SIGINT) == before
 
 

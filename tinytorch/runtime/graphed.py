@@ -240,6 +240,9 @@ def _joined(losses: Sequence[Tensor], backend: Backend) -> Array:
 
 def _why_eager(trainer: Trainer, tensors: Sequence[Tensor]) -> str:
     """Why a step cannot be captured, or an empty string."""
+    ranks = getattr(trainer, "ranks", None)
+    if ranks is not None and ranks.own_batches:  # a replay cannot compare them between the ranks
+        return "each rank has batches of its own"
     if tensors[0].backend.graphed is None:
         return "the backend has no graphs"
     if any(tensor.backend is not tensors[0].backend for tensor in tensors):

@@ -54,10 +54,12 @@ class Trainer(training.Trainer):
         group: an `MPIGroup`, whose ranks all create this trainer and take the same steps: each of
             them computes its rows of every batch, see `ranks.Ranks`.
         own_batches: whether each rank of the group passes its rows of every batch alone, as those
-            of a `DistributedSampler`; by default all pass the whole batch.
+            of a `DistributedSampler`; by default all pass the whole batch. Such steps are not
+            captured as CUDA graphs.
         shard_optimizers: divide updates and state of the optimizers among the ranks, see
-            `sharding.ShardedUpdate`. This saves memory, and sends each weight once a step. By
-            default only Muon is divided, whose update takes longer than that.
+            `sharding.ShardedUpdate`. This saves memory, and sends each weight once a step; None
+            divides only Muon, whose update takes longer than that. The state_dict() of a divided
+            optimizer has the state of the rank alone; `save_checkpoint` saves all of it.
         record: deprecated name of `cuda_graph`.
 
     Attributes:
@@ -80,7 +82,7 @@ class Trainer(training.Trainer):
         processes: int = 1,
         cuda_graph: bool = False,
         group: "MPIGroup | None" = None,
-        shard_optimizers: bool | None = None,
+        shard_optimizers: bool | None = False,
         own_batches: bool = False,
         *,
         record: bool | None = None,

@@ -20,6 +20,9 @@ class Stop(KeyboardInterrupt):
         super().__init__(f"stopped by {signal.Signals(number).name}")
         self.number = number
 
+    def __reduce__(self) -> tuple[type["Stop"], tuple[int]]:
+        return Stop, (self.number,)
+
 
 class Interrupt:
     """Context manager in which a signal requests a stop after the current step.

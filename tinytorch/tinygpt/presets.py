@@ -227,6 +227,7 @@ def build_trainer(
         min(count, preset.batch_size),
         cuda_graph=True,
         group=group,
+        shard_optimizers=None,
     )
 
 
