@@ -151,6 +151,35 @@ class OwnUpdate(SGD):
         return super().update(step, *rates)
 
 
+def test_parameters_may_be_replaced_and_added() -> None:
+    own, update, _ = sharded(0, 2)
+    update(1, 0.1)
+    kept, owner = own.parameters()[1], update.owners[1]
+    group = own.param_groups[0]["params"]
+    group[0] = Parameter(np.ones((7, 3), np.float32))
+    group.append(Parameter(np.ones(2, np.float32)))
+    own.steps = 1
+    give_gradients(own)
+    update(2, 0.1)
+    assert own.parameters()[1] is kept
+    assert update.owners[1] == owner
+    new = {i: update.owners[i] for i in (0, len(SHAPES))}
+    for index, rank in new.items():
+        p = own.parameters()[index]
+        assert np.ptp(p.numpy()) == 0
+        changed = Group.brought if rank else pytest.approx(0.9, abs=1e-3)
+        assert p.numpy().flat[0] == changed
+        assert bool(own.state.get(p)) == (rank == 0)
+    assert own.missed == dict.fromkeys(new, 1)  # in all ranks, of which rank 0 saves
+
+
+def test_a_second_trainer_finds_what_the_first_has_divided() -> None:
+    own, update, group = sharded(0, 2)
+    update(1, 0.1)
+    assert shard_optimizers([own], group, lambda backend: group, False) == [update]
+    assert shard_optimizers([own], group, lambda backend: group, True) == [update]
+
+
 def test_only_tinygpt_divides_an_optimizer_without_being_told() -> None:
     layer = Linear(3, 4)
     trainer = Trainer(layer, Muon([layer.weight]), MSELoss(), group=Group(Comm(0, 2)))
@@ -171,10 +200,10 @@ def test_steps_of_own_batches_are_not_captured() -> None:
 
 def test_muon_is_divided_by_none_and_others_by_choice_if_their_steps_are_known() -> None:
     layer, group = Linear(3, 4), Group(Comm(0, 2))
-    optimizers = [Muon([layer.weight]), AdamW([layer.bias])]
-    optimizers += [own(Linear(2, 2).parameters(), lr=0.1) for own in (OwnStep, OwnUpdate)]
 
     def count(choice: bool | None) -> int:
+        optimizers = [Muon([layer.weight]), AdamW([layer.bias])]
+        optimizers += [own(Linear(2, 2).parameters(), lr=0.1) for own in (OwnStep, OwnUpdate)]
         return len(shard_optimizers(optimizers, group, lambda backend: group, choice))
 
     assert (count(None), count(True), count(False)) == (1, 2, 0)

@@ -53,6 +53,8 @@ class ShardedUpdate:
     def __init__(self, optimizer: Optimizer, host: MPIGroup, group_of: Any) -> None:
         self._optimizer, self._host, self._group_of = optimizer, host, group_of
         self.owners: list[int] = []
+        self._parameters: list[Tensor] = []
+        self._started: set[Tensor] = set()  # parameters that have had an update
         self._shards: list[Shards] = []
 
     def __call__(self, step: Any, *rates: Any) -> list[int]:
@@ -60,6 +62,7 @@ class ShardedUpdate:
         self.prepare()
         parameters = self._optimizer.parameters()
         updated = [i for i, p in enumerate(parameters) if p.grad is not None]
+        self._count_from_first_update(updated)
         others = [parameters[i] for i in updated if self.owners[i] != self._host.rank]
         gradients = [p.grad for p in others]
         try:
@@ -74,14 +77,16 @@ class ShardedUpdate:
         return updated
 
     def prepare(self) -> None:
-        """Divide the parameters if some are new, and move those that are elsewhere to their place.
+        """Divide the parameters if they are others, and move those elsewhere to their place.
 
         State of the parameters of other ranks, as from a checkpoint, is dropped.
         """
         parameters = self._optimizer.parameters()
-        if len(parameters) != len(self.owners):
-            sizes = [p.size for p in parameters]
-            self.owners = owners_of(sizes, self._host.size, self.owners)
+        if list(map(id, parameters)) != list(map(id, self._parameters)):
+            known = dict(zip(self._parameters, self.owners, strict=True))
+            before = [known.get(p, -1) for p in parameters]
+            self.owners = owners_of([p.size for p in parameters], self._host.size, before)
+            self._parameters = list(parameters)
             self._shards = self._allocate(parameters)
         for shards in self._shards:
             for parameter, place in shards.places:
@@ -92,6 +97,7 @@ class ShardedUpdate:
 
     def forget(self) -> None:
         """Drop the state of the parameters of other ranks."""
+        self._started.update(p for p, state in self._optimizer.state.items() if state)
         for parameter, owner in zip(self._optimizer.parameters(), self.owners, strict=True):
             if owner != self._host.rank:
                 self._optimizer.state.pop(parameter, None)
@@ -106,6 +112,18 @@ class ShardedUpdate:
             whole = self._host.send_to_first(own, owner)
             if owner and whole:
                 state[parameter] = {n: Tensor(a, backend="numpy") for n, a in whole.items()}
+
+    def _count_from_first_update(self, updated: Sequence[int]) -> None:
+        """Note in all ranks, as `Optimizer` does for own parameters, which steps were missed."""
+        optimizer = self._optimizer
+        groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+        for index in updated:
+            parameter = self._parameters[index]
+            if parameter in self._started:
+                continue
+            self._started.add(parameter)
+            if optimizer.steps and optimizer.state_names_of(groups[id(parameter)]):
+                optimizer.missed[index] = optimizer.steps
 
     def _allocate(self, parameters: Sequence[Tensor]) -> list[Shards]:
         """Arrays for the parameters."""
@@ -141,14 +159,15 @@ def owners_of(sizes: Sequence[int], count: int, before: Sequence[int] = ()) -> l
     Args:
         sizes: of the parameters.
         count: number of ranks.
-        before: the ranks of the first parameters, which are kept.
+        before: the ranks of the first parameters, which are kept, or -1.
 
     >>> owners_of([5, 4, 3, 3], 2)
     [0, 1, 1, 0]
     """
     owners = [*before, *[-1] * (len(sizes) - len(before))]
     loads = [sum(s for s, o in zip(sizes, owners, strict=True) if o == r) for r in range(count)]
-    for index in sorted(range(len(before), len(sizes)), key=lambda i: -sizes[i]):
+    new = [i for i, owner in enumerate(owners) if owner < 0]
+    for index in sorted(new, key=lambda i: -sizes[i]):
         owners[index] = loads.index(min(loads))
         loads[owners[index]] += sizes[index]
     return owners
@@ -162,10 +181,16 @@ def can_be_sharded(optimizer: Optimizer) -> bool:
     )
 
 
+def updates_of(optimizers: Sequence[Optimizer]) -> list[ShardedUpdate]:
+    """The updates of those optimizers that are divided."""
+    updates = [vars(optimizer).get("update") for optimizer in optimizers]
+    return [update for update in updates if isinstance(update, ShardedUpdate)]
+
+
 def shard_optimizers(
     optimizers: Sequence[Optimizer], host: MPIGroup, group_of: Any, choice: bool | None
 ) -> list[ShardedUpdate]:
-    """Divide optimizers among ranks.
+    """Divide optimizers among ranks; one that an earlier trainer has divided stays as it is.
 
     Args:
         optimizers: those of a trainer.
@@ -173,11 +198,8 @@ def shard_optimizers(
         group_of: returns the group of a backend's arrays.
         choice: whether to divide them; None for those in `COSTLY`.
     """
-    sharded = []
     for optimizer in optimizers:
         wanted = isinstance(optimizer, COSTLY) if choice is None else choice
-        if wanted and can_be_sharded(optimizer):
-            update = ShardedUpdate(optimizer, host, group_of)
-            optimizer.update = update  # type: ignore[method-assign]
-            sharded.append(update)
-    return sharded
+        if wanted and can_be_sharded(optimizer) and not updates_of([optimizer]):
+            optimizer.update = ShardedUpdate(optimizer, host, group_of)  # type: ignore[method-assign]
+    return updates_of(optimizers)

@@ -99,7 +99,6 @@ class Trainer(training.Trainer):
         self.runner = make_runner(processes, cuda_graph)
         self.ranks = make_ranks(group, own_batches)
         self.shard_optimizers = shard_optimizers
-        self.shards: list[ShardedUpdate] = []
         self._has_begun = False  # whether all ranks have the weights of rank 0
 
     @property
@@ -107,6 +106,15 @@ class Trainer(training.Trainer):
         """Number of processes among which the rows of each batch are divided."""
         count: int = getattr(self.runner, "count", 1)  # of a data-parallel step
         return count
+
+    @property
+    def shards(self) -> "list[ShardedUpdate]":
+        """The updates of the optimizers that are divided among the ranks."""
+        if self.ranks is None:
+            return []
+        from .sharding import updates_of
+
+        return updates_of(self.optimizers)
 
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         ranks = self.ranks
@@ -126,8 +134,7 @@ class Trainer(training.Trainer):
         ranks.agree_on(batches)
         ranks.copy_first(self)
         choice = self.shard_optimizers
-        self.shards = shard_optimizers(self.optimizers, ranks.host, ranks.group, choice)
-        for shard in self.shards:
+        for shard in shard_optimizers(self.optimizers, ranks.host, ranks.group, choice):
             shard.prepare()  # before a step is captured
         self._has_begun = True
 
