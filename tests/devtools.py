@@ -35,6 +35,7 @@ FLAGS = (
     "--no-sandbox",  # for containers, and Ubuntu 24.04; only pages of this checkout are opened
 )  # fmt: skip
 LIMIT = 60.0  # seconds for anything to happen
+LONG_LIMIT = 300.0  # for the longest: an answer of the page may take as long as what it waits for
 
 
 class Chromium:
@@ -69,7 +70,7 @@ class Chromium:
         connection.request("PUT", "/json/new?about:blank")
         socket = json.loads(connection.getresponse().read())["webSocketDebuggerUrl"]
         connection.close()
-        page = Page(self._websocket.create_connection(socket, timeout=LIMIT))
+        page = Page(self._websocket.create_connection(socket, timeout=LONG_LIMIT))
         page.send("Page.bringToFront")
         page.resize(width, height, dark)
         page.go(address)

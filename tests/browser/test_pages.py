@@ -1,6 +1,7 @@
 """The files of the site: pages, formulas, the list for offline use, and Pyodide's files."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -113,6 +114,66 @@ def test_a_new_site_replaces_the_old_one_and_keeps_files_of_others(tmp_path: Pat
     build(to, "index.html")  # files of others are still theirs
     assert names(to) == {"index.html", folders.WRITTEN, "CNAME", "link", "static/mine.css"}
     assert [path.name for path in tmp_path.iterdir()] == ["www"]
+
+
+def test_a_checkout_behind_a_link_stays_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to, link = tmp_path / "checkout", tmp_path / "www"
+    build(to, "index.html", "old/old.html")
+    (to / ".git" / "refs").mkdir(parents=True)  # git needs empty folders, too
+    (to / ".git" / "hook").write_text("#!/bin/sh")
+    (to / ".git" / "hook").chmod(0o755)
+    link.symlink_to(to)
+    number = (to / ".git").stat().st_ino
+    build(link, "index.html")
+    monkeypatch.chdir(to)
+    build(Path("."), "index.html", "new.html")
+    assert link.is_symlink()
+    assert (to / ".git").stat().st_ino == number
+    assert (to / ".git" / "refs").is_dir()
+    assert (to / ".git" / "hook").stat().st_mode & 0o777 == 0o755
+    assert {path.name for path in to.iterdir()} == {
+        ".git", "index.html", "new.html", folders.WRITTEN,
+    }  # fmt: skip
+
+
+def test_after_an_interrupted_build_another_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to = tmp_path / "www"
+    build(to, "index.html", "old.html")
+    (to / "CNAME").write_text("school.example")
+    replace, moved = os.replace, []
+
+    def interrupted(source: Path, target: Path) -> None:
+        if Path(target).name == "index.html":
+            raise KeyboardInterrupt
+        moved.append(Path(target).name)
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            build(to, "index.html", "a.html", "z.html")
+    assert moved[-2:] == ["a.html", "z.html"]  # before the page that leads to them
+    assert names(to) == {"index.html", "a.html", "z.html", folders.WRITTEN, "CNAME"}
+    build(to, "index.html")
+    assert names(to) == {"index.html", folders.WRITTEN, "CNAME"}
+
+
+def test_names_that_lead_elsewhere_are_not_removed(tmp_path: Path) -> None:
+    to, other = tmp_path / "www", tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    build(to, "index.html")
+    (to / "link").symlink_to(other)
+    with (to / folders.WRITTEN).open("a") as file:
+        file.write(f"../other/mine.txt\nlink/mine.txt\n{other / 'mine.txt'}\n")
+    build(to, "index.html")
+    assert (other / "mine.txt").read_text() == "mine"
+    with pytest.raises(ValueError, match="link is not of an earlier build, and in the way"):
+        build(to, "link/index.html")
 
 
 def test_a_site_that_cannot_be_built_changes_nothing(tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ def test_look_serves_until_it_is_interrupted(run: Path, monkeypatch: pytest.Monk
     assert os.name == "nt" or mode & 0o077 == 0
     (there,) = re.findall(r"http://127\.0\.0\.1:\d+/#token=[\w-]+", output)
     assert f'content="0; url={there}"' in page
+    assert "If the browser finds no file, open the address above." in output
     assert not file_of(address).exists()
     assert tito(str(run / "checkpoint.safetensors"), "--no-open")[0] == 0
     assert len(seen) == 1

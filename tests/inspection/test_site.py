@@ -88,6 +88,7 @@ def test_the_site_trains_its_model_and_both_parts_share_what_runs_them(
 def test_a_site_without_a_text_or_a_model_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tinytorch.browser.pages.write", lambda *words: [])
     monkeypatch.setenv("TT_DATA_HOME", str(tmp_path))
     text = tmp_path / "tinyshakespeare" / "input.txt"
     text.parent.mkdir()
@@ -98,6 +99,13 @@ def test_a_site_without_a_text_or_a_model_is_not_written(
     ):
         assert expected in site_build("--to", tmp_path / "www", *words, code=1)
         assert not (tmp_path / "www").exists()
+    for words, expected in (
+        (["--to", tmp_path], "holds something else than a site"),
+        (["--to", tmp_path / "www", "--pyodide", tmp_path], "is not Pyodide"),
+    ):
+        output = site_build(*words, code=1)
+        assert expected in output
+        assert "Training" not in output  # not before all else is there
 
 
 @pytest.mark.parametrize(

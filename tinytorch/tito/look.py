@@ -35,6 +35,7 @@ def look(path: Path, port: int, open_page: bool, show: Callable[[str], None]) ->
         show("This address works on this machine only; stop with Ctrl-C.")
         with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="tito-look") as folder:
             if open_page:
+                show("If the browser finds no file, open the address above.")
                 webbrowser.open(_redirect(Path(folder), server.address))
             server.serve_forever()
         show("stopped")

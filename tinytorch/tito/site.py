@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..browser import pages
@@ -30,22 +31,39 @@ def build(
             checkpoint of TinyGPT.
         MissingPackageError: a package that makes HTML of Markdown is not installed.
     """
-    with replacing(to) as folder:
-        write_runtime(folder, pyodide)
-        if model is not None:
-            glass_model.write_page(folder / MODEL, model, runtime="../")
-        written = pages.write(root, folder, f"{MODEL}/" if model else "")
-        write_service_worker(folder)
-    show(f"{to}: {len(written) + bool(model)} pages; any web server can serve this folder")
-    show(f"to try it here: python -m http.server --directory {to} --bind 127.0.0.1")
+    if model is None:
+        _build(root, to, pyodide, None, show)
+    else:
+        _build(root, to, pyodide, partial(glass_model.write_page, model=model, runtime="../"), show)
 
 
 def build_with_own_model(
     root: Path, to: Path, pyodide: Path | None, steps: int, show: Callable[[str], None]
 ) -> None:
-    """Train a small model for `steps` steps, and write the site with it; see `build`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, glass_model.MODEL)
-        show("Training a small model for the glass model; --lessons-only leaves it out")
-        show(small_model.train(path, steps, show))
-        build(root, to, pyodide, path, show)
+    """Write the site, and train a small model for it for `steps` steps; see `build`."""
+
+    def write_page(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch, glass_model.MODEL)
+            show("Training a small model for the glass model; --lessons-only leaves it out")
+            show(small_model.train(path, steps, show))
+            glass_model.write_page(folder, path, runtime="../")
+
+    _build(root, to, pyodide, write_page, show)
+
+
+def _build(
+    root: Path,
+    to: Path,
+    pyodide: Path | None,
+    write_model: Callable[[Path], None] | None,
+    show: Callable[[str], None],
+) -> None:
+    with replacing(to) as folder:
+        write_runtime(folder, pyodide)
+        written = pages.write(root, folder, f"{MODEL}/" if write_model else "")
+        if write_model:  # last: training takes minutes, and what can fail has been done
+            write_model(folder / MODEL)
+        write_service_worker(folder)
+    show(f"{to}: {len(written) + bool(write_model)} pages; any web server can serve this folder")
+    show(f"to try it here: python -m http.server --directory {to} --bind 127.0.0.1")
