@@ -106,10 +106,14 @@ def _has_own_backends(metafunc: pytest.Metafunc) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def environment_is_unchanged() -> Iterator[None]:
-    """A variable that a test leaves behind would reach the programs that later tests start."""
+def process_is_unchanged() -> Iterator[None]:
+    """A variable that a test leaves behind would reach the programs that later tests start; an
+    open figure, the notebooks that later tests run in this process."""
     before = dict(os.environ)
     yield
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    figures = pyplot.get_fignums() if pyplot is not None else []
+    assert not figures, f"the test leaves {len(figures)} figures open"
     after = dict(os.environ)
     changed = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
     changed = {n for n in changed if not n.startswith(BY_LIBRARIES)}

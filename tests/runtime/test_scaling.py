@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_mpi import Comm
 from helpers import load_module
 from tiny_training import make_trainer, steps
 
@@ -32,39 +33,11 @@ def benchmark_file() -> ModuleType:
 # What a step sends
 
 
-class Comm:
-    """A communicator of mpi4py as seen by rank 0, whose other ranks do the same."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def Get_rank(self) -> int:  # noqa: N802
-        return 0
-
-    def Get_size(self) -> int:  # noqa: N802
-        return self.size
-
-    def Ibarrier(self) -> "Comm":  # noqa: N802
-        return self
-
-    def Test(self) -> bool:  # noqa: N802
-        return True
-
-    def Bcast(self, array: np.ndarray) -> None:  # noqa: N802
-        pass
-
-    def bcast(self, value: Any) -> Any:
-        return value
-
-    def allgather(self, value: Any) -> list[Any]:
-        return [value] * self.size
-
-
 class DelayedGroup(MPIGroup):
     """A group whose messages take the time of a network, on a clock of its own, and are listed."""
 
     def __init__(self, size: int, network: Network) -> None:
-        super().__init__(Comm(size))
+        super().__init__(Comm(0, size))
         self.network, self.now = network, 0.0
         self.sent: list[int] = []
         self.barriers = 0

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_mpi import Comm
 
 from tinytorch import SGD, AdamW, Linear, MSELoss, Muon, Parameter, Tensor
 from tinytorch.backends.groups import MPIGroup
@@ -11,25 +12,6 @@ from tinytorch.runtime.graphed import _why_eager
 from tinytorch.runtime.sharding import ShardedUpdate, owners_of, shard_optimizers
 from tinytorch.runtime.trainer import Trainer
 from tinytorch.tinygpt.presets import PRESETS, build_model, build_trainer
-
-
-class Comm:
-    """A communicator of mpi4py as seen by rank 0, which sees what it sends."""
-
-    def __init__(self, rank: int, size: int) -> None:
-        self.rank, self.size = rank, size
-
-    def Get_rank(self) -> int:  # noqa: N802
-        return self.rank
-
-    def Get_size(self) -> int:  # noqa: N802
-        return self.size
-
-    def Ibarrier(self) -> "Comm":  # noqa: N802
-        return self
-
-    def Test(self) -> bool:  # noqa: N802
-        return True
 
 
 class Group(MPIGroup):

@@ -8,6 +8,7 @@ from typing import Any
 import nbclient
 import pytest
 from example_lesson import make
+from matplotlib import pyplot
 
 from tinytorch.tito import build, weave
 from tinytorch.tito.checks import ExerciseError
@@ -80,6 +81,7 @@ def test_a_blank_notebook_fails_its_first_test_with_a_message(lesson: Lesson) ->
     first = lesson.exercises[0].number
     with pytest.raises(ExerciseError, match=rf"^Exercise {first}(?s:.*)still blank"):
         exec(program, {"__name__": "__main__"})
+    pyplot.close("all")
 
 
 def test_notebooks_have_a_colab_badge_if_the_project_has_a_repository(tmp_path: Path) -> None:

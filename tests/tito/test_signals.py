@@ -15,6 +15,7 @@ from tinytorch.tito import weave
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("hangup"),
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux"),
 ]
 
