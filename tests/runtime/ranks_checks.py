@@ -76,6 +76,18 @@ def owned(backend: str = "numpy") -> dict[str, Any]:
     tinytorch.manual_seed(7)
     actual = [ours.train_step(own[i : i + 2]).item() for i in range(0, 12, 2)]
     validation = abs(alone.evaluate(whole) - ours.evaluate(own))
+    tinytorch.manual_seed(8)
+    epoch = alone.train_epoch(whole)
+    tinytorch.manual_seed(8)
+    epochs = GROUP.gather(abs(epoch - ours.train_epoch(own)))
+    hook = ours.model.register_forward_hook(lambda *_: None) if GROUP.size == RANK + 1 else None
+    try:
+        ours.train_step(own[:1])
+        hooked = ""
+    except RankError as error:
+        hooked = str(error)
+    if hook is not None:
+        hook.remove()
     try:
         ours.train_step([(x[: 2 - RANK % 2], y[: 2 - RANK % 2]) for x, y in own[:1]])
         message = ""
@@ -84,7 +96,8 @@ def owned(backend: str = "numpy") -> dict[str, Any]:
     return {
         "losses": max(abs(a - b) for a, b in zip(expected, actual, strict=True)),
         "weights": difference(alone, ours), "learned": expected[0] - expected[-1],
-        "validation": validation, "messages": GROUP.gather(message),
+        "validation": validation, "messages": GROUP.gather(message), "epoch": max(epochs),
+        "hooked": GROUP.gather(hooked),
     }  # fmt: skip
 
 

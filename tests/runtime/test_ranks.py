@@ -97,10 +97,13 @@ def test_ranks_with_batches_of_their_own(checks: dict[str, Any]) -> None:
     size = checks["size"]
     rows = ", ".join(str(2 - rank % 2) for rank in range(size))
     for found in (checks["owned"], checks.get("captured", checks)["owned"]):
-        assert max(found["losses"], found["validation"]) < 1e-5
+        assert max(found["losses"], found["validation"], found["epoch"]) < 1e-5
         assert found["weights"] < 1e-4
         message = f"the batches of the ranks have {rows} rows: each rank must have as many"
         assert found["messages"] == [message] * size
+        (hooked,) = set(found["hooked"])
+        assert hooked.startswith(f"rank {size - 1}: own_batches=True: ")
+        assert hooked.endswith(", so every rank needs the whole batch")
 
 
 @pytest.mark.slow

@@ -109,14 +109,17 @@ class Ranks:
         # Hooks see whole batches, so every rank computes all of them, and nothing is summed.
         reason = why_eager(trainer.model, trainer.loss_fn, parameters=parameters)
         is_whole = bool(reason)
-        if is_whole and self.own_batches:
-            raise ValueError(f"own_batches=True: {reason}, so every rank needs the whole batch")
+        if self.own_batches:
+            own = self.together(lambda: _own_targets(trainer, batches, reason))
+            backward = self._own_batches(trainer, backward, self._fraction(own))
+        elif not is_whole:
+            backward = self._own_rows(trainer, backward)
         if self.rank and not is_whole:
             trainer.zero_grad()  # gradients from before the step are in all ranks, but count once
         error: BaseException | None = None
         loss = None
         try:
-            loss = accumulate(batches, self._backward(trainer, backward, batches, is_whole))
+            loss = accumulate(batches, backward)
         except BaseException as caught:
             error = caught
         rows = sum(len(y) if y.ndim else 1 for _, y in batches)
@@ -148,15 +151,8 @@ class Ranks:
         self.group(loss.backend).sum([*gradients, loss._array])
         return loss
 
-    def _backward(
-        self, trainer: Trainer, backward: Backward, batches: Batches, is_whole: bool
-    ) -> Backward:
-        """``backward`` of what this rank computes of a batch."""
-        if is_whole:
-            return backward
-        if not self.own_batches:
-            return self._own_rows(trainer, backward)
-        fraction = self._fraction(trainer, batches)
+    def _own_batches(self, trainer: Trainer, backward: Backward, fraction: Any) -> Backward:
+        """``backward`` of a batch of this rank, which has a part of all targets."""
         backend = trainer.model.backend
 
         def own(x: Tensor, y: Tensor, weight: Any) -> Tensor:
@@ -168,9 +164,8 @@ class Ranks:
 
         return own
 
-    def _fraction(self, trainer: Trainer, batches: Batches) -> Any:
-        """The part of the targets of all ranks that is in the own batches of this one."""
-        count = sum(count_targets(trainer.loss_fn, y) for _, y in batches)
+    def _fraction(self, count: Any) -> Any:
+        """The part of the targets of all ranks that this one has with `count` of them."""
         if isinstance(count, Tensor):  # stays on the device
             xp = count.backend.xp
             counts = xp.zeros((self.size,), dtype=xp.float64)
@@ -293,6 +288,12 @@ class Ranks:
         self.host.sum([numbers])
         return float(numbers[-1]), int(numbers[:-1].max())
 
+    def total(self, count: Any) -> float:
+        """The sum of a number, or of a 0-d tensor, over all ranks."""
+        numbers = np.array([count.item() if isinstance(count, Tensor) else count], np.float64)
+        self.host.sum([numbers])
+        return float(numbers[0])
+
     def mean_loss(self, losses: Iterable[tuple[Tensor, Any]]) -> float:
         """`training.mean_loss` of the losses of all ranks."""
         own = list(losses)
@@ -306,6 +307,13 @@ class Ranks:
 
 def _backward(trainer: Trainer) -> Backward:
     return lambda x, y, w: accumulate_gradients(trainer.model, trainer.loss_fn, x, y, w)
+
+
+def _own_targets(trainer: Trainer, batches: Batches, reason: str) -> Any:
+    """The number of targets of own batches, if they can be computed one rank at a time."""
+    if reason:
+        raise ValueError(f"own_batches=True: {reason}, so every rank needs the whole batch")
+    return sum(count_targets(trainer.loss_fn, y) for _, y in batches)
 
 
 def _arrays(trainer: Trainer) -> list[Any]:

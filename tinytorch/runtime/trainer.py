@@ -147,6 +147,11 @@ class Trainer(training.Trainer):
             return super().accumulate(batches, backward)
         return self.ranks.accumulate(self, super().accumulate, batches, backward)
 
+    def _targets(self, batches: Sequence[Any]) -> Any:
+        """As that of lesson 08; of all ranks, where each passes its own batches."""
+        own = super()._targets(batches)
+        return self.ranks.total(own) if self.ranks and self.ranks.own_batches else own
+
     @no_grad()
     def evaluate(self, loader: Iterable[Any]) -> float:
         """As that of lesson 08; with ranks, each computes the losses of some of the batches, or of
@@ -158,7 +163,8 @@ class Trainer(training.Trainer):
             own = islice(own, self.ranks.rank, None, self.ranks.size)
         with evaluating():
             return self.ranks.mean_loss(
-                (self.loss_fn(self.model(x), y), self._targets([(x, y)])) for x, y in own
+                (self.loss_fn(self.model(x), y), training.count_targets(self.loss_fn, y))
+                for x, y in own
             )
 
     def save_checkpoint(self, path: Any, **metadata: Any) -> None:
