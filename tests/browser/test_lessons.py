@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devtools import Chromium, Page, served
+from devtools import LONG_LIMIT, Chromium, Page, served
 from helpers import require
 
 from tinytorch.browser import pages
@@ -124,6 +124,20 @@ def test_a_student_does_lessons_also_without_a_network(
         write(page, "12.1", solution)
         assert check(page, "12.1") == "Exercise 12.1, create_causal_mask: 8 checks passed\n"
         assert result(page, "12.1") == "passed"
+        later = json.dumps(f"{solution}  # later")
+        page.evaluate(EDIT_WHILE_IT_RUNS.format(selector=EDITOR.format("12.1"), text=later))
+        page.wait("!document.querySelector('.running')")
+        assert "checks passed" in output(page, "12.1")
+        assert result(page, "12.1") == ""  # another source was tested
+        write(page, "12.1", solution)
+        check(page, "12.1")
+        missing = page.evaluate("fetch('of-others.json').then((answer) => answer.status)")
+        assert missing == 404
+        (site / "of-others.json").write_text("{}")
+        assert page.evaluate("fetch('of-others.json').then((answer) => answer.status)") == 200
+        (site / "of-others.json").unlink()  # of no build: it is always asked for, and not kept
+        assert page.evaluate("fetch('of-others.json').then((answer) => answer.status)") == 404
+        page.errors.clear()  # the two files that were not there
         notebook = tmp_path / "attention.ipynb"
         notebook.write_text(page.evaluate(DOWNLOADED), encoding="utf-8")
 
@@ -138,19 +152,34 @@ def test_a_student_does_lessons_also_without_a_network(
     assert {o.exercise for o in outcomes if o.status == "passed"} == {"12.1"}
 
 
+# Press Check, and edit the exercise as soon as it runs.
+EDIT_WHILE_IT_RUNS = """new Promise((done) => {{
+  const area = document.querySelector("{selector}"), box = area.closest(".cell");
+  new MutationObserver((_, observer) => {{
+    observer.disconnect();
+    area.value = {text};
+    area.dispatchEvent(new Event("input"));
+    done();
+  }}).observe(box, {{ attributeFilter: ["class"] }});
+  box.querySelector(".bar button").click();
+}})"""
+
+
 def do_a_whole_lesson(page: Page, lesson: Lesson) -> None:
-    """First nothing, then an endless loop, then all exercises."""
+    """First nothing, then an endless loop that prints, then all exercises."""
     numbers = [c.exercise for c in lesson.cells if c.kind == "exercise"]
     page.wait(READY, 300)
     page.click("#all")
     failed = "document.querySelectorAll('.exercise[data-result=failed]').length"
-    page.wait(f"{failed} === {len(numbers)}")
+    page.wait(f"{failed} === {len(numbers)}", LONG_LIMIT)
     for number in numbers:
         assert output(page, number).startswith(f"Exercise {number}, "), number
 
-    write(page, numbers[0], "while True:\n    pass")
+    write(page, numbers[0], "while True:\n    print('again')")
     page.evaluate(CHECK.format(selector=EDITOR.format(numbers[0])))
-    page.wait("document.querySelector('.running')")
+    page.wait("document.querySelector('.running .output')?.textContent.includes('left out')")
+    printed = page.evaluate("document.querySelector('.running .output').textContent.length")
+    assert 100_000 <= printed < 100_100
     page.evaluate("delete document.documentElement.dataset.python")
     page.click("#stop")
     page.wait(READY, 300)
@@ -163,7 +192,7 @@ def do_a_whole_lesson(page: Page, lesson: Lesson) -> None:
     assert "checks passed" in check(page, numbers[-1])  # runs the exercises above it
     page.click("#all")
     done = f"{len(numbers)} of {len(numbers)} exercises passed"
-    page.wait(f"document.getElementById('progress').innerText === {done!r}")
+    page.wait(f"document.getElementById('progress').innerText === {done!r}", LONG_LIMIT)
 
 
 def test_work_is_uploaded_and_kept_unless_a_tab_is_old_or_the_storage_is_full(
@@ -182,18 +211,25 @@ def test_work_is_uploaded_and_kept_unless_a_tab_is_old_or_the_storage_is_full(
     wait_for(page, "mine.ipynb: this file is not a notebook")
     upload(page, json.dumps(weave.student(load(1, ROOT))))
     wait_for(page, "mine.ipynb: this is the notebook of lesson 1, not of lesson 12")
+    damaged = {"cells": [notebook.cells[0], None]}
+    upload(page, json.dumps(damaged))
+    wait_for(page, "mine.ipynb: this file is not a notebook: cell 2 is not a cell with a text")
     assert written(page, "12.1") == "# lost"
+    split(notebook)
     upload(page, json.dumps(notebook))
     wait_for(page, "mine.ipynb is loaded")
-    assert written(page, "12.2") == "# mine"
+    assert written(page, "12.2") == "# mine\n\n\n# the other half"
     assert written(page, "12.1") != "# lost"
+    assert page.evaluate(OWN) == ["first = 1", "second = 2"]
+    assert not page.evaluate(ASKS)
 
     other = browser.open(f"{address}{pages.name(lesson)}")
-    assert written(other, "12.2") == "# mine"
+    assert written(other, "12.2").startswith("# mine")
     write(other, "12.2", "# newer")
     wait_for(page, "changed in another tab")
     write(page, "12.2", "# older")
     wait_for(page, "not kept in this browser: another tab has newer work")
+    assert page.evaluate(ASKS)
     assert "# newer" in other.evaluate(STORED)
 
     other.evaluate(FILL)
@@ -204,8 +240,28 @@ def test_work_is_uploaded_and_kept_unless_a_tab_is_old_or_the_storage_is_full(
     write(other, "12.2", "# " + "long " * 1001)
     wait_for(other, "Your work is kept again")
     assert "long long" in other.evaluate(STORED)
+    assert other.evaluate(DAMAGED) == "cell 1 is not a cell with a text"
     other.close()
 
+
+def split(notebook: Any) -> None:
+    """Split the cell of exercise 12.2 as Jupyter does, and add two cells with the same id."""
+    place = next(n for n, cell in enumerate(notebook.cells) if cell.source == "# mine")
+    half = {**notebook.cells[place], "id": "half", "source": "# the other half"}
+    own = {"cell_type": "code", "id": "own", "metadata": {}, "outputs": []}
+    notebook.cells[place + 1 : place + 1] = [
+        half, {**own, "source": "first = 1"}, {**own, "source": "second = 2"},
+    ]  # fmt: skip
+
+
+OWN = "[...document.querySelectorAll('[aria-label=\"your cell\"]')].map((area) => area.value)"
+ASKS = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))"  # before it closes
+DAMAGED = """(async () => {
+  const { Kept } = await import("./static/notebook.js");
+  const kept = new Kept("12_attention");
+  localStorage.setItem(kept.key, '{"cells": [null], "passed": []}');
+  return kept.read().damage;
+})()"""
 
 # The work in the storage, under a key with the address of this site.
 STORED = "localStorage.getItem(`tinytorch${location.pathname.replace(/[^/]*$/, '')}12_attention`)"
@@ -234,6 +290,10 @@ def test_a_new_version_of_the_site_replaces_the_copies_as_a_whole(
     with served(to) as address:
         page.go(address)
         page.wait("navigator.serviceWorker.controller")
+        publish("half")
+        whole = (to / "static" / "style.css").read_text()
+        (to / "static" / "style.css").write_text(whole + "/* older */")
+        assert page.evaluate(UPDATED) == "redundant"  # a mix is not kept
         publish("second")
         page.go(address)
         assert page.text("p") == "first"  # whole, and without waiting for the network
@@ -245,6 +305,12 @@ def test_a_new_version_of_the_site_replaces_the_copies_as_a_whole(
     assert page.text("p") == "second"
 
 
+UPDATED = """(async () => {
+  const registration = await navigator.serviceWorker.getRegistration();
+  const worker = (await registration.update()).installing;
+  while (worker.state === "installing") await new Promise((done) => setTimeout(done, 20));
+  return worker.state;
+})()"""
 WAITING = """(async () => {
   const registration = await navigator.serviceWorker.getRegistration();
   while (!registration.waiting) await new Promise((done) => setTimeout(done, 20));

@@ -87,6 +87,7 @@ def test_a_site_has_all_pages_and_needed_files_only(folder: Path, tmp_path: Path
     assert {"./", "index.html", "static/lesson.js", "site.json"} <= set(known["files"])
     assert all((site / name).exists() for name in known["files"])
     assert not [name for name in known["files"] if name.startswith("pyodide/")]
+    assert known["files"]["./"] == pyodide.integrity(site / "index.html")
 
 
 def build(to: Path, *names: str) -> None:
@@ -223,5 +224,5 @@ def test_the_public_cdn_is_pinned(pyodide_folder: Path, tmp_path: Path) -> None:
     assert settings["url"].startswith("https://")
     assert f"v{pyodide.VERSION}/" in settings["url"]
     for name in pyodide.CORE:  # the package for tests carries the same files
-        assert settings["hashes"][name] == pyodide._hash(pyodide_folder / name)
+        assert settings["hashes"][name] == pyodide.integrity(pyodide_folder / name)
     assert pyodide.LOCK in settings["hashes"]

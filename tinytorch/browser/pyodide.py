@@ -50,7 +50,7 @@ def settings(folder: Path | None, site: Path) -> dict[str, Any]:
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         shutil.copyfile(folder / name, target / name)
-    return {"url": "pyodide/", "hashes": {n: _hash(folder / n) for n in (*CORE, LOCK)}}
+    return {"url": "pyodide/", "hashes": {n: integrity(folder / n) for n in (*CORE, LOCK)}}
 
 
 def _packages(folder: Path) -> list[str]:
@@ -78,7 +78,7 @@ def _packages(folder: Path) -> list[str]:
     return sorted(files.values())
 
 
-def _hash(path: Path) -> str:
+def integrity(path: Path) -> str:
     """Return the hash of a file as `fetch` takes it."""
     digest = hashlib.sha256(path.read_bytes()).digest()
     return "sha256-" + base64.b64encode(digest).decode()

@@ -39,7 +39,7 @@ def write_runtime(site: Path, folder: Path | None = None) -> None:
 
 
 def write_service_worker(site: Path) -> None:
-    """Write the worker that keeps the site's files, with a version that names their contents."""
+    """Write the worker that keeps the site's files, with their hashes and a version of all."""
     settings = json.loads((site / "site.json").read_text(encoding="utf-8"))
     is_copy = not settings["pyodide"]["url"].startswith("http")
     files = sorted(
@@ -51,12 +51,15 @@ def write_service_worker(site: Path) -> None:
     for file in files:
         digest.update(file.encode() + (site / file).read_bytes())
     hashes = json.dumps(settings["pyodide"]["hashes"]).encode()
-    folders = {file.removesuffix("index.html") or "./" for file in files if _is_index(file)}
+    kept = [file for file in files if not file.endswith(LARGE)]
+    folders = {file.removesuffix("index.html") or "./": file for file in kept if _is_index(file)}
+    addresses = folders | {file: file for file in kept}
     known = {
         "version": digest.hexdigest()[:12],
         "pyodide": f"{pyodide.VERSION}-{hashlib.sha256(hashes).hexdigest()[:8]}",
         "url": settings["pyodide"]["url"],
-        "files": [*sorted(folders), *(file for file in files if not file.endswith(LARGE))],
+        "files": {name: pyodide.integrity(site / file) for name, file in addresses.items()},
+        "later": [file for file in files if file.endswith(LARGE)],
     }
     code = (STATIC / WORKER).read_text(encoding="utf-8")
     (site / WORKER).write_text(f"const SITE = {json.dumps(known)};\n{code}", encoding="utf-8")

@@ -13,7 +13,7 @@ const passed = new Set(work?.passed ?? []);
 let cells = merged(originals, work?.cells ?? []);
 
 const $ = (id) => document.getElementById(id);
-const views = new Map(); // of each cell: its element, its output, the source that ran
+const views = new Map(); // of each cell: its element, its output, the source that ran, or was tried
 let python, running, queue;
 let round = 0; // what waits in the queue is dropped when it changes
 let isOld = false; // another tab has written newer work
@@ -28,7 +28,6 @@ session = Session(send)
 `;
 
 async function start() {
-  await offline();
   python ??= new Python({ onStatus: status, onOutput: show });
   await python.run(PREPARE);
   $("stop").disabled = false;
@@ -64,6 +63,7 @@ async function execute(cell) {
   if (cell.cell_type !== "code") return;
   view.output.replaceChildren();
   view.box.classList.add("running");
+  view.tried = source;
   running = view;
   let worked; // undefined: it was stopped, or Python has not started
   try {
@@ -74,7 +74,11 @@ async function execute(cell) {
     show({ type: "text", text: error.message, error: true });
   }
   view.box.classList.remove("running");
-  if (kindOf(cell) === "test" && worked !== undefined) mark(exerciseOf(cell), worked);
+  if (kindOf(cell) !== "test" || worked === undefined) return;
+  const number = exerciseOf(cell);
+  const exercise = cells.find((c) => kindOf(c) === "exercise" && exerciseOf(c) === number);
+  // Not if it was edited, or another notebook uploaded, while the test ran.
+  if (views.get(number)?.tried === exercise?.source) mark(number, worked);
 }
 
 function show(output) {
@@ -93,7 +97,7 @@ function show(output) {
     last.className = kind;
     box.append(last);
   }
-  if (last.textContent.length < 100_000) last.append(output.text);
+  last.append(output.text);
 }
 
 function stop() {
@@ -165,7 +169,7 @@ function draw_cell(cell) {
   const output = document.createElement("div");
   output.className = "output";
   output.setAttribute("aria-live", "polite");
-  const view = { box, output, ran: null };
+  const view = { box, output, ran: null, tried: null };
   views.set(cell.id, view);
   const place = originals.findIndex((other) => other.id === cell.id);
   if (cell.cell_type !== "code") {
@@ -283,6 +287,7 @@ $("file").onchange = ({ target }) => {
 $("again").onclick = () => {
   if (!confirm("Delete your work in this lesson? Download the notebook first to keep it.")) return;
   kept.forget();
+  isLost = false;
   location.reload();
 };
 addEventListener("storage", ({ key }) => {
@@ -291,5 +296,10 @@ addEventListener("storage", ({ key }) => {
   tell("This lesson was changed in another tab, and is no longer kept here: reload this tab");
 });
 
+addEventListener("beforeunload", (event) => {
+  if (isLost) event.preventDefault(); // the browser asks
+});
+
 draw();
-queue = begin();
+if (work?.damage) tell(`The work that this browser kept is damaged, and not shown: ${work.damage}`);
+queue = offline().then(begin);

@@ -10,11 +10,9 @@ export const sourceOf = (cell) =>
 // The lesson's cells with the work of another notebook: exercises by their number, examples by the
 // id of their cell, and cells that were added, after the same cell as there.
 export function merged(lesson, work) {
+  work = withOwnIds(work);
   const byId = new Map(work.map((cell) => [cell.id, cell]));
-  const byNumber = new Map();
-  for (const cell of work) {
-    if (kindOf(cell) === "exercise") byNumber.set(exerciseOf(cell), cell);
-  }
+  const byNumber = exercisesOf(work);
   const cells = lesson.map((cell) => {
     const kind = kindOf(cell);
     const mine = kind === "exercise" ? byNumber.get(exerciseOf(cell)) : byId.get(cell.id);
@@ -35,13 +33,36 @@ export function merged(lesson, work) {
   return cells;
 }
 
+// The exercises by their number; the halves of a split cell together, as in `tito`.
+function exercisesOf(work) {
+  const found = new Map();
+  for (const cell of work) {
+    if (kindOf(cell) !== "exercise" || cell.source === undefined) continue;
+    const before = found.get(exerciseOf(cell));
+    const source = before ? `${before.source}\n\n\n${sourceOf(cell)}` : sourceOf(cell);
+    found.set(exerciseOf(cell), { ...cell, source });
+  }
+  return found;
+}
+
+function withOwnIds(work) {
+  const ids = new Set();
+  return work.map((cell) => {
+    if (typeof cell.id !== "string" || ids.has(cell.id)) cell = { ...cell, id: newId() };
+    ids.add(cell.id);
+    return cell;
+  });
+}
+
+const newId = () => `added-${crypto.randomUUID().slice(0, 8)}`;
+
 function isAdded(cell, ids, known) {
   const isText = cell.source !== undefined && ["code", "markdown"].includes(cell.cell_type);
   return isText && !kindOf(cell) && !ids.has(cell.id) && !known.has(sourceOf(cell));
 }
 
 export function added(type = "code", source = "", id = "") {
-  return { cell_type: type, id: id || `added-${crypto.randomUUID().slice(0, 8)}`, metadata: {}, source };
+  return { cell_type: type, id: id || newId(), metadata: {}, source };
 }
 
 // The contents of a file that Jupyter and `tito` read.
@@ -62,7 +83,8 @@ export function fromFile(text, number) {
     throw new Error("this file is not a notebook: it is not JSON, or half saved");
   }
   const { cells } = content ?? {};
-  if (!Array.isArray(cells)) throw new Error("this file is not a notebook: it has no list of cells");
+  const problem = damageOf(cells);
+  if (problem) throw new Error(`this file is not a notebook: ${problem}`);
   const other = content.metadata?.tinytorch?.lesson;
   if (other !== undefined && other !== number) {
     throw new Error(`this is the notebook of lesson ${other}, not of lesson ${number}`);
@@ -73,18 +95,43 @@ export function fromFile(text, number) {
   return cells;
 }
 
+// What is wrong with a list of cells, or "".
+function damageOf(cells) {
+  if (!Array.isArray(cells)) return "it has no list of cells";
+  const number = 1 + cells.findIndex((cell) => !isCell(cell));
+  return number ? `cell ${number} is not a cell with a text` : "";
+}
+
+function isCell(cell) {
+  const source = cell?.source ?? "";
+  const isText = typeof source === "string" ||
+    (Array.isArray(source) && source.every((line) => typeof line === "string"));
+  return isText && cell !== null && typeof cell === "object";
+}
+
 // What the browser keeps of a lesson: its cells, and the numbers of the exercises that have passed.
 export class Kept {
   constructor(folder) {
     const site = new URL("../", import.meta.url).pathname; // another site may have the same origin
     this.key = `tinytorch${site}${folder}`;
   }
+  // null if there is nothing, or storage is not allowed; `damage` says why there is no work.
   read() {
+    let text;
     try {
-      return JSON.parse(localStorage.getItem(this.key));
+      text = localStorage.getItem(this.key);
     } catch {
-      return null; // damaged, or storage is not allowed
+      return null;
     }
+    if (text === null) return null;
+    let work;
+    try {
+      work = JSON.parse(text) ?? {};
+    } catch {
+      work = {};
+    }
+    const damage = damageOf(work.cells) || (Array.isArray(work.passed) ? "" : "it has no results");
+    return damage ? { cells: [], passed: [], damage } : work;
   }
   // Cells as in the lesson are kept without their source, which a newer lesson may change.
   write(cells, passed, lesson) {

@@ -7,22 +7,35 @@ export async function offline() {
   if (!serviceWorker) return;
   try {
     const address = new URL("../service-worker.js", import.meta.url);
-    const { waiting } = await serviceWorker.register(address);
-    if (waiting) {
-      await takenOver(() => waiting.postMessage("take over"));
+    const { active, waiting, installing } = await serviceWorker.register(address);
+    if (active && waiting) {
+      waiting.postMessage("take over");
+      await settled(waiting);
       location.reload(); // this page is of the version before
       await new Promise(() => {});
     }
-    if (!serviceWorker.controller) await takenOver();
+    if (!serviceWorker.controller) await controlled(active ?? waiting ?? installing);
   } catch (error) {
     console.warn(`the page will need the network: ${error.message}`);
   }
 }
 
-function takenOver(begin = () => {}) {
-  return new Promise((done) => {
+// Until the worker answers this page; not if it could not keep the files, or is passed over, as by a
+// reload with Shift.
+async function controlled(worker) {
+  if (!worker || worker.state === "activated") return;
+  const change = new Promise((done) => {
     serviceWorker.addEventListener("controllerchange", done, { once: true });
-    setTimeout(done, 3000);
-    begin();
+  });
+  await settled(worker);
+  if (worker.state === "activated" && !serviceWorker.controller) await change;
+}
+
+// Until the worker is active, or has failed.
+function settled(worker) {
+  return new Promise((done) => {
+    const look = () => ["activated", "redundant"].includes(worker.state) && done();
+    worker.addEventListener("statechange", look);
+    look();
   });
 }

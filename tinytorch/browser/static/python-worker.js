@@ -6,6 +6,9 @@
 let python, site;
 let queue = Promise.resolve();
 
+const PAUSE = 50, PIECE = 8000; // what is printed is sent after so many ms, or characters
+const MOST = 100_000; // characters that one run may print; a page with more gets slow
+
 const send = (message) => postMessage(message);
 const status = (value) => send({ type: "status", value });
 
@@ -42,7 +45,10 @@ const actions = {
     python.unpackArchive(await library, "zip", { extractDir: site.folder });
     python.runPython(`import sys; sys.path.append("${site.folder}")`); // after Pyodide's packages
     python.registerJsModule("tinytorch_page", {
-      send: (text) => send({ type: "output", value: JSON.parse(text) }),
+      send: (text) => {
+        flush(); // what was printed before it
+        send({ type: "output", value: JSON.parse(text) });
+      },
     });
     python.runPython("import tinytorch");
     status("");
@@ -59,7 +65,13 @@ const actions = {
     for (const [name, value] of Object.entries(inputs)) {
       python.globals.set(name, python.toPy(value));
     }
-    const value = await python.runPythonAsync(code);
+    printed = 0;
+    let value;
+    try {
+      value = await python.runPythonAsync(code);
+    } finally {
+      flush();
+    }
     if (!(value instanceof python.ffi.PyProxy)) return value;
     const copy = value.toJs({ dict_converter: Object.fromEntries, create_pyproxies: false });
     value.destroy();
@@ -84,10 +96,26 @@ async function load(names) {
 
 const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
 
+let waiting = { name: "stdout", text: "" }; // printed, and not sent yet
+let printed = 0, sent = 0; // characters of this run; when the last text was sent
+
+// A message for each write of an endless loop would keep the page from answering, also to Stop.
 function print(name, bytes) {
-  const text = decoders[name].decode(bytes, { stream: true });
-  if (text) send({ type: "output", value: { name, text } });
+  const text = decoders[name].decode(bytes, { stream: true }).slice(0, MOST - printed);
+  if (!text) return bytes.length;
+  printed += text.length;
+  if (waiting.name !== name) flush();
+  waiting = { name, text: waiting.text + text };
+  if (printed >= MOST) waiting.text += "\n(what is printed after 100,000 characters is left out)\n";
+  const isDue = performance.now() - sent >= PAUSE || waiting.text.length >= PIECE;
+  if (isDue || printed >= MOST) flush();
   return bytes.length;
+}
+
+function flush() {
+  if (waiting.text) send({ type: "output", value: waiting });
+  waiting = { name: waiting.name, text: "" };
+  sent = performance.now();
 }
 
 async function fetched(url, options) {

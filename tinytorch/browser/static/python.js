@@ -53,6 +53,7 @@ export class Python {
 
   // End whatever runs, and start again without any variables.
   restart() {
+    this.worker.onmessage = null; // what it has sent already
     this.worker.terminate();
     this.fail(new Error("stopped"));
     this.start();
