@@ -152,7 +152,7 @@ def test_a_student_does_lessons_also_without_a_network(
     assert {o.exercise for o in outcomes if o.status == "passed"} == {"12.1"}
 
 
-# Press Check, and edit the exercise as soon as it runs.
+# Press Check, and edit the exercise as soon as a cell runs.
 EDIT_WHILE_IT_RUNS = """new Promise((done) => {{
   const area = document.querySelector("{selector}"), box = area.closest(".cell");
   new MutationObserver((_, observer) => {{
@@ -160,7 +160,7 @@ EDIT_WHILE_IT_RUNS = """new Promise((done) => {{
     area.value = {text};
     area.dispatchEvent(new Event("input"));
     done();
-  }}).observe(box, {{ attributeFilter: ["class"] }});
+  }}).observe(box.parentElement, {{ attributeFilter: ["class"], subtree: true }});
   box.querySelector(".bar button").click();
 }})"""
 
