@@ -313,7 +313,10 @@ UPDATED = """(async () => {
 })()"""
 WAITING = """(async () => {
   const registration = await navigator.serviceWorker.getRegistration();
-  while (!registration.waiting) await new Promise((done) => setTimeout(done, 20));
+  while (!registration.waiting) {
+    await registration.update().catch(() => {}); // Chromium's own look may come in mid-publication
+    await new Promise((done) => setTimeout(done, 200));
+  }
 })()"""
 
 
