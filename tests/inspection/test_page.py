@@ -169,11 +169,33 @@ def test_embeddings_show_the_chosen_tokens_neighbours(page: Page, session: Sessi
     assert len(shares(page, "#embeddings")) == 10
 
 
+# Start, and as soon as the first steps are asked for, pause and go on, twice.
+PAUSE_AND_GO_ON = """(() => {
+  const ask = window.fetch;
+  const pause = document.querySelector("#training button.primary").nextElementSibling;
+  let waiting = 0, first = true;
+  window.mostAtOnce = 0;
+  window.fetch = async (address, options) => {
+    if (!options?.body?.includes('"train"')) return ask(address, options);
+    window.mostAtOnce = Math.max(window.mostAtOnce, (waiting += 1));
+    const answer = ask(address, options);
+    if (first) {
+      first = false;
+      for (let i = 0; i < 4; i += 1) setTimeout(() => pause.click());
+    }
+    await answer;
+    waiting -= 1;
+    return answer;
+  };
+  document.querySelector("#training button.primary").click();
+})()"""
+
+
 def test_a_small_model_is_trained_and_looked_into(page: Page) -> None:
     show(page, "training", "textarea")
     page.click("#training .controls button")  # the example
     page.set("#training input[type=number]", 60)
-    page.click("#training button.primary")
+    page.evaluate(PAUSE_AND_GO_ON)
     page.wait("document.querySelector('#training [role=status]').innerText.endsWith('Done.')")
     page.wait("document.querySelectorAll('.samples li').length === 2")
     heights = page.evaluate(
@@ -183,6 +205,7 @@ def test_a_small_model_is_trained_and_looked_into(page: Page) -> None:
     assert len(heights) == 60
     assert np.mean(heights[-5:]) > np.mean(heights[:5]) + 20  # downwards
     assert page.evaluate("document.querySelectorAll('circle.validation').length") == 3
+    assert page.evaluate("window.mostAtOnce") == 1  # messages to train
     page.evaluate(
         "[...document.querySelectorAll('#training button')]"
         ".find((b) => b.innerText === 'Look into it').click()"

@@ -207,6 +207,21 @@ def test_an_error_of_the_library_is_a_sentence_and_a_traceback(
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # what NumPy says of overflows
+@pytest.mark.parametrize("scale", [1e38, np.nan])
+def test_weights_too_large_or_damaged_are_a_sentence(session: Session, scale: float) -> None:
+    weight = session.model.embedding.tokens.weight
+    weight.data = weight * scale
+    for message in (
+        {"do": "next", "ids": IDS}, {"do": "lens", "ids": IDS}, {"do": "effects", "ids": IDS},
+        {"do": "ablation", "ids": IDS, "heads": [[0, 0]]}, {"do": "attention", "ids": IDS, "block": 0},
+        {"do": "neighbours", "token": 1}, {"do": "plane"}, {"do": "write", "ids": [1]},
+    ):  # fmt: skip
+        reply = json.loads(session.handle(json.dumps(message)))
+        sentence = reply.get("error", "not finite")
+        assert "not finite" in sentence or "the model has diverged" in sentence.lower()
+
+
 def test_training_lowers_the_loss_and_its_model_is_looked_into(
     session: Session, tmp_path: Path
 ) -> None:

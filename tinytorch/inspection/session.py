@@ -66,7 +66,7 @@ class Session:
     def handle(self, message: str) -> str:
         """Answer a message with a reply; both are JSON. Nothing is raised."""
         try:
-            return json.dumps({"result": self._answer(message)}, allow_nan=False)
+            return _to_json({"result": self._answer(message)})
         except MISTAKES as error:
             text = str(error) or type(error).__name__
         except Exception as error:
@@ -86,3 +86,12 @@ class Session:
         except TypeError as error:
             raise ValueError(f"the message {name!r} has other arguments: {error}") from None
         return command(**arguments)
+
+
+def _to_json(reply: Reply) -> str:
+    try:
+        return json.dumps(reply, allow_nan=False)
+    except ValueError:
+        raise ValueError(
+            "the model computes values that are not finite: its weights are too large, or damaged"
+        ) from None

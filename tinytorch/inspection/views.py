@@ -114,4 +114,6 @@ class Views:
         if matrix not in modules:
             raise ValueError(f"matrix must be one of {', '.join(modules)}, not {matrix!r:.40}")
         vectors: NumpyArray = modules[matrix].weight.numpy()
+        if not np.isfinite(vectors).all():
+            raise ValueError(f"weights of the {matrix} are not finite: the file is damaged")
         return vectors

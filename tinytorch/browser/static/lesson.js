@@ -285,7 +285,8 @@ $("file").onchange = ({ target }) => {
   target.value = "";
 };
 $("again").onclick = () => {
-  if (!confirm("Delete your work in this lesson? Download the notebook first to keep it.")) return;
+  const also = isOld ? ", also the newer work of another tab" : "";
+  if (!confirm(`Delete your work in this lesson${also}? Download the notebook first to keep it.`)) return;
   kept.forget();
   isLost = false;
   location.reload();
@@ -293,7 +294,7 @@ $("again").onclick = () => {
 addEventListener("storage", ({ key }) => {
   if (key !== kept.key) return;
   isOld = true;
-  tell("This lesson was changed in another tab, and is no longer kept here: reload this tab");
+  tell("This lesson was changed in another tab. What you write in this one is not kept: reload it to see the newer work");
 });
 
 addEventListener("beforeunload", (event) => {

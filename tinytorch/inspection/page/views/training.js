@@ -32,6 +32,7 @@ export function training(app, panel) {
   );
 
   let run = 0; // number of the training; an older loop stops when it changes
+  let looping = 0; // number of the training whose loop has not ended
   let going = false;
   let at = 0; // steps done
   let total = 0;
@@ -50,12 +51,14 @@ export function training(app, panel) {
   }
 
   function toggle() {
-    if (going) going = false;
-    else go();
+    going = !going;
+    pause.textContent = going ? "Pause" : "Go on";
+    if (going && looping !== run) go(); // else the loop that waits for its answer goes on
   }
 
   async function go() {
     const mine = run;
+    looping = run;
     going = true;
     pause.textContent = "Pause";
     let count = 1;
@@ -70,6 +73,7 @@ export function training(app, panel) {
       if (reply.finished) break;
     }
     if (mine !== run) return;
+    looping = 0;
     going = false;
     pause.textContent = "Go on";
     pause.disabled = at >= total;
