@@ -31,6 +31,8 @@ def main() -> None:
     tinytorch.manual_seed(1)
     trainer = build_trainer(preset, build_model(preset, 65), 1 if group else 2, group)
     trainer.shard_optimizers = SHARD[arguments.shard]
+    if trainer.ranks is not None and arguments.sums is not None:
+        trainer.ranks.overlaps = arguments.sums == "during"
     rows, context = preset.batch_shape(0.5)
     blocks = TokenDataset(np.random.default_rng(0).integers(0, 65, 100_000), context)
     seconds = []
@@ -50,6 +52,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("preset", choices=list(PRESETS))
     parser.add_argument("--shard", choices=list(SHARD), default="muon", help="optimizers to divide")
+    parser.add_argument(
+        "--sums", choices=["during", "after"], help="the backward pass [during on several machines]"
+    )
     parser.add_argument("--rows", type=int, help="of a batch [those of the preset]")
     parser.add_argument("--steps", type=int, default=45)
     return parser.parse_args()

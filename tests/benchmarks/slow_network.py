@@ -1,7 +1,7 @@
 """Steps of two ranks over a network that is slowed, next to what the cost model predicts.
 
 python tests/benchmarks/slow_network.py default nanogpt-cpu       as root, on Linux with ip and tc
-python tests/benchmarks/slow_network.py --overlap                 see overlap.py
+python tests/benchmarks/slow_network.py --overlap nanogpt-gpu --rows 2 --shard none --steps 13
 
 Each rank has a network namespace of its own. A token bucket at both ends of the pair of interfaces
 between them limits the bandwidth; the latency is that of TCP on this machine, because few kernels
@@ -31,7 +31,9 @@ Run = Callable[..., str]  # of a program in two ranks with these arguments, retu
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("presets", nargs="*", help="presets whose steps are measured")
-    parser.add_argument("--overlap", action="store_true", help="run overlap.py over the network")
+    parser.add_argument("--overlap", nargs=argparse.REMAINDER, default=[], metavar="...",
+                        help="arguments of ranks.py, whose sums run after and during the backward"
+                        " pass")  # fmt: skip
     arguments = parser.parse_args()
     missing = [tool for tool in ("ip", "tc", "mpiexec") if shutil.which(tool) is None]
     if missing or os.geteuid():
@@ -40,11 +42,23 @@ def main() -> None:
         if arguments.presets:
             print("\n".join(compared(arguments.presets, together, apart, slow)))
         if arguments.overlap:
-            for name, rate in RATES.items():
+            print("\n".join(overlapped(arguments.overlap, together, apart, slow)))
+
+
+def overlapped(
+    arguments: Sequence[str], together: Run, apart: Run, slow: Callable[[int], None]
+) -> list[str]:
+    """The table of steps whose sums run after the backward pass and during it."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        for name, rate in {"shared memory": 0, **RATES}.items():
+            if rate:
                 slow(rate)
-                for thread in "01":
-                    os.environ["MPIR_CVAR_ASYNC_PROGRESS"] = thread
-                    print(f"{name}, with {thread} threads of MPI's: {apart('overlap.py')}")
+            run = apart if rate else together
+            times = [step(run("ranks.py", *arguments, "--sums", s)) for s in ("after", "during")]
+            yield name, *map(milliseconds, times)
+
+    return table(["ms a step", "after", "during"], rows())
 
 
 def compared(

@@ -20,6 +20,7 @@ from ..tensor import Tensor
 from ..training import Trainer, accumulate_gradients, count_targets, mean_loss, weights_of
 from .division import divided, picklable, rows_of
 from .eager import why_eager
+from .overlap import EarlySums
 
 ROUNDING = 1e-3  # by which sums of other orders may have changed a weight, of its size or of 1
 
@@ -46,6 +47,9 @@ class Ranks:
     Attributes:
         host: the same group.
         own_batches: the same choice.
+        overlaps: whether gradients on the host are summed while the backward pass computes the next
+            ones. The first step sets it if there are several machines: in one, where sums are fast,
+            the thread takes longer than it saves.
 
     Source: S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel
     Training" (2020).
@@ -54,6 +58,7 @@ class Ranks:
     def __init__(self, host: MPIGroup, own_batches: bool = False) -> None:
         self.host, self.rank, self.size = host, host.rank, host.size
         self.own_batches = own_batches
+        self.overlaps: bool | None = None
         self._groups: dict[Any, Group] = {}
 
     # Training
@@ -85,6 +90,8 @@ class Ranks:
 
     def copy_first(self, trainer: Trainer) -> None:
         """Give all ranks the weights, buffers and random numbers of rank 0."""
+        if self.overlaps is None:
+            self.overlaps = len(set(self.host.gather(self.host.place))) > 1
         backend = trainer.model.backend
         for array in _arrays(trainer):
             self.group(backend).broadcast(array)
@@ -105,13 +112,19 @@ class Ranks:
             Exception: the exception of the lowest rank that had one, in all ranks.
         """
         parameters = trainer.parameters()
-        backward = backward or _backward(trainer)
         # Hooks see whole batches, so every rank computes all of them, and nothing is summed.
         reason = why_eager(trainer.model, trainer.loss_fn, parameters=parameters)
         is_whole = bool(reason)
+        own = 0
         if self.own_batches:
-            own = self.together(lambda: _own_targets(trainer, batches, reason))
-            backward = self._own_batches(trainer, backward, self._fraction(own))
+            own = self._fraction(self.together(lambda: _own_targets(trainer, batches, reason)))
+        early = None
+        if backward is None:
+            if self._can_overlap(parameters):
+                early = EarlySums(self.host, parameters, is_whole)
+            backward = _backward(trainer, len(batches), early)
+        if self.own_batches:
+            backward = self._own_batches(trainer, backward, own)
         elif not is_whole:
             backward = self._own_rows(trainer, backward)
         if self.rank and not is_whole:
@@ -122,10 +135,13 @@ class Ranks:
             loss = accumulate(batches, backward)
         except BaseException as caught:
             error = caught
+        if early is not None:
+            early.finish()
         rows = sum(len(y) if y.ndim else 1 for _, y in batches)
-        used = (p.grad is not None for p in parameters)
-        flags = [error is not None, is_whole, rows, rows**2, *used]
-        numbers = np.array(flags, np.int64)
+        used = [p.grad is not None for p in parameters]
+        if early is not None:
+            used += [p in early.taken for p in parameters]
+        numbers = np.array([error is not None, is_whole, rows, rows**2, *used], np.int64)
         self.host.sum([numbers])
         if numbers[0] or loss is None:
             raise self._first_error(error)
@@ -142,14 +158,20 @@ class Ranks:
             raise self.host.shared_error
         if is_whole:
             return loss
-        trained = [p for p, n in zip(parameters, numbers[4:], strict=True) if n]
+        trained = [p for p, n in zip(parameters, numbers[4:], strict=False) if n]
         for parameter in trained:
             if parameter.grad is None:  # only other ranks have used it
                 parameter.grad = Tensor(parameter.backend.xp.zeros_like(parameter._array),
                                         backend=parameter.backend)  # fmt: skip
         gradients = [p.grad._array for p in trained if p.grad is not None]
         self.group(loss.backend).sum([*gradients, loss._array])
+        if early is not None:
+            taken = numbers[4 + len(parameters) :]
+            early.give_back({p for p, n in zip(parameters, taken, strict=True) if n})
         return loss
+
+    def _can_overlap(self, parameters: Iterable[Tensor]) -> bool:
+        return bool(self.overlaps) and all(self.group(p.backend) is self.host for p in parameters)
 
     def _own_batches(self, trainer: Trainer, backward: Backward, fraction: Any) -> Backward:
         """``backward`` of a batch of this rank, which has a part of all targets."""
@@ -305,8 +327,17 @@ class Ranks:
         return float(numbers[0] / numbers[1]) if numbers[1] else math.nan
 
 
-def _backward(trainer: Trainer) -> Backward:
-    return lambda x, y, w: accumulate_gradients(trainer.model, trainer.loss_fn, x, y, w)
+def _backward(trainer: Trainer, count: int, early: EarlySums | None) -> Backward:
+    """Adds the gradients of the next of `count` batches; those of the last one are sent early."""
+    left = count
+
+    def backward(x: Tensor, y: Tensor, weight: Any) -> Tensor:
+        nonlocal left
+        left -= 1
+        loss_fn = trainer.loss_fn if left or early is None else early.watching(trainer.loss_fn)
+        return accumulate_gradients(trainer.model, loss_fn, x, y, weight)
+
+    return backward
 
 
 def _own_targets(trainer: Trainer, batches: Batches, reason: str) -> Any:
