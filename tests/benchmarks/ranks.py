@@ -31,21 +31,29 @@ def main() -> None:
     tinytorch.manual_seed(1)
     trainer = build_trainer(preset, build_model(preset, 65), 1 if group else 2, group)
     trainer.shard_optimizers = SHARD[arguments.shard]
-    if trainer.ranks is not None and arguments.sums is not None:
-        trainer.ranks.overlaps = arguments.sums == "during"
     rows, context = preset.batch_shape(0.5)
     blocks = TokenDataset(np.random.default_rng(0).integers(0, 65, 100_000), context)
     seconds = []
-    for _ in range(arguments.steps):
+    for step in range(arguments.steps):
+        if arguments.overlap and trainer.ranks is not None:
+            trainer.ranks.overlaps = step % 2 == 1
         begin = time.perf_counter()
         trainer.train_step([blocks.random_batch(arguments.rows or rows)]).item()
         seconds.append(time.perf_counter() - begin)
+    if group is None or group.rank == 0:
+        print(f"{arguments.preset}: {figures(seconds[WARM_UP:], arguments.overlap)}", end="")
     used = memory(trainer)
     by_rank = [used] if group is None else group.gather(used)
     if group is None or group.rank == 0:
-        print(f"{arguments.preset}: {1e3 * statistics.median(seconds[WARM_UP:]):.1f} ms;", *by_rank)
+        print(";", *by_rank)
     if world is not None:
         world.leave(0, is_shared=True)
+
+
+def figures(seconds: list[float], overlap: bool) -> str:
+    """The median of all steps; or of those whose sums ran after and during the backward pass."""
+    times = [seconds[::2], seconds[1::2]] if overlap else [seconds]
+    return ", ".join(f"{1e3 * statistics.median(each):.1f} ms" for each in times)
 
 
 def parse() -> argparse.Namespace:
@@ -53,7 +61,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("preset", choices=list(PRESETS))
     parser.add_argument("--shard", choices=list(SHARD), default="muon", help="optimizers to divide")
     parser.add_argument(
-        "--sums", choices=["during", "after"], help="the backward pass [during on several machines]"
+        "--overlap", action="store_true", help="sum during the backward pass in every second step"
     )
     parser.add_argument("--rows", type=int, help="of a batch [those of the preset]")
     parser.add_argument("--steps", type=int, default=45)

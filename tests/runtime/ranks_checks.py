@@ -23,6 +23,7 @@ from tinytorch import (
     cat,
 )  # fmt: skip
 from tinytorch.backends.groups import MPIGroup
+from tinytorch.runtime import overlap
 from tinytorch.runtime.ranks import RankError, Ranks
 from tinytorch.runtime.trainer import make_ranks
 from tinytorch.utils.data import DistributedSampler
@@ -37,7 +38,12 @@ def difference(ours: Trainer, theirs: Trainer) -> float:
 
 
 def compared(
-    blocks: int, each: int, count: int, backend: str = "numpy", shard: bool | None = None
+    blocks: int,
+    each: int,
+    count: int,
+    backend: str = "numpy",
+    shard: bool | None = None,
+    overlaps: bool = False,
 ) -> dict[str, Any]:
     """Training by all ranks next to that of one process, with dropout."""
     alone, ours = make_trainer("numpy", False), make_trainer(backend, backend == "cupy")
@@ -45,7 +51,8 @@ def compared(
     expected = steps(alone, count, blocks, each)
     if RANK:  # the first step begins with the weights of rank 0
         ours.parameters()[0]._array[...] += 1
-    ours.ranks = make_ranks(GROUP)
+    ours.ranks = Ranks(GROUP)
+    ours.ranks.overlaps = overlaps
     actual = steps(ours, count, blocks, each)
     losses = max(abs(a - b) for a, b in zip(expected, actual, strict=True))
     learned = expected[0] - expected[-1]
@@ -179,10 +186,12 @@ class Failing(Module):
         return self.layer(x)
 
 
-def failing() -> dict[str, Any]:
+def failing(overlaps: bool) -> dict[str, Any]:
     """An error in the last rank is raised in all, nothing has changed, and training goes on."""
     model = Failing(GROUP.size - 1)
     trainer = Trainer(model, SGD(model.parameters(), lr=0.1), CrossEntropyLoss(), group=GROUP)
+    assert trainer.ranks is not None
+    trainer.ranks.overlaps = overlaps
     batch = Tensor(np.ones((6, 2), np.float32)), Tensor(np.zeros(6, np.int64))
     before = model.layer.weight.numpy().copy()
     try:
@@ -192,8 +201,19 @@ def failing() -> dict[str, Any]:
         caught = str(error)
     same = bool((model.layer.weight.numpy() == GROUP.first(before)).all())
     model.bad = -1
+    hook = model.register_forward_hook(lambda *_: None) if RANK else None
+    try:
+        trainer.train_step([batch])
+        hooked = ""
+    except RankError as error:
+        hooked = str(error)
+    if hook is not None:
+        hook.remove()
     loss = trainer.train_step([batch]).item()
-    return {"caught": GROUP.gather(caught), "same": GROUP.gather(same), "loss": loss}
+    return {
+        "caught": GROUP.gather(caught), "same": GROUP.gather(same), "loss": loss,
+        "hooked": GROUP.gather(hooked),
+    }  # fmt: skip
 
 
 def checked() -> dict[str, Any]:
@@ -260,13 +280,16 @@ def captured() -> dict[str, Any]:
 
 
 def main() -> None:
+    overlap.BUCKET_BYTES = 20  # the layer of `failing` has more
     results = {
         "divided": compared(5, 2, 50),
         "too many": compared(GROUP.size - 1, 1, 4, shard=True),
         "resumed": resumed(),
         "owned": owned(),
         "unused": unused(),
-        "failing": failing(),
+        "early": compared(5, 2, 10, overlaps=True),
+        "failing": failing(overlaps=False),
+        "failing early": failing(overlaps=True),
         "checked": checked(),
         "validated": validated(),
     }

@@ -82,7 +82,7 @@ ranks_start = pytest.mark.xdist_group("ranks")
 
 @pytest.mark.slow
 @ranks_start
-@pytest.mark.parametrize("case", ["divided", "too many", "owned", "captured"])
+@pytest.mark.parametrize("case", ["divided", "early", "too many", "owned", "captured"])
 def test_training_equals_that_of_one_process(checks: dict[str, Any], case: str) -> None:
     if case not in checks:
         pytest.skip("only in two ranks, and with g++")
@@ -133,11 +133,15 @@ def test_parameters_that_only_one_rank_uses_move_in_all(checks: dict[str, Any]) 
 
 @pytest.mark.slow
 @ranks_start
-def test_an_error_in_one_rank_is_raised_in_all_and_changes_nothing(checks: dict[str, Any]) -> None:
-    size = checks["size"]
-    assert checks["failing"]["caught"] == [f"rows of rank {size - 1}"] * size
-    assert all(checks["failing"]["same"])
-    assert checks["failing"]["loss"] > 0
+@pytest.mark.parametrize("case", ["failing", "failing early"])
+def test_an_error_in_one_rank_is_raised_in_all_and_changes_nothing(
+    checks: dict[str, Any], case: str
+) -> None:
+    size, found = checks["size"], checks[case]
+    assert found["caught"] == [f"rows of rank {size - 1}"] * size
+    assert all(found["same"])
+    assert all("some ranks have hooks on the model" in message for message in found["hooked"])
+    assert found["loss"] > 0
 
 
 @pytest.mark.slow

@@ -320,3 +320,12 @@ def test_steps_over_a_slowed_network_are_compared(monkeypatch: pytest.MonkeyPatc
     assert {row[5] for row in cells} <= {"+0 %", "-0 %"}
     assert [row[3] for row in cells] == [row[4] for row in cells]
     assert len({row[4] for row in cells}) == 3
+
+    lines = script.overlapped(
+        ["default"], lambda *given: "900.0 ms, 800.0 ms; 1 MB", lambda *given: "9.0 ms, 8.0 ms",
+        rates.append,
+    )  # fmt: skip
+    assert lines[2:] == [
+        "| shared memory | 900.0 | 800.0 |", "| 1 Gb/s | 9.0 | 8.0 |", "| 200 Mb/s | 9.0 | 8.0 |"
+    ]  # fmt: skip
+    assert rates[3:] == [1000, 200]

@@ -4,7 +4,7 @@ A gradient is final when no node that has still to run uses its parameter. The o
 known before the backward pass, so it is known too which node is the last one.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -121,6 +121,12 @@ class EarlySums:
                     p.grad = Tensor(part, backend=p.backend)
                 else:  # of a node that was not known, such as one of another backward pass
                     p.grad._array += part
+
+
+def has_several_buckets(parameters: Iterable[Tensor]) -> bool:
+    """Whether sums can begin early: a single bucket is complete at the end only."""
+    arrays: list[Array] = [p._array for p in parameters if p.requires_grad]  # type: ignore[misc]
+    return sum(array.nbytes for array in arrays) > BUCKET_BYTES
 
 
 def _parts(bucket: Sequence[Tensor], flat: Array) -> Iterator[tuple[Tensor, Array]]:

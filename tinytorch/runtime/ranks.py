@@ -20,7 +20,7 @@ from ..tensor import Tensor
 from ..training import Trainer, accumulate_gradients, count_targets, mean_loss, weights_of
 from .division import divided, picklable, rows_of
 from .eager import why_eager
-from .overlap import EarlySums
+from .overlap import EarlySums, has_several_buckets
 
 ROUNDING = 1e-3  # by which sums of other orders may have changed a weight, of its size or of 1
 
@@ -170,8 +170,9 @@ class Ranks:
             early.give_back({p for p, n in zip(parameters, taken, strict=True) if n})
         return loss
 
-    def _can_overlap(self, parameters: Iterable[Tensor]) -> bool:
-        return bool(self.overlaps) and all(self.group(p.backend) is self.host for p in parameters)
+    def _can_overlap(self, parameters: Sequence[Tensor]) -> bool:
+        on_host = all(self.group(p.backend) is self.host for p in parameters)
+        return bool(self.overlaps) and on_host and has_several_buckets(parameters)
 
     def _own_batches(self, trainer: Trainer, backward: Backward, fraction: Any) -> Backward:
         """``backward`` of a batch of this rank, which has a part of all targets."""
