@@ -234,7 +234,7 @@ def step_seconds(
         exchange: what a step sends.
         network: what connects the ranks.
         overlap: whether messages are sent during the backward pass, each when its gradients are
-            computed, which costs no time of the processor; see `overlap`, which does this for hosts.
+            computed, at no cost of the processor; see `overlap`, which does this for hosts.
     """
     own = (work.seconds - work.fixed) * max(1, math.ceil(rows / ranks)) / work.rows
     fixed = work.fixed
