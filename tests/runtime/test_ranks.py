@@ -570,6 +570,26 @@ def test_the_patience_with_a_rank_is_a_setting(text: str) -> None:
         patience({"TT_RANK_TIMEOUT": text})
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_wrong_setting_of_one_rank_ends_all(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line(rank, [[], []])
+    gathered: list[Any] = []
+
+    def allgather(value: Any) -> list[Any]:
+        gathered.append(value)
+        return [("rank 0", ""), ("rank 1", "rank 1: it is wrong")]
+
+    monkeypatch.setattr(line, "allgather", allgather)
+    if rank:
+        monkeypatch.setenv("TT_RANK_TIMEOUT", "abc")
+    with pytest.raises(ValueError, match="rank 1: it is wrong"):
+        Heartbeat(line, print)
+    ((name, error),) = gathered
+    assert name.startswith(f"rank {rank} (process ")
+    message = ": TT_RANK_TIMEOUT must be a positive number of seconds, not 'abc'"
+    assert error == (name + message if rank else "")
+
+
 def test_ranks_wait_as_long_as_they_are_told() -> None:
     states = {0: (50, WAITING), 1: (49, COMPUTING)}
     found = beats(Watch(["rank 0", "rank 1"], 0.0, hanging=90), 120, states)
@@ -587,7 +607,7 @@ class Line:
         return self.rank
 
     def allgather(self, value: Any) -> list[Any]:
-        return ["rank 0 (process 1 on pc)", "rank 1 (process 2 on pc)"]
+        return [("rank 0 (process 1 on pc)", ""), ("rank 1 (process 2 on pc)", "")]
 
     def Isend(self, array: Any, peer: int) -> Any:  # noqa: N802
         self.boxes[peer].append(array.copy())

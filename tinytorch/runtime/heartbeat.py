@@ -88,14 +88,24 @@ class Heartbeat:
         comm: a communicator of its own.
         report: called with what is wrong, before this process ends.
         parent: the process id of the supervisor, without which this process ends; 0 for none.
+
+    Raises:
+        ValueError: a setting of some rank is wrong; raised in all.
     """
 
     def __init__(self, comm: Any, report: Callable[[str], None], parent: int = 0) -> None:
         self._comm, self._report, self._parent = comm, report, parent
         self._rank = comm.Get_rank()
-        place = f"process {os.getpid()} on {socket.gethostname()}"
-        names: list[str] = comm.allgather(f"rank {self._rank} ({place})")
-        self._watch = Watch(names, time.monotonic(), patience())
+        name = f"rank {self._rank} (process {os.getpid()} on {socket.gethostname()})"
+        seconds, error = math.nan, ""
+        try:
+            seconds = patience()
+        except ValueError as caught:
+            error = f"{name}: {caught}"
+        names, errors = zip(*comm.allgather((name, error)), strict=True)
+        if any(errors):
+            raise ValueError(next(filter(None, errors)))
+        self._watch = Watch(list(names), time.monotonic(), seconds)
         self._peers = range(1, len(names)) if self._rank == 0 else range(1)
         self._count, self._phase = 0, COMPUTING
         self._end = threading.Event()
