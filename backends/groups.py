@@ -66,6 +66,9 @@ class MPIGroup:
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self._memory = np.empty(0, np.uint8)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "MPIGroup":
+        return self  # the ranks of a copy are the same
+
     def barrier(self) -> None:
         """Wait until all ranks have come here; Ctrl-C ends the wait."""
         with self.waiting():

@@ -3,6 +3,7 @@
 import json
 import sys
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,35 @@ def unused() -> dict[str, Any]:
     return {"moved": GROUP.gather(moved)}
 
 
+def earlier() -> dict[str, Any]:
+    """Gradients from before a step are in all ranks, but count once."""
+    batch = Tensor(np.ones((6, 2), np.float32)), Tensor(np.zeros(6, np.int64))
+    biases = []
+    for group in (None, GROUP):
+        tinytorch.manual_seed(1)
+        model = Linear(2, 3)
+        trainer = Trainer(model, SGD(model.parameters(), lr=1.0), CrossEntropyLoss(), group=group)
+        model.bias.grad = Tensor([10.0, 0.0, 0.0])
+        trainer.train_step([batch])
+        biases.append(model.bias.numpy())
+    return {"difference": float(abs(biases[0] - biases[1]).max()), "moved": float(biases[0][0])}
+
+
+def copied() -> dict[str, Any]:
+    """A copy of a trainer whose optimizers are divided trains as it does, and alone."""
+    ours = make_trainer("numpy", False)
+    ours.ranks, ours.shard_optimizers = make_ranks(GROUP), True
+    steps(ours, 2)
+    before, copy = weights(ours), deepcopy(ours)
+    losses = steps(copy, 2)
+    same = all(np.array_equal(before[name], array) for name, array in weights(ours).items())
+    kept = [len(o.state) for o in copy.optimizers]
+    return {
+        "same": same, "losses": losses == steps(ours, 2), "weights": difference(ours, copy),
+        "kept": GROUP.gather(kept), "all": [len(o.parameters()) for o in ours.optimizers],
+    }  # fmt: skip
+
+
 class Failing(Module):
     def __init__(self, bad: int) -> None:
         self.bad, self.layer = bad, Linear(2, 3)
@@ -226,9 +256,16 @@ def checked() -> dict[str, Any]:
     array[...] += 1e-6 * RANK
     ranks.check(trainer)
     repaired = all(np.array_equal(a, array) for a in GROUP.gather(array))
-    array[...] += RANK == 1
+    tinytorch.manual_seed(RANK)
     messages = []
-    for action in (lambda: ranks.check(trainer), lambda: ranks.agree({"texts": RANK // 2})):
+
+    def drift() -> None:
+        array[...] += RANK == 1
+        ranks.check(trainer)
+
+    for action in (
+        lambda: ranks.check(trainer), drift, lambda: ranks.agree({"texts": RANK // 2})
+    ):  # fmt: skip
         try:
             action()
             messages.append("")
@@ -287,6 +324,8 @@ def main() -> None:
         "resumed": resumed(),
         "owned": owned(),
         "unused": unused(),
+        "earlier": earlier(),
+        "copied": copied(),
         "early": compared(5, 2, 10, overlaps=True),
         "failing": failing(overlaps=False),
         "failing early": failing(overlaps=True),

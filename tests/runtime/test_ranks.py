@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import require
-from tiny_training import TINY, make_trainer, steps
+from tiny_training import TINY, make_trainer, steps, weights
 
 from tinytorch import Tensor, Trainer, backends
 from tinytorch.backends import BackendError
@@ -127,6 +128,25 @@ def test_a_checkpoint_of_divided_optimizers_is_whole(checks: dict[str, Any]) -> 
 
 @pytest.mark.slow
 @ranks_start
+def test_gradients_from_before_a_step_count_once(checks: dict[str, Any]) -> None:
+    assert checks["earlier"]["moved"] < -8
+    assert checks["earlier"]["difference"] < 1e-5
+
+
+@pytest.mark.slow
+@ranks_start
+def test_a_copy_of_a_trainer_with_divided_optimizers_trains_as_it_does(
+    checks: dict[str, Any],
+) -> None:
+    found = checks["copied"]
+    assert found["same"]
+    assert found["losses"]
+    assert found["weights"] == 0
+    assert [sum(each) for each in zip(*found["kept"], strict=True)] == found["all"]
+
+
+@pytest.mark.slow
+@ranks_start
 def test_parameters_that_only_one_rank_uses_move_in_all(checks: dict[str, Any]) -> None:
     assert checks["unused"]["moved"] == [[True] * 4 + [False] * 2] * checks["size"]
 
@@ -150,8 +170,9 @@ def test_weights_that_differ_by_rounding_are_repaired_and_others_found(
     checks: dict[str, Any],
 ) -> None:
     assert checks["checked"]["repaired"]
-    weights, texts = checks["checked"]["messages"]
-    assert "random numbers of rank 1 differ" in weights
+    *drifts, texts = checks["checked"]["messages"]
+    assert len(drifts) == 2  # in random numbers, and in weights
+    assert all("random numbers of rank 1 differ" in message for message in drifts)
     assert ("rank 0 and rank 2 have different texts: 0 and 1" in texts) == (checks["size"] == 3)
 
 
@@ -388,6 +409,19 @@ def test_rows_are_divided_and_gradients_summed(group: MirrorGroup) -> None:
     assert ours.evaluate([(Tensor(np.zeros((1, 8), np.int64)),) * 2]) > 0
 
 
+def test_a_divided_optimizer_needs_its_ranks(group: MirrorGroup) -> None:
+    ours = make_trainer("numpy", False)
+    ours.ranks = Ranks(group)
+    steps(ours, 1)
+    before = weights(ours)
+    alone = Trainer(ours.model, ours.optimizers, ours.loss_fn)
+    with pytest.raises(ValueError, match="another trainer has divided an optimizer among the rank"):
+        steps(alone, 1)
+    assert all(np.array_equal(before[name], array) for name, array in weights(ours).items())
+    with pytest.raises(TypeError, match="cannot be pickled, because"):
+        pickle.dumps(ours)
+
+
 def test_errors_and_disagreements_are_raised_in_all_ranks(group: MirrorGroup) -> None:
     ranks = Ranks(group)
     assert ranks.together(lambda: 3) == 3
@@ -484,6 +518,8 @@ def test_a_launcher_is_recognised_by_its_variables() -> None:
     assert launch.is_launched({"PMI_SIZE": "3", "PMI_RANK": "2"})
     assert launch.is_launched({"OMPI_COMM_WORLD_SIZE": "2"})
     assert launch.is_launched({"PMIX_RANK": "0"})
+    assert launch.is_launched({"PMIX_RANK": "0", "SLURM_STEP_NUM_TASKS": "2"})
+    assert not launch.is_launched({"PMIX_RANK": "0", "SLURM_STEP_NUM_TASKS": "1"})
     assert not launch.is_launched({"PMI_SIZE": "1", "SLURM_STEP_NUM_TASKS": "4"})
     assert not launch.is_launched({"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"})
     assert not launch.is_launched({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"})  # sbatch's script
@@ -495,7 +531,8 @@ def test_tasks_of_srun_without_a_process_manager_are_told() -> None:
     tasks = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3"}
     assert launch.is_launched(tasks)
     assert launch.rank(tasks) == 3
-    assert "srun has started 4 tasks without a process" in launch.why_alone("MPICH 5", tasks)
+    for found in (tasks, tasks | {"PMIX_RANK": "3"}):  # an MPI without PMIx
+        assert "srun has started 4 tasks without a process" in launch.why_alone("MPICH 5", found)
     assert "mpiexec belongs to another MPI" in launch.why_alone("MPICH 5", {"PMI_SIZE": "2"})
 
 

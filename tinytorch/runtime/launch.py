@@ -24,9 +24,9 @@ FAREWELL = 2.0  # seconds for which a rank that ends waits for the others
 def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a launcher has started this process as one of several ranks."""
     sizes = [environment[name] for name in SIZES if name in environment]
-    if not sizes and "PMIX_RANK" not in environment:
-        sizes = [environment.get(TASKS, "1")]
-    return any(size != "1" for size in sizes) or (not sizes and "PMIX_RANK" in environment)
+    if not sizes and TASKS in environment:  # srun, whose PMIx tells no size
+        sizes = [environment[TASKS]]
+    return any(size != "1" for size in sizes) if sizes else "PMIX_RANK" in environment
 
 
 def rank(environment: Mapping[str, str] = os.environ) -> int:
@@ -128,7 +128,7 @@ def why_alone(library: str, environment: Mapping[str, str] = os.environ) -> str:
         library: name and version of the MPI in use.
         environment: what the launcher has set.
     """
-    if not any(name in environment for name in (*SIZES, *RANKS[:3])):
+    if TASKS in environment and not any(name in environment for name in SIZES):
         return (
             f"srun has started {environment.get(TASKS)} tasks without a process manager that"
             f" {library} knows, so each sees itself alone: srun --mpi=pmi2, or another of"

@@ -61,6 +61,9 @@ class Ranks:
         self.overlaps: bool | None = None
         self._groups: dict[Any, Group] = {}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Ranks":
+        return self  # a copied trainer has the same ranks
+
     # Training
 
     def group(self, backend: Any) -> Group:

@@ -7,6 +7,7 @@ as Muon's reads a matrix as a whole.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +58,20 @@ class ShardedUpdate:
         self._started: set[Tensor] = set()  # parameters that have had an update
         self._shards: list[Shards] = []
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ShardedUpdate":
+        """The update of a copied optimizer, whose arrays are allocated in its next step."""
+        new = ShardedUpdate(deepcopy(self._optimizer, memo), self._host, self._group_of)
+        new.owners = list(self.owners)
+        new._parameters = deepcopy(self._parameters, memo)
+        new._started = deepcopy(self._started, memo)
+        return new
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "an optimizer that is divided among ranks cannot be pickled, because this rank has the"
+            " state of a part alone: use save_checkpoint of the trainer"
+        )
+
     def __call__(self, step: Any, *rates: Any) -> list[int]:
         """As `Optimizer.update`, with the same result in all ranks."""
         self.prepare()
@@ -82,7 +97,8 @@ class ShardedUpdate:
         State of the parameters of other ranks, as from a checkpoint, is dropped.
         """
         parameters = self._optimizer.parameters()
-        if list(map(id, parameters)) != list(map(id, self._parameters)):
+        is_known = list(map(id, parameters)) == list(map(id, self._parameters))
+        if not (is_known and self._shards):
             known = dict(zip(self._parameters, self.owners, strict=True))
             before = [known.get(p, -1) for p in parameters]
             self.owners = owners_of([p.size for p in parameters], self._host.size, before)

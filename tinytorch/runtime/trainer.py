@@ -119,6 +119,7 @@ class Trainer(training.Trainer):
     def run_step(self, batches: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
         ranks = self.ranks
         if ranks is None:
+            self._check_undivided()
             return self.runner.run(self, batches)
         if not self._has_begun:
             self._begin(ranks, batches)
@@ -126,6 +127,17 @@ class Trainer(training.Trainer):
         if (self.step + 1) % CHECK_INTERVAL == 0:
             ranks.check(self)
         return loss
+
+    def _check_undivided(self) -> None:
+        """Raise ValueError if another trainer has divided an optimizer: the others would wait."""
+        if any("update" in vars(optimizer) for optimizer in self.optimizers):
+            from .sharding import updates_of
+
+            if updates_of(self.optimizers):
+                raise ValueError(
+                    "another trainer has divided an optimizer among the ranks of its group: pass"
+                    " the same group= to this one"
+                )
 
     def _begin(self, ranks: "Ranks", batches: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Before the first step of several ranks: give all of them the weights of rank 0."""
