@@ -25,7 +25,8 @@ from tinytorch import (
 )  # fmt: skip
 from tinytorch.backends.groups import MPIGroup
 from tinytorch.runtime import overlap
-from tinytorch.runtime.ranks import RankError, Ranks
+from tinytorch.runtime.agreement import RankError
+from tinytorch.runtime.ranks import Ranks
 from tinytorch.runtime.trainer import make_ranks
 from tinytorch.utils.data import DistributedSampler
 

@@ -25,6 +25,7 @@ from tinytorch import Tensor, Trainer, backends
 from tinytorch.backends import BackendError
 from tinytorch.backends.groups import MPIGroup, buckets
 from tinytorch.runtime import launch
+from tinytorch.runtime.agreement import RankError
 from tinytorch.runtime.heartbeat import (
     ALONE,
     COMPUTING,
@@ -35,7 +36,7 @@ from tinytorch.runtime.heartbeat import (
     Watch,
     patience,
 )  # fmt: skip
-from tinytorch.runtime.ranks import RankError, Ranks
+from tinytorch.runtime.ranks import Ranks
 from tinytorch.serialization import checkpoint
 from tinytorch.tinygpt import RunConfig, together
 

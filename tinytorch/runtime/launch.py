@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, suppress
 from ..backends import Backend, BackendError
 from ..backends.groups import MPIGroup
 from ..backends.numpy import threads
+from .agreement import RankError
 from .heartbeat import EXIT_CODE, Heartbeat, end_all, name_of_signal
-from .ranks import RankError
 
 # Variables of MPICH, Intel's and Microsoft's MPI, and srun; Open MPI; PMIx; srun without any PMI.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE")

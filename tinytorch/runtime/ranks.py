@@ -5,10 +5,8 @@ the weights with the sum of all gradients. Dropout masks are indexed by the row 
 Unlike `data_parallel` it needs no fork and no shared memory, and works across machines.
 """
 
-import math
-import traceback
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,9 @@ from ..autograd import wrap_array
 from ..backends.groups import Group, MPIGroup
 from ..serialization.random_state import random_state, set_random_state
 from ..tensor import Tensor
-from ..training import Trainer, accumulate_gradients, count_targets, mean_loss, weights_of
-from .division import divided, picklable, rows_of
+from ..training import Trainer, accumulate_gradients, count_targets, weights_of
+from .agreement import Agreement
+from .division import divided, rows_of
 from .eager import why_eager
 from .overlap import EarlySums, has_several_buckets
 
@@ -28,11 +27,7 @@ Batches = Sequence[tuple[Tensor, Tensor]]
 Backward = Callable[[Tensor, Tensor, Any], Tensor]
 
 
-class RankError(RuntimeError):
-    """Ranks disagree, or one of them has ended or does not answer."""
-
-
-class Ranks:
+class Ranks(Agreement):
     """This process and the others that train the same model, each on its rows of every batch.
 
     Losses are those of one process, up to floating-point summation order, under the conditions of
@@ -56,7 +51,7 @@ class Ranks:
     """
 
     def __init__(self, host: MPIGroup, own_batches: bool = False) -> None:
-        self.host, self.rank, self.size = host, host.rank, host.size
+        super().__init__(host)
         self.own_batches = own_batches
         self.overlaps: bool | None = None
         self._groups: dict[Any, Group] = {}
@@ -117,23 +112,17 @@ class Ranks:
         parameters = trainer.parameters()
         # Hooks see whole batches, so every rank computes all of them, and nothing is summed.
         reason = why_eager(trainer.model, trainer.loss_fn, parameters=parameters)
-        is_whole = bool(reason)
-        own = 0
-        if self.own_batches:
-            own = self._fraction(self.together(lambda: _own_targets(trainer, batches, reason)))
-        early = None
-        if backward is None:
-            if self._can_overlap(parameters):
-                early = EarlySums(self.host, parameters, is_whole)
-            backward = _backward(trainer, len(batches), early)
+        own = self._own_fraction(trainer, batches, reason) if self.own_batches else None
+        early = self._early_sums(parameters, bool(reason)) if backward is None else None
+        backward = backward or _backward(trainer, len(batches), early)
         if self.own_batches:
             backward = self._own_batches(trainer, backward, own)
-        elif not is_whole:
+        elif not reason:
             backward = self._own_rows(trainer, backward)
-        if self.rank and not is_whole:
+        if self.rank and not reason:
             trainer.zero_grad()  # gradients from before the step are in all ranks, but count once
+        loss: Tensor | None = None
         error: BaseException | None = None
-        loss = None
         try:
             loss = accumulate(batches, backward)
         except BaseException as caught:
@@ -144,38 +133,64 @@ class Ranks:
         used = [p.grad is not None for p in parameters]
         if early is not None:
             used += [p in early.taken for p in parameters]
-        numbers = np.array([error is not None, is_whole, rows, rows**2, *used], np.int64)
-        self.host.sum([numbers])
-        if numbers[0] or loss is None:
-            raise self._first_error(error)
-        if 0 < numbers[1] < self.size:
-            self.host.shared_error = RankError(
-                "some ranks have hooks on the model and others do not: register them in all ranks"
-            )
-            raise self.host.shared_error
-        if self.size * numbers[3] != numbers[2] ** 2:
-            found = ", ".join(map(str, self.host.gather(rows)))
-            self.host.shared_error = RankError(
-                f"the batches of the ranks have {found} rows: each rank must have as many"
-            )
-            raise self.host.shared_error
-        if is_whole:
-            return loss
-        trained = [p for p, n in zip(parameters, numbers[4:], strict=False) if n]
-        for parameter in trained:
-            if parameter.grad is None:  # only other ranks have used it
-                parameter.grad = Tensor(parameter.backend.xp.zeros_like(parameter._array),
-                                        backend=parameter.backend)  # fmt: skip
-        gradients = [p.grad._array for p in trained if p.grad is not None]
-        self.group(loss.backend).sum([*gradients, loss._array])
-        if early is not None:
-            taken = numbers[4 + len(parameters) :]
-            early.give_back({p for p, n in zip(parameters, taken, strict=True) if n})
+        counts = self._exchange(error, bool(reason), rows, used)
+        assert loss is not None
+        if not reason:
+            self._sum(parameters, counts, loss, early)
         return loss
 
-    def _can_overlap(self, parameters: Sequence[Tensor]) -> bool:
-        on_host = all(self.group(p.backend) is self.host for p in parameters)
-        return bool(self.overlaps) and on_host and has_several_buckets(parameters)
+    def _exchange(
+        self, error: BaseException | None, is_whole: bool, rows: int, used: list[bool]
+    ) -> list[int]:
+        """After the gradients of a rank: how many ranks have each of `used`.
+
+        Raises:
+            RankError: the ranks have divided the batches otherwise, see `accumulate`.
+            BaseException: the exception of a rank.
+        """
+        numbers = np.array([error is not None, is_whole, rows, rows**2, *used], np.int64)
+        self.host.sum([numbers])
+        failed, whole, total, squares, *counts = map(int, numbers)
+        if failed:
+            raise self.first_error(error)
+        if 0 < whole < self.size:
+            self.fail(
+                "some ranks have hooks on the model and others do not: register them in all ranks"
+            )
+        if self.size * squares != total**2:
+            found = ", ".join(map(str, self.host.gather(rows)))
+            self.fail(f"the batches of the ranks have {found} rows: each rank must have as many")
+        return counts
+
+    def _sum(
+        self, parameters: Sequence[Tensor], counts: list[int], loss: Tensor, early: EarlySums | None
+    ) -> None:
+        """Add up the loss, and the gradients of all parameters that any rank has used.
+
+        Args:
+            parameters: all of them.
+            counts: how many ranks have a gradient of each; then, with `early`, how many had one.
+            loss: that of this rank.
+            early: sums from the backward pass.
+        """
+        gradients = []
+        for p, count in zip(parameters, counts, strict=False):
+            if count and p.grad is None:  # only other ranks have used it
+                p.grad = Tensor(p.backend.xp.zeros_like(p._array), backend=p.backend)
+            if count and p.grad is not None:
+                gradients.append(p.grad._array)
+        self.group(loss.backend).sum([*gradients, loss._array])
+        if early is not None:
+            taken = counts[len(parameters) :]
+            early.give_back({p for p, count in zip(parameters, taken, strict=True) if count})
+
+    def _early_sums(self, parameters: Sequence[Tensor], is_whole: bool) -> EarlySums | None:
+        """Sums during the backward pass, if they are faster."""
+        if not self.overlaps or any(self.group(p.backend) is not self.host for p in parameters):
+            return None
+        if not has_several_buckets(parameters):
+            return None
+        return EarlySums(self.host, parameters, is_whole)
 
     def _own_batches(self, trainer: Trainer, backward: Backward, fraction: Any) -> Backward:
         """``backward`` of a batch of this rank, which has a part of all targets."""
@@ -190,8 +205,9 @@ class Ranks:
 
         return own
 
-    def _fraction(self, count: Any) -> Any:
-        """The part of the targets of all ranks that this one has with `count` of them."""
+    def _own_fraction(self, trainer: Trainer, batches: Batches, reason: str) -> Any:
+        """The part of the targets of all ranks that this one has in its own batches."""
+        count = self.together(lambda: _own_targets(trainer, batches, reason))
         if isinstance(count, Tensor):  # stays on the device
             xp = count.backend.xp
             counts = xp.zeros((self.size,), dtype=xp.float64)
@@ -223,18 +239,6 @@ class Ranks:
 
         return own
 
-    def _first_error(self, error: BaseException | None) -> BaseException:
-        if error is not None:
-            lines = traceback.format_exception(error)
-            error.add_note(f"In rank {self.rank}:\n{''.join(lines)}")
-        errors = self.host.gather(None if error is None else picklable(error))
-        first = next(index for index, each in enumerate(errors) if each is not None)
-        self.host.shared_error = (
-            error if error is not None and first == self.rank else errors[first]
-        )
-        assert self.host.shared_error is not None
-        return self.host.shared_error
-
     def check(self, trainer: Trainer) -> None:
         """Compare weights and random numbers with those of rank 0.
 
@@ -256,79 +260,11 @@ class Ranks:
         )
         bad += [n for n, ok in enumerate(self.host.gather(close)) if not ok]
         if bad:
-            self.host.shared_error = RankError(
+            self.fail(
                 f"the weights or random numbers of rank {min(bad)} differ from those of rank 0"
                 f" after step {trainer.step + 1}: does the model draw or change anything that"
                 " depends on the rows of a rank?"
             )
-            raise self.host.shared_error
-
-    # Agreement
-
-    def agree(self, facts: dict[str, Any]) -> None:
-        """Check that all ranks start from the same facts.
-
-        Raises:
-            RankError: they do not; raised in all ranks.
-        """
-        gathered = self.host.gather(facts)
-        for name, value in gathered[0].items():
-            for rank, other in enumerate(gathered):
-                if other[name] != value:
-                    self.host.shared_error = RankError(
-                        f"rank 0 and rank {rank} have different {name}:"
-                        f" {_short(value, other[name])} and {_short(other[name], value)}"
-                    )
-                    raise self.host.shared_error
-
-    def all(self, value: bool) -> bool:
-        """Whether all ranks have this."""
-        return all(self.host.gather(value))
-
-    def together(self, action: Callable[[], Any], only_first: bool = False) -> Any:
-        """The result of ``action()``; an exception in any rank is raised in all.
-
-        Args:
-            action: what every rank does.
-            only_first: let rank 0 do it; the others return None.
-        """
-        error = result = None
-        try:
-            if not (only_first and self.rank):
-                result = action()
-        except Exception as caught:
-            error = caught
-        failed = self.host.gather(error is not None)
-        if not any(failed):
-            return result
-        shared = self._first_error(error)
-        if failed[0]:
-            raise shared
-        self.host.shared_error = RankError(f"rank {failed.index(True)}: {shared}")
-        raise self.host.shared_error from shared
-
-    def synchronise(self, seconds: float, stop: int) -> tuple[float, int]:
-        """The seconds of rank 0, and the largest number of a signal that stops a rank."""
-        numbers = np.zeros(self.size + 1)
-        numbers[self.rank], numbers[-1] = stop, 0.0 if self.rank else seconds
-        self.host.sum([numbers])
-        return float(numbers[-1]), int(numbers[:-1].max())
-
-    def total(self, count: Any) -> float:
-        """The sum of a number, or of a 0-d tensor, over all ranks."""
-        numbers = np.array([count.item() if isinstance(count, Tensor) else count], np.float64)
-        self.host.sum([numbers])
-        return float(numbers[0])
-
-    def mean_loss(self, losses: Iterable[tuple[Tensor, Any]]) -> float:
-        """`training.mean_loss` of the losses of all ranks."""
-        own = list(losses)
-        count = float(sum(n.item() if isinstance(n, Tensor) else n for _, n in own))
-        numbers = np.array([mean_loss(own) * count if count else 0.0, count, len(own)])
-        self.host.sum([numbers])
-        if not numbers[2]:
-            raise ValueError("the loader has no batch")
-        return float(numbers[0] / numbers[1]) if numbers[1] else math.nan
 
 
 def _backward(trainer: Trainer, count: int, early: EarlySums | None) -> Backward:
@@ -362,11 +298,3 @@ def _checksum(trainer: Trainer) -> int:
     for array in _arrays(trainer):
         total = zlib.crc32(trainer.model.backend.to_numpy(array).tobytes(), total)
     return total
-
-
-def _short(value: Any, other: Any) -> str:
-    """A value for a message; of two dicts only what differs."""
-    if isinstance(value, dict) and isinstance(other, dict):
-        value = {name: v for name, v in value.items() if other.get(name) != v}
-    text = str(value)
-    return text if len(text) <= 100 else text[:100] + "..."

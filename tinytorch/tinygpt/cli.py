@@ -14,8 +14,8 @@ from typing import NoReturn
 from ..backends import BackendError
 from ..backends.trace import debugging
 from ..data.datasets import DataError
+from ..runtime.agreement import RankError
 from ..runtime.data_parallel import ReplicaError
-from ..runtime.ranks import RankError
 from ..serialization.checkpoint import CheckpointError
 from .interrupt import Stop
 from .presets import MAX_STEPS
