@@ -161,6 +161,16 @@ def test_a_rank_that_computes_whole_batches_keeps_its_gradients(group: Twins) ->
     assert p.grad.item() == 2
 
 
+def test_parameters_with_the_same_array_have_gradients_of_their_own(group: Twins) -> None:
+    p, q = (Tensor([1.0], requires_grad=True) for _ in range(2))
+    q._set_array(p._array)
+    p.grad, q.grad = Tensor([2.0]), Tensor([3.0])
+    sums = EarlySums(group, [p, q], is_whole=False)
+    sums.finish()
+    sums.give_back({p, q})
+    assert (p.grad.item(), q.grad.item()) == (4, 6)
+
+
 def test_frozen_parameters_are_not_sent(group: Twins) -> None:
     EarlySums(group, [Tensor([1.0, 2.0]), Tensor([3.0], requires_grad=True)], False).finish()
     assert group.early == [1]

@@ -41,11 +41,9 @@ class EarlySums:
         self._host = host
         self._any_whole = np.array([is_whole], np.int64)
         trained = [p for p in reversed(parameters) if p.requires_grad and not is_whole]
-        by_array = {id(p._array): p for p in trained}
         arrays: list[Any] = [p._array for p in trained]
-        self._buckets = [
-            [by_array[id(a)] for a in bucket] for bucket in buckets(arrays, BUCKET_BYTES)
-        ]
+        rest = iter(trained)
+        self._buckets = [[next(rest) for _ in bucket] for bucket in buckets(arrays, BUCKET_BYTES)]
         self._sums: list[Array] = []  # of the buckets that have been sent
         self.taken: set[Tensor] = set()
         self._queue: SimpleQueue[Array | None] = SimpleQueue()
