@@ -21,6 +21,7 @@ try:
     from tinytorch.data.python_modules import ModuleCorpus, standard_library
     from tinytorch.milestones.program import Claim
     from tinytorch.text.ngram import NGramModel
+    from tinytorch.tinygpt.cli import standard_input, valid
     from tinytorch.tinygpt.completions import Benchmark, Share, by_model, by_ngrams, cut
     from tinytorch.tinygpt.program import Program
     from tinytorch.tinygpt.run import RunError
@@ -166,17 +167,21 @@ def _open_definition(prompt: str) -> str | None:
 
 def _typed() -> Iterator[str]:
     """What is piped into the program, or else what is typed, up to an empty line each time."""
-    if not sys.stdin.isatty():
-        yield sys.stdin.read()
+    stdin = standard_input()
+    if not stdin.isatty():
+        yield valid(stdin.read())
         return
     print("Type the start of some code, and an empty line to complete it; Ctrl-D ends.")
     lines: list[str] = []
     with suppress(EOFError):
         while True:
-            lines.append(input("... " if lines else ">>> "))
+            lines.append(valid(input("... " if lines else ">>> ")))
             if not lines[-1].strip() and any(line.strip() for line in lines):
                 yield "\n".join(lines)
                 lines = []
+    if any(line.strip() for line in lines):  # Ctrl-D after some code
+        print()
+        yield "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

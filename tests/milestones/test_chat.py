@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from helpers import load_module, require, require_distribution
 
-from tinytorch.milestones.chat import Chat, load_chat_model, printable, think, valid
+from tinytorch.milestones.chat import Chat, load_chat_model, printable, think
 from tinytorch.milestones.dialogues import IGNORED, finetune, read_dialogues, to_example
 from tinytorch.pretrained import load_pretrained, save_pretrained
+from tinytorch.tinygpt.cli import valid
 
 from .tiny_chat import tiny_chat_model
 
@@ -190,6 +191,8 @@ def test_dialogues_with_line_separators_and_system_messages(
     file = tmp_path / "crab.jsonl"
     file.write_text(json.dumps({"messages": messages}, ensure_ascii=False), encoding="utf-8")
     assert read_dialogues(file) == [messages]
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # as editors of Windows begin it
+    assert read_dialogues(file) == [messages]
     flags = ["--model", str(folder), "--finetune", str(file), "--steps", "1", "--tokens", "1"]
     program.main(flags)
     assert "You: one\u2028line" in capsys.readouterr().out
@@ -218,7 +221,11 @@ def test_only_the_answers_are_learned(folder: Path) -> None:
         ("[]", "line 1: expected"),
         ('{"messages": [{"role": "user", "content": "a"}]}', "has no answer of the assistant"),
         ('{"messages": [{"role": "assistant", "content": "a"}]}', "message 1 is of 'assistant'"),
-        ('{"messages": [{"role": "user", "content": 3}]}', "a message needs a content"),
+        (
+            '\n{"messages": [{"role": "user", "content": 3}]}',
+            "dialogue 1: a message needs a content",
+        ),
+        ('{"messages": [{"role": "user", "content": "\\ud800"}]}', "line 1: expected"),
     ],
 )
 def test_a_bad_file_of_dialogues_is_one_sentence(
@@ -235,14 +242,21 @@ def test_a_bad_file_of_dialogues_is_one_sentence(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--model", "nowhere"], "there is no file or folder nowhere"),
+        (["--model", "nowhere"], "there is no file or folder nowhere, nor a model of that name"),
+        (["--model", "./nowhere"], "there is no file or folder ./nowhere\n"),
         (["--model", "empty"], "empty lacks config.json"),
         (["--model", "base"], "the model has no chat template"),
         (["--model", "odd"], "its chat template is not a known one"),
-        (["--model", "good", "--finetune", "nowhere"], "nowhere"),
+        (["--model", "good", "--finetune", "nowhere"], "chat: nowhere: No such file"),
         (["--temperature", "-1"], "--temperature must be 0 or a positive number"),
         (["--tokens", "0"], "--tokens must be at least 1"),
         (["--prompt", " "], "--prompt must not be empty"),
+        (["--model", ""], "--model must not be empty"),
+        (["--steps", "3"], "--steps needs --finetune"),
+        (
+            ["--model", "good", "--prompt", "x", "--out", "good/config.json"],
+            "cannot write to folder",
+        ),
         (["--model", "good", "--prompt", "x", "--save", "good/config.json"], "File exists"),
         (["--model", "nan", "--prompt", "x"], "the logits are NaN"),
         (["--model", "nan", "--pictures"], "the logits are NaN"),
@@ -274,8 +288,9 @@ def test_what_is_missing_is_one_sentence(
         code = program.main(flags)
     except SystemExit as error:
         code = error.code
-    error = capsys.readouterr().err
+    out, error = capsys.readouterr()
     assert code == 2
+    assert out == ""
     assert message in error
     assert error.count("\n") == 1
 
@@ -290,6 +305,46 @@ def test_text_that_is_no_utf_8_is_asked_with_replacement_characters(
     assert program.main([*flags, "--prompt", "\udcff?"]) == 0
     monkeypatch.setattr(sys, "stdin", io.StringIO("\udcff?\n\ud800?\n"))
     assert program.main(flags) == 0
+    # As where the locale is UTF-8, and Python would raise.
+    strict = io.TextIOWrapper(io.BytesIO(b"\xff?\n"), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdin", strict)
+    assert program.main(flags) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_closed_input_is_one_sentence(
+    program: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # python chat.py <&-
+    assert program.main(["--model", str(folder)]) == 2
+    assert capsys.readouterr().err.startswith("chat: there is no input, ")
+
+
+def test_a_question_longer_than_the_context_is_answered_with_a_remark(
+    program: ModuleType, folder: Path, capsys: Any
+) -> None:
+    assert program.main(["--model", str(folder), "--prompt", "x" * 300, "--tokens", "3"]) == 0
+    assert "(The context is full: " in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_a_training_and_what_was_learned_is_saved(
+    program: ModuleType, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def one_step(*arguments: Any) -> Any:
+        *others, report, stop = arguments
+        signal.raise_signal(signal.SIGINT)
+        return finetune(*others, report, stop)
+
+    monkeypatch.setattr(program, "finetune", one_step)
+    file = write_dialogues(tmp_path / "crab.jsonl")
+    flags = ["--model", str(folder), "--finetune", str(file), "--tokens", "3", "--save", "saved"]
+    assert program.main(flags) == 130
+    out, error = capsys.readouterr()
+    assert "Stopped after step 1, " in out
+    assert error == ""
+    before, after = (load_pretrained(place)[0] for place in (folder, "saved"))
+    name = "blocks.0.attention.proj.weight"
+    assert not np.array_equal(before.state_dict()[name], after.state_dict()[name])
 
 
 def test_characters_that_control_a_terminal_are_left_out() -> None:

@@ -194,6 +194,20 @@ def test_piped_code_is_completed(
     assert main(tinycoder, "--sample", trained) == 2
     error = capsys.readouterr().err
     assert error == "tinycoder: the prompt is empty: it needs at least one character\n"
+    monkeypatch.setattr(sys, "stdin", None)  # python tinycoder.py <&-
+    assert main(tinycoder, "--sample", trained) == 2
+    assert capsys.readouterr().err.startswith("tinycoder: there is no input, ")
+
+
+def test_code_that_is_no_utf_8_is_completed_with_replacement_characters(
+    tinycoder: ModuleType, trained: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--sample", trained, "--tokens", 3]
+    strict = io.TextIOWrapper(io.BytesIO(b"a = '\xff"), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdin", strict)  # as where the locale is UTF-8
+    assert main(tinycoder, *flags) == 0
+    assert main(tinycoder, *flags, "--prompt", "a = '\udcff") == 0
+    assert capsys.readouterr().out.count("a = '\ufffd") == 2
 
 
 def test_typed_code_is_completed_at_each_empty_line(
@@ -210,6 +224,7 @@ def test_typed_code_is_completed_at_each_empty_line(
     assert "Ctrl-D ends" in printed
     assert f"{PROMPT}\n    if key > size:\n     " in printed
     assert printed.count("import os\n") == 1
+    assert "\nimport" in printed.split("import os\n")[1]  # ended by Ctrl-D, and completed too
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other messages on Windows")

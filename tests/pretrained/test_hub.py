@@ -16,7 +16,7 @@ REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, without `huggingface_hub`."""
-    for name in ("HF_HUB_CACHE", "XDG_CACHE_HOME"):
+    for name in ("HF_HUB_CACHE", "XDG_CACHE_HOME", "TT_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
@@ -68,6 +68,13 @@ def test_without_the_package_it_is_said_what_to_install(cache: Path) -> None:
     ) as error:
         load_pretrained("gpt2")
     assert str(cache) in str(error.value)
+
+
+def test_offline_nothing_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", ModuleType("huggingface_hub"))
+    monkeypatch.setenv("TT_OFFLINE", "1")
+    with pytest.raises(PretrainedError, match="TT_OFFLINE is set: nothing was fetched"):
+        load_pretrained("gpt2")
 
 
 def test_a_cache_without_weights_is_not_enough(cache: Path) -> None:

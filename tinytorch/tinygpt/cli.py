@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from ..backends import BackendError
 from ..backends.trace import debugging
@@ -103,6 +103,25 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def valid(text: str) -> str:
+    """Return text that can be encoded; bytes that are no UTF-8 become U+FFFD.
+
+    Python keeps them as surrogates, in arguments and in what is piped in.
+    """
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # other surrogates, as from Windows
+        data = text.encode("utf-8", "surrogatepass")
+    return data.decode("utf-8", "replace")
+
+
+def standard_input() -> TextIO:
+    """Return the standard input; raises RunError if it is closed, as by `<&-`."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise RunError("there is no input, the standard input is closed: pass --prompt")
+    return sys.stdin
+
+
 def absolute(file: Path) -> str:
     """Return the absolute path without symbolic links; a loop of links is not an error."""
     return os.path.realpath(file)
@@ -140,16 +159,22 @@ def exit_code(name: str, action: Callable[[], int], memory_advice: str) -> int:
 
 
 def tolerate_encodings() -> None:
-    """Print "?" for the characters that the console cannot encode, instead of raising an error."""
-    for stream in (sys.stdout, sys.stderr):
+    """Let no character end the program.
+
+    What the console cannot encode is printed as "?"; bytes of the input that are no text are kept
+    for `valid`.
+    """
+    kinds = {"stdin": "surrogateescape", "stdout": "replace", "stderr": "replace"}
+    for name, errors in kinds.items():
+        stream = getattr(sys, name)
         if hasattr(stream, "reconfigure"):
             with suppress(OSError, ValueError):  # it may be closed
-                stream.reconfigure(errors="replace")
+                stream.reconfigure(errors=errors)
 
 
 def sentence(error: Exception, memory_advice: str) -> str:
     """Return an error as one line: what happened, and for an unexpected error also where."""
-    text = one_line(str(error))
+    text = one_line(_message(error))
     if isinstance(error, MemoryError):
         return f"out of memory ({text or 'allocation failed'}): {memory_advice}"
     if isinstance(error, EXPECTED):
@@ -157,6 +182,13 @@ def sentence(error: Exception, memory_advice: str) -> str:
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"in {Path(place.filename).name}, line {place.lineno}"
     return f"{type(error).__name__}: {text} ({where}; TT_DEBUG=1 shows the traceback)"
+
+
+def _message(error: Exception) -> str:
+    """The message of an exception; that of an OSError without Python's "[Errno 2]"."""
+    if not (isinstance(error, OSError) and error.strerror):
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def training_error(run: Run, error: Exception, memory_advice: str, resume: str) -> RunError:

@@ -133,7 +133,7 @@ class Program:
         add("--out", metavar="DIR", type=cli.path, help=f"results folder [runs/{self.name}]")
         add("--resume", metavar="DIR", type=cli.path, help="resume an interrupted run")
         add("--sample", metavar="DIR", type=cli.path, help="generate text from a run")
-        add("--prompt", help="start of the generated text [a newline]")
+        add("--prompt", type=cli.valid, help="start of the generated text [a newline]")
         add("--tokens", type=cli.positive_int, help="number of generated tokens [500]")
         add("--temperature", type=cli.temperature, help="0 is greedy sampling [0.8]")
         add("--top-k", type=cli.positive_int, help="sample from the k likeliest tokens")
