@@ -81,7 +81,7 @@ class GPTWeights(NamedTuple):
     @property
     def head_dim(self) -> int:
         """hs, the size of a head."""
-        size: int = self.tokens.shape[1] // self.num_heads
+        size: int = len(self.blocks[0].qkv.weight) // (self.num_heads + 2 * self.num_kv_heads)
         return size
 
 

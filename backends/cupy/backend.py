@@ -101,6 +101,7 @@ class CupyBackend(Backend):
         self.kernels, self._updates = kernels.KERNELS, optim.UPDATES
         self._write_update, self.clip_factor = optim.write_update, optim.clip_factor
         self._loss_scaler = loss_scaler.CupyLossScaler
+        self._warn_if_unscaled = loss_scaler.warn_if_unused
         self.decode_step, self.decoder = decode_step.CupyDecodeStep, decoder.CupyDecoder
         self._draw, self.sample = sampling.sample, self._sample
         self._gemm, self._seeds = gemm, seeds
@@ -125,6 +126,8 @@ class CupyBackend(Backend):
     @property
     def updates(self) -> Mapping[str, Callable[..., list[Row]]]:  # type: ignore[override]
         self._devices.prepare_thread()
+        if self.matmul == "fp16":
+            self._warn_if_unscaled()
         return self._updates
 
     @property

@@ -8,6 +8,7 @@ it can be captured in a graph, and the host does not wait; it learns later how m
 Source: P. Micikevicius et al., "Mixed Precision Training" (2017); the numbers are PyTorch's.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import cupy
@@ -24,10 +25,28 @@ INITIAL_SCALE = 2.0**16
 GROWTH_INTERVAL = 2000  # steps without an infinity after which the scale is doubled
 
 
+def warn_if_unused() -> None:
+    """Warn, at an update, that gradients were computed without a scale."""
+    if not CupyLossScaler.used:
+        warnings.warn(
+            "TT_MATMUL=fp16 computes gradients in float16, where small ones are lost unless the"
+            " loss is scaled: train with tinytorch.Trainer, or scale it by amp.GradScaler",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
 class CupyLossScaler:
-    """A `LossScaler` whose scale is on the current device."""
+    """A `LossScaler` whose scale is on the current device.
+
+    Attributes:
+        used: whether there has been one in this process.
+    """
+
+    used = False
 
     def __init__(self) -> None:
+        CupyLossScaler.used = True
         self._state = cupy.asarray(np.array([INITIAL_SCALE, 0.0, 0.0]))
         self.scale: Array = self._state[0, ...]
         self.skipped: Array = self._state[2, ...]

@@ -52,7 +52,7 @@ class NumpyDecodeStep:
         for block, (keys, values) in zip(w.blocks, caches, strict=True):
             qkv = _linear(self._norm(x, block.norm1), block.qkv)  # (n, B) or (n,)
             y = self._attention(qkv.reshape(-1, w.head_dim, B), keys, values, position)
-            x += _linear(y.reshape(x.shape), block.proj)
+            x += _linear(y.reshape(-1, *x.shape[1:]), block.proj)
             x += _linear(self._hidden(self._norm(x, block.norm2), block), block.out)
         y = _linear(self._norm(x, w.norm), w.head)  # (V, B) or (V,)
         return y.reshape(-1, B).T

@@ -31,7 +31,8 @@ def twin(model: Llama, dtype: str) -> Any:
         vocab_size=c.vocab_size, hidden_size=c.embed_dim, intermediate_size=c.hidden_dim,
         num_hidden_layers=c.num_layers, num_attention_heads=c.num_heads,
         num_key_value_heads=c.num_kv_heads, max_position_embeddings=c.max_seq_len,
-        rms_norm_eps=c.norm_eps, tie_word_embeddings=c.tie_weights, attn_implementation="sdpa",
+        head_dim=c.head_dim, rms_norm_eps=c.norm_eps, tie_word_embeddings=c.tie_weights,
+        attn_implementation="sdpa",
         rope_parameters={"rope_type": "default", "rope_theta": c.rope_base},
     )  # fmt: skip
     other = transformers.LlamaForCausalLM(config).to(getattr(torch, dtype))
@@ -57,7 +58,7 @@ def rms_norm(module: Any, x: Any) -> Any:
 
 def angles(torch: Any, config: LlamaConfig) -> Any:
     """Cosines and sines (1, T, hs) of all positions, rounded to float32 as `RotaryEmbedding`'s."""
-    hs = config.embed_dim // config.num_heads
+    hs = config.head_dim
     steps = config.rope_base ** (-np.arange(0, hs, 2) / hs)
     table = np.tile(np.arange(config.max_seq_len)[:, None] * steps, 2)[None]
     return tuple(torch.from_numpy(f(table).astype(np.float32)).double() for f in (np.cos, np.sin))
@@ -80,8 +81,8 @@ def renamed(model: Llama, arrays: dict[str, Any]) -> dict[str, Any]:
         for ours, theirs in names.items():
             name = ".".join(f".{name}.".replace(f".{ours}.", f".{theirs}.").strip(".").split("."))
         if "attention.qkv" in name:
-            kv = c.num_kv_heads * c.embed_dim // c.num_heads
-            parts = np.split(array, [c.embed_dim, c.embed_dim + kv])
+            q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
+            parts = np.split(array, [q, q + kv])
             for part, letter in zip(parts, "qkv", strict=True):
                 result[name.replace("attention.qkv", f"self_attn.{letter}_proj")] = part
         else:
@@ -93,6 +94,8 @@ CONFIGS: list[dict[str, Any]] = [
     {},
     {"num_heads": 4, "num_kv_heads": 1, "tie_weights": True, "rope_base": 500.0},
     {"num_heads": 3, "num_kv_heads": 3, "norm_eps": 1e-3},
+    {"num_heads": 6, "num_kv_heads": 2, "head_dim": 14},  # wider than embed_dim
+    {"num_heads": 4, "num_kv_heads": 4, "head_dim": 6},  # narrower
 ]
 
 
@@ -211,6 +214,7 @@ def test_a_replaced_part_is_called_when_decoding() -> None:
         ({"rope_base": float("nan")}, "rope_base"),
         ({"norm_eps": -1.0}, "norm_eps"),
         ({"num_heads": 16}, "head_dim=3 must be even"),
+        ({"head_dim": 0}, "head_dim must be at least 1, not 0"),
         ({"tie_weights": 1}, "tie_weights"),
     ],
 )

@@ -132,6 +132,8 @@ def llama_gguf(
         "llama__feed_forward_length": c.intermediate_size,
         "llama__attention__head_count": c.num_attention_heads,
         "llama__attention__head_count_kv": c.num_key_value_heads,
+        "llama__attention__key_length": c.head_dim, "llama__attention__value_length": c.head_dim,
+        "llama__rope__dimension_count": c.head_dim,
         "llama__rope__freq_base": c.rope_parameters["rope_theta"],
         "llama__attention__layer_norm_rms_epsilon": c.rms_norm_eps,
     }  # fmt: skip
@@ -141,7 +143,9 @@ def llama_gguf(
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_llama_of_a_gguf_has_the_logits_of_transformers(tied: bool, tmp_path: Path) -> None:
     rope = {"rope_type": "default", "rope_theta": 5e4}
-    theirs = files.build("llama", tie_word_embeddings=tied, rope_parameters=rope)
+    theirs = files.build(
+        "llama", tie_word_embeddings=tied, rope_parameters=rope, head_dim=12 if tied else 8
+    )
     ours, _ = load_pretrained(llama_gguf(tmp_path / "x.gguf", theirs))
     assert (ours.config.rope_base, ours.config.tie_weights) == (5e4, tied)
     expected = files.logits(theirs)

@@ -26,6 +26,7 @@ VARIANTS = [
                "rope_parameters": {"rope_type": "default", "rope_theta": 1e5}}),
     ("llama", {"max_position_embeddings": 64, "rope_parameters": files.LLAMA3}),
     ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4, "factor": 2.5}}),
+    ("llama", {"head_dim": 12}),
 ]  # fmt: skip
 LIMITS = {"float64": 1e-12, "float32": 1e-5}
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -22,6 +22,7 @@ from tinytorch import (
     Trainer,
     backends,
     clip_grad_norm,
+    training,
 )
 from tinytorch.amp import GradScaler
 from tinytorch.backends import Trace
@@ -73,6 +74,19 @@ def test_factors_are_converted_to_float16(fake_cupy: Any) -> None:
     np.testing.assert_array_equal(found[0], [np.inf, 1, 2**-24, 0, 65_504])
     with gemm.full_precision():
         np.testing.assert_array_equal(gemm.gemm(ones, y).get()[:1], factors)
+
+
+def test_a_loss_that_nothing_scales_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with the Trainer of lesson 08, which the lesson keeps simple."""
+    from tinytorch.backends.cupy.loss_scaler import CupyLossScaler
+
+    monkeypatch.setattr(CupyLossScaler, "used", False)
+    ours, batch = small(1.0)
+    plain = training.Trainer(ours.model, ours.optimizers, ours.loss_fn)
+    with pytest.warns(RuntimeWarning, match=r"unless the loss is scaled: train with tinytorch.Tra"):
+        plain.train_step([batch])
+    ours.train_step([batch])  # scales: pytest would raise a warning
+    assert CupyLossScaler.used
 
 
 @pytest.mark.parametrize(("capability", "mode"), [("61", "fp32"), ("75", "fp16"), ("90", "fp16")])

@@ -50,12 +50,13 @@ def ablated_heads(model: GPT, heads: Collection[Head]) -> Iterator[None]:
 
 
 class _Silence:
-    """A hook that multiplies the outputs of some heads, side by side in (B, T, C), by zero."""
+    """A hook that multiplies the outputs of some heads, side by side in (B, T, nh hs), by zero."""
 
     def __init__(self, model: GPT, heads: Collection[int]) -> None:
-        keep = np.ones((model.config.num_heads, model.config.embed_dim // model.config.num_heads))
+        width = model.blocks[0].attention.proj.in_features  # nh hs
+        keep = np.ones((model.config.num_heads, width // model.config.num_heads))
         keep[[*heads]] = 0.0  # (nh, hs)
-        self._keep = Tensor(keep.reshape(-1).astype(np.float32), backend=model.backend)  # (C,)
+        self._keep = Tensor(keep.reshape(-1).astype(np.float32), backend=model.backend)  # (nh hs,)
 
     def __call__(self, module: Any, args: tuple[Tensor]) -> tuple[Tensor]:
         return (args[0] * self._keep,)

@@ -36,6 +36,7 @@ class LlamaConfig:
         tie_weights: whether the head shares its weight with the token embedding.
         rope_scaling: how the angles were slowed down for a longer context; a `RopeScaling`, or a
             dictionary of its arguments.
+        head_dim: hs, size of a head; by default C / nh.
     """
 
     vocab_size: int
@@ -49,6 +50,7 @@ class LlamaConfig:
     norm_eps: float = 1e-5
     tie_weights: bool = False
     rope_scaling: RopeScaling | None = None
+    head_dim: int = None  # type: ignore[assignment]  # replaced by C / nh
 
     def __post_init__(self) -> None:
         """Check the sizes."""
@@ -69,6 +71,9 @@ class LlamaConfig:
                     f"Llama: {part}={getattr(self, part)} does not divide"
                     f" {whole}={getattr(self, whole)}"
                 )
+        given: Any = self.head_dim
+        hs = self.embed_dim // self.num_heads if given is None else given
+        object.__setattr__(self, "head_dim", check_integer("Llama: head_dim", hs, 1))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dictionary that can be saved as JSON."""
@@ -76,10 +81,25 @@ class LlamaConfig:
 
 
 def _rotary(config: LlamaConfig, backend: str | Backend | None) -> RotaryEmbedding:
-    sizes = config.embed_dim // config.num_heads, config.max_seq_len, config.rope_base
+    sizes = config.head_dim, config.max_seq_len, config.rope_base
     if config.rope_scaling is None:
         return RotaryEmbedding(*sizes, backend=backend)
     return ScaledRotaryEmbedding(*sizes, scaling=config.rope_scaling, backend=backend)
+
+
+def _attention(
+    config: LlamaConfig, rotary: RotaryEmbedding, backend: str | Backend | None
+) -> MultiHeadAttention:
+    """Grouped-query attention; its heads together may be wider or narrower than C."""
+    C, width = config.embed_dim, config.num_heads * config.head_dim
+    attention = MultiHeadAttention(
+        width, config.num_heads, 0.0, False, rotary, config.num_kv_heads, backend=backend
+    )
+    if width != C:
+        attention.embed_dim = C
+        attention.qkv = Linear(C, attention.qkv.out_features, bias=False, backend=backend)
+        attention.proj = Linear(width, C, bias=False, backend=backend)
+    return attention
 
 
 class GatedMLP(Module):
@@ -125,9 +145,7 @@ class LlamaBlock(TransformerBlock):
     ) -> None:
         C, eps = config.embed_dim, config.norm_eps
         self.ln1 = RMSNorm(C, eps, device=backend)
-        self.attention = MultiHeadAttention(
-            C, config.num_heads, 0.0, False, rotary, config.num_kv_heads, backend=backend
-        )
+        self.attention = _attention(config, rotary, backend)
         self.ln2 = RMSNorm(C, eps, device=backend)
         self.mlp = GatedMLP(C, config.hidden_dim, backend=backend)
 
@@ -162,12 +180,13 @@ class Llama(GPT):
         norm_eps: float = 1e-5,
         tie_weights: bool = False,
         rope_scaling: RopeScaling | None = None,
+        head_dim: int | None = None,
         *,
         backend: str | Backend | None = None,
     ) -> None:
         self.config = config = LlamaConfig(
             vocab_size, embed_dim, num_layers, num_heads, num_kv_heads, hidden_dim, max_seq_len,
-            rope_base, norm_eps, tie_weights, rope_scaling,
+            rope_base, norm_eps, tie_weights, rope_scaling, head_dim,  # type: ignore[arg-type]
         )  # fmt: skip
         with random.undrawn():  # `_initialise` draws
             rotary = _rotary(config, backend)

@@ -20,6 +20,7 @@ FIELDS = [
     Field("num_layers", "num_hidden_layers"),
     Field("num_heads", "num_attention_heads"),
     Field("num_kv_heads", "num_key_value_heads", None),  # as many as heads
+    Field("head_dim", "head_dim", None),  # hidden_size / num_attention_heads
     Field("hidden_dim", "intermediate_size"),
     Field("max_seq_len", "max_position_embeddings", 2048),
     Field("norm_eps", "rms_norm_eps", 1e-6),
@@ -48,7 +49,8 @@ def config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
     check_fixed(ROPE_FIXED, {**given, **rope}, source)
     kind = rope.get("rope_type", rope.get("type"))
     scaling = _scaling("default" if kind is None else kind, SCALINGS, rope, source)
-    return _checked(found, base, scaling, given, FIXED, "head_dim", source)
+    check_fixed(FIXED, given, source)
+    return _config(found, base, scaling)
 
 
 def _scaling(
@@ -64,16 +66,10 @@ def _scaling(
     return None if fields is None else RopeScaling(**read_fields(fields, rope, source))
 
 
-def _checked(
-    found: dict[str, Any], base: Any, scaling: RopeScaling | None, given: Mapping[str, Any],
-    fixed: dict[str, Any], head_dim: str, source: Any,
-) -> LlamaConfig:  # fmt: skip
+def _config(found: dict[str, Any], base: Any, scaling: RopeScaling | None) -> LlamaConfig:
     if found["num_kv_heads"] is None:
         found["num_kv_heads"] = found["num_heads"]
-    ours = LlamaConfig(**found, rope_base=base, rope_scaling=scaling)
-    hs = ours.embed_dim // ours.num_heads
-    check_fixed({**fixed, head_dim: hs}, given, source)
-    return ours
+    return LlamaConfig(**found, rope_base=base, rope_scaling=scaling)
 
 
 def config_to(ours: LlamaConfig) -> dict[str, Any]:
@@ -87,7 +83,6 @@ def config_to(ours: LlamaConfig) -> dict[str, Any]:
         "model_type": "llama",
         **{field.theirs: getattr(ours, field.ours) for field in FIELDS},
         **FIXED,
-        "head_dim": ours.embed_dim // ours.num_heads,
         "rope_theta": ours.rope_base,  # of transformers 4; 5 reads rope_parameters
         **({} if scaling is None else {"rope_scaling": rope}),
         "rope_parameters": rope,
@@ -95,35 +90,36 @@ def config_to(ours: LlamaConfig) -> dict[str, Any]:
 
 
 def sizes(ours: LlamaConfig) -> Sizes:
-    """The numbers of the letters in the rows; K is the width of keys and of values."""
+    """The numbers of the letters in the rows; Q is the width of queries, K of keys and values."""
     return {
         "V": ours.vocab_size, "C": ours.embed_dim, "F": ours.hidden_dim, "L": ours.num_layers,
-        "K": ours.embed_dim // ours.num_heads * ours.num_kv_heads, "nh": ours.num_heads,
+        "Q": ours.head_dim * ours.num_heads, "K": ours.head_dim * ours.num_kv_heads,
+        "hs": ours.head_dim,
     }  # fmt: skip
 
 
-# The parts of qkv.weight, (C + 2 K, C).
+# The parts of qkv.weight, (Q + 2 K, C).
 
 
 def queries(qkv: Array, sizes: Sizes) -> Array:
-    return qkv[: sizes["C"]]
+    return qkv[: sizes["Q"]]
 
 
 def keys(qkv: Array, sizes: Sizes) -> Array:
-    return qkv[sizes["C"] : sizes["C"] + sizes["K"]]
+    return qkv[sizes["Q"] : sizes["Q"] + sizes["K"]]
 
 
 def values(qkv: Array, sizes: Sizes) -> Array:
-    return qkv[sizes["C"] + sizes["K"] :]
+    return qkv[sizes["Q"] + sizes["K"] :]
 
 
 ROWS = [
     Row("embedding.tokens.weight", "embed_tokens.weight", "V C"),
     Row("blocks.*.ln1.weight", "layers.*.input_layernorm.weight", "C"),
-    Row("blocks.*.attention.qkv.weight", "layers.*.self_attn.q_proj.weight", "C C", queries),
+    Row("blocks.*.attention.qkv.weight", "layers.*.self_attn.q_proj.weight", "Q C", queries),
     Row("blocks.*.attention.qkv.weight", "layers.*.self_attn.k_proj.weight", "K C", keys),
     Row("blocks.*.attention.qkv.weight", "layers.*.self_attn.v_proj.weight", "K C", values),
-    Row("blocks.*.attention.proj.weight", "layers.*.self_attn.o_proj.weight", "C C"),
+    Row("blocks.*.attention.proj.weight", "layers.*.self_attn.o_proj.weight", "C Q"),
     Row("blocks.*.ln2.weight", "layers.*.post_attention_layernorm.weight", "C"),
     Row("blocks.*.mlp.gate.weight", "layers.*.mlp.gate_proj.weight", "F C"),
     Row("blocks.*.mlp.up.weight", "layers.*.mlp.up_proj.weight", "F C"),
@@ -140,6 +136,7 @@ GGUF_FIELDS = [
     Field("num_layers", "llama.block_count"),
     Field("num_heads", "llama.attention.head_count"),
     Field("num_kv_heads", "llama.attention.head_count_kv", None),
+    Field("head_dim", "llama.attention.key_length", None),
     Field("hidden_dim", "llama.feed_forward_length"),
     Field("max_seq_len", "llama.context_length"),
     Field("norm_eps", "llama.attention.layer_norm_rms_epsilon"),
@@ -155,7 +152,11 @@ def gguf_config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
     base = given.get("llama.rope.freq_base", 10000.0)
     kind = given.get("llama.rope.scaling.type", "none")
     scaling = _scaling(kind, GGUF_SCALINGS, given, source)
-    ours = _checked(found, base, scaling, given, {}, "llama.rope.dimension_count", source)
+    ours = _config(found, base, scaling)
+    hs = dict.fromkeys(
+        ("llama.attention.value_length", "llama.rope.dimension_count"), ours.head_dim
+    )
+    check_fixed(hs, given, source)
     divisors = given.get("rope_divisors")
     return ours if divisors is None else replace(ours, rope_scaling=_llama3(ours, divisors, source))
 
@@ -163,7 +164,7 @@ def gguf_config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
 def _llama3(ours: LlamaConfig, divisors: Array, source: Any) -> RopeScaling:
     """The scaling whose divisors a file holds as a tensor: that of Llama 3.1 and later."""
     scaling = RopeScaling(max(1.0, float(divisors.max(initial=1))), 1.0, 4.0, LLAMA3_CONTEXT)
-    expected = scaling.divisors(frequencies(ours.embed_dim // ours.num_heads, ours.rope_base))
+    expected = scaling.divisors(frequencies(ours.head_dim, ours.rope_base))
     if divisors.shape != expected.shape or not np.allclose(divisors, expected, rtol=1e-4):
         raise PretrainedError(
             f"{source} describes another model: rope_freqs.weight is not the scaling of Llama 3.1"
@@ -173,7 +174,7 @@ def _llama3(ours: LlamaConfig, divisors: Array, source: Any) -> RopeScaling:
 
 def _interleaved(rows: Array, sizes: Sizes) -> Array:
     """The rows of each head in GGUF's order: the two of each rotated pair are neighbours."""
-    hs, C = sizes["C"] // sizes["nh"], sizes["C"]
+    hs, C = sizes["hs"], sizes["C"]
     return rows.reshape(-1, 2, hs // 2, C).swapaxes(1, 2)  # (heads, hs/2, 2, C)
 
 
@@ -188,10 +189,10 @@ def gguf_keys(qkv: Array, sizes: Sizes) -> Array:
 GGUF_ROWS = [
     Row("embedding.tokens.weight", "token_embd.weight", "V C"),
     Row("blocks.*.ln1.weight", "blk.*.attn_norm.weight", "C"),
-    Row("blocks.*.attention.qkv.weight", "blk.*.attn_q.weight", "C C", gguf_queries),
+    Row("blocks.*.attention.qkv.weight", "blk.*.attn_q.weight", "Q C", gguf_queries),
     Row("blocks.*.attention.qkv.weight", "blk.*.attn_k.weight", "K C", gguf_keys),
     Row("blocks.*.attention.qkv.weight", "blk.*.attn_v.weight", "K C", values),
-    Row("blocks.*.attention.proj.weight", "blk.*.attn_output.weight", "C C"),
+    Row("blocks.*.attention.proj.weight", "blk.*.attn_output.weight", "C Q"),
     Row("blocks.*.ln2.weight", "blk.*.ffn_norm.weight", "C"),
     Row("blocks.*.mlp.gate.weight", "blk.*.ffn_gate.weight", "F C"),
     Row("blocks.*.mlp.up.weight", "blk.*.ffn_up.weight", "F C"),
