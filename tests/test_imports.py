@@ -210,3 +210,15 @@ def test_import_loads_few_modules() -> None:
     roots = {m.partition(".")[0] for m in loaded if "cython" not in m}  # NumPy's own, by Cython
     assert roots <= known, f"import tinytorch loads {roots - known}"
     assert len(loaded) <= 140, f"besides NumPy's, tinytorch imports {len(loaded)} modules: {loaded}"
+
+
+def test_ctrl_c_in_the_imports_of_a_program_is_no_traceback() -> None:
+    """Slow imports, all but those of the standard library, are in the `try` of each milestone."""
+    programs = [*(ROOT / "milestones").glob("*.py"), *(ROOT / "milestones").glob("*/*.py")]
+    assert len(programs) >= 8
+    for path in programs:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                assert name.partition(".")[0] in sys.stdlib_module_names, f"{path.name}: {name}"

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 # This checkout's package takes precedence over an installed one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 try:
+    import numpy as np
+
     from tinytorch.activations import Sigmoid, Tanh
     from tinytorch.autograd import no_grad
     from tinytorch.layers import Linear, Sequential

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 # This checkout's package takes precedence over an installed one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 try:
+    import numpy as np
+
     from tinytorch.activations import ReLU
     from tinytorch.autograd import no_grad
     from tinytorch.data.digits import Digits

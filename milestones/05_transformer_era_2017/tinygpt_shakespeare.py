@@ -16,12 +16,12 @@ from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 # This checkout's package takes precedence over an installed one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 try:
+    import numpy as np
+
     from tinytorch.autograd import no_grad
     from tinytorch.backends import default
     from tinytorch.generation.generate import stream

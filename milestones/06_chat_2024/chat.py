@@ -15,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 # This checkout's package takes precedence over an installed one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 try:
+    import numpy as np
+
     from tinytorch.backends import default
     from tinytorch.generation.int8 import to_int8
     from tinytorch.milestones import program
