@@ -214,8 +214,9 @@ def test_weights_too_large_or_damaged_are_a_sentence(session: Session, scale: fl
     weight.data = weight * scale
     for message in (
         {"do": "next", "ids": IDS}, {"do": "lens", "ids": IDS}, {"do": "effects", "ids": IDS},
-        {"do": "ablation", "ids": IDS, "heads": [[0, 0]]}, {"do": "attention", "ids": IDS, "block": 0},
-        {"do": "neighbours", "token": 1}, {"do": "plane"}, {"do": "write", "ids": [1]},
+        {"do": "ablation", "ids": IDS, "heads": [[0, 0]]},
+        {"do": "attention", "ids": IDS, "block": 0}, {"do": "neighbours", "token": 1},
+        {"do": "plane"}, {"do": "write", "ids": [1]},
     ):  # fmt: skip
         reply = json.loads(session.handle(json.dumps(message)))
         sentence = reply.get("error", "not finite")
