@@ -108,7 +108,7 @@ def test_the_package_downloads_only_what_is_read(
         load_pretrained("me/other")
 
 
-@pytest.mark.parametrize("path", ["a/b/c", "../gpt2", "x.gguf", "-x", "a b", "", "\0", "x--y"])
-def test_what_is_no_name_is_not_looked_for(path: str, cache: Path) -> None:
+@pytest.mark.parametrize("path", ["a/b/c", "../gpt2", "x.gguf", "-x", "a b", "", "\0", "x--y", 1])
+def test_what_is_no_name_is_not_looked_for(path: Any, cache: Path) -> None:
     with pytest.raises(PretrainedError, match=r"no file or folder|no path"):
         load_pretrained(path)

@@ -573,6 +573,24 @@ def test_replicas_ignore_signals_that_the_parent_handles(sent: signal.Signals) -
     assert replicas.backward(x, y).item() == before
 
 
+def test_ctrl_c_right_after_the_fork_is_no_traceback_of_a_replica(
+    monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    serve = DataParallel._serve
+
+    def struck(self: DataParallel, *arguments: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGHUP):
+            os.kill(os.getpid(), number)  # as by the terminal, to all of its processes
+        serve(self, *arguments)
+
+    monkeypatch.setattr(DataParallel, "_serve", struck)
+    replicas = DataParallel(Linear(2, 3), CrossEntropyLoss(), count=2)
+    assert replicas.backward(Tensor(np.ones((2, 2), np.float32)), Tensor([0, 2])).item() > 0
+    replicas.close()
+    assert capfd.readouterr().err == ""
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGHUP}
+
+
 def test_replicas_end_by_close_and_by_garbage_collection() -> None:
     model, x, y = model_and_batch()
     replicas = DataParallel(model, CrossEntropyLoss(), 2)

@@ -68,7 +68,7 @@ def load_pretrained(
 def _located(path: str | os.PathLike[str]) -> Path:
     """The file or folder at a path, or of a name on the hub."""
     try:
-        exists = os.path.exists(path)
+        exists = os.path.exists(os.fspath(path))  # a number would be that of an open file
     except (TypeError, ValueError) as error:  # a NUL, or no path at all
         raise PretrainedError(f"no path of a model: {error}") from None
     if exists:

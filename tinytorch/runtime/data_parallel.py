@@ -13,7 +13,7 @@ import signal
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -195,7 +195,8 @@ class DataParallel:
             # Python warns about threads that may hold a lock at the fork; this package's threads
             # hold none while they wait for work.
             warnings.simplefilter("ignore", DeprecationWarning)
-            process.start()
+            with _signals_blocked():
+                process.start()
         theirs.close()
         return process
 
@@ -290,6 +291,16 @@ class DataParallel:
                 f"{process.name}, which computes part of each batch, ended with exit code"
                 f" {process.exitcode}: if memory ran out, use a smaller batch"
             ) from None
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Ctrl-C and the end of a terminal wait; a process that is forked has time to ignore them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class DataParallelStep:
