@@ -1370,7 +1370,7 @@ for use_cache in (False, True):
 #
 # You now have all the parts. Export your four lessons, and train your model on Shakespeare:
 #
-# - `tito milestone run 05`: the guided demo, about three minutes
+# - `tito milestone run 05`: the guided demo, three to five minutes
 # - `python milestones/tinygpt.py`: the full program
 #
 # By default, faster kernels replace many of the ops. With the environment variable
