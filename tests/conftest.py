@@ -122,11 +122,14 @@ def process_is_unchanged() -> Iterator[None]:
     yield
     pyplot = sys.modules.get("matplotlib.pyplot")
     figures = pyplot.get_fignums() if pyplot is not None else []
-    assert not figures, f"the test leaves {len(figures)} figures open"
+    if figures:
+        pyplot.close("all")  # the tests that follow have not left them
     after = dict(os.environ)
     changed = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
     changed = {n for n in changed if not n.startswith(BY_LIBRARIES)}
-    assert not changed, f"the test leaves {sorted(changed)} changed"
+    left = [f"{len(figures)} figures open"] if figures else []
+    left += [f"{name} changed" for name in sorted(changed)]
+    assert not left, f"the test leaves {', '.join(left)}"
 
 
 @pytest.fixture

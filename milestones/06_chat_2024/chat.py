@@ -213,7 +213,7 @@ def train(
 ) -> list[Claim]:  # fmt: skip
     """Train the model on dialogues; show the loss, and an answer before and after."""
     steps = arguments.steps or STEPS
-    output.print(f"{len(examples)} dialogues. Before training:\n\nYou: {question}")
+    output.print(f"Dialogues: {len(examples)}. Before training:\n\nYou: {question}")
     output.print(greedy(chat, question))
 
     def report(step: int, loss: float) -> None:
@@ -227,6 +227,8 @@ def train(
     if interrupt.requested:
         output.print(f"\nStopped after step {len(losses)}, with what was learned until then.")
         return []
+    if len(losses) < 2:
+        return []  # the loss before and after is that of one step
     few = max(1, len(losses) // 10)
     first, last = np.mean(losses[:few]), np.mean(losses[-few:])
     found = f"{first:.3f} nats per token, then {last:.3f}"

@@ -129,8 +129,12 @@ def test_a_student_does_lessons_also_without_a_network(
         page.wait("!document.querySelector('.running')")
         assert "checks passed" in output(page, "12.1")
         assert result(page, "12.1") == ""  # another source was tested
+        write(page, "12.1", "def create_causal_mask(:")
+        assert check(page, "12.1") == ""  # the function of before is not tested
+        assert result(page, "12.1") == "failed"
         write(page, "12.1", solution)
         check(page, "12.1")
+        assert result(page, "12.1") == "passed"
         missing = page.evaluate("fetch('of-others.json').then((answer) => answer.status)")
         assert missing == 404
         (site / "of-others.json").write_text("{}")
@@ -165,6 +169,25 @@ EDIT_WHILE_IT_RUNS = """new Promise((done) => {{
 }})"""
 
 
+# Prints, is silent for two seconds, and prints without an end.
+PRINTS = """import time
+print("first")
+print("second")
+end = time.time() + 2
+while time.time() < end:
+    pass
+while True:
+    print("again")"""
+# All texts that the output of a cell has after another.
+TEXTS = """(() => {{
+  const output = document.querySelector("{selector}").closest(".cell").querySelector(".output");
+  window.texts = [];
+  new MutationObserver(() => {{
+    if (window.texts.length < 10) window.texts.push(output.textContent);
+  }}).observe(output, {{ childList: true, subtree: true }});
+}})()"""
+
+
 def do_a_whole_lesson(page: Page, lesson: Lesson) -> None:
     """First nothing, then an endless loop that prints, then all exercises."""
     numbers = [c.exercise for c in lesson.cells if c.kind == "exercise"]
@@ -175,11 +198,13 @@ def do_a_whole_lesson(page: Page, lesson: Lesson) -> None:
     for number in numbers:
         assert output(page, number).startswith(f"Exercise {number}, "), number
 
-    write(page, numbers[0], "while True:\n    print('again')")
+    write(page, numbers[0], PRINTS)
+    page.evaluate(TEXTS.format(selector=EDITOR.format(numbers[0])))
     page.evaluate(CHECK.format(selector=EDITOR.format(numbers[0])))
     page.wait("document.querySelector('.running .output')?.textContent.includes('left out')")
     printed = page.evaluate("document.querySelector('.running .output').textContent.length")
     assert 100_000 <= printed < 100_100
+    assert "first\nsecond\n" in page.evaluate("window.texts")  # before the loops
     page.evaluate("delete document.documentElement.dataset.python")
     page.click("#stop")
     page.wait(READY, 300)
@@ -259,8 +284,10 @@ ASKS = "!dispatchEvent(new Event('beforeunload', { cancelable: true }))"  # befo
 DAMAGED = """(async () => {
   const { Kept } = await import("./static/notebook.js");
   const kept = new Kept("12_attention");
-  localStorage.setItem(kept.key, '{"cells": [null], "passed": []}');
-  return kept.read().damage;
+  const text = '{"cells": [null], "passed": []}';
+  localStorage.setItem(kept.key, text);
+  const { damage } = kept.read();
+  return damage + (localStorage.getItem(kept.damagedKey) === text ? "" : ", and lost");
 })()"""
 
 # The work in the storage, under a key with the address of this site.

@@ -685,7 +685,7 @@ def open_folder(out: Path) -> FolderLock:
         lock = FolderLock(out)
     except BlockingIOError:
         raise RunError(
-            f"another run is training in {out}: wait until it has finished, or use another --out"
+            f"another run is training in {out}: wait until it has finished, or use another folder"
         ) from None
     if lock.held:
         remove_temporary_files(out)

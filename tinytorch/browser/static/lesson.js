@@ -62,23 +62,33 @@ async function execute(cell) {
   const { source } = cell; // it may be edited meanwhile
   if (cell.cell_type !== "code") return;
   view.output.replaceChildren();
+  if (kindOf(cell) === "test" && isBroken(cell)) return mark(exerciseOf(cell), false);
   view.box.classList.add("running");
-  view.tried = source;
   running = view;
   let worked; // undefined: it was stopped, or Python has not started
   try {
     await python.load(source);
     worked = await python.run("session.run(source)", { source });
+    view.tried = source;
     view.ran = worked ? source : null;
   } catch (error) {
     show({ type: "text", text: error.message, error: true });
   }
   view.box.classList.remove("running");
   if (kindOf(cell) !== "test" || worked === undefined) return;
-  const number = exerciseOf(cell);
-  const exercise = cells.find((c) => kindOf(c) === "exercise" && exerciseOf(c) === number);
   // Not if it was edited, or another notebook uploaded, while the test ran.
-  if (views.get(number)?.tried === exercise?.source) mark(number, worked);
+  const exercise = exerciseTestedBy(cell);
+  if (views.get(exercise.id).ran === exercise.source) mark(exerciseOf(cell), worked);
+}
+
+const exerciseTestedBy = (test) =>
+  cells.find((c) => kindOf(c) === "exercise" && exerciseOf(c) === exerciseOf(test));
+
+// Whether the exercise itself raises: its test would find functions of an earlier source.
+function isBroken(test) {
+  const exercise = exerciseTestedBy(test);
+  const { ran, tried } = views.get(exercise.id);
+  return tried === exercise.source && ran !== tried;
 }
 
 function show(output) {
@@ -302,5 +312,7 @@ addEventListener("beforeunload", (event) => {
 });
 
 draw();
-if (work?.damage) tell(`The work that this browser kept is damaged, and not shown: ${work.damage}`);
+if (work?.damage) {
+  tell(`The work that this browser kept is damaged, and not shown: ${work.damage}. Its text stays in the browser's storage as "${kept.damagedKey}"`);
+}
 queue = offline().then(begin);

@@ -114,6 +114,7 @@ export class Kept {
   constructor(folder) {
     const site = new URL("../", import.meta.url).pathname; // another site may have the same origin
     this.key = `tinytorch${site}${folder}`;
+    this.damagedKey = `${this.key} damaged`;
   }
   // null if there is nothing, or storage is not allowed; `damage` says why there is no work.
   read() {
@@ -131,7 +132,13 @@ export class Kept {
       work = {};
     }
     const damage = damageOf(work.cells) || (Array.isArray(work.passed) ? "" : "it has no results");
-    return damage ? { cells: [], passed: [], damage } : work;
+    if (!damage) return work;
+    try {
+      localStorage.setItem(this.damagedKey, text); // the next edit replaces it under its own key
+    } catch {
+      // The storage is full.
+    }
+    return { cells: [], passed: [], damage };
   }
   // Cells as in the lesson are kept without their source, which a newer lesson may change.
   write(cells, passed, lesson) {

@@ -1,6 +1,7 @@
 // Keeps the site's files in the browser, so that it works without a network once it was loaded.
 
 const { serviceWorker } = navigator; // only over https, or on this machine
+const PATIENCE = 30_000; // milliseconds
 
 // The page asks for its files after this: from the first visit on they come from the copies.
 export async function offline() {
@@ -14,7 +15,10 @@ export async function offline() {
       location.reload(); // this page is of the version before
       await new Promise(() => {});
     }
-    if (!serviceWorker.controller) await controlled(active ?? waiting ?? installing);
+    if (serviceWorker.controller) return;
+    // Python's files are kept if the worker answers first, but a request that hangs must not stop all.
+    const patience = new Promise((done) => setTimeout(done, PATIENCE));
+    await Promise.race([controlled(active ?? waiting ?? installing), patience]);
   } catch (error) {
     console.warn(`the page will need the network: ${error.message}`);
   }

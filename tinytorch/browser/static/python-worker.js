@@ -6,7 +6,9 @@
 let python, site;
 let queue = Promise.resolve();
 
-const PAUSE = 50, PIECE = 8000; // what is printed is sent after so many ms, or characters
+// What is printed is sent at once, in up to so many messages, and one more every so many ms; then in
+// pieces of so many characters.
+const BURST = 200, PAUSE = 5, PIECE = 8000;
 const MOST = 100_000; // characters that one run may print; a page with more gets slow
 
 const send = (message) => postMessage(message);
@@ -97,7 +99,8 @@ async function load(names) {
 const decoders = { stdout: new TextDecoder(), stderr: new TextDecoder() };
 
 let waiting = { name: "stdout", text: "" }; // printed, and not sent yet
-let printed = 0, sent = 0; // characters of this run; when the last text was sent
+let printed = 0; // characters of this run
+let budget = BURST, counted = 0; // messages that may be sent; when that was computed
 
 // A message for each write of an endless loop would keep the page from answering, also to Stop.
 function print(name, bytes) {
@@ -107,15 +110,22 @@ function print(name, bytes) {
   if (waiting.name !== name) flush();
   waiting = { name, text: waiting.text + text };
   if (printed >= MOST) waiting.text += "\n(what is printed after 100,000 characters is left out)\n";
-  const isDue = performance.now() - sent >= PAUSE || waiting.text.length >= PIECE;
-  if (isDue || printed >= MOST) flush();
+  if (waiting.text.length >= PIECE || printed >= MOST || mayBeSent()) flush();
   return bytes.length;
+}
+
+function mayBeSent() {
+  const now = performance.now();
+  budget = Math.min(BURST, budget + (now - counted) / PAUSE);
+  counted = now;
+  if (budget < 1) return false;
+  budget -= 1;
+  return true;
 }
 
 function flush() {
   if (waiting.text) send({ type: "output", value: waiting });
   waiting = { name: waiting.name, text: "" };
-  sent = performance.now();
 }
 
 async function fetched(url, options) {

@@ -38,6 +38,7 @@ export function training(app, panel) {
   let total = 0;
 
   async function begin() {
+    going = false; // an older training asks for no more steps: they would be those of the new one
     const settings = { text: field.value, size: size.value, steps: Number(steps.value), seed: Number(seed.value) };
     const started = await app.attempt(() => app.ask("start_training", settings));
     if (!started) return;
