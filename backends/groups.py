@@ -65,6 +65,7 @@ class MPIGroup:
         self.place = platform.node()
         self.rank, self.size = int(comm.Get_rank()), int(comm.Get_size())
         self._memory = np.empty(0, np.uint8)
+        self._beside: Any = None  # a communicator of the same ranks, once there is a sum beside
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "MPIGroup":
         return self  # the ranks of a copy are the same
@@ -94,13 +95,30 @@ class MPIGroup:
             for array, part in zip(bucket, parts, strict=True):
                 array[...] = part
 
-    def sum_beside(self, array: NumpyArray) -> None:
-        """Replace a contiguous array by its sum, in a thread beside one that computes."""
+    def start_beside(self, array: NumpyArray) -> Any:
+        """Start the sum of a contiguous array in place, beside all other uses of the group.
+
+        All ranks start the same sums in the same order; the first one while none of them uses the
+        group otherwise.
+
+        Returns:
+            what `finish_beside` waits for.
+        """
         from mpi4py import MPI
 
-        request = self.comm.Iallreduce(MPI.IN_PLACE, array)
+        if self._beside is None:
+            self.barrier()
+            self._beside = self.comm.Dup()
+        return self._beside.Iallreduce(MPI.IN_PLACE, array)
+
+    def finish_beside(self, request: Any) -> None:
+        """Wait for a sum, in a thread beside one that computes."""
         while not request.Test():
             time.sleep(LONG_PAUSE)
+
+    def sum_beside(self, array: NumpyArray) -> None:
+        """`start_beside` and `finish_beside`."""
+        self.finish_beside(self.start_beside(array))
 
     def broadcast(self, array: NumpyArray) -> None:
         self.barrier()

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def twin(model: Llama, dtype: str) -> Any:
         vocab_size=c.vocab_size, hidden_size=c.embed_dim, intermediate_size=c.hidden_dim,
         num_hidden_layers=c.num_layers, num_attention_heads=c.num_heads,
         num_key_value_heads=c.num_kv_heads, max_position_embeddings=c.max_seq_len,
-        head_dim=c.head_dim, rms_norm_eps=c.norm_eps, tie_word_embeddings=c.tie_weights,
+        head_dim=c.hs, rms_norm_eps=c.norm_eps, tie_word_embeddings=c.tie_weights,
         attn_implementation="sdpa",
         rope_parameters={"rope_type": "default", "rope_theta": c.rope_base},
     )  # fmt: skip
@@ -58,7 +59,7 @@ def rms_norm(module: Any, x: Any) -> Any:
 
 def angles(torch: Any, config: LlamaConfig) -> Any:
     """Cosines and sines (1, T, hs) of all positions, rounded to float32 as `RotaryEmbedding`'s."""
-    hs = config.head_dim
+    hs = config.hs
     steps = config.rope_base ** (-np.arange(0, hs, 2) / hs)
     table = np.tile(np.arange(config.max_seq_len)[:, None] * steps, 2)[None]
     return tuple(torch.from_numpy(f(table).astype(np.float32)).double() for f in (np.cos, np.sin))
@@ -81,7 +82,7 @@ def renamed(model: Llama, arrays: dict[str, Any]) -> dict[str, Any]:
         for ours, theirs in names.items():
             name = ".".join(f".{name}.".replace(f".{ours}.", f".{theirs}.").strip(".").split("."))
         if "attention.qkv" in name:
-            q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
+            q, kv = c.num_heads * c.hs, c.num_kv_heads * c.hs
             parts = np.split(array, [q, q + kv])
             for part, letter in zip(parts, "qkv", strict=True):
                 result[name.replace("attention.qkv", f"self_attn.{letter}_proj")] = part
@@ -229,3 +230,11 @@ def test_a_config_rebuilds_the_model() -> None:
     assert model.config == config == LlamaConfig(**config.to_dict())
     assert model.head.weight is model.embedding.tokens.weight
     assert (model.blocks[0].ln1.eps, model.ln_f.eps) == (1e-6, 1e-6)
+
+
+@pytest.mark.parametrize(("head_dim", "sizes"), [(None, (4, 8)), (4, (4, 4)), (6, (6, 6))])
+def test_the_size_of_a_head_follows_a_changed_configuration(
+    head_dim: int | None, sizes: tuple[int, int]
+) -> None:
+    config = LlamaConfig(20, 16, 1, 4, 2, 32, head_dim=head_dim)
+    assert (config.hs, replace(config, num_heads=2).hs) == sizes

@@ -18,6 +18,8 @@ from tinytorch import (
     DataLoader,
     Linear,
     Module,
+    MSELoss,
+    Sequential,
     Tensor,
     TokenDataset,
     Trainer,
@@ -193,6 +195,25 @@ def earlier() -> dict[str, Any]:
     return {"difference": float(abs(biases[0] - biases[1]).max()), "moved": float(biases[0][0])}
 
 
+def frozen() -> dict[str, Any]:
+    """Sums of gradients if each rank has frozen another layer; then if one has a single bucket."""
+    x = Tensor(np.random.default_rng(0).random((6, 30)).astype("f4"))
+    differences = []
+    for numbers in ([RANK], [] if RANK == 0 else range(1, 4)):
+        sums = []
+        for overlaps in (False, True):
+            tinytorch.manual_seed(0)
+            model = Sequential(*[Linear(30, 30, bias=False) for _ in range(4)])
+            trainer = Trainer(model, SGD(model.parameters(), lr=1.0), MSELoss(), group=GROUP)
+            trainer.ranks.overlaps = overlaps  # type: ignore[union-attr]
+            for number in numbers:
+                model.parameters()[number].requires_grad = False
+            trainer.accumulate([(x, x)])
+            sums.append([p.grad.numpy() for p in model.parameters() if p.grad is not None])
+        differences += [float(abs(a - b).max()) for a, b in zip(*sums, strict=True)]
+    return {"differences": differences}
+
+
 def copied() -> dict[str, Any]:
     """A copy of a trainer whose optimizers are divided trains as it does, and alone."""
     ours = make_trainer("numpy", False)
@@ -328,6 +349,7 @@ def main() -> None:
         "owned": owned(),
         "unused": unused(),
         "earlier": earlier(),
+        "frozen": frozen(),
         "copied": copied(),
         "early": compared(5, 2, 10, overlaps=True),
         "checked": checked(),

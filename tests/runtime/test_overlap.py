@@ -1,5 +1,10 @@
 """Sums of gradients that run beside the backward pass, in this process; MPI's in test_ranks.py."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +26,8 @@ class Twins(MPIGroup):
         super().__init__(Comm(0, 2))
         self.early: list[int] = []
         self.after: list[int] = []
-        self.others_are_whole = False
+        self.agreements = 0
+        self.differs_by = 0  # the other rank's checksum of its buckets
 
     def _sum(self, array: Any) -> None:
         if array.dtype != np.int64:
@@ -31,12 +37,14 @@ class Twins(MPIGroup):
     def _share(self, rows: Any) -> None:
         pass
 
-    def sum_beside(self, array: Any) -> None:
+    def start_beside(self, array: Any) -> Comm:
         if array.dtype == np.int64:
-            array += self.others_are_whole
-            return
-        self.early.append(array.size)
-        array *= 2
+            self.agreements += 1
+            array[1] = array[0] + self.differs_by
+        else:
+            self.early.append(array.size)
+            array *= 2
+        return self.comm
 
 
 @pytest.fixture
@@ -57,9 +65,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     finish = EarlySums.finish
 
-    def noting(sums: EarlySums) -> None:
-        found.append((len(sums._sums), len(sums._buckets)))
-        finish(sums)
+    def noting(sums: EarlySums, *error: Any) -> BaseException | None:
+        found.append((sums._sent, len(sums._buckets)))
+        return finish(sums, *error)
 
     monkeypatch.setattr(EarlySums, "finish", noting)
     return found
@@ -146,34 +154,167 @@ def test_gradients_that_come_after_their_bucket_are_added(group: Twins) -> None:
     assert len(gradients[0]) == 4
 
 
-def test_nothing_is_summed_if_another_rank_computes_whole_batches(group: Twins) -> None:
-    trainer = joined(make_trainer("numpy", False), group)
-    group.others_are_whole = True
-    EarlySums(group, trainer.parameters(), is_whole=False).finish()
+def trained(*values: float, size: int = 500) -> list[Tensor]:
+    """Parameters with gradients of these values, each a bucket."""
+    parameters = [Tensor(np.zeros(size, np.float32), requires_grad=True) for _ in values]
+    for p, value in zip(parameters, values, strict=True):
+        p.grad = Tensor(np.full(size, value, np.float32))
+    return parameters
+
+
+def summed(group: Twins, parameters: list[Tensor], is_whole: bool = False) -> EarlySums:
+    sums = EarlySums(group, parameters, is_whole)
+    assert sums.finish() is None
+    return sums
+
+
+def test_without_the_same_buckets_all_is_summed_after_the_backward_pass(group: Twins) -> None:
+    after, early = (make_trainer("numpy", False) for _ in range(2))
+    expected = steps(joined(after, group, overlaps=False), 2)
+    of_each = group.after.copy()
+    group.after.clear()
+    group.differs_by = 1
+    assert steps(joined(early, group), 2) == expected
+    for name, array in weights(after).items():
+        np.testing.assert_array_equal(weights(early)[name], array, err_msg=name)
     assert group.early == []
+    assert group.after == of_each
+
+
+def test_the_checksum_tells_which_parameters_are_trained(group: Twins) -> None:
+    layouts = set()
+    for frozen in (None, 0, 1, 2):
+        parameters = trained(1, 1, 1)
+        if frozen is not None:
+            parameters[frozen].requires_grad = False
+        layouts.add(int(summed(group, parameters)._layouts[0]))
+    layouts.add(int(summed(group, trained(1, 1, 1, size=600))._layouts[0]))
+    assert len(layouts) == 5
+    assert 0 not in layouts
 
 
 def test_a_rank_that_computes_whole_batches_keeps_its_gradients(group: Twins) -> None:
-    p = Tensor([1.0], requires_grad=True)
-    p.grad = Tensor([2.0])
-    EarlySums(group, [p], is_whole=True).finish()
+    parameters = trained(2, 3)
+    assert summed(group, parameters, is_whole=True)._layouts[0] == 0
     assert group.early == []
-    assert p.grad.item() == 2
+    assert [p.grad.numpy()[0] for p in parameters if p.grad is not None] == [2, 3]
+
+
+def test_every_rank_tells_its_buckets_also_without_several(group: Twins) -> None:
+    (p,) = trained(2)
+    assert summed(group, [p])._layouts[0] == 0
+    assert group.early == []
+    assert group.agreements == 1  # else the ranks with several would wait
 
 
 def test_parameters_with_the_same_array_have_gradients_of_their_own(group: Twins) -> None:
-    p, q = (Tensor([1.0], requires_grad=True) for _ in range(2))
+    p, q = trained(2, 3)
     q._set_array(p._array)
-    p.grad, q.grad = Tensor([2.0]), Tensor([3.0])
-    sums = EarlySums(group, [p, q], is_whole=False)
-    sums.finish()
-    sums.give_back({p, q})
-    assert (p.grad.item(), q.grad.item()) == (4, 6)
+    summed(group, [p, q]).give_back({p, q})
+    assert p.grad is not None
+    assert q.grad is not None
+    assert (p.grad.numpy()[0], q.grad.numpy()[0]) == (4, 6)
 
 
 def test_frozen_parameters_are_not_sent(group: Twins) -> None:
-    EarlySums(group, [Tensor([1.0, 2.0]), Tensor([3.0], requires_grad=True)], False).finish()
-    assert group.early == [1]
+    summed(group, [Tensor(np.zeros(500)), *trained(1, 2)])
+    assert group.early == [500, 500]
+
+
+def test_sums_have_a_communicator_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Noting(Comm):
+        copies, sums = 0, 0
+
+        def Dup(self) -> "Noting":  # noqa: N802
+            self.copies += 1
+            self.copy = Noting(self.rank, self.size)
+            return self.copy
+
+        def Iallreduce(self, where: Any, array: Any) -> "Noting":  # noqa: N802
+            self.sums += 1
+            return self
+
+    mpi = SimpleNamespace(MPI=SimpleNamespace(IN_PLACE=None))
+    monkeypatch.setitem(sys.modules, "mpi4py", mpi)
+    comm = Noting(0, 2)
+    group = MPIGroup(comm)
+    for _ in range(3):
+        group.sum_beside(np.zeros(1))
+    assert (comm.copies, comm.sums, comm.copy.sums) == (1, 0, 3)
+
+
+def test_a_slow_network_is_no_wait_for_others(
+    group: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_over = Event()
+    waits = 0
+
+    @contextmanager
+    def waiting() -> Iterator[None]:
+        nonlocal waits
+        waits += 1
+        yield
+        is_over.set()
+
+    def finish_beside(request: Any) -> None:
+        assert is_over.wait(5), "the sums count as a wait"
+
+    monkeypatch.setattr(group, "waiting", waiting)
+    monkeypatch.setattr(group, "finish_beside", finish_beside)
+    summed(group, trained(1, 2))
+    assert waits == 1  # for ranks that do not come, which are looked for in waits
+
+
+def test_without_memory_for_the_sums_nothing_is_sent(
+    group: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def zeros(shape: int, dtype: Any) -> np.ndarray:
+        if shape > group.size:
+            raise MemoryError
+        return np.zeros(shape, dtype)
+
+    monkeypatch.setattr(overlap, "np", SimpleNamespace(zeros=zeros, int64=np.int64))
+    trainer = joined(make_trainer("numpy", False), group)
+    assert np.isfinite(steps(trainer, 1)).all()
+    assert group.early == []
+    assert sum(group.after) == trainer.model.num_parameters() + 1  # the loss
+
+
+def test_without_a_thread_the_sums_follow(group: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoThread(Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(overlap, "Thread", NoThread)
+    trainer = joined(make_trainer("numpy", False), group)
+    assert np.isfinite(steps(trainer, 1)).all()
+    assert sum(group.early) == trainer.model.num_parameters()
+
+
+def test_all_buckets_are_sent_also_if_one_cannot_be_filled(group: Twins) -> None:
+    parameters = trained(1, 2, 3)
+    parameters[1]._grad = Tensor([1.0, 2.0])
+    sums = EarlySums(group, parameters, is_whole=False)
+    assert isinstance(sums.finish(), ValueError)
+    assert group.early == [500] * 3
+    first = KeyError("the backward pass")
+    assert EarlySums(group, parameters, is_whole=False).finish(first) is first
+
+
+def test_an_error_while_buckets_are_filled_is_shared(
+    group: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = EarlySums._send
+
+    def fail(sums: EarlySums) -> None:
+        send(sums)
+        if sums._sent == len(sums._buckets):  # not in the backward pass
+            raise ZeroDivisionError("the last bucket")
+
+    monkeypatch.setattr(EarlySums, "_send", fail)
+    with pytest.raises(ZeroDivisionError, match="the last bucket") as caught:
+        steps(joined(make_trainer("numpy", False), group), 1)
+    assert group.is_shared(caught.value)
 
 
 @pytest.mark.parametrize("places", [["pc01", "pc01"], ["pc01", "pc02"]])
@@ -195,10 +336,10 @@ def test_sums_run_beside_the_backward_pass_on_several_machines(
 
 
 def test_an_error_of_a_sum_is_raised(group: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(array: Any) -> None:
+    def fail(request: Any) -> None:
         raise OSError("the network is down")
 
-    monkeypatch.setattr(group, "sum_beside", fail)
+    monkeypatch.setattr(group, "finish_beside", fail)
     trainer = joined(make_trainer("numpy", False), group)
     before = weights(trainer)
     with pytest.raises(OSError, match="the network is down"):

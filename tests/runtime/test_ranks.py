@@ -136,6 +136,12 @@ def test_gradients_from_before_a_step_count_once(checks: dict[str, Any]) -> None
 
 @pytest.mark.slow
 @ranks_start
+def test_other_frozen_parameters_in_each_rank(checks: dict[str, Any]) -> None:
+    assert checks["frozen"]["differences"] == [0.0] * 8
+
+
+@pytest.mark.slow
+@ranks_start
 def test_a_copy_of_a_trainer_with_divided_optimizers_trains_as_it_does(
     checks: dict[str, Any],
 ) -> None:

@@ -36,7 +36,15 @@ class LlamaConfig:
         tie_weights: whether the head shares its weight with the token embedding.
         rope_scaling: how the angles were slowed down for a longer context; a `RopeScaling`, or a
             dictionary of its arguments.
-        head_dim: hs, size of a head; by default C / nh.
+        head_dim: size of a head; by default C / nh.
+
+    Attributes:
+        hs: the size of a head, whether given or not.
+
+    >>> from dataclasses import replace
+    >>> config = LlamaConfig(20, 16, 1, 4, 2, 32)
+    >>> config.hs, replace(config, num_heads=2).hs
+    (4, 8)
     """
 
     vocab_size: int
@@ -50,7 +58,7 @@ class LlamaConfig:
     norm_eps: float = 1e-5
     tie_weights: bool = False
     rope_scaling: RopeScaling | None = None
-    head_dim: int = None  # type: ignore[assignment]  # replaced by C / nh
+    head_dim: int | None = None
 
     def __post_init__(self) -> None:
         """Check the sizes."""
@@ -71,9 +79,14 @@ class LlamaConfig:
                     f"Llama: {part}={getattr(self, part)} does not divide"
                     f" {whole}={getattr(self, whole)}"
                 )
-        given: Any = self.head_dim
-        hs = self.embed_dim // self.num_heads if given is None else given
-        object.__setattr__(self, "head_dim", check_integer("Llama: head_dim", hs, 1))
+        if self.head_dim is not None:
+            number = check_integer("Llama: head_dim", self.head_dim, 1)
+            object.__setattr__(self, "head_dim", number)
+
+    @property
+    def hs(self) -> int:
+        """The size of a head."""
+        return self.embed_dim // self.num_heads if self.head_dim is None else self.head_dim
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as a dictionary that can be saved as JSON."""
@@ -81,7 +94,7 @@ class LlamaConfig:
 
 
 def _rotary(config: LlamaConfig, backend: str | Backend | None) -> RotaryEmbedding:
-    sizes = config.head_dim, config.max_seq_len, config.rope_base
+    sizes = config.hs, config.max_seq_len, config.rope_base
     if config.rope_scaling is None:
         return RotaryEmbedding(*sizes, backend=backend)
     return ScaledRotaryEmbedding(*sizes, scaling=config.rope_scaling, backend=backend)
@@ -91,7 +104,7 @@ def _attention(
     config: LlamaConfig, rotary: RotaryEmbedding, backend: str | Backend | None
 ) -> MultiHeadAttention:
     """Grouped-query attention; its heads together may be wider or narrower than C."""
-    C, width = config.embed_dim, config.num_heads * config.head_dim
+    C, width = config.embed_dim, config.num_heads * config.hs
     attention = MultiHeadAttention(
         width, config.num_heads, 0.0, False, rotary, config.num_kv_heads, backend=backend
     )
@@ -186,7 +199,7 @@ class Llama(GPT):
     ) -> None:
         self.config = config = LlamaConfig(
             vocab_size, embed_dim, num_layers, num_heads, num_kv_heads, hidden_dim, max_seq_len,
-            rope_base, norm_eps, tie_weights, rope_scaling, head_dim,  # type: ignore[arg-type]
+            rope_base, norm_eps, tie_weights, rope_scaling, head_dim,
         )  # fmt: skip
         with random.undrawn():  # `_initialise` draws
             rotary = _rotary(config, backend)

@@ -81,7 +81,7 @@ def config_to(ours: LlamaConfig) -> dict[str, Any]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        **{field.theirs: getattr(ours, field.ours) for field in FIELDS},
+        **{f.theirs: value for f in FIELDS if (value := getattr(ours, f.ours)) is not None},
         **FIXED,
         "rope_theta": ours.rope_base,  # of transformers 4; 5 reads rope_parameters
         **({} if scaling is None else {"rope_scaling": rope}),
@@ -93,8 +93,8 @@ def sizes(ours: LlamaConfig) -> Sizes:
     """The numbers of the letters in the rows; Q is the width of queries, K of keys and values."""
     return {
         "V": ours.vocab_size, "C": ours.embed_dim, "F": ours.hidden_dim, "L": ours.num_layers,
-        "Q": ours.head_dim * ours.num_heads, "K": ours.head_dim * ours.num_kv_heads,
-        "hs": ours.head_dim,
+        "Q": ours.hs * ours.num_heads, "K": ours.hs * ours.num_kv_heads,
+        "hs": ours.hs,
     }  # fmt: skip
 
 
@@ -153,9 +153,7 @@ def gguf_config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
     kind = given.get("llama.rope.scaling.type", "none")
     scaling = _scaling(kind, GGUF_SCALINGS, given, source)
     ours = _config(found, base, scaling)
-    hs = dict.fromkeys(
-        ("llama.attention.value_length", "llama.rope.dimension_count"), ours.head_dim
-    )
+    hs = dict.fromkeys(("llama.attention.value_length", "llama.rope.dimension_count"), ours.hs)
     check_fixed(hs, given, source)
     divisors = given.get("rope_divisors")
     return ours if divisors is None else replace(ours, rope_scaling=_llama3(ours, divisors, source))
@@ -164,7 +162,7 @@ def gguf_config(given: Mapping[str, Any], source: Any) -> LlamaConfig:
 def _llama3(ours: LlamaConfig, divisors: Array, source: Any) -> RopeScaling:
     """The scaling whose divisors a file holds as a tensor: that of Llama 3.1 and later."""
     scaling = RopeScaling(max(1.0, float(divisors.max(initial=1))), 1.0, 4.0, LLAMA3_CONTEXT)
-    expected = scaling.divisors(frequencies(ours.head_dim, ours.rope_base))
+    expected = scaling.divisors(frequencies(ours.hs, ours.rope_base))
     if divisors.shape != expected.shape or not np.allclose(divisors, expected, rtol=1e-4):
         raise PretrainedError(
             f"{source} describes another model: rope_freqs.weight is not the scaling of Llama 3.1"

@@ -162,7 +162,7 @@ def _source(
 def _check_context(config: Any, tensors: Tensors, path: Path) -> None:
     """Check the one size of a Llama that no tensor proves: its table of positions grows with it."""
     numbers = sum(math.prod(tensor.shape) for tensor in tensors.values())
-    entries = config.max_seq_len * config.head_dim
+    entries = config.max_seq_len * config.hs
     if entries > max(numbers, SMALL):
         raise PretrainedError(
             f"{path} promises a context of {shown(config.max_seq_len)} tokens, whose table of"

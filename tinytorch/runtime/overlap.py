@@ -1,10 +1,12 @@
-"""Sums of gradients among ranks that run beside the backward pass that computes the next ones.
+"""Gradients are summed among ranks while the backward pass computes the next ones.
 
 A gradient is final when no node that has still to run uses its parameter. The order of the nodes is
 known before the backward pass, so it is known too which node is the last one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Node
+from ..autograd import Node, wrap_array
 from ..backends.arrays import NumpyArray as Array
 from ..backends.groups import BUCKET_BYTES, MPIGroup, buckets, parts_of
 from ..tensor import Tensor
@@ -21,14 +23,18 @@ from ..tensor import Tensor
 class EarlySums:
     """Sums of the gradients of one step, in buckets from the last parameter to the first.
 
-    A thread adds up one bucket after the other; their order is that of the parameters, and so the
-    same in all ranks. All of them call `finish`, also after an error, and use the group for nothing
-    else before that.
+    A thread adds up one bucket after the other, on a communicator of its own. First, the ranks tell
+    each other which parameters are in which bucket. Unless all have the same buckets, nothing is
+    summed, and `finish` puts the gradients back. A rank has none if it computes whole batches, if
+    there is no memory for the sums, or if it would have a single one, which is complete at the end
+    only.
+
+    All ranks make one for the same steps, and call `finish`, also after an error.
 
     Args:
         host: the ranks.
         parameters: the tensors that get gradients, on the host.
-        is_whole: whether this rank computes whole batches; nothing is added up if any does.
+        is_whole: whether this rank computes whole batches.
 
     Attributes:
         taken: the parameters that had a gradient in this rank when their bucket was sent.
@@ -39,20 +45,29 @@ class EarlySums:
 
     def __init__(self, host: MPIGroup, parameters: Sequence[Tensor], is_whole: bool) -> None:
         self._host = host
-        self._any_whole = np.array([is_whole], np.int64)
-        trained = [p for p in reversed(parameters) if p.requires_grad and not is_whole]
-        arrays: list[Any] = [p._array for p in trained]
-        rest = iter(trained)
-        self._buckets = [[next(rest) for _ in bucket] for bucket in buckets(arrays, BUCKET_BYTES)]
-        self._sums: list[Array] = []  # of the buckets that have been sent
+        self._buckets: list[list[Tensor]] = []
+        self._sums: list[Array] = []  # of the buckets
+        self._sent = 0  # buckets
         self.taken: set[Tensor] = set()
         self._queue: SimpleQueue[Array | None] = SimpleQueue()
         self._error: BaseException | None = None
         self._thread = Thread(target=self._add_up, name="sums of gradients", daemon=True)
-        self._thread.start()
+        self._layouts = np.zeros(host.size, np.int64)  # of the buckets of each rank; 0 for none
+        with suppress(MemoryError):
+            found = [] if is_whole else _divided(parameters)
+            if len(found) > 1:
+                layout = _checksum(found, parameters)
+                self._sums = [np.zeros(sum(p.size for p in b), b[0]._array.dtype) for b in found]
+                self._buckets, self._layouts[host.rank] = found, layout
+        self._agreement = host.start_beside(self._layouts)
+        if self._buckets:
+            with suppress(RuntimeError):  # if no thread can be started, `finish` adds up
+                self._thread.start()
 
     def watching(self, loss_fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """A loss function for the last batch of a step: buckets are sent in its backward pass."""
+        if not self._buckets:
+            return loss_fn
 
         def watched(prediction: Tensor, target: Tensor) -> Tensor:
             loss = loss_fn(prediction, target)
@@ -74,40 +89,66 @@ class EarlySums:
 
     def _send_until(self, turn: int, turns: Sequence[int], gradient: Any) -> Any:
         """A hook of a node, which returns the gradient as it is."""
-        while len(self._sums) < len(turns) and turns[len(self._sums)] <= turn:
+        while self._sent < len(turns) and turns[self._sent] <= turn:
             self._send()
         return gradient
 
     def _send(self) -> None:
         """Take the gradients of the next bucket, and let the thread sum them."""
-        bucket = self._buckets[len(self._sums)]
-        flat = np.zeros(sum(p.size for p in bucket), bucket[0]._array.dtype)
-        for p, part in _parts(bucket, flat):
-            if p.grad is not None:
-                part[...] = p.grad._array
-                p.grad = None
-                self.taken.add(p)
-        self._sums.append(flat)
-        self._queue.put(flat)
+        bucket, flat = self._buckets[self._sent], self._sums[self._sent]
+        self._sent += 1
+        try:
+            for p, part in _parts(bucket, flat):
+                if p.grad is not None:
+                    part[...] = p.grad._array
+                    p.grad = None
+                    self.taken.add(p)
+        finally:
+            self._queue.put(flat)  # also after an error: the other ranks wait for it
 
     def _add_up(self) -> None:
         try:
-            self._host.sum_beside(self._any_whole)
+            self._host.finish_beside(self._agreement)
             while (flat := self._queue.get()) is not None:
-                if not self._any_whole[0]:
+                if self._is_agreed():
                     self._host.sum_beside(flat)
         except BaseException as error:
             self._error = error
 
-    def finish(self) -> None:
-        """Send the other buckets, and wait for all sums."""
-        while len(self._sums) < len(self._buckets):
-            self._send()
+    def _is_agreed(self) -> bool:
+        """Once the ranks have told each other: whether all have the same buckets."""
+        layouts = set(self._layouts.tolist())
+        return len(layouts) == 1 and 0 not in layouts
+
+    def finish(self, error: BaseException | None = None) -> BaseException | None:
+        """Send the other buckets, and wait for all sums.
+
+        Args:
+            error: an exception of this rank's backward pass.
+
+        Returns:
+            the same, or one of this call; in both cases, all that the others wait for was sent.
+
+        Raises:
+            BaseException: the ranks cannot be reached.
+        """
+        while self._sent < len(self._buckets):
+            try:
+                self._send()
+            except BaseException as caught:
+                error = error or caught
         self._queue.put(None)
-        with self._host.waiting():
+        self._host.barrier()  # a wait for ranks that still compute, unlike that for the sums
+        if self._thread.ident is None:  # was not started
+            self._add_up()
+        else:
             self._thread.join()
         if self._error is not None:
             raise self._error
+        if not self._is_agreed():
+            self.give_back(self.taken)
+            self.taken = set()
+        return error
 
     def give_back(self, used: set[Tensor]) -> None:
         """Add the sums to the gradients of the parameters that any rank has used."""
@@ -116,15 +157,24 @@ class EarlySums:
                 if p not in used:
                     continue
                 if p.grad is None:
-                    p.grad = Tensor(part, backend=p.backend)
+                    p.grad = wrap_array(Tensor, part, p.backend)
                 else:  # of a node that was not known, such as one of another backward pass
                     p.grad._array += part
 
 
-def has_several_buckets(parameters: Iterable[Tensor]) -> bool:
-    """Whether sums can begin early: a single bucket is complete at the end only."""
-    arrays: list[Array] = [p._array for p in parameters if p.requires_grad]  # type: ignore[misc]
-    return sum(array.nbytes for array in arrays) > BUCKET_BYTES
+def _divided(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Buckets of the parameters that are trained, from the last to the first."""
+    trained = [p for p in reversed(parameters) if p.requires_grad]
+    arrays: list[Any] = [p._array for p in trained]
+    rest = iter(trained)
+    return [[next(rest) for _ in bucket] for bucket in buckets(arrays, BUCKET_BYTES)]
+
+
+def _checksum(divided: Sequence[Sequence[Tensor]], parameters: Sequence[Tensor]) -> int:
+    """A number from 1 that differs if the parameters of a bucket do."""
+    numbers = {id(p): number for number, p in enumerate(parameters)}
+    layout = [[(numbers[id(p)], p.shape, str(p.dtype)) for p in bucket] for bucket in divided]
+    return 1 + zlib.crc32(repr(layout).encode())
 
 
 def _parts(bucket: Sequence[Tensor], flat: Array) -> Iterator[tuple[Tensor, Array]]:

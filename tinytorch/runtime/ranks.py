@@ -19,7 +19,7 @@ from ..training import Trainer, accumulate_gradients, count_targets, weights_of
 from .agreement import Agreement
 from .division import divided, rows_of
 from .eager import why_eager
-from .overlap import EarlySums, has_several_buckets
+from .overlap import EarlySums
 
 ROUNDING = 1e-3  # by which sums of other orders may have changed a weight, of its size or of 1
 
@@ -128,7 +128,7 @@ class Ranks(Agreement):
         except BaseException as caught:
             error = caught
         if early is not None:
-            early.finish()
+            error = early.finish(error)
         rows = sum(len(y) if y.ndim else 1 for _, y in batches)
         used = [p.grad is not None for p in parameters]
         if early is not None:
@@ -185,10 +185,8 @@ class Ranks(Agreement):
             early.give_back({p for p, count in zip(parameters, taken, strict=True) if count})
 
     def _early_sums(self, parameters: Sequence[Tensor], is_whole: bool) -> EarlySums | None:
-        """Sums during the backward pass, if they are faster."""
+        """Sums during the backward pass, in all ranks or in none of them."""
         if not self.overlaps or any(self.group(p.backend) is not self.host for p in parameters):
-            return None
-        if not has_several_buckets(parameters):
             return None
         return EarlySums(self.host, parameters, is_whole)
 
