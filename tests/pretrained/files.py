@@ -60,7 +60,7 @@ def exact_llama(model: Any) -> Any:
     """Let transformers' Llama compute angles and norms in its dtype, float64, not in float32."""
     torch = require("torch")
     config = model.config
-    hs = config.hs
+    hs = config.head_dim
     steps = config.rope_parameters["rope_theta"] ** (-np.arange(0, hs, 2) / hs)
     steps = np.array([slowed(step, config.rope_parameters) for step in steps])
     angles = np.tile(np.arange(T)[:, None] * steps, 2)[None]  # (1, T, hs)

@@ -132,8 +132,8 @@ def llama_gguf(
         "llama__feed_forward_length": c.intermediate_size,
         "llama__attention__head_count": c.num_attention_heads,
         "llama__attention__head_count_kv": c.num_key_value_heads,
-        "llama__attention__key_length": c.hs, "llama__attention__value_length": c.hs,
-        "llama__rope__dimension_count": c.hs,
+        "llama__attention__key_length": c.head_dim, "llama__attention__value_length": c.head_dim,
+        "llama__rope__dimension_count": c.head_dim,
         "llama__rope__freq_base": c.rope_parameters["rope_theta"],
         "llama__attention__layer_norm_rms_epsilon": c.rms_norm_eps,
     }  # fmt: skip

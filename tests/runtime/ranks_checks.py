@@ -207,7 +207,7 @@ def frozen() -> dict[str, Any]:
             trainer = Trainer(model, SGD(model.parameters(), lr=1.0), MSELoss(), group=GROUP)
             trainer.ranks.overlaps = overlaps  # type: ignore[union-attr]
             for number in numbers:
-                model.parameters()[number].requires_grad = False
+                list(model.parameters())[number].requires_grad = False
             trainer.accumulate([(x, x)])
             sums.append([p.grad.numpy() for p in model.parameters() if p.grad is not None])
         differences += [float(abs(a - b).max()) for a, b in zip(*sums, strict=True)]
