@@ -25,6 +25,7 @@ FAKE_CUPY = Path(__file__).with_name("fake_cupy")
 HOST_READS = ("__float__", "__int__", "__bool__", "__complex__", "__index__", "__dlpack__")
 # Variables that pytest, scikit-learn and PyTorch set.
 BY_LIBRARIES = ("PYTEST_", "KMP_", "TORCHINDUCTOR_", "_TORCHINDUCTOR_")
+GPUS = ["90"]  # capabilities of the devices of the fake CuPy
 BUILT_IN = ("numpy", "strict", "cupy")  # the backends of the fixture `backend`
 
 
@@ -117,9 +118,15 @@ def _has_own_backends(metafunc: pytest.Metafunc) -> bool:
 @pytest.fixture(autouse=True)
 def process_is_unchanged() -> Iterator[None]:
     """A variable that a test leaves behind would reach the programs that later tests start; an
-    open figure, the notebooks that later tests run in this process."""
+    open figure, the notebooks that later tests run in this process; another fake GPU, all tests
+    on it."""
     before = dict(os.environ)
     yield
+    left = []
+    runtime = sys.modules.get("cupy.cuda.runtime")
+    if getattr(runtime, "capabilities", GPUS) != GPUS:
+        runtime.capabilities = list(GPUS)  # type: ignore[union-attr]
+        left.append("other GPUs")
     pyplot = sys.modules.get("matplotlib.pyplot")
     figures = pyplot.get_fignums() if pyplot is not None else []
     if figures:
@@ -127,7 +134,7 @@ def process_is_unchanged() -> Iterator[None]:
     after = dict(os.environ)
     changed = {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)}
     changed = {n for n in changed if not n.startswith(BY_LIBRARIES)}
-    left = [f"{len(figures)} figures open"] if figures else []
+    left += [f"{len(figures)} figures open"] if figures else []
     left += [f"{name} changed" for name in sorted(changed)]
     assert not left, f"the test leaves {', '.join(left)}"
 

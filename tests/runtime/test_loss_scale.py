@@ -1,6 +1,5 @@
 """Training with products in float16, as on a T4: the loss is scaled, on the device."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +35,12 @@ pytestmark = pytest.mark.usefixtures("fp16")
 
 
 @pytest.fixture
-def fp16(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fp16(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """TT_MATMUL=fp16 on a GPU of compute capability 7.5."""
     from tinytorch.backends.cupy import gemm
 
     monkeypatch.setattr(gemm, "_chosen_mode", lambda: "fp16")
-    with monkeypatch.context() as patch:
-        patch.setattr(fake_cupy.cuda.runtime, "capabilities", ["75"])
-        yield
+    monkeypatch.setattr(fake_cupy.cuda.runtime, "capabilities", ["75"])
 
 
 def small(factor: float, optimizer: Any = AdamW, **settings: Any) -> tuple[Trainer, Any]:
