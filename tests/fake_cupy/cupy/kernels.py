@@ -70,7 +70,7 @@ def compile_replay(code, program, *flags):
     )
     source = Path(program).with_suffix(".cpp")
     source.write_text(text)
-    subprocess.run(["g++", *FLAGS, "-g", *flags, "-o", program, source], check=True)
+    subprocess.run(["g++", *FLAGS, "-O1", "-g", *flags, "-o", program, source], check=True)
 
 
 def compile_library(code):
