@@ -3,7 +3,7 @@
 A NumPy call reads and writes whole arrays, so a formula of ten calls moves ten times the data and
 is interrupted ten times by Python. The C functions of ``c/`` compute a formula in one pass, and
 divide the rows among threads that never wait for Python's lock. They are compiled at the first use,
-in three seconds, and kept in ``~/.cache/tinytorch/compiled``. Without a compiler, for dtypes other
+in 3 to 9 seconds, and kept in ``~/.cache/tinytorch/compiled``. Without a compiler, for dtypes other
 than float32 and with ``TT_COMPILED=0``, NumPy computes the same, up to rounding.
 """
 
