@@ -287,7 +287,8 @@ DAMAGED = """(async () => {
   const text = '{"cells": [null], "passed": []}';
   localStorage.setItem(kept.key, text);
   const { damage } = kept.read();
-  return damage + (localStorage.getItem(kept.damagedKey) === text ? "" : ", and lost");
+  const isKept = kept.setAside() && localStorage.getItem(kept.damagedKey) === text;
+  return damage + (isKept ? "" : ", and lost");
 })()"""
 
 # The work in the storage, under a key with the address of this site.

@@ -53,6 +53,10 @@ class Views:
         """
         check_integer("block", block, 0, self._subject.model.config.num_layers - 1)
         weights = self._recording(ids, heads).attention[block]
+        if not np.isfinite(weights).all():
+            raise ValueError(
+                "attention weights are not finite: the model is damaged, or has diverged"
+            )
         data = np.round(weights * 65535.0).astype("<u2").tobytes()
         return {"tokens": len(ids), "weights": to_base64(data)}
 

@@ -234,7 +234,7 @@ def step_seconds(
         exchange: what a step sends.
         network: what connects the ranks.
         overlap: whether messages are sent during the backward pass, each when its gradients are
-            computed, at no cost of the processor; see `overlap`, which does this for hosts.
+            computed, and take no processor time; `overlap` does this on hosts.
     """
     own = (work.seconds - work.fixed) * max(1, math.ceil(rows / ranks)) / work.rows
     fixed = work.fixed

@@ -313,6 +313,7 @@ addEventListener("beforeunload", (event) => {
 
 draw();
 if (work?.damage) {
-  tell(`The work that this browser kept is damaged, and not shown: ${work.damage}. Its text stays in the browser's storage as "${kept.damagedKey}"`);
+  const place = kept.setAside() ? `. Its text stays in the browser's storage as "${kept.damagedKey}"` : "";
+  tell(`The work that this browser kept is damaged, and not shown: ${work.damage}${place}`);
 }
 queue = offline().then(begin);

@@ -132,13 +132,16 @@ export class Kept {
       work = {};
     }
     const damage = damageOf(work.cells) || (Array.isArray(work.passed) ? "" : "it has no results");
-    if (!damage) return work;
+    return damage ? { cells: [], passed: [], damage } : work;
+  }
+  // Keep damaged work under another key, as the next edit replaces it; false if there is no room.
+  setAside() {
     try {
-      localStorage.setItem(this.damagedKey, text); // the next edit replaces it under its own key
+      localStorage.setItem(this.damagedKey, localStorage.getItem(this.key));
     } catch {
-      // The storage is full.
+      return false;
     }
-    return { cells: [], passed: [], damage };
+    return true;
   }
   // Cells as in the lesson are kept without their source, which a newer lesson may change.
   write(cells, passed, lesson) {
