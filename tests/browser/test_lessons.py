@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from devtools import LONG_LIMIT, Chromium, Page, served
+from devtools import LONG_LIMIT, Chromium, Page, served, wait_until
 from helpers import require
 
 from tinytorch.browser import pages
@@ -304,6 +304,7 @@ def test_a_new_version_of_the_site_replaces_the_copies_as_a_whole(
     page: Page, tmp_path: Path
 ) -> None:
     to = tmp_path / "www"
+    worker = to / "service-worker.js"
 
     def publish(version: str) -> None:
         with replacing(to) as folder:
@@ -318,14 +319,20 @@ def test_a_new_version_of_the_site_replaces_the_copies_as_a_whole(
     with served(to) as address:
         page.go(address)
         page.wait("navigator.serviceWorker.controller")
+        first = tmp_path / "first.js"
+        first.write_bytes(worker.read_bytes())
         publish("half")
         whole = (to / "static" / "style.css").read_text()
         (to / "static" / "style.css").write_text(whole + "/* older */")
         assert page.evaluate(UPDATED) == "redundant"  # a mix is not kept
         publish("second")
+        second = worker.rename(tmp_path / "second.js")
+        first.rename(worker)  # Chromium looks for a new worker at any time after a navigation
         page.go(address)
         assert page.text("p") == "first"  # whole, and without waiting for the network
-        page.evaluate(WAITING)
+        second.rename(worker)
+        wait_until(lambda: page.evaluate(WAITING), "the new version to wait")
+        assert "first" in page.evaluate("fetch('./').then((found) => found.text())")
         page.go(address)
         page.wait("document.querySelector('p').innerText === 'second'")
         assert len(page.evaluate("caches.keys()")) == 1  # the copies of the first are gone
@@ -335,16 +342,18 @@ def test_a_new_version_of_the_site_replaces_the_copies_as_a_whole(
 
 UPDATED = """(async () => {
   const registration = await navigator.serviceWorker.getRegistration();
-  const worker = (await registration.update()).installing;
+  const found = new Promise((done) => {
+    registration.addEventListener("updatefound", () => done(registration.installing));
+  });
+  await registration.update();
+  const worker = await found;
   while (worker.state === "installing") await new Promise((done) => setTimeout(done, 20));
   return worker.state;
 })()"""
 WAITING = """(async () => {
   const registration = await navigator.serviceWorker.getRegistration();
-  while (!registration.waiting) {
-    await registration.update().catch(() => {}); // Chromium's own look may come in mid-publication
-    await new Promise((done) => setTimeout(done, 200));
-  }
+  if (!registration.waiting) await registration.update();
+  return !!registration.waiting;
 })()"""
 
 
