@@ -43,12 +43,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "no_cover: coverage is not measured, as in slow tests")
     config.addinivalue_line("markers", "xdist_group(name): one process, with --dist loadgroup")
     config.addinivalue_line("markers", "slow_on(backend): slow with this value of `backend`")
+    _measure_coverage_once(config)
     name = config.getoption("--backend")
     if name is None:
         sys.path.insert(0, str(FAKE_CUPY))  # before any CuPy that is installed
     elif name not in backends.names():
         known = ", ".join(backends.names())
         raise pytest.UsageError(f"unknown backend {name!r} for --backend; available: {known}")
+
+
+def _measure_coverage_once(config: pytest.Config) -> None:
+    """Stop what pytest-cov measures for the first process in one that pytest-xdist has started.
+
+    pytest-cov begins to measure there once more, and only that is suspended for a `no_cover` test.
+    """
+    plugin = config.pluginmanager.get_plugin("_cov")
+    if hasattr(config, "workerinput") and getattr(plugin, "cov_controller", None) is not None:
+        plugin.cov_controller.cov.stop()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

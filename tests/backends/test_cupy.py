@@ -1,5 +1,6 @@
 """The cupy backend: the fake CuPy, messages without a GPU, cuBLAS products, sampling."""
 
+import gc
 import importlib
 import inspect
 import json
@@ -98,6 +99,32 @@ def test_the_fake_cupy_rejects_launches_with_wrong_arguments(fake_cupy: Any) -> 
         fake_cupy.RawModule(code).get_function("g")
     with pytest.raises(RuntimeError, match="not declared"):
         fake_cupy.RawModule('extern "C" __global__ void f(float* x) { y[0] = 1; }')
+
+
+def test_the_fake_cupy_rejects_memory_that_is_not_allocated(fake_cupy: Any) -> None:
+    array = fake_cupy.zeros(10, "f4")
+    pools = [fake_cupy.cuda.MemoryPool() for _ in range(2)]
+    # The pointers are kept, as those of arrays are.
+    blocks = [(pool.malloc(40).ptr, 40) for pool in pools for _ in range(5)]
+
+    def rejects(address: int, size: int) -> None:
+        with pytest.raises(AssertionError, match="not part of an array"):
+            fake_cupy.check_allocated(address, size)
+
+    for start, size in [(array.data.ptr, 40), *blocks]:
+        for first, last in [(0, size), (0, 1), (39, 40), (4, 36), (size, size)]:
+            fake_cupy.check_allocated(start + first, last - first)
+        rejects(start, size + 1)
+        rejects(start + 39, 2)
+        rejects(start - 2**40, 1)
+    del pools[0]
+    gc.collect()
+    for start, size in blocks[5:]:
+        fake_cupy.check_allocated(start, size)
+    address = array.data.ptr
+    del array
+    for start, _ in [*blocks[:5], (address, 40)]:
+        rejects(start, 40)
 
 
 def test_the_list_of_backends_says_what_is_missing(tmp_path: Path) -> None:

@@ -454,14 +454,23 @@ def get_default_memory_pool():
 
 def check_allocated(address, size):
     """Raise AssertionError unless the memory is part of a live array or of a pool."""
-    if cuda.is_in_pool(address, size):
-        return
+    if not (cuda.is_in_pool(address, size) or _is_in_array(address, size)):
+        raise AssertionError(f"{size} bytes at {address:#x} are not part of an array")
+
+
+def _is_in_array(address, size):
+    if _reaches(_allocated.get(address), address, address + size):
+        return True
     # A copy, made without a Python object for each item: the garbage collector may run meanwhile.
-    for start, reference in _allocated.copy().items():
-        owner = reference()
-        if owner is not None and start <= address and address + size <= start + owner.nbytes:
-            return
-    raise AssertionError(f"{size} bytes at {address:#x} are not part of an array")
+    return builtins.any(
+        start <= address and _reaches(reference, start, address + size)
+        for start, reference in _allocated.copy().items()
+    )
+
+
+def _reaches(reference, start, end):
+    owner = reference() if reference is not None else None
+    return owner is not None and end <= start + owner.nbytes
 
 
 from . import cuda, fft, linalg  # noqa: E402

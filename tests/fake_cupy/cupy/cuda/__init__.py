@@ -1,5 +1,6 @@
 """Fake devices, streams, graphs and memory pools; devices work synchronously."""
 
+import bisect
 import contextlib
 import time
 
@@ -100,11 +101,13 @@ class MemoryPool:
     def __del__(self):
         if _memories is not None:  # None at the interpreter's exit
             del _memories[id(self)]
+            _changed()
 
     def malloc(self, size):
         memory = numpy.empty(max(1, size), numpy.uint8)
         address = memory.__array_interface__["data"][0]
         self._arrays[address] = memory
+        _changed()
         return cupy.MemoryPointer(address, cupy.MemoryPointer(address))
 
     def total_bytes(self):
@@ -119,20 +122,29 @@ class MemoryPool:
 
 
 _memories = {}  # id of a live pool -> its `_arrays`
+_places = None  # of all memories, in order; None after a change
 DEFAULT_POOL = MemoryPool()
+
+
+def _changed():
+    global _places
+    _places = None
 
 
 def is_in_pool(address, size):
     """True if the memory is part of memory that a pool has allocated."""
-    pools = list(_memories.values())  # a copy: the garbage collector may delete a pool meanwhile
-    for memories in pools:
-        if address in memories:
-            return size <= memories[address].nbytes
-    return any(
-        at <= address and address + size <= at + memory.nbytes
-        for memories in pools
-        for at, memory in memories.items()
-    )
+    places = _places or _sort()
+    at = bisect.bisect_right(places, address, key=lambda place: place[0]) - 1
+    return at >= 0 and address + size <= places[at][1]
+
+
+def _sort():
+    """Sort the places of all memories: a graph's launches ask for thousands, and change none."""
+    global _places
+    _places = places = []  # before the copy: the garbage collector may delete a pool meanwhile
+    pools = list(_memories.values())
+    places += sorted((at, at + memory.nbytes) for pool in pools for at, memory in pool.items())
+    return places
 
 
 class _Allocator:

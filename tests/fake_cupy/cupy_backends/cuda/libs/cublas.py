@@ -43,7 +43,7 @@ def matrices(address, dtype, rows, columns, leading, stride, count):
     size = dtype.itemsize
     last = (count - 1) * stride + (columns - 1) * leading + rows
     cupy.check_allocated(address, last * size)
-    flat = np.ctypeslib.as_array((ctypes.c_char * (last * size)).from_address(address)).view(dtype)
+    flat = np.frombuffer((ctypes.c_char * (last * size)).from_address(address), dtype)
     return np.lib.stride_tricks.as_strided(
         flat, (count, rows, columns), (stride * size, size, leading * size)
     )
