@@ -117,6 +117,7 @@ def test_the_fake_cupy_rejects_memory_that_is_not_allocated(fake_cupy: Any) -> N
         rejects(start, size + 1)
         rejects(start + 39, 2)
         rejects(start - 2**40, 1)
+    fake_cupy.check_allocated(pools[1].malloc(40).ptr, 40)
     del pools[0]
     gc.collect()
     for start, size in blocks[5:]:
