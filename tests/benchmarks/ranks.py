@@ -65,7 +65,10 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--rows", type=int, help="of a batch [those of the preset]")
     parser.add_argument("--steps", type=int, default=45)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.steps < WARM_UP + 2:
+        parser.error(f"--steps must be at least {WARM_UP + 2}, not {arguments.steps}")
+    return arguments
 
 
 def memory(trainer: Trainer) -> str:

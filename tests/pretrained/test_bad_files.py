@@ -161,6 +161,13 @@ def test_a_config_that_lies_is_one_sentence(message: str, folder: Path) -> None:
     assert message in error_of(folder)
 
 
+def test_another_number_of_heads_than_a_file_says_is_an_error(folder: Path) -> None:
+    assert load_pretrained(folder, num_heads=2)[0].config.num_heads == 2
+    for heads in (4, 0):
+        with pytest.raises(PretrainedError, match=f"with 2 heads, not num_heads={heads}"):
+            load_pretrained(folder, num_heads=heads)
+
+
 LLAMAS = {
     "promises a context of 2147483648 tokens": {"max_position_embeddings": 2**31},
     "lacks factor, low_freq_factor": {"rope_parameters": {"rope_type": "llama3"}},

@@ -31,7 +31,7 @@ def load_pretrained(
             a Llama-like model; a .gguf file or the folder of one; a .safetensors file of nanoGPT;
             or the name of a model on the Hugging Face hub, which is looked for in its cache, and
             downloaded if `huggingface_hub` is installed.
-        num_heads: of a nanoGPT, whose files do not tell it.
+        num_heads: of a nanoGPT, whose files do not tell it; of others it is checked.
         dtype: of the model's weights, by default float32, into which float16, bfloat16 and
             quantised numbers are converted.
         backend: of the model.
@@ -41,8 +41,8 @@ def load_pretrained(
         files of one.
 
     Raises:
-        PretrainedError: a file is missing, damaged or of another kind, or its tensors are not those
-            of the model that it describes; they are named.
+        PretrainedError: a file is missing, damaged or of another kind, its tensors are not those of
+            the model that it describes, which are named, or it says another number of heads.
 
     Example::
 
@@ -53,6 +53,11 @@ def load_pretrained(
     path = _located(path)
     try:
         source = open_source(path, num_heads)
+        if num_heads not in (None, source.config.num_heads):
+            raise PretrainedError(
+                f"{source.path} is of a model with {source.config.num_heads} heads, not"
+                f" num_heads={num_heads}"
+            )
         model = _read(source, dtype, backend)
         tokenizer = source.tokenizer()
     except OSError as error:
