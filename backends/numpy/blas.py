@@ -63,7 +63,7 @@ def multiply_all(products: Sequence[tuple[Array, Array]]) -> list[Array] | None:
     that is not divided into OpenBLAS's layout.
     """
     threads, sizes = threads_to_use(), []
-    if threads == 1 or len(products) > MOST:
+    if len(products) > MOST:
         return None
     for x, y in products:
         if x.dtype is not compiled.FLOAT32 or y.dtype is not compiled.FLOAT32:

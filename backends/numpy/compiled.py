@@ -29,6 +29,7 @@ from ..base import NumpyArray as Array
 from .threads import threads_to_use
 
 SOURCES = Path(__file__).parent / "c"
+NO_LOOPS = ("pool.c", "sgemm.c")
 COMPILE_SECONDS = 60  # after which the compiler is given up
 PART_BYTES = 2**16  # of the largest array: what a thread computes at a time, in 10 to 30 us
 COUNT = -1  # in pool.h
@@ -293,7 +294,7 @@ def _signatures() -> dict[str, list[Parameter]]:
     """The parameters of each function of the sources that the backend calls, its loops."""
     found = {}
     for source in sorted(SOURCES.glob("*.c")):
-        if source.name != "pool.c":
+        if source.name not in NO_LOOPS:
             for name, given in _FUNCTION.findall(source.read_text()):
                 found[name] = [
                     Parameter(_type_of(p), _flags(p), "SHARED" in p) for p in given.split(",")

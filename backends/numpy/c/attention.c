@@ -66,10 +66,10 @@ static inline const float *of_head(const void *x, const int64_t *strides, int64_
 }
 
 // w (end, length) = the weights of a block of queries, which are those of the whole head
-static void block_weights(float *w, const Block *block, const Sizes *z, Sgemm *multiply,
+static void block_weights(float *w, const Block *block, const Sizes *z, void *sgemm,
                           const float *queries, const float *keys, float scale) {
-    multiply(ROW_MAJOR, PLAIN, TRANSPOSED, block->end, block->length, z->hs, scale, keys, z->k[2],
-             queries + block->start * z->q[2], z->q[2], 0.0f, w, block->length);
+    product(sgemm, PLAIN, TRANSPOSED, block->end, block->length, z->hs, scale, keys, z->k[2],
+            queries + block->start * z->q[2], z->q[2], 0.0f, w, block->length);
     attention_softmax(w, block->bias, 1, block->unmasked, block->end, block->length);
 }
 
@@ -90,8 +90,8 @@ void attention(void *SHARED sgemm, void *SHARED failed, const void *SHARED sizes
         if (!block->saved) w = own = malloc((size_t)(end * length) * sizeof(float));
         if (!is_allocated(w, failed)) return;
         block_weights(w, block, z, sgemm, of_head(q, z->q, b, h), of_head(k, z->k, b, h), scale);
-        ((Sgemm *)sgemm)(ROW_MAJOR, TRANSPOSED, PLAIN, length, z->hv, end, 1.0f, w, length,
-                         of_head(v, z->v, b, h), z->v[2], 0.0f, out, z->heads * z->hv);
+        product(sgemm, TRANSPOSED, PLAIN, length, z->hv, end, 1.0f, w, length, of_head(v, z->v, b,
+                h), z->v[2], 0.0f, out, z->heads * z->hv);
         free(own);
     }
 }
@@ -112,13 +112,13 @@ void attention_score_gradient(float *restrict d, const float *restrict w,
 
 // The gradients of one block. d (end + 1, length) and own (end, length) are memory for what is
 // computed in between.
-static void block_gradient(const Block *block, const Sizes *z, Sgemm *multiply, float scale,
+static void block_gradient(const Block *block, const Sizes *z, void *sgemm, float scale,
                            const float *queries, const float *keys, const float *values,
                            const float *y, const float *g, float *dq, float *dk, float *dv,
                            int64_t head, float *d, float *own) {
     int64_t length = block->length, end = block->end, hs = z->hs, hv = z->hv;
     float *w = block->saved ? block->saved + head * end * length : own;
-    if (!block->saved) block_weights(w, block, z, multiply, queries, keys, scale);
+    if (!block->saved) block_weights(w, block, z, sgemm, queries, keys, scale);
     float *delta = d + end * length;  // (length,)
     const float *given = g + block->start * z->g[2], *rows = queries + block->start * z->q[2];
     for (int64_t i = 0; i < length; i++) {
@@ -128,15 +128,13 @@ static void block_gradient(const Block *block, const Sizes *z, Sgemm *multiply, 
         for (int64_t j = 0; j < hv; j++) sum += row[j] * out[j];
         delta[i] = scale * sum;
     }
-    multiply(ROW_MAJOR, PLAIN, TRANSPOSED, end, length, hv, scale, values, z->v[2], given, z->g[2],
-             0.0f, d, length);
+    product(sgemm, PLAIN, TRANSPOSED, end, length, hv, scale, values, z->v[2], given, z->g[2], 0.0f,
+            d, length);
     attention_score_gradient(d, w, delta, 1, end, length);
-    multiply(ROW_MAJOR, TRANSPOSED, PLAIN, length, hs, end, 1.0f, d, length, keys, z->k[2], 0.0f,
-             dq + block->start * hs, hs);
-    multiply(ROW_MAJOR, PLAIN, PLAIN, end, hs, length, 1.0f, d, length, rows, z->q[2], 1.0f, dk,
-             hs);
-    multiply(ROW_MAJOR, PLAIN, PLAIN, end, hv, length, 1.0f, w, length, given, z->g[2], 1.0f, dv,
-             hv);
+    product(sgemm, TRANSPOSED, PLAIN, length, hs, end, 1.0f, d, length, keys, z->k[2], 0.0f,
+            dq + block->start * hs, hs);
+    product(sgemm, PLAIN, PLAIN, end, hs, length, 1.0f, d, length, rows, z->q[2], 1.0f, dk, hs);
+    product(sgemm, PLAIN, PLAIN, end, hv, length, 1.0f, w, length, given, z->g[2], 1.0f, dv, hv);
 }
 
 // dq (B, heads, T, hs), and what is added to dk (B, heads, S, hs) and dv (B, heads, S, hv), from

@@ -75,9 +75,9 @@ void convolve(void *SHARED sgemm, void *SHARED failed, const void *SHARED window
         float *out = y + n * O * positions;
         exchange(&lifted, (float *)x + n * C * w->H * w->W, 0);
         for (int64_t i = 0; i < w->KH; i++) {
-            ((Sgemm *)sgemm)(ROW_MAJOR, PLAIN, PLAIN, O, positions, size, 1.0f,
-                             weight + (i * G + n % G) * O * size, size, under(&lifted, i),
-                             lifted.stride, i ? 1.0f : 0.0f, out, positions);
+            product(sgemm, PLAIN, PLAIN, O, positions, size, 1.0f,
+                    weight + (i * G + n % G) * O * size, size, under(&lifted, i), lifted.stride,
+                    i ? 1.0f : 0.0f, out, positions);
         }
         for (int64_t o = 0; bias && o < O; o++) {
             float shift = bias[n % G * O + o];
@@ -100,9 +100,9 @@ void convolution_input_gradient(void *SHARED sgemm, void *SHARED failed, const v
         float *out = dx + n * C * pixels;
         if (n) memset(lifted.elements, 0, size * lifted.stride * sizeof(float));
         for (int64_t i = 0; i < w->KH; i++) {
-            ((Sgemm *)sgemm)(ROW_MAJOR, TRANSPOSED, PLAIN, size, positions, O, 1.0f,
-                             weight + (i * G + n % G) * O * size, size, g + n * O * positions,
-                             positions, 1.0f, under(&lifted, i), lifted.stride);
+            product(sgemm, TRANSPOSED, PLAIN, size, positions, O, 1.0f,
+                    weight + (i * G + n % G) * O * size, size, g + n * O * positions, positions,
+                    1.0f, under(&lifted, i), lifted.stride);
         }
         for (int64_t c = 0; c < C; c++) {
             fill(out + c * pixels, pixels, bias ? bias[n % G * C + c] : 0);
@@ -124,9 +124,9 @@ void convolution_weight_gradient(void *SHARED sgemm, void *SHARED failed, const 
     for (int64_t n = 0; n < N * G; n++) {
         exchange(&lifted, (float *)x + n * C * w->H * w->W, 0);
         for (int64_t i = 0; i < w->KH; i++) {
-            ((Sgemm *)sgemm)(ROW_MAJOR, PLAIN, TRANSPOSED, O, size, positions, 1.0f,
-                             g + n * O * positions, positions, under(&lifted, i), lifted.stride,
-                             1.0f, total + (i * G + n % G) * O * size, size);
+            product(sgemm, PLAIN, TRANSPOSED, O, size, positions, 1.0f, g + n * O * positions,
+                    positions, under(&lifted, i), lifted.stride, 1.0f,
+                    total + (i * G + n % G) * O * size, size);
         }
     }
     free(lifted.elements);

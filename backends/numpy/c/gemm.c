@@ -1,6 +1,5 @@
 // Products of matrices; see blas.py.
 #include "sgemm.h"
-#include "short_product.h"
 #include "vector.h"
 
 // A part of a product: S times out (M, N) = x (M, K) y (K, N). The numbers that begin with `from_`
@@ -22,16 +21,9 @@ void multiply(void *SHARED sgemm, const void *SHARED x0, const void *SHARED y0, 
             const float *a = (const float *)(x + p->from_x) + s * p->to_x;
             const float *b = (const float *)(y + p->from_y) + s * p->to_y;
             float *c = (float *)(out + p->from_out) + s * p->to_out;
-            int64_t done = 0;  // columns
-            if (!p->x_transposed && p->y_transposed) {
-                done = short_product(c, p->ldout, a, p->ldx, b, p->ldy, p->M, p->N, p->K);
-            }
-            if (done < p->N) {
-                ((Sgemm *)sgemm)(ROW_MAJOR, p->x_transposed ? TRANSPOSED : PLAIN,
-                                 p->y_transposed ? TRANSPOSED : PLAIN, p->M, p->N - done, p->K,
-                                 1.0f, a, p->ldx, b + done * p->ldy, p->ldy, 0.0f, c + done,
-                                 p->ldout);
-            }
+            product(sgemm, p->x_transposed ? TRANSPOSED : PLAIN,
+                    p->y_transposed ? TRANSPOSED : PLAIN, p->M, p->N, p->K, 1.0f, a, p->ldx, b,
+                    p->ldy, 0.0f, c, p->ldout);
         }
     }
 }

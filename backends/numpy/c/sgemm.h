@@ -1,14 +1,16 @@
-// What loops that multiply are given: OpenBLAS's sgemm with 64-bit integers, and a flag.
+// Products of float32 matrices: our own where the compiler and the processor have wide vectors, else
+// OpenBLAS's.
 #pragma once
 #include <stdint.h>
 
-enum { ROW_MAJOR = 101, PLAIN = 111, TRANSPOSED = 112 };  // of CBLAS
+enum { PLAIN = 111, TRANSPOSED = 112 };  // of CBLAS
 
-// out (M, N) = x (M, K) y (K, N) + beta out. A transposed factor is stored as (K, M) or (N, K); an
-// ld is the distance from a stored row to the next.
-typedef void Sgemm(int order, int transpose_x, int transpose_y, int64_t M, int64_t N, int64_t K,
-                   float alpha, const float *x, int64_t ldx, const float *y, int64_t ldy,
-                   float beta, float *out, int64_t ldout);
+// out (M, N) = alpha x (M, K) y (K, N) + beta out, where out is not read if beta is 0. A transposed
+// factor is stored as (K, M) or (N, K); an ld is the distance from a stored row to the next. `sgemm`
+// is that of OpenBLAS with 64-bit integers.
+void product(void *sgemm, int transpose_x, int transpose_y, int64_t M, int64_t N, int64_t K,
+             float alpha, const float *x, int64_t ldx, const float *y, int64_t ldy, float beta,
+             float *out, int64_t ldout);
 
 // Whether the memory of a part is allocated; else Python raises MemoryError when the loop is done.
 static inline int is_allocated(const void *memory, void *failed) {

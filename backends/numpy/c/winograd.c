@@ -100,10 +100,9 @@ void winograd_convolve(void *SHARED sgemm, void *SHARED failed, const float *x,
         sum_lines(&b, x + n * C * H * W, image_sums, count);
         for (int64_t k = 0; k < TERMS; k++) {
             for (int64_t j = 0; j < KW; j++) {
-                ((Sgemm *)sgemm)(ROW_MAJOR, PLAIN, PLAIN, O, count * b.tiles * width, C, 1.0f,
-                                 kernel + (k * KW + j) * O * C, C,
-                                 b.sums + k * C * b.stride + j * shift, b.stride,
-                                 j ? 1.0f : 0.0f, b.others + k * O * b.columns, b.columns);
+                product(sgemm, PLAIN, PLAIN, O, count * b.tiles * width, C, 1.0f,
+                        kernel + (k * KW + j) * O * C, C, b.sums + k * C * b.stride + j * shift,
+                        b.stride, j ? 1.0f : 0.0f, b.others + k * O * b.columns, b.columns);
             }
         }
         sum_products(&b, output_sums, bias, y + n * O * OH * OW, finite + n, count);
@@ -155,10 +154,10 @@ void winograd_weight_gradient(void *SHARED sgemm, void *SHARED failed, const flo
         sum_gradients(&b, g + n * O * OH * OW, output_sums, count);
         for (int64_t k = 0; k < TERMS; k++) {
             for (int64_t j = 0; j < KW; j++) {
-                ((Sgemm *)sgemm)(ROW_MAJOR, PLAIN, TRANSPOSED, C, O, count * b.tiles * width, 1.0f,
-                                 b.sums + k * C * b.stride + j * shift, b.stride,
-                                 b.others + k * O * b.columns, b.columns, 1.0f,
-                                 total + (k * KW + j) * C * O, O);
+                product(sgemm, PLAIN, TRANSPOSED, C, O, count * b.tiles * width, 1.0f,
+                        b.sums + k * C * b.stride + j * shift, b.stride,
+                        b.others + k * O * b.columns, b.columns, 1.0f, total + (k * KW + j) * C * O,
+                        O);
             }
         }
     }
