@@ -1,6 +1,10 @@
 """The C loops of the NumPy backend: equal to NumPy's results, and never needed."""
 
+import ctypes
+import functools
+import itertools
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +156,73 @@ def test_results_are_those_of_numpy(
         assert mine.dtype == other.dtype
         scale = np.abs(other[np.isfinite(other)]).max(initial=1e-3)
         np.testing.assert_allclose(mine, other, rtol=2e-5, atol=2e-6 * scale)
+
+
+PLAIN, TRANSPOSED = 111, 112  # of sgemm.h
+
+
+def c_product() -> Any:
+    """The function of sgemm.c, with OpenBLAS's as its first argument."""
+    assert COMPILER is not None
+    product = ctypes.CDLL(str(compiled._path(COMPILER))).product
+    whole, real, pointer = ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
+    order = [ctypes.c_int] * 2
+    matrices = [pointer, whole, pointer, whole, real, pointer, whole]
+    product.argtypes, product.restype = [pointer, *order, *[whole] * 3, real, *matrices], None
+    return functools.partial(product, blas._sgemm())
+
+
+def stored(x: Any, order: int) -> Any:
+    """A matrix as a part of a larger one, of its rows or its columns, in the midst of NaN."""
+    rows = x.T if order == TRANSPOSED else x
+    larger = np.full((rows.shape[0] + 1, rows.shape[1] + 3), np.nan, np.float32)
+    larger[:-1, 1:-2] = rows
+    return larger[:-1, 1:-2]
+
+
+# Whole and incomplete tiles, several blocks of depth and breadth, nothing to add
+@needs_compiler
+@pytest.mark.parametrize(
+    ("M", "N", "K"),
+    [
+        (8, 48, 16), (6, 16, 5), (9, 49, 17), (15, 15, 1), (103, 65, 31), (33, 100, 513),
+        (7, 1061, 9), (1, 40, 30), (40, 1, 30), (3, 5, 7), (12, 20, 0), (0, 9, 4), (9, 0, 4),
+    ],
+)  # fmt: skip
+def test_products_are_those_of_numpy(M: int, N: int, K: int) -> None:
+    if not blas.is_available():
+        pytest.skip("NumPy has another BLAS")
+    product, rng = c_product(), np.random.default_rng(0)
+    x, y = (rng.standard_normal(shape).astype(np.float32) for shape in ((M, K), (K, N)))
+    exact = x.astype(np.float64) @ y
+    for orders in itertools.product((PLAIN, TRANSPOSED), repeat=2):
+        for alpha, beta in ((1.0, 0.0), (1.0, 1.0), (0.5, 2.0)):
+            a, b = stored(x, orders[0]), stored(y, orders[1])
+            whole = rng.standard_normal((M + 2, N + 5)).astype(np.float32)
+            out, before = whole[1:-1, 2:-3], whole.copy()
+            expected = alpha * exact + beta * out
+            if beta == 0:
+                out[...] = np.nan  # is not read
+            product(
+                *orders, M, N, K, alpha, a.ctypes.data, a.strides[0] // 4, b.ctypes.data,
+                b.strides[0] // 4, beta, out.ctypes.data, out.strides[0] // 4,
+            )  # fmt: skip
+            np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6 * (K + 4) ** 0.5)
+            out[...] = before[1:-1, 2:-3]
+            np.testing.assert_array_equal(whole, before)  # nothing else is written
+
+
+@needs_compiler
+def test_products_of_nan_and_infinity_are_those_of_numpy() -> None:
+    if not blas.is_available():
+        pytest.skip("NumPy has another BLAS")
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal(shape).astype(np.float32) for shape in ((130, 140), (140, 150)))
+    x[3, 5], x[70, 9], y[11, 149], y[139, 20] = np.nan, np.inf, -np.inf, np.nan
+    with np.errstate(all="ignore"):
+        found, expected = blas.multiply(x, y), x @ y
+    assert found is not None
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @needs_compiler
@@ -403,9 +474,22 @@ sys.exit(pytest.main(sys.argv[1:]))
 """
 
 
+X86 = platform.machine() in ("x86_64", "AMD64")
+
+
 @needs_compiler
 @pytest.mark.slow
-def test_sanitizers_find_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "tests"),
+    [
+        pytest.param("", "numpy and not computes", id="native"),
+        pytest.param(
+            "-mno-avx512f", "products and numpy", id="AVX2",
+            marks=pytest.mark.skipif(not X86, reason="for vectors of x86 processors"),
+        ),
+    ],
+)  # fmt: skip
+def test_sanitizers_find_nothing(flags: str, tests: str, tmp_path: Path) -> None:
     """Runs the tests of results in a process with AddressSanitizer, which checks every access."""
     assert COMPILER is not None
     real = " ".join(COMPILER)
@@ -417,8 +501,9 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
         pytest.skip("the compiler has no AddressSanitizer library to load before Python")
     checked = script(
         tmp_path, "checked",
-        f'#!/bin/sh\nexec {real} "$@" -g -O1 -fsanitize=address,undefined -fno-sanitize-recover\n',
-    )  # fmt: skip  # with -O3 the compiler works five times as long
+        f'#!/bin/sh\nexec {real} "$@" {flags} -g -O1 '  # with -O3 it works five times as long
+        "-fsanitize=address,undefined -fno-sanitize-recover\n",
+    )  # fmt: skip
     own = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
     env = {
         **own, "CC": checked, "XDG_CACHE_HOME": str(tmp_path), "LD_PRELOAD": str(runtime),
@@ -426,7 +511,7 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     }  # fmt: skip
     command = [
         sys.executable, "-c", PATIENT, "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist",
-        __file__, "-k", "numpy and not computes", "--benchmark-disable",
+        __file__, "-k", tests, "--benchmark-disable",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -90,8 +90,8 @@ void attention(void *SHARED sgemm, void *SHARED failed, const void *SHARED sizes
         if (!block->saved) w = own = malloc((size_t)(end * length) * sizeof(float));
         if (!is_allocated(w, failed)) return;
         block_weights(w, block, z, sgemm, of_head(q, z->q, b, h), of_head(k, z->k, b, h), scale);
-        product(sgemm, TRANSPOSED, PLAIN, length, z->hv, end, 1.0f, w, length, of_head(v, z->v, b,
-                h), z->v[2], 0.0f, out, z->heads * z->hv);
+        product(sgemm, TRANSPOSED, PLAIN, length, z->hv, end, 1.0f, w, length,
+                of_head(v, z->v, b, h), z->v[2], 0.0f, out, z->heads * z->hv);
         free(own);
     }
 }
