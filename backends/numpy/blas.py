@@ -1,5 +1,6 @@
-"""Products of float32 matrices by NumPy's OpenBLAS, called from C and divided among threads there.
+"""Products of float32 matrices in C, divided among threads there.
 
+They are our own (c/sgemm.c) on x86 processors with AVX2 or AVX-512, else NumPy's OpenBLAS is called.
 Python's threads wait for each other's lock, and OpenBLAS's own wait in a busy loop. The threads of
 the compiled library do neither, so products of 100 microseconds gain from a second thread.
 """
@@ -59,8 +60,8 @@ def multiply(x: Array, y: Array) -> Array | None:
 def multiply_all(products: Sequence[tuple[Array, Array]]) -> list[Array] | None:
     """Multiply up to `MOST` pairs as `multiply` does, all at once.
 
-    Whole products for each thread are faster than parts, since each thread copies all of the factor
-    that is not divided into OpenBLAS's layout.
+    Whole products for each thread are faster than parts, since each thread copies the factor that
+    is not divided.
     """
     threads, sizes = threads_to_use(), []
     if len(products) > MOST:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -191,6 +192,30 @@ def test_products_are_those_of_numpy(shape: tuple[int, ...], other: tuple[int, .
             product = blas.multiply(x, y)
             assert product is not None
             np.testing.assert_allclose(product, a @ b, rtol=1e-5, atol=1e-4)
+
+
+def has_own_products() -> bool:
+    """Whether the processor has the vectors that c/sgemm.c is written for."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and {"avx2", "fma"} <= set(cpuinfo.read_text().split())
+
+
+@pytest.mark.skipif(not has_own_products(), reason="OpenBLAS may round parts in another way")
+@pytest.mark.parametrize("shape", [(700, 60, 90), (90, 300, 701), (61, 405, 203)])
+def test_products_do_not_depend_on_the_number_of_threads(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not blas.is_available():
+        pytest.skip("NumPy has another BLAS")
+    M, K, N = shape
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal(s).astype(np.float32) for s in ((M, K), (K, N)))
+    found = []
+    for threads in (1, 3, 5):
+        monkeypatch.setattr(blas, "threads_to_use", lambda count=threads: count)
+        found.append(blas.multiply(x, y))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5])

@@ -76,130 +76,125 @@ static void transpose(float *to, int64_t ldto, const float *from, int64_t ld, in
     }
 }
 
-// panel (depth, width) = the first n columns of y and zeros, which fill its vectors
-static void fill_panel(float *panel, int64_t width, const float *y, int64_t ldy, int is_transposed,
-                       int64_t depth, int64_t n) {
-    if (is_transposed) {
-        transpose(panel, width, y, ldy, n, depth);
-    } else if (n == COLUMNS) {
-        for (int64_t k = 0; k < depth; k++) {
-            memcpy(panel + k * COLUMNS, y + k * ldy, COLUMNS * sizeof(float));
+// panel (depth, width) = the n columns of y, and zeros up to a whole number of vectors
+static void fill_panel(float *panel, const float *y, int64_t ldy, int is_transposed, int64_t depth,
+                       int64_t n) {
+    int64_t width = (n + WIDTH - 1) / WIDTH * WIDTH;
+    if (is_transposed) transpose(panel, width, y, ldy, n, depth);
+    for (int64_t k = 0; k < depth; k++, panel += width) {
+        if (!is_transposed && n == COLUMNS) {  // a copy without a call
+            memcpy(panel, y + k * ldy, COLUMNS * sizeof(float));
+        } else if (!is_transposed) {
+            memcpy(panel, y + k * ldy, (size_t)n * sizeof(float));
         }
-    } else {
-        for (int64_t k = 0; k < depth; k++) {
-            for (int64_t j = 0; j < n; j++) panel[k * width + j] = y[k * ldy + j];
-        }
-    }
-    for (int64_t k = 0; n < width && k < depth; k++) {
-        for (int64_t j = n; j < width; j++) panel[k * width + j] = 0.0f;
+        for (int64_t j = n; j < width; j++) panel[j] = 0.0f;
     }
 }
 
-// out (rows, vectors) = alpha x panel + beta out, with x (rows, depth) and panel (depth, vectors).
-// With constant numbers of rows and vectors the sums stay in registers.
-static inline __attribute__((always_inline)) void tile(const int rows, const int vectors,
-                                                       int64_t depth, float alpha, const float *x,
-                                                       int64_t ldx, const float *panel, float beta,
-                                                       float *out, int64_t ldout) {
+// out = alpha x y + beta out, for some rows of x and a panel of y
+typedef struct {
+    int64_t depth, ldx, ldout;
+    const float *x, *panel;
+    float *out, alpha, beta;
+} Tile;
+
+// With constant numbers of rows and of vectors in a row the sums stay in registers.
+static inline __attribute__((always_inline)) void sum(const Tile t, const int rows,
+                                                      const int vectors) {
     Floats sums[ROWS][VECTORS];
     for (int i = 0; i < rows; i++) {
         for (int v = 0; v < vectors; v++) sums[i][v] = (Floats){0};
     }
-    for (int64_t k = 0; k < depth; k++) {
-        const Floats *row = (const Floats *)panel + k * vectors;
+    for (int64_t k = 0; k < t.depth; k++) {
+        const Floats *row = (const Floats *)t.panel + k * vectors;
         Floats y[VECTORS];
         for (int v = 0; v < vectors; v++) y[v] = row[v];
         for (int i = 0; i < rows; i++) {
-            float value = x[i * ldx + k];
-            for (int v = 0; v < vectors; v++) sums[i][v] += value * y[v];
+            float x = t.x[i * t.ldx + k];
+            for (int v = 0; v < vectors; v++) sums[i][v] += x * y[v];
         }
     }
     #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
-        StoredFloats *to = (StoredFloats *)(out + i * ldout);
+        StoredFloats *out = (StoredFloats *)(t.out + i * t.ldout);
         #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
-            Floats sum = alpha * sums[i][v];
-            to[v] = beta == 0.0f ? sum : sum + beta * to[v];
+            Floats product = t.alpha * sums[i][v];
+            out[v] = t.beta == 0.0f ? product : product + t.beta * out[v];
         }
     }
 }
 
-#define CASE(r, v)                                                                  \
-    if (rows == r && vectors == v && v <= VECTORS) {                                \
-        tile(r, v, depth, alpha, x, ldx, panel, beta, out, ldout);                  \
-        return;                                                                     \
+#define CASE(r, v)                                          \
+    if (rows == r && vectors == v && v <= VECTORS) {        \
+        sum(t, r, v);                                       \
+        return;                                             \
     }
 #define CASES(r) CASE(r, 1) CASE(r, 2) CASE(r, 3)
 
-static void tile_of(int64_t rows, int64_t vectors, int64_t depth, float alpha, const float *x,
-                    int64_t ldx, const float *panel, float beta, float *out, int64_t ldout) {
+static void sum_vectors(const Tile t, int64_t rows, int64_t vectors) {
     CASES(ROWS) CASES(4) CASES(2) CASES(1)
 }
 
-// The same for a tile whose last vectors are wider than its n columns
-static void edge_of(int64_t rows, int64_t vectors, int64_t depth, float alpha, const float *x,
-                    int64_t ldx, const float *panel, float beta, float *out, int64_t ldout,
-                    int64_t n) {
-    float whole[ROWS * COLUMNS];
-    tile_of(rows, vectors, depth, alpha, x, ldx, panel, 0.0f, whole, COLUMNS);
-    for (int64_t i = 0; i < rows; i++) {
+// The same for n columns
+static void sum_columns(Tile t, int64_t rows, int64_t n) {
+    if (n % WIDTH == 0) {
+        sum_vectors(t, rows, n / WIDTH);
+        return;
+    }
+    float wider[ROWS * COLUMNS], *out = t.out, beta = t.beta;
+    int64_t ldout = t.ldout;
+    t.out = wider, t.ldout = COLUMNS, t.beta = 0.0f;
+    sum_vectors(t, rows, n / WIDTH + 1);
+    for (int64_t i = 0; i < rows; i++, out += ldout) {
         for (int64_t j = 0; j < n; j++) {
-            float sum = whole[i * COLUMNS + j], *to = out + i * ldout + j;
-            *to = beta == 0.0f ? sum : sum + beta * *to;
+            float product = wider[i * COLUMNS + j];
+            out[j] = beta == 0.0f ? product : product + beta * out[j];
         }
     }
 }
 
-// out (M, n) = alpha x y + beta out, with x (M, depth) and y (depth, n) in panels
-static void multiply_panels(int64_t M, int64_t n, int64_t depth, float alpha, const float *x,
-                            int64_t ldx, float beta, float *out, int64_t ldout) {
-    for (int64_t i = 0, rows; i < M; i += rows, x += rows * ldx, out += rows * ldout) {
+// The same for n columns of y, in `panels`, and M rows of x
+static void sum_panels(Tile t, int64_t M, int64_t n) {
+    float *out = t.out;
+    for (int64_t i = 0, rows; i < M; i += rows, t.x += rows * t.ldx, out += rows * t.ldout) {
         rows = M - i >= ROWS ? ROWS : M - i >= 4 ? 4 : M - i >= 2 ? 2 : 1;
         for (int64_t j = 0; j < n; j += COLUMNS) {
-            int64_t columns = least(n - j, COLUMNS), vectors = (columns + WIDTH - 1) / WIDTH;
-            const float *panel = panels + j * depth;
-            if (columns == vectors * WIDTH) {
-                tile_of(rows, vectors, depth, alpha, x, ldx, panel, beta, out + j, ldout);
-            } else {
-                edge_of(rows, vectors, depth, alpha, x, ldx, panel, beta, out + j, ldout, columns);
-            }
+            t.panel = panels + j * t.depth;
+            t.out = out + j;
+            sum_columns(t, rows, least(n - j, COLUMNS));
         }
     }
 }
 
-// Parts of at most `most`, which are nearly of the same size and multiples of `unit`
+// The size of parts that are at most `most`, nearly the same, and multiples of `unit`
 static int64_t part_of(int64_t n, int64_t most, int64_t unit) {
-    int64_t parts = (n + most - 1) / most;
-    return parts ? (n + parts * unit - 1) / (parts * unit) * unit : unit;
+    int64_t parts = n > most ? (n + most - 1) / most : 1;
+    return (n + parts * unit - 1) / (parts * unit) * unit;
 }
 
 static void own_product(int x_transposed, int y_transposed, int64_t M, int64_t N, int64_t K,
                         float alpha, const float *x, int64_t ldx, const float *y, int64_t ldy,
                         float beta, float *out, int64_t ldout) {
-    int64_t breadth = part_of(N, BREADTH, COLUMNS), most = part_of(K, DEPTH, 1);
-    for (int64_t n = 0; n < N; n += breadth) {
-        int64_t columns = least(N - n, breadth);
-        for (int64_t k = 0; k == 0 || k < K; k += most) {
-            int64_t depth = least(K - k, most);
-            float b = k ? 1.0f : beta;
-            for (int64_t j = 0; j < columns; j += COLUMNS) {
-                int64_t width = least(columns - j, COLUMNS);
-                fill_panel(panels + j * depth, (width + WIDTH - 1) / WIDTH * WIDTH,
-                           y_transposed ? y + (n + j) * ldy + k : y + k * ldy + n + j, ldy,
-                           y_transposed, depth, width);
+    int64_t breadth = part_of(N, BREADTH, COLUMNS), most = part_of(K, DEPTH, 8), depth;
+    for (int64_t first = 0; first < N; first += breadth) {
+        int64_t n = least(N - first, breadth), k = 0;
+        do {  // once if K is 0
+            depth = least(K - k, most);
+            for (int64_t j = 0; j < n; j += COLUMNS) {
+                const float *from = y_transposed ? y + (first + j) * ldy + k : y + k * ldy + first + j;
+                fill_panel(panels + j * depth, from, ldy, y_transposed, depth, least(n - j, COLUMNS));
             }
-            float *to = out + n;
-            if (!x_transposed) {
-                multiply_panels(M, columns, depth, alpha, x + k, ldx, b, to, ldout);
+            Tile t = {.depth = depth, .x = x + k, .ldx = ldx, .out = out + first, .ldout = ldout,
+                      .alpha = alpha, .beta = k ? 1.0f : beta};
+            if (!x_transposed) sum_panels(t, M, n);
+            for (int64_t i = 0; x_transposed && i < M; i += HEIGHT) {
+                int64_t height = least(M - i, HEIGHT);
+                transpose(rows_of_x, DEPTH, x + k * ldx + i, ldx, depth, height);
+                t.x = rows_of_x, t.ldx = DEPTH, t.out = out + i * ldout + first;
+                sum_panels(t, height, n);
             }
-            for (int64_t m = 0; x_transposed && m < M; m += HEIGHT) {
-                int64_t height = least(M - m, HEIGHT);
-                transpose(rows_of_x, DEPTH, x + k * ldx + m, ldx, depth, height);
-                multiply_panels(height, columns, depth, alpha, rows_of_x, DEPTH, b,
-                                to + m * ldout, ldout);
-            }
-        }
+        } while ((k += depth) < K);
     }
 }
 #endif
