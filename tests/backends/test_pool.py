@@ -211,8 +211,8 @@ def test_products_do_not_depend_on_the_number_of_threads(
     rng = np.random.default_rng(0)
     x, y = (rng.standard_normal(s).astype(np.float32) for s in ((M, K), (K, N)))
     found = []
-    for threads in (1, 3, 5):
-        monkeypatch.setattr(blas, "threads_to_use", lambda count=threads: count)
+    for number in (1, 3, 5):
+        monkeypatch.setattr(blas, "threads_to_use", lambda number=number: number)
         found.append(blas.multiply(x, y))
     np.testing.assert_array_equal(found[1], found[0])
     np.testing.assert_array_equal(found[2], found[0])
