@@ -8,8 +8,6 @@
 // Source: K. Goto, R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 #include "sgemm.h"
 
-#include <string.h>
-
 // OpenBLAS's: the same parameters, after the order of the elements.
 typedef void Sgemm(int order, int transpose_x, int transpose_y, int64_t M, int64_t N, int64_t K,
                    float alpha, const float *x, int64_t ldx, const float *y, int64_t ldy,
@@ -80,20 +78,19 @@ static void transpose(float *to, int64_t ldto, const float *from, int64_t ld, in
 static void fill_panel(float *panel, const float *y, int64_t ldy, int is_transposed, int64_t depth,
                        int64_t n) {
     int64_t width = (n + WIDTH - 1) / WIDTH * WIDTH;
-    if (is_transposed) transpose(panel, width, y, ldy, n, depth);
-    for (int64_t k = 0; k < depth; k++, panel += width) {
-        if (!is_transposed && n == COLUMNS) {  // a copy without a call
-            memcpy(panel, y + k * ldy, COLUMNS * sizeof(float));
-        } else if (!is_transposed) {
-            memcpy(panel, y + k * ldy, (size_t)n * sizeof(float));
-        }
-        for (int64_t j = n; j < width; j++) panel[j] = 0.0f;
+    if (is_transposed) transpose(panel, width, y, ldy, n, depth), ldy = 0;
+    for (int64_t k = 0; k < depth; k++, panel += width, y += ldy) {
+        int64_t j = is_transposed ? n : 0;
+        for (; j + WIDTH <= n; j += WIDTH) *(Floats *)(panel + j) = *(const StoredFloats *)(y + j);
+        for (; j < n; j++) panel[j] = y[j];
+        for (; j < width; j++) panel[j] = 0.0f;
     }
 }
 
-// out = alpha x y + beta out, for some rows of x and a panel of y
+// out = alpha x y + beta out, for some rows of x and a panel of y. `row` and `column` are the distances
+// from an element of x to the next one in its column and in its row.
 typedef struct {
-    int64_t depth, ldx, ldout;
+    int64_t depth, row, column, ldout;
     const float *x, *panel;
     float *out, alpha, beta;
 } Tile;
@@ -110,7 +107,7 @@ static inline __attribute__((always_inline)) void sum(const Tile t, const int ro
         Floats y[VECTORS];
         for (int v = 0; v < vectors; v++) y[v] = row[v];
         for (int i = 0; i < rows; i++) {
-            float x = t.x[i * t.ldx + k];
+            float x = t.x[i * t.row + k * t.column];
             for (int v = 0; v < vectors; v++) sums[i][v] += x * y[v];
         }
     }
@@ -157,7 +154,7 @@ static void sum_columns(Tile t, int64_t rows, int64_t n) {
 // The same for n columns of y, in `panels`, and M rows of x
 static void sum_panels(Tile t, int64_t M, int64_t n) {
     float *out = t.out;
-    for (int64_t i = 0, rows; i < M; i += rows, t.x += rows * t.ldx, out += rows * t.ldout) {
+    for (int64_t i = 0, rows; i < M; i += rows, t.x += rows * t.row, out += rows * t.ldout) {
         rows = M - i >= ROWS ? ROWS : M - i >= 4 ? 4 : M - i >= 2 ? 2 : 1;
         for (int64_t j = 0; j < n; j += COLUMNS) {
             t.panel = panels + j * t.depth;
@@ -177,6 +174,7 @@ static void own_product(int x_transposed, int y_transposed, int64_t M, int64_t N
                         float alpha, const float *x, int64_t ldx, const float *y, int64_t ldy,
                         float beta, float *out, int64_t ldout) {
     int64_t breadth = part_of(N, BREADTH, COLUMNS), most = part_of(K, DEPTH, 8), depth;
+    int64_t row = x_transposed ? 1 : ldx, column = x_transposed ? ldx : 1;
     for (int64_t first = 0; first < N; first += breadth) {
         int64_t n = least(N - first, breadth), k = 0;
         do {  // once if K is 0
@@ -185,13 +183,16 @@ static void own_product(int x_transposed, int y_transposed, int64_t M, int64_t N
                 const float *from = y_transposed ? y + (first + j) * ldy + k : y + k * ldy + first + j;
                 fill_panel(panels + j * depth, from, ldy, y_transposed, depth, least(n - j, COLUMNS));
             }
-            Tile t = {.depth = depth, .x = x + k, .ldx = ldx, .out = out + first, .ldout = ldout,
-                      .alpha = alpha, .beta = k ? 1.0f : beta};
-            if (!x_transposed) sum_panels(t, M, n);
-            for (int64_t i = 0; x_transposed && i < M; i += HEIGHT) {
+            Tile t = {.depth = depth, .x = x + k * column, .row = row, .column = column,
+                      .out = out + first, .ldout = ldout, .alpha = alpha, .beta = k ? 1.0f : beta};
+            if (!x_transposed || n <= COLUMNS) {  // a copy would be read once
+                sum_panels(t, M, n);
+                continue;
+            }
+            t.x = rows_of_x, t.row = DEPTH, t.column = 1;
+            for (int64_t i = 0; i < M; i += HEIGHT, t.out += HEIGHT * ldout) {
                 int64_t height = least(M - i, HEIGHT);
                 transpose(rows_of_x, DEPTH, x + k * ldx + i, ldx, depth, height);
-                t.x = rows_of_x, t.ldx = DEPTH, t.out = out + i * ldout + first;
                 sum_panels(t, height, n);
             }
         } while ((k += depth) < K);
@@ -203,7 +204,7 @@ void product(void *sgemm, int transpose_x, int transpose_y, int64_t M, int64_t N
              float alpha, const float *x, int64_t ldx, const float *y, int64_t ldy, float beta,
              float *out, int64_t ldout) {
 #ifdef WIDTH
-    if (M >= 4 && N >= 4) {
+    if (M >= 4 && N >= WIDTH) {
         own_product(transpose_x == TRANSPOSED, transpose_y == TRANSPOSED, M, N, K, alpha, x, ldx, y,
                     ldy, beta, out, ldout);
         return;
