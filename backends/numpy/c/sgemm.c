@@ -28,8 +28,8 @@ enum { ROW_MAJOR = 101 };
 #include <immintrin.h>
 
 #define COLUMNS (VECTORS * WIDTH)  // of a tile
-// Of y, what is copied at a time: half of a second cache of one MiB
-#define DEPTH 256
+// Of y, what is copied at a time, for a second cache of one MiB
+#define DEPTH 384
 #define BREADTH 528
 #define HEIGHT 96  // rows of x, if it is transposed
 
