@@ -1,9 +1,9 @@
 // A product of float32 matrices whose tiles stay in registers while they are summed.
 //
-// Only y is copied, in panels as wide as a tile, and x if it is transposed. OpenBLAS copies both into
-// its own layout, which takes a tenth of the time of products with as few rows and columns as those
-// of small models. An element is summed in the same order whatever its tile, so the result does not
-// depend on how a product is divided among threads.
+// Only y is copied, in panels as wide as a tile, and x if it is transposed and read several times.
+// OpenBLAS copies both into its own layout, which takes a tenth of the time of products with as few
+// rows and columns as those of small models. An element is summed in the same order whatever its
+// tile, so the result does not depend on how a product is divided among threads.
 //
 // Source: K. Goto, R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 #include "sgemm.h"
@@ -87,8 +87,8 @@ static void fill_panel(float *panel, const float *y, int64_t ldy, int is_transpo
     }
 }
 
-// out = alpha x y + beta out, for some rows of x and a panel of y. `row` and `column` are the distances
-// from an element of x to the next one in its column and in its row.
+// out = alpha x y + beta out, for some rows of x and a panel of y. `row` and `column` are the
+// distances from a row of x to the next, and from a column.
 typedef struct {
     int64_t depth, row, column, ldout;
     const float *x, *panel;
@@ -180,8 +180,9 @@ static void own_product(int x_transposed, int y_transposed, int64_t M, int64_t N
         do {  // once if K is 0
             depth = least(K - k, most);
             for (int64_t j = 0; j < n; j += COLUMNS) {
-                const float *from = y_transposed ? y + (first + j) * ldy + k : y + k * ldy + first + j;
-                fill_panel(panels + j * depth, from, ldy, y_transposed, depth, least(n - j, COLUMNS));
+                int64_t line = y_transposed ? first + j : k, place = y_transposed ? k : first + j;
+                fill_panel(panels + j * depth, y + line * ldy + place, ldy, y_transposed, depth,
+                           least(n - j, COLUMNS));
             }
             Tile t = {.depth = depth, .x = x + k * column, .row = row, .column = column,
                       .out = out + first, .ldout = ldout, .alpha = alpha, .beta = k ? 1.0f : beta};
