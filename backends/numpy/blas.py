@@ -1,6 +1,6 @@
 """Products of float32 matrices in C, divided among threads there.
 
-They are our own (c/sgemm.c) on x86 processors with AVX2 or AVX-512, else those of NumPy's OpenBLAS.
+They are our own (c/sgemm.c) on processors with AVX-512, else those of NumPy's OpenBLAS.
 Python's threads wait for each other's lock, and OpenBLAS's own wait in a busy loop. The threads of
 the compiled library do neither, so products of 100 microseconds gain from a second thread.
 """

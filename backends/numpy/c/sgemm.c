@@ -14,19 +14,12 @@ typedef void Sgemm(int order, int transpose_x, int transpose_y, int64_t M, int64
                    float beta, float *out, int64_t ldout);
 enum { ROW_MAJOR = 101 };
 
-#if defined(__AVX512F__)
-#define WIDTH 16   // floats in a register
-#define ROWS 8     // of a tile, which
-#define VECTORS 3  // takes 24 of 32 registers
-#elif defined(__AVX2__) && defined(__FMA__)
-#define WIDTH 8
-#define ROWS 6
-#define VECTORS 2  // 12 of 16 registers
-#endif
-
-#ifdef WIDTH
+#ifdef __AVX512F__
 #include <immintrin.h>
 
+#define WIDTH 16  // floats in a register
+#define ROWS 8     // of a tile, which
+#define VECTORS 3  // takes 24 of 32 registers
 #define COLUMNS (VECTORS * WIDTH)  // of a tile
 // Of y, what is copied at a time, for a second cache of one MiB
 #define DEPTH 384
@@ -204,7 +197,7 @@ static void own_product(int x_transposed, int y_transposed, int64_t M, int64_t N
 void product(void *sgemm, int transpose_x, int transpose_y, int64_t M, int64_t N, int64_t K,
              float alpha, const float *x, int64_t ldx, const float *y, int64_t ldy, float beta,
              float *out, int64_t ldout) {
-#ifdef WIDTH
+#ifdef __AVX512F__
     if (M >= 4 && N >= WIDTH) {
         own_product(transpose_x == TRANSPOSED, transpose_y == TRANSPOSED, M, N, K, alpha, x, ldx, y,
                     ldy, beta, out, ldout);

@@ -1,5 +1,4 @@
-// Products of float32 matrices: our own where the compiler and the processor have wide vectors, else
-// OpenBLAS's.
+// Products of float32 matrices: our own on processors with AVX-512, else OpenBLAS's.
 #pragma once
 #include <stdint.h>
 
