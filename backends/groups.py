@@ -70,6 +70,15 @@ class MPIGroup:
     def __deepcopy__(self, memo: dict[int, Any]) -> "MPIGroup":
         return self  # the ranks of a copy are the same
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_memory": np.empty(0, np.uint8), "_beside": None}
+
+    def allows_threads(self) -> bool:
+        """Whether several threads may call MPI at once, as sums beside a computation do."""
+        from mpi4py import MPI
+
+        return bool(MPI.Query_thread() >= MPI.THREAD_MULTIPLE)
+
     def barrier(self) -> None:
         """Wait until all ranks have come here; Ctrl-C ends the wait."""
         with self.waiting():

@@ -388,7 +388,7 @@ class _Collector:
 
     def add(self, leaf: Variable, gradient: Array, can_steal: bool) -> None:
         """Add a gradient of a leaf, which may take ownership of the array if `can_steal`."""
-        if self._wanted is None and leaf._hooks is None:
+        if self._wanted is None and not leaf._hooks:
             _accumulate(leaf, gradient, can_steal)
         else:
             self._leaves[id(leaf)] = leaf

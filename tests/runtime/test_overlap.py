@@ -1,20 +1,33 @@
 """Sums of gradients that run beside the backward pass, in this process; MPI's in test_ranks.py."""
 
+import pickle
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
 from fake_mpi import Comm
 from tiny_training import make_trainer, steps, weights
 
-from tinytorch import SGD, Linear, Module, MSELoss, Tensor, Trainer, enable_grad
+from tinytorch import (
+    SGD,
+    Linear,
+    Module,
+    MSELoss,
+    Sequential,
+    Tensor,
+    Trainer,
+    enable_grad,
+    manual_seed,
+    nn,
+)  # fmt: skip
 from tinytorch.backends.groups import MPIGroup
-from tinytorch.runtime import overlap
+from tinytorch.runtime import overlap, ranks
 from tinytorch.runtime.overlap import EarlySums
 from tinytorch.runtime.ranks import Ranks
 
@@ -152,6 +165,87 @@ def test_gradients_that_come_after_their_bucket_are_added(group: Twins) -> None:
     for ours, theirs in zip(*gradients, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
     assert len(gradients[0]) == 4
+
+
+@pytest.mark.parametrize("differs_by", [0, 1])
+def test_a_parameter_without_a_shape_before_the_first_step(group: Twins, differs_by: int) -> None:
+    group.differs_by = differs_by
+    x = Tensor(np.random.default_rng(0).random((4, 30)).astype("f4"))
+    losses, parts = [], []
+    for overlaps in (False, True):
+        manual_seed(0)
+        model = Sequential(nn.LazyLinear(30), Linear(30, 30), Linear(30, 30))
+        trainer = Trainer(model, SGD(model.parameters(), lr=0.1), MSELoss())
+        joined(trainer, group, overlaps)
+        losses.append([trainer.train_step([(x, x)]).item() for _ in range(3)])
+        parts.append(model.parameters())
+    assert losses[0] == losses[1]
+    for ours, theirs in zip(*parts, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    whole = sum(p.size for p in model.parameters())
+    assert sum(group.early) == (0 if differs_by else 3 * whole - 900)  # in the first step without
+
+
+class Keeping(Module):
+    """Keeps a computed tensor, and with it a part of the graph."""
+
+    def __init__(self) -> None:
+        self.first, self.last = Linear(30, 30), Linear(30, 30)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        self.__dict__["kept"] = [*self.__dict__.get("kept", []), h]
+        return self.last(h)
+
+
+def keeping(group: Twins) -> tuple[Trainer, Tensor]:
+    model = Keeping()
+    x = Tensor(np.ones((2, 30), np.float32))
+    return joined(Trainer(model, SGD(model.parameters(), lr=0.1), MSELoss()), group), x
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_graph_that_is_kept_does_not_hold_the_sums(
+    fails: bool, group: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    class Noted(EarlySums):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            made.append((ref(self), self._thread))
+
+    monkeypatch.setattr(ranks, "EarlySums", Noted)
+    trainer, x = keeping(group)
+    if fails:  # after the exchange, as if it were another rank's
+        monkeypatch.setattr(Ranks, "_exchange", lambda *_: 1 / 0)
+        with suppress(ZeroDivisionError):
+            trainer.train_step([(x, x)])
+    else:
+        trainer.train_step([(x, x)])
+    ((sums, thread),) = made
+    thread.join()
+    assert trainer.model.kept[0]._node.hooks  # the graph is there
+    assert sums() is None
+
+
+def test_parameters_whose_hooks_were_removed_are_sent_once(group: Twins) -> None:
+    trainer, x = keeping(group)
+    for p in trainer.parameters():
+        p.register_hook(lambda g: g).remove()
+    trainer.train_step([(x, x)])
+    assert sum(group.early) == trainer.model.num_parameters()
+    assert group.after == [1]  # the loss
+
+
+def test_a_trainer_can_be_pickled_after_a_step(group: Twins) -> None:
+    group._beside = (i for i in ())  # as a communicator, no pickle can hold it
+    group._buffer(1000, np.dtype("f4"))
+    trainer, x = keeping(group)
+    copy = pickle.loads(pickle.dumps(trainer))
+    assert copy.ranks.host._beside is None
+    assert len(copy.ranks.host._memory) == 0
+    assert copy.train_step([(x, x)]).item() == trainer.train_step([(x, x)]).item()
 
 
 def trained(*values: float, size: int = 500) -> list[Tensor]:
@@ -293,8 +387,8 @@ def test_without_a_thread_the_sums_follow(group: Twins, monkeypatch: pytest.Monk
 
 def test_all_buckets_are_sent_also_if_one_cannot_be_filled(group: Twins) -> None:
     parameters = trained(1, 2, 3)
-    parameters[1]._grad = Tensor([1.0, 2.0])
     sums = EarlySums(group, parameters, is_whole=False)
+    sums._buckets[1][0][1].flags.writeable = False
     assert isinstance(sums.finish(), ValueError)
     assert group.early == [500] * 3
     first = KeyError("the backward pass")
@@ -317,18 +411,78 @@ def test_an_error_while_buckets_are_filled_is_shared(
     assert group.is_shared(caught.value)
 
 
-@pytest.mark.parametrize("places", [["pc01", "pc01"], ["pc01", "pc02"]])
-def test_sums_run_beside_the_backward_pass_on_several_machines(
-    places: list[str], group: Twins, monkeypatch: pytest.MonkeyPatch
+class Interrupted(list[Any]):
+    """Its length is once asked for when Ctrl-C comes."""
+
+    has_come = False
+
+    def __len__(self) -> int:
+        if not self.has_come:
+            self.has_come = True
+            raise KeyboardInterrupt
+        return super().__len__()
+
+
+def test_all_buckets_are_sent_also_if_ctrl_c_comes_between_two(group: Twins) -> None:
+    sums = EarlySums(group, trained(1, 2, 3), is_whole=False)
+    sums._buckets = Interrupted(sums._buckets)
+    assert isinstance(sums.finish(), KeyboardInterrupt)
+    assert group.early == [500] * 3
+
+
+def test_the_others_learn_of_ctrl_c_during_a_wait_for_sums(
+    group: Twins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    goes_on = Event()
+
+    class Interrupting(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            if not goes_on.is_set():
+                goes_on.set()
+                raise KeyboardInterrupt
+            return super().wait(timeout)
+
+    monkeypatch.setattr(overlap, "Event", Interrupting)
+    monkeypatch.setattr(group, "finish_beside", lambda request: goes_on.wait(5))
+    trainer, x = keeping(group)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trainer.train_step([(x, x)])
+    assert group.is_shared(caught.value)
+    assert sum(group.early) == trainer.model.num_parameters()
+
+
+def test_an_error_before_the_first_batch_is_shared(
+    group: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ranks, "_own_rows", lambda *_: 1 / 0)
+    trainer, x = keeping(group)
+    with pytest.raises(ZeroDivisionError) as caught:
+        trainer.train_step([(x, x)])
+    assert group.is_shared(caught.value)
+    assert sum(group.early) == trainer.model.num_parameters()
+
+
+@pytest.mark.parametrize(("places", "levels"), [
+    (["pc01", "pc01"], [3, 3]), (["pc01", "pc02"], [3, 3]),
+    (["pc01", "pc02"], [3, 2]), (["pc01", "pc02"], [2, 3]),
+])  # fmt: skip
+def test_sums_run_beside_the_backward_pass_on_several_machines_with_threads(
+    places: list[str], levels: list[int], group: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mpi = SimpleNamespace(THREAD_MULTIPLE=3, Query_thread=lambda: levels[0])
+    monkeypatch.setitem(sys.modules, "mpi4py", SimpleNamespace(MPI=mpi))
     group.place = places[0]
-    monkeypatch.setattr(
-        group, "gather", lambda value: places if value == group.place else [value] * 2
-    )
+
+    def gather(value: Any) -> list[Any]:
+        if value == group.place:
+            return places
+        return [value, levels[1] == 3 if isinstance(value, bool) else value]
+
+    monkeypatch.setattr(group, "gather", gather)
     trainer = make_trainer("numpy", False)
     trainer.ranks = Ranks(group)
     steps(trainer, 1)
-    assert bool(group.early) == (len(set(places)) == 2)
+    assert bool(group.early) == (len(set(places)) == 2 and levels == [3, 3])
     group.early.clear()
     monkeypatch.setattr(overlap, "BUCKET_BYTES", 10**6)
     steps(trainer, 1)  # a single bucket is complete at the end only
@@ -346,6 +500,19 @@ def test_an_error_of_a_sum_is_raised(group: Twins, monkeypatch: pytest.MonkeyPat
         steps(trainer, 1)
     for name, array in weights(trainer).items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_an_error_of_a_sum_does_not_hide_that_of_this_rank(
+    group: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(request: Any) -> None:
+        raise OSError("the network is down")
+
+    monkeypatch.setattr(group, "finish_beside", fail)
+    own = KeyError("the backward pass")
+    with pytest.raises(OSError, match="the network is down") as caught:
+        EarlySums(group, trained(1, 2), is_whole=False).finish(own)
+    assert caught.value.__cause__ is own
 
 
 def test_an_error_of_the_model_ends_all_sums(group: Twins) -> None:

@@ -5,12 +5,13 @@ known before the backward pass, so it is known too which node is the last one.
 """
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -45,12 +46,13 @@ class EarlySums:
 
     def __init__(self, host: MPIGroup, parameters: Sequence[Tensor], is_whole: bool) -> None:
         self._host = host
-        self._buckets: list[list[Tensor]] = []
+        self._buckets: list[list[tuple[Tensor, Array]]] = []  # with their parts of the sums
         self._sums: list[Array] = []  # of the buckets
         self._sent = 0  # buckets
         self.taken: set[Tensor] = set()
         self._queue: SimpleQueue[Array | None] = SimpleQueue()
         self._error: BaseException | None = None
+        self._is_over = Event()
         self._thread = Thread(target=self._add_up, name="sums of gradients", daemon=True)
         self._layouts = np.zeros(host.size, np.int64)  # of the buckets of each rank; 0 for none
         with suppress(MemoryError):
@@ -58,7 +60,8 @@ class EarlySums:
             if len(found) > 1:
                 layout = _checksum(found, parameters)
                 self._sums = [np.zeros(sum(p.size for p in b), b[0]._array.dtype) for b in found]
-                self._buckets, self._layouts[host.rank] = found, layout
+                self._buckets = [_parts(b, flat) for b, flat in zip(found, self._sums, strict=True)]
+                self._layouts[host.rank] = layout
         self._agreement = host.start_beside(self._layouts)
         if self._buckets:
             with suppress(RuntimeError):  # if no thread can be started, `finish` adds up
@@ -81,25 +84,28 @@ class EarlySums:
         """Send each bucket when the first of the nodes is reached that uses none of it any more."""
         last_use = {id(edge.target): turn for turn, node in enumerate(nodes)
                     for edge in node.inputs if edge is not None}  # fmt: skip
-        turns = [1 + max(last_use.get(id(p), -1) for p in bucket) for bucket in self._buckets]
+        turns = [1 + max(last_use.get(id(p), -1) for p, _ in bucket) for bucket in self._buckets]
+        sums = ref(self)  # a model may keep a node, but not the sums with it
+
+        def send_until(turn: int, gradient: Any) -> Any:
+            own = sums()
+            while own and own._sent < len(turns) and turns[own._sent] <= turn:
+                own._send()
+            return gradient
+
         for turn in {turn for turn in turns if turn < len(nodes)}:
             node = nodes[turn]
             node.hooks = node.hooks or {}
-            node.hooks.setdefault(0, []).insert(0, partial(self._send_until, turn, turns))
-
-    def _send_until(self, turn: int, turns: Sequence[int], gradient: Any) -> Any:
-        """A hook of a node, which returns the gradient as it is."""
-        while self._sent < len(turns) and turns[self._sent] <= turn:
-            self._send()
-        return gradient
+            node.hooks.setdefault(0, []).insert(0, partial(send_until, turn))
 
     def _send(self) -> None:
         """Take the gradients of the next bucket, and let the thread sum them."""
         bucket, flat = self._buckets[self._sent], self._sums[self._sent]
         self._sent += 1
         try:
-            for p, part in _parts(bucket, flat):
-                if p.grad is not None:
+            for p, part in bucket:
+                # The first forward pass may have given it a shape: then it is summed at the end.
+                if p.grad is not None and p.grad.shape == part.shape:
                     part[...] = p.grad._array
                     p.grad = None
                     self.taken.add(p)
@@ -114,6 +120,14 @@ class EarlySums:
                     self._host.sum_beside(flat)
         except BaseException as error:
             self._error = error
+        finally:
+            self._is_over.set()
+
+    def _wait(self) -> None:
+        if self._thread.ident is None:  # was not started
+            self._add_up()
+        else:
+            self._is_over.wait()  # unlike a second `join`, which returns at once in Python 3.11
 
     def _is_agreed(self) -> bool:
         """Once the ranks have told each other: whether all have the same buckets."""
@@ -132,19 +146,25 @@ class EarlySums:
         Raises:
             BaseException: the ranks cannot be reached.
         """
-        while self._sent < len(self._buckets):
+        is_sent = False
+        while not is_sent:
             try:
-                self._send()
+                while self._sent < len(self._buckets):
+                    self._send()
+                is_sent = True
             except BaseException as caught:
                 error = error or caught
         self._queue.put(None)
         self._host.barrier()  # a wait for ranks that still compute, unlike that for the sums
-        if self._thread.ident is None:  # was not started
-            self._add_up()
-        else:
-            self._thread.join()
+        try:
+            self._wait()
+        except (
+            BaseException
+        ) as caught:  # Ctrl-C, which the others learn of later; a second one ends
+            error = error or caught
+            self._wait()
         if self._error is not None:
-            raise self._error
+            raise self._error from error
         if not self._is_agreed():
             self.give_back(self.taken)
             self.taken = set()
@@ -152,8 +172,8 @@ class EarlySums:
 
     def give_back(self, used: set[Tensor]) -> None:
         """Add the sums to the gradients of the parameters that any rank has used."""
-        for bucket, flat in zip(self._buckets, self._sums, strict=True):
-            for p, part in _parts(bucket, flat):
+        for bucket in self._buckets:
+            for p, part in bucket:
                 if p not in used:
                     continue
                 if p.grad is None:
@@ -177,10 +197,10 @@ def _checksum(divided: Sequence[Sequence[Tensor]], parameters: Sequence[Tensor])
     return 1 + zlib.crc32(repr(layout).encode())
 
 
-def _parts(bucket: Sequence[Tensor], flat: Array) -> Iterator[tuple[Tensor, Array]]:
+def _parts(bucket: Sequence[Tensor], flat: Array) -> list[tuple[Tensor, Array]]:
     """The parameters of a bucket, with their parts of its array."""
     arrays: list[Any] = [p._array for p in bucket]
-    return zip(bucket, parts_of(flat, arrays), strict=True)
+    return list(zip(bucket, parts_of(flat, arrays), strict=True))
 
 
 def nodes_of(root: Node) -> list[Node]:

@@ -43,8 +43,8 @@ class Ranks(Agreement):
         host: the same group.
         own_batches: the same choice.
         overlaps: whether gradients on the host are summed while the backward pass computes the next
-            ones. The first step sets it if there are several machines: in one, where sums are fast,
-            the thread takes longer than it saves.
+            ones. The first step sets it if there are several machines, where MPI allows several
+            threads: in one machine, whose sums are fast, the thread takes longer than it saves.
 
     Source: S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel
     Training" (2020).
@@ -89,7 +89,8 @@ class Ranks(Agreement):
     def copy_first(self, trainer: Trainer) -> None:
         """Give all ranks the weights, buffers and random numbers of rank 0."""
         if self.overlaps is None:
-            self.overlaps = len(set(self.host.gather(self.host.place))) > 1
+            apart = len(set(self.host.gather(self.host.place))) > 1
+            self.overlaps = apart and self.all(self.host.allows_threads())
         backend = trainer.model.backend
         for array in _arrays(trainer):
             self.group(backend).broadcast(array)
@@ -114,16 +115,16 @@ class Ranks(Agreement):
         reason = why_eager(trainer.model, trainer.loss_fn, parameters=parameters)
         own = self._own_fraction(trainer, batches, reason) if self.own_batches else None
         early = self._early_sums(parameters, bool(reason)) if backward is None else None
-        backward = backward or _backward(trainer, len(batches), early)
-        if self.own_batches:
-            backward = self._own_batches(trainer, backward, own)
-        elif not reason:
-            backward = self._own_rows(trainer, backward)
-        if self.rank and not reason:
-            trainer.zero_grad()  # gradients from before the step are in all ranks, but count once
         loss: Tensor | None = None
         error: BaseException | None = None
         try:
+            backward = backward or _backward(trainer, len(batches), early)
+            if self.own_batches:
+                backward = self._own_batches(trainer, backward, own)
+            elif not reason:
+                backward = self._own_rows(trainer, backward)
+            if self.rank and not reason:
+                trainer.zero_grad()  # what was there before is in all ranks, but counts once
             loss = accumulate(batches, backward)
         except BaseException as caught:
             error = caught
