@@ -158,9 +158,7 @@ class EarlySums:
         self._host.barrier()  # a wait for ranks that still compute, unlike that for the sums
         try:
             self._wait()
-        except (
-            BaseException
-        ) as caught:  # Ctrl-C, which the others learn of later; a second one ends
+        except BaseException as caught:  # Ctrl-C: the others learn of it later; a second one ends
             error = error or caught
             self._wait()
         if self._error is not None:
