@@ -1,8 +1,9 @@
 """Products of float32 matrices in C, divided among threads there.
 
-They are our own (c/sgemm.c) on processors with AVX-512, else those of NumPy's OpenBLAS.
-Python's threads wait for each other's lock, and OpenBLAS's own wait in a busy loop. The threads of
-the compiled library do neither, so products of 100 microseconds gain from a second thread.
+They are our own (c/sgemm.c) on processors with AVX-512, else those of NumPy's OpenBLAS, which is
+needed in any case. Python's threads wait for each other's lock, and OpenBLAS's own wait in a busy
+loop. The threads of the compiled library do neither, so products of 100 microseconds gain from a
+second thread.
 """
 
 import ctypes
@@ -14,11 +15,13 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base import NumpyArray as Array
-from . import compiled
+from . import compiled, wasm
 from .threads import limit_blas_threads, threads_to_use
 
 MIN_MULTIPLICATIONS = 2**20  # for a part of a product: 20 to 40 microseconds
 MIN_TOGETHER = 2**19  # for one of several products at once
+# Rows or columns of a part: sgemm.c leaves narrower ones to OpenBLAS, which rounds differently.
+MIN_LENGTH = 16
 
 Shape = tuple[int, ...]
 
@@ -60,11 +63,10 @@ def multiply(x: Array, y: Array) -> Array | None:
 def multiply_all(products: Sequence[tuple[Array, Array]]) -> list[Array] | None:
     """Multiply up to `MOST` pairs as `multiply` does, all at once.
 
-    Whole products for each thread are faster than parts, since each thread copies the factor that
-    is not divided.
+    Whole products for each thread are faster than parts of their rows, since each thread copies y.
     """
     threads, sizes = threads_to_use(), []
-    if len(products) > MOST:
+    if wasm.IS_WASM or len(products) > MOST:  # there is no compiler
         return None
     for x, y in products:
         if x.dtype is not compiled.FLOAT32 or y.dtype is not compiled.FLOAT32:
@@ -124,7 +126,8 @@ def _parts(
     ):
         return []
     count = stack[0] if stack else max(M, N)
-    number = max(1, min(-(-threads // products), size // MIN_MULTIPLICATIONS, count))
+    most = count if stack else count // MIN_LENGTH
+    number = max(1, min(-(-threads // products), size // MIN_MULTIPLICATIONS, most))
     out_strides = (4 * M * N, 4 * N, 4)
     distances = [s[0] // 4 if stack else 0 for s in (x_strides, y_strides, out_strides)]
     parts, layouts = [], (first[0], second[0], N, first[1], second[1])

@@ -19,8 +19,8 @@ MIN_PARALLEL_MULTIPLICATIONS = 2**23  # smaller products finish before a second 
 def gemm(x: Array, y: Array) -> Array:
     """Multiply x (M, K) by y (K, N) -> (M, N), divided among the threads.
 
-    Each thread copies all of the factor that is not divided, so the larger one is divided: the rows
-    of x or the columns of y.
+    Each thread reads all of the factor that is not divided, and may copy it, so the larger one is
+    divided: the rows of x or the columns of y.
     """
     if (product := blas.multiply(x, y)) is not None:
         return product

@@ -12,7 +12,8 @@ side (ours without PyTorch), summed over the processes that share a step; the me
 programs. Needs PyTorch in addition to the extra `test`.
 
 Results depend on the instruction sets that the two BLAS libraries select for the CPU. The one of
-NumPy is printed first; OPENBLAS_CORETYPE=Haswell limits it to AVX2.
+NumPy is printed first; OPENBLAS_CORETYPE=Haswell limits it to AVX2. With a C compiler and AVX-512,
+large products are our own; TT_COMPILED=0 leaves them to NumPy.
 """
 
 import argparse

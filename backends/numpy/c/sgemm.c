@@ -3,7 +3,7 @@
 // Only y is copied, in panels as wide as a tile, and x if it is transposed and read several times.
 // OpenBLAS copies both into its own layout, which takes a tenth of the time of products with as few
 // rows and columns as those of small models. An element is summed in the same order whatever its
-// tile, so the result does not depend on how a product is divided among threads.
+// tile, so the result does not depend on how a product is divided among threads (blas.py).
 //
 // Source: K. Goto, R. van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 #include "sgemm.h"
@@ -18,17 +18,20 @@ enum { ROW_MAJOR = 101 };
 #include <immintrin.h>
 
 #define WIDTH 16  // floats in a register
-#define ROWS 8     // of a tile, which
-#define VECTORS 3  // takes 24 of 32 registers
-#define COLUMNS (VECTORS * WIDTH)  // of a tile
-// Of y, what is copied at a time, for a second cache of one MiB
+// A tile of out takes 24 of 32 registers.
+#define ROWS 8
+#define VECTORS 3
+#define COLUMNS (VECTORS * WIDTH)
+// What is copied of y at a time, for a second cache of one MiB, and of x if it is transposed
 #define DEPTH 384
 #define BREADTH 528
-#define HEIGHT 96  // rows of x, if it is transposed
+#define HEIGHT 96
+_Static_assert(DEPTH % 8 == 0 && BREADTH % COLUMNS == 0, "part_of returns multiples of these");
 
 typedef float Floats __attribute__((vector_size(4 * WIDTH)));
 typedef float StoredFloats __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
+// One MB of each thread that multiplies, which the C library allocates at its first product
 static _Thread_local float panels[DEPTH * BREADTH] __attribute__((aligned(64)));
 static _Thread_local float rows_of_x[HEIGHT * DEPTH] __attribute__((aligned(64)));
 
@@ -67,7 +70,8 @@ static void transpose(float *to, int64_t ldto, const float *from, int64_t ld, in
     }
 }
 
-// panel (depth, width) = the n columns of y, and zeros up to a whole number of vectors
+// panel (depth, width) = the n columns of y, and zeros up to a whole number of vectors: what was
+// there may be subnormal numbers, which are slow
 static void fill_panel(float *panel, const float *y, int64_t ldy, int is_transposed, int64_t depth,
                        int64_t n) {
     int64_t width = (n + WIDTH - 1) / WIDTH * WIDTH;
@@ -115,10 +119,10 @@ static inline __attribute__((always_inline)) void sum(const Tile t, const int ro
     }
 }
 
-#define CASE(r, v)                                          \
-    if (rows == r && vectors == v && v <= VECTORS) {        \
-        sum(t, r, v);                                       \
-        return;                                             \
+#define CASE(r, v)                   \
+    if (rows == r && vectors == v) { \
+        sum(t, r, v);                \
+        return;                      \
     }
 #define CASES(r) CASE(r, 1) CASE(r, 2) CASE(r, 3)
 
