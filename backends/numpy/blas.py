@@ -20,7 +20,7 @@ from .threads import limit_blas_threads, threads_to_use
 
 MIN_MULTIPLICATIONS = 2**20  # for a part of a product: 20 to 40 microseconds
 MIN_TOGETHER = 2**19  # for one of several products at once
-# Rows or columns of a part: sgemm.c leaves narrower ones to OpenBLAS, which rounds differently.
+# Rows or columns of a part: sgemm.c leaves narrow ones to OpenBLAS, which rounds differently.
 MIN_LENGTH = 16
 
 Shape = tuple[int, ...]
