@@ -146,6 +146,14 @@ def jax_step(preset: Preset, model: GPT) -> Step:
     return step
 
 
+def check_threads() -> None:
+    """Raise if something that was imported has changed PyTorch's number of threads."""
+    import torch
+
+    if torch.get_num_threads() != num_threads():
+        raise RuntimeError(f"PyTorch uses {torch.get_num_threads()} of {num_threads()} threads")
+
+
 OTHERS = {"compile": compiled_step, "jax": jax_step}  # optional columns
 
 
@@ -187,6 +195,7 @@ def compare(preset: Preset, rounds: int, others: Sequence[str] = ()) -> dict[str
     names = ["tinytorch", "pytorch", *others, "product"]
     extra = [OTHERS[name](preset, model) for name in others]
     sides = [ours, their_step(preset, model), *extra, product]
+    check_threads()
     losses = [step() for step in sides[:-1]]  # before the first update: those of the same weights
     np.testing.assert_allclose(losses, losses[0], rtol=1e-3)
     for step in sides:
@@ -211,6 +220,7 @@ def compare(preset: Preset, rounds: int, others: Sequence[str] = ()) -> dict[str
 def compare_disturbed(preset: Preset, rounds: int) -> dict[str, float]:
     """Return median milliseconds of both sides while another process keeps one core busy."""
     sides = training_steps(preset)
+    check_threads()
     for step in sides:
         timed(step, 3)
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
