@@ -4,8 +4,10 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import accumulate
+from queue import SimpleQueue
+from threading import Event, Thread
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +18,26 @@ BUCKET_BYTES = 2**22  # gradients are exchanged a million float32 numbers at a t
 YIELDS = 200  # of the processor to other programs before a wait begins to sleep
 PAUSE = 5e-5  # seconds of each sleep
 LONG_PAUSE = 1e-3  # where a computation needs the processor: a bucket takes 36 ms at 1 Gb/s
+
+# Given a function that waits for a request of MPI, whether all ranks do the same sums.
+Agree = Callable[[Callable[[Any], None]], bool]
+
+
+class SideSums(Protocol):
+    """Sums beside a computation, one after the other."""
+
+    def start(self, array: NativeArray) -> None:
+        """Let a contiguous array be replaced by its sum over all ranks, behind all that computes
+        it; it is not used, and not freed, until `finish`."""
+        ...
+
+    def finish(self) -> BaseException | None:
+        """Let what follows wait for the sums; if Ctrl-C ends this, it can be called again.
+
+        Returns:
+            the exception of a sum.
+        """
+        ...
 
 
 class Group(Protocol):
@@ -39,6 +61,10 @@ class Group(Protocol):
 
     def share(self, rows: NativeArray) -> None:
         """Replace each row of an array (size, N) in C order by that of the rank with its number."""
+        ...
+
+    def side_sums(self, agree: Agree) -> SideSums:
+        """Sums beside the computation that follows; none of them is done unless all ranks agree."""
         ...
 
 
@@ -81,8 +107,12 @@ class MPIGroup:
 
     def barrier(self) -> None:
         """Wait until all ranks have come here; Ctrl-C ends the wait."""
+        self.wait(self.comm.Ibarrier())
+
+    def wait(self, request: Any) -> None:
+        """Wait for the other ranks, until a request of MPI is complete."""
         with self.waiting():
-            request, turns = self.comm.Ibarrier(), 0
+            turns = 0
             while not request.Test():
                 turns += 1
                 if turns > YIELDS:
@@ -125,9 +155,8 @@ class MPIGroup:
         while not request.Test():
             time.sleep(LONG_PAUSE)
 
-    def sum_beside(self, array: NumpyArray) -> None:
-        """`start_beside` and `finish_beside`."""
-        self.finish_beside(self.start_beside(array))
+    def side_sums(self, agree: Agree) -> SideSums:
+        return ThreadSums(self, agree)
 
     def broadcast(self, array: NumpyArray) -> None:
         self.barrier()
@@ -181,6 +210,53 @@ class MPIGroup:
         if len(self._memory) < nbytes:
             self._memory = np.empty(nbytes, np.uint8)
         return self._memory[:nbytes].view(dtype)
+
+
+class ThreadSums:
+    """Sums of host arrays in a thread, on a communicator of their own.
+
+    If no thread can be started, `finish` adds up.
+
+    Args:
+        group: the ranks.
+        agree: whether all of them do the same sums.
+    """
+
+    def __init__(self, group: MPIGroup, agree: Agree) -> None:
+        self._group, self._agree = group, agree
+        self._queue: SimpleQueue[NumpyArray | None] = SimpleQueue()
+        self._error: BaseException | None = None
+        self._is_over = Event()
+        self._thread = Thread(target=self._run, name="sums of gradients", daemon=True)
+        self._arrival: Any = None
+
+    def start(self, array: NumpyArray) -> None:
+        self._queue.put(array)
+        if self._thread.ident is None:
+            with suppress(RuntimeError):
+                self._thread.start()
+
+    def finish(self) -> BaseException | None:
+        if self._arrival is None:
+            self._queue.put(None)
+            # A wait for ranks that still compute, unlike that for the sums.
+            self._arrival = self._group.comm.Ibarrier()
+        self._group.wait(self._arrival)
+        if self._thread.ident is None:
+            self._run()
+        self._is_over.wait()  # unlike a second `join`, which returns at once in Python 3.11
+        return self._error
+
+    def _run(self) -> None:
+        try:
+            is_agreed = self._agree(self._group.finish_beside)
+            while (array := self._queue.get()) is not None:
+                if is_agreed:
+                    self._group.finish_beside(self._group.start_beside(array))
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._is_over.set()
 
 
 def buckets(arrays: Sequence[NumpyArray], limit: int = BUCKET_BYTES) -> Iterator[list[NumpyArray]]:

@@ -1,12 +1,13 @@
 """Sums of arrays on several GPUs by NCCL, one process for each GPU."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import cupy
 
 from ..base import BackendError
 from ..base import NativeArray as Array
-from ..groups import MPIGroup
+from ..groups import Agree, MPIGroup, SideSums
 from .graph import keep_alive
 
 
@@ -14,7 +15,8 @@ class NCCLGroup:
     """NCCL through `cupyx.distributed`, whose ranks find each other by MPI.
 
     Nothing waits for the device: sums are queued on the current stream behind the kernels that
-    compute the gradients, and may be captured in a CUDA graph (with NCCL 2.9 or newer).
+    compute the gradients, or on a stream of their own (`StreamSums`), and may be captured in a CUDA
+    graph (with NCCL 2.9 or newer).
 
     Args:
         host: the same ranks; all of them create this group.
@@ -24,7 +26,7 @@ class NCCLGroup:
     """
 
     def __init__(self, host: MPIGroup) -> None:
-        self.rank, self.size = host.rank, host.size
+        self._host, self.rank, self.size = host, host.rank, host.size
         gpus = host.gather((host.place, str(cupy.cuda.Device().pci_bus_id)))
         for rank, gpu in enumerate(gpus):
             if gpu in gpus[:rank]:
@@ -41,6 +43,7 @@ class NCCLGroup:
                 f"several GPUs need NCCL, which cannot be used ({error}): install it with"
                 " pip install nvidia-nccl-cu13, or -cu12, or run one process"
             ) from error
+        self._side = cupy.cuda.Stream(non_blocking=True)
 
     def sum(self, arrays: Sequence[Array]) -> None:
         keep_alive(arrays)
@@ -63,6 +66,58 @@ class NCCLGroup:
         keep_alive([rows])
         if rows.size:
             self._comm.all_gather(rows[self.rank], rows, rows.shape[1])
+
+    def side_sums(self, agree: Agree) -> SideSums:
+        return StreamSums(self._comm, self._side, lambda: agree(self._host.wait))
+
+
+class StreamSums:
+    """Sums on a second stream, while the current one computes; also in a CUDA graph.
+
+    The side stream waits for an event behind the kernels that have computed an array, and the
+    current one at the end for an event behind all sums. By these waits a capture on the current
+    stream extends to the side stream, and both become branches of one graph.
+
+    Args:
+        comm: the communicator of `cupyx.distributed`.
+        side: a non-blocking stream. Nothing is allocated on it: memory that the current stream has
+            allocated and freed is used again behind the work of the current stream alone.
+        agree: whether all ranks do the same sums.
+    """
+
+    def __init__(self, comm: Any, side: Any, agree: Callable[[], bool]) -> None:
+        self._comm, self._side, self._agree = comm, side, agree
+        self._is_agreed: bool | None = None
+        self._waiting: list[Array] = []  # for the agreement; until the end, if there is none
+        self._summed: list[Array] = []
+
+    def start(self, array: Array) -> None:
+        self._waiting.append(array)
+        self._sum()
+
+    def finish(self) -> BaseException | None:
+        self._sum()
+        if self._summed:
+            wait_for(cupy.cuda.get_current_stream(), self._side)
+        self._summed.clear()
+        return None
+
+    def _sum(self) -> None:
+        if self._is_agreed is None:
+            self._is_agreed = self._agree()
+        while self._is_agreed and self._waiting:
+            wait_for(self._side, cupy.cuda.get_current_stream())
+            array = self._waiting.pop(0)
+            self._summed.append(array)
+            keep_alive([array])
+            self._comm.all_reduce(array, array, stream=self._side)
+
+
+def wait_for(stream: Any, other: Any) -> None:
+    """Let what is queued on a stream from now on wait for all that is on the other one."""
+    event = cupy.cuda.Event(disable_timing=True)  # one of a capture cannot be used outside of it
+    event.record(other)
+    stream.wait_event(event)
 
 
 def _in_order(array: Array) -> Array:

@@ -26,7 +26,7 @@ MODULES = ["cupy", "cupy.cuda", "cupy.cuda.device", "cupy.cuda.runtime", "cupy.l
 ONLY_IN_THE_FAKE = {
     "DEFAULT_POOL", "FUNCTIONS", "IN_PLACE", "METHODS", "MemoryPointer", "OPERATORS", "READS",
     "allocator", "builtins", "capabilities", "captured", "check_allocated", "check_device",
-    "enqueue", "is_in_pool", "kernels", "no_host_reads",
+    "enqueue", "is_in_pool", "kernels", "no_host_reads", "works",
 }  # fmt: skip
 # Prints the names that the real CuPy lacks; runs in a process without the fake CuPy on its path.
 PRINT_MISSING = """

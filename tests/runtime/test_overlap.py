@@ -26,6 +26,7 @@ from tinytorch import (
     manual_seed,
     nn,
 )  # fmt: skip
+from tinytorch.backends import groups
 from tinytorch.backends.groups import MPIGroup
 from tinytorch.runtime import overlap, ranks
 from tinytorch.runtime.overlap import EarlySums
@@ -213,7 +214,7 @@ def test_a_graph_that_is_kept_does_not_hold_the_sums(
     class Noted(EarlySums):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
-            made.append((ref(self), self._thread))
+            made.append(ref(self))
 
     monkeypatch.setattr(ranks, "EarlySums", Noted)
     trainer, x = keeping(group)
@@ -223,8 +224,7 @@ def test_a_graph_that_is_kept_does_not_hold_the_sums(
             trainer.train_step([(x, x)])
     else:
         trainer.train_step([(x, x)])
-    ((sums, thread),) = made
-    thread.join()
+    (sums,) = made
     assert trainer.model.kept[0]._node.hooks  # the graph is there
     assert sums() is None
 
@@ -256,8 +256,12 @@ def trained(*values: float, size: int = 500) -> list[Tensor]:
     return parameters
 
 
+def early(group: Twins, parameters: list[Tensor], is_whole: bool = False) -> EarlySums:
+    return EarlySums(group, group, parameters, is_whole)
+
+
 def summed(group: Twins, parameters: list[Tensor], is_whole: bool = False) -> EarlySums:
-    sums = EarlySums(group, parameters, is_whole)
+    sums = early(group, parameters, is_whole)
     assert sums.finish() is None
     return sums
 
@@ -333,7 +337,7 @@ def test_sums_have_a_communicator_of_their_own(monkeypatch: pytest.MonkeyPatch) 
     comm = Noting(0, 2)
     group = MPIGroup(comm)
     for _ in range(3):
-        group.sum_beside(np.zeros(1))
+        group.finish_beside(group.start_beside(np.zeros(1)))
     assert (comm.copies, comm.sums, comm.copy.sums) == (1, 0, 3)
 
 
@@ -362,12 +366,10 @@ def test_a_slow_network_is_no_wait_for_others(
 def test_without_memory_for_the_sums_nothing_is_sent(
     group: Twins, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def zeros(shape: int, dtype: Any) -> np.ndarray:
-        if shape > group.size:
-            raise MemoryError
-        return np.zeros(shape, dtype)
+    def fail(bucket: Any) -> Any:
+        raise MemoryError
 
-    monkeypatch.setattr(overlap, "np", SimpleNamespace(zeros=zeros, int64=np.int64))
+    monkeypatch.setattr(overlap, "_zeros", fail)
     trainer = joined(make_trainer("numpy", False), group)
     assert np.isfinite(steps(trainer, 1)).all()
     assert group.early == []
@@ -379,7 +381,7 @@ def test_without_a_thread_the_sums_follow(group: Twins, monkeypatch: pytest.Monk
         def start(self) -> None:
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(overlap, "Thread", NoThread)
+    monkeypatch.setattr(groups, "Thread", NoThread)
     trainer = joined(make_trainer("numpy", False), group)
     assert np.isfinite(steps(trainer, 1)).all()
     assert sum(group.early) == trainer.model.num_parameters()
@@ -387,12 +389,12 @@ def test_without_a_thread_the_sums_follow(group: Twins, monkeypatch: pytest.Monk
 
 def test_all_buckets_are_sent_also_if_one_cannot_be_filled(group: Twins) -> None:
     parameters = trained(1, 2, 3)
-    sums = EarlySums(group, parameters, is_whole=False)
+    sums = early(group, parameters)
     sums._buckets[1][0][1].flags.writeable = False
     assert isinstance(sums.finish(), ValueError)
     assert group.early == [500] * 3
     first = KeyError("the backward pass")
-    assert EarlySums(group, parameters, is_whole=False).finish(first) is first
+    assert early(group, parameters).finish(first) is first
 
 
 def test_an_error_while_buckets_are_filled_is_shared(
@@ -424,7 +426,7 @@ class Interrupted(list[Any]):
 
 
 def test_all_buckets_are_sent_also_if_ctrl_c_comes_between_two(group: Twins) -> None:
-    sums = EarlySums(group, trained(1, 2, 3), is_whole=False)
+    sums = early(group, trained(1, 2, 3))
     sums._buckets = Interrupted(sums._buckets)
     assert isinstance(sums.finish(), KeyboardInterrupt)
     assert group.early == [500] * 3
@@ -442,7 +444,7 @@ def test_the_others_learn_of_ctrl_c_during_a_wait_for_sums(
                 raise KeyboardInterrupt
             return super().wait(timeout)
 
-    monkeypatch.setattr(overlap, "Event", Interrupting)
+    monkeypatch.setattr(groups, "Event", Interrupting)
     monkeypatch.setattr(group, "finish_beside", lambda request: goes_on.wait(5))
     trainer, x = keeping(group)
     with pytest.raises(KeyboardInterrupt) as caught:
@@ -511,7 +513,7 @@ def test_an_error_of_a_sum_does_not_hide_that_of_this_rank(
     monkeypatch.setattr(group, "finish_beside", fail)
     own = KeyError("the backward pass")
     with pytest.raises(OSError, match="the network is down") as caught:
-        EarlySums(group, trained(1, 2), is_whole=False).finish(own)
+        early(group, trained(1, 2)).finish(own)
     assert caught.value.__cause__ is own
 
 

@@ -8,33 +8,31 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
-from threading import Event, Thread
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
 from ..autograd import Node, wrap_array
-from ..backends.arrays import NumpyArray as Array
-from ..backends.groups import BUCKET_BYTES, MPIGroup, buckets, parts_of
+from ..backends.base import NativeArray as Array
+from ..backends.groups import BUCKET_BYTES, Group, MPIGroup, buckets, parts_of
 from ..tensor import Tensor
 
 
 class EarlySums:
     """Sums of the gradients of one step, in buckets from the last parameter to the first.
 
-    A thread adds up one bucket after the other, on a communicator of its own. First, the ranks tell
-    each other which parameters are in which bucket. Unless all have the same buckets, nothing is
-    summed, and `finish` puts the gradients back. A rank has none if it computes whole batches, if
-    there is no memory for the sums, or if it would have a single one, which is complete at the end
-    only.
+    They are added up beside the computation, one bucket after the other. First, the ranks tell each
+    other which parameters are in which bucket. Unless all have the same buckets, nothing is summed,
+    and `finish` puts the gradients back. A rank has none if it computes whole batches, if there is
+    no memory for the sums, or if it would have a single one, which is complete at the end only.
 
     All ranks make one for the same steps, and call `finish`, also after an error.
 
     Args:
         host: the ranks.
-        parameters: the tensors that get gradients, on the host.
+        group: the same ranks, for arrays of the parameters' backend.
+        parameters: the tensors that get gradients.
         is_whole: whether this rank computes whole batches.
 
     Attributes:
@@ -44,28 +42,23 @@ class EarlySums:
     Training" (2020), section 3.2.3.
     """
 
-    def __init__(self, host: MPIGroup, parameters: Sequence[Tensor], is_whole: bool) -> None:
-        self._host = host
+    def __init__(
+        self, host: MPIGroup, group: Group, parameters: Sequence[Tensor], is_whole: bool
+    ) -> None:
         self._buckets: list[list[tuple[Tensor, Array]]] = []  # with their parts of the sums
         self._sums: list[Array] = []  # of the buckets
         self._sent = 0  # buckets
         self.taken: set[Tensor] = set()
-        self._queue: SimpleQueue[Array | None] = SimpleQueue()
-        self._error: BaseException | None = None
-        self._is_over = Event()
-        self._thread = Thread(target=self._add_up, name="sums of gradients", daemon=True)
         self._layouts = np.zeros(host.size, np.int64)  # of the buckets of each rank; 0 for none
         with suppress(MemoryError):
             found = [] if is_whole else _divided(parameters)
             if len(found) > 1:
                 layout = _checksum(found, parameters)
-                self._sums = [np.zeros(sum(p.size for p in b), b[0]._array.dtype) for b in found]
+                self._sums = list(map(_zeros, found))
                 self._buckets = [_parts(b, flat) for b, flat in zip(found, self._sums, strict=True)]
                 self._layouts[host.rank] = layout
-        self._agreement = host.start_beside(self._layouts)
-        if self._buckets:
-            with suppress(RuntimeError):  # if no thread can be started, `finish` adds up
-                self._thread.start()
+        request = host.start_beside(self._layouts)
+        self._side = group.side_sums(partial(_agree, self._layouts, request))
 
     def watching(self, loss_fn: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """A loss function for the last batch of a step: buckets are sent in its backward pass."""
@@ -99,7 +92,7 @@ class EarlySums:
             node.hooks.setdefault(0, []).insert(0, partial(send_until, turn))
 
     def _send(self) -> None:
-        """Take the gradients of the next bucket, and let the thread sum them."""
+        """Take the gradients of the next bucket, and let them be summed."""
         bucket, flat = self._buckets[self._sent], self._sums[self._sent]
         self._sent += 1
         try:
@@ -110,32 +103,10 @@ class EarlySums:
                     p.grad = None
                     self.taken.add(p)
         finally:
-            self._queue.put(flat)  # also after an error: the other ranks wait for it
-
-    def _add_up(self) -> None:
-        try:
-            self._host.finish_beside(self._agreement)
-            while (flat := self._queue.get()) is not None:
-                if self._is_agreed():
-                    self._host.sum_beside(flat)
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._is_over.set()
-
-    def _wait(self) -> None:
-        if self._thread.ident is None:  # was not started
-            self._add_up()
-        else:
-            self._is_over.wait()  # unlike a second `join`, which returns at once in Python 3.11
-
-    def _is_agreed(self) -> bool:
-        """Once the ranks have told each other: whether all have the same buckets."""
-        layouts = set(self._layouts.tolist())
-        return len(layouts) == 1 and 0 not in layouts
+            self._side.start(flat)  # also after an error: the other ranks wait for it
 
     def finish(self, error: BaseException | None = None) -> BaseException | None:
-        """Send the other buckets, and wait for all sums.
+        """Send the other buckets, and let what follows wait for all sums.
 
         Args:
             error: an exception of this rank's backward pass.
@@ -154,16 +125,14 @@ class EarlySums:
                 is_sent = True
             except BaseException as caught:
                 error = error or caught
-        self._queue.put(None)
-        self._host.barrier()  # a wait for ranks that still compute, unlike that for the sums
         try:
-            self._wait()
+            lost = self._side.finish()
         except BaseException as caught:  # Ctrl-C: the others learn of it later; a second one ends
             error = error or caught
-            self._wait()
-        if self._error is not None:
-            raise self._error from error
-        if not self._is_agreed():
+            lost = self._side.finish()
+        if lost is not None:
+            raise lost from error
+        if not _are_equal(self._layouts):
             self.give_back(self.taken)
             self.taken = set()
         return error
@@ -188,11 +157,27 @@ def _divided(parameters: Sequence[Tensor]) -> list[list[Tensor]]:
     return [[next(rest) for _ in bucket] for bucket in buckets(arrays, BUCKET_BYTES)]
 
 
+def _zeros(bucket: Sequence[Tensor]) -> Array:
+    """An array for the sums of a bucket."""
+    size, p = sum(p.size for p in bucket), bucket[0]
+    return p.backend.xp.zeros((size,), dtype=p._array.dtype)
+
+
 def _checksum(divided: Sequence[Sequence[Tensor]], parameters: Sequence[Tensor]) -> int:
     """A number from 1 that differs if the parameters of a bucket do."""
     numbers = {id(p): number for number, p in enumerate(parameters)}
     layout = [[(numbers[id(p)], p.shape, str(p.dtype)) for p in bucket] for bucket in divided]
     return 1 + zlib.crc32(repr(layout).encode())
+
+
+def _agree(layouts: Any, request: Any, wait: Callable[[Any], None]) -> bool:
+    """Whether all ranks have the same buckets; waits until they have told each other."""
+    wait(request)
+    return _are_equal(layouts)
+
+
+def _are_equal(layouts: Any) -> bool:
+    return bool(layouts.all() and (layouts == layouts[0]).all())
 
 
 def _parts(bucket: Sequence[Tensor], flat: Array) -> list[tuple[Tensor, Array]]:

@@ -42,9 +42,10 @@ class Ranks(Agreement):
     Attributes:
         host: the same group.
         own_batches: the same choice.
-        overlaps: whether gradients on the host are summed while the backward pass computes the next
-            ones. The first step sets it if there are several machines, where MPI allows several
-            threads: in one machine, whose sums are fast, the thread takes longer than it saves.
+        overlaps: whether gradients are summed while the backward pass computes the next ones. The
+            first step sets it on GPUs, and on hosts if there are several machines, where MPI allows
+            several threads: in one machine, whose sums are fast, the thread takes longer than it
+            saves.
 
     Source: S. Li et al., "PyTorch Distributed: Experiences on Accelerating Data Parallel
     Training" (2020).
@@ -88,10 +89,11 @@ class Ranks(Agreement):
 
     def copy_first(self, trainer: Trainer) -> None:
         """Give all ranks the weights, buffers and random numbers of rank 0."""
+        backend = trainer.model.backend
         if self.overlaps is None:
             apart = len(set(self.host.gather(self.host.place))) > 1
-            self.overlaps = apart and self.all(self.host.allows_threads())
-        backend = trainer.model.backend
+            beside = apart and self.all(self.host.allows_threads())
+            self.overlaps = beside or self.group(backend) is not self.host
         for array in _arrays(trainer):
             self.group(backend).broadcast(array)
         set_random_state(self.host.first(random_state()))
@@ -187,9 +189,10 @@ class Ranks(Agreement):
 
     def _early_sums(self, parameters: Sequence[Tensor], is_whole: bool) -> EarlySums | None:
         """Sums during the backward pass, in all ranks or in none of them."""
-        if not self.overlaps or any(self.group(p.backend) is not self.host for p in parameters):
+        backends = {p.backend for p in parameters} if self.overlaps else set()
+        if len(backends) != 1:
             return None
-        return EarlySums(self.host, parameters, is_whole)
+        return EarlySums(self.host, self.group(*backends), parameters, is_whole)
 
     def _own_batches(self, trainer: Trainer, backward: Backward, fraction: Any) -> Backward:
         """``backward`` of a batch of this rank, which has a part of all targets."""

@@ -6,6 +6,7 @@
 - RawModule compiles CUDA sources for the CPU, see `kernels`.
 - Arrays of a device other than the current one are not accepted.
 - During stream capture, operations write only to new arrays; launching the graph repeats them.
+- Streams other than the current one do their work as late as they may, see `cuda.Stream`.
 
 It shadows the real CuPy only where tests/ puts this folder on the path.
 """
@@ -53,6 +54,7 @@ from numpy import (
 __version__ = "fake"
 captured = None  # during stream capture: the list of functions that the graph will call
 allocator = None  # the current `cuda._Allocator`; None for the default pool
+works = 0  # how much the current streams have been given to do
 _host_reads_forbidden = False
 _allocated = {}  # address -> weak reference to the array that owns the memory
 
@@ -78,6 +80,8 @@ def _host_read(what):
 
 def enqueue(work):
     """Call ``work()`` now, or during stream capture at each launch of the graph."""
+    global works
+    works += 1
     if captured is None:
         work()
     else:
@@ -86,6 +90,8 @@ def enqueue(work):
 
 def _recomputed(result, function):
     """Return `result`, a new array; during capture, let the graph write ``function()`` to it."""
+    global works
+    works += 1
     if captured is not None:
         host = result._host
         captured.append(lambda: host.__setitem__(..., function()))

@@ -159,6 +159,7 @@ class Kernel:
         grid, block = ((*sizes, 1, 1)[:3] for sizes in (grid, block))
         self._check(grid, block, args)
         values = [self._value(p, a) for p, a in zip(self.parameters, args, strict=True)]
+        cupy.works += 1
         if cupy.captured is not None:  # the arrays must still be allocated at the graph's launch
             sizes = [a.nbytes if hasattr(a, "nbytes") and p[1] else 0
                      for p, a in zip(self.parameters, args, strict=True)]  # fmt: skip

@@ -3,6 +3,7 @@
 import bisect
 import contextlib
 import time
+import weakref
 
 import numpy
 
@@ -13,9 +14,16 @@ from .device import Device
 
 
 class Stream:
-    """A stream; its work runs at once, or during capture becomes part of a graph."""
+    """A stream; its work runs at once, or during capture becomes part of a graph.
+
+    What another stream than the current one is given to do (`do_later`) runs when some stream waits
+    for it, so a result that is read without this wait is not there. Before, it must itself wait for
+    all that the current stream has been given. A capture extends to it by this wait.
+    """
 
     def __init__(self, non_blocking=False):
+        self._later, self._done = [], 0  # work with the arrays that it needs, and how much was done
+        self._seen = None  # how much work of the current stream it waits for
         self.ptr = id(self) if non_blocking else 0
         self.device = runtime.getDevice()
         self._before = []
@@ -30,6 +38,39 @@ class Stream:
 
     def synchronize(self):
         cupy._host_read("synchronize")
+        if self is not _current[-1]:
+            self._run(self._done + len(self._later))
+
+    def record(self, event=None):
+        event = event or Event()
+        event.record(self)
+        return event
+
+    def wait_event(self, event):
+        own = cupy.captured if self in _capturing else None
+        if event._capture is not own:
+            if own is not None or event._capture is not cupy.captured:
+                raise RuntimeError("cudaErrorStreamCaptureIsolation: an event of another capture")
+            _capturing.append(self)
+        if self is _current[-1]:
+            event._stream._run(event._count)
+        else:
+            assert event._stream is _current[-1], "only the current stream is computed on"
+            self._seen = event._count
+
+    def do_later(self, work, *arrays):
+        """Let ``work()`` run on this stream, which is not the current one."""
+        assert self._seen == cupy.works, "a stream that does not wait for the current one"
+        assert (self in _capturing) == (cupy.captured is not None)
+        self._later.append((work, list(map(weakref.ref, arrays))))
+
+    def _run(self, count):
+        """All work up to a number, which begins with the first that the stream was ever given."""
+        while self._later and self._done < count:
+            work, arrays = self._later.pop(0)
+            self._done += 1
+            assert all(array() is not None for array in arrays), "memory was freed too early"
+            cupy.enqueue(work)
 
     def is_capturing(self):
         return cupy.captured is not None and _current[-1] is self
@@ -40,11 +81,18 @@ class Stream:
         assert self.device == runtime.getDevice(), "a stream of another device"
         assert cupy.captured is None
         cupy.captured = []
+        _capturing[:] = [self]
 
     def end_capture(self):
         if cupy.captured is None:
             raise RuntimeError("cudaErrorIllegalState: the stream is not captured")
         work, cupy.captured = cupy.captured, None
+        unjoined = [stream for stream in _capturing if stream._later]
+        _capturing.clear()
+        for stream in unjoined:
+            stream._later.clear()
+        if unjoined:
+            raise RuntimeError("cudaErrorStreamCaptureUnjoined: a stream was not joined")
         return Graph(work)
 
 
@@ -61,6 +109,7 @@ class Graph:
 
     def launch(self, stream=None):
         assert self._device == runtime.getDevice(), "a graph of another device"
+        cupy.works += 1
         for memory in self._memories.values():
             memory.fill(0xFF)
         for work in self._work:
@@ -69,6 +118,7 @@ class Graph:
 
 Stream.null = Stream()
 _current = [Stream.null]
+_capturing = []  # the streams whose work is captured
 
 
 def get_current_stream():
@@ -78,7 +128,14 @@ def get_current_stream():
 class Event:
     done = True
 
+    def __init__(self, block=False, disable_timing=False, interprocess=False):
+        pass
+
     def record(self, stream=None):
+        self._stream = stream or _current[-1]
+        own = self._stream._done + len(self._stream._later)
+        self._count = cupy.works if self._stream is _current[-1] else own
+        self._capture = cupy.captured if self._stream in _capturing else None
         self._seconds = time.perf_counter()
 
     def synchronize(self):

@@ -17,7 +17,14 @@ class _NCCLBackend:
         assert op == "sum"
         assert in_array is out_array, "the package sums in place"
         host = self._host("all_reduce", in_array, stream)
-        cupy.enqueue(lambda: self._comm.Allreduce(self._mpi.IN_PLACE, host))
+
+        def work():
+            self._comm.Allreduce(self._mpi.IN_PLACE, host)
+
+        if stream is None:
+            cupy.enqueue(work)
+        else:
+            stream.do_later(work, in_array)
 
     def broadcast(self, in_out_array, root=0, stream=None):
         host = self._host("broadcast", in_out_array, stream)
