@@ -115,7 +115,7 @@ class StreamSums:
 
 def wait_for(stream: Any, other: Any) -> None:
     """Let what is queued on a stream from now on wait for all that is on the other one."""
-    event = cupy.cuda.Event(disable_timing=True)  # one of a capture cannot be used outside of it
+    event = cupy.cuda.Event(disable_timing=True)
     event.record(other)
     stream.wait_event(event)
 

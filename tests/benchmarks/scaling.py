@@ -149,7 +149,7 @@ def cases() -> list[Case]:
     return [
         *(Case(n, w, mpi(n), ETHERNET) for n, w in on_pc.items()),
         *(
-            Case(f"{n}, GPU", w, scaling.nccl_exchange(described(n), sharded(n)), links[n])
+            Case(f"{n}, GPU", w, scaling.nccl_exchange(described(n), sharded=sharded(n)), links[n])
             for n, w in on_gpu.items()
         ),
     ]

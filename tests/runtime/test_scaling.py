@@ -95,7 +95,8 @@ def test_a_step_sends_what_the_model_says(model: str, each: int) -> None:
     assert group.now == pytest.approx(seconds, rel=1e-9)
 
 
-def test_nccl_sends_each_array(fake_cupy: Any) -> None:
+def test_nccl_sends_each_array_where_one_bucket_holds_all(fake_cupy: Any) -> None:
+    """As the model says; of several buckets, see test_side_stream.py."""
     from tinytorch.backends.cupy.nccl import NCCLGroup
 
     class Comm:
@@ -104,7 +105,7 @@ def test_nccl_sends_each_array(fake_cupy: Any) -> None:
         def all_reduce(self, source: Any, target: Any) -> None:
             self.sent.append(source.nbytes)
 
-    model = layers().model
+    model = Sequential(Linear(3, 9), Linear(9, 4))
     group = object.__new__(NCCLGroup)
     group._comm = Comm()
     gradients = [fake_cupy.asarray(p.numpy()) for p in model.parameters()]

@@ -17,8 +17,9 @@ from tiny_training import make_trainer, steps, weights
 from tinytorch import Trainer
 from tinytorch.backends import BackendError
 from tinytorch.backends.groups import MPIGroup
-from tinytorch.runtime import overlap
+from tinytorch.runtime import overlap, scaling
 from tinytorch.runtime.ranks import Ranks
+from tinytorch.runtime.scaling import Message
 
 
 class Host(MPIGroup):
@@ -90,6 +91,7 @@ def test_results_are_those_of_sums_after_the_backward_pass(join: Any, graphed: b
     for name, array in weights(after).items():
         np.testing.assert_array_equal(weights(early)[name], array, err_msg=name)
     side = early.ranks.group(early.model.backend)._side.ptr  # type: ignore[union-attr]
+    expected_sums = scaling.nccl_exchange(make_trainer("numpy", False).model, 3000).gradients
     found = sums(join)
     eager = 2 if graphed else 4  # then one is captured, and replayed
     captured = [captured for *_, captured in found]
@@ -97,8 +99,8 @@ def test_results_are_those_of_sums_after_the_backward_pass(join: Any, graphed: b
     for i in range(0, len(found), 12):
         *buckets, loss = found[i : i + 12]
         assert {stream for _, stream, _ in buckets} == {side}
-        assert sum(nbytes for nbytes, *_ in buckets) == 4 * early.model.num_parameters()
-        assert loss[0] == 4
+        sent = [Message(nbytes) for nbytes, *_ in (*reversed(buckets), loss)]
+        assert sent == expected_sums
         assert loss[1] != side
 
 
@@ -175,14 +177,14 @@ def test_a_graph_whose_streams_are_not_joined_cannot_be_captured(join: Any, leav
         steps(trainer, 1)
 
 
-def side_sums(join: Any, fake_cupy: Any, agree: Callable[[], bool] = lambda: True) -> Any:
+def side_sums(join: Any, agree: Callable[[], bool] = lambda: True) -> Any:
     trainer = join.joined(make_trainer("cupy", False))
     group = trainer.ranks.group(trainer.model.backend)
     return join.nccl.StreamSums(group._comm, group._side, agree)
 
 
 def test_memory_is_not_freed_before_the_sum(join: Any, fake_cupy: Any) -> None:
-    sums = side_sums(join, fake_cupy)
+    sums = side_sums(join)
     sums.start(fake_cupy.ones(3, "f4"))
     gc.collect()
     assert sums.finish() is None
@@ -207,23 +209,32 @@ def test_ranks_with_other_buckets_sum_after_the_backward_pass(
     assert theirs[0][1] == 0
 
 
-def test_ctrl_c_while_the_ranks_agree_leaves_no_sum_out(join: Any, fake_cupy: Any) -> None:
-    answers = iter([KeyboardInterrupt, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_ctrl_c_while_the_ranks_agree_leaves_no_sum_out(
+    join: Any, fake_cupy: Any, count: int
+) -> None:
+    answers = iter([KeyboardInterrupt(), True])
 
     def agree() -> bool:
         answer = next(answers)
-        if answer is KeyboardInterrupt:
+        if isinstance(answer, KeyboardInterrupt):
             raise answer
-        return True
+        return answer
 
-    sums = side_sums(join, fake_cupy, agree)
-    arrays = [fake_cupy.full(3, n, "f4") for n in (1, 2, 3)]
+    sums = side_sums(join, agree)
+    first, *others = arrays = [fake_cupy.full(3, n + 1, "f4") for n in range(count)]
     with pytest.raises(KeyboardInterrupt):
-        sums.start(arrays[0])
-    for array in arrays[1:]:
+        sums.start(first)
+    for array in others:
         sums.start(array)
     assert sums.finish() is None
-    assert [array.get()[0] for array in arrays] == [2, 4, 6]
+    assert [array.get()[0] for array in arrays] == [2 * (n + 1) for n in range(count)]
+
+
+def test_a_rank_without_buckets_waits_for_the_others(join: Any) -> None:
+    asked: list[bool] = []
+    side_sums(join, lambda: bool(asked.append(True))).finish()
+    assert asked
 
 
 @pytest.mark.parametrize("graphed", [False, True])

@@ -119,13 +119,27 @@ def mpi_exchange(
     return Exchange(sent, [flags], barriers=3 if weights else 2, weights=weights)
 
 
-def nccl_exchange(model: Module, sharded: Iterable[Tensor] = ()) -> Exchange:
-    """What a step sends through a `NCCLGroup` from a CUDA graph: each array by itself.
+def nccl_exchange(
+    model: Module, limit: int = BUCKET_BYTES, sharded: Iterable[Tensor] = ()
+) -> Exchange:
+    """What a step sends through a `NCCLGroup` from a CUDA graph.
 
-    Without a graph, the host exchanges the flags of `mpi_exchange` besides.
+    The gradients are in buckets from the last to the first, if there are several, as in
+    `EarlySums`; else each is sent by itself. Without a graph, the host exchanges the flags of
+    `mpi_exchange` besides.
+
+    Args:
+        model: the model.
+        limit: bytes of a bucket.
+        sharded: the parameters that are divided among the ranks, of one optimizer.
     """
-    sent = [Message(array.nbytes) for array in _gradients(model)]
-    return Exchange(sent, weights=_shards(sharded))
+    *arrays, loss = _gradients(model)
+    found = list(buckets(arrays[::-1], limit))
+    if len(found) == 1:
+        found = [[array] for array in arrays[::-1]]
+    # The kernels that gather a bucket are a part of the step.
+    sent = [Message(sum(a.nbytes for a in bucket)) for bucket in reversed(found)]
+    return Exchange([*sent, Message(loss.nbytes)], weights=_shards(sharded))
 
 
 def _shards(parameters: Iterable[Tensor]) -> list[int]:
@@ -234,7 +248,7 @@ def step_seconds(
         exchange: what a step sends.
         network: what connects the ranks.
         overlap: whether messages are sent during the backward pass, each when its gradients are
-            computed, and take no processor time; `overlap` does this on hosts.
+            computed, and take no processor time; see `overlap`.
     """
     own = (work.seconds - work.fixed) * max(1, math.ceil(rows / ranks)) / work.rows
     fixed = work.fixed
