@@ -40,6 +40,9 @@ def fault(kind: str, run: Run) -> None:
         run.trainer.loss_fn = no_memory
     elif kind == "exit":
         os._exit(7)
+    elif kind == "stop":  # Ctrl-C twice, in this rank alone
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
     elif kind == "final":  # a signal during the last validation
         run.validate = lambda *given: (
             os.kill(os.getpid(), signal.SIGTERM),

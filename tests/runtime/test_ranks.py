@@ -262,6 +262,7 @@ def test_a_run_that_three_ranks_begin_and_one_process_ends(
         ("hang:1:25", "is alive, but the others have waited for it"),
         ("full:0:12", "No space left on device"),
         ("exit:1:21", "ended with exit code 7"),
+        ("stop:1:21", "was stopped by SIGINT, so all ranks end: the last save is intact"),
     ],
 )
 def test_a_broken_rank_ends_all_and_is_named(

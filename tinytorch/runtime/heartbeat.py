@@ -89,6 +89,9 @@ class Heartbeat:
         report: called with what is wrong, before this process ends.
         parent: the process id of the supervisor, without which this process ends; 0 for none.
 
+    Attributes:
+        name: of this rank, for messages.
+
     Raises:
         ValueError: a setting of some rank is wrong; raised in all.
     """
@@ -96,13 +99,13 @@ class Heartbeat:
     def __init__(self, comm: Any, report: Callable[[str], None], parent: int = 0) -> None:
         self._comm, self._report, self._parent = comm, report, parent
         self._rank = comm.Get_rank()
-        name = f"rank {self._rank} (process {os.getpid()} on {socket.gethostname()})"
+        self.name = f"rank {self._rank} (process {os.getpid()} on {socket.gethostname()})"
         seconds, error = math.nan, ""
         try:
             seconds = patience()
         except ValueError as caught:
-            error = f"{name}: {caught}"
-        names, errors = zip(*comm.allgather((name, error)), strict=True)
+            error = f"{self.name}: {caught}"
+        names, errors = zip(*comm.allgather((self.name, error)), strict=True)
         if any(errors):
             raise ValueError(next(filter(None, errors)))
         self._watch = Watch(list(names), time.monotonic(), seconds)

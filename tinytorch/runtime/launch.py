@@ -42,7 +42,8 @@ class World:
     """All ranks of the launcher.
 
     Args:
-        report: called with one sentence when another rank has ended or does not answer.
+        report: called with what is wrong when another rank has ended or does not answer, or this
+            one is stopped alone.
         parent: process id of the supervisor, see `supervise`.
 
     Attributes:
@@ -70,6 +71,7 @@ class World:
                 f"{MPI.Get_library_version().split(chr(10))[0]} does not support several threads,"
                 " of which one watches the other ranks"
             )
+        self._report = report
         self._local = MPIGroup(MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED))
         _share_cores(self._local)
         self.group = MPIGroup(MPI.COMM_WORLD.Dup())
@@ -116,6 +118,9 @@ class World:
         with self._heartbeat.waiting():
             while not request.Test():
                 if time.monotonic() > end and not is_shared:
+                    if code > 128:  # the others do not know why
+                        number = name_of_signal(code - 128)
+                        self._report(f"{self._heartbeat.name} was stopped by {number}")
                     end_all(self._farewell, code or 1)
                 time.sleep(0.01)
         self._heartbeat.stop()

@@ -292,7 +292,7 @@ def _print_sample(
 
 
 def _report_rank(name: str, problem: str) -> None:
-    """Say that another rank has ended or does not answer, before this one ends all."""
+    """Say why this rank ends all."""
     with suppress(OSError, ValueError):
         what = f"{problem}, so all ranks end: the last save is intact, go on with --resume"
         print(f"{name}: {what}", file=sys.stderr, flush=True)
