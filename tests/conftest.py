@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tracing
 
 import tinytorch
 from tinytorch import backends
@@ -40,10 +41,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "nightly: takes minutes; run by -m nightly only")
     config.addinivalue_line("markers", "slow: takes seconds; deselected by -m 'not slow'")
-    config.addinivalue_line("markers", "no_cover: coverage is not measured, as in slow tests")
     config.addinivalue_line("markers", "xdist_group(name): one process, with --dist loadgroup")
     config.addinivalue_line("markers", "slow_on(backend): slow with this value of `backend`")
     _measure_coverage_once(config)
+    config.pluginmanager.register(tracing.Tracing(), "tracing")
     name = config.getoption("--backend")
     if name is None:
         sys.path.insert(0, str(FAKE_CUPY))  # before any CuPy that is installed
@@ -55,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _measure_coverage_once(config: pytest.Config) -> None:
     """Stop what pytest-cov measures for the first process in one that pytest-xdist has started.
 
-    pytest-cov begins to measure there once more, and only that is suspended for a `no_cover` test.
+    pytest-cov begins to measure there once more, and every line would be traced twice.
     """
     plugin = config.pluginmanager.get_plugin("_cov")
     if hasattr(config, "workerinput") and getattr(plugin, "cov_controller", None) is not None:
@@ -73,7 +74,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> None:
     """With --backend, keep the tests of that backend; skip them if it cannot be used here."""
-    _leave_slow_tests_out_of_coverage(items)
+    tracing.choose(items)
     _keep_fast_tests_of_a_file_together(items)
     name = config.getoption("--backend")
     if name is None:
@@ -85,13 +86,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[Any]) -> No
         for item in kept:
             item.add_marker(pytest.mark.skip(reason=problem))
     items[:] = kept
-
-
-def _leave_slow_tests_out_of_coverage(items: list[Any]) -> None:
-    """Tracing would triple their time. Those of tito stay: they alone run some of its modules."""
-    for item in items:
-        if item.get_closest_marker("slow") and item.path.parent.name != "tito":
-            item.add_marker("no_cover")
 
 
 def _keep_fast_tests_of_a_file_together(items: list[Any]) -> None:
