@@ -28,15 +28,15 @@ from tinytorch.transformers import MLP
 
 def block(backend: str, dropout: float = 0.2, bias: bool = True, **settings: Any) -> Any:
     tinytorch.manual_seed(0)
-    rotary = RotaryEmbedding(8, 20, backend=backend) if settings.pop("rotary", False) else None
+    rotary = RotaryEmbedding(8, 50, backend=backend) if settings.pop("rotary", False) else None
     return TransformerBlock(16, 2, 4, dropout, bias, rotary, backend=backend, **settings)
 
 
-def results(model: Any, x: np.ndarray, backend: str) -> list[np.ndarray]:
+def results(model: Any, x: np.ndarray, backend: str, masked: bool = True) -> list[np.ndarray]:
     """Output of a block, gradients of x and of all parameters, and the seed of the next mask."""
     tinytorch.manual_seed(3)
     given = Tensor(x, requires_grad=True, backend=backend)
-    mask = create_causal_mask(x.shape[1], backend=backend)
+    mask = create_causal_mask(x.shape[1], backend=backend) if masked else None
     y = model(given, mask)
     factor = np.random.default_rng(1).standard_normal(y.shape)
     (y * Tensor(factor.astype(x.dtype), backend=backend)).sum().backward()
@@ -55,19 +55,25 @@ def assert_equal(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
 X = np.random.default_rng(0).standard_normal((3, 20, 16)).astype(np.float32)
 
 
+@pytest.fixture(params=["numpy", "cupy"])
+def fusing(request: pytest.FixtureRequest) -> str:
+    """Name of a backend that has kernels for the halves of a block."""
+    return request.param if request.param == "numpy" else request.getfixturevalue("cupy_fp32")
+
+
 @pytest.mark.parametrize(
     "settings",
     [{}, {"bias": False}, {"dropout": 0.0}, {"dropout": 1.0}, {"rotary": True},
      {"activation": "squared_relu"}],
     ids=str,
 )  # fmt: skip
-def test_fused_blocks_compute_what_blocks_do(settings: Any, cupy_fp32: str) -> None:
-    plain = block(cupy_fp32, **settings)
-    expected = results(plain, X, cupy_fp32)
-    fused = fuse_blocks(block(cupy_fp32, **settings))
+def test_fused_blocks_compute_what_blocks_do(settings: Any, fusing: str) -> None:
+    plain = block(fusing, **settings)
+    expected = results(plain, X, fusing)
+    fused = fuse_blocks(block(fusing, **settings))
     assert type(fused) is FusedBlock
-    assert_equal(results(fused, X, cupy_fp32), expected)
-    assert_equal(expected, results(block("numpy", **settings), X, "numpy"))
+    assert_equal(results(fused, X, fusing), expected)
+    assert_equal(expected, results(block("strict", **settings), X, "strict"))
 
 
 def replace_linear(fused: Any) -> None:
@@ -96,13 +102,13 @@ def replace_dropout(fused: Any) -> None:
 
 @pytest.mark.parametrize("cls", [MLP, LayerNorm, MultiHeadAttention, TransformerBlock])
 def test_a_method_that_is_replaced_in_a_class_is_called(
-    cls: Any, cupy_fp32: str, monkeypatch: pytest.MonkeyPatch
+    cls: Any, fusing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain, fused = block(cupy_fp32), fuse_blocks(block(cupy_fp32))
+    plain, fused = block(fusing), fuse_blocks(block(fusing))
     forward = cls.forward
     monkeypatch.setattr(cls, "forward", lambda self, *args: forward(self, *args) * 2)
     with Trace() as trace:
-        assert_equal(results(fused, X, cupy_fp32), results(plain, X, cupy_fp32))
+        assert_equal(results(fused, X, fusing), results(plain, X, fusing))
     assert trace.ran("fused block") == {f"fallback: a method of {cls.__name__} was replaced": 1}
 
 
@@ -115,43 +121,43 @@ def test_a_method_that_is_replaced_in_a_class_is_called(
         (replace_dropout, r"attention\.output_dropout is a .*No, not a layer of the fused step"),
     ],
 )
-def test_layers_of_ones_own_are_called(change: Any, why: str, cupy_fp32: str) -> None:
-    plain, fused = block(cupy_fp32), fuse_blocks(block(cupy_fp32))
+def test_layers_of_ones_own_are_called(change: Any, why: str, fusing: str) -> None:
+    plain, fused = block(fusing), fuse_blocks(block(fusing))
     change(plain)
     change(fused)
     with Trace() as trace:
-        assert_equal(results(fused, X, cupy_fp32), results(plain, X, cupy_fp32))
+        assert_equal(results(fused, X, fusing), results(plain, X, fusing))
     (ran,) = trace.ran("fused block")
     assert re.fullmatch(f"fallback: {why}", ran)
 
 
-def test_frozen_parameters_get_no_gradients(cupy_fp32: str) -> None:
-    plain, fused = block(cupy_fp32), fuse_blocks(block(cupy_fp32))
+def test_frozen_parameters_get_no_gradients(fusing: str) -> None:
+    plain, fused = block(fusing), fuse_blocks(block(fusing))
     for each in (plain, fused):
         each.ln1.weight.requires_grad = False
         each.ln2.bias.requires_grad = False
-    found, expected = (results(each, X, cupy_fp32) for each in (fused, plain))
+    found, expected = (results(each, X, fusing) for each in (fused, plain))
     assert_equal(found, expected)
     assert fused.ln1.weight.grad is None
 
 
-def test_blocks_stay_as_they_are_on_other_backends(cupy_fp32: str) -> None:
-    assert type(fuse_blocks(block("numpy"))) is TransformerBlock
+def test_blocks_stay_as_they_are_on_other_backends(fusing: str) -> None:
+    assert type(fuse_blocks(block("strict"))) is TransformerBlock
 
     class Own(TransformerBlock):
         pass
 
-    own = Own(16, 2, backend=cupy_fp32)
+    own = Own(16, 2, backend=fusing)
     with Trace() as trace:
         assert type(fuse_blocks(own)) is Own
     (ran,) = trace.ran("fused block")
     assert re.fullmatch(r"fallback: .*Own is not TransformerBlock", ran)
 
 
-def test_a_fused_model_generates_evaluates_and_is_copied(cupy_fp32: str) -> None:
+def test_a_fused_model_generates_evaluates_and_is_copied(fusing: str) -> None:
     def model() -> GPT:
         tinytorch.manual_seed(2)
-        return GPT(11, 16, 2, 2, max_seq_len=8, dropout=0.1, backend=cupy_fp32)
+        return GPT(11, 16, 2, 2, max_seq_len=8, dropout=0.1, backend=fusing)
 
     plain, fused = model(), fuse_blocks(model())
     ids = np.ones((1, 3), np.int64)
@@ -159,12 +165,105 @@ def test_a_fused_model_generates_evaluates_and_is_copied(cupy_fp32: str) -> None
         assert (plain.generate(ids, 9, seed=1) == fused.generate(ids, 9, seed=1)).all()
     assert set(trace.ran("fused block")) == {"fallback: it is called with a cache"}
     with Trace() as trace, no_grad():
-        x = Tensor(ids, backend=cupy_fp32)
+        x = Tensor(ids, backend=fusing)
         for each in (plain, fused):
             each.eval()
         np.testing.assert_allclose(fused(x).numpy(), plain(x).numpy(), rtol=1e-5, atol=1e-6)
     assert not trace.ran("fused block"), "it was not left out"
     assert copy.deepcopy(fused).state_dict().keys() == plain.state_dict().keys()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("T", [5, 50])  # few attention weights, and many
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"bias": False}, {"rotary": True}, {"activation": "squared_relu"},
+     {"activation": "gelu_erf"}],
+    ids=str,
+)  # fmt: skip
+def test_numpy_computes_the_same_bits(settings: Any, masked: bool, T: int, dtype: str) -> None:
+    """Both halves run as kernels, but the exact GELU has one in float32 only."""
+    x = np.random.default_rng(0).standard_normal((3, T, 16)).astype(dtype)
+    plain, fused = (block("numpy", dropout=0.0, **settings).to(dtype) for _ in range(2))
+    expected = results(plain, x, "numpy", masked)
+    with Trace() as trace:
+        found = results(fuse_blocks(fused), x, "numpy", masked)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert trace.ran("residual_attention") == {"kernel": 1}
+    has_kernel = settings != {"activation": "gelu_erf"} or dtype == "float32"
+    ran = "kernel" if has_kernel else "fallback: its kernel returned NotImplemented"
+    assert trace.ran("residual_mlp") == {ran: 1}
+
+
+def one_dropout(model: Any) -> None:
+    model.attention.weights_dropout.p = 0.5
+
+
+def another_dropout(model: Any) -> None:
+    model.attention.output_dropout.p = 0.5
+
+
+def wide_weights(model: Any) -> None:
+    model.mlp.double()
+    model.attention.double()
+
+
+@pytest.mark.parametrize("change", [one_dropout, another_dropout, wide_weights])
+def test_what_numpy_has_no_kernel_for_runs_as_written(change: Any) -> None:
+    plain, fused = block("numpy", dropout=0.0), fuse_blocks(block("numpy", dropout=0.0))
+    change(plain)
+    change(fused)
+    for ours, theirs in zip(*(results(m, X, "numpy") for m in (fused, plain)), strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_other_masks_run_as_written(fusing: str) -> None:
+    plain, fused = block(fusing, dropout=0.0), fuse_blocks(block(fusing, dropout=0.0))
+    x, rng = Tensor(X, backend=fusing), np.random.default_rng(0)
+    for mask in (rng.standard_normal((20, 20)).astype(np.float32), rng.random((3, 1, 1, 20)) < 0.5):
+        given = Tensor(mask, backend=fusing)
+        np.testing.assert_allclose(fused(x, given).numpy(), plain(x, given).numpy(), atol=1e-5)
+    for mask in (np.ones((20, 20), np.int64), np.ones((19, 20), bool)):
+        with pytest.raises((TypeError, ValueError)) as expected:
+            plain(x, Tensor(mask, backend=fusing))
+        with pytest.raises(expected.type, match=re.escape(str(expected.value))):
+            fused(x, Tensor(mask, backend=fusing))
+
+
+@pytest.mark.parametrize("name", ["ln1.weight", "attention.qkv.weight", "mlp.proj.weight"])
+def test_a_weight_that_changed_since_the_forward_pass_is_an_error(name: str, fusing: str) -> None:
+    fused = fuse_blocks(block(fusing, dropout=0.0))
+    loss = fused(Tensor(X, backend=fusing)).sum()
+    with no_grad():
+        dict(fused.named_parameters())[name].mul_(2)
+    with pytest.raises(RuntimeError, match="modified in place"):
+        loss.backward()
+
+
+def test_backward_runs_twice_over_a_kept_graph(fusing: str) -> None:
+    fused = fuse_blocks(block(fusing, dropout=0.0))
+    loss = (fused(Tensor(X, backend=fusing)) ** 2).sum()
+    loss.backward(retain_graph=True)
+    once = [p.grad.numpy().copy() for p in fused.parameters() if p.grad is not None]
+    loss.backward()
+    for p, gradient in zip(fused.parameters(), once, strict=True):
+        assert p.grad is not None
+        np.testing.assert_allclose(p.grad.numpy(), 2 * gradient, rtol=1e-6)
+
+
+def test_layers_without_parts_of_theirs_are_called(fusing: str) -> None:
+    class Zero(MLP):
+        def __init__(self) -> None: ...
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 0
+
+    plain, fused = block(fusing), fuse_blocks(block(fusing))
+    plain.mlp, fused.mlp = Zero(), Zero()
+    assert_equal(results(fused, X, fusing), results(plain, X, fusing))
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_nothing_is_rounded_without_bf16(cupy_fp32: str) -> None:
     )
     for found, expected in zip(fused, plain, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
-    assert {type(block) for block in fuse_blocks(build("numpy")).blocks} == {TransformerBlock}
+    assert {type(block) for block in fuse_blocks(build("strict")).blocks} == {TransformerBlock}
 
 
 UNSUPPORTED: dict[str, dict[str, Any]] = {

@@ -1,5 +1,6 @@
-"""Transformer blocks fused to two composites; in mixed precision they compute in bfloat16."""
+"""Transformer blocks fused to two composites; on a GPU they may compute in bfloat16."""
 
+import operator
 from typing import Any, TypeVar
 
 from ..activations import gelu, squared_relu
@@ -107,18 +108,29 @@ class FusedBlock(TransformerBlock):
 
     def _why_not_fused(self) -> str:
         """Which layer is not this package's own, or does not run as its class does, or ""."""
+        layers: dict[str, Module] = {"the block": self}
         try:
-            for name, module in self.named_modules():
-                check_layer(name or "the block", module)
-                cls = TransformerBlock if type(module) is FusedBlock else type(module)
-                if _functions(cls) != FUNCTIONS[cls]:
-                    return f"a method of {cls.__name__} was replaced"
-        except NotFusableError as error:
+            layers.update(zip(PARTS, get_parts(self), strict=True))
+            if self.attention.rotary is not None:
+                layers["attention.rotary"] = self.attention.rotary
+            for name, layer in layers.items():
+                check_layer(name, layer)
+        except (AttributeError, NotFusableError) as error:  # there may be no mlp.fc
             return str(error)
+        for cls in {TransformerBlock, *map(type, layers.values())} - {FusedBlock}:
+            if _functions(cls) != FUNCTIONS[cls]:
+                return f"a method of {cls.__name__} was replaced"
         if self.attention.num_kv_heads != self.attention.num_heads:
             return "groups of heads share keys and values"
         activation = self.mlp.activation
         return "" if type(activation) in NAMES else f"no kernel computes {class_name(activation)}"
+
+
+PARTS = (
+    "ln1", "attention", "attention.qkv", "attention.weights_dropout", "attention.proj",
+    "attention.output_dropout", "ln2", "mlp", "mlp.fc", "mlp.activation", "mlp.proj", "mlp.dropout",
+)  # fmt: skip
+get_parts = operator.attrgetter(*PARTS)
 
 
 def _functions(cls: type) -> list[Any]:
@@ -138,8 +150,11 @@ def fuse_blocks(model: M) -> M:
     are added by the kernels of the norms. With ``TT_MATMUL=bf16``, each half of a block also keeps
     bfloat16 between its products: queries, keys, values, the MLP's hidden layer and their
     gradients. Parameters, their gradients, optimizer state, the residual stream and all sums stay
-    float32, and so do all tensors. On other backends nothing changes. Weights and dropout masks
-    stay the same, and so do checkpoints.
+    float32, and so do all tensors.
+
+    In NumPy, each half of a block without dropout is one node of the graph, which saves a fifth of
+    a small model's step. On other backends nothing changes. Weights and dropout masks stay the
+    same, and so do checkpoints.
 
     Blocks with other layers than `TransformerBlock` creates, or with hooks, run as before. So does
     bfloat16 with sizes that its kernels do not support: the width must be a multiple of 8 and at
@@ -151,7 +166,7 @@ def fuse_blocks(model: M) -> M:
     >>> from tinytorch.runtime.fused_blocks import fuse_blocks
     >>> model = fuse_blocks(GPT(65, 32, 2, 2, max_seq_len=64))
     """
-    if fork_layer_norm.name in model.backend.kernels:
+    if residual_mlp.name in model.backend.kernels:
         for module in model.modules():
             if type(module) is TransformerBlock:
                 module.__class__ = FusedBlock
