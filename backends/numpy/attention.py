@@ -81,7 +81,7 @@ def _run_in_c(
     """Run a function of attention.c in any number of threads.
 
     Args:
-        given: Q, K, V, and for the gradient the output's gradient g; with any strides.
+        given: Q, K, V, and for the gradient g, dQ, dK, dV; with any strides.
         others: what follows Q, K and V, in the order and the layout that C expects.
         parts: into which each head is divided.
 
@@ -93,7 +93,7 @@ def _run_in_c(
     q, k, v = given[:3]
     (B, nh, T, hs), (S, hv) = q.shape, v.shape[2:]
     strides = [stride // 4 for x in given for stride in x.strides[:3]]
-    sizes = np.array([B, nh, T, S, hs, hv, len(blocks), *strides, *[0] * 3], np.int64)
+    sizes = np.array([B, nh, T, S, hs, hv, len(blocks), *strides], np.int64)
     table = np.array([
         [compiled.address(b.bias), compiled.address(saved[i]) if saved else 0, b.rows.start,
          b.length, b.unmasked_end, b.key_end]
@@ -130,11 +130,32 @@ def fused_attention_gradient(
     blocks: Sequence["Block"],
     saved: list[Array] | None,
 ) -> Any:
+    gradients = [np.empty(x.shape, x.dtype) for x in (Q, K, V)]
+    write_gradients(gradients, g, Q, K, V, y, scale, blocks, saved)
+    return *gradients, None
+
+
+def write_gradients(
+    gradients: Sequence[Array],
+    g: Array,
+    Q: Array,
+    K: Array,
+    V: Array,
+    y: Array,
+    scale: float,
+    blocks: Sequence["Block"],
+    saved: list[Array] | None,
+) -> None:
     """dV = P^T dO, dQ = scale dS K, dK = scale dS^T Q, with dS = P (dO V^T - delta).
 
     P (T, S) are the weights, dO = g, and delta (T,) the row sums of dO times the output.
+
+    Args:
+        gradients: dQ, dK, dV, which are overwritten; they may be views.
     """
-    dQ, dK, dV = np.empty(Q.shape, Q.dtype), np.zeros(K.shape, K.dtype), np.zeros(V.shape, V.dtype)
+    dQ, dK, dV = gradients
+    dK[...] = 0
+    dV[...] = 0
 
     def work(part: Part) -> None:
         q, k, v, dq, dk, dv = (x[part] for x in (Q, K, V, dQ, dK, dV))
@@ -150,10 +171,9 @@ def fused_attention_gradient(
             dk[:, :, :end] += dS @ q[:, :, rows]
             dv[:, :, :end] += w @ dO[:, :, rows]
 
-    others = y, g, dQ, dK, dV
-    if not _run_in_c("attention_gradient", (Q, K, V, g), others, scale, blocks, saved):
+    given, others = (Q, K, V, g, dQ, dK, dV), (y, g, dQ, dK, dV)
+    if not _run_in_c("attention_gradient", given, others, scale, blocks, saved):
         _parallel_parts(work, Q, blocks)
-    return dQ, dK, dV, None
 
 
 class Block(NamedTuple):

@@ -6,7 +6,7 @@ memory: residual connections are added in place, forward and backward.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,11 +127,11 @@ def residual_attention(
     turns = () if cos is None else (cos, sin)
     if turns:
         (q, _), (k, _) = rotary.rotary(xp, q, *turns), rotary.rotary(xp, k, *turns)
-    attended, gradient = _attend(xp, q, k, v, mask)
+    attended, write_gradients = _attend(xp, q, k, v, mask)
     merged = attended.transpose(0, 2, 1, 3).reshape(x.shape)  # (B, nh, T, hs) -> (B, T, C)
     y, proj = linear.linear(xp, merged, proj_weight, proj_bias)
     y += x
-    return y, (norm, qkv, num_heads, turns, gradient, proj, *parameters)
+    return y, (norm, qkv, num_heads, turns, write_gradients, proj, *parameters)
 
 
 @KERNELS.gradient(residual_attention)
@@ -142,7 +142,7 @@ def residual_attention_gradient(
     qkv: Any,
     num_heads: int,
     turns: Any,
-    gradient: "AttentionGradient",
+    write_gradients: "WriteGradients",
     proj: Any,
     *parameters: Array | None,
 ) -> Any:
@@ -150,35 +150,41 @@ def residual_attention_gradient(
     dmerged, dproj, dproj_bias = _linear_gradient(g, *proj)  # (B, T, C)
     B, T, C = g.shape
     dy = dmerged.reshape(B, T, num_heads, C // num_heads).transpose(0, 2, 1, 3)  # (B, nh, T, hs)
-    dq, dk, dv = gradient(dy)
+    dprojected = np.empty((B, T, 3 * C), g.dtype)
+    (dq, dk, dv), _ = heads.split_heads(xp, dprojected, num_heads=num_heads)
+    write_gradients((dq, dk, dv), dy)
     if turns:
-        dq, dk = (rotary.rotary_gradient(xp, d, *turns)[0] for d in (dq, dk))
-    dprojected = heads.split_heads_gradient(xp, (dq, dk, dv), (B, T, 3 * C))  # (B, T, 3 C)
+        for d in (dq, dk):
+            d[...] = rotary.rotary_gradient(xp, d, *turns)[0]
     dh, dqkv, dqkv_bias = _linear_gradient(dprojected, *qkv)
     gradients = *_norm_gradient(xp, g, dh, norm), dqkv, dqkv_bias, dproj, dproj_bias
     return *gradients, None, None, None  # of mask, cos and sin
 
 
-AttentionGradient = Callable[[Array], tuple[Array, Array, Array]]
+WriteGradients = Callable[[Sequence[Array], Array], None]
 
 
 def _attend(
     xp: Namespace, q: Array, k: Array, v: Array, mask: Array | None
-) -> tuple[Array, AttentionGradient]:
-    """The output of attention (B, nh, T, hs), and a function from its gradient to q's, k's, v's."""
+) -> tuple[Array, WriteGradients]:
+    """The output of attention (B, nh, T, hs), and a function that writes q's, k's, v's gradients.
+
+    The function takes the arrays to write to, and the gradient of the output.
+    """
     fused = attention.fused_attention(xp, q, k, v, mask)
     if fused is not NotImplemented:
-        return fused[0], lambda g: attention.fused_attention_gradient(xp, g, *fused[1])[:3]
+        return fused[0], lambda outputs, g: attention.write_gradients(outputs, g, *fused[1])
     scale = 1 / math.sqrt(max(1, q.shape[-1]))
     weights, saved = attention_weights.attention_weights(xp, q, k, mask, scale=scale)
 
-    def gradient(g: Array) -> tuple[Array, Array, Array]:
+    def write_gradients(outputs: Sequence[Array], g: Array) -> None:
         products = Product(g, v.swapaxes(-1, -2)), Product(weights.swapaxes(-1, -2), g)
         dweights, dv = Product.compute_all(products)
         dq, dk, _ = attention_weights.attention_weights_gradient(xp, dweights, *saved)
-        return dq, dk, dv
+        for output, gradient in zip(outputs, (dq, dk, dv), strict=True):
+            output[...] = gradient
 
-    return batched_gemm(weights, v), gradient
+    return batched_gemm(weights, v), write_gradients
 
 
 def _fit(x: Array, parameters: tuple[Any, ...], shapes: tuple[Any, ...]) -> bool:

@@ -57,12 +57,12 @@ typedef struct {
 
 // Strides are in elements: of the batch, of the heads, of the positions.
 typedef struct {
-    int64_t batch, heads, T, S, hs, hv, blocks, q[3], k[3], v[3], g[3];
+    int64_t batch, heads, T, S, hs, hv, blocks, q[3], k[3], v[3], g[3], dq[3], dk[3], dv[3];
 } Sizes;
 
 // The first element of a head
-static inline const float *of_head(const void *x, const int64_t *strides, int64_t b, int64_t h) {
-    return (const float *)x + b * strides[0] + h * strides[1];
+static inline float *of_head(const void *x, const int64_t *strides, int64_t b, int64_t h) {
+    return (float *)x + b * strides[0] + h * strides[1];
 }
 
 // w (end, length) = the weights of a block of queries, which are those of the whole head
@@ -132,9 +132,11 @@ static void block_gradient(const Block *block, const Sizes *z, void *sgemm, floa
             d, length);
     attention_score_gradient(d, w, delta, 1, end, length);
     product(sgemm, TRANSPOSED, PLAIN, length, hs, end, 1.0f, d, length, keys, z->k[2], 0.0f,
-            dq + block->start * hs, hs);
-    product(sgemm, PLAIN, PLAIN, end, hs, length, 1.0f, d, length, rows, z->q[2], 1.0f, dk, hs);
-    product(sgemm, PLAIN, PLAIN, end, hv, length, 1.0f, w, length, given, z->g[2], 1.0f, dv, hv);
+            dq + block->start * z->dq[2], z->dq[2]);
+    product(sgemm, PLAIN, PLAIN, end, hs, length, 1.0f, d, length, rows, z->q[2], 1.0f, dk,
+            z->dk[2]);
+    product(sgemm, PLAIN, PLAIN, end, hv, length, 1.0f, w, length, given, z->g[2], 1.0f, dv,
+            z->dv[2]);
 }
 
 // dq (B, heads, T, hs), and what is added to dk (B, heads, S, hs) and dv (B, heads, S, hv), from
@@ -158,9 +160,9 @@ void attention_gradient(void *SHARED sgemm, void *SHARED failed, const void *SHA
             block_gradient(p, z, sgemm, scale, of_head(q, z->q, b, h), of_head(k, z->k, b, h),
                            of_head(v, z->v, b, h),
                            (const float *)y + (b * z->T * z->heads + h) * z->hv,
-                           of_head(g, z->g, b, h), (float *)dq + head * z->T * z->hs,
-                           (float *)dk + head * z->S * z->hs, (float *)dv + head * z->S * z->hv,
-                           head, memory, memory + largest);
+                           of_head(g, z->g, b, h), of_head(dq, z->dq, b, h),
+                           of_head(dk, z->dk, b, h), of_head(dv, z->dv, b, h), head, memory,
+                           memory + largest);
         }
     }
     free(memory);
