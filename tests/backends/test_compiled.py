@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tinytorch import Tensor, backends
-from tinytorch.backends.numpy import blas, compiled
+from tinytorch.backends.numpy import attention, blas, compiled
 from tinytorch.layers import layer_norm
 from tinytorch.ops.windows import Window, output_size
 
@@ -324,6 +324,38 @@ def test_heads_may_be_parts_of_a_larger_array(name: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(compiled, "load", lambda: None)
     for mine, other in zip(ours, computed(), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("mask", [None, *CAUSAL.values()])
+def test_gradients_of_heads_are_written_to_parts_of_an_array_as_by_numpy(
+    mask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not blas.is_available():
+        pytest.skip("NumPy has another BLAS")
+    rng, backend = np.random.default_rng(0), backends.get("numpy")
+    joint = rng.standard_normal((2, 70, 9, 16)).astype(np.float32)  # (B, T, 3 nh, hs)
+    g = rng.standard_normal((2, 3, 70, 16)).astype(np.float32)
+
+    def heads(x: Any) -> list[Any]:
+        return np.split(x.transpose(0, 2, 1, 3), 3, axis=1)  # three of (B, nh, T, hs)
+
+    def computed() -> Any:
+        _, saved = attention.fused_attention(backend.xp, *heads(joint), mask)
+        found = np.full((2, 70, 10, 16), 7, np.float32)  # what comes after the heads stays
+        attention.write_gradients(heads(found[:, :, :9]), g, *saved)
+        return found
+
+    with monkeypatch.context() as m:
+        m.setattr(np, "matmul", None)  # not needed
+        ours = computed()
+    _, saved = attention.fused_attention(backend.xp, *heads(joint), mask)
+    alone = attention.fused_attention_gradient(backend.xp, g, *saved)
+    for part, gradient in zip(heads(ours[:, :, :9]), alone, strict=False):
+        np.testing.assert_array_equal(part, gradient)
+    assert (ours[:, :, 9] == 7).all()
+    monkeypatch.setattr(compiled, "load", lambda: None)
+    np.testing.assert_allclose(ours, computed(), rtol=1e-5, atol=1e-6)
 
 
 def test_addresses_are_those_of_the_first_elements() -> None:
