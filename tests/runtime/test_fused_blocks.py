@@ -21,7 +21,8 @@ from tinytorch import (
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.backends import Trace
 from tinytorch.embeddings import RotaryEmbedding
-from tinytorch.runtime.fused_blocks import FusedBlock, fuse_blocks
+from tinytorch.runtime import fused_blocks
+from tinytorch.runtime.fused_blocks import FusedBlock, _functions, fuse_blocks
 from tinytorch.runtime.residual import dropout_add, fork_layer_norm
 from tinytorch.transformers import MLP
 
@@ -98,6 +99,56 @@ def replace_dropout(fused: Any) -> None:
             return x
 
     fused.attention.output_dropout = No(0.5)
+
+
+def no_residual(self: Any, x: Tensor, mask: Any = None, cache: Any = None) -> Tensor:
+    return self.mlp(self.ln2(self.attention(self.ln1(x), mask, cache)))
+
+
+def post_norm(self: Any, x: Tensor, mask: Any = None, cache: Any = None) -> Tensor:
+    x = self.ln1(x + self.attention(x, mask, cache))
+    return self.ln2(x + self.mlp(x))
+
+
+def blank(self: Any, x: Tensor, mask: Any = None, cache: Any = None) -> Tensor:
+    raise NotImplementedError("lesson 13")
+
+
+@pytest.mark.parametrize("init", ["gpt2", "zero"])  # zero: a new block changes nothing
+@pytest.mark.parametrize("forward", [no_residual, post_norm, blank])
+def test_blocks_whose_exported_code_computes_something_else_run_that_code(
+    forward: Any, init: str, fusing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TransformerBlock, "forward", forward)
+    monkeypatch.setitem(fused_blocks.FUNCTIONS, TransformerBlock, _functions(TransformerBlock))
+    tinytorch.manual_seed(0)
+    model = GPT(11, 16, 2, 2, max_seq_len=8, init=init, backend=fusing)
+    before = tinytorch.ops.random.mask_state()
+    with Trace() as trace:
+        fuse_blocks(model)
+    assert tinytorch.ops.random.mask_state() == before
+    assert {type(block) for block in model.blocks} == {TransformerBlock}
+    ((why, blocks),) = trace.ran("fused block").items()
+    assert re.fullmatch("fallback: its (output differs by .*|own code raises NotImpl.*)", why)
+    assert blocks == 2
+
+
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("context", [1, 2, 8])
+def test_a_check_before_blocks_are_fused_leaves_weights_as_they_are(
+    context: int, rotary: bool, fusing: str
+) -> None:
+    positions = "rotary" if rotary else "learned"
+    plain, fused = (
+        GPT(11, 16, 1, 2, max_seq_len=context, dropout=0.1, positions=positions, backend=fusing)
+        for _ in range(2)
+    )
+    fused.load_state_dict(plain.state_dict())
+    assert type(fuse_blocks(fused).blocks[0]) is FusedBlock
+    assert fused.training
+    for ours, theirs in zip(fused.parameters(), plain.parameters(), strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+        assert ours.grad is None
 
 
 @pytest.mark.parametrize("cls", [MLP, LayerNorm, MultiHeadAttention, TransformerBlock])
@@ -187,8 +238,9 @@ def test_numpy_computes_the_same_bits(settings: Any, masked: bool, T: int, dtype
     x = np.random.default_rng(0).standard_normal((3, T, 16)).astype(dtype)
     plain, fused = (block("numpy", dropout=0.0, **settings).to(dtype) for _ in range(2))
     expected = results(plain, x, "numpy", masked)
+    fuse_blocks(fused)
     with Trace() as trace:
-        found = results(fuse_blocks(fused), x, "numpy", masked)
+        found = results(fused, x, "numpy", masked)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert trace.ran("residual_attention") == {"kernel": 1}

@@ -1,10 +1,15 @@
 """Transformer blocks fused to two composites; on a GPU they may compute in bfloat16."""
 
+import copy
+import math
 import operator
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ..activations import gelu, squared_relu
-from ..attention import KVCache, fused_attention, merge_heads, split_heads
+from ..attention import KVCache, create_causal_mask, fused_attention, merge_heads, split_heads
+from ..autograd import no_grad
 from ..backends import trace
 from ..backends.decode_step import NotFusableError
 from ..embeddings import rotary
@@ -20,6 +25,8 @@ from .residual import dropout_add, fork_layer_norm
 
 M = TypeVar("M", bound=Module)
 Mask = tuple[float, Any]  # probability and seed of a dropout
+
+TOLERANCE = 0.05  # of the change that a block makes; bfloat16 is off by a hundredth
 
 OPS = {"gelu": gelu, "gelu_erf": gelu_erf, "squared_relu": squared_relu}
 
@@ -156,7 +163,8 @@ def fuse_blocks(model: M) -> M:
     a small model's step. On other backends nothing changes. Weights and dropout masks stay the
     same, and so do checkpoints.
 
-    Blocks with other layers than `TransformerBlock` creates, or with hooks, run as before. So does
+    Blocks with other layers than `TransformerBlock` creates, with hooks, or whose code computes
+    something else, such as a lesson's that was exported, run as before. So does
     bfloat16 with sizes that its kernels do not support: the width must be a multiple of 8 and at
     most 1024, that of heads a multiple of 16 and at most 128.
 
@@ -166,11 +174,56 @@ def fuse_blocks(model: M) -> M:
     >>> from tinytorch.runtime.fused_blocks import fuse_blocks
     >>> model = fuse_blocks(GPT(65, 32, 2, 2, max_seq_len=64))
     """
-    if residual_mlp.name in model.backend.kernels:
-        for module in model.modules():
-            if type(module) is TransformerBlock:
-                module.__class__ = FusedBlock
-            elif isinstance(module, TransformerBlock) and type(module) is not FusedBlock:
-                why = f"{class_name(module)} is not TransformerBlock"
-                trace.fallback("fused block", why, model.backend.name)
+    if residual_mlp.name not in model.backend.kernels:
+        return model
+    found: dict[tuple[type, ...], str] = {}  # why blocks of these classes stay as they are
+    for block in model.modules():
+        if type(block) is TransformerBlock:
+            classes = tuple(type(module) for module in block.modules())
+            if classes not in found:
+                found[classes] = _why_different(block)
+            why = found[classes]
+            if not why:
+                block.__class__ = FusedBlock
+        elif isinstance(block, TransformerBlock) and type(block) is not FusedBlock:
+            why = f"{class_name(block)} is not TransformerBlock"
+        else:
+            continue
+        if why:
+            trace.fallback("fused block", why, model.backend.name)
     return model
+
+
+def _why_different(block: TransformerBlock) -> str:
+    """By how much the output of the fused block differs from that of the block's own code, or "".
+
+    That code may be a student's, exported from a lesson. Both run on a copy with other weights,
+    since output projections may be zeros.
+    """
+    probe: Any = copy.deepcopy(block).eval()
+    probe.__class__ = FusedBlock
+    if probe._why_not_fused():  # it runs as a TransformerBlock then, unless that changes
+        return ""
+    with no_grad():
+        for i, parameter in enumerate(probe.parameters()):
+            parameter.copy_(_waves(parameter, parameter.shape, i) / parameter.shape[-1] ** 0.5)
+        rotary = probe.attention.rotary
+        T = 3 if rotary is None else min(3, len(rotary.cos))
+        x = _waves(probe.ln1.weight, (1, T, probe.attention.embed_dim), 0.5)
+        given = x, create_causal_mask(T, backend=block.backend)
+        try:
+            own = TransformerBlock.forward(probe, *given)
+        except Exception as error:  # the block raises it again where it is used
+            return f"its own code raises {type(error).__name__}"
+        fused = FusedBlock.forward(probe, *given)
+        difference = float((own - fused).abs().max())
+        limit = TOLERANCE * float((own - x).abs().max())
+    if difference <= limit:
+        return ""
+    return f"its output differs by up to {difference:.2g} from the block's own"
+
+
+def _waves(like: Tensor, shape: tuple[int, ...], frequency: float) -> Tensor:
+    """Numbers from -1 to 1 that do not change the random generator."""
+    values = np.cos((1 + frequency) * np.arange(1, math.prod(shape) + 1)).reshape(shape)
+    return Tensor(values, dtype=like.dtype, backend=like.backend)
