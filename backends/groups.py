@@ -3,11 +3,13 @@
 import os
 import platform
 import time
+from _thread import start_new_thread
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
+from operator import methodcaller
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,11 +26,18 @@ Agree = Callable[[Callable[[Any], None]], bool]
 
 
 class SideSums(Protocol):
-    """Sums beside a computation, one after the other."""
+    """Sums beside a computation, one after the other.
 
-    def start(self, array: NativeArray) -> None:
-        """Let a contiguous array be replaced by its sum over all ranks, behind all that computes
-        it; it is not used, and not freed, until `finish`."""
+    Attributes:
+        queue: contiguous arrays, each of which is replaced by its sum over all ranks, behind all
+            that computes it. They are not used, and not freed, until `finish`. Unlike a method in
+            Python, `put` cannot be ended by Ctrl-C before an array is in the queue.
+    """
+
+    queue: "SimpleQueue[NativeArray]"
+
+    def go_on(self) -> None:
+        """Look for new arrays in the queue, as `finish` does."""
         ...
 
     def finish(self) -> BaseException | None:
@@ -224,33 +233,36 @@ class ThreadSums:
 
     def __init__(self, group: MPIGroup, agree: Agree) -> None:
         self._group, self._agree = group, agree
-        self._queue: SimpleQueue[NumpyArray | None] = SimpleQueue()
+        self.queue: SimpleQueue[NumpyArray | None] = SimpleQueue()
         self._error: BaseException | None = None
         self._is_over = Event()
-        self._thread = Thread(target=self._run, name="sums of gradients", daemon=True)
-        self._arrival: Any = None
+        self._has_thread: bool | None = None  # None before the first array
+        self._arrival: list[Any] = []  # the request of a barrier, once there is one
 
-    def start(self, array: NumpyArray) -> None:
-        self._queue.put(array)
-        if self._thread.ident is None:
-            with suppress(RuntimeError):
-                self._thread.start()
+    def go_on(self) -> None:
+        if self._has_thread is None:
+            self._has_thread = True
+            try:  # unlike Thread.start, Ctrl-C cannot end this between its parts
+                start_new_thread(self._run, ())
+            except RuntimeError:
+                self._has_thread = False
 
     def finish(self) -> BaseException | None:
-        if self._arrival is None:
-            self._queue.put(None)
-            # A wait for ranks that still compute, unlike that for the sums.
-            self._arrival = self._group.comm.Ibarrier()
-        self._group.wait(self._arrival)
-        if self._thread.ident is None:
+        self.queue.put(None)
+        if not self._arrival:
+            # A wait for ranks that still compute, unlike that for the sums; in one call of C, so
+            # that Ctrl-C cannot come between the request and the list.
+            self._arrival.extend(map(methodcaller("Ibarrier"), [self._group.comm]))
+        self._group.wait(self._arrival[0])
+        if not (self._has_thread or self._is_over.is_set()):
             self._run()
-        self._is_over.wait()  # unlike a second `join`, which returns at once in Python 3.11
+        self._is_over.wait()
         return self._error
 
     def _run(self) -> None:
         try:
             is_agreed = self._agree(self._group.finish_beside)
-            while (array := self._queue.get()) is not None:
+            while (array := self.queue.get()) is not None:
                 if is_agreed:
                     self._group.finish_beside(self._group.start_beside(array))
         except BaseException as error:

@@ -1,6 +1,7 @@
 """Sums of arrays on several GPUs by NCCL, one process for each GPU."""
 
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import Any
 
 import cupy
@@ -87,30 +88,26 @@ class StreamSums:
 
     def __init__(self, comm: Any, side: Any, agree: Callable[[], bool]) -> None:
         self._comm, self._side, self._agree = comm, side, agree
+        self.queue: SimpleQueue[Array] = SimpleQueue()
         self._is_agreed: bool | None = None
-        self._waiting: list[Array] = []  # for the agreement; until the end, if there is none
         self._summed: list[Array] = []
 
-    def start(self, array: Array) -> None:
-        self._waiting.append(array)
-        self._sum()
+    def go_on(self) -> None:
+        if self._is_agreed is None:
+            self._is_agreed = self._agree()
+        while self._is_agreed and not self.queue.empty():
+            wait_for(self._side, cupy.cuda.get_current_stream())
+            array = self.queue.get()
+            self._summed.append(array)
+            keep_alive([array])
+            self._comm.all_reduce(array, array, stream=self._side)
 
     def finish(self) -> BaseException | None:
-        self._sum()
+        self.go_on()
         if self._summed:
             wait_for(cupy.cuda.get_current_stream(), self._side)
         self._summed.clear()
         return None
-
-    def _sum(self) -> None:
-        if self._is_agreed is None:
-            self._is_agreed = self._agree()
-        while self._is_agreed and self._waiting:
-            wait_for(self._side, cupy.cuda.get_current_stream())
-            array = self._waiting.pop(0)
-            self._summed.append(array)
-            keep_alive([array])
-            self._comm.all_reduce(array, array, stream=self._side)
 
 
 def wait_for(stream: Any, other: Any) -> None:

@@ -4,7 +4,7 @@ import pickle
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import Event, Thread
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 from weakref import ref
@@ -377,11 +377,10 @@ def test_without_memory_for_the_sums_nothing_is_sent(
 
 
 def test_without_a_thread_the_sums_follow(group: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
-    class NoThread(Thread):
-        def start(self) -> None:
-            raise RuntimeError("can't start new thread")
+    def fail(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(groups, "Thread", NoThread)
+    monkeypatch.setattr(groups, "start_new_thread", fail)
     trainer = joined(make_trainer("numpy", False), group)
     assert np.isfinite(steps(trainer, 1)).all()
     assert sum(group.early) == trainer.model.num_parameters()
@@ -430,6 +429,42 @@ def test_all_buckets_are_sent_also_if_ctrl_c_comes_between_two(group: Twins) -> 
     sums._buckets = Interrupted(sums._buckets)
     assert isinstance(sums.finish(), KeyboardInterrupt)
     assert group.early == [500] * 3
+
+
+def test_ctrl_c_while_the_sums_go_on_or_the_ranks_arrive(
+    group: Twins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each bucket is sent once, and each rank comes to one barrier, also if Ctrl-C ends a call."""
+    barriers = 0
+    go_on, wait = groups.ThreadSums.go_on, group.wait
+
+    class Counting(Comm):
+        def Ibarrier(self) -> Comm:  # noqa: N802
+            nonlocal barriers
+            barriers += 1
+            return self
+
+    def interrupted(function: Any) -> Any:
+        calls = iter(range(10))
+
+        def call(*arguments: Any) -> Any:
+            if next(calls) == 1:
+                raise KeyboardInterrupt
+            return function(*arguments)
+
+        return call
+
+    group.start_beside(np.ones(2, np.int64))  # the first barrier
+    group.comm = Counting(0, 2)
+    monkeypatch.setattr(groups.ThreadSums, "go_on", interrupted(go_on))
+    sums = early(group, trained(1, 2, 3))
+    assert isinstance(sums.finish(), KeyboardInterrupt)
+    monkeypatch.setattr(groups.ThreadSums, "go_on", go_on)
+    monkeypatch.setattr(group, "wait", interrupted(wait))
+    early(group, trained(1)).finish()  # of one bucket
+    assert isinstance(early(group, trained(1, 2, 3)).finish(), KeyboardInterrupt)
+    assert group.early == [500] * 6
+    assert barriers == 3
 
 
 def test_the_others_learn_of_ctrl_c_during_a_wait_for_sums(

@@ -185,10 +185,12 @@ def side_sums(join: Any, agree: Callable[[], bool] = lambda: True) -> Any:
 
 def test_memory_is_not_freed_before_the_sum(join: Any, fake_cupy: Any) -> None:
     sums = side_sums(join)
-    sums.start(fake_cupy.ones(3, "f4"))
+    sums.queue.put(fake_cupy.ones(3, "f4"))
+    sums.go_on()
     gc.collect()
     assert sums.finish() is None
-    sums.start(array := fake_cupy.ones(3, "f4"))
+    sums.queue.put(array := fake_cupy.ones(3, "f4"))
+    sums.go_on()
     sums._summed.clear()
     del array
     gc.collect()
@@ -223,10 +225,12 @@ def test_ctrl_c_while_the_ranks_agree_leaves_no_sum_out(
 
     sums = side_sums(join, agree)
     first, *others = arrays = [fake_cupy.full(3, n + 1, "f4") for n in range(count)]
+    sums.queue.put(first)
     with pytest.raises(KeyboardInterrupt):
-        sums.start(first)
+        sums.go_on()
     for array in others:
-        sums.start(array)
+        sums.queue.put(array)
+        sums.go_on()
     assert sums.finish() is None
     assert [array.get()[0] for array in arrays] == [2 * (n + 1) for n in range(count)]
 

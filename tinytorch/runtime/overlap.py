@@ -103,7 +103,8 @@ class EarlySums:
                     p.grad = None
                     self.taken.add(p)
         finally:
-            self._side.start(flat)  # also after an error: the other ranks wait for it
+            self._side.queue.put(flat)  # also after an error: the other ranks wait for it
+        self._side.go_on()
 
     def finish(self, error: BaseException | None = None) -> BaseException | None:
         """Send the other buckets, and let what follows wait for all sums.
