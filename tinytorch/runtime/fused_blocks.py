@@ -1,6 +1,5 @@
 """Transformer blocks fused to two composites; on a GPU they may compute in bfloat16."""
 
-import copy
 import math
 import operator
 from typing import Any, TypeVar
@@ -8,25 +7,33 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..activations import gelu, squared_relu
-from ..attention import KVCache, create_causal_mask, fused_attention, merge_heads, split_heads
-from ..autograd import no_grad
+from ..attention import (
+    KVCache,
+    MultiHeadAttention,
+    create_causal_mask,
+    fused_attention,
+    merge_heads,
+    split_heads,
+)
+from ..autograd import enable_grad, no_grad
 from ..backends import trace
 from ..backends.decode_step import NotFusableError
-from ..embeddings import rotary
+from ..embeddings import RotaryEmbedding, rotary
 from ..generation.decode_step import class_name
 from ..generation.gpt_weights import LAYERS, check_layer
-from ..layers import linear
+from ..layers import Dropout, LayerNorm, Linear, linear
 from ..modules.module import Module
+from ..ops import random
 from ..ops.activations import gelu_erf
 from ..ops.op import composite
 from ..tensor import Tensor
-from ..transformers import ACTIVATIONS, TransformerBlock
+from ..transformers import ACTIVATIONS, MLP, TransformerBlock
 from .residual import dropout_add, fork_layer_norm
 
 M = TypeVar("M", bound=Module)
-Mask = tuple[float, Any]  # probability and seed of a dropout
+Draw = tuple[float, Any]  # probability and seed of a dropout
 
-TOLERANCE = 0.05  # of the change that a block makes; bfloat16 is off by a hundredth
+TOLERANCE = 1e-8  # in float64
 
 OPS = {"gelu": gelu, "gelu_erf": gelu_erf, "squared_relu": squared_relu}
 
@@ -46,8 +53,8 @@ def residual_attention(
     *,
     eps: float,
     num_heads: int,
-    weights_dropout: Mask,
-    output_dropout: Mask,
+    weights_dropout: Draw,
+    output_dropout: Draw,
 ) -> Tensor:
     """x + attention(norm(x)), the first half of a `TransformerBlock`: x (B, T, C) -> (B, T, C).
 
@@ -75,7 +82,7 @@ def residual_mlp(
     *,
     eps: float,
     activation: str,
-    dropout: Mask,
+    dropout: Draw,
 ) -> Tensor:
     """x + mlp(norm(x)), the second half of a `TransformerBlock`: x (..., C) -> (..., C)."""
     x, h = fork_layer_norm(x, norm_weight, norm_bias, eps=eps)
@@ -95,7 +102,7 @@ class FusedBlock(TransformerBlock):
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
         attention, mlp = self.attention, self.mlp
-        why = self._why_not_fused() if cache is None else "it is called with a cache"
+        why = _why_not_fused(self) if cache is None else "it is called with a cache"
         if why:
             trace.fallback("fused block", why, self.backend.name)
         if why or x.shape[2:] != (attention.embed_dim,):  # then the block raises an error
@@ -113,30 +120,40 @@ class FusedBlock(TransformerBlock):
             dropout=mlp.dropout.draw(),
         )  # fmt: skip
 
-    def _why_not_fused(self) -> str:
-        """Which layer is not this package's own, or does not run as its class does, or ""."""
-        layers: dict[str, Module] = {"the block": self}
-        try:
-            layers.update(zip(PARTS, get_parts(self), strict=True))
-            if self.attention.rotary is not None:
-                layers["attention.rotary"] = self.attention.rotary
-            for name, layer in layers.items():
-                check_layer(name, layer)
-        except (AttributeError, NotFusableError) as error:  # there may be no mlp.fc
-            return str(error)
-        for cls in {TransformerBlock, *map(type, layers.values())} - {FusedBlock}:
-            if _functions(cls) != FUNCTIONS[cls]:
-                return f"a method of {cls.__name__} was replaced"
-        if self.attention.num_kv_heads != self.attention.num_heads:
-            return "groups of heads share keys and values"
-        activation = self.mlp.activation
-        return "" if type(activation) in NAMES else f"no kernel computes {class_name(activation)}"
+
+def _why_not_fused(block: TransformerBlock) -> str:
+    """Which layer is not this package's own, or does not run as its class does, or ""."""
+    try:
+        check_layer("the block", block)
+        for (name, cls), layer in zip(PARTS.items(), get_parts(block), strict=True):
+            check_layer(name, layer, {cls})
+        if block.attention.rotary is not None:
+            check_layer("attention.rotary", block.attention.rotary, {RotaryEmbedding})
+        check_layer("mlp.activation", block.mlp.activation)
+    except (AttributeError, NotFusableError) as error:  # there may be no mlp.fc
+        return str(error)
+    for cls, functions in FUNCTIONS.items():
+        if _functions(cls) != functions:
+            return f"a method of {cls.__name__} was replaced"
+    if block.attention.num_kv_heads != block.attention.num_heads:
+        return "groups of heads share keys and values"
+    activation = block.mlp.activation
+    return "" if type(activation) in NAMES else f"no kernel computes {class_name(activation)}"
 
 
-PARTS = (
-    "ln1", "attention", "attention.qkv", "attention.weights_dropout", "attention.proj",
-    "attention.output_dropout", "ln2", "mlp", "mlp.fc", "mlp.activation", "mlp.proj", "mlp.dropout",
-)  # fmt: skip
+PARTS: dict[str, type[Module]] = {
+    "ln1": LayerNorm,
+    "attention": MultiHeadAttention,
+    "attention.qkv": Linear,
+    "attention.weights_dropout": Dropout,
+    "attention.proj": Linear,
+    "attention.output_dropout": Dropout,
+    "ln2": LayerNorm,
+    "mlp": MLP,
+    "mlp.fc": Linear,
+    "mlp.proj": Linear,
+    "mlp.dropout": Dropout,
+}
 get_parts = operator.attrgetter(*PARTS)
 
 
@@ -145,8 +162,10 @@ def _functions(cls: type) -> list[Any]:
     return [value for value in vars(cls).values() if callable(value)]
 
 
-FUNCTIONS = {cls: _functions(cls) for cls in LAYERS}
 NAMES = {cls: name for name, cls in ACTIVATIONS.items()}
+FUNCTIONS = {
+    cls: _functions(cls) for cls in (TransformerBlock, RotaryEmbedding, *PARTS.values(), *NAMES)
+}
 LAYERS.add(FusedBlock)  # generation computes in full precision, as a TransformerBlock
 
 
@@ -176,54 +195,73 @@ def fuse_blocks(model: M) -> M:
     """
     if residual_mlp.name not in model.backend.kernels:
         return model
-    found: dict[tuple[type, ...], str] = {}  # why blocks of these classes stay as they are
     for block in model.modules():
-        if type(block) is TransformerBlock:
-            classes = tuple(type(module) for module in block.modules())
-            if classes not in found:
-                found[classes] = _why_different(block)
-            why = found[classes]
-            if not why:
-                block.__class__ = FusedBlock
-        elif isinstance(block, TransformerBlock) and type(block) is not FusedBlock:
-            why = f"{class_name(block)} is not TransformerBlock"
-        else:
+        if not isinstance(block, TransformerBlock) or type(block) is FusedBlock:
             continue
+        if type(block) is TransformerBlock:
+            why = _why_not_fused(block) or _why_different(block)
+        else:
+            why = f"{class_name(block)} is not TransformerBlock"
         if why:
             trace.fallback("fused block", why, model.backend.name)
+        else:
+            block.__class__ = FusedBlock
     return model
 
 
 def _why_different(block: TransformerBlock) -> str:
-    """By how much the output of the fused block differs from that of the block's own code, or "".
+    """How the code of blocks, such as a student's, differs from the fused block's, or "".
 
-    That code may be a student's, exported from a lesson. Both run on a copy with other weights,
-    since output projections may be zeros.
+    A small block runs as both in float64, with and without dropout. The code may also depend on
+    attributes that such a block does not have.
     """
-    probe: Any = copy.deepcopy(block).eval()
-    probe.__class__ = FusedBlock
-    if probe._why_not_fused():  # it runs as a TransformerBlock then, unless that changes
+    rotary = None if block.attention.rotary is None else RotaryEmbedding(4, 8, backend="numpy")
+    results: list[list[Any]] = []
+    try:
+        with random.undrawn():
+            probe = TransformerBlock(
+                8, 2, 2, 0.25, True, rotary, NAMES[type(block.mlp.activation)], backend="numpy"
+            )
+        parts = zip(PARTS, get_parts(block), get_parts(probe), strict=True)
+        for name, layer, usual in [("the block", block, probe), *parts]:
+            if own := sorted(vars(layer).keys() - vars(usual).keys()):
+                return f"{name} has an attribute of its own, {own[0]}"
+        probe.double()
+        _fill(probe)
+        for cls in (TransformerBlock, FusedBlock):
+            probe.__class__ = cls
+            results.append([*_run(probe, training=True), *_run(probe, training=False)])
+    except Exception as error:  # the block raises it again where it is used
+        return f"its own code raises {type(error).__name__}"
+    difference = max(float(np.abs(x - y).max()) for x, y in zip(*results, strict=True))
+    if difference <= TOLERANCE:
         return ""
+    return (
+        f"its own code computes something else: results of a small block differ by {difference:.2g}"
+    )
+
+
+def _fill(probe: TransformerBlock) -> None:
+    """Give a block weights with which every part matters, without the random generator."""
     with no_grad():
         for i, parameter in enumerate(probe.parameters()):
-            parameter.copy_(_waves(parameter, parameter.shape, i) / parameter.shape[-1] ** 0.5)
-        rotary = probe.attention.rotary
-        T = 3 if rotary is None else min(3, len(rotary.cos))
-        x = _waves(probe.ln1.weight, (1, T, probe.attention.embed_dim), 0.5)
-        given = x, create_causal_mask(T, backend=block.backend)
-        try:
-            own = TransformerBlock.forward(probe, *given)
-        except Exception as error:  # the block raises it again where it is used
-            return f"its own code raises {type(error).__name__}"
-        fused = FusedBlock.forward(probe, *given)
-        difference = float((own - fused).abs().max())
-        limit = TOLERANCE * float((own - x).abs().max())
-    if difference <= limit:
-        return ""
-    return f"its output differs by up to {difference:.2g} from the block's own"
+            wave = np.cos((1 + 0.1 * i) * np.arange(1, parameter.size + 1))
+            if parameter.ndim == 2:
+                value = 2 * wave / math.sqrt(parameter.shape[1])
+            else:
+                value = 1 + 0.5 * wave
+            parameter.copy_(Tensor(value.reshape(parameter.shape), backend="numpy"))
 
 
-def _waves(like: Tensor, shape: tuple[int, ...], frequency: float) -> Tensor:
-    """Numbers from -1 to 1 that do not change the random generator."""
-    values = np.cos((1 + frequency) * np.arange(1, math.prod(shape) + 1)).reshape(shape)
-    return Tensor(values, dtype=like.dtype, backend=like.backend)
+@enable_grad()
+def _run(probe: TransformerBlock, training: bool) -> list[Any]:
+    """The output of a block, and the gradients of its input and its parameters."""
+    probe.train(training)
+    values = np.sin(np.arange(2 * 8 * 8)).reshape(2, 8, 8)  # (B, T, C)
+    x = Tensor(values, dtype="float64", requires_grad=True, backend="numpy")
+    with random.masks_from(1):
+        y = probe(x, create_causal_mask(8, backend="numpy"))
+    (y * Tensor(values[::-1, ::-1], dtype="float64", backend="numpy")).sum().backward()
+    gradients = [x.grad, *(p.grad for p in probe.parameters())]
+    probe.zero_grad()
+    return [y.numpy(), *(np.zeros(1) if g is None else g.numpy() for g in gradients)]
