@@ -152,6 +152,11 @@ def other_activation(self: Any, x: Tensor) -> Tensor:
     return self.dropout(self.proj((h := self.fc(x)) * (h * 1.702).sigmoid()))
 
 
+def frozen(self: Any, x: Tensor) -> Tensor:
+    h = x @ self.fc.weight.detach().T + self.fc.bias
+    return self.dropout(self.proj(self.activation(h)))
+
+
 def unbiased(self: Any, x: Tensor) -> Tensor:
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = (centred * centred).sum(axis=-1, keepdims=True) / (x.shape[-1] - 1)
@@ -161,7 +166,7 @@ def unbiased(self: Any, x: Tensor) -> Tensor:
 WRONG = [
     *((TransformerBlock, f) for f in (no_residual, post_norm, parallel, no_mask, one_norm)),
     *((TransformerBlock, f) for f in (detached, skipped, blank)),
-    *((MLP, f) for f in (no_dropout, early_dropout, other_activation)),
+    *((MLP, f) for f in (no_dropout, early_dropout, other_activation, frozen)),
     (LayerNorm, unbiased),
 ]
 
@@ -406,6 +411,17 @@ def test_a_weight_that_changed_since_the_forward_pass_is_an_error(name: str, fus
         operator.attrgetter(name)(fused).mul_(2)
     with pytest.raises(RuntimeError, match="modified in place"):
         loss.backward()
+
+
+@pytest.mark.parametrize("name", ["ln1", "attention.qkv", "attention.proj", "ln2", "mlp.proj"])
+def test_a_missing_weight_is_the_error_of_the_layer(name: str) -> None:
+    errors = []
+    for each in (block("numpy", dropout=0.0), fuse_blocks(block("numpy", dropout=0.0))):
+        operator.attrgetter(name)(each).weight = None
+        with pytest.raises((TypeError, AttributeError)) as error:
+            each(Tensor(X))
+        errors.append((error.type, str(error.value)))
+    assert errors[0] == errors[1]
 
 
 def test_backward_runs_twice_over_a_kept_graph(fusing: str) -> None:
