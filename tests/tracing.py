@@ -18,10 +18,11 @@ UNTRACED = pytest.StashKey[bool]()
 
 
 def choose(items: list[pytest.Item]) -> None:
-    """Note which tests are not traced: they run no line of the package that others do not.
+    """Note which tests are not traced: they run hardly a line of the package that others do not.
 
     - Slow tests. Only they run some modules of tito: there the first test of a function is traced.
-    - Tests of a function that runs on several backends, on the strict one: its code is NumPy's.
+    - Of a test on several backends, the one on the strict backend: it runs what the other ones run,
+      but for the references of ops that have a kernel in each of these.
     """
     seen = set()
     for item in items:

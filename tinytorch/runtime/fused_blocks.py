@@ -1,21 +1,16 @@
 """Transformer blocks fused to two composites; on a GPU they may compute in bfloat16."""
 
-import math
 import operator
 from typing import Any, TypeVar
-
-import numpy as np
 
 from ..activations import gelu, squared_relu
 from ..attention import (
     KVCache,
     MultiHeadAttention,
-    create_causal_mask,
     fused_attention,
     merge_heads,
     split_heads,
 )
-from ..autograd import enable_grad, no_grad
 from ..backends import trace
 from ..backends.decode_step import NotFusableError
 from ..embeddings import RotaryEmbedding, rotary
@@ -23,17 +18,15 @@ from ..generation.decode_step import class_name
 from ..generation.gpt_weights import LAYERS, check_layer
 from ..layers import Dropout, LayerNorm, Linear, linear
 from ..modules.module import Module
-from ..ops import random
 from ..ops.activations import gelu_erf
 from ..ops.op import composite
 from ..tensor import Tensor
 from ..transformers import ACTIVATIONS, MLP, TransformerBlock
+from .own_code import compare, own_attribute
 from .residual import dropout_add, fork_layer_norm
 
 M = TypeVar("M", bound=Module)
 Draw = tuple[float, Any]  # probability and seed of a dropout
-
-TOLERANCE = 1e-8  # in float64
 
 OPS = {"gelu": gelu, "gelu_erf": gelu_erf, "squared_relu": squared_relu}
 
@@ -195,73 +188,20 @@ def fuse_blocks(model: M) -> M:
     """
     if residual_mlp.name not in model.backend.kernels:
         return model
+    compared: dict[tuple[str, bool], tuple[Module, str]] = {}
     for block in model.modules():
         if not isinstance(block, TransformerBlock) or type(block) is FusedBlock:
             continue
-        if type(block) is TransformerBlock:
-            why = _why_not_fused(block) or _why_different(block)
-        else:
+        if type(block) is not TransformerBlock:
             why = f"{class_name(block)} is not TransformerBlock"
+        elif not (why := _why_not_fused(block)):
+            key = NAMES[type(block.mlp.activation)], block.attention.rotary is not None
+            if key not in compared:
+                compared[key] = compare(*key, FusedBlock)
+            usual, why = compared[key]
+            why = why or own_attribute(block, usual, PARTS)
         if why:
             trace.fallback("fused block", why, model.backend.name)
         else:
             block.__class__ = FusedBlock
     return model
-
-
-def _why_different(block: TransformerBlock) -> str:
-    """How the code of blocks, such as a student's, differs from the fused block's, or "".
-
-    A small block runs as both in float64, with and without dropout. The code may also depend on
-    attributes that such a block does not have.
-    """
-    rotary = None if block.attention.rotary is None else RotaryEmbedding(4, 8, backend="numpy")
-    results: list[list[Any]] = []
-    try:
-        with random.undrawn():
-            probe = TransformerBlock(
-                8, 2, 2, 0.25, True, rotary, NAMES[type(block.mlp.activation)], backend="numpy"
-            )
-        parts = zip(PARTS, get_parts(block), get_parts(probe), strict=True)
-        for name, layer, usual in [("the block", block, probe), *parts]:
-            if own := sorted(vars(layer).keys() - vars(usual).keys()):
-                return f"{name} has an attribute of its own, {own[0]}"
-        probe.double()
-        _fill(probe)
-        for cls in (TransformerBlock, FusedBlock):
-            probe.__class__ = cls
-            results.append([*_run(probe, training=True), *_run(probe, training=False)])
-    except Exception as error:  # the block raises it again where it is used
-        return f"its own code raises {type(error).__name__}"
-    difference = max(float(np.abs(x - y).max()) for x, y in zip(*results, strict=True))
-    if difference <= TOLERANCE:
-        return ""
-    return (
-        f"its own code computes something else: results of a small block differ by {difference:.2g}"
-    )
-
-
-def _fill(probe: TransformerBlock) -> None:
-    """Give a block weights with which every part matters, without the random generator."""
-    with no_grad():
-        for i, parameter in enumerate(probe.parameters()):
-            wave = np.cos((1 + 0.1 * i) * np.arange(1, parameter.size + 1))
-            if parameter.ndim == 2:
-                value = 2 * wave / math.sqrt(parameter.shape[1])
-            else:
-                value = 1 + 0.5 * wave
-            parameter.copy_(Tensor(value.reshape(parameter.shape), backend="numpy"))
-
-
-@enable_grad()
-def _run(probe: TransformerBlock, training: bool) -> list[Any]:
-    """The output of a block, and the gradients of its input and its parameters."""
-    probe.train(training)
-    values = np.sin(np.arange(2 * 8 * 8)).reshape(2, 8, 8)  # (B, T, C)
-    x = Tensor(values, dtype="float64", requires_grad=True, backend="numpy")
-    with random.masks_from(1):
-        y = probe(x, create_causal_mask(8, backend="numpy"))
-    (y * Tensor(values[::-1, ::-1], dtype="float64", backend="numpy")).sum().backward()
-    gradients = [x.grad, *(p.grad for p in probe.parameters())]
-    probe.zero_grad()
-    return [y.numpy(), *(np.zeros(1) if g is None else g.numpy() for g in gradients)]
