@@ -283,7 +283,7 @@ def test_a_broken_rank_ends_all_and_is_named(
     ("fault", "code", "step", "message"),
     [
         ("memory:1:21", 2, 21, "tinygpt: out of memory (Unable to allocate 9.3 GiB)"),
-        ("final:1:39", 128 + signal.SIGTERM, 40, ""),
+        ("final:1:39", 128 + signal.SIGTERM, 40, "tinygpt: rank 1 (process "),
     ],
 )
 def test_what_one_rank_meets_ends_all_after_a_save(
@@ -291,9 +291,9 @@ def test_what_one_rank_meets_ends_all_after_a_save(
 ) -> None:
     found, _, errors = run(2, *flags, "--out", tmp_path / "run", FAULT=fault)
     assert found == code
-    assert [line[: len(message)] for line in errors.splitlines() if "tinygpt" in line] == (
-        [message] if message else []
-    )
+    (line,) = (line for line in errors.splitlines() if "tinygpt" in line)
+    assert line.startswith(message)
+    assert fault.startswith("memory") or "was stopped by SIGTERM, so all ranks end" in line
     assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["step"] == step
 
 
