@@ -33,7 +33,8 @@ ACTIVATIONS = {
     "squared_relu": activations.KERNELS["squared_relu"],
 }
 Draw = tuple[float, Any]  # probability and seed of a dropout
-WriteGradients = Callable[[Sequence[Array], Array], None]  # to the first, of the second
+# Takes dq, dk, dv, which it writes to, and the gradient of the output.
+WriteGradients = Callable[[Sequence[Array], Array], None]
 
 
 @KERNELS.forward
@@ -133,18 +134,8 @@ def residual_attention(
     merged = attended.transpose(0, 2, 1, 3).reshape(x.shape)  # (B, nh, T, hs) -> (B, T, C)
     y, proj = linear.linear(xp, merged, proj_weight, proj_bias)
     y += x
-    return y, (
-        norm,
-        qkv,
-        num_heads,
-        cos,
-        sin,
-        write_gradients,
-        proj,
-        norm_weight,
-        qkv_weight,
-        proj_weight,
-    )
+    weights = norm_weight, qkv_weight, proj_weight
+    return y, (norm, qkv, num_heads, cos, sin, write_gradients, proj, *weights)
 
 
 @KERNELS.gradient(residual_attention)

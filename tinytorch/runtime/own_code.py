@@ -28,18 +28,17 @@ def compare(activation: str, is_rotary: bool, fused: type[TransformerBlock]) -> 
         the block, and how its code differs from the fused block's, or "".
     """
     rotary = RotaryEmbedding(4, 8, backend="numpy") if is_rotary else None
-    block, results = Module(), []
+    block: Module = Module()
     try:
         with random.undrawn():
             block = TransformerBlock(8, 2, 2, 0.25, True, rotary, activation, backend="numpy")
         block.double()
         _fill(block)
-        for cls in (TransformerBlock, fused):
-            block.__class__ = cls
-            results.append([*_run(block, training=True), *_run(block, training=False)])
-    except Exception as error:  # a block raises it again where it is used
+        own = _results(block)
+    except Exception as error:  # of that code; a block raises it again where it is used
         return block, f"its own code raises {type(error).__name__}"
-    largest = max(float(np.abs(x - y).max()) for x, y in zip(*results, strict=True))
+    block.__class__ = fused
+    largest = max(float(np.abs(x - y).max()) for x, y in zip(own, _results(block), strict=True))
     if largest <= TOLERANCE:
         return block, ""
     what = f"results of a small block differ by {largest:.2g}"
@@ -68,6 +67,10 @@ def _fill(block: Module) -> None:
             else:
                 value = 1 + 0.5 * wave
             parameter.copy_(Tensor(value.reshape(parameter.shape), backend="numpy"))
+
+
+def _results(block: Module) -> list[Any]:
+    return [*_run(block, training=True), *_run(block, training=False)]
 
 
 @enable_grad()
