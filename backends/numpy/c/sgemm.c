@@ -30,10 +30,12 @@ _Static_assert(DEPTH % 8 == 0 && BREADTH % COLUMNS == 0, "part_of returns multip
 
 typedef float Floats __attribute__((vector_size(4 * WIDTH)));
 typedef float StoredFloats __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+typedef float Row __attribute__((vector_size(4 * ROWS)));
+typedef float StoredRow __attribute__((vector_size(4 * ROWS), aligned(4), may_alias));
 
 // One MB of each thread that multiplies, which the C library allocates at its first product
 static _Thread_local float panels[DEPTH * BREADTH] __attribute__((aligned(64)));
-static _Thread_local float rows_of_x[HEIGHT * DEPTH] __attribute__((aligned(64)));
+static _Thread_local float columns_of_x[HEIGHT * DEPTH] __attribute__((aligned(64)));
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -84,63 +86,73 @@ static void fill_panel(float *panel, const float *y, int64_t ldy, int is_transpo
     }
 }
 
-// out = alpha x y + beta out, for some rows of x and a panel of y. `row` and `column` are the
-// distances from a row of x to the next, and from a column.
+// out = alpha x y + beta out, for some rows of x, or columns if it is transposed, and a panel of y
 typedef struct {
-    int64_t depth, row, column, ldout;
+    int64_t depth, x_transposed, ldx, ldout;
     const float *x, *panel;
     float *out, alpha, beta;
 } Tile;
 
+// The cache lines of a row of out are loaded while the tile is summed.
+static inline void prefetch(const float *row, int vectors) {
+    for (int v = 0; v < vectors; v++) __builtin_prefetch(row + v * WIDTH, 1);
+    __builtin_prefetch(row + vectors * WIDTH - 1, 1);
+}
+
 // With constant numbers of rows and of vectors in a row the sums stay in registers.
-static inline __attribute__((always_inline)) void sum(const Tile t, const int rows,
-                                                      const int vectors) {
+static inline __attribute__((always_inline)) void sum(const Tile *t, const int rows,
+                                                      const int vectors, const int x_transposed) {
     Floats sums[ROWS][VECTORS];
     for (int i = 0; i < rows; i++) {
+        prefetch(t->out + i * t->ldout, vectors);
         for (int v = 0; v < vectors; v++) sums[i][v] = (Floats){0};
     }
-    for (int64_t k = 0; k < t.depth; k++) {
-        const Floats *row = (const Floats *)t.panel + k * vectors;
+    for (int64_t k = 0; k < t->depth; k++) {
+        const Floats *row = (const Floats *)t->panel + k * vectors;
         Floats y[VECTORS];
         for (int v = 0; v < vectors; v++) y[v] = row[v];
         for (int i = 0; i < rows; i++) {
-            float x = t.x[i * t.row + k * t.column];
+            float x = x_transposed ? t->x[k * t->ldx + i] : t->x[i * t->ldx + k];
             for (int v = 0; v < vectors; v++) sums[i][v] += x * y[v];
         }
     }
     #pragma GCC unroll 8
     for (int i = 0; i < rows; i++) {
-        StoredFloats *out = (StoredFloats *)(t.out + i * t.ldout);
+        StoredFloats *out = (StoredFloats *)(t->out + i * t->ldout);
         #pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) {
-            Floats product = t.alpha * sums[i][v];
-            out[v] = t.beta == 0.0f ? product : product + t.beta * out[v];
+            Floats product = t->alpha * sums[i][v];
+            out[v] = t->beta == 0.0f ? product : product + t->beta * out[v];
         }
     }
 }
 
-#define CASE(r, v)                   \
-    if (rows == r && vectors == v) { \
-        sum(t, r, v);                \
-        return;                      \
+#define CASE(r, v)                    \
+    if (rows == r && vectors == v) {  \
+        if (t->x_transposed) {        \
+            sum(t, r, v, 1);          \
+        } else {                      \
+            sum(t, r, v, 0);          \
+        }                             \
+        return;                       \
     }
-#define CASES(r) CASE(r, 1) CASE(r, 2) CASE(r, 3)
+#define CASES(r) CASE(r, 3) CASE(r, 2) CASE(r, 1)
 
-static void sum_vectors(const Tile t, int64_t rows, int64_t vectors) {
+static void sum_vectors(const Tile *t, int64_t rows, int64_t vectors) {
     CASES(ROWS) CASES(4) CASES(2) CASES(1)
 }
 
 // The same for n columns
-static void sum_columns(Tile t, int64_t rows, int64_t n) {
+static void sum_columns(const Tile *t, int64_t rows, int64_t n) {
     if (n % WIDTH == 0) {
         sum_vectors(t, rows, n / WIDTH);
         return;
     }
-    float wider[ROWS * COLUMNS], *out = t.out, beta = t.beta;
-    int64_t ldout = t.ldout;
-    t.out = wider, t.ldout = COLUMNS, t.beta = 0.0f;
-    sum_vectors(t, rows, n / WIDTH + 1);
-    for (int64_t i = 0; i < rows; i++, out += ldout) {
+    float wider[ROWS * COLUMNS], *out = t->out, beta = t->beta;
+    Tile whole = *t;
+    whole.out = wider, whole.ldout = COLUMNS, whole.beta = 0.0f;
+    sum_vectors(&whole, rows, n / WIDTH + 1);
+    for (int64_t i = 0; i < rows; i++, out += t->ldout) {
         for (int64_t j = 0; j < n; j++) {
             float product = wider[i * COLUMNS + j];
             out[j] = beta == 0.0f ? product : product + beta * out[j];
@@ -148,16 +160,32 @@ static void sum_columns(Tile t, int64_t rows, int64_t n) {
     }
 }
 
-// The same for n columns of y, in `panels`, and M rows of x
-static void sum_panels(Tile t, int64_t M, int64_t n) {
+// The same for n columns of y, in `panels`, and M rows. `strip` is the distance from ROWS rows of x
+// to the next ones.
+static void sum_panels(Tile t, int64_t strip, int64_t M, int64_t n) {
+    const float *x = t.x;
     float *out = t.out;
-    for (int64_t i = 0, rows; i < M; i += rows, t.x += rows * t.row, out += rows * t.ldout) {
+    int64_t next = t.x_transposed ? 1 : t.ldx;
+    for (int64_t i = 0, rows; i < M; i += rows, out += rows * t.ldout) {
         rows = M - i >= ROWS ? ROWS : M - i >= 4 ? 4 : M - i >= 2 ? 2 : 1;
+        t.x = x + i / ROWS * strip + i % ROWS * next;
         for (int64_t j = 0; j < n; j += COLUMNS) {
             t.panel = panels + j * t.depth;
             t.out = out + j;
-            sum_columns(t, rows, least(n - j, COLUMNS));
+            sum_columns(&t, rows, least(n - j, COLUMNS));
         }
+    }
+}
+
+// columns_of_x (M / ROWS, depth, ROWS) = x (depth, M)
+static void copy_columns(const float *x, int64_t ldx, int64_t depth, int64_t M) {
+    for (int64_t k = 0; k < depth; k++, x += ldx) {
+        float *strip = columns_of_x + k * ROWS;
+        int64_t i = 0;
+        for (; i + ROWS <= M; i += ROWS, strip += depth * ROWS) {
+            *(Row *)strip = *(const StoredRow *)(x + i);
+        }
+        for (int64_t r = 0; i + r < M; r++) strip[r] = x[i + r];
     }
 }
 
@@ -171,7 +199,6 @@ static void own_product(int x_transposed, int y_transposed, int64_t M, int64_t N
                         float alpha, const float *x, int64_t ldx, const float *y, int64_t ldy,
                         float beta, float *out, int64_t ldout) {
     int64_t breadth = part_of(N, BREADTH, COLUMNS), most = part_of(K, DEPTH, 8), depth;
-    int64_t row = x_transposed ? 1 : ldx, column = x_transposed ? ldx : 1;
     for (int64_t first = 0; first < N; first += breadth) {
         int64_t n = least(N - first, breadth), k = 0;
         do {  // once if K is 0
@@ -181,17 +208,18 @@ static void own_product(int x_transposed, int y_transposed, int64_t M, int64_t N
                 fill_panel(panels + j * depth, y + line * ldy + place, ldy, y_transposed, depth,
                            least(n - j, COLUMNS));
             }
-            Tile t = {.depth = depth, .x = x + k * column, .row = row, .column = column,
-                      .out = out + first, .ldout = ldout, .alpha = alpha, .beta = k ? 1.0f : beta};
+            Tile t = {.depth = depth, .x_transposed = x_transposed, .ldx = ldx,
+                      .x = x + k * (x_transposed ? ldx : 1), .out = out + first, .ldout = ldout,
+                      .alpha = alpha, .beta = k ? 1.0f : beta};
             if (!x_transposed || n <= COLUMNS) {  // a copy would be read once
-                sum_panels(t, M, n);
+                sum_panels(t, ROWS * (x_transposed ? 1 : ldx), M, n);
                 continue;
             }
-            t.x = rows_of_x, t.row = DEPTH, t.column = 1;
+            t.x = columns_of_x, t.ldx = ROWS;
             for (int64_t i = 0; i < M; i += HEIGHT, t.out += HEIGHT * ldout) {
                 int64_t height = least(M - i, HEIGHT);
-                transpose(rows_of_x, DEPTH, x + k * ldx + i, ldx, depth, height);
-                sum_panels(t, height, n);
+                copy_columns(x + k * ldx + i, ldx, depth, height);
+                sum_panels(t, ROWS * depth, height, n);
             }
         } while ((k += depth) < K);
     }
