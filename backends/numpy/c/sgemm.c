@@ -93,8 +93,17 @@ typedef struct {
     float *out, alpha, beta;
 } Tile;
 
-// The cache lines of a row of out are loaded while the tile is summed.
-static inline void prefetch(const float *row, int vectors) {
+// Load the beginnings of some rows of x, which the processor does not foresee, into the cache.
+static void prefetch_rows(const float *x, int64_t ldx, int64_t rows, int64_t length) {
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t k = 0; k < least(length, 4 * WIDTH); k += WIDTH) {
+            __builtin_prefetch(x + i * ldx + k);
+        }
+    }
+}
+
+// Load a row of a tile of out into the cache, to be written.
+static inline void prefetch_output(const float *row, int vectors) {
     for (int v = 0; v < vectors; v++) __builtin_prefetch(row + v * WIDTH, 1);
     __builtin_prefetch(row + vectors * WIDTH - 1, 1);
 }
@@ -104,7 +113,7 @@ static inline __attribute__((always_inline)) void sum(const Tile *t, const int r
                                                       const int vectors, const int x_transposed) {
     Floats sums[ROWS][VECTORS];
     for (int i = 0; i < rows; i++) {
-        prefetch(t->out + i * t->ldout, vectors);
+        prefetch_output(t->out + i * t->ldout, vectors);
         for (int v = 0; v < vectors; v++) sums[i][v] = (Floats){0};
     }
     for (int64_t k = 0; k < t->depth; k++) {
@@ -169,6 +178,7 @@ static void sum_panels(Tile t, int64_t strip, int64_t M, int64_t n) {
     for (int64_t i = 0, rows; i < M; i += rows, out += rows * t.ldout) {
         rows = M - i >= ROWS ? ROWS : M - i >= 4 ? 4 : M - i >= 2 ? 2 : 1;
         t.x = x + i / ROWS * strip + i % ROWS * next;
+        if (!t.x_transposed) prefetch_rows(t.x + strip, t.ldx, least(M - i - rows, ROWS), t.depth);
         for (int64_t j = 0; j < n; j += COLUMNS) {
             t.panel = panels + j * t.depth;
             t.out = out + j;
@@ -203,6 +213,7 @@ static void own_product(int x_transposed, int y_transposed, int64_t M, int64_t N
         int64_t n = least(N - first, breadth), k = 0;
         do {  // once if K is 0
             depth = least(K - k, most);
+            if (!x_transposed) prefetch_rows(x + k, ldx, least(M, ROWS), depth);
             for (int64_t j = 0; j < n; j += COLUMNS) {
                 int64_t line = y_transposed ? first + j : k, place = y_transposed ? k : first + j;
                 fill_panel(panels + j * depth, y + line * ldy + place, ldy, y_transposed, depth,
