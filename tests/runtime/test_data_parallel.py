@@ -463,6 +463,7 @@ CHANGES = {
     "a weight in place": write(lambda m: m.head.weight.fill_(0.5)),
     "the data of a weight": lambda t: setattr(t.model.head.bias, "data", 3.0),
     "a new weight": lambda t: setattr(t.model.head, "bias", Parameter([1.0, 2.0, 3.0])),
+    "no weight": lambda t: setattr(t.model.head, "bias", None),  # the optimizer still has it
     "a frozen weight": lambda t: t.model.head.weight.requires_grad_(False),
     "a state": lambda t: t.model.load_state_dict(
         {name: array * 0.5 for name, array in t.model.state_dict().items()}
@@ -538,6 +539,21 @@ def test_replicas_are_kept_if_only_the_forward_pass_changes_the_model() -> None:
     for _ in range(2):
         trainer.train_step([(x, y)])
         assert replicas_of(trainer) is replicas
+
+
+@pytest.mark.parametrize("sizes", [(6, 6), (1, 6), (6, 1), (1, 1)])
+def test_a_changed_model_counts_each_of_several_batches_once(sizes: tuple[int, int]) -> None:
+    _, x, y = model_and_batch()
+    batches, runs = [(x[:n], y[:n]) for n in sizes], []
+    for count in (1, 2):
+        manual_seed(0)
+        model = Remembers()
+        trainer = Trainer(model, SGD(model.parameters()), CrossEntropyLoss(), processes=count)
+        losses = [trainer.train_step([(x, y)]).item(), trainer.train_step(batches).item()]
+        model.linear.bias = None
+        losses += [trainer.train_step(batches).item() for _ in range(2)]
+        runs.append([*losses, *(p.sum().item() for p in model.parameters())])
+    assert runs[1] == pytest.approx(runs[0], rel=1e-5)
 
 
 class Counter(Module):

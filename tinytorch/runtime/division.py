@@ -5,6 +5,8 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..tensor import Tensor
 from ..training import count_targets, weights_of
 
@@ -30,7 +32,10 @@ def divided(loss_fn: Callable[..., Tensor], y: Tensor, count: int) -> list[tuple
     """
     bounds = [len(y) * i // count for i in range(count + 1)]
     parts = [slice(*pair) for pair in itertools.pairwise(bounds)]
-    return list(zip(parts, weights_of([count_targets(loss_fn, y[p]) for p in parts]), strict=True))
+    counts = [count_targets(loss_fn, y[p]) for p in parts]
+    if isinstance(y._array, np.ndarray):  # the host need not wait for it
+        counts = [c.item() if isinstance(c, Tensor) else c for c in counts]
+    return list(zip(parts, weights_of(counts), strict=True))
 
 
 def picklable(error: BaseException) -> BaseException:

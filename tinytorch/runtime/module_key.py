@@ -29,9 +29,9 @@ def module_key(*roots: Any, plain: bool = False) -> Hashable:
     """All attributes of the modules in `roots`, as a value that can be compared with a later one.
 
     Numbers and strings, also within lists, tuples and dicts, are compared by value, and tensors by
-    array and number of in-place writes. Everything else is compared by identity: writing to a NumPy
-    array or to another object does not change the key. Parameters are left out, and so are private
-    attributes (with a leading underscore) unless they are buffers, or numbers and strings: they are
+    array and number of in-place writes. Everything else is compared by identity: writing to a
+    parameter, a NumPy array or another object does not change the key. Private attributes (with a
+    leading underscore) are left out unless they are buffers, or numbers and strings: they are
     caches.
 
     Args:
@@ -68,10 +68,8 @@ def _is_plain(value: Any) -> bool:
 def _frozen(value: Any) -> Hashable:
     if type(value) in _FAST:
         return value  # type: ignore[no-any-return]
-    if isinstance(value, Module):
+    if isinstance(value, (Module, Parameter)):
         return Same(value)
-    if isinstance(value, Parameter):
-        return None
     if isinstance(value, _PLAIN):
         return value if value == value else "NaN"  # which does not equal itself
     if isinstance(value, (list, tuple)):
