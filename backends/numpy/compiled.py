@@ -136,6 +136,12 @@ def run(name: str, *args: Array | float | None, block: int | None = None) -> boo
     return True
 
 
+def is_supported(array: Array, is_written: bool) -> bool:
+    """Whether C can read an array, or write to it too."""
+    flags = _READABLE | _WRITEABLE if is_written else _READABLE
+    return array.dtype == FLOAT32 and array.flags.num & flags == flags
+
+
 def _run_in_pool(
     library: Library,
     function: Function,

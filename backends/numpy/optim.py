@@ -19,6 +19,9 @@ from .threads import MIN_PARALLEL_BYTES, num_threads, parallel_ranges
 
 KERNELS = KernelTable()
 
+_PART = 2**14  # elements that C updates at a time
+# A row of five numbers for each part, their number, and what all parts share
+_STEPS = compiled.pack_steps([5 * 8, compiled.COUNT] + [0] * 8)
 _CHUNK = 2**17  # elements; smaller chunks fit into the cache, but threads contend more often
 
 
@@ -63,13 +66,7 @@ def adam_update(
     step_size, eps_hat = root * lr / (1 - betas[0] ** step), eps * root
 
     rests = 1 - betas[0], 1 - betas[1]
-    settings = *betas, *rests, decay, l2, step_size, eps_hat
-    rest = [
-        row
-        for row in rows
-        if any(a.size != row[0].size for a in row)
-        or not compiled.run("adam", *row, row[0].size, *settings)
-    ]
+    rest = _adam_in_c(rows, (*betas, *rests, decay, l2, step_size, eps_hat))
 
     def work(part: list[Row]) -> None:
         for p, g, m, v in part:
@@ -78,6 +75,26 @@ def adam_update(
     large = sum(p.nbytes for p, *_ in rest) >= MIN_PARALLEL_BYTES
     _divide(work, _chunks(rest), num_threads() if large else 1)
     return [(p, m, v) for p, _, m, v in rows]
+
+
+def _adam_in_c(rows: Sequence[Row], settings: Sequence[float]) -> Sequence[Row]:
+    """Update all rows in one call; return those that C does not support."""
+    library = compiled.load()
+    if library is None:
+        return rows
+    parts, rest = [], []
+    for row in rows:
+        size = row[0].size
+        if any(a.size != size or not compiled.is_supported(a, i != 1) for i, a in enumerate(row)):
+            rest.append(row)
+            continue
+        addresses = [compiled.address(a) for a in row]
+        for first in range(0, size, _PART):
+            parts.append((*(a + 4 * first for a in addresses), min(_PART, size - first)))
+    table = np.array(parts, np.int64).reshape(-1, 5)
+    values = compiled.address(table), len(table), *settings
+    compiled.divide(library, library.functions["adam"], values, _STEPS, len(table), 1)
+    return rest
 
 
 def _divide(work: Callable[[list[Row]], None], rows: Sequence[Row], threads: int) -> None:
