@@ -196,7 +196,7 @@ class Block(NamedTuple):
 
 def _blocks(mask: Array | None, T: int, S: int, dtype: Any) -> tuple[Block, ...]:
     """Divide T queries into blocks, for S keys and a mask (T, S), True where visible."""
-    visible = np.broadcast_to(True if mask is None else mask, (T, S))
+    visible = np.ones((T, S), bool) if mask is None else mask
     return _cached_blocks(np.packbits(visible).tobytes(), T, S, dtype)
 
 

@@ -166,7 +166,8 @@ def run(name: str, *args: Array | float | None, block: int) -> bool:
         MemoryError: a part had no memory for what it computes in between.
     """
     sgemm, failed = _sgemm(), np.zeros(1, np.int64)
-    done = sgemm is not None and compiled.run(name, sgemm, failed.ctypes.data, *args, block=block)
+    flag = compiled.address(failed)
+    done = sgemm is not None and compiled.run(name, sgemm, flag, *args, block=block)
     if failed[0]:
         raise MemoryError(
             f"{name} has no memory for its buffers; use smaller batches, texts or images"

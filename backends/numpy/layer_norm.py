@@ -44,7 +44,21 @@ def layer_norm(
     invertible = bias is None and np.abs(weight).min() > MIN_INVERTIBLE_WEIGHT
     inverse = 1 / weight if invertible else None
     normal = np.empty_like(rows) if inverse is None else y
-    mean, squares, scale = (np.empty((len(rows), 1), rows.dtype) for _ in range(3))
+    scale = np.empty((len(rows), 1), rows.dtype)
+    if not compiled.run(
+        "layer_norm", rows, weight, bias, scale, normal, y, len(rows), size, eps, LARGE_MEAN
+    ):
+        _normalise_blocks(rows, weight, bias, eps, (scale, normal, y))
+    return y.reshape(x.shape), (normal, scale, weight, inverse)
+
+
+def _normalise_blocks(
+    rows: Array, weight: Array, bias: Array | None, eps: float, outputs: tuple[Array, ...]
+) -> None:
+    """Write 1 / standard deviation (N, 1), the normalised rows and y, a block of rows at a time."""
+    scale, normal, y = outputs
+    size = rows.shape[1]
+    mean, squares = np.empty_like(scale), np.empty_like(scale)
     average = constant_column(size, 1 / size, rows.dtype)
 
     def work(i: int, j: int) -> None:
@@ -60,9 +74,7 @@ def layer_norm(
         if bias is not None:
             yb += bias
 
-    outputs = mean, squares, scale, normal, y
-    if not compiled.run("layer_norm", rows, weight, bias, *outputs, len(rows), size, eps):
-        parallel_blocks(work, len(rows), rows.itemsize * size)
+    parallel_blocks(work, len(rows), rows.itemsize * size)
     # The mean, a product, is off by some 1e-7 of itself.
     # Not compared by squares: those of small means underflow.
     limit = np.sqrt(squares, out=squares)
@@ -72,7 +84,6 @@ def layer_norm(
         chosen = np.flatnonzero(inexact)
         normal[chosen], scale[chosen] = _normalise(rows[chosen], eps)
         y[chosen] = normal[chosen] * weight if bias is None else normal[chosen] * weight + bias
-    return y.reshape(x.shape), (normal, scale, weight, inverse)
 
 
 def _normalise(rows: Array, eps: float) -> tuple[Array, Array]:

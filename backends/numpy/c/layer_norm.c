@@ -1,33 +1,46 @@
 // Layer normalisation of rows (N, C); see layer_norm.py.
 #include "vector.h"
 
-// Write the mean (N), the sum of squared deviations (N), 1 / standard deviation (N), the normalised
-// rows (N, C) and y = normal weight + bias (N, C). bias may be null; normal may be y.
-void layer_norm(const float *x, const float *SHARED weight, const float *SHARED bias, float *mean,
-                float *squares, float *scale, float *normal, float *y, int64_t N, int64_t C,
-                float eps) {
+// The mean of x - shift
+static float mean_of(const float *x, float shift, int64_t C) {
+    float sum = 0.0f;
+    #pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < C; i++) sum += x[i] - shift;
+    return sum / C;
+}
+
+// The sum of the squares of x - shift - mean
+static float squares_of(const float *x, float shift, float mean, int64_t C) {
+    float sum = 0.0f;
+    #pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < C; i++) sum += (x[i] - shift - mean) * (x[i] - shift - mean);
+    return sum;
+}
+
+// Write 1 / standard deviation (N), the normalised rows (N, C) and y = normal weight + bias (N, C).
+// bias may be null; normal may be y. Where the mean is more than `large` standard deviations, its
+// rounding matters: the first element is subtracted before, as `_normalise` does.
+void layer_norm(const float *x, const float *SHARED weight, const float *SHARED bias, float *scale,
+                float *normal, float *y, int64_t N, int64_t C, float eps, float large) {
     for (int64_t n = 0; n < N; n++) {
         const float *row = x + n * C;
         float *out = normal + n * C, *result = y + n * C;
-        float sum = 0.0f, square = 0.0f;
-        #pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < C; i++) sum += row[i];
-        float average = sum / C;
-        #pragma omp simd reduction(+ : square)
-        for (int64_t i = 0; i < C; i++) square += (row[i] - average) * (row[i] - average);
-        float factor = 1.0f / sqrtf(square / C + eps);
-        mean[n] = average, squares[n] = square, scale[n] = factor;
+        float shift = 0.0f, mean = mean_of(row, 0.0f, C), square = squares_of(row, 0.0f, mean, C);
+        if (fabsf(mean) > large * sqrtf(square / C)) {
+            shift = row[0], mean = mean_of(row, shift, C), square = squares_of(row, shift, mean, C);
+        }
+        float factor = scale[n] = 1.0f / sqrtf(square / C + eps);
         if (bias) {
             #pragma omp simd
             for (int64_t i = 0; i < C; i++) {
-                float value = (row[i] - average) * factor;
+                float value = (row[i] - shift - mean) * factor;
                 out[i] = value;
                 result[i] = value * weight[i] + bias[i];
             }
         } else {
             #pragma omp simd
             for (int64_t i = 0; i < C; i++) {
-                float value = (row[i] - average) * factor;
+                float value = (row[i] - shift - mean) * factor;
                 out[i] = value;
                 result[i] = value * weight[i];
             }
