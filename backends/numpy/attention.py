@@ -92,8 +92,7 @@ def _run_in_c(
         return False
     q, k, v = given[:3]
     (B, nh, T, hs), (S, hv) = q.shape, v.shape[2:]
-    strides = [stride // 4 for x in given for stride in x.strides[:3]]
-    sizes = np.array([B, nh, T, S, hs, hv, len(blocks), *strides], np.int64)
+    sizes = _sizes((B, nh, T, S, hs, hv, len(blocks)), tuple([x.strides for x in given]))
     table = np.array([
         [compiled.address(b.bias), compiled.address(saved[i]) if saved else 0, b.rows.start,
          b.length, b.unmasked_end, b.key_end]
@@ -102,6 +101,12 @@ def _run_in_c(
     numbers = _numbers(parts * B * nh)
     addresses = map(compiled.address, (sizes, table, q, k, v, *others))
     return blas.run(name, *addresses, numbers, len(numbers), scale, block=1)
+
+
+@functools.lru_cache(maxsize=64)
+def _sizes(lengths: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> Array:
+    """The `Sizes` of attention.c, from strides in bytes of arrays with four axes."""
+    return np.array([*lengths, *(n // 4 for each in strides for n in each[:3])], np.int64)
 
 
 @functools.lru_cache(maxsize=16)

@@ -82,15 +82,18 @@ def _adam_in_c(rows: Sequence[Row], settings: Sequence[float]) -> Sequence[Row]:
     library = compiled.load()
     if library is None:
         return rows
-    parts, rest = [], []
+    parts: list[tuple[int, ...]] = []
+    rest: list[Row] = []
     for row in rows:
         size = row[0].size
         if any(a.size != size or not compiled.is_supported(a, i != 1) for i, a in enumerate(row)):
             rest.append(row)
             continue
         addresses = [compiled.address(a) for a in row]
-        for first in range(0, size, _PART):
-            parts.append((*(a + 4 * first for a in addresses), min(_PART, size - first)))
+        parts += [
+            (*(address + 4 * first for address in addresses), min(_PART, size - first))
+            for first in range(0, size, _PART)
+        ]
     table = np.array(parts, np.int64).reshape(-1, 5)
     values = compiled.address(table), len(table), *settings
     compiled.divide(library, library.functions["adam"], values, _STEPS, len(table), 1)

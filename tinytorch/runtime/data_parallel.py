@@ -390,8 +390,8 @@ def _parameters_key(parameters: Sequence[Parameter]) -> Any:
     The values of parameters are in shared memory, and the state of the generator goes with each
     batch.
     """
-    generator = type(random.generator().bit_generator)
-    return generator, [(Same(p), p._array.shape, p._array.dtype, p.requires_grad) for p in parameters]
+    identities = [(Same(p), p._array.shape, p._array.dtype, p.requires_grad) for p in parameters]
+    return identities, type(random.generator().bit_generator)
 
 
 def _send(task: Task | None, pipe: Connection) -> None:
