@@ -139,7 +139,6 @@ def layer_norm_gradient(
     """dx = scale (d - mean(d) - n mean(d n)) with d = g weight and n the normalised row."""
     gradient, dx = as_rows(g), np.empty_like(normal)  # (N, C)
     size = normal.shape[1]
-    average = (weight / max(1, size))[:, None]
 
     def work(i: int, j: int) -> None:
         gb, nb, db = gradient[i:j], normal[i:j], dx[i:j]
@@ -148,7 +147,7 @@ def layer_norm_gradient(
         np.multiply(gb, weight, out=db)
         projection = np.vecdot(db, nb)[:, None]
         projection /= size
-        db -= gb @ average
+        db -= gb @ (weight / size)[:, None]  # the mean of db
         db -= nb * projection
         db *= scale[i:j]
 
