@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import AdamW, Linear, Parameter, Tensor, backends
+from tinytorch import AdamW, Linear, Parameter, Tensor, backends, no_grad
 from tinytorch.ops.op import OPS
 from tinytorch.ops.update import scaled_gradients, update_tensors
 
@@ -128,3 +128,27 @@ def test_updating_tensors_of_two_backends_raises(strict: str) -> None:
 
 def test_updating_no_rows_does_nothing() -> None:
     update_tensors(OPS["sgd_update"], [])
+
+
+@pytest.mark.parametrize("view", [lambda t: t.detach(), lambda t: t.reshape(-1)[1:].reshape(2, -1)])
+def test_parameters_that_share_memory_are_updated_one_after_another(view: Any) -> None:
+    settings = {**ADAM, "decoupled": True}
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((3, 20_001)).astype(np.float32)
+
+    def update(together: bool) -> Any:
+        shared = Tensor(values)
+        with no_grad():
+            other = view(shared)
+        rows = []
+        for parameter, sign in ((shared, 1.0), (other, -1.0)):
+            shape = parameter.shape
+            state = (np.zeros(shape, np.float32) for _ in range(2))
+            gradient = np.full(shape, sign, np.float32)
+            rows.append([parameter, *(Tensor(a) for a in (gradient, *state))])
+        for part in [rows] if together else [rows[:1], rows[1:]]:
+            update_tensors(OPS["adam_update"], part, **settings)
+        return shared.numpy()
+
+    for _ in range(20):
+        np.testing.assert_array_equal(update(True), update(False))

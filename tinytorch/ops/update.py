@@ -40,7 +40,8 @@ def scaled_gradients(factor: Any) -> Iterator[None]:
 def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
     """Write to parameters and optimizer state what an update rule computes from them.
 
-    A backend may have a multi-tensor version of the rule, which updates all rows in one call.
+    A backend may have a multi-tensor version of the rule, which updates all rows in one call, in
+    any order; parameters that share memory are updated one after another.
 
     Args:
         rule: an op without gradient, ``rule(parameter, gradient, *state, **settings)``, that
@@ -63,10 +64,18 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
         else:
             fused = trace.timed(fused, rule.key, backend.name, "kernel")
             scale = {} if _scale.factor is None else {"scale": _scale.factor._array}
-            updated = fused([tuple(t._array for t in row) for row in same], **settings, **scale)
-            for (parameter, _, *state), arrays in zip(same, updated, strict=True):
-                for tensor, array in zip((parameter, *state), arrays, strict=True):
-                    tensor._set_array(array)
+            for together in _groups(same, backend):
+                given = [tuple(t._array for t in row) for row in together]
+                updated = fused(given, **settings, **scale)
+                for (parameter, _, *state), new in zip(together, updated, strict=True):
+                    for tensor, array in zip((parameter, *state), new, strict=True):
+                        tensor._set_array(array)
+
+
+def _groups(rows: list[Tensors], backend: Backend) -> list[list[Tensors]]:
+    """All rows, or each alone if parameters share memory: a multi-tensor update has no order."""
+    memory = {id(backend.xp.storage(parameter._array)) for parameter, *_ in rows}
+    return [rows] if len(memory) == len(rows) else [[row] for row in rows]
 
 
 def _update_row(rule: Op, row: Tensors, settings: dict[str, Any], arrays: dict[str, Any]) -> None:

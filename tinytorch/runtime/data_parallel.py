@@ -55,10 +55,6 @@ class Result(NamedTuple):
     has_grad: list[int]
 
 
-class ModelChangedError(RuntimeError):
-    """The model or the loss is not what the replicas have; nothing was computed."""
-
-
 class ReplicaError(RuntimeError):
     """A process that computes part of each batch could not be started, or has ended.
 
@@ -71,7 +67,7 @@ class DataParallel:
 
     The replicas are forked, so the model may be of any class, including one defined in a notebook.
     Weights are in shared memory, so replicas see every update; after any other change of the model
-    or the loss, a new `DataParallel` is needed, see `begin_step`. Losses and dropout masks
+    or the loss, `matches` is false, and a new `DataParallel` is needed. Losses and dropout masks
     are those of one process, up to floating-point summation order, if the loss is a mean over
     targets (see `training.count_targets`) and the first axis of everything that is dropped is that
     of the batch: masks are indexed by the row of the batch. A batch whose x and y have different
@@ -105,9 +101,7 @@ class DataParallel:
     ) -> None:
         self.model, self.loss_fn, self.count = model, loss_fn, count
         self.parameters = list(model.parameters() if parameters is None else parameters)
-        self._parameters_key = _parameters_key(self.parameters)
-        self._key = self._key_after = module_key(model, loss_fn)
-        self._is_compared = True  # whether the model has been compared with `_key` in this step
+        self._key = self._key_after = _replica_key(model, loss_fn, self.parameters)
         self._owner = os.getpid()
         check_shareable(self.parameters)
         if multiprocessing.current_process().daemon:
@@ -141,14 +135,12 @@ class DataParallel:
         """As `training.accumulate_gradients`, with the rows divided among the processes.
 
         Raises:
-            ModelChangedError: see `begin_step`.
             ReplicaError: a process has ended.
             Exception: any exception of the model or the loss, in any of the processes.
         """
         rows = rows_of(x, y)
         count = min(rows, len(self.pipes) + 1)
         if count <= 1:
-            self._compare()
             return accumulate_gradients(self.model, self.loss_fn, x, y, weight)
         parts, fractions = zip(*divided(self.loss_fn, y, count), strict=True)
         weights = [float(weight) * float(fraction) for fraction in fractions]
@@ -158,13 +150,12 @@ class DataParallel:
             for number, (part, part_weight) in enumerate(zip(parts[1:], weights[1:], strict=True)):
                 task = Task(x.numpy()[part], y.numpy()[part], part.start, part_weight, *state)
                 self._exchange(number, partial(_send, task))
-            self._compare()  # which takes long, while the replicas compute
             with self._backend.single_threaded():
                 loss = accumulate_gradients(
                     self.model, self.loss_fn, x[parts[0]], y[parts[0]], weights[0]
                 )
             # Computed here, while the replicas finish their rows.
-            self._key_after = module_key(self.model, self.loss_fn)
+            self._key_after = _replica_key(self.model, self.loss_fn, self.parameters)
             for number in range(count - 1):
                 loss = loss + self._reduce(number)
             return loss
@@ -172,30 +163,15 @@ class DataParallel:
             self.close()  # a late result would be mistaken for that of a later task
             raise
 
-    def begin_step(
+    def matches(
         self, model: Module, loss_fn: Callable[..., Tensor], parameters: Sequence[Parameter]
     ) -> bool:
-        """Whether the replicas are alive, and have this model, this loss and these parameters.
-
-        What the model and the loss consist of is compared by the next `backward`, while the
-        replicas compute; it raises ModelChangedError if that has changed since they were forked.
-        """
-        self._is_compared = False
-        return (
-            self._finalizer.alive
-            and self._owner == os.getpid()
-            and model is self.model
-            and loss_fn is self.loss_fn
-            and self._parameters_key == _parameters_key(parameters)
-        )
-
-    def _compare(self) -> None:
-        if not self._is_compared and module_key(self.model, self.loss_fn) != self._key:
-            raise ModelChangedError("the model or the loss has changed since the replicas started")
-        self._is_compared = True
+        """Whether the replicas are alive and compute what this model and this loss compute now."""
+        alive = self._finalizer.alive and self._owner == os.getpid()
+        return alive and self._key == _replica_key(model, loss_fn, parameters)
 
     def accept_changes(self) -> None:
-        """Take the model as it is now for that of the replicas; called after a step of them all.
+        """Update the key that `matches` compares; called after a step of all processes.
 
         Changes made by the forward pass itself, such as a counter or a cached activation, are also
         made in each replica. Statistics of the batch, such as running means, are in each process
@@ -353,20 +329,14 @@ class DataParallelStep:
         count = min(self.count, max(rows_of(x, y) for x, y in batches))
         replicas = self.replicas
         if replicas is not None and not (
-            count <= replicas.count and replicas.begin_step(model, loss_fn, parameters)
+            count <= replicas.count and replicas.matches(model, loss_fn, parameters)
         ):
             replicas.close()
             self.replicas = None
         if self.replicas is None and count > 1:
             self.replicas = DataParallel(model, loss_fn, count, parameters)
         backward = None if self.replicas is None else self.replicas.backward
-        try:
-            loss = trainer.accumulate(batches, backward)
-        except ModelChangedError:  # at the first batch
-            assert self.replicas is not None
-            self.replicas.close()
-            self.replicas = DataParallel(model, loss_fn, count, parameters)
-            loss = trainer.accumulate(batches, self.replicas.backward)
+        loss = trainer.accumulate(batches, backward)
         replicas = self.replicas
         if replicas is not None and all(rows_of(x, y) >= replicas.count for x, y in batches):
             replicas.accept_changes()
@@ -384,14 +354,17 @@ def check_shareable(parameters: Sequence[Parameter]) -> None:
         )
 
 
-def _parameters_key(parameters: Sequence[Parameter]) -> Any:
-    """A key that changes if these parameters, or the kind of random generator, change.
+def _replica_key(
+    model: Module, loss_fn: Callable[..., Tensor], parameters: Sequence[Parameter]
+) -> Any:
+    """A key that changes if the replicas, which were forked earlier, would compute otherwise.
 
     The values of parameters are in shared memory, and the state of the generator goes with each
-    batch.
+    batch; its type is in the key.
     """
     identities = [(Same(p), p._array.shape, p._array.dtype, p.requires_grad) for p in parameters]
-    return identities, type(random.generator().bit_generator)
+    generator = type(random.generator().bit_generator)
+    return identities, generator, module_key(model, loss_fn)
 
 
 def _send(task: Task | None, pipe: Connection) -> None:

@@ -178,7 +178,9 @@ static void sum_panels(Tile t, int64_t strip, int64_t M, int64_t n) {
     for (int64_t i = 0, rows; i < M; i += rows, out += rows * t.ldout) {
         rows = M - i >= ROWS ? ROWS : M - i >= 4 ? 4 : M - i >= 2 ? 2 : 1;
         t.x = x + i / ROWS * strip + i % ROWS * next;
-        if (!t.x_transposed) prefetch_rows(t.x + strip, t.ldx, least(M - i - rows, ROWS), t.depth);
+        if (!t.x_transposed) {
+            prefetch_rows(t.x + rows * t.ldx, t.ldx, least(M - i - rows, ROWS), t.depth);
+        }
         for (int64_t j = 0; j < n; j += COLUMNS) {
             t.panel = panels + j * t.depth;
             t.out = out + j;
