@@ -188,6 +188,202 @@ def test_blocks_whose_exported_code_computes_something_else_run_that_code(
     assert blocks == 2
 
 
+def exported(monkeypatch: pytest.MonkeyPatch, cls: Any, name: str, method: Any) -> None:
+    """Replace a method as an exported lesson would: before the package is imported."""
+    monkeypatch.setattr(cls, name, method)
+    monkeypatch.setitem(fused_blocks.FUNCTIONS, cls, _functions(cls))
+
+
+def why_unfused(**settings: Any) -> str:
+    """Why the block of a new model is not fused, or ""."""
+    model = GPT(11, 16, 1, 2, max_seq_len=8, backend="numpy", **settings)
+    with Trace() as trace:
+        fuse_blocks(model)
+    found = list(trace.ran("fused block"))
+    assert (type(model.blocks[0]) is FusedBlock) == (not found)
+    return found[0] if found else ""
+
+
+def attend_with(scale: Any) -> Any:
+    def scaled(Q: Any, K: Any, V: Any, mask: Any = None, dropout: Any = None) -> Any:
+        weights = tinytorch.attention.attention_weights(Q, K, mask, scale=scale(Q))
+        return (weights if dropout is None else dropout(weights)) @ V, weights
+
+    return scaled
+
+
+def unshifted(Q: Any, K: Any, V: Any, mask: Any = None, dropout: Any = None) -> Any:
+    scores = (Q @ K.transpose(-1, -2) / Q.shape[-1] ** 0.5).exp()
+    scores = scores if mask is None else scores * mask
+    weights = scores / scores.sum(-1, keepdims=True)
+    return (weights if dropout is None else dropout(weights)) @ V, weights
+
+
+def always_causal(Q: Any, K: Any, V: Any, mask: Any = None, dropout: Any = None) -> Any:
+    own = create_causal_mask(Q.shape[-2], backend="numpy")
+    return attend_with(lambda Q: Q.shape[-1] ** -0.5)(Q, K, V, own, dropout)
+
+
+ATTENTION = {
+    "heads for their size": attend_with(lambda Q: Q.shape[1] ** -0.5),
+    "the heads": attend_with(lambda Q: 1 / Q.shape[1]),
+    "the head size": attend_with(lambda Q: 1 / Q.shape[-1]),
+    "the batch": attend_with(lambda Q: 1 / len(Q)),
+    "positions": attend_with(lambda Q: Q.shape[-2] ** -0.5),
+    "a number": attend_with(lambda Q: 0.5),
+    "no maximum subtracted": unshifted,
+    "a mask of its own": always_causal,
+}
+
+
+@pytest.mark.parametrize("function", ATTENTION.values(), ids=ATTENTION)
+def test_attention_that_computes_something_else_is_not_fused(
+    function: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinytorch.attention.scaled_dot_product_attention", function)
+    assert why_unfused().startswith("fallback: its own code")
+
+
+def over(size: Any) -> Any:
+    """A layer norm that divides by another number than that of its columns."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        centred = x - x.sum(axis=-1, keepdims=True) / size(x)
+        variance = (centred * centred).sum(axis=-1, keepdims=True) / size(x)
+        y = centred / (variance + self.eps).sqrt() * self.weight
+        return y if self.bias is None else y + self.bias
+
+    return forward
+
+
+def nan_gradient(self: Any, x: Tensor) -> Tensor:
+    return tinytorch.activations.gelu(x) + (x * 0).abs().sqrt()
+
+
+def clipped(self: Any, x: Tensor) -> Tensor:
+    return tinytorch.activations.gelu(x).clip(max=6.0)
+
+
+def doubled_without_bias(self: Any, x: Tensor) -> Tensor:
+    y = x @ self.weight.T
+    return y * 2 if self.bias is None else y + self.bias
+
+
+def always_draws(self: Any, x: Tensor) -> Tensor:
+    seed = tinytorch.ops.random.next_seed()
+    return tinytorch.layers.apply_dropout(x, self.p, seed) if self.training else x
+
+
+def fixed_probability(self: Any, x: Tensor) -> Tensor:
+    p, seed = self.draw()
+    return x if p == 0 else tinytorch.layers.apply_dropout(x, 0.25, seed)
+
+
+@pytest.mark.parametrize(
+    ("cls", "forward"),
+    [
+        (LayerNorm, over(lambda x: x.shape[1])),
+        (LayerNorm, over(lambda x: 8)),
+        (LayerNorm, over(lambda x: len(x))),
+        (tinytorch.GELU, nan_gradient),
+        (tinytorch.GELU, clipped),
+        (Linear, doubled_without_bias),
+        (Dropout, always_draws),
+        (Dropout, fixed_probability),
+    ],
+)
+def test_layers_that_compute_something_else_are_not_fused(
+    cls: Any, forward: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported(monkeypatch, cls, "forward", forward)
+    bias = forward is not doubled_without_bias
+    assert why_unfused(bias=bias).startswith("fallback: its own code")
+
+
+def test_a_right_layer_of_ones_own_is_fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    exported(monkeypatch, LayerNorm, "forward", over(lambda x: x.shape[-1]))
+    for bias in (True, False):
+        for positions in ("learned", "rotary"):
+            assert why_unfused(bias=bias, positions=positions) == ""
+
+
+def without(cls: Any, *names: str) -> Any:
+    """The constructor of a class, which leaves out some attributes."""
+    create = cls.__init__
+
+    def init(self: Any, *args: Any, **settings: Any) -> None:
+        create(self, *args, **settings)
+        for name in names:
+            vars(self).pop(name)
+
+    return init
+
+
+@pytest.mark.parametrize(
+    ("cls", "names"),
+    [
+        (MultiHeadAttention, ("num_kv_heads",)),
+        (MultiHeadAttention, ("num_heads",)),
+        (MultiHeadAttention, ("embed_dim",)),
+        (LayerNorm, ("eps",)),
+        (LayerNorm, ("bias",)),
+        (MLP, ("dropout",)),
+    ],
+)
+def test_layers_without_an_attribute_that_is_read_are_no_error(
+    cls: Any, names: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported(monkeypatch, cls, "__init__", without(cls, *names))
+    assert why_unfused(bias=False)
+
+
+def test_a_weight_that_is_stored_transposed_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = Linear.__init__
+
+    def init(self: Any, size: int, out: int, bias: bool = True, **settings: Any) -> None:
+        create(self, size, out, bias, **settings)
+        self.weight = tinytorch.Parameter(self.weight.T, backend="numpy")
+
+    exported(monkeypatch, Linear, "__init__", init)
+    exported(monkeypatch, Linear, "forward", lambda self, x: x @ self.weight)
+    assert re.match("fallback: its own code differs: the fused block raises", why_unfused())
+
+
+@pytest.mark.parametrize("shape", [(20, 20), (3, 1, 20, 20)])
+def test_masks_that_were_not_compared_reach_the_code_of_ones_own(
+    shape: Any, fusing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method that ignores all masks but those that blocks are compared with."""
+    forward = TransformerBlock.forward
+
+    def ignores(self: Any, x: Tensor, mask: Any = None, cache: Any = None) -> Tensor:
+        is_usual = mask is None or (mask.ndim == 2 and mask.dtype == mask.backend.xp.bool)
+        return forward(self, x, mask if is_usual else None, cache)
+
+    exported(monkeypatch, TransformerBlock, "forward", ignores)
+    fused = fuse_blocks(block(fusing, dropout=0.0))
+    assert type(fused) is FusedBlock
+    x, dtype = Tensor(X, backend=fusing), np.float32 if len(shape) == 2 else np.bool_
+    mask = Tensor(np.random.default_rng(0).random(shape).round().astype(dtype), backend=fusing)
+    np.testing.assert_allclose(fused(x, mask).numpy(), fused(x).numpy(), atol=1e-5)
+
+
+def test_blocks_are_not_fused_where_training_cannot_be_compared() -> None:
+    with tinytorch.modules.module.evaluating():
+        assert "evaluating" in why_unfused()
+
+
+@pytest.mark.parametrize("name", ["", "attention", "mlp.fc", "mlp.activation"])
+def test_an_attribute_that_is_set_later_ends_fusing(name: str, fusing: str) -> None:
+    fused = fuse_blocks(block(fusing))
+    layer = operator.attrgetter(name)(fused) if name else fused
+    layer.alpha = 0.5
+    with Trace() as trace:
+        results(fused, X, fusing)
+    (ran,) = trace.ran("fused block")
+    assert ran == f"fallback: {name or 'the block'} has an attribute of its own, alpha"
+
+
 def with_attribute(block: Any) -> None:
     block.residual_scale = 0.5
 

@@ -22,7 +22,7 @@ from ..ops.activations import gelu_erf
 from ..ops.op import composite
 from ..tensor import Tensor
 from ..transformers import ACTIVATIONS, MLP, TransformerBlock
-from .own_code import compare, own_attribute
+from .own_code import compare
 from .residual import dropout_add, fork_layer_norm
 
 M = TypeVar("M", bound=Module)
@@ -95,7 +95,9 @@ class FusedBlock(TransformerBlock):
         self, x: Tensor, mask: Tensor | None = None, cache: KVCache | None = None
     ) -> Tensor:
         attention, mlp = self.attention, self.mlp
-        why = _why_not_fused(self) if cache is None else "it is called with a cache"
+        why = "it is called with a cache" if cache is not None else _why_not_fused(self)
+        if not why and mask is not None and (mask.ndim != 2 or mask.dtype != mask.backend.xp.bool):
+            why = "its mask is not one of booleans (T, T)"
         if why:
             trace.fallback("fused block", why, self.backend.name)
         if why or x.shape[2:] != (attention.embed_dim,):  # then the block raises an error
@@ -117,21 +119,37 @@ class FusedBlock(TransformerBlock):
 def _why_not_fused(block: TransformerBlock) -> str:
     """Which layer is not this package's own, or does not run as its class does, or ""."""
     try:
-        check_layer("the block", block)
+        _check("the block", block, FusedBlock if type(block) is FusedBlock else TransformerBlock)
         for (name, cls), layer in zip(PARTS.items(), get_parts(block), strict=True):
-            check_layer(name, layer, {cls})
+            _check(name, layer, cls)
         if block.attention.rotary is not None:
-            check_layer("attention.rotary", block.attention.rotary, {RotaryEmbedding})
-        check_layer("mlp.activation", block.mlp.activation)
+            _check("attention.rotary", block.attention.rotary, RotaryEmbedding)
+        if block.attention.num_kv_heads != block.attention.num_heads:
+            return "groups of heads share keys and values"
+        activation = block.mlp.activation
+        if type(activation) not in NAMES:
+            check_layer("mlp.activation", activation)
+            return f"no kernel computes {class_name(activation)}"
+        _check("mlp.activation", activation, type(activation))
     except (AttributeError, NotFusableError) as error:  # there may be no mlp.fc
         return str(error)
     for cls, functions in FUNCTIONS.items():
         if _functions(cls) != functions:
             return f"a method of {cls.__name__} was replaced"
-    if block.attention.num_kv_heads != block.attention.num_heads:
-        return "groups of heads share keys and values"
-    activation = block.mlp.activation
-    return "" if type(activation) in NAMES else f"no kernel computes {class_name(activation)}"
+    return ""
+
+
+def _check(name: str, layer: Module, cls: type) -> None:
+    """Check that a layer is one of `cls`, without hooks and without attributes of its own.
+
+    Raises:
+        NotFusableError: it is not.
+    """
+    if type(layer) is cls and not layer._hooks and vars(layer).keys() <= ATTRIBUTES[cls]:
+        return
+    check_layer(name, layer, {cls})
+    own = min(vars(layer).keys() - ATTRIBUTES[cls])
+    raise NotFusableError(f"{name} has an attribute of its own, {own}")
 
 
 PARTS: dict[str, type[Module]] = {
@@ -156,6 +174,21 @@ def _functions(cls: type) -> list[Any]:
 
 
 NAMES = {cls: name for name, cls in ACTIVATIONS.items()}
+_BLOCK = "ln1 attention ln2 mlp"
+_NAMES: dict[type, str] = {
+    TransformerBlock: _BLOCK,
+    FusedBlock: _BLOCK,
+    LayerNorm: "size eps weight bias",
+    MultiHeadAttention: "embed_dim num_heads num_kv_heads qkv proj rotary weights_dropout"
+    " output_dropout",
+    MLP: "fc activation proj dropout",
+    Linear: "in_features out_features weight bias",
+    Dropout: "p",
+    RotaryEmbedding: "max_seq_len cos sin _cached _persistent",
+    **dict.fromkeys(NAMES, ""),
+}
+# The attributes that a layer may have: its code may depend on others.
+ATTRIBUTES = {cls: {*names.split(), "training", "_hooks"} for cls, names in _NAMES.items()}
 FUNCTIONS = {
     cls: _functions(cls) for cls in (TransformerBlock, RotaryEmbedding, *PARTS.values(), *NAMES)
 }
@@ -188,18 +221,18 @@ def fuse_blocks(model: M) -> M:
     """
     if residual_mlp.name not in model.backend.kernels:
         return model
-    compared: dict[tuple[str, bool], tuple[Module, str]] = {}
+    compared: dict[tuple[str, bool, bool], str] = {}
     for block in model.modules():
         if not isinstance(block, TransformerBlock) or type(block) is FusedBlock:
             continue
         if type(block) is not TransformerBlock:
             why = f"{class_name(block)} is not TransformerBlock"
         elif not (why := _why_not_fused(block)):
-            key = NAMES[type(block.mlp.activation)], block.attention.rotary is not None
+            mlp, rotary = block.mlp, block.attention.rotary
+            key = NAMES[type(mlp.activation)], rotary is not None, mlp.fc.bias is not None
             if key not in compared:
                 compared[key] = compare(*key, FusedBlock)
-            usual, why = compared[key]
-            why = why or own_attribute(block, usual, PARTS)
+            why = compared[key]
         if why:
             trace.fallback("fused block", why, model.backend.name)
         else:

@@ -1,7 +1,7 @@
 """Whether the code of transformer blocks, such as a student's, computes what fused ones do."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterator
 from operator import attrgetter
 from typing import Any
 
@@ -15,73 +15,101 @@ from ..ops import random
 from ..tensor import Tensor
 from ..transformers import TransformerBlock
 
-TOLERANCE = 1e-8  # in float64
+TOLERANCE = 1e-8  # in float64, relative to the largest element
+# Of a small block. No length equals another one, or what is computed from others, such as the root
+# of the head size: code that uses one in the place of another computes something else.
+B, T, NUM_HEADS, HEAD_SIZE, MLP_RATIO = 4, 7, 3, 10, 5
+C = NUM_HEADS * HEAD_SIZE
+DROPOUT = {"attention.weights_dropout": 0.25, "attention.output_dropout": 0.0, "mlp.dropout": 0.4}
+LARGE = 20.0  # times the weights: exp overflows unless softmax subtracts the maximum
 
 
-def compare(activation: str, is_rotary: bool, fused: type[TransformerBlock]) -> tuple[Module, str]:
+def compare(activation: str, is_rotary: bool, bias: bool, fused: type[TransformerBlock]) -> str:
     """Run a small block as a `TransformerBlock` and as a fused one.
 
-    In float64 on NumPy, with and without dropout, outputs and gradients; the random generator stays
-    as it is.
+    In float64 on NumPy: outputs, gradients and the number of dropout masks that are drawn, in
+    training with dropout and without, for several masks, and with large weights. The random
+    generator stays as it is.
 
     Returns:
-        the block, and how its code differs from the fused block's, or "".
+        how the block's code differs from the fused block's, or "".
     """
-    rotary = RotaryEmbedding(4, 8, backend="numpy") if is_rotary else None
-    block: Module = Module()
     try:
-        with random.undrawn():
-            block = TransformerBlock(8, 2, 2, 0.25, True, rotary, activation, backend="numpy")
-        block.double()
-        _fill(block)
-        own = _results(block)
+        block = _small_block(activation, is_rotary, bias)
+        if not block.train().training:
+            return "its code cannot be compared within evaluating()"
+        own = list(_results(block))
     except Exception as error:  # of that code; a block raises it again where it is used
-        return block, f"its own code raises {type(error).__name__}"
+        return f"its own code raises {type(error).__name__}"
     block.__class__ = fused
-    largest = max(float(np.abs(x - y).max()) for x, y in zip(own, _results(block), strict=True))
-    if largest <= TOLERANCE:
-        return block, ""
-    what = f"results of a small block differ by {largest:.2g}"
-    return block, f"its own code computes something else: {what}"
+    _fill(block)
+    try:
+        difference = max(map(_difference, own, _results(block)))
+    except Exception as error:  # the layers are not what the fused block reads
+        return f"its own code differs: the fused block raises {type(error).__name__}"
+    if difference <= TOLERANCE:
+        return ""
+    what = f"results of a small block differ by {difference:.2g}"
+    return f"its own code computes something else: {what}"
 
 
-def own_attribute(block: Module, usual: Module, parts: Iterable[str]) -> str:
-    """Which attribute a block or one of its parts has that the usual one has not, or "".
+def _small_block(activation: str, is_rotary: bool, bias: bool) -> Module:
+    rotary = RotaryEmbedding(HEAD_SIZE, T, backend="numpy") if is_rotary else None
+    with random.undrawn():
+        block = TransformerBlock(
+            C, NUM_HEADS, MLP_RATIO, 0.1, bias, rotary, activation, backend="numpy"
+        )
+    block.double()
+    for name, p in DROPOUT.items():
+        attrgetter(name)(block).p = p
+    _fill(block)
+    return block
 
-    Its code may depend on it.
-    """
-    for name in ("", *parts):
-        layer, other = (attrgetter(name)(b) if name else b for b in (block, usual))
-        if own := sorted(vars(layer).keys() - vars(other).keys()):
-            return f"{name or 'the block'} has an attribute of its own, {own[0]}"
-    return ""
 
-
+@no_grad()
 def _fill(block: Module) -> None:
     """Give a block weights with which every part matters."""
+    for i, parameter in enumerate(block.parameters()):
+        wave = np.cos((1 + 0.1 * i) * np.arange(1, parameter.size + 1))
+        is_matrix = parameter.ndim == 2
+        value = 2 * wave / math.sqrt(parameter.shape[1]) if is_matrix else 1 + 0.5 * wave
+        parameter.copy_(Tensor(value.reshape(parameter.shape), backend="numpy"))
+
+
+def _results(block: Module) -> Iterator[Any]:
+    """All arrays that are compared; the weights are changed."""
+    causal = create_causal_mask(T, backend="numpy")
+    other = Tensor(np.eye(T) + np.cos(np.arange(T * T)).reshape(T, T) > 0, backend="numpy")
+    yield from _run(block, B, causal, training=True)
+    for mask in (causal, other, None):
+        yield from _run(block, B, mask)
+    yield from _run(block, 1, causal)
     with no_grad():
-        for i, parameter in enumerate(block.parameters()):
-            wave = np.cos((1 + 0.1 * i) * np.arange(1, parameter.size + 1))
+        for parameter in block.parameters():
             if parameter.ndim == 2:
-                value = 2 * wave / math.sqrt(parameter.shape[1])
-            else:
-                value = 1 + 0.5 * wave
-            parameter.copy_(Tensor(value.reshape(parameter.shape), backend="numpy"))
-
-
-def _results(block: Module) -> list[Any]:
-    return [*_run(block, training=True), *_run(block, training=False)]
+                parameter.mul_(LARGE)
+    yield from _run(block, B, causal)
 
 
 @enable_grad()
-def _run(block: Module, training: bool) -> list[Any]:
-    """The output of a block, and the gradients of its input and its parameters."""
+def _run(block: Module, batch: int, mask: Tensor | None, training: bool = False) -> list[Any]:
+    """The output of a block, the number of the next dropout mask, and the gradients of the input
+    and of the parameters."""
     block.train(training)
-    values = np.sin(np.arange(2 * 8 * 8)).reshape(2, 8, 8)  # (B, T, C)
+    values = np.sin(np.arange(batch * T * C)).reshape(batch, T, C)
     x = Tensor(values, dtype="float64", requires_grad=True, backend="numpy")
-    with random.masks_from(1):
-        y = block(x, create_causal_mask(8, backend="numpy"))
+    with random.masks_from(1) as seeds:
+        y = block(x, mask)
     (y * Tensor(values[::-1, ::-1], dtype="float64", backend="numpy")).sum().backward()
     gradients = [x.grad, *(p.grad for p in block.parameters())]
     block.zero_grad()
-    return [y.numpy(), *(np.zeros(1) if g is None else g.numpy() for g in gradients)]
+    arrays = [np.zeros(1) if g is None else g.numpy() for g in gradients]
+    return [y.numpy(), np.array([seeds.offset]), *arrays]
+
+
+def _difference(own: Any, fused: Any) -> float:
+    """The largest difference, relative to the largest element of `fused` if that is over 1."""
+    if own.shape != fused.shape:
+        return math.inf
+    difference = float(np.abs(own - fused).max() / max(1.0, np.abs(fused).max()))
+    return math.inf if math.isnan(difference) else difference
