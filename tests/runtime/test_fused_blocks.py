@@ -276,7 +276,17 @@ def always_draws(self: Any, x: Tensor) -> Tensor:
 
 def fixed_probability(self: Any, x: Tensor) -> Tensor:
     p, seed = self.draw()
-    return x if p == 0 else tinytorch.layers.apply_dropout(x, 0.25, seed)
+    return x if p == 0 else tinytorch.layers.apply_dropout(x, 0.1, seed)
+
+
+def one_draw_more(self: Any, x: Tensor) -> Tensor:
+    y = self.dropout(self.proj(self.activation(self.fc(x))))
+    tinytorch.ops.random.next_seed()
+    return y
+
+
+def alone(self: Any, x: Tensor) -> Tensor:
+    return self.dropout(self.proj(self.activation(self.fc(x)))) * (2 if len(x) == 1 else 1)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +300,8 @@ def fixed_probability(self: Any, x: Tensor) -> Tensor:
         (Linear, doubled_without_bias),
         (Dropout, always_draws),
         (Dropout, fixed_probability),
+        (MLP, one_draw_more),
+        (MLP, alone),
     ],
 )
 def test_layers_that_compute_something_else_are_not_fused(
