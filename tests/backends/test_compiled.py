@@ -14,6 +14,7 @@ import pytest
 
 from tinytorch import Tensor, backends
 from tinytorch.backends.numpy import attention, blas, compiled
+from tinytorch.embeddings import embedding
 from tinytorch.layers import layer_norm
 from tinytorch.ops.windows import Window, output_size
 
@@ -542,3 +543,18 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert " passed" in done.stdout
     assert "skipped" not in done.stdout
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", [40, 1000])
+def test_rows_of_an_embedding_s_gradient_are_added(rows: int) -> None:
+    rng = np.random.default_rng(0)
+    ids, g = rng.integers(0, rows, (7, 300)), rng.standard_normal((7, 300, 33)).astype(np.float32)
+    g[3, 5] = np.nan
+    expected = np.zeros((rows, 33))
+    np.add.at(expected, ids, g)
+    for kind in (np.int64, np.int32):
+        weight = Tensor(np.zeros((rows, 33), np.float32), requires_grad=True)
+        embedding(weight, Tensor(ids.astype(kind))).backward(Tensor(g))
+        assert weight.grad is not None
+        np.testing.assert_allclose(weight.grad.numpy(), expected, rtol=1e-4, atol=1e-4)
