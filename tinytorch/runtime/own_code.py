@@ -18,7 +18,7 @@ from ..transformers import TransformerBlock
 TOLERANCE = 1e-8  # in float64, relative to the largest element
 # Of a small block. No length equals another one, or what is computed from others, such as the root
 # of the head size: code that uses one in the place of another computes something else.
-B, T, NUM_HEADS, HEAD_SIZE, MLP_RATIO = 4, 7, 3, 10, 5
+B, T, NUM_HEADS, HEAD_SIZE, MLP_RATIO = 4, 7, 3, 10, 6
 C = NUM_HEADS * HEAD_SIZE
 DROPOUT = {"attention.weights_dropout": 0.25, "attention.output_dropout": 0.0, "mlp.dropout": 0.4}
 LARGE = 20.0  # times the weights: exp overflows unless softmax subtracts the maximum
