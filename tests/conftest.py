@@ -47,7 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "xdist_group(name): one process, with --dist loadgroup")
     config.addinivalue_line("markers", "slow_on(backend): slow with this value of `backend`")
     _measure_coverage_once(config)
-    if tracing is not None and getattr(config.option, "cov_source", None):  # else a debugger's
+    # Without --cov the tracer may be a debugger's.
+    if tracing is not None and getattr(config.option, "cov_source", None):
         config.pluginmanager.register(tracing.Tracing(), "tracing")
     name = config.getoption("--backend")
     if name is None:

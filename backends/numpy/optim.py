@@ -20,7 +20,7 @@ from .threads import MIN_PARALLEL_BYTES, num_threads, parallel_ranges
 KERNELS = KernelTable()
 
 _PART = 2**14  # elements that C updates at a time
-# A row of five numbers for each part, their number, and what all parts share
+# Strides of adam's arguments: rows of five int64, their number, and eight numbers for all rows
 _STEPS = compiled.pack_steps([5 * 8, compiled.COUNT] + [0] * 8)
 _CHUNK = 2**17  # elements; smaller chunks fit into the cache, but threads contend more often
 

@@ -545,16 +545,30 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
     assert "skipped" not in done.stdout
 
 
-@needs_compiler
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("rows", [40, 1000])
-def test_rows_of_an_embedding_s_gradient_are_added(rows: int) -> None:
+def test_the_gradient_of_an_embedding_adds_rows(rows: int, dtype: Any) -> None:
     rng = np.random.default_rng(0)
-    ids, g = rng.integers(0, rows, (7, 300)), rng.standard_normal((7, 300, 33)).astype(np.float32)
-    g[3, 5] = np.nan
-    expected = np.zeros((rows, 33))
-    np.add.at(expected, ids, g)
-    for kind in (np.int64, np.int32):
-        weight = Tensor(np.zeros((rows, 33), np.float32), requires_grad=True)
-        embedding(weight, Tensor(ids.astype(kind))).backward(Tensor(g))
+    ids, g = rng.integers(0, rows, (7, 300)), rng.standard_normal((7, 300, 33)).astype(dtype)
+    for kind, given in ((np.int64, g), (np.int32, np.swapaxes(g, 0, 1).copy().swapaxes(0, 1))):
+        expected = np.zeros((rows, 33))
+        np.add.at(expected, ids, given)
+        weight = Tensor(np.zeros((rows, 33), dtype), requires_grad=True)
+        embedding(weight, Tensor(ids.astype(kind))).backward(Tensor(given))
         assert weight.grad is not None
         np.testing.assert_allclose(weight.grad.numpy(), expected, rtol=1e-4, atol=1e-4)
+    weight = Tensor(np.zeros((rows, 33), dtype), requires_grad=True)
+    y = embedding(weight, Tensor(np.zeros((2, 0), np.int64)))
+    y.backward(Tensor(np.zeros(y.shape, dtype)))
+    assert weight.grad is not None
+    assert not weight.grad.numpy().any()
+
+
+@needs_compiler
+def test_nan_in_the_gradient_of_an_embedding_stays_in_its_row() -> None:
+    weight = Tensor(np.zeros((40, 3), np.float32), requires_grad=True)
+    g = np.ones((2, 3), np.float32)
+    g[1] = np.nan
+    embedding(weight, Tensor([4, 7])).backward(Tensor(g))
+    assert weight.grad is not None
+    assert np.flatnonzero(np.isnan(weight.grad.numpy()).any(axis=1)).tolist() == [7]

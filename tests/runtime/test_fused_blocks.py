@@ -285,6 +285,28 @@ def one_draw_more(self: Any, x: Tensor) -> Tensor:
     return y
 
 
+def fixed_eps(self: Any, x: Tensor) -> Tensor:
+    return tinytorch.layers.layer_norm(x, self.weight, self.bias, eps=1e-5)
+
+
+def without_output_dropout(self: Any, x: Tensor, *given: Any) -> Tensor:
+    """As that of a class whose last dropout is forgotten."""
+    p, self.output_dropout.p = self.output_dropout.p, 0.0
+    try:
+        return ATTENTION_FORWARD(self, x, *given)
+    finally:
+        self.output_dropout.p = p
+
+
+ATTENTION_FORWARD = MultiHeadAttention.forward
+
+
+def skips_mlp_in_training(self: Any, x: Tensor, mask: Any = None, cache: Any = None) -> Tensor:
+    x = x + self.attention(self.ln1(x), mask, cache)
+    has_dropout = self.attention.output_dropout.p or self.mlp.dropout.p
+    return x if self.training and not has_dropout else x + self.mlp(self.ln2(x))
+
+
 def alone(self: Any, x: Tensor) -> Tensor:
     return self.dropout(self.proj(self.activation(self.fc(x)))) * (2 if len(x) == 1 else 1)
 
@@ -302,6 +324,9 @@ def alone(self: Any, x: Tensor) -> Tensor:
         (Dropout, fixed_probability),
         (MLP, one_draw_more),
         (MLP, alone),
+        (LayerNorm, fixed_eps),
+        (MultiHeadAttention, without_output_dropout),
+        (TransformerBlock, skips_mlp_in_training),
     ],
 )
 def test_layers_that_compute_something_else_are_not_fused(
@@ -337,8 +362,8 @@ def without(cls: Any, *names: str) -> Any:
         (MultiHeadAttention, ("num_kv_heads",)),
         (MultiHeadAttention, ("num_heads",)),
         (MultiHeadAttention, ("embed_dim",)),
-        (LayerNorm, ("eps",)),
         (LayerNorm, ("bias",)),
+        (Linear, ("bias",)),
         (MLP, ("dropout",)),
     ],
 )
@@ -378,6 +403,14 @@ def test_masks_that_were_not_compared_reach_the_code_of_ones_own(
     x, dtype = Tensor(X, backend=fusing), np.float32 if len(shape) == 2 else np.bool_
     mask = Tensor(np.random.default_rng(0).random(shape).round().astype(dtype), backend=fusing)
     np.testing.assert_allclose(fused(x, mask).numpy(), fused(x).numpy(), atol=1e-5)
+
+
+def test_blocks_with_some_biases_are_not_fused() -> None:
+    model = GPT(11, 16, 1, 2, max_seq_len=8, backend="numpy")
+    model.blocks[0].mlp.fc.bias = None
+    with Trace() as trace:
+        fuse_blocks(model)
+    assert trace.ran("fused block") == {"fallback: some of its layers have biases": 1}
 
 
 def test_blocks_are_not_fused_where_training_cannot_be_compared() -> None:

@@ -41,7 +41,7 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
     """Write to parameters and optimizer state what an update rule computes from them.
 
     A backend may have a multi-tensor version of the rule, which updates all rows in one call, in
-    any order; parameters that share memory are updated one after another.
+    any order. If parameters are views of the same array, it is called for one row after another.
 
     Args:
         rule: an op without gradient, ``rule(parameter, gradient, *state, **settings)``, that
@@ -73,7 +73,8 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
 
 
 def _groups(rows: list[Tensors], backend: Backend) -> list[list[Tensors]]:
-    """All rows, or each alone if parameters share memory: a multi-tensor update has no order."""
+    """One group of all rows, or one for each row if parameters are views of the same array, since a
+    multi-tensor update has no defined order."""
     memory = {id(backend.xp.storage(parameter._array)) for parameter, *_ in rows}
     return [rows] if len(memory) == len(rows) else [[row] for row in rows]
 

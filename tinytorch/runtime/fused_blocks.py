@@ -87,8 +87,8 @@ def residual_mlp(
 class FusedBlock(TransformerBlock):
     """A `TransformerBlock` that computes the same in two composites, with kernels of a backend.
 
-    With a cache, or a layer that was replaced or has hooks, it runs as a `TransformerBlock`;
-    `backends.Trace` shows that, and why.
+    With a cache, with a mask other than booleans (T, T), or with a layer that was replaced, or has
+    hooks or attributes of its own, it runs as a `TransformerBlock`; `backends.Trace` shows why.
     """
 
     def forward(
@@ -97,7 +97,7 @@ class FusedBlock(TransformerBlock):
         attention, mlp = self.attention, self.mlp
         why = "it is called with a cache" if cache is not None else _why_not_fused(self)
         if not why and mask is not None and (mask.ndim != 2 or mask.dtype != mask.backend.xp.bool):
-            why = "its mask is not one of booleans (T, T)"
+            why = "its mask is not a matrix of booleans"
         if why:
             trace.fallback("fused block", why, self.backend.name)
         if why or x.shape[2:] != (attention.embed_dim,):  # then the block raises an error
@@ -146,10 +146,10 @@ def _check(name: str, layer: Module, cls: type) -> None:
         NotFusableError: it is not.
     """
     if type(layer) is cls and not layer._hooks and vars(layer).keys() <= ATTRIBUTES[cls]:
-        return
+        return  # the others take longer
     check_layer(name, layer, {cls})
-    own = min(vars(layer).keys() - ATTRIBUTES[cls])
-    raise NotFusableError(f"{name} has an attribute of its own, {own}")
+    if own := sorted(vars(layer).keys() - ATTRIBUTES[cls]):
+        raise NotFusableError(f"{name} has an attribute of its own, {own[0]}")
 
 
 PARTS: dict[str, type[Module]] = {
@@ -166,6 +166,7 @@ PARTS: dict[str, type[Module]] = {
     "mlp.dropout": Dropout,
 }
 get_parts = operator.attrgetter(*PARTS)
+get_biased = operator.attrgetter(*(n for n, cls in PARTS.items() if cls in (LayerNorm, Linear)))
 
 
 def _functions(cls: type) -> list[Any]:
@@ -175,7 +176,7 @@ def _functions(cls: type) -> list[Any]:
 
 NAMES = {cls: name for name, cls in ACTIVATIONS.items()}
 _BLOCK = "ln1 attention ln2 mlp"
-_NAMES: dict[type, str] = {
+_ATTRIBUTE_NAMES: dict[type, str] = {
     TransformerBlock: _BLOCK,
     FusedBlock: _BLOCK,
     LayerNorm: "size eps weight bias",
@@ -187,8 +188,10 @@ _NAMES: dict[type, str] = {
     RotaryEmbedding: "max_seq_len cos sin _cached _persistent",
     **dict.fromkeys(NAMES, ""),
 }
-# The attributes that a layer may have: its code may depend on others.
-ATTRIBUTES = {cls: {*names.split(), "training", "_hooks"} for cls, names in _NAMES.items()}
+# Attributes of this package's own layers; a layer with others may use them, and is not fused.
+ATTRIBUTES = {
+    cls: {*names.split(), "training", "_hooks"} for cls, names in _ATTRIBUTE_NAMES.items()
+}
 FUNCTIONS = {
     cls: _functions(cls) for cls in (TransformerBlock, RotaryEmbedding, *PARTS.values(), *NAMES)
 }
@@ -208,8 +211,9 @@ def fuse_blocks(model: M) -> M:
     a small model's step. On other backends nothing changes. Weights and dropout masks stay the
     same, and so do checkpoints.
 
-    Blocks with other layers than `TransformerBlock` creates, with hooks, or whose code computes
-    something else, such as a lesson's that was exported, run as before. So does
+    Blocks with other layers than `TransformerBlock` creates, with hooks, with attributes that this
+    package's layers do not have, or whose code computes something else, such as a lesson's that was
+    exported, run as before. So does
     bfloat16 with sizes that its kernels do not support: the width must be a multiple of 8 and at
     most 1024, that of heads a multiple of 16 and at most 128.
 
@@ -228,11 +232,12 @@ def fuse_blocks(model: M) -> M:
         if type(block) is not TransformerBlock:
             why = f"{class_name(block)} is not TransformerBlock"
         elif not (why := _why_not_fused(block)):
-            mlp, rotary = block.mlp, block.attention.rotary
-            key = NAMES[type(mlp.activation)], rotary is not None, mlp.fc.bias is not None
+            biases = {getattr(layer, "bias", None) is not None for layer in get_biased(block)}
+            rotary = block.attention.rotary
+            key = NAMES[type(block.mlp.activation)], rotary is not None, True in biases
             if key not in compared:
                 compared[key] = compare(*key, FusedBlock)
-            why = compared[key]
+            why = compared[key] or ("some of its layers have biases" if len(biases) > 1 else "")
         if why:
             trace.fallback("fused block", why, model.backend.name)
         else:

@@ -1,5 +1,6 @@
 """Whether the code of transformer blocks, such as a student's, computes what fused ones do."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from operator import attrgetter
@@ -16,20 +17,26 @@ from ..tensor import Tensor
 from ..transformers import TransformerBlock
 
 TOLERANCE = 1e-8  # in float64, relative to the largest element
-# Of a small block. No length equals another one, or what is computed from others, such as the root
-# of the head size: code that uses one in the place of another computes something else.
+# Sizes of a small block. They all differ, also from the root and half of the head size, so that
+# code which confuses two of them gives other results.
 B, T, NUM_HEADS, HEAD_SIZE, MLP_RATIO = 4, 7, 3, 10, 6
 C = NUM_HEADS * HEAD_SIZE
-DROPOUT = {"attention.weights_dropout": 0.25, "attention.output_dropout": 0.0, "mlp.dropout": 0.4}
+EPS = {"ln1": 0.3, "ln2": 0.7}
+# Probabilities in training. Code that draws a mask where it is 0 shifts the masks that follow.
+DROPOUTS = (
+    {"attention.weights_dropout": 0.25, "attention.output_dropout": 0.0, "mlp.dropout": 0.4},
+    {"attention.weights_dropout": 0.0, "attention.output_dropout": 0.3, "mlp.dropout": 0.2},
+    {"attention.weights_dropout": 0.0, "attention.output_dropout": 0.0, "mlp.dropout": 0.0},
+)
 LARGE = 20.0  # times the weights: exp overflows unless softmax subtracts the maximum
 
 
 def compare(activation: str, is_rotary: bool, bias: bool, fused: type[TransformerBlock]) -> str:
     """Run a small block as a `TransformerBlock` and as a fused one.
 
-    In float64 on NumPy: outputs, gradients and the number of dropout masks that are drawn, in
-    training with dropout and without, for several masks, and with large weights. The random
-    generator stays as it is.
+    In float64 on NumPy: outputs, gradients and the number of dropout masks drawn; in training with
+    several dropouts, and in evaluation, with several attention masks, a batch of one, and large
+    weights. The random generator stays as it is.
 
     Returns:
         how the block's code differs from the fused block's, or "".
@@ -44,7 +51,8 @@ def compare(activation: str, is_rotary: bool, bias: bool, fused: type[Transforme
     block.__class__ = fused
     _fill(block)
     try:
-        difference = max(map(_difference, own, _results(block)))
+        pairs = zip(own, _results(block), strict=True)
+        difference = max(itertools.starmap(_difference, pairs))
     except Exception as error:  # the layers are not what the fused block reads
         return f"its own code differs: the fused block raises {type(error).__name__}"
     if difference <= TOLERANCE:
@@ -60,8 +68,8 @@ def _small_block(activation: str, is_rotary: bool, bias: bool) -> Module:
             C, NUM_HEADS, MLP_RATIO, 0.1, bias, rotary, activation, backend="numpy"
         )
     block.double()
-    for name, p in DROPOUT.items():
-        attrgetter(name)(block).p = p
+    for name, eps in EPS.items():
+        attrgetter(name)(block).eps = eps
     _fill(block)
     return block
 
@@ -80,10 +88,13 @@ def _results(block: Module) -> Iterator[Any]:
     """All arrays that are compared; the weights are changed."""
     causal = create_causal_mask(T, backend="numpy")
     other = Tensor(np.eye(T) + np.cos(np.arange(T * T)).reshape(T, T) > 0, backend="numpy")
-    yield from _run(block, B, causal, training=True)
-    for mask in (causal, other, None):
+    for dropouts, mask in zip(DROPOUTS, (causal, other, None), strict=True):
+        for name, p in dropouts.items():
+            attrgetter(name)(block).p = p
+        yield from _run(block, B, mask, training=True)
         yield from _run(block, B, mask)
-    yield from _run(block, 1, causal)
+    for training in (True, False):
+        yield from _run(block, 1, causal, training)
     with no_grad():
         for parameter in block.parameters():
             if parameter.ndim == 2:
@@ -93,8 +104,8 @@ def _results(block: Module) -> Iterator[Any]:
 
 @enable_grad()
 def _run(block: Module, batch: int, mask: Tensor | None, training: bool = False) -> list[Any]:
-    """The output of a block, the number of the next dropout mask, and the gradients of the input
-    and of the parameters."""
+    """The output of a block, the number of dropout masks drawn, and the gradients of the input and
+    of the parameters."""
     block.train(training)
     values = np.sin(np.arange(batch * T * C)).reshape(batch, T, C)
     x = Tensor(values, dtype="float64", requires_grad=True, backend="numpy")

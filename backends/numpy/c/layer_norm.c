@@ -19,7 +19,7 @@ static float squares_of(const float *x, float shift, float mean, int64_t C) {
 
 // Write 1 / standard deviation (N), the normalised rows (N, C) and y = normal weight + bias (N, C).
 // bias may be null; normal may be y. Where the mean is more than `large` standard deviations, its
-// rounding matters: the first element is subtracted before, as `_normalise` does.
+// rounding matters: the first element is subtracted first, as `_normalise` does.
 void layer_norm(const float *x, const float *SHARED weight, const float *SHARED bias, float *scale,
                 float *normal, float *y, int64_t N, int64_t C, float eps, float large) {
     for (int64_t n = 0; n < N; n++) {

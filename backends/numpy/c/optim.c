@@ -1,12 +1,9 @@
 // Updates of parameters; see optim.py.
 #include "vector.h"
 
-// Some elements of a parameter, its gradient and its moments
+// Some elements of a parameter, its gradient and its moments: addresses, and their number
 typedef struct {
-    float *p;
-    const float *g;
-    float *m, *v;
-    int64_t size;
+    int64_t p, g, m, v, size;
 } Part;
 
 // Adam with moments m and v; the corrections of both are in step_size and eps.
@@ -24,11 +21,12 @@ static void update(float *restrict p, const float *restrict g, float *restrict m
     }
 }
 
-// Of n parts
+// Update n parts.
 void adam(const void *parts, int64_t n, float beta1, float beta2, float rest1, float rest2,
           float decay, float l2, float step_size, float eps) {
     for (const Part *t = parts; t < (const Part *)parts + n; t++) {
-        update(t->p, t->g, t->m, t->v, t->size, beta1, beta2, rest1, rest2, decay, l2, step_size,
+        update((float *)(intptr_t)t->p, (const float *)(intptr_t)t->g, (float *)(intptr_t)t->m,
+               (float *)(intptr_t)t->v, t->size, beta1, beta2, rest1, rest2, decay, l2, step_size,
                eps);
     }
 }

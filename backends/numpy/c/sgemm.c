@@ -27,6 +27,7 @@ enum { ROW_MAJOR = 101 };
 #define BREADTH 528
 #define HEIGHT 96
 _Static_assert(DEPTH % 8 == 0 && BREADTH % COLUMNS == 0, "part_of returns multiples of these");
+_Static_assert(HEIGHT % ROWS == 0, "copy_columns writes whole strips");
 
 typedef float Floats __attribute__((vector_size(4 * WIDTH)));
 typedef float StoredFloats __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
