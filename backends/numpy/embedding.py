@@ -21,9 +21,8 @@ def embedding(xp: Namespace, weight: Array, ids: Array) -> Any:
 
 @KERNELS.gradient(embedding)
 def embedding_gradient(xp: Namespace, g: Array, ids: Array, shape: tuple[int, int]) -> Any:
-    flat = g.reshape(math.prod(ids.shape), shape[1])  # (N, C)
+    rows = as_rows(g.reshape(math.prod(ids.shape), shape[1]))  # (N, C)
     numbers, total = np.ascontiguousarray(ids, np.int64), np.zeros(shape, g.dtype)
-    rows = as_rows(flat)
-    if compiled.run("add_rows", rows, compiled.address(numbers), total, *flat.shape, shape[0]):
+    if compiled.run("add_rows", rows, compiled.address(numbers), total, *rows.shape, shape[0]):
         return total, None
-    return xp.segment_sum(flat, ids.reshape(-1), shape[0]), None
+    return xp.segment_sum(rows, ids.reshape(-1), shape[0]), None

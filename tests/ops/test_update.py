@@ -130,10 +130,8 @@ def test_updating_no_rows_does_nothing() -> None:
     update_tensors(OPS["sgd_update"], [])
 
 
-@pytest.mark.parametrize("view", [lambda t: t.detach(), lambda t: t.reshape(-1)[1:].reshape(2, -1)])
-def test_views_of_one_array_are_updated_one_after_another(
-    view: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def rows_of_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list to which each call of NumPy's Adam appends its number of rows."""
     calls: list[int] = []
     fused = backends.get("numpy").updates["adam_update"]
 
@@ -142,6 +140,14 @@ def test_views_of_one_array_are_updated_one_after_another(
         return fused(rows, **settings)
 
     monkeypatch.setitem(backends.get("numpy").updates, "adam_update", counted)
+    return calls
+
+
+@pytest.mark.parametrize("view", [lambda t: t.detach(), lambda t: t.reshape(-1)[1:].reshape(2, -1)])
+def test_views_of_a_parameter_are_updated_one_after_another(
+    view: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = rows_of_calls(monkeypatch)
     shared, alone = (Tensor(np.ones((3, 20_001), np.float32)) for _ in range(2))
     with no_grad():
         parameters = [shared, view(shared), alone]
@@ -152,3 +158,15 @@ def test_views_of_one_array_are_updated_one_after_another(
     update_tensors(OPS["adam_update"], rows, **ADAM, decoupled=True)
     update_tensors(OPS["adam_update"], rows[1:], **ADAM, decoupled=True)
     assert calls == [1, 1, 1, 2]
+
+
+def test_parts_of_one_array_are_updated_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the parameters of ranks that divide an optimizer are: each has its own place."""
+    calls = rows_of_calls(monkeypatch)
+    memory = np.ones((2, 5), np.float32)
+    rows = [[Tensor(np.ones(5, np.float32)) for _ in range(4)] for _ in memory]
+    for row, place in zip(rows, memory, strict=True):
+        row[0]._set_array(place)
+    update_tensors(OPS["adam_update"], rows, **ADAM, decoupled=True)
+    assert calls == [2]
+    assert (memory != 1).all()

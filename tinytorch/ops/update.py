@@ -41,7 +41,7 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
     """Write to parameters and optimizer state what an update rule computes from them.
 
     A backend may have a multi-tensor version of the rule, which updates all rows in one call, in
-    any order. If parameters are views of the same array, it is called for one row after another.
+    any order. If a parameter is a view of another one, it is called for one row after another.
 
     Args:
         rule: an op without gradient, ``rule(parameter, gradient, *state, **settings)``, that
@@ -64,7 +64,7 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
         else:
             fused = trace.timed(fused, rule.key, backend.name, "kernel")
             scale = {} if _scale.factor is None else {"scale": _scale.factor._array}
-            for together in _groups(same, backend):
+            for together in _groups(same):
                 given = [tuple(t._array for t in row) for row in together]
                 updated = fused(given, **settings, **scale)
                 for (parameter, _, *state), new in zip(together, updated, strict=True):
@@ -72,11 +72,11 @@ def update_tensors(rule: Op, rows: Sequence[Tensors], **settings: Any) -> None:
                         tensor._set_array(array)
 
 
-def _groups(rows: list[Tensors], backend: Backend) -> list[list[Tensors]]:
-    """One group of all rows, or one for each row if parameters are views of the same array, since a
-    multi-tensor update has no defined order."""
-    memory = {id(backend.xp.storage(parameter._array)) for parameter, *_ in rows}
-    return [rows] if len(memory) == len(rows) else [[row] for row in rows]
+def _groups(rows: list[Tensors]) -> list[list[Tensors]]:
+    """One group of all rows, or one for each row if a parameter is a view of another one, since a
+    multi-tensor update has no defined order. Views share the version of their tensor."""
+    versions = {id(parameter._version) for parameter, *_ in rows}
+    return [rows] if len(versions) == len(rows) else [[row] for row in rows]
 
 
 def _update_row(rule: Op, row: Tensors, settings: dict[str, Any], arrays: dict[str, Any]) -> None:

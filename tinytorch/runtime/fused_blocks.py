@@ -146,7 +146,7 @@ def _check(name: str, layer: Module, cls: type) -> None:
         NotFusableError: it is not.
     """
     if type(layer) is cls and not layer._hooks and vars(layer).keys() <= ATTRIBUTES[cls]:
-        return  # the others take longer
+        return  # the usual case; what follows finds the reason
     check_layer(name, layer, {cls})
     if own := sorted(vars(layer).keys() - ATTRIBUTES[cls]):
         raise NotFusableError(f"{name} has an attribute of its own, {own[0]}")
@@ -213,9 +213,8 @@ def fuse_blocks(model: M) -> M:
 
     Blocks with other layers than `TransformerBlock` creates, with hooks, with attributes that this
     package's layers do not have, or whose code computes something else, such as a lesson's that was
-    exported, run as before. So does
-    bfloat16 with sizes that its kernels do not support: the width must be a multiple of 8 and at
-    most 1024, that of heads a multiple of 16 and at most 128.
+    exported, run as before. So does bfloat16 with sizes that its kernels do not support: the width
+    must be a multiple of 8 and at most 1024, that of heads a multiple of 16 and at most 128.
 
     Source: P. Micikevicius et al., "Mixed Precision Training" (2018).
 
